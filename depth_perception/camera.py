@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pinhole camera: intrinsics, where they come from, and what resizing does to them."""
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Two aspect ratios count as equal when they differ by less: one pixel in 100.
+ASPECT_TOLERANCE = 0.01
+
+
+class CameraError(ValueError):
+    """Intrinsics that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A pinhole camera without distortion, in pixels of an image of a given size.
+
+    Pixel (0, 0) is the centre of the top left pixel, as in sensor_msgs/CameraInfo.
+
+    Attributes:
+        width, height: of the image, pixels.
+        fx, fy: focal lengths, pixels.
+        cx, cy: principal point, pixels.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    def __post_init__(self) -> None:
+        values = (self.fx, self.fy, self.cx, self.cy)
+        if self.width < 1 or self.height < 1:
+            raise CameraError(f'camera has no size: {self.width}x{self.height}')
+        if not all(math.isfinite(value) for value in values) or min(self.fx, self.fy) <= 0:
+            raise CameraError(
+                f'camera is uncalibrated: fx {self.fx}, fy {self.fy}, cx {self.cx}, cy {self.cy}')
+
+    @classmethod
+    def from_matrix(cls, width: int, height: int, matrix: Sequence[float]) -> CameraModel:
+        """From a row-major 3x3 K or 3x4 P.
+
+        Raises:
+            CameraError: the matrix is all zero (uncalibrated) or not finite.
+        """
+        columns = len(matrix) // 3
+        return cls(int(width), int(height), float(matrix[0]), float(matrix[columns + 1]),
+                   float(matrix[2]), float(matrix[columns + 2]))
+
+    @classmethod
+    def from_field_of_view(cls, width: int, height: int, horizontal_deg: float) -> CameraModel:
+        """Square pixels, the principal point in the middle, a horizontal field of view.
+
+        Raises:
+            CameraError: the angle is not between 0 and 180 degrees.
+        """
+        if not 0 < horizontal_deg < 180:
+            raise CameraError(f'horizontal field of view {horizontal_deg} is not in (0, 180)')
+        focal = width / 2 / math.tan(math.radians(horizontal_deg) / 2)
+        return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+    def scaled_to(self, width: int, height: int) -> CameraModel:
+        """The same camera for an image resized to another size.
+
+        fx, cx, fy and cy scale in proportion, the rule of image_proc's resize node.
+
+        Raises:
+            CameraError: the aspect ratio differs, so the image is not a resized one.
+        """
+        if (width, height) == (self.width, self.height):
+            return self
+        if not same_aspect((self.width, self.height), (width, height)):
+            raise CameraError(
+                f'camera_info is for {self.width}x{self.height}, the image is {width}x{height}: '
+                'the aspect ratios differ, so it cannot be scaled')
+        x, y = width / self.width, height / self.height
+        return CameraModel(width, height, self.fx * x, self.fy * y, self.cx * x, self.cy * y)
+
+    def windowed(self, x_offset: int, y_offset: int, width: int, height: int,
+                 binning_x: int = 1, binning_y: int = 1) -> CameraModel:
+        """The camera of a region of interest, binned (sensor_msgs/CameraInfo, binning and roi)."""
+        return CameraModel(
+            width // binning_x, height // binning_y, self.fx / binning_x, self.fy / binning_y,
+            (self.cx - x_offset) / binning_x, (self.cy - y_offset) / binning_y)
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values, as they are written to JSON."""
+        return dataclasses.asdict(self)
+
+
+def same_aspect(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether two sizes (width, height) have the same aspect ratio within the tolerance."""
+    ratio = first[0] * second[1] / (first[1] * second[0])
+    return abs(ratio - 1) < ASPECT_TOLERANCE

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a colour image to metric depth: the network and everything between bytes and metres."""
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from depth_perception.backends.base import Backend
+from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.camera import CameraModel, same_aspect
+from depth_perception.device import resolve_device
+from depth_perception.weights import WeightsInfo, load_weights
+
+PRECISIONS = ('fp16', 'fp32')
+#: Every encoder halves five times; sizes that divide evenly waste no computation on padding.
+STRIDE = 32
+
+
+class DepthEstimator:
+    """A network, ready to turn images into metres.
+
+    Attributes:
+        info: what the weights file says of the network.
+        checksum: of the weights file.
+        device: where inference runs and where `infer_tensor` leaves its result.
+        precision: what the network computes in, `fp16` or `fp32`.
+    """
+
+    def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '') -> None:
+        self.info = info
+        self.checksum = checksum
+        self._backend = backend
+        self._mean = torch.tensor(info.mean, device=backend.device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = 'auto',
+             precision: str = 'fp16') -> DepthEstimator:
+        """Read weights, move them to the device and run one frame, so that the first is fast.
+
+        Args:
+            path: weights file; None, '' or 'default' is the bundled network.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            precision: `fp16` (half precision on CUDA, float32 on a CPU) or `fp32`.
+
+        Raises:
+            WeightsError: the file cannot be used.
+            DeviceError: the device is not there.
+            ValueError: the precision is unknown.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
+        torch_device = resolve_device(device)
+        weights = load_weights(path)
+        backend = TorchEager(weights.network, torch_device, precision)
+        estimator = cls(backend, weights.info, weights.checksum)
+        height, width = weights.info.input_height, weights.info.input_width
+        estimator.infer(np.zeros((height, width, 3), np.uint8))
+        return estimator
+
+    @property
+    def device(self) -> torch.device:
+        """Where inference runs."""
+        return self._backend.device
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in."""
+        return self._backend.precision
+
+    def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
+        """Metric depth of one image.
+
+        Args:
+            rgb: uint8 (H, W, 3).
+            camera: of the image, for focal-length correction; None leaves the network's metres,
+                which hold for a camera like that of the training data.
+
+        Returns:
+            float32 (H, W), metres along the optical axis, not masked.
+
+        Raises:
+            ValueError: the image has another type or shape, or is not of the camera's size.
+        """
+        return self.infer_tensor(rgb, camera).cpu().numpy()
+
+    @torch.inference_mode()
+    def infer_tensor(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> Tensor:
+        """As `infer`, but the depth stays on the estimator's device: float32 (H, W)."""
+        _check_image(rgb, camera)
+        height, width = rgb.shape[:2]
+        output = self._backend.run(self._prepare(rgb))
+        depth = output if self.info.output == 'metres' else self.info.reciprocal_scale / output
+        depth = depth * self.focal_factor(camera)
+        depth = F.interpolate(depth, (height, width), mode='bilinear', align_corners=False)
+        return depth[0, 0]
+
+    def focal_factor(self, camera: CameraModel | None) -> float:
+        """Camera focal / training focal, both in pixels of the network's input (1 if unknown).
+
+        An object twice as large in pixels looks half as far: a network that learnt from one
+        focal length misjudges every other by their ratio (Metric3D, Yin et al. 2023, 3.1).
+        """
+        if camera is None:
+            return 1.0
+        _, network_width = self.network_size(camera.height, camera.width)
+        camera_focal = camera.fx * network_width / camera.width
+        return camera_focal / self.info.focal_length_at(self.info.input_width)
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which an image is fed: its aspect ratio, the training's area.
+
+        The whole frame is seen and not stretched. The training size itself where the aspect
+        ratios agree, otherwise multiples of 32.
+        """
+        trained = (self.info.input_width, self.info.input_height)
+        if same_aspect(trained, (width, height)):
+            return trained[1], trained[0]
+        scale = math.sqrt(trained[0] * trained[1] / (width * height))
+        return (max(STRIDE, round(height * scale / STRIDE) * STRIDE),
+                max(STRIDE, round(width * scale / STRIDE) * STRIDE))
+
+    def _prepare(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """uint8 (H, W, 3) on the host -> normalised (1, 3, h, w) float32 on the device."""
+        image = _to_device(rgb, self.device).permute(2, 0, 1)[None]
+        size = self.network_size(*rgb.shape[:2])
+        if tuple(image.shape[-2:]) != size:
+            # On a CPU the resize of bytes is several times faster than that of floats.
+            image = image if self.device.type == 'cpu' else image.float()
+            image = F.interpolate(image, size, mode='bilinear', antialias=True)
+        return (image.float() - self._mean) / self._std
+
+
+def _check_image(rgb: NDArray[np.uint8], camera: CameraModel | None) -> None:
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ValueError(f'need an image uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}')
+    if camera is not None and (camera.height, camera.width) != rgb.shape[:2]:
+        raise ValueError(f'the camera is {camera.width}x{camera.height}, '
+                         f'the image {rgb.shape[1]}x{rgb.shape[0]}')
+
+
+def _to_device(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
+    # torch warns of read-only arrays, which is what a message's buffer gives; nothing writes here.
+    rgb = np.ascontiguousarray(rgb)
+    tensor = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())
+    if device.type == 'cuda':
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor

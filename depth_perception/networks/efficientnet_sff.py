@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EfficientNet with selective feature fusion ("SU-Net"): paper 001 (Zhou et al. 2023), Fig. 1."""
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depth_perception.networks.encoder import Encoder
+from depth_perception.networks.registry import register_network
+from depth_perception.networks.selective_feature_fusion import SelectiveFeatureFusion
+
+
+class FusionStage(nn.Module):
+    """Reduce to the skip's width by 1x1, bring to its size, fuse.
+
+    The 1x1 comes before the bilinear resize: equal up to rounding, and cheaper.
+    """
+
+    def __init__(self, in_channels: int, skip_channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(in_channels, skip_channels, 1)
+        self.fuse = SelectiveFeatureFusion(skip_channels)
+
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """(B, in, h, w) and (B, skip, H, W) -> (B, skip, H, W)."""
+        features = self.reduce(features)
+        features = F.interpolate(features, skip.shape[-2:], mode='bilinear', align_corners=False)
+        return self.fuse(skip, features)
+
+
+class EfficientNetSFF(nn.Module):
+    """Metric depth by an EfficientNet encoder and a selective-feature-fusion decoder.
+
+    Args:
+        encoder: timm name of the encoder (paper: `efficientnet_b2`, 7,652,147 parameters).
+        max_depth: metres at which the sigmoid saturates (paper: 10).
+    """
+
+    def __init__(self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0) -> None:
+        super().__init__()
+        self.encoder = Encoder(encoder)
+        self.max_depth = max_depth
+        deepest_first = self.encoder.channels[::-1]
+        self.stages = nn.ModuleList(FusionStage(i, o) for i, o in pairwise(deepest_first))
+        width = deepest_first[-1]
+        self.head = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, 1, 3, padding=1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised image (B, 3, H, W) -> depth in metres (B, 1, H, W)."""
+        *skips, features = self.encoder(image)
+        for stage, skip in zip(self.stages, reversed(skips)):
+            features = stage(features, skip)
+        features = F.interpolate(
+            features, image.shape[-2:], mode='bilinear', align_corners=False)
+        return self.max_depth * torch.sigmoid(self.head(features))
+
+
+@register_network('efficientnet_sff')
+def efficientnet_sff(
+    encoder: str = 'efficientnet_b2', max_depth: float = 10.0,
+) -> EfficientNetSFF:
+    """Paper 001's network; `tf_efficientnet_lite2` is the small encoder of the bundled one."""
+    return EfficientNetSFF(encoder, max_depth)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoders: the feature pyramid of a timm network, strides 2 to 32.
+
+timm defines every encoder the papers use behind one interface that reports channels and strides.
+No weights are ever downloaded here: they come from a weights file or from a local state dict.
+"""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+STRIDES = (2, 4, 8, 16, 32)
+
+
+class Encoder(nn.Module):
+    """Features of an image at strides 2, 4, 8, 16 and 32.
+
+    Args:
+        name: a timm name, such as `resnet50`, `efficientnet_b2` or `tf_efficientnet_lite2`.
+
+    Raises:
+        ValueError: timm does not know the name, or it lacks one of the five strides.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        import timm
+
+        if not timm.is_model(name):
+            raise ValueError(f'unknown encoder {name!r}: give a timm name such as "resnet50"')
+        self.name = name
+        self.body = timm.create_model(name, pretrained=False, features_only=True)
+        strides = tuple(self.body.feature_info.reduction())
+        if strides != STRIDES:
+            raise ValueError(f'encoder {name!r} has strides {strides}, needed are {STRIDES}')
+        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> five tensors (B, channels[i], ceil(H / stride), ceil(W / stride))."""
+        return self.body(image)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks by name: a weights file names its network, the registry builds it."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+_FACTORIES: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register_network(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Decorator: make a factory function known under `name`."""
+
+    def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        _FACTORIES[name] = factory
+        return factory
+
+    return register
+
+
+def network_names() -> list[str]:
+    """All registered names, sorted."""
+    return sorted(_FACTORIES)
+
+
+def create_network(name: str, **arguments: Any) -> nn.Module:
+    """Build a network with random weights.
+
+    Every network maps a normalised image (B, 3, H, W) of any size to (B, 1, h, w).
+
+    Raises:
+        ValueError: the name is unknown, or the network does not take these arguments.
+    """
+    if name not in _FACTORIES:
+        raise ValueError(f'unknown network {name!r}: choose one of {", ".join(network_names())}')
+    try:
+        return _FACTORIES[name](**arguments)
+    except TypeError as error:
+        raise ValueError(f'network {name!r} does not take {arguments}: {error}') from error

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hybrid ResNet-50 U-Net with fast up-projection: paper 003 (Harsanyi et al. 2018), Fig. 2."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from depth_perception.networks.encoder import Encoder
+from depth_perception.networks.registry import register_network
+from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
+
+
+class ResNetUNet(nn.Module):
+    """A ResNet-50 encoder and the up-projection decoder; the output has half the input's size."""
+
+    def __init__(self, decoder: UpProjectionDecoder, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised image (B, 3, H, W) -> depth in metres (B, 1, ceil(H / 2), ceil(W / 2))."""
+        return self.decoder(self.encoder(image))
+
+
+@register_network('resnet_unet_hybrid')
+def resnet_unet_hybrid(decoder_init_std: float = 0.01) -> ResNetUNet:
+    """Paper 003's network, 64,614,017 parameters; trained at 320x256 for a 160x128 output."""
+    encoder = Encoder('resnet50')
+    decoder = UpProjectionDecoder(
+        encoder.channels, skip='concat_1x1', bridge_bias=True, init_std=decoder_init_std)
+    return ResNetUNet(decoder, encoder)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fast up-projection: Laina et al., 3DV 2016, sections 3.1 and 3.2; used by paper 003, Fig. 3.
+
+A zero unpooling (each value at the top left of a 2x2 cell, the rest 0) followed by a 5x5
+convolution multiplies mostly by zeros. Four small convolutions, one for each place of the cell,
+give the same result; `pixel_shuffle` interleaves them.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FastUnpoolConv(nn.Module):
+    """Zero unpooling by 2 and a 5x5 convolution, computed on the non-zero values alone.
+
+    Args:
+        in_channels: channels of the input (B, in_channels, H, W).
+        out_channels: channels of the output (B, out_channels, 2H, 2W).
+
+    The padding lies at the bottom and right: the only choice that equals the 5x5 convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.even_even = nn.Conv2d(in_channels, out_channels, (3, 3))
+        self.odd_even = nn.Conv2d(in_channels, out_channels, (2, 3))
+        self.even_odd = nn.Conv2d(in_channels, out_channels, (3, 2))
+        self.odd_odd = nn.Conv2d(in_channels, out_channels, (2, 2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
+        padded = F.pad(features, (1, 1, 1, 1))
+        places = [
+            self.even_even(padded),
+            self.even_odd(padded[:, :, :, 1:]),
+            self.odd_even(padded[:, :, 1:, :]),
+            self.odd_odd(padded[:, :, 1:, 1:]),
+        ]
+        return F.pixel_shuffle(torch.stack(places, dim=2).flatten(1, 2), 2)
+
+    def equivalent_kernel(self) -> Tensor:
+        """The 5x5 kernel (out, in, 5, 5) that does the same after a zero unpooling."""
+        weight = self.even_even.weight
+        kernel = weight.new_zeros(*weight.shape[:2], 5, 5)
+        kernel[:, :, 0::2, 0::2] = self.even_even.weight
+        kernel[:, :, 1::2, 0::2] = self.odd_even.weight
+        kernel[:, :, 0::2, 1::2] = self.even_odd.weight
+        kernel[:, :, 1::2, 1::2] = self.odd_odd.weight
+        return kernel
+
+
+class UpProjection(nn.Module):
+    """Residual up-projection block: doubles height and width (Laina et al., Fig. 2c and 3).
+
+    Args:
+        in_channels: channels of the input (B, in_channels, H, W).
+        out_channels: channels of the output (B, out_channels, 2H, 2W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            FastUnpoolConv(in_channels, out_channels),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.side = nn.Sequential(
+            FastUnpoolConv(in_channels, out_channels),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
+        return F.relu(self.main(features) + self.side(features))

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decoder of fast up-projections that papers 000, 002 and 003 share.
+
+The three differ in what happens with the encoder's features: nothing (Laina's FCRN), plain
+concatenation (paper 000), or concatenation and a 1x1 convolution back (paper 003).
+"""
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from depth_perception.networks.up_projection import UpProjection
+
+Skip = Literal['none', 'concat', 'concat_1x1']
+
+#: Laina et al., section 3.1: the bridge's width, halved by each of four up-projections.
+WIDTHS = (1024, 512, 256, 128, 64)
+#: Mean depth of an indoor training set, metres: where an untrained head should start.
+MEAN_INDOOR_DEPTH = 2.7
+
+
+class UpProjectionDecoder(nn.Module):
+    """Bridge, four up-projections with skips, and a head that ends in ReLU.
+
+    Args:
+        encoder_channels: of the five features, strides 2 to 32.
+        skip: what is done with the features of strides 16 to 2.
+        bridge_bias: whether the 1x1 bridge has a bias (paper 003: yes; 000 and 002: no).
+        dropout: before the head (papers 002 and 003: 0.5).
+        init_std: of every convolution (paper 003's code: 0.01; its text: 0.001).
+    """
+
+    def __init__(
+        self, encoder_channels: tuple[int, ...], skip: Skip, bridge_bias: bool,
+        dropout: float = 0.5, init_std: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.skip = skip
+        self.bridge = nn.Sequential(
+            nn.Conv2d(encoder_channels[-1], WIDTHS[0], 1, bias=bridge_bias),
+            nn.BatchNorm2d(WIDTHS[0]),
+        )
+        self.ups = nn.ModuleList()
+        self.merges = nn.ModuleList()
+        channels = WIDTHS[0]
+        for width, skip_channels in zip(WIDTHS[1:], reversed(encoder_channels[:-1])):
+            self.ups.append(UpProjection(channels, width))
+            channels = width if skip != 'concat' else width + skip_channels
+            self.merges.append(_merge(skip, skip_channels, width))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv2d(channels, 1, 3, padding=1)
+        self._initialise(init_std)
+
+    def forward(self, encoder_features: list[Tensor]) -> Tensor:
+        """Five tensors (B, C_i, H_i, W_i), stride 2 first -> depth (B, 1, H_0, W_0) in metres."""
+        *skips, features = encoder_features
+        features = self.bridge(features)
+        for up, merge, skip in zip(self.ups, self.merges, reversed(skips)):
+            # An odd feature map doubles to one row or column more than its skip has.
+            features = up(features)[..., : skip.shape[-2], : skip.shape[-1]]
+            if self.skip != 'none':
+                features = merge(torch.cat([skip, features], dim=1))
+        return torch.relu(self.head(self.dropout(features)))
+
+    def _initialise(self, std: float) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        # With bias 0 the ReLU can be zero everywhere at the start, and then never learns.
+        nn.init.constant_(self.head.bias, MEAN_INDOOR_DEPTH)
+
+
+def _merge(skip: Skip, skip_channels: int, width: int) -> nn.Module:
+    if skip == 'concat_1x1':
+        return nn.Conv2d(skip_channels + width, width, 1)
+    return nn.Identity()

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights file: one `.safetensors` whose header says all that is needed to use it.
+
+The header's `depth_perception` entry is a JSON document (see :class:`WeightsInfo`), its
+`checksum` entry the SHA-256 of everything else in the file. No pickle is ever read.
+"""
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from depth_perception.networks import create_network, network_names
+
+FORMAT_VERSION = 1
+#: The network that is used where none is named; it lies in the package.
+BUNDLED_DEFAULT = Path(__file__).parent / 'models' / 'default.safetensors'
+
+_INFO_KEY = 'depth_perception'
+_CHECKSUM_KEY = 'checksum'
+_REMEDY = 'use a .safetensors file written by depth_perception, or leave model_file empty'
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a weights file says of itself.
+
+    Attributes:
+        network: registered name, see :func:`depth_perception.networks.create_network`.
+        network_arguments: arguments of that network's factory.
+        input_height, input_width: pixels at which the network was trained.
+        mean, std: per-channel normalisation of RGB / 255.
+        output: `metres`, or `reciprocal` (depth = reciprocal_scale / output).
+        reciprocal_scale: metres; used with `reciprocal` alone (DenseDepth: 10).
+        min_depth, max_depth: metres within which the network was trained.
+        training_focal_length: pixels, of images `training_image_width` wide.
+        training_data: which data, in words.
+        scores: one entry an evaluation: `data`, `protocol` and the figures.
+        licence: SPDX identifier of the weights.
+        name: what to call the network in logs and diagnostics.
+        recipe: the command or recipe that made it.
+        format_version: of this format.
+    """
+
+    network: str
+    network_arguments: dict[str, Any]
+    input_height: int
+    input_width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    output: Literal['metres', 'reciprocal']
+    min_depth: float
+    max_depth: float
+    training_focal_length: float
+    training_image_width: int
+    training_data: str
+    licence: str
+    scores: tuple[dict[str, Any], ...] = ()
+    reciprocal_scale: float = 10.0
+    name: str = 'unnamed'
+    recipe: str = ''
+    format_version: int = field(default=FORMAT_VERSION)
+
+    def __post_init__(self) -> None:
+        for problem in _problems(self):
+            raise WeightsError(problem)
+
+    def focal_length_at(self, width: int) -> float:
+        """Training focal length in pixels of an image `width` pixels wide."""
+        return self.training_focal_length * width / self.training_image_width
+
+
+def _problems(info: WeightsInfo) -> list[str]:
+    """Everything wrong with the values, each as one sentence."""
+    checks = {
+        'format_version': info.format_version == FORMAT_VERSION,
+        'network': info.network in network_names(),
+        'network_arguments': isinstance(info.network_arguments, dict),
+        'input_height': _is_size(info.input_height),
+        'input_width': _is_size(info.input_width),
+        'mean': _is_triple(info.mean),
+        'std': _is_triple(info.std) and all(value > 0 for value in info.std),
+        'output': info.output in ('metres', 'reciprocal'),
+        'min_depth': _is_number(info.min_depth) and info.min_depth >= 0,
+        'max_depth': _is_number(info.max_depth) and 0 < info.max_depth <= 1000,
+        'training_focal_length': _is_number(info.training_focal_length)
+        and info.training_focal_length > 0,
+        'training_image_width': _is_size(info.training_image_width),
+        'training_data': isinstance(info.training_data, str),
+        'licence': isinstance(info.licence, str),
+        'scores': isinstance(info.scores, (list, tuple)),
+        'reciprocal_scale': _is_number(info.reciprocal_scale) and info.reciprocal_scale > 0,
+        'name': isinstance(info.name, str),
+        'recipe': isinstance(info.recipe, str),
+    }
+    problems = [
+        f'its metadata has {key} = {getattr(info, key)!r}, which this version cannot use'
+        for key, good in checks.items() if not good
+    ]
+    if not problems and info.min_depth >= info.max_depth:
+        problems.append(f'min_depth {info.min_depth} is not below max_depth {info.max_depth}')
+    return problems
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) \
+        and abs(value) < float('inf')
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 14
+
+
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A network ready for inference (eval mode, CPU, float32) and what its file says of it."""
+
+    network: nn.Module
+    info: WeightsInfo
+    checksum: str
+    path: Path
+
+
+def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
+                 dtype: torch.dtype | None = None) -> str:
+    """Write a weights file; a file already there is replaced only by a complete one.
+
+    Args:
+        path: where to; the folder must exist.
+        network: the network `info` describes.
+        info: the metadata.
+        dtype: floating-point type to store (such as `torch.float16`); None keeps each tensor's.
+
+    Returns:
+        The checksum, 64 hexadecimal digits.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: _for_storage(tensor, dtype) for name, tensor in network.state_dict().items()}
+    metadata = {_INFO_KEY: json.dumps(dataclasses.asdict(info), sort_keys=True)}
+    checksum = _checksum(save(tensors, metadata))
+    _write_atomically(Path(path), save(tensors, {**metadata, _CHECKSUM_KEY: checksum}))
+    return checksum
+
+
+def load_weights(path: str | Path | None = None) -> LoadedWeights:
+    """Read a weights file and build its network, after checking all of it.
+
+    Args:
+        path: the file; None, '' or 'default' is the bundled network.
+
+    Raises:
+        WeightsError: the file is missing, truncated, altered, foreign, of a newer format, or a
+            pickle; one sentence that names the file, the fault and the remedy.
+    """
+    file = BUNDLED_DEFAULT if path in (None, '', 'default') else Path(str(path)).expanduser()
+    try:
+        content = _read(file)
+        info, checksum = _checked_info(content)
+        return LoadedWeights(_build(info, content), info, checksum, file)
+    except WeightsError as error:
+        raise WeightsError(f'cannot use weights {file}: {error}; {_REMEDY}') from error
+
+
+def _read(file: Path) -> bytes:
+    if not file.exists():
+        raise WeightsError('there is no such file')
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise WeightsError(f'it cannot be read ({error.strerror})') from error
+    _refuse_foreign(content)
+    return content
+
+
+def _refuse_foreign(content: bytes) -> None:
+    """Name the usual wrong files, so that the message helps."""
+    kinds = {
+        b'PK\x03\x04': 'it is a zip or PyTorch pickle, which could run code when loaded',
+        b'\x80': 'it is a Python pickle, which could run code when loaded',
+        b'\x89HDF\r\n\x1a\n': 'it is an HDF5 (Keras) file',
+        b'version https://git-lfs': 'it is a Git LFS pointer, not the file itself',
+    }
+    for signature, meaning in kinds.items():
+        # A safetensors header starts with its length; byte 8 is always "{".
+        if content.startswith(signature) and content[8:9] != b'{':
+            raise WeightsError(meaning)
+
+
+def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The header as a dictionary, and the tensors' bytes."""
+    length = int.from_bytes(content[:8], 'little')
+    if len(content) < 8 or length > len(content) - 8:
+        raise WeightsError('it is truncated or not a safetensors file')
+    try:
+        header = json.loads(content[8:8 + length])
+    except (UnicodeDecodeError, ValueError) as error:
+        raise WeightsError('it is not a safetensors file') from error
+    if not isinstance(header, dict):
+        raise WeightsError('it is not a safetensors file')
+    return header, memoryview(content)[8 + length:]
+
+
+def _checksum(content: bytes) -> str:
+    """SHA-256 of the header (but for the checksum itself) and of the tensors' bytes."""
+    header, data = _split(content)
+    header.get('__metadata__', {}).pop(_CHECKSUM_KEY, None)
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _checked_info(content: bytes) -> tuple[WeightsInfo, str]:
+    header, _ = _split(content)
+    metadata = header.get('__metadata__')
+    if not isinstance(metadata, dict) or _INFO_KEY not in metadata:
+        raise WeightsError('it is a safetensors file of another program')
+    checksum = _checksum(content)
+    if metadata.get(_CHECKSUM_KEY) != checksum:
+        raise WeightsError('its checksum does not match: it is truncated or was altered')
+    return _parse_info(metadata[_INFO_KEY]), checksum
+
+
+def _parse_info(text: str) -> WeightsInfo:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise WeightsError('its metadata is not JSON') from error
+    version = values.get('format_version') if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise WeightsError(
+            f'its format version is {version!r}, this program reads {FORMAT_VERSION}')
+    for key in ('mean', 'std', 'scores'):
+        if isinstance(values.get(key), list):
+            values[key] = tuple(values[key])
+    try:
+        return WeightsInfo(**values)
+    except TypeError as error:
+        raise WeightsError(f'its metadata is incomplete or unknown ({error})') from error
+
+
+def _build(info: WeightsInfo, content: bytes) -> nn.Module:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+        network = create_network(info.network, **info.network_arguments)
+        network.load_state_dict(tensors)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(str(error)) from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f'its tensors do not fit network {info.network!r} ({reason})') from error
+    return network.float().eval().requires_grad_(False)
+
+
+def _for_storage(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
+    try:
+        with os.fdopen(descriptor, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the light that Blender computes to the picture and the depth image of a cheap camera."""
+
+from __future__ import annotations
+
+import numpy as np
+
+GREY = 0.18  # linear value that an exposure of 0 stops gives to the average of the picture
+DARKEST = 2e-4  # average light below which a room counts as unlit
+WHITE_BALANCE = 0.6  # share of the colour cast that the camera removes
+MAX_DEPTH = 60.0  # metres
+
+
+def develop(light: np.ndarray, exposure: float, warmth: float) -> np.ndarray:
+    """Develop linear light (H, W, 3) in RGB to a uint8 picture, as automatic cameras do.
+
+    Args:
+        light: linear radiance from the renderer.
+        exposure: stops by which the automatic exposure is off.
+        warmth: stops by which the automatic white balance is off, positive is red.
+    """
+    light = np.nan_to_num(np.maximum(light, 0.0))
+    light = light * white_balance(light, warmth)
+    light = light * (GREY * 2.0**exposure / average_light(light))
+    return np.round(255.0 * srgb(shoulder(light))).astype(np.uint8)
+
+
+def average_light(light: np.ndarray) -> float:
+    """Return the light that a meter sees: between the geometric mean and the mean."""
+    grey = light.mean(axis=-1)
+    geometric = np.exp(np.mean(np.log(grey + 1e-4)))
+    return float(max(np.sqrt(geometric * grey.mean()), 1e-6))
+
+
+def white_balance(light: np.ndarray, warmth: float) -> np.ndarray:
+    """Return the gains (3,): most of the cast of the scene removed, `warmth` added."""
+    cast = np.minimum(light, np.quantile(light, 0.98)).mean(axis=(0, 1)) + 1e-6
+    gains = (cast.mean() / cast) ** WHITE_BALANCE
+    return gains * 2.0 ** np.array([warmth / 2, 0.0, -warmth / 2])
+
+
+def shoulder(light: np.ndarray) -> np.ndarray:
+    """Compress highlights (the ACES curve fitted by Krzysztof Narkowicz), range 0 to 1."""
+    curve = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
+    return np.clip(curve, 0.0, 1.0)
+
+
+def srgb(light: np.ndarray) -> np.ndarray:
+    """Apply the sRGB transfer curve to values from 0 to 1."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def to_millimetres(depth: np.ndarray) -> np.ndarray:
+    """Return z-depth in metres as uint16 millimetres, 0 where nothing was hit."""
+    hit = np.isfinite(depth) & (depth > 0.05) & (depth < MAX_DEPTH)
+    return np.where(hit, np.round(np.where(hit, depth, 0.0) * 1000.0), 0.0).astype(np.uint16)
+
+
+def fault(light: np.ndarray, depth: np.ndarray) -> str | None:
+    """Say why a rendered view is useless, or return None.
+
+    Args:
+        light: linear radiance (H, W, 3).
+        depth: millimetres (H, W), 0 where nothing was hit.
+    """
+    if average_light(light) < DARKEST:
+        return 'dark'
+    if np.mean(depth == 0) > 0.2:
+        return 'holes'
+    return None

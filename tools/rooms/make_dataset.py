@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generate and render many rooms: start it, kill it at any moment, start it again.
+
+Usage, with any Python 3.11 or newer (see README.md):
+
+    python make_dataset.py --python rooms_venv/bin/python --out rooms \
+        --kinds Bedroom Kitchen LivingRoom DiningRoom Bathroom --seeds 100 200 --views 60
+
+Below `--out`: `scenes/` (generated rooms, `<name>.log`, `<name>.failed`),
+`frames/scene_<name>/` and `manifest.json`. Two runs with the same arguments give the same rooms and views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import files
+
+HERE = Path(__file__).resolve().parent
+KINDS = ('LivingRoom', 'Bedroom', 'DiningRoom', 'Bathroom', 'Kitchen')
+CLIP_SEED = 1  # the bundled clip was filmed in Bedroom 1: no training picture shows that house
+VALIDATION_EVERY = 7  # rooms whose seed is a multiple are held out; coprime to the number of kinds
+STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)  # not a room's fault
+NOTHING_RENDERED = 'no view could be rendered'
+
+log = logging.getLogger('make_dataset')
+
+
+@dataclass(frozen=True)
+class RoomPlan:
+    """A room to make: its kind and the seed that decides everything else."""
+
+    kind: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Short name, used for folders."""
+        return f'{self.kind.lower()}_{self.seed}'
+
+    @property
+    def split(self) -> str:
+        """`validation` for the rooms that training leaves out, else `train`."""
+        return 'validation' if self.seed % VALIDATION_EVERY == 0 else 'train'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the pictures, and the limits of the work. Recorded in the manifest."""
+
+    views: int = 60
+    scene_cpu_seconds: int = 1800
+    render_cpu_seconds: int = 5400
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where rooms are made and with which Python."""
+
+    out: Path
+    python: Path
+
+    def scene(self, room: RoomPlan) -> Path:
+        """Return the folder of the generated room."""
+        return self.out / 'scenes' / room.name
+
+    def frames(self, room: RoomPlan) -> Path:
+        """Return the folder of its pictures."""
+        return self.out / 'frames' / f'scene_{room.name}'
+
+    def failure(self, room: RoomPlan) -> Path:
+        """Return the file that says why the room could not be made."""
+        return self.out / 'scenes' / f'{room.name}.failed'
+
+    def record(self, room: RoomPlan) -> Path:
+        """Return the log of the room's generator and renderer."""
+        return self.out / 'scenes' / f'{room.name}.log'
+
+
+def plan_rooms(kinds: list[str], first: int, last: int) -> list[RoomPlan]:
+    """Return one room per seed from `first` to `last` inclusive; the kinds take turns."""
+    return [RoomPlan(kinds[seed % len(kinds)], seed)
+            for seed in range(first, last + 1) if seed != CLIP_SEED]
+
+
+def run(shop: Workshop, room: RoomPlan, script: str, *arguments: object) -> int:
+    """Run a script of this folder with one thread per process; return its exit status."""
+    command = [str(shop.python), str(HERE / script), '--kind', room.kind, '--seed', str(room.seed),
+               *map(str, arguments)]
+    one_thread = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
+    with shop.record(room).open('a') as record:
+        return subprocess.run(command, stdout=record, stderr=subprocess.STDOUT, check=False,
+                              stdin=subprocess.DEVNULL, env={**os.environ, **one_thread}).returncode
+
+
+def generate(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
+    """Generate the room unless it is there; a failure is written down and raised."""
+    scene = shop.scene(room)
+    if scene.exists():
+        return
+    part = scene.with_name(f'{room.name}.part')
+    shutil.rmtree(part, ignore_errors=True)
+    status = run(shop, room, 'make_room.py', '--out', part,
+                 '--cpu-seconds', settings.scene_cpu_seconds)
+    check(shop, room, status, 'generator')
+    part.rename(scene)
+
+
+def render(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
+    """Render the views that are missing; a failure is written down and raised."""
+    frames = shop.frames(room)
+    status = run(shop, room, 'render_room.py', '--scene', shop.scene(room) / 'scene.blend',
+                 '--out', frames, '--views', settings.views, '--threads', 1,
+                 '--cpu-seconds', settings.render_cpu_seconds)
+    check(shop, room, status, 'renderer')
+    if not files.read_cameras(frames):
+        fail(shop, room, NOTHING_RENDERED)
+
+
+def check(shop: Workshop, room: RoomPlan, status: int, what: str) -> None:
+    """Raise where a script did not succeed; it is tried again later if somebody stopped it."""
+    if -status in STOPPED:
+        raise RuntimeError(f'{what} was stopped')
+    if status:
+        fail(shop, room, f'{what}: exit status {status}')
+
+
+def fail(shop: Workshop, room: RoomPlan, reason: str) -> None:
+    """Write down why the room is skipped from now on and raise `RuntimeError`."""
+    files.write_whole(shop.failure(room), f'{reason}\n'.encode())
+    raise RuntimeError(reason)
+
+
+def is_done(shop: Workshop, room: RoomPlan) -> bool:
+    """Tell whether the room failed before or has been rendered and sealed."""
+    return shop.failure(room).exists() or (shop.frames(room) / files.CHECKSUMS).exists()
+
+
+def make(shop: Workshop, room: RoomPlan, settings: Settings) -> bool:
+    """Generate and render one room; return whether it succeeded."""
+    log.info('%s: start', room.name)
+    try:
+        generate(shop, room, settings)
+        log.info('%s: generated', room.name)
+        render(shop, room, settings)
+    except RuntimeError as reason:
+        log.warning('%s: skipped, %s', room.name, reason)
+        return False
+    log.info('%s: %d views', room.name, len(files.read_cameras(shop.frames(room))))
+    return True
+
+
+def describe(shop: Workshop, room: RoomPlan) -> dict[str, object]:
+    """Return the entry of a finished room in the manifest."""
+    folder = shop.frames(room)
+    return {'folder': folder.name, **asdict(room), 'split': room.split,
+            'views': len(files.read_cameras(folder)),
+            'sha256': files.sha256(folder / files.CHECKSUMS)}
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Return the versions of the generator and the renderer."""
+    code = ('import importlib.metadata as m, json;'
+            'print(json.dumps({n: m.version(n) for n in ("infinigen", "bpy")}))')
+    answer = subprocess.run([str(python), '-c', code], capture_output=True, check=True, text=True)
+    return json.loads(answer.stdout)
+
+
+def manifest(shop: Workshop, rooms: list[RoomPlan], settings: Settings,
+             generators: dict[str, str]) -> dict[str, object]:
+    """Describe everything that exists: rooms with checksums, failures, settings and versions."""
+    done = [room for room in rooms if (shop.frames(room) / files.CHECKSUMS).exists()]
+    failed = {room.name: shop.failure(room).read_text().strip()
+              for room in rooms if shop.failure(room).exists()}
+    entries = [describe(shop, room) for room in done]
+    return {'generators': generators, 'settings': asdict(settings),
+            'views': sum(int(str(entry['views'])) for entry in entries),
+            'rooms': entries, 'failed': failed}
+
+
+def write_manifest(shop: Workshop, content: dict[str, object]) -> None:
+    """Write `manifest.json`."""
+    files.write_whole(shop.out / 'manifest.json', (json.dumps(content, indent=1) + '\n').encode())
+
+
+def lock(out: Path) -> object:
+    """Make sure that one driver works in this folder; keep the result as long as it does."""
+    handle = (out / '.lock').open('w')
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f'another run is at work in {out}')
+    return handle
+
+
+def make_all(shop: Workshop, rooms: list[RoomPlan], settings: Settings, jobs: int) -> None:
+    """Make the rooms that are not done, `jobs` at a time; the manifest grows with every room."""
+    generators = versions(shop.python)
+    todo = [room for room in rooms if not is_done(shop, room)]
+    log.info('%d rooms to make of %d', len(todo), len(rooms))
+    with ThreadPoolExecutor(jobs) as pool:
+        for _ in as_completed([pool.submit(make, shop, room, settings) for room in todo]):
+            write_manifest(shop, manifest(shop, rooms, settings, generators))
+    write_manifest(shop, manifest(shop, rooms, settings, generators))
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Generate and render many rooms.')
+    parser.add_argument('--python', type=Path, default=Path(sys.executable),
+                        help='Python of the environment with infinigen and bpy')
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
+    parser.add_argument('--seeds', nargs=2, type=int, required=True, metavar=('FIRST', 'LAST'))
+    parser.add_argument('--views', type=int, default=Settings.views, help='per room')
+    parser.add_argument('--jobs', type=int, default=2, help='rooms at a time, 3 GB of memory each')
+    parser.add_argument('--scene-cpu-seconds', type=int, default=Settings.scene_cpu_seconds)
+    parser.add_argument('--render-cpu-seconds', type=int, default=Settings.render_cpu_seconds)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Make the rooms of the command line."""
+    options = parse_arguments()
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+    out = options.out.resolve()
+    (out / 'scenes').mkdir(parents=True, exist_ok=True)
+    held = lock(out)
+    settings = Settings(options.views, options.scene_cpu_seconds, options.render_cpu_seconds)
+    rooms = plan_rooms(options.kinds, *options.seeds)
+    make_all(Workshop(out, options.python.absolute()), rooms, settings, options.jobs)
+    del held
+
+
+if __name__ == '__main__':
+    main()

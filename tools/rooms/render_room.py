@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Render RGB-D views of a generated room with Blender Cycles on the CPU.
+
+Usage, with the Python of the rooms environment (see README.md):
+
+    python render_room.py --scene rooms/Bedroom_21/scene.blend --kind Bedroom --seed 21 \
+        --out frames/scene_bedroom_21 --views 60
+
+Writes rgb_00000.jpg, depth_00000.png (uint16 z-depth in millimetres, 0 where nothing was hit) and
+cameras.csv. Views that are there already are not rendered again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import develop
+import files
+import views
+
+if TYPE_CHECKING:
+    import bpy
+    from mathutils import Matrix
+
+SAMPLES = 4
+JPEG_QUALITY = 92
+DRAWS = 300  # poses tried before a view is given up
+RENDERS = 4  # pictures tried before a view is given up
+LAMP_WATTS = 60.0  # of the ceiling lamp given to rooms without any
+
+
+class Room:
+    """The furnished room of a loaded scene: where its floor is and what rays hit."""
+
+    def __init__(self, kind: str) -> None:
+        import bpy
+
+        self.scene = bpy.context.scene
+        self.floor_mesh = self.floor_object(kind)
+        self.floor = self.bounds()
+        self.depsgraph = bpy.context.evaluated_depsgraph_get()
+
+    @staticmethod
+    def floor_object(kind: str) -> bpy.types.Object:
+        """Return the floor of the largest room of this kind."""
+        import bpy
+
+        word = kind.lower().replace('room', '-room') if kind.endswith('Room') else kind.lower()
+        floors = [item for item in bpy.data.objects if item.name.lower().endswith('.floor')]
+        named = [item for item in floors if word in item.name.lower()]
+        if not named:
+            raise SystemExit(f'no {word} among {[item.name for item in floors]}')
+        return max(named, key=lambda item: item.dimensions.x * item.dimensions.y)
+
+    def bounds(self) -> views.Floor:
+        """Return the bounding box of the floor in the world."""
+        from mathutils import Vector
+
+        item = self.floor_mesh
+        corners = np.array([item.matrix_world @ Vector(corner) for corner in item.bound_box])
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        return views.Floor((low[0], high[0]), (low[1], high[1]), float(high[2]))
+
+    def above_floor(self, view: views.View) -> bool:
+        """Tell whether the camera stands above the floor of this room, not of a neighbour."""
+        from mathutils import Vector
+
+        item = self.floor_mesh
+        inverse = item.matrix_world.inverted()
+        down = (inverse.to_3x3() @ Vector((0.0, 0.0, -1.0))).normalized()
+        return item.ray_cast(inverse @ self.position(view), down)[0]
+
+    def position(self, view: views.View) -> np.ndarray:
+        """Return the place of the camera as a vector."""
+        from mathutils import Vector
+
+        return Vector((view.x, view.y, self.floor.z + view.height))
+
+    def cast(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return for rays (N, 3) the distance, infinite without a hit, and hits from behind."""
+        from mathutils import Vector
+
+        lengths, backs = np.full(len(rays), np.inf), np.zeros(len(rays), dtype=bool)
+        for number, ray in enumerate(rays):
+            hit, place, normal, *_ = self.scene.ray_cast(self.depsgraph, origin, Vector(ray))
+            if hit:
+                lengths[number] = (place - origin).length
+                backs[number] = normal.dot(Vector(ray)) > 0.0
+        return lengths, backs
+
+    def accepts(self, view: views.View) -> bool:
+        """Tell whether the view is inside the room, has free space around it and shows much."""
+        if not self.above_floor(view):
+            return False
+        origin = self.position(view)
+        around, _ = self.cast(origin, views.sphere_rays())
+        if around.min() < views.CLEARANCE:
+            return False
+        rays = views.ray_grid(view.field_of_view) @ np.array(orientation(view)).T
+        return views.rejection(*self.cast(origin, rays)) is None
+
+
+def orientation(view: views.View) -> Matrix:
+    """Return the rotation from camera to world."""
+    from mathutils import Matrix, Vector
+
+    aim = Vector(view.direction).to_track_quat('-Z', 'Y').to_matrix()
+    return aim @ Matrix.Rotation(math.radians(view.roll), 3, 'Z')
+
+
+class Lighting:
+    """Sun, sky and lamps of a scene, switched between day and night."""
+
+    def __init__(self, room: Room, seed: int) -> None:
+        import bpy
+
+        self.seed = seed
+        self.lamps = [item for item in bpy.data.objects if item.type == 'LIGHT'
+                      and not item.data.cycles.is_portal]
+        self.lamps.append(self.ceiling_lamp(room))
+        nodes = room.scene.world.node_tree.nodes
+        self.sky = next(node for node in nodes if node.type == 'BACKGROUND')
+        self.suns = [node for node in nodes if node.type == 'TEX_SKY']
+        self.daylight = self.sky.inputs['Strength'].default_value
+        self.state: tuple[str, int] | None = None
+
+    @staticmethod
+    def ceiling_lamp(room: Room) -> bpy.types.Object:
+        """Hang a lamp under the middle of the ceiling: generated rooms may have none."""
+        import bpy
+
+        floor = room.floor
+        data = bpy.data.lights.new('ceiling', 'POINT')
+        data.energy, data.shadow_soft_size = LAMP_WATTS, 0.1
+        data.color = (1.0, 0.86, 0.7)
+        lamp = bpy.data.objects.new('ceiling', data)
+        lamp.location = (sum(floor.x) / 2, sum(floor.y) / 2, floor.z + 2.2)
+        room.scene.collection.objects.link(lamp)
+        return lamp
+
+    def apply(self, lighting: str, index: int) -> None:
+        """Set the light of a view; nothing is touched while it stays the same."""
+        state = (lighting, index // views.LIGHTING_RUN)
+        if state == self.state:
+            return
+        self.state = state
+        rng = np.random.default_rng([self.seed, state[1], 7])
+        for lamp in self.lamps:
+            lamp.hide_render = lighting == 'daylight'
+        self.sky.inputs['Strength'].default_value = self.daylight * (
+            0.002 if lighting == 'night' else 2.0 ** rng.uniform(-1.5, 1.5))
+        for sun in self.suns:
+            sun.sun_elevation = math.radians(rng.uniform(5.0, 60.0))
+            sun.sun_rotation = rng.uniform(0.0, 2 * math.pi)
+
+
+class Renderer:
+    """Cycles with one camera, giving linear light and z-depth as arrays."""
+
+    def __init__(self, room: Room, threads: int) -> None:
+        import bpy
+
+        self.scene = room.scene
+        self.folder = Path(tempfile.mkdtemp(prefix='rooms_'))
+        configure_cycles(self.scene, threads)
+        configure_outputs(self.scene, self.folder)
+        data = bpy.data.cameras.new('probe')
+        data.sensor_fit, data.sensor_width, data.clip_start = 'HORIZONTAL', 36.0, 0.05
+        self.camera = bpy.data.objects.new('probe', data)
+        self.scene.collection.objects.link(self.camera)
+        self.scene.camera = self.camera
+
+    def render(self, view: views.View, room: Room) -> tuple[np.ndarray, np.ndarray]:
+        """Return linear light (H, W, 3) in RGB and z-depth (H, W) in metres."""
+        import bpy
+
+        self.camera.location = room.position(view)
+        self.camera.rotation_euler = orientation(view).to_euler()
+        self.camera.data.lens = 36.0 * view.focal / views.WIDTH
+        self.scene.cycles.seed = view.index
+        bpy.ops.render.render()
+        return self.read('light')[..., :3], self.read('depth')[..., 0]
+
+    def read(self, name: str) -> np.ndarray:
+        """Return the pixels (H, W, channels) of an output file and remove it."""
+        import bpy
+
+        path = next(self.folder.glob(f'{name}*.exr'))
+        image = bpy.data.images.load(str(path))
+        pixels = np.empty(len(image.pixels), np.float32)
+        image.pixels.foreach_get(pixels)
+        pixels = pixels.reshape(image.size[1], image.size[0], image.channels)[::-1].copy()
+        bpy.data.images.remove(image)
+        path.unlink()
+        return pixels
+
+
+def configure_cycles(scene: bpy.types.Scene, threads: int) -> None:
+    """Choose few samples, a denoiser and short light paths."""
+    scene.render.engine = 'CYCLES'
+    scene.render.threads_mode, scene.render.threads = 'FIXED', threads
+    scene.render.resolution_x, scene.render.resolution_y = views.WIDTH, views.HEIGHT
+    scene.render.resolution_percentage = 100
+    scene.render.use_persistent_data = True
+    scene.render.use_motion_blur = False
+    cycles = scene.cycles
+    cycles.device, cycles.samples, cycles.use_adaptive_sampling = 'CPU', SAMPLES, False
+    cycles.use_denoising, cycles.denoiser = True, 'OPENIMAGEDENOISE'
+    cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 4, 2, 2
+    cycles.transmission_bounces, cycles.volume_bounces = 3, 0
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    cycles.sample_clamp_indirect = 4.0
+
+
+def configure_outputs(scene: bpy.types.Scene, folder: Path) -> None:
+    """Let every rendering write light and depth as float files in `folder`."""
+    scene.view_layers[0].use_pass_z = True
+    scene.use_nodes = True
+    tree = scene.node_tree
+    tree.nodes.clear()
+    layers = tree.nodes.new('CompositorNodeRLayers')
+    for socket, name in (('Image', 'light'), ('Depth', 'depth')):
+        output = tree.nodes.new('CompositorNodeOutputFile')
+        output.base_path, output.file_slots[0].path = str(folder), name
+        output.format.file_format, output.format.color_depth = 'OPEN_EXR', '32'
+        tree.links.new(layers.outputs[socket], output.inputs[0])
+
+
+def draw_accepted(room: Room, seed: int, index: int, first: int) -> views.View | None:
+    """Return the first acceptable view of this index from attempt `first` on."""
+    for attempt in range(first, first + DRAWS):
+        view = views.draw_view(seed, index, attempt, room.floor)
+        if room.accepts(view):
+            return view
+    return None
+
+
+def save_view(out: Path, view: views.View, light: np.ndarray, depth: np.ndarray) -> None:
+    """Develop the picture and write it with its depth image (millimetres)."""
+    import cv2
+
+    picture = develop.develop(light, view.exposure, view.warmth)[..., ::-1]
+    jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    files.write_whole(out / files.depth_name(view.index), cv2.imencode('.png', depth)[1].tobytes())
+    files.write_whole(out / files.rgb_name(view.index), jpeg.tobytes())
+
+
+def render_view(room: Room, renderer: Renderer, lighting: Lighting, seed: int, index: int,
+                out: Path) -> list[str] | None:
+    """Render one view; return its line of cameras.csv, or None where no good view was found."""
+    first = 0
+    for _ in range(RENDERS):
+        view = draw_accepted(room, seed, index, first)
+        if view is None:
+            return None
+        lighting.apply(view.lighting, index)
+        light, metres = renderer.render(view, room)
+        depth = develop.to_millimetres(metres)
+        fault = develop.fault(light, depth)
+        if fault is None:
+            save_view(out, view, light, depth)
+            return view.row()
+        print(f'view {index}: {fault}', flush=True)
+        first = view.attempt + 1
+    return None
+
+
+def render_room(scene: Path, kind: str, seed: int, out: Path, count: int, threads: int) -> None:
+    """Render the views of a room that are not there yet."""
+    import bpy
+
+    rows = files.read_cameras(out)
+    missing = [index for index in range(count) if index not in rows]
+    if not missing:
+        return
+    bpy.ops.wm.open_mainfile(filepath=str(scene))
+    room = Room(kind)
+    lighting, renderer = Lighting(room, seed), Renderer(room, threads)
+    for index in missing:
+        start = time.monotonic()
+        row = render_view(room, renderer, lighting, seed, index, out)
+        if row is not None:
+            rows[index] = row
+            files.write_cameras(out, views.COLUMNS, rows)
+        print(f'view {index}: {time.monotonic() - start:.1f} s', flush=True)
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Render RGB-D views of a generated room.')
+    parser.add_argument('--scene', type=Path, required=True, help='scene.blend of make_room.py')
+    parser.add_argument('--kind', required=True, help='kind of the furnished room')
+    parser.add_argument('--seed', type=int, required=True)
+    parser.add_argument('--out', type=Path, required=True, help='folder for the frames')
+    parser.add_argument('--views', type=int, default=60)
+    parser.add_argument('--threads', type=int, default=os.cpu_count() or 1)
+    parser.add_argument('--cpu-seconds', type=int, help='give up after so much processor time')
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Render the room and seal it with checksums."""
+    options = parse_arguments()
+    files.limit_cpu(options.cpu_seconds)
+    options.out.mkdir(parents=True, exist_ok=True)
+    render_room(options.scene, options.kind, options.seed, options.out, options.views,
+                options.threads)
+    files.write_checksums(options.out)
+
+
+if __name__ == '__main__':
+    main()
