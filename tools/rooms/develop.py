@@ -56,6 +56,19 @@ def to_millimetres(depth: np.ndarray) -> np.ndarray:
     return np.where(hit, np.round(np.where(hit, depth, 0.0) * 1000.0), 0.0).astype(np.uint16)
 
 
+def clear_panes(depth: np.ndarray, radius: int = 2) -> np.ndarray:
+    """Remove the grains that half-transparent window panes leave in front of the sky.
+
+    Args:
+        depth: millimetres (H, W), 0 where nothing was hit.
+        radius: of the square in which mostly nothing being hit clears its centre, in pixels.
+    """
+    padded = np.pad(depth == 0, radius, mode='edge')
+    size = 2 * radius + 1
+    squares = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
+    return np.where(squares.mean(axis=(2, 3)) > 0.5, 0, depth).astype(np.uint16)
+
+
 def fault(light: np.ndarray, depth: np.ndarray) -> str | None:
     """Say why a rendered view is useless, or return None.
 

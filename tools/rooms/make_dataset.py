@@ -7,7 +7,7 @@ Usage, with any Python 3.11 or newer (see README.md):
         --kinds Bedroom Kitchen LivingRoom DiningRoom Bathroom --seeds 100 200 --views 60
 
 Below `--out`: `scenes/` (generated rooms, `<name>.log`, `<name>.failed`),
-`frames/scene_<name>/` and `manifest.json`. Two runs with the same arguments give the same rooms and views.
+`frames/scene_<name>/` and `manifest.json`. The arguments decide the rooms and the views.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ KINDS = ('LivingRoom', 'Bedroom', 'DiningRoom', 'Bathroom', 'Kitchen')
 CLIP_SEED = 1  # the bundled clip was filmed in Bedroom 1: no training picture shows that house
 VALIDATION_EVERY = 7  # rooms whose seed is a multiple are held out; coprime to the number of kinds
 STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)  # not a room's fault
+THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 NOTHING_RENDERED = 'no view could be rendered'
 
 log = logging.getLogger('make_dataset')
@@ -90,18 +91,24 @@ class Workshop:
 
 def plan_rooms(kinds: list[str], first: int, last: int) -> list[RoomPlan]:
     """Return one room per seed from `first` to `last` inclusive; the kinds take turns."""
-    return [RoomPlan(kinds[seed % len(kinds)], seed)
-            for seed in range(first, last + 1) if seed != CLIP_SEED]
+    return [
+        RoomPlan(kinds[seed % len(kinds)], seed)
+        for seed in range(first, last + 1)
+        if seed != CLIP_SEED
+    ]
 
 
-def run(shop: Workshop, room: RoomPlan, script: str, *arguments: object) -> int:
-    """Run a script of this folder with one thread per process; return its exit status."""
-    command = [str(shop.python), str(HERE / script), '--kind', room.kind, '--seed', str(room.seed),
-               *map(str, arguments)]
-    one_thread = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
+def run(shop: Workshop, room: RoomPlan, script: str, options: dict[str, object]) -> int:
+    """Run a script of this folder on one thread; return its exit status."""
+    options = {'--kind': room.kind, '--seed': room.seed, **options}
+    words = (str(word) for pair in options.items() for word in pair)
+    command = [str(shop.python), str(HERE / script), *words]
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, '1')}
     with shop.record(room).open('a') as record:
-        return subprocess.run(command, stdout=record, stderr=subprocess.STDOUT, check=False,
-                              stdin=subprocess.DEVNULL, env={**os.environ, **one_thread}).returncode
+        ended = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=record, stderr=record, env=environment
+        )
+    return ended.returncode
 
 
 def generate(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
@@ -111,8 +118,8 @@ def generate(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
         return
     part = scene.with_name(f'{room.name}.part')
     shutil.rmtree(part, ignore_errors=True)
-    status = run(shop, room, 'make_room.py', '--out', part,
-                 '--cpu-seconds', settings.scene_cpu_seconds)
+    options: dict[str, object] = {'--out': part, '--cpu-seconds': settings.scene_cpu_seconds}
+    status = run(shop, room, 'make_room.py', options)
     check(shop, room, status, 'generator')
     part.rename(scene)
 
@@ -120,9 +127,14 @@ def generate(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
 def render(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
     """Render the views that are missing; a failure is written down and raised."""
     frames = shop.frames(room)
-    status = run(shop, room, 'render_room.py', '--scene', shop.scene(room) / 'scene.blend',
-                 '--out', frames, '--views', settings.views, '--threads', 1,
-                 '--cpu-seconds', settings.render_cpu_seconds)
+    options: dict[str, object] = {
+        '--scene': shop.scene(room) / 'scene.blend',
+        '--out': frames,
+        '--views': settings.views,
+        '--threads': 1,
+        '--cpu-seconds': settings.render_cpu_seconds,
+    }
+    status = run(shop, room, 'render_room.py', options)
     check(shop, room, status, 'renderer')
     if not files.read_cameras(frames):
         fail(shop, room, NOTHING_RENDERED)
@@ -164,29 +176,43 @@ def make(shop: Workshop, room: RoomPlan, settings: Settings) -> bool:
 def describe(shop: Workshop, room: RoomPlan) -> dict[str, object]:
     """Return the entry of a finished room in the manifest."""
     folder = shop.frames(room)
-    return {'folder': folder.name, **asdict(room), 'split': room.split,
-            'views': len(files.read_cameras(folder)),
-            'sha256': files.sha256(folder / files.CHECKSUMS)}
+    return {
+        'folder': folder.name,
+        **asdict(room),
+        'split': room.split,
+        'views': len(files.read_cameras(folder)),
+        'sha256': files.sha256(folder / files.CHECKSUMS),
+    }
 
 
 def versions(python: Path) -> dict[str, str]:
     """Return the versions of the generator and the renderer."""
-    code = ('import importlib.metadata as m, json;'
-            'print(json.dumps({n: m.version(n) for n in ("infinigen", "bpy")}))')
+    code = (
+        'import importlib.metadata as m, json;'
+        'print(json.dumps({n: m.version(n) for n in ("infinigen", "bpy")}))'
+    )
     answer = subprocess.run([str(python), '-c', code], capture_output=True, check=True, text=True)
     return json.loads(answer.stdout)
 
 
-def manifest(shop: Workshop, rooms: list[RoomPlan], settings: Settings,
-             generators: dict[str, str]) -> dict[str, object]:
+def manifest(
+    shop: Workshop, rooms: list[RoomPlan], settings: Settings, generators: dict[str, str]
+) -> dict[str, object]:
     """Describe everything that exists: rooms with checksums, failures, settings and versions."""
     done = [room for room in rooms if (shop.frames(room) / files.CHECKSUMS).exists()]
-    failed = {room.name: shop.failure(room).read_text().strip()
-              for room in rooms if shop.failure(room).exists()}
+    failed = {
+        room.name: shop.failure(room).read_text().strip()
+        for room in rooms
+        if shop.failure(room).exists()
+    }
     entries = [describe(shop, room) for room in done]
-    return {'generators': generators, 'settings': asdict(settings),
-            'views': sum(int(str(entry['views'])) for entry in entries),
-            'rooms': entries, 'failed': failed}
+    return {
+        'generators': generators,
+        'settings': asdict(settings),
+        'views': sum(int(str(entry['views'])) for entry in entries),
+        'rooms': entries,
+        'failed': failed,
+    }
 
 
 def write_manifest(shop: Workshop, content: dict[str, object]) -> None:
@@ -218,8 +244,12 @@ def make_all(shop: Workshop, rooms: list[RoomPlan], settings: Settings, jobs: in
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Generate and render many rooms.')
-    parser.add_argument('--python', type=Path, default=Path(sys.executable),
-                        help='Python of the environment with infinigen and bpy')
+    parser.add_argument(
+        '--python',
+        type=Path,
+        default=Path(sys.executable),
+        help='Python of the environment with infinigen and bpy',
+    )
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
     parser.add_argument('--seeds', nargs=2, type=int, required=True, metavar=('FIRST', 'LAST'))

@@ -31,8 +31,8 @@ SETTINGS = (
     'compose_indoors.pose_cameras_enabled=False',
     'compose_indoors.lights_off_chance=0.0',
     'compose_indoors.solve_steps_large=60',
-    'compose_indoors.solve_steps_medium=30',
-    'compose_indoors.solve_steps_small=5',
+    'compose_indoors.solve_steps_medium=20',
+    'compose_indoors.solve_steps_small=4',
 )
 
 
@@ -41,11 +41,17 @@ def generator_arguments(kind: str, seed: int, out: Path) -> list[str]:
     room = f'restrict_solving.restrict_parent_rooms=["{kind}"]'
     return [
         'generate_indoors',
-        '--seed', str(seed),
-        '--task', 'coarse',
-        '--output_folder', str(out),
-        '-g', *CONFIGS,
-        '-p', *SETTINGS, room,
+        '--seed',
+        str(seed),
+        '--task',
+        'coarse',
+        '--output_folder',
+        str(out),
+        '-g',
+        *CONFIGS,
+        '-p',
+        *SETTINGS,
+        room,
     ]
 
 

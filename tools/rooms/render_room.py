@@ -13,153 +13,25 @@ cameras.csv. Views that are there already are not rendered again.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 import develop
 import files
+import numpy as np
 import views
+from stage import Lighting, Room, orientation
 
 if TYPE_CHECKING:
     import bpy
-    from mathutils import Matrix
 
 SAMPLES = 4
 JPEG_QUALITY = 92
 DRAWS = 300  # poses tried before a view is given up
 RENDERS = 4  # pictures tried before a view is given up
-LAMP_WATTS = 60.0  # of the ceiling lamp given to rooms without any
-
-
-class Room:
-    """The furnished room of a loaded scene: where its floor is and what rays hit."""
-
-    def __init__(self, kind: str) -> None:
-        import bpy
-
-        self.scene = bpy.context.scene
-        self.floor_mesh = self.floor_object(kind)
-        self.floor = self.bounds()
-        self.depsgraph = bpy.context.evaluated_depsgraph_get()
-
-    @staticmethod
-    def floor_object(kind: str) -> bpy.types.Object:
-        """Return the floor of the largest room of this kind."""
-        import bpy
-
-        word = kind.lower().replace('room', '-room') if kind.endswith('Room') else kind.lower()
-        floors = [item for item in bpy.data.objects if item.name.lower().endswith('.floor')]
-        named = [item for item in floors if word in item.name.lower()]
-        if not named:
-            raise SystemExit(f'no {word} among {[item.name for item in floors]}')
-        return max(named, key=lambda item: item.dimensions.x * item.dimensions.y)
-
-    def bounds(self) -> views.Floor:
-        """Return the bounding box of the floor in the world."""
-        from mathutils import Vector
-
-        item = self.floor_mesh
-        corners = np.array([item.matrix_world @ Vector(corner) for corner in item.bound_box])
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        return views.Floor((low[0], high[0]), (low[1], high[1]), float(high[2]))
-
-    def above_floor(self, view: views.View) -> bool:
-        """Tell whether the camera stands above the floor of this room, not of a neighbour."""
-        from mathutils import Vector
-
-        item = self.floor_mesh
-        inverse = item.matrix_world.inverted()
-        down = (inverse.to_3x3() @ Vector((0.0, 0.0, -1.0))).normalized()
-        return item.ray_cast(inverse @ self.position(view), down)[0]
-
-    def position(self, view: views.View) -> np.ndarray:
-        """Return the place of the camera as a vector."""
-        from mathutils import Vector
-
-        return Vector((view.x, view.y, self.floor.z + view.height))
-
-    def cast(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return for rays (N, 3) the distance, infinite without a hit, and hits from behind."""
-        from mathutils import Vector
-
-        lengths, backs = np.full(len(rays), np.inf), np.zeros(len(rays), dtype=bool)
-        for number, ray in enumerate(rays):
-            hit, place, normal, *_ = self.scene.ray_cast(self.depsgraph, origin, Vector(ray))
-            if hit:
-                lengths[number] = (place - origin).length
-                backs[number] = normal.dot(Vector(ray)) > 0.0
-        return lengths, backs
-
-    def accepts(self, view: views.View) -> bool:
-        """Tell whether the view is inside the room, has free space around it and shows much."""
-        if not self.above_floor(view):
-            return False
-        origin = self.position(view)
-        around, _ = self.cast(origin, views.sphere_rays())
-        if around.min() < views.CLEARANCE:
-            return False
-        rays = views.ray_grid(view.field_of_view) @ np.array(orientation(view)).T
-        return views.rejection(*self.cast(origin, rays)) is None
-
-
-def orientation(view: views.View) -> Matrix:
-    """Return the rotation from camera to world."""
-    from mathutils import Matrix, Vector
-
-    aim = Vector(view.direction).to_track_quat('-Z', 'Y').to_matrix()
-    return aim @ Matrix.Rotation(math.radians(view.roll), 3, 'Z')
-
-
-class Lighting:
-    """Sun, sky and lamps of a scene, switched between day and night."""
-
-    def __init__(self, room: Room, seed: int) -> None:
-        import bpy
-
-        self.seed = seed
-        self.lamps = [item for item in bpy.data.objects if item.type == 'LIGHT'
-                      and not item.data.cycles.is_portal]
-        self.lamps.append(self.ceiling_lamp(room))
-        nodes = room.scene.world.node_tree.nodes
-        self.sky = next(node for node in nodes if node.type == 'BACKGROUND')
-        self.suns = [node for node in nodes if node.type == 'TEX_SKY']
-        self.daylight = self.sky.inputs['Strength'].default_value
-        self.state: tuple[str, int] | None = None
-
-    @staticmethod
-    def ceiling_lamp(room: Room) -> bpy.types.Object:
-        """Hang a lamp under the middle of the ceiling: generated rooms may have none."""
-        import bpy
-
-        floor = room.floor
-        data = bpy.data.lights.new('ceiling', 'POINT')
-        data.energy, data.shadow_soft_size = LAMP_WATTS, 0.1
-        data.color = (1.0, 0.86, 0.7)
-        lamp = bpy.data.objects.new('ceiling', data)
-        lamp.location = (sum(floor.x) / 2, sum(floor.y) / 2, floor.z + 2.2)
-        room.scene.collection.objects.link(lamp)
-        return lamp
-
-    def apply(self, lighting: str, index: int) -> None:
-        """Set the light of a view; nothing is touched while it stays the same."""
-        state = (lighting, index // views.LIGHTING_RUN)
-        if state == self.state:
-            return
-        self.state = state
-        rng = np.random.default_rng([self.seed, state[1], 7])
-        for lamp in self.lamps:
-            lamp.hide_render = lighting == 'daylight'
-        self.sky.inputs['Strength'].default_value = self.daylight * (
-            0.002 if lighting == 'night' else 2.0 ** rng.uniform(-1.5, 1.5))
-        for sun in self.suns:
-            sun.sun_elevation = math.radians(rng.uniform(5.0, 60.0))
-            sun.sun_rotation = rng.uniform(0.0, 2 * math.pi)
 
 
 class Renderer:
@@ -253,8 +125,9 @@ def save_view(out: Path, view: views.View, light: np.ndarray, depth: np.ndarray)
     files.write_whole(out / files.rgb_name(view.index), jpeg.tobytes())
 
 
-def render_view(room: Room, renderer: Renderer, lighting: Lighting, seed: int, index: int,
-                out: Path) -> list[str] | None:
+def render_view(
+    room: Room, renderer: Renderer, lighting: Lighting, seed: int, index: int, out: Path
+) -> list[str] | None:
     """Render one view; return its line of cameras.csv, or None where no good view was found."""
     first = 0
     for _ in range(RENDERS):
@@ -263,7 +136,7 @@ def render_view(room: Room, renderer: Renderer, lighting: Lighting, seed: int, i
             return None
         lighting.apply(view.lighting, index)
         light, metres = renderer.render(view, room)
-        depth = develop.to_millimetres(metres)
+        depth = develop.clear_panes(develop.to_millimetres(metres))
         fault = develop.fault(light, depth)
         if fault is None:
             save_view(out, view, light, depth)
@@ -311,8 +184,9 @@ def main() -> None:
     options = parse_arguments()
     files.limit_cpu(options.cpu_seconds)
     options.out.mkdir(parents=True, exist_ok=True)
-    render_room(options.scene, options.kind, options.seed, options.out, options.views,
-                options.threads)
+    render_room(
+        options.scene, options.kind, options.seed, options.out, options.views, options.threads
+    )
     files.write_checksums(options.out)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 WIDTH, HEIGHT = 320, 240
 FIELD_OF_VIEW = (55.0, 90.0)  # degrees, horizontal
@@ -26,8 +27,24 @@ LIGHTING_RUN = 5  # consecutive views under one lighting: changing it costs a sc
 NEAREST = 0.25  # metres: anything closer fills the picture with blur in a real camera
 CLEARANCE = 0.12  # metres of free space around the camera: the body of a robot or a hand
 FARTHEST = 20.0  # metres: a longer or missing hit counts as open sky
-COLUMNS = ('index', 'fx', 'fy', 'cx', 'cy', 'height_m', 'pitch_deg', 'roll_deg', 'yaw_deg',
-           'x_m', 'y_m', 'hfov_deg', 'lighting', 'exposure_ev', 'warmth', 'attempt')
+COLUMNS = (
+    'index',
+    'fx',
+    'fy',
+    'cx',
+    'cy',
+    'height_m',
+    'pitch_deg',
+    'roll_deg',
+    'yaw_deg',
+    'x_m',
+    'y_m',
+    'hfov_deg',
+    'lighting',
+    'exposure_ev',
+    'warmth',
+    'attempt',
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,10 @@ class Floor:
     x: tuple[float, float]
     y: tuple[float, float]
     z: float
+
+    def contains(self, place: Sequence[float]) -> bool:
+        """Tell whether a place is above or below this floor."""
+        return self.x[0] < place[0] < self.x[1] and self.y[0] < place[1] < self.y[1]
 
 
 @dataclass(frozen=True)
@@ -70,10 +91,27 @@ class View:
 
     def row(self) -> list[str]:
         """Return the line of `cameras.csv`, in the order of `COLUMNS`."""
-        numbers = (self.focal, self.focal, WIDTH / 2, HEIGHT / 2, self.height, self.pitch,
-                   self.roll, self.yaw, self.x, self.y, self.field_of_view)
-        return [str(self.index), *(f'{number:.4f}' for number in numbers), self.lighting,
-                f'{self.exposure:.3f}', f'{self.warmth:.3f}', str(self.attempt)]
+        numbers = (
+            self.focal,
+            self.focal,
+            WIDTH / 2,
+            HEIGHT / 2,
+            self.height,
+            self.pitch,
+            self.roll,
+            self.yaw,
+            self.x,
+            self.y,
+            self.field_of_view,
+        )
+        return [
+            str(self.index),
+            *(f'{number:.4f}' for number in numbers),
+            self.lighting,
+            f'{self.exposure:.3f}',
+            f'{self.warmth:.3f}',
+            str(self.attempt),
+        ]
 
 
 def lighting_of(index: int) -> str:
@@ -108,7 +146,7 @@ def draw_pitch(rng: np.random.Generator, height: float) -> float:
     return float(np.clip(rng.normal(mean, spread), -60.0, 25.0))
 
 
-def rejection(distances: Sequence[float], backs: Sequence[bool]) -> str | None:
+def rejection(distances: ArrayLike, backs: ArrayLike) -> str | None:
     """Say why a view is not worth rendering, or return None for a good one.
 
     Args:
@@ -120,7 +158,7 @@ def rejection(distances: Sequence[float], backs: Sequence[bool]) -> str | None:
         return 'too close'
     if np.mean(lengths > FARTHEST) > 0.1:
         return 'open sky'
-    if np.mean(backs) > 0.3:
+    if np.mean(np.asarray(backs, dtype=float)) > 0.3:
         return 'inside an object'
     if not 0.7 < np.median(lengths) < 8.0:
         return 'distance'
@@ -132,8 +170,10 @@ def rejection(distances: Sequence[float], backs: Sequence[bool]) -> str | None:
 def ray_grid(field_of_view: float, columns: int = 9, rows: int = 7) -> np.ndarray:
     """Return unit rays (rows * columns, 3) over a picture, camera axes x right, y up, -z ahead."""
     half = math.tan(math.radians(field_of_view) / 2)
-    right, up = np.meshgrid(np.linspace(-0.96, 0.96, columns) * half,
-                            np.linspace(-0.96, 0.96, rows) * half * HEIGHT / WIDTH)
+    right, up = np.meshgrid(
+        np.linspace(-0.96, 0.96, columns) * half,
+        np.linspace(-0.96, 0.96, rows) * half * HEIGHT / WIDTH,
+    )
     rays = np.stack([right.ravel(), up.ravel(), -np.ones(right.size)], axis=1)
     return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
