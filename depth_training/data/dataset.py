@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every layout's reader offers, and what it is asked for."""
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from depth_training.data.sample import Sample, check_sample
+
+GroundTruth = Literal['raw', 'filled', 'exact']
+Split = Literal['train', 'test', 'all']
+Handle = TypeVar('Handle')
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to open.
+
+    Attributes:
+        path: file or folder.
+        split: `train`, `test` or `all`.
+        ground_truth: `raw` (with holes) or `filled`, for layouts that hold both; None = the
+            layout's own default.
+        hold_out: scenes that are `test`, for layouts without an official split.
+        list_file: rows `rgb depth [focal length]` that choose the pairs of a sync folder.
+        splits_file: `splits.mat`, where it does not lie beside the labelled .mat.
+    """
+
+    path: Path
+    split: Split = 'train'
+    ground_truth: GroundTruth | None = None
+    hold_out: tuple[str, ...] = ()
+    list_file: Path | None = None
+    splits_file: Path | None = None
+
+
+class DepthDataset(ABC):
+    """RGB-D pairs by number; picklable, and its files are opened anew in each worker.
+
+    Attributes:
+        layout: name of the layout, as `open_dataset` recognised it.
+        ground_truth: `raw` (sensor, with holes), `filled` (holes painted in), `exact` (rendered).
+        units: how depth is stored, such as `16-bit mm`.
+        note: what else a reader should know, such as how the split was made; may be empty.
+    """
+
+    layout: str
+    ground_truth: GroundTruth
+    units: str
+    note: str = ''
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pairs."""
+
+    @abstractmethod
+    def read(self, index: int) -> Sample:
+        """Pair `index` as stored, in metres."""
+
+    @abstractmethod
+    def source(self, index: int) -> str:
+        """File (and place in it) of pair `index`, for messages."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Pair `index`, checked.
+
+        Raises:
+            IndexError: there is no such pair.
+            DataError: the pair cannot be used; one sentence with the file's name.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f'pair {index} of {len(self)}')
+        return check_sample(self.read(index), self.source(index))
+
+    def describe(self) -> str:
+        """One line, such as `sync layout, 24231 pairs, 16-bit mm, raw depth`."""
+        text = f'{self.layout} layout, {len(self)} pairs, {self.units}, {self.ground_truth} depth'
+        return f'{text}; {self.note}' if self.note else text
+
+
+class PerProcess(Generic[Handle]):
+    """A handle opened at first use in each process.
+
+    HDF5 and zip handles survive neither fork nor pickle; the opener (a picklable callable) does.
+    """
+
+    def __init__(self, opener: Callable[[], Handle]) -> None:
+        self._opener = opener
+        self._process: int | None = None
+        self._handle: Handle | None = None
+
+    def get(self) -> Handle:
+        """This process's handle."""
+        if self._handle is None or self._process != os.getpid():
+            self._handle, self._process = self._opener(), os.getpid()
+        return self._handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {'_opener': self._opener, '_process': None, '_handle': None}

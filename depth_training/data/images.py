@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images from files: strict about truncation, precise about 8 and 16 bits."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_training.data.sample import DataError
+
+#: How a complete file ends. Some OpenCV versions fill what a truncated file lacks with grey.
+_ENDINGS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
+_TAIL = 1024
+#: DenseDepth stores its training depth in 8 bits, 255 = 10 m (its data.py).
+DENSEDEPTH_METRES_PER_STEP = 10 / 255
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        DataError: it is missing, empty or unreadable.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f'{path} is missing') from error
+    except OSError as error:
+        raise DataError(f'{path} cannot be read ({error.strerror})') from error
+    if not content:
+        raise DataError(f'{path} is empty')
+    return content
+
+
+def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
+    """A PNG or JPEG as uint8 (H, W, 3) RGB.
+
+    Raises:
+        DataError: it is truncated or not an image.
+    """
+    return np.ascontiguousarray(_decode(content, name, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """A depth PNG as stored: (H, W), uint8 or uint16.
+
+    Raises:
+        DataError: it is truncated, not an image, or has several channels.
+    """
+    image = _decode(content, name, cv2.IMREAD_UNCHANGED)
+    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f'{name} is {image.dtype} {image.shape}, not a one-channel depth image')
+    return image
+
+
+def millimetres(image: NDArray[np.generic], name: str) -> NDArray[np.float32]:
+    """uint16 millimetres -> metres; 0 stays unknown.
+
+    Raises:
+        DataError: the image has 8 bits, which cannot hold millimetres of a room.
+    """
+    if image.dtype != np.uint16:
+        raise DataError(f'{name} has 8 bits a pixel; this layout has 16-bit millimetres')
+    return image.astype(np.float32) / 1000
+
+
+def densedepth_metres(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """DenseDepth's PNGs: 8 bits, 255 = 10 m, in training; 16-bit millimetres in its test set."""
+    if image.dtype == np.uint16:
+        return image.astype(np.float32) / 1000
+    return image.astype(np.float32) * np.float32(DENSEDEPTH_METRES_PER_STEP)
+
+
+def _decode(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
+    for start, end in _ENDINGS.items():
+        if content.startswith(start) and end not in content[-_TAIL:]:
+            raise DataError(f'{name} is truncated')
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise DataError(f'{name} is damaged or not an image')
+    return image

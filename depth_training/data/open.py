@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open RGB-D data of any known layout: recognise it, check it, say what it is."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from depth_training.data import (
+    densedepth,
+    densedepth_test,
+    h5_frames,
+    labeled_mat,
+    marigold,
+    npy_pairs,
+    rooms,
+    sync,
+)
+from depth_training.data.dataset import DepthDataset, GroundTruth, Request
+from depth_training.data.sample import DataError, UnitError
+
+#: From the most to the least specific: a folder of rooms would also pass as sync.
+LAYOUTS: tuple[ModuleType, ...] = (
+    labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, sync)
+_SPLITS = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
+
+
+def open_dataset(
+    path: str | Path, split: str = 'train', *, ground_truth: GroundTruth | None = None,
+    hold_out: Sequence[str] = (), list_file: str | Path | None = None,
+    splits_file: str | Path | None = None,
+) -> DepthDataset:
+    """Open RGB-D data, whatever its layout; `describe()` of the result says what was found.
+
+    Args:
+        path: file (.mat, .zip, .tar) or folder.
+        split: `train`, `test` (or `val`, the same) or `all`.
+        ground_truth: `raw` or `filled`, where the layout holds both; the result's own
+            `ground_truth` says which it gives.
+        hold_out: scenes to test on, of data without an official split.
+        list_file: rows `rgb depth [focal length]` that choose the pairs of a sync folder.
+        splits_file: `splits.mat`, where it does not lie beside the labelled .mat.
+
+    Raises:
+        DataError: the path is missing or of no known layout, it has no such split, depth has a
+            wrong unit, or none of its first, middle and last pair can be used.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise DataError(f'{root} does not exist')
+    if split not in _SPLITS:
+        raise DataError(f'unknown split {split!r}: choose one of {", ".join(_SPLITS)}')
+    request = Request(root, _SPLITS[split], ground_truth, tuple(hold_out),
+                      _path(list_file), _path(splits_file))
+    layout = next((layout for layout in LAYOUTS if layout.recognise(root)), None)
+    if layout is None:
+        raise DataError(f'{root}: {_unknown(root)}')
+    dataset: DepthDataset = layout.open_layout(request)
+    _probe(dataset)
+    return dataset
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path).expanduser()
+
+
+def _unknown(root: Path) -> str:
+    if root.is_dir() and any(True for _ in root.glob('**/d-*.pgm')):
+        return 'this is the raw dump; turn it into pairs first: ' \
+               'python -m depth_training prepare raw SOURCE TARGET'
+    names = ', '.join(layout.__name__.rpartition('.')[2] for layout in LAYOUTS)
+    return f'no layout that is known here ({names})'
+
+
+def _probe(dataset: DepthDataset) -> None:
+    """Read three pairs: a wrong unit refuses the data, a single bad pair does not."""
+    errors: list[DataError] = []
+    places = sorted({0, len(dataset) // 2, len(dataset) - 1})
+    for index in places:
+        try:
+            dataset[index]
+        except UnitError:
+            raise
+        except DataError as error:
+            errors.append(error)
+    if len(errors) == len(places):
+        raise errors[0]

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets of one colour file and one depth file a pair."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_training.data.dataset import DepthDataset, GroundTruth
+from depth_training.data.images import decode_depth, decode_rgb, millimetres, read_bytes
+from depth_training.data.sample import Sample
+
+
+class Pair(NamedTuple):
+    """Two files relative to their root, and the camera where it is known.
+
+    fx and cx are in pixels of an image `width` wide; without width, of the image itself.
+    """
+
+    rgb: str
+    depth: str
+    fx: float | None = None
+    cx: float | None = None
+    width: int | None = None
+
+
+def read_millimetres(path: Path) -> NDArray[np.float32]:
+    """A 16-bit PNG in millimetres -> metres."""
+    return millimetres(decode_depth(read_bytes(path), str(path)), str(path))
+
+
+class PairFiles(DepthDataset):
+    """Pairs of files below one folder."""
+
+    def __init__(self, layout: str, root: Path, pairs: Sequence[Pair],
+                 ground_truth: GroundTruth, units: str = '16-bit mm', note: str = '',
+                 read_depth: Callable[[Path], NDArray[np.float32]] = read_millimetres) -> None:
+        self.layout, self.ground_truth, self.units, self.note = layout, ground_truth, units, note
+        self.root, self.pairs = root, tuple(pairs)
+        self._read_depth = read_depth
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def source(self, index: int) -> str:
+        """The colour file's path."""
+        return str(self.root / self.pairs[index].rgb)
+
+    def read(self, index: int) -> Sample:
+        """Decode both files."""
+        pair = self.pairs[index]
+        rgb = decode_rgb(read_bytes(self.root / pair.rgb), str(self.root / pair.rgb))
+        depth = self._read_depth(self.root / pair.depth)
+        ratio = rgb.shape[1] / pair.width if pair.width else 1.0
+        return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0],
+                      None if pair.fx is None else pair.fx * ratio,
+                      None if pair.cx is None else (pair.cx + 0.5) * ratio - 0.5)

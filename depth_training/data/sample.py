@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One RGB-D pair, and the checks that every pair passes before anything learns from it."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Limits outside which depth cannot be metres of a room: a wrong unit, not a strange scene.
+LARGEST_DEPTH = 100.0
+SMALLEST_MEDIAN = 0.05
+
+
+class DataError(ValueError):
+    """Data that cannot be used: one sentence with the file's name."""
+
+
+class UnitError(DataError):
+    """Depth that is not in the unit its layout promises."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A colour image and its depth, pixel on pixel.
+
+    Attributes:
+        rgb: uint8 (H, W, 3).
+        depth: float32 (H, W), metres along the optical axis; 0 = unknown.
+        id: name within its data set, such as `kitchen_0004/rgb_00045`.
+        fx: horizontal focal length in pixels, None where unknown.
+        cx: column of the optical axis in pixels (centre of the first column = 0), or None.
+    """
+
+    rgb: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    id: str
+    fx: float | None = None
+    cx: float | None = None
+
+
+def check_sample(sample: Sample, source: str) -> Sample:
+    """The sample with negative and non-finite depth set to 0, if it can be used at all.
+
+    Raises:
+        DataError: rgb or depth has the wrong shape, their sizes differ, or no depth is known.
+        UnitError: depth is no plausible number of metres.
+    """
+    if sample.rgb.ndim != 3 or sample.rgb.shape[2] != 3 or sample.rgb.dtype != np.uint8:
+        raise DataError(f'{source}: rgb is {sample.rgb.dtype} {sample.rgb.shape}, '
+                        'not uint8 (H, W, 3)')
+    if sample.rgb.shape[:2] != sample.depth.shape:
+        raise DataError(f'{source}: rgb is {_size(sample.rgb)}, depth is {_size(sample.depth)}; '
+                        'they must be of the same size')
+    depth = np.where(np.isfinite(sample.depth) & (sample.depth > 0), sample.depth, 0)
+    _check_units(depth, source)
+    return replace(sample, depth=depth.astype(np.float32, copy=False))
+
+
+def _check_units(depth: NDArray[np.float32], source: str) -> None:
+    largest = float(depth.max(initial=0))
+    if largest == 0:
+        raise DataError(f'{source}: depth is unknown in every pixel')
+    if largest > LARGEST_DEPTH:
+        raise UnitError(f'{source}: the largest depth would be {largest:.4g} m; '
+                        'its unit is not the one of this layout')
+    # Every eighth row and column suffices for a median and costs a thirtieth of the time.
+    known = depth[::8, ::8][depth[::8, ::8] > 0]
+    median = float(np.median(known)) if known.size else largest
+    if median < SMALLEST_MEDIAN:
+        raise UnitError(f'{source}: the median depth would be {median:.2g} m; '
+                        'its unit is not the one of this layout')
+
+
+def _size(image: NDArray[np.generic]) -> str:
+    return 'x'.join(str(side) for side in image.shape[1::-1])
