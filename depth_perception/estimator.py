@@ -128,7 +128,7 @@ class DepthEstimator:
 
     def _prepare(self, rgb: NDArray[np.uint8]) -> Tensor:
         """uint8 (H, W, 3) on the host -> normalised (1, 3, h, w) float32 on the device."""
-        image = _to_device(rgb, self.device).permute(2, 0, 1)[None]
+        image = to_device(rgb, self.device).permute(2, 0, 1)[None]
         size = self.network_size(*rgb.shape[:2])
         if tuple(image.shape[-2:]) != size:
             # On a CPU the resize of bytes is several times faster than that of floats.
@@ -145,7 +145,8 @@ def _check_image(rgb: NDArray[np.uint8], camera: CameraModel | None) -> None:
                          f'the image {rgb.shape[1]}x{rgb.shape[0]}')
 
 
-def _to_device(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
+def to_device(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """An image uint8 (H, W, 3) as a tensor on the device."""
     # torch warns of read-only arrays, which is what a message's buffer gives; nothing writes here.
     rgb = np.ascontiguousarray(rgb)
     tensor = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())

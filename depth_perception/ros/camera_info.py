@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sensor_msgs/CameraInfo to and from the camera model; which camera holds for which image."""
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from depth_perception.camera import CameraError, CameraModel
+from depth_perception.rectification import Calibration
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ImageCamera:
+    """The camera of one image size, ready to use.
+
+    Attributes:
+        calibration: raw and rectified camera, distortion.
+        camera: the model that the depth image follows.
+        rectify: whether images must be rectified first.
+        template: CameraInfo to publish beside the depth, but for its header.
+    """
+
+    calibration: Calibration
+    camera: CameraModel
+    rectify: bool
+    template: CameraInfo
+
+    def info(self, header: Header) -> CameraInfo:
+        """CameraInfo for a depth image with that header."""
+        message = copy.copy(self.template)
+        message.header = header
+        return message
+
+
+def is_uncalibrated(info: CameraInfo) -> bool:
+    """Whether K[0] is zero, which CameraInfo.msg defines as "uncalibrated"."""
+    return info.k[0] == 0.0
+
+
+def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
+                 rectified_topic: bool) -> ImageCamera:
+    """The camera of an image that came with this camera_info.
+
+    Args:
+        info: the latest message.
+        width, height: of the image; camera_info of another size is scaled.
+        rectify: `auto`, `on` or `off`.
+        rectified_topic: whether the image topic is one of rectified images (image_rect*).
+
+    Raises:
+        CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
+    """
+    calibration = _calibration(info, width, height)
+    wanted = rectify == 'on' or (
+        rectify == 'auto' and calibration.is_distorted and not rectified_topic)
+    if wanted:
+        return ImageCamera(calibration, calibration.rectified, True,
+                           rectified_info(calibration.rectified))
+    camera = calibration.rectified if rectified_topic else calibration.camera
+    return ImageCamera(calibration, camera, False, _scaled_info(info, width, height))
+
+
+def field_of_view_camera(width: int, height: int, horizontal_deg: float) -> ImageCamera:
+    """The camera that `horizontal_fov_deg` stands for."""
+    camera = CameraModel.from_field_of_view(width, height, horizontal_deg)
+    return ImageCamera(Calibration(camera, camera), camera, False, rectified_info(camera))
+
+
+def rectified_info(camera: CameraModel) -> CameraInfo:
+    """CameraInfo of a camera without distortion: D zero, R identity, K the left part of P."""
+    return CameraInfo(
+        width=camera.width, height=camera.height, distortion_model='plumb_bob', d=[0.0] * 5,
+        k=[camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0],
+        r=list(IDENTITY),
+        p=[camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+
+
+def _calibration(info: CameraInfo, width: int, height: int) -> Calibration:
+    if is_uncalibrated(info):
+        raise CameraError('camera_info is uncalibrated (K[0] = 0)')
+    raw = _windowed(info, CameraModel.from_matrix(info.width, info.height, info.k))
+    matrix = info.p if info.p[0] != 0.0 else info.k
+    rectified = _windowed(info, CameraModel.from_matrix(info.width, info.height, matrix))
+    return Calibration(
+        raw.scaled_to(width, height), rectified.scaled_to(width, height), info.distortion_model,
+        tuple(info.d), tuple(info.r))
+
+
+def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
+    """The full-resolution camera of K or P, cut and binned as the driver did."""
+    roi = info.roi
+    width, height = roi.width or info.width, roi.height or info.height
+    binning = max(1, info.binning_x), max(1, info.binning_y)
+    if (width, height, *binning) == (info.width, info.height, 1, 1):
+        return camera
+    return camera.windowed(roi.x_offset, roi.y_offset, width, height, *binning)
+
+
+def _scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
+    """The message itself, or one for another image size with K and P scaled (image_proc)."""
+    window = info.roi.width or info.width, info.roi.height or info.height
+    binned = window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)
+    scaled = copy.deepcopy(info)
+    if binned == (width, height):
+        return scaled
+    x, y = width / binned[0], height / binned[1]
+    scaled.width, scaled.height = round(info.width * x), round(info.height * y)
+    for matrix, columns in ((scaled.k, 3), (scaled.p, 4)):
+        for column in range(columns):
+            matrix[column] *= x
+            matrix[columns + column] *= y
+    roi = scaled.roi
+    roi.x_offset, roi.width = round(roi.x_offset * x), round(roi.width * x)
+    roi.y_offset, roi.height = round(roi.y_offset * y), round(roi.height * y)
+    return scaled

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The depth node: lifecycle and wiring, nothing else."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool
+
+from depth_perception.estimator import DepthEstimator
+from depth_perception.ros import parameters
+from depth_perception.ros.cameras import CameraSource
+from depth_perception.ros.diagnostics import Context, diagnostic_array
+from depth_perception.ros.health import Health
+from depth_perception.ros.pipeline import Pipeline
+from depth_perception.ros.publishers import DepthPublishers
+from depth_perception.ros.subscriptions import AdaptiveSubscription
+from depth_perception.ros.throttle import Throttle
+from depth_perception.ros.worker import Frame, Worker
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+#: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
+JUMP_BACK = 0.1
+
+EstimatorFactory = Callable[[str, str, str], DepthEstimator]
+
+
+class DepthNode(LifecycleNode):
+    """Subscribes to a camera, publishes depth, cloud, scan and preview.
+
+    Args:
+        load_estimator: called with model file, device and precision when configuring.
+        node_arguments: passed on to rclpy's node.
+
+    Raises:
+        ParameterError: a parameter given at start cannot be used.
+    """
+
+    def __init__(self, load_estimator: EstimatorFactory = DepthEstimator.load,
+                 **node_arguments: Any) -> None:
+        super().__init__('depth_node', **node_arguments)
+        self._load_estimator = load_estimator
+        parameters.declare(self)
+        self._settings = parameters.read(self)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.health = Health()
+        self._throttle = Throttle()
+        self._estimator: DepthEstimator | None = None
+        self._outputs: DepthPublishers | None = None
+        self._cameras: CameraSource | None = None
+        self._worker: Worker | None = None
+        self._image: AdaptiveSubscription | None = None
+        self._info: AdaptiveSubscription | None = None
+        self._state = 'unconfigured'
+        self._problem = ''
+        self._enabled = True
+        self._activated = 0.0
+        self._last_stamp: float | None = None
+        self.create_service(SetBool, '~/enable', self._on_enable)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # A timer on ROS time stops under use_sim_time without /clock, just when it is needed.
+        self.create_timer(1.0, self._publish_diagnostics,
+                          clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def autostart(self) -> None:
+        """Configure and activate, if the parameter says so; a failure leaves the node waiting."""
+        if self._settings.autostart and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    # Lifecycle -----------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the network and advertise the outputs; FAILURE with one sentence if it cannot."""
+        settings = self._settings
+        try:
+            self._estimator = self._load_estimator(
+                settings.model_file, settings.device, settings.precision)
+        except Exception as error:  # whatever is wrong with a model must not end the process
+            self._problem = f'cannot configure: {error}'
+            self.get_logger().error(self._problem)
+            return FAILURE
+        self._problem = ''
+        self._outputs = DepthPublishers(self)
+        self._state = 'inactive'
+        self._log_model()
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start working."""
+        self.health.reset()
+        self._last_stamp = None
+        self._activated = time.monotonic()
+        compressed = self._settings.image_transport == 'compressed'
+        self._image = self._subscribe(
+            CompressedImage if compressed else Image,
+            'image/compressed' if compressed else 'image', self._on_image)
+        self._info = self._subscribe(CameraInfo, 'camera_info', self._on_camera_info)
+        self._cameras = CameraSource(
+            self._settings.rectify, self._settings.horizontal_fov_deg,
+            _is_rectified_topic(self._image.topic))
+        pipeline = Pipeline(self._estimator, self._cameras, self._info_is_expected)
+        self._worker = Worker(
+            pipeline, self._outputs, self.health, lambda: self._settings, self._age,
+            self._log_lost_frame, self._on_out_of_memory)
+        self._worker.start()
+        self._state = 'active'
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and finish the frame in hand."""
+        self._stop_work()
+        self._state = 'inactive'
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the network and take the outputs down."""
+        result = super().on_cleanup(state)
+        self._free()
+        self._state = 'unconfigured'
+        return result
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop whatever runs."""
+        self._stop_work()
+        result = super().on_shutdown(state)
+        self._free()
+        self._state = 'finalized'
+        return result
+
+    def destroy_node(self) -> None:
+        """Stop the worker before the entities that it uses go."""
+        self._stop_work()
+        super().destroy_node()
+
+    def _stop_work(self) -> None:
+        for subscription in (self._image, self._info):
+            if subscription is not None:
+                subscription.destroy()
+        worker, self._worker = self._worker, None
+        self._image = self._info = None
+        if worker is not None and not worker.stop():
+            self.get_logger().error('the frame in hand did not finish; its thread is left behind')
+
+    def _free(self) -> None:
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = self._estimator = self._cameras = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    # Inputs --------------------------------------------------------------------------------
+
+    def _subscribe(self, kind: type, topic: str,
+                   callback: Callable[[Any], None]) -> AdaptiveSubscription:
+        return AdaptiveSubscription(self, kind, topic, callback, self._defer)
+
+    def _defer(self, function: Callable[[], None]) -> None:
+        """Run a function in the executor, after the callback at hand."""
+        self.executor.create_task(function)
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        if not self._enabled or self._worker is None:
+            return
+        stamp = Time.from_msg(message.header.stamp).nanoseconds / 1e9
+        if self._last_stamp is not None and stamp < self._last_stamp - JUMP_BACK:
+            self.get_logger().info(
+                f'time went back by {self._last_stamp - stamp:.1f} s: counters start anew')
+            self.health.reset()
+        self._last_stamp = stamp
+        self.health.image_received(
+            stamp, self._age(message.header.stamp), _image_facts(message))
+        self._worker.put(Frame(message, time.monotonic()))
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self.health.info_received()
+        if self._cameras is not None:
+            self._cameras.update(message)
+
+    def _info_is_expected(self) -> bool:
+        return self._info is not None and self._info.publishers > 0
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        response.success = True
+        response.message = 'enabled' if request.data else 'paused; the network stays loaded'
+        return response
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        try:
+            self._settings = parameters.changed(self._settings, changes)
+        except parameters.ParameterError as error:
+            return parameters.refusal(str(error))
+        return SetParametersResult(successful=True)
+
+    # Health --------------------------------------------------------------------------------
+
+    def _age(self, stamp: Any) -> float:
+        """Seconds from a stamp to the node's clock."""
+        return (self.get_clock().now().nanoseconds - Time.from_msg(stamp).nanoseconds) / 1e9
+
+    def _log_lost_frame(self, text: str) -> None:
+        if self._throttle.allows(text):
+            self.get_logger().error(text)
+
+    def _on_out_of_memory(self) -> None:
+        """Called by the worker: stop taking frames and give the memory back."""
+        self._problem = 'out of memory on the device: deactivated; use a smaller network or image'
+        self._defer(self._deactivate_after_out_of_memory)
+
+    def _deactivate_after_out_of_memory(self) -> None:
+        self.trigger_deactivate()
+        torch.cuda.empty_cache()
+
+    def _publish_diagnostics(self) -> None:
+        message = diagnostic_array(
+            self.get_name(), self._hardware(), self.health.snapshot(), self._diagnostics_context())
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _hardware(self) -> str:
+        device = self._estimator.device if self._estimator else None
+        if device is not None and device.type == 'cuda':
+            return torch.cuda.get_device_name(device)
+        return str(device or 'none')
+
+    def _diagnostics_context(self) -> Context:
+        image, info = self._image, self._info
+        last = self._worker.last_result if self._worker else None
+        return Context(
+            active=self._state == 'active', state=self._state, problem=self._problem,
+            since=self._activated,
+            image_topic=image.topic if image else '', info_topic=info.topic if info else '',
+            publishers=image.publishers if image else 0,
+            reliability=image.reliability if image else 'none',
+            fell_back=image.fell_back if image else False,
+            camera_problem=last.camera_problem if last else '',
+            paused=not self._enabled, rate_limited=self._settings.max_rate > 0,
+            model=self._model_facts(), warnings=self._warnings(),
+            focal=(('depth_scale', f'{self._settings.depth_scale:g}'),))
+
+    def _model_facts(self) -> tuple[tuple[str, str], ...]:
+        estimator = self._estimator
+        if estimator is None:
+            return ()
+        facts = [('model', estimator.info.name), ('checksum', estimator.checksum),
+                 ('device', str(estimator.device)), ('precision', estimator.precision)]
+        if estimator.device.type == 'cuda':
+            megabytes = torch.cuda.memory_allocated(estimator.device) / 1e6
+            facts.append(('gpu_memory_mb', f'{megabytes:.0f}'))
+        return tuple(facts)
+
+    def _warnings(self) -> tuple[str, ...]:
+        if self._estimator and self._settings.device == 'auto' \
+                and self._estimator.device.type == 'cpu':
+            return ('no GPU: the network runs on the CPU',)
+        return ()
+
+    def _log_model(self) -> None:
+        estimator = self._estimator
+        self.get_logger().info(
+            f'network {estimator.info.name} ({estimator.info.network}) on {estimator.device}, '
+            f'{estimator.precision}')
+        for warning in self._warnings():
+            self.get_logger().warning(f'{warning}; set device to cpu to accept that')
+
+
+def _is_rectified_topic(topic: str) -> bool:
+    return any(part.startswith('image_rect') for part in topic.split('/'))
+
+
+def _image_facts(message: Image | CompressedImage) -> dict[str, str]:
+    facts = {'frame_id': message.header.frame_id}
+    if isinstance(message, Image):
+        return {**facts, 'encoding': message.encoding, 'size': f'{message.width}x{message.height}'}
+    return {**facts, 'encoding': message.format}

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the node's health to /diagnostics: one status each for input, inference and depth."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from depth_perception.ros.health import OTHER_CLOCK, STAGES, Snapshot
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+#: Seconds without an image before the input is called silent.
+SILENCE = 2.0
+#: Shares that are worth a warning.
+REPLACED_SHARE = 0.2
+COVERAGE = 0.8
+#: Grey levels; a covered lens gives an almost constant image.
+COVERED_CONTRAST = 3.0
+
+Finding = tuple[bytes, str]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What diagnostics needs beside the health record.
+
+    Attributes:
+        active: whether the node is active; `state` says it in a word.
+        problem: why configuring failed, or ''.
+        since: steady seconds at activation.
+        image_topic, info_topic: resolved names.
+        publishers: of the image topic.
+        reliability: of the image subscription, with its history.
+        fell_back: whether the input's reliability was lowered to match the camera.
+        camera_problem: why there is no camera, or ''.
+        paused: by ~/enable.
+        rate_limited: whether max_rate is set.
+        model: name, checksum, device, precision, memory.
+        warnings: lasting remarks, such as "no GPU".
+    """
+
+    active: bool
+    state: str
+    problem: str = ''
+    since: float = 0.0
+    image_topic: str = ''
+    info_topic: str = ''
+    publishers: int = 0
+    reliability: str = ''
+    fell_back: bool = False
+    camera_problem: str = ''
+    paused: bool = False
+    rate_limited: bool = False
+    model: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    focal: tuple[tuple[str, str], ...] = ()
+
+
+def diagnostic_array(node_name: str, hardware_id: str, health: Snapshot,
+                     context: Context) -> DiagnosticArray:
+    """The three statuses; the caller sets the stamp."""
+    tasks = {'input': _input, 'inference': _inference, 'depth': _depth}
+    array = DiagnosticArray()
+    for task, make in tasks.items():
+        findings, values = make(health, context)
+        level, message = _worst(findings)
+        array.status.append(DiagnosticStatus(
+            level=level, name=f'{node_name}: {task}', message=message, hardware_id=hardware_id,
+            values=[KeyValue(key=key, value=value) for key, value in values]))
+    return array
+
+
+def _worst(findings: Iterable[Finding]) -> Finding:
+    """The highest level, and every message of that level."""
+    findings = list(findings)
+    level = max(level for level, _ in findings)
+    return level, '; '.join(text for each, text in findings if each == level)
+
+
+def _inactive(context: Context) -> list[Finding]:
+    if context.problem:
+        return [(ERROR, context.problem)]
+    return [] if context.active else [(OK, context.state)]
+
+
+def _input(health: Snapshot, context: Context) -> tuple[list[Finding], list[tuple[str, str]]]:
+    values = [
+        ('topic', context.image_topic), ('publishers', str(context.publishers)),
+        ('reliability', context.reliability), ('rate_hz', f'{health.rate:.2f}'),
+        *health.image.items(),
+        ('camera_info_topic', context.info_topic),
+        ('stamp_to_clock_s', _number(health.clock_offset)),
+        ('frames_arriving', _number(health.stamp_coverage)),
+    ]
+    findings = _inactive(context) or [(OK, 'OK'), *_input_findings(health, context)]
+    return findings, values
+
+
+def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
+    findings: list[Finding] = []
+    silent_since = health.now - max(health.last_image_at or 0.0, context.since)
+    if silent_since > SILENCE:
+        findings.append((WARN, f'no image on {context.image_topic} for {silent_since:.1f} s'))
+    elif context.camera_problem == 'no camera_info':
+        findings.append((WARN, f'no camera_info on {context.info_topic}'))
+    elif context.camera_problem:
+        findings.append((WARN, context.camera_problem))
+    if context.fell_back:
+        findings.append((WARN, 'QoS fell back to best effort'))
+    if health.stamp_coverage is not None and health.stamp_coverage < COVERAGE:
+        findings.append((WARN, f'input loses frames ({100 * (1 - health.stamp_coverage):.0f} %): '
+                               'set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA'))
+    if health.clock_offset is not None and abs(health.clock_offset) > OTHER_CLOCK:
+        findings.append((WARN, f'stamps and clock differ by {health.clock_offset:.0f} s: '
+                               'use_sim_time?'))
+    frame_id = health.image.get('frame_id')
+    if frame_id is not None and 'optical' not in frame_id:
+        findings.append((WARN, f'frame_id {frame_id!r} does not name an optical frame'))
+    findings += [(ERROR, e.text) for kind, e in health.errors.items() if kind == 'input']
+    return findings
+
+
+def _inference(health: Snapshot, context: Context) -> tuple[list[Finding], list[tuple[str, str]]]:
+    values = [
+        ('rate_hz', f'{health.processed_rate:.2f}'),
+        *((key, str(health.counts[key])) for key in
+          ('received', 'processed', 'replaced', 'stale', 'bad', 'failed', 'idle')),
+        *((key, str(count)) for key, count in sorted(health.counts.items())
+          if key.startswith('published ')),
+    ]
+    for stage in STAGES:
+        if stage in health.latency:
+            median, p95, largest = (1000 * value for value in health.latency[stage])
+            values.append((f'{stage}_ms', f'p50 {median:.1f} p95 {p95:.1f} max {largest:.1f}'))
+    values += context.model
+    findings = _inactive(context) or _inference_findings(health, context)
+    return findings, values
+
+
+def _inference_findings(health: Snapshot, context: Context) -> list[Finding]:
+    findings: list[Finding] = [(OK, 'OK')]
+    if context.paused:
+        findings = [(OK, 'paused by ~/enable')]
+    elif health.idle:
+        findings = [(OK, 'idle: no subscribers')]
+    received, replaced = health.window_counts['received'], health.window_counts['replaced']
+    if received and replaced / received > REPLACED_SHARE:
+        text = f'{100 * replaced / received:.0f} % of frames replaced'
+        findings.append(
+            (OK, f'{text} (max_rate)') if context.rate_limited else (WARN, f'overloaded: {text}'))
+    if health.window_counts['stale']:
+        findings.append((WARN, f'{health.window_counts["stale"]} frames older than max_age'))
+    findings += [(WARN, text) for text in context.warnings]
+    findings += [(ERROR, e.text) for kind, e in health.errors.items() if kind != 'input']
+    return findings
+
+
+def _depth(health: Snapshot, context: Context) -> tuple[list[Finding], list[tuple[str, str]]]:
+    values = [*((key, _number(value)) for key, value in health.depth.items()), *context.focal]
+    findings = _inactive(context) or [(OK, 'OK')]
+    if context.active and health.depth.get('valid_percent', 100.0) == 0.0:
+        findings.append((WARN, '0 % valid pixels'))
+    if context.active and health.depth.get('contrast', 255.0) < COVERED_CONTRAST:
+        findings.append((WARN, 'camera covered? the image is almost constant'))
+    return findings, values
+
+
+def _number(value: float | None) -> str:
+    return 'unknown' if value is None else f'{value:.3f}'

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counters, rates and latencies of the node; filled by its threads, read once a second.
+
+Everything is measured on the steady clock: a bag's time, or a clock that is set, changes nothing.
+"""
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Seconds that rates and shares look back.
+WINDOW = 5.0
+#: Seconds that an error stays visible in diagnostics.
+ERROR_VISIBLE = 5.0
+#: A stamp this far from the clock is of another clock, not of an old frame (seconds).
+OTHER_CLOCK = 60.0
+STAGES = ('decode', 'inference', 'postprocess', 'publish', 'arrival_to_publish',
+          'capture_to_publish')
+
+
+@dataclass(frozen=True)
+class Event:
+    """An error or warning and when it happened, steady seconds."""
+
+    text: str
+    at: float
+
+
+@dataclass
+class Snapshot:
+    """What diagnostics shows; see `Health` for the meaning of the counters."""
+
+    now: float
+    counts: Counter[str]
+    window_counts: Counter[str]
+    rate: float
+    processed_rate: float
+    latency: dict[str, tuple[float, float, float]]
+    last_image_at: float | None
+    last_info_at: float | None
+    image: dict[str, str] = field(default_factory=dict)
+    clock_offset: float | None = None
+    stamp_coverage: float | None = None
+    errors: dict[str, Event] = field(default_factory=dict)
+    depth: dict[str, float] = field(default_factory=dict)
+    idle: bool = False
+
+
+class Health:
+    """Thread-safe record of what happened.
+
+    Counters: `received` images; `replaced` by a newer one before their turn; `stale` dropped by
+    max_age; `bad` messages; `failed` in inference; `idle` skipped without subscribers;
+    `processed`; and one `published <topic>` for each output.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, as after a jump back in time."""
+        with self._lock:
+            self._counts: Counter[str] = Counter()
+            self._recent: deque[tuple[float, str]] = deque(maxlen=4096)
+            self._stamps: deque[tuple[float, float]] = deque(maxlen=256)
+            self._latency = {stage: deque(maxlen=256) for stage in STAGES}
+            self._errors: dict[str, Event] = {}
+            self._last: dict[str, float] = {}
+            self._image: dict[str, str] = {}
+            self._clock_offset: float | None = None
+            self._sample: NDArray[np.float32] | None = None
+            self._depth_facts: dict[str, float] = {}
+
+    def count(self, what: str, times: int = 1) -> None:
+        """Count an event."""
+        with self._lock:
+            self._counts[what] += times
+            self._recent.append((self._clock(), what))
+
+    def image_received(self, stamp: float, clock_offset: float, facts: dict[str, str]) -> None:
+        """An image came: its stamp and how far behind the node's clock that is (seconds)."""
+        self.count('received')
+        with self._lock:
+            now = self._clock()
+            self._last['image'] = now
+            self._stamps.append((now, stamp))
+            self._clock_offset = clock_offset
+            self._image = facts
+
+    def info_received(self) -> None:
+        """A camera_info came."""
+        with self._lock:
+            self._last['info'] = self._clock()
+
+    def error(self, kind: str, text: str) -> None:
+        """Something to show for a while; a newer error of the same kind replaces it."""
+        with self._lock:
+            self._errors[kind] = Event(text, self._clock())
+
+    def clear(self, kind: str) -> None:
+        """The fault of this kind is over."""
+        with self._lock:
+            self._errors.pop(kind, None)
+
+    def latencies(self, seconds: dict[str, float]) -> None:
+        """Time spent on one frame, by stage."""
+        with self._lock:
+            for stage, value in seconds.items():
+                self._latency[stage].append(value)
+
+    def depth_seen(self, sample: NDArray[np.float32], facts: dict[str, float]) -> None:
+        """A thinned depth image (not copied) and figures that go with it."""
+        with self._lock:
+            self._sample, self._depth_facts = sample, facts
+
+    def snapshot(self) -> Snapshot:
+        """A consistent picture of now."""
+        with self._lock:
+            now = self._clock()
+            window = Counter(what for at, what in self._recent if now - at <= WINDOW)
+            return Snapshot(
+                now=now, counts=Counter(self._counts), window_counts=window,
+                rate=_rate([at for at, what in self._recent if what == 'received'], now),
+                processed_rate=_rate(
+                    [at for at, what in self._recent if what == 'processed'], now),
+                latency={stage: _percentiles(values)
+                         for stage, values in self._latency.items() if values},
+                last_image_at=self._last.get('image'), last_info_at=self._last.get('info'),
+                image=dict(self._image), clock_offset=self._clock_offset,
+                stamp_coverage=_stamp_coverage(
+                    [stamp for at, stamp in self._stamps if now - at <= WINDOW]),
+                errors={kind: event for kind, event in self._errors.items()
+                        if now - event.at <= ERROR_VISIBLE},
+                depth={**self._depth_facts, **_depth_statistics(self._sample)},
+                idle=window['idle'] > 0 and window['processed'] == 0)
+
+
+def _rate(times: list[float], now: float) -> float:
+    """Events a second over the window; 0 with fewer than two."""
+    times = [at for at in times if now - at <= WINDOW]
+    if len(times) < 2 or times[-1] == times[0]:
+        return 0.0
+    return (len(times) - 1) / (times[-1] - times[0])
+
+
+def _percentiles(values: deque[float]) -> tuple[float, float, float]:
+    """Median, 95th percentile and maximum."""
+    median, p95, largest = np.percentile(np.array(values), (50, 95, 100))
+    return float(median), float(p95), float(largest)
+
+
+def _stamp_coverage(stamps: list[float]) -> float | None:
+    """Share of the camera's frames that came, judged by the gaps between stamps.
+
+    The lower quartile of the gaps is taken for the camera's period: lost frames only make gaps
+    longer. None with too few frames to tell.
+    """
+    gaps = np.diff(stamps)
+    if len(gaps) < 8 or gaps.min() <= 0:
+        return None
+    return float(min(1.0, len(gaps) * np.quantile(gaps, 0.25) / gaps.sum()))
+
+
+def _depth_statistics(sample: NDArray[np.float32] | None) -> dict[str, float]:
+    if sample is None:
+        return {}
+    finite = sample[np.isfinite(sample)]
+    statistics = {'valid_percent': 100.0 * finite.size / max(1, sample.size)}
+    if finite.size:
+        low, middle, high = np.percentile(finite, (5, 50, 95))
+        statistics |= {'p5_m': float(low), 'p50_m': float(middle), 'p95_m': float(high)}
+    return statistics

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every parameter of the node: name, default, range, unit, read-only, meaning.
+
+`Settings` is the table: one field a parameter. It is declared in a loop and read into a frozen
+instance; a change at run time is checked as a whole before it is accepted.
+"""
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterValueException
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+
+
+class ParameterError(ValueError):
+    """A parameter's value that cannot be used; the text names it and what would do."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter means and accepts.
+
+    Attributes:
+        text: meaning with its unit.
+        low, high: inclusive bounds of a number.
+        choices: the values a closed string may have.
+        read_only: settable at start only.
+    """
+
+    text: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+def _parameter(default: Any, text: str, **rule: Any) -> Any:
+    return dataclasses.field(default=default, metadata={'rule': Rule(text, **rule)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The node's parameters with their defaults, as one consistent set."""
+
+    model_file: str = _parameter(
+        '', 'weights file (.safetensors); empty is the bundled network', read_only=True)
+    device: str = _parameter(
+        'auto', 'where the network runs: auto, cpu, cuda or cuda:N; auto takes the CPU, with a '
+        'warning, where there is no GPU; cuda without a GPU fails', read_only=True)
+    precision: str = _parameter(
+        'fp16', 'what the network computes in on a GPU (a CPU uses fp32)',
+        choices=('fp16', 'fp32'), read_only=True)
+    image_transport: str = _parameter(
+        'raw', 'raw subscribes to image, compressed to image/compressed',
+        choices=('raw', 'compressed'), read_only=True)
+    autostart: bool = _parameter(
+        True, 'configure and activate at start, without a lifecycle manager', read_only=True)
+    rectify: str = _parameter(
+        'auto', 'undistort the image first; auto: when camera_info has distortion and the topic '
+        'is not named image_rect*', choices=('auto', 'on', 'off'), read_only=True)
+    horizontal_fov_deg: float = _parameter(
+        0.0, "the camera's horizontal field of view in degrees, for a camera without a usable "
+        'camera_info; 0 = off', low=0, high=170, read_only=True)
+    depth_encoding: str = _parameter(
+        '32FC1', 'of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too near) or '
+        '16UC1 millimetres (0 = none of these)', choices=('32FC1', '16UC1'), read_only=True)
+    min_depth: float = _parameter(
+        0.3, 'metres; nearer becomes -Inf', low=0, high=100)
+    max_depth: float = _parameter(
+        0.0, "metres; farther becomes +Inf; 0 = the network's own", low=0, high=100)
+    depth_scale: float = _parameter(
+        1.0, 'factor on every depth: true distance / published distance, from a tape measure',
+        low=0.1, high=10)
+    focal_correction: bool = _parameter(
+        True, "scale depth by the camera's focal length over that of the training images")
+    edge_threshold: float = _parameter(
+        0.1, 'relative depth jump between neighbouring pixels above which the far one is removed '
+        'from points and scan (flying pixels); 0 = off', low=0, high=1)
+    point_stride: int = _parameter(
+        2, 'depth/points has every n-th pixel of both axes', low=1, high=16)
+    point_color: bool = _parameter(
+        True, 'depth/points has a field rgb')
+    scan_min_height: float = _parameter(
+        -0.2, 'metres above the camera, taken as level; lower points are not in the scan',
+        low=-5, high=5)
+    scan_max_height: float = _parameter(
+        0.3, 'metres above the camera, taken as level; higher points are not in the scan',
+        low=-5, high=5)
+    scan_frame: str = _parameter(
+        '', "frame_id of the scan, with x forward and z up, at the camera; empty: the image's "
+        'frame_id without its "optical" part', read_only=True)
+    max_rate: float = _parameter(
+        0.0, 'Hz; at most so many frames a second are processed; 0 = no limit', low=0, high=120)
+    max_age: float = _parameter(
+        0.5, 'seconds; a frame whose stamp is older when its turn comes is dropped; 0 = off',
+        low=0, high=10)
+
+    def __post_init__(self) -> None:
+        if self.scan_min_height >= self.scan_max_height:
+            raise ParameterError(
+                f'scan_min_height {self.scan_min_height} must be below '
+                f'scan_max_height {self.scan_max_height}')
+        if 0 < self.max_depth <= self.min_depth:
+            raise ParameterError(
+                f'max_depth {self.max_depth} must be above min_depth {self.min_depth}, or 0')
+
+
+RULES: dict[str, Rule] = {
+    field.name: field.metadata['rule'] for field in dataclasses.fields(Settings)}
+DEFAULTS: dict[str, Any] = dataclasses.asdict(Settings())
+
+
+def declare(node: Node) -> None:
+    """Declare every parameter on the node, with descriptor and range.
+
+    Raises:
+        ParameterError: a value given at start is out of range or of the wrong type.
+    """
+    for name, rule in RULES.items():
+        # Typing is checked here, not by rclpy: "max_depth: 5" in a YAML file is an integer, and a
+        # user means 5.0. Ranges too, so that a wrong one at start is one sentence, no traceback.
+        try:
+            given = node.declare_parameter(name, DEFAULTS[name], _descriptor(name, rule)).value
+        except InvalidParameterValueException as error:
+            check(name, error.value)
+            raise ParameterError(str(error)) from error
+        check(name, given)
+
+
+def read(node: Node) -> Settings:
+    """The parameters' present values.
+
+    Raises:
+        ParameterError: they do not fit together.
+    """
+    return _settings({name: node.get_parameter(name).value for name in RULES})
+
+
+def changed(settings: Settings, parameters: list[Parameter]) -> Settings:
+    """Settings after a change; other parameters than ours are passed over.
+
+    Raises:
+        ParameterError: a value is out of range, of the wrong type, or does not fit the others.
+    """
+    ours = {p.name: p.value for p in parameters if p.name in RULES}
+    for name, value in ours.items():
+        check(name, value)
+    return _settings({**dataclasses.asdict(settings), **ours})
+
+
+def check(name: str, value: Any) -> None:
+    """Raise ParameterError unless the value is of the parameter's type and in its range."""
+    rule, kind = RULES[name], type(DEFAULTS[name])
+    good_type = isinstance(value, (int, float) if kind is float else kind) \
+        and (kind is bool or not isinstance(value, bool))
+    if not good_type:
+        raise ParameterError(f'{name} must be of type {kind.__name__}, got {value!r}')
+    if rule.choices and value not in rule.choices:
+        raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
+    if rule.low is not None and not (math.isfinite(value) and rule.low <= value <= rule.high):
+        raise ParameterError(f'{name} must be in [{rule.low}, {rule.high}], got {value!r}')
+
+
+def refusal(reason: str) -> SetParametersResult:
+    """The answer to a change that is not accepted."""
+    return SetParametersResult(successful=False, reason=reason)
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    kinds = {name: type(default) for name, default in DEFAULTS.items()}
+    return Settings(**{name: kinds[name](value) for name, value in values.items()})
+
+
+def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        name=name, description=rule.text, read_only=rule.read_only, dynamic_typing=True)
+    if rule.choices:
+        descriptor.additional_constraints = f'one of {", ".join(rule.choices)}'
+    if rule.low is not None and isinstance(DEFAULTS[name], float):
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(rule.low), to_value=float(rule.high))]
+    elif rule.low is not None:
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(rule.low), to_value=int(rule.high), step=1)]
+    return descriptor

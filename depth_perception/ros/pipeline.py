@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One frame's way from a message to messages: decode, rectify, infer, shape, encode."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from torch import Tensor
+
+from depth_perception import geometry
+from depth_perception.estimator import DepthEstimator, to_device
+from depth_perception.ros import messages
+from depth_perception.ros.camera_info import ImageCamera
+from depth_perception.ros.cameras import CameraSource
+from depth_perception.ros.colour import decode_compressed, decode_image
+from depth_perception.ros.parameters import Settings
+from depth_perception.visualise import colourise
+
+DEPTH, INFO, POINTS, PREVIEW, SCAN = (
+    'depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color', 'scan')
+OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN)
+#: What each output needs beside the image.
+NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN})
+NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
+
+
+class NonFiniteDepth(RuntimeError):  # noqa: N818 - names the finding
+    """The network's output holds NaN or infinity."""
+
+
+@dataclass
+class Result:
+    """What became of a frame.
+
+    Attributes:
+        outputs: message by topic, only those wanted.
+        seconds: time spent by stage (decode, inference, postprocess).
+        size: (width, height) of the image.
+        camera_problem: why there is no camera, or ''.
+        focal_factor: applied to depth.
+        sample: a thinned depth image for statistics, or None.
+        contrast: standard deviation of a thinned grey image, 0..255.
+    """
+
+    size: tuple[int, int]
+    outputs: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    camera_problem: str = ''
+    focal_factor: float = 1.0
+    sample: NDArray[np.float32] | None = None
+    contrast: float = 0.0
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+class Pipeline:
+    """Turns one image message into the wanted output messages.
+
+    Args:
+        estimator: the network.
+        cameras: where the camera of an image comes from.
+        info_expected: whether anybody publishes camera_info.
+    """
+
+    def __init__(self, estimator: DepthEstimator, cameras: CameraSource,
+                 info_expected: Callable[[], bool] = lambda: False) -> None:
+        self._estimator = estimator
+        self._cameras = cameras
+        self._info_expected = info_expected
+
+    def process(self, message: Image | CompressedImage, wanted: frozenset[str],
+                settings: Settings) -> Result:
+        """All wanted outputs that the frame allows; without a camera there are no points.
+
+        Raises:
+            FrameError: the message is no usable image.
+            NonFiniteDepth: the network's output cannot be used.
+        """
+        seconds: dict[str, float] = {}
+        with _timed(seconds, 'decode'):
+            rgb = decode(message)
+            height, width = rgb.shape[:2]
+            state = self._cameras.for_image(width, height, self._info_expected())
+            if state.camera is not None:
+                rgb = self._cameras.rectify(rgb, state.camera)
+        result = Result((width, height), seconds=seconds, camera_problem=state.problem)
+        result.contrast = float(rgb[::16, ::16].std())
+        if state.camera is None:
+            wanted -= NEEDS_CAMERA
+        if wanted & NEEDS_INFERENCE:
+            with _timed(seconds, 'inference'):
+                depth = self._infer(rgb, state.camera, settings, result)
+            with _timed(seconds, 'postprocess'):
+                self._shape(depth, rgb, state.camera, wanted, settings, message.header, result)
+        if INFO in wanted:
+            result.outputs[INFO] = state.camera.info(message.header)
+        return result
+
+    def _infer(self, rgb: NDArray[np.uint8], camera: ImageCamera | None, settings: Settings,
+               result: Result) -> Tensor:
+        model = camera.camera if camera and settings.focal_correction else None
+        depth = self._estimator.infer_tensor(rgb, model)
+        if not torch.isfinite(depth).all():
+            raise NonFiniteDepth('the network gave a non-finite depth')
+        result.focal_factor = self._estimator.focal_factor(model)
+        return depth * settings.depth_scale
+
+    def _shape(self, depth: Tensor, rgb: NDArray[np.uint8], camera: ImageCamera | None,
+               wanted: frozenset[str], settings: Settings, header: Header,
+               result: Result) -> None:
+        """Masks, cloud, scan and picture on the depth's device; each goes to the host once."""
+        far = settings.max_depth or self._estimator.info.max_depth
+        depth = geometry.mask_range(depth, settings.min_depth, far)
+        host = depth.cpu().numpy()
+        result.sample = host[::8, ::8]
+        if DEPTH in wanted:
+            result.outputs[DEPTH] = messages.depth_message(
+                host, header, settings.depth_encoding)
+        if PREVIEW in wanted:
+            picture = colourise(host, settings.min_depth, far)
+            result.outputs[PREVIEW] = messages.preview_message(picture, header)
+        if wanted & {POINTS, SCAN}:
+            clean = depth
+            if settings.edge_threshold > 0:
+                clean = geometry.mask_edges(depth, settings.edge_threshold)
+            if POINTS in wanted:
+                result.outputs[POINTS] = _cloud(clean, rgb, camera, settings, header)
+            if SCAN in wanted:
+                result.outputs[SCAN] = _scan(clean, camera, settings, header, far)
+
+
+def decode(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """RGB uint8 (H, W, 3) of either kind of image message."""
+    is_raw = hasattr(message, 'encoding')
+    return decode_image(message) if is_raw else decode_compressed(message)
+
+
+def _cloud(depth: Tensor, rgb: NDArray[np.uint8], camera: ImageCamera, settings: Settings,
+           header: Header) -> Any:
+    colour = to_device(rgb, depth.device) if settings.point_color else None
+    cloud = geometry.pack_cloud(depth, camera.camera, colour, settings.point_stride)
+    return messages.cloud_message(cloud.cpu().numpy(), header, settings.point_color)
+
+
+def _scan(depth: Tensor, camera: ImageCamera, settings: Settings, header: Header,
+          far: float) -> Any:
+    ranges = geometry.scan_ranges(
+        depth, camera.camera, settings.scan_min_height, settings.scan_max_height,
+        settings.min_depth, far)
+    frame = settings.scan_frame or messages.scan_frame(header.frame_id)
+    return messages.scan_message(
+        ranges.cpu().numpy(), geometry.scan_layout(camera.camera),
+        Header(stamp=header.stamp, frame_id=frame), settings.min_depth, far)

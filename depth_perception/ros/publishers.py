@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output topics: reliable, depth 1, and work only for those that somebody listens to."""
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
+
+from depth_perception.ros.pipeline import DEPTH, INFO, POINTS, PREVIEW, SCAN
+
+TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
+
+
+class DepthPublishers:
+    """The five output publishers; they publish while the node is active."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
+                             reliability=ReliabilityPolicy.RELIABLE)
+        self._publishers = {
+            topic: node.create_lifecycle_publisher(
+                kind, topic, profile,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies())
+            for topic, kind in TYPES.items()}
+
+    def wanted(self) -> frozenset[str]:
+        """Topics that somebody subscribes to."""
+        return frozenset(topic for topic, publisher in self._publishers.items()
+                         if publisher.get_subscription_count() > 0)
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish one message; nothing happens while the node is not active."""
+        self._publishers[topic].publish(message)
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = {}

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keep a repeating message from flooding the log, without hiding a different one."""
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+#: Seconds between two equal messages.
+PERIOD = 5.0
+#: How many different messages are remembered.
+MEMORY = 64
+
+
+class Throttle:
+    """Lets the same text through once in a period; another text at once."""
+
+    def __init__(self, period: float = PERIOD, clock: Callable[[], float] = time.monotonic) -> None:
+        self._period = period
+        self._clock = clock
+        self._last: OrderedDict[str, float] = OrderedDict()
+
+    def allows(self, text: str) -> bool:
+        """Whether this text may be said now."""
+        now = self._clock()
+        if now - self._last.get(text, float('-inf')) < self._period:
+            return False
+        self._last[text] = now
+        self._last.move_to_end(text)
+        if len(self._last) > MEMORY:
+            self._last.popitem(last=False)
+        return True

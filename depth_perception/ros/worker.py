@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that takes the newest frame, processes it and publishes what is subscribed.
+
+No exception leaves it: whatever a frame does, the next one is served.
+"""
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from sensor_msgs.msg import CompressedImage, Image
+
+from depth_perception.camera import CameraError
+from depth_perception.ros.colour import FrameError
+from depth_perception.ros.health import OTHER_CLOCK, Health
+from depth_perception.ros.mailbox import Mailbox
+from depth_perception.ros.parameters import Settings
+from depth_perception.ros.pipeline import NonFiniteDepth, Pipeline, Result
+
+#: Seconds that stopping waits for the frame in hand.
+STOP_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image message and when it arrived, steady seconds."""
+
+    message: Image | CompressedImage
+    arrived: float
+
+
+class Outputs(Protocol):
+    """Where results go."""
+
+    def wanted(self) -> frozenset[str]:
+        """Topics that somebody subscribes to."""
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish one message."""
+
+
+class Worker:
+    """Runs a pipeline on a mailbox's frames in a thread of its own.
+
+    Args:
+        pipeline: does the work.
+        outputs: what is wanted, and where it goes.
+        health: what happened.
+        settings: the present parameters.
+        age: seconds between a message's stamp and the node's clock.
+        log_error: called with one sentence for a frame that was lost.
+        out_of_memory: called when the device has no memory left.
+    """
+
+    def __init__(self, pipeline: Pipeline, outputs: Outputs, health: Health,
+                 settings: Callable[[], Settings], age: Callable[[Any], float],
+                 log_error: Callable[[str], None],
+                 out_of_memory: Callable[[], None] = lambda: None) -> None:
+        self.mailbox: Mailbox[Frame] = Mailbox()
+        self.last_result: Result | None = None
+        self._pipeline = pipeline
+        self._outputs = outputs
+        self._health = health
+        self._settings = settings
+        self._age = age
+        self._log_error = log_error
+        self._out_of_memory = out_of_memory
+        self._thread = threading.Thread(target=self._run, name='depth_worker', daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> bool:
+        """Finish the frame in hand and end; False if that takes longer than STOP_TIMEOUT."""
+        self.mailbox.close()
+        self._thread.join(STOP_TIMEOUT)
+        return not self._thread.is_alive()
+
+    def put(self, frame: Frame) -> None:
+        """Leave a frame for the thread; one not yet taken is replaced and counted."""
+        if self.mailbox.put(frame):
+            self._health.count('replaced')
+
+    def _run(self) -> None:
+        while not self.mailbox.closed:
+            frame = self.mailbox.take()
+            if frame is None:
+                continue
+            started = time.monotonic()
+            self._serve(frame)
+            self._hold_rate(started)
+
+    def _hold_rate(self, started: float) -> None:
+        """Wait until max_rate allows the next frame; newer frames replace older ones meanwhile."""
+        max_rate = self._settings().max_rate
+        while max_rate > 0 and not self.mailbox.closed:
+            left = started + 1 / max_rate - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, 0.1))
+
+    def _serve(self, frame: Frame) -> None:
+        try:
+            self._process(frame)
+        except (FrameError, CameraError) as error:
+            self._lose('bad', 'input', f'image dropped: {error}')
+        except NonFiniteDepth as error:
+            self._lose('failed', 'inference', f'frame dropped: {error}')
+        except torch.OutOfMemoryError as error:
+            self._lose('failed', 'memory', f'out of memory on the device: {_first_line(error)}')
+            self._out_of_memory()
+        except Exception as error:  # the next frame must be served whatever this one did
+            self._lose('failed', 'inference',
+                       f'frame dropped: {type(error).__name__}: {_first_line(error)}')
+
+    def _lose(self, count: str, kind: str, text: str) -> None:
+        if self.mailbox.closed:
+            return  # publishing fails during shutdown; that is no news
+        self._health.count(count)
+        self._health.error(kind, text)
+        self._log_error(text)
+
+    def _process(self, frame: Frame) -> None:
+        settings = self._settings()
+        wanted = self._outputs.wanted()
+        if not wanted:
+            self._health.count('idle')
+            return
+        if self._is_stale(frame, settings.max_age):
+            self._health.count('stale')
+            return
+        result = self._pipeline.process(frame.message, wanted, settings)
+        self._publish(frame, result)
+        self._health.count('processed')
+        self._record(result)
+
+    def _is_stale(self, frame: Frame, max_age: float) -> bool:
+        age = self._age(frame.message.header.stamp)
+        return max_age > 0 and max_age < age < OTHER_CLOCK
+
+    def _publish(self, frame: Frame, result: Result) -> None:
+        start = time.monotonic()
+        for topic, message in result.outputs.items():
+            self._outputs.publish(topic, message)
+            self._health.count(f'published {topic}')
+        done = time.monotonic()
+        result.seconds['publish'] = done - start
+        result.seconds['arrival_to_publish'] = done - frame.arrived
+        age = self._age(frame.message.header.stamp)
+        if abs(age) < OTHER_CLOCK:
+            result.seconds['capture_to_publish'] = age
+
+    def _record(self, result: Result) -> None:
+        self.last_result = result
+        self._health.latencies(result.seconds)
+        if result.sample is not None:
+            self._health.depth_seen(result.sample, {
+                'contrast': result.contrast, 'focal_factor': result.focal_factor})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [''])[0]

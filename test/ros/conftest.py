@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests that need ROS 2."""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
+
+from depth_perception.networks import create_network
+from depth_perception.weights import save_weights
+from test.support.estimators import INFO
+from test.support.ros import Robot
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace of the test's own: no test hears another."""
+    return f'/test_{next(_numbers)}'
+
+
+@pytest.fixture
+def robot(namespace: str) -> Iterator[Robot]:
+    """The node's other side."""
+    robot = Robot(namespace)
+    yield robot
+    robot.close()
+
+
+@pytest.fixture(scope='session')
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real network with random weights, small and quick at 80x60."""
+    import dataclasses
+
+    torch.manual_seed(0)
+    arguments = {'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0}
+    path = tmp_path_factory.mktemp('weights') / 'random.safetensors'
+    info = dataclasses.replace(INFO, network_arguments=arguments, name='random')
+    save_weights(path, create_network('efficientnet_sff', **arguments), info)
+    return path

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stand-ins for what cannot be had at will: a slow network, one that fails, a known depth."""
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depth_perception.camera import CameraModel
+from depth_perception.weights import WeightsInfo
+
+INFO = WeightsInfo(
+    network='efficientnet_sff', network_arguments={}, input_height=60, input_width=80,
+    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), output='metres', min_depth=0.1, max_depth=10.0,
+    training_focal_length=64.0, training_image_width=80, training_data='none', licence='none',
+    name='stand-in')
+
+
+class StandIn:
+    """Looks like a DepthEstimator; depth comes from a function of the image.
+
+    Args:
+        depth: (rgb, camera) -> depth (H, W) in metres; may raise.
+        seconds: how long an inference takes.
+    """
+
+    def __init__(self, depth: Callable[[np.ndarray, CameraModel | None], np.ndarray] | None = None,
+                 seconds: float = 0.0) -> None:
+        self.info = INFO
+        self.checksum = 'stand-in'
+        self.device = torch.device('cpu')
+        self.precision = 'fp32'
+        self.calls = 0
+        self.started: list[float] = []
+        self.release = threading.Event()
+        self.release.set()
+        self._depth = depth or (lambda rgb, camera: np.full(rgb.shape[:2], 2.0, np.float32))
+        self._seconds = seconds
+
+    def __call__(self, *_load_arguments: str) -> StandIn:
+        """Serves as the node's `load_estimator` too."""
+        return self
+
+    def focal_factor(self, camera: CameraModel | None) -> float:
+        return 1.0 if camera is None else camera.fx / camera.width * 80 / 64
+
+    def infer_tensor(self, rgb: np.ndarray, camera: CameraModel | None = None) -> Tensor:
+        self.calls += 1
+        self.started.append(time.monotonic())
+        time.sleep(self._seconds)
+        self.release.wait(30)
+        return torch.from_numpy(np.asarray(self._depth(rgb, camera), np.float32))
