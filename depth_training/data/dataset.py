@@ -94,7 +94,7 @@ class PerProcess(Generic[Handle]):
         self._handle: Handle | None = None
 
     def get(self) -> Handle:
-        """This process's handle."""
+        """The handle of the running process."""
         if self._handle is None or self._process != os.getpid():
             self._handle, self._process = self._opener(), os.getpid()
         return self._handle

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses: pure functions of prediction, target and a mask of the pixels whose depth is known.
+
+All take (B, 1, H, W) tensors and a boolean `valid` of the same shape, compute in float32 at least
+(also under autocast), ignore invalid pixels in value and gradient whatever they hold, and give 0
+where no pixel is valid. Means run over the valid pixels of the whole batch; inside
+`across_processes` that batch is the one of all processes together.
+"""
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+#: Smallest depth, in metres, whose logarithm is taken: a ReLU head can predict exactly 0.
+SMALLEST_DEPTH = 1e-3
+_ACROSS: ContextVar[bool] = ContextVar('losses_across_processes', default=False)
+
+
+def valid_mask(target: Tensor, min_depth: float = 1e-3, max_depth: float = 10.0) -> Tensor:
+    """Pixels whose depth is known and within range: min < target < max (BTS, GLPDepth)."""
+    return (target > min_depth) & (target < max_depth)
+
+
+@contextmanager
+def across_processes() -> Iterator[None]:
+    """Inside, sums and maxima run over all processes of `torch.distributed`.
+
+    Every process must take part. The loss is then the same number everywhere, and the gradients
+    that DistributedDataParallel averages are those of one process with the whole batch, however
+    unevenly valid pixels are spread.
+    """
+    token = _ACROSS.set(True)
+    try:
+        yield
+    finally:
+        _ACROSS.reset(token)
+
+
+def in_full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Run without autocast and with half-precision tensors as float32; float64 stays."""
+
+    @functools.wraps(function)
+    def wrapper(*tensors: Any, **arguments: Any) -> Tensor:
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            return function(*map(_at_least_float32, tensors), **arguments)
+
+    return wrapper
+
+
+@in_full_precision
+def mse(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean squared error, mean of (p - t)^2: paper 002."""
+    return _mean(_difference(pred, target, valid).square(), valid)
+
+
+@in_full_precision
+def l1(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean absolute error, mean of |p - t|: paper 004's depth term."""
+    return _mean(_difference(pred, target, valid).abs(), valid)
+
+
+@in_full_precision
+def berhu(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Reverse Huber: |d| up to c, (d^2 + c^2) / 2c beyond; papers 000, 003 (Laina 2016, eq. 2).
+
+    c = max |d| / 5 over every valid pixel of the whole batch, a constant for the gradient.
+    Where the prediction is exact c is 0, and so is the loss.
+    """
+    error = _difference(pred, target, valid).abs()
+    threshold = 0.2 * _maximum(error.detach())
+    # Where c is 0 every error is 0 too: any divisor then gives the right result.
+    beyond = (error.square() + threshold.square()) / (2 * threshold).clamp_min(1e-12)
+    return _mean(torch.where(error <= threshold, error, beyond), valid)
+
+
+@in_full_precision
+def silog(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5,
+          base: Literal['e', '10'] = 'e', root: bool = False, scale: float = 1.0) -> Tensor:
+    """Scale-invariant log loss: scale * (mean d^2 - lam (mean d)^2), d = log p - log t.
+
+    Sources: Eigen et al. 2014, eq. 4. Paper 001, eq. 5: base 10, lam 0.5, no root. GLPDepth: base
+    e, root, lam 0.5. BTS: base e, root, lam 0.85, scale 10. Base 10 without root is ln(10)^2 =
+    5.302 times smaller than base e.
+
+    Args:
+        pred, target, valid: as everywhere; both depths are taken as at least 1 mm.
+        lam: 0 is the mean square, 1 the variance.
+        base: of the logarithm.
+        root: take the square root of the bracket.
+        scale: factor on the result.
+    """
+    error = (_safe_log(pred, valid) - _safe_log(target, valid)) / _LOG_OF[base]
+    value = _mean(error.square(), valid) - lam * _mean(error, valid).square()
+    return scale * (_safe_sqrt(value) if root else value)
+
+
+@in_full_precision
+def gradient(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Sum of |dy p - dy t| + |dx p - dx t|, per valid pixel: DenseDepth loss.py, edge term.
+
+    Differences are forward and only between two valid neighbours; as there, the sum is divided by
+    the number of pixels, not of differences.
+    """
+    error = _difference(pred, target, valid)
+    total = pred.new_zeros(())
+    for axis in (-2, -1):
+        count = error.shape[axis] - 1
+        both = valid.narrow(axis, 1, count) & valid.narrow(axis, 0, count)
+        total = total + torch.where(both, error.diff(dim=axis).abs(), 0).sum()
+    return _sum(total) / _count(valid, total)
+
+
+@in_full_precision
+def ssim(pred: Tensor, target: Tensor, valid: Tensor, max_val: float = 100.0) -> Tensor:
+    """Structural dissimilarity, mean of (1 - SSIM) / 2: DenseDepth loss.py.
+
+    SSIM (Wang et al. 2004) with an 11x11 Gaussian window of sigma 1.5, K1 0.01, K2 0.03, dynamic
+    range `max_val` (DenseDepth: 1000 / 10), windows wholly inside the image. Windows with an
+    invalid pixel do not count. DenseDepth clips the result to 0..1, where it always lies.
+
+    Raises:
+        ValueError: the image is smaller than the window.
+    """
+    if min(pred.shape[-2:]) < _WINDOW:
+        raise ValueError(f'SSIM needs images of at least {_WINDOW}x{_WINDOW} pixels, '
+                         f'got {tuple(pred.shape[-2:])}')
+    p, t = torch.where(valid, pred, 0), torch.where(valid, target, 0)
+    whole = -F.max_pool2d(-valid.to(p.dtype), _WINDOW, stride=1) > 0.5
+    return _mean(torch.where(whole, (1 - _ssim_map(p, t, max_val)) / 2, 0), whole)
+
+
+def densedepth(pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1,
+               max_val: float = 100.0) -> Tensor:
+    """SSIM term + edge term + 0.1 L1, all on reciprocal depth (`reciprocal`): paper 004, eq. 1."""
+    structure = ssim(pred, target, valid, max_val=max_val)
+    return structure + gradient(pred, target, valid) + l1_weight * l1(pred, target, valid)
+
+
+def reciprocal(depth: Tensor, scale: float = 10.0, min_depth: float = 0.1,
+               max_depth: float = 10.0) -> Tensor:
+    """DenseDepth's target, scale / clip(depth, min, max): 1 to 100 for 10 m to 0.1 m."""
+    return scale / depth.clamp(min_depth, max_depth)
+
+
+class ReciprocalLoss(nn.Module):
+    """A loss on reciprocal depth, of a target in metres and a prediction in reciprocal depth."""
+
+    def __init__(self, loss: Loss = densedepth, scale: float = 10.0) -> None:
+        super().__init__()
+        self.loss, self.scale = loss, scale
+
+    def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """pred: scale / metres; target: metres."""
+        return self.loss(pred, reciprocal(target.float(), self.scale), valid)
+
+
+class WeightedSum(nn.Module):
+    """Sum of weight * loss, such as paper 001's silog + 0.5 * perceptual."""
+
+    def __init__(self, *terms: tuple[float, Loss]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _ in terms]
+        self.losses = [loss for _, loss in terms]
+        # Registered as well, so that losses with tensors of their own move with .to(device).
+        self.modules_of_terms = nn.ModuleList(x for x in self.losses if isinstance(x, nn.Module))
+
+    def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """The weighted sum."""
+        return sum(weight * loss(pred, target, valid)
+                   for weight, loss in zip(self.weights, self.losses))
+
+
+_LOG_OF = {'e': 1.0, '10': math.log(10)}
+_WINDOW = 11
+_SIGMA = 1.5
+
+
+def _at_least_float32(value: Any) -> Any:
+    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if half else value
+
+
+def _difference(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Prediction - target where valid, else 0; selected first, for inf - inf is NaN."""
+    return torch.where(valid, pred, 0) - torch.where(valid, target, 0)
+
+
+def _safe_log(depth: Tensor, valid: Tensor) -> Tensor:
+    return torch.where(valid, depth, 1).clamp_min(SMALLEST_DEPTH).log()
+
+
+def _safe_sqrt(value: Tensor) -> Tensor:
+    """Square root with gradient 0, not infinite, at (or by rounding below) 0."""
+    positive = value > 0
+    return torch.where(positive, torch.where(positive, value, 1).sqrt(), 0)
+
+
+def _ssim_map(p: Tensor, t: Tensor, max_val: float) -> Tensor:
+    """SSIM of every window: (B, 1, H - 10, W - 10)."""
+    c1, c2 = (0.01 * max_val) ** 2, (0.03 * max_val) ** 2
+    mean_p, mean_t = _blur(p), _blur(t)
+    var_p = _blur(p * p) - mean_p.square()
+    var_t = _blur(t * t) - mean_t.square()
+    covariance = _blur(p * t) - mean_p * mean_t
+    luminance = (2 * mean_p * mean_t + c1) / (mean_p.square() + mean_t.square() + c1)
+    return luminance * (2 * covariance + c2) / (var_p + var_t + c2)
+
+
+def _blur(image: Tensor) -> Tensor:
+    """Gaussian mean of each 11x11 window, by rows, then columns."""
+    offset = torch.arange(_WINDOW, dtype=image.dtype, device=image.device) - _WINDOW // 2
+    kernel = torch.softmax(-offset.square() / (2 * _SIGMA ** 2), 0)
+    return F.conv2d(F.conv2d(image, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Sum of values (0 where invalid) per valid pixel; 0 where there is none."""
+    return _sum(values.sum()) / _count(valid, values)
+
+
+def _count(valid: Tensor, like: Tensor) -> Tensor:
+    return _sum(valid.sum().to(like.dtype)).clamp_min(1)
+
+
+def _sum(value: Tensor) -> Tensor:
+    return _AllSum.apply(value) if _ACROSS.get() else value
+
+
+def _maximum(values: Tensor) -> Tensor:
+    largest = values.amax()
+    if _ACROSS.get():
+        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+    return largest
+
+
+class _AllSum(torch.autograd.Function):
+    """Sum over processes; its gradient is summed as well, for DDP divides by their number."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        value = value.clone()
+        torch.distributed.all_reduce(value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        torch.distributed.all_reduce(gradient)
+        return gradient
