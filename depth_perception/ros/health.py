@@ -83,7 +83,7 @@ class Health:
         """Count an event."""
         with self._lock:
             self._counts[what] += times
-            self._recent.append((self._clock(), what))
+            self._recent.extend([(self._clock(), what)] * times)
 
     def image_received(self, stamp: float, clock_offset: float, facts: dict[str, str]) -> None:
         """An image came: its stamp and how far behind the node's clock that is (seconds)."""

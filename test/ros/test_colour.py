@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every encoding gives the picture that was encoded, whatever library converts it."""
+from __future__ import annotations
+
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+from depth_perception.ros import colour
+from depth_perception.ros.colour import (
+    ENCODINGS,
+    FrameError,
+    decode_compressed,
+    decode_image,
+    opencv_converter,
+)
+from test.support.ros import picture
+
+COLOUR = (200, 100, 50)
+BAYER = {'rggb': 'RGGB', 'bggr': 'BGGR', 'gbrg': 'GBRG', 'grbg': 'GRBG'}
+
+
+def _converters() -> list:
+    try:
+        bridge = pytest.param(colour.cv_bridge_converter(), id='cv_bridge')
+    except ImportError as error:
+        bridge = pytest.param(None, id='cv_bridge', marks=pytest.mark.skip(reason=str(error)))
+    return [pytest.param(opencv_converter, id='opencv'), bridge]
+
+
+converters = pytest.mark.parametrize('converter', _converters())
+
+
+def message(values: np.ndarray, encoding: str, height: int, width: int, padding: int = 0,
+            big_endian: bool = False) -> Image:
+    """An image message whose rows are followed by `padding` bytes of rubbish."""
+    if values.dtype == np.uint16:
+        values = values.astype('>u2' if big_endian else '<u2')
+    rows = np.ascontiguousarray(values).view(np.uint8).reshape(values.shape[0], -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=171)
+    return Image(height=height, width=width, encoding=encoding, is_bigendian=int(big_endian),
+                 step=rows.shape[1], data=array('B', rows.tobytes()))
+
+
+def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
+    """What a camera would store; plain numpy, no conversion library."""
+    if encoding.startswith('bayer_'):
+        return _mosaic(rgb, encoding)
+    name = {'8UC1': 'mono8', '16UC1': 'mono16', '8UC3': 'bgr8', '8UC4': 'bgra8'}.get(
+        encoding, encoding)
+    order = {'rgb': [0, 1, 2], 'bgr': [2, 1, 0], 'rgba': [0, 1, 2, 3], 'bgra': [2, 1, 0, 3],
+             'mono': [0]}[name.rstrip('0123456789')]
+    values = np.concatenate([rgb, np.full_like(rgb[..., :1], 255)], -1)[..., order]
+    return values.astype(np.uint16) * 257 if name.endswith('16') else values
+
+
+def _mosaic(rgb: np.ndarray, encoding: str) -> np.ndarray:
+    pattern = BAYER[encoding[6:10]]
+    mosaic = np.empty(rgb.shape[:2], np.uint8)
+    for place, letter in enumerate(pattern):
+        row, column = divmod(place, 2)
+        mosaic[row::2, column::2] = rgb[row::2, column::2, 'RGB'.index(letter)]
+    return mosaic.astype(np.uint16) * 257 if encoding.endswith('16') else mosaic
+
+
+PLAIN = [name for name in ENCODINGS if not name.startswith(('bayer', 'yuv', 'uyvy', 'nv', 'yuyv'))]
+
+
+@converters
+@pytest.mark.parametrize('padding', [0, 4])
+@pytest.mark.parametrize('encoding', PLAIN)
+def test_plain_encodings_give_the_exact_picture(encoding, padding, converter):
+    rgb = picture(1, 16, 10)
+    if 'mono' in encoding or encoding.endswith('C1'):
+        rgb = np.repeat(rgb[..., :1], 3, -1)
+    got = decode_image(message(encode(rgb, encoding), encoding, 10, 16, padding), converter)
+    assert got.dtype == np.uint8 and got.flags.c_contiguous
+    np.testing.assert_array_equal(got, rgb)
+
+
+@converters
+@pytest.mark.parametrize('encoding', ['mono16', 'rgb16', 'bgr16', 'rgba16', 'bgra16'])
+def test_big_endian_values_are_swapped(encoding, converter):
+    rgb = np.repeat(picture(2, 16, 10)[..., :1], 3, -1)
+    got = decode_image(
+        message(encode(rgb, encoding), encoding, 10, 16, 6, big_endian=True), converter)
+    np.testing.assert_array_equal(got, rgb)
+
+
+@converters
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('pattern', BAYER)
+def test_bayer_patterns_keep_the_colour(pattern, bits, converter):
+    rgb = np.full((12, 16, 3), COLOUR, np.uint8)
+    encoding = f'bayer_{pattern}{bits}'
+    got = decode_image(message(encode(rgb, encoding), encoding, 12, 16), converter)
+    np.testing.assert_array_equal(got[2:-2, 2:-2], rgb[2:-2, 2:-2])
+
+
+@converters
+@pytest.mark.parametrize('encoding', ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21'])
+def test_yuv_keeps_the_colour(encoding, converter):
+    y, u, v = _bt601(COLOUR)
+    if encoding.startswith('nv'):
+        chroma = [u, v] if encoding == 'nv12' else [v, u]
+        values = np.concatenate([np.full((12, 16), y), np.tile(chroma, (6, 8))]).astype(np.uint8)
+    else:
+        pair = [u, y, v, y] if encoding in ('yuv422', 'uyvy') else [y, u, y, v]
+        values = np.tile(np.array(pair, np.uint8), (12, 8))
+    got = decode_image(message(values, encoding, 12, 16), converter)
+    assert got.shape == (12, 16, 3)
+    np.testing.assert_allclose(got.reshape(-1, 3).astype(int), np.tile(COLOUR, (192, 1)), atol=3)
+
+
+def _bt601(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """ITU-R BT.601, limited range."""
+    matrix = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112], [112, -93.786, -18.214]])
+    return tuple(np.rint(matrix @ (np.array(rgb) / 255) + [16, 128, 128]).astype(int))
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_every_encoding_decodes_to_the_images_size(encoding):
+    entry = ENCODINGS[encoding]
+    rows = int(8 * entry.rows)
+    values = np.zeros((rows, 12 * entry.channels), np.uint8 if entry.bits == 8 else np.uint16)
+    assert decode_image(message(values, encoding, 8, 12)).shape == (8, 12, 3)
+
+
+@pytest.mark.parametrize('change, named', [
+    ({'encoding': 'rgb9'}, 'rgb9'), ({'encoding': ''}, "''"), ({'encoding': '32FC1'}, '32FC1'),
+    ({'step': 47}, 'step 47'), ({'step': 0}, 'step 0'), ({'width': 0}, '0x10'),
+    ({'height': 0}, '16x0'), ({'height': 11}, '480 bytes'), ({'width': 2**31}, 'step'),
+    ({'height': 2**31}, 'bytes'),
+])
+def test_sizes_that_do_not_fit_are_named(change, named):
+    image = message(picture(0, 16, 10), 'rgb8', 10, 16)
+    for key, value in change.items():
+        setattr(image, key, value)
+    with pytest.raises(FrameError, match=named):
+        decode_image(image)
+
+
+def test_missing_padding_of_the_last_row_is_fine():
+    rgb = picture(3, 16, 10)
+    image = message(rgb, 'rgb8', 10, 16, padding=8)
+    image.data = image.data[:-8]
+    np.testing.assert_array_equal(decode_image(image), rgb)
+
+
+def test_short_data_is_refused():
+    image = message(picture(0, 16, 10), 'rgb8', 10, 16)
+    image.data = image.data[:-1]
+    with pytest.raises(FrameError, match='479 bytes of data, needed are 480'):
+        decode_image(image)
+
+
+def _compressed(extension: str, rgb: np.ndarray) -> CompressedImage:
+    good, data = cv2.imencode(extension, rgb[..., ::-1])
+    assert good
+    return CompressedImage(format=f'rgb8; {extension[1:]} compressed bgr8',
+                           data=array('B', data.tobytes()))
+
+
+def test_png_is_exact_and_jpeg_close():
+    rgb = picture(4, 64, 48)
+    np.testing.assert_array_equal(decode_compressed(_compressed('.png', rgb)), rgb)
+    jpeg = decode_compressed(_compressed('.jpg', cv2.GaussianBlur(rgb, (9, 9), 0)))
+    assert np.abs(jpeg.astype(int) - cv2.GaussianBlur(rgb, (9, 9), 0)).mean() < 4
+
+
+def test_grey_jpeg_becomes_rgb():
+    good, data = cv2.imencode('.jpg', np.full((16, 16), 90, np.uint8))
+    assert good
+    got = decode_compressed(CompressedImage(format='jpeg', data=array('B', data.tobytes())))
+    assert got.shape == (16, 16, 3) and abs(int(got.mean()) - 90) < 3
+
+
+@pytest.mark.parametrize('extension', ['.jpg', '.png'])
+@pytest.mark.parametrize('keep', [0, 1, 20, 0.5, 0.98])
+def test_truncated_compressed_images_are_refused(extension, keep):
+    image = _compressed(extension, np.random.default_rng(0).integers(
+        0, 255, (64, 64, 3)).astype(np.uint8))
+    size = int(keep * len(image.data)) if isinstance(keep, float) else keep
+    image.data = image.data[:size]
+    with pytest.raises(FrameError):
+        decode_compressed(image)
+
+
+def test_rubbish_and_depth_formats_are_refused():
+    with pytest.raises(FrameError, match='cannot be decoded'):
+        decode_compressed(CompressedImage(format='jpeg', data=array('B', b'hello' * 20)))
+    with pytest.raises(FrameError, match='depth image'):
+        decode_compressed(CompressedImage(format='16UC1; compressedDepth png', data=array('B')))
+
+
+def test_a_broken_cv_bridge_falls_back_to_opencv(monkeypatch, tmp_path):
+    (tmp_path / 'cv_bridge.py').write_text('raise AttributeError("_ARRAY_API not found")\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__('sys').modules, 'cv_bridge', raising=False)
+    colour.default_converter.cache_clear()
+    try:
+        assert colour.default_converter() is opencv_converter
+    finally:
+        colour.default_converter.cache_clear()

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays to messages and camera_info to cameras."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from std_msgs.msg import Header
+
+from depth_perception.camera import CameraError
+from depth_perception.geometry import scan_layout
+from depth_perception.ros import messages
+from depth_perception.ros.camera_info import field_of_view_camera, image_camera
+from depth_perception.ros.cameras import CameraSource
+from test.support.ros import camera_info, cloud_array, image_array
+
+HEADER = Header(frame_id='camera_optical_frame')
+NAN, INF = float('nan'), float('inf')
+
+
+def test_depth_round_trip_keeps_every_bit():
+    depth = np.array([[1.5, NAN, INF], [-INF, 0.3, 9.99]], np.float32)
+    message = messages.depth_message(depth, HEADER, '32FC1')
+    assert (message.step, message.width, message.height) == (12, 3, 2)
+    np.testing.assert_array_equal(image_array(message), depth)
+
+
+def test_millimetres_are_zero_where_there_is_no_depth():
+    depth = np.array([[1.5, NAN, INF, -INF, 0.0004, 65.535, 65.5361]], np.float32)
+    message = messages.depth_message(depth, HEADER, '16UC1')
+    np.testing.assert_array_equal(image_array(message), [[1500, 0, 0, 0, 0, 65535, 0]])
+
+
+@pytest.mark.parametrize('coloured', [True, False])
+def test_cloud_layout_is_that_of_depth_image_proc(coloured):
+    cloud = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    message = messages.cloud_message(cloud, HEADER, coloured)
+    names = ['x', 'y', 'z'] + ['rgb'] * coloured
+    assert [(f.name, f.offset, f.datatype, f.count) for f in message.fields] == [
+        (name, 4 * i, 7, 1) for i, name in enumerate(names)]
+    assert (message.point_step, message.row_step) == (16, 48)
+    assert not message.is_dense and not message.is_bigendian
+    np.testing.assert_array_equal(cloud_array(message), cloud)
+
+
+def test_scan_angles_cover_the_ranges():
+    layout = scan_layout(field_of_view_camera(80, 60, 90).camera)
+    message = messages.scan_message(np.ones(layout.count), layout, HEADER, 0.3, 10.0)
+    last = message.angle_min + (len(message.ranges) - 1) * message.angle_increment
+    assert last == pytest.approx(message.angle_max)
+    assert message.angle_min == pytest.approx(-math.atan(39.5 / 40))
+
+
+@pytest.mark.parametrize('optical, forward', [
+    ('camera_optical_frame', 'camera_frame'),
+    ('camera_color_optical_frame', 'camera_color_frame'),
+    ('zed_left_camera_frame_optical', 'zed_left_camera_frame'),
+    ('front_optical', 'front'), ('cam_optical_link', 'cam_link'),
+    ('robot1/camera_optical_frame', 'robot1/camera_frame'), ('camera', 'camera'), ('', ''),
+])
+def test_scan_frame_is_the_x_forward_sibling(optical, forward):
+    assert messages.scan_frame(optical) == forward
+
+
+def test_camera_info_of_a_resized_image_is_scaled_in_k_and_p():
+    info = camera_info(640, 480, 500.0)
+    info.k[4] = info.p[5] = 510.0
+    camera = image_camera(info, 320, 240, 'auto', False)
+    assert (camera.camera.fx, camera.camera.fy) == (250, 255)
+    assert (camera.camera.cx, camera.camera.cy) == (319.5 / 2, 239.5 / 2)
+    published = camera.info(HEADER)
+    assert (published.width, published.height) == (320, 240)
+    assert list(published.k)[:6] == [250, 0, 319.5 / 2, 0, 255, 239.5 / 2]
+    assert list(published.p)[:7] == [250, 0, 319.5 / 2, 0, 0, 255, 239.5 / 2]
+    assert info.width == 640 and info.k[0] == 500, 'the cached message must not change'
+
+
+def test_another_aspect_ratio_is_refused_with_both_sizes():
+    with pytest.raises(CameraError, match='640x480.*640x360'):
+        image_camera(camera_info(640, 480), 640, 360, 'auto', False)
+
+
+def test_uncalibrated_and_non_finite_are_refused():
+    zero = camera_info()
+    zero.k = [0.0] * 9
+    with pytest.raises(CameraError, match='uncalibrated'):
+        image_camera(zero, 80, 60, 'auto', False)
+    broken = camera_info()
+    broken.k[4] = NAN
+    with pytest.raises(CameraError, match='uncalibrated'):
+        image_camera(broken, 80, 60, 'auto', False)
+
+
+def test_region_of_interest_and_binning_move_the_principal_point():
+    info = camera_info(640, 480, 500.0)
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 60, 320, 240
+    info.binning_x = info.binning_y = 2
+    camera = image_camera(info, 160, 120, 'auto', False)
+    assert (camera.camera.fx, camera.camera.cx, camera.camera.cy) == (
+        250, (319.5 - 100) / 2, (239.5 - 60) / 2)
+    assert camera.info(HEADER).width == 640, 'the message still describes the full sensor'
+
+
+def distorted() -> object:
+    info = camera_info()
+    info.d = [-0.2, 0.05, 0.0, 0.0, 0.0]
+    info.p[0] = info.p[5] = 60.0
+    return info
+
+
+@pytest.mark.parametrize('rectify, topic_is_rectified, expected', [
+    ('auto', False, True), ('auto', True, False), ('on', False, True), ('off', False, False)])
+def test_rectify_follows_distortion_topic_and_parameter(rectify, topic_is_rectified, expected):
+    camera = image_camera(distorted(), 80, 60, rectify, topic_is_rectified)
+    assert camera.rectify is expected
+    info = camera.info(HEADER)
+    if expected:
+        assert not any(info.d) and info.k[0] == info.p[0] == 60.0
+
+
+def test_cameras_are_built_once_for_equal_camera_info():
+    source = CameraSource()
+    source.update(camera_info())
+    first = source.for_image(80, 60).camera
+    source.update(camera_info())
+    assert source.for_image(80, 60).camera is first
+    source.update(camera_info(focal=99.0))
+    assert source.for_image(80, 60).camera.camera.fx == 99.0
+
+
+def test_field_of_view_stands_in_only_for_an_unusable_camera_info():
+    source = CameraSource(horizontal_fov_deg=90)
+    assert source.for_image(80, 60).camera.camera.fx == pytest.approx(40)
+    zero = camera_info()
+    zero.k = [0.0] * 9
+    source.update(zero)
+    assert source.for_image(80, 60).camera.camera.fx == pytest.approx(40)
+    source.update(camera_info())
+    assert source.for_image(80, 60).camera.camera.fx == 64

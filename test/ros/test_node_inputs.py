@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may arrive: any QoS, late or missing or zero camera_info, other sizes, bad frames."""
+from __future__ import annotations
+
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+from depth_perception.ros.diagnostics import ERROR, WARN
+from test.support.estimators import StandIn
+from test.support.ros import (
+    BEST_EFFORT,
+    RELIABLE,
+    TYPES,
+    Camera,
+    camera_info,
+    image_array,
+    picture,
+    rgb_image,
+    running_node,
+    wait_until,
+)
+
+
+@pytest.mark.parametrize('reliability', [RELIABLE, BEST_EFFORT], ids=['reliable', 'best_effort'])
+@pytest.mark.parametrize('camera_first', [True, False], ids=['camera_first', 'node_first'])
+def test_reliable_and_best_effort_cameras_are_heard(namespace, robot, reliability, camera_first):
+    camera = robot.camera(reliability, matched=False) if camera_first else None
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        robot.listen(*TYPES)
+        camera = camera or robot.camera(reliability, matched=False)
+        wait_until(lambda: camera.images.get_subscription_count() and node._image.reliability
+                   == ('reliable' if reliability == RELIABLE else 'best_effort'))
+        wait_until(lambda: camera.infos.get_subscription_count() and node._info.reliability
+                   == node._image.reliability)
+        wait_until(lambda: camera.send() and robot.received['scan'], what='a scan')
+        assert node._image.fell_back is (reliability == BEST_EFFORT)
+
+
+def test_best_effort_fallback_is_seen_in_diagnostics(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        camera = robot.camera(BEST_EFFORT, matched=False)
+
+        def warned() -> bool:
+            camera.send()
+            status = robot.status('input')
+            return status is not None and status.level == WARN \
+                and 'fell back to best effort' in status.message
+        wait_until(warned)
+
+
+def test_overridden_reliability_is_respected(namespace, robot):
+    override = f'qos_overrides.{namespace}/image.subscription.reliability'
+    with running_node(namespace, load_estimator=StandIn(),
+                      **{override: 'best_effort'}) as node:
+        assert node._image.reliability == 'best_effort' and not node._image.fell_back
+        robot.listen('depth/image')
+        camera = robot.camera()
+        camera.send()
+        robot.wait_for('depth/image', 1)
+
+
+def test_camera_info_may_come_late(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        for count in range(1, 4):
+            camera.send(with_info=False)
+            robot.wait_for('depth/image', count)
+        assert not robot.received['depth/points'] and not robot.received['depth/camera_info']
+        wait_until(lambda: (s := robot.status('input')) and 'no camera_info on' in s.message
+                   and f'{namespace}/camera_info' in s.message and s.level == WARN)
+        header = camera.send()
+        for topic in TYPES:
+            wait_until(lambda topic=topic: robot.received[topic]
+                       and robot.received[topic][-1].header.stamp == header.stamp, what=topic)
+
+
+def test_an_image_that_overtakes_its_first_camera_info_still_gets_points(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        header = camera.send(with_info=False)
+        info = camera_info()
+        info.header = header
+        camera.infos.publish(info)
+        robot.wait_for('depth/points', 1)
+        assert all(len(robot.received[topic]) == 1 for topic in TYPES)
+
+
+def test_without_camera_info_depth_flows_and_a_field_of_view_gives_points(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(), horizontal_fov_deg=90.0):
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        camera.send(with_info=False)
+        for topic in TYPES:
+            robot.wait_for(topic, 1)
+        assert robot.received['depth/camera_info'][0].k[0] == pytest.approx(40.0)
+
+
+def test_zero_camera_info_counts_as_uncalibrated(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        info = camera_info()
+        info.k, info.p = [0.0] * 9, [0.0] * 12
+        camera.send(info=info)
+        robot.wait_for('depth/image', 1)
+        wait_until(lambda: (s := robot.status('input')) and s.level == WARN
+                   and 'uncalibrated' in s.message)
+        assert not robot.received['depth/points'] and not robot.received['scan']
+        camera.send()
+        robot.wait_for('depth/points', 1)
+
+
+def test_size_may_change_in_mid_stream(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        for count, (width, height) in enumerate([(80, 60), (160, 120), (64, 64), (80, 60)], 1):
+            camera.send(rgb_image(picture(count, width, height)))
+            for topic in TYPES:
+                robot.wait_for(topic, count)
+            depth, info = robot.received['depth/image'][-1], robot.received['depth/camera_info'][-1]
+            assert (depth.width, depth.height) == (info.width, info.height) == (width, height)
+            assert robot.received['depth/points'][-1].width == width // 2
+
+
+def test_camera_info_of_another_size_is_scaled_or_refused_with_both_sizes(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        camera.send(info=camera_info(160, 120))
+        robot.wait_for('scan', 1)
+        info = robot.received['depth/camera_info'][0]
+        assert (info.width, info.height, info.k[0]) == (80, 60, 64.0)
+        camera.send(info=camera_info(160, 90))
+        robot.wait_for('depth/image', 2)
+        wait_until(lambda: (s := robot.status('input')) and '160x90' in s.message
+                   and '80x60' in s.message)
+        assert len(robot.received['depth/points']) == 1
+
+
+def nan_depth(rgb: np.ndarray, _camera: object) -> np.ndarray:
+    """A network that fails on all-black frames alone."""
+    value = 2.0 if rgb.any() else np.nan
+    return np.full(rgb.shape[:2], value, np.float32)
+
+
+def broken(**changes: object) -> Image:
+    image = rgb_image(picture(9))
+    for key, value in changes.items():
+        setattr(image, key, value)
+    return image
+
+
+BAD_FRAMES = {
+    'wrong step': (lambda: broken(step=100), 'step 100'),
+    'short data': (lambda: broken(data=array('B', bytes(100))), '100 bytes of data'),
+    'unknown encoding': (lambda: broken(encoding='sepia8'), "'sepia8'"),
+    'no size': (lambda: broken(width=0, step=0, data=array('B')), 'size 0x60'),
+    'nan-making frame': (lambda: rgb_image(np.zeros((60, 80, 3), np.uint8)), 'non-finite'),
+}
+
+
+@pytest.mark.parametrize('fault', BAD_FRAMES)
+def test_a_bad_frame_costs_one_frame_and_one_message(namespace, robot, fault, capfd):
+    make, named = BAD_FRAMES[fault]
+    with running_node(namespace, load_estimator=StandIn(nan_depth)) as node:
+        robot.watch_diagnostics()
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        camera.send()
+        robot.wait_for('scan', 1)
+        bad = camera.send(make())
+        wait_until(lambda: node.health.snapshot().counts['bad']
+                   + node.health.snapshot().counts['failed'] == 1)
+        good = camera.send()
+        robot.wait_for('scan', 2)
+        stamps = [m.header.stamp for m in robot.received['depth/image']]
+        assert bad.stamp not in stamps and stamps[-1] == good.stamp and len(stamps) == 2
+        task = 'inference' if 'non-finite' in named else 'input'
+        wait_until(lambda: (s := robot.status(task)) and s.level == ERROR and named in s.message)
+    errors = [line for line in capfd.readouterr().err.splitlines() if '[ERROR]' in line]
+    assert len(errors) == 1 and named in errors[0]
+
+
+def test_a_network_that_raises_costs_one_frame(namespace, robot):
+    def moody(rgb: np.ndarray, _camera: object) -> np.ndarray:
+        if not rgb.any():
+            raise RuntimeError('CUDA error: an illegal memory access was encountered')
+        return np.full(rgb.shape[:2], 2.0)
+
+    with running_node(namespace, load_estimator=StandIn(moody)) as node:
+        robot.listen('depth/image')
+        camera = robot.camera()
+        camera.send(rgb_image(np.zeros((60, 80, 3), np.uint8)))
+        wait_until(lambda: node.health.snapshot().counts['failed'] == 1)
+        camera.send()
+        robot.wait_for('depth/image', 1)
+
+
+def test_out_of_memory_deactivates_and_says_so(namespace, robot):
+    import torch
+
+    def full(_rgb: np.ndarray, _camera: object) -> np.ndarray:
+        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')
+
+    with running_node(namespace, load_estimator=StandIn(full)):
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        robot.camera().send()
+        wait_until(lambda: robot.state() == 'inactive')
+        wait_until(lambda: (s := robot.status('inference')) and s.level == ERROR
+                   and 'out of memory' in s.message)
+
+
+@pytest.mark.parametrize('extension', ['.jpg', '.png'])
+def test_compressed_input_gives_the_same_outputs(namespace, robot, extension):
+    with running_node(namespace, load_estimator=StandIn(
+            lambda rgb, _: rgb[..., 0] / 100 + 0.5), image_transport='compressed', max_depth=9.0):
+        robot.listen(*TYPES)
+        camera = robot.camera(topic='image/compressed', kind=CompressedImage)
+        rgb = np.full((60, 80, 3), (200, 100, 50), np.uint8)
+        data = cv2.imencode(extension, rgb[..., ::-1])[1].tobytes()
+        header = camera.header()
+        info = camera_info()
+        info.header = header
+        camera.infos.publish(info)
+        camera.images.publish(CompressedImage(header=header, format=extension[1:],
+                                              data=array('B', data)))
+        for topic in TYPES:
+            assert robot.wait_for(topic, 1)[0].header.stamp == header.stamp
+        depth = image_array(robot.received['depth/image'][0])
+        assert np.abs(depth - 2.5).max() < 0.05, 'the red channel must stay red'
+
+
+def test_padded_rows_and_bgr_over_dds(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(lambda rgb, _: rgb[..., 0] / 100 + 0.5)):
+        robot.listen('depth/image')
+        camera = robot.camera()
+        rgb = picture(5)
+        padded = np.pad(rgb[..., ::-1].reshape(60, -1), ((0, 0), (0, 16)), constant_values=99)
+        camera.send(Image(height=60, width=80, encoding='bgr8', step=256,
+                          data=array('B', padded.tobytes())))
+        depth = image_array(robot.wait_for('depth/image', 1)[0])
+        np.testing.assert_allclose(depth, rgb[..., 0] / np.float32(100) + 0.5, rtol=1e-6)
+
+
+def test_two_cameras_on_one_topic_of_both_kinds_are_heard(namespace, robot):
+    reliable = robot.camera(RELIABLE, matched=False)
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        robot.listen('depth/image')
+        best_effort = Camera(robot.node, BEST_EFFORT, 'image', Image)
+        wait_until(lambda: node._image.fell_back and best_effort.images.get_subscription_count()
+                   and reliable.images.get_subscription_count())
+        for count, camera in enumerate((reliable, best_effort), 1):
+            wait_until(lambda camera=camera, count=count: camera.send()
+                       and len(robot.received['depth/image']) >= count)

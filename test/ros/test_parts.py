@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mailbox, throttle, parameter checks, health and diagnostics, each by itself."""
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from depth_perception.ros import parameters
+from depth_perception.ros.diagnostics import ERROR, OK, WARN, Context, diagnostic_array
+from depth_perception.ros.health import Health
+from depth_perception.ros.mailbox import Mailbox
+from depth_perception.ros.parameters import DEFAULTS, RULES, ParameterError, Settings, check
+from depth_perception.ros.throttle import Throttle
+
+
+def test_mailbox_keeps_the_newest_and_tells_of_the_replaced():
+    mailbox: Mailbox[int] = Mailbox()
+    assert [mailbox.put(1), mailbox.put(2), mailbox.put(3)] == [False, True, True]
+    assert mailbox.take(0) == 3 and mailbox.take(0) is None
+
+
+def test_closing_a_mailbox_wakes_the_consumer():
+    mailbox: Mailbox[int] = Mailbox()
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    thread.start()
+    mailbox.close()
+    thread.join(5)
+    assert taken == [None] and mailbox.closed
+
+
+def test_throttle_lets_a_different_text_through_at_once():
+    now = [0.0]
+    throttle = Throttle(5.0, lambda: now[0])
+    assert [throttle.allows('a'), throttle.allows('a'), throttle.allows('b')] == [
+        True, False, True]
+    now[0] = 5.0
+    assert throttle.allows('a')
+
+
+@pytest.mark.parametrize('name', RULES)
+def test_every_default_is_within_its_own_rule(name):
+    check(name, DEFAULTS[name])
+    assert RULES[name].text
+
+
+@pytest.mark.parametrize('name', [n for n, r in RULES.items() if r.low is not None])
+def test_numbers_outside_the_range_are_refused_by_name(name):
+    rule = RULES[name]
+    for value in (rule.low, rule.high):
+        check(name, type(DEFAULTS[name])(value))
+    for value in (rule.low - 1, rule.high + 1, float('nan'), float('inf'), 'x', None, True):
+        with pytest.raises(ParameterError, match=name):
+            check(name, value)
+
+
+@pytest.mark.parametrize('name', [n for n, r in RULES.items() if r.choices])
+def test_closed_strings_name_their_choices(name):
+    for choice in RULES[name].choices:
+        check(name, choice)
+    with pytest.raises(ParameterError, match=f'{name}.*{RULES[name].choices[0]}'):
+        check(name, 'something else')
+
+
+def test_an_integer_does_for_a_float():
+    check('max_depth', 5)
+    with pytest.raises(ParameterError):
+        check('point_stride', 2.5)
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    with pytest.raises(ParameterError, match='scan_min_height'):
+        Settings(scan_min_height=1.0, scan_max_height=0.5)
+    with pytest.raises(ParameterError, match='max_depth'):
+        Settings(min_depth=2.0, max_depth=1.0)
+    assert parameters.changed(Settings(), []) == Settings()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health(clock) -> Health:
+    return Health(clock)
+
+
+def feed(health: Health, clock: Clock, frames: int, period: float = 0.1, stamp: float = 0.0,
+         every: int = 1, frame_id: str = 'camera_optical_frame') -> None:
+    """Images that arrive; only each `every`-th of the camera's frames does."""
+    for index in range(0, frames, every):
+        clock.now += period * every
+        health.image_received(stamp + index * period, 0.01, {'frame_id': frame_id})
+
+
+def statuses(health: Health, **context) -> dict:
+    values = {'active': True, 'state': 'active', 'since': 100.0, 'image_topic': '/x',
+              'info_topic': '/y', **context}
+    array = diagnostic_array('depth_node', 'cpu', health.snapshot(), Context(**values))
+    return {status.name.split(': ')[1]: status for status in array.status}
+
+
+def expect(status, level, text: str) -> None:
+    assert (status.level, text in status.message) == (level, True), status.message
+
+
+def test_all_is_well(health, clock):
+    feed(health, clock, 20)
+    health.count('processed', 20)
+    for status in statuses(health).values():
+        expect(status, OK, 'OK')
+    values = {v.key: v.value for v in statuses(health)['input'].values}
+    assert values['rate_hz'] == '10.00' and values['frames_arriving'] == '1.000'
+
+
+@pytest.mark.parametrize('context, text', [
+    ({'camera_problem': 'no camera_info'}, 'no camera_info on /y'),
+    ({'camera_problem': 'camera_info is uncalibrated (K[0] = 0)'}, 'uncalibrated'),
+    ({'fell_back': True}, 'QoS fell back to best effort'),
+])
+def test_input_warnings_from_the_node(health, clock, context, text):
+    feed(health, clock, 3)
+    expect(statuses(health, **context)['input'], WARN, text)
+
+
+def test_silence_is_reported_with_its_length(health, clock):
+    clock.now += 3.1
+    expect(statuses(health)['input'], WARN, 'no image on /x for 3.1 s')
+    feed(health, clock, 1)
+    expect(statuses(health)['input'], OK, 'OK')
+    clock.now += 2.5
+    expect(statuses(health)['input'], WARN, 'no image on /x for 2.5 s')
+
+
+def test_lost_frames_are_seen_in_the_gaps_between_stamps(health, clock):
+    rng = np.random.default_rng(0)
+    for index in range(60):
+        clock.now += 0.05
+        if rng.random() < 0.6:
+            health.image_received(index * 0.05, 0.0, {})
+    expect(statuses(health)['input'], WARN, 'input loses frames')
+
+
+def test_frame_and_clock_are_doubted(health, clock):
+    feed(health, clock, 3, frame_id='camera_link')
+    expect(statuses(health)['input'], WARN, "'camera_link' does not name an optical frame")
+    health.image_received(0.0, 1e9, {'frame_id': 'optical'})
+    expect(statuses(health)['input'], WARN, 'use_sim_time?')
+
+
+def test_overload_is_a_warning_unless_the_rate_is_limited(health, clock):
+    feed(health, clock, 10)
+    health.count('replaced', 6)
+    expect(statuses(health)['inference'], WARN, 'overloaded: 60 % of frames replaced')
+    expect(statuses(health, rate_limited=True)['inference'], OK, '60 % of frames replaced')
+
+
+def test_idle_paused_stale_and_inactive(health, clock):
+    health.count('idle')
+    expect(statuses(health)['inference'], OK, 'idle: no subscribers')
+    expect(statuses(health, paused=True)['inference'], OK, 'paused')
+    health.count('stale')
+    expect(statuses(health)['inference'], WARN, '1 frames older than max_age')
+    expect(statuses(health, active=False, state='inactive')['inference'], OK, 'inactive')
+    expect(statuses(health, active=False, problem='cannot configure: x')['depth'], ERROR,
+           'cannot configure')
+
+
+@pytest.mark.parametrize('kind, task', [('input', 'input'), ('inference', 'inference'),
+                                        ('memory', 'inference')])
+def test_errors_show_for_a_while_and_go(health, clock, kind, task):
+    feed(health, clock, 1)
+    health.error(kind, 'what happened')
+    expect(statuses(health)[task], ERROR, 'what happened')
+    feed(health, clock, 60)
+    assert statuses(health)[task].level == OK
+
+
+def test_depth_that_says_nothing_is_a_warning(health, clock):
+    health.depth_seen(np.full((4, 4), np.inf, np.float32), {'contrast': 50.0})
+    expect(statuses(health)['depth'], WARN, '0 % valid pixels')
+    health.depth_seen(np.full((4, 4), 2.0, np.float32), {'contrast': 1.0})
+    expect(statuses(health)['depth'], WARN, 'camera covered?')
+    values = {v.key: v.value for v in statuses(health)['depth'].values}
+    assert values['p50_m'] == '2.000' and values['valid_percent'] == '100.000'
+
+
+def test_latency_percentiles(health):
+    for value in range(1, 101):
+        health.latencies({'inference': value / 1000})
+    median, p95, largest = health.snapshot().latency['inference']
+    assert (median, largest) == (pytest.approx(0.0505), 0.1) and 0.094 < p95 < 0.097
+
+
+def test_reset_forgets_everything(health, clock):
+    feed(health, clock, 5)
+    health.reset()
+    snapshot = health.snapshot()
+    assert not snapshot.counts and snapshot.last_image_at is None
