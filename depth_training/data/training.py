@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data as a training loop takes it: bad pairs passed over, augmented, as tensors."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from depth_training.augment import sample_generator
+from depth_training.data.dataset import DepthDataset
+from depth_training.data.sample import DataError, Sample
+
+_LOGGER = logging.getLogger(__name__)
+#: So many bad pairs in a row are no accident.
+_PATIENCE = 20
+
+
+class Batch(NamedTuple):
+    """What a network trains on.
+
+    Attributes:
+        image: normalised (3, H, W), float32; batched (B, 3, H, W).
+        depth: metres (1, h, w), 0 = unknown; batched (B, 1, h, w).
+    """
+
+    image: Tensor
+    depth: Tensor
+
+
+class SkipBadPairs:
+    """A data set in which the next good pair stands in for a bad one; counts the bad ones.
+
+    The count lives in shared memory: it includes what worker processes met.
+    """
+
+    def __init__(self, dataset: DepthDataset) -> None:
+        self.dataset = dataset
+        self._bad = torch.zeros(len(dataset), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Pair `index`, or the first good one after it.
+
+        Raises:
+            DataError: twenty pairs in a row are bad; the text is that of the first.
+        """
+        first: DataError | None = None
+        for step in range(min(_PATIENCE, len(self))):
+            place = (index + step) % len(self)
+            try:
+                return self.dataset[place]
+            except DataError as error:
+                first = first or error
+                self._note(place, error)
+        raise first or IndexError(index)
+
+    @property
+    def bad_pairs(self) -> list[int]:
+        """Indices of the pairs that were found bad so far."""
+        return torch.nonzero(self._bad).flatten().tolist()
+
+    def _note(self, index: int, error: DataError) -> None:
+        if not self._bad[index]:
+            self._bad[index] = 1
+            _LOGGER.warning('pair passed over: %s', error)
+
+
+class TrainingData(Dataset[Batch]):
+    """Augmented tensors for a DataLoader; the same for any number of workers.
+
+    Args:
+        dataset: the pairs; bad ones are passed over and counted.
+        augment: a pipeline of `depth_training.augment`.
+        to_tensors: turns the augmented sample into a batch's row.
+        seed: of all randomness.
+    """
+
+    def __init__(self, dataset: DepthDataset,
+                 augment: Callable[[Sample, np.random.Generator], Sample],
+                 to_tensors: Callable[[Sample], Batch], seed: int = 0) -> None:
+        self.pairs = SkipBadPairs(dataset)
+        self.augment, self.to_tensors, self.seed = augment, to_tensors, seed
+        # Shared, so that workers which outlive an epoch learn of the next.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other augmentations, always the same ones for the same epoch."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Augmented pair `index` of this epoch."""
+        rng = sample_generator(self.seed, int(self._epoch), index)
+        return self.to_tensors(self.augment(self.pairs[index], rng))
+
+
+class ToTensors:
+    """Sample -> Batch.
+
+    Args:
+        mean, std: per-channel normalisation of RGB / 255.
+        depth_size: height and width of the depth, the network's output; None = the image's.
+        reduce: `nearest`, or `mean` over the known pixels (DenseDepth's anti-aliasing).
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float],
+                 depth_size: tuple[int, int] | None = None,
+                 reduce: Literal['nearest', 'mean'] = 'nearest') -> None:
+        self._mean = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1)
+        self._std = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
+        self._depth_size, self._reduce = depth_size, reduce
+
+    def __call__(self, sample: Sample) -> Batch:
+        """Normalise the image, bring depth to its size."""
+        image = torch.from_numpy(sample.rgb).permute(2, 0, 1).float() / 255
+        depth = torch.from_numpy(sample.depth)[None]
+        if self._depth_size is not None:
+            depth = reduce_depth(depth[None], self._depth_size, self._reduce)[0]
+        return Batch((image - self._mean) / self._std, depth)
+
+
+def reduce_depth(depth: Tensor, size: tuple[int, int],
+                 how: Literal['nearest', 'mean'] = 'nearest') -> Tensor:
+    """Depth (B, 1, H, W) at another size; a mean is over the known pixels, 0 where none is."""
+    if how == 'nearest':
+        return F.interpolate(depth, size, mode='nearest-exact')
+    known = F.interpolate((depth > 0).float(), size, mode='bilinear', antialias=True)
+    total = F.interpolate(depth, size, mode='bilinear', antialias=True)
+    return torch.where(known > 0.5, total / known.clamp_min(1e-6), 0)

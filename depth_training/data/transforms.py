@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes to an RGB-D pair that keep it true: colour, depth and camera move together.
+
+All are pure functions of a `Sample`. Depth is only ever taken from the nearest pixel: a mean of
+foreground and background is a surface that does not exist.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_training.data.sample import Sample
+
+Interpolation = Literal['smooth', 'nearest']
+
+
+def flip(sample: Sample) -> Sample:
+    """Mirror left and right; the optical axis moves from column cx to W - 1 - cx."""
+    cx = None if sample.cx is None else sample.depth.shape[1] - 1 - sample.cx
+    return replace(sample, rgb=np.ascontiguousarray(sample.rgb[:, ::-1]),
+                   depth=np.ascontiguousarray(sample.depth[:, ::-1]), cx=cx)
+
+
+def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
+    """Rows top:top + height, columns left:left + width.
+
+    Raises:
+        ValueError: the crop reaches beyond the image.
+    """
+    rows, columns = sample.depth.shape
+    if top < 0 or left < 0 or top + height > rows or left + width > columns:
+        raise ValueError(f'{sample.id}: a crop of {width}x{height} at ({left}, {top}) does not '
+                         f'fit into {columns}x{rows}')
+    window = np.s_[top:top + height, left:left + width]
+    return replace(sample, rgb=np.ascontiguousarray(sample.rgb[window]),
+                   depth=np.ascontiguousarray(sample.depth[window]),
+                   cx=None if sample.cx is None else sample.cx - left)
+
+
+def resize(sample: Sample, height: int, width: int, rgb: Interpolation = 'smooth') -> Sample:
+    """The same view at another size: depth stays, fx and cx follow the width."""
+    old_height, old_width = sample.depth.shape
+    if (height, width) == (old_height, old_width):
+        return sample
+    ratio = width / old_width
+    return replace(
+        sample, rgb=_resize_rgb(sample.rgb, height, width, rgb),
+        depth=nearest(sample.depth, height, width),
+        fx=None if sample.fx is None else sample.fx * ratio,
+        cx=None if sample.cx is None else (sample.cx + 0.5) * ratio - 0.5)
+
+
+def zoom(sample: Sample, scale: float, rgb: Interpolation = 'smooth') -> Sample:
+    """The scene `scale` times nearer: the image grows, depth is divided (paper 003, Laina).
+
+    The camera stays: an image `scale` times as large with fx unchanged shows points at Z / scale.
+    """
+    height, width = (round(side * scale) for side in sample.depth.shape)
+    larger = resize(sample, height, width, rgb)
+    return replace(larger, depth=larger.depth / np.float32(scale), fx=sample.fx)
+
+
+def rotate(sample: Sample, degrees: float, rgb: Interpolation = 'smooth') -> Sample:
+    """Turn about the centre, counter-clockwise; corners turned in are black and unknown."""
+    height, width = sample.depth.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    flags = cv2.INTER_LINEAR if rgb == 'smooth' else cv2.INTER_NEAREST
+    size = (width, height)
+    return replace(sample, rgb=cv2.warpAffine(sample.rgb, matrix, size, flags=flags),
+                   depth=cv2.warpAffine(sample.depth, matrix, size, flags=cv2.INTER_NEAREST))
+
+
+def mask_outside(sample: Sample, top: int, bottom: int, left: int, right: int) -> Sample:
+    """Depth outside rows top:bottom and columns left:right becomes unknown."""
+    depth = np.zeros_like(sample.depth)
+    depth[top:bottom, left:right] = sample.depth[top:bottom, left:right]
+    return replace(sample, depth=depth)
+
+
+def cut_depth(sample: Sample, left: int, width: int, max_depth: float = 10.0) -> Sample:
+    """CutDepth (Ishii & Yamashita 2021; paper 001): a stripe of the image shows depth as grey.
+
+    The grey value is depth / max_depth * 255, saturated; unknown depth is black.
+    """
+    rgb = sample.rgb.copy()
+    stripe = np.clip(sample.depth[:, left:left + width] / max_depth * 255, 0, 255)
+    rgb[:, left:left + width] = np.round(stripe)[..., None]
+    return replace(sample, rgb=rgb)
+
+
+def gain(sample: Sample, factors: Sequence[float]) -> Sample:
+    """Red, green and blue times one factor each, saturated (paper 003)."""
+    values = np.arange(256)[:, None] * np.asarray(factors)
+    return replace(sample, rgb=_look_up(sample.rgb, values))
+
+
+def brightness_contrast(sample: Sample, brightness: float, contrast: float) -> Sample:
+    """(1 + contrast) * x + brightness * 255 (albumentations' RandomBrightnessContrast)."""
+    values = np.arange(256) * (1 + contrast) + brightness * 255
+    return replace(sample, rgb=_look_up(sample.rgb, values))
+
+
+def gamma(sample: Sample, exponent: float) -> Sample:
+    """255 * (x / 255) ^ exponent."""
+    return replace(sample, rgb=_look_up(sample.rgb, 255 * (np.arange(256) / 255) ** exponent))
+
+
+def hue_saturation(sample: Sample, hue: float, saturation: float, value: float) -> Sample:
+    """Shift hue (0..180), saturation and value (0..255), as albumentations does."""
+    hsv = cv2.cvtColor(sample.rgb, cv2.COLOR_RGB2HSV).astype(np.float32)
+    hsv += np.float32([hue, saturation, value])
+    hsv[..., 0] %= 180
+    # Rounding may give a hue of 180, which is 0.
+    whole = np.clip(np.round(hsv), 0, 255).astype(np.uint8)
+    whole[..., 0] %= 180
+    return replace(sample, rgb=cv2.cvtColor(whole, cv2.COLOR_HSV2RGB))
+
+
+def permute_channels(sample: Sample, order: Sequence[int]) -> Sample:
+    """Channels in another order (paper 004)."""
+    return replace(sample, rgb=np.ascontiguousarray(sample.rgb[..., list(order)]))
+
+
+def nearest(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+    """The pixel nearest to each new pixel's centre."""
+    rows = ((np.arange(height) + 0.5) * image.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)
+    return image[rows[:, None], columns]
+
+
+def _resize_rgb(image: NDArray[np.uint8], height: int, width: int,
+                how: Interpolation) -> NDArray[np.uint8]:
+    if how == 'nearest':
+        return nearest(image, height, width)
+    smaller = width < image.shape[1]
+    # INTER_AREA averages what falls into a pixel when shrinking; enlarging it would give blocks.
+    return cv2.resize(image, (width, height),
+                      interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def _look_up(rgb: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Replace each value by the table's: (256,), or (256, 3) for one table a channel."""
+    table = np.clip(np.round(values), 0, 255).astype(np.uint8)
+    if table.ndim == 1:
+        return table[rgb]
+    return np.stack([table[:, channel][rgb[..., channel]] for channel in range(3)], axis=-1)
