@@ -65,6 +65,13 @@ def zoom(sample: Sample, scale: float, rgb: Interpolation = 'smooth') -> Sample:
     return replace(larger, depth=larger.depth / np.float32(scale), fx=sample.fx)
 
 
+def canonical(sample: Sample, focal: float) -> Sample:
+    """Depth x focal / fx: as a camera of that focal length would see it; unchanged without fx."""
+    if sample.fx is None:
+        return sample
+    return replace(sample, depth=sample.depth * np.float32(focal / sample.fx), fx=focal)
+
+
 def rotate(sample: Sample, degrees: float, rgb: Interpolation = 'smooth') -> Sample:
     """Turn about the centre, counter-clockwise; corners turned in are black and unknown."""
     height, width = sample.depth.shape
