@@ -40,7 +40,7 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         DataError: it is truncated or not an image.
     """
-    return np.ascontiguousarray(_decode(content, name, cv2.IMREAD_COLOR)[..., ::-1])
+    return cv2.cvtColor(_decode(content, name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:

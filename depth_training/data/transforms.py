@@ -22,8 +22,7 @@ Interpolation = Literal['smooth', 'nearest']
 def flip(sample: Sample) -> Sample:
     """Mirror left and right; the optical axis moves from column cx to W - 1 - cx."""
     cx = None if sample.cx is None else sample.depth.shape[1] - 1 - sample.cx
-    return replace(sample, rgb=np.ascontiguousarray(sample.rgb[:, ::-1]),
-                   depth=np.ascontiguousarray(sample.depth[:, ::-1]), cx=cx)
+    return replace(sample, rgb=cv2.flip(sample.rgb, 1), depth=cv2.flip(sample.depth, 1), cx=cx)
 
 
 def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
@@ -119,13 +118,11 @@ def gamma(sample: Sample, exponent: float) -> Sample:
 
 def hue_saturation(sample: Sample, hue: float, saturation: float, value: float) -> Sample:
     """Shift hue (0..180), saturation and value (0..255), as albumentations does."""
-    hsv = cv2.cvtColor(sample.rgb, cv2.COLOR_RGB2HSV).astype(np.float32)
-    hsv += np.float32([hue, saturation, value])
-    hsv[..., 0] %= 180
-    # Rounding may give a hue of 180, which is 0.
-    whole = np.clip(np.round(hsv), 0, 255).astype(np.uint8)
-    whole[..., 0] %= 180
-    return replace(sample, rgb=cv2.cvtColor(whole, cv2.COLOR_HSV2RGB))
+    old = np.arange(256)
+    # Rounded before the modulo: 179.6 would round to a hue of 180, which is 0.
+    table = np.stack([np.round(old + hue) % 180, old + saturation, old + value], axis=-1)
+    hsv = _look_up(cv2.cvtColor(sample.rgb, cv2.COLOR_RGB2HSV), table)
+    return replace(sample, rgb=cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
 
 def permute_channels(sample: Sample, order: Sequence[int]) -> Sample:
@@ -153,6 +150,5 @@ def _resize_rgb(image: NDArray[np.uint8], height: int, width: int,
 def _look_up(rgb: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Replace each value by the table's: (256,), or (256, 3) for one table a channel."""
     table = np.clip(np.round(values), 0, 255).astype(np.uint8)
-    if table.ndim == 1:
-        return table[rgb]
-    return np.stack([table[:, channel][rgb[..., channel]] for channel in range(3)], axis=-1)
+    return cv2.LUT(rgb, np.ascontiguousarray(np.broadcast_to(table.reshape(1, 256, -1),
+                                                             (1, 256, 3))))

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The five protocols, each against an independent numpy and OpenCV calculation."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_training.metrics import Metrics
+from depth_training.protocols import (
+    HOLE_DEPTH,
+    PROTOCOLS,
+    clamped,
+    get_protocol,
+    judge,
+    model_input,
+    predict,
+    to_frame,
+    valid_pixels,
+)
+
+#: The prediction's size under each protocol: a network of half resolution, as paper 003's.
+OUTPUT = {'harsanyi': (128, 160), 'laina': (114, 152), 'eigen_bts': (480, 640),
+          'densedepth': (240, 320), 'plain': (128, 160)}
+
+
+def smooth(seed: int, size: tuple[int, int] = (480, 640)) -> np.ndarray:
+    """A smooth depth image between 1 and 9 m, with structure down to a few pixels."""
+    rng = np.random.default_rng(seed)
+    coarse = cv2.resize(rng.uniform(1, 8, (6, 8)).astype(np.float32), size[::-1])
+    fine = cv2.resize(rng.uniform(0, 1, (60, 80)).astype(np.float32), size[::-1])
+    return coarse + fine
+
+
+def frame(seed: int, holes: bool = True) -> np.ndarray:
+    """Truth; with holes in a band, and a far corner beyond 10 m."""
+    depth = smooth(seed)
+    if holes:
+        depth[100:150, 200:400] = 0
+        depth[-60:, -60:] = 12
+    return depth
+
+
+def prediction(name: str, seed: int) -> np.ndarray:
+    """Wrong by some percent and a few zeros, as a ReLU head gives."""
+    depth = smooth(seed, OUTPUT[name]) * 1.1
+    depth[60:64, 50:60] = 0
+    return depth
+
+
+def rgb(seed: int = 0, size: tuple[int, int] = (480, 640)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+
+
+def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def harsanyi(p: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    g = g[7:473, 29:611]
+    return np.maximum(bilinear(p, 466, 582), 1e-3)[g > 0], g[g > 0]
+
+
+def laina(p: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.maximum(bilinear(p, 480, 640), 1e-3)[g > 0], g[g > 0]
+
+
+def eigen_bts(p: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    p, g = np.clip(p, 1e-3, 10)[45:471, 41:601], g[45:471, 41:601]
+    valid = (g > 1e-3) & (g < 10)
+    return p[valid], g[valid]
+
+
+def densedepth(p: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    p = np.clip(bilinear(p, 480, 640), 0.1, 10)[20:460, 24:616]
+    g = g[20:460, 24:616]
+    return p[g > 0], g[g > 0]
+
+
+def plain(p: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return eigen_bts(bilinear(p, 480, 640), g)
+
+
+BY_HAND = {'harsanyi': harsanyi, 'laina': laina, 'eigen_bts': eigen_bts,
+           'densedepth': densedepth, 'plain': plain}
+
+
+def few_lines(pairs: list[tuple[np.ndarray, np.ndarray]], per_image: bool) -> dict[str, float]:
+    if per_image:
+        each = [few_lines([pair], False) for pair in pairs]
+        return {name: np.mean([one[name] for one in each]) for name in each[0]}
+    p, g = (np.concatenate(x).astype(np.float64) for x in zip(*pairs))
+    return {'AbsRel': np.mean(abs(p - g) / g), 'RMSE': np.mean((p - g) ** 2) ** 0.5,
+            'log10': np.mean(abs(np.log10(p / g))),
+            'delta1': np.mean(np.maximum(p / g, g / p) < 1.25)}
+
+
+@pytest.mark.parametrize('name', PROTOCOLS)
+def test_protocol_by_hand(name):
+    protocol, metrics, pairs = get_protocol(name), Metrics(), []
+    for seed in (0, 1, 2):
+        p, g = prediction(name, seed), frame(seed)
+        judge(protocol, p, g, metrics)
+        pairs.append(BY_HAND[name](p, g))
+    scores = metrics.scores(protocol.averaging)
+    for metric, value in few_lines(pairs, name == 'eigen_bts').items():
+        assert scores[metric] == pytest.approx(value, rel=1e-5), metric
+    assert metrics.counts()['pixels'] == sum(len(g) for _, g in pairs)
+    assert metrics.counts()['clamped_pixels'] > 0
+
+
+def test_there_are_five():
+    assert list(PROTOCOLS) == ['harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain']
+    with pytest.raises(ValueError, match="unknown protocol 'kitti'"):
+        get_protocol('kitti')
+
+
+def test_one_prediction_gets_five_different_scores_each_explained():
+    """The same prediction and scene: crops, averaging and clamps alone change the figures."""
+    scores, counts = {}, {}
+    for name, protocol in PROTOCOLS.items():
+        metrics = Metrics()
+        for seed, error in ((0, 1.05), (1, 1.3)):
+            p = np.where(smooth(seed) > 8.4, 14, smooth(seed) * error).astype(np.float32)
+            # eigen_bts judges the raw truth, the others the filled one.
+            judge(protocol, p, frame(seed, protocol.ground_truth == 'raw'), metrics)
+        scores[name], counts[name] = metrics.scores(protocol.averaging), metrics.counts()
+    assert len({round(s['RMSE'], 5) for s in scores.values()}) == 5
+    area = {name: c['pixels'] / (2 * 480 * 640) for name, c in counts.items()}
+    assert area['laina'] == 1
+    assert area['harsanyi'] == pytest.approx(0.883, abs=1e-3)
+    assert area['densedepth'] == pytest.approx(0.848, abs=1e-3)
+    assert area['plain'] == pytest.approx(0.777, abs=1e-3)
+    assert area['eigen_bts'] < area['plain']           # the raw truth has holes
+    assert counts['laina']['clamped_pixels'] == 0      # it has no upper limit
+    assert counts['plain']['clamped_pixels'] > 0
+
+
+def test_averaging_is_part_of_the_protocol():
+    eigen = get_protocol('eigen_bts')
+    metrics = Metrics()
+    for seed, error in ((0, 1.02), (1, 1.5)):
+        judge(eigen, smooth(seed) * np.float32(error), frame(seed), metrics)
+    assert metrics.scores('images')['RMSE'] < metrics.scores('pixels')['RMSE']
+
+
+def test_swapped_arguments_divide_by_the_prediction():
+    swapped = replace(get_protocol('densedepth'), swapped=True)
+    p, g = prediction('densedepth', 0), frame(0)
+    metrics = Metrics()
+    judge(swapped, p, g, metrics)
+    p, g = densedepth(p, g)
+    assert metrics.scores()['AbsRel'] == pytest.approx(np.mean(abs(p - g) / p), rel=1e-4)
+    assert metrics.scores()['RMSE'] == pytest.approx(np.mean((p - g) ** 2) ** 0.5, rel=1e-4)
+
+
+def test_paper_002s_absurd_numbers_come_from_counted_holes():
+    masked, counting = Metrics(), Metrics()
+    protocol = get_protocol('plain')
+    p, g = prediction('plain', 0), frame(0)
+    judge(protocol, p, g, masked)
+    judge(replace(protocol, count_holes=True), p, g, counting)
+    assert masked.scores()['AbsRel'] < 0.2
+    assert 1e5 < counting.scores()['AbsRel'] < 1e8
+    box = g[45:471, 41:601]
+    share = np.mean(box == 0)
+    hole = np.clip(bilinear(p, 480, 640), 1e-3, 10)[45:471, 41:601][box == 0].mean()
+    assert counting.scores()['AbsRel'] == pytest.approx(share * hole / HOLE_DEPTH, rel=1e-3)
+    # RMSE hardly minds, as in the paper's table.
+    assert counting.scores()['RMSE'] < 5
+
+
+def test_harsanyi_input_is_nearest_and_a_centre_crop():
+    image = rgb()
+    seen = model_input(get_protocol('harsanyi'), image)
+    wanted = cv2.resize(image, (352, 264), interpolation=cv2.INTER_NEAREST)[4:260, 16:336]
+    np.testing.assert_array_equal(seen, wanted)
+
+
+def test_laina_input_is_half_size_and_a_centre_crop():
+    image = rgb()
+    np.testing.assert_array_equal(
+        model_input(get_protocol('laina'), image), image[::2, ::2][6:234, 8:312])
+
+
+def test_eigen_bts_input_is_whole_with_a_black_border():
+    image = rgb()
+    seen = model_input(get_protocol('eigen_bts'), image)
+    assert seen.shape == (480, 640, 3)
+    np.testing.assert_array_equal(seen[7:474, 7:632], image[7:474, 7:632])
+    assert not seen[:7].any() and not seen[474:].any()
+    assert not seen[:, :7].any() and not seen[:, 632:].any()
+
+
+@pytest.mark.parametrize('name', ['densedepth', 'plain'])
+def test_other_inputs_are_the_whole_frame(name):
+    np.testing.assert_array_equal(model_input(get_protocol(name), rgb()), rgb())
+
+
+def test_a_network_of_another_size_sees_the_same_part_of_the_frame():
+    columns = np.tile(np.linspace(0, 255, 640).astype(np.uint8)[None, :, None], (480, 1, 3))
+    seen = model_input(get_protocol('harsanyi'), columns, (240, 320))
+    assert seen.shape == (240, 320, 3)
+    exact = model_input(get_protocol('harsanyi'), columns)
+    assert abs(int(seen[0, 0, 0]) - int(exact[0, 0, 0])) <= 2
+    assert abs(int(seen[0, -1, 0]) - int(exact[0, -1, 0])) <= 2
+    assert model_input(get_protocol('plain'), columns, (228, 304)).shape == (228, 304, 3)
+
+
+def test_crops_scale_with_the_frame():
+    truth = np.ones((240, 320), np.float32)
+    valid = valid_pixels(get_protocol('harsanyi'), truth)
+    rows, columns = np.nonzero(valid)
+    assert (rows.min(), rows.max() + 1) == (4, 236)
+    assert (columns.min(), columns.max() + 1) == (14, 306)
+    metrics = Metrics()
+    for protocol in PROTOCOLS.values():
+        judge(protocol, np.ones((60, 80), np.float32), truth, metrics)
+    assert metrics.counts()['clamped_pixels'] == 0
+
+
+def test_flip_averages_with_the_mirror_image():
+    image = rgb()
+
+    def network(x: np.ndarray) -> np.ndarray:
+        return x[..., 0].astype(np.float32) * np.linspace(1, 2, x.shape[1], dtype=np.float32)
+
+    both = predict(get_protocol('densedepth'), image, network)
+    weights = (np.linspace(1, 2, 640) + np.linspace(2, 1, 640)) / 2
+    np.testing.assert_allclose(both, image[..., 0] * weights, rtol=1e-5)
+    np.testing.assert_array_equal(predict(get_protocol('plain'), image, network), network(image))
+
+
+def test_not_a_number_becomes_the_least_and_infinity_the_largest_depth():
+    depth, count = clamped(get_protocol('eigen_bts'),
+                           np.array([np.nan, np.inf, -np.inf, 0, 5, 20], np.float32))
+    np.testing.assert_allclose(depth, [1e-3, 10, 1e-3, 1e-3, 5, 10])
+    assert count == 5
+
+
+def test_outside_the_prediction_there_is_none():
+    laid = to_frame(get_protocol('harsanyi'), np.ones((128, 160), np.float32), (480, 640))
+    assert np.isnan(laid[:7]).all() and np.isnan(laid[:, 611:]).all()
+    assert (laid[7:473, 29:611] == 1).all()
+
+
+def test_a_frame_without_truth_is_skipped():
+    metrics = Metrics()
+    judge(get_protocol('plain'), np.ones((48, 64), np.float32), np.zeros((480, 640), np.float32),
+          metrics)
+    assert metrics.counts()['skipped_images'] == 1
