@@ -47,8 +47,10 @@ class CameraModel:
         """From a row-major 3x3 K or 3x4 P.
 
         Raises:
-            CameraError: the matrix is all zero (uncalibrated) or not finite.
+            CameraError: the matrix is all zero (uncalibrated), not finite or of another length.
         """
+        if len(matrix) not in (9, 12):
+            raise CameraError(f'need a 3x3 K or a 3x4 P, got {len(matrix)} values')
         columns = len(matrix) // 3
         return cls(int(width), int(height), float(matrix[0]), float(matrix[columns + 1]),
                    float(matrix[2]), float(matrix[columns + 2]))
@@ -84,7 +86,11 @@ class CameraModel:
 
     def windowed(self, x_offset: int, y_offset: int, width: int, height: int,
                  binning_x: int = 1, binning_y: int = 1) -> CameraModel:
-        """The camera of a region of interest, binned (sensor_msgs/CameraInfo, binning and roi)."""
+        """The camera of a region of interest, binned (sensor_msgs/CameraInfo, binning and roi).
+
+        As there, binning 0 is binning 1.
+        """
+        binning_x, binning_y = binning_x or 1, binning_y or 1
         return CameraModel(
             width // binning_x, height // binning_y, self.fx / binning_x, self.fy / binning_y,
             (self.cx - x_offset) / binning_x, (self.cy - y_offset) / binning_y)

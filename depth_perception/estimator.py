@@ -18,8 +18,11 @@ from depth_perception.device import resolve_device
 from depth_perception.weights import WeightsInfo, load_weights
 
 PRECISIONS = ('fp16', 'fp32')
-#: Every encoder halves five times; sizes that divide evenly waste no computation on padding.
-STRIDE = 32
+#: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
+#: five strides, so that padding shifts the features as in training.
+SIZE_STEP = 16
+#: No depth beyond so many times the range: keeps an infinite value from spreading in the resize.
+FAR_LIMIT = 10
 
 
 class DepthEstimator:
@@ -96,10 +99,16 @@ class DepthEstimator:
         _check_image(rgb, camera)
         height, width = rgb.shape[:2]
         output = self._backend.run(self._prepare(rgb))
-        depth = output if self.info.output == 'metres' else self.info.reciprocal_scale / output
-        depth = depth * self.focal_factor(camera)
+        depth = self._in_metres(output) * self.focal_factor(camera)
         depth = F.interpolate(depth, (height, width), mode='bilinear', align_corners=False)
         return depth[0, 0]
+
+    def _in_metres(self, output: Tensor) -> Tensor:
+        """The network's raw output -> metres, as for a camera like that of the training data."""
+        if self.info.output == 'metres':
+            return output
+        scale = self.info.reciprocal_scale
+        return scale / output.clamp_min(scale / (FAR_LIMIT * self.info.max_depth))
 
     def focal_factor(self, camera: CameraModel | None) -> float:
         """Camera focal / training focal, both in pixels of the network's input (1 if unknown).
@@ -116,15 +125,18 @@ class DepthEstimator:
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which an image is fed: its aspect ratio, the training's area.
 
-        The whole frame is seen and not stretched. The training size itself where the aspect
-        ratios agree, otherwise multiples of 32.
+        The whole frame is seen and hardly stretched. The training size itself where the aspect
+        ratios agree, otherwise those multiples of 16 near it that stretch the least.
         """
         trained = (self.info.input_width, self.info.input_height)
         if same_aspect(trained, (width, height)):
             return trained[1], trained[0]
-        scale = math.sqrt(trained[0] * trained[1] / (width * height))
-        return (max(STRIDE, round(height * scale / STRIDE) * STRIDE),
-                max(STRIDE, round(width * scale / STRIDE) * STRIDE))
+        aspect = width / height
+        steps = math.sqrt(trained[0] * trained[1] / aspect) / SIZE_STEP
+        rows = [max(1, math.floor(steps) + offset) for offset in (0, 1)]
+        sizes = [(row, max(1, round(row * aspect))) for row in rows]
+        row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
+        return row * SIZE_STEP, column * SIZE_STEP
 
     def _prepare(self, rgb: NDArray[np.uint8]) -> Tensor:
         """uint8 (H, W, 3) on the host -> normalised (1, 3, h, w) float32 on the device."""

@@ -20,7 +20,8 @@ def write_atomically(path: str | Path, parts: Iterable[bytes | memoryview]) -> N
         OSError: the folder is missing or not writable, or the disk is full; nothing is left behind.
     """
     path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.part')
+    descriptor, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f'.{path.name}.', suffix='.part')
     try:
         with os.fdopen(descriptor, 'wb') as file:
             file.writelines(parts)

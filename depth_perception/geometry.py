@@ -22,10 +22,14 @@ Array = TypeVar('Array', NDArray, Tensor)
 
 
 def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
-    """Depth (H, W) with -Inf below min_depth, +Inf above max_depth and NaN kept (REP-117)."""
+    """Depth (H, W) with -Inf below min_depth, +Inf above max_depth and NaN kept (REP-117).
+
+    0 is too near whatever min_depth is: no surface lies in the camera itself.
+    """
     xp = _namespace(depth)
     inf = _scalar(depth, float('inf'))
-    return xp.where(depth < min_depth, -inf, xp.where(depth > max_depth, inf, depth))
+    too_near = (depth < min_depth) | (depth <= 0)
+    return xp.where(too_near, -inf, xp.where(depth > max_depth, inf, depth))
 
 
 def mask_edges(depth: Array, threshold: float) -> Array:
@@ -33,8 +37,10 @@ def mask_edges(depth: Array, threshold: float) -> Array:
 
     A jump between two neighbours (4-neighbourhood) is |a - b| / min(a, b). The pixel on the far
     side is removed: it lies between the two surfaces when the edge is blurred, and the near side,
-    which an obstacle scan must not lose, stays.
+    which an obstacle scan must not lose, stays. Threshold 0 removes nothing.
     """
+    if threshold <= 0:
+        return depth
     xp = _namespace(depth)
     flying = xp.zeros_like(depth, dtype=bool if xp is np else torch.bool)
     with np.errstate(invalid='ignore'):
@@ -49,7 +55,11 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
     """Points (ceil(H / stride), ceil(W / stride), 3) in the optical frame, NaN where unknown.
 
     x = (u - cx) z / fx, y = (v - cy) z / fy for every stride-th pixel (u, v) of depth (H, W).
+
+    Raises:
+        ValueError: the depth is not of the camera's size.
     """
+    _check_size(depth, camera)
     xp = _namespace(depth)
     z = depth[::stride, ::stride]
     z = xp.where(xp.isfinite(z), z, _scalar(depth, float('nan')))
@@ -80,7 +90,8 @@ def _packed_colour(rgb: Array) -> Array:
     return ((wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]).view(xp.float32)
 
 
-@dataclass(frozen=True)
+# Compared by identity: scan_layout makes one a camera, and an array has no hash.
+@dataclass(frozen=True, eq=False)
 class ScanLayout:
     """How a camera's columns become the equal angles of a sensor_msgs/LaserScan.
 
@@ -106,8 +117,9 @@ def scan_layout(camera: CameraModel) -> ScanLayout:
     """The beams of a camera's scan."""
     angles = -np.arctan((np.arange(camera.width) - camera.cx) / camera.fx)
     increment = float(np.abs(np.diff(angles)).max()) if camera.width > 1 else 1e-3
-    # A hair of slack keeps rounding from leaving a beam empty.
-    beams = np.floor((angles - angles[-1]) / increment + 0.5 + 1e-9).astype(np.int64)
+    # A hair more than the widest gap, so that rounding cannot make two columns skip a beam.
+    increment *= 1 + 1e-9
+    beams = np.floor((angles - angles[-1]) / increment + 0.5).astype(np.int64)
     count = int(beams.max()) + 1
     angle_min = float(angles[-1])
     return ScanLayout(angle_min, angle_min + (count - 1) * increment, increment, count, beams)
@@ -127,12 +139,17 @@ def scan_ranges(depth: Array, camera: CameraModel, min_height: float, max_height
     Returns:
         Metres on the ground plane; +Inf where the beam is free, -Inf where an obstacle is too
         near, NaN where no pixel of the beam's columns is known (REP-117).
+
+    Raises:
+        ValueError: the depth is not of the camera's size.
     """
+    _check_size(depth, camera)
     xp = _namespace(depth)
     x, y = _rays(camera, 1, _place(depth))
     inf = _scalar(depth, float('inf'))
     placed = xp.where(depth == -inf, _scalar(depth, min_depth), depth)
-    height = placed * -y
+    with np.errstate(invalid='ignore'):  # Inf x 0 in the horizon's row: NaN, in no band
+        height = placed * -y
     in_band = (height >= min_height) & (height <= max_height)
     distance = depth * xp.sqrt(1 + x * x)
     nearest = _amin(xp.where(in_band & (distance <= range_max), distance, inf), 0)
@@ -146,7 +163,7 @@ def scan_ranges(depth: Array, camera: CameraModel, min_height: float, max_height
 def _reduce_columns(values: Array, layout: ScanLayout, how: str) -> Array:
     """(W,) -> (count,): the smallest or largest value of each beam's columns."""
     if isinstance(values, Tensor):
-        index = torch.from_numpy(layout.beam_of_column).to(values.device)
+        index = _beam_index(layout, values.device)
         start = float('inf') if how == 'amin' else float('-inf')
         result = values.new_full((layout.count,), start)
         return result.scatter_reduce(0, index, values, how)
@@ -155,6 +172,11 @@ def _reduce_columns(values: Array, layout: ScanLayout, how: str) -> Array:
     first_columns = np.flatnonzero(np.diff(beams, prepend=-1))
     reduce = np.minimum if how == 'amin' else np.maximum
     return reduce.reduceat(values[::-1], first_columns)
+
+
+@functools.lru_cache(maxsize=32)
+def _beam_index(layout: ScanLayout, device: torch.device) -> Tensor:
+    return torch.from_numpy(layout.beam_of_column).to(device)
 
 
 def _amin(values: Array, axis: int) -> Array:
@@ -169,6 +191,12 @@ def _rays(camera: CameraModel, stride: int, place: str | torch.device) -> tuple[
     if place == 'numpy':
         return x, y
     return torch.from_numpy(x).to(place), torch.from_numpy(y).to(place)
+
+
+def _check_size(depth: Array, camera: CameraModel) -> None:
+    if tuple(depth.shape) != (camera.height, camera.width):
+        raise ValueError(f'the depth is {tuple(depth.shape)}, '
+                         f'the camera {camera.height} rows x {camera.width} columns')
 
 
 def _namespace(array: Array):  # noqa: ANN202 - a module
@@ -186,5 +214,6 @@ def _device(array: Array) -> dict[str, torch.device]:
 def _scalar(like: Array, value: float) -> Array:
     """A constant of the array's type, so that float32 stays float32."""
     if isinstance(like, Tensor):
-        return torch.tensor(value, dtype=like.dtype, device=like.device)
+        # Not torch.tensor: on a GPU that would wait for a copy from the host.
+        return like.new_full((), value)
     return like.dtype.type(value)

@@ -71,7 +71,7 @@ def _rectification_maps(calibration: Calibration) -> tuple[NDArray, NDArray]:
     except cv2.error as error:
         raise CameraError(
             f'{len(distortion)} distortion coefficients do not fit model '
-            f'{calibration.model!r} ({error.err})') from error
+            f'{calibration.model!r}') from error
     raise CameraError(f'unknown distortion model {calibration.model!r}: use plumb_bob, '
                       'rational_polynomial or equidistant, or set rectify to off')
 

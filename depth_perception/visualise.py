@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth as a picture: a fixed range, so that the same colour is the same distance in every frame."""
+"""Depth as a picture of fixed range: the same colour is the same distance in every frame."""
 from __future__ import annotations
 
 import functools

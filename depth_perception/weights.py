@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from depth_perception.files import write_atomically
 from depth_perception.networks import create_network, network_names
 
 FORMAT_VERSION = 1
@@ -85,9 +85,9 @@ class WeightsInfo:
 def _problems(info: WeightsInfo) -> list[str]:
     """Everything wrong with the values, each as one sentence."""
     checks = {
-        'format_version': info.format_version == FORMAT_VERSION,
+        'format_version': info.format_version == FORMAT_VERSION and _is_size(info.format_version),
         'network': info.network in network_names(),
-        'network_arguments': isinstance(info.network_arguments, dict),
+        'network_arguments': _are_arguments(info.network_arguments),
         'input_height': _is_size(info.input_height),
         'input_width': _is_size(info.input_width),
         'mean': _is_triple(info.mean),
@@ -100,7 +100,8 @@ def _problems(info: WeightsInfo) -> list[str]:
         'training_image_width': _is_size(info.training_image_width),
         'training_data': isinstance(info.training_data, str),
         'licence': isinstance(info.licence, str),
-        'scores': isinstance(info.scores, (list, tuple)),
+        'scores': isinstance(info.scores, (list, tuple))
+        and all(isinstance(score, dict) for score in info.scores),
         'reciprocal_scale': _is_number(info.reciprocal_scale) and info.reciprocal_scale > 0,
         'name': isinstance(info.name, str),
         'recipe': isinstance(info.recipe, str),
@@ -121,6 +122,12 @@ def _is_number(value: Any) -> bool:
 
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 14
+
+
+def _are_arguments(value: Any) -> bool:
+    """Keyword arguments of a factory: names and plain values."""
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value) \
+        and all(isinstance(item, (str, bool)) or _is_number(item) for item in value.values())
 
 
 def _is_triple(value: Any) -> bool:
@@ -149,13 +156,18 @@ def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
 
     Returns:
         The checksum, 64 hexadecimal digits.
+
+    Raises:
+        WeightsError: a value is not finite, or too large for `dtype`; nothing is written.
+        OSError: the file cannot be written; nothing is left behind.
     """
     from safetensors.torch import save
 
     tensors = {name: _for_storage(tensor, dtype) for name, tensor in network.state_dict().items()}
+    _refuse_not_finite(tensors)
     metadata = {_INFO_KEY: json.dumps(dataclasses.asdict(info), sort_keys=True)}
     checksum = _checksum(save(tensors, metadata))
-    _write_atomically(Path(path), save(tensors, {**metadata, _CHECKSUM_KEY: checksum}))
+    write_atomically(path, [save(tensors, {**metadata, _CHECKSUM_KEY: checksum})])
     return checksum
 
 
@@ -169,7 +181,7 @@ def load_weights(path: str | Path | None = None) -> LoadedWeights:
         WeightsError: the file is missing, truncated, altered, foreign, of a newer format, or a
             pickle; one sentence that names the file, the fault and the remedy.
     """
-    file = BUNDLED_DEFAULT if path in (None, '', 'default') else Path(str(path)).expanduser()
+    file = BUNDLED_DEFAULT if str(path or 'default') == 'default' else Path(str(path))
     try:
         content = _read(file)
         info, checksum = _checked_info(content)
@@ -179,12 +191,16 @@ def load_weights(path: str | Path | None = None) -> LoadedWeights:
 
 
 def _read(file: Path) -> bytes:
-    if not file.exists():
-        raise WeightsError('there is no such file')
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise WeightsError(f'it cannot be read ({error.strerror})') from error
+        content = file.expanduser().read_bytes()
+    except FileNotFoundError as error:
+        raise WeightsError('there is no such file') from error
+    except IsADirectoryError as error:
+        raise WeightsError('it is a folder') from error
+    except (OSError, ValueError, RuntimeError) as error:
+        # ValueError: a zero byte in the name; RuntimeError: the home of an unknown user.
+        reason = getattr(error, 'strerror', None) or error
+        raise WeightsError(f'it cannot be read ({reason})') from error
     _refuse_foreign(content)
     return content
 
@@ -209,11 +225,15 @@ def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
     if len(content) < 8 or length > len(content) - 8:
         raise WeightsError('it is truncated or not a safetensors file')
     try:
-        header = json.loads(content[8:8 + length])
-    except (UnicodeDecodeError, ValueError) as error:
+        text = content[8:8 + length].decode()
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise WeightsError('it is not a safetensors file') from error
     if not isinstance(header, dict):
         raise WeightsError('it is not a safetensors file')
+    # The checksum is taken over what the header says; this covers how it is written.
+    if text.rstrip(' ') != json.dumps(header, separators=(',', ':'), ensure_ascii=False):
+        raise WeightsError('its header was altered, or written by another program')
     return header, memoryview(content)[8 + length:]
 
 
@@ -242,17 +262,26 @@ def _parse_info(text: str) -> WeightsInfo:
         values = json.loads(text)
     except ValueError as error:
         raise WeightsError('its metadata is not JSON') from error
-    version = values.get('format_version') if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise WeightsError('its metadata is not a JSON object')
+    version = values.get('format_version')
     if version != FORMAT_VERSION:
+        newer = ', so update depth_perception' if _is_number(version) and version > 1 else ''
         raise WeightsError(
-            f'its format version is {version!r}, this program reads {FORMAT_VERSION}')
+            f'its format version is {version!r}, this program reads {FORMAT_VERSION}{newer}')
+    _refuse_other_fields(set(values))
     for key in ('mean', 'std', 'scores'):
         if isinstance(values.get(key), list):
             values[key] = tuple(values[key])
-    try:
-        return WeightsInfo(**values)
-    except TypeError as error:
-        raise WeightsError(f'its metadata is incomplete or unknown ({error})') from error
+    return WeightsInfo(**values)
+
+
+def _refuse_other_fields(names: set[str]) -> None:
+    expected = {item.name for item in dataclasses.fields(WeightsInfo)}
+    if missing := sorted(expected - names):
+        raise WeightsError(f'its metadata lacks {", ".join(missing)}')
+    if unknown := sorted(names - expected):
+        raise WeightsError(f'its metadata has unknown entries: {", ".join(unknown)}')
 
 
 def _build(info: WeightsInfo, content: bytes) -> nn.Module:
@@ -262,29 +291,32 @@ def _build(info: WeightsInfo, content: bytes) -> nn.Module:
     try:
         tensors = load(content)
         network = create_network(info.network, **info.network_arguments)
-        network.load_state_dict(tensors)
-    except (SafetensorError, ValueError) as error:
-        raise WeightsError(str(error)) from error
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f'its tensors do not fit network {info.network!r} ({reason})') from error
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise WeightsError(str(error).splitlines()[0]) from error
+    _refuse_misfits(network.state_dict(), tensors, info.network)
+    _refuse_not_finite(tensors)
+    network.load_state_dict(tensors)
     return network.float().eval().requires_grad_(False)
+
+
+def _refuse_misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor],
+                    network: str) -> None:
+    """Name the first tensor that is missing, unknown or of another shape."""
+    for name in sorted(expected.keys() | found.keys()):
+        shapes = [tuple(side[name].shape) if name in side else None for side in (expected, found)]
+        if shapes[0] != shapes[1]:
+            texts = ['absent' if shape is None else str(shape) for shape in shapes]
+            raise WeightsError(f'its tensors do not fit network {network!r}: {name} is '
+                               f'{texts[1]} in the file, {texts[0]} in the network')
+
+
+def _refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise WeightsError(f'tensor {name} has values that are not finite, or too large for '
+                               f'its type {str(tensor.dtype).removeprefix("torch.")}')
 
 
 def _for_storage(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
-    try:
-        with os.fdopen(descriptor, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -37,10 +37,15 @@ class EfficientNetSFF(nn.Module):
     Args:
         encoder: timm name of the encoder (paper: `efficientnet_b2`, 7,652,147 parameters).
         max_depth: metres at which the sigmoid saturates (paper: 10).
+
+    Raises:
+        ValueError: the encoder is unknown, or max_depth is no positive number.
     """
 
     def __init__(self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0) -> None:
         super().__init__()
+        if not isinstance(max_depth, (int, float)) or not 0 < max_depth < float('inf'):
+            raise ValueError(f'max_depth {max_depth!r} is not a positive number of metres')
         self.encoder = Encoder(encoder)
         self.max_depth = max_depth
         deepest_first = self.encoder.channels[::-1]

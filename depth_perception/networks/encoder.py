@@ -25,7 +25,7 @@ class Encoder(nn.Module):
         super().__init__()
         import timm
 
-        if not timm.is_model(name):
+        if not isinstance(name, str) or not timm.is_model(name):
             raise ValueError(f'unknown encoder {name!r}: give a timm name such as "resnet50"')
         self.name = name
         self.body = timm.create_model(name, pretrained=False, features_only=True)
