@@ -35,7 +35,7 @@ def open_layout(request: Request) -> DepthDataset:
         scenes.setdefault(pair.rgb.rpartition('/')[0], []).append(pair)
     if not scenes:
         raise DataError(f'{root} has no rgb_*.png with its depth_*.png and filled_*.png')
-    if root != request.path:
+    if root.name == request.split:
         pairs, note = [pair for part in scenes.values() for pair in part], f'{root.name} folder'
     else:
         pairs, note = choose(scenes, request)

@@ -34,7 +34,7 @@ def open_layout(request: Request) -> DepthDataset:
     """Open a sync or official_splits folder.
 
     Raises:
-        DataError: it has no pairs, or a list file names none that exist.
+        DataError: it has no pairs or not this split, or a list file names none that exist.
     """
     root, official = _split_folder(request)
     layout = 'official_splits' if official else 'sync'
@@ -44,7 +44,7 @@ def open_layout(request: Request) -> DepthDataset:
     scenes = {name: pairs for name, pairs in _scan(root, official) if pairs}
     if not scenes:
         raise DataError(f'{root} has rgb_* images, but none with its sync_depth_* or depth_* PNG')
-    if root != request.path:
+    if root.name == request.split:
         pairs, note = [pair for part in scenes.values() for pair in part], f'{root.name} folder'
     else:
         pairs, note = choose(scenes, request)
@@ -52,13 +52,19 @@ def open_layout(request: Request) -> DepthDataset:
 
 
 def _split_folder(request: Request) -> tuple[Path, bool]:
-    """The folder to read and whether it belongs to the official split."""
+    """The folder to read and whether it belongs to the official split.
+
+    Raises:
+        DataError: the official split is there, but not the wanted half of it.
+    """
     root = request.path
     if (root / 'official_splits').is_dir():
         root = root / 'official_splits'
     official = root.name == 'official_splits' or root.parent.name == 'official_splits'
     if request.split != 'all' and (root / request.split).is_dir():
         root = root / request.split
+    if official and request.split not in ('all', root.name):
+        raise DataError(f'{root} has no {request.split} folder of the official split')
     return root, official
 
 

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writers of every data layout in faithful miniature.
+
+Pair i is `scene(i)`: its depth has a hole in the upper left corner and a right half that is
+farther than its left, and the colour image is bright where the right half is, so that a swapped
+axis or a lost mirror shows.
+"""
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+HEIGHT, WIDTH = 48, 64
+
+
+def scene(index: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> tuple[np.ndarray, np.ndarray]:
+    """RGB uint8 (H, W, 3) and depth in metres with a hole, float32 (H, W)."""
+    height, width = size
+    rgb = np.full((height, width, 3), (40, 80, 20 + index), np.uint8)
+    rgb[:, width // 2:] = (200, 120, 60)
+    depth = np.full((height, width), 1.5 + 0.25 * index, np.float32)
+    depth[:, width // 2:] += 2
+    depth[:height // 8, :width // 8] = 0
+    return rgb, depth
+
+
+def filled(depth: np.ndarray) -> np.ndarray:
+    return np.where(depth == 0, np.float32(1.25), depth)
+
+
+def encode(suffix: str, image: np.ndarray) -> bytes:
+    """A .png or .jpg file; RGB is given, files are written by OpenCV's BGR."""
+    image = image[..., ::-1] if image.ndim == 3 else image
+    return cv2.imencode(suffix, np.ascontiguousarray(image))[1].tobytes()
+
+
+def millimetres(depth: np.ndarray) -> bytes:
+    return encode('.png', np.round(depth * 1000).astype(np.uint16))
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def labeled_mat(file: Path, count: int = 6) -> Path:
+    """HDF5 behind a 512-byte MATLAB 7.3 header; every axis reversed."""
+    import h5py
+
+    pairs = [scene(index) for index in range(count)]
+    rgb, raw = np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(file, 'w', userblock_size=512) as content:
+        content['images'] = rgb.transpose(0, 3, 2, 1)
+        content['depths'] = filled(raw).transpose(0, 2, 1)
+        content['rawDepths'] = raw.transpose(0, 2, 1)
+        content['labels'] = np.zeros((count, WIDTH, HEIGHT), np.uint16)
+        content['accelData'] = np.zeros((4, count), np.float32)
+        content.create_group('#refs#')
+    header = b'MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Fri Aug 10 15:58:18 2012'
+    with file.open('r+b') as stream:
+        stream.write(header.ljust(124) + b'\x00\x02IM')
+    return file
+
+
+def splits_mat(file: Path, train: list[int], test: list[int]) -> Path:
+    """MATLAB 5.0, 1-based."""
+    from scipy.io import savemat
+
+    savemat(file, {'trainNdxs': np.array(train, np.uint16)[:, None] + 1,
+                   'testNdxs': np.array(test, np.uint16)[:, None] + 1})
+    return file
+
+
+def sync(root: Path, scenes: tuple[str, ...] = ('kitchen_0001', 'office_0002'),
+         count: int = 2) -> Path:
+    for number, name in enumerate(scenes):
+        for index in range(count):
+            rgb, depth = scene(number * count + index)
+            write(root / name / f'rgb_{index:05d}.jpg', encode('.jpg', rgb))
+            write(root / name / f'sync_depth_{index:05d}.png', millimetres(depth))
+    return root
+
+
+def rooms(root: Path, scenes: tuple[str, ...] = ('scene_0', 'scene_1'), count: int = 2) -> Path:
+    for number, name in enumerate(scenes):
+        rows = ['index,fx,fy,cx,cy,height_m,pitch_deg']
+        for index in range(count):
+            rgb, depth = scene(number * count + index)
+            write(root / name / f'rgb_{index:05d}.jpg', encode('.jpg', rgb))
+            write(root / name / f'depth_{index:05d}.png', millimetres(depth))
+            rows.append(f'{index},{50 + index},{50 + index},32.0,24.0,1.2,0.0')
+        write(root / name / 'cameras.csv', '\n'.join(rows) + '\n')
+    return root
+
+
+def densedepth(root: Path, newline: str = '\n', count: int = 3) -> Path:
+    """Training depth in 8 bits (255 = 10 m), test depth in 16 (mm)."""
+    rows: dict[str, list[str]] = {'train': [], 'test': []}
+    for split in rows:
+        for index in range(count):
+            rgb, depth = scene(index)
+            depth = filled(depth)
+            stem = f'data/nyu2_{split}/{index:05d}'
+            png = millimetres(depth) if split == 'test' else \
+                encode('.png', np.round(depth * 25.5).astype(np.uint8))
+            rgb_suffix = '_colors.png' if split == 'test' else '.jpg'
+            write(root / f'{stem}{rgb_suffix}', encode(rgb_suffix[-4:], rgb))
+            write(root / f'{stem}_depth.png', png)
+            rows[split].append(f'{stem}{rgb_suffix},{stem}_depth.png')
+        write(root / f'data/nyu2_{split}.csv', newline.join(rows[split]) + newline)
+    return root
+
+
+def zipped(folder: Path, file: Path) -> Path:
+    with zipfile.ZipFile(file, 'w') as archive:
+        for path in sorted(folder.glob('**/*')):
+            archive.write(path, path.relative_to(folder))
+    return file
+
+
+def h5_frame(index: int) -> bytes:
+    import h5py
+
+    rgb, depth = scene(index)
+    memory = io.BytesIO()
+    with h5py.File(memory, 'w') as content:
+        content['rgb'] = rgb.transpose(2, 0, 1)
+        content['depth'] = filled(depth)
+    return memory.getvalue()
+
+
+def h5_frames(root: Path) -> Path:
+    for index in range(3):
+        write(root / f'train/kitchen_0001/{index + 1:05d}.h5', h5_frame(index))
+    write(root / 'val/official/00001.h5', h5_frame(5))
+    return root
+
+
+def h5_tars(root: Path) -> Path:
+    """As published on Hugging Face: several tars a split, in `data`."""
+    tars = {'train-000000': [0, 1], 'train-000001': [2], 'val-000000': [5]}
+    (root / 'data').mkdir(parents=True)
+    for name, indices in tars.items():
+        with tarfile.open(root / 'data' / f'{name}.tar', 'w') as archive:
+            for index in indices:
+                content = h5_frame(index)
+                member = tarfile.TarInfo(f'{name[:-7]}/kitchen_0001/{index + 1:05d}.h5')
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return root
+
+
+def npy_pairs(root: Path, count: int = 3) -> Path:
+    for index in range(count):
+        rgb, depth = scene(index)
+        write(root / f'{index:04d}_rgb.png', encode('.png', rgb))
+        np.save(root / f'{index:04d}_dpth.npy', filled(depth))
+    return root
+
+
+def densedepth_test(root: Path, count: int = 2) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    pairs = [scene(index) for index in range(count)]
+    np.save(root / 'eigen_test_rgb.npy', np.stack([p[0] for p in pairs]))
+    np.save(root / 'eigen_test_depth.npy', np.stack([filled(p[1]) for p in pairs]))
+    np.save(root / 'eigen_test_crop.npy', np.array([20, 459, 24, 615]))
+    return root
+
+
+def marigold(root: Path, count: int = 2) -> Path:
+    for index in range(count):
+        rgb, depth = scene(index)
+        folder = root / 'test' / 'bathroom'
+        write(folder / f'rgb_{index:04d}.png', encode('.png', rgb))
+        write(folder / f'depth_{index:04d}.png', millimetres(depth))
+        write(folder / f'filled_{index:04d}.png', millimetres(filled(depth)))
+    return root
+
+
+def pgm(disparity: np.ndarray) -> bytes:
+    """Little-endian pixels below a PGM header, as the raw dump has them."""
+    height, width = disparity.shape
+    return f'P5 {width} {height} 65535\n'.encode() + disparity.astype('<u2').tobytes()
+
+
+def ppm(rgb: np.ndarray) -> bytes:
+    height, width = rgb.shape[:2]
+    return f'P6 {width} {height} 255\n'.encode() + rgb.tobytes()
