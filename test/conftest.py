@@ -6,5 +6,4 @@ import os
 
 # One domain a test process, before rclpy reads it: parallel runs must not hear each other.
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-os.environ.setdefault('ROS_LOCALHOST_ONLY', '1')
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')

@@ -72,10 +72,10 @@ def diagnostic_array(node_name: str, hardware_id: str, health: Snapshot,
 
 
 def _worst(findings: Iterable[Finding]) -> Finding:
-    """The highest level, and every message of that level."""
-    findings = list(findings)
-    level = max(level for level, _ in findings)
-    return level, '; '.join(text for each, text in findings if each == level)
+    """The highest level, and every remark, the gravest first."""
+    findings = sorted(findings, key=lambda finding: finding[0], reverse=True)
+    remarks = [text for _, text in findings if text != 'OK']
+    return findings[0][0], '; '.join(remarks) or 'OK'
 
 
 def _inactive(context: Context) -> list[Finding]:

@@ -123,8 +123,8 @@ class Pipeline:
                result: Result) -> None:
         """Masks, cloud, scan and picture on the depth's device; each goes to the host once."""
         far = settings.max_depth or self._estimator.info.max_depth
-        depth = geometry.mask_range(depth, settings.min_depth, far)
-        host = depth.cpu().numpy()
+        ranged = geometry.mask_range(depth, settings.min_depth, far)
+        host = ranged.cpu().numpy()
         result.sample = host[::8, ::8]
         if DEPTH in wanted:
             result.outputs[DEPTH] = messages.depth_message(
@@ -133,9 +133,11 @@ class Pipeline:
             picture = colourise(host, settings.min_depth, far)
             result.outputs[PREVIEW] = messages.preview_message(picture, header)
         if wanted & {POINTS, SCAN}:
-            clean = depth
+            clean = ranged
             if settings.edge_threshold > 0:
-                clean = geometry.mask_edges(depth, settings.edge_threshold)
+                # On the unmasked depth: a smooth floor that crosses min_depth is no edge.
+                edges = geometry.mask_edges(depth, settings.edge_threshold)
+                clean = geometry.mask_range(edges, settings.min_depth, far)
             if POINTS in wanted:
                 result.outputs[POINTS] = _cloud(clean, rgb, camera, settings, header)
             if SCAN in wanted:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configure, activate, deactivate, clean up; as often as anybody likes."""
+from __future__ import annotations
+
+import gc
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from lifecycle_msgs.msg import Transition
+from std_srvs.srv import SetBool
+
+from depth_perception.ros.diagnostics import ERROR
+from test.support.estimators import StandIn
+from test.support.ros import TYPES, running_node, wait_until
+
+
+def test_autostart_makes_the_node_active(namespace, robot, weights_file):
+    with running_node(namespace, model_file=str(weights_file)):
+        assert robot.state() == 'active'
+
+
+def test_the_whole_round_by_services(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(), autostart=False):
+        assert robot.state() == 'unconfigured'
+        assert robot.node.count_subscribers('image') == 0
+        assert robot.change_state(Transition.TRANSITION_CONFIGURE)
+        wait_until(lambda: robot.node.count_publishers('depth/image') == 1)
+        assert robot.change_state(Transition.TRANSITION_ACTIVATE)
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        camera.send()
+        robot.wait_for('scan', 1)
+        assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
+        wait_until(lambda: camera.images.get_subscription_count() == 0)
+        assert robot.change_state(Transition.TRANSITION_ACTIVATE)
+        wait_until(lambda: camera.images.get_subscription_count()
+                   and camera.infos.get_subscription_count())
+        camera.send()
+        robot.wait_for('scan', 2)
+        assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
+        assert robot.change_state(Transition.TRANSITION_CLEANUP)
+        wait_until(lambda: robot.node.count_publishers('depth/image') == 0)
+        assert robot.state() == 'unconfigured'
+
+
+@pytest.mark.parametrize('parameters, named', [
+    ({'model_file': '/nowhere/net.safetensors'}, 'there is no such file'),
+    ({'device': 'cuda:99'}, 'cuda:99'), ({'device': 'tpu'}, 'tpu'),
+])
+def test_what_cannot_be_loaded_is_a_clean_failure_and_can_be_tried_again(
+        namespace, robot, parameters, named, capfd):
+    with running_node(namespace, **parameters):
+        robot.watch_diagnostics()
+        assert robot.state() == 'unconfigured'
+        wait_until(lambda: (s := robot.status('inference')) and s.level == ERROR
+                   and named in s.message)
+        assert not robot.change_state(Transition.TRANSITION_CONFIGURE)
+        assert robot.state() == 'unconfigured'
+    output = capfd.readouterr().err
+    assert named in output and 'Traceback' not in output
+
+
+def test_a_model_file_that_is_mended_can_be_configured(namespace, robot, weights_file, tmp_path):
+    path = tmp_path / 'net.safetensors'
+    path.write_bytes(Path(weights_file).read_bytes()[:5000])
+    with running_node(namespace, model_file=str(path)):
+        assert robot.state() == 'unconfigured'
+        path.write_bytes(Path(weights_file).read_bytes())
+        assert robot.change_state(Transition.TRANSITION_CONFIGURE)
+        assert robot.state() == 'inactive'
+
+
+def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
+    """Threads and handles stay; memory settles after the first cycles."""
+    process = psutil.Process()
+    with running_node(namespace, model_file=str(weights_file), autostart=False) as node:
+        memory = []
+        for cycle in range(100):
+            assert robot.change_state(Transition.TRANSITION_CONFIGURE)
+            assert robot.change_state(Transition.TRANSITION_ACTIVATE)
+            assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
+            assert robot.change_state(Transition.TRANSITION_CLEANUP)
+            gc.collect()
+            memory.append(process.memory_info().rss / 1e6)
+            if cycle == 20:
+                handles, threads = process.num_fds(), threading.active_count()
+        assert node._worker is None and not list(node.publishers) == []
+        assert threading.active_count() <= threads
+        assert process.num_fds() <= handles + 2
+        growth = (sum(memory[-10:]) - sum(memory[40:50])) / 10
+        assert growth < 20, f'{growth:.1f} MB in 50 cycles; {memory[::10]}'
+
+
+def test_enable_pauses_inference_and_keeps_the_network(namespace, robot):
+    network = StandIn()
+    with running_node(namespace, load_estimator=network):
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        camera = robot.camera()
+        camera.send()
+        robot.wait_for('depth/image', 1)
+        assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=False)).success
+        camera.send()
+        wait_until(lambda: (s := robot.status('inference')) and 'paused' in s.message)
+        assert network.calls == 1 and robot.state() == 'active'
+        assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
+        camera.send()
+        robot.wait_for('depth/image', 2)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each parameter acts on the next frame or is refused, and says what it means."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.parameter import Parameter
+
+from depth_perception.ros.parameters import DEFAULTS, RULES
+from test.support.estimators import StandIn
+from test.support.ros import (
+    TYPES,
+    camera_info,
+    cloud_array,
+    image_array,
+    picture,
+    rgb_image,
+    running_node,
+)
+
+
+def set_parameter(robot, name: str, value: Any):
+    message: ParameterMessage = Parameter(name, value=value).to_parameter_msg()
+    request = SetParameters.Request(parameters=[message])
+    return robot.call(SetParameters, 'depth_node/set_parameters', request).results[0]
+
+
+def scene(rgb: np.ndarray, camera: object) -> np.ndarray:
+    """A step: left half at 2 m, right half at 3 m; the correction shows as a factor."""
+    depth = np.full(rgb.shape[:2], 2.0, np.float32)
+    depth[:, depth.shape[1] // 2:] = 3.0
+    return depth * (1.0 if camera is None else camera.fx / 64)
+
+
+class Frames:
+    """Sends frames and returns every output of the last one."""
+
+    def __init__(self, robot) -> None:
+        self.robot = robot
+        robot.listen(*TYPES)
+        self.camera = robot.camera()
+        self.count = 0
+
+    def next(self) -> dict[str, Any]:
+        self.count += 1
+        self.camera.send(rgb_image(picture(0)), camera_info(80, 60, 64.0))
+        return {topic: self.robot.wait_for(topic, self.count)[-1] for topic in TYPES}
+
+
+def depth(outputs) -> np.ndarray:
+    return image_array(outputs['depth/image'])
+
+
+def scan(outputs) -> np.ndarray:
+    return np.array(outputs['scan'].ranges)
+
+
+def finite(outputs, axis: int) -> np.ndarray:
+    cloud = cloud_array(outputs['depth/points'])[..., axis]
+    return cloud[np.isfinite(cloud)]
+
+
+# name -> (new value, what must be true of the next frame)
+ACTS = {
+    'min_depth': (2.5, lambda o: (depth(o)[:, :40] == -np.inf).all()),
+    'max_depth': (2.5, lambda o: (depth(o)[:, 40:] == np.inf).all()
+                  and o['scan'].range_max == 2.5),
+    'depth_scale': (1.5, lambda o: np.allclose(depth(o)[:, :40], 3.0)),
+    'focal_correction': (False, lambda o: np.allclose(depth(o)[:, :40], 2.0)),
+    'edge_threshold': (0.0, lambda o: len(finite(o, 2)) == 30 * 40),
+    'point_stride': (4, lambda o: (o['depth/points'].width, o['depth/points'].height) == (20, 15)),
+    'point_color': (False, lambda o: [f.name for f in o['depth/points'].fields]
+                    == ['x', 'y', 'z']),
+    'scan_min_height': (0.25, lambda o: np.isfinite(scan(o)).any()),
+    'scan_max_height': (-0.15, lambda o: np.isfinite(scan(o)).any()),
+    'max_rate': (50.0, None),  # acts on pace: test_max_rate_is_kept_and_not_called_overload
+    'max_age': (1.0, None),  # test_frames_older_than_max_age_are_dropped_and_counted
+}
+
+
+def test_every_changeable_parameter_has_a_case():
+    assert set(ACTS) == {name for name, rule in RULES.items() if not rule.read_only}
+
+
+@pytest.mark.parametrize('name', ACTS)
+def test_a_change_acts_on_the_next_frame(namespace, robot, name):
+    value, check = ACTS[name]
+    with running_node(namespace, load_estimator=StandIn(scene)) as node:
+        frames = Frames(robot)
+        before = frames.next()
+        assert set_parameter(robot, name, value).successful
+        after = frames.next()
+        assert node.get_parameter(name).value == value
+    if check is not None:
+        assert check(after), name
+    if check is not None and name not in ('scan_min_height', 'scan_max_height',
+                                          'focal_correction'):
+        assert not check(before), 'the check must be able to fail'
+
+
+@pytest.mark.parametrize('limits, kept', [((0.2, 0.3), True), ((1.5, 2.0), False)])
+def test_the_scan_sees_only_its_height_band(namespace, robot, limits, kept):
+    with running_node(namespace, load_estimator=StandIn(scene), scan_min_height=limits[0],
+                      scan_max_height=limits[1], edge_threshold=0.0):
+        outputs = Frames(robot).next()
+    assert np.isfinite(scan(outputs)).any() == kept
+    assert kept or (scan(outputs) == np.inf).all()
+
+
+def test_focal_correction_uses_the_cameras_focal_length(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(scene)):
+        robot.listen('depth/image')
+        robot.camera().send(info=camera_info(80, 60, 128.0))
+        assert np.allclose(image_array(robot.wait_for('depth/image', 1)[0])[:, :40], 4.0)
+
+
+@pytest.mark.parametrize('name', [n for n, rule in RULES.items() if rule.read_only])
+def test_read_only_parameters_are_refused_at_run_time(namespace, robot, name):
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        default = node.get_parameter(name).value
+        other = {bool: not default, str: 'other', float: 45.0}[type(default)]
+        result = set_parameter(robot, name, other)
+        assert not result.successful and 'read-only' in result.reason.replace('read only',
+                                                                              'read-only')
+        assert node.get_parameter(name).value == default
+
+
+@pytest.mark.parametrize('name, value', [
+    ('point_stride', 0), ('point_stride', 17), ('point_stride', 'two'), ('min_depth', -0.1),
+    ('max_depth', 0.2), ('depth_scale', 0.0), ('edge_threshold', 1.5), ('point_color', 1),
+    ('scan_min_height', 0.3), ('max_age', 11.0), ('max_rate', float('nan')),
+])
+def test_values_out_of_range_are_refused_with_the_reason(namespace, robot, name, value):
+    with running_node(namespace, load_estimator=StandIn(scene)) as node:
+        before = node._settings
+        result = set_parameter(robot, name, value)
+        assert not result.successful and result.reason
+        assert node._settings == before
+        assert node.get_parameter(name).value == DEFAULTS[name]
+
+
+def test_an_integer_is_taken_for_a_float(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(scene), max_depth=5) as node:
+        assert node._settings.max_depth == 5.0
+        assert set_parameter(robot, 'max_depth', 4).successful
+        assert node._settings.max_depth == 4.0
+
+
+def test_every_parameter_describes_itself(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(), autostart=False):
+        request = DescribeParameters.Request(names=list(RULES))
+        answer = robot.call(DescribeParameters, 'depth_node/describe_parameters', request)
+    for descriptor, (name, rule) in zip(answer.descriptors, RULES.items()):
+        assert descriptor.description == rule.text and descriptor.read_only == rule.read_only
+        ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
+        assert [(r.from_value, r.to_value) for r in ranges] == (
+            [] if rule.low is None else [(rule.low, rule.high)]), name
+
+
+def test_no_parameter_is_hidden(namespace):
+    with running_node(namespace, load_estimator=StandIn(), autostart=False) as node:
+        names = {n for n in node._parameters if not n.startswith(('qos_overrides.', 'use_sim_time',
+                                                                  'start_type_description'))}
+        assert names == set(RULES)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node as a process of its own: signals, start-up errors, a real bag over DDS."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from test.ros.test_node_outputs import check_reprojection
+from test.support.ros import TYPES, Robot, camera_info, cloud_array, image_array, wait_until
+
+ROOT = Path(__file__).parents[2]
+KITCHEN = ROOT.parent / 'shared' / 'data' / 'bags'
+CLIP = next(iter(ROOT.glob('**/clip_bag/metadata.yaml')), ROOT / 'missing').parent
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, '-m', module, *arguments]
+
+
+@contextmanager
+def process(*words: str) -> Iterator[subprocess.Popen]:
+    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def node_command(namespace: str, weights: Path, *more: str) -> list[str]:
+    return command('depth_perception.ros.node', '--ros-args', '-r', f'__ns:={namespace}',
+                   '-p', f'model_file:={weights}', *more)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('busy', [False, True], ids=['idle', 'busy'])
+def test_signals_end_the_node_with_0_and_without_a_word(
+        namespace, robot, weights_file, number, busy):
+    with process(*node_command(namespace, weights_file)) as node:
+        wait_until(lambda: robot.node.count_publishers('depth/image') and robot.state() == 'active')
+        if busy:
+            robot.listen(*TYPES)
+            camera = robot.camera()
+            for _ in range(10):
+                camera.send()
+            robot.wait_for('depth/image', 1)
+        node.send_signal(number)
+        output, _ = node.communicate(timeout=30)
+    assert node.returncode == 0, output
+    assert 'Traceback' not in output and 'rror' not in output
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_while_starting_end_the_node_with_0(namespace, weights_file, number):
+    with process(*node_command(namespace, weights_file)) as node:
+        time.sleep(1.5)  # while torch is imported, on most machines
+        node.send_signal(number)
+        output, _ = node.communicate(timeout=30)
+    assert node.returncode == 0 and 'Traceback' not in output, output
+
+
+@pytest.mark.parametrize('setting, named', [
+    ('point_stride:=99', 'point_stride'), ('min_depth:=near', 'min_depth'),
+    ('precision:=fp8', 'precision')])
+def test_a_wrong_parameter_at_start_is_one_sentence_and_1(namespace, weights_file, setting, named):
+    with process(*node_command(namespace, weights_file, '-p', setting)) as node:
+        output, _ = node.communicate(timeout=60)
+    assert node.returncode == 1 and 'Traceback' not in output, output
+    assert 'cannot start' in output and named in output
+
+
+@pytest.mark.parametrize('name, topic, transport', [
+    ('kitchen_raw', '/camera/image_raw', 'raw'),
+    ('kitchen_compressed', '/camera/image_raw/compressed', 'compressed')])
+def test_each_frame_of_a_real_bag_gives_one_of_each_output(weights_file, name, topic, transport):
+    bag = KITCHEN / name
+    if not bag.exists():
+        pytest.skip(f'the development bag {name} is not here')
+    _replay(weights_file, bag, topic, transport, frames=15)
+
+
+def test_each_frame_of_the_bundled_bag_gives_one_of_each_output(weights_file):
+    assert CLIP.exists(), 'the bundled clip bag is missing'
+    _replay(weights_file, CLIP, '/camera/image_raw/compressed', 'compressed', frames=15)
+
+
+def _replay(weights: Path, bag: Path, topic: str, transport: str, frames: int) -> None:
+    """Two processes and this one: replay_bag -> depth_node -> a listener, at 4 Hz."""
+    namespace = f'/replay_{bag.name}'
+    image = 'image/compressed' if transport == 'compressed' else 'image'
+    # The random network's depth has edges everywhere; this test is about transport and geometry.
+    node_words = node_command(
+        namespace, weights, '-p', f'image_transport:={transport}', '-p', 'edge_threshold:=0.0',
+        '-p', 'device:=cpu', '-r', f'{image}:={topic}', '-r', 'camera_info:=/camera/camera_info')
+    rate = 0.4 if transport == 'raw' else 0.25
+    replay_words = command('depth_perception.ros.replay', str(bag), '--rate', str(rate),
+                           '--wait-for-subscribers', '30')
+    robot = Robot(namespace)
+    try:
+        with process(*node_words) as node:
+            robot.listen(*TYPES)
+            with process(*replay_words) as replay:
+                for output in TYPES:
+                    robot.wait_for(output, frames, timeout=120)
+                if transport == 'raw':
+                    replay.wait(30)
+                    time.sleep(1.0)
+                    assert {len(robot.received[output]) for output in TYPES} == {frames}
+            assert node.poll() is None
+    finally:
+        robot.close()
+    _check_frames(robot, frames)
+
+
+def _check_frames(robot: Robot, frames: int) -> None:
+    messages = [robot.received[topic][:frames] for topic in TYPES]
+    for depth, info, cloud, picture, scan in zip(*messages):
+        assert depth.header == info.header == cloud.header == picture.header
+        assert scan.header.stamp == depth.header.stamp
+        check_reprojection(image_array(depth), info, cloud_array(cloud), 2)
+    stamps = {(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages[0]}
+    assert len(stamps) == frames
+
+
+def test_camera_and_node_in_separate_processes_with_best_effort(namespace, robot, weights_file):
+    with process(*node_command(namespace, weights_file)):
+        wait_until(lambda: robot.node.count_publishers('depth/image') == 1)
+        robot.listen(*TYPES)
+        from test.support.ros import BEST_EFFORT
+        camera = robot.camera(BEST_EFFORT, matched=False)
+        wait_until(lambda: camera.images.get_subscription_count()
+                   and camera.infos.get_subscription_count())
+        # Small images: best effort delivers these on every transport.
+        wait_until(lambda: camera.send(info=camera_info()) and robot.received['scan'])
