@@ -8,22 +8,32 @@ where no pixel is valid. Means run over the valid pixels of the whole batch; ins
 """
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depth_training.masked import (
+    across_processes,
+    count,
+    in_full_precision,
+    maximum,
+    mean,
+    total,
+)
+
+__all__ = [
+    'Loss', 'ReciprocalLoss', 'WeightedSum', 'across_processes', 'berhu', 'densedepth', 'gradient',
+    'l1', 'mse', 'reciprocal', 'silog', 'ssim', 'valid_mask',
+]
+
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 #: Smallest depth, in metres, whose logarithm is taken: a ReLU head can predict exactly 0.
 SMALLEST_DEPTH = 1e-3
-_ACROSS: ContextVar[bool] = ContextVar('losses_across_processes', default=False)
 
 
 def valid_mask(target: Tensor, min_depth: float = 1e-3, max_depth: float = 10.0) -> Tensor:
@@ -31,42 +41,16 @@ def valid_mask(target: Tensor, min_depth: float = 1e-3, max_depth: float = 10.0)
     return (target > min_depth) & (target < max_depth)
 
 
-@contextmanager
-def across_processes() -> Iterator[None]:
-    """Inside, sums and maxima run over all processes of `torch.distributed`.
-
-    Every process must take part. The loss is then the same number everywhere, and the gradients
-    that DistributedDataParallel averages are those of one process with the whole batch, however
-    unevenly valid pixels are spread.
-    """
-    token = _ACROSS.set(True)
-    try:
-        yield
-    finally:
-        _ACROSS.reset(token)
-
-
-def in_full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Run without autocast and with half-precision tensors as float32; float64 stays."""
-
-    @functools.wraps(function)
-    def wrapper(*tensors: Any, **arguments: Any) -> Tensor:
-        with torch.autocast(tensors[0].device.type, enabled=False):
-            return function(*map(_at_least_float32, tensors), **arguments)
-
-    return wrapper
-
-
 @in_full_precision
 def mse(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean squared error, mean of (p - t)^2: paper 002."""
-    return _mean(_difference(pred, target, valid).square(), valid)
+    return mean(_difference(pred, target, valid).square(), valid)
 
 
 @in_full_precision
 def l1(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Mean absolute error, mean of |p - t|: paper 004's depth term."""
-    return _mean(_difference(pred, target, valid).abs(), valid)
+    return mean(_difference(pred, target, valid).abs(), valid)
 
 
 @in_full_precision
@@ -77,10 +61,10 @@ def berhu(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     Where the prediction is exact c is 0, and so is the loss.
     """
     error = _difference(pred, target, valid).abs()
-    threshold = 0.2 * _maximum(error.detach())
+    threshold = 0.2 * maximum(error.detach())
     # Where c is 0 every error is 0 too: any divisor then gives the right result.
     beyond = (error.square() + threshold.square()) / (2 * threshold).clamp_min(1e-12)
-    return _mean(torch.where(error <= threshold, error, beyond), valid)
+    return mean(torch.where(error <= threshold, error, beyond), valid)
 
 
 @in_full_precision
@@ -100,7 +84,7 @@ def silog(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5,
         scale: factor on the result.
     """
     error = (_safe_log(pred, valid) - _safe_log(target, valid)) / _LOG_OF[base]
-    value = _mean(error.square(), valid) - lam * _mean(error, valid).square()
+    value = mean(error.square(), valid) - lam * mean(error, valid).square()
     return scale * (_safe_sqrt(value) if root else value)
 
 
@@ -112,12 +96,12 @@ def gradient(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     the number of pixels, not of differences.
     """
     error = _difference(pred, target, valid)
-    total = pred.new_zeros(())
+    differences = pred.new_zeros(())
     for axis in (-2, -1):
-        count = error.shape[axis] - 1
-        both = valid.narrow(axis, 1, count) & valid.narrow(axis, 0, count)
-        total = total + torch.where(both, error.diff(dim=axis).abs(), 0).sum()
-    return _sum(total) / _count(valid, total)
+        pairs = error.shape[axis] - 1
+        both = valid.narrow(axis, 1, pairs) & valid.narrow(axis, 0, pairs)
+        differences = differences + torch.where(both, error.diff(dim=axis).abs(), 0).sum()
+    return total(differences) / count(valid, differences)
 
 
 @in_full_precision
@@ -136,7 +120,7 @@ def ssim(pred: Tensor, target: Tensor, valid: Tensor, max_val: float = 100.0) ->
                          f'got {tuple(pred.shape[-2:])}')
     p, t = torch.where(valid, pred, 0), torch.where(valid, target, 0)
     whole = -F.max_pool2d(-valid.to(p.dtype), _WINDOW, stride=1) > 0.5
-    return _mean(torch.where(whole, (1 - _ssim_map(p, t, max_val)) / 2, 0), whole)
+    return mean(torch.where(whole, (1 - _ssim_map(p, t, max_val)) / 2, 0), whole)
 
 
 def densedepth(pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1,
@@ -185,11 +169,6 @@ _WINDOW = 11
 _SIGMA = 1.5
 
 
-def _at_least_float32(value: Any) -> Any:
-    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
-    return value.float() if half else value
-
-
 def _difference(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Prediction - target where valid, else 0; selected first, for inf - inf is NaN."""
     return torch.where(valid, pred, 0) - torch.where(valid, target, 0)
@@ -221,39 +200,3 @@ def _blur(image: Tensor) -> Tensor:
     offset = torch.arange(_WINDOW, dtype=image.dtype, device=image.device) - _WINDOW // 2
     kernel = torch.softmax(-offset.square() / (2 * _SIGMA ** 2), 0)
     return F.conv2d(F.conv2d(image, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-
-
-def _mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Sum of values (0 where invalid) per valid pixel; 0 where there is none."""
-    return _sum(values.sum()) / _count(valid, values)
-
-
-def _count(valid: Tensor, like: Tensor) -> Tensor:
-    return _sum(valid.sum().to(like.dtype)).clamp_min(1)
-
-
-def _sum(value: Tensor) -> Tensor:
-    return _AllSum.apply(value) if _ACROSS.get() else value
-
-
-def _maximum(values: Tensor) -> Tensor:
-    largest = values.amax()
-    if _ACROSS.get():
-        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
-    return largest
-
-
-class _AllSum(torch.autograd.Function):
-    """Sum over processes; its gradient is summed as well, for DDP divides by their number."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        value = value.clone()
-        torch.distributed.all_reduce(value)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        torch.distributed.all_reduce(gradient)
-        return gradient

@@ -2,6 +2,7 @@
 """The perceptual loss of paper 001 (eq. 6, Table 1): depth maps compared by a frozen ResNet-50."""
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depth_training.losses import in_full_precision, mse
+from depth_training.losses import mse
+from depth_training.masked import in_full_precision
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: timm's numbers of layer1 and layer2 ("Resblock 1 and 2") among the features of resnet50.
@@ -18,6 +20,9 @@ _FEATURES = (1, 2)
 
 class PerceptualLoss(nn.Module):
     """Mean squared difference of ResNet-50 features after layer1 and after layer2, averaged.
+
+    (1/2) sum over layers j of mean (phi_j(pred) - phi_j(target))^2, in float32: a difference of
+    nearly equal features has no digits left in half precision.
 
     Depth / max_depth is repeated to three channels and normalised as ImageNet images are. Invalid
     pixels of the target are replaced by the detached prediction, so that holes give no gradient.
@@ -86,4 +91,8 @@ def _read_state(file: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(file)
-    return torch.load(file, map_location='cpu', weights_only=True)
+    try:
+        return torch.load(file, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f'{file} is a pickle of more than tensors, which could run code; '
+                         'give a state dict') from error

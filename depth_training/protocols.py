@@ -76,6 +76,8 @@ class Protocol:
         flip: average with the mirrored prediction of the mirrored image.
         swapped: divide by the prediction, as DenseDepth's Keras evaluation does.
         count_holes: count unknown pixels as depth 0, as paper 002 does.
+        median_scaled: scale each prediction to the truth's median; for networks of relative depth
+            alone, and never comparable with the papers' metric numbers.
     """
 
     name: str
@@ -92,6 +94,24 @@ class Protocol:
     flip: bool = False
     swapped: bool = False
     count_holes: bool = False
+    median_scaled: bool = False
+
+    def describe(self) -> str:
+        """One line for a table's caption."""
+        top, bottom, left, right = self.crop
+        crop = f'rows {top}:{bottom}, columns {left}:{right}'
+        limits = 'every known depth' if self.valid is None else \
+            f'{self.valid[0]:g} < depth < {self.valid[1]:g} m'
+        low, high = self.clamp
+        parts = [f'{self.ground_truth} ground truth', crop, limits,
+                 f'prediction at least {low:g} m' if high is None
+                 else f'prediction clamped to {low:g}..{high:g} m',
+                 'averaged over all pixels' if self.averaging == 'pixels'
+                 else 'per image, then averaged',
+                 'with its mirror image' if self.flip else 'no test-time augmentation']
+        options = {'swapped': self.swapped, 'holes counted': self.count_holes,
+                   'scaled to the median': self.median_scaled}
+        return f'{self.name}: ' + ', '.join(parts + [text for text, on in options.items() if on])
 
 
 #: The NYU toolbox's valid region, as BTS crops it.
@@ -198,7 +218,10 @@ def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics)
         metrics: what to add to; read `metrics.scores(protocol.averaging)` in the end.
     """
     valid = valid_pixels(protocol, truth)
-    depth, count = clamped(protocol, to_frame(protocol, prediction, truth.shape)[valid])
+    depth = to_frame(protocol, prediction, truth.shape)[valid]
+    if protocol.median_scaled and depth.size:
+        depth = depth * (np.median(truth[valid]) / max(float(np.median(depth)), _SMALLEST))
+    depth, count = clamped(protocol, depth)
     known = np.maximum(truth[valid], HOLE_DEPTH) if protocol.count_holes else truth[valid]
     if protocol.swapped:
         depth, known = known, depth

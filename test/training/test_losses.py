@@ -251,3 +251,34 @@ def test_perceptual_weights_come_from_a_local_file(perceptual, tmp_path, suffix)
     save_file({'fc.bias': torch.zeros(1000)}, other)
     with pytest.raises(ValueError, match=r'other\.safetensors holds no ResNet-50'):
         PerceptualLoss(other)
+
+
+def test_perceptual_features_are_torchvisions(tmp_path):
+    torchvision = pytest.importorskip('torchvision')
+    network = torchvision.models.resnet50(weights=None).eval()
+    torch.save(network.state_dict(), tmp_path / 'resnet50.pth')
+    loss = PerceptualLoss(tmp_path / 'resnet50.pth')
+    depth = depths(1, 1, 32, 32)
+    image = ((depth / 10).expand(-1, 3, -1, -1) - loss.mean) / loss.std
+    with torch.no_grad():
+        stem = network.maxpool(network.relu(network.bn1(network.conv1(image))))
+        first = network.layer1(stem)
+        wanted = [first, network.layer2(first)]
+        for mine, theirs in zip(loss._features(depth), wanted):
+            torch.testing.assert_close(mine, theirs)
+
+
+def test_perceptual_gradient_agrees_with_finite_differences(perceptual):
+    pred, target, _ = images(torch.float64, size=32)
+    every = torch.ones_like(pred, dtype=torch.bool)
+    double = perceptual.double()
+    assert torch.autograd.gradcheck(
+        lambda p: double(p, target, every), pred.requires_grad_(), eps=1e-6, atol=1e-5,
+        fast_mode=True)
+    perceptual.float()
+
+
+def test_pickled_networks_are_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / 'network.model')
+    with pytest.raises(ValueError, match=r'network\.model is a pickle'):
+        PerceptualLoss(tmp_path / 'network.model')

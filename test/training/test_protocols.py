@@ -251,3 +251,21 @@ def test_a_frame_without_truth_is_skipped():
     judge(get_protocol('plain'), np.ones((48, 64), np.float32), np.zeros((480, 640), np.float32),
           metrics)
     assert metrics.counts()['skipped_images'] == 1
+
+
+def test_median_scaling_is_an_option_that_forgives_a_common_factor():
+    p, g = smooth(0) * np.float32(0.3), frame(0)
+    plain_scores, scaled = Metrics(), Metrics()
+    judge(get_protocol('eigen_bts'), p, g, plain_scores)
+    judge(replace(get_protocol('eigen_bts'), median_scaled=True), p, g, scaled)
+    assert plain_scores.scores()['AbsRel'] > 0.6
+    assert scaled.scores()['AbsRel'] == pytest.approx(0, abs=1e-6)
+
+
+def test_captions_name_everything_that_moves_the_figures():
+    assert get_protocol('eigen_bts').describe() == (
+        'eigen_bts: raw ground truth, rows 45:471, columns 41:601, 0.001 < depth < 10 m, '
+        'prediction clamped to 0.001..10 m, per image, then averaged, no test-time augmentation')
+    text = replace(get_protocol('densedepth'), swapped=True, count_holes=True).describe()
+    assert text.endswith('with its mirror image, swapped, holes counted')
+    assert len({protocol.describe() for protocol in PROTOCOLS.values()}) == 5
