@@ -5,16 +5,14 @@
 """
 from __future__ import annotations
 
-import os
-import signal
 import sys
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0 then, 1 if it cannot start."""
-    _quit_at_once_on_signals()
+    quit_at_once_on_signals()
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
@@ -39,23 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
         if rclpy.ok():
             raise
     finally:
-        _ignore_signals()
+        ignore_signals()
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _quit_at_once_on_signals() -> None:
-    """Importing torch takes seconds; a signal in that time needs no clean-up and no traceback."""
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))
-
-
-def _ignore_signals() -> None:
-    """A second signal must not interrupt the clean-up."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == '__main__':
