@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -80,6 +80,40 @@ class DepthDataset(ABC):
         """One line, such as `sync layout, 24231 pairs, 16-bit mm, raw depth`."""
         text = f'{self.layout} layout, {len(self)} pairs, {self.units}, {self.ground_truth} depth'
         return f'{text}; {self.note}' if self.note else text
+
+
+class Part(DepthDataset):
+    """Some pairs of a data set, such as paper 002's 25 and 500 images.
+
+    Args:
+        whole: the data set.
+        indices: which of its pairs, in this order.
+        note: how they were chosen.
+    """
+
+    def __init__(self, whole: DepthDataset, indices: Sequence[int], note: str) -> None:
+        self.whole, self.indices = whole, tuple(indices)
+        self.layout, self.ground_truth, self.units = whole.layout, whole.ground_truth, whole.units
+        self.note = f'{whole.note}, {note}' if whole.note else note
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> Sample:
+        """Read from the whole."""
+        return self.whole.read(self.indices[index])
+
+    def source(self, index: int) -> str:
+        """File in the whole."""
+        return self.whole.source(self.indices[index])
+
+
+def evenly(whole: DepthDataset, count: int) -> DepthDataset:
+    """`count` equally spaced pairs (paper 003's training set), or all where there are fewer."""
+    if count >= len(whole):
+        return whole
+    indices = [index * len(whole) // count for index in range(count)]
+    return Part(whole, indices, f'{count} of {len(whole)} pairs, equally spaced')
 
 
 class PerProcess(Generic[Handle]):

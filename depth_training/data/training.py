@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -128,6 +129,12 @@ class ToTensors:
         if self._depth_size is not None:
             depth = reduce_depth(depth[None], self._depth_size, self._reduce)[0]
         return Batch(image.sub_(self._mean).div_(self._std), depth)
+
+
+def start_worker(worker: int) -> None:
+    """`worker_init_fn` of a DataLoader: OpenCV without threads, as torch does for itself."""
+    # Not 1: that would join the parent's pool, whose threads a fork does not bring along.
+    cv2.setNumThreads(0)
 
 
 def reduce_depth(depth: Tensor, size: tuple[int, int],

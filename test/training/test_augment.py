@@ -12,7 +12,12 @@ from torch.utils.data import DataLoader
 from depth_training import augment
 from depth_training.augment import Pipeline, sample_generator
 from depth_training.data import Sample, open_dataset, steps, transforms
-from depth_training.data.training import ToTensors, TrainingData, reduce_depth
+from depth_training.data.training import (
+    ToTensors,
+    TrainingData,
+    reduce_depth,
+    start_worker,
+)
 from test.support import layouts
 
 PAPERS = [augment.paper_000, augment.paper_001, augment.paper_002, augment.paper_003,
@@ -235,6 +240,17 @@ def test_workers_that_outlive_an_epoch_learn_of_the_next(tmp_path):
         data.set_epoch(epoch)
         batches = list(loader)
         assert torch.equal(batches[0].image[1], data[1].image)
+
+
+def test_workers_start_although_opencv_has_threads_before_the_fork(tmp_path):
+    rgb, depth = layouts.scene(0, (480, 640))
+    layouts.write(tmp_path / 'a/rgb_0.jpg', layouts.encode('.jpg', rgb))
+    layouts.write(tmp_path / 'a/sync_depth_0.png', layouts.millimetres(depth))
+    data = TrainingData(open_dataset(tmp_path, 'all'), augment.paper_000(),
+                        ToTensors((0.5,) * 3, (0.5,) * 3))
+    alone = data[0]     # resizes and turns large images: OpenCV's thread pool now exists
+    loader = DataLoader(data, 1, num_workers=1, worker_init_fn=start_worker, timeout=30)
+    assert torch.equal(next(iter(loader)).image[0], alone.image)
 
 
 def test_tensors_are_normalised_and_shaped(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depth_training.data import DataError, DepthDataset, Sample, open_dataset
+from depth_training.data import DataError, DepthDataset, Part, Sample, evenly, open_dataset
 from depth_training.data.rooms import read_room
 from depth_training.data.sync import read_list
 from test.support import layouts
@@ -213,3 +213,16 @@ def test_list_rows(tmp_path):
     file = layouts.write(tmp_path / 'a.txt', '\ufeff/a.jpg /a.png 500\r\n\r\nb.jpg b.png\r\n')
     assert [pair[:3] for pair in read_list(file)] == [
         ('a.jpg', 'a.png', 500.0), ('b.jpg', 'b.png', None)]
+
+
+def test_parts_of_a_data_set(tmp_path):
+    whole = open_dataset(layouts.sync(tmp_path, ('a_0001',), 10), 'all')
+    part = evenly(whole, 4)
+    assert [part[index].id[-1] for index in range(4)] == ['0', '2', '5', '7']
+    assert part.describe() == \
+        'sync layout, 4 pairs, 16-bit mm, raw depth; 4 of 10 pairs, equally spaced'
+    assert evenly(whole, 10) is whole
+    chosen = pickle.loads(pickle.dumps(Part(whole, [9, 1], 'two pairs')))
+    assert chosen[0].id.endswith('9') and chosen.source(1).endswith('rgb_00001.jpg')
+    with pytest.raises(IndexError):
+        chosen[2]
