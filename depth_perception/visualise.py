@@ -15,8 +15,10 @@ _FARTHEST, _NEAREST = 1, 255
 def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) -> NDArray[np.uint8]:
     """Depth in colour, BGR (the order of `bgr8` and of OpenCV): near is red, far is blue.
 
-    The colour map is turbo (Mikhailov 2019). What is nearer than min_depth, -Inf too, has the
-    colour of min_depth; what is farther than max_depth, +Inf too, that of max_depth; NaN is black.
+    The colour map is turbo (Mikhailov 2019), over the square root of the distance into the range:
+    half of the colours are for the nearest quarter, where a robot needs them. What is nearer than
+    min_depth, -Inf too, has the colour of min_depth; what is farther than max_depth, +Inf too,
+    that of max_depth; NaN is black.
 
     Args:
         depth: float32 (H, W), metres.
@@ -30,11 +32,14 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
     """
     if not max_depth > min_depth:
         raise ValueError(f'max_depth {max_depth} is not above min_depth {min_depth}')
-    scale = (_NEAREST - _FARTHEST) / (max_depth - min_depth)
+    span = max_depth - min_depth
     # In place from here on: a new array of this size costs as much as the arithmetic.
-    level = np.multiply(depth, -scale, dtype=np.float32)
-    level += _FARTHEST + 0.5 + scale * max_depth
-    np.clip(level, _FARTHEST, _NEAREST, out=level)
+    level = np.multiply(depth, 1 / span, dtype=np.float32)
+    level -= min_depth / span
+    np.clip(level, 0, 1, out=level)
+    np.sqrt(level, out=level)
+    level *= _FARTHEST - _NEAREST
+    level += _NEAREST + 0.5
     np.copyto(level, 0, where=np.isnan(level))
     return cv2.applyColorMap(level.astype(np.uint8), _table())
 
