@@ -8,7 +8,7 @@ are those of 640x480 frames; on frames of another size they scale along.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -146,6 +146,11 @@ def get_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ValueError(f'unknown protocol {name!r}: choose one of {", ".join(PROTOCOLS)}')
     return PROTOCOLS[name]
+
+
+def counting_holes(protocol: Protocol) -> Protocol:
+    """The protocol as paper 002 must have used it: raw truth, with every hole counted as 0 m."""
+    return replace(protocol, ground_truth='raw', count_holes=True)
 
 
 def model_input(protocol: Protocol, rgb: Image, own_size: Size | None = None) -> Image:

@@ -12,7 +12,6 @@ from depth_training.data.sample import DataError
 
 #: How a complete file ends. Some OpenCV versions fill what a truncated file lacks with grey.
 _ENDINGS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
-_TAIL = 1024
 #: DenseDepth stores its training depth in 8 bits, 255 = 10 m (its data.py).
 DENSEDEPTH_METRES_PER_STEP = 10 / 255
 
@@ -75,7 +74,8 @@ def densedepth_metres(image: NDArray[np.generic]) -> NDArray[np.float32]:
 
 def _decode(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
     for start, end in _ENDINGS.items():
-        if content.startswith(start) and end not in content[-_TAIL:]:
+        # In the later half: an embedded thumbnail ends early, some cameras append data.
+        if content.startswith(start) and content.find(end, len(content) // 2) < 0:
             raise DataError(f'{name} is truncated')
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)

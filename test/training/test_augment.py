@@ -151,6 +151,16 @@ def test_border_of_nyu_frames_is_forgotten_by_paper_001():
     assert steps.MaskBorder()(small, rng()) is small
 
 
+def test_centre_crop_and_resize_and_canonical_camera_as_steps():
+    assert steps.CentreCrop(20, 30)(coded(), rng()).cx == 30 - 17
+    assert steps.Resize(24, 32)(coded(), rng()).fx == 30
+    assert steps.CanonicalFocal(120)(coded(), rng()).fx == 120
+    # Too small for the crop: enlarged as a whole, so depth stays and fx grows.
+    large = steps.RandomCrop(96, 64)(coded(), rng())
+    assert large.fx == 120 and large.depth.shape == (96, 64)
+    assert large.depth.max() == pytest.approx(1 + 0.47 + large.rgb[..., 1].max() / 1000, abs=1e-3)
+
+
 def test_cut_depth_shows_depth_as_grey_in_a_stripe():
     sample = Sample(*layouts.scene(), 'x')
     cut = transforms.cut_depth(sample, 10, 30)

@@ -2,6 +2,7 @@
 """Malformed data: one sentence with the file's name; training passes over single bad pairs."""
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,77 @@ def test_missing_files_of_a_list_are_counted_when_opened(tmp_path):
     assert '1 pairs have a missing file, first kitchen_0001/rgb_00007.jpg' in dataset.describe()
     with pytest.raises(DataError, match=r'rgb_00007\.jpg is missing'):
         dataset[2]
+
+
+def test_bytes_after_the_end_of_an_image_do_no_harm(tmp_path):
+    for name in (RGB, DEPTH):
+        write = change(name, lambda content: content + bytes(len(content) // 2))
+        root = write(tmp_path / name[-4:])
+        assert len(open_dataset(root, 'all')) == 1
+
+
+def test_zip_without_a_listed_file(tmp_path):
+    folder = layouts.densedepth(tmp_path / 'x')
+    next(folder.glob('data/nyu2_train/00000_depth.png')).unlink()
+    data = SkipBadPairs(open_dataset(layouts.zipped(folder, tmp_path / 'a.zip'), 'train'))
+    assert data[0].id.endswith('00001') and data.bad_pairs == [0]
+
+
+def test_zip_with_a_damaged_file(tmp_path):
+    file = layouts.zipped(layouts.densedepth(tmp_path / 'x'), tmp_path / 'a.zip')
+    content = bytearray(file.read_bytes())
+    place = content.index(b'PNG')       # pixels of the first PNG; the checksum no longer fits
+    content[place + 40:place + 60] = bytes(20)
+    file.write_bytes(content)
+    datasets = [SkipBadPairs(open_dataset(file, split)) for split in ('train', 'test')]
+    for data in datasets:
+        [data[index] for index in range(3)]
+    assert sum(len(data.bad_pairs) for data in datasets) == 1
+
+
+@pytest.mark.parametrize('name, pattern', [
+    ('train_rows', 'nyu2_train.csv is empty'), ('no_csv', 'has no nyu2_train.csv'),
+    ('frames', "no .h5 frame of split 'train'"), ('keys', 'has no "rgb"'),
+    ('axes', '"rgb" is uint8'), ('lonely_rgb', 'none with its sync_depth'),
+    ('stack', 'not one depth image')])
+def test_other_malformations(name, pattern, tmp_path):
+    with pytest.raises(DataError, match=pattern):
+        open_dataset(OTHERS[name](tmp_path / 'data'), 'train')
+
+
+def h5_keys(**arrays: np.ndarray) -> bytes:
+    import h5py
+
+    memory = io.BytesIO()
+    with h5py.File(memory, 'w') as content:
+        for key, value in arrays.items():
+            content[key] = value
+    return memory.getvalue()
+
+
+def no_csv(root: Path) -> Path:
+    (layouts.densedepth(root) / 'data/nyu2_train.csv').unlink()
+    return root
+
+
+def stack(root: Path) -> Path:
+    np.save(layouts.npy_pairs(root) / '0000_dpth.npy', np.ones((2, 48, 64)))
+    np.save(root / '0001_dpth.npy', np.ones((2, 48, 64)))
+    return root
+
+
+OTHERS = {
+    'train_rows': lambda root: layouts.write(
+        layouts.densedepth(root) / 'data/nyu2_train.csv', '\r\n').parents[1],
+    'no_csv': no_csv,
+    'frames': lambda root: layouts.write(root / 'val/a/1.h5', layouts.h5_frame(0)).parents[2],
+    'keys': lambda root: h5(h5_keys(depth=np.ones((4, 4))))(root),
+    'axes': lambda root: h5(h5_keys(depth=np.ones((4, 4)),
+                                    rgb=np.ones((4, 4, 3), np.uint8)))(root),
+    'lonely_rgb': lambda root: layouts.write(
+        root / 'a/rgb_1.jpg', layouts.encode('.jpg', layouts.scene()[0])).parents[1],
+    'stack': stack,
+}
 
 
 def test_unknown_split(tmp_path):
