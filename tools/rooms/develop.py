@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 GREY = 0.18  # linear value that an exposure of 0 stops gives to the average of the picture
+METER = 0.7  # weight of the geometric mean, which bright windows hardly move, over the mean
 DARKEST = 2e-4  # average light below which a room counts as unlit
 WHITE_BALANCE = 0.6  # share of the colour cast that the camera removes
 MAX_DEPTH = 60.0  # metres
@@ -29,7 +30,7 @@ def average_light(light: np.ndarray) -> float:
     """Return the light that a meter sees: between the geometric mean and the mean."""
     grey = light.mean(axis=-1)
     geometric = np.exp(np.mean(np.log(grey + 1e-4)))
-    return float(max(np.sqrt(geometric * grey.mean()), 1e-6))
+    return float(max(geometric**METER * grey.mean() ** (1.0 - METER), 1e-6))
 
 
 def white_balance(light: np.ndarray, warmth: float) -> np.ndarray:

@@ -28,7 +28,7 @@ from stage import Lighting, Room, orientation
 if TYPE_CHECKING:
     import bpy
 
-SAMPLES = 4
+SAMPLES = 2
 JPEG_QUALITY = 92
 DRAWS = 300  # poses tried before a view is given up
 RENDERS = 4  # pictures tried before a view is given up
@@ -86,7 +86,7 @@ def configure_cycles(scene: bpy.types.Scene, threads: int) -> None:
     cycles = scene.cycles
     cycles.device, cycles.samples, cycles.use_adaptive_sampling = 'CPU', SAMPLES, False
     cycles.use_denoising, cycles.denoiser = True, 'OPENIMAGEDENOISE'
-    cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 4, 2, 2
+    cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 6, 4, 2
     cycles.transmission_bounces, cycles.volume_bounces = 3, 0
     cycles.caustics_reflective = cycles.caustics_refractive = False
     cycles.sample_clamp_indirect = 4.0
