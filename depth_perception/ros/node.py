@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.transport import prefer_large_shared_memory
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     from depth_perception.ros.depth_node import DepthNode
     from depth_perception.ros.parameters import ParameterError
 
+    prefer_large_shared_memory()
     rclpy.init(args=arguments)
     node = None
     try:

@@ -135,8 +135,7 @@ def declare(node: Node) -> None:
         try:
             given = node.declare_parameter(name, DEFAULTS[name], _descriptor(name, rule)).value
         except InvalidParameterValueException as error:
-            check(name, error.value)
-            raise ParameterError(str(error)) from error
+            raise ParameterError(f'{name}: {error}') from error
         check(name, given)
 
 

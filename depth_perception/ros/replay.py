@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from depth_perception.bag import CAMERA_INFO, COMPRESSED, RAW, Bag, BagError, Message, Topic
 from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.transport import prefer_large_shared_memory
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 CLOCK_RATE = 40.0
 #: Seconds that the end waits for subscribers to have everything.
 ACKNOWLEDGE_TIMEOUT = 10.0
+#: Seconds without a new subscriber after which all are taken to be there.
+SETTLED = 1.0
 HEADER_TYPE = 'std_msgs/Header'
 
 
@@ -86,17 +89,25 @@ class Player:
         self.report = Report(Counter())
 
     def wait_for_subscribers(self, seconds: float) -> None:
-        """Wait until the camera's topics have subscribers; go ahead without after the time."""
-        waiting = [topic for topic in self._publishers
-                   if self._bag.topics[topic].type in (RAW, COMPRESSED, CAMERA_INFO)]
+        """Wait until the camera's topics have all their subscribers, or the time is over.
+
+        Subscribers are found one after the other: they count as complete when each topic has one
+        and none has come for SETTLED seconds.
+        """
+        topics = [topic for topic in self._publishers
+                  if self._bag.topics[topic].type in (RAW, COMPRESSED, CAMERA_INFO)]
         deadline = time.monotonic() + seconds
+        counts, since = [], time.monotonic()
         while time.monotonic() < deadline and _alive(self._node):
-            waiting = [t for t in waiting if not self._publishers[t].get_subscription_count()]
-            if not waiting:
+            now = [self._publishers[topic].get_subscription_count() for topic in topics]
+            if now != counts:
+                counts, since = now, time.monotonic()
+            if all(counts) and time.monotonic() - since > SETTLED:
                 return
             time.sleep(0.05)
-        if waiting and seconds > 0:
-            self._node.get_logger().warning(f'nobody subscribes to {", ".join(waiting)}')
+        if seconds > 0:
+            alone = [topic for topic, count in zip(topics, counts) if not count]
+            self._node.get_logger().warning(f'nobody subscribes to {", ".join(alone)}')
 
     def play(self) -> None:
         """Play once, or as often as `--loop` says, and wait until subscribers have it all."""
@@ -221,6 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
     options = _parser().parse_args(remove_ros_args(words)[1:])
+    prefer_large_shared_memory()
     rclpy.init(args=words)
     node = rclpy.create_node('replay_bag', start_parameter_services=False)
     try:

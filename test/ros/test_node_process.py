@@ -18,7 +18,7 @@ from test.support.ros import TYPES, Robot, camera_info, cloud_array, image_array
 
 ROOT = Path(__file__).parents[2]
 KITCHEN = ROOT.parent / 'shared' / 'data' / 'bags'
-CLIP = next(iter(ROOT.glob('**/clip_bag/metadata.yaml')), ROOT / 'missing').parent
+CLIP = ROOT / 'data' / 'clip_bag'
 
 
 def command(module: str, *arguments: str) -> list[str]:

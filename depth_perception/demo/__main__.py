@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m depth_perception.demo`."""
+import sys
+
+from depth_perception.demo.run import main
+
+sys.exit(main())

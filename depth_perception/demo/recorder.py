@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A listener on the depth node's inputs and outputs that keeps what it needs."""
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
+
+from depth_perception.camera import CameraModel
+from depth_perception.ros.pipeline import DEPTH, INFO, POINTS, SCAN, decode
+
+
+@dataclass
+class Scan:
+    """A LaserScan as arrays: angles (radians, left positive) and ranges (metres)."""
+
+    angles: NDArray[np.float64]
+    ranges: NDArray[np.float64]
+
+
+@dataclass
+class FrameRecord:
+    """What is known of one input frame, by its stamp."""
+
+    index: int
+    rgb: NDArray[np.uint8] | None = None
+    depth: NDArray[np.float32] | None = None
+    cloud: NDArray[np.float32] | None = None
+    scan: Scan | None = None
+
+
+@dataclass
+class Recording:
+    """Everything recorded.
+
+    Attributes:
+        frames: by stamp in nanoseconds, in the order of arrival.
+        counts: messages by output topic.
+        latency: seconds from header stamp to arrival, by output topic.
+        camera: of the depth image, None where the bag has no camera_info.
+        stages: milliseconds by stage, as the node's diagnostics say.
+        node_facts: model, checksum, device and precision, as the node's diagnostics say.
+    """
+
+    frames: dict[int, FrameRecord] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    latency: dict[str, list[float]] = field(default_factory=dict)
+    camera: CameraModel | None = None
+    stages: dict[str, str] = field(default_factory=dict)
+    node_facts: dict[str, str] = field(default_factory=dict)
+
+
+class Recorder(Node):
+    """Records until told otherwise; frames outside `keep` lose their arrays but for the depth.
+
+    Args:
+        image_topic, compressed: of the bag.
+        keep: indices of the frames to keep whole.
+        keep_depth: whether every frame's depth is kept, to be scored.
+    """
+
+    def __init__(self, image_topic: str, compressed: bool, keep: set[int],
+                 keep_depth: bool) -> None:
+        super().__init__('demo_recorder', start_parameter_services=False)
+        self.recording = Recording()
+        self._keep = keep
+        self._keep_depth = keep_depth
+        profile = QoSProfile(depth=200)
+        subscriptions = [
+            (CompressedImage if compressed else Image, image_topic, self._on_image),
+            (Image, DEPTH, self._on_depth), (CameraInfo, INFO, self._on_info),
+            (PointCloud2, POINTS, self._on_cloud), (LaserScan, SCAN, self._on_scan),
+            (DiagnosticArray, '/diagnostics', self._on_diagnostics)]
+        for kind, topic, callback in subscriptions:
+            self.create_subscription(kind, topic, callback, profile)
+
+    def matched(self) -> bool:
+        """Whether the node's outputs are all there."""
+        return all(self.count_publishers(topic) for topic in (DEPTH, INFO, POINTS, SCAN))
+
+    def _frame(self, header: Any) -> FrameRecord:
+        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
+        frames = self.recording.frames
+        return frames.setdefault(stamp, FrameRecord(len(frames)))
+
+    def _arrived(self, topic: str, header: Any) -> None:
+        stamp = header.stamp.sec + header.stamp.nanosec / 1e9
+        self.recording.counts[topic] += 1
+        self.recording.latency.setdefault(topic, []).append(time.time() - stamp)
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self.recording.counts['image'] += 1
+        frame = self._frame(message.header)
+        if frame.index in self._keep:
+            frame.rgb = decode(message).copy()
+
+    def _on_depth(self, message: Image) -> None:
+        self._arrived(DEPTH, message.header)
+        frame = self._frame(message.header)
+        if self._keep_depth or frame.index in self._keep:
+            values = np.frombuffer(message.data, np.float32)
+            frame.depth = values.reshape(message.height, message.width).copy()
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._arrived(INFO, message.header)
+        self.recording.camera = CameraModel.from_matrix(message.width, message.height, message.k)
+
+    def _on_cloud(self, message: PointCloud2) -> None:
+        self._arrived(POINTS, message.header)
+        frame = self._frame(message.header)
+        if frame.index in self._keep:
+            values = np.frombuffer(message.data, np.float32)
+            frame.cloud = values.reshape(message.height, message.width, 4).copy()
+
+    def _on_scan(self, message: LaserScan) -> None:
+        self._arrived(SCAN, message.header)
+        frame = self._frame(message.header)
+        if frame.index in self._keep:
+            ranges = np.array(message.ranges, np.float64)
+            angles = message.angle_min + np.arange(len(ranges)) * message.angle_increment
+            frame.scan = Scan(angles, ranges)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {value.key: value.value for value in status.values}
+            if status.name.endswith(': inference') and 'inference_ms' in values:
+                self.recording.stages = {k: v for k, v in values.items() if k.endswith('_ms')}
+            if 'model' in values:
+                self.recording.node_facts = {
+                    k: values[k] for k in ('model', 'checksum', 'device', 'precision')}
