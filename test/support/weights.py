@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small real network (82 thousand parameters of encoder) and its weights file."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from depth_perception.networks import create_network
+from depth_perception.weights import WeightsInfo
+
+TINY_ARGUMENTS = {'encoder': 'test_efficientnet', 'max_depth': 10.0}
+
+
+def tiny_network(seed: int = 0) -> nn.Module:
+    """EfficientNet-SFF on timm's smallest encoder, random weights, ready for inference."""
+    torch.manual_seed(seed)
+    return create_network('efficientnet_sff', **TINY_ARGUMENTS).eval()
+
+
+def tiny_info(**changes: Any) -> WeightsInfo:
+    """Metadata of the tiny network; any field may be changed."""
+    info = WeightsInfo(
+        network='efficientnet_sff', network_arguments=dict(TINY_ARGUMENTS), input_height=48,
+        input_width=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), output='metres', min_depth=0.1,
+        max_depth=10.0, training_focal_length=100.0, training_image_width=128,
+        training_data='none: random weights', licence='Apache-2.0', name='tiny',
+        scores=({'data': 'none', 'protocol': 'none', 'AbsRel': 0.5},), recipe='none')
+    return dataclasses.replace(info, **changes)
