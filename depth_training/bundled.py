@@ -5,18 +5,24 @@ Depth is learnt as seen by one canonical camera (Metric3D, Yin et al. 2023, sect
 of focal length f pixels trains on depth x canonical f / f, so that one network serves every
 camera; the estimator undoes it with the camera's own focal length.
 
+Half of every batch comes from rendered rooms, half from the raycaster's boxes: two rooms alone
+teach a network those rooms.
+
     python -m depth_training.bundled --rooms ROOMS --hold-out scene_1 --out default.safetensors
 """
 from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import json
 import math
+import multiprocessing
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,10 +30,12 @@ from torch.nn import functional as F
 
 from depth_perception.networks import create_network
 from depth_perception.weights import WeightsInfo, save_weights
-from depth_training.data.rooms import RoomView, read_room
+from depth_training.data.rooms import read_room
+from depth_training.data.sample import Sample
 from depth_training.imagenet import load_lite2
+from depth_training.raycaster import make_textures, render_views
 
-HEIGHT, WIDTH = 240, 320
+HEIGHT, WIDTH = 192, 256
 #: Focal length, in pixels at WIDTH, of the camera in whose terms depth is learnt (63 degrees).
 CANONICAL_FOCAL = 0.81 * WIDTH
 MAX_DEPTH = 10.0
@@ -44,11 +52,40 @@ class Views(NamedTuple):
     fx: Tensor
 
 
-def stack_views(views: list[RoomView]) -> Views:
-    """Views as three tensors."""
+def stack_views(views: list[Sample]) -> Views:
+    """Views as three tensors, at the training size."""
+    views = [_resized(view) for view in views]
     rgb = torch.from_numpy(np.stack([view.rgb for view in views])).permute(0, 3, 1, 2)
     depth = torch.from_numpy(np.stack([view.depth for view in views]))[:, None]
     return Views(rgb.contiguous(), depth, torch.tensor([view.fx for view in views]))
+
+
+def _resized(view: Sample) -> Sample:
+    size, scale = (WIDTH, HEIGHT), WIDTH / view.rgb.shape[1]
+    return Sample(cv2.resize(view.rgb, size, interpolation=cv2.INTER_AREA),
+                  cv2.resize(view.depth, size, interpolation=cv2.INTER_NEAREST),
+                  view.id, view.fx * scale)
+
+
+def raycast_views(count: int, seed: int, pictures: np.ndarray) -> list[Sample]:
+    """Views of random boxes, with textures cut from the training rooms; on every core."""
+    textures = make_textures(np.random.default_rng(seed), 300, pictures)
+    part = functools.partial(render_views, seed, count=10, textures=textures, height=HEIGHT,
+                             width=WIDTH)
+    with multiprocessing.get_context('spawn').Pool() as pool:
+        return [view for views in pool.map(part, range(0, count, 10)) for view in views]
+
+
+def draw(sources: list[Views], batch: int, rng: np.random.Generator) -> Views:
+    """A batch with an equal share of each source."""
+    shares = np.array_split(np.arange(batch), len(sources))
+    parts = [_pick(source, len(share), rng) for source, share in zip(sources, shares)]
+    return Views(*(torch.cat(tensors) for tensors in zip(*parts)))
+
+
+def _pick(source: Views, count: int, rng: np.random.Generator) -> Views:
+    chosen = torch.from_numpy(rng.choice(len(source.fx), count, replace=False))
+    return Views(*(tensor[chosen] for tensor in source))
 
 
 def canonical_depth(depth: Tensor, fx: Tensor) -> Tensor:
@@ -152,7 +189,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Move towards \`network\`; faster at the start."""
+        """Move towards `network`; faster at the start."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values()):
@@ -162,7 +199,7 @@ class Average:
                 mine.copy_(theirs)
 
 
-def train(views: Views, held_out: Views, steps: int, batch: int, learning_rate: float,
+def train(sources: list[Views], held_out: Views, steps: int, batch: int, learning_rate: float,
           seed: int) -> nn.Module:
     """Train from ImageNet; returns the averaged network."""
     torch.manual_seed(seed)
@@ -175,8 +212,7 @@ def train(views: Views, held_out: Views, steps: int, batch: int, learning_rate: 
     average = Average(network, 0.998)
     start = time.monotonic()
     for step in range(1, steps + 1):
-        chosen = torch.from_numpy(rng.choice(len(views.fx), batch, replace=False))
-        image, depth = augment(Views(*(tensor[chosen] for tensor in views)), rng)
+        image, depth = augment(draw(sources, batch, rng), rng)
         network.train()
         with torch.autocast('cpu', torch.bfloat16):
             prediction = network(normalise(image))
@@ -194,23 +230,24 @@ def train(views: Views, held_out: Views, steps: int, batch: int, learning_rate: 
     return average.network
 
 
-def weights_info(scores: dict[str, float], scenes: list[str], count: int, held_out: str,
-                 steps: int) -> WeightsInfo:
+def weights_info(scores: dict[str, float], scenes: list[str], count: int, boxes: int,
+                 held_out: str, steps: int) -> WeightsInfo:
     """What the file says of itself."""
-    figures = {key: round(value, 4) for key, value in scores.items()}
+    figures = {key: round(float(value), 4) for key, value in scores.items()}
     return WeightsInfo(
         network='efficientnet_sff',
         network_arguments={'encoder': ENCODER, 'max_depth': MAX_DEPTH},
         input_height=HEIGHT, input_width=WIDTH, mean=MEAN, std=STD, output='metres',
         min_depth=0.1, max_depth=MAX_DEPTH,
         training_focal_length=CANONICAL_FOCAL, training_image_width=WIDTH,
-        training_data=f'{count} rendered views of rooms {", ".join(scenes)}; encoder from '
-                      'ImageNet. No real image was used.',
+        training_data=f'{count} rendered views of rooms {", ".join(scenes)} and {boxes} raycast '
+                      'views of textured boxes; encoder from ImageNet. No real image with depth '
+                      'was used.',
         scores=({'data': f'rooms/{held_out}, rendered, never trained on',
                  'protocol': 'metric, no alignment, all pixels with 0 < depth < 10 m, '
                              'averaged over all pixels', **figures},),
         licence='Apache-2.0', name='efficientnet_lite2_sff_rooms',
-        recipe=f'python -m depth_training.bundled --steps {steps}',
+        recipe=f'python -m depth_training.bundled --steps {steps} --boxes {boxes}',
     )
 
 
@@ -222,6 +259,7 @@ def main() -> None:
     parser.add_argument('--hold-out', default='scene_1', help='scene for validation only')
     parser.add_argument('--out', type=Path, required=True, help='weights file to write')
     parser.add_argument('--steps', type=int, default=4000)
+    parser.add_argument('--boxes', type=int, default=1000, help='raycast views to add')
     parser.add_argument('--batch', type=int, default=8)
     parser.add_argument('--learning-rate', type=float, default=1e-3)
     parser.add_argument('--seed', type=int, default=0)
@@ -230,10 +268,14 @@ def main() -> None:
     held_out = stack_views(read_room(next(s for s in scenes if s.name == options.hold_out)))
     scenes = [scene for scene in scenes if scene.name != options.hold_out]
     views = stack_views([view for scene in scenes for view in read_room(scene)])
-    network = train(views, held_out, options.steps, options.batch, options.learning_rate,
+    sources = [views]
+    if options.boxes:
+        pictures = views.rgb.permute(0, 2, 3, 1).numpy()
+        sources.append(stack_views(raycast_views(options.boxes, options.seed, pictures)))
+    network = train(sources, held_out, options.steps, options.batch, options.learning_rate,
                     options.seed)
     info = weights_info(evaluate(network, held_out), [scene.name for scene in scenes],
-                        len(views.fx), options.hold_out, options.steps)
+                        len(views.fx), options.boxes, options.hold_out, options.steps)
     print(info.scores, save_weights(options.out, network, info, torch.float16))
 
 
