@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +202,46 @@ def test_manifest_lists_sealed_rooms_and_failures(shop):
     assert [room['folder'] for room in content['rooms']] == ['scene_kitchen_7']
     assert content['views'] == 3
     assert content['rooms'][0]['split'] == 'validation'
+
+
+STAND_IN = """#!{python}
+import sys
+from pathlib import Path
+if sys.argv[1] == '-c':
+    print('{{"bpy": "4.2.0"}}')
+    sys.exit()
+options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+out = Path(options['--out'])
+out.mkdir(parents=True, exist_ok=True)
+if sys.argv[1].endswith('make_room.py'):
+    if options['--kind'] == 'Kitchen':
+        sys.exit(1)
+    (out / 'scene.blend').write_text('scene')
+else:
+    assert Path(options['--scene']).read_text() == 'scene'
+    sys.path[:0] = [{test!r}]
+    import test_rooms
+    test_rooms.fill(out, int(options['--views']))
+    test_rooms.files.write_checksums(out)
+"""
+
+
+def test_driver_makes_renders_and_lists_rooms_and_then_has_nothing_to_do(tmp_path):
+    stand_in = tmp_path / 'python'
+    here = str(Path(__file__).parent)
+    stand_in.write_text(STAND_IN.format(python=sys.executable, test=here))
+    stand_in.chmod(0o755)
+    (tmp_path / 'scenes').mkdir()
+    (tmp_path / 'scenes' / 'bedroom_2.part').mkdir()  # left by a kill
+    shop = make_dataset.Workshop(tmp_path, stand_in)
+    rooms = make_dataset.plan_rooms(['Bedroom', 'Kitchen'], 2, 4)
+    settings = make_dataset.Settings(views=2)
+    make_dataset.make_all(shop, rooms, settings, jobs=2)
+    content = json.loads((tmp_path / 'manifest.json').read_text())
+    assert {room['folder'] for room in content['rooms']} == {'scene_bedroom_2', 'scene_bedroom_4'}
+    assert content['failed'] == {'kitchen_3': 'generator: exit status 1'}
+    assert content['views'] == 4
+    assert all(make_dataset.is_done(shop, room) for room in rooms)
 
 
 def test_one_driver_at_a_time(tmp_path):

@@ -41,7 +41,8 @@ class Renderer:
         import bpy
 
         self.scene = room.scene
-        self.folder = Path(tempfile.mkdtemp(prefix='rooms_'))
+        self.holder = tempfile.TemporaryDirectory(prefix='rooms_')  # removed with the renderer
+        self.folder = Path(self.holder.name)
         configure_cycles(self.scene, threads)
         configure_outputs(self.scene, self.folder)
         data = bpy.data.cameras.new('probe')
