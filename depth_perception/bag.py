@@ -79,7 +79,7 @@ class Bag:
             for connection, time, data in self._reader.messages(connections=chosen):
                 yield Message(connection.topic, time, bytes(data))
         except Exception as error:  # the storage libraries raise whatever they like
-            raise BagError(f'bag {self.path} is damaged: {error}') from error
+            raise BagError(f'bag {self.path} is damaged: {_one_line(error)}') from error
 
     def deserialize(self, message: Message) -> Any:
         """The message as an object with the fields of its type."""
@@ -129,8 +129,12 @@ def _open(path: Path) -> Any:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
     except Exception as error:  # the storage libraries raise whatever they like
-        raise BagError(f'bag {path} cannot be opened: {error}') from error
+        raise BagError(f'bag {path} cannot be opened: {_one_line(error)}') from error
     return reader
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
 
 
 def _topic(connection: Any) -> Topic:

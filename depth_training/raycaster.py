@@ -136,6 +136,7 @@ def cast(boxes: Boxes, eye: Floats, rays: Floats) -> Hits:
     for index in range(len(boxes)):
         origin = _turn(eye - boxes.centre[index], -boxes.yaw[index])
         direction = _turn(rays, -boxes.yaw[index])
+        direction[direction == 0] = 1e-9  # along a face: neither in nor out
         with np.errstate(divide='ignore', invalid='ignore'):
             planes = (-np.sign(direction) * boxes.half[index] - origin) / direction
             exits = (np.sign(direction) * boxes.half[index] - origin) / direction

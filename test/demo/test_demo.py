@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: honest scores, readable pictures, and the whole of it over DDS."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
+pytest.importorskip('matplotlib', reason='the package matplotlib is not installed')
+
+from rosbags.rosbag2 import StoragePlugin
+
+from depth_perception.demo.pictures import cloud_points, cloud_views, montage
+from depth_perception.demo.recorder import FrameRecord, Scan
+from depth_perception.demo.scores import read_truth, scores
+from test.support.bags import write_bag
+from test.support.ros import picture
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_scores_are_those_of_a_few_lines_of_numpy():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.5, 12, (20, 30)).astype(np.float32)
+    truth[:3] = 0
+    prediction = (truth * rng.uniform(0.7, 1.3, truth.shape)).astype(np.float32)
+    prediction[5, :4] = np.inf
+    got = scores([(prediction, truth)])
+    valid = (truth > 0) & (truth < 10) & np.isfinite(prediction)
+    p, t = prediction[valid], truth[valid]
+    assert got['AbsRel'] == pytest.approx(np.mean(np.abs(p - t) / t), rel=1e-5)
+    assert got['RMSE_m'] == pytest.approx(np.sqrt(np.mean((p - t) ** 2)), rel=1e-5)
+    assert got['delta1'] == pytest.approx(np.mean(np.maximum(p / t, t / p) < 1.25))
+    assert got['pixels'] == valid.sum() and got['share_of_truth_predicted'] < 1
+    assert scores([(prediction, np.zeros_like(truth))]) == {}
+
+
+def frame() -> FrameRecord:
+    rng = np.random.default_rng(0)
+    cloud = rng.uniform(0.5, 3, (10, 12, 4)).astype(np.float32)
+    cloud[0, 0, :3] = np.nan
+    scan = Scan(np.linspace(-0.5, 0.5, 20), np.where(np.arange(20) % 3, 2.0, np.inf))
+    return FrameRecord(0, picture(0), np.full((60, 80), 2.0, np.float32), cloud, scan)
+
+
+@pytest.mark.parametrize('truth', [None, np.full((60, 80), 2.1, np.float32)])
+def test_pictures_are_written_and_not_blank(tmp_path, truth):
+    montage(tmp_path / 'm.png', [frame(), frame()], [truth, truth], 'title')
+    cloud_views(tmp_path / 'c.png', frame())
+    for name in ('m.png', 'c.png'):
+        image = cv2.imread(str(tmp_path / name))
+        assert image is not None and image.std() > 10
+
+
+def test_cloud_points_leave_out_the_unknown_and_keep_colours():
+    cloud = np.zeros((1, 2, 4), np.float32)
+    cloud[0, 1, :3] = np.nan
+    cloud[0, 0, 3] = np.array([0x102030], np.uint32).view(np.float32)[0]
+    points, colours = cloud_points(cloud)
+    assert points.shape == (1, 3) and colours.tolist() == [[0x10, 0x20, 0x30]]
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
+    return subprocess.run([sys.executable, '-m', 'depth_perception.demo', *arguments], cwd=ROOT,
+                          env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
+    result = demo('--out', str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    # The pace suits an idle machine; on a busy one the node rightly drops frames for newer ones.
+    assert summary['frames_in'] == 40 and 30 <= min(summary['frames_out'].values()) <= 40
+    assert 0 < summary['scores']['AbsRel'] < 1 and 'no alignment' in summary['scores']['protocol']
+    assert summary['latency_ms']['depth/image']['p95'] > 0 and summary['checksum']
+    for name in ('montage.png', 'cloud.png', 'cloud.ply', 'summary.json'):
+        assert str(tmp_path / name) in result.stdout
+        assert (tmp_path / name).stat().st_size > 500
+    assert len(read_truth(ROOT / 'data' / 'clip_bag' / 'truth')) == 40
+
+
+def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
+    bag = write_bag(tmp_path / 'bag', [picture(i, 160, 120) for i in range(4)],
+                    storage=StoragePlugin.SQLITE3, jpeg=False, hz=2, with_info=False)
+    result = demo(str(bag), '--out', str(tmp_path / 'out'))
+    assert result.returncode == 0, result.stderr
+    assert 'no camera_info' in result.stdout
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    assert summary['frames_out']['depth/image'] >= 2 and 'scores' not in summary
+    assert not (tmp_path / 'out' / 'cloud.ply').exists()
+
+
+def test_a_wrong_bag_is_one_sentence(tmp_path):
+    result = demo(str(tmp_path), '--out', str(tmp_path / 'out'))
+    assert result.returncode == 1 and 'Traceback' not in result.stderr
+    assert 'metadata.yaml' in result.stderr

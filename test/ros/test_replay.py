@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""replay_bag as a process, its messages over DDS."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+pytest.importorskip('rosbags', reason='the package rosbags is not installed')
+
+from rosbags.rosbag2 import StoragePlugin
+
+from depth_perception.bag import Bag
+from depth_perception.ros.replay import restamped
+from test.support.bags import START, write_bag
+from test.support.ros import picture, wait_until
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 10
+
+
+@pytest.fixture(params=[(StoragePlugin.SQLITE3, False), (StoragePlugin.SQLITE3, True),
+                        (StoragePlugin.MCAP, False), (StoragePlugin.MCAP, True)],
+                ids=['sqlite3-raw', 'sqlite3-jpeg', 'mcap-raw', 'mcap-jpeg'])
+def any_bag(request, tmp_path) -> Path:
+    storage, jpeg = request.param
+    return write_bag(tmp_path / 'bag', [picture(i) for i in range(FRAMES)], storage=storage,
+                     jpeg=jpeg)
+
+
+@pytest.fixture
+def bag(tmp_path) -> Path:
+    return write_bag(tmp_path / 'bag', [picture(i) for i in range(FRAMES)],
+                     storage=StoragePlugin.SQLITE3, jpeg=False)
+
+
+class Ears:
+    """Subscribes raw or compressed images, camera_info and /clock under one namespace."""
+
+    def __init__(self, robot, namespace: str, jpeg: bool) -> None:
+        self.heard: dict[str, list] = {'image': [], 'info': [], 'clock': []}
+        self.remaps = ['-r', f'/camera/image_raw:={namespace}/image',
+                       '-r', f'/camera/image_raw/compressed:={namespace}/jpeg',
+                       '-r', f'/camera/camera_info:={namespace}/info',
+                       '-r', f'/clock:={namespace}/clock']
+        subscribe = robot.node.create_subscription
+        profile = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+        subscribe(CompressedImage if jpeg else Image, 'jpeg' if jpeg else 'image',
+                  self.heard['image'].append, profile)
+        subscribe(CameraInfo, 'info', self.heard['info'].append, profile)
+        subscribe(Clock, 'clock', self.heard['clock'].append, profile)
+
+
+def start(bag: Path, ears: Ears, *options: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, '-m', 'depth_perception.ros.replay', str(bag), '--wait-for-subscribers',
+         '30', *options, '--ros-args', *ears.remaps],
+        cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code and 'Traceback' not in output, output
+    return output
+
+
+def test_every_message_arrives_once_and_whole(any_bag, robot, namespace, request):
+    jpeg = 'jpeg' in request.node.name
+    ears = Ears(robot, namespace, jpeg)
+    output = finish(start(any_bag, ears))
+    wait_until(lambda: len(ears.heard['image']) + len(ears.heard['info']) >= 2 * FRAMES)
+    with Bag(any_bag) as bag:
+        names = {'image': bag.image_topic().name, 'info': '/camera/camera_info'}
+        recorded = {kind: [deserialize_message(m.data, type(ears.heard[kind][0]))
+                           for m in bag.messages([name])] for kind, name in names.items()}
+    assert recorded['image'] == ears.heard['image'] and recorded['info'] == ears.heard['info']
+    assert f'{FRAMES} on /camera/image_raw' in output and 'ms late' in output
+
+
+def test_loops_play_again_and_the_clock_follows_the_bag(bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    finish(start(bag, ears, '--loop', '3', '--clock', '100', '--rate', '2'))
+    wait_until(lambda: len(ears.heard['image']) >= 3 * FRAMES)
+    assert len(ears.heard['image']) == 3 * FRAMES
+    times = [m.clock.sec + m.clock.nanosec / 1e9 for m in ears.heard['clock']]
+    assert len(times) > 20 and START / 1e9 - 0.1 <= min(times) and max(times) < START / 1e9 + 1.0
+    assert (np.diff(times) < 0).sum() == 2, 'the clock goes back with each loop'
+
+
+def test_rate_stretches_the_pace(bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    arrivals = []
+    robot.node.create_subscription(Image, 'image', lambda _: arrivals.append(time.monotonic()), 100)
+    finish(start(bag, ears, '--rate', '0.5'))
+    wait_until(lambda: len(arrivals) == FRAMES)
+    # Nine gaps of 50 ms at half speed; late is possible on a busy machine, early is not.
+    assert arrivals[-1] - arrivals[0] > 0.8
+
+
+def test_restamping_touches_the_stamp_alone(bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    before = time.time()
+    finish(start(bag, ears, '--restamp', '--topics', '/camera/image_raw'))
+    wait_until(lambda: len(ears.heard['image']) == FRAMES)
+    assert not ears.heard['info']
+    for index, message in enumerate(ears.heard['image']):
+        assert before < message.header.stamp.sec + 1 and message.header.frame_id == \
+            'camera_optical_frame'
+        assert bytes(message.data) == picture(index).tobytes()
+
+
+def test_restamped_keeps_both_byte_orders():
+    little = b'\x00\x01\x00\x00' + (7).to_bytes(4, 'little') + (8).to_bytes(4, 'little') + b'rest'
+    big = b'\x00\x00\x00\x00' + (7).to_bytes(4, 'big') + (8).to_bytes(4, 'big') + b'rest'
+    now = 5 * 10**9 + 6
+    assert restamped(little, now)[4:12] == (5).to_bytes(4, 'little') + (6).to_bytes(4, 'little')
+    assert restamped(big, now)[4:12] == (5).to_bytes(4, 'big') + (6).to_bytes(4, 'big')
+    assert restamped(little, now)[12:] == b'rest'
+
+
+def test_best_effort_is_offered_when_asked_for(bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    process = start(bag, ears, '--best-effort', '--loop', '--topics', '/camera/camera_info')
+    publishers = wait_until(lambda: robot.node.get_publishers_info_by_topic(f'{namespace}/info'))
+    assert publishers[0].qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    process.send_signal(signal.SIGINT)
+    finish(process)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_replay_with_0(bag, robot, namespace, number):
+    ears = Ears(robot, namespace, False)
+    process = start(bag, ears, '--loop')
+    wait_until(lambda: len(ears.heard['image']) > FRAMES)
+    process.send_signal(number)
+    finish(process)
+
+
+def test_a_wrong_bag_or_topic_is_one_sentence_and_1(tmp_path, bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    assert 'no metadata.yaml' in finish(start(tmp_path / 'nothing', ears), 1)
+    assert 'has no topic /nope' in finish(start(bag, ears, '--topics', '/nope'), 1)
+
+
+def test_wrong_usage_is_2(bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    assert 'is not above 0' in finish(start(bag, ears, '--rate', '0'), 2)

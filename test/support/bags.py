@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small bags, written with the library that robots' tools are checked against."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+START = 1_700_000_000_000_000_000
+IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+INFO = 'sensor_msgs/msg/CameraInfo'
+
+
+def header(stamp: int, frame_id: str = 'camera_optical_frame'):
+    time = STORE.types['builtin_interfaces/msg/Time'](*divmod(stamp, 10**9))
+    return STORE.types['std_msgs/msg/Header'](stamp=time, frame_id=frame_id)
+
+
+def image(stamp: int, rgb: np.ndarray):
+    height, width = rgb.shape[:2]
+    return STORE.types[IMAGE](header=header(stamp), height=height, width=width, encoding='rgb8',
+                              is_bigendian=0, step=3 * width, data=rgb.ravel())
+
+
+def compressed(stamp: int, rgb: np.ndarray):
+    data = cv2.imencode('.jpg', rgb[..., ::-1])[1].ravel()
+    return STORE.types[COMPRESSED](header=header(stamp), format='jpeg', data=data)
+
+
+def info(stamp: int, width: int, height: int):
+    k = np.array([0.8 * width, 0, width / 2, 0, 0.8 * width, height / 2, 0, 0, 1.0])
+    p = np.insert(k, [3, 6, 9], 0.0)
+    region = STORE.types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
+    return STORE.types[INFO](header=header(stamp), height=height, width=width,
+                             distortion_model='plumb_bob', d=np.zeros(5), k=k,
+                             r=np.eye(3).ravel(), p=p, binning_x=0, binning_y=0, roi=region)
+
+
+def write_bag(path: Path, pictures: list[np.ndarray], *, storage: StoragePlugin, jpeg: bool,
+              hz: float = 20.0, with_info: bool = True, topic: str = '/camera/image_raw') -> Path:
+    """A bag of pictures (H, W, 3) and their camera_info."""
+    kind, make = (COMPRESSED, compressed) if jpeg else (IMAGE, image)
+    with Writer(path, version=9, storage_plugin=storage) as writer:
+        images = writer.add_connection(topic + '/compressed' * jpeg, kind, typestore=STORE)
+        infos = writer.add_connection('/camera/camera_info', INFO, typestore=STORE) \
+            if with_info else None
+        for index, rgb in enumerate(pictures):
+            stamp = START + round(index * 1e9 / hz)
+            writer.write(images, stamp, STORE.serialize_cdr(make(stamp, rgb), kind))
+            if infos is not None:
+                message = info(stamp, rgb.shape[1], rgb.shape[0])
+                writer.write(infos, stamp, STORE.serialize_cdr(message, INFO))
+    return path

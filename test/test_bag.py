@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading rosbag2 folders without ROS."""
+from __future__ import annotations
+
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rosbags', reason='the package rosbags is not installed')
+
+from rosbags.rosbag2 import StoragePlugin
+
+from depth_perception.bag import Bag, BagError
+from test.support.bags import write_bag
+
+PICTURES = [np.full((6, 8, 3), value, np.uint8) for value in (10, 20, 30)]
+STORAGES = [StoragePlugin.SQLITE3, StoragePlugin.MCAP]
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+@pytest.mark.parametrize('jpeg', [False, True])
+def test_messages_come_in_order_and_whole(tmp_path, storage, jpeg):
+    path = write_bag(tmp_path / 'bag', PICTURES, storage=storage, jpeg=jpeg)
+    with Bag(path) as bag:
+        image = bag.image_topic()
+        assert image.name == '/camera/image_raw' + '/compressed' * jpeg and image.count == 3
+        assert bag.camera_info_topic(image).name == '/camera/camera_info'
+        assert bag.rate(image.name) == pytest.approx(20)
+        messages = list(bag.messages([image.name]))
+        assert [m.time for m in messages] == sorted(m.time for m in messages)
+        if not jpeg:
+            values = [bag.deserialize(m).data.reshape(6, 8, 3) for m in messages]
+            np.testing.assert_array_equal(values, PICTURES)
+
+
+def test_a_wrong_topic_is_refused_with_what_there_is(tmp_path):
+    path = write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False)
+    with Bag(path) as bag, pytest.raises(BagError, match='/nope.*/camera/image_raw'):
+        bag.image_topic('/nope')
+
+
+def test_without_camera_info_there_is_none(tmp_path):
+    path = write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False, with_info=False)
+    with Bag(path) as bag:
+        assert bag.camera_info_topic(bag.image_topic()) is None
+
+
+def _no_folder(path):
+    return path / 'missing'
+
+
+def _no_metadata(path):
+    (path / 'metadata.yaml').unlink()
+    return path
+
+
+def _no_yaml(path):
+    (path / 'metadata.yaml').write_text('{[')
+    return path
+
+
+def _no_database(path):
+    next(path.glob('*.db3')).unlink()
+    return path
+
+
+def _rubbish(path):
+    next(path.glob('*.db3')).write_bytes(b'not a database' * 100)
+    return path
+
+
+def _cut(path):
+    file = next(path.glob('*.db3'))
+    file.write_bytes(file.read_bytes()[:5000])
+    return path
+
+
+@pytest.mark.parametrize('fault', [_no_folder, _no_metadata, _no_yaml, _no_database, _rubbish,
+                                   _cut])
+def test_damaged_bags_are_refused_in_one_sentence_with_their_name(tmp_path, fault):
+    path = fault(write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False))
+    with pytest.raises(BagError, match=str(tmp_path)) as caught, Bag(path) as bag:
+        list(bag.messages(bag.topics))
+    assert '\n' not in str(caught.value)
+
+
+def test_a_truncated_mcap_is_refused(tmp_path):
+    path = write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[1], jpeg=False)
+    file = next(path.glob('*.mcap'))
+    file.write_bytes(file.read_bytes()[:700])
+    with pytest.raises(BagError), Bag(path) as bag:
+        list(bag.messages(bag.topics))
+
+
+def test_an_empty_bag_is_refused(tmp_path):
+    path = write_bag(tmp_path / 'bag', [], storage=STORAGES[0], jpeg=False)
+    with pytest.raises(BagError, match='no messages'):
+        Bag(path)
+
+
+def test_the_colour_image_is_preferred(tmp_path):
+    from rosbags.rosbag2 import Writer
+
+    from test.support import bags
+
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=STORAGES[0]) as writer:
+        for topic in ('/camera/depth/image_rect_raw', '/camera/color/image_raw', '/camera/infra1'):
+            connection = writer.add_connection(topic, bags.IMAGE, typestore=bags.STORE)
+            message = bags.STORE.serialize_cdr(bags.image(bags.START, PICTURES[0]), bags.IMAGE)
+            writer.write(connection, bags.START, message)
+    with Bag(tmp_path / 'bag') as bag:
+        assert bag.image_topic().name == '/camera/color/image_raw'
+
+
+def test_the_bundled_bag_has_a_truth_for_each_frame():
+    from pathlib import Path
+    path = Path(__file__).parents[1] / 'data' / 'clip_bag'
+    with Bag(path) as bag:
+        stamps = [m.time for m in bag.messages([bag.image_topic().name])]
+    truths = sorted(int(file.stem) for file in (path / 'truth').glob('*.png'))
+    assert stamps == truths and len(stamps) == 40
