@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""config/depth.yaml against the one table of parameters."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import rclpy
+import yaml
+from rclpy.context import Context
+from rclpy.node import Node
+
+from depth_perception.ros import parameters
+
+CONFIG = Path(__file__).parents[2] / 'config' / 'depth.yaml'
+
+
+def configured() -> dict:
+    return yaml.safe_load(CONFIG.read_text())['/**']['ros__parameters']
+
+
+def comment_of(name: str) -> str:
+    """The comment above a parameter, also above several in one group, as one line."""
+    lines = [line.strip() for line in CONFIG.read_text().splitlines()]
+    at = next(i for i, line in enumerate(lines) if line.startswith(f'{name}:'))
+    while not lines[at - 1].startswith('#'):
+        at -= 1
+    start = at
+    while lines[start - 1].startswith('# ') and not lines[start - 1].startswith('# ---'):
+        start -= 1
+    return ' '.join(line.removeprefix('# ') for line in lines[start:at])
+
+
+def test_names_exactly_the_parameters_with_their_defaults_and_types():
+    assert configured() == parameters.DEFAULTS
+    assert {name: type(value) for name, value in configured().items()} \
+        == {name: type(value) for name, value in parameters.DEFAULTS.items()}
+
+
+@pytest.mark.parametrize('name', parameters.RULES)
+def test_comment_gives_range_choices_and_whether_it_acts_at_start_alone(name):
+    rule, comment = parameters.RULES[name], comment_of(name)
+    if rule.low is not None:
+        assert f'{rule.low} to {rule.high}' in comment
+    for choice in rule.choices:
+        assert choice in comment
+    assert comment.endswith('At start.') == rule.read_only
+
+
+def test_rcl_reads_it_for_a_node_in_any_namespace():
+    context = Context()
+    rclpy.init(context=context, args=['--ros-args', '--params-file', str(CONFIG)])
+    try:
+        node = Node('depth_node', namespace='/front', context=context)
+        parameters.declare(node)
+        assert parameters.read(node) == parameters.Settings()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown(context=context)
