@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by the other scripts: makes sure of a Python environment with all that the project needs,
-# and exports PYTHON, its interpreter. The first time takes minutes, then a fraction of a second.
+# exports PYTHON, its interpreter, and puts its programs first on the PATH. The first time takes
+# minutes, then a fraction of a second.
 #
 # The environment is .venv in the repository. Where a ROS 2 is sourced it is .venv-$ROS_DISTRO, and
 # sees ROS's own rclpy, cv_bridge, numpy and OpenCV; elsewhere ROS 2 comes as Python packages.
@@ -168,5 +169,8 @@ _dp_main() {
     ) 9<"$_dp_root/scripts/environment.sh"
 }
 
-_dp_main || exit
+if ! _dp_main; then
+    case $- in *i*) return 1 ;; *) exit 1 ;; esac  # a person's shell stays
+fi
 export PYTHON=$_dp_venv/bin/python
+case $PATH in "$_dp_venv/bin":*) ;; *) export PATH=$_dp_venv/bin:$PATH ;; esac
