@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the package says of itself agrees with what it has."""
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from importlib import import_module
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SETUP = (ROOT / 'setup.py').read_text()
+
+
+def test_readme_lists_each_parameter():
+    config = yaml.safe_load((ROOT / 'config' / 'depth.yaml').read_text())
+    text = (ROOT / 'README.md').read_text()
+    assert not [name for name in config['/**']['ros__parameters'] if f'`{name}`' not in text]
+
+
+def test_package_xml_and_setup_agree_on_name_and_version():
+    package = ElementTree.parse(ROOT / 'package.xml').getroot()
+    assert package.findtext('name') == re.search(r"NAME = '(.*)'", SETUP)[1]
+    assert package.findtext('version') == re.search(r"version='(.*)'", SETUP)[1]
+
+
+def test_commands_exist():
+    commands = re.findall(r"'[\w-]+ = ([\w.]+):(\w+)'", SETUP)
+    assert len(commands) == 3
+    for module, function in commands:
+        assert callable(getattr(import_module(module), function))
+
+
+def test_rviz_shows_topics_of_the_node():
+    from depth_perception.ros.publishers import TYPES
+
+    config = yaml.safe_load((ROOT / 'rviz' / 'depth.rviz').read_text())['Visualization Manager']
+    shown = {display['Topic']['Value'] for display in config['Displays'] if 'Topic' in display}
+    assert shown - {'/camera/image_raw'} <= {f'/{topic}' for topic in TYPES}
+    assert '/depth/points' in shown and '/depth/image_color' in shown
+    assert not any(display.get('Normalize Range') for display in config['Displays'])
