@@ -8,8 +8,12 @@ NumPy 1 fails beside a pip NumPy 2); both give the same picture.
 from __future__ import annotations
 
 import functools
+import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -77,8 +81,6 @@ ENCODINGS: dict[str, Encoding] = {
 }
 #: Converted here whatever else is installed: nothing is faster.
 FAST = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
-#: Encodings that older cv_bridge releases do not know.
-NOT_IN_CV_BRIDGE = ('nv12', 'nv21', 'uyvy', 'yuyv', '16UC1')
 
 
 def decode_image(message: Image, converter: Converter | None = None) -> Rgb:
@@ -185,27 +187,49 @@ def opencv_converter(message: Image) -> Rgb:
 
 
 def cv_bridge_converter() -> Converter:
-    """RGB by cv_bridge.
+    """RGB by cv_bridge; by OpenCV for an encoding that this release of it does not know.
+
+    cv_bridge gets rows without padding and values in native order: its releases differ in what
+    they make of others.
 
     Raises:
         ImportError: it is not installed, or was built against another NumPy.
     """
-    try:
-        from cv_bridge import CvBridge, CvBridgeError
-        from cv_bridge.boost.cv_bridge_boost import cvtColor2  # noqa: F401 - the part that breaks
-    except Exception as error:  # a cv_bridge for another NumPy fails in many ways
-        raise ImportError(f'cv_bridge cannot be used: {error}') from error
+    if not _cv_bridge_works():
+        raise ImportError('cv_bridge is not installed, or was built against another NumPy')
+    from cv_bridge import CvBridge, CvBridgeError
+
     bridge = CvBridge()
 
     def convert(message: Image) -> Rgb:
-        if message.encoding in NOT_IN_CV_BRIDGE:
-            return opencv_converter(message)
         try:
-            return np.ascontiguousarray(bridge.imgmsg_to_cv2(message, 'rgb8'))
-        except CvBridgeError as error:
-            raise FrameError(f'cv_bridge: {error}') from error
+            return np.ascontiguousarray(bridge.imgmsg_to_cv2(_plain(message), 'rgb8'))
+        except CvBridgeError:
+            return opencv_converter(message)
 
     return convert
+
+
+@functools.cache
+def _cv_bridge_works() -> bool:
+    """Try a conversion in a process of its own: a broken cv_bridge may crash instead of raise."""
+    if importlib.util.find_spec('cv_bridge') is None:
+        return False
+    trial = ('from types import SimpleNamespace as S; from cv_bridge import CvBridge; '
+             'm = S(height=2, width=2, encoding="bayer_rggb8", is_bigendian=0, step=2, '
+             'data=bytes(4)); '
+             'raise SystemExit(CvBridge().imgmsg_to_cv2(m, "rgb8").shape != (2, 2, 3))')
+    result = subprocess.run([sys.executable, '-c', trial], capture_output=True, check=False)
+    return result.returncode == 0
+
+
+def _plain(message: Image) -> SimpleNamespace:
+    """The message with its rows packed and its values in native order."""
+    values = np.ascontiguousarray(stored_values(message))
+    return SimpleNamespace(
+        height=message.height, width=message.width, encoding=message.encoding,
+        is_bigendian=int(sys.byteorder == 'big'), step=values.nbytes // len(values),
+        data=values.tobytes())
 
 
 @functools.cache

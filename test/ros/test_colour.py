@@ -2,6 +2,7 @@
 """Every encoding gives the picture that was encoded, whatever library converts it."""
 from __future__ import annotations
 
+import sys
 from array import array
 
 import cv2
@@ -196,12 +197,24 @@ def test_rubbish_and_depth_formats_are_refused():
         decode_compressed(CompressedImage(format='16UC1; compressedDepth png', data=array('B')))
 
 
-def test_a_broken_cv_bridge_falls_back_to_opencv(monkeypatch, tmp_path):
-    (tmp_path / 'cv_bridge.py').write_text('raise AttributeError("_ARRAY_API not found")\n')
+@pytest.mark.parametrize('source', [
+    'raise AttributeError("_ARRAY_API not found")',
+    'import os; os.abort()',
+    'class CvBridge:\n    def imgmsg_to_cv2(self, m, e): raise SystemError("no array")',
+], ids=['raises', 'crashes', 'fails when used'])
+def test_a_broken_cv_bridge_falls_back_to_opencv(monkeypatch, tmp_path, source):
+    (tmp_path / 'cv_bridge.py').write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(__import__('sys').modules, 'cv_bridge', raising=False)
-    colour.default_converter.cache_clear()
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'cv_bridge', raising=False)
+    _forget()
     try:
         assert colour.default_converter() is opencv_converter
     finally:
-        colour.default_converter.cache_clear()
+        monkeypatch.undo()
+        _forget()
+
+
+def _forget() -> None:
+    colour.default_converter.cache_clear()
+    colour._cv_bridge_works.cache_clear()
