@@ -2,8 +2,10 @@
 """The estimator: from bytes to metres, at the size and in the camera of the image."""
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,12 +13,14 @@ import pytest
 import torch
 
 from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.bag import Bag
 from depth_perception.camera import CameraModel
 from depth_perception.device import DeviceError, resolve_device
 from depth_perception.estimator import FAR_LIMIT, DepthEstimator
 from depth_perception.weights import BUNDLED_DEFAULT, WeightsError, save_weights
 from test.support.weights import tiny_info, tiny_network
 
+CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
 cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
 CPU = torch.device('cpu')
 
@@ -248,6 +252,23 @@ def test_the_bundled_network_loads_and_tells_near_from_far():
     assert depth.std() > 0.05, 'the bundled network gives a constant'
     other = estimator.infer(photograph(240, 320, 2))
     assert np.abs(depth - other).mean() > 0.02, 'the bundled network ignores its image'
+
+
+def test_the_bundled_network_orders_the_bundled_clip_as_the_truth_does():
+    pytest.importorskip('rosbags', reason='rosbags is not installed')
+    with Bag(CLIP) as bag:
+        topic = bag.image_topic().name
+        frames = list(itertools.islice(bag.messages([topic]), 0, 12, 5))
+        pictures = [bag.deserialize(frame) for frame in frames]
+    estimator = DepthEstimator.load(None, 'cpu')
+    for message in pictures:
+        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        truth = cv2.imread(str(CLIP / 'truth' / f'{stamp}.png'), cv2.IMREAD_UNCHANGED) / 1000
+        bgr = cv2.imdecode(np.asarray(message.data, np.uint8), cv2.IMREAD_COLOR)
+        depth = estimator.infer(bgr[..., ::-1], CameraModel(480, 360, 388.8, 388.8, 240, 180))
+        known = truth > 0
+        assert np.corrcoef(depth[known], truth[known])[0, 1] > 0.6
+        assert np.mean(np.abs(depth - truth)[known] / truth[known]) < 0.5
 
 
 # GPUs.

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depth-perception predict` on real files: what it writes, says and returns."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_perception.camera import CameraError, CameraModel
+from depth_perception.camera_file import read_camera
+from depth_perception.cli import main
+from depth_perception.estimator import DepthEstimator
+from depth_perception.predict import millimetres, read_image
+from depth_perception.weights import save_weights
+from test.support.ply import read_ply
+from test.support.weights import tiny_info, tiny_network
+
+CAMERA = {'width': 128, 'height': 96, 'fx': 90.0, 'fy': 91.0, 'cx': 64.0, 'cy': 48.0}
+CALIBRATION = '''image_width: 128
+image_height: 96
+camera_name: narrow
+camera_matrix:
+  rows: 3
+  cols: 3
+  data: [90.0, 0., 64.0, 0., 91.0, 48.0, 0., 0., 1.]
+distortion_model: plumb_bob
+distortion_coefficients:
+  rows: 1
+  cols: 5
+  data: [%s, 0., 0., 0., 0.]
+'''
+ECHOED = '''header:
+  stamp: {sec: 1, nanosec: 0}
+  frame_id: camera
+height: 96
+width: 128
+distortion_model: plumb_bob
+d: [0.0, 0.0, 0.0, 0.0, 0.0]
+k: [90.0, 0.0, 64.0, 0.0, 91.0, 48.0, 0.0, 0.0, 1.0]
+---
+'''
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    """A weights file of a small network with random weights."""
+    path = tmp_path_factory.mktemp('model') / 'tiny.safetensors'
+    save_weights(path, tiny_network(), tiny_info())
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder for results that does not exist yet."""
+    return tmp_path / 'results' / 'here'
+
+
+def picture(path, width=128, height=96, seed=0):
+    """A colour picture on the disk."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(path), cv2.resize(coarse, (width, height)))
+    return path
+
+
+def written(path, text):
+    path.write_text(text if isinstance(text, str) else json.dumps(text))
+    return path
+
+
+def predict(model, out, *arguments):
+    return main(['predict', '--model', str(model), '--device', 'cpu', '--out', str(out),
+                 *map(str, arguments)])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# What is written.
+
+def test_each_image_gives_depth_colour_and_cloud(model, out, tmp_path):
+    image = picture(tmp_path / 'a.b.png')
+    camera = written(tmp_path / 'camera.json', CAMERA)
+    assert predict(model, out, image, '--camera', camera) == 0
+    assert names(out) == ['a.b.ply', 'a.b_color.png', 'a.b_depth.png']
+    expected = DepthEstimator.load(model, 'cpu').infer(read_image(image), CameraModel(**CAMERA))
+    depth = cv2.imread(str(out / 'a.b_depth.png'), cv2.IMREAD_UNCHANGED)
+    assert depth.dtype == np.uint16
+    np.testing.assert_allclose(depth, expected * 1000, atol=0.501)
+    assert cv2.imread(str(out / 'a.b_color.png')).shape == (96, 128, 3)
+
+
+def test_cloud_points_have_the_depth_and_the_colour_of_their_pixels(model, out, tmp_path):
+    image = picture(tmp_path / 'a.png')
+    camera = CameraModel(**CAMERA)
+    assert predict(model, out, image, '--camera', written(tmp_path / 'c.json', CAMERA)) == 0
+    vertices, rgb = read_ply(out / 'a.ply'), read_image(image)
+    depth = cv2.imread(str(out / 'a_depth.png'), cv2.IMREAD_UNCHANGED) / 1000
+    assert len(vertices) > 1000
+    u = np.rint(vertices['x'] / vertices['z'] * camera.fx + camera.cx).astype(int)
+    v = np.rint(vertices['y'] / vertices['z'] * camera.fy + camera.cy).astype(int)
+    np.testing.assert_allclose(vertices['z'], depth[v, u], atol=0.000501)
+    for channel, name in enumerate(('red', 'green', 'blue')):
+        np.testing.assert_array_equal(vertices[name], rgb[v, u, channel])
+
+
+def test_without_a_camera_there_is_no_cloud_and_a_word_about_it(model, out, tmp_path, capsys):
+    assert predict(model, out, picture(tmp_path / 'a.jpg')) == 0
+    assert names(out) == ['a_color.png', 'a_depth.png']
+    captured = capsys.readouterr()
+    assert 'no camera given' in captured.err and '65 degrees' in captured.err
+    assert captured.out == ''
+
+
+def test_field_of_view_stands_in_for_a_camera(model, out, tmp_path):
+    image = picture(tmp_path / 'a.jpg')
+    assert predict(model, out, image, '--horizontal-fov-deg', 70) == 0
+    assert (out / 'a.ply').exists()
+
+
+def test_camera_is_scaled_to_a_resized_image(model, tmp_path):
+    camera = written(tmp_path / 'c.json', CAMERA)
+    image = cv2.imread(str(picture(tmp_path / 'a.png')))
+    cv2.imwrite(str(tmp_path / 'b.png'), np.repeat(np.repeat(image, 2, 0), 2, 1))
+    assert predict(model, tmp_path / 'o', tmp_path / 'a.png', tmp_path / 'b.png',
+                   '--camera', camera) == 0
+    small, large = (cv2.imread(str(tmp_path / 'o' / f'{name}_depth.png'), -1) / 1000
+                    for name in 'ab')
+    np.testing.assert_allclose(cv2.resize(large, (128, 96)), small, rtol=0.02)
+
+
+def test_a_folder_stands_for_all_its_images_and_a_second_run_takes_no_results(model, tmp_path):
+    for name in ('b.jpg', 'a.PNG', 'c.bmp'):
+        picture(tmp_path / name)
+    written(tmp_path / 'notes.txt', 'no image')
+    for _ in range(2):
+        assert predict(model, tmp_path, tmp_path) == 0
+    assert len(names(tmp_path)) == 4 + 2 * 3
+
+
+def test_equal_names_do_not_overwrite_each_other(model, out, tmp_path):
+    for folder in 'xy':
+        (tmp_path / folder).mkdir()
+    paths = [picture(tmp_path / name, seed=i)
+             for i, name in enumerate(('x/a.png', 'y/a.png', 'y/a.jpg', 'y/a_1.png'))]
+    assert predict(model, out, *paths) == 0
+    assert len(names(out)) == 8
+
+
+def test_pictures_of_other_kinds_are_read_as_colour(tmp_path):
+    grey = np.full((10, 12), 77, np.uint8)
+    for name, image in (('g.png', grey), ('a.png', np.dstack([grey] * 4)),
+                        ('d.png', grey.astype(np.uint16) * 257)):
+        cv2.imwrite(str(tmp_path / name), image)
+        assert (read_image(tmp_path / name) == 77).all()
+        assert read_image(tmp_path / name).shape == (10, 12, 3)
+
+
+def test_channels_are_red_green_blue(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((4, 4, 3), (3, 2, 1), np.uint8))
+    assert read_image(tmp_path / 'a.png')[0, 0].tolist() == [1, 2, 3]
+
+
+def test_millimetres_round_and_unknown_is_zero():
+    depth = np.array([[1.0004, 1.0006, np.nan, np.inf, -np.inf, 0, -1, 65.53, 65.6, 1e9]],
+                     np.float32)
+    assert millimetres(depth).tolist() == [[1000, 1001, 0, 0, 0, 0, 0, 65530, 0, 0]]
+
+
+# Cameras.
+
+@pytest.mark.parametrize('text', [
+    json.dumps(CAMERA), json.dumps({**CAMERA, 'poses': []}), CALIBRATION % 0.0, ECHOED,
+    'width: 128\nheight: 96\nfx: 90\nfy: 91\ncx: 64\ncy: 48\n',
+    json.dumps({'width': 128, 'height': 96, 'K': [90, 0, 64, 0, 91, 48, 0, 0, 1]}),
+], ids=['json', 'more json', 'camera_calibration', 'echoed', 'plain yaml', 'json K'])
+def test_every_camera_format_gives_the_same_camera(tmp_path, text):
+    assert read_camera(written(tmp_path / 'c', text)) == (CameraModel(**CAMERA), False)
+
+
+def test_a_distorting_lens_is_told(model, out, tmp_path, capsys):
+    camera = written(tmp_path / 'c.yaml', CALIBRATION % -0.3)
+    assert predict(model, out, picture(tmp_path / 'a.png'), '--camera', camera) == 0
+    assert 'rectify the images first' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', [
+    '', 'hello', '[1, 2]', '{}', '{"width": 128}', 'a: [', '\x00\x01',
+    json.dumps({**CAMERA, 'fx': 0}), json.dumps({**CAMERA, 'fx': 'wide'}),
+    json.dumps({**CAMERA, 'width': None}),
+    'image_width: 128\nimage_height: 96\ncamera_matrix: {data: [1, 2]}\n',
+    'width: 128\nheight: 96\nk: 5\n', '!!python/object/apply:os.system ["true"]',
+])
+def test_unusable_camera_is_one_sentence_that_names_the_file(tmp_path, text):
+    path = written(tmp_path / 'c', text)
+    with pytest.raises(CameraError) as caught:
+        read_camera(path)
+    assert str(path) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_missing_and_binary_cameras_are_named(tmp_path):
+    with pytest.raises(CameraError, match=r'none\.yaml: No such file'):
+        read_camera(tmp_path / 'none.yaml')
+    (tmp_path / 'b').write_bytes(b'\xff\xfe\x00\x80')
+    with pytest.raises(CameraError, match='cannot use camera'):
+        read_camera(tmp_path / 'b')
+
+
+# Errors.
+
+def damaged(folder):
+    """Paths that are no images, each in its own way."""
+    whole = picture(folder / 'whole.png').read_bytes()
+    (folder / 'cut.png').write_bytes(whole[:60])
+    (folder / 'empty.jpg').touch()
+    (folder / 'text.jpg').write_text('no image')
+    return [folder / name for name in ('cut.png', 'empty.jpg', 'text.jpg', 'none.jpg')]
+
+
+def test_bad_images_cost_themselves_alone_and_exit_1(model, out, tmp_path, capsys):
+    bad = damaged(tmp_path)
+    assert predict(model, out, *bad[:2], tmp_path / 'whole.png', *bad[2:]) == 1
+    assert names(out) == ['whole_color.png', 'whole_depth.png']
+    lines = [line for line in capsys.readouterr().err.splitlines() if 'failed: ' in line]
+    assert len(lines) == 4
+    for path, line in zip(bad, lines):
+        assert f'] {path}: failed: ' in line
+    assert 'No such file' in lines[-1] and 'no image that OpenCV can read' in lines[0]
+
+
+def test_an_image_of_another_aspect_than_the_camera_fails_alone(model, out, tmp_path, capsys):
+    camera = written(tmp_path / 'c.json', CAMERA)
+    images = picture(tmp_path / 'wide.png', 160, 90), picture(tmp_path / 'good.png')
+    assert predict(model, out, *images, '--camera', camera) == 1
+    assert names(out) == ['good.ply', 'good_color.png', 'good_depth.png']
+    assert 'aspect ratios differ' in capsys.readouterr().err
+
+
+def usage_error(capsys, code):
+    """The one line said on stderr, after checking the exit code."""
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 2 and len(lines) == 1 and lines[0].startswith('depth-perception: ')
+    return lines[0]
+
+
+def test_what_cannot_be_started_is_one_sentence_and_exit_2(model, out, tmp_path, capsys):
+    image = picture(tmp_path / 'a.png')
+    (tmp_path / 'bare').mkdir()
+    cases = [
+        ((tmp_path / 'none.safetensors', out, image), 'there is no such file'),
+        ((model, image, image), 'cannot make folder'),
+        ((model, out, tmp_path / 'bare'), 'there is no image in folder'),
+        ((model, out, image, '--device', 'tpu'), "unknown device 'tpu'"),
+        ((model, out, image, '--camera', image), 'cannot use camera'),
+        ((model, out, image, '--horizontal-fov-deg', 200), 'field of view 200'),
+    ]
+    for arguments, said in cases:
+        assert said in usage_error(capsys, predict(*arguments))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_folder_without_permission(model, tmp_path, capsys):
+    image = picture(tmp_path / 'a.png')
+    (tmp_path / 'locked').mkdir(0o555)
+    assert 'permission denied' in usage_error(
+        capsys, predict(model, tmp_path / 'locked' / 'deep', image)).lower()
+
+
+@pytest.mark.parametrize('arguments', [
+    [], ['predict'], ['predict', 'a.png'], ['dance'], ['predict', '--out', 'o'],
+    ['predict', 'a.png', '--out', 'o', '--camera', 'c', '--horizontal-fov-deg', '60'],
+    ['predict', 'a.png', '--out', 'o', '--precision', 'int8']])
+def test_wrong_usage_exits_2(arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_a_failed_write_leaves_no_part_behind(model, out, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    image = picture(tmp_path / 'a.png')
+    assert predict(model, out, image) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    monkeypatch.setattr('depth_perception.files.os.replace', full)
+    assert predict(model, out, picture(tmp_path / 'a.png', seed=1)) == 1
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_the_command_runs_as_a_process_with_the_bundled_network(out, tmp_path):
+    image = picture(tmp_path / 'a.jpg')
+    process = subprocess.run(
+        [sys.executable, '-m', 'depth_perception.cli', 'predict', image, '--out', out,
+         '--device', 'cpu'],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    assert '1 of 1 images done' in process.stderr
+    assert names(out) == ['a_color.png', 'a_depth.png']

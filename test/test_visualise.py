@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth as a picture: fixed colours for fixed distances."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depth_perception.visualise import colourise
+
+INF, NAN = float('inf'), float('nan')
+
+
+def colour(*depths, near=0.3, far=10.0):
+    return colourise(np.array([depths], np.float32), near, far)[0].astype(int)
+
+
+def test_near_is_red_far_is_blue_in_bgr_order():
+    near, far = colour(0.3, 10.0)
+    assert near[2] > 2 * near[0] and far[0] > 2 * far[2]
+
+
+def test_unknown_is_black_and_nothing_else_is():
+    assert not colour(NAN).any()
+    assert (colour(*np.linspace(0.3, 10, 500), INF, -INF).max(axis=1) > 100).all()
+
+
+def test_beyond_the_range_has_the_colour_of_its_end():
+    nearest, farthest, *others = colour(0.3, 10.0, -INF, 0.0, INF, 11.0, 1e30)
+    assert (others[:2] == nearest).all() and (others[2:] == farthest).all()
+
+
+def test_the_range_is_fixed_whatever_else_the_picture_shows():
+    assert (colour(2.0, 9.0)[0] == colour(2.0, 1.0)[0]).all()
+
+
+def test_farther_is_never_warmer_and_near_distances_differ_most():
+    ramp = colour(*np.linspace(0.3, 10, 2000))
+    steps = (np.diff(ramp, axis=0) != 0).any(axis=1)
+    assert 200 <= steps.sum() <= 254
+    assert steps[:500].sum() > 100
+
+
+def test_shape_type_and_input_are_kept():
+    depth = np.random.default_rng(0).uniform(0, 12, (7, 5)).astype(np.float32)
+    depth[0, 0] = NAN
+    before = depth.copy()
+    picture = colourise(depth, 0.3, 10)
+    assert picture.shape == (7, 5, 3) and picture.dtype == np.uint8
+    np.testing.assert_array_equal(depth, before)
+
+
+@pytest.mark.parametrize('bounds', [(1, 1), (2, 1), (0, NAN)])
+def test_empty_range_is_refused(bounds):
+    with pytest.raises(ValueError, match='is not above'):
+        colourise(np.ones((2, 2), np.float32), *bounds)
