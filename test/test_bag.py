@@ -2,7 +2,6 @@
 """Reading rosbag2 folders without ROS."""
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 
@@ -35,7 +34,7 @@ def test_messages_come_in_order_and_whole(tmp_path, storage, jpeg):
 
 def test_a_wrong_topic_is_refused_with_what_there_is(tmp_path):
     path = write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False)
-    with Bag(path) as bag, pytest.raises(BagError, match='/nope.*/camera/image_raw'):
+    with Bag(path) as bag, pytest.raises(BagError, match=r'/nope.*/camera/image_raw'):
         bag.image_topic('/nope')
 
 

@@ -15,7 +15,7 @@ from depth_perception.visualise import colourise
 
 matplotlib.use('Agg')  # no display is needed
 
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from depth_perception.demo.recorder import FrameRecord

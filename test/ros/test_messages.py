@@ -77,7 +77,7 @@ def test_camera_info_of_a_resized_image_is_scaled_in_k_and_p():
 
 
 def test_another_aspect_ratio_is_refused_with_both_sizes():
-    with pytest.raises(CameraError, match='640x480.*640x360'):
+    with pytest.raises(CameraError, match=r'640x480.*640x360'):
         image_camera(camera_info(640, 480), 640, 360, 'auto', False)
 
 
