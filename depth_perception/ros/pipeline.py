@@ -124,14 +124,15 @@ class Pipeline:
         """Masks, cloud, scan and picture on the depth's device; each goes to the host once."""
         far = settings.max_depth or self._estimator.info.max_depth
         ranged = geometry.mask_range(depth, settings.min_depth, far)
-        host = ranged.cpu().numpy()
-        result.sample = host[::8, ::8]
-        if DEPTH in wanted:
-            result.outputs[DEPTH] = messages.depth_message(
-                host, header, settings.depth_encoding)
-        if PREVIEW in wanted:
-            picture = colourise(host, settings.min_depth, far)
-            result.outputs[PREVIEW] = messages.preview_message(picture, header)
+        result.sample = ranged[::8, ::8].cpu().numpy()
+        if wanted & {DEPTH, PREVIEW}:
+            host = ranged.cpu().numpy()
+            if DEPTH in wanted:
+                result.outputs[DEPTH] = messages.depth_message(
+                    host, header, settings.depth_encoding)
+            if PREVIEW in wanted:
+                picture = colourise(host, settings.min_depth, far)
+                result.outputs[PREVIEW] = messages.preview_message(picture, header)
         if wanted & {POINTS, SCAN}:
             clean = ranged
             if settings.edge_threshold > 0:
