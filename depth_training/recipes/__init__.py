@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes by name: one short file a paper, each number with its source."""
+from __future__ import annotations
+
+from depth_training.recipes import paper_000, paper_001, paper_002, paper_003, paper_004
+from depth_training.recipes.recipe import Recipe
+
+_MODULES = (paper_000, paper_001, paper_002, paper_003, paper_004)
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for module in _MODULES for recipe in module.RECIPES}
+
+__all__ = ['RECIPES', 'Recipe', 'get_recipe']
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in RECIPES:
+        raise ValueError(f'unknown recipe {name!r}: choose one of {", ".join(RECIPES)}')
+    return RECIPES[name]

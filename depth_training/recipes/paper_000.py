@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paper 000: ResNet-50 U-Net with fast up-projection on the 795 labelled pairs.
+
+The paper leaves open input size, loss, batch, epochs and channel plan; "chosen" marks our choice.
+"""
+from __future__ import annotations
+
+from depth_training.recipes.recipe import Recipe
+from depth_training.schedule import Drops
+
+RECIPES = (Recipe(
+    name='paper_000',
+    title='ResNet-50 U-Net, fast up-projection, plain concatenation',
+    network='resnet_unet',
+    augment='paper_000',              # rotate, rescale, crop, flip, colour jitter (paper 000)
+    height=256, width=320,            # chosen: multiples of 32, so that every skip aligns
+    test_height=256, test_width=320,  # chosen: as trained
+    loss='berhu',                     # chosen: its parent's (Laina 2016); --loss l1, mse
+    optimizer='adam',                 # paper 000
+    learning_rate=0.003,              # paper 000; high for a pretrained encoder
+    weight_decay=1e-4,                # paper 000
+    batch=8,                          # chosen: its 6 GB GTX 1060
+    epochs=20,                        # chosen: four stages of the schedule
+    # Paper 000: x 0.1 every 5 epochs, here as shares of the 20.
+    schedule=Drops(((5 / 20, 0.1), (10 / 20, 0.01), (15 / 20, 0.001))),
+    truth='filled',                   # chosen: the labelled set's depths, as Laina
+    protocol='plain',                 # the paper names none
+),)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paper 004 (Alhashim & Wonka 2018): DenseDepth."""
+from __future__ import annotations
+
+from depth_training.recipes.recipe import UNIT, Recipe
+from depth_training.schedule import Plateau
+
+RECIPES = (Recipe(
+    name='paper_004',
+    title='DenseDepth, DenseNet-169',
+    network='densedepth',
+    augment='paper_004',              # flip; channels permuted in a quarter of the images (paper)
+    augment_arguments={'swap_probability': 0.25},
+    height=480, width=640,            # paper 004
+    test_height=480, test_width=640,  # paper 004
+    mean=UNIT[0], std=UNIT[1],        # DenseDepth data.py: RGB / 255 alone
+    output='reciprocal',              # paper 004, section 3.2: y = m / depth, m = 10 m
+    min_depth=0.1,                    # DenseDepth utils.py: depth is clipped to 0.1..10 m
+    loss='densedepth',                # paper 004, eq. 1: SSIM + gradients + 0.1 L1
+    loss_arguments={'l1_weight': 0.1},
+    reduce='mean',                    # DenseDepth data.py: anti-aliased resize to 240x320
+    optimizer='adam',                 # paper 004
+    amsgrad=True,                     # DenseDepth train.py
+    learning_rate=1e-4,               # paper 004
+    # DenseDepth train.py: ReduceLROnPlateau(0.7, patience 5, at least 9e-5).
+    schedule=Plateau(drop=0.7, patience=5, smallest=0.9),
+    batch=8,                          # paper 004
+    epochs=20,                        # DenseDepth train.py; 20 x 50,688 = its "1 M iterations"
+    truth='filled',                   # paper 004: inpainted depth
+    protocol='densedepth',            # paper 004
+),)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recipe says: plain values, nothing that runs."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from depth_training.schedule import Constant, Schedule
+
+#: ImageNet's normalisation of RGB / 255 (torchvision's and timm's ResNets, EfficientNet-B).
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+#: Only RGB / 255 (DenseDepth).
+UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one result of a paper is trained.
+
+    Attributes:
+        name: what users call it.
+        title: one line: which row of which paper.
+        network: registered name, with `network_arguments` for its factory.
+        augment: function of `depth_training.augment`, with `augment_arguments`.
+        height, width: pixels of the training crop.
+        test_height, test_width: pixels of a whole frame, as the network sees it in use.
+        loss: `mse`, `l1`, `berhu`, `silog` or `densedepth`, with `loss_arguments`.
+        optimizer: `adam` or `sgd`.
+        learning_rate: the largest; `encoder_factor` times it for the encoder.
+        batch: images a step, over all processes together.
+        epochs: passes over the training pairs.
+        protocol: by which the paper judges, see `depth_training.protocols`.
+        perceptual_weight: of paper 001's loss network; 0 = without it.
+        output: what the network gives, see `WeightsInfo.output`.
+        clip_gradient: largest norm of the gradient; None = not clipped.
+        pairs: train on so many equally spaced pairs; None = all.
+        truth: `raw` or `filled`, for data that has both.
+        reduce: how depth is brought to the network's output size.
+        pretrained: the paper starts from an ImageNet encoder.
+    """
+
+    name: str
+    title: str
+    network: str
+    augment: str
+    height: int
+    width: int
+    test_height: int
+    test_width: int
+    loss: Literal['mse', 'l1', 'berhu', 'silog', 'densedepth']
+    optimizer: Literal['adam', 'sgd']
+    learning_rate: float
+    batch: int
+    epochs: int
+    protocol: str
+    network_arguments: Mapping[str, Any] = field(default_factory=dict)
+    augment_arguments: Mapping[str, Any] = field(default_factory=dict)
+    loss_arguments: Mapping[str, Any] = field(default_factory=dict)
+    perceptual_weight: float = 0.0
+    output: Literal['metres', 'reciprocal'] = 'metres'
+    mean: tuple[float, float, float] = IMAGENET[0]
+    std: tuple[float, float, float] = IMAGENET[1]
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    amsgrad: bool = False
+    encoder_factor: float = 1.0
+    schedule: Schedule = field(default_factory=Constant)
+    clip_gradient: float | None = None
+    pairs: int | None = None
+    truth: Literal['raw', 'filled'] = 'filled'
+    reduce: Literal['nearest', 'mean'] = 'nearest'
+    min_depth: float = 1e-3
+    max_depth: float = 10.0
+    pretrained: bool = True
