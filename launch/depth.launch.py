@@ -6,13 +6,12 @@
 """
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -20,8 +19,8 @@ PACKAGE = 'depth_perception'
 SHARE = Path(__file__).resolve().parents[1]
 COMPRESSED = '/compressed'
 SWITCH = ['true', 'false']
-#: Seconds that `ros2 bag play` waits: the node loads its network meanwhile.
-BAG_DELAY = '10'
+#: Seconds that a bag waits for the node, which loads its network meanwhile.
+BAG_PATIENCE = '300'
 
 #: Outputs that rviz/depth.rviz shows by their absolute names.
 SHOWN = ('depth/image', 'depth/image_color', 'depth/points')
@@ -122,13 +121,10 @@ def _inputs(given: dict[str, str]) -> dict[str, str]:
 def _bag(path: str) -> Action:
     if not (Path(path) / 'metadata.yaml').is_file():
         raise RuntimeError(f'{path} is no rosbag2 folder: it has no metadata.yaml')
-    if shutil.which('ros2') and importlib.util.find_spec('ros2bag'):
-        return ExecuteProcess(
-            cmd=['ros2', 'bag', 'play', '--clock', '40', '--delay', BAG_DELAY, path],
-            output='screen')
+    # Unlike `ros2 bag play` it waits until the node has its network and listens.
     return Node(
         package=PACKAGE, executable='replay_bag', output='screen',
-        arguments=[path, '--clock', '--wait-for-subscribers', '60'])
+        arguments=[path, '--clock', '--wait-for-subscribers', BAG_PATIENCE])
 
 
 def _camera_tf(optical_frame: str, sim_time: bool) -> Node:

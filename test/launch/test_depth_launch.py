@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""launch/depth.launch.py: images and a bag become depth and a scan, and all ends with 0.
+
+Run by launch_testing, which comes with a ROS 2 installation; skipped where that is missing.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+for _name in ('launch_ros', 'launch_testing'):
+    pytest.importorskip(
+        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI')
+
+import launch_testing
+import launch_testing.actions
+import launch_testing.asserts
+import rclpy
+from ament_index_python import PackageNotFoundError, get_package_prefix
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from sensor_msgs.msg import CameraInfo, Image, LaserScan
+
+from test.support.ros import camera_info, picture, rgb_image
+
+ROOT = Path(__file__).parents[2]
+BAG = ROOT / 'data' / 'clip_bag'
+#: Generous: a busy machine takes a minute to import torch.
+PATIENCE = 240.0
+SIZES = {'camera': (80, 60), 'bag': (480, 360)}
+ARGUMENTS = {
+    'camera': {'image': 'camera/image_raw'},
+    'bag': {'image': '/camera/image_raw/compressed', 'bag': str(BAG)},
+}
+
+
+@pytest.mark.launch_test
+@launch_testing.parametrize('source', ['camera', 'bag'])
+def generate_test_description(source: str) -> LaunchDescription:
+    """The launch file as a user starts it, on slow machines too."""
+    _offer_package()
+    arguments = {'namespace': source, 'scan': 'obstacles', 'device': 'cpu',
+                 'params_file': str(_params_file()), **ARGUMENTS[source]}
+    launch_file = PythonLaunchDescriptionSource(str(ROOT / 'launch' / 'depth.launch.py'))
+    return LaunchDescription([
+        IncludeLaunchDescription(launch_file, launch_arguments=arguments.items()),
+        launch_testing.actions.ReadyToTest()])
+
+
+def _params_file() -> Path:
+    path = Path(tempfile.mkdtemp()) / 'slow.yaml'
+    path.write_text('/**: {ros__parameters: {max_age: 0.0, point_stride: 4}}\n')
+    return path
+
+
+def _offer_package() -> None:
+    """Put the package into the ament index, where no workspace with it is sourced."""
+    try:
+        get_package_prefix('depth_perception')
+        return
+    except PackageNotFoundError:
+        prefix = Path(tempfile.mkdtemp())
+    marker = prefix / 'share/ament_index/resource_index/packages/depth_perception'
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    commands = prefix / 'lib/depth_perception'
+    commands.mkdir(parents=True)
+    for name, module in (('depth_node', 'node'), ('replay_bag', 'replay')):
+        script = commands / name
+        script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT}:$PYTHONPATH exec {sys.executable} '
+                          f'-m depth_perception.ros.{module} "$@"\n')
+        script.chmod(0o755)
+    paths = [str(prefix), *filter(None, [os.environ.get('AMENT_PREFIX_PATH')])]
+    os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(paths)
+
+
+class TestOutputs(unittest.TestCase):
+    """What arrives while everything runs."""
+
+    def setUp(self) -> None:
+        rclpy.init()
+        self.node = rclpy.create_node('listener')
+        self.received: dict[str, Any] = {}
+
+    def tearDown(self) -> None:
+        self.node.destroy_node()
+        rclpy.shutdown()
+
+    def test_depth_arrives(self, source: str) -> None:
+        self._listen('depth', Image, f'/{source}/depth/image')
+        self._listen('scan', LaserScan, f'/{source}/obstacles')
+        act = self._camera() if source == 'camera' else lambda: None
+        self._spin_until(lambda: len(self.received) == 2, act)
+        depth, scan = self.received['depth'], self.received['scan']
+        self.assertEqual(depth.encoding, '32FC1')
+        self.assertEqual((depth.width, depth.height), SIZES[source])
+        self.assertEqual(depth.header.frame_id, 'camera_optical_frame')
+        self.assertEqual(scan.header.frame_id, 'camera_frame')
+
+    def _listen(self, name: str, kind: type, topic: str) -> None:
+        self.node.create_subscription(
+            kind, topic, lambda message: self.received.setdefault(name, message), 1)
+
+    def _camera(self) -> Callable[[], None]:
+        """Publishes an image and its calibration at each call."""
+        images = self.node.create_publisher(Image, '/camera/camera/image_raw', 1)
+        infos = self.node.create_publisher(CameraInfo, '/camera/camera/camera_info', 1)
+
+        def publish() -> None:
+            image, info = rgb_image(picture()), camera_info()
+            image.header.frame_id = info.header.frame_id = 'camera_optical_frame'
+            image.header.stamp = info.header.stamp = self.node.get_clock().now().to_msg()
+            infos.publish(info)
+            images.publish(image)
+        return publish
+
+    def _spin_until(self, condition: Callable[[], bool], act: Callable[[], None]) -> None:
+        deadline, next_act = time.monotonic() + PATIENCE, 0.0
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f'got only {list(self.received)}')
+            if time.monotonic() > next_act:
+                act()
+                next_act = time.monotonic() + 0.5
+            rclpy.spin_once(self.node, timeout_sec=0.1)
+
+
+@launch_testing.post_shutdown_test()
+class TestEnd(unittest.TestCase):
+    """After the launch was interrupted."""
+
+    def test_processes_ended_with_0(self, proc_info: Any) -> None:
+        launch_testing.asserts.assertExitCodes(proc_info)
