@@ -129,7 +129,7 @@ _dp_progress() {  # terminals only: what pip is at
 _dp_explain() {  # what went wrong in pip, from its log
     if grep -qi 'no space left' "$_dp_log"; then
         _dp_fail 'the disk is full: make 8 GB of room (pip also needs some in TMPDIR) and start again.'
-    elif grep -qiE 'NewConnectionError|name resolution|ConnectTimeout|ReadTimeout|ProxyError|SSLError' \
+    elif grep -qiE 'NewConnectionError|name resolution|Timeout|ProxyError|SSLError|versions: none' \
         "$_dp_log"; then
         _dp_fail "the package index cannot be reached: check the network and pip's proxy or index" \
             "settings (pip config list), then start again; details in $_dp_log."
