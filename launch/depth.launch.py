@@ -119,6 +119,7 @@ def _inputs(given: dict[str, str]) -> dict[str, str]:
 
 
 def _bag(path: str) -> Action:
+    path = str(Path(path).expanduser())
     if not (Path(path) / 'metadata.yaml').is_file():
         raise RuntimeError(f'{path} is no rosbag2 folder: it has no metadata.yaml')
     # Unlike `ros2 bag play` it waits until the node has its network and listens.
