@@ -42,6 +42,9 @@ class EfficientNetSFF(nn.Module):
         ValueError: the encoder is unknown, or max_depth is no positive number.
     """
 
+    #: Made with (in_channels, skip_channels); called with (features, skip).
+    stage: type[nn.Module] = FusionStage
+
     def __init__(self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0) -> None:
         super().__init__()
         if not isinstance(max_depth, (int, float)) or not 0 < max_depth < float('inf'):
@@ -49,7 +52,7 @@ class EfficientNetSFF(nn.Module):
         self.encoder = Encoder(encoder)
         self.max_depth = max_depth
         deepest_first = self.encoder.channels[::-1]
-        self.stages = nn.ModuleList(FusionStage(i, o) for i, o in pairwise(deepest_first))
+        self.stages = nn.ModuleList(self.stage(i, o) for i, o in pairwise(deepest_first))
         width = deepest_first[-1]
         self.head = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1),

@@ -2,24 +2,10 @@
 """Hybrid ResNet-50 U-Net with fast up-projection: paper 003 (Harsanyi et al. 2018), Fig. 2."""
 from __future__ import annotations
 
-from torch import Tensor, nn
-
 from depth_perception.networks.encoder import Encoder
 from depth_perception.networks.registry import register_network
+from depth_perception.networks.resnet_unet import ResNetUNet
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
-
-
-class ResNetUNet(nn.Module):
-    """A ResNet-50 encoder and the up-projection decoder; the output has half the input's size."""
-
-    def __init__(self, decoder: UpProjectionDecoder, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalised image (B, 3, H, W) -> depth in metres (B, 1, ceil(H / 2), ceil(W / 2))."""
-        return self.decoder(self.encoder(image))
 
 
 @register_network('resnet_unet_hybrid')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast up-projection: Laina et al., 3DV 2016, sections 3.1 and 3.2; used by paper 003, Fig. 3.
+"""Up-projection: Laina et al., 3DV 2016, sections 3.1 and 3.2; used by papers 000, 002 and 003.
 
 A zero unpooling (each value at the top left of a 2x2 cell, the rest 0) followed by a 5x5
 convolution multiplies mostly by zeros. Four small convolutions, one for each place of the cell,
@@ -7,9 +7,15 @@ give the same result; `pixel_shuffle` interleaves them.
 """
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from depth_perception.networks.unpooling import UnpoolConv, Unpooling
+
+Norm = Literal['batch', 'none']
 
 
 class FastUnpoolConv(nn.Module):
@@ -57,22 +63,40 @@ class UpProjection(nn.Module):
     Args:
         in_channels: channels of the input (B, in_channels, H, W).
         out_channels: channels of the output (B, out_channels, 2H, 2W).
+        unpooling: `fast`, or the slow `zero` or `average` that paper 002 compares.
+        norm: `batch`, or `none` (paper 002 mentions none inside the blocks).
+
+    Raises:
+        ValueError: unpooling or norm is something else.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, unpooling: Unpooling = 'fast',
+                 norm: Norm = 'batch') -> None:
         super().__init__()
         self.main = nn.Sequential(
-            FastUnpoolConv(in_channels, out_channels),
-            nn.BatchNorm2d(out_channels),
+            _unpool_conv(unpooling, in_channels, out_channels),
+            _norm(norm, out_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
-            nn.BatchNorm2d(out_channels),
+            _norm(norm, out_channels),
         )
         self.side = nn.Sequential(
-            FastUnpoolConv(in_channels, out_channels),
-            nn.BatchNorm2d(out_channels),
+            _unpool_conv(unpooling, in_channels, out_channels),
+            _norm(norm, out_channels),
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
         return F.relu(self.main(features) + self.side(features))
+
+
+def _unpool_conv(unpooling: Unpooling, in_channels: int, out_channels: int) -> nn.Module:
+    if unpooling == 'fast':
+        return FastUnpoolConv(in_channels, out_channels)
+    return UnpoolConv(in_channels, out_channels, unpooling)
+
+
+def _norm(norm: str, channels: int) -> nn.Module:
+    if norm not in ('batch', 'none'):
+        raise ValueError(f'unknown norm {norm!r}: choose batch or none')
+    return nn.BatchNorm2d(channels) if norm == 'batch' else nn.Identity()

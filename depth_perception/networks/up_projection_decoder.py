@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoder of fast up-projections that papers 000, 002 and 003 share.
+"""The decoder of up-projections that papers 000, 002 and 003 share.
 
 The three differ in what happens with the encoder's features: nothing (Laina's FCRN), plain
 concatenation (paper 000), or concatenation and a 1x1 convolution back (paper 003).
@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from depth_perception.networks.up_projection import UpProjection
+from depth_perception.networks.unpooling import Unpooling
+from depth_perception.networks.up_projection import Norm, UpProjection
 
 Skip = Literal['none', 'concat', 'concat_1x1']
 
@@ -27,17 +28,27 @@ class UpProjectionDecoder(nn.Module):
     Args:
         encoder_channels: of the five features, strides 2 to 32.
         skip: what is done with the features of strides 16 to 2.
-        bridge_bias: whether the 1x1 bridge has a bias (paper 003: yes; 000 and 002: no).
+        bridge_bias: whether the 1x1 bridge has a bias (papers 002 and 003: yes; 000: no).
         dropout: before the head (papers 002 and 003: 0.5).
         init_std: of every convolution (paper 003's code: 0.01; its text: 0.001).
+        unpooling, norm: of the up-projections, see there (paper 002 varies them).
+        crop: cut what odd features double too much, so that the output lies on the image. Without
+            skips it may be left (Laina's output is stretched: 128x160 for an input of 228x304).
+
+    Raises:
+        ValueError: unpooling or norm is unknown, or skips lack the crop that they need.
     """
 
     def __init__(
         self, encoder_channels: tuple[int, ...], skip: Skip, bridge_bias: bool,
-        dropout: float = 0.5, init_std: float = 0.01,
+        dropout: float = 0.5, init_std: float = 0.01, unpooling: Unpooling = 'fast',
+        norm: Norm = 'batch', crop: bool = True,
     ) -> None:
         super().__init__()
+        if skip != 'none' and not crop:
+            raise ValueError('skips need features of their own size: crop must be true')
         self.skip = skip
+        self.crop = crop
         self.bridge = nn.Sequential(
             nn.Conv2d(encoder_channels[-1], WIDTHS[0], 1, bias=bridge_bias),
             nn.BatchNorm2d(WIDTHS[0]),
@@ -46,7 +57,7 @@ class UpProjectionDecoder(nn.Module):
         self.merges = nn.ModuleList()
         channels = WIDTHS[0]
         for width, skip_channels in zip(WIDTHS[1:], reversed(encoder_channels[:-1])):
-            self.ups.append(UpProjection(channels, width))
+            self.ups.append(UpProjection(channels, width, unpooling, norm))
             channels = width if skip != 'concat' else width + skip_channels
             self.merges.append(_merge(skip, skip_channels, width))
         self.dropout = nn.Dropout(dropout)
@@ -54,12 +65,17 @@ class UpProjectionDecoder(nn.Module):
         self._initialise(init_std)
 
     def forward(self, encoder_features: list[Tensor]) -> Tensor:
-        """Five tensors (B, C_i, H_i, W_i), stride 2 first -> depth (B, 1, H_0, W_0) in metres."""
+        """Five tensors (B, C_i, H_i, W_i), stride 2 first -> depth (B, 1, H_0, W_0) in metres.
+
+        Without `crop` the depth is (B, 1, 16 H_4, 16 W_4).
+        """
         *skips, features = encoder_features
         features = self.bridge(features)
         for up, merge, skip in zip(self.ups, self.merges, reversed(skips)):
-            # An odd feature map doubles to one row or column more than its skip has.
-            features = up(features)[..., : skip.shape[-2], : skip.shape[-1]]
+            features = up(features)
+            if self.crop:
+                # An odd feature map doubles to one row or column more than its skip has.
+                features = features[..., : skip.shape[-2], : skip.shape[-1]]
             if self.skip != 'none':
                 features = merge(torch.cat([skip, features], dim=1))
         return torch.relu(self.head(self.dropout(features)))

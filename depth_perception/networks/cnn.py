@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Eight 3x3 convolutions: paper 002's pure CNN (Ma, Geng and Bie, CS231n 2017, report 203).
+
+The paper's figure with the widths is lost; 64 to 256 and back are our choice.
+"""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from depth_perception.networks.registry import register_network
+from depth_perception.networks.small_images import at_least
+
+#: Widths of the first seven convolutions; a 2x2 pooling follows the second and the fourth.
+WIDTHS = (64, 64, 128, 128, 256, 256, 128)
+POOLED = (1, 3)
+#: Pixels a side needs so that three poolings leave something.
+SMALLEST_SIDE = 8
+
+
+class CNN(nn.Module):
+    """Seven convolutions with BatchNorm and ReLU, and a head without.
+
+    Args:
+        head: (B, 128, H / 4, W / 4) -> (B, 1, h, w).
+    """
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for index, width in enumerate(WIDTHS):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width),
+                       nn.ReLU(inplace=True)]
+            layers += [nn.MaxPool2d(2)] if index in POOLED else []
+            channels = width
+        self.body = nn.Sequential(*layers)
+        self.head = head
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalised image (B, 3, H, W) -> depth in metres (B, 1, h, w), h about H / 4."""
+        return self.head(self.body(at_least(image, SMALLEST_SIDE)))
+
+
+@register_network('cnn')
+def cnn() -> CNN:
+    """1,443,649 parameters; 57x76 for an input of 228x304."""
+    return CNN(nn.Conv2d(WIDTHS[-1], 1, 3, padding=1))

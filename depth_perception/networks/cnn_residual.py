@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ResNet-50 and up-projections without skips (FCRN, Laina et al. 2016).
+
+Paper 002's "CNN + residual", and the parent from which paper 003 starts.
+"""
+from __future__ import annotations
+
+from depth_perception.networks.encoder import Encoder
+from depth_perception.networks.registry import register_network
+from depth_perception.networks.resnet_unet import ResNetUNet
+from depth_perception.networks.unpooling import Unpooling
+from depth_perception.networks.up_projection import Norm
+from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
+
+
+@register_network('cnn_residual')
+def cnn_residual(unpooling: Unpooling = 'zero', norm: Norm = 'batch', crop: bool = False,
+                 decoder_init_std: float = 0.01) -> ResNetUNet:
+    """Paper 002's network, 63,566,913 parameters; 128x160 for an input of 228x304.
+
+    Args:
+        unpooling: `zero` or `average`, which the paper compares, or `fast` (as `zero`, in less
+            than half the time; 63,572,673 parameters, for each place has a bias of its own).
+        norm: `batch`, or `none` inside the up-projections (the paper mentions none).
+        crop: half the input's size, each depth on its pixel, also where a side is no multiple of
+            32. Laina's network leaves the crop out and learns the stretch of its one input size.
+        decoder_init_std: of the decoder's convolutions.
+    """
+    return _without_skips(unpooling, norm, crop, decoder_init_std)
+
+
+@register_network('resnet_fcrn')
+def resnet_fcrn(decoder_init_std: float = 0.01) -> ResNetUNet:
+    """Paper 003's network without its skips, 63,572,673 parameters; half the input's size."""
+    return _without_skips('fast', 'batch', True, decoder_init_std)
+
+
+def _without_skips(unpooling: Unpooling, norm: Norm, crop: bool, init_std: float) -> ResNetUNet:
+    encoder = Encoder('resnet50')
+    decoder = UpProjectionDecoder(
+        encoder.channels, skip='none', bridge_bias=True, init_std=init_std, unpooling=unpooling,
+        norm=norm, crop=crop)
+    return ResNetUNet(decoder, encoder)

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paper 002's CNN with a third pooling, undone by a transposed convolution.
+
+The checkerboard that the transposed convolution draws is expected: the paper shows it.
+"""
+from __future__ import annotations
+
+from torch import nn
+
+from depth_perception.networks.cnn import CNN, WIDTHS
+from depth_perception.networks.registry import register_network
+
+
+@register_network('cnn_transpose')
+def cnn_transpose() -> CNN:
+    """1,444,545 parameters; 56x76 for an input of 228x304."""
+    return CNN(nn.Sequential(
+        nn.MaxPool2d(2), nn.ConvTranspose2d(WIDTHS[-1], 1, 4, stride=2, padding=1)))

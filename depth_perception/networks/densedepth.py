@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DenseDepth: paper 004 (Alhashim and Wonka 2018), Fig. 1 and section 3.1.
+
+The output is reciprocal: 10 m / depth. A weights file says so (`output: reciprocal`), and wants
+RGB / 255 without ImageNet's normalisation (mean 0, std 1), as the paper's code feeds it.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depth_perception.networks.registry import register_network
+from depth_perception.networks.small_images import at_least
+
+#: Children of DenseNet's `features` after which a skip starts, stride 2 to 16.
+_TAPS = ('norm0', 'pool0', 'transition1', 'transition2')
+_SKIP_CHANNELS = (64, 64, 128, 256)
+_CHANNELS = 1664
+_SLOPE = 0.2  # paper 004, section 3.1: leaky ReLU
+#: Pixels a side needs so that stride 32 leaves something.
+SMALLEST_SIDE = 32
+
+
+class DenseNetEncoder(nn.Module):
+    """DenseNet-169 with the taps of paper 004, which lie behind the poolings.
+
+    timm's own feature pyramid taps before them, so its blocks are walked here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        import timm
+
+        self.body = timm.create_model(
+            'densenet169', pretrained=False, num_classes=0, global_pool='').features
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> 64, 64, 128, 256 and 1664 channels at strides 2, 4, 8, 16 and 32."""
+        taps = []
+        features = image
+        for name, block in self.body.named_children():
+            features = block(features)
+            if name in _TAPS:
+                taps.append(features)
+        return [*taps, features]
+
+
+class UpStage(nn.Module):
+    """Bilinear to the skip's size, concatenation, two 3x3 convolutions with leaky ReLU."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv2d(in_channels + skip_channels, out_channels, 3, padding=1)
+        self.conv_b = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+
+    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """(B, in, h, w) and (B, skip, H, W) -> (B, out, H, W)."""
+        # TensorFlow's resize has half-pixel centres, which is align_corners=False.
+        features = F.interpolate(features, skip.shape[-2:], mode='bilinear', align_corners=False)
+        features = F.leaky_relu(self.conv_a(torch.cat([features, skip], dim=1)), _SLOPE)
+        return F.leaky_relu(self.conv_b(features), _SLOPE)
+
+
+class DenseDepth(nn.Module):
+    """Reciprocal depth by DenseNet-169 and a plain decoder without BatchNorm.
+
+    Args:
+        half_width: the halved decoder of the published code's default (21,365,405 parameters);
+            the paper's and its released weights' is full.
+    """
+
+    def __init__(self, half_width: bool = False) -> None:
+        super().__init__()
+        self.encoder = DenseNetEncoder()
+        width = _CHANNELS // 2 if half_width else _CHANNELS
+        self.bridge = nn.Conv2d(_CHANNELS, width, 1)
+        self.stages = nn.ModuleList()
+        for skip_channels in reversed(_SKIP_CHANNELS):
+            self.stages.append(UpStage(width, skip_channels, width // 2))
+            width //= 2
+        self.head = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """RGB / 255 (B, 3, H, W) -> 10 m / depth (B, 1, ceil(H / 2), ceil(W / 2))."""
+        *skips, features = self.encoder(at_least(image, SMALLEST_SIDE))
+        features = self.bridge(features)
+        for stage, skip in zip(self.stages, reversed(skips)):
+            features = stage(features, skip)
+        return self.head(features)
+
+
+@register_network('densedepth')
+def densedepth(half_width: bool = False) -> DenseDepth:
+    """Paper 004's network, 42,657,689 parameters; half the input's size."""
+    return DenseDepth(half_width)

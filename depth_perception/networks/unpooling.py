@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Slow unpooling: paper 002 (Tang & Pham), which compares two ways to fill the new places.
+
+Zero unpooling is Laina et al., 3DV 2016, section 3.1; averages of neighbours are paper 002's own.
+"""
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Unpooling = Literal['zero', 'average', 'fast']
+
+
+def zero_unpool(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, 2H, 2W): each value at the top left of a 2x2 cell, the rest 0."""
+    zeros = torch.zeros_like(features)
+    return _cells(features, zeros, zeros, zeros)
+
+
+def average_unpool(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, 2H, 2W): new places hold the mean of their two nearest values.
+
+    The paper says "the mean of the two nearest neighbours". The diagonal place has four nearest;
+    here it takes the right and the lower one. Edges are replicated.
+    """
+    padded = F.pad(features, (0, 1, 0, 1), mode='replicate')
+    right, lower = padded[:, :, :-1, 1:], padded[:, :, 1:, :-1]
+    return _cells(features, (features + right) / 2, (features + lower) / 2, (right + lower) / 2)
+
+
+def _cells(top_left: Tensor, top_right: Tensor, low_left: Tensor, low_right: Tensor) -> Tensor:
+    """Four tensors (B, C, H, W), interleaved to (B, C, 2H, 2W)."""
+    places = torch.stack([top_left, top_right, low_left, low_right], dim=2)
+    return F.pixel_shuffle(places.flatten(1, 2), 2)
+
+
+class UnpoolConv(nn.Module):
+    """Unpooling by 2 and a 5x5 convolution.
+
+    Args:
+        in_channels: channels of the input (B, in_channels, H, W).
+        out_channels: channels of the output (B, out_channels, 2H, 2W).
+        unpooling: `zero` or `average`.
+
+    Raises:
+        ValueError: unpooling is something else.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, unpooling: Unpooling) -> None:
+        super().__init__()
+        if unpooling not in ('zero', 'average'):
+            raise ValueError(f'unpooling {unpooling!r} is none of zero, average, fast')
+        self.unpool = zero_unpool if unpooling == 'zero' else average_unpool
+        self.convolution = nn.Conv2d(in_channels, out_channels, 5, padding=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
+        return self.convolution(self.unpool(features))
