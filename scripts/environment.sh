@@ -60,9 +60,10 @@ _dp_find_python() {  # any interpreter for which ROS 2 has wheels
             return
         fi
     done
-    _dp_fail "no Python 3.10 to 3.13 found (${DEPTH_PERCEPTION_PYTHON:-python3} is" \
-        "$("${DEPTH_PERCEPTION_PYTHON:-python3}" --version 2>&1 | tail -n 1)): install one and name" \
-        "it in DEPTH_PERCEPTION_PYTHON, or install ROS 2 and source its setup.bash."
+    candidate=${DEPTH_PERCEPTION_PYTHON:-python3}
+    _dp_fail "no Python 3.10 to 3.13 found ($candidate is" \
+        "$("$candidate" --version 2>/dev/null || echo missing)): install one and name it in" \
+        "DEPTH_PERCEPTION_PYTHON, or install ROS 2 and source its setup.bash."
 }
 
 _dp_create() {  # the empty environment
@@ -142,7 +143,7 @@ _dp_set_up() {  # a set-up that was interrupted begins anew; a changed one is br
     _dp_ready && return  # another process has done it while we waited
     if [[ -n ${ROS_DISTRO:-} ]]; then _dp_find_ros_python; else _dp_find_python; fi || return
     cd "$_dp_root" || return
-    printf 'set-up: installing into %s; the first time that is about 3 GB and takes minutes\n' \
+    printf 'set-up: installing into %s; the first time that is about 6 GB and takes minutes\n' \
         "$_dp_venv" >&2
     if ! "$_dp_venv/bin/python" -c '' 2>/dev/null || [[ $(cat "$_dp_stamp" 2>/dev/null) == building ]]
     then
