@@ -7,7 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 #: Seconds that a child has to end after SIGINT.
@@ -21,28 +22,67 @@ def isolate_ros() -> None:
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
+class Child:
+    """A process and what it says on stderr, which goes to a file: a full pipe would stop it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
+        self._process = subprocess.Popen(command, stderr=self._said)
+
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self._process.poll() is not None
+
+    def failed(self) -> bool:
+        """Whether it is over, and not well."""
+        return self._process.poll() not in (None, 0)
+
+    def complaint(self) -> str:
+        """Its last error message; the last line when it ended without one."""
+        # Of its own: the child writes where this file descriptor points.
+        with open(f'/proc/self/fd/{self._said.fileno()}', errors='replace') as file:
+            lines = [line.strip() for line in file if line.strip()]
+        errors = [line for line in lines if line.startswith(('[ERROR]', '[FATAL]'))]
+        if errors:
+            return errors[-1].split(']: ', 1)[-1]
+        return lines[-1] if lines and self.ended() else ''
+
+    def end(self) -> None:
+        """End it with SIGINT; kill it if that does not help."""
+        if not self.ended():
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._said.close()
+
+
 @contextmanager
 def child(module: str, *arguments: str,
           remaps: Mapping[str, str] | None = None,
-          parameters: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen]:
-    """A Python module as a process; ended with SIGINT, and killed if that does not help."""
+          parameters: Mapping[str, str] | None = None) -> Iterator[Child]:
+    """A Python module as a process, which ends with the context."""
     ros = [word for old, new in (remaps or {}).items() for word in ('-r', f'{old}:={new}')]
     ros += [word for name, value in (parameters or {}).items()
             for word in ('-p', f'{name}:={value}')]
-    process = subprocess.Popen(
-        [sys.executable, '-m', module, *arguments, *(['--ros-args', *ros] if ros else [])],
-        stderr=subprocess.PIPE, text=True)
+    process = Child([sys.executable, '-m', module, *arguments,
+                     *(['--ros-args', *ros] if ros else [])])
     try:
         yield process
     finally:
-        _end(process)
+        with _uninterrupted():
+            process.end()
 
 
-def _end(process: subprocess.Popen) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C must not leave a child behind."""
+    before = {number: signal.signal(number, signal.SIG_IGN)
+              for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -47,6 +47,7 @@ class Recording:
         latency: seconds from header stamp to arrival, by output topic.
         camera: of the depth image, None where the bag has no camera_info.
         stages: milliseconds by stage, as the node's diagnostics say.
+        lost: frames without depth although a later one has it.
         node_facts: model, checksum, device and precision, as the node's diagnostics say.
     """
 
@@ -54,6 +55,7 @@ class Recording:
     counts: Counter[str] = field(default_factory=Counter)
     latency: dict[str, list[float]] = field(default_factory=dict)
     camera: CameraModel | None = None
+    lost: int = 0
     stages: dict[str, str] = field(default_factory=dict)
     node_facts: dict[str, str] = field(default_factory=dict)
 
@@ -82,6 +84,10 @@ class Recorder(Node):
         for kind, topic, callback in subscriptions:
             self.create_subscription(kind, topic, callback, profile)
 
+    def forget(self) -> None:
+        """Begin a new recording."""
+        self.recording = Recording(node_facts=self.recording.node_facts)
+
     def matched(self) -> bool:
         """Whether the node's outputs are all there."""
         return all(self.count_publishers(topic) for topic in (DEPTH, INFO, POINTS, SCAN))
@@ -105,6 +111,8 @@ class Recorder(Node):
     def _on_depth(self, message: Image) -> None:
         self._arrived(DEPTH, message.header)
         frame = self._frame(message.header)
+        # Messages of a reliable topic come in order.
+        self.recording.lost = frame.index + 1 - self.recording.counts[DEPTH]
         if self._keep_depth or frame.index in self._keep:
             values = np.frombuffer(message.data, np.float32)
             frame.depth = values.reshape(message.height, message.width).copy()

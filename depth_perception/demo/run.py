@@ -7,68 +7,36 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
+import os
+import signal
 import sys
-import time
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
-from subprocess import Popen
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depth_perception.bag import COMPRESSED, Bag, BagError, Topic
-from depth_perception.demo.processes import child, isolate_ros
-from depth_perception.demo.scores import read_truth, scores
+from depth_perception.bag import BagError
+from depth_perception.demo.plan import Plan, make_plan
+from depth_perception.demo.processes import isolate_ros
+from depth_perception.demo.scores import read_truth
+from depth_perception.demo.session import DemoError, record
+from depth_perception.demo.summary import make_summary
 from depth_perception.files import write_atomically
 
 if TYPE_CHECKING:
-    from depth_perception.demo.recorder import FrameRecord, Recorder, Recording
+    from depth_perception.demo.recorder import FrameRecord
 
 CLIP_BAG = Path(__file__).parents[2] / 'data' / 'clip_bag'
 #: Frames that get a picture.
 PICTURES = 4
-#: Seconds without anything new after which waiting ends.
-SILENCE = 10.0
-#: Hz; a machine that cannot follow even this drops frames rather than trying a visitor's patience.
-SLOWEST = 0.5
-#: Seconds for the node to load its network.
-START = 120.0
-
-
-class DemoError(RuntimeError):
-    """The demo cannot go on; one sentence says why."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is played, and how fast.
-
-    Attributes:
-        bag: folder.
-        image: topic of the images.
-        info: topic of camera_info, or None.
-        frames: number of images.
-        rate: of the replay; below 1 where this machine could not follow.
-        size: (width, height) of the images.
-    """
-
-    bag: Path
-    image: Topic
-    info: Topic | None
-    frames: int
-    rate: float
-    size: tuple[int, int]
-
-    @property
-    def compressed(self) -> bool:
-        """Whether images are compressed."""
-        return self.image.type == COMPRESSED
+RESULTS = ('montage.png', 'cloud.png', 'cloud.ply', 'summary.json')
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when all is written, 1 with one sentence when not."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     isolate_ros()
     try:
         run(options.bag, options.image, options.out)
@@ -87,127 +55,27 @@ def main(arguments: list[str] | None = None) -> int:
 def run(bag: Path, image: str | None, out: Path) -> dict[str, Any]:
     """Play, record and write everything; the summary."""
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / 'summary.json', [b'{}\n'])  # not writable: say so before the work
-    plan = make_plan(bag, image)
-    truths = read_truth(bag / 'truth')
-    keep = set(np.linspace(0, plan.frames - 1, min(PICTURES, plan.frames)).round().astype(int))
-    recording = record(plan, keep, bool(truths))
-    frames = sorted(recording.frames.values(), key=lambda frame: frame.index)
-    summary = make_summary(plan, recording, frames, truths)
-    write_pictures(out, plan, frames, truths, summary)
-    write_atomically(out / 'summary.json', [json.dumps(summary, indent=2).encode() + b'\n'])
+    # All is written aside and moved when complete. Where nothing can be written, that is said now.
+    with tempfile.TemporaryDirectory(prefix='.demo-', dir=out) as aside:
+        os.environ.setdefault('ROS_LOG_DIR', aside)
+        summary = _produce(Path(aside), bag, image)
+        for name in RESULTS:
+            (out / name).unlink(missing_ok=True)
+            if Path(aside, name).exists():
+                os.replace(Path(aside, name), out / name)
     tell(out, summary)
     return summary
 
 
-def make_plan(path: Path, image: str | None) -> Plan:
-    """Choose topics, and a pace at which this machine's network can process every frame."""
-    from depth_perception.estimator import DepthEstimator
-    from depth_perception.ros.pipeline import decode
-
-    with Bag(path) as bag:
-        topic = bag.image_topic(image)
-        info = bag.camera_info_topic(topic)
-        rgb = decode(bag.deserialize(next(iter(bag.messages([topic.name])))))
-        recorded = bag.rate(topic.name)
-    estimator = DepthEstimator.load()
-    seconds = min(_timed(lambda: estimator.infer(rgb)) for _ in range(5))
-    # Replay, recorder and node share the machine: this leaves each of them room.
-    possible = max(SLOWEST, 1 / (2.5 * seconds + 0.08))
-    rate = min(1.0, possible / recorded) if recorded else 1.0
-    return Plan(path, topic, info, topic.count, round(rate, 3), (rgb.shape[1], rgb.shape[0]))
-
-
-def _timed(function: Any) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def record(plan: Plan, keep: set[int], keep_depth: bool) -> Recording:
-    """Run node and replay as processes of their own and record over DDS."""
-    import rclpy
-
-    from depth_perception.demo.recorder import Recorder
-
-    remaps = {'image/compressed' if plan.compressed else 'image': plan.image.name,
-              'camera_info': plan.info.name if plan.info else 'camera_info'}
-    parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0'}
-    rclpy.init(args=[])
-    recorder = Recorder(plan.image.name, plan.compressed, keep, keep_depth)
-    try:
-        with child('depth_perception.ros.node', remaps=remaps, parameters=parameters) as node:
-            _wait_for_node(recorder, node)
-            topics = [plan.image.name, *([plan.info.name] if plan.info else [])]
-            with child('depth_perception.ros.replay', str(plan.bag), '--restamp', '--rate',
-                       str(plan.rate), '--wait-for-subscribers', '30', '--topics',
-                       *topics) as replay:
-                _record_all(recorder, plan, node, replay)
-    finally:
-        recorder.destroy_node()
-        rclpy.try_shutdown()
-    return recorder.recording
-
-
-def _wait_for_node(recorder: Recorder, node: Popen) -> None:
-    import rclpy
-
-    deadline = time.monotonic() + START
-    while not recorder.matched():
-        rclpy.spin_once(recorder, timeout_sec=0.1)
-        if node.poll() is not None:
-            raise DemoError(f'depth_node ended at once: {node.stderr.read().strip()}')
-        if time.monotonic() > deadline:
-            raise DemoError(f'depth_node did not get ready within {START:.0f} s')
-
-
-def _record_all(recorder: Recorder, plan: Plan, node: Popen, replay: Popen) -> None:
-    """Spin until every frame gave every output, or nothing new comes."""
-    import rclpy
-    from tqdm import tqdm
-
-    counts = recorder.recording.counts
-    outputs = ['depth/image'] + ['depth/points', 'scan', 'depth/camera_info'] * bool(plan.info)
-    last_news, seen = time.monotonic(), 0
-    with tqdm(total=plan.frames, unit='frame', desc=f'replay at {plan.rate:g}x') as bar:
-        while min(counts[topic] for topic in outputs) < plan.frames:
-            rclpy.spin_once(recorder, timeout_sec=0.1)
-            total = sum(counts.values())
-            if total != seen or replay.poll() is None:
-                last_news, seen = time.monotonic(), total
-            bar.update(counts['depth/image'] - bar.n)
-            if node.poll() is not None:
-                raise DemoError(f'depth_node ended: {node.stderr.read().strip()}')
-            if time.monotonic() - last_news > SILENCE:
-                break
-    _spin_for(recorder, 1.2)  # one more diagnostics message, with the final figures
-
-
-def _spin_for(recorder: Recorder, seconds: float) -> None:
-    import rclpy
-
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        rclpy.spin_once(recorder, timeout_sec=0.05)
-
-
-def make_summary(plan: Plan, recording: Recording, frames: list[FrameRecord],
-                 truths: list[np.ndarray]) -> dict[str, Any]:
-    """What is written to summary.json."""
-    summary: dict[str, Any] = {
-        'bag': plan.bag.name, 'image_topic': plan.image.name, 'size': list(plan.size),
-        'replay_rate': plan.rate, 'frames_in': plan.frames,
-        'frames_out': {topic: recording.counts[topic] for topic in
-                       ('depth/image', 'depth/camera_info', 'depth/points', 'scan')},
-        'latency_ms': {topic: _percentiles(values)
-                       for topic, values in sorted(recording.latency.items())},
-        'latency_is': 'from header stamp (set when the replay publishes) to arrival in Python',
-        'node_stages_ms': recording.stages, **recording.node_facts,
-        'machine': f'{platform.machine()}, {_processor()}'}
-    pairs = [(frame.depth, truths[frame.index]) for frame in frames
-             if frame.depth is not None and frame.index < len(truths)]
-    if pairs:
-        summary['scores'] = scores(pairs)
+def _produce(out: Path, bag: Path, image: str | None) -> dict[str, Any]:
+    plan = make_plan(bag, image)
+    truths = read_truth(bag / 'truth')
+    keep = set(np.linspace(0, plan.frames - 1, min(PICTURES, plan.frames)).round().astype(int))
+    plan, recording = record(plan, keep, bool(truths))
+    frames = sorted(recording.frames.values(), key=lambda frame: frame.index)
+    summary = make_summary(plan, recording, frames, truths)
+    write_pictures(out, plan, frames, truths, summary)
+    write_atomically(out / 'summary.json', [json.dumps(summary, indent=2).encode() + b'\n'])
     return summary
 
 
@@ -234,7 +102,8 @@ def tell(out: Path, summary: dict[str, Any]) -> None:
     latency = summary['latency_ms']['depth/image']
     lines = [
         f'{summary["frames_in"]} frames in, {summary["frames_out"]["depth/image"]} depth images '
-        f'out; stamp to arrival p50 {latency["p50"]:.0f} ms, p95 {latency["p95"]:.0f} ms',
+        f'out at {summary["replay_rate"]:g}x; stamp to arrival p50 {latency["p50"]:.0f} ms, '
+        f'p95 {latency["p95"]:.0f} ms',
         f'{out}/montage.png   input, depth, truth (where known) and obstacle scan of a few frames']
     if (out / 'cloud.ply').exists() and summary['frames_out']['depth/points']:
         lines += [f'{out}/cloud.png     a point cloud from above and from the side',
@@ -250,31 +119,15 @@ def tell(out: Path, summary: dict[str, Any]) -> None:
 
 
 def _title(plan: Plan, summary: dict[str, Any]) -> str:
-    title = f'{plan.bag.name}: {summary.get("model", "network")}'
+    title = f'{plan.bag.resolve().name}: {summary.get("model", "network")}'
     if 'scores' in summary:
         title += f', AbsRel {summary["scores"]["AbsRel"]:.3f} (metric, no alignment)'
     return title
 
 
-def _percentiles(values: list[float]) -> dict[str, float]:
-    p50, p95, worst = np.percentile(np.array(values) * 1000, (50, 95, 100)).round(1)
-    return {'p50': float(p50), 'p95': float(p95), 'max': float(worst)}
-
-
-def _processor() -> str:
-    import os
-
-    try:
-        names = [line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text()
-                 .splitlines() if line.startswith('model name')]
-    except OSError:
-        names = []
-    return f'{names[0] if names else platform.processor() or "CPU"}, {os.cpu_count()} cores'
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='demo', description='Metric depth, cloud and scan of a recorded camera.')
+        prog='scripts/demo', description='Metric depth, cloud and scan of a recorded camera.')
     parser.add_argument('bag', type=Path, nargs='?', default=CLIP_BAG,
                         help='rosbag2 folder (default: the bundled clip)')
     parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")

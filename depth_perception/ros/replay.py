@@ -86,6 +86,7 @@ class Player:
             raise BagError(f'no topic of bag {bag.path} can be played')
         self._clock = self._make_clock() if options.clock else None
         self._next_tick = 0.0
+        self._last_stamp = (b'', 0)
         self.report = Report(Counter())
 
     def wait_for_subscribers(self, seconds: float) -> None:
@@ -114,6 +115,7 @@ class Player:
         times = self._options.loop
         played = 0
         while _alive(self._node) and (times == 0 or played < times):
+            self._last_stamp = (b'', 0)
             self._play_once()
             played += 1
         self._drain()
@@ -141,9 +143,15 @@ class Player:
     def _publish(self, message: Message) -> None:
         data = message.data
         if self._options.restamp and message.topic in self._headed:
-            data = restamped(data, time.time_ns())
+            data = restamped(data, self._new_stamp(data[4:12]))
         self._publishers[message.topic].publish(data)
         self.report.sent[message.topic] += 1
+
+    def _new_stamp(self, recorded: bytes) -> int:
+        """The present; the same for an image and its camera_info."""
+        if recorded != self._last_stamp[0]:
+            self._last_stamp = (recorded, time.time_ns())
+        return self._last_stamp[1]
 
     def _drain(self) -> None:
         """A publisher that goes away takes what was not yet delivered with it."""
@@ -276,13 +284,19 @@ def _positive(low: float) -> Callable[[str], float]:
     return number
 
 
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='replay_bag', description='Play a rosbag2 folder (sqlite3 or mcap) onto its topics.')
     add = parser.add_argument
     add('bag', help='rosbag2 folder, the one with metadata.yaml')
     add('--rate', type=_positive(0), default=1.0, help='2 plays twice as fast (default 1)')
-    add('--loop', type=int, nargs='?', const=0, default=1, metavar='N',
+    add('--loop', type=_count, nargs='?', const=0, default=1, metavar='N',
         help='play N times, or without N until interrupted')
     add('--clock', type=_positive(0), nargs='?', const=CLOCK_RATE, default=None, metavar='HZ',
         help=f"publish the bag's time on /clock (default {CLOCK_RATE:g} Hz)")

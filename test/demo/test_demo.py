@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
@@ -21,7 +22,7 @@ from depth_perception.demo.pictures import cloud_points, cloud_views, montage
 from depth_perception.demo.recorder import FrameRecord, Scan
 from depth_perception.demo.scores import read_truth, scores
 from test.support.bags import write_bag
-from test.support.ros import picture
+from test.support.ros import picture, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,8 +78,8 @@ def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
     result = demo('--out', str(tmp_path))
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / 'summary.json').read_text())
-    # The pace suits an idle machine; on a busy one the node rightly drops frames for newer ones.
-    assert summary['frames_in'] == 40 and 30 <= min(summary['frames_out'].values()) <= 40
+    # The pace goes down until the machine follows, however busy it is.
+    assert summary['frames_in'] == 40 and set(summary['frames_out'].values()) == {40}
     assert 0 < summary['scores']['AbsRel'] < 1 and 'no alignment' in summary['scores']['protocol']
     assert summary['latency_ms']['depth/image']['p95'] > 0 and summary['checksum']
     for name in ('montage.png', 'cloud.png', 'cloud.ply', 'summary.json'):
@@ -94,7 +95,7 @@ def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
     assert result.returncode == 0, result.stderr
     assert 'no camera_info' in result.stdout
     summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
-    assert summary['frames_out']['depth/image'] >= 2 and 'scores' not in summary
+    assert summary['frames_out']['depth/image'] == 4 and 'scores' not in summary
     assert not (tmp_path / 'out' / 'cloud.ply').exists()
 
 
@@ -102,3 +103,20 @@ def test_a_wrong_bag_is_one_sentence(tmp_path):
     result = demo(str(tmp_path), '--out', str(tmp_path / 'out'))
     assert result.returncode == 1 and 'Traceback' not in result.stderr
     assert 'metadata.yaml' in result.stderr
+
+
+def test_an_unwritable_place_is_one_sentence(tmp_path):
+    (tmp_path / 'file').write_text('')
+    result = demo('--out', str(tmp_path / 'file'))
+    assert result.returncode == 1 and result.stderr.startswith('demo: cannot write to')
+
+
+def test_a_terminated_demo_leaves_no_process_and_no_file(tmp_path):
+    environment = {**os.environ, 'ROS_DOMAIN_ID': '99'}
+    process = subprocess.Popen([sys.executable, '-m', 'depth_perception.demo', '--out', tmp_path],
+                               cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    children = wait_until(lambda: psutil.Process(process.pid).children())
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'Traceback' not in said
+    assert not any(child.is_running() for child in children) and not list(tmp_path.iterdir())

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node and a replay as processes of their own, recorded over DDS at a pace that fits."""
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depth_perception.demo.plan import Plan
+from depth_perception.demo.processes import Child, child
+
+if TYPE_CHECKING:
+    from depth_perception.demo.recorder import Recorder, Recording
+
+#: Seconds without anything new after which waiting ends.
+SILENCE = 10.0
+#: Hz; a machine that cannot follow even this drops frames rather than trying a visitor's patience.
+SLOWEST = 0.5
+#: Seconds for the node to load its network.
+START = 120.0
+#: Replays, each slower than the one before, until the machine follows.
+ATTEMPTS = 4
+#: A frame lost later than this is a hiccup and not worth another replay.
+EARLY = 100
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; one sentence says why."""
+
+
+def record(plan: Plan, keep: set[int], keep_depth: bool) -> tuple[Plan, Recording]:
+    """Run the node and the replay as processes of their own and record over DDS.
+
+    Returns:
+        The plan with the pace at which every frame was processed, and the recording.
+    """
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from depth_perception.demo.recorder import Recorder
+
+    remaps = {'image/compressed' if plan.compressed else 'image': plan.image.name,
+              'camera_info': plan.info.name if plan.info else 'camera_info'}
+    parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0'}
+    # Signals stay Python's: KeyboardInterrupt ends the children too.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    recorder = Recorder(plan.image.name, plan.compressed, keep, keep_depth)
+    try:
+        with child('depth_perception.ros.node', remaps=remaps, parameters=parameters) as node:
+            _wait_for_node(recorder, node)
+            return _record_at_a_pace_that_fits(recorder, plan, node), recorder.recording
+    finally:
+        recorder.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _record_at_a_pace_that_fits(recorder: Recorder, plan: Plan, node: Child) -> Plan:
+    """Replay, slower each time, until no frame is lost; the plan with that pace."""
+    for attempt in range(ATTEMPTS):
+        last = attempt == ATTEMPTS - 1
+        with _replay(plan) as replay:
+            if _record_all(recorder, plan, node, replay, to_the_end=last):
+                break
+        plan = replace(plan, rate=_slower(plan, recorder.recording))
+        sys.stderr.write(f'this machine cannot follow; again at {plan.rate:g}x\n')
+        _spin_for(recorder, 1.0)  # what is still under way belongs to the replay just ended
+        recorder.forget()
+    return plan
+
+
+def _replay(plan: Plan) -> AbstractContextManager[Child]:
+    topics = [plan.image.name, *([plan.info.name] if plan.info else [])]
+    return child('depth_perception.ros.replay', str(plan.bag), '--restamp', '--rate',
+                 str(plan.rate), '--wait-for-subscribers', '30', '--topics', *topics)
+
+
+def _slower(plan: Plan, recording: Recording) -> float:
+    """A rate that gives each frame one and a half times what one takes; at most half the last."""
+    seconds = float(np.median(recording.latency['depth/image']))
+    fitting = 1 / (1.5 * seconds * plan.hertz) if plan.hertz else plan.rate
+    return float(f'{min(plan.rate / 2, fitting):.2g}')
+
+
+def _wait_for_node(recorder: Recorder, node: Child) -> None:
+    import rclpy
+
+    deadline = time.monotonic() + START
+    while not recorder.matched():
+        rclpy.spin_once(recorder, timeout_sec=0.1)
+        if node.ended() or node.complaint():
+            raise DemoError(f'depth_node cannot start: {node.complaint()}')
+        if time.monotonic() > deadline:
+            raise DemoError(f'depth_node did not get ready within {START:.0f} s')
+
+
+def _record_all(recorder: Recorder, plan: Plan, node: Child, replay: Child, *,
+                to_the_end: bool) -> bool:
+    """Spin until every frame gave every output, or nothing new comes.
+
+    Returns:
+        False as soon as a frame is lost, unless it shall go on to the end.
+    """
+    import rclpy
+    from tqdm import tqdm
+
+    counts = recorder.recording.counts
+    outputs = ['depth/image', *(['depth/points', 'scan', 'depth/camera_info'] * bool(plan.info))]
+    last_news, seen = time.monotonic(), 0
+    with tqdm(total=plan.frames, unit='frame', desc=f'replay at {plan.rate:g}x') as bar:
+        while min(counts[topic] for topic in outputs) < plan.frames:
+            rclpy.spin_once(recorder, timeout_sec=0.1)
+            if sum(counts.values()) != seen or not replay.ended():
+                last_news, seen = time.monotonic(), sum(counts.values())
+            bar.update(counts['depth/image'] - bar.n)
+            for process, name in ((node, 'depth_node'), (replay, 'replay_bag')):
+                if process.failed():
+                    raise DemoError(f'{name} ended: {process.complaint()}')
+            if recorder.recording.lost and seen and not to_the_end and bar.n < EARLY:
+                return False
+            if time.monotonic() - last_news > SILENCE:
+                break
+    _spin_for(recorder, 1.2)  # one more diagnostics message, with the final figures
+    return True
+
+
+def _spin_for(recorder: Recorder, seconds: float) -> None:
+    import rclpy
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        rclpy.spin_once(recorder, timeout_sec=0.05)
