@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exports give what the network gives: weights and BatchNorm statistics are random."""
+from __future__ import annotations
+
+import argparse
+
+import pytest
+import torch
+
+from depth_perception.networks import create_network
+from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
+from depth_perception.weights import load_weights, save_weights
+from depth_training.export import add_arguments, export_onnx, export_program, relative_error, run
+from test.support.weights import tiny_info
+
+needs_onnx = pytest.importorskip
+
+
+def randomised(module):
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, value in module.state_dict().items():
+            if name.endswith('running_var'):
+                value.uniform_(0.5, 2.0)
+            elif value.is_floating_point():
+                value.add_(0.05 * torch.randn_like(value))
+    return module.eval()
+
+
+def network(name):
+    arguments = {'encoder': 'test_efficientnet'} if name.startswith('efficientnet') else {}
+    return randomised(create_network(name, **arguments))
+
+
+class Decoder(torch.nn.Module):
+    """The shared decoder on an image's poolings: the export of up-projections, without ResNet."""
+
+    def __init__(self, unpooling):
+        super().__init__()
+        self.decoder = UpProjectionDecoder((3,) * 5, 'concat_1x1', True, unpooling=unpooling)
+
+    def forward(self, image):
+        return self.decoder([torch.nn.functional.avg_pool2d(image, 2 ** i) for i in range(1, 6)])
+
+
+@pytest.mark.parametrize('dynamic', [False, True])
+@pytest.mark.parametrize('name', ['efficientnet_sff', 'efficientnet_unet', 'cnn_transpose'])
+def test_onnx_equals_the_network(name, dynamic, tmp_path):
+    needs_onnx('onnxruntime'), needs_onnx('onnxscript')
+    made, file = network(name), tmp_path / 'network.onnx'
+    export_onnx(made, file, 64, 96, dynamic)
+    assert relative_error(file, made, torch.randn(1, 3, 64, 96)) <= 1e-5
+    if dynamic:
+        assert relative_error(file, made, torch.randn(3, 3, 96, 160)) <= 1e-5
+    assert [path.name for path in tmp_path.iterdir()] == ['network.onnx']
+
+
+def test_onnx_of_the_fast_up_projections_equals_the_network(tmp_path):
+    needs_onnx('onnxruntime'), needs_onnx('onnxscript')
+    made, file = randomised(Decoder('fast')), tmp_path / 'network.onnx'
+    export_onnx(made, file, 64, 64)
+    assert relative_error(file, made, torch.randn(1, 3, 64, 64)) <= 1e-5
+
+
+@pytest.mark.parametrize('dynamic', [False, True])
+def test_program_equals_the_network(dynamic, tmp_path):
+    made, file = network('efficientnet_sff'), tmp_path / 'network.pt2'
+    export_program(made, file, 64, 96, dynamic)
+    image = torch.randn(2, 3, 96, 64) if dynamic else torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            torch.export.load(file).module()(image), made(image), rtol=1e-5, atol=1e-5)
+
+
+def command(*arguments):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_command_writes_onnx_and_says_the_error(tmp_path, capsys):
+    needs_onnx('onnxruntime'), needs_onnx('onnxscript')
+    save_weights(tmp_path / 'w.safetensors', network('efficientnet_sff'), tiny_info())
+    output = tmp_path / 'w.onnx'
+    assert command(tmp_path / 'w.safetensors', '--output', output) == 0
+    assert 'relative error' in capsys.readouterr().out and output.stat().st_size > 100_000
+
+
+def test_command_writes_the_nodes_file_bit_for_bit(tmp_path):
+    made = network('efficientnet_sff')
+    save_weights(tmp_path / 'w.safetensors', made, tiny_info())
+    output = tmp_path / 'again.safetensors'
+    assert command(tmp_path / 'w.safetensors', '--output', output, '--format', 'safetensors') == 0
+    assert all(torch.equal(value, made.state_dict()[name])
+               for name, value in load_weights(output).network.state_dict().items())
+
+
+def test_a_failed_export_leaves_nothing_behind(tmp_path, capsys):
+    save_weights(tmp_path / 'w.safetensors', network('efficientnet_sff'), tiny_info())
+    missing = tmp_path / 'missing' / 'w.pt2'
+    assert command(tmp_path / 'w.safetensors', '--output', missing, '--format', 'program') == 1
+    assert capsys.readouterr().err.count('\n') == 1
+    assert command(tmp_path / 'none.safetensors', '--output', tmp_path / 'x') == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['w.safetensors']
