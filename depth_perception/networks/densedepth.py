@@ -51,15 +51,15 @@ class UpStage(nn.Module):
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_a = nn.Conv2d(in_channels + skip_channels, out_channels, 3, padding=1)
-        self.conv_b = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.first = nn.Conv2d(in_channels + skip_channels, out_channels, 3, padding=1)
+        self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         """(B, in, h, w) and (B, skip, H, W) -> (B, out, H, W)."""
         # TensorFlow's resize has half-pixel centres, which is align_corners=False.
         features = F.interpolate(features, skip.shape[-2:], mode='bilinear', align_corners=False)
-        features = F.leaky_relu(self.conv_a(torch.cat([features, skip], dim=1)), _SLOPE)
-        return F.leaky_relu(self.conv_b(features), _SLOPE)
+        features = F.leaky_relu(self.first(torch.cat([features, skip], dim=1)), _SLOPE)
+        return F.leaky_relu(self.second(features), _SLOPE)
 
 
 class DenseDepth(nn.Module):
