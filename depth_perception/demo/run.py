@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depth_perception.bag import BagError
+from depth_perception.bag import Bag, BagError
 from depth_perception.demo.plan import Plan, make_plan
 from depth_perception.demo.processes import isolate_ros
 from depth_perception.demo.scores import read_truth
@@ -70,13 +70,29 @@ def run(bag: Path, image: str | None, out: Path) -> dict[str, Any]:
 def _produce(out: Path, bag: Path, image: str | None) -> dict[str, Any]:
     plan = make_plan(bag, image)
     truths = read_truth(bag / 'truth')
-    keep = set(np.linspace(0, plan.frames - 1, min(PICTURES, plan.frames)).round().astype(int))
+    keep = set(np.linspace(0, plan.frames - 1, min(PICTURES, plan.frames)).round().astype(int)
+               .tolist())
     plan, recording = record(plan, keep, bool(truths))
     frames = sorted(recording.frames.values(), key=lambda frame: frame.index)
+    if len(frames) == plan.frames:
+        _fill_in_images(plan, [frame for frame in frames if frame.index in keep])
     summary = make_summary(plan, recording, frames, truths)
     write_pictures(out, plan, frames, truths, summary)
     write_atomically(out / 'summary.json', [json.dumps(summary, indent=2).encode() + b'\n'])
     return summary
+
+
+def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
+    """Camera images that the recorder missed, from the bag: frame n is its n-th image."""
+    from depth_perception.ros.pipeline import decode
+
+    missing = {frame.index: frame for frame in frames if frame.rgb is None}
+    if not missing:
+        return
+    with Bag(plan.bag) as bag:
+        for index, message in enumerate(bag.messages([plan.image.name])):
+            if index in missing:
+                missing[index].rgb = decode(bag.deserialize(message))
 
 
 def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: list[np.ndarray],

@@ -24,6 +24,8 @@ SLOWEST = 0.5
 START = 120.0
 #: Replays, each slower than the one before, until the machine follows.
 ATTEMPTS = 4
+#: Seconds a frame may take; a machine slower than that, or so busy, loses frames.
+SLOWEST = 1.5
 #: A frame lost later than this is a hiccup and not worth another replay.
 EARLY = 100
 
@@ -80,7 +82,7 @@ def _replay(plan: Plan) -> AbstractContextManager[Child]:
 
 def _slower(plan: Plan, recording: Recording) -> float:
     """A rate that gives each frame one and a half times what one takes; at most half the last."""
-    seconds = float(np.median(recording.latency['depth/image']))
+    seconds = min(float(np.median(recording.latency['depth/image'])), SLOWEST)
     fitting = 1 / (1.5 * seconds * plan.hertz) if plan.hertz else plan.rate
     return float(f'{min(plan.rate / 2, fitting):.2g}')
 
