@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import io
+import json
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +22,73 @@ from torch import Tensor, nn
 
 from depth_perception.files import write_atomically
 from depth_perception.networks.fast_unpooling import use_fast_unpooling
-from depth_perception.weights import LoadedWeights, load_weights, save_weights
+from depth_perception.weights import LoadedWeights, WeightsInfo, load_weights, save_weights
 
+#: Largest relative error of an ONNX file against PyTorch, in float32.
+TOLERANCE = 1e-5
+#: Where an ONNX file and a program keep what the weights file says of itself, as JSON.
+METADATA_KEY = 'depth_perception'
 FORMATS = ('safetensors', 'onnx', 'program')
 
 
+class ExportError(ValueError):
+    """An exported network that computes something else; its file is not written."""
+
+
 def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
-                dynamic: bool = False) -> None:
-    """Write an ONNX file; whole or not at all.
+                dynamic: bool = False, info: WeightsInfo | None = None) -> float:
+    """Write an ONNX file; whole and checked against onnxruntime, or not at all.
 
     Args:
         network: in evaluation mode, so that dropout is off and BatchNorm uses its statistics.
         path: where to; the folder must exist.
         height, width: pixels of the image.
         dynamic: leave batch, height and width open.
+        info: metadata to keep in the file.
+
+    Returns:
+        The largest relative error, see `relative_error`.
 
     Raises:
+        ExportError: the error is above `TOLERANCE`.
         OSError: the file cannot be written.
     """
     program = _exported(network, height, width, dynamic)
     with _silence():
         onnx = torch.onnx.export(
             program, (), dynamo=True, input_names=['image'], output_names=['depth'])
+    onnx.model.metadata_props.update(_metadata(info))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'network.onnx'
         onnx.save(str(file), external_data=False)
+        error = max(relative_error(file, network, image)
+                    for image in _test_images(height, width, dynamic))
+        if not error <= TOLERANCE:
+            raise ExportError(f'{path} is not written: it would differ from the network by '
+                              f'{error:.1e} (relative), allowed is {TOLERANCE:.0e}')
         write_atomically(path, [file.read_bytes()])
+    return error
 
 
 def export_program(network: nn.Module, path: str | Path, height: int, width: int,
-                   dynamic: bool = False) -> None:
-    """Write a `torch.export` program (`.pt2`); arguments and errors as `export_onnx`."""
+                   dynamic: bool = False, info: WeightsInfo | None = None) -> None:
+    """Write a `torch.export` program (`.pt2`); arguments as `export_onnx`, not checked."""
     buffer = io.BytesIO()
-    torch.export.save(_exported(network, height, width, dynamic), buffer)
+    torch.export.save(
+        _exported(network, height, width, dynamic), buffer, extra_files=_metadata(info))
     write_atomically(path, [buffer.getbuffer()])
+
+
+def _metadata(info: WeightsInfo | None) -> dict[str, str]:
+    if info is None:
+        return {}
+    return {METADATA_KEY: json.dumps(dataclasses.asdict(info), sort_keys=True)}
+
+
+def _test_images(height: int, width: int, dynamic: bool) -> list[Tensor]:
+    images = [torch.randn(1, 3, height, width)]
+    # Another batch and another shape, so that a size that was baked in shows.
+    return [*images, torch.randn(3, 3, height + 32, width + 64)] if dynamic else images
 
 
 def _exported(network: nn.Module, height: int, width: int,
@@ -80,11 +116,13 @@ def relative_error(path: str | Path, network: nn.Module, image: Tensor) -> float
     depth = torch.from_numpy(session.run(None, {'image': image.numpy()})[0])
     with torch.inference_mode():
         expected = network(image)
+    if depth.shape != expected.shape:
+        return float('inf')
     return float((depth - expected).abs().max() / expected.abs().max())
 
 
 def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, width: int,
-           dynamic: bool = False, half: bool = False) -> None:
+           dynamic: bool = False, half: bool = False) -> float | None:
     """Write a loaded weights file in another form.
 
     Args:
@@ -94,17 +132,20 @@ def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, widt
         height, width, dynamic: see `export_onnx`; `safetensors` does not need them.
         half: store `safetensors` as float16.
 
+    Returns:
+        Of ONNX, the relative error against PyTorch.
+
     Raises:
-        ValueError: the form is unknown.
+        ValueError: the form is unknown, or the ONNX file computes something else.
         OSError: the file cannot be written.
     """
     if form == 'safetensors':
         save_weights(path, loaded.network, loaded.info, torch.float16 if half else None)
-    elif form in FORMATS:
+        return None
+    if form in FORMATS:
         write = export_onnx if form == 'onnx' else export_program
-        write(loaded.network, path, height, width, dynamic)
-    else:
-        raise ValueError(f'unknown format {form!r}: choose one of {", ".join(FORMATS)}')
+        return write(loaded.network, path, height, width, dynamic, loaded.info)
+    raise ValueError(f'unknown format {form!r}: choose one of {", ".join(FORMATS)}')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,8 +161,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, check ONNX against PyTorch, say the error; 0 = done, 1 = one sentence of failure."""
-    import sys
-
     try:
         text = _run(options)
     except (ValueError, OSError, ImportError) as error:
@@ -131,6 +170,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def main(words: Sequence[str]) -> int:
+    """The command; returns the exit code."""
+    parser = argparse.ArgumentParser('python -m depth_training export', description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(words))
+
+
 def _run(options: Any) -> str:
     loaded = load_weights(options.weights)
     height = options.height or loaded.info.input_height
@@ -138,8 +184,8 @@ def _run(options: Any) -> str:
     if options.format != 'safetensors':
         # Equal up to rounding, and cheaper; the safetensors keeps the network that it names.
         use_fast_unpooling(loaded.network)
-    export(loaded, options.output, options.format, height, width, options.dynamic, options.half)
-    if options.format != 'onnx':
+    error = export(loaded, options.output, options.format, height, width, options.dynamic,
+                   options.half)
+    if error is None:
         return 'written'
-    error = relative_error(options.output, loaded.network, torch.randn(1, 3, height, width))
     return f'written; largest relative error against PyTorch {error:.1e}'

@@ -10,7 +10,15 @@ import torch
 from depth_perception.networks import create_network
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
 from depth_perception.weights import load_weights, save_weights
-from depth_training.export import add_arguments, export_onnx, export_program, relative_error, run
+from depth_training.export import (
+    METADATA_KEY,
+    ExportError,
+    add_arguments,
+    export_onnx,
+    export_program,
+    relative_error,
+    run,
+)
 from test.support.weights import tiny_info
 
 needs_onnx = pytest.importorskip
@@ -72,6 +80,14 @@ def test_program_equals_the_network(dynamic, tmp_path):
             torch.export.load(file).module()(image), made(image), rtol=1e-5, atol=1e-5)
 
 
+def test_onnx_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
+    needs_onnx('onnxruntime'), needs_onnx('onnxscript')
+    monkeypatch.setattr('depth_training.export.relative_error', lambda *_: float('nan'))
+    with pytest.raises(ExportError, match='is not written'):
+        export_onnx(network('cnn'), tmp_path / 'network.onnx', 16, 16)
+    assert not list(tmp_path.iterdir())
+
+
 def command(*arguments):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -84,6 +100,10 @@ def test_command_writes_onnx_and_says_the_error(tmp_path, capsys):
     output = tmp_path / 'w.onnx'
     assert command(tmp_path / 'w.safetensors', '--output', output) == 0
     assert 'relative error' in capsys.readouterr().out and output.stat().st_size > 100_000
+    import onnxruntime
+
+    model = onnxruntime.InferenceSession(output).get_modelmeta()
+    assert '"network": "efficientnet_sff"' in model.custom_metadata_map[METADATA_KEY]
 
 
 def test_command_writes_the_nodes_file_bit_for_bit(tmp_path):
