@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a training run, made from a recipe's plain values."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from depth_perception.networks import create_network
+from depth_perception.weights import WeightsInfo, load_weights
+from depth_training import augment, losses
+from depth_training.data import DataError, DepthDataset, Sample
+from depth_training.data.steps import CanonicalFocal, Pipeline
+from depth_training.data.sync import NYU_FX
+from depth_training.data.training import ToTensors, TrainingData
+from depth_training.recipes import Recipe
+
+
+def network(recipe: Recipe, seed: int, start_from: Path | None = None,
+            encoder_weights: Path | None = None) -> nn.Module:
+    """The recipe's network: random, from an encoder's state dict, or from a weights file.
+
+    Raises:
+        ValueError: the network is unknown, or the weights are of another one.
+    """
+    torch.manual_seed(seed)
+    model = create_network(recipe.network, **recipe.network_arguments)
+    if encoder_weights is not None:
+        _load_encoder(model, encoder_weights)
+    if start_from is not None:
+        try:
+            model.load_state_dict(load_weights(start_from).network.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f'{start_from} holds another network than {recipe.network}') \
+                from error
+    return model
+
+
+def _load_encoder(model: nn.Module, file: Path) -> None:
+    """Fill `model.encoder` from a timm (or equally named) state dict; extra heads are ignored."""
+    if file.suffix == '.safetensors':
+        from safetensors.torch import load_file
+
+        state = load_file(file)
+    else:
+        state = torch.load(file, map_location='cpu', weights_only=True)
+    missing = model.encoder.body.load_state_dict(state, strict=False).missing_keys
+    if missing:
+        raise ValueError(f'{file} does not fit the encoder: it lacks {missing[0]}')
+
+
+def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
+    """The recipe's loss of prediction, target in metres and mask."""
+    plain: losses.Loss = partial(getattr(losses, recipe.loss), **recipe.loss_arguments)
+    if recipe.output == 'reciprocal':
+        plain = losses.ReciprocalLoss(plain)
+    if not recipe.perceptual_weight:
+        return plain
+    from depth_training.perceptual import PerceptualLoss
+
+    perceptual = PerceptualLoss(perceptual_weights, recipe.max_depth)
+    return losses.WeightedSum((1.0, plain), (recipe.perceptual_weight, perceptual))
+
+
+def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """Adam or SGD; the encoder's parameters form a group with a rate of their own."""
+    encoder = [p for name, p in model.named_parameters() if name.startswith('encoder.')]
+    others = [p for name, p in model.named_parameters() if not name.startswith('encoder.')]
+    groups = [{'params': others, 'factor': 1.0},
+              {'params': encoder, 'factor': recipe.encoder_factor}]
+    groups = [group for group in groups if group['params']]
+    if recipe.optimizer == 'sgd':
+        return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum,
+                               weight_decay=recipe.weight_decay)
+    return torch.optim.Adam(groups, recipe.learning_rate, weight_decay=recipe.weight_decay,
+                            amsgrad=recipe.amsgrad)
+
+
+def augmentation(recipe: Recipe, focal: float | None) -> Pipeline:
+    """The recipe's pipeline; with `focal`, depth is learnt in that camera's terms."""
+    steps = getattr(augment, recipe.augment)(
+        recipe.height, recipe.width, **recipe.augment_arguments).steps
+    return Pipeline((*steps, *(() if focal is None else (CanonicalFocal(focal),))))
+
+
+def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
+    """NYU's focal length at the recipe's test width where the cameras of the data differ."""
+    focals = {sample.fx and round(sample.fx / sample.rgb.shape[1], 3)
+              for sample in _probes(dataset)}
+    return nyu_focal(recipe) if len(focals) > 1 and None not in focals else None
+
+
+def nyu_focal(recipe: Recipe) -> float:
+    """NYU's focal length in pixels of a frame `test_width` wide."""
+    return NYU_FX / 640 * recipe.test_width
+
+
+def training_data(recipe: Recipe, dataset: DepthDataset, model: nn.Module, focal: float | None,
+                  seed: int) -> TrainingData:
+    """Augmented tensors, with depth at the size that the network really puts out."""
+    size = tuple(_output_size(recipe, model))
+    to_tensors = ToTensors(recipe.mean, recipe.std, size, recipe.reduce)
+    return TrainingData(dataset, augmentation(recipe, focal), to_tensors, seed)
+
+
+@torch.no_grad()
+def _output_size(recipe: Recipe, model: nn.Module) -> torch.Size:
+    was_training = model.training
+    model.eval()
+    size = model(torch.zeros(1, 3, recipe.height, recipe.width)).shape[-2:]
+    model.train(was_training)
+    return size
+
+
+def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None) -> WeightsInfo:
+    """What the weights file will say of the network."""
+    return WeightsInfo(
+        network=recipe.network, network_arguments=dict(recipe.network_arguments),
+        input_height=recipe.test_height, input_width=recipe.test_width,
+        mean=recipe.mean, std=recipe.std, output=recipe.output,
+        min_depth=max(recipe.min_depth, 0.1), max_depth=recipe.max_depth,
+        training_focal_length=focal or _focal_of_augmented(recipe, dataset),
+        training_image_width=recipe.test_width, training_data=dataset.describe(),
+        licence='LicenseRef-unknown', name=recipe.name,
+        recipe=f'python -m depth_training train {recipe.name}')
+
+
+def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:
+    """Focal length in pixels of what the network sees in training; NYU's where unknown."""
+    augmented = augmentation(recipe, None)
+    focals = [augmented(sample, np.random.default_rng(0)).fx for sample in _probes(dataset)]
+    return next((focal for focal in focals if focal), nyu_focal(recipe))
+
+
+def _probes(dataset: DepthDataset) -> Iterator[Sample]:
+    """The usable ones of the first, middle and last pair."""
+    for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
+        with suppress(DataError):
+            yield dataset[index]

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `python -m depth_training`: every step from data to a report.
+
+Exit codes: 0 done, 1 nothing could be done (one sentence on standard error), 2 wrong options,
+128 + signal when stopped by one.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+#: name: (module, function, one line of help). A function takes one dataclass of options; a name
+#: with `!` takes the arguments as they are. Modules are imported when used.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    'prepare': ('depth_training.commands', 'prepare', 'turn the raw NYU dump into pairs'),
+    'train': ('depth_training.trainer', 'train', 'train a recipe, or go on with a run'),
+    'evaluate': ('depth_training.commands', 'evaluate', "judge weights by the papers' protocols"),
+    'predict': ('depth_training.commands', '!predict', 'depth of image files'),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ('-h', '--help'):
+        sys.stdout.write(_help())
+        return 0 if words else 2
+    if words[0] not in COMMANDS:
+        sys.stderr.write(f'unknown command {words[0]!r}: choose one of {", ".join(COMMANDS)}\n')
+        return 2
+    try:
+        return _run(words[0], words[1:]) or 0
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f'depth_training: {sentence(error)}\n')
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, without the traceback that a data worker puts around it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+    last = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return last.split('DataError: ')[-1].split('UnitError: ')[-1]
+
+
+def _run(name: str, words: list[str]) -> int | None:
+    module, function, text = COMMANDS[name]
+    run: Callable = getattr(import_module(module), function.lstrip('!'))
+    if function.startswith('!'):
+        return run(words)
+    import tyro
+
+    return tyro.cli(run, prog=f'python -m depth_training {name}', args=words,
+                    description=text, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def _help() -> str:
+    lines = [f'  {name:<16}{text}' for name, (_, _, text) in COMMANDS.items()]
+    return ('usage: python -m depth_training COMMAND [OPTIONS]\n\n' + '\n'.join(lines)
+            + '\n\npython -m depth_training COMMAND --help explains its options.\n')

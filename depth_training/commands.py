@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that need only a few lines: prepare, evaluate, predict."""
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Pair, undistort and align the frames of NYU's raw dump."""
+
+    kind: Annotated[Literal['raw'], tyro.conf.Positional]
+    """What the source is."""
+    source: Annotated[Path, tyro.conf.Positional]
+    """Folder with scene folders of d-*.pgm and r-*.ppm."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """Folder for the pairs."""
+    every: int = 7
+    """Keep every so many pairs (BTS: 7)."""
+
+
+def prepare(options: PrepareOptions) -> int:
+    """Write the pairs; names the frames that could not be used."""
+    from depth_training.data.prepare_raw import prepare_raw
+
+    done = prepare_raw(options.source, options.target, options.every, report=_say)
+    for text in done.skipped:
+        _say(f'skipped: {text}')
+    _say(f'{done.pairs} pairs of {done.scenes} scenes, {len(done.skipped)} frames skipped')
+    return 0
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Judge a weights file on RGB-D pairs."""
+
+    weights: Path
+    """The .safetensors file."""
+    data: Path
+    """File or folder; its layout is recognised."""
+    protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain'] = 'all'
+    json: bool = False
+    """Print JSON, which `report` reads, instead of a table."""
+    split: Literal['train', 'test', 'all'] = 'test'
+    hold_out: tuple[str, ...] = ()
+    """Scenes that are the test part, of data without an official split."""
+    count_holes: bool = False
+    """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
+    median_scaled: bool = False
+    """Scale each prediction to the truth's median; for networks of relative depth alone."""
+    limit: int | None = None
+    """Judge so many equally spaced images."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+
+
+def evaluate(options: EvaluateOptions) -> int:
+    """Print the scores, with protocol, ground truth and counts."""
+    from depth_perception.weights import load_weights
+    from depth_training import evaluation, protocols
+    from depth_training.data import evenly, open_dataset
+    from depth_training.distributed import local_device
+
+    device, loaded = local_device(options.device), load_weights(options.weights)
+    predictor = evaluation.Predictor(loaded.network.to(device), loaded.info, device)
+    names = protocols.PROTOCOLS if options.protocol == 'all' else (options.protocol,)
+    results = []
+    for name in names:
+        protocol = protocols.get_protocol(name)
+        protocol = protocols.counting_holes(protocol) if options.count_holes else protocol
+        protocol = dataclasses.replace(protocol, median_scaled=options.median_scaled)
+        dataset = open_dataset(options.data, options.split, ground_truth=protocol.ground_truth,
+                               hold_out=options.hold_out)
+        dataset = evenly(dataset, options.limit or len(dataset))
+        results.append(evaluation.evaluate(predictor, dataset, protocol))
+    text = json.dumps([result.as_json() for result in results], indent=1) if options.json \
+        else evaluation.table(results)
+    sys.stdout.write(text + '\n')
+    return 0
+
+
+def predict(words: list[str]) -> int:
+    """`depth-perception predict` with the same options."""
+    from depth_perception.cli import main
+
+    return main(['predict', *words])
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + '\n')

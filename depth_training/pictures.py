@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures to judge a network by: input, truth, prediction and error, side by side."""
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.visualise import colourise
+
+#: Relative error that has the brightest colour.
+LARGEST_ERROR = 0.5
+Depth = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+
+def comparison(rgb: Picture, truth: Depth, prediction: Depth, max_depth: float = 10.0) -> Picture:
+    """Input, truth, prediction, relative error (0 to 50 %): uint8 (H, 4 W, 3) RGB.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        truth: metres (H, W), 0 = unknown, which is black.
+        prediction: metres (H, W), NaN = none, which is black.
+        max_depth: metres of the farthest colour.
+    """
+    known = truth > 0
+    blank = np.where(known, truth, np.nan).astype(np.float32)
+    far = min(max_depth, float(truth.max(initial=0)) or max_depth)
+    error = np.where(known, np.abs(prediction - truth) / np.where(known, truth, 1), np.nan)
+    parts = [rgb, colourise(blank, 0.0, far)[..., ::-1],
+             colourise(prediction.astype(np.float32), 0.0, far)[..., ::-1], _heat(error)]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+
+def stacked(rows: list[Picture], width: int = 1280) -> Picture:
+    """Pictures below each other, all `width` wide."""
+    return np.concatenate([
+        cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1])),
+                   interpolation=cv2.INTER_AREA) for row in rows])
+
+
+def png(rgb: Picture) -> bytes:
+    """An RGB picture as a PNG file."""
+    return cv2.imencode('.png', np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()
+
+
+def _heat(error: NDArray[np.floating]) -> Picture:
+    """Relative error in colour, black to yellow; black where unknown."""
+    share = np.clip(np.nan_to_num(error, nan=0.0, posinf=1.0) / LARGEST_ERROR, 0, 1)
+    return cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run shows while it runs: a live bar on a terminal, plain lines elsewhere."""
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+
+class ProgressDisplay:
+    """Loss, images/s, time left and validation scores, on standard error.
+
+    Args:
+        title: of the bar.
+        done: steps done before.
+        steps: of the whole run.
+        visible: False for all processes but the first.
+    """
+
+    def __init__(self, title: str, done: int, steps: int, visible: bool = True) -> None:
+        self._visible, self._steps, self._spoke = visible, steps, 0.0
+        self._bar: Any = None
+        if visible and sys.stderr.isatty():
+            self._bar = _bar()
+            self._task = self._bar.add_task(title, total=steps, completed=done, figures='')
+            self._bar.start()
+
+    def step(self, step: int, loss: float, speed: float) -> None:
+        """After a training step that was logged; `speed` is images/s."""
+        if self._bar:
+            self._bar.update(self._task, completed=step,
+                             figures=f'loss {loss:.4g}  {speed:.1f} images/s')
+        elif self._visible and (time.monotonic() - self._spoke > 10 or step == self._steps):
+            self._spoke = time.monotonic()
+            self.say(f'step {step}/{self._steps}  loss {loss:.4g}  {speed:.1f} images/s')
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        if not self._visible:
+            return
+        if self._bar:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            sys.stderr.write(text + '\n')
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar:
+            self._bar.stop()
+
+
+def _bar() -> Any:
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn('{task.description}'), progress.BarColumn(),
+        progress.MofNCompleteColumn(), progress.TextColumn('{task.fields[figures]}'),
+        progress.TimeElapsedColumn(), progress.TextColumn('left'),
+        progress.TimeRemainingColumn(), console=Console(stderr=True))

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run trains, writes what it promises, and says in one sentence what is wrong."""
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depth_perception.weights import load_weights
+from depth_training import checkpoint, cli, journal
+from depth_training.order import BatchOrder
+from test.support import layouts
+from test.support.tiny_training import words
+
+
+@pytest.fixture
+def data(tmp_path):
+    torch.set_num_threads(1)
+    return layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [row['loss'] for row in journal.read(folder) if row['kind'] == 'train']
+
+
+def test_a_run_learns_and_writes_weights_log_and_pictures(data, tmp_path, capsys):
+    out = tmp_path / 'run'
+    more = ('--epochs', '4', '--learning-rate', '0.01', '--workers', '1')
+    assert cli.main(words(data, out, *more)) == 0
+    losses = losses_of(out)
+    assert len(losses) == 8 and losses[-1] < losses[0]
+    loaded = load_weights(out / 'weights.safetensors')
+    assert loaded.info.recipe == 'python -m depth_training train tiny'
+    assert loaded.info.scores[0]['RMSE'] > 0
+    assert len(list((out / 'pictures').glob('*.png'))) == 4
+    said = capsys.readouterr().err
+    assert 'sync layout, 8 pairs' in said and 'AbsRel' in said
+    assert cli.main(words(data, out, *more)) == 1
+    assert 'already holds a run: add --resume' in capsys.readouterr().err
+
+
+def test_fast_dev_run_is_two_steps(data, tmp_path):
+    assert cli.main(words(data, tmp_path / 'run', '--fast-dev-run')) == 0
+    assert len(losses_of(tmp_path / 'run')) == 2
+    assert checkpoint.exists(tmp_path / 'run')
+
+
+def test_bf16_trains_too(data, tmp_path):
+    out = tmp_path / 'run'
+    assert cli.main(words(data, out, '--fast-dev-run', '--precision', 'bf16')) == 0
+    assert np.isfinite(losses_of(out)).all()
+
+
+@pytest.mark.parametrize('more, sentence', [
+    (['--batch', '9'], 'a batch of 9 is more than the 8 training pairs'),
+    (['--hold-out', 'attic'], "has no scene 'attic' to hold out"),
+    (['--start-from', 'absent.safetensors'], 'cannot use weights absent.safetensors'),
+])
+def test_what_is_wrong_is_one_sentence(data, tmp_path, capsys, more, sentence):
+    assert cli.main(words(data, tmp_path / 'run', *more)) == 1
+    said = capsys.readouterr().err
+    assert sentence in said and 'Traceback' not in said
+
+
+@pytest.mark.parametrize('workers', ['0', '1'])
+def test_dead_data_is_one_sentence(data, tmp_path, capsys, monkeypatch, workers):
+    from depth_training.data import DataError, pairs, training
+
+    read = pairs.PairFiles.read
+
+    def dead(self, index):
+        if torch.utils.data.get_worker_info() is not None or training_now:
+            raise DataError('disk.png cannot be read')
+        return read(self, index)
+
+    training_now = False
+    start = training.TrainingData.set_epoch
+
+    def starting(self, epoch):
+        nonlocal training_now
+        training_now = True
+        start(self, epoch)
+
+    monkeypatch.setattr(pairs.PairFiles, 'read', dead)
+    monkeypatch.setattr(training.TrainingData, 'set_epoch', starting)
+    assert cli.main(words(data, tmp_path / 'run', '--workers', workers)) == 1
+    assert 'depth_training: disk.png cannot be read\n' in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(
+        data, tmp_path, capsys, monkeypatch):
+    out, write, calls = tmp_path / 'run', checkpoint.write_atomically, []
+
+    def full(path, parts):
+        calls.append(path)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        write(path, parts)
+
+    monkeypatch.setattr(checkpoint, 'write_atomically', full)
+    assert cli.main(words(data, out)) == 1
+    said = capsys.readouterr().err
+    assert f'cannot write the checkpoint to {out}: No space left on device' in said
+    monkeypatch.undo()
+    assert cli.main(words(data, out, '--resume')) == 0
+    assert len(losses_of(out)) == 6
+
+
+def test_a_run_goes_on_only_with_the_same_settings(data, tmp_path, capsys):
+    assert cli.main(words(data, tmp_path / 'run', '--fast-dev-run')) == 0
+    assert cli.main(words(data, tmp_path / 'run', '--resume', '--batch', '2')) == 1
+    assert 'was started with another recipe' in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_named(data, tmp_path, capsys):
+    layouts.write(tmp_path / 'run' / checkpoint.FILE, b'half')
+    assert cli.main(words(data, tmp_path / 'run', '--resume')) == 1
+    assert 'is no complete checkpoint' in capsys.readouterr().err
+
+
+def test_shares_of_two_processes_are_the_batches_of_one():
+    one, *two = (BatchOrder(11, 4, 3, rank, count) for rank, count in ((0, 1), (0, 2), (1, 2)))
+    assert list(one) == [a + b for a, b in zip(*two)]
+    whole = list(one)
+    one.start(0, 1)
+    assert list(one) == whole[1:]
+    one.start(1, 0)
+    assert list(one) != whole
