@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     'prepare': ('depth_training.commands', 'prepare', 'turn the raw NYU dump into pairs'),
     'train': ('depth_training.trainer', 'train', 'train a recipe, or go on with a run'),
     'evaluate': ('depth_training.commands', 'evaluate', "judge weights by the papers' protocols"),
+    'report': ('depth_training.report', 'report', 'tables beside the published ones, pictures'),
     'predict': ('depth_training.commands', '!predict', 'depth of image files'),
 }
 

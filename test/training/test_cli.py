@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One command line for all of training."""
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from depth_training import cli
+
+
+def test_help_lists_the_commands(capsys):
+    assert cli.main(['--help']) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ('prepare', 'train', 'evaluate', 'report', 'predict'))
+    assert cli.main([]) == 2
+
+
+def test_every_command_exists():
+    for module, function, _ in cli.COMMANDS.values():
+        assert callable(getattr(import_module(module), function.lstrip('!')))
+
+
+@pytest.mark.parametrize('command', ['prepare', 'train', 'evaluate', 'report', 'predict'])
+def test_each_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, '--help'])
+    assert stop.value.code == 0
+    assert 'usage' in capsys.readouterr().out.lower()
+
+
+def test_what_is_wrong_is_one_sentence(tmp_path, capsys):
+    assert cli.main(['dream']) == 2
+    assert cli.main(['train', 'paper_009', '--data', str(tmp_path)]) == 1
+    assert cli.main(['prepare', 'raw', str(tmp_path), str(tmp_path / 'out')]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3
+    assert "unknown recipe 'paper_009'" in said[1] and 'holds no raw frames' in said[2]
