@@ -15,6 +15,7 @@ from depth_training.protocols import get_protocol
 from depth_training.targets import COLUMNS, TARGETS, Target
 
 NOT_RUN = 'not run'
+_FIELDS = {'protocol', 'description', 'averaging', 'scores', 'counts', 'weights', 'data'}
 Row = list[str]
 
 
@@ -63,10 +64,11 @@ def read_results(file: Path) -> list[dict[str, Any]]:
     """
     try:
         results = json.loads(file.read_text('utf-8'))
-        for result in results:
-            assert {'protocol', 'scores', 'counts', 'weights', 'data'} <= result.keys()
-    except (ValueError, TypeError, AttributeError, AssertionError) as error:
+        complete = all(result.keys() >= _FIELDS for result in results)
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f'{file} is not what evaluate --json prints') from error
+    if not complete:
+        raise ValueError(f'{file} is not what evaluate --json prints')
     return results
 
 

@@ -150,6 +150,7 @@ class Trainer:
 
     def _epoch(self) -> bool:
         """The rest of the epoch that runs; False if a signal asked to stop."""
+        self._spoke = (self.state.step, time.monotonic())
         self.data.set_epoch(self.state.epoch)
         self.order.start(self.state.epoch, self.state.position)
         for batch in self._loader():
@@ -170,7 +171,6 @@ class Trainer:
             worker_init_fn=start_worker, pin_memory=self.device.type == 'cuda')
 
     def _step(self, batch: Batch) -> None:
-        started = time.monotonic()
         # Dropout differs by step and process, and needs no saved generator.
         torch.manual_seed(hash((self.options.seed, self.state.step, self.group.rank)))
         rate = self._set_learning_rate()
@@ -189,7 +189,7 @@ class Trainer:
         self.state.step += 1
         self.state.position += 1
         if self.state.step % self.options.log_every == 0 or self.state.step == self.steps:
-            self._log(loss.item(), rate, norm.item(), time.monotonic() - started)
+            self._log(loss.item(), rate, norm.item())
 
     def _set_learning_rate(self) -> float:
         place = Place(self.state.step, self.steps, self.state.scores)
@@ -198,16 +198,22 @@ class Trainer:
             group['lr'] = rate * group['factor']
         return rate
 
-    def _log(self, loss: float, rate: float, norm: float, seconds: float) -> None:
+    def _log(self, loss: float, rate: float, norm: float) -> None:
         if not math.isfinite(loss):
             raise TrainingError(f'the loss is {loss} at step {self.state.step}: lower the '
                                 'learning rate, or use --precision fp32')
-        speed = self.recipe.batch / max(seconds, 1e-6)
+        speed = self._speed()
         self.display.step(self.state.step, loss, speed)
         if self.journal:
             self.journal.write(self.state.step, 'train', {
                 'epoch': self.state.epoch, 'loss': loss, 'learning_rate': rate,
                 'gradient_norm': norm, 'images_per_second': speed})
+
+    def _speed(self) -> float:
+        """Images/s since the last call, time for data included."""
+        (step, then), now = self._spoke, time.monotonic()
+        self._spoke = (self.state.step, now)
+        return self.recipe.batch * (self.state.step - step) / max(now - then, 1e-6)
 
     def _finish_epoch(self) -> None:
         """Judge, show, and save; the other processes wait and get the score."""

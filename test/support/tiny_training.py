@@ -18,7 +18,6 @@ TINY = Recipe(
     network_arguments=TINY_ARGUMENTS, augment='paper_003', height=48, width=64, test_height=48,
     test_width=64, loss='silog', optimizer='adam', learning_rate=1e-3, weight_decay=1e-4,
     schedule=OneCycle(), clip_gradient=1.0, batch=4, epochs=3, protocol='plain', pretrained=False)
-RECIPES['tiny'] = TINY
 
 
 def words(data: Path, out: Path, *more: str) -> list[str]:
@@ -34,4 +33,5 @@ def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
 
 
 if __name__ == '__main__':
+    RECIPES['tiny'] = TINY
     sys.exit(cli.main())

@@ -12,13 +12,14 @@ import torch
 from depth_perception.weights import load_weights
 from depth_training import checkpoint, cli, journal
 from depth_training.order import BatchOrder
+from depth_training.recipes import RECIPES
 from test.support import layouts
-from test.support.tiny_training import words
+from test.support.tiny_training import TINY, words
 
 
 @pytest.fixture
-def data(tmp_path):
-    torch.set_num_threads(1)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, 'tiny', TINY)
     return layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
 
 
@@ -104,7 +105,7 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(
     assert cli.main(words(data, out)) == 1
     said = capsys.readouterr().err
     assert f'cannot write the checkpoint to {out}: No space left on device' in said
-    monkeypatch.undo()
+    monkeypatch.setattr(checkpoint, 'write_atomically', write)
     assert cli.main(words(data, out, '--resume')) == 0
     assert len(losses_of(out)) == 6
 
