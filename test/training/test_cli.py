@@ -12,7 +12,7 @@ from depth_training import cli
 def test_help_lists_the_commands(capsys):
     assert cli.main(['--help']) == 0
     said = capsys.readouterr().out
-    assert all(name in said for name in ('prepare', 'train', 'evaluate', 'report', 'predict'))
+    assert all(name in said for name in cli.COMMANDS)
     assert cli.main([]) == 2
 
 
@@ -21,7 +21,7 @@ def test_every_command_exists():
         assert callable(getattr(import_module(module), function.lstrip('!')))
 
 
-@pytest.mark.parametrize('command', ['prepare', 'train', 'evaluate', 'report', 'predict'])
+@pytest.mark.parametrize('command', cli.COMMANDS)
 def test_each_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, '--help'])
