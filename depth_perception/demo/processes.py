@@ -67,13 +67,31 @@ def child(module: str, *arguments: str,
     ros = [word for old, new in (remaps or {}).items() for word in ('-r', f'{old}:={new}')]
     ros += [word for name, value in (parameters or {}).items()
             for word in ('-p', f'{name}:={value}')]
-    process = Child([sys.executable, '-m', module, *arguments,
-                     *(['--ros-args', *ros] if ros else [])])
+    process = None
     try:
+        with _interrupted_later():
+            process = Child([sys.executable, '-m', module, *arguments,
+                             *(['--ros-args', *ros] if ros else [])])
         yield process
     finally:
-        with _uninterrupted():
-            process.end()
+        if process is not None:
+            with _uninterrupted():
+                process.end()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """A signal in the middle of starting a child waits until somebody knows of the child."""
+    pending: list[int] = []
+    before = {number: signal.signal(number, lambda number, _frame: pending.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if pending:
+        raise KeyboardInterrupt
 
 
 @contextmanager
