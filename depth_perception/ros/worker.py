@@ -111,7 +111,7 @@ class Worker:
             self._lose('bad', 'input', f'image dropped: {error}')
         except NonFiniteDepth as error:
             self._lose('failed', 'inference', f'frame dropped: {error}')
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             self._lose('failed', 'memory', f'out of memory on the device: {_first_line(error)}')
             self._out_of_memory()
         except Exception as error:  # the next frame must be served whatever this one did
