@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 #: Seconds that a child has to end after SIGINT.
 PATIENCE = 15.0
@@ -83,24 +84,23 @@ def child(module: str, *arguments: str,
 def _interrupted_later() -> Iterator[None]:
     """A signal in the middle of starting a child waits until somebody knows of the child."""
     pending: list[int] = []
-    before = {number: signal.signal(number, lambda number, _frame: pending.append(number))
-              for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _signals_go_to(lambda number, _frame: pending.append(number)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if pending:
         raise KeyboardInterrupt
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _uninterrupted() -> AbstractContextManager[None]:
     """A second Ctrl-C must not leave a child behind."""
-    before = {number: signal.signal(number, signal.SIG_IGN)
+    return _signals_go_to(signal.SIG_IGN)
+
+
+@contextmanager
+def _signals_go_to(handler: Callable[[int, Any], Any] | signal.Handlers) -> Iterator[None]:
+    before = {number: signal.signal(number, handler)
               for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)

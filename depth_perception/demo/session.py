@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Seconds without anything new after which waiting ends.
 SILENCE = 10.0
-#: Hz; a machine that cannot follow even this drops frames rather than trying a visitor's patience.
-SLOWEST = 0.5
 #: Seconds for the node to load its network.
 START = 120.0
 #: Replays, each slower than the one before, until the machine follows.
