@@ -103,18 +103,18 @@ def nyu_focal(recipe: Recipe) -> float:
 def training_data(recipe: Recipe, dataset: DepthDataset, model: nn.Module, focal: float | None,
                   seed: int) -> TrainingData:
     """Augmented tensors, with depth at the size that the network really puts out."""
-    size = tuple(_output_size(recipe, model))
-    to_tensors = ToTensors(recipe.mean, recipe.std, size, recipe.reduce)
+    to_tensors = ToTensors(recipe.mean, recipe.std, output_size(recipe, model), recipe.reduce)
     return TrainingData(dataset, augmentation(recipe, focal), to_tensors, seed)
 
 
 @torch.no_grad()
-def _output_size(recipe: Recipe, model: nn.Module) -> torch.Size:
+def output_size(recipe: Recipe, model: nn.Module) -> tuple[int, int]:
+    """Height and width of the network's output for the recipe's crop."""
     was_training = model.training
     model.eval()
-    size = model(torch.zeros(1, 3, recipe.height, recipe.width)).shape[-2:]
+    height, width = model(torch.zeros(1, 3, recipe.height, recipe.width)).shape[-2:]
     model.train(was_training)
-    return size
+    return height, width
 
 
 def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None) -> WeightsInfo:

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     'report': ('depth_training.report', 'report', 'tables beside the published ones, pictures'),
     'import-weights': ('depth_training.import_weights', '!main', 'use checkpoints of others'),
     'export': ('depth_training.export', '!main', 'weights as ONNX or torch.export program'),
+    'overfit': ('depth_training.overfit', 'overfit', 'learn a few pairs by heart: a quick proof'),
     'predict': ('depth_training.commands', '!predict', 'depth of image files'),
 }
 

@@ -2,10 +2,17 @@
 """Recipes by name: one short file a paper, each number with its source."""
 from __future__ import annotations
 
-from depth_training.recipes import paper_000, paper_001, paper_002, paper_003, paper_004
+from depth_training.recipes import (
+    paper_000,
+    paper_001,
+    paper_002,
+    paper_003,
+    paper_004,
+    rooms,
+)
 from depth_training.recipes.recipe import Recipe
 
-_MODULES = (paper_000, paper_001, paper_002, paper_003, paper_004)
+_MODULES = (paper_000, paper_001, paper_002, paper_003, paper_004, rooms)
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for module in _MODULES for recipe in module.RECIPES}
 

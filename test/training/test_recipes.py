@@ -19,7 +19,8 @@ def test_every_experiment_of_the_five_papers_has_a_recipe():
         'paper_000', *(f'paper_001_m{model}' for model in range(1, 6)),
         *(f'paper_002_{name}' for name in ('cnn_fc', 'cnn', 'cnn_transpose', 'cnn_residual',
                                            'unpool_zero', 'unpool_average', 'random', 'transfer')),
-        'paper_003', 'paper_003_laina', 'paper_004']
+        'paper_003', 'paper_003_laina', 'paper_004',
+        'rooms_efficientnet_sff', 'rooms_resnet_unet_hybrid', 'rooms_cnn_residual']
     with pytest.raises(ValueError, match="unknown recipe 'paper_005': choose one of paper_000"):
         get_recipe('paper_005')
 
@@ -85,3 +86,10 @@ def test_plateau_waits_and_has_a_floor():
     assert schedule.factor(Place(0, 1, [1, 1, 1])) == pytest.approx(0.7)
     assert schedule.factor(Place(0, 1, [1] * 9)) == 0.5
     assert Constant().factor(Place(5, 9)) == 1
+
+
+def test_the_rooms_recipes_differ_in_network_and_loss_alone():
+    same = [dataclasses.replace(RECIPES[f'rooms_{name}'], name='', title='', network='',
+                                network_arguments={}, loss='mse', loss_arguments={})
+            for name in ('efficientnet_sff', 'resnet_unet_hybrid', 'cnn_residual')]
+    assert same[0] == same[1] == same[2]

@@ -21,8 +21,9 @@ def result(recipe: str, protocol: str) -> dict:
             'weights': {'name': recipe, 'recipe': f'python -m depth_training train {recipe}'}}
 
 
-def test_every_recipe_has_its_target_under_its_protocol():
-    assert [target.recipe for target in TARGETS] == list(RECIPES)
+def test_every_recipe_of_a_paper_has_its_target_under_its_protocol():
+    papers = [name for name in RECIPES if name.startswith('paper_')]
+    assert [target.recipe for target in TARGETS] == papers
     assert all(target.protocol == RECIPES[target.recipe].protocol for target in TARGETS)
 
 
