@@ -13,12 +13,6 @@ ROOT = Path(__file__).parents[1]
 SETUP = (ROOT / 'setup.py').read_text()
 
 
-def test_readme_lists_each_parameter():
-    config = yaml.safe_load((ROOT / 'config' / 'depth.yaml').read_text())
-    text = (ROOT / 'README.md').read_text()
-    assert not [name for name in config['/**']['ros__parameters'] if f'`{name}`' not in text]
-
-
 def test_package_xml_and_setup_agree_on_name_and_version():
     package = ElementTree.parse(ROOT / 'package.xml').getroot()
     assert package.findtext('name') == re.search(r"NAME = '(.*)'", SETUP)[1]

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""config/depth.yaml against the one table of parameters."""
+"""config/depth.yaml and docs/parameters.md against the one table of parameters."""
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from rclpy.node import Node
 
 from depth_perception.ros import parameters
 
-CONFIG = Path(__file__).parents[2] / 'config' / 'depth.yaml'
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / 'config' / 'depth.yaml'
 
 
 def configured() -> dict:
@@ -57,3 +60,9 @@ def test_rcl_reads_it_for_a_node_in_any_namespace():
         node.destroy_node()
     finally:
         rclpy.try_shutdown(context=context)
+
+
+def test_the_page_of_parameters_is_up_to_date():
+    command = [sys.executable, str(ROOT / 'scripts' / 'parameters_page.py'), '--check']
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr

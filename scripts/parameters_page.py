@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/parameters.md from the table of parameters; needs a ROS 2 (scripts/test makes one).
+
+    python scripts/parameters_page.py            writes the page
+    python scripts/parameters_page.py --check    exits with 1 if the page is out of date
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the command also works where the package is not installed
+
+from depth_perception.ros.parameters import DEFAULTS, RULES  # noqa: E402
+
+PAGE = ROOT / 'docs' / 'parameters.md'
+COMMAND = 'python scripts/parameters_page.py'
+HEAD = f"""\
+<!-- Written by `{COMMAND}`: change depth_perception/ros/parameters.py instead. -->
+# Parameters of `depth_node`
+
+[config/depth.yaml](../config/depth.yaml) has all of them with their defaults, as a file to copy and
+give to the launch file:
+
+```bash
+ros2 launch depth_perception depth.launch.py image:=/camera/image_raw params_file:=my.yaml
+ros2 run depth_perception depth_node --ros-args --params-file my.yaml -p max_depth:=5.0
+ros2 param describe /depth_node edge_threshold    # the node tells the same as this page
+```
+
+A value of the wrong type or outside its range is refused with one sentence: at start the process
+ends with exit code 1, while the node runs the old value stays. An integer does for a real number.
+"""
+CHANGEABLE = """
+## Changeable while the node runs
+
+A change acts on the next frame: `ros2 param set /depth_node max_depth 5.0`.
+"""
+AT_START = """
+## Read at start
+
+Set them in the parameter file or on the command line; a running node refuses a change.
+"""
+TAIL = """
+## From ROS itself
+
+| Parameter | Default | Meaning |
+|---|---|---|
+| `use_sim_time` | `false` | take the time from `/clock`; `depth.launch.py` sets it for a bag |
+| `qos_overrides./TOPIC.subscription.reliability` and other policies | as in \
+[interface.md](interface.md) | quality of service of a topic, by its full name; read at start. A \
+reliability that is set is kept: no fallback to best effort |
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    changeable = [name for name, rule in RULES.items() if not rule.read_only]
+    at_start = [name for name, rule in RULES.items() if rule.read_only]
+    return ''.join([HEAD, CHANGEABLE, _table(changeable), AT_START, _table(at_start), TAIL])
+
+
+def _table(names: list[str]) -> str:
+    lines = ['', '| Parameter | Default | Accepts | Meaning |', '|---|---|---|---|']
+    for name in names:
+        cells = [f'`{name}`', _value(DEFAULTS[name]), _accepted(name), _cell(RULES[name].text)]
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join([*lines, ''])
+
+
+def _value(value: object) -> str:
+    """As it is written in YAML."""
+    if isinstance(value, bool):
+        return f'`{str(value).lower()}`'
+    return "`''`" if value == '' else f'`{value}`'
+
+
+def _accepted(name: str) -> str:
+    rule = RULES[name]
+    if rule.choices:
+        return ', '.join(f'`{choice}`' for choice in rule.choices)
+    if rule.low is not None:
+        return f'{rule.low:g} to {rule.high:g}'
+    return {bool: '`true`, `false`', str: 'text'}[type(DEFAULTS[name])]
+
+
+def _cell(text: str) -> str:
+    return text.replace('|', '\\|').replace('*', '\\*')
+
+
+def main() -> int:
+    """Write the page, or compare it; the exit code."""
+    parser = argparse.ArgumentParser(description='Write docs/parameters.md.')
+    parser.add_argument('--check', action='store_true', help='only say whether it is out of date')
+    if not parser.parse_args().check:
+        PAGE.write_text(page(), encoding='utf-8')
+        return 0
+    if PAGE.read_text(encoding='utf-8') == page():
+        return 0
+    sys.stderr.write(f'{PAGE} is out of date: run {COMMAND}\n')
+    return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
