@@ -30,6 +30,16 @@ class Child:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         self._process = subprocess.Popen(command, stderr=self._said)
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """0 when it ended well, negative when a signal killed it, None while it runs."""
+        return self._process.poll()
+
     def ended(self) -> bool:
         """Whether it is over."""
         return self._process.poll() is not None

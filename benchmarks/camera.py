@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A camera in a process of its own: the bundled clip over DDS, as raw images, at any rate."""
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
+#: Seconds behind schedule after which the missed frames are given up.
+GIVE_UP = 1.0
+
+_processes = multiprocessing.get_context('spawn')
+
+
+class CameraProcess:
+    """Publishes `image` and `camera_info` at a rate that can be changed; 0 is silence.
+
+    Args:
+        namespace: of both topics.
+        reliable: reliability of both.
+    """
+
+    def __init__(self, namespace: str = '', reliable: bool = True) -> None:
+        self._rate = _processes.Value('d', 0.0)
+        self._sent = _processes.Value('Q', 0)
+        self._stop = _processes.Event()
+        self._process = _processes.Process(
+            target=_run, args=(namespace, reliable, self._rate, self._sent, self._stop),
+            daemon=True)
+        self._process.start()
+
+    @property
+    def sent(self) -> int:
+        """Images published so far."""
+        return self._sent.value
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return self._process.is_alive()
+
+    def set_rate(self, hertz: float) -> None:
+        """Publish at that rate from now on."""
+        self._rate.value = hertz
+
+    def close(self) -> None:
+        """End the process."""
+        self._stop.set()
+        self._process.join(10)
+        if self._process.is_alive():
+            self._process.kill()
+
+
+def serialized_clip() -> list[tuple[bytes, bytes]]:
+    """(image, camera_info) of each frame of the bundled clip, decoded to rgb8, as CDR."""
+    from rclpy.serialization import serialize_message
+    from sensor_msgs.msg import CameraInfo, Image
+
+    from depth_perception.bag import Bag
+    from depth_perception.ros.colour import decode_compressed
+
+    with Bag(CLIP) as bag:
+        image = bag.image_topic()
+        infos = bag.messages([bag.camera_info_topic(image).name])
+        pictures = [decode_compressed(bag.deserialize(message))
+                    for message in bag.messages([image.name])]
+        recorded = [bag.deserialize(message) for message in infos]
+    frames = []
+    for rgb, info in zip(pictures, recorded):
+        message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding='rgb8',
+                        step=rgb.shape[1] * 3)
+        message.header.frame_id = info.header.frame_id
+        message.data.frombytes(memoryview(rgb).cast('B'))
+        camera = CameraInfo(width=info.width, height=info.height, k=info.k, p=info.p, r=info.r,
+                            d=list(info.d), distortion_model=info.distortion_model)
+        camera.header.frame_id = info.header.frame_id
+        frames.append((serialize_message(message), serialize_message(camera)))
+    return frames
+
+
+def _run(namespace: str, reliable: bool, rate: Any, sent: Any, stop: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+    import rclpy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import CameraInfo, Image
+
+    from depth_perception.ros.replay import restamped
+    from depth_perception.ros.transport import prefer_large_shared_memory
+
+    prefer_large_shared_memory()
+    rclpy.init(args=[])
+    node = rclpy.create_node('camera', namespace=namespace, start_parameter_services=False)
+    profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE if reliable
+                         else ReliabilityPolicy.BEST_EFFORT)
+    images = node.create_publisher(Image, 'image', profile)
+    infos = node.create_publisher(CameraInfo, 'camera_info', profile)
+    frames = itertools.cycle(serialized_clip())
+    due = time.monotonic()
+    while not stop.is_set():
+        hertz, now = rate.value, time.monotonic()
+        if hertz <= 0 or now - due > GIVE_UP:
+            due = now
+        if hertz <= 0 or due > now:
+            time.sleep(min(max(0.0, due - now), 0.02) or 0.02)
+            continue
+        due += 1 / hertz
+        stamp = time.time_ns()
+        image, info = next(frames)
+        infos.publish(restamped(info, stamp))
+        images.publish(restamped(image, stamp))
+        sent.value += 1
+    node.destroy_node()
+    rclpy.try_shutdown()

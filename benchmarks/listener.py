@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribers to all outputs and to diagnostics that cost next to nothing."""
+from __future__ import annotations
+
+import contextlib
+import re
+import struct
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from depth_perception.ros.pipeline import DEPTH
+from depth_perception.ros.publishers import TYPES
+
+LEVELS = {DiagnosticStatus.OK: 'OK', DiagnosticStatus.WARN: 'WARN',
+          DiagnosticStatus.ERROR: 'ERROR', DiagnosticStatus.STALE: 'STALE'}
+
+
+@dataclass
+class Heard:
+    """What came since it was last asked for.
+
+    Attributes:
+        counts: messages by topic.
+        latencies: seconds from stamp to arrival of depth images.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+
+
+class Listener:
+    """Subscribes to every output, reads the stamps from the serialized messages.
+
+    Attributes:
+        last: steady seconds of the last message, by topic.
+        diagnostics: how often each text was said, figures replaced by #.
+        values: newest diagnostic values, by key.
+    """
+
+    def __init__(self, namespace: str = '', name: str = 'listener') -> None:
+        self._context = Context()
+        self._context.init()
+        self.node = Node(name, context=self._context, namespace=namespace,
+                         start_parameter_services=False)
+        self.last: dict[str, float] = {}
+        self.diagnostics: Counter[str] = Counter()
+        self.values: dict[str, str] = {}
+        self._heard = Heard()
+        self._lock = threading.Lock()
+        for topic, kind in TYPES.items():
+            self.node.create_subscription(
+                kind, topic, lambda data, topic=topic: self._on_output(topic, data),
+                QoSProfile(depth=10), raw=True)
+        self.node.create_subscription(
+            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10))
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def is_matched(self) -> bool:
+        """Whether every output has a publisher."""
+        return all(self.node.count_publishers(topic) for topic in TYPES)
+
+    def take(self) -> Heard:
+        """What came since the last call."""
+        with self._lock:
+            heard, self._heard = self._heard, Heard()
+        return heard
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._executor.shutdown()
+        self._thread.join(10)
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _on_output(self, topic: str, data: bytes) -> None:
+        with self._lock:
+            self._heard.counts[topic] += 1
+            self.last[topic] = time.monotonic()
+            if topic == DEPTH:
+                self._heard.latencies.append(time.time() - stamp_of(data) / 1e9)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        with self._lock:
+            self.last['/diagnostics'] = time.monotonic()
+            for status in message.status:
+                text = re.sub(r'\d+(\.\d+)?', '#', status.message)
+                self.diagnostics[f'{status.name}: {LEVELS[status.level]} {text}'] += 1
+                self.values.update({value.key: value.value for value in status.values})
+
+
+def stamp_of(data: bytes) -> int:
+    """Nanoseconds of the header that a serialized message (CDR) starts with."""
+    seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return seconds * 10**9 + nanoseconds

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process holds, over time, and whether it grows."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Growth that counts as a leak.
+
+    Attributes:
+        per_hour: the slope's lower bound (two standard errors) must stay below it.
+        in_all: and smaller growth over the whole time is noise: a short run's slope per hour is
+            mostly that.
+    """
+
+    per_hour: float
+    in_all: float
+
+
+#: By figure: MB, counts, counts, MB.
+LIMITS = {'rss_mb': Limit(10.0, 5.0), 'handles': Limit(2.0, 2.0), 'threads': Limit(1.0, 1.0),
+          'gpu_mb': Limit(2.0, 2.0)}
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A least-squares line's slope and its standard error, per hour; `leaks` judges it."""
+
+    per_hour: float
+    error: float
+    leaks: bool
+
+
+def resources(process: psutil.Process) -> dict[str, float]:
+    """Resident memory (MB, shared pages too), open handles, threads and CPU seconds so far."""
+    with process.oneshot():
+        times = process.cpu_times()
+        return {'rss_mb': process.memory_info().rss / 1e6, 'handles': process.num_fds(),
+                'threads': process.num_threads(), 'cpu_s': times.user + times.system}
+
+
+def slope(seconds: list[float], values: list[float], limit: Limit) -> Slope | None:
+    """Least-squares slope of values over time; None with fewer than three values."""
+    if len(values) < 3:
+        return None
+    hours = np.array(seconds) / 3600
+    x, y = hours - hours.mean(), np.array(values) - np.mean(values)
+    per_hour = float(x @ y / (x @ x))
+    residuals = y - per_hour * x
+    error = float(np.sqrt(residuals @ residuals / (len(x) - 2) / (x @ x)))
+    leaks = bool(per_hour - 2 * error > limit.per_hour
+                 and per_hour * (hours[-1] - hours[0]) > limit.in_all)
+    return Slope(per_hour, error, leaks)
