@@ -16,8 +16,8 @@ _SFF = Recipe(
     network='efficientnet_sff',
     network_arguments={'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0},
     augment='paper_000',              # zoom, turn, crop, flip, colours: the strongest of the papers
-    height=192, width=256,            # a CPU trains it in minutes
-    test_height=192, test_width=256,
+    height=128, width=160,            # a CPU trains it in minutes
+    test_height=128, test_width=160,
     loss='silog', loss_arguments={'lam': 0.5, 'base': '10', 'root': False},  # paper 001, eq. 5
     optimizer='adam',
     learning_rate=5e-4,
