@@ -9,6 +9,11 @@ from dataclasses import dataclass
 
 #: Two aspect ratios count as equal when they differ by less: one pixel in 100.
 ASPECT_TOLERANCE = 0.01
+#: Focal lengths that a camera can have, in image widths (from 180 degrees down to a microscope's
+#: region of interest), and how far outside of its image the principal point may lie. Beyond, angles
+#: and depths are no longer numbers.
+FOCAL_RANGE = (1e-3, 1e5)
+MAX_OFFSET = 1e5
 
 
 class CameraError(ValueError):
@@ -41,6 +46,12 @@ class CameraModel:
         if not all(math.isfinite(value) for value in values) or min(self.fx, self.fy) <= 0:
             raise CameraError(
                 f'camera is uncalibrated: fx {self.fx}, fy {self.fy}, cx {self.cx}, cy {self.cy}')
+        focal = (self.fx / self.width, self.fy / self.height)
+        offset = max(abs(self.cx) / self.width, abs(self.cy) / self.height)
+        if not FOCAL_RANGE[0] < min(focal) <= max(focal) < FOCAL_RANGE[1] or offset > MAX_OFFSET:
+            raise CameraError(
+                f'no camera of {self.width}x{self.height} has fx {self.fx:g}, fy {self.fy:g}, '
+                f'cx {self.cx:g}, cy {self.cy:g}')
 
     @classmethod
     def from_matrix(cls, width: int, height: int, matrix: Sequence[float]) -> CameraModel:

@@ -21,6 +21,8 @@ PRECISIONS = ('fp16', 'fp32')
 #: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
 #: five strides, so that padding shifts the features as in training.
 SIZE_STEP = 16
+#: Longest shape that is fed as it is.
+MAX_ASPECT = 16
 #: No depth beyond so many times the range: keeps an infinite value from spreading in the resize.
 FAR_LIMIT = 10
 
@@ -126,12 +128,14 @@ class DepthEstimator:
         """(height, width) at which an image is fed: its aspect ratio, the training's area.
 
         The whole frame is seen and hardly stretched. The training size itself where the aspect
-        ratios agree, otherwise those multiples of 16 near it that stretch the least.
+        ratios agree, otherwise those multiples of 16 near it that stretch the least. A strip
+        longer than MAX_ASPECT is fed as one of that aspect ratio: one pixel high, it would
+        otherwise be fed millions of pixels wide.
         """
         trained = (self.info.input_width, self.info.input_height)
         if same_aspect(trained, (width, height)):
             return trained[1], trained[0]
-        aspect = width / height
+        aspect = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT)
         steps = math.sqrt(trained[0] * trained[1] / aspect) / SIZE_STEP
         rows = [max(1, math.floor(steps) + offset) for offset in (0, 1)]
         sizes = [(row, max(1, round(row * aspect))) for row in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -83,6 +84,9 @@ def rectified_info(camera: CameraModel) -> CameraInfo:
 def _calibration(info: CameraInfo, width: int, height: int) -> Calibration:
     if is_uncalibrated(info):
         raise CameraError('camera_info is uncalibrated (K[0] = 0)')
+    for name in ('d', 'r'):
+        if not np.isfinite(getattr(info, name)).all():
+            raise CameraError(f'camera_info has values that are not finite in {name.upper()}')
     raw = _windowed(info, CameraModel.from_matrix(info.width, info.height, info.k))
     matrix = info.p if info.p[0] != 0.0 else info.k
     rectified = _windowed(info, CameraModel.from_matrix(info.width, info.height, matrix))

@@ -21,6 +21,8 @@ from depth_perception.ros.camera_info import (
 #: How long the first frame of a size waits for its camera_info, seconds: the two are published
 #: one after the other, and either may arrive first.
 GRACE = 0.2
+#: The problem of an image before any camera_info came.
+NO_CAMERA_INFO = 'no camera_info'
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class CameraSource:
         if substitute and (self._info is None or is_uncalibrated(self._info)):
             return CameraState(field_of_view_camera(width, height, self._horizontal_fov_deg))
         if self._info is None:
-            return CameraState(None, 'no camera_info')
+            return CameraState(None, NO_CAMERA_INFO)
         try:
             return CameraState(image_camera(
                 self._info, width, height, self._rectify, self._rectified_topic))

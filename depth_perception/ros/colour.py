@@ -111,12 +111,20 @@ def decode_compressed(message: CompressedImage) -> Rgb:
     if data.size == 0 or _is_truncated(bytes(data[:8]), bytes(data[-1024:])):
         raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
                          'is truncated')
-    # An EXIF rotation would turn the picture but not its camera_info.
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = _decoded(data)
     if image is None:
         raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
                          'cannot be decoded')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decoded(data: NDArray[np.uint8]) -> Rgb | None:
+    """BGR of an encoded image; None where OpenCV cannot read it, or it is beyond reason."""
+    try:
+        # An EXIF rotation would turn the picture but not its camera_info.
+        return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
 
 
 def _is_truncated(head: bytes, tail: bytes) -> bool:

@@ -12,15 +12,14 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import parameters
-from depth_perception.ros.cameras import CameraSource
+from depth_perception.ros.cameras import NO_CAMERA_INFO, CameraSource
 from depth_perception.ros.diagnostics import Context, diagnostic_array
-from depth_perception.ros.health import Health
+from depth_perception.ros.health import OTHER_CLOCK, Health
 from depth_perception.ros.pipeline import Pipeline
 from depth_perception.ros.publishers import DepthPublishers
 from depth_perception.ros.subscriptions import AdaptiveSubscription
@@ -30,6 +29,8 @@ from depth_perception.ros.worker import Frame, Worker
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
 JUMP_BACK = 0.1
+#: Seconds between two messages on /diagnostics.
+DIAGNOSTICS_PERIOD = 1.0
 
 EstimatorFactory = Callable[[str, str, str], DepthEstimator]
 
@@ -68,7 +69,7 @@ class DepthNode(LifecycleNode):
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # A timer on ROS time stops under use_sim_time without /clock, just when it is needed.
-        self.create_timer(1.0, self._publish_diagnostics,
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def autostart(self) -> None:
@@ -99,6 +100,7 @@ class DepthNode(LifecycleNode):
         self.health.reset()
         self._last_stamp = None
         self._activated = time.monotonic()
+        self._problem = ''
         compressed = self._settings.image_transport == 'compressed'
         self._image = self._subscribe(
             CompressedImage if compressed else Image,
@@ -168,17 +170,29 @@ class DepthNode(LifecycleNode):
         self.executor.create_task(function)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        if not self._enabled or self._worker is None:
+        if self._worker is None:
             return
-        stamp = Time.from_msg(message.header.stamp).nanoseconds / 1e9
-        if self._last_stamp is not None and stamp < self._last_stamp - JUMP_BACK:
-            self.get_logger().info(
-                f'time went back by {self._last_stamp - stamp:.1f} s: counters start anew')
-            self.health.reset()
-        self._last_stamp = stamp
+        stamp = _nanoseconds(message.header.stamp) / 1e9
+        self._watch_time(stamp)
         self.health.image_received(
             stamp, self._age(message.header.stamp), _image_facts(message))
-        self._worker.put(Frame(message, time.monotonic()))
+        if self._enabled:
+            self._worker.put(Frame(message, time.monotonic()))
+        else:
+            self.health.count('paused')
+
+    def _watch_time(self, stamp: float) -> None:
+        """Start anew where a bag begins again, a clock was set or a simulation reset."""
+        last, self._last_stamp = self._last_stamp, stamp
+        if last is not None and stamp < last - JUMP_BACK:
+            text = f'time went back by {last - stamp:.1f} s: counters start anew'
+            self.health.reset()
+        elif last is not None and stamp > last + OTHER_CLOCK:
+            text = f'stamps went ahead by {stamp - last:.1f} s'
+        else:
+            return
+        self.get_logger().info(text)
+        self.health.error('time', text)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self.health.info_received()
@@ -205,7 +219,7 @@ class DepthNode(LifecycleNode):
 
     def _age(self, stamp: Any) -> float:
         """Seconds from a stamp to the node's clock."""
-        return (self.get_clock().now().nanoseconds - Time.from_msg(stamp).nanoseconds) / 1e9
+        return (self.get_clock().now().nanoseconds - _nanoseconds(stamp)) / 1e9
 
     def _log_lost_frame(self, text: str) -> None:
         if self._throttle.allows(text):
@@ -234,7 +248,6 @@ class DepthNode(LifecycleNode):
 
     def _diagnostics_context(self) -> Context:
         image, info = self._image, self._info
-        last = self._worker.last_result if self._worker else None
         return Context(
             active=self._state == 'active', state=self._state, problem=self._problem,
             since=self._activated,
@@ -242,10 +255,21 @@ class DepthNode(LifecycleNode):
             publishers=image.publishers if image else 0,
             reliability=image.reliability if image else 'none',
             fell_back=image.fell_back if image else False,
-            camera_problem=last.camera_problem if last else '',
+            camera_problem=self._camera_problem(),
+            busy_for=self._worker.busy_for if self._worker else 0.0,
+            rivals=self._outputs.rivals() if self._outputs else (),
             paused=not self._enabled, rate_limited=self._settings.max_rate > 0,
             model=self._model_facts(), warnings=self._warnings(),
             focal=(('depth_scale', f'{self._settings.depth_scale:g}'),))
+
+    def _camera_problem(self) -> str:
+        if self._cameras is None or self._worker is None:
+            return ''
+        if not self._cameras.has_info:
+            return '' if self._settings.horizontal_fov_deg > 0 else NO_CAMERA_INFO
+        last = self._worker.last_result
+        problem = last.camera_problem if last else ''
+        return '' if problem == NO_CAMERA_INFO else problem
 
     def _model_facts(self) -> tuple[tuple[str, str], ...]:
         estimator = self._estimator
@@ -271,6 +295,11 @@ class DepthNode(LifecycleNode):
             f'{estimator.precision}')
         for warning in self._warnings():
             self.get_logger().warning(f'{warning}; set device to cpu to accept that')
+
+
+def _nanoseconds(stamp: Any) -> int:
+    """Of a message's stamp; unlike rclpy's Time it may be negative, for a camera may send that."""
+    return stamp.sec * 10**9 + stamp.nanosec
 
 
 def _is_rectified_topic(topic: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from depth_perception.ros.cameras import NO_CAMERA_INFO
 from depth_perception.ros.health import OTHER_CLOCK, STAGES, Snapshot
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -17,6 +18,8 @@ REPLACED_SHARE = 0.2
 COVERAGE = 0.8
 #: Grey levels; a covered lens gives an almost constant image.
 COVERED_CONTRAST = 3.0
+#: Seconds with one frame in hand after which the network is said to hang.
+HANG = 5.0
 
 Finding = tuple[bytes, str]
 
@@ -36,6 +39,8 @@ class Context:
         camera_problem: why there is no camera, or ''.
         paused: by ~/enable.
         rate_limited: whether max_rate is set.
+        busy_for: seconds since the frame in hand was taken.
+        rivals: output topics that another node publishes too.
         model: name, checksum, device, precision, memory.
         warnings: lasting remarks, such as "no GPU".
     """
@@ -52,6 +57,8 @@ class Context:
     camera_problem: str = ''
     paused: bool = False
     rate_limited: bool = False
+    busy_for: float = 0.0
+    rivals: tuple[str, ...] = ()
     model: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     focal: tuple[tuple[str, str], ...] = ()
@@ -101,8 +108,11 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
     findings: list[Finding] = []
     silent_since = health.now - max(health.last_image_at or 0.0, context.since)
     if silent_since > SILENCE:
-        findings.append((WARN, f'no image on {context.image_topic} for {silent_since:.1f} s'))
-    elif context.camera_problem == 'no camera_info':
+        why = 'its publisher is silent or of another QoS' if context.publishers \
+            else 'nobody publishes it'
+        findings.append(
+            (WARN, f'no image on {context.image_topic} for {silent_since:.1f} s: {why}'))
+    elif context.camera_problem == NO_CAMERA_INFO:
         findings.append((WARN, f'no camera_info on {context.info_topic}'))
     elif context.camera_problem:
         findings.append((WARN, context.camera_problem))
@@ -118,6 +128,7 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
     if frame_id is not None and 'optical' not in frame_id:
         findings.append((WARN, f'frame_id {frame_id!r} does not name an optical frame'))
     findings += [(ERROR, e.text) for kind, e in health.errors.items() if kind == 'input']
+    findings += [(OK, e.text) for kind, e in health.errors.items() if kind == 'time']
     return findings
 
 
@@ -125,7 +136,7 @@ def _inference(health: Snapshot, context: Context) -> tuple[list[Finding], list[
     values = [
         ('rate_hz', f'{health.processed_rate:.2f}'),
         *((key, str(health.counts[key])) for key in
-          ('received', 'processed', 'replaced', 'stale', 'bad', 'failed', 'idle')),
+          ('received', 'processed', 'replaced', 'stale', 'bad', 'failed', 'idle', 'paused')),
         *((key, str(count)) for key, count in sorted(health.counts.items())
           if key.startswith('published ')),
     ]
@@ -151,8 +162,15 @@ def _inference_findings(health: Snapshot, context: Context) -> list[Finding]:
             (OK, f'{text} (max_rate)') if context.rate_limited else (WARN, f'overloaded: {text}'))
     if health.window_counts['stale']:
         findings.append((WARN, f'{health.window_counts["stale"]} frames older than max_age'))
+    if context.busy_for > HANG:
+        findings.append((ERROR, f'one frame takes {context.busy_for:.0f} s already: the network '
+                                'hangs, or is far too slow here'))
+    if context.rivals:
+        findings.append((WARN, f'another node publishes {", ".join(context.rivals)} too: give each '
+                               'depth_node a namespace of its own'))
     findings += [(WARN, text) for text in context.warnings]
-    findings += [(ERROR, e.text) for kind, e in health.errors.items() if kind != 'input']
+    findings += [(ERROR, e.text) for kind, e in health.errors.items()
+                 if kind not in ('input', 'time')]
     return findings
 
 

@@ -55,8 +55,8 @@ class Snapshot:
 class Health:
     """Thread-safe record of what happened.
 
-    Counters: `received` images; `replaced` by a newer one before their turn; `stale` dropped by
-    max_age; `bad` messages; `failed` in inference; `idle` skipped without subscribers;
+    Counters: `received` images; `paused` ones, left alone; `replaced` by a newer one before their
+    turn; `stale` dropped by max_age; `bad` messages; `failed` in inference; `idle` skipped without subscribers;
     `processed`; and one `published <topic>` for each output.
     """
 
@@ -164,6 +164,7 @@ def _stamp_coverage(stamps: list[float]) -> float | None:
     longer. None with too few frames to tell.
     """
     gaps = np.diff(stamps)
+    gaps = gaps[gaps < OTHER_CLOCK]  # a clock that was set is no lost frame
     if len(gaps) < 8 or gaps.min() <= 0:
         return None
     return float(min(1.0, len(gaps) * np.quantile(gaps, 0.25) / gaps.sum()))

@@ -32,6 +32,11 @@ class DepthPublishers:
         return frozenset(topic for topic, publisher in self._publishers.items()
                          if publisher.get_subscription_count() > 0)
 
+    def rivals(self) -> tuple[str, ...]:
+        """Resolved names of topics that somebody else publishes too."""
+        names = [publisher.topic_name for publisher in self._publishers.values()]
+        return tuple(name for name in names if self._node.count_publishers(name) > 1)
+
     def publish(self, topic: str, message: Any) -> None:
         """Publish one message; nothing happens while the node is not active."""
         self._publishers[topic].publish(message)

@@ -69,6 +69,8 @@ class Worker:
         self._age = age
         self._log_error = log_error
         self._out_of_memory = out_of_memory
+        self._busy_since: float | None = None
+        self._abandoned = False
         self._thread = threading.Thread(target=self._run, name='depth_worker', daemon=True)
 
     def start(self) -> None:
@@ -79,7 +81,14 @@ class Worker:
         """Finish the frame in hand and end; False if that takes longer than STOP_TIMEOUT."""
         self.mailbox.close()
         self._thread.join(STOP_TIMEOUT)
-        return not self._thread.is_alive()
+        self._abandoned = self._thread.is_alive()
+        return not self._abandoned
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds since the frame in hand was taken; 0 while there is none."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def put(self, frame: Frame) -> None:
         """Leave a frame for the thread; one not yet taken is replaced and counted."""
@@ -91,8 +100,9 @@ class Worker:
             frame = self.mailbox.take()
             if frame is None:
                 continue
-            started = time.monotonic()
+            started = self._busy_since = time.monotonic()
             self._serve(frame)
+            self._busy_since = None
             self._hold_rate(started)
 
     def _hold_rate(self, started: float) -> None:
@@ -135,6 +145,8 @@ class Worker:
             self._health.count('stale')
             return
         result = self._pipeline.process(frame.message, wanted, settings)
+        if self._abandoned:
+            return  # the node went on without this thread: what it has now is long past
         self._publish(frame, result)
         self._health.count('processed')
         self._record(result)
