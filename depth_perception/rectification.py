@@ -42,20 +42,29 @@ class Calibration:
 class Rectifier:
     """Maps a raw image to the rectified image of the same size.
 
+    Attributes:
+        unseen: bool (H, W), True at pixels of the rectified image that the raw one does not show;
+            None where it shows all of them.
+
     Raises:
         CameraError: the distortion model is unknown, or its coefficients do not fit it.
     """
 
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
-        self._maps = _rectification_maps(calibration)
+        columns, rows = _source_pixels(calibration)
+        unseen = _unseen(columns, rows)
+        self.unseen: NDArray[np.bool_] | None = unseen if unseen.any() else None
+        # Fixed point: several times faster to apply than the exact maps.
+        self._maps = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
 
     def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Rectified image, uint8 (H, W, 3); black where the raw image has nothing."""
         return cv2.remap(rgb, *self._maps, interpolation=cv2.INTER_LINEAR)
 
 
-def _rectification_maps(calibration: Calibration) -> tuple[NDArray, NDArray]:
+def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Column and row in the raw image of each pixel of the rectified one, (H, W) each."""
     raw, rectified = calibration.camera, calibration.rectified
     size = (raw.width, raw.height)
     rotation = np.array(calibration.rotation, np.float64).reshape(3, 3)
@@ -64,16 +73,39 @@ def _rectification_maps(calibration: Calibration) -> tuple[NDArray, NDArray]:
     try:
         if calibration.model in PERSPECTIVE_MODELS:
             return cv2.initUndistortRectifyMap(
-                _matrix(raw), distortion, rotation, _matrix(rectified), size, cv2.CV_16SC2)
+                _matrix(raw), distortion, rotation, _matrix(rectified), size, cv2.CV_32FC1)
         if calibration.model in FISHEYE_MODELS:
             return cv2.fisheye.initUndistortRectifyMap(
-                _matrix(raw), distortion[:4], rotation, _matrix(rectified), size, cv2.CV_16SC2)
+                _matrix(raw), distortion[:4], rotation, _matrix(rectified), size, cv2.CV_32FC1)
     except cv2.error as error:
         raise CameraError(
             f'{len(distortion)} distortion coefficients do not fit model '
             f'{calibration.model!r}') from error
     raise CameraError(f'unknown distortion model {calibration.model!r}: use plumb_bob, '
                       'rational_polynomial or equidistant, or set rectify to off')
+
+
+def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a map (H, W) leaves the raw image, or comes back into it, bool (H, W).
+
+    The models' polynomials turn round far outside the field that they were fitted to: the margin
+    of a wide rectified image would show the raw one a second time, mirrored.
+    """
+    height, width = columns.shape
+    # So little outside is the border itself once the map is rounded to 1/32 pixel.
+    slack = 0.01
+    seen = ((columns >= -slack) & (columns <= width - 1 + slack)
+            & (rows >= -slack) & (rows <= height - 1 + slack))
+    if min(height, width) < 2:
+        return ~seen
+    column_down, column_right = np.gradient(columns)
+    row_down, row_right = np.gradient(rows)
+    seen &= column_right * row_down > column_down * row_right  # not mirrored
+    # Past the mirrored ring the picture may come a third time; the true one is the largest.
+    _, regions, facts, _ = cv2.connectedComponentsWithStats(seen.astype(np.uint8), connectivity=4)
+    if len(facts) < 2:
+        return ~seen
+    return regions != 1 + facts[1:, cv2.CC_STAT_AREA].argmax()
 
 
 def _matrix(camera: CameraModel) -> NDArray[np.float64]:

@@ -7,42 +7,12 @@ import pytest
 
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.rectification import Calibration, Rectifier
+from test.support.lenses import LENSES, undone
 
 RAW = CameraModel(320, 240, 200.0, 205.0, 158.0, 122.0)
 RECTIFIED = CameraModel(320, 240, 180.0, 180.0, 160.0, 118.0)
 IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 TILTED = (0.9950041653, 0, 0.0998334166, 0, 1, 0, -0.0998334166, 0, 0.9950041653)
-
-
-def brown(x, y, d):
-    """plumb_bob and rational_polynomial (Brown 1966; OpenCV's and ROS's coefficients' order)."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(np.asarray(d, float), (0, 8 - len(d)))
-    r2 = x * x + y * y
-    radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
-    return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)
-
-
-def kannala_brandt(x, y, d):
-    """equidistant (Kannala and Brandt 2006): the angle, not its tangent, decides the radius."""
-    r = np.hypot(x, y)
-    theta = np.arctan(r)
-    bent = theta * (1 + sum(k * theta ** (2 * i + 2) for i, k in enumerate(d)))
-    scale = np.where(r > 1e-9, bent / np.maximum(r, 1e-9), 1)
-    return x * scale, y * scale
-
-
-def undone(x, y, distort, d):
-    """Rays (x, y) that the lens sends to (x, y): Newton's method, derivatives by differences."""
-    a, b, step = x.copy(), y.copy(), 1e-6
-    for _ in range(50):
-        u, v = distort(a, b, d)
-        ux, vx = (np.array(distort(a + step, b, d)) - (u, v)) / step
-        uy, vy = (np.array(distort(a, b + step, d)) - (u, v)) / step
-        determinant = ux * vy - uy * vx
-        a = a - (vy * (u - x) - uy * (v - y)) / determinant
-        b = b - (ux * (v - y) - vx * (u - x)) / determinant
-    return a, b
 
 
 def pattern(x, y):
@@ -58,19 +28,10 @@ def pixels(camera):
     return (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
 
 
-CASES = {
-    'plumb_bob': ('plumb_bob', (-0.28, 0.09, 0.001, -0.0007, -0.01), brown),
-    'plumb_bob of 4': ('plumb_bob', (0.12, -0.05, 0.0, 0.001), brown),
-    'rational_polynomial': (
-        'rational_polynomial', (0.4, -0.1, 0.0005, -0.0003, 0.02, 0.6, -0.05, 0.03), brown),
-    'equidistant': ('equidistant', (-0.02, 0.005, -0.002, 0.0004), kannala_brandt),
-}
-
-
 @pytest.mark.parametrize('rotation', [IDENTITY, TILTED, (0,) * 9], ids=['same', 'tilted', 'zero'])
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', LENSES)
 def test_straight_lines_become_straight_again(case, rotation):
-    model, d, distort = CASES[case]
+    model, d, distort = LENSES[case]
     matrix = np.array(rotation if any(rotation) else IDENTITY, float).reshape(3, 3)
     # The picture that the lens gives: each raw pixel shows what its own ray sees.
     x, y = undone(*pixels(RAW), distort, d)
@@ -88,7 +49,7 @@ def test_straight_lines_become_straight_again(case, rotation):
 
 
 def test_without_rectification_the_same_lines_are_bent():
-    _, d, distort = CASES['plumb_bob']
+    _, d, distort = LENSES['plumb_bob']
     raw = pattern(*undone(*pixels(RAW), distort, d))
     assert np.abs(raw.astype(int) - pattern(*pixels(RAW))).mean() > 10
 
@@ -114,3 +75,31 @@ def test_distortion_is_any_coefficient_but_zero():
     assert not Calibration(RAW, RAW, 'plumb_bob', (0.0,) * 5).is_distorted
     assert not Calibration(RAW, RAW).is_distorted
     assert Calibration(RAW, RAW, 'plumb_bob', (0, 0, 0, 0, 1e-9)).is_distorted
+
+
+def test_pixels_that_the_raw_image_does_not_show_are_known():
+    model, d, distort = LENSES['plumb_bob of 4']
+    rectifier = Rectifier(Calibration(RAW, RECTIFIED, model, d))
+    x, y = distort(*pixels(RECTIFIED), d)
+    column, row = x * RAW.fx + RAW.cx, y * RAW.fy + RAW.cy
+    hair = 0.01
+    outside = (column < -hair) | (column > 319 + hair) | (row < -hair) | (row > 239 + hair)
+    assert 0.05 < outside.mean() < 0.5
+    np.testing.assert_array_equal(rectifier.unseen, outside)
+    assert Rectifier(Calibration(RAW, RAW)).unseen is None
+
+
+def test_a_lens_model_that_turns_round_shows_nothing_twice():
+    # r - 0.28 r^3 grows up to r = 1 / sqrt(3 * 0.28) only; beyond r = 1.89 it is negative.
+    wide = CameraModel(320, 240, 70.0, 70.0, 160.0, 118.0)
+    rectifier = Rectifier(Calibration(RAW, wide, 'plumb_bob', (-0.28, 0.0, 0.0, 0.0)))
+    beyond = np.hypot(*pixels(wide)) > 1.11
+    shown = (rectifier(np.full((240, 320, 3), 255, np.uint8)) == 255).all(-1)
+    assert shown[beyond].mean() > 0.3, 'the map alone would show ghosts there'
+    assert rectifier.unseen[beyond].all()
+    assert not rectifier.unseen[100:140, 140:180].any()
+
+
+def test_a_map_that_shows_nothing_leaves_all_unseen():
+    aside = CameraModel(320, 240, 180.0, 180.0, 5000.0, 118.0)
+    assert Rectifier(Calibration(RAW, aside)).unseen.all()

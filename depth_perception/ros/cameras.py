@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 
 from depth_perception.camera import CameraError
@@ -85,15 +83,18 @@ class CameraSource:
                 state = self._state(size)
         return state
 
-    def rectify(self, rgb: NDArray[np.uint8], camera: ImageCamera) -> NDArray[np.uint8]:
-        """The image as the camera's model sees it; the maps are computed once a camera."""
+    def rectifier(self, camera: ImageCamera) -> Rectifier | None:
+        """What makes images fit the camera's model, or None where they do already.
+
+        Its maps are computed once a camera.
+        """
         if not camera.rectify:
-            return rgb
-        size = (rgb.shape[1], rgb.shape[0])
+            return None
+        size = (camera.camera.width, camera.camera.height)
         rectifier = self._rectifiers.get(size)
         if rectifier is None or rectifier.calibration is not camera.calibration:
             rectifier = self._rectifiers[size] = Rectifier(camera.calibration)
-        return rectifier(rgb)
+        return rectifier
 
     def _state(self, size: tuple[int, int]) -> CameraState:
         if size not in self._states:

@@ -94,8 +94,9 @@ class Pipeline:
             rgb = decode(message)
             height, width = rgb.shape[:2]
             state = self._cameras.for_image(width, height, self._info_expected())
-            if state.camera is not None:
-                rgb = self._cameras.rectify(rgb, state.camera)
+            rectifier = self._cameras.rectifier(state.camera) if state.camera else None
+            if rectifier is not None:
+                rgb = rectifier(rgb)
         result = Result((width, height), seconds=seconds, camera_problem=state.problem)
         result.contrast = float(rgb[::16, ::16].std())
         if state.camera is None:
@@ -103,6 +104,8 @@ class Pipeline:
         if wanted & NEEDS_INFERENCE:
             with _timed(seconds, 'inference'):
                 depth = self._infer(rgb, state.camera, settings, result)
+                if rectifier is not None:
+                    depth = _without(depth, rectifier.unseen)
             with _timed(seconds, 'postprocess'):
                 self._shape(depth, rgb, state.camera, wanted, settings, message.header, result)
         if INFO in wanted:
@@ -143,6 +146,13 @@ class Pipeline:
                 result.outputs[POINTS] = _cloud(clean, rgb, camera, settings, header)
             if SCAN in wanted:
                 result.outputs[SCAN] = _scan(clean, camera, settings, header, far)
+
+
+def _without(depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
+    """NaN where the camera saw nothing: there the network made something up."""
+    if unseen is None:
+        return depth
+    return depth.masked_fill(torch.from_numpy(unseen).to(depth.device), float('nan'))
 
 
 def decode(message: Image | CompressedImage) -> NDArray[np.uint8]:
