@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a depth image to masks, points, a packed cloud and a scan; numpy and torch alike.
+"""From a depth image to masks, points and a packed cloud; numpy and torch alike.
 
 Every function takes a numpy array or a torch tensor on any device and returns the same kind, on
 the same device. Depth is along the optical axis, in metres: NaN unknown, -Inf nearer than the
@@ -8,7 +8,6 @@ sensor can see, +Inf farther (REP-117). The optical frame has x right, y down, z
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -88,99 +87,6 @@ def _packed_colour(rgb: Array) -> Array:
     xp = _namespace(rgb)
     wide = rgb.astype(np.int32) if xp is np else rgb.to(torch.int32)
     return ((wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]).view(xp.float32)
-
-
-# Compared by identity: scan_layout makes one a camera, and an array has no hash.
-@dataclass(frozen=True, eq=False)
-class ScanLayout:
-    """How a camera's columns become the equal angles of a sensor_msgs/LaserScan.
-
-    Angles are about the vertical axis of a frame with x forward, y left: positive to the left,
-    so that the first beam is the image's last column.
-
-    Attributes:
-        angle_min, angle_max, angle_increment: radians.
-        count: number of beams.
-        beam_of_column: int64 (W,), the beam that a column falls into. The increment is the widest
-            angle between two columns, so no beam is left without one.
-    """
-
-    angle_min: float
-    angle_max: float
-    angle_increment: float
-    count: int
-    beam_of_column: NDArray[np.int64]
-
-
-@functools.lru_cache(maxsize=32)
-def scan_layout(camera: CameraModel) -> ScanLayout:
-    """The beams of a camera's scan."""
-    angles = -np.arctan((np.arange(camera.width) - camera.cx) / camera.fx)
-    increment = float(np.abs(np.diff(angles)).max()) if camera.width > 1 else 1e-3
-    # A hair more than the widest gap, so that rounding cannot make two columns skip a beam.
-    increment *= 1 + 1e-9
-    beams = np.floor((angles - angles[-1]) / increment + 0.5).astype(np.int64)
-    count = int(beams.max()) + 1
-    angle_min = float(angles[-1])
-    return ScanLayout(angle_min, angle_min + (count - 1) * increment, increment, count, beams)
-
-
-def scan_ranges(depth: Array, camera: CameraModel, min_height: float, max_height: float,
-                min_depth: float, range_max: float) -> Array:
-    """Ranges (count,) of the nearest point in a height band, beam by beam of the scan's layout.
-
-    Args:
-        depth: (H, W), range-masked: NaN unknown, -Inf too near, +Inf too far.
-        camera: of the depth image, taken as level.
-        min_height, max_height: the band, metres above the camera (down is negative).
-        min_depth: metres; where a too-near pixel is placed to tell whether it is in the band.
-        range_max: metres; farther points count as free.
-
-    Returns:
-        Metres on the ground plane; +Inf where the beam is free, -Inf where an obstacle is too
-        near, NaN where no pixel of the beam's columns is known (REP-117).
-
-    Raises:
-        ValueError: the depth is not of the camera's size.
-    """
-    _check_size(depth, camera)
-    xp = _namespace(depth)
-    x, y = _rays(camera, 1, _place(depth))
-    inf = _scalar(depth, float('inf'))
-    placed = xp.where(depth == -inf, _scalar(depth, min_depth), depth)
-    with np.errstate(invalid='ignore'):  # Inf x 0 in the horizon's row: NaN, in no band
-        height = placed * -y
-    in_band = (height >= min_height) & (height <= max_height)
-    distance = depth * xp.sqrt(1 + x * x)
-    nearest = _amin(xp.where(in_band & (distance <= range_max), distance, inf), 0)
-    known = (~xp.isnan(depth)).any(0)
-    layout = scan_layout(camera)
-    ranges = _reduce_columns(nearest, layout, 'amin')
-    known = _reduce_columns(known * xp.ones_like(nearest), layout, 'amax') > 0
-    return xp.where(known, ranges, _scalar(depth, float('nan')))
-
-
-def _reduce_columns(values: Array, layout: ScanLayout, how: str) -> Array:
-    """(W,) -> (count,): the smallest or largest value of each beam's columns."""
-    if isinstance(values, Tensor):
-        index = _beam_index(layout, values.device)
-        start = float('inf') if how == 'amin' else float('-inf')
-        result = values.new_full((layout.count,), start)
-        return result.scatter_reduce(0, index, values, how)
-    # Columns run from left to right, beams from right to left.
-    beams = layout.beam_of_column[::-1]
-    first_columns = np.flatnonzero(np.diff(beams, prepend=-1))
-    reduce = np.minimum if how == 'amin' else np.maximum
-    return reduce.reduceat(values[::-1], first_columns)
-
-
-@functools.lru_cache(maxsize=32)
-def _beam_index(layout: ScanLayout, device: torch.device) -> Tensor:
-    return torch.from_numpy(layout.beam_of_column).to(device)
-
-
-def _amin(values: Array, axis: int) -> Array:
-    return values.amin(axis) if isinstance(values, Tensor) else values.min(axis)
 
 
 @functools.lru_cache(maxsize=64)

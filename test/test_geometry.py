@@ -2,13 +2,9 @@
 """Geometry against closed forms, in numpy, in torch and, where there is one, on a GPU."""
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from depth_perception import geometry
 from depth_perception.camera import CameraModel
@@ -55,17 +51,6 @@ def plane(normal, offset, camera=CAMERA):
     """Depth of the plane normal . (x, y, z) = offset, float32 (H, W)."""
     x, y = rays(camera)
     return (offset / (normal[0] * x + normal[1] * y + normal[2])).astype(np.float32)
-
-
-def scan(kind, depth, camera=CAMERA, band=(-0.2, 0.3), min_depth=0.3, range_max=10.0):
-    """Ranges and angles of the beams, as numpy arrays."""
-    layout = geometry.scan_layout(camera)
-    ranges = geometry.scan_ranges(
-        given_as(kind, depth), camera, *band, min_depth, range_max)
-    angles = layout.angle_min + np.arange(layout.count) * layout.angle_increment
-    result = returned(kind, ranges)
-    assert result.shape == (layout.count,) and result.dtype == np.float32
-    return result, angles
 
 
 # Masks.
@@ -221,145 +206,3 @@ def test_depth_of_another_size_than_the_camera_is_refused(kind, size):
     depth = given_as(kind, np.ones(size, np.float32))
     with pytest.raises(ValueError, match='48 rows x 64 columns'):
         geometry.back_project(depth, CAMERA, 2)
-    with pytest.raises(ValueError, match='48 rows x 64 columns'):
-        geometry.scan_ranges(depth, CAMERA, -0.2, 0.3, 0.3, 10)
-
-
-# Scans.
-
-def test_scan_of_a_wall_ahead_is_its_distance_over_the_cosine(kind):
-    ranges, angles = scan(kind, constant(2.0))
-    # A beam stands for columns up to half an increment aside.
-    slack = geometry.scan_layout(CAMERA).angle_increment * 2.0
-    np.testing.assert_allclose(ranges, 2.0 / np.cos(angles), atol=slack)
-    assert ranges.min() == pytest.approx(2.0, abs=1e-3)
-
-
-def test_scan_of_a_wall_is_exact_at_the_columns_own_angles(kind):
-    ranges, _ = scan(kind, constant(2.0))
-    x = rays()[0][0]
-    beams = geometry.scan_layout(CAMERA).beam_of_column
-    exact = np.full(len(ranges), np.inf)
-    np.minimum.at(exact, beams, 2.0 * np.sqrt(1 + x * x))
-    np.testing.assert_allclose(ranges, exact, rtol=1e-6)
-
-
-def test_scan_of_a_slanted_wall(kind):
-    ranges, angles = scan(kind, plane((0.5, 0, 1), 2.0))
-    # The plane's distance along a beam: 2 / (cos - 0.5 sin), as angles grow to the left.
-    exact = 2.0 / (np.cos(angles) - 0.5 * np.sin(angles))
-    np.testing.assert_allclose(ranges, exact, rtol=0.03)
-
-
-def test_scan_sees_a_box_on_the_left_at_positive_angles(kind):
-    depth = constant(INF)
-    depth[20:28, 5:15] = 1.5
-    ranges, angles = scan(kind, depth)
-    hit = np.isfinite(ranges)
-    assert (angles[hit] > 0).all()
-    x = rays()[0][0]
-    assert angles[hit].max() == pytest.approx(-math.atan(x[5]), abs=0.02)
-    assert angles[hit].min() == pytest.approx(-math.atan(x[14]), abs=0.02)
-    assert (ranges[~hit] == INF).all()
-
-
-def test_scan_takes_the_nearest_in_a_column(kind):
-    depth = constant(5.0)
-    depth[24:26, 30] = 1.0
-    ranges, _ = scan(kind, depth)
-    assert ranges.min() == pytest.approx(math.hypot(1.0, rays()[0][0, 30]), rel=1e-6)
-
-
-def floor(height):
-    """Depth of a level floor so far below the camera; +Inf above the horizon."""
-    y = rays()[1]
-    with np.errstate(divide='ignore'):
-        return np.where(y > 0, height / y, INF).astype(np.float32)
-
-
-def test_floor_below_the_band_leaves_every_beam_free(kind):
-    ranges, _ = scan(kind, geometry.mask_range(floor(0.5), 0.3, 10.0), band=(-0.45, 0.3))
-    assert (ranges == INF).all()
-
-
-def test_floor_inside_the_band_is_seen(kind):
-    ranges, angles = scan(kind, geometry.mask_range(floor(0.5), 0.3, 10.0), band=(-0.6, 0.3))
-    nearest = 0.5 / rays()[1][-1, 0]
-    np.testing.assert_allclose(ranges, nearest / np.cos(angles), rtol=0.02)
-
-
-def test_what_hangs_above_the_band_is_not_seen(kind):
-    depth = constant(INF)
-    depth[:5] = 2.0
-    assert (scan(kind, depth)[0] == INF).all()
-    assert np.isfinite(scan(kind, depth, band=(-0.2, 1.0))[0]).all()
-
-
-def test_farther_than_the_range_is_free(kind):
-    assert (scan(kind, constant(9.9), range_max=9.0)[0] == INF).all()
-
-
-def test_too_near_in_the_band_is_minus_infinity(kind):
-    depth = constant(4.0)
-    depth[:, 10:20] = -INF
-    ranges, _ = scan(kind, depth)
-    near = np.unique(geometry.scan_layout(CAMERA).beam_of_column[10:20])
-    assert (ranges[near] == -INF).all()
-    assert np.isfinite(np.delete(ranges, near)).all()
-
-
-def test_too_near_outside_the_band_is_not_an_obstacle(kind):
-    depth = constant(INF)
-    depth[-1] = -INF
-    assert (scan(kind, depth, band=(-0.1, 0.3), min_depth=0.5)[0] == INF).all()
-
-
-def test_unknown_columns_are_nan_and_one_known_pixel_is_enough(kind):
-    depth = constant(NAN)
-    depth[24, 40] = 2.0
-    ranges, _ = scan(kind, depth)
-    beam = geometry.scan_layout(CAMERA).beam_of_column[40]
-    assert ranges[beam] == pytest.approx(2.0 * math.hypot(1, rays()[0][0, 40]), rel=1e-6)
-    assert np.isnan(np.delete(ranges, beam)).all()
-
-
-def test_nothing_but_free_space_warns_of_nothing(kind):
-    level = CameraModel(64, 48, 50.0, 50.0, 32.0, 24.0)  # row 24 looks exactly at the horizon
-    with np.errstate(all='raise'):
-        assert (scan(kind, constant(INF), level)[0] == INF).all()
-
-
-CAMERAS = st.builds(
-    lambda width, fov, centre: CameraModel(
-        width, 2, width / 2 / math.tan(math.radians(fov) / 2),
-        width / 2 / math.tan(math.radians(fov) / 2), centre * (width - 1), 0.5),
-    st.integers(1, 2000), st.floats(1, 175), st.floats(-0.5, 1.5))
-
-
-@settings(max_examples=300, deadline=None)
-@given(CAMERAS)
-def test_no_camera_leaves_a_beam_empty(camera):
-    layout = geometry.scan_layout.__wrapped__(camera)
-    beams = layout.beam_of_column
-    assert np.array_equal(np.unique(beams), np.arange(layout.count))
-    assert beams[-1] == 0 and (np.diff(beams) <= 0).all()
-
-
-@settings(max_examples=200, deadline=None)
-@given(CAMERAS)
-def test_every_column_is_within_half_an_increment_of_its_beam(camera):
-    layout = geometry.scan_layout.__wrapped__(camera)
-    angles = -np.arctan((np.arange(camera.width) - camera.cx) / camera.fx)
-    beams = layout.angle_min + layout.beam_of_column * layout.angle_increment
-    assert np.abs(angles - beams).max() <= layout.angle_increment * 0.5 * (1 + 1e-6)
-    assert layout.angle_max == pytest.approx(
-        layout.angle_min + (layout.count - 1) * layout.angle_increment)
-
-
-@settings(max_examples=50, deadline=None)
-@given(CAMERAS)
-def test_numpy_and_torch_give_the_same_scan(camera):
-    depth = np.random.default_rng(0).uniform(0.1, 9, (2, camera.width)).astype(np.float32)
-    depth[0, ::3], depth[1, ::4], depth[:, ::7] = NAN, INF, -INF
-    results = [scan(kind, depth, camera, band=(-1, 1))[0] for kind in ('numpy', 'torch')]
-    np.testing.assert_allclose(*results, rtol=1e-6)

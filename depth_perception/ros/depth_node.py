@@ -22,6 +22,7 @@ from depth_perception.ros.diagnostics import Context, diagnostic_array
 from depth_perception.ros.health import OTHER_CLOCK, Health
 from depth_perception.ros.pipeline import Pipeline
 from depth_perception.ros.publishers import DepthPublishers
+from depth_perception.ros.scan_pose import ScanPoses
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.throttle import Throttle
 from depth_perception.ros.worker import Frame, Worker
@@ -58,6 +59,7 @@ class DepthNode(LifecycleNode):
         self._estimator: DepthEstimator | None = None
         self._outputs: DepthPublishers | None = None
         self._cameras: CameraSource | None = None
+        self._scan_poses: ScanPoses | None = None
         self._worker: Worker | None = None
         self._image: AdaptiveSubscription | None = None
         self._info: AdaptiveSubscription | None = None
@@ -85,9 +87,11 @@ class DepthNode(LifecycleNode):
         try:
             self._estimator = self._load_estimator(
                 settings.model_file, settings.device, settings.precision)
+            self._scan_poses = ScanPoses(self, settings.base_frame)
         except Exception as error:  # whatever is wrong with a model must not end the process
             self._problem = f'cannot configure: {error}'
             self.get_logger().error(self._problem)
+            self._free()
             return FAILURE
         self._problem = ''
         self._outputs = DepthPublishers(self)
@@ -109,7 +113,8 @@ class DepthNode(LifecycleNode):
         self._cameras = CameraSource(
             self._settings.rectify, self._settings.horizontal_fov_deg,
             _is_rectified_topic(self._image.topic))
-        pipeline = Pipeline(self._estimator, self._cameras, self._info_is_expected)
+        pipeline = Pipeline(
+            self._estimator, self._cameras, self._scan_poses.of, self._info_is_expected)
         self._worker = Worker(
             pipeline, self._outputs, self.health, lambda: self._settings, self._age,
             self._log_lost_frame, self._on_out_of_memory)
@@ -153,9 +158,10 @@ class DepthNode(LifecycleNode):
             self.get_logger().error('the frame in hand did not finish; its thread is left behind')
 
     def _free(self) -> None:
-        if self._outputs is not None:
-            self._outputs.destroy()
-        self._outputs = self._estimator = self._cameras = None
+        for entity in (self._outputs, self._scan_poses):
+            if entity is not None:
+                entity.destroy()
+        self._outputs = self._scan_poses = self._estimator = self._cameras = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -187,6 +193,7 @@ class DepthNode(LifecycleNode):
         if last is not None and stamp < last - JUMP_BACK:
             text = f'time went back by {last - stamp:.1f} s: counters start anew'
             self.health.reset()
+            self._scan_poses.reset()
         elif last is not None and stamp > last + OTHER_CLOCK:
             text = f'stamps went ahead by {stamp - last:.1f} s'
         else:
@@ -256,6 +263,7 @@ class DepthNode(LifecycleNode):
             reliability=image.reliability if image else 'none',
             fell_back=image.fell_back if image else False,
             camera_problem=self._camera_problem(),
+            scan_problem=self._scan_problem(),
             busy_for=self._worker.busy_for if self._worker else 0.0,
             rivals=self._outputs.rivals() if self._outputs else (),
             paused=not self._enabled, rate_limited=self._settings.max_rate > 0,
@@ -270,6 +278,10 @@ class DepthNode(LifecycleNode):
         last = self._worker.last_result
         problem = last.camera_problem if last else ''
         return '' if problem == NO_CAMERA_INFO else problem
+
+    def _scan_problem(self) -> str:
+        last = self._worker.last_result if self._worker else None
+        return last.scan_problem if last else ''
 
     def _model_facts(self) -> tuple[tuple[str, str], ...]:
         estimator = self._estimator

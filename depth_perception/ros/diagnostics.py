@@ -37,6 +37,7 @@ class Context:
         reliability: of the image subscription, with its history.
         fell_back: whether the input's reliability was lowered to match the camera.
         camera_problem: why there is no camera, or ''.
+        scan_problem: why there is no scan, or nobody knows its frame; or ''.
         paused: by ~/enable.
         rate_limited: whether max_rate is set.
         busy_for: seconds since the frame in hand was taken.
@@ -55,6 +56,7 @@ class Context:
     reliability: str = ''
     fell_back: bool = False
     camera_problem: str = ''
+    scan_problem: str = ''
     paused: bool = False
     rate_limited: bool = False
     busy_for: float = 0.0
@@ -116,6 +118,8 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((WARN, f'no camera_info on {context.info_topic}'))
     elif context.camera_problem:
         findings.append((WARN, context.camera_problem))
+    if context.scan_problem:
+        findings.append((WARN, context.scan_problem))
     if context.fell_back:
         findings.append((WARN, 'QoS fell back to best effort'))
     if health.stamp_coverage is not None and health.stamp_coverage < COVERAGE:

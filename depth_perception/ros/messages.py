@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from depth_perception.geometry import ScanLayout
+from depth_perception.scan import ScanLayout
 
 #: 16UC1 can hold no more millimetres.
 MAX_MILLIMETRES = 65535
@@ -49,14 +49,14 @@ def cloud_message(cloud: NDArray[np.float32], header: Header, coloured: bool) ->
 
 
 def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header,
-                 range_min: float, range_max: float) -> LaserScan:
+                 range_min: float) -> LaserScan:
     """Ranges (count,) in metres as LaserScan; its frame has x forward and z up."""
     values = array('f')
     values.frombytes(memoryview(np.ascontiguousarray(ranges, np.float32)).cast('B'))
     return LaserScan(
         header=header, angle_min=layout.angle_min, angle_max=layout.angle_max,
-        angle_increment=layout.angle_increment, range_min=range_min, range_max=range_max,
-        ranges=values)
+        angle_increment=layout.angle_increment, range_min=range_min,
+        range_max=layout.range_max, ranges=values)
 
 
 def scan_frame(frame_id: str) -> str:
@@ -71,6 +71,15 @@ def scan_frame(frame_id: str) -> str:
         if frame_id.endswith(old):
             return frame_id[:-len(old)] + new
     return frame_id
+
+
+def level_frame(frame_id: str) -> str:
+    """The frame of a tilted camera's scan: `camera_optical_frame` -> `camera_level_frame`."""
+    stem = scan_frame(frame_id)
+    for ending in ('_frame', '_link'):
+        if stem.endswith(ending):
+            return f'{stem[:-len(ending)]}_level{ending}'
+    return f'{stem}_level'
 
 
 def _image(values: NDArray, header: Header, encoding: str) -> Image:

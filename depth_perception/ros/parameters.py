@@ -94,14 +94,27 @@ class Settings:
     point_color: bool = _parameter(
         True, 'depth/points has a field rgb')
     scan_min_height: float = _parameter(
-        -0.2, 'metres above the camera, taken as level; lower points are not in the scan',
-        low=-5, high=5)
+        -0.2, 'metres above the camera; lower points are not in the scan; not used where the '
+        "camera's height is known", low=-5, high=5)
     scan_max_height: float = _parameter(
-        0.3, 'metres above the camera, taken as level; higher points are not in the scan',
-        low=-5, high=5)
+        0.3, 'metres above the camera; higher points are not in the scan', low=-5, high=5)
+    base_frame: str = _parameter(
+        '', 'frame with z up and its origin on the floor, such as base_footprint: TF from the '
+        "image's frame to it tells how the camera stands; empty: camera_pitch and camera_height "
+        'tell', read_only=True)
+    camera_pitch: float = _parameter(
+        0.0, 'degrees that the camera looks down (negative: up), for the scan; not used with '
+        'base_frame', low=-80, high=80)
+    camera_height: float = _parameter(
+        0.0, 'metres of the camera above the floor: what stands on the floor is in the scan and '
+        'the floor is not; 0 = unknown, or with base_frame: its height there', low=0, high=20)
+    floor_tolerance: float = _parameter(
+        0.05, "metres above the floor that are floor in the scan, where the camera's height is "
+        'known; grows by 0.015 m with each metre of distance', low=0, high=1)
     scan_frame: str = _parameter(
-        '', "frame_id of the scan, with x forward and z up, at the camera; empty: the image's "
-        'frame_id without its "optical" part', read_only=True)
+        '', "frame_id of the scan, level and at the camera with x along its view; empty: the "
+        'image\'s frame_id without its "optical" part, or with _level, published on /tf_static, '
+        'where base_frame or camera_pitch is set', read_only=True)
     max_rate: float = _parameter(
         0.0, 'Hz; at most so many frames a second are processed; 0 = no limit', low=0, high=120)
     max_age: float = _parameter(

@@ -2,6 +2,7 @@
 """One frame's way from a message to messages: decode, rectify, infer, shape, encode."""
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from torch import Tensor
 
-from depth_perception import geometry
+from depth_perception import geometry, scan
 from depth_perception.estimator import DepthEstimator, to_device
 from depth_perception.ros import messages
 from depth_perception.ros.camera_info import ImageCamera
 from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.colour import decode_compressed, decode_image
 from depth_perception.ros.parameters import Settings
+from depth_perception.ros.scan_pose import ScanPose
 from depth_perception.visualise import colourise
 
 DEPTH, INFO, POINTS, PREVIEW, SCAN = (
@@ -45,6 +47,7 @@ class Result:
         seconds: time spent by stage (decode, inference, postprocess).
         size: (width, height) of the image.
         camera_problem: why there is no camera, or ''.
+        scan_problem: why there is no scan, or nobody knows its frame; or ''.
         focal_factor: applied to depth.
         sample: a thinned depth image for statistics, or None.
         contrast: standard deviation of a thinned grey image, 0..255.
@@ -54,6 +57,7 @@ class Result:
     outputs: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     camera_problem: str = ''
+    scan_problem: str = ''
     focal_factor: float = 1.0
     sample: NDArray[np.float32] | None = None
     contrast: float = 0.0
@@ -72,14 +76,19 @@ class Pipeline:
     Args:
         estimator: the network.
         cameras: where the camera of an image comes from.
+        scan_pose: how the camera stands whose images are in a frame.
         info_expected: whether anybody publishes camera_info.
     """
 
     def __init__(self, estimator: DepthEstimator, cameras: CameraSource,
+                 scan_pose: Callable[[str, Settings], ScanPose],
                  info_expected: Callable[[], bool] = lambda: False) -> None:
         self._estimator = estimator
         self._cameras = cameras
+        self._scan_pose = scan_pose
         self._info_expected = info_expected
+        # Of this camera alone: a layout takes 20 bytes a pixel.
+        self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
 
     def process(self, message: Image | CompressedImage, wanted: frozenset[str],
                 settings: Settings) -> Result:
@@ -145,7 +154,21 @@ class Pipeline:
             if POINTS in wanted:
                 result.outputs[POINTS] = _cloud(clean, rgb, camera, settings, header)
             if SCAN in wanted:
-                result.outputs[SCAN] = _scan(clean, camera, settings, header, far)
+                self._scan(clean, camera, settings, header, far, result)
+
+    def _scan(self, depth: Tensor, camera: ImageCamera, settings: Settings, header: Header,
+              far: float, result: Result) -> None:
+        stand = self._scan_pose(header.frame_id, settings)
+        result.scan_problem = stand.problem
+        if stand.pose is None:
+            return
+        band = scan.ObstacleBand(
+            settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance)
+        layout = self._scan_layout(camera.camera, far, band, stand.pose, depth.device)
+        ranges = scan.scan_ranges(depth, layout, settings.min_depth)
+        result.outputs[SCAN] = messages.scan_message(
+            ranges.cpu().numpy(), layout, Header(stamp=header.stamp, frame_id=stand.frame_id),
+            settings.min_depth)
 
 
 def _without(depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
@@ -166,14 +189,3 @@ def _cloud(depth: Tensor, rgb: NDArray[np.uint8], camera: ImageCamera, settings:
     colour = to_device(rgb, depth.device) if settings.point_color else None
     cloud = geometry.pack_cloud(depth, camera.camera, colour, settings.point_stride)
     return messages.cloud_message(cloud.cpu().numpy(), header, settings.point_color)
-
-
-def _scan(depth: Tensor, camera: ImageCamera, settings: Settings, header: Header,
-          far: float) -> Any:
-    ranges = geometry.scan_ranges(
-        depth, camera.camera, settings.scan_min_height, settings.scan_max_height,
-        settings.min_depth, far)
-    frame = settings.scan_frame or messages.scan_frame(header.frame_id)
-    return messages.scan_message(
-        ranges.cpu().numpy(), geometry.scan_layout(camera.camera),
-        Header(stamp=header.stamp, frame_id=frame), settings.min_depth, far)

@@ -9,10 +9,10 @@ import pytest
 from std_msgs.msg import Header
 
 from depth_perception.camera import CameraError
-from depth_perception.geometry import scan_layout
 from depth_perception.ros import messages
 from depth_perception.ros.camera_info import field_of_view_camera, image_camera
 from depth_perception.ros.cameras import CameraSource
+from depth_perception.scan import scan_layout
 from test.support.ros import camera_info, cloud_array, image_array
 
 HEADER = Header(frame_id='camera_optical_frame')
@@ -45,8 +45,8 @@ def test_cloud_layout_is_that_of_depth_image_proc(coloured):
 
 
 def test_scan_angles_cover_the_ranges():
-    layout = scan_layout(field_of_view_camera(80, 60, 90).camera)
-    message = messages.scan_message(np.ones(layout.count), layout, HEADER, 0.3, 10.0)
+    layout = scan_layout(field_of_view_camera(80, 60, 90).camera, 10.0)
+    message = messages.scan_message(np.ones(layout.count), layout, HEADER, 0.3)
     last = message.angle_min + (len(message.ranges) - 1) * message.angle_increment
     assert last == pytest.approx(message.angle_max)
     assert message.angle_min == pytest.approx(-math.atan(39.5 / 40))

@@ -77,6 +77,9 @@ ACTS = {
                     == ['x', 'y', 'z']),
     'scan_min_height': (0.25, lambda o: np.isfinite(scan(o)).any()),
     'scan_max_height': (-0.15, lambda o: np.isfinite(scan(o)).any()),
+    'camera_pitch': (10.0, lambda o: o['scan'].header.frame_id == 'camera_level_frame'),
+    'camera_height': (0.15, None),  # both: test_scan_pose
+    'floor_tolerance': (0.2, None),
     'max_rate': (50.0, None),  # acts on pace: test_max_rate_is_kept_and_not_called_overload
     'max_age': (1.0, None),  # test_frames_older_than_max_age_are_dropped_and_counted
 }

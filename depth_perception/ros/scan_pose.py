@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the camera stands, from TF or from parameters, and the frame of its scan."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from geometry_msgs.msg import Transform
+from rclpy.node import Node
+
+from depth_perception.ros.messages import level_frame, scan_frame
+from depth_perception.ros.parameters import Settings
+from depth_perception.ros.transforms import (
+    StaticTransformPublisher,
+    TransformError,
+    TransformListener,
+)
+from depth_perception.scan import CameraPose, PoseError
+
+
+@dataclass(frozen=True)
+class ScanPose:
+    """The camera's pose and its scan's frame.
+
+    Attributes:
+        pose: None where it is not known, so that there can be no scan.
+        frame_id: of the scan.
+        problem: why there is no scan, or nobody knows its frame; or ''.
+    """
+
+    pose: CameraPose | None
+    frame_id: str = ''
+    problem: str = ''
+
+
+class ScanPoses:
+    """Knows the pose of the camera whose images come in one frame at a time.
+
+    With `base_frame` it is the newest that TF has. The level frame of a tilted camera's scan is
+    published on /tf_static as a child of the image's frame: it has the same origin, and a leaf
+    cannot get in the way of a robot description.
+
+    Args:
+        node: hears and publishes TF.
+        base_frame: the parameter.
+
+    Raises:
+        TransformError: base_frame is set and tf2_ros is not installed.
+    """
+
+    def __init__(self, node: Node, base_frame: str) -> None:
+        self._node = node
+        self._base_frame = base_frame
+        self._listener = TransformListener(node) if base_frame else None
+        self._publisher: StaticTransformPublisher | None = None
+        self._published: tuple[str, CameraPose] | None = None
+        self._last: CameraPose | None = None
+
+    def of(self, frame_id: str, settings: Settings) -> ScanPose:
+        """The pose of a camera whose images are in this frame. Never waits."""
+        try:
+            pose = self._from_tf(frame_id, settings) if self._listener else _stated(settings)
+        except (TransformError, PoseError) as error:
+            return ScanPose(None, problem=f'no scan: {error}')
+        if settings.scan_frame:
+            return ScanPose(pose, settings.scan_frame)
+        if not self._listener and pose.is_level:
+            return ScanPose(pose, scan_frame(frame_id))
+        return ScanPose(pose, level_frame(frame_id), self._publish(frame_id, pose))
+
+    def reset(self) -> None:
+        """Time went back: transforms that change are of another run."""
+        if self._listener:
+            self._listener.clear()
+
+    def destroy(self) -> None:
+        """Leave TF."""
+        for entity in (self._listener, self._publisher):
+            if entity is not None:
+                entity.destroy()
+
+    def _from_tf(self, frame_id: str, settings: Settings) -> CameraPose:
+        transform = self._listener.latest(self._base_frame, frame_id)
+        height = settings.camera_height or transform.translation.z
+        pose = CameraPose.from_up(_up(transform), height if height > 0 else None)
+        if self._last is None or not pose.is_close(self._last):
+            self._last = pose
+        return self._last
+
+    def _publish(self, frame_id: str, pose: CameraPose) -> str:
+        """Publish the level frame where it is new; why it cannot be, or ''."""
+        key = (frame_id, pose)
+        if key == self._published:
+            return ''
+        try:
+            self._publisher = self._publisher or StaticTransformPublisher(self._node)
+        except TransformError as error:
+            return f'nobody publishes the frame {level_frame(frame_id)} of the scan: {error}'
+        self._publisher.publish(frame_id, level_frame(frame_id), pose.level_frame_rotation())
+        self._published = key
+        return ''
+
+
+def _stated(settings: Settings) -> CameraPose:
+    """The pose that the parameters tell."""
+    return CameraPose(
+        math.radians(settings.camera_pitch), height=settings.camera_height or None)
+
+
+def _up(transform: Transform) -> tuple[float, float, float]:
+    """The target's z axis in the source's frame: the last row of the rotation matrix."""
+    q = transform.rotation
+    norm = q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w
+    if norm == 0:
+        raise TransformError('the transform has no rotation: its quaternion is zero')
+    return (2 * (q.x * q.z - q.w * q.y) / norm, 2 * (q.y * q.z + q.w * q.x) / norm,
+            1 - 2 * (q.x * q.x + q.y * q.y) / norm)
