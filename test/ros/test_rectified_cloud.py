@@ -13,6 +13,8 @@ import pytest
 from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.pipeline import POINTS, Pipeline
+from depth_perception.ros.scan_pose import ScanPose
+from depth_perception.scan import LEVEL
 from test.support.board import FAR, NEAR, Lens, Window, depth_seen, off_plane
 from test.support.estimators import StandIn
 from test.support.ros import cloud_array, rgb_image, running_node
@@ -28,7 +30,7 @@ def cloud_of(lens: Lens, rectify: str) -> np.ndarray:
     """The cloud (h, w, 4) that the node's pipeline makes of the board."""
     cameras = CameraSource(rectify)
     cameras.update(lens.info())
-    pipeline = Pipeline(StandIn(depth_seen), cameras)
+    pipeline = Pipeline(StandIn(depth_seen), cameras, lambda *_: ScanPose(LEVEL))
     result = pipeline.process(rgb_image(lens.picture()), frozenset({POINTS}), SETTINGS)
     return cloud_array(result.outputs[POINTS])
 
