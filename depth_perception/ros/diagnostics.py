@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from depth_perception.ros.cameras import NO_CAMERA_INFO
 from depth_perception.ros.health import OTHER_CLOCK, STAGES, Snapshot
+from depth_perception.ros.transport import PROFILE
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 #: Seconds without an image before the input is called silent.
@@ -18,6 +19,8 @@ REPLACED_SHARE = 0.2
 COVERAGE = 0.8
 #: Grey levels; a covered lens gives an almost constant image.
 COVERED_CONTRAST = 3.0
+#: What a camera's process on Fast DDS lacks when large images get lost on the way.
+REMEDY = f'FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE}'
 #: Seconds with one frame in hand after which the network is said to hang.
 HANG = 5.0
 
@@ -124,7 +127,7 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((WARN, 'QoS fell back to best effort'))
     if health.stamp_coverage is not None and health.stamp_coverage < COVERAGE:
         findings.append((WARN, f'input loses frames ({100 * (1 - health.stamp_coverage):.0f} %): '
-                               'set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA'))
+                               f'start the camera with {REMEDY}, see docs/dds.md'))
     if health.clock_offset is not None and abs(health.clock_offset) > OTHER_CLOCK:
         findings.append((WARN, f'stamps and clock differ by {health.clock_offset:.0f} s: '
                                'use_sim_time?'))

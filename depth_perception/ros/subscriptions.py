@@ -91,7 +91,7 @@ class AdaptiveSubscription:
         self._subscribe(ReliabilityPolicy.BEST_EFFORT)
         self._node.get_logger().warning(
             f'{self.topic}: a publisher is best effort, so the subscription is now too; large '
-            'images may get lost (see FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA in the README)')
+            'images may get lost on the way (see docs/dds.md)')
 
 
 def _reliability_is_overridden(node: Node, topic: str) -> bool:

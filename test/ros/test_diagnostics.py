@@ -14,6 +14,7 @@ from std_srvs.srv import SetBool
 
 from depth_perception.ros import depth_node, diagnostics, health, worker
 from depth_perception.ros.diagnostics import ERROR, OK, WARN
+from depth_perception.ros.transport import PROFILE
 from test.support.estimators import StandIn
 from test.support.ros import (
     BEST_EFFORT,
@@ -127,7 +128,7 @@ def test_input_that_loses_frames(namespace, robot):
             lossy.stamp += 0.8
             status = robot.status('input')
             return status.level == WARN and 'input loses frames' in status.message \
-                and 'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA' in status.message
+                and f'FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE}' in status.message
         lossy.stamp = start
         wait_until(lossy)
 

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages: their links lead somewhere, the files and tests that they name exist."""
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('**/*.md'))]
+#: Folders of the repository whose paths may stand in the text.
+FOLDERS = ('benchmarks', 'config', 'data', 'depth_perception', 'depth_training', 'docs', 'launch',
+           'requirements', 'rviz', 'scripts', 'test', 'tools')
+LINK = re.compile(r'(\[(?P<text>[^][]*)\])\((?P<target>[^()\s]+)\)')
+CODE = re.compile(r'`([^`\n]+)`')
+TESTS = {path: path.read_text() for path in (ROOT / 'test').glob('**/test_*.py')}
+
+pages = pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r'^```.*?^```', '', page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings: lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r'^#+ (.*)$', prose(page), flags=re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def links(page: Path) -> Iterator[tuple[str, Path, str]]:
+    """Text, file and anchor of each link within the repository."""
+    for match in LINK.finditer(prose(page)):
+        name, _, anchor = match['target'].partition('#')
+        if '://' not in name and not name.startswith('mailto:'):
+            yield match['text'], (page.parent / name).resolve() if name else page, anchor
+
+
+def words(page: Path) -> set[str]:
+    """Each word in code, in the text and in blocks."""
+    blocks = re.findall(r'^```.*?\n(.*?)^```', page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return {word.rstrip('.,:;') for text in [*blocks, *CODE.findall(prose(page))]
+            for word in text.split()}
+
+
+@pages
+def test_links_lead_to_files_and_headings(page):
+    broken = [f'{target.name}#{anchor}' for _, target, anchor in links(page)
+              if not target.exists() or (anchor and anchor not in anchors(target))]
+    assert not broken
+
+
+@pages
+def test_paths_in_code_exist(page):
+    named = {word.partition('::')[0].rstrip('/') for word in words(page)
+             if re.fullmatch(rf'({"|".join(FOLDERS)})/[\w./-]+(::\w+)?', word)}
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@pages
+def test_named_tests_exist(page):
+    for word in words(page):
+        if re.fullmatch(r'test_\w+', word):
+            assert any(f'def {word}(' in text for text in TESTS.values()), word
+    for text, target, _ in links(page):
+        if (name := text.strip('`')).startswith('test_') and not name.endswith('.py'):
+            assert f'def {name}(' in TESTS[target], f'{target.name} has no {name}'
+
+
+@pages
+def test_tables_have_rows_of_one_width(page):
+    for table in re.findall(r'(?:^\|.*\n)+', prose(page), flags=re.MULTILINE):
+        widths = {len(re.findall(r'(?<!\\)\|', line)) for line in table.splitlines()}
+        assert len(widths) == 1, table.splitlines()[0]
+
+
+def diagnostics_texts() -> list[str]:
+    """The fixed parts of every remark that the node makes in diagnostics."""
+    tree = ast.parse((ROOT / 'depth_perception' / 'ros' / 'diagnostics.py').read_text())
+    remarks = [node.elts[1] for node in ast.walk(tree) if isinstance(node, ast.Tuple)
+               and len(node.elts) == 2 and isinstance(node.elts[0], ast.Name)
+               and node.elts[0].id in ('OK', 'WARN', 'ERROR')]
+    parts = [part.value for remark in remarks for part in ast.walk(remark)
+             if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    return [part.strip(" ;:'()%") for part in parts if len(part) > 5]
+
+
+def test_every_remark_of_diagnostics_is_explained():
+    assert len(diagnostics_texts()) > 10
+    page = ' '.join((ROOT / 'docs' / 'interface.md').read_text().split())
+    assert not [text for text in diagnostics_texts() if text not in page]
