@@ -19,6 +19,9 @@ from depth_perception.camera import CameraModel
 
 Array = TypeVar('Array', NDArray, Tensor)
 
+#: Pixels: where an edge is blurred over more, its ramp is taken for a slanted surface.
+WIDEST_BLUR = 4
+
 
 def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
     """Depth (H, W) with -Inf below min_depth, +Inf above max_depth and NaN kept (REP-117).
@@ -32,22 +35,36 @@ def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
 
 
 def mask_edges(depth: Array, threshold: float) -> Array:
-    """Depth (H, W) with NaN at flying pixels: those next to a relative jump above threshold.
-
-    A jump between two neighbours (4-neighbourhood) is |a - b| / min(a, b). The pixel on the far
-    side is removed: it lies between the two surfaces when the edge is blurred, and the near side,
-    which an obstacle scan must not lose, stays. Threshold 0 removes nothing.
-    """
+    """Depth (H, W) with NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing."""
     if threshold <= 0:
         return depth
     xp = _namespace(depth)
+    flying = flying_pixels(depth, threshold) & xp.isfinite(depth)
+    return xp.where(flying, _scalar(depth, float('nan')), depth)
+
+
+def flying_pixels(depth: Array, threshold: float) -> Array:
+    """Bool (H, W): the far side of each relative jump above threshold between two neighbours.
+
+    The far side lies between the two surfaces when the edge is blurred, and the near side, which
+    an obstacle scan must not lose, stays. A jump between two pixels of a row or column is
+    |a - b| / min(a, b) less what a slanted plane would give: 1 / depth is linear on a plane, so its
+    step is the same a few pixels before and after. A floor that is seen at a grazing angle is kept.
+    """
+    xp = _namespace(depth)
     flying = xp.zeros_like(depth, dtype=bool if xp is np else torch.bool)
-    with np.errstate(invalid='ignore'):
-        for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-            a, b = depth[first], depth[second]
-            flying[first] |= a > b * (1 + threshold)
-            flying[second] |= b > a * (1 + threshold)
-    return xp.where(flying & xp.isfinite(depth), _scalar(depth, float('nan')), depth)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        nearness = 1 / depth
+        for lines, mark in ((nearness, flying), (nearness.T, flying.T)):
+            first, second = lines[:-1], lines[1:]
+            step = xp.abs(second - first)
+            plane = xp.full_like(step, float('nan'))
+            plane[WIDEST_BLUR:] = step[:-WIDEST_BLUR]
+            plane[:-WIDEST_BLUR] = xp.fmin(plane[:-WIDEST_BLUR], step[WIDEST_BLUR:])
+            jump = step - plane > threshold * xp.minimum(first, second)
+            mark[:-1] |= jump & (first < second)
+            mark[1:] |= jump & (second < first)
+    return flying
 
 
 def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 DEPTH_SUFFIX, COLOUR_SUFFIX, CLOUD_SUFFIX = '_depth.png', '_color.png', '.ply'
 #: As the node's `edge_threshold`: what jumps more from pixel to pixel floats between surfaces.
-EDGE_THRESHOLD = 0.1
+EDGE_THRESHOLD = 0.05
 
 
 class UsageError(ValueError):

@@ -93,6 +93,33 @@ def test_edge_mask_keeps_smooth_slanted_planes(kind, normal):
     np.testing.assert_array_equal(clean, depth)
 
 
+@pytest.mark.parametrize('turned', [False, True], ids=['floor', 'side wall'])
+def test_edge_mask_keeps_a_surface_seen_at_a_grazing_angle(kind, turned):
+    rows = np.arange(1, 49, dtype=np.float32)
+    depth = np.repeat((12 / rows)[:, None], 48, axis=1)  # its steps are a half to 1/48
+    depth = depth.T if turned else depth
+    clean = returned(kind, geometry.mask_edges(given_as(kind, depth), 0.02))
+    np.testing.assert_array_equal(clean, depth)
+
+
+def test_edge_mask_finds_a_step_on_such_a_surface(kind):
+    depth = np.repeat((12 / np.arange(1, 49, dtype=np.float32))[:, None], 48, axis=1)
+    depth[3:9, 20:30] = 1.2
+    clean = returned(kind, geometry.mask_edges(given_as(kind, depth), 0.05))
+    gone = np.isnan(clean)
+    assert gone[3:9, 19].all() and gone[3:9, 30].all() and gone[2, 20:30].all()
+    assert np.isfinite(clean[3:9, 20:30]).all() and gone.mean() < 0.05
+
+
+def test_edge_mask_keeps_a_thin_pole_and_removes_its_fringe(kind):
+    depth = constant(4.0)
+    depth[:, 30:33] = 1.0
+    depth[:, [29, 33]] = 2.0
+    clean = returned(kind, geometry.mask_edges(given_as(kind, depth), 0.05))
+    assert np.isnan(clean[:, [28, 29, 33, 34]]).all()
+    assert np.isfinite(np.delete(clean, [28, 29, 33, 34], axis=1)).all()
+
+
 def test_edge_mask_leaves_what_is_not_finite(kind):
     depth = constant(2.0)
     depth[:, 5], depth[:, 15], depth[:, 25] = NAN, INF, -INF

@@ -87,8 +87,12 @@ class Settings:
     focal_correction: bool = _parameter(
         True, "scale depth by the camera's focal length over that of the training images")
     edge_threshold: float = _parameter(
-        0.1, 'relative depth jump between neighbouring pixels above which the far one is removed '
+        0.05, 'relative depth jump between neighbouring pixels above which the far one is removed '
         'from points and scan (flying pixels); 0 = off', low=0, high=1)
+    temporal_smoothing: float = _parameter(
+        0.0, "weight of the last frame's depth where the depth hardly changes: against "
+        'flicker; larger lags more when the camera moves; 0 = off',
+        low=0, high=0.95)
     point_stride: int = _parameter(
         2, 'depth/points has every n-th pixel of both axes', low=1, high=16)
     point_color: bool = _parameter(

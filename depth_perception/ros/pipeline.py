@@ -24,6 +24,7 @@ from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.colour import decode_compressed, decode_image
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.scan_pose import ScanPose
+from depth_perception.temporal import TemporalFilter
 from depth_perception.visualise import colourise
 
 DEPTH, INFO, POINTS, PREVIEW, SCAN = (
@@ -89,6 +90,7 @@ class Pipeline:
         self._info_expected = info_expected
         # Of this camera alone: a layout takes 20 bytes a pixel.
         self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
+        self._temporal = TemporalFilter()
 
     def process(self, message: Image | CompressedImage, wanted: frozenset[str],
                 settings: Settings) -> Result:
@@ -112,7 +114,7 @@ class Pipeline:
             wanted -= NEEDS_CAMERA
         if wanted & NEEDS_INFERENCE:
             with _timed(seconds, 'inference'):
-                depth = self._infer(rgb, state.camera, settings, result)
+                depth = self._infer(rgb, state.camera, settings, message.header, result)
                 if rectifier is not None:
                     depth = _without(depth, rectifier.unseen)
             with _timed(seconds, 'postprocess'):
@@ -122,12 +124,14 @@ class Pipeline:
         return result
 
     def _infer(self, rgb: NDArray[np.uint8], camera: ImageCamera | None, settings: Settings,
-               result: Result) -> Tensor:
+               header: Header, result: Result) -> Tensor:
         model = camera.camera if camera and settings.focal_correction else None
         depth = self._estimator.infer_tensor(rgb, model)
         if not torch.isfinite(depth).all():
             raise NonFiniteDepth('the network gave a non-finite depth')
         result.focal_factor = self._estimator.focal_factor(model)
+        stamp = header.stamp.sec + header.stamp.nanosec / 1e9
+        depth = self._temporal(depth, rgb, stamp, settings.temporal_smoothing)
         return depth * settings.depth_scale
 
     def _shape(self, depth: Tensor, rgb: NDArray[np.uint8], camera: ImageCamera | None,
@@ -149,8 +153,8 @@ class Pipeline:
             clean = ranged
             if settings.edge_threshold > 0:
                 # On the unmasked depth: a smooth floor that crosses min_depth is no edge.
-                edges = geometry.mask_edges(depth, settings.edge_threshold)
-                clean = geometry.mask_range(edges, settings.min_depth, far)
+                flying = geometry.flying_pixels(depth, settings.edge_threshold)
+                clean = ranged.masked_fill(flying, float('nan'))
             if POINTS in wanted:
                 result.outputs[POINTS] = _cloud(clean, rgb, camera, settings, header)
             if SCAN in wanted:
