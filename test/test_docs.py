@@ -93,3 +93,21 @@ def test_every_remark_of_diagnostics_is_explained():
     assert len(diagnostics_texts()) > 10
     page = ' '.join((ROOT / 'docs' / 'interface.md').read_text().split())
     assert not [text for text in diagnostics_texts() if text not in page]
+
+
+def comparison_rows(table: int) -> dict[int, list[str]]:
+    """Cells of a table of the comparison by the number in its first column."""
+    text = (ROOT / 'docs' / 'comparison.md').read_text()
+    lines = re.findall(r'(?:^\|.*\n)+', text, flags=re.MULTILINE)[table].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+    return {int(row[0]): row for row in rows}
+
+
+def test_every_claim_of_the_comparison_names_its_proof():
+    features, proofs, complaints = (comparison_rows(table) for table in range(3))
+    assert list(features) == list(proofs) == list(range(1, 42)) and len(complaints) == 15
+    for number, row in features.items():
+        assert row[-1] == f'**{proofs[number][1]}**' and row[-1] in ('**Y**', '**p**', '**-**')
+        assert row[-1] != '**Y**' or LINK.search(proofs[number][2]), row[1]
+    for row in complaints.values():
+        assert row[2] != 'Y' or LINK.search(row[3]), row[1]
