@@ -124,6 +124,7 @@ class ScanLayout:
             rightmost.
         count: number of beams.
         range_max: metres; what the camera cannot see of the middle beam is beyond.
+        least_distance: the smallest of `distance`.
         beam: int64 (H * W,), the beam of each pixel.
         distance: float32 (H, W), metres on the ground plane for each metre of depth.
         nearest, farthest: float32 (H, W), the depths between which a point is an obstacle.
@@ -135,6 +136,7 @@ class ScanLayout:
     angle_increment: float
     count: int
     range_max: float
+    least_distance: float
     beam: Tensor
     distance: Tensor
     nearest: Tensor
@@ -167,7 +169,7 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
     farthest = torch.minimum(farthest, range_max / distance)
     return ScanLayout(
         angle_min, angle_min + (count - 1) * increment, increment, count, range_max,
-        beam.to(device), *(values.to(device, torch.float32)
+        float(distance.min()), beam.to(device), *(values.to(device, torch.float32)
                            for values in (distance, nearest, farthest)),
         (reach >= range_max * _WHOLE).to(device))
 

@@ -21,6 +21,7 @@ from depth_perception.scan import (
     scan_layout,
     scan_ranges,
 )
+from test.support.scenes import box_on_the_floor, floor, with_box
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
 #: As a robot has it: 320x240, 66 degrees wide.
@@ -181,41 +182,6 @@ def test_no_level_camera_leaves_a_beam_empty_or_a_column_off_its_beam(camera):
 
 
 # Tilted cameras, and known heights: scenes are ray-traced in float64, independent of the code.
-
-def level_rays(camera, pose):
-    """(H, W, 3) float64: each pixel's ray at depth 1, x forward, y left, z up."""
-    v, u = np.indices((camera.height, camera.width)).astype(np.float64)
-    body = np.stack([np.ones_like(u), -(u - camera.cx) / camera.fx,
-                     -(v - camera.cy) / camera.fy], -1)
-    cp, sp, cr, sr = (math.cos(pose.pitch), math.sin(pose.pitch),
-                      math.cos(pose.roll), math.sin(pose.roll))
-    rolled = body @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]]).T
-    return rolled @ np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]]).T
-
-
-def floor(camera, pose):
-    """Depth of a floor `pose.height` below the camera, range-masked at 10 m."""
-    with np.errstate(divide='ignore'):
-        depth = pose.height / -level_rays(camera, pose)[..., 2]
-    return np.where((depth > 0) & (depth < 10), depth, INF).astype(np.float32)
-
-
-def with_box(depth, camera, pose, low, high):
-    """The depth with an axis-aligned box of the level frame before it (corners in metres)."""
-    rays = level_rays(camera, pose)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        first, second = np.array(low) / rays, np.array(high) / rays
-    enter = np.minimum(first, second).max(-1)
-    leave = np.maximum(first, second).min(-1)
-    hit = (enter < leave) & (leave > 0)
-    return np.where(hit, np.minimum(depth, enter), depth).astype(np.float32)
-
-
-def box_on_the_floor(pose, distance, height, half_width=0.1):
-    """Corners of a box whose front is so far ahead."""
-    return ((distance, -half_width, -pose.height),
-            (distance + 0.2, half_width, height - pose.height))
-
 
 POSES = [CameraPose(math.radians(pitch), math.radians(roll), height)
          for pitch, roll, height in

@@ -49,14 +49,14 @@ def cloud_message(cloud: NDArray[np.float32], header: Header, coloured: bool) ->
 
 
 def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header,
-                 range_min: float) -> LaserScan:
+                 min_depth: float) -> LaserScan:
     """Ranges (count,) in metres as LaserScan; its frame has x forward and z up."""
     values = array('f')
     values.frombytes(memoryview(np.ascontiguousarray(ranges, np.float32)).cast('B'))
     return LaserScan(
         header=header, angle_min=layout.angle_min, angle_max=layout.angle_max,
-        angle_increment=layout.angle_increment, range_min=range_min,
-        range_max=layout.range_max, ranges=values)
+        angle_increment=layout.angle_increment,
+        range_min=min_depth * layout.least_distance, range_max=layout.range_max, ranges=values)
 
 
 def scan_frame(frame_id: str) -> str:

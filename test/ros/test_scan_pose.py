@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scan of a camera whose pose is known: from parameters and from TF."""
+"""The scan of a camera whose pose is known: from parameters and from TF.
+
+TF is a stand-in, for not every machine has tf2_ros; where it is installed the last tests use it.
+"""
 from __future__ import annotations
 
-import numpy as np
+import math
+import sys
 
+import numpy as np
+import pytest
+from geometry_msgs.msg import Transform
+from scipy.spatial.transform import Rotation
+
+from depth_perception.ros import scan_pose
+from depth_perception.ros.messages import level_frame
+from depth_perception.ros.parameters import Settings
+from depth_perception.ros.scan_pose import ScanPoses
+from depth_perception.ros.transforms import TransformError
 from test.ros.test_node_parameters import set_parameter
 from test.support.estimators import StandIn
-from test.support.ros import running_node
+from test.support.ros import running_node, wait_until
 
 #: Metres of the camera above the floor of the scene, and of the box that stands 1 m ahead.
 HEIGHT, BOX = 0.15, 0.1
+OPTICAL = 'camera_optical_frame'
+#: From x forward, z up to z forward, y down (REP-103).
+TO_OPTICAL = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
 def scene(rgb: np.ndarray, camera) -> np.ndarray:
@@ -29,6 +46,128 @@ def halves(message) -> tuple[np.ndarray, np.ndarray]:
     return ranges[middle + 3:], ranges[:middle - 3]
 
 
+def mounting(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0,
+             height: float = HEIGHT) -> Transform:
+    """Degrees and metres of a camera on a robot -> optical frame in the base frame."""
+    transform = Transform()
+    q = transform.rotation
+    q.x, q.y, q.z, q.w = (Rotation.from_euler('ZYX', (yaw, pitch, roll), degrees=True)
+                          * TO_OPTICAL).as_quat().tolist()
+    transform.translation.x, transform.translation.z = 0.2, height
+    return transform
+
+
+class StandInTf:
+    """Stands for TF in scan_pose: what it would say, and what it was told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.transform: Transform | None = None
+        self.asked: list[tuple[str, str]] = []
+        self.published: list[tuple] = []
+        self.cleared = 0
+        monkeypatch.setattr(scan_pose, 'TransformListener', lambda node: self)
+        monkeypatch.setattr(scan_pose, 'StaticTransformPublisher', lambda node: self)
+
+    def latest(self, target: str, source: str) -> Transform:
+        self.asked.append((target, source))
+        if self.transform is None:
+            raise TransformError(f'no transform from {source} to {target}: nobody published it')
+        return self.transform
+
+    def publish(self, parent: str, child: str, rotation: tuple) -> None:
+        self.published.append((parent, child, rotation))
+
+    def clear(self) -> None:
+        self.cleared += 1
+
+    def destroy(self) -> None:
+        pass
+
+
+@pytest.fixture
+def tf(monkeypatch) -> StandInTf:
+    return StandInTf(monkeypatch)
+
+
+# Poses.
+
+@pytest.mark.parametrize('yaw', [0, 90, -170])
+@pytest.mark.parametrize('pitch, roll', [(0, 0), (20, 0), (-10, 5), (35, -12)])
+def test_tf_tells_pitch_roll_and_height_whatever_the_yaw(tf, yaw, pitch, roll):
+    tf.transform = mounting(yaw, pitch, roll, 0.7)
+    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings())
+    assert (stand.pose.pitch, stand.pose.roll) == pytest.approx(np.radians((pitch, roll)))
+    assert stand.pose.height == 0.7 and tf.asked == [('base_footprint', OPTICAL)]
+    assert (stand.frame_id, stand.problem) == ('camera_level_frame', '')
+
+
+def test_the_level_frame_is_a_level_child_of_the_images_frame(tf):
+    tf.transform = mounting(0, 20, 5)
+    ScanPoses(None, 'base_footprint').of(OPTICAL, Settings())
+    (parent, child, rotation), = tf.published
+    assert (parent, child) == (OPTICAL, 'camera_level_frame')
+    q = tf.transform.rotation
+    level_in_base = Rotation.from_quat([q.x, q.y, q.z, q.w]) * Rotation.from_quat(rotation)
+    np.testing.assert_allclose(level_in_base.as_matrix(), np.eye(3), atol=1e-9)
+
+
+def test_a_stated_height_goes_before_that_of_tf_and_a_camera_below_the_floor_has_none(tf):
+    poses = ScanPoses(None, 'base_link')
+    tf.transform = mounting(height=0.1)
+    assert poses.of(OPTICAL, Settings(camera_height=0.4)).pose.height == 0.4
+    tf.transform = mounting(height=-0.1)
+    assert poses.of(OPTICAL, Settings()).pose.height is None
+
+
+def test_a_jitter_of_tf_changes_nothing_and_a_moving_camera_is_followed(tf):
+    poses = ScanPoses(None, 'base_footprint')
+    tf.transform = mounting(0, 20)
+    first = poses.of(OPTICAL, Settings())
+    tf.transform = mounting(0, 20.02, 0.02, HEIGHT + 0.002)
+    assert poses.of(OPTICAL, Settings()).pose is first.pose and len(tf.published) == 1
+    tf.transform = mounting(0, 21)
+    assert poses.of(OPTICAL, Settings()).pose.pitch == pytest.approx(math.radians(21))
+    assert len(tf.published) == 2
+
+
+def test_parameters_tell_where_there_is_no_base_frame(tf):
+    poses = ScanPoses(None, '')
+    level = poses.of(OPTICAL, Settings(camera_height=0.3))
+    assert (level.frame_id, level.pose.is_level, level.pose.height) == ('camera_frame', True, 0.3)
+    tilted = poses.of(OPTICAL, Settings(camera_pitch=10.0))
+    assert tilted.frame_id == 'camera_level_frame' and tilted.pose.height is None
+    assert tilted.pose.pitch == pytest.approx(math.radians(10))
+    assert len(tf.published) == 1 and not tf.asked
+
+
+def test_a_named_scan_frame_is_left_to_the_robot_description(tf):
+    tf.transform = mounting(0, 20)
+    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings(scan_frame='level'))
+    assert stand.frame_id == 'level' and stand.pose.pitch > 0 and not tf.published
+
+
+@pytest.mark.parametrize('transform, text', [
+    (None, 'no scan: no transform from camera_optical_frame to base_footprint'),
+    (Transform(), 'no scan: the transform has no rotation'),
+    (mounting(0, 88), 'no scan: the camera looks 88 degrees down'),
+])
+def test_without_a_usable_transform_there_is_no_scan_and_a_reason(tf, transform, text):
+    tf.transform = transform
+    if transform == Transform():
+        transform.rotation.w = 0.0
+    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings())
+    assert stand.pose is None and stand.problem.startswith(text)
+
+
+@pytest.mark.parametrize('frame_id, level', [
+    ('camera_optical_frame', 'camera_level_frame'), ('cam_optical_link', 'cam_level_link'),
+    ('front_optical', 'front_level'), ('camera', 'camera_level')])
+def test_names_of_level_frames(frame_id, level):
+    assert level_frame(frame_id) == level
+
+
+# The node.
+
 def test_the_height_takes_the_floor_out_of_the_scan_and_leaves_the_box(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(scene), edge_threshold=0.0):
         robot.listen('scan')
@@ -46,3 +185,144 @@ def test_the_height_takes_the_floor_out_of_the_scan_and_leaves_the_box(namespace
         camera.send()
         left, right = halves(robot.wait_for('scan', 3)[-1])
         assert (left == np.inf).all() and (right == np.inf).all()
+
+
+def test_the_scan_waits_for_tf_and_the_rest_does_not(namespace, robot, tf):
+    with running_node(namespace, load_estimator=StandIn(scene), base_frame='base_footprint',
+                      edge_threshold=0.0):
+        robot.watch_diagnostics()
+        robot.listen('scan', 'depth/points')
+        camera = robot.camera()
+        camera.send()
+        robot.wait_for('depth/points', 1)
+        status = wait_until(lambda: (s := robot.status('input')) and 'no scan' in s.message and s)
+        assert 'no transform from camera_optical_frame to base_footprint' in status.message
+        assert not robot.received['scan']
+
+        tf.transform = mounting()
+        camera.send()
+        left, right = halves(robot.wait_for('scan', 1)[-1])
+        assert ((left >= 1.0) & (left < 1.2)).all() and (right == np.inf).all()
+        assert robot.received['scan'][-1].header.frame_id == 'camera_level_frame'
+        wait_until(lambda: 'no scan' not in robot.status('input').message)
+
+
+def test_transforms_of_an_earlier_run_are_forgotten_when_time_goes_back(namespace, robot, tf):
+    with running_node(namespace, load_estimator=StandIn(scene), base_frame='base_footprint',
+                      max_age=0.0):
+        robot.listen('depth/image')
+        camera = robot.camera()
+        for count, stamp in enumerate((1000.0, 1001.0, 900.0), 1):
+            camera.send(header=camera.header(stamp))
+            robot.wait_for('depth/image', count)
+        wait_until(lambda: tf.cleared == 1)
+
+
+def test_base_frame_without_tf2_is_a_configuration_that_fails(namespace, robot, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    with running_node(namespace, load_estimator=StandIn(), base_frame='base_link') as node:
+        assert robot.state() == 'unconfigured'
+        assert 'base_frame needs tf2_ros' in node._problem
+
+
+def test_a_pitch_without_tf2_is_a_scan_whose_frame_nobody_knows(namespace, robot, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tf2_msgs', None)
+    monkeypatch.setitem(sys.modules, 'tf2_msgs.msg', None)
+    with running_node(namespace, load_estimator=StandIn(), camera_pitch=10.0):
+        robot.watch_diagnostics()
+        robot.listen('scan')
+        robot.camera().send()
+        assert robot.wait_for('scan', 1)[-1].header.frame_id == 'camera_level_frame'
+        wait_until(lambda: (s := robot.status('input')) and
+                   'nobody publishes the frame camera_level_frame' in s.message)
+
+
+# With tf2 itself.
+
+class Description:
+    """Publishes and looks up transforms beside the node, as the rest of a robot does."""
+
+    def __init__(self, robot) -> None:
+        tf2_ros = pytest.importorskip('tf2_ros')
+        from geometry_msgs.msg import TransformStamped
+
+        self._node, self._stamped = robot.node, TransformStamped
+        self._static = tf2_ros.StaticTransformBroadcaster(robot.node)
+        self._moving = tf2_ros.TransformBroadcaster(robot.node)
+        self._buffer = tf2_ros.Buffer()
+        self._listener = tf2_ros.TransformListener(self._buffer, robot.node)
+
+    def say(self, parent: str, child: str, transform: Transform, moves: bool = False) -> None:
+        message = self._stamped(child_frame_id=child, transform=transform)
+        message.header.frame_id = parent
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        (self._moving if moves else self._static).sendTransform(message)
+
+    def lookup(self, target: str, source: str) -> Transform | None:
+        from rclpy.time import Time
+
+        if self._buffer.can_transform(target, source, Time()):
+            return self._buffer.lookup_transform(target, source, Time()).transform
+        return None
+
+
+def rotation_of(transform: Transform) -> Rotation:
+    q = transform.rotation
+    return Rotation.from_quat([q.x, q.y, q.z, q.w])
+
+
+@pytest.mark.parametrize('moves', [False, True])
+def test_tf2_carries_the_scan_to_where_the_obstacle_is(namespace, robot, moves):
+    """A wall 2 m ahead of a camera that looks 10 degrees down and 90 degrees to the left."""
+    description = Description(robot)
+    with running_node(namespace, load_estimator=StandIn(wall_at_2_m), base_frame='base_footprint',
+                      edge_threshold=0.0):
+        robot.listen('scan')
+        camera = robot.camera()
+        sent = 0
+
+        def scans_at(pitch: float) -> bool:
+            nonlocal sent
+            description.say('base_footprint', OPTICAL, mounting(90, pitch, 0, 0.5), moves)
+            camera.send()
+            sent += 1
+            level = description.lookup('base_footprint', 'camera_level_frame')
+            return level is not None and robot.received['scan'] and np.allclose(
+                rotation_of(level).as_matrix(), Rotation.from_euler('Z', 90, degrees=True)
+                .as_matrix(), atol=2e-3)
+
+        wait_until(lambda: scans_at(10.0))
+        scan = robot.received['scan'][-1]
+        level = description.lookup('base_footprint', scan.header.frame_id)
+        origin = (level.translation.x, level.translation.y, level.translation.z)
+        assert origin == pytest.approx((0.2, 0.0, 0.5))
+        angles = scan.angle_min + np.arange(len(scan.ranges)) * scan.angle_increment
+        ahead = np.abs(angles) < 0.3
+        points = np.array(scan.ranges)[ahead, None] * np.stack(
+            [np.cos(angles), np.sin(angles), 0 * angles], -1)[ahead]
+        in_base = rotation_of(level).apply(points) + origin
+        np.testing.assert_allclose(in_base[:, 1], 2.0, atol=0.02)
+
+
+def wall_at_2_m(rgb: np.ndarray, camera) -> np.ndarray:
+    """Depth of a vertical wall before a camera that looks 10 degrees down."""
+    down = (np.indices(rgb.shape[:2])[0] - camera.cy) / camera.fy
+    return 2 / (math.cos(math.radians(10)) - down * math.sin(math.radians(10)))
+
+
+def test_tf2_says_a_level_frame_anew_when_the_pitch_changes(namespace, robot):
+    description = Description(robot)
+    with running_node(namespace, load_estimator=StandIn(), camera_pitch=10.0):
+        robot.listen('scan')
+        camera = robot.camera()
+
+        def level_is(pitch: float) -> bool:
+            camera.send()
+            level = description.lookup(OPTICAL, 'camera_level_frame')
+            return level is not None and np.allclose(
+                (rotation_of(level) * Rotation.from_euler('Y', pitch, degrees=True) * TO_OPTICAL)
+                .as_matrix(), np.eye(3), atol=1e-6)
+
+        wait_until(lambda: level_is(10.0))
+        assert set_parameter(robot, 'camera_pitch', 20.0).successful
+        wait_until(lambda: level_is(20.0))

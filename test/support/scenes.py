@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floors and boxes before a camera of any tilt, ray-traced: independent of the code under test."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from depth_perception.camera import CameraModel
+from depth_perception.scan import CameraPose
+
+INF = float('inf')
+
+
+def level_rays(camera: CameraModel, pose: CameraPose) -> np.ndarray:
+    """(H, W, 3) float64: each pixel's ray at depth 1, x forward, y left, z up."""
+    v, u = np.indices((camera.height, camera.width)).astype(np.float64)
+    body = np.stack([np.ones_like(u), -(u - camera.cx) / camera.fx,
+                     -(v - camera.cy) / camera.fy], -1)
+    cp, sp, cr, sr = (math.cos(pose.pitch), math.sin(pose.pitch),
+                      math.cos(pose.roll), math.sin(pose.roll))
+    rolled = body @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]]).T
+    return rolled @ np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]]).T
+
+
+def floor(camera: CameraModel, pose: CameraPose) -> np.ndarray:
+    """Depth of a floor `pose.height` below the camera, range-masked at 10 m."""
+    with np.errstate(divide='ignore'):
+        depth = pose.height / -level_rays(camera, pose)[..., 2]
+    return np.where((depth > 0) & (depth < 10), depth, INF).astype(np.float32)
+
+
+def with_box(depth: np.ndarray, camera: CameraModel, pose: CameraPose,
+             low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:
+    """The depth with an axis-aligned box of the level frame before it (corners in metres)."""
+    rays = level_rays(camera, pose)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        first, second = np.array(low) / rays, np.array(high) / rays
+    enter = np.minimum(first, second).max(-1)
+    leave = np.maximum(first, second).min(-1)
+    hit = (enter < leave) & (leave > 0)
+    return np.where(hit, np.minimum(depth, enter), depth).astype(np.float32)
+
+
+def box_on_the_floor(pose: CameraPose, distance: float, height: float,
+                     half_width: float = 0.1) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Corners of a box whose front is so far ahead."""
+    return ((distance, -half_width, -pose.height),
+            (distance + 0.2, half_width, height - pose.height))
