@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ FILE = 'log.jsonl'
 class Journal:
     """Appends to the record; what a killed run wrote after its last checkpoint is dropped.
 
+    Every line has `seconds`: how long the run has run, without what was dropped.
+
     Args:
         folder: of the run.
         step: last step to keep.
@@ -29,10 +32,14 @@ class Journal:
         write_atomically(folder / FILE, [content.encode()])
         self._file = (folder / FILE).open('a', encoding='utf-8')
         self._board = _summary_writer(folder, step) if tensorboard else None
+        before = kept[-1].get('seconds', 0.0) if kept else 0.0
+        self._start = time.monotonic() - before
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
         """One line; numbers also as curves `kind/name`."""
-        self._file.write(json.dumps({'step': step, 'kind': kind, **values}) + '\n')
+        seconds = round(time.monotonic() - self._start, 1)
+        row = {'step': step, 'kind': kind, **values, 'seconds': seconds}
+        self._file.write(json.dumps(row) + '\n')
         self._file.flush()
         for name, value in values.items():
             if self._board and isinstance(value, (int, float)):

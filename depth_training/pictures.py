@@ -2,11 +2,19 @@
 """Pictures to judge a network by: input, truth, prediction and error, side by side."""
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.visualise import colourise
+
+if TYPE_CHECKING:
+    from depth_training.data import DepthDataset
+    from depth_training.evaluation import Predictor
+    from depth_training.protocols import Protocol
 
 #: Relative error that has the brightest colour.
 LARGEST_ERROR = 0.5
@@ -42,6 +50,49 @@ def stacked(rows: list[Picture], width: int = 1280) -> Picture:
 def png(rgb: Picture) -> bytes:
     """An RGB picture as a PNG file."""
     return cv2.imencode('.png', np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()
+
+
+def jpeg(rgb: Picture) -> bytes:
+    """An RGB picture as a JPEG file, a tenth of the PNG's size."""
+    return cv2.imencode('.jpg', np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()
+
+
+def of_predictor(predictor: Predictor, pairs: DepthDataset, protocol: Protocol) -> Picture | None:
+    """Comparisons of a network on pairs, as a protocol shows them; None if all pairs are bad."""
+    from depth_training import protocols
+    from depth_training.data import DataError
+    from depth_training.evaluation import predicted
+
+    rows = []
+    for index in range(len(pairs)):
+        try:
+            sample = pairs[index]
+        except DataError:
+            continue
+        depth = protocols.to_frame(
+            protocol, predicted(predictor, sample, protocol), sample.depth.shape)
+        rows.append(comparison(sample.rgb, sample.depth, depth, predictor.info.max_depth))
+    return stacked(rows) if rows else None
+
+
+def of_weights(file: Path, pairs: DepthDataset) -> bytes:
+    """Comparisons of a weights file on pairs as the `plain` protocol shows them: a JPEG file.
+
+    Raises:
+        ValueError: the weights cannot be used, or not one pair can.
+    """
+    import torch
+
+    from depth_perception.weights import load_weights
+    from depth_training.evaluation import Predictor
+    from depth_training.protocols import get_protocol
+
+    loaded = load_weights(file)
+    predictor = Predictor(loaded.network, loaded.info, torch.device('cpu'))
+    picture = of_predictor(predictor, pairs, get_protocol('plain'))
+    if picture is None:
+        raise ValueError(f'no pair can be shown of: {pairs.describe()}')
+    return jpeg(picture)
 
 
 def _heat(error: NDArray[np.floating]) -> Picture:

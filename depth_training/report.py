@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report in Markdown and HTML: the published tables, our numbers beside them, and pictures."""
+"""`report`: published tables and ours beside them, learning curves of runs, and pictures."""
 from __future__ import annotations
 
-import base64
-import html
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,48 +9,61 @@ from pathlib import Path
 from typing import Any
 
 from depth_perception.files import write_atomically
+from depth_training import page
+from depth_training.page import Bullets, Element, Heading, Picture, Table, Text
 from depth_training.protocols import get_protocol
+from depth_training.run_folder import Run, differing, read_run
 from depth_training.targets import COLUMNS, TARGETS, Target
 
 NOT_RUN = 'not run'
+TITLE = 'Depth networks: published and measured'
 _FIELDS = {'protocol', 'description', 'averaging', 'scores', 'counts', 'weights', 'data'}
 Row = list[str]
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Write report.md and report.html."""
+    """Write report.md and report.html, with pictures as files beside them."""
 
     out: Path
     """Folder for the report."""
     results: tuple[Path, ...] = ()
     """Files that `evaluate --json` printed."""
+    runs: tuple[Path, ...] = ()
+    """Folders of training runs, to show their learning curves side by side."""
     weights: Path | None = None
-    """Weights file to show pictures of, on `--data`."""
+    """Weights file to show pictures of, on --data; those of --runs are shown too."""
     data: Path | None = None
-    """RGB-D pairs for the pictures."""
+    """RGB-D pairs for the pictures; the test part is shown."""
     hold_out: tuple[str, ...] = ()
     """Scenes that are the test part, of data without an official split."""
     pictures: int = 6
+    """Equally spaced pairs to show."""
+    title: str = TITLE
+    """Heading of the page."""
+    note: str = ''
+    """A sentence below it, such as what was compared and why."""
 
 
 def report(options: ReportOptions) -> int:
     """Write the report.
 
     Raises:
-        ValueError: a file of results is none, or weights come without data.
+        ValueError: a file of results or a folder of a run is none, or weights come without data.
         OSError: a file cannot be read or written.
     """
-    if (options.weights is None) != (options.data is None):
-        raise ValueError('pictures need both --weights and --data')
+    if options.weights is not None and options.data is None:
+        raise ValueError('pictures of --weights need --data too')
+    if options.data is not None and not (options.weights or options.runs):
+        raise ValueError('pictures of --data need --weights or --runs too')
     results = [result for file in options.results for result in read_results(file)]
+    runs = [read_run(folder) for folder in options.runs]
     options.out.mkdir(parents=True, exist_ok=True)
-    picture = _pictures(options) if options.weights else None
-    if picture:
-        write_atomically(options.out / 'pictures.png', [picture])
-    write_atomically(options.out / 'report.md',
-                     [markdown(results, bool(picture)).encode()])
-    write_atomically(options.out / 'report.html', [as_html(results, picture).encode()])
+    elements = contents(results, runs, options.title, options.note)
+    elements += [*_curves(options, runs), *_pictures(options, runs)]
+    write_atomically(options.out / 'report.md', [page.markdown(elements).encode()])
+    write_atomically(options.out / 'report.html',
+                     [page.as_html(elements, options.title).encode()])
     return 0
 
 
@@ -70,6 +81,25 @@ def read_results(file: Path) -> list[dict[str, Any]]:
     if not complete:
         raise ValueError(f'{file} is not what evaluate --json prints')
     return results
+
+
+def contents(results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title: str = TITLE,
+             note: str = '') -> list[Element]:
+    """The page but for its pictures; the papers' table is left out where no run is a paper's."""
+    elements: list[Element] = [Heading(title, 1), *([Text(note)] if note else [])]
+    of_papers = not runs or any(_is_of_paper(run) for run in runs)
+    if of_papers:
+        elements += [Text(_FOREWORD), Heading('The papers'),
+                     Table(_HEAD, list(published_rows(results)))]
+    if results:
+        elements += [Heading('All results'), Table(_HEAD, list(all_rows(results)))]
+    if runs:
+        elements += [Heading('The runs'), Table(_RUN_HEAD, list(run_rows(runs))),
+                     *([Text(_equal(runs))] if len(runs) > 1 else []),
+                     Heading('Validation after the last epoch', 3),
+                     Table(['run', 'epoch', *COLUMNS], list(validation_rows(runs))),
+                     Bullets(_run_data(runs))]
+    return [*elements, Heading('Protocols'), Bullets(_protocols(results, runs, of_papers))]
 
 
 def published_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
@@ -94,41 +124,41 @@ def all_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
                '; '.join(filter(None, (result['data'], counts, result.get('note'))))]
 
 
-def markdown(results: Sequence[dict[str, Any]], with_pictures: bool = False) -> str:
-    """The report in Markdown."""
-    parts = ['# Depth networks: published and measured', _FOREWORD,
-             '## The papers', _markdown_table(_HEAD, published_rows(results))]
-    if results:
-        parts += ['## All results', _markdown_table(_HEAD, all_rows(results))]
-    parts += ['## Protocols', '\n'.join(f'* {text}' for text in _protocols(results))]
-    if with_pictures:
-        parts += ['## Pictures', f'{_CAPTION}\n\n![pictures](pictures.png)']
-    return '\n\n'.join(parts) + '\n'
+def run_rows(runs: Sequence[Run]) -> Iterator[Row]:
+    """Each run: what was trained, how long, on what."""
+    for run, name in zip(runs, names_of(runs)):
+        about = run.description
+        yield [name, about.recipe['name'], about.recipe['network'], about.recipe['loss'],
+               f'{about.parameters:,}', about.initial, f'{run.step:,} of {about.steps:,}',
+               f'{run.images:,}', about.precision,
+               '–' if run.seconds is None else _duration(run.seconds), about.machine]
 
 
-def as_html(results: Sequence[dict[str, Any]], picture: bytes | None = None) -> str:
-    """The report as one HTML file, pictures inside it."""
-    parts = ['<h1>Depth networks: published and measured</h1>', f'<p>{_FOREWORD}</p>',
-             '<h2>The papers</h2>', _html_table(_HEAD, published_rows(results))]
-    if results:
-        parts += ['<h2>All results</h2>', _html_table(_HEAD, all_rows(results))]
-    items = ''.join(f'<li>{html.escape(text)}</li>' for text in _protocols(results))
-    parts += ['<h2>Protocols</h2>', f'<ul>{items}</ul>']
-    if picture:
-        encoded = base64.b64encode(picture).decode()
-        parts += ['<h2>Pictures</h2>', f'<p>{_CAPTION}</p>',
-                  f'<img alt="pictures" src="data:image/png;base64,{encoded}">']
-    return f'<!doctype html><meta charset="utf-8"><title>Depth report</title>{_STYLE}' \
-        + '\n'.join(parts) + '\n'
+def validation_rows(runs: Sequence[Run]) -> Iterator[Row]:
+    """Each run's last scores on the validation images."""
+    for run, name in zip(runs, names_of(runs)):
+        last = run.validation[-1] if run.validation else {}
+        yield [name, str(last['epoch'] + 1) if last else 'none',
+               *(_figure(last.get(score)) for score in COLUMNS)]
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """A name for each run: its folder's, with a number where two are alike."""
+    names = [run.name for run in runs]
+    return [name if names.count(name) == 1 else f'{name} ({index})'
+            for index, name in enumerate(names, 1)]
 
 
 _HEAD = ['model', 'protocol', 'row', *COLUMNS, 'note']
+_RUN_HEAD = ['run', 'recipe', 'network', 'loss', 'parameters', 'starts from', 'steps',
+             'images seen', 'precision', 'time', 'machine']
 _FOREWORD = ('The published numbers are targets on NYU Depth v2. "Ours" was measured on the data '
              'that is named with it; on other data it is no reproduction.')
-_CAPTION = 'Input, truth, prediction, and relative error (black 0, yellow 50 % and more).'
-_STYLE = ('<style>body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}'
-          'td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left}img{max-width:100%}'
-          '</style>')
+_CAPTION = 'input, truth, prediction, and relative error (black 0, yellow 50 % and more)'
+
+
+def _is_of_paper(run: Run) -> bool:
+    return any(target.recipe == run.description.recipe['name'] for target in TARGETS)
 
 
 def _aims_at(result: dict[str, Any], target: Target) -> bool:
@@ -145,9 +175,27 @@ def _beside(target: Target, result: dict[str, Any]) -> Iterator[Row]:
     yield ['', '', 'difference', *(_figure(value, '+') for value in differences), '']
 
 
-def _protocols(results: Sequence[dict[str, Any]]) -> list[str]:
-    """In words, each once: those of the targets, and any other that was used."""
-    texts = [get_protocol(target.protocol).describe() for target in TARGETS]
+def _equal(runs: Sequence[Run]) -> str:
+    """One sentence: is this a fair comparison?"""
+    different = differing(runs)
+    if different:
+        return f'Not an equal comparison: the runs differ in {", ".join(different)}.'
+    return 'Equal data, steps, images and protocol in all runs.'
+
+
+def _run_data(runs: Sequence[Run]) -> list[str]:
+    """What the runs saw, each once."""
+    texts = [text for run in runs for text in (
+        f'training: {run.description.training}', f'validation: {run.description.validation}')]
+    return list(dict.fromkeys(texts))
+
+
+def _protocols(results: Sequence[dict[str, Any]], runs: Sequence[Run],
+               of_papers: bool) -> list[str]:
+    """In words, each once: those of the tables."""
+    names = [target.protocol for target in TARGETS if of_papers]
+    names += [run.description.recipe['protocol'] for run in runs]
+    texts = [get_protocol(name).describe() for name in names]
     return list(dict.fromkeys(texts + [result['description'] for result in results]))
 
 
@@ -157,35 +205,39 @@ def _figure(value: float | None, sign: str = '') -> str:
     return f'{value:{sign}.3f}' if abs(value) < 1000 else f'{value:{sign}.2e}'
 
 
-def _markdown_table(head: Row, rows: Iterator[Row]) -> str:
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(cell.replace('|', '/') for cell in line) + ' |'
-                     for line in lines)
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if hours >= 2:
+        return f'{hours:.1f} h'
+    return f'{minutes:.1f} min' if minutes >= 2 else f'{seconds:.0f} s'
 
 
-def _html_table(head: Row, rows: Iterator[Row]) -> str:
-    def line(cells: Row, tag: str) -> str:
-        return '<tr>' + ''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells) + '</tr>'
+def _curves(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
+    if not runs:
+        return []
+    from depth_training import curves
 
-    return f'<table>{line(head, "th")}' + ''.join(line(row, 'td') for row in rows) + '</table>'
+    write_atomically(options.out / 'curves.png', [curves.draw(runs, names_of(runs))])
+    return [Heading('Learning curves'), Picture(
+        'curves.png', 'Training loss and learning rate by step, validation scores by epoch. The '
+        'losses are of different kinds where the legend says so: compare the scores.')]
 
 
-def _pictures(options: ReportOptions) -> bytes:
-    """Evenly chosen test pairs, as the `plain` protocol shows them."""
-    import torch
-
-    from depth_perception.weights import load_weights
-    from depth_training import pictures, protocols
+def _pictures(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
+    """Pictures of each weights file on the same pairs."""
+    if options.data is None:
+        return []
     from depth_training.data import evenly, open_dataset
-    from depth_training.evaluation import Predictor, predicted
+    from depth_training.pictures import of_weights
 
-    loaded, protocol = load_weights(options.weights), get_protocol('plain')
-    predictor = Predictor(loaded.network, loaded.info, torch.device('cpu'))
     dataset = evenly(open_dataset(options.data, 'test', hold_out=options.hold_out),
                      options.pictures)
-    rows = []
-    for sample in (dataset[index] for index in range(len(dataset))):
-        depth = protocols.to_frame(
-            protocol, predicted(predictor, sample, protocol), sample.depth.shape)
-        rows.append(pictures.comparison(sample.rgb, sample.depth, depth, loaded.info.max_depth))
-    return pictures.png(pictures.stacked(rows))
+    files = {name: run.weights for name, run in zip(names_of(runs), runs)}
+    if options.weights:
+        files[options.weights.stem] = options.weights
+    elements: list[Element] = [Heading('Pictures'), Text(f'Pairs of: {dataset.describe()}.')]
+    for name, weights in files.items():
+        file = f'pictures_{"".join(c if c.isalnum() else "_" for c in name)}.jpg'
+        write_atomically(options.out / file, [of_weights(weights, dataset)])
+        elements.append(Picture(file, f'{name}: {_CAPTION}'))
+    return elements

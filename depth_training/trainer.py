@@ -26,15 +26,16 @@ from depth_perception.files import write_atomically
 from depth_perception.weights import save_weights
 from depth_training import build, checkpoint, pictures, protocols
 from depth_training.batch_norm import normalise_across_processes
-from depth_training.data import DataError, DepthDataset, evenly, open_dataset
+from depth_training.data import DepthDataset, evenly, open_dataset
 from depth_training.data.training import Batch, start_worker
 from depth_training.distributed import Processes, local_device, processes
-from depth_training.evaluation import Predictor, evaluate, predicted
+from depth_training.evaluation import Predictor, evaluate
 from depth_training.journal import Journal
 from depth_training.losses import valid_mask
 from depth_training.order import BatchOrder
 from depth_training.progress import ProgressDisplay
 from depth_training.recipes import Recipe, get_recipe
+from depth_training.run_folder import RunDescription, machine, write_description
 from depth_training.schedule import Place
 
 
@@ -128,6 +129,8 @@ class Trainer:
         self.journal = Journal(self.out, self.state.step, options.tensorboard) \
             if group.first else None
         self._signal = 0
+        if group.first:
+            self._write('description', lambda: write_description(self.out, self._description()))
         self._say_what_runs()
 
     def run(self) -> int:
@@ -245,18 +248,9 @@ class Trainer:
         return result.scores['RMSE']
 
     def _write_pictures(self, predictor: Predictor, protocol: protocols.Protocol) -> None:
-        rows = []
-        for index in range(min(4, len(self.validation))):
-            try:
-                sample = self.validation[index]
-            except DataError:
-                continue
-            depth = protocols.to_frame(
-                protocol, predicted(predictor, sample, protocol), sample.depth.shape)
-            rows.append(pictures.comparison(
-                sample.rgb, sample.depth, depth, self.recipe.max_depth))
-        if rows and self.journal:
-            picture = pictures.stacked(rows)
+        picture = pictures.of_predictor(
+            predictor, evenly(self.validation, min(4, len(self.validation))), protocol)
+        if picture is not None and self.journal:
             folder = self.out / 'pictures'
             folder.mkdir(exist_ok=True)
             write_atomically(folder / f'epoch_{self.state.epoch + 1:03d}.png',
@@ -311,6 +305,21 @@ class Trainer:
                 raise TrainingError(f'{self.out} was started with another {name}: resume with '
                                     'the same recipe, options and data')
         return state
+
+    def _description(self) -> RunDescription:
+        return RunDescription(
+            recipe=dataclasses.asdict(self.recipe), options=dataclasses.asdict(self.options),
+            parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            pairs=len(self.dataset), training=self.dataset.describe(),
+            validation=self.validation.describe(), steps=self.steps,
+            precision='bf16' if self._half else 'fp32', machine=machine(self.device),
+            processes=self.group.count, initial=self._initial())
+
+    def _initial(self) -> str:
+        """What the network starts from, in words."""
+        if self.options.start_from:
+            return self.options.start_from.name
+        return 'ImageNet encoder' if self.options.encoder_weights else 'random weights'
 
     def _say_what_runs(self) -> None:
         self.display.say(f'{self.recipe.name}: {self.recipe.title}')

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import pytest
 
 from depth_perception.weights import save_weights
-from depth_training import cli
+from depth_training import cli, page
+from depth_training.curves import smooth
 from depth_training.recipes import RECIPES
-from depth_training.report import markdown, published_rows
+from depth_training.report import contents, published_rows, validation_rows
+from depth_training.run_folder import read_run
 from depth_training.targets import COLUMNS, TARGETS
 from test.support import layouts
+from test.support.tiny_training import TINY, words
 from test.support.weights import tiny_info, tiny_network
 
 
@@ -30,18 +34,19 @@ def test_every_recipe_of_a_paper_has_its_target_under_its_protocol():
 def test_nothing_run_says_so_in_every_row():
     rows = list(published_rows([]))
     assert sum(row[2] == 'not run' for row in rows) == len(TARGETS)
-    assert '| published | 0.130 | 0.593 | 0.057 | 0.833 | 0.960 | 0.989 |' in markdown([])
+    assert '| published | 0.130 | 0.593 | 0.057 | 0.833 | 0.960 | 0.989 |' \
+        in page.markdown(contents([]))
 
 
 def test_ours_stands_beside_with_the_difference():
-    text = markdown([result('paper_003', 'harsanyi')])
+    text = page.markdown(contents([result('paper_003', 'harsanyi')]))
     assert '| ours | 0.500 |' in text and '| difference | +0.370 | -0.093 |' in text
     assert text.count('| not run |') == len(TARGETS) - 1
 
 
 @pytest.mark.parametrize('recipe, protocol', [('paper_003', 'plain'), ('paper_00', 'harsanyi')])
 def test_another_protocol_or_recipe_is_not_compared(recipe, protocol):
-    assert '| ours |' not in markdown([result(recipe, protocol)])
+    assert '| ours |' not in page.markdown(contents([result(recipe, protocol)]))
 
 
 def test_files_with_pictures(tmp_path):
@@ -51,9 +56,9 @@ def test_files_with_pictures(tmp_path):
     out = tmp_path / 'report'
     assert cli.main(['report', '--out', str(out), '--results', str(tmp_path / 'a.json'),
                      '--weights', str(tmp_path / 'tiny.safetensors'), '--data', str(data)]) == 0
-    assert (out / 'pictures.png').stat().st_size > 1000
-    page = (out / 'report.html').read_text()
-    assert 'data:image/png;base64,' in page and page.count('<table>') == 2
+    assert cv2.imread(str(out / 'pictures_tiny.jpg')).shape[1] == 1280
+    for text in ((out / 'report.html').read_text(), (out / 'report.md').read_text()):
+        assert 'pictures_tiny.jpg' in text and 'curves' not in text
 
 
 def test_a_file_of_something_else_is_named(tmp_path, capsys):
@@ -61,3 +66,55 @@ def test_a_file_of_something_else_is_named(tmp_path, capsys):
     assert cli.main(['report', '--out', str(tmp_path), '--results',
                      str(tmp_path / 'a.json')]) == 1
     assert 'a.json is not what evaluate --json prints' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    """Two real runs of a tiny network on the same pairs, one step longer than the other."""
+    folder = tmp_path_factory.mktemp('runs')
+    data = layouts.sync(folder / 'data', ('kitchen', 'office'), 8)
+    RECIPES['tiny'] = TINY
+    try:
+        assert cli.main(words(data, folder / 'short', '--epochs', '2')) == 0
+        assert cli.main(words(data, folder / 'long', '--epochs', '3', '--loss', 'l1')) == 0
+    finally:
+        del RECIPES['tiny']
+    return folder
+
+
+def test_runs_are_compared_with_curves_and_pictures(runs, tmp_path):
+    out = tmp_path / 'report'
+    assert cli.main(['report', '--out', str(out), '--runs', str(runs / 'short'),
+                     str(runs / 'long'), '--data', str(runs / 'data')]) == 0
+    text = (out / 'report.md').read_text()
+    assert '| short | tiny | efficientnet_sff | silog |' in text
+    assert '| 4 of 4 | 16 | fp32 |' in text and '| 6 of 6 | 24 | fp32 |' in text
+    assert 'Not an equal comparison: the runs differ in images seen, steps.' in text
+    assert 'training: sync layout, 8 pairs' in text and '* plain: filled' in text
+    # No table of the papers: these runs are none of theirs.
+    assert 'published |' not in text
+    for file in ('curves.png', 'pictures_short.jpg', 'pictures_long.jpg'):
+        assert f']({file})' in text and cv2.imread(str(out / file)).std() > 10
+
+
+def test_the_last_validation_is_shown(runs):
+    run = read_run(runs / 'long')
+    row = next(validation_rows([run]))
+    assert row[:2] == ['long', '3'] and row[2] == f'{run.validation[2]["AbsRel"]:.3f}'
+    assert 0 < run.seconds < 600
+
+
+def test_equal_runs_are_called_equal(runs):
+    run = read_run(runs / 'short')
+    text = page.markdown(contents([], [run, run]))
+    assert 'Equal data, steps, images and protocol in all runs.' in text
+    assert '| short (1) |' in text and '| short (2) |' in text
+
+
+def test_a_folder_without_a_run_is_named(tmp_path, capsys):
+    assert cli.main(['report', '--out', str(tmp_path / 'out'), '--runs', str(tmp_path)]) == 1
+    assert 'holds no run.json' in capsys.readouterr().err
+
+
+def test_smoothing_is_the_mean_of_the_last_values():
+    assert smooth([3.0, 1.0, 2.0, 6.0], 2) == [3.0, 2.0, 1.5, 4.0]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A page of headings, text, tables and pictures, as Markdown and as HTML."""
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Cells = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading; `level` 1 is the page's title."""
+
+    text: str
+    level: int = 2
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        return f'{"#" * self.level} {self.text}'
+
+    def html(self) -> str:
+        """As HTML."""
+        return f'<h{self.level}>{html.escape(self.text)}</h{self.level}>'
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        return self.text
+
+    def html(self) -> str:
+        """As HTML."""
+        return f'<p>{html.escape(self.text)}</p>'
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list."""
+
+    items: Sequence[str]
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        return '\n'.join(f'* {item}' for item in self.items)
+
+    def html(self) -> str:
+        """As HTML."""
+        return f'<ul>{"".join(f"<li>{html.escape(item)}</li>" for item in self.items)}</ul>'
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head and rows of as many cells."""
+
+    head: Cells
+    rows: Sequence[Cells]
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        lines = [self.head, ['---'] * len(self.head), *self.rows]
+        return '\n'.join('| ' + ' | '.join(cell.replace('|', '/') for cell in line) + ' |'
+                         for line in lines)
+
+    def html(self) -> str:
+        """As HTML."""
+        rows = ''.join(_html_row(row, 'td') for row in self.rows)
+        return f'<table>{_html_row(self.head, "th")}{rows}</table>'
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that lies beside the page."""
+
+    file: str
+    caption: str
+
+    @property
+    def alternative(self) -> str:
+        """What stands in for it where it cannot be shown."""
+        return self.file.rpartition('.')[0].replace('_', ' ')
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        return f'{self.caption}\n\n![{self.alternative}]({self.file})'
+
+    def html(self) -> str:
+        """As HTML."""
+        return (f'<figure><img alt="{html.escape(self.alternative)}" src="{html.escape(self.file)}">'
+                f'<figcaption>{html.escape(self.caption)}</figcaption></figure>')
+
+
+Element = Heading | Text | Bullets | Table | Picture
+_STYLE = ('<style>body{font-family:sans-serif;margin:2em;max-width:90em}'
+          'table{border-collapse:collapse}figure{margin:1em 0}'
+          'td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left}img{max-width:100%}'
+          '</style>')
+
+
+def markdown(elements: Sequence[Element]) -> str:
+    """The page as Markdown."""
+    return '\n\n'.join(element.markdown() for element in elements) + '\n'
+
+
+def as_html(elements: Sequence[Element], title: str) -> str:
+    """The page as an HTML file."""
+    return (f'<!doctype html><html lang="en"><meta charset="utf-8">'
+            f'<title>{html.escape(title)}</title>{_STYLE}'
+            + '\n'.join(element.html() for element in elements) + '</html>\n')
+
+
+def _html_row(cells: Cells, tag: str) -> str:
+    return '<tr>' + ''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells) + '</tr>'
