@@ -39,7 +39,7 @@ MONITOR = yaml.safe_load((ROOT / 'config/nav2_collision_monitor.yaml').read_text
 SOURCES = {name: LAYER[name] for name in LAYER['observation_sources'].split()}
 INF, NAN = float('inf'), float('nan')
 
-# Parameters that both Jazzy and the main branch of July 2026 declare, by source file.
+# Parameters that both Jazzy and the main branch of August 2026 declare, by source file.
 COSTMAP_KEYS = {  # nav2_costmap_2d/src/costmap_2d_ros.cpp
     'always_send_full_costmap', 'filters', 'footprint', 'footprint_padding', 'global_frame',
     'height', 'initial_transform_timeout', 'map_vis_z', 'origin_x', 'origin_y', 'plugins',
@@ -162,6 +162,15 @@ def test_an_obstacle_goes_where_its_beam_is_free_and_stays_where_it_is_unknown(b
                      ranges=[beam])
     layer.update({'depth_scan': project_laser(scan, True) + (0, 0, 0.3)}, (0, 0))
     assert (not layer.lethal) == goes
+
+
+def test_a_low_box_that_the_camera_looks_over_stays():
+    """A level camera at 0.3 m with 45 degrees sees the floor from 0.72 m on."""
+    assert SOURCES['depth_scan']['raytrace_min_range'] <= 0.3 / np.tan(np.radians(45 / 2))
+    layer = ObstacleLayer(COSTMAP)
+    layer.update({'depth_points': np.array([[0.5, 0.0, 0.1], [1.0, 0.0, 0.1]])}, (0, 0))
+    layer.update({'depth_scan': project_laser(scan_of(INF, INF, INF), True)}, (0, 0))
+    assert layer.lethal == {layer.cell(0.5, 0.0)}
 
 
 # Real messages over DDS, to a subscription as Nav2 makes it.

@@ -93,12 +93,14 @@ class ObstacleLayer:
     def _clear(self, points: np.ndarray, source: dict[str, Any],
                origin: tuple[float, float]) -> None:
         """raytraceFreespace: every cell from the sensor to the point, its own included."""
-        reach = source.get('raytrace_max_range', 3.0)
+        start, reach = source.get('raytrace_min_range', 0.0), source.get('raytrace_max_range', 3.0)
         for x, y, _ in points:
             dx, dy = x - origin[0], y - origin[1]
-            share = np.linspace(0, min(1.0, reach / np.hypot(dx, dy)),
-                                2 + int(np.hypot(dx, dy) / self._resolution * 4))
-            self.lethal -= {self.cell(origin[0] + s * dx, origin[1] + s * dy) for s in share}
+            length = np.hypot(dx, dy)
+            steps = np.linspace(start, min(length, reach), 2 + int(length / self._resolution * 4))
+            if start < length:
+                self.lethal -= {self.cell(origin[0] + step / length * dx,
+                                          origin[1] + step / length * dy) for step in steps}
 
 
 def points_in_polygon(points: np.ndarray, source: dict[str, Any], polygon: np.ndarray) -> int:
