@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera import CameraError, CameraModel
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo
 
 #: sensor_msgs/distortion_models.hpp; the empty name stands for "no distortion".
 PERSPECTIVE_MODELS = ('', 'plumb_bob', 'rational_polynomial')
@@ -37,6 +41,40 @@ class Calibration:
     def is_distorted(self) -> bool:
         """Whether any coefficient differs from zero."""
         return any(value != 0 for value in self.distortion)
+
+
+def is_uncalibrated(info: CameraInfo) -> bool:
+    """Whether K[0] is zero, which CameraInfo.msg defines as "uncalibrated"."""
+    return info.k[0] == 0.0
+
+
+def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
+    """What a sensor_msgs/CameraInfo says of an image of that size; of a bag's reader too.
+
+    Raises:
+        CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
+    """
+    if is_uncalibrated(info):
+        raise CameraError('camera_info is uncalibrated (K[0] = 0)')
+    for name in ('d', 'r'):
+        if not np.isfinite(getattr(info, name)).all():
+            raise CameraError(f'camera_info has values that are not finite in {name.upper()}')
+    raw = _windowed(info, CameraModel.from_matrix(info.width, info.height, info.k))
+    matrix = info.p if info.p[0] != 0.0 else info.k
+    rectified = _windowed(info, CameraModel.from_matrix(info.width, info.height, matrix))
+    return Calibration(
+        raw.scaled_to(width, height), rectified.scaled_to(width, height), info.distortion_model,
+        tuple(info.d), tuple(info.r))
+
+
+def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
+    """The full-resolution camera of K or P, cut and binned as the driver did."""
+    roi = info.roi
+    width, height = roi.width or info.width, roi.height or info.height
+    binning = max(1, info.binning_x), max(1, info.binning_y)
+    if (width, height, *binning) == (info.width, info.height, 1, 1):
+        return camera
+    return camera.windowed(roi.x_offset, roi.y_offset, width, height, *binning)
 
 
 class Rectifier:

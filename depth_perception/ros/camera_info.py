@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from depth_perception.camera import CameraError, CameraModel
-from depth_perception.rectification import Calibration
+from depth_perception.camera import CameraModel
+from depth_perception.rectification import Calibration, calibration_of
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -38,11 +37,6 @@ class ImageCamera:
         return message
 
 
-def is_uncalibrated(info: CameraInfo) -> bool:
-    """Whether K[0] is zero, which CameraInfo.msg defines as "uncalibrated"."""
-    return info.k[0] == 0.0
-
-
 def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
                  rectified_topic: bool) -> ImageCamera:
     """The camera of an image that came with this camera_info.
@@ -56,7 +50,7 @@ def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
     Raises:
         CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
     """
-    calibration = _calibration(info, width, height)
+    calibration = calibration_of(info, width, height)
     wanted = rectify == 'on' or (
         rectify == 'auto' and calibration.is_distorted and not rectified_topic)
     if wanted:
@@ -79,30 +73,6 @@ def rectified_info(camera: CameraModel) -> CameraInfo:
         k=[camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0],
         r=list(IDENTITY),
         p=[camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0])
-
-
-def _calibration(info: CameraInfo, width: int, height: int) -> Calibration:
-    if is_uncalibrated(info):
-        raise CameraError('camera_info is uncalibrated (K[0] = 0)')
-    for name in ('d', 'r'):
-        if not np.isfinite(getattr(info, name)).all():
-            raise CameraError(f'camera_info has values that are not finite in {name.upper()}')
-    raw = _windowed(info, CameraModel.from_matrix(info.width, info.height, info.k))
-    matrix = info.p if info.p[0] != 0.0 else info.k
-    rectified = _windowed(info, CameraModel.from_matrix(info.width, info.height, matrix))
-    return Calibration(
-        raw.scaled_to(width, height), rectified.scaled_to(width, height), info.distortion_model,
-        tuple(info.d), tuple(info.r))
-
-
-def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
-    """The full-resolution camera of K or P, cut and binned as the driver did."""
-    roi = info.roi
-    width, height = roi.width or info.width, roi.height or info.height
-    binning = max(1, info.binning_x), max(1, info.binning_y)
-    if (width, height, *binning) == (info.width, info.height, 1, 1):
-        return camera
-    return camera.windowed(roi.x_offset, roi.y_offset, width, height, *binning)
 
 
 def _scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:

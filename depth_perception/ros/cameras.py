@@ -8,13 +8,8 @@ from dataclasses import dataclass
 from sensor_msgs.msg import CameraInfo
 
 from depth_perception.camera import CameraError
-from depth_perception.rectification import Rectifier
-from depth_perception.ros.camera_info import (
-    ImageCamera,
-    field_of_view_camera,
-    image_camera,
-    is_uncalibrated,
-)
+from depth_perception.rectification import Rectifier, is_uncalibrated
+from depth_perception.ros.camera_info import ImageCamera, field_of_view_camera, image_camera
 
 #: How long the first frame of a size waits for its camera_info, seconds: the two are published
 #: one after the other, and either may arrive first.
