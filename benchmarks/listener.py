@@ -16,8 +16,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from depth_perception.ros.pipeline import DEPTH
 from depth_perception.ros.publishers import TYPES
+from depth_perception.ros.topics import DEPTH
 
 LEVELS = {DiagnosticStatus.OK: 'OK', DiagnosticStatus.WARN: 'WARN',
           DiagnosticStatus.ERROR: 'ERROR', DiagnosticStatus.STALE: 'STALE'}

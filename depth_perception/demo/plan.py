@@ -38,7 +38,7 @@ class Plan:
 
 def make_plan(path: Path, image: str | None) -> Plan:
     """Choose the topics of a bag."""
-    from depth_perception.ros.pipeline import decode
+    from depth_perception.ros.colour import decode
 
     with Bag(path) as bag:
         topic = bag.image_topic(image)

@@ -15,7 +15,8 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_perception.camera import CameraModel
-from depth_perception.ros.pipeline import DEPTH, INFO, POINTS, SCAN, decode
+from depth_perception.ros.colour import decode
+from depth_perception.ros.topics import DEPTH, INFO, POINTS, SCAN
 
 
 @dataclass

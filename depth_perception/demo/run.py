@@ -84,7 +84,7 @@ def _produce(out: Path, bag: Path, image: str | None) -> dict[str, Any]:
 
 def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
     """Camera images that the recorder missed, from the bag: frame n is its n-th image."""
-    from depth_perception.ros.pipeline import decode
+    from depth_perception.ros.colour import decode
 
     missing = {frame.index: frame for frame in frames if frame.rgb is None}
     if not missing:

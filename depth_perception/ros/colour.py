@@ -83,6 +83,16 @@ ENCODINGS: dict[str, Encoding] = {
 FAST = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
 
 
+def decode(message: Image | CompressedImage) -> Rgb:
+    """RGB uint8 (H, W, 3) of either kind of image message.
+
+    Raises:
+        FrameError: the message is no usable image.
+    """
+    is_raw = hasattr(message, 'encoding')
+    return decode_image(message) if is_raw else decode_compressed(message)
+
+
 def decode_image(message: Image, converter: Converter | None = None) -> Rgb:
     """RGB of a raw image message, uint8 (H, W, 3), contiguous; may share the message's memory.
 

@@ -268,7 +268,7 @@ class DepthNode(LifecycleNode):
             rivals=self._outputs.rivals() if self._outputs else (),
             paused=not self._enabled, rate_limited=self._settings.max_rate > 0,
             model=self._model_facts(), warnings=self._warnings(),
-            focal=(('depth_scale', f'{self._settings.depth_scale:g}'),))
+            focal=(('depth_scale', f'{self._settings.depth_scale:g}'), *self._depth_range()))
 
     def _camera_problem(self) -> str:
         if self._cameras is None or self._worker is None:
@@ -293,6 +293,13 @@ class DepthNode(LifecycleNode):
             megabytes = torch.cuda.memory_allocated(estimator.device) / 1e6
             facts.append(('gpu_memory_mb', f'{megabytes:.0f}'))
         return tuple(facts)
+
+    def _depth_range(self) -> tuple[tuple[str, str], ...]:
+        """Between which distances depth is known, and the preview's colours run."""
+        if self._estimator is None:
+            return ()
+        far = self._settings.max_depth or self._estimator.info.max_depth
+        return ('min_depth_m', f'{self._settings.min_depth:g}'), ('max_depth_m', f'{far:g}')
 
     def _warnings(self) -> tuple[str, ...]:
         if self._estimator and self._settings.device == 'auto' \

@@ -21,15 +21,13 @@ from depth_perception.estimator import DepthEstimator, to_device
 from depth_perception.ros import messages
 from depth_perception.ros.camera_info import ImageCamera
 from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.colour import decode_compressed, decode_image
+from depth_perception.ros.colour import decode
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.scan_pose import ScanPose
+from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 from depth_perception.temporal import TemporalFilter
 from depth_perception.visualise import colourise
 
-DEPTH, INFO, POINTS, PREVIEW, SCAN = (
-    'depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color', 'scan')
-OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN)
 #: What each output needs beside the image.
 NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN})
 NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
@@ -49,6 +47,7 @@ class Result:
         size: (width, height) of the image.
         camera_problem: why there is no camera, or ''.
         scan_problem: why there is no scan, or nobody knows its frame; or ''.
+        pose: of the camera, as the scan used it; None without a scan.
         focal_factor: applied to depth.
         sample: a thinned depth image for statistics, or None.
         contrast: standard deviation of a thinned grey image, 0..255.
@@ -59,6 +58,7 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     camera_problem: str = ''
     scan_problem: str = ''
+    pose: scan.CameraPose | None = None
     focal_factor: float = 1.0
     sample: NDArray[np.float32] | None = None
     contrast: float = 0.0
@@ -164,6 +164,7 @@ class Pipeline:
               far: float, result: Result) -> None:
         stand = self._scan_pose(header.frame_id, settings)
         result.scan_problem = stand.problem
+        result.pose = stand.pose
         if stand.pose is None:
             return
         band = scan.ObstacleBand(
@@ -180,12 +181,6 @@ def _without(depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
     if unseen is None:
         return depth
     return depth.masked_fill(torch.from_numpy(unseen).to(depth.device), float('nan'))
-
-
-def decode(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """RGB uint8 (H, W, 3) of either kind of image message."""
-    is_raw = hasattr(message, 'encoding')
-    return decode_image(message) if is_raw else decode_compressed(message)
 
 
 def _cloud(depth: Tensor, rgb: NDArray[np.uint8], camera: ImageCamera, settings: Settings,

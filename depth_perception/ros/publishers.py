@@ -9,7 +9,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
-from depth_perception.ros.pipeline import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 
 TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
 

@@ -5,6 +5,7 @@ No exception leaves it: whatever a frame does, the next one is served.
 """
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from depth_perception.ros.health import OTHER_CLOCK, Health
 from depth_perception.ros.mailbox import Mailbox
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.pipeline import NonFiniteDepth, Pipeline, Result
+from depth_perception.scan import CameraPose
 
 #: Seconds that stopping waits for the frame in hand.
 STOP_TIMEOUT = 10.0
@@ -172,8 +174,18 @@ class Worker:
         self._health.latencies(result.seconds)
         if result.sample is not None:
             self._health.depth_seen(result.sample, {
-                'contrast': result.contrast, 'focal_factor': result.focal_factor})
+                'contrast': result.contrast, 'focal_factor': result.focal_factor,
+                **_pose_facts(result.pose)})
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [''])[0]
+
+
+def _pose_facts(pose: CameraPose | None) -> dict[str, float]:
+    """How the camera stands, as the scan took it."""
+    if pose is None:
+        return {}
+    height = {} if pose.height is None else {'camera_height_m': pose.height}
+    return {'camera_pitch_deg': math.degrees(pose.pitch),
+            'camera_roll_deg': math.degrees(pose.roll), **height}

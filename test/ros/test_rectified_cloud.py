@@ -12,8 +12,9 @@ import pytest
 
 from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.parameters import Settings
-from depth_perception.ros.pipeline import POINTS, Pipeline
+from depth_perception.ros.pipeline import Pipeline
 from depth_perception.ros.scan_pose import ScanPose
+from depth_perception.ros.topics import POINTS
 from depth_perception.scan import LEVEL
 from test.support.board import FAR, NEAR, Lens, Window, depth_seen, off_plane
 from test.support.estimators import StandIn
