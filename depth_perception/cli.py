@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `depth-perception`: depth without ROS.
+"""The command `depth-perception`: depth of image files, and a look at depth in a browser.
 
 Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing could be done.
 """
@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 
 from depth_perception import predict
+from depth_perception.view import command as view
 
 #: name: (module with add_arguments and run, one line of help)
 _COMMANDS = {
-    'predict': (predict, 'depth images, pictures and point clouds of image files'),
+    'predict': (predict, 'write depth images, pictures and point clouds of image files'),
+    'view': (view, 'show camera, depth, cloud and scan live in a browser'),
 }
 
 
@@ -35,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         prog='depth-perception', description='Metric depth from one colour camera.')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     for name, (module, text) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f'Write {text}.')
+        command = commands.add_parser(name, help=text, description=f'{text.capitalize()}.')
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

@@ -24,6 +24,7 @@ from depth_perception.visualise import colourise
 
 if TYPE_CHECKING:
     from depth_perception.estimator import DepthEstimator
+    from depth_perception.weights import WeightsInfo
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 DEPTH_SUFFIX, COLOUR_SUFFIX, CLOUD_SUFFIX = '_depth.png', '_color.png', '.ply'
@@ -65,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='image files, or folders of which all images are taken')
     parser.add_argument('--out', required=True, metavar='DIR', type=Path,
                         help='folder for the results, made where it is missing')
+    add_network_arguments(parser)
+
+
+def add_network_arguments(parser: argparse._ActionsContainer) -> None:
+    """Declare which network runs where, and the camera of its images."""
     parser.add_argument('--model', metavar='FILE', default='',
                         help='weights file (default: the bundled network)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
@@ -83,10 +89,10 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UsageError: a folder, weights, device or camera cannot be used, so nothing was done.
     """
-    source = _camera_source(options.camera, options.horizontal_fov_deg)
+    source = camera_source(options.camera, options.horizontal_fov_deg)
     jobs = list(_named(_expanded(options.images, options.out)))
     _prepare_folder(options.out)
-    estimator = _load(options)
+    estimator = load_network(options)
     if source == CameraSource():
         _say(_unknown_camera_text(estimator))
     failed = 0
@@ -175,7 +181,12 @@ def _named(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
         yield path, name
 
 
-def _camera_source(file: Path | None, horizontal_fov_deg: float | None) -> CameraSource:
+def camera_source(file: Path | None, horizontal_fov_deg: float | None) -> CameraSource:
+    """What `--camera` and `--horizontal-fov-deg` say.
+
+    Raises:
+        UsageError: the file or the angle cannot be used.
+    """
     try:
         if horizontal_fov_deg is not None:
             CameraModel.from_field_of_view(1, 1, horizontal_fov_deg)
@@ -198,7 +209,12 @@ def _prepare_folder(folder: Path) -> None:
         raise UsageError(f'cannot write to folder {folder}: permission denied')
 
 
-def _load(options: argparse.Namespace) -> DepthEstimator:
+def load_network(options: argparse.Namespace) -> DepthEstimator:
+    """The network that `--model`, `--device` and `--precision` name.
+
+    Raises:
+        UsageError: it cannot be loaded, or not there.
+    """
     from depth_perception.device import DeviceError
     from depth_perception.estimator import DepthEstimator
     from depth_perception.weights import WeightsError
@@ -210,11 +226,15 @@ def _load(options: argparse.Namespace) -> DepthEstimator:
 
 
 def _unknown_camera_text(estimator: DepthEstimator) -> str:
-    info = estimator.info
-    half = info.input_width / 2 / info.focal_length_at(info.input_width)
     return (f'no camera given: distances hold for a horizontal field of view of about '
-            f'{2 * math.degrees(math.atan(half)):.0f} degrees, and no .ply is written '
+            f'{training_fov_deg(estimator.info):.0f} degrees, and no .ply is written '
             '(see --camera and --horizontal-fov-deg)')
+
+
+def training_fov_deg(info: WeightsInfo) -> float:
+    """The horizontal field of view that the network learnt from, degrees."""
+    half = info.input_width / 2 / info.focal_length_at(info.input_width)
+    return 2 * math.degrees(math.atan(half))
 
 
 def _summary(depth: NDArray[np.float32]) -> str:

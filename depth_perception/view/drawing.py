@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a frame's arrays to what a browser draws, small enough to be sent many times a second."""
+from __future__ import annotations
+
+import itertools
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.camera import CameraModel
+from depth_perception.view.frame import Cloud, Scan
+from depth_perception.visualise import colourise
+
+#: Two hits of the scan are joined by a line if their ranges differ by less than this share.
+SAME_SURFACE = 0.15
+#: Metres.
+ROUND_DISTANCES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
+#: Colour of points that have none.
+GREY = 150
+
+
+def shrunk(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """An image (H, W, 3) no wider than that; its aspect ratio kept."""
+    if image.shape[1] <= width:
+        return image
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def thinned(cloud: Cloud, most: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The known points (N, 3) of a cloud and their colours (N, 3), N at most `most`.
+
+    An organized cloud is thinned along rows and columns alike, so that it stays even.
+    """
+    points, colours = cloud.points, cloud.colours
+    if colours is None:
+        colours = np.full(points.shape, GREY, np.uint8)
+    rows, columns = _strides(points.shape[:-1], most)
+    points, colours = (values.reshape(-1, values.shape[-2], 3)[::rows, ::columns].reshape(-1, 3)
+                       for values in (points, colours))
+    known = np.isfinite(points).all(axis=1)
+    return points[known], colours[known]
+
+
+def _strides(shape: tuple[int, ...], most: int) -> tuple[int, int]:
+    """The finest steps over rows and columns, as equal as can be, that leave so few."""
+    rows, columns = (1, *shape)[-2:]
+    for step in itertools.count(1):
+        for strides in ((step, step), (step, step + 1)):
+            if math.ceil(rows / strides[0]) * math.ceil(columns / strides[1]) <= most:
+                return strides
+    raise AssertionError('unreachable')
+
+
+def by_distance(points: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
+    """The colours (N, 3) RGB that the depth picture has for these points (N, 3)."""
+    return colourise(points[:, 2:3], near, far)[:, 0, ::-1]
+
+
+def scan_points(scan: Scan) -> NDArray[np.float32]:
+    """Where the scan hits (N, 3): x forward, y left, z up from the camera."""
+    return _points(scan)[_hits(scan)]
+
+
+def scan_lines(scan: Scan) -> NDArray[np.float32]:
+    """Line segments (N, 2, 3) between neighbouring hits on one surface."""
+    points, ranges = _points(scan), scan.ranges
+    with np.errstate(invalid='ignore'):
+        gap = np.abs(np.diff(ranges))
+        joined = _hits(scan)[:-1] & _hits(scan)[1:] & (gap < SAME_SURFACE * ranges[:-1])
+    return np.stack([points[:-1], points[1:]], axis=1)[joined]
+
+
+def _hits(scan: Scan) -> NDArray[np.bool_]:
+    return np.isfinite(scan.ranges)
+
+
+def _points(scan: Scan) -> NDArray[np.float32]:
+    distance = np.where(_hits(scan), scan.ranges, 0)
+    x, y = distance * np.cos(scan.angles), distance * np.sin(scan.angles)
+    return np.stack([x, y, np.zeros_like(x)], axis=1).astype(np.float32)
+
+
+def distance_marks(camera: CameraModel, far: float) -> tuple[list[float], NDArray[np.float32]]:
+    """Arcs at round distances across the camera's view, in the level plane.
+
+    Returns:
+        The distances, metres, and line segments (N, 2, 3) that draw them.
+    """
+    distances = [distance for distance in ROUND_DISTANCES if 1 <= distance <= far]
+    left, right = math.atan2(camera.cx, camera.fx), -math.atan2(camera.width - camera.cx, camera.fx)
+    angles = np.linspace(left, right, 33)
+    unit = np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=1)
+    arc = np.stack([unit[:-1], unit[1:]], axis=1)
+    lines = np.concatenate([distance * arc for distance in distances] or [arc[:0]])
+    return distances, lines.astype(np.float32)

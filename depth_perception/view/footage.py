@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures from a video, a folder of images, a bag or a webcam, at the pace they were taken."""
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.bag import COMPRESSED, Bag
+from depth_perception.camera import CameraModel
+from depth_perception.predict import (
+    IMAGE_SUFFIXES,
+    CameraSource,
+    ImageError,
+    UsageError,
+    read_image,
+)
+from depth_perception.rectification import Calibration, Rectifier, calibration_of
+
+#: Seconds that each image of a folder stays.
+STAY = 1.0
+#: Frames a second of a video that does not say.
+USUAL_RATE = 25.0
+#: Seconds; a grab that takes less had a picture waiting, which is an old one then.
+WAITING = 0.004
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image uint8 (H, W, 3) RGB and its camera, None where unknown."""
+
+    rgb: NDArray[np.uint8]
+    camera: CameraModel | None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture not yet decoded.
+
+    Attributes:
+        time: seconds since the first one.
+        picture: decodes it; raises an ImageError or CameraError where it cannot be used.
+    """
+
+    time: float
+    picture: Callable[[], Picture]
+
+
+class Footage(ABC):
+    """Shots in the order of their times.
+
+    Attributes:
+        name: as a person calls it.
+        recorded: it has a pace and an end; otherwise each shot is of the present.
+        may_skip: a late shot may be left out.
+    """
+
+    name: str
+    recorded = True
+    may_skip = True
+
+    @abstractmethod
+    def shots(self) -> Iterator[Shot]:
+        """All shots, from the start."""
+
+
+class Folder(Footage):
+    """The images of a folder, or one image file, each for a second."""
+
+    may_skip = False
+
+    def __init__(self, path: Path, cameras: CameraSource) -> None:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        self._files = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        if not self._files:
+            raise UsageError(f'there is no image in folder {path}')
+        self._cameras = cameras
+        self.name = f'{len(self._files)} images of {path}' if path.is_dir() else str(path)
+
+    def shots(self) -> Iterator[Shot]:
+        """One a second."""
+        for index, file in enumerate(self._files):
+            yield Shot(STAY * index,
+                       lambda file=file: _with_camera(read_image(file), self._cameras))
+
+
+class Video(Footage):
+    """A video file."""
+
+    def __init__(self, path: Path, cameras: CameraSource) -> None:
+        self.name = str(path)
+        self._cameras = cameras
+        _opened(str(path), f'{path} is no video that OpenCV can read').release()
+
+    def shots(self) -> Iterator[Shot]:
+        """Every frame of the file."""
+        capture = _opened(self.name, f'cannot read {self.name}')
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        rate = rate if 0 < rate < 1000 else USUAL_RATE
+        index = 0
+        while capture.grab():
+            yield Shot(index / rate, lambda: _retrieved(capture, self._cameras))
+            index += 1
+        capture.release()
+
+
+class Webcam(Footage):
+    """A camera that OpenCV opens by its number."""
+
+    recorded = False
+
+    def __init__(self, index: int, cameras: CameraSource) -> None:
+        self.name = f'webcam {index}'
+        self._cameras = cameras
+        self._capture = _opened(index, f'there is no webcam {index}')
+
+    def shots(self) -> Iterator[Shot]:
+        """The present, again and again; it ends when the camera goes."""
+        start = time.monotonic()
+        while self._grab_newest():
+            yield Shot(time.monotonic() - start, lambda: _retrieved(self._capture, self._cameras))
+
+    def _grab_newest(self) -> bool:
+        """Drivers queue some pictures: take them until one had to be waited for."""
+        for _ in range(10):
+            start = time.perf_counter()
+            if not self._capture.grab():
+                return False
+            if time.perf_counter() - start > WAITING:
+                break
+        return True
+
+
+class Recording(Footage):
+    """The images of a rosbag2 folder, rectified where their camera_info says how.
+
+    Args:
+        path: of the bag.
+        topic: of the images; None is the one that looks most like a camera.
+        cameras: used instead of the bag's camera_info where it names one.
+
+    Raises:
+        BagError: the bag or the topic cannot be used.
+    """
+
+    def __init__(self, path: Path, topic: str | None, cameras: CameraSource) -> None:
+        self._bag = Bag(path)
+        self._image = self._bag.image_topic(topic)
+        self._info = self._bag.camera_info_topic(self._image)
+        self._cameras = cameras
+        self._calibration: Calibration | None = None
+        self._rectifier: Rectifier | None = None
+        self.name = f'{path}, {self._image.name}'
+
+    def shots(self) -> Iterator[Shot]:
+        """Every image; the camera_info is the bag's first one."""
+        first: int | None = None
+        for message in self._bag.messages([self._image.name]):
+            first = message.time if first is None else first
+            yield Shot((message.time - first) / 1e9,
+                       lambda message=message: self._picture(self._bag.deserialize(message)))
+
+    def _picture(self, message: object) -> Picture:
+        from depth_perception.ros.colour import FrameError, decode_compressed, decode_image
+
+        try:
+            decode = decode_compressed if self._image.type == COMPRESSED else decode_image
+            rgb = decode(message)
+        except FrameError as error:
+            raise ImageError(str(error)) from error
+        if self._cameras != CameraSource() or self._info is None:
+            return _with_camera(rgb, self._cameras)
+        return self._rectified(rgb)
+
+    def _rectified(self, rgb: NDArray[np.uint8]) -> Picture:
+        height, width = rgb.shape[:2]
+        if self._calibration is None or self._calibration.camera.width != width:
+            info = next(self._bag.messages([self._info.name]))
+            self._calibration = calibration_of(self._bag.deserialize(info), width, height)
+            self._rectifier = Rectifier(self._calibration)
+        if not self._calibration.is_distorted or '/image_rect' in self._image.name:
+            return Picture(rgb, self._calibration.camera)
+        return Picture(self._rectifier(rgb), self._calibration.rectified)
+
+
+def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage:
+    """What a word of the command line names.
+
+    Raises:
+        UsageError: it is nothing that can be shown.
+        BagError: the bag cannot be used.
+    """
+    path = Path(word)
+    if word.isdecimal() and not path.exists():
+        return Webcam(int(word), cameras)
+    if not path.exists():
+        raise UsageError(f'there is no {word}: give a video, an image, a folder of images, a '
+                         'rosbag2 folder or the number of a webcam')
+    if (path / 'metadata.yaml').is_file():
+        return Recording(path, topic, cameras)
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return Folder(path, cameras)
+    return Video(path, cameras)
+
+
+class Pace:
+    """Plays shots at the pace they were taken, leaving out those that come too late.
+
+    Args:
+        footage: what to play.
+        repeat: from the start again at the end.
+    """
+
+    #: Seconds that a shot may be late.
+    LATE = 0.1
+    #: Seconds of leaving out after which the pace gives way: this machine cannot follow.
+    PATIENCE = 0.5
+
+    def __init__(self, footage: Footage, repeat: bool = True) -> None:
+        self._footage = footage
+        self._shots = self._endless(repeat and footage.recorded)
+        self._start: float | None = None
+        self._ahead: Shot | None = None
+
+    def next(self, timeout: float) -> Shot | None:
+        """The shot of now; None after the timeout (seconds), or when it is over."""
+        shot, self._ahead = self._ahead or self._in_time(), None
+        wait = timeout if shot is None else self._seconds_left(shot)
+        time.sleep(max(0.0, min(wait, timeout)))
+        if wait > timeout:
+            self._ahead, shot = shot, None
+        return shot
+
+    def pause(self) -> None:
+        """The next shot follows the last one, however much later it is asked for."""
+        self._start = None
+
+    def _in_time(self) -> Shot | None:
+        """The first shot that is not late, or none is ever."""
+        give_way = time.monotonic() + self.PATIENCE
+        for shot in self._shots:
+            if not self._footage.may_skip or self._seconds_left(shot) >= -self.LATE:
+                return shot
+            if time.monotonic() > give_way:
+                self.pause()
+                return shot
+        return None
+
+    def _seconds_left(self, shot: Shot) -> float:
+        """Until a shot is due; the first one after a pause is due now."""
+        if self._start is None or not self._footage.recorded:
+            self._start = time.monotonic() - shot.time
+        return self._start + shot.time - time.monotonic()
+
+    def _endless(self, repeat: bool) -> Iterator[Shot]:
+        shot = None
+        for shot in self._footage.shots():
+            yield shot
+        while repeat and shot is not None:
+            self.pause()
+            yield from self._footage.shots()
+
+
+def _opened(name: str | int, complaint: str) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(name)
+    if not capture.isOpened():
+        raise UsageError(complaint)
+    return capture
+
+
+def _retrieved(capture: cv2.VideoCapture, cameras: CameraSource) -> Picture:
+    good, bgr = capture.retrieve()
+    if not good:
+        raise ImageError('a frame cannot be decoded')
+    return _with_camera(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), cameras)
+
+
+def _with_camera(rgb: NDArray[np.uint8], cameras: CameraSource) -> Picture:
+    return Picture(rgb, cameras.of_size(rgb.shape[1], rgb.shape[0]))

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The panel's texts: remarks, and what the colours of the depth mean."""
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from depth_perception.view.drawing import ROUND_DISTANCES
+from depth_perception.view.frame import Level, Remark
+from depth_perception.visualise import colourise
+
+#: Colours that tell the levels apart on white and on black.
+_DOTS = {Level.OK: '#2f9e44', Level.WARN: '#e8890c', Level.ERROR: '#e03131'}
+_STOPS = 24
+_SMALL = 'font-size:0.8rem;line-height:1.35'
+HINT = (f'<div style="{_SMALL};opacity:0.6;padding:0.25em 0.75em">'
+        'Drag to turn, right-drag to move, wheel to zoom.</div>')
+
+
+def remarks_html(remarks: Iterable[Remark]) -> str:
+    """One line a remark, with a dot in the colour of its level."""
+    lines = [
+        f'<div style="display:flex;gap:0.5em"><span style="color:{_DOTS[remark.level]}">&#9679;'
+        f'</span><span><b>{html.escape(remark.subject)}</b> {html.escape(remark.text)}</span></div>'
+        for remark in remarks]
+    return f'<div style="{_SMALL};padding:0 0.75em 0.25em">{"".join(lines)}</div>'
+
+
+def scale_html(depth_range: tuple[float, float] | None) -> str:
+    """The colours of the depth picture from near to far, with distances below; or nothing."""
+    if depth_range is None:
+        return ''
+    near, far = depth_range
+    # The colours are even over the square root of the distance, and so is the bar.
+    distances = near + (far - near) * np.linspace(0, 1, _STOPS, dtype=np.float32) ** 2
+    colours = colourise(distances[None], near, far)[0, :, ::-1]
+    stops = ','.join('rgb({},{},{})'.format(*colour) for colour in colours)
+    ticks = ''.join(
+        f'<span style="position:absolute;left:{100 * place:.1f}%;white-space:nowrap;'
+        f'transform:translateX(-50%)">{distance:g} m</span>'
+        for distance, place in _ticks(near, far))
+    return (f'<div style="{_SMALL};padding:0 1.5em 0.25em 0.75em">'
+            f'<div style="height:0.8em;border-radius:3px;'
+            f'background:linear-gradient(to right,{stops})"></div>'
+            f'<div style="position:relative;height:1.4em">{ticks}</div></div>')
+
+
+def _ticks(near: float, far: float) -> list[tuple[float, float]]:
+    """Round distances and their places on the bar, 0 to 1, not too close to each other."""
+    ticks: list[tuple[float, float]] = []
+    for distance in ROUND_DISTANCES:
+        if near < distance <= far:
+            place = math.sqrt((distance - near) / (far - near))
+            if place > 0.03 and (not ticks or place - ticks[-1][1] > 0.1):
+                ticks.append((distance, place))
+    return ticks

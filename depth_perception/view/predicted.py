@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames without ROS: the network runs here, on footage."""
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception import geometry, scan
+from depth_perception.bag import BagError
+from depth_perception.camera import CameraError, CameraModel
+from depth_perception.estimator import DepthEstimator
+from depth_perception.predict import EDGE_THRESHOLD, ImageError, training_fov_deg
+from depth_perception.view.footage import Footage, Pace, Picture
+from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan
+from depth_perception.visualise import colourise
+
+#: Metres; as the node's parameter `min_depth`.
+MIN_DEPTH = 0.3
+
+
+class PredictedSource:
+    """Plays footage through the network.
+
+    Args:
+        footage: the pictures.
+        estimator: the network.
+        repeat: from the start again at the end.
+    """
+
+    def __init__(self, footage: Footage, estimator: DepthEstimator, repeat: bool = True) -> None:
+        self._footage = footage
+        self._estimator = estimator
+        self._pace = Pace(footage, repeat)
+        self._near = max(MIN_DEPTH, estimator.info.min_depth)
+        self._far = estimator.info.max_depth
+        self._seconds: deque[float] = deque(maxlen=10)
+        self._layout: tuple[CameraModel, scan.ScanLayout] | None = None
+        self._last = Frame()
+
+    def next(self, timeout: float) -> Frame | None:
+        """The picture that is due and its depth; a remark instead where it cannot be used."""
+        try:
+            shot = self._pace.next(timeout)
+            if shot is None:
+                return None
+            start = time.perf_counter()
+            self._last = self._frame(shot.picture())
+            self._seconds.append(time.perf_counter() - start)
+        except (ImageError, CameraError, BagError) as error:
+            problem = Remark(Level.ERROR, 'input', str(error))
+            self._last = replace(self._last, remarks=(problem, self._network()))
+        return self._last
+
+    def rest(self) -> None:
+        """Stop the footage."""
+        self._pace.pause()
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _frame(self, picture: Picture) -> Frame:
+        rgb = picture.rgb
+        camera = picture.camera or self._assumed(rgb.shape[1], rgb.shape[0])
+        depth = self._estimator.infer(rgb, picture.camera)
+        ranged = geometry.mask_range(depth, self._near, self._far)
+        clean = geometry.mask_edges(depth, EDGE_THRESHOLD)
+        clean = geometry.mask_range(clean, self._near, self._far)
+        colours = np.ascontiguousarray(colourise(ranged, self._near, self._far)[..., ::-1])
+        return Frame(
+            image=rgb, depth=colours, depth_range=(self._near, self._far),
+            cloud=Cloud(geometry.back_project(clean, camera), rgb),
+            scan=self._scan(clean, camera), camera=camera,
+            remarks=(self._input(picture), self._network()))
+
+    def _scan(self, depth: NDArray[np.float32], camera: CameraModel) -> Scan:
+        if self._layout is None or self._layout[0] != camera:
+            self._layout = camera, scan.scan_layout(camera, self._far)
+        layout = self._layout[1]
+        ranges = scan.scan_ranges(depth, layout, self._near).numpy()
+        return Scan(layout.angle_min + layout.angle_increment * np.arange(layout.count), ranges)
+
+    def _assumed(self, width: int, height: int) -> CameraModel:
+        """A camera like that of the training data."""
+        return CameraModel.from_field_of_view(
+            width, height, training_fov_deg(self._estimator.info))
+
+    def _input(self, picture: Picture) -> Remark:
+        height, width = picture.rgb.shape[:2]
+        said = f'{self._footage.name}, {width}x{height}'
+        if picture.camera is not None:
+            return Remark(Level.OK, 'input', said)
+        return Remark(
+            Level.WARN, 'input',
+            f'{said}; the camera is unknown: a horizontal field of view of '
+            f'{training_fov_deg(self._estimator.info):.0f} degrees is assumed '
+            '(see --camera and --horizontal-fov-deg)')
+
+    def _network(self) -> Remark:
+        said = f'{self._estimator.info.name} on {self._estimator.device}'
+        if self._seconds:
+            said += f', {1000 * sum(self._seconds) / len(self._seconds):.0f} ms a frame'
+        return Remark(Level.OK, 'network', said)

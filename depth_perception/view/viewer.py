@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page in the browser: viser (https://viser.studio) serves it and keeps it up to date.
+
+viser sends a value that changed to each browser once the browser took the last one; what changed
+twice meanwhile is sent once. A slow browser so gets fewer frames, and nothing piles up here.
+"""
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import socket
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depth_perception.camera import CameraModel
+from depth_perception.view import drawing
+from depth_perception.view.frame import Cloud, Frame, Scan, Stand
+from depth_perception.view.html import HINT, remarks_html, scale_html
+
+if TYPE_CHECKING:
+    import viser
+
+#: Pixels; the panel's pictures are no wider on most screens.
+PICTURE_WIDTH = 480
+JPEG_QUALITY = 75
+PANEL_WIDTH = 350
+#: Unit quaternion (w, x, y, z) of the optical frame (z forward, y down) in a level one (x forward,
+#: z up), REP-103.
+OPTICAL = (0.5, -0.5, 0.5, -0.5)
+#: Where a person looks from and to, metres in the level frame.
+VIEWS = {
+    'Behind': ((-1.3, 0.0, 0.9), (2.0, 0.0, -0.05)),
+    'Camera': ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)),
+    'Side': ((2.0, -4.5, 1.8), (2.2, 0.0, -0.2)),
+    'Above': ((2.4, 0.0, 7.0), (2.5, 0.0, 0.0)),
+}
+_RED, _MARKS, _FRUSTUM = (235, 40, 40), (120, 130, 145), (60, 110, 200)
+_CAMERA_COLOURS, _DISTANCE = 'camera', 'distance'
+
+
+class ViewError(RuntimeError):
+    """The page cannot be served; the text says why and what to do."""
+
+
+class Viewer:
+    """Serves the page at `url` and shows frames to whoever looks.
+
+    Args:
+        host: address to listen at; 127.0.0.1 is for browsers on this machine alone.
+        port: TCP port; 0 is any free one.
+        most_points: of the cloud; more are thinned.
+
+    Raises:
+        ViewError: viser is not installed, or the address or port cannot be had.
+    """
+
+    def __init__(self, host: str = '127.0.0.1', port: int = 0, most_points: int = 50_000) -> None:
+        self._most_points = most_points
+        self._shown = Frame()
+        self._cloud_style: tuple = ()
+        self._changed = threading.Event()
+        self._server = _serve(host, port)
+        self.url = f'http://{_url_host(host)}:{self._server.get_port()}'
+        self._server.on_client_connect(lambda _client: self._changed.set())
+        self._server.on_client_disconnect(lambda _client: self._changed.set())
+        self._build_scene()
+        self._build_panel()
+
+    @property
+    def watchers(self) -> int:
+        """How many browsers have the page open."""
+        return len(self._server.get_clients())
+
+    def wait_for_watchers(self, timeout: float) -> bool:
+        """Whether anybody watches, at once or within the timeout (seconds)."""
+        self._changed.clear()
+        return bool(self.watchers or (self._changed.wait(timeout) and self.watchers))
+
+    def show(self, frame: Frame) -> None:
+        """Show what changed since the last frame; what is None stays as it was."""
+        before, self._shown = self._shown, frame
+        with self._server.atomic():
+            if _is_new(frame.image, before.image):
+                self._image.image = drawing.shrunk(frame.image, PICTURE_WIDTH)
+            if _is_new(frame.depth, before.depth):
+                self._depth.image = drawing.shrunk(frame.depth, PICTURE_WIDTH)
+            if frame.depth_range != before.depth_range:
+                self._scale.content = scale_html(frame.depth_range)
+            self._remarks.content = remarks_html(frame.remarks)
+            if frame.stand != before.stand:
+                self._stand(frame.stand)
+            if frame.camera is not None and (frame.camera, frame.depth_range) != (
+                    before.camera, before.depth_range):
+                self._draw_camera(frame.camera, (frame.depth_range or (0.0, 10.0))[1])
+            if _is_new(frame.cloud, before.cloud) or self._cloud_style != self._wanted_style():
+                self._draw_cloud(frame.cloud)
+            if _is_new(frame.scan, before.scan):
+                self._draw_scan(frame.scan)
+
+    def close(self) -> None:
+        """Disconnect the browsers and free the port."""
+        with _quiet():
+            self._server.stop()
+
+    # The page ------------------------------------------------------------------------------
+
+    def _build_scene(self) -> None:
+        scene, empty = self._server.scene, np.zeros((0, 2, 3), np.float32)
+        self._server.initial_camera.position, self._server.initial_camera.look_at = VIEWS['Behind']
+        self._camera = scene.add_frame('/camera', wxyz=OPTICAL, axes_length=0.12, axes_radius=0.006,
+                                       origin_radius=0.012)
+        self._floor = scene.add_grid(
+            '/floor', 10.0, 10.0, cell_color=(70, 75, 85), section_color=(90, 95, 105),
+            visible=False)
+        self._marks = scene.add_line_segments(
+            '/marks', empty, _MARKS, thickness=1.0, thickness_units='screen')
+        self._labels: list[Any] = []
+        self._lines = scene.add_line_segments(
+            '/scan/lines', empty, _RED, thickness=3.0, thickness_units='screen')
+        self._hits = scene.add_point_cloud(
+            '/scan/hits', empty[:, 0], _RED, point_size=0.02, point_shape='circle',
+            precision='float32', point_shading='flat')
+
+    def _build_panel(self) -> None:
+        gui, blank = self._server.gui, np.full((3, 4, 3), 40, np.uint8)
+        gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True)
+        gui.main_panel.dock_right()
+        gui.main_panel.set_width(PANEL_WIDTH)
+        self._remarks = gui.add_html('')
+        self._image = gui.add_image(blank, label='Camera', format='jpeg',
+                                    jpeg_quality=JPEG_QUALITY)
+        self._depth = gui.add_image(blank, label='Depth', format='jpeg', jpeg_quality=JPEG_QUALITY)
+        self._scale = gui.add_html('')
+        views = gui.add_button_group('View from', tuple(VIEWS))
+        views.on_click(lambda event: _look(event.client, *VIEWS[event.target.value]))
+        self._colours = gui.add_dropdown('Cloud colours', (_CAMERA_COLOURS, _DISTANCE))
+        self._point_size = gui.add_slider('Point size', 0.002, 0.06, 0.002, 0.016)
+        self._add_switch('Cloud', '/camera/cloud')
+        self._add_switch('Scan (red)', '/scan/lines', '/scan/hits')
+        self._add_switch('Distance marks', '/marks')
+        gui.add_html(HINT)
+
+    def _add_switch(self, label: str, *names: str) -> None:
+        """A box that shows and hides parts of the scene."""
+        box = self._server.gui.add_checkbox(label, True)
+
+        def apply(_event: Any) -> None:
+            for name in names:
+                node = self._server.scene.get_handle_by_name(name)
+                if node is not None:
+                    node.visible = box.value
+        box.on_update(apply)
+        self._switches = {**getattr(self, '_switches', {}), **dict.fromkeys(names, box)}
+
+    # Parts of the scene --------------------------------------------------------------------
+
+    def _wanted_style(self) -> tuple:
+        return self._colours.value, self._point_size.value, self._shown.depth_range
+
+    def _draw_cloud(self, cloud: Cloud | None) -> None:
+        """Points and colours in one message: a browser that skips one skips both."""
+        if cloud is None:
+            return
+        self._cloud_style = self._wanted_style()
+        points, colours = drawing.thinned(cloud, self._most_points)
+        if self._colours.value == _DISTANCE and self._shown.depth_range:
+            colours = drawing.by_distance(points, *self._shown.depth_range)
+        self._server.scene.add_point_cloud(
+            '/camera/cloud', points, colours, point_size=self._point_size.value,
+            point_shape='circle', point_shading='flat',
+            visible=self._switches['/camera/cloud'].value)
+
+    def _stand(self, stand: Stand) -> None:
+        """Turn the camera and what it sees to its stand, and lay the floor where it is known."""
+        from viser.transforms import SO3
+
+        level = SO3.from_rpy_radians(stand.roll, stand.pitch, 0.0)
+        self._camera.wxyz = (level @ SO3(np.array(OPTICAL))).wxyz
+        self._floor.visible = stand.height is not None
+        self._floor.position = (5.0, 0.0, -(stand.height or 0.0))
+
+    def _draw_scan(self, scan: Scan) -> None:
+        self._lines.points = drawing.scan_lines(scan)
+        self._hits.points = drawing.scan_points(scan)
+
+    def _draw_camera(self, camera: CameraModel, far: float) -> None:
+        """The camera's pyramid of view, and arcs at round distances."""
+        self._server.scene.add_camera_frustum(
+            '/camera/view', fov=2 * math.atan(camera.height / 2 / camera.fy),
+            aspect=camera.width / camera.height, scale=0.25, color=_FRUSTUM,
+            thickness=2.0, thickness_units='screen')
+        distances, self._marks.points = drawing.distance_marks(camera, far)
+        for label in self._labels:
+            label.remove()
+        side = -math.atan2(camera.width - camera.cx, camera.fx)
+        self._labels = [
+            self._server.scene.add_label(
+                f'/marks/{distance:g}', f'{distance:g} m',
+                position=(distance * math.cos(side), distance * math.sin(side), 0.0))
+            for distance in distances]
+
+
+def _serve(host: str, port: int) -> viser.ViserServer:
+    try:
+        import viser
+    except ImportError as error:
+        raise ViewError('the viewer needs the package viser: pip install "viser>=1.1"') from error
+
+    class Server(viser.ViserServer):
+        def request_share_url(self, verbose: bool = True) -> None:
+            """A browser may ask for a public tunnel to this machine: there is none."""
+
+    _check_address(host, port)
+    with _quiet():
+        server = Server(host=host, port=port, label='Depth perception', verbose=False)
+    if port and server.get_port() != port:  # somebody took it since; viser tries the next ones
+        server.stop()
+        raise ViewError(_busy(port))
+    return server
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise a ViewError where one cannot listen there."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[:2], family=family):
+            pass
+    except OSError as error:
+        if error.errno is not None and 'in use' in str(error):
+            raise ViewError(_busy(port)) from error
+        raise ViewError(
+            f'cannot listen at {host} port {port}: {error.strerror or error}') from error
+
+
+def _busy(port: int) -> str:
+    return f'port {port} is in use: choose another one with --port, or 0 for any free one'
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep viser's banner and farewell from stdout: the command has its own words."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _url_host(host: str) -> str:
+    if host in ('0.0.0.0', '::'):
+        return socket.gethostname()
+    return f'[{host}]' if ':' in host else host
+
+
+def _is_new(value: Any, before: Any) -> bool:
+    return value is not None and value is not before
+
+
+def _look(client: Any, position: tuple[float, ...], target: tuple[float, ...]) -> None:
+    """Move one browser's eye."""
+    if client is not None:
+        with client.atomic():
+            client.camera.position, client.camera.look_at = position, target

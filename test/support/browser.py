@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stands in for a browser: speaks with the page's server as viser's own page does."""
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import viser
+import zstandard
+from websockets.sync.client import connect
+
+CAMERA = {
+    'type': 'ViewerCameraMessage', 'wxyz': (1.0, 0.0, 0.0, 0.0), 'position': (0.0, 0.0, 1.0),
+    'fov': 1.0, 'near': 0.1, 'far': 100.0, 'image_height': 600, 'image_width': 800,
+    'look_at': (0.0, 0.0, 0.0), 'up_direction': (0.0, 0.0, 1.0)}
+
+
+class Browser:
+    """A connection to the page's server; a context manager.
+
+    Args:
+        url: of the page.
+        **options: of the connection, such as how much is read ahead.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._closing = ExitStack()
+        self._socket = self._closing.enter_context(connect(
+            url.replace('http', 'ws', 1), subprotocols=[f'viser-v{viser.__version__}'],
+            max_size=None, compression=None, **options))
+        self._socket.send(msgspec.msgpack.encode(CAMERA))
+        self.messages: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def wait_for(self, condition: Callable[[], Any], timeout: float = 60.0) -> Any:
+        """Receive until the condition is true; its value. Fails the test after the timeout."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            value = condition()
+            if value:
+                return value
+            with suppress(TimeoutError):
+                self.messages += _decoded(self._socket.recv(timeout=0.2))
+        raise AssertionError(f'waited {timeout:.0f} s in vain')
+
+    def drain(self) -> None:
+        """Receive until nothing more comes for a second."""
+        with suppress(TimeoutError):
+            while True:
+                self.messages += _decoded(self._socket.recv(timeout=1.0))
+
+    def all_of(self, name: str) -> list[dict[str, Any]]:
+        """The properties of a part of the scene, at each time that it was sent."""
+        return [message['props'] for message in self.messages
+                if message.get('name') == name and 'props' in message]
+
+    def updates(self, key: str) -> list[Any]:
+        """The values that a property of anything was changed to."""
+        return [message['updates'][key] for message in self.messages
+                if key in message.get('updates', ())]
+
+    def picture(self, label: str) -> np.ndarray | None:
+        """The newest picture (H, W, 3) RGB of the panel with that label."""
+        uuid = next((message['uuid'] for message in self.messages
+                     if message['type'] == 'GuiImageMessage'
+                     and message['props']['label'] == label), None)
+        data = [message['updates']['_data'] for message in self.messages
+                if message.get('uuid') == uuid and '_data' in message.get('updates', ())]
+        if not data:
+            return None
+        return cv2.imdecode(np.frombuffer(data[-1], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+    def text(self) -> str:
+        """All texts of the panel that were sent, the newest last."""
+        return '\n'.join(self.updates('content'))
+
+
+def _decoded(window: bytes) -> list[dict[str, Any]]:
+    """viser's wire format: sizes, compressed msgpack, then arrays at multiples of eight bytes."""
+    compressed = int.from_bytes(window[8:16], 'little')
+    content = msgspec.msgpack.decode(
+        zstandard.decompress(window[16:16 + compressed]))
+    buffers, offset = [], 16 + compressed
+    for length in content['binaryBufferLengths']:
+        offset += -offset % 8
+        buffers.append(window[offset:offset + length])
+        offset += length
+    return [_with_arrays(message, buffers) for message in content['messages']]
+
+
+def _with_arrays(value: Any, buffers: list[bytes]) -> Any:
+    if isinstance(value, dict):
+        if '__binary_index' in value:
+            return np.frombuffer(buffers[value['__binary_index']], value['dtype'])
+        return {key: _with_arrays(item, buffers) for key, item in value.items()}
+    return value
+
+
+@contextmanager
+def viewing(*arguments: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """`depth-perception view` as a process of its own, and the address of its page."""
+    words = [sys.executable, '-m', 'depth_perception.cli', 'view', '--port', '0', *arguments]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        said = process.stderr.readline()
+        address = re.search(r'http://\S+', said)
+        assert address, said + process.stderr.read()
+        yield process, address[0]
+    finally:
+        process.kill()
+        process.communicate()

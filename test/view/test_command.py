@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depth-perception view` as a person calls it, on footage."""
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_perception.bag import Bag
+from depth_perception.cli import main
+from depth_perception.estimator import DepthEstimator
+from depth_perception.predict import CameraSource
+from depth_perception.ros.colour import decode_compressed
+from depth_perception.view.footage import Folder, open_footage
+from depth_perception.view.frame import Level
+from depth_perception.view.predicted import PredictedSource
+from depth_perception.weights import save_weights
+from test.support.weights import tiny_info, tiny_network
+
+CLIP = Path(__file__).parents[2] / 'data' / 'clip_bag'
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp('model') / 'tiny.safetensors'
+    save_weights(path, tiny_network(), tiny_info())
+    return path
+
+
+@pytest.fixture(scope='module')
+def estimator(model):
+    return DepthEstimator.load(model, 'cpu')
+
+
+def test_bundled_clip_reaches_a_browser_and_ctrl_c_ends_with_0(model):
+    pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
+    from test.support.browser import Browser, viewing
+
+    with viewing(str(CLIP), '--model', str(model), '--device', 'cpu', '--once') as (process, url):
+        with Browser(url) as browser:
+            browser.wait_for(lambda: browser.all_of('/camera/cloud')
+                             and browser.picture('Camera') is not None)
+            browser.wait_for(lambda: browser.all_of('/camera/view'))
+            picture = browser.picture('Camera')
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0 and not output and not errors, output + errors
+    with Bag(CLIP) as bag:
+        images = [decode_compressed(bag.deserialize(message))
+                  for message in bag.messages([bag.image_topic().name])]
+    assert min(np.abs(picture.astype(int) - image).mean() for image in images) < 5
+
+
+@pytest.mark.parametrize('arguments, named', [
+    (['nowhere.mp4'], 'nowhere.mp4'), ([str(CLIP), '--image', '/nothing'], '/nothing'),
+    ([str(CLIP), '--model', 'none.safetensors'], 'none.safetensors')])
+def test_what_cannot_be_shown_is_one_sentence_and_2(capsys, arguments, named):
+    pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
+    assert main(['view', '--port', '0', *arguments]) == 2
+    output, errors = capsys.readouterr()
+    assert not output and errors.count('\n') == 1 and named in errors
+
+
+def test_a_port_in_use_is_one_sentence_and_2(capsys):
+    pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        assert main(['view', str(CLIP), '--port', str(taken.getsockname()[1])]) == 2
+    assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_without_the_extra_it_names_the_command_that_installs_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'viser', None)
+    assert main(['view', str(CLIP)]) == 2
+    errors = capsys.readouterr().err
+    assert 'pip install' in errors and errors.count('\n') == 1
+
+
+def test_without_ros_a_running_node_cannot_be_seen_and_it_says_so(capsys, monkeypatch):
+    pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
+    monkeypatch.setitem(sys.modules, 'depth_perception.ros.view_source', None)
+    assert main(['view', '--port', '0']) == 2
+    errors = capsys.readouterr().err
+    assert 'ROS 2' in errors and errors.count('\n') == 1
+
+
+def test_frames_hold_what_the_network_says(estimator):
+    source = PredictedSource(open_footage(str(CLIP), None, CameraSource()), estimator)
+    frame = source.next(1.0)
+    height, width = frame.image.shape[:2]
+    assert (frame.camera.width, frame.camera.height) == (width, height) == (480, 360)
+    depth = estimator.infer(frame.image, frame.camera)
+    known = np.isfinite(frame.cloud.points[..., 2])
+    assert known.any()
+    np.testing.assert_allclose(frame.cloud.points[known][:, 2], depth[known])
+    assert frame.cloud.colours is frame.image
+    assert len(frame.scan.angles) == len(frame.scan.ranges) > 100
+    assert (np.diff(frame.scan.angles) > 0).all()
+    assert frame.depth.shape == frame.image.shape
+    assert all(remark.level == Level.OK for remark in frame.remarks)
+    assert 'clip_bag' in frame.remarks[0].text and estimator.info.name in frame.remarks[1].text
+
+
+def test_an_unknown_camera_is_assumed_and_it_says_so(estimator, tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((48, 64, 3), 90, np.uint8))
+    source = PredictedSource(Folder(tmp_path, CameraSource()), estimator)
+    frame = source.next(1.0)
+    assert frame.camera is not None
+    assert frame.remarks[0].level == Level.WARN and '--horizontal-fov-deg' in frame.remarks[0].text
+
+
+def test_an_image_that_cannot_be_read_is_a_remark_and_the_last_picture_stays(estimator, tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((48, 64, 3), 90, np.uint8))
+    (tmp_path / 'b.png').write_bytes(b'no image')
+    source = PredictedSource(Folder(tmp_path, CameraSource(horizontal_fov_deg=60)), estimator)
+    first = source.next(1.0)
+    second = source.next(2.0)
+    assert second.remarks[0].level == Level.ERROR and second.image is first.image
+    assert source.next(2.0).remarks[0].level == Level.OK

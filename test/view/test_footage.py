@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Videos, folders, bags and webcams as footage, and the pace at which they are played."""
+from __future__ import annotations
+
+import time
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin
+
+from depth_perception.bag import BagError
+from depth_perception.camera import CameraModel
+from depth_perception.predict import CameraSource, ImageError, UsageError
+from depth_perception.view import footage
+from depth_perception.view.footage import Footage, Pace, Picture, Shot, open_footage
+from test.support.bags import write_bag
+
+UNKNOWN = CameraSource()
+CLIP = Path(__file__).parents[2] / 'data' / 'clip_bag'
+
+
+def pictures(count, width=64, height=48):
+    """Plain pictures, each of another brightness."""
+    return [np.full((height, width, 3), 20 + 10 * index, np.uint8) for index in range(count)]
+
+
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / 'video.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 20, (64, 48))
+    for picture in pictures(5):
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+def levels(shots):
+    """Times and mean brightness of shots."""
+    return [(round(shot.time, 3), round(float(shot.picture().rgb.mean()))) for shot in shots]
+
+
+def test_video_gives_its_frames_at_its_rate(video):
+    shots = open_footage(str(video), None, CameraSource(horizontal_fov_deg=60)).shots()
+    first = next(shots)
+    assert first.picture().camera == CameraModel.from_field_of_view(64, 48, 60)
+    found = levels(shots)
+    assert [time for time, _ in found] == [0.05, 0.1, 0.15, 0.2]
+    np.testing.assert_allclose([level for _, level in found], [30, 40, 50, 60], atol=3)
+
+
+def test_folder_gives_its_images_in_the_order_of_their_names(tmp_path):
+    for index, picture in enumerate(pictures(3)):
+        cv2.imwrite(str(tmp_path / f'{index}.png'), picture)
+    (tmp_path / 'notes.txt').write_text('no image')
+    assert levels(open_footage(str(tmp_path), None, UNKNOWN).shots()) == [
+        (0, 20), (1, 30), (2, 40)]
+
+
+def test_one_image_is_a_folder_of_one(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), pictures(1)[0])
+    assert levels(open_footage(str(tmp_path / 'a.png'), None, UNKNOWN).shots()) == [(0, 20)]
+
+
+@pytest.mark.parametrize('jpeg', [True, False], ids=['compressed', 'raw'])
+def test_bag_gives_its_images_with_their_camera(tmp_path, jpeg):
+    bag = write_bag(tmp_path / 'bag', pictures(4), storage=StoragePlugin.SQLITE3, jpeg=jpeg)
+    shots = list(open_footage(str(bag), None, UNKNOWN).shots())
+    assert levels(shots) == [(0, 20), (0.05, 30), (0.1, 40), (0.15, 50)]
+    camera = shots[2].picture().camera
+    assert (camera.width, camera.height, camera.fx) == (64, 48, pytest.approx(0.8 * 64))
+
+
+def test_a_bag_without_camera_info_has_no_camera_but_the_one_given(tmp_path):
+    bag = write_bag(tmp_path / 'bag', pictures(1), storage=StoragePlugin.SQLITE3, jpeg=False,
+                    with_info=False)
+    assert next(open_footage(str(bag), None, UNKNOWN).shots()).picture().camera is None
+    given = CameraSource(horizontal_fov_deg=60)
+    assert next(open_footage(str(bag), None, given).shots()).picture().camera is not None
+
+
+def test_images_of_a_distorting_camera_are_rectified(tmp_path, monkeypatch):
+    from test.support import bags
+
+    plain = bags.info
+
+    def distorting(*arguments):
+        message = plain(*arguments)
+        message.d[0] = 0.3
+        return message
+    monkeypatch.setattr(bags, 'info', distorting)
+    bag = write_bag(tmp_path / 'bag', pictures(2), storage=StoragePlugin.SQLITE3, jpeg=False)
+    picture = next(open_footage(str(bag), None, UNKNOWN).shots()).picture()
+    # Pincushion distortion: the rectified picture reaches beyond the raw one.
+    assert picture.rgb[0, 0].max() == 0 and picture.rgb[24, 32].min() == 20
+
+
+@pytest.mark.parametrize('name, content, named', [
+    ('a.mp4', b'no video', 'no video'), ('empty', None, 'no image'),
+    ('missing', False, 'there is')])
+def test_what_cannot_be_shown_is_one_sentence(tmp_path, name, content, named):
+    path = tmp_path / name
+    if content is None:
+        path.mkdir()
+    elif content:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=named) as caught:
+        open_footage(str(path), None, UNKNOWN)
+    assert name in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_webcam_that_is_not_there_is_one_sentence():
+    with pytest.raises(UsageError, match='webcam 97'):
+        open_footage('97', None, UNKNOWN)
+
+
+def test_a_topic_that_is_not_in_the_bag_is_named():
+    with pytest.raises(BagError, match='/nothing'):
+        open_footage(str(CLIP), '/nothing', UNKNOWN)
+
+
+class QueueingWebcam:
+    """A driver that keeps three pictures: those are had at once, newer ones take a while."""
+
+    def __init__(self, _index):
+        self.number, self.queued = 0, 3
+
+    def isOpened(self):  # noqa: N802 - OpenCV's name
+        return True
+
+    def grab(self):
+        self.number += 1
+        if self.queued:
+            self.queued -= 1
+        else:
+            time.sleep(0.03)
+        return self.number < 8
+
+    def retrieve(self):
+        return True, np.full((4, 4, 3), self.number, np.uint8)
+
+
+def test_a_webcam_gives_the_present_and_not_what_its_driver_queued(monkeypatch):
+    monkeypatch.setattr(footage.cv2, 'VideoCapture', QueueingWebcam)
+    shots = open_footage('0', None, UNKNOWN).shots()
+    assert [int(shot.picture().rgb[0, 0, 0]) for shot in islice(shots, 2)] == [4, 5]
+    assert len(list(shots)) == 2  # it ends with the camera
+
+
+class Timed(Footage):
+    """Shots every tenth of a second."""
+
+    name = 'timed'
+
+    def __init__(self, count, may_skip=True):
+        self._count = count
+        self.may_skip = may_skip
+
+    def shots(self):
+        for index in range(self._count):
+            yield Shot(index / 10, lambda: Picture(np.zeros((1, 1, 3), np.uint8), None))
+
+
+def played(pace, count):
+    found = []
+    while len(found) < count:
+        shot = pace.next(0.05)
+        if shot is not None:
+            found.append(round(shot.time, 3))
+    return found
+
+
+def test_shots_come_in_order_and_no_earlier_than_they_are_due():
+    start = time.monotonic()
+    assert played(Pace(Timed(5)), 5) == [0, 0.1, 0.2, 0.3, 0.4]
+    assert time.monotonic() - start >= 0.4
+
+
+def test_late_shots_are_left_out():
+    pace = Pace(Timed(30))
+    assert played(pace, 1) == [0]
+    time.sleep(1.0)
+    assert played(pace, 1)[0] >= 0.9
+
+
+def test_no_image_of_a_folder_is_left_out():
+    pace = Pace(Timed(5, may_skip=False))
+    assert played(pace, 1) == [0]
+    time.sleep(0.5)
+    assert played(pace, 4) == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_nothing_is_left_out_for_a_pause():
+    pace = Pace(Timed(30))
+    assert played(pace, 2) == [0, 0.1]
+    time.sleep(0.5)
+    pace.pause()
+    assert played(pace, 1)[0] <= 0.3
+
+
+def test_the_end_is_followed_by_the_start_or_by_nothing():
+    assert played(Pace(Timed(2)), 5) == [0, 0.1, 0, 0.1, 0]
+    once = Pace(Timed(2), repeat=False)
+    assert played(once, 2) == [0, 0.1]
+    assert once.next(0.01) is None
+    assert Pace(Timed(0)).next(0.01) is None
+
+
+def test_a_machine_that_cannot_follow_gets_shots_all_the_same():
+    class Slow(Timed):
+        def shots(self):
+            for shot in super().shots():
+                time.sleep(0.25)  # as a video whose frames take longer to decode than to play
+                yield shot
+    pace = Pace(Slow(20))
+    assert len(played(pace, 3)) == 3
+
+
+def test_an_image_that_cannot_be_read_is_an_error_of_its_own(tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'no image')
+    shot = next(open_footage(str(tmp_path), None, UNKNOWN).shots())
+    with pytest.raises(ImageError):
+        shot.picture()

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page: what its server sends to a browser, and what it does without one."""
+from __future__ import annotations
+
+import math
+import socket
+import sys
+import time
+import urllib.request
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from depth_perception.camera import CameraModel
+from depth_perception.view import command
+from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
+from depth_perception.view.viewer import Viewer, ViewError
+
+pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
+
+from test.support.browser import Browser
+
+CAMERA = CameraModel(640, 480, 500.0, 500.0, 320.0, 240.0)
+
+
+@pytest.fixture
+def viewer():
+    viewer = Viewer(port=0, most_points=1000)
+    yield viewer
+    viewer.close()
+
+
+def frame(level=100, points=200):
+    """A frame of one brightness, with that many points."""
+    image = np.full((48, 64, 3), level, np.uint8)
+    cloud = np.full((1, points, 3), level / 100, np.float32)
+    return Frame(
+        image=image, depth=image // 2, depth_range=(0.3, 10.0),
+        cloud=Cloud(cloud, np.full(cloud.shape, level, np.uint8)),
+        scan=Scan(np.array([0.0, 0.1]), np.array([level / 50, math.inf])), camera=CAMERA,
+        remarks=(Remark(Level.WARN, 'input', f'level {level}'),))
+
+
+def test_page_is_served_whole_at_its_address(viewer):
+    assert viewer.url.startswith('http://127.0.0.1:')
+    with urllib.request.urlopen(viewer.url) as answer:
+        page = answer.read().decode()
+    assert '<html' in page
+    # Robots have no internet: nothing is loaded from elsewhere.
+    assert 'src="http' not in page and '<link rel="stylesheet" href="http' not in page
+
+
+def test_a_browser_gets_every_part_of_a_frame(viewer):
+    with Browser(viewer.url) as browser:
+        viewer.show(frame(100))
+        browser.wait_for(lambda: browser.all_of('/camera/cloud') and 'level 100' in browser.text())
+        assert browser.wait_for(lambda: browser.updates('points'))
+        browser.drain()
+    cloud = browser.all_of('/camera/cloud')[-1]
+    np.testing.assert_allclose(cloud['points'].reshape(-1, 3), np.ones((200, 3)), rtol=1e-3)
+    assert (cloud['colors'] == 100).all() and len(cloud['colors']) == 600
+    np.testing.assert_allclose(browser.picture('Camera'), 100, atol=3)
+    np.testing.assert_allclose(browser.picture('Depth'), 50, atol=3)
+    hits = [points.reshape(-1, 3) for points in browser.updates('points')]
+    assert any(np.allclose(points, [[2, 0, 0]]) for points in hits)
+    frustum = browser.all_of('/camera/view')[-1]
+    assert frustum['aspect'] == pytest.approx(4 / 3)
+    assert frustum['fov'] == pytest.approx(2 * math.atan(240 / 500))
+    assert '10 m' in browser.text()  # the scale of the depth's colours
+
+
+def test_the_cloud_stands_upright(viewer):
+    """The node that holds the cloud turns z forward, y down to x forward, z up."""
+    with Browser(viewer.url) as browser:
+        camera = browser.wait_for(lambda: [
+            message for message in browser.messages
+            if message.get('name') == '/camera' and 'wxyz' in message])[-1]
+    w, *vector = camera['wxyz']
+    vector = np.array(vector)
+
+    def turned(point):
+        twice = 2 * np.cross(vector, point)
+        return point + w * twice + np.cross(vector, twice)
+    np.testing.assert_allclose(turned(np.array([1.0, 2.0, 3.0])), [3, -1, -2], atol=1e-9)
+
+
+def test_a_camera_that_looks_down_is_turned_and_stands_above_its_floor(viewer):
+    def newest(browser, kind, name):
+        found = [message for message in browser.messages
+                 if message['type'] == kind and message.get('name') == name]
+        return found[-1] if found else None
+    with Browser(viewer.url) as browser:
+        viewer.show(replace(frame(), stand=Stand(pitch=math.pi / 2, height=0.8)))
+        browser.wait_for(lambda: newest(browser, 'SetOrientationMessage', '/camera'))
+        browser.drain()
+    # Straight down: what is ahead of the camera is below it, the image's top is forward.
+    w, x, y, z = newest(browser, 'SetOrientationMessage', '/camera')['wxyz']
+    np.testing.assert_allclose(
+        [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], [0, 0, -1], atol=1e-9)
+    assert newest(browser, 'SetPositionMessage', '/floor')['position'][2] == -0.8
+    assert newest(browser, 'SetSceneNodeVisibilityMessage', '/floor')['visible']
+
+
+def test_large_clouds_are_thinned(viewer):
+    with Browser(viewer.url) as browser:
+        viewer.show(frame(points=50_000))
+        cloud = browser.wait_for(lambda: browser.all_of('/camera/cloud'))[-1]
+    assert 500 < len(cloud['points']) // 3 <= 1000
+
+
+def test_who_comes_later_sees_the_last_frame(viewer):
+    viewer.show(frame(120))
+    with Browser(viewer.url) as browser:
+        browser.wait_for(lambda: browser.all_of('/camera/cloud')
+                         and browser.picture('Camera') is not None)
+        np.testing.assert_allclose(browser.picture('Camera'), 120, atol=3)
+
+
+def test_what_did_not_change_is_not_sent_again(viewer):
+    first = frame()
+    with Browser(viewer.url) as browser:
+        viewer.show(first)
+        browser.wait_for(lambda: browser.all_of('/camera/cloud'))
+        viewer.show(replace(first, remarks=(Remark(Level.OK, 'input', 'only this'),)))
+        browser.wait_for(lambda: 'only this' in browser.text())
+        browser.drain()
+    assert len(browser.all_of('/camera/cloud')) == 1
+    assert len(browser.updates('_data')) <= 4  # both pictures, blank before
+
+
+def test_a_slow_browser_misses_frames_and_gets_the_newest():
+    """Nothing is queued for it: 300 frames of 300 kB would be 90 MB."""
+    viewer = Viewer(port=0, most_points=100_000)
+    points = np.random.default_rng(0).random((33_000, 3), np.float32)
+    try:
+        with Browser(viewer.url, max_queue=1) as browser:
+            browser.wait_for(lambda: viewer.watchers)
+            for number in range(300):
+                viewer.show(Frame(cloud=Cloud(points + number)))
+            browser.wait_for(lambda: any(
+                cloud['points'].min() >= 299 for cloud in browser.all_of('/camera/cloud')))
+            assert len(browser.all_of('/camera/cloud')) < 150
+    finally:
+        viewer.close()
+
+
+def test_watchers_are_known(viewer):
+    assert not viewer.wait_for_watchers(0.05)
+    with Browser(viewer.url) as browser:
+        browser.wait_for(lambda: viewer.watchers == 1)
+        assert viewer.wait_for_watchers(0.05)
+    deadline = time.monotonic() + 30
+    while viewer.watchers and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert viewer.watchers == 0
+
+
+class Counting:
+    """A source that counts."""
+
+    def __init__(self):
+        self.asked, self.rested = 0, 0
+
+    def next(self, timeout):
+        self.asked += 1
+        return frame(self.asked % 200)
+
+    def rest(self):
+        self.rested += 1
+
+
+def test_nothing_is_computed_while_nobody_watches(viewer, monkeypatch):
+    source = Counting()
+    monkeypatch.setattr(command, 'PATIENCE', 0.05)
+
+    def until(condition):
+        def wait(timeout):
+            if condition():
+                raise KeyboardInterrupt
+            return Viewer.wait_for_watchers(viewer, timeout)
+        monkeypatch.setattr(viewer, 'wait_for_watchers', wait)
+        with pytest.raises(KeyboardInterrupt):
+            command.play(source, viewer, 50)
+    until(lambda: source.rested > 3)
+    assert source.asked == 0
+    with Browser(viewer.url) as browser:
+        browser.wait_for(lambda: viewer.watchers)
+        until(lambda: source.asked > 3)
+
+
+def test_a_browser_cannot_make_the_server_open_a_tunnel(viewer):
+    assert viewer._server.request_share_url() is None
+    assert viewer._server._share_tunnel is None
+
+
+def test_a_port_in_use_is_one_sentence():
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ViewError, match=f'port {port} is in use: .*--port'):
+            Viewer(port=port)
+
+
+def test_an_address_of_another_machine_is_one_sentence():
+    with pytest.raises(ViewError, match=r'192\.0\.2\.1'):
+        Viewer('192.0.2.1', 0)
+
+
+def test_a_missing_viser_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'viser', None)
+    with pytest.raises(ViewError, match=r'pip install'):
+        Viewer(port=0)
