@@ -121,8 +121,8 @@ def _environment(setting: str) -> dict[str, str]:
     if setting in LARGE_DATA:
         environment['FASTDDS_BUILTIN_TRANSPORTS'] = LARGE_DATA[setting]
     elif setting == 'shared-memory':
-        from depth_perception.ros.transport import PROFILE
-        environment.update(dict.fromkeys(CHOICES[:2], str(PROFILE)))
+        from depth_perception.ros.transport import prefer_large_shared_memory
+        prefer_large_shared_memory(environment)
     return environment
 
 

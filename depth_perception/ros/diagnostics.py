@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from depth_perception.ros.cameras import NO_CAMERA_INFO
 from depth_perception.ros.health import OTHER_CLOCK, STAGES, Snapshot
-from depth_perception.ros.transport import PROFILE
+from depth_perception.ros.transport import PROFILE, profile_variables
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 #: Seconds without an image before the input is called silent.
@@ -20,7 +20,7 @@ COVERAGE = 0.8
 #: Grey levels; a covered lens gives an almost constant image.
 COVERED_CONTRAST = 3.0
 #: What a camera's process on Fast DDS lacks when large images get lost on the way.
-REMEDY = f'FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE}'
+REMEDY = f'{profile_variables()[-1]}={PROFILE}'
 #: Seconds with one frame in hand after which the network is said to hang.
 HANG = 5.0
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 PROFILE = Path(__file__).with_name('large_images.fastdds.xml')
 #: Its segment_size, bytes; a process takes one segment.
 SEGMENT = 32 * 1024 * 1024
 SHARED_MEMORY = Path('/dev/shm')
-#: Fast DDS 3 and 2.
-_PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-_CHOICES = (*_PROFILE_VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS', 'ROS_DISCOVERY_SERVER')
+#: Name the profiles for Fast DDS 3 and 2.
+_NEW, _OLD = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
+#: Releases of ROS 2 with Fast DDS 2.
+_OLD_RELEASES = ('humble', 'iron', 'jazzy')
+_CHOICES = (_NEW, _OLD, 'FASTDDS_BUILTIN_TRANSPORTS', 'ROS_DISCOVERY_SERVER')
 _DEFAULT_FILES = ('DEFAULT_FASTDDS_PROFILES.xml', 'DEFAULT_FASTRTPS_PROFILES.xml')
 
 
@@ -27,9 +29,19 @@ def prefer_large_shared_memory(environment: MutableMapping[str, str] = os.enviro
         or any(Path(name).exists() for name in _DEFAULT_FILES)
     if chosen or not PROFILE.exists() or not _has_room():
         return False
-    for name in _PROFILE_VARIABLES:
-        environment[name] = str(PROFILE)
+    environment.update(dict.fromkeys(profile_variables(environment), str(PROFILE)))
     return True
+
+
+def profile_variables(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """What names the profiles in this release of ROS 2; both where that is not known.
+
+    A release with Fast DDS 3 warns of the old name.
+    """
+    release = environment.get('ROS_DISTRO')
+    if not release:
+        return _NEW, _OLD
+    return (_OLD,) if release in _OLD_RELEASES else (_NEW,)
 
 
 def _has_room() -> bool:

@@ -128,7 +128,7 @@ def test_input_that_loses_frames(namespace, robot):
             lossy.stamp += 0.8
             status = robot.status('input')
             return status.level == WARN and 'input loses frames' in status.message \
-                and f'FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE}' in status.message
+                and f'_DEFAULT_PROFILES_FILE={PROFILE}' in status.message
         lossy.stamp = start
         wait_until(lossy)
 
