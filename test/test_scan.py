@@ -21,7 +21,7 @@ from depth_perception.scan import (
     scan_layout,
     scan_ranges,
 )
-from test.support.scenes import box_on_the_floor, floor, with_box
+from test.support.scenes import box_on_the_floor, floor, level_rays, with_box
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
 #: As a robot has it: 320x240, 66 degrees wide.
@@ -300,6 +300,40 @@ def test_limits_are_about_the_camera_where_its_height_is_unknown(device, height)
     seen = np.isfinite(scan(device, depth, ROBOT, ObstacleBand(-0.09, 0.3),
                             CameraPose(height=height))[0]).any()
     assert seen == (height is not None)
+
+
+def by_loops(depth, layout, camera, pose, band, min_depth):
+    """The same, pixel by pixel and straight from the definitions."""
+    ranges = np.full(layout.count, NAN)
+    for (v, u), z in np.ndenumerate(depth):
+        ray = level_rays(camera, pose)[v, u]
+        beam = round((math.atan2(ray[1], ray[0]) - layout.angle_min) / layout.angle_increment)
+        placed = min_depth if z == -INF else float(z)
+        away, up = math.hypot(ray[0], ray[1]), ray[2]
+        if math.isfinite(placed):
+            above = up * placed >= band.min_height if pose.height is None else (
+                pose.height + up * placed >= band.floor_tolerance + FLOOR_GROWTH * away * placed)
+            if above and up * placed <= band.max_height and away * placed <= layout.range_max:
+                ranges[beam] = np.fmin(ranges[beam], away * z)
+        if not math.isnan(z) and layout.sees_far[beam] and math.isnan(ranges[beam]):
+            ranges[beam] = INF
+    return ranges
+
+
+@pytest.mark.parametrize('seed', range(12))
+def test_any_depth_at_any_pose_agrees_with_the_definitions(seed):
+    rng = np.random.default_rng(seed)
+    camera = CameraModel(24, 18, 15.0, 16.0, rng.uniform(8, 16), rng.uniform(5, 12))
+    pose = CameraPose(rng.uniform(-0.5, 1.2), rng.uniform(-0.6, 0.6),
+                      None if seed % 3 == 0 else rng.uniform(0.1, 1.5))
+    band = ObstacleBand(rng.uniform(-1, 0), rng.uniform(0.1, 1), rng.uniform(0, 0.2))
+    depth = rng.uniform(0.3, 9, (18, 24)).astype(np.float32)
+    for value in (NAN, INF, -INF):
+        depth[rng.random(depth.shape) < 0.2] = value
+    depth[:, :3] = NAN
+    layout = scan_layout(camera, 8.0, band, pose)
+    np.testing.assert_allclose(scan_ranges(depth, layout, 0.3).numpy(),
+                               by_loops(depth, layout, camera, pose, band, 0.3), rtol=1e-5)
 
 
 # Poses.

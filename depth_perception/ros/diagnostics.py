@@ -40,7 +40,7 @@ class Context:
         reliability: of the image subscription, with its history.
         fell_back: whether the input's reliability was lowered to match the camera.
         camera_problem: why there is no camera, or ''.
-        scan_problem: why there is no scan, or nobody knows its frame; or ''.
+        scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         paused: by ~/enable.
         rate_limited: whether max_rate is set.
         busy_for: seconds since the frame in hand was taken.

@@ -46,7 +46,7 @@ class Result:
         seconds: time spent by stage (decode, inference, postprocess).
         size: (width, height) of the image.
         camera_problem: why there is no camera, or ''.
-        scan_problem: why there is no scan, or nobody knows its frame; or ''.
+        scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         pose: of the camera, as the scan used it; None without a scan.
         focal_factor: applied to depth.
         sample: a thinned depth image for statistics, or None.

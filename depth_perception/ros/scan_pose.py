@@ -17,6 +17,9 @@ from depth_perception.ros.transforms import (
 )
 from depth_perception.scan import CameraPose, PoseError
 
+#: By how much a given scan_frame may be off: degrees and metres.
+MAX_TURN, MAX_OFFSET = 2.0, 0.05
+
 
 @dataclass(frozen=True)
 class ScanPose:
@@ -25,7 +28,7 @@ class ScanPose:
     Attributes:
         pose: None where it is not known, so that there can be no scan.
         frame_id: of the scan.
-        problem: why there is no scan, or nobody knows its frame; or ''.
+        problem: why there is no scan, or what is wrong with its frame; or ''.
     """
 
     pose: CameraPose | None
@@ -63,7 +66,8 @@ class ScanPoses:
         except (TransformError, PoseError) as error:
             return ScanPose(None, problem=f'no scan: {error}')
         if settings.scan_frame:
-            return ScanPose(pose, settings.scan_frame)
+            return ScanPose(pose, settings.scan_frame,
+                            self._misfit(settings.scan_frame, frame_id, pose))
         if not self._listener and pose.is_level:
             return ScanPose(pose, scan_frame(frame_id))
         return ScanPose(pose, level_frame(frame_id), self._publish(frame_id, pose))
@@ -86,6 +90,24 @@ class ScanPoses:
         if self._last is None or not pose.is_close(self._last):
             self._last = pose
         return self._last
+
+    def _misfit(self, scan_frame: str, frame_id: str, pose: CameraPose) -> str:
+        """Why a frame of the robot description is not the one that the scan needs, or ''."""
+        if self._listener is None:
+            return ''
+        try:
+            transform = self._listener.latest(frame_id, scan_frame)
+        except TransformError as error:
+            return f'scan_frame: {error}'
+        q, offset = transform.rotation, transform.translation
+        wanted = pose.level_frame_rotation()
+        cosine = abs(sum(a * b for a, b in zip((q.x, q.y, q.z, q.w), wanted)))
+        turned = math.degrees(2 * math.acos(min(1.0, cosine)))
+        moved = math.hypot(offset.x, offset.y, offset.z)
+        if turned < MAX_TURN and moved < MAX_OFFSET:
+            return ''
+        return (f'scan_frame {scan_frame} is not level at the camera with x along its view: it is '
+                f'{turned:.0f} degrees and {moved:.2f} m away')
 
     def _publish(self, frame_id: str, pose: CameraPose) -> str:
         """Publish the level frame where it is new; why it cannot be, or ''."""

@@ -62,6 +62,7 @@ class StandInTf:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.transform: Transform | None = None
+        self.scan_frame: Transform | None = None
         self.asked: list[tuple[str, str]] = []
         self.published: list[tuple] = []
         self.cleared = 0
@@ -70,7 +71,9 @@ class StandInTf:
 
     def latest(self, target: str, source: str) -> Transform:
         self.asked.append((target, source))
-        if self.transform is None:
+        if source == 'level' and self.scan_frame is not None:
+            return self.scan_frame
+        if self.transform is None or source == 'level':
             raise TransformError(f'no transform from {source} to {target}: nobody published it')
         return self.transform
 
@@ -141,9 +144,27 @@ def test_parameters_tell_where_there_is_no_base_frame(tf):
 
 
 def test_a_named_scan_frame_is_left_to_the_robot_description(tf):
-    tf.transform = mounting(0, 20)
-    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings(scan_frame='level'))
+    stand = ScanPoses(None, '').of(OPTICAL, Settings(scan_frame='level', camera_pitch=20.0))
     assert stand.frame_id == 'level' and stand.pose.pitch > 0 and not tf.published
+    assert not stand.problem and not tf.asked
+
+
+@pytest.mark.parametrize('turn, shift, text', [
+    (0, 0.0, ''), (1, 0.03, ''), (20, 0.0, '20 degrees and 0.00 m'), (0, 0.2, '0 degrees and 0.20'),
+    (None, 0, 'scan_frame: no transform from level to camera_optical_frame')])
+def test_a_named_scan_frame_is_compared_with_what_the_scan_needs(tf, turn, shift, text):
+    tf.transform = mounting(30, 20, 5)
+    if turn is not None:
+        q = tf.transform.rotation
+        in_optical = Rotation.from_quat([q.x, q.y, q.z, q.w]).inv() * Rotation.from_euler(
+            'ZY', (30, turn), degrees=True)
+        tf.scan_frame = Transform()
+        p = tf.scan_frame.rotation
+        p.x, p.y, p.z, p.w = in_optical.as_quat().tolist()
+        tf.scan_frame.translation.y = shift
+    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings(scan_frame='level'))
+    assert stand.pose is not None and stand.frame_id == 'level' and not tf.published
+    assert text in stand.problem and bool(text) == bool(stand.problem)
 
 
 @pytest.mark.parametrize('transform, text', [
