@@ -171,6 +171,11 @@ def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
     return checksum
 
 
+def weights_path(path: str | Path | None = None) -> Path:
+    """The file that `load_weights` reads."""
+    return BUNDLED_DEFAULT if str(path or 'default') == 'default' else Path(str(path))
+
+
 def load_weights(path: str | Path | None = None) -> LoadedWeights:
     """Read a weights file and build its network, after checking all of it.
 
@@ -181,7 +186,7 @@ def load_weights(path: str | Path | None = None) -> LoadedWeights:
         WeightsError: the file is missing, truncated, altered, foreign, of a newer format, or a
             pickle; one sentence that names the file, the fault and the remedy.
     """
-    file = BUNDLED_DEFAULT if str(path or 'default') == 'default' else Path(str(path))
+    file = weights_path(path)
     try:
         content = _read(file)
         info, checksum = _checked_info(content)

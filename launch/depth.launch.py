@@ -37,6 +37,11 @@ ARGUMENTS = (
         'namespace', default_value='',
         description='Namespace of the node and of its relative topics, such as front.'),
     DeclareLaunchArgument(
+        'cameras', default_value='',
+        description='Several cameras, such as front,rear, in one process with one network. Each '
+                    'name is a namespace below the other, also of image, camera_info and scan. '
+                    'Empty: one camera.'),
+    DeclareLaunchArgument(
         'model', default_value='',
         description='Weights file (.safetensors). Empty: the one of params_file, otherwise the '
                     'bundled network.'),
@@ -91,12 +96,36 @@ def _actions(context: LaunchContext) -> list[Action]:
 
 
 def _depth_node(given: dict[str, str], sim_time: bool) -> Node:
+    several = bool(given['cameras'])
+    if several:
+        _refuse_absolute(given)
     return Node(
-        package=PACKAGE, executable='depth_node', name='depth_node',
-        namespace=given['namespace'], output='screen',
+        package=PACKAGE, executable='depth_node', output='screen', namespace=given['namespace'],
+        # With a name, launch would give the overrides to that one node alone.
+        name=None if several else 'depth_node',
+        arguments=['--cameras', given['cameras']] if several else [],
         parameters=[given['params_file'], _overrides(given, sim_time)],
         remappings=[*_inputs(given).items(), ('scan', given['scan'])],
-        ros_arguments=['--log-level', f'depth_node:={given["log_level"]}'])
+        ros_arguments=[word for logger in _loggers(given)
+                       for word in ('--log-level', f'{logger}:={given["log_level"]}')])
+
+
+def _refuse_absolute(given: dict[str, str]) -> None:
+    for name in ('image', 'camera_info', 'scan'):
+        if given[name].startswith('/'):
+            raise RuntimeError(f'{name}:={given[name]} would be the same for all cameras: name it '
+                               'without the first /, below the name of each camera')
+
+
+def _namespaces(given: dict[str, str]) -> list[str]:
+    """Of the nodes, without the first /."""
+    names = [name.strip() for name in given['cameras'].split(',')]
+    return [f'{given["namespace"]}/{name}'.strip('/') for name in names]
+
+
+def _loggers(given: dict[str, str]) -> list[str]:
+    return [f'{namespace}/depth_node'.strip('/').replace('/', '.')
+            for namespace in _namespaces(given)]
 
 
 def _overrides(given: dict[str, str], sim_time: bool) -> dict[str, str | bool]:
@@ -144,7 +173,7 @@ def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
 def _rviz(given: dict[str, str], sim_time: bool) -> Node:
     if not shutil.which('rviz2'):
         raise RuntimeError('rviz:=true needs RViz: sudo apt install ros-$ROS_DISTRO-rviz2')
-    namespace = given['namespace'].strip('/')
+    namespace = _namespaces(given)[0]
     shown = {f'/{name}': '/'.join(('', namespace, name)) for name in SHOWN} if namespace else {}
     return Node(
         package='rviz2', executable='rviz2', name='rviz', namespace=namespace, output='log',

@@ -26,6 +26,7 @@ from depth_perception.ros.scan_pose import ScanPoses
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.throttle import Throttle
 from depth_perception.ros.worker import Frame, Worker
+from depth_perception.sharing import NetworkShare
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
@@ -51,8 +52,7 @@ class DepthNode(LifecycleNode):
                  **node_arguments: Any) -> None:
         super().__init__('depth_node', **node_arguments)
         self._load_estimator = load_estimator
-        parameters.declare(self)
-        self._settings = parameters.read(self)
+        self._settings = self._given_settings()
         self.add_on_set_parameters_callback(self._on_parameters)
         self.health = Health()
         self._throttle = Throttle()
@@ -73,6 +73,14 @@ class DepthNode(LifecycleNode):
         # A timer on ROS time stops under use_sim_time without /clock, just when it is needed.
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _given_settings(self) -> parameters.Settings:
+        try:
+            parameters.declare(self)
+            return parameters.read(self)
+        except parameters.ParameterError:
+            super().destroy_node()  # the process may go on with other nodes
+            raise
 
     def autostart(self) -> None:
         """Configure and activate, if the parameter says so; a failure leaves the node waiting."""
@@ -243,9 +251,14 @@ class DepthNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         message = diagnostic_array(
-            self.get_name(), self._hardware(), self.health.snapshot(), self._diagnostics_context())
+            self._diagnostics_name(), self._hardware(), self.health.snapshot(),
+            self._diagnostics_context())
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _diagnostics_name(self) -> str:
+        """With the namespace, that tells several cameras apart: front/depth_node."""
+        return f'{self.get_namespace()}/{self.get_name()}'.lstrip('/')
 
     def _hardware(self) -> str:
         device = self._estimator.device if self._estimator else None
@@ -265,6 +278,7 @@ class DepthNode(LifecycleNode):
             camera_problem=self._camera_problem(),
             scan_problem=self._scan_problem(),
             busy_for=self._worker.busy_for if self._worker else 0.0,
+            sharing=self._sharing(),
             rivals=self._outputs.rivals() if self._outputs else (),
             paused=not self._enabled, rate_limited=self._settings.max_rate > 0,
             model=self._model_facts(), warnings=self._warnings(),
@@ -289,6 +303,8 @@ class DepthNode(LifecycleNode):
             return ()
         facts = [('model', estimator.info.name), ('checksum', estimator.checksum),
                  ('device', str(estimator.device)), ('precision', estimator.precision)]
+        if isinstance(estimator, NetworkShare):
+            facts.append(('shared_by', ', '.join(estimator.users)))
         if estimator.device.type == 'cuda':
             megabytes = torch.cuda.memory_allocated(estimator.device) / 1e6
             facts.append(('gpu_memory_mb', f'{megabytes:.0f}'))
@@ -300,6 +316,13 @@ class DepthNode(LifecycleNode):
             return ()
         far = self._settings.max_depth or self._estimator.info.max_depth
         return ('min_depth_m', f'{self._settings.min_depth:g}'), ('max_depth_m', f'{far:g}')
+
+    def _sharing(self) -> str:
+        """Who has a part in a shared network, and whose frame it is at; or ''."""
+        if not isinstance(self._estimator, NetworkShare):
+            return ''
+        at = f', now at a frame of {self._estimator.turn}' if self._estimator.turn else ''
+        return f'shared by {", ".join(self._estimator.users)}{at}'
 
     def _warnings(self) -> tuple[str, ...]:
         if self._estimator and self._settings.device == 'auto' \

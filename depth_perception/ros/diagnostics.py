@@ -44,6 +44,7 @@ class Context:
         paused: by ~/enable.
         rate_limited: whether max_rate is set.
         busy_for: seconds since the frame in hand was taken.
+        sharing: who has a part in a shared network, and whose frame it is at; or ''.
         rivals: output topics that another node publishes too.
         model: name, checksum, device, precision, memory.
         warnings: lasting remarks, such as "no GPU".
@@ -63,6 +64,7 @@ class Context:
     paused: bool = False
     rate_limited: bool = False
     busy_for: float = 0.0
+    sharing: str = ''
     rivals: tuple[str, ...] = ()
     model: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -170,8 +172,9 @@ def _inference_findings(health: Snapshot, context: Context) -> list[Finding]:
     if health.window_counts['stale']:
         findings.append((WARN, f'{health.window_counts["stale"]} frames older than max_age'))
     if context.busy_for > HANG:
-        findings.append((ERROR, f'one frame takes {context.busy_for:.0f} s already: the network '
-                                'hangs, or is far too slow here'))
+        sharing = f' ({context.sharing})' if context.sharing else ''
+        findings.append((ERROR, f'one frame takes {context.busy_for:.0f} s already: the network'
+                                f'{sharing} hangs, or is far too slow here'))
     if context.rivals:
         findings.append((WARN, f'another node publishes {", ".join(context.rivals)} too: give each '
                                'depth_node a namespace of its own'))

@@ -2,33 +2,44 @@
 """The process `depth_node`: starts, spins, and ends quietly.
 
     ros2 run depth_perception depth_node --ros-args -r image:=/camera/image_raw
+    ros2 run depth_perception depth_node --cameras front,rear
 """
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
+from depth_perception.ros.arguments import parser, process_namespace
 from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
 from depth_perception.ros.transport import prefer_large_shared_memory
 
+if TYPE_CHECKING:
+    from depth_perception.ros.depth_node import DepthNode
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; 0 then, 1 if it cannot start."""
+    """Run until SIGINT or SIGTERM; 0 then, 1 if no node can start, 2 for wrong usage."""
     quit_at_once_on_signals()
     import rclpy
     from rclpy.executors import ExternalShutdownException
+    from rclpy.utilities import remove_ros_args
 
+    words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
+    cameras = parser().parse_args(remove_ros_args(words)[1:]).cameras
     from depth_perception.ros.depth_node import DepthNode
     from depth_perception.ros.parameters import ParameterError
+    from depth_perception.ros.several_cameras import create_nodes, spin_all
 
     prefer_large_shared_memory()
-    rclpy.init(args=arguments)
-    node = None
+    rclpy.init(args=words)
+    nodes: list[DepthNode] = []
     try:
-        node = DepthNode()
-        executor = rclpy.executors.SingleThreadedExecutor()
-        executor.add_node(node)
-        node.autostart()
-        executor.spin()
+        if cameras:
+            nodes += create_nodes(cameras, process_namespace(words))
+            spin_all(nodes)
+            return 0 if nodes else 1
+        nodes.append(DepthNode())
+        _spin(nodes[0])
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except ParameterError as error:
@@ -40,10 +51,19 @@ def main(arguments: list[str] | None = None) -> int:
             raise
     finally:
         ignore_signals()
-        if node is not None:
+        for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _spin(node: DepthNode) -> None:
+    from rclpy.executors import SingleThreadedExecutor
+
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    node.autostart()
+    executor.spin()
 
 
 if __name__ == '__main__':

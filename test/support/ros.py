@@ -142,9 +142,10 @@ class Robot:
 
     def status(self, task: str) -> Any:
         """The newest status of a task, or None."""
+        name = f'{self.node.get_namespace()}/depth_node: {task}'.lstrip('/')
         for message in reversed(self.diagnostics):
             for status in message.status:
-                if status.name == f'depth_node: {task}':
+                if status.name == name:
                     return status
         return None
 

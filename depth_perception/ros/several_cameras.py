@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several cameras in one process: for each a node in a namespace of its own, one network for all.
+
+Each node is spun by a thread of its own: one that loads a network, waits for a frame to finish or
+fails holds up no other.
+"""
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
+
+from depth_perception.ros.depth_node import DepthNode
+from depth_perception.ros.parameters import ParameterError
+from depth_perception.sharing import SharedNetworks
+
+#: Seconds between an exception that nobody caught and the next callback of that camera.
+PAUSE = 0.5
+
+
+def create_nodes(names: Sequence[str], namespace: str,
+                 networks: SharedNetworks | None = None,
+                 **node_arguments: Any) -> list[DepthNode]:
+    """A node for each camera; one whose parameters cannot be used is left out and logged.
+
+    Args:
+        names: of the cameras, which become namespaces.
+        namespace: of the process, above them; '' or like '/robot'.
+        networks: where the nodes get their network.
+        node_arguments: passed on to rclpy's node.
+    """
+    networks = networks or SharedNetworks()
+    nodes = []
+    for name in names:
+        try:
+            # Only an argument of the node itself comes before a __ns rule of the process.
+            nodes.append(DepthNode(networks.loader(name), cli_args=[
+                '--ros-args', '-r', f'__ns:={namespace}/{name}'], **node_arguments))
+        except ParameterError as error:
+            get_logger('depth_node').fatal(f'camera {name} cannot start: {error}')
+    return nodes
+
+
+def spin_all(nodes: Iterable[DepthNode]) -> None:
+    """Start and serve each node until ROS is shut down."""
+    threads = [threading.Thread(target=_spin, args=(node,), name=node.get_namespace(), daemon=True)
+               for node in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _spin(node: DepthNode) -> None:
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    executor.create_task(node.autostart)
+    while node.context.ok():
+        try:
+            executor.spin()
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return
+        except Exception:
+            # A signal may end the context in the middle of any call; that is no error.
+            if node.context.ok():
+                node.get_logger().error(f'goes on after an error:\n{traceback.format_exc()}')
+                time.sleep(PAUSE)
