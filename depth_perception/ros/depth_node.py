@@ -25,6 +25,7 @@ from depth_perception.ros.publishers import DepthPublishers
 from depth_perception.ros.scan_pose import ScanPoses
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.throttle import Throttle
+from depth_perception.ros.topics import diagnostics_name
 from depth_perception.ros.worker import Frame, Worker
 from depth_perception.sharing import NetworkShare
 
@@ -251,14 +252,10 @@ class DepthNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         message = diagnostic_array(
-            self._diagnostics_name(), self._hardware(), self.health.snapshot(),
-            self._diagnostics_context())
+            diagnostics_name(self.get_namespace(), self.get_name()), self._hardware(),
+            self.health.snapshot(), self._diagnostics_context())
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-    def _diagnostics_name(self) -> str:
-        """With the namespace, that tells several cameras apart: front/depth_node."""
-        return f'{self.get_namespace()}/{self.get_name()}'.lstrip('/')
 
     def _hardware(self) -> str:
         device = self._estimator.device if self._estimator else None

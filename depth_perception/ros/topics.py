@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The relative names of the node's outputs."""
+"""The names that the node goes by: its outputs, relative, and itself in diagnostics."""
 from __future__ import annotations
 
 DEPTH, INFO, POINTS, PREVIEW, SCAN = (
     'depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color', 'scan')
 OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN)
+
+
+def diagnostics_name(namespace: str, node_name: str) -> str:
+    """With the namespace, that tells cameras apart: `front/depth_node`."""
+    return f'{namespace}/{node_name}'.lstrip('/')

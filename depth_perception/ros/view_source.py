@@ -32,7 +32,7 @@ from depth_perception.camera import CameraError, CameraModel
 from depth_perception.predict import UsageError
 from depth_perception.ros.colour import FrameError, decode
 from depth_perception.ros.subscriptions import AdaptiveSubscription
-from depth_perception.ros.topics import INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.topics import INFO, POINTS, PREVIEW, SCAN, diagnostics_name
 from depth_perception.ros.transport import prefer_large_shared_memory
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
 
@@ -192,7 +192,8 @@ class _Listener(Node):
         # A node that is just coming or going is in the graph without its name.
         publishers = [publisher for publisher in self.get_publishers_info_by_topic(
             self.resolve_topic_name(POINTS)) if publisher.node_namespace.startswith('/')]
-        self._node_name = publishers[0].node_name if publishers else None
+        self._node_name = diagnostics_name(
+            publishers[0].node_namespace, publishers[0].node_name) if publishers else None
         image = self._find_image(publishers[0]) if publishers else None
         if image is not None and image != self._image:
             self._unsubscribe(IMAGE)
