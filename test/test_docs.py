@@ -111,3 +111,19 @@ def test_every_claim_of_the_comparison_names_its_proof():
         assert row[-1] != '**Y**' or LINK.search(proofs[number][2]), row[1]
     for row in complaints.values():
         assert row[2] != 'Y' or LINK.search(row[3]), row[1]
+
+
+def launch_arguments(name: str) -> set[str]:
+    """What a launch file declares, or one that it takes its arguments from."""
+    text = (ROOT / 'launch' / name).read_text()
+    return set(re.findall(r"DeclareLaunchArgument\(\s*'(\w+)'", text))
+
+
+@pages
+def test_commands_use_arguments_and_parameters_that_exist(page):
+    text = re.sub(r'\\\n\s*', ' ', page.read_text())
+    for name, given in re.findall(r'ros2 launch depth_perception (\S+\.py)([^\n`]*)', text):
+        assert set(re.findall(r'(\w+):=', given)) <= launch_arguments(name), given
+    parameters = (ROOT / 'docs' / 'parameters.md').read_text()
+    for name in re.findall(r'ros2 param \w+ /depth_node (\w+)', text):
+        assert f'| `{name}` |' in parameters, name
