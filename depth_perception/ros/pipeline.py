@@ -77,12 +77,12 @@ class Pipeline:
     Args:
         estimator: the network.
         cameras: where the camera of an image comes from.
-        scan_pose: how the camera stands whose images are in a frame.
+        scan_pose: how the camera stands whose image has a header.
         info_expected: whether anybody publishes camera_info.
     """
 
     def __init__(self, estimator: DepthEstimator, cameras: CameraSource,
-                 scan_pose: Callable[[str, Settings], ScanPose],
+                 scan_pose: Callable[[Header, Settings], ScanPose],
                  info_expected: Callable[[], bool] = lambda: False) -> None:
         self._estimator = estimator
         self._cameras = cameras
@@ -162,7 +162,7 @@ class Pipeline:
 
     def _scan(self, depth: Tensor, camera: ImageCamera, settings: Settings, header: Header,
               far: float, result: Result) -> None:
-        stand = self._scan_pose(header.frame_id, settings)
+        stand = self._scan_pose(header, settings)
         result.scan_problem = stand.problem
         result.pose = stand.pose
         if stand.pose is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Transform
 from rclpy.node import Node
+from std_msgs.msg import Header
 
 from depth_perception.ros.messages import level_frame, scan_frame
 from depth_perception.ros.parameters import Settings
@@ -19,6 +21,8 @@ from depth_perception.scan import CameraPose, PoseError
 
 #: By how much a given scan_frame may be off: degrees and metres.
 MAX_TURN, MAX_OFFSET = 2.0, 0.05
+#: Seconds by which a transform that changes may be older than the image.
+MAX_AGE = 1.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class ScanPose:
     Attributes:
         pose: None where it is not known, so that there can be no scan.
         frame_id: of the scan.
-        problem: why there is no scan, or what is wrong with its frame; or ''.
+        problem: why there is no scan, or what is wrong with its pose or frame; or ''.
     """
 
     pose: CameraPose | None
@@ -59,18 +63,18 @@ class ScanPoses:
         self._published: tuple[str, CameraPose] | None = None
         self._last: CameraPose | None = None
 
-    def of(self, frame_id: str, settings: Settings) -> ScanPose:
-        """The pose of a camera whose images are in this frame. Never waits."""
+    def of(self, image: Header, settings: Settings) -> ScanPose:
+        """The pose of the camera whose image has this header. Never waits."""
+        remark = ''
         try:
-            pose = self._from_tf(frame_id, settings) if self._listener else _stated(settings)
+            if self._listener:
+                pose, remark = self._from_tf(image, settings)
+            else:
+                pose = _stated(settings)
         except (TransformError, PoseError) as error:
             return ScanPose(None, problem=f'no scan: {error}')
-        if settings.scan_frame:
-            return ScanPose(pose, settings.scan_frame,
-                            self._misfit(settings.scan_frame, frame_id, pose))
-        if not self._listener and pose.is_level:
-            return ScanPose(pose, scan_frame(frame_id))
-        return ScanPose(pose, level_frame(frame_id), self._publish(frame_id, pose))
+        frame_id, problem = self._frame(image.frame_id, pose, settings)
+        return ScanPose(pose, frame_id, '; '.join(filter(None, (remark, problem))))
 
     def reset(self) -> None:
         """Time went back: transforms that change are of another run."""
@@ -83,20 +87,32 @@ class ScanPoses:
             if entity is not None:
                 entity.destroy()
 
-    def _from_tf(self, frame_id: str, settings: Settings) -> CameraPose:
-        transform = self._listener.latest(self._base_frame, frame_id)
-        height = settings.camera_height or transform.translation.z
-        pose = CameraPose.from_up(_up(transform), height if height > 0 else None)
+    def _from_tf(self, image: Header, settings: Settings) -> tuple[CameraPose, str]:
+        """The newest pose, and a remark where that is old."""
+        stamped = self._listener.latest(self._base_frame, image.frame_id)
+        height = settings.camera_height or stamped.transform.translation.z
+        pose = CameraPose.from_up(_up(stamped.transform), height if height > 0 else None)
         if self._last is None or not pose.is_close(self._last):
             self._last = pose
-        return self._last
+        age = _seconds(image.stamp) - _seconds(stamped.header.stamp)
+        is_old = _seconds(stamped.header.stamp) > 0 and age > MAX_AGE
+        return self._last, (f'the transform from {image.frame_id} to {self._base_frame} is '
+                            f'{age:.0f} s older than the image' if is_old else '')
+
+    def _frame(self, frame_id: str, pose: CameraPose, settings: Settings) -> tuple[str, str]:
+        """The frame of the scan, and what is wrong with it or ''."""
+        if settings.scan_frame:
+            return settings.scan_frame, self._misfit(settings.scan_frame, frame_id, pose)
+        if not self._listener and pose.is_level:
+            return scan_frame(frame_id), ''
+        return level_frame(frame_id), self._publish(frame_id, pose)
 
     def _misfit(self, scan_frame: str, frame_id: str, pose: CameraPose) -> str:
         """Why a frame of the robot description is not the one that the scan needs, or ''."""
         if self._listener is None:
             return ''
         try:
-            transform = self._listener.latest(frame_id, scan_frame)
+            transform = self._listener.latest(frame_id, scan_frame).transform
         except TransformError as error:
             return f'scan_frame: {error}'
         q, offset = transform.rotation, transform.translation
@@ -127,6 +143,10 @@ def _stated(settings: Settings) -> CameraPose:
     """The pose that the parameters tell."""
     return CameraPose(
         math.radians(settings.camera_pitch), height=settings.camera_height or None)
+
+
+def _seconds(stamp: Time) -> float:
+    return stamp.sec + stamp.nanosec * 1e-9
 
 
 def _up(transform: Transform) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from geometry_msgs.msg import Quaternion, Transform, TransformStamped
+from geometry_msgs.msg import Quaternion, TransformStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
@@ -34,15 +34,15 @@ class TransformListener:
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
-    def latest(self, target: str, source: str) -> Transform:
-        """From source to target, the newest that is known; never waits.
+    def latest(self, target: str, source: str) -> TransformStamped:
+        """From source to target, the newest that is known; never waits. Static ones have stamp 0.
 
         Raises:
             TransformError: there is none.
         """
         try:
             # lookup_transform would wait for a transform that is missing.
-            return self._buffer.lookup_transform_core(target, source, Time()).transform
+            return self._buffer.lookup_transform_core(target, source, Time())
         except self._failure as error:
             raise TransformError(f'no transform from {source} to {target}: {error}') from error
 

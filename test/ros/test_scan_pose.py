@@ -10,8 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Transform
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Transform, TransformStamped
 from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
 
 from depth_perception.ros import scan_pose
 from depth_perception.ros.messages import level_frame
@@ -25,6 +27,7 @@ from test.support.ros import running_node, wait_until
 #: Metres of the camera above the floor of the scene, and of the box that stands 1 m ahead.
 HEIGHT, BOX = 0.15, 0.1
 OPTICAL = 'camera_optical_frame'
+IMAGE = Header(frame_id=OPTICAL, stamp=Time(sec=1000))
 #: From x forward, z up to z forward, y down (REP-103).
 TO_OPTICAL = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
@@ -63,19 +66,19 @@ class StandInTf:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.transform: Transform | None = None
         self.scan_frame: Transform | None = None
+        self.stamp = Time()
         self.asked: list[tuple[str, str]] = []
         self.published: list[tuple] = []
         self.cleared = 0
         monkeypatch.setattr(scan_pose, 'TransformListener', lambda node: self)
         monkeypatch.setattr(scan_pose, 'StaticTransformPublisher', lambda node: self)
 
-    def latest(self, target: str, source: str) -> Transform:
+    def latest(self, target: str, source: str) -> TransformStamped:
         self.asked.append((target, source))
-        if source == 'level' and self.scan_frame is not None:
-            return self.scan_frame
-        if self.transform is None or source == 'level':
+        transform = self.scan_frame if source == 'level' else self.transform
+        if transform is None:
             raise TransformError(f'no transform from {source} to {target}: nobody published it')
-        return self.transform
+        return TransformStamped(header=Header(stamp=self.stamp), transform=transform)
 
     def publish(self, parent: str, child: str, rotation: tuple) -> None:
         self.published.append((parent, child, rotation))
@@ -98,7 +101,7 @@ def tf(monkeypatch) -> StandInTf:
 @pytest.mark.parametrize('pitch, roll', [(0, 0), (20, 0), (-10, 5), (35, -12)])
 def test_tf_tells_pitch_roll_and_height_whatever_the_yaw(tf, yaw, pitch, roll):
     tf.transform = mounting(yaw, pitch, roll, 0.7)
-    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings())
+    stand = ScanPoses(None, 'base_footprint').of(IMAGE, Settings())
     assert (stand.pose.pitch, stand.pose.roll) == pytest.approx(np.radians((pitch, roll)))
     assert stand.pose.height == 0.7 and tf.asked == [('base_footprint', OPTICAL)]
     assert (stand.frame_id, stand.problem) == ('camera_level_frame', '')
@@ -106,7 +109,7 @@ def test_tf_tells_pitch_roll_and_height_whatever_the_yaw(tf, yaw, pitch, roll):
 
 def test_the_level_frame_is_a_level_child_of_the_images_frame(tf):
     tf.transform = mounting(0, 20, 5)
-    ScanPoses(None, 'base_footprint').of(OPTICAL, Settings())
+    ScanPoses(None, 'base_footprint').of(IMAGE, Settings())
     (parent, child, rotation), = tf.published
     assert (parent, child) == (OPTICAL, 'camera_level_frame')
     q = tf.transform.rotation
@@ -117,34 +120,43 @@ def test_the_level_frame_is_a_level_child_of_the_images_frame(tf):
 def test_a_stated_height_goes_before_that_of_tf_and_a_camera_below_the_floor_has_none(tf):
     poses = ScanPoses(None, 'base_link')
     tf.transform = mounting(height=0.1)
-    assert poses.of(OPTICAL, Settings(camera_height=0.4)).pose.height == 0.4
+    assert poses.of(IMAGE, Settings(camera_height=0.4)).pose.height == 0.4
     tf.transform = mounting(height=-0.1)
-    assert poses.of(OPTICAL, Settings()).pose.height is None
+    assert poses.of(IMAGE, Settings()).pose.height is None
 
 
 def test_a_jitter_of_tf_changes_nothing_and_a_moving_camera_is_followed(tf):
     poses = ScanPoses(None, 'base_footprint')
     tf.transform = mounting(0, 20)
-    first = poses.of(OPTICAL, Settings())
+    first = poses.of(IMAGE, Settings())
     tf.transform = mounting(0, 20.02, 0.02, HEIGHT + 0.002)
-    assert poses.of(OPTICAL, Settings()).pose is first.pose and len(tf.published) == 1
+    assert poses.of(IMAGE, Settings()).pose is first.pose and len(tf.published) == 1
     tf.transform = mounting(0, 21)
-    assert poses.of(OPTICAL, Settings()).pose.pitch == pytest.approx(math.radians(21))
+    assert poses.of(IMAGE, Settings()).pose.pitch == pytest.approx(math.radians(21))
     assert len(tf.published) == 2
+
+
+@pytest.mark.parametrize('stamp, text', [
+    (0, ''), (1000, ''), (1001, ''), (995, 'is 5 s older than the image')])
+def test_a_moving_cameras_transform_that_is_old_is_used_and_doubted(tf, stamp, text):
+    tf.transform, tf.stamp = mounting(), Time(sec=stamp)
+    stand = ScanPoses(None, 'base_footprint').of(IMAGE, Settings())
+    assert stand.pose is not None
+    assert text in stand.problem and bool(text) == bool(stand.problem)
 
 
 def test_parameters_tell_where_there_is_no_base_frame(tf):
     poses = ScanPoses(None, '')
-    level = poses.of(OPTICAL, Settings(camera_height=0.3))
+    level = poses.of(IMAGE, Settings(camera_height=0.3))
     assert (level.frame_id, level.pose.is_level, level.pose.height) == ('camera_frame', True, 0.3)
-    tilted = poses.of(OPTICAL, Settings(camera_pitch=10.0))
+    tilted = poses.of(IMAGE, Settings(camera_pitch=10.0))
     assert tilted.frame_id == 'camera_level_frame' and tilted.pose.height is None
     assert tilted.pose.pitch == pytest.approx(math.radians(10))
     assert len(tf.published) == 1 and not tf.asked
 
 
 def test_a_named_scan_frame_is_left_to_the_robot_description(tf):
-    stand = ScanPoses(None, '').of(OPTICAL, Settings(scan_frame='level', camera_pitch=20.0))
+    stand = ScanPoses(None, '').of(IMAGE, Settings(scan_frame='level', camera_pitch=20.0))
     assert stand.frame_id == 'level' and stand.pose.pitch > 0 and not tf.published
     assert not stand.problem and not tf.asked
 
@@ -162,7 +174,7 @@ def test_a_named_scan_frame_is_compared_with_what_the_scan_needs(tf, turn, shift
         p = tf.scan_frame.rotation
         p.x, p.y, p.z, p.w = in_optical.as_quat().tolist()
         tf.scan_frame.translation.y = shift
-    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings(scan_frame='level'))
+    stand = ScanPoses(None, 'base_footprint').of(IMAGE, Settings(scan_frame='level'))
     assert stand.pose is not None and stand.frame_id == 'level' and not tf.published
     assert text in stand.problem and bool(text) == bool(stand.problem)
 
@@ -176,7 +188,7 @@ def test_without_a_usable_transform_there_is_no_scan_and_a_reason(tf, transform,
     tf.transform = transform
     if transform == Transform():
         transform.rotation.w = 0.0
-    stand = ScanPoses(None, 'base_footprint').of(OPTICAL, Settings())
+    stand = ScanPoses(None, 'base_footprint').of(IMAGE, Settings())
     assert stand.pose is None and stand.problem.startswith(text)
 
 
