@@ -183,7 +183,8 @@ def check(name: str, value: Any) -> None:
     good_type = isinstance(value, (int, float) if kind is float else kind) \
         and (kind is bool or not isinstance(value, bool))
     if not good_type:
-        raise ParameterError(f'{name} must be of type {kind.__name__}, got {value!r}')
+        hint = '; YAML takes on and off for booleans: quote them' if rule.choices else ''
+        raise ParameterError(f'{name} must be of type {kind.__name__}, got {value!r}{hint}')
     if rule.choices and value not in rule.choices:
         raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
     if rule.low is not None and not (math.isfinite(value) and rule.low <= value <= rule.high):

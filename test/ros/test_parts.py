@@ -64,6 +64,11 @@ def test_closed_strings_name_their_choices(name):
         check(name, 'something else')
 
 
+def test_yaml_that_makes_a_boolean_of_a_word_is_explained():
+    with pytest.raises(parameters.ParameterError, match='rectify .* got False; .*quote'):
+        parameters.check('rectify', False)
+
+
 def test_an_integer_does_for_a_float():
     check('max_depth', 5)
     with pytest.raises(ParameterError):
