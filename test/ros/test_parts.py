@@ -65,7 +65,7 @@ def test_closed_strings_name_their_choices(name):
 
 
 def test_yaml_that_makes_a_boolean_of_a_word_is_explained():
-    with pytest.raises(parameters.ParameterError, match='rectify .* got False; .*quote'):
+    with pytest.raises(parameters.ParameterError, match=r'rectify .* got False; .*quote'):
         parameters.check('rectify', False)
 
 
