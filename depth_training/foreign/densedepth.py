@@ -22,6 +22,8 @@ _KINDS = {'kernel': 'weight', 'bias': 'bias', 'gamma': 'weight', 'beta': 'bias',
 #: Keras's dense blocks are conv2 to conv5; each ends in a transition but the last.
 _LAYERS = {
     'conv1/conv': 'encoder.body.conv0', 'conv1/bn': 'encoder.body.norm0',
+    # Keras 3 allows no slash.
+    'conv1_conv': 'encoder.body.conv0', 'conv1_bn': 'encoder.body.norm0',
     'bn': 'encoder.body.norm5', 'conv2': 'bridge', 'conv3': 'head',
     **{f'pool{i}_{kind}': f'encoder.body.transition{i - 1}.{name}'
        for i in (2, 3, 4) for kind, name in (('bn', 'norm'), ('conv', 'conv'))},

@@ -25,11 +25,12 @@ def words(data: Path, out: Path, *more: str) -> list[str]:
             '--workers', '0', '--log-every', '1', '--no-tensorboard', *more]
 
 
-def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+def start(arguments: list[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """The command in a process of its own; `launcher` is a module that starts modules."""
     return subprocess.Popen(
-        [sys.executable, '-m', 'test.support.tiny_training', *arguments], cwd=ROOT, text=True,
-        stderr=subprocess.PIPE,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '', **environment})
+        [sys.executable, '-m', *launcher, 'test.support.tiny_training', *arguments], cwd=ROOT,
+        text=True, stderr=subprocess.PIPE,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
 
 
 if __name__ == '__main__':
