@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from depth_perception.camera import CameraModel
@@ -57,7 +57,7 @@ def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
         return ImageCamera(calibration, calibration.rectified, True,
                            rectified_info(calibration.rectified))
     camera = calibration.rectified if rectified_topic else calibration.camera
-    return ImageCamera(calibration, camera, False, _scaled_info(info, width, height))
+    return ImageCamera(calibration, camera, False, _info_of_size(info, calibration))
 
 
 def field_of_view_camera(width: int, height: int, horizontal_deg: float) -> ImageCamera:
@@ -75,20 +75,24 @@ def rectified_info(camera: CameraModel) -> CameraInfo:
         p=[camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0])
 
 
-def _scaled_info(info: CameraInfo, width: int, height: int) -> CameraInfo:
-    """The message itself, or one for another image size with K and P scaled (image_proc)."""
-    window = info.roi.width or info.width, info.roi.height or info.height
-    binned = window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)
-    scaled = copy.deepcopy(info)
-    if binned == (width, height):
-        return scaled
-    x, y = width / binned[0], height / binned[1]
-    scaled.width, scaled.height = round(info.width * x), round(info.height * y)
-    for matrix, columns in ((scaled.k, 3), (scaled.p, 4)):
+def _info_of_size(info: CameraInfo, calibration: Calibration) -> CameraInfo:
+    """The message itself, or one for another image size: K and P scaled (image_proc), no window."""
+    camera, rectified = calibration.camera, calibration.rectified
+    roi = info.roi
+    window = roi.width or info.width, roi.height or info.height
+    result = copy.deepcopy(info)
+    if (window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)) \
+            == (camera.width, camera.height):
+        return result
+    result.width, result.height = camera.width, camera.height
+    result.binning_x = result.binning_y = 0
+    result.roi = RegionOfInterest()
+    for matrix, columns, model in ((result.k, 3, camera), (result.p, 4, rectified)):
+        if matrix[0] == 0.0:
+            continue  # a driver that fills in K alone
+        x, y = model.fx / matrix[0], model.fy / matrix[columns + 1]
         for column in range(columns):
             matrix[column] *= x
             matrix[columns + column] *= y
-    roi = scaled.roi
-    roi.x_offset, roi.width = round(roi.x_offset * x), round(roi.width * x)
-    roi.y_offset, roi.height = round(roi.y_offset * y), round(roi.height * y)
-    return scaled
+        matrix[2], matrix[columns + 2] = model.cx, model.cy
+    return result

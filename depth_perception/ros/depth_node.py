@@ -32,6 +32,9 @@ from depth_perception.sharing import NetworkShare
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
 JUMP_BACK = 0.1
+#: When a bag begins again, its first images come before the /clock that goes with them: for so many
+#: seconds ages say nothing.
+CLOCK_FOLLOWS = 1.0
 #: Seconds between two messages on /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
 
@@ -69,6 +72,7 @@ class DepthNode(LifecycleNode):
         self._enabled = True
         self._activated = 0.0
         self._last_stamp: float | None = None
+        self._jumped_back = float('-inf')
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # A timer on ROS time stops under use_sim_time without /clock, just when it is needed.
@@ -192,7 +196,8 @@ class DepthNode(LifecycleNode):
         self.health.image_received(
             stamp, self._age(message.header.stamp), _image_facts(message))
         if self._enabled:
-            self._worker.put(Frame(message, time.monotonic()))
+            now = time.monotonic()
+            self._worker.put(Frame(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
         else:
             self.health.count('paused')
 
@@ -201,8 +206,9 @@ class DepthNode(LifecycleNode):
         last, self._last_stamp = self._last_stamp, stamp
         if last is not None and stamp < last - JUMP_BACK:
             text = f'time went back by {last - stamp:.1f} s: counters start anew'
-            self.health.reset()
+            self.health.start_anew()
             self._scan_poses.reset()
+            self._jumped_back = time.monotonic()
         elif last is not None and stamp > last + OTHER_CLOCK:
             text = f'stamps went ahead by {stamp - last:.1f} s'
         else:

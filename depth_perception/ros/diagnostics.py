@@ -176,7 +176,8 @@ def _inference_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((ERROR, f'one frame takes {context.busy_for:.0f} s already: the network'
                                 f'{sharing} hangs, or is far too slow here'))
     if context.rivals:
-        findings.append((WARN, f'another node publishes {", ".join(context.rivals)} too: give each '
+        more = f' and {len(context.rivals) - 1} more outputs' if len(context.rivals) > 1 else ''
+        findings.append((WARN, f'another node publishes {context.rivals[0]}{more} too: give each '
                                'depth_node a namespace of its own'))
     findings += [(WARN, text) for text in context.warnings]
     findings += [(ERROR, e.text) for kind, e in health.errors.items()

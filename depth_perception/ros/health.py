@@ -56,8 +56,8 @@ class Health:
     """Thread-safe record of what happened.
 
     Counters: `received` images; `paused` ones, left alone; `replaced` by a newer one before their
-    turn; `stale` dropped by max_age; `bad` messages; `failed` in inference; `idle` skipped without subscribers;
-    `processed`; and one `published <topic>` for each output.
+    turn; `stale` dropped by max_age; `bad` messages; `failed` in inference; `idle` skipped without
+    subscribers; `processed`; and one `published <topic>` for each output.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,13 +66,18 @@ class Health:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, as after a jump back in time."""
+        """Forget everything."""
+        with self._lock:
+            self._errors: dict[str, Event] = {}
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Forget everything but what went wrong, as after a jump back in time."""
         with self._lock:
             self._counts: Counter[str] = Counter()
             self._recent: deque[tuple[float, str]] = deque(maxlen=4096)
             self._stamps: deque[tuple[float, float]] = deque(maxlen=256)
             self._latency = {stage: deque(maxlen=256) for stage in STAGES}
-            self._errors: dict[str, Event] = {}
             self._last: dict[str, float] = {}
             self._image: dict[str, str] = {}
             self._clock_offset: float | None = None

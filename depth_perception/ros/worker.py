@@ -29,10 +29,11 @@ STOP_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Frame:
-    """An image message and when it arrived, steady seconds."""
+    """An image message and when it arrived, steady seconds; whether its age can be told."""
 
     message: Image | CompressedImage
     arrived: float
+    has_age: bool = True
 
 
 class Outputs(Protocol):
@@ -143,7 +144,7 @@ class Worker:
         if not wanted:
             self._health.count('idle')
             return
-        if self._is_stale(frame, settings.max_age):
+        if frame.has_age and self._is_stale(frame, settings.max_age):
             self._health.count('stale')
             return
         result = self._pipeline.process(frame.message, wanted, settings)

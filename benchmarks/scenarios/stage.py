@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scenarios share: a node with its robot, good frames that must be served, and words."""
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from depth_perception.demo.processes import Child, child
+from depth_perception.ros.depth_node import DepthNode
+from test.support.estimators import StandIn
+from test.support.ros import PATIENCE, Camera, Robot, running_node, wait_until
+
+DEPTH = 'depth/image'
+_numbers = itertools.count()
+
+
+@contextmanager
+def a_robot() -> Iterator[Robot]:
+    """A robot in a namespace of its own, which hears diagnostics."""
+    robot = Robot(f'/fault_{os.getpid()}_{next(_numbers)}')
+    robot.watch_diagnostics()
+    try:
+        yield robot
+    finally:
+        robot.close()
+
+
+@contextmanager
+def stage(load_estimator: Callable | None = None,
+          **parameters: Any) -> Iterator[tuple[DepthNode, Robot, Camera]]:
+    """A node in this process with a cheap network, a camera it hears and a listener."""
+    with a_robot() as robot, running_node(
+            robot.node.get_namespace(), load_estimator=load_estimator or StandIn(),
+            **{'device': 'cpu', **parameters}) as node:
+        robot.listen(DEPTH)
+        yield node, robot, robot.camera()
+
+
+@contextmanager
+def node_process(robot: Robot, **parameters: Any) -> Iterator[Child]:
+    """The real `depth_node` process in the robot's namespace."""
+    given = {name: str(value) for name, value in {'device': 'cpu', **parameters}.items()}
+    with child('depth_perception.ros.node', parameters=given,
+               remaps={'__ns': robot.node.get_namespace()}) as process:
+        wait_until(lambda: robot.node.count_publishers(DEPTH) or process.ended(), 120)
+        if process.ended():
+            raise AssertionError(f'depth_node ended: {process.complaint()}')
+        yield process
+
+
+def is_served(robot: Robot, header: Any, patience: float = PATIENCE) -> float:
+    """Wait for the depth of the image with that header; seconds it took."""
+    start = time.monotonic()
+
+    def found() -> bool:
+        return any(message.header.stamp == header.stamp
+                   for message in list(robot.received[DEPTH])[-50:])
+    wait_until(found, patience, 'the depth of a good frame')
+    return time.monotonic() - start
+
+
+def serves(robot: Robot, camera: Camera, **frame: Any) -> float:
+    """Send one good frame and wait for its depth; seconds."""
+    return is_served(robot, camera.send(**frame))
+
+
+def says(robot: Robot, task: str, text: str, camera: Camera | None = None) -> str:
+    """Wait until diagnostics hold the text; the whole message."""
+    def found() -> str:
+        if camera is not None:
+            camera.send()
+            time.sleep(0.1)
+        status = robot.status(task)
+        return status.message if status is not None and text in status.message else ''
+    return wait_until(found, PATIENCE, f'{task} to say {text!r}')
