@@ -82,6 +82,13 @@ def test_rounded_sizes_have_the_same_aspect():
     assert same_aspect((640, 480), (213, 160)) and not same_aspect((640, 480), (640, 470))
 
 
+@pytest.mark.parametrize('values', [
+    (1e300, 60, 39.5, 29.5), (64, 1e-5, 39.5, 29.5), (64, 64, 1e12, 29.5), (64, 64, 39.5, -1e30)])
+def test_numbers_that_no_camera_has_are_refused(values):
+    with pytest.raises(CameraError, match='no camera of 80x60'):
+        CameraModel(80, 60, *values)
+
+
 def test_window_moves_the_principal_point_and_binning_divides():
     window = KINECT.windowed(100, 40, 400, 200, 2, 2)
     assert window == CameraModel(200, 100, 262.5, 260.0, 109.75, 99.75)

@@ -76,10 +76,10 @@ def test_other_aspects_keep_the_area_and_the_aspect(size, expected):
     assert height * width == pytest.approx(240 * 320, rel=0.15)
 
 
-@pytest.mark.parametrize('size', [(1, 5000), (5000, 1), (1, 1)])
+@pytest.mark.parametrize('size', [(1, 5000), (5000, 1), (1, 1), (1, 10**6), (2**31, 3)])
 def test_extreme_images_get_a_size_that_a_network_can_take(size):
     height, width = tiny_estimator().network_size(*size)
-    assert min(height, width) >= 16
+    assert min(height, width) >= 16 and height * width < 4 * 48 * 64
 
 
 def test_the_whole_frame_is_seen():

@@ -310,3 +310,13 @@ def test_a_failed_save_leaves_the_old_file_intact(small_file):
 def test_saving_into_a_missing_folder_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         save_weights(tmp_path / 'none' / 'w', two_numbers(), tiny_info())
+
+
+def test_a_network_in_use_does_not_depend_on_its_file(tmp_path):
+    path = tmp_path / 'net.safetensors'
+    save_weights(path, tiny_network(), tiny_info())
+    network = load_weights(path).network
+    image = torch.zeros(1, 3, 48, 64)
+    before = network(image)
+    os.truncate(path, 0)  # a mapped file would end the process with SIGBUS now
+    assert torch.equal(network(image), before)

@@ -66,7 +66,7 @@ def out_of_memory(times: int) -> Outcome:
             wait_until(lambda: robot.state() == 'inactive')
             _activate(robot, camera)
             serves(robot, camera)
-        says(robot, 'inference', 'OK', camera)
+        says(robot, 'inference', 'OK', camera.send)
     return Outcome(f'out of memory {times} times, activated anew each time', said)
 
 

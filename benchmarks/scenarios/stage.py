@@ -32,10 +32,13 @@ def a_robot() -> Iterator[Robot]:
 @contextmanager
 def stage(load_estimator: Callable | None = None,
           **parameters: Any) -> Iterator[tuple[DepthNode, Robot, Camera]]:
-    """A node in this process with a cheap network, a camera it hears and a listener."""
+    """A node in this process with a cheap network, a camera it hears and a listener.
+
+    No frame is too old unless a scenario says so: on a busy machine good ones are late.
+    """
     with a_robot() as robot, running_node(
             robot.node.get_namespace(), load_estimator=load_estimator or StandIn(),
-            **{'device': 'cpu', **parameters}) as node:
+            **{'device': 'cpu', 'max_age': 0.0, **parameters}) as node:
         robot.listen(DEPTH)
         yield node, robot, robot.camera()
 
@@ -68,11 +71,11 @@ def serves(robot: Robot, camera: Camera, **frame: Any) -> float:
     return is_served(robot, camera.send(**frame))
 
 
-def says(robot: Robot, task: str, text: str, camera: Camera | None = None) -> str:
-    """Wait until diagnostics hold the text; the whole message."""
+def says(robot: Robot, task: str, text: str, send: Callable[[], Any] | None = None) -> str:
+    """Wait until diagnostics hold the text, sending frames meanwhile; the whole message."""
     def found() -> str:
-        if camera is not None:
-            camera.send()
+        if send is not None:
+            send()
             time.sleep(0.1)
         status = robot.status(task)
         return status.message if status is not None and text in status.message else ''

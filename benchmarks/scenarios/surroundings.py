@@ -91,9 +91,9 @@ def two_nodes(times: int) -> Outcome:
     with stage() as (_, robot, camera):
         for _ in range(times):
             with running_node(robot.node.get_namespace(), load_estimator=StandIn(), device='cpu'):
-                said = says(robot, 'inference', 'another node publishes', camera)
+                said = says(robot, 'inference', 'another node publishes', camera.send)
                 serves(robot, camera)
-            says(robot, 'inference', 'OK', camera)
+            says(robot, 'inference', 'OK', camera.send)
             serves(robot, camera)
     return Outcome(f'a second node in the same namespace, {times} times', said)
 

@@ -102,6 +102,24 @@ def test_region_of_interest_and_binning_move_the_principal_point():
     assert camera.info(HEADER).width == 640, 'the message still describes the full sensor'
 
 
+def test_a_window_of_another_size_is_published_as_the_camera_of_the_image():
+    info = camera_info(4, 7, 500.0)
+    info.k[2], info.k[5], info.p[3] = 1.5, 3.0, -50.0
+    info.binning_y = 2  # 4 x 3 pixels: of the image's aspect
+    published = image_camera(info, 40, 30, 'auto', False).info(HEADER)
+    assert (published.width, published.height, published.binning_y) == (40, 30, 0)
+    assert (published.k[0], published.k[4]) == (5000, 2500)
+    assert (published.k[2], published.k[5]) == (15, 15) and published.p[3] == -500
+
+
+@pytest.mark.parametrize('name', ['d', 'r'])
+def test_distortion_that_is_not_finite_is_refused_by_name(name):
+    info = camera_info()
+    getattr(info, name)[0] = NAN
+    with pytest.raises(CameraError, match=f'not finite in {name.upper()}'):
+        image_camera(info, 80, 60, 'auto', False)
+
+
 def distorted() -> object:
     info = camera_info()
     info.d = [-0.2, 0.05, 0.0, 0.0, 0.0]

@@ -40,7 +40,8 @@ WORDS = st.one_of(st.sampled_from([*ENCODINGS, '', 'rgb', 'RGB8', '32FC1', 'jpeg
 SIZES = st.one_of(st.integers(1, 40), st.sampled_from([0, 1, 2, 3, 640, 65536, UINT32]))
 FLOATS = st.one_of(st.floats(-1e3, 1e3), st.floats(), st.sampled_from(
     [0.0, -0.0, 1.0, -1.0, 1e-300, 1e300, 1e30, math.inf, -math.inf, math.nan]))
-MODELS = st.one_of(st.sampled_from(['plumb_bob', 'rational_polynomial', 'equidistant', '']), WORDS)
+MODELS = st.one_of(
+    *[st.sampled_from(['plumb_bob', 'rational_polynomial', 'equidistant', ''])] * 4, WORDS)
 ANYTHING = frozenset(OUTPUTS)
 
 
@@ -101,18 +102,19 @@ def compressed_images(draw: Any) -> CompressedImage:
 def camera_infos(draw: Any, width: int = 40, height: int = 30) -> CameraInfo:
     message = camera_info(width, height, draw(st.sampled_from([None, 10.0, 500.0])))
     message.header = draw(headers())
-    message.d = draw(st.lists(st.floats(-1, 1), max_size=14))
     message.distortion_model = draw(MODELS)
+    count = draw(st.sampled_from([0, 4, 5, 8, 12, 14]))
+    message.d = draw(st.lists(st.floats(-1, 1), min_size=count, max_size=count))
     for name in ('k', 'p', 'r'):
         matrix = getattr(message, name)
-        for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2, 12]))):
+        for _ in range(draw(st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1, 2, 12]))):
             matrix[draw(st.integers(0, len(matrix) - 1))] = draw(FLOATS)
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 9)) == 0:
         message.d = draw(st.lists(FLOATS, max_size=20))
     for field in ('width', 'height', 'binning_x', 'binning_y'):
-        if draw(st.integers(0, 9)) == 0:
+        if draw(st.integers(0, 19)) == 0:
             setattr(message, field, draw(SIZES))
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 6)) == 0:
         for field in ('x_offset', 'y_offset', 'width', 'height'):
             setattr(message.roi, field, draw(SIZES))
         message.roi.do_rectify = draw(st.booleans())
