@@ -93,7 +93,7 @@ def changed_in_mid_stream(times: int) -> Outcome:
             depth = robot.received['depth/image'][-1]
             assert (depth.width, depth.height) == (width, height)
             _has_focal(robot, header, focal)
-        said = says(robot, 'input', 'OK')
+        said = says(robot, 'input', 'OK', camera.send)
         serves(robot, camera)
     return Outcome(f'{times} frames, each of another size, encoding and focal length', said,
                    {'encodings': len(encodings)})

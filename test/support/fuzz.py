@@ -21,16 +21,10 @@ from depth_perception.camera import CameraError
 from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.colour import ENCODINGS, FrameError
 from depth_perception.ros.parameters import Settings
-from depth_perception.ros.pipeline import (
-    DEPTH,
-    INFO,
-    OUTPUTS,
-    POINTS,
-    PREVIEW,
-    SCAN,
-    Pipeline,
-    Result,
-)
+from depth_perception.ros.pipeline import Pipeline, Result
+from depth_perception.ros.scan_pose import ScanPose
+from depth_perception.ros.topics import DEPTH, INFO, OUTPUTS, POINTS, PREVIEW, SCAN
+from depth_perception.scan import LEVEL, CameraPose
 from test.support.estimators import StandIn
 from test.support.ros import camera_info, picture
 
@@ -43,6 +37,7 @@ FLOATS = st.one_of(st.floats(-1e3, 1e3), st.floats(), st.sampled_from(
 MODELS = st.one_of(
     *[st.sampled_from(['plumb_bob', 'rational_polynomial', 'equidistant', ''])] * 4, WORDS)
 ANYTHING = frozenset(OUTPUTS)
+TILTED = CameraPose(0.3, 0.1, 0.5)
 
 
 @st.composite
@@ -130,7 +125,8 @@ def serve(message: Image | CompressedImage, info: CameraInfo, rectify: str = 'au
     """
     cameras = CameraSource(rectify)
     cameras.update(info)
-    pipeline = Pipeline(StandIn(lambda rgb, _: rgb[..., 0] / 25 + 0.1), cameras)
+    pose = ScanPose(TILTED if rectify == 'on' else LEVEL, 'camera_frame')
+    pipeline = Pipeline(StandIn(lambda rgb, _: rgb[..., 0] / 25 + 0.1), cameras, lambda *_: pose)
     settings = Settings()
     try:
         result = pipeline.process(message, ANYTHING, settings)
@@ -161,7 +157,7 @@ def check_outputs(result: Result, header: Header, settings: Settings) -> None:
     angles = (scan.angle_min, scan.angle_max, scan.angle_increment)
     assert all(map(math.isfinite, angles)) and scan.angle_increment > 0
     last = scan.angle_min + (len(scan.ranges) - 1) * scan.angle_increment
-    assert abs(last - scan.angle_max) < 1e-3 and -1.6 < scan.angle_min <= scan.angle_max < 1.6
+    assert abs(last - scan.angle_max) < 1e-3 and -3.2 < scan.angle_min <= scan.angle_max < 3.2
     check_info(info, width, height)
 
 
