@@ -127,3 +127,16 @@ def test_commands_use_arguments_and_parameters_that_exist(page):
     parameters = (ROOT / 'docs' / 'parameters.md').read_text()
     for name in re.findall(r'ros2 param \w+ /depth_node (\w+)', text):
         assert f'| `{name}` |' in parameters, name
+
+
+@pages
+def test_programs_that_are_called_exist(page):
+    text = page.read_text()
+    cli = (ROOT / 'depth_perception' / 'cli.py').read_text()
+    for name in re.findall(r'^depth-perception (\S+)|`depth-perception ([a-z]+)', text, re.MULTILINE):
+        assert f"'{''.join(name)}': (" in cli, name
+    for name in re.findall(r'ros2 run depth_perception (\S+)', text):
+        assert f"'{name.strip('`.')} = " in (ROOT / 'setup.py').read_text(), name
+    for module in re.findall(r'python -m ((?:benchmarks|depth_\w+)[\w.]*)', text):
+        path = ROOT / module.rstrip('.').replace('.', '/')
+        assert path.with_suffix('.py').exists() or (path / '__main__.py').exists(), module
