@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 #: Relative change of a depth from which on the last frame has no say; its weight falls linearly up
-#: to there, so that no pixel jumps between filtered and not. docs/temporal.md has the measurements.
+#: to there, so that no pixel jumps between filtered and not. docs/filters.md has the measurements.
 CHANGE_LIMIT = 0.2
 #: Frames farther apart than so many seconds have nothing to do with each other.
 LONGEST_GAP = 1.0

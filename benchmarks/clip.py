@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundled clip with its truth, and what a network makes of it."""
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from torch import Tensor
+
+from benchmarks.camera import CLIP
+from depth_perception.bag import Bag
+from depth_perception.camera import CameraModel
+from depth_perception.demo.scores import read_truth
+from depth_perception.estimator import DepthEstimator
+from depth_perception.ros.colour import decode_compressed
+from depth_perception.weights import WeightsInfo
+
+#: How the clip's camera stands: it looks 7 degrees down and is 0.49 to 0.51 m above the floor.
+PITCH_DEG, HEIGHT = 7.0, 0.5
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A recorded image and its truth.
+
+    Attributes:
+        image, info: the messages.
+        rgb: uint8 (H, W, 3).
+        camera: from info.
+        truth: float32 (H, W), metres; NaN where unknown.
+    """
+
+    image: CompressedImage
+    info: CameraInfo
+    rgb: NDArray[np.uint8]
+    camera: CameraModel
+    truth: NDArray[np.float32]
+
+    @property
+    def time(self) -> float:
+        """Stamp, seconds."""
+        stamp = self.image.header.stamp
+        return stamp.sec + stamp.nanosec / 1e9
+
+
+def read_clip(folder: Path = CLIP) -> list[Frame]:
+    """All frames in order."""
+    with Bag(folder) as bag:
+        topic = bag.image_topic()
+        images = [deserialize_message(message.data, CompressedImage)
+                  for message in bag.messages([topic.name])]
+        infos = [deserialize_message(message.data, CameraInfo)
+                 for message in bag.messages([bag.camera_info_topic(topic).name])]
+    return [_frame(*parts) for parts in zip(images, infos, read_truth(folder / 'truth'))]
+
+
+def _frame(image: CompressedImage, info: CameraInfo, truth: NDArray[np.float32]) -> Frame:
+    return Frame(image, info, decode_compressed(image),
+                 CameraModel.from_matrix(info.width, info.height, info.k),
+                 np.where(truth > 0, truth, np.nan).astype(np.float32))
+
+
+def predictions(estimator: DepthEstimator, frames: list[Frame]) -> list[Tensor]:
+    """The depth (H, W) in metres of each frame, on a CPU, as the node computes it."""
+    return [estimator.infer_tensor(frame.rgb, frame.camera).cpu() for frame in frames]
+
+
+class Recorded:
+    """Stands in for an estimator: hands out depths that are there already, one a frame.
+
+    Args:
+        depths: each (H, W), metres.
+        info: of the network that made them.
+    """
+
+    checksum, precision, device = '', 'fp32', torch.device('cpu')
+
+    def __init__(self, depths: list[Tensor], info: WeightsInfo) -> None:
+        self.info = info
+        self._depths = iter(depths)
+
+    def infer_tensor(self, _rgb: NDArray[np.uint8], _camera: CameraModel | None = None) -> Tensor:
+        """The next depth."""
+        return next(self._depths)
+
+    def focal_factor(self, _camera: CameraModel | None) -> float:
+        """The depths are corrected already."""
+        return 1.0
+
+
+def machine() -> str:
+    """The machine in a few words."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
+    return (f'{os.cpu_count()}-core {platform.machine()}, {gpu}, Python '
+            f'{platform.python_version()}, torch {torch.__version__}')

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `edge_threshold` removes on the bundled clip: flying pixels, and good ones.
+
+    python -m benchmarks.edges [--model FILE] [--out FOLDER]
+
+Two depths are filtered: the network's, and the true one at a third of its resolution and back, as
+a network with the sharpest edges that its output size allows would give it. Definitions are in
+docs/filters.md. Writes edges.json and edges.png, a cloud from above.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, machine, predictions, read_clip
+from depth_perception import geometry
+from depth_perception.estimator import DepthEstimator
+from depth_perception.scan import CameraPose
+
+matplotlib.use('Agg')  # no display is needed
+
+from matplotlib import pyplot as plt
+
+Depth = NDArray[np.float32]
+
+THRESHOLDS = (0.02, 0.03, 0.05, 0.1, 0.2)
+#: A true jump between neighbours, and how many pixels around it belong to the edge.
+JUMP, REACH = 0.1, 3
+#: A depth is that of a surface if it differs by less than this share.
+SAME = 0.05
+#: The frame in the picture and its threshold.
+SHOWN, SHOWN_THRESHOLD = 13, 0.05
+
+
+def flying(depth: Depth, truth: Depth) -> NDArray[np.bool_]:
+    """Bool (H, W): at an edge, between the surfaces, at the depth of none of them."""
+    window = np.ones((2 * REACH + 1,) * 2, np.uint8)
+    log = np.log(truth)
+    jump = np.zeros(truth.shape, np.uint8)
+    jump[:, 1:] |= np.abs(np.diff(log, axis=1)) > JUMP
+    jump[1:] |= np.abs(np.diff(log, axis=0)) > JUMP
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(log, REACH, mode='edge'), window.shape)
+    off_surface = np.abs(around - np.log(depth)[..., None, None]).min((-2, -1)) > np.log1p(SAME)
+    between = (depth > cv2.erode(truth, window)) & (depth < cv2.dilate(truth, window))
+    return (cv2.dilate(jump, window) > 0) & off_surface & between
+
+
+def good(depth: Depth, truth: Depth) -> NDArray[np.bool_]:
+    """Bool (H, W): at the true depth of its own pixel."""
+    return np.abs(np.log(depth / truth)) < np.log1p(SAME)
+
+
+def at_a_third(truth: Depth) -> Depth:
+    """The truth, its resolution reduced to a third and enlarged again."""
+    height, width = truth.shape
+    small = cv2.resize(truth, (width // 3, height // 3), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def steepest(depths: list[Depth]) -> float:
+    """Percent by which the depth changes at the steepest thousandth of the steps in a row."""
+    steps = np.concatenate([np.abs(np.diff(np.log(depth), axis=1)).ravel() for depth in depths])
+    return float(100 * np.expm1(np.quantile(steps, 0.999)))
+
+
+def table(depths: list[Depth], truths: list[Depth]) -> dict[str, Any]:
+    """Percent: how many flying and good pixels there are, how many of them go; steepest step."""
+    tally: Counter[Any] = Counter()
+    for depth, truth in zip(depths, truths):
+        # One factor a frame is another error than edges.
+        depth = depth * np.float32(np.nanmedian(truth / depth))
+        masks = {'flying': flying(depth, truth), 'good': good(depth, truth)}
+        tally['pixels'] += depth.size
+        for name, mask in masks.items():
+            tally[name] += mask.sum()
+            for threshold in THRESHOLDS:
+                tally[name, threshold] += (mask & geometry.flying_pixels(depth, threshold)).sum()
+    return {**{f'{name}_percent': 100 * tally[name] / tally['pixels']
+               for name in ('flying', 'good')},
+            'steepest_percent': steepest(depths),
+            'removed_percent': {str(threshold): {
+                name: 100 * tally[name, threshold] / max(1, tally[name])
+                for name in ('flying', 'good')} for threshold in THRESHOLDS}}
+
+
+def draw(path: Path, frame: Frame, depth: Depth) -> None:
+    """The cloud above the floor from above, before and after."""
+    removed = geometry.flying_pixels(depth, SHOWN_THRESHOLD)
+    level = CameraPose(math.radians(PITCH_DEG)).rotation().numpy()
+    points = geometry.back_project(depth, frame.camera) @ level.T
+    slab = (points[..., 2] > 0.1 - HEIGHT) & (points[..., 2] < 0.3)
+    is_flying = flying(depth, frame.truth)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), sharex=True, sharey=True,
+                                layout='constrained')
+    for cell, mask, title in ((axes[0], slab, 'edge_threshold 0'),
+                              (axes[1], slab & ~removed, f'edge_threshold {SHOWN_THRESHOLD}')):
+        for part, colour, size in ((~is_flying, '0.35', 0.5), (is_flying, 'tab:red', 3)):
+            shown = points[mask & part]
+            cell.scatter(-shown[:, 1], shown[:, 0], s=size, color=colour, lw=0)
+        cell.set_title(f'{title}; red: flying')
+        cell.set_aspect('equal')
+        cell.set_xlabel('metres')
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def run(model: str, out: Path) -> dict[str, Any]:
+    """Both tables; also written to the folder, with the picture."""
+    out.mkdir(parents=True, exist_ok=True)
+    frames = read_clip()
+    truths = [frame.truth for frame in frames]
+    estimator = DepthEstimator.load(model, device='auto')
+    blurred = [at_a_third(truth) for truth in truths]
+    report = {'machine': machine(), 'model': estimator.info.name,
+              'truth_at_a_third': table(blurred, truths),
+              'network': table([d.numpy() for d in predictions(estimator, frames)], truths)}
+    (out / 'edges.json').write_text(json.dumps(report, indent=1) + '\n')
+    draw(out / 'edges.png', frames[SHOWN], blurred[SHOWN])
+    return report
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--model', default='', help='weights file; default: the bundled network')
+    parser.add_argument('--out', type=Path, default=Path('edges_output'))
+    options = parser.parse_args(arguments)
+    report = run(options.model, options.out)
+    print(f'{report["model"]}; {report["machine"]}')
+    for name in ('truth_at_a_third', 'network'):
+        print(f'{name}: {json.dumps(report[name], indent=1)}')
+
+
+if __name__ == '__main__':
+    main()
