@@ -6,6 +6,7 @@ fails holds up no other.
 """
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import traceback
@@ -43,6 +44,8 @@ def create_nodes(names: Sequence[str], namespace: str,
                 '--ros-args', '-r', f'__ns:={namespace}/{name}'], **node_arguments))
         except ParameterError as error:
             get_logger('depth_node').fatal(f'camera {name} cannot start: {error}')
+    if len(nodes) < len(names):
+        gc.collect()  # until then, what is left of a node without parameters is in the graph
     return nodes
 
 

@@ -60,13 +60,15 @@ class Viewer:
 
     def __init__(self, host: str = '127.0.0.1', port: int = 0, most_points: int = 50_000) -> None:
         self._most_points = most_points
+        self._lock = threading.Lock()
         self._shown = Frame()
+        self._switches: dict[str, Any] = {}
         self._cloud_style: tuple = ()
         self._changed = threading.Event()
         self._server = _serve(host, port)
         self.url = f'http://{_url_host(host)}:{self._server.get_port()}'
-        self._server.on_client_connect(lambda _client: self._changed.set())
-        self._server.on_client_disconnect(lambda _client: self._changed.set())
+        self._server.on_client_connect(self._note_change)
+        self._server.on_client_disconnect(self._note_change)
         self._build_scene()
         self._build_panel()
 
@@ -82,8 +84,8 @@ class Viewer:
 
     def show(self, frame: Frame) -> None:
         """Show what changed since the last frame; what is None stays as it was."""
-        before, self._shown = self._shown, frame
-        with self._server.atomic():
+        with self._lock, self._server.atomic():
+            before, self._shown = self._shown, frame
             if _is_new(frame.image, before.image):
                 self._image.image = drawing.shrunk(frame.image, PICTURE_WIDTH)
             if _is_new(frame.depth, before.depth):
@@ -105,6 +107,10 @@ class Viewer:
         """Disconnect the browsers and free the port."""
         with _quiet():
             self._server.stop()
+
+    async def _note_change(self, _client: viser.ClientHandle) -> None:
+        """In viser's event loop, which outlives its threads."""
+        self._changed.set()
 
     # The page ------------------------------------------------------------------------------
 
@@ -139,6 +145,8 @@ class Viewer:
         views.on_click(lambda event: _look(event.client, *VIEWS[event.target.value]))
         self._colours = gui.add_dropdown('Cloud colours', (_CAMERA_COLOURS, _DISTANCE))
         self._point_size = gui.add_slider('Point size', 0.002, 0.06, 0.002, 0.016)
+        for control in (self._colours, self._point_size):
+            control.on_update(lambda _event: self.show(self._shown))
         self._add_switch('Cloud', '/camera/cloud')
         self._add_switch('Scan (red)', '/scan/lines', '/scan/hits')
         self._add_switch('Distance marks', '/marks')
@@ -154,7 +162,7 @@ class Viewer:
                 if node is not None:
                     node.visible = box.value
         box.on_update(apply)
-        self._switches = {**getattr(self, '_switches', {}), **dict.fromkeys(names, box)}
+        self._switches.update(dict.fromkeys(names, box))
 
     # Parts of the scene --------------------------------------------------------------------
 

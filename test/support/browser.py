@@ -83,6 +83,13 @@ class Browser:
             return None
         return cv2.imdecode(np.frombuffer(data[-1], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
+    def set(self, kind: str, label: str, value: Any) -> None:
+        """Use a control of the panel."""
+        uuid = next(message['uuid'] for message in self.messages
+                    if message['type'] == kind and message['props']['label'] == label)
+        self._socket.send(msgspec.msgpack.encode(
+            {'type': 'GuiUpdateMessage', 'uuid': uuid, 'updates': {'value': value}}))
+
     def text(self) -> str:
         """All texts of the panel that were sent, the newest last."""
         return '\n'.join(self.updates('content'))

@@ -23,23 +23,11 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 
 from depth_perception.ros.depth_node import DepthNode
+from test.support.waiting import PATIENCE, wait_until
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 TYPES = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'depth/points': PointCloud2,
          'depth/image_color': Image, 'scan': LaserScan}
-#: Generous: discovery on a busy machine takes seconds.
-PATIENCE = 30.0
-
-
-def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE, what: str = '') -> Any:
-    """Poll until the condition is true; its value. Fails the test after the timeout."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.005)
-    raise AssertionError(f'waited {timeout:.0f} s in vain for {what or condition}')
 
 
 class Spinner:

@@ -14,6 +14,7 @@ import pytest
 
 from depth_perception.camera import CameraModel
 from depth_perception.view import command
+from depth_perception.view.drawing import by_distance
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
 from depth_perception.view.viewer import Viewer, ViewError
 
@@ -127,6 +128,36 @@ def test_what_did_not_change_is_not_sent_again(viewer):
         browser.drain()
     assert len(browser.all_of('/camera/cloud')) == 1
     assert len(browser.updates('_data')) <= 4  # both pictures, blank before
+
+
+def test_a_control_of_the_panel_acts_on_the_frame_that_is_there(viewer):
+    viewer.show(frame(100))
+    with Browser(viewer.url) as browser:
+        browser.wait_for(lambda: browser.all_of('/camera/cloud'))
+        for kind, label, value in (('Dropdown', 'Cloud colours', 'distance'),
+                                   ('Slider', 'Point size', 0.05)):
+            browser.set(f'Gui{kind}Message', label, value)
+        cloud = browser.wait_for(lambda: [
+            cloud for cloud in browser.all_of('/camera/cloud') if cloud['point_size'] == 0.05])[-1]
+    expected = by_distance(np.ones((1, 3), np.float32), 0.3, 10.0)[0]
+    assert (cloud['colors'].reshape(-1, 3) == expected).all()
+
+
+def test_a_part_can_be_hidden_and_stays_so(viewer):
+    with Browser(viewer.url) as browser:
+        viewer.show(frame(100))
+        browser.wait_for(lambda: browser.all_of('/camera/cloud'))
+        browser.set('GuiCheckboxMessage', 'Cloud', False)
+        hidden = 'SetSceneNodeVisibilityMessage'
+
+        def states():
+            return [message['visible'] for message in browser.messages
+                    if message['type'] == hidden and message['name'] == '/camera/cloud']
+        browser.wait_for(lambda: states()[-1:] == [False])
+        viewer.show(frame(110))
+        browser.wait_for(lambda: len(browser.all_of('/camera/cloud')) == 2)
+        browser.drain()
+        assert not states()[-1]
 
 
 def test_a_slow_browser_misses_frames_and_gets_the_newest():

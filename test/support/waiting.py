@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for something, on a busy machine too."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+#: Generous: discovery on a busy machine takes seconds.
+PATIENCE = 30.0
+
+
+def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE, what: str = '') -> Any:
+    """Poll until the condition is true; its value. Fails the test after the timeout."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.005)
+    raise AssertionError(f'waited {timeout:.0f} s in vain for {what or condition}')
