@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from depth_perception.ros.arguments import parser, process_namespace
-from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals, share_the_cores
 from depth_perception.ros.transport import prefer_large_shared_memory
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0 then, 1 if no node can start, 2 for wrong usage."""
     quit_at_once_on_signals()
+    share_the_cores()
     import rclpy
     from rclpy.executors import ExternalShutdownException
     from rclpy.utilities import remove_ros_args

@@ -12,6 +12,7 @@ from depth_perception.ros.diagnostics import ERROR, OK, WARN, Context, diagnosti
 from depth_perception.ros.health import Health
 from depth_perception.ros.mailbox import Mailbox
 from depth_perception.ros.parameters import DEFAULTS, RULES, ParameterError, Settings, check
+from depth_perception.ros.process import share_the_cores
 from depth_perception.ros.throttle import Throttle
 
 
@@ -206,6 +207,23 @@ def test_latency_percentiles(health):
         health.latencies({'inference': value / 1000})
     median, p95, largest = health.snapshot().latency['inference']
     assert (median, largest) == (pytest.approx(0.0505), 0.1) and 0.094 < p95 < 0.097
+
+
+def test_threads_that_wait_sleep_unless_the_user_decided_otherwise():
+    environment = {}
+    share_the_cores(environment)
+    assert environment == {'OMP_WAIT_POLICY': 'passive'}
+    environment = {'OMP_WAIT_POLICY': 'active'}
+    share_the_cores(environment)
+    assert environment == {'OMP_WAIT_POLICY': 'active'}
+
+
+def test_a_jump_back_in_time_keeps_what_went_wrong(health, clock):
+    feed(health, clock, 5)
+    health.error('input', 'what happened')
+    health.start_anew()
+    expect(statuses(health)['input'], ERROR, 'what happened')
+    assert not health.snapshot().counts
 
 
 def test_reset_forgets_everything(health, clock):
