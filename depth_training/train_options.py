@@ -54,8 +54,12 @@ class TrainOptions:
     """ImageNet weights of ResNet-50 for paper 001's loss network (.safetensors or .pth)."""
     hold_out: tuple[str, ...] = ()
     """Scenes to validate on, of data without an official split."""
+    validation_data: Path | None = None
+    """Validate on the test part of other data, such as NYU's labelled .mat."""
+    split: Literal['train', 'all'] = 'train'
+    """Part of --data to train on; all goes with --validation-data."""
     list_file: Path | None = None
-    """Rows `rgb depth` that choose the training pairs."""
+    """Rows `rgb depth` that choose the training pairs; goes with --validation-data."""
     validation_images: int = 64
     """Equally spaced images of the test part, judged after every epoch."""
     licence: str = UNKNOWN_LICENCE
@@ -87,6 +91,17 @@ def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
     if options.loss is not None and options.loss != recipe.loss:
         changes['loss_arguments'] = {}
     return dataclasses.replace(recipe, **changes)
+
+
+def check_parts(options: TrainOptions) -> None:
+    """Refuse a run that would validate on what it trains on.
+
+    Raises:
+        TrainingError: the training pairs are chosen otherwise than by the data's own split.
+    """
+    if options.validation_data is None and (options.list_file or options.split == 'all'):
+        raise TrainingError('--list-file and --split all would train on what the run validates '
+                            'on: give --validation-data too')
 
 
 def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:

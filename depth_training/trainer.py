@@ -35,6 +35,7 @@ from depth_training.train_options import (
     TrainingError,
     TrainOptions,
     adapted,
+    check_parts,
     check_weights,
     initial,
     notices,
@@ -245,10 +246,12 @@ class Trainer:
 
 def _open(recipe: Recipe, options: TrainOptions) -> tuple[DepthDataset, DepthDataset]:
     """Training and validation pairs."""
-    whole = open_dataset(options.data, 'train', ground_truth=recipe.truth,
+    check_parts(options)
+    whole = open_dataset(options.data, options.split, ground_truth=recipe.truth,
                          hold_out=options.hold_out, list_file=options.list_file)
     truth = protocols.get_protocol(recipe.protocol).ground_truth
-    test = open_dataset(options.data, 'test', ground_truth=truth, hold_out=options.hold_out)
+    test = open_dataset(options.validation_data or options.data, 'test', ground_truth=truth,
+                        hold_out=() if options.validation_data else options.hold_out)
     images = 1 if options.fast_dev_run else options.validation_images
     training = whole if recipe.pairs is None else evenly(whole, recipe.pairs)
     return training, evenly(test, max(1, min(images, len(test))))

@@ -111,3 +111,16 @@ def test_the_weights_file_names_the_licence(data, tmp_path, capsys):
 def test_paper_000_is_warned_of_its_learning_rate(tmp_path):
     said = list(notices(RECIPES['paper_000'], TrainOptions('paper_000', tmp_path)))
     assert any('0.003, is high' in text and '--encoder-factor 0.1' in text for text in said)
+
+
+def test_validation_on_other_data(data, tmp_path, capsys):
+    RECIPES['tiny'] = TINY
+    other = layouts.rooms(tmp_path / 'other')
+    out = tmp_path / 'run'
+    assert cli.main(words(data, out, '--fast-dev-run', '--split', 'all', '--validation-data',
+                          str(other))) == 0
+    about = read_run(out).description
+    assert about.pairs == 16 and about.validation.startswith('rooms layout')
+    capsys.readouterr()
+    assert cli.main(words(data, tmp_path / 'leak', '--split', 'all')) == 1
+    assert 'would train on what the run validates on' in capsys.readouterr().err

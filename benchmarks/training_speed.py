@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast each paper's recipe trains on this machine: measured steps, projected to the whole run.
+
+Prints Markdown tables for docs/reproducing.md. With DATA, also how many images a second reading
+and augmenting deliver; where that is less than the training step takes, the GPU waits for data:
+
+    python -m benchmarks.training_speed --data DATA --workers 8
+"""
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.data_loading import images_per_second
+from depth_training import build
+from depth_training.data import DepthDataset, open_dataset
+from depth_training.data.training import Batch
+from depth_training.distributed import Processes, local_device
+from depth_training.learner import Learner
+from depth_training.recipes import Recipe, get_recipe
+from depth_training.run_folder import machine
+from depth_training.schedule import Place
+
+#: Training pairs of each paper's data set, see docs/reproducing.md.
+PAIRS = {'paper_000': 795, 'paper_001_m1': 24_231, 'paper_001_m4': 24_231, 'paper_001_m5': 24_231,
+         'paper_002_cnn_fc': 50_688, 'paper_002_cnn': 50_688, 'paper_002_cnn_transpose': 50_688,
+         'paper_002_cnn_residual': 50_688, 'paper_003': 48_000, 'paper_003_laina': 48_000,
+         'paper_004': 50_688}
+_PRECISIONS = ('fp32', 'bf16')
+_HEAD = ('recipe', 'input', 'batch', 'precision', 'images/s', 'memory, GiB', 'one epoch', 'epochs',
+         'whole recipe')
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Images a second of training steps without waiting for data, and the peak memory in GiB."""
+
+    rate: float
+    memory: float
+
+
+def measure(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
+            batch: int, steps: int) -> Speed:
+    """Train steps on one made batch: forward, loss, backward, optimizer.
+
+    Raises:
+        torch.OutOfMemoryError: the batch does not fit.
+    """
+    learner, rows = _learner(recipe, device, precision, batch)
+    for step in range(2):                   # the first ones plan and allocate
+        learner.learn(rows, Place(step, steps + 2))
+    _finish(device)
+    start = time.perf_counter()
+    for step in range(steps):
+        learner.learn(rows, Place(step + 2, steps + 2))
+    _finish(device)
+    return Speed(batch * steps / (time.perf_counter() - start), _peak(device))
+
+
+def flops_per_image(recipe: Recipe) -> float:
+    """Floating-point operations of forward and backward pass of one image; a MAC counts as two."""
+    learner, rows = _learner(recipe, torch.device('meta'), 'fp32', 2)
+    with FlopCounterMode(display=False) as counter:
+        learner.model(rows.image).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def _learner(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
+             batch: int) -> tuple[Learner, Batch]:
+    with device:                            # on `meta` nothing is computed
+        network = build.network(recipe, seed=0)
+        height, width = build.output_size(recipe, network)
+    rows = Batch(torch.randn(batch, 3, recipe.height, recipe.width, device=device),
+                 torch.rand(batch, 1, height, width, device=device) * 8 + 1)
+    # Paper 001's loss network may be random here: its speed does not depend on its weights.
+    return Learner(recipe, network, build.loss(recipe), device, Processes(), precision), rows
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def _peak(device: torch.device) -> float:
+    """GiB: of the GPU since the last reset, of a CPU since the process started."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 2 ** 30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+
+
+def _rows(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[str, ...]]:
+    for name in options.recipes:
+        recipe = get_recipe(name)
+        batch = options.batch or recipe.batch
+        for precision in options.precisions:
+            gc.collect()
+            if device.type == 'cuda':
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(device)
+            head = (name, f'{recipe.width}x{recipe.height}', str(batch), precision)
+            try:
+                speed = measure(recipe, device, precision, batch, options.steps)
+            except torch.OutOfMemoryError:
+                yield *head, 'out of memory', '', '', str(recipe.epochs), ''
+                continue
+            epoch = PAIRS[name] / speed.rate
+            yield (*head, f'{speed.rate:.3g}', f'{speed.memory:.1f}', _time(epoch),
+                   str(recipe.epochs), _time(epoch * recipe.epochs))
+
+
+def _flops(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+    for name in options.recipes:
+        recipe = get_recipe(name)
+        image = flops_per_image(recipe)
+        total = image * PAIRS[name] * recipe.epochs
+        yield (name, f'{image / 1e9:.0f}', f'{PAIRS[name] * recipe.epochs:,}', f'{total:.1e}',
+               _time(total / (options.tflops * 1e12)))
+
+
+def _loading(dataset: DepthDataset, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
+    """Augmented tensors a second, each recipe's own pipeline."""
+    for name in options.recipes:
+        recipe = get_recipe(name)
+        data = build.training_data(recipe, dataset, build.network(recipe, 0), None, 0)
+        for workers in options.workers:
+            rate = images_per_second(data, workers, recipe.batch, options.images)
+            yield name, str(workers), f'{rate:.0f}'
+
+
+def _time(seconds: float) -> str:
+    if seconds < 5400:
+        return f'{seconds / 60:.1f} min'
+    return f'{seconds / 3600:.1f} h' if seconds < 100 * 3600 else f'{seconds / 86400:.0f} days'
+
+
+def _print(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> None:
+    print(f'| {" | ".join(head)} |\n|{" --- |" * len(head)}')
+    for row in rows:
+        print(f'| {" | ".join(row)} |', flush=True)
+    print()
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--recipes', nargs='+', choices=PAIRS, default=list(PAIRS), metavar='NAME',
+                        help=f'default: {" ".join(PAIRS)}')
+    parser.add_argument('--precisions', nargs='+', choices=_PRECISIONS, default=_PRECISIONS)
+    parser.add_argument('--batch', type=int, help="instead of each recipe's, such as on a CPU")
+    parser.add_argument('--steps', type=int, default=20, help='measured, after two others')
+    parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
+    parser.add_argument('--flops', action='store_true',
+                        help='count operations instead of measuring, and divide by --tflops')
+    parser.add_argument('--tflops', type=float, default=10.0,
+                        help='10^12 operations/s that training is thought to reach (default: 10)')
+    parser.add_argument('--data', type=Path, help='measure loading of these RGB-D pairs too')
+    parser.add_argument('--workers', type=int, nargs='+', default=[4])
+    parser.add_argument('--images', type=int, default=200, help='to load')
+    return parser
+
+
+def main() -> None:
+    """Command line."""
+    options = arguments().parse_args()
+    if options.flops:
+        _print(('recipe', 'GFLOP/image', 'images', 'FLOP of the recipe',
+                f'at {options.tflops:g} TFLOP/s'), _flops(options))
+        return
+    device = local_device(options.device)
+    print(f'Training steps, {machine(device)}, PyTorch {torch.__version__}:\n')
+    _print(_HEAD, _rows(options, device))
+    if options.data:
+        dataset = open_dataset(options.data, 'all')
+        print(f'Loading and augmenting ({dataset.describe()}):\n')
+        _print(('recipe', 'workers', 'images/s'), _loading(dataset, options))
+
+
+if __name__ == '__main__':
+    main()
