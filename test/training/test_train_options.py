@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from depth_perception.networks import create_network
-from depth_perception.weights import load_weights
+from depth_perception.weights import load_weights, save_weights
 from depth_training import build, cli, imagenet
 from depth_training.recipes import RECIPES
 from depth_training.run_folder import read_run
 from depth_training.train_options import TrainOptions, notices
 from test.support import layouts
 from test.support.tiny_training import TINY, words
+from test.support.weights import tiny_info, tiny_network
 
 
 @pytest.fixture
@@ -54,6 +55,15 @@ def test_encoder_weights_are_used_and_remembered(data, tmp_path, capsys):
     assert cli.main(words(data, out, '--resume')) == 0
     assert read_run(out).description.initial == 'ImageNet encoder'
     assert 'random' not in capsys.readouterr().err
+
+
+def test_a_decoder_of_one_file_with_the_encoder_of_another(tmp_path):
+    file, network = encoder_file(tmp_path)
+    save_weights(tmp_path / 'w.safetensors', tiny_network(seed=9), tiny_info())
+    model = build.network(TINY, 0, start_from=tmp_path / 'w.safetensors', encoder_weights=file)
+    for part, source in (('encoder', network), ('head', tiny_network(seed=9))):
+        for name, value in getattr(source, part).state_dict().items():
+            assert torch.equal(getattr(model, part).state_dict()[name], value), name
 
 
 def test_weights_of_another_encoder_are_refused(data, tmp_path, capsys):
