@@ -48,6 +48,7 @@ setup(
         'console_scripts': [
             'depth_node = depth_perception.ros.node:main',
             'replay_bag = depth_perception.ros.replay:main',
+            'replay_check = depth_perception.ros.replay_check:main',
             'depth-perception = depth_perception.cli:main',
         ],
     },

@@ -88,7 +88,7 @@ def _run(namespace: str, reliable: bool, rate: Any, sent: Any, stop: Any) -> Non
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CameraInfo, Image
 
-    from depth_perception.ros.replay import restamped
+    from depth_perception.ros.stamps import restamped
     from depth_perception.ros.transport import prefer_large_shared_memory
 
     prefer_large_shared_memory()

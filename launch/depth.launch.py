@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 PACKAGE = 'depth_perception'
 SHARE = Path(__file__).resolve().parents[1]
@@ -22,8 +25,8 @@ SWITCH = ['true', 'false']
 #: Seconds that a bag waits for the node, which loads its network meanwhile.
 BAG_PATIENCE = '300'
 
-#: Outputs that rviz/depth.rviz shows by their absolute names.
-SHOWN = ('depth/image', 'depth/image_color', 'depth/points')
+#: What rviz/depth.rviz calls the topics that have arguments.
+RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'
 
 ARGUMENTS = (
     DeclareLaunchArgument(
@@ -120,7 +123,7 @@ def _refuse_absolute(given: dict[str, str]) -> None:
 def _namespaces(given: dict[str, str]) -> list[str]:
     """Of the nodes, without the first /."""
     names = [name.strip() for name in given['cameras'].split(',')]
-    return [f'{given["namespace"]}/{name}'.strip('/') for name in names]
+    return [f'{given["namespace"].strip("/")}/{name}'.strip('/') for name in names]
 
 
 def _loggers(given: dict[str, str]) -> list[str]:
@@ -173,11 +176,24 @@ def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
 def _rviz(given: dict[str, str], sim_time: bool) -> Node:
     if not shutil.which('rviz2'):
         raise RuntimeError('rviz:=true needs RViz: sudo apt install ros-$ROS_DISTRO-rviz2')
-    namespace = _namespaces(given)[0]
-    shown = {f'/{name}': '/'.join(('', namespace, name)) for name in SHOWN} if namespace else {}
     return Node(
-        package='rviz2', executable='rviz2', name='rviz', namespace=namespace, output='log',
-        arguments=['-d', str(SHARE / 'rviz' / 'depth.rviz'), '-f', given['frame']],
-        parameters=[{'use_sim_time': sim_time}],
-        remappings=[*shown.items(), ('/camera/image_raw', _inputs(given)['image']),
-                    ('/scan', given['scan'])])
+        package='rviz2', executable='rviz2', name='rviz', namespace=_namespaces(given)[0],
+        output='log', arguments=['-d', _rviz_config(given), '-f', given['frame']],
+        parameters=[{'use_sim_time': sim_time}])
+
+
+def _rviz_config(given: dict[str, str]) -> str:
+    """rviz/depth.rviz with the topics of this launch, of its first camera, as a temporary file.
+
+    Remappings would not do: RViz takes an image's transport from the name that it was given.
+    """
+    names = {RVIZ_IMAGE: given['image'], RVIZ_SCAN: given['scan']}
+    config = yaml.safe_load((SHARE / 'rviz' / 'depth.rviz').read_text())
+    for display in config['Visualization Manager']['Displays']:
+        if topic := display.get('Topic'):
+            name = names.get(topic['Value'], topic['Value'].lstrip('/'))
+            topic['Value'] = make_namespace_absolute(
+                prefix_namespace(_namespaces(given)[0] or None, name))
+    with tempfile.NamedTemporaryFile('w', suffix='.rviz', delete=False) as file:
+        yaml.safe_dump(config, file, sort_keys=False)
+    return file.name

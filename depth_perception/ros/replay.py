@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import struct
 import sys
 import time
 from collections import Counter
@@ -17,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from depth_perception.bag import CAMERA_INFO, COMPRESSED, RAW, Bag, BagError, Message, Topic
 from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.stamps import restamped
 from depth_perception.ros.transport import prefer_large_shared_memory
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+    from depth_perception.ros.lockstep import Lockstep
 
 #: rosbag2's own rate of /clock, Hz.
 CLOCK_RATE = 40.0
@@ -57,6 +59,10 @@ class Schedule:
         due = self._steady_start + (bag_time - self._bag_start) / 1e9 / self._rate
         return due - time.monotonic()
 
+    def delay(self, seconds: float) -> None:
+        """Everything that is still to come is due so much later."""
+        self._steady_start += seconds
+
     def bag_time(self) -> int:
         """The bag's time now, nanoseconds."""
         passed = (time.monotonic() - self._steady_start) * self._rate
@@ -85,6 +91,7 @@ class Player:
         if not self._publishers:
             raise BagError(f'no topic of bag {bag.path} can be played')
         self._clock = self._make_clock() if options.clock else None
+        self._lockstep = self._make_lockstep() if options.lockstep else None
         self._next_tick = 0.0
         self._last_stamp = (b'', 0)
         self.report = Report(Counter())
@@ -103,9 +110,11 @@ class Player:
             now = [self._publishers[topic].get_subscription_count() for topic in topics]
             if now != counts:
                 counts, since = now, time.monotonic()
-            if all(counts) and time.monotonic() - since > SETTLED:
+            if all(counts) and self._has_depth() and time.monotonic() - since > SETTLED:
                 return
             time.sleep(0.05)
+        if self._lockstep and not self._has_depth():
+            self._lockstep.give_up(seconds)
         if seconds > 0:
             alone = [topic for topic, count in zip(topics, counts) if not count]
             self._node.get_logger().warning(f'nobody subscribes to {", ".join(alone)}')
@@ -124,11 +133,16 @@ class Player:
         schedule = None
         for message in self._bag.messages(self._publishers):
             schedule = schedule or Schedule(message.time, self._options.rate)
+            if self._lockstep and message.topic == self._lockstep.images:
+                # The clock stands still meanwhile: no image grows old.
+                schedule.delay(self._lockstep.wait())
             if not self._wait(schedule, message.time):
                 return
             lateness = -schedule.seconds_left(message.time)
             self.report.worst_lateness = max(self.report.worst_lateness, lateness)
             self._publish(message)
+        if self._lockstep:
+            self._lockstep.wait()
 
     def _wait(self, schedule: Schedule, bag_time: int) -> bool:
         """Sleep until a message is due, ticking /clock; False when shut down."""
@@ -144,6 +158,8 @@ class Player:
         data = message.data
         if self._options.restamp and message.topic in self._headed:
             data = restamped(data, self._new_stamp(data[4:12]))
+        if self._lockstep and message.topic == self._lockstep.images:
+            self._lockstep.played(data)
         self._publishers[message.topic].publish(data)
         self.report.sent[message.topic] += 1
 
@@ -188,6 +204,18 @@ class Player:
 
         return self._node.create_publisher(Clock, '/clock', 10)
 
+    def _make_lockstep(self) -> Lockstep:
+        from depth_perception.ros.lockstep import Lockstep
+
+        images, depth = self._options.lockstep
+        if images not in self._publishers:
+            raise BagError(f'--lockstep: bag {self._bag.path} plays no {images}; it plays '
+                           f'{", ".join(self._publishers)}')
+        return Lockstep(self._node, images, depth)
+
+    def _has_depth(self) -> bool:
+        return self._lockstep is None or self._lockstep.has_publisher()
+
     def _tick(self, schedule: Schedule) -> None:
         now = time.monotonic()
         if self._clock is None or now < self._next_tick:
@@ -198,16 +226,6 @@ class Player:
         message = Clock()
         message.clock.sec, message.clock.nanosec = divmod(schedule.bag_time(), 10**9)
         self._clock.publish(message)
-
-
-def restamped(data: bytes, now: int) -> bytes:
-    """Serialized message with another stamp in the header that it starts with.
-
-    CDR: four bytes of encapsulation, the second odd for little endian, then stamp.sec (int32)
-    and stamp.nanosec (uint32).
-    """
-    order = '<' if data[1] & 1 else '>'
-    return data[:4] + struct.pack(f'{order}iI', *divmod(now, 10**9)) + data[12:]
 
 
 def message_class(name: str) -> Any | None:
@@ -232,11 +250,13 @@ def chosen_topics(bag: Bag, names: list[str] | None) -> list[Topic]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when played or interrupted, 1 when the bag cannot be used, 2 for usage."""
+    """Command line; 0 when played or interrupted, 1 when that failed, 2 for wrong usage."""
     quit_at_once_on_signals()
     import rclpy
     from rclpy.executors import ExternalShutdownException
     from rclpy.utilities import remove_ros_args
+
+    from depth_perception.ros.lockstep import LockstepError
 
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
     options = _parser().parse_args(remove_ros_args(words)[1:])
@@ -249,7 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
             player.wait_for_subscribers(options.wait_for_subscribers)
             player.play()
             _say(node, player.report)
-    except BagError as error:
+    except (BagError, LockstepError) as error:
         node.get_logger().error(str(error))
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -303,6 +323,8 @@ def _parser() -> argparse.ArgumentParser:
     add('--topics', nargs='+', metavar='TOPIC', help='play these alone')
     add('--wait-for-subscribers', type=float, default=0.0, metavar='SECONDS',
         help='first wait so long for subscribers of images and camera_info')
+    add('--lockstep', nargs=2, metavar=('IMAGES', 'DEPTH'),
+        help='play the next message on topic IMAGES when the last one has its depth on topic DEPTH')
     add('--restamp', action='store_true', help='put the present time into headers')
     add('--best-effort', action='store_true', help='publish best effort, as many cameras do')
     return parser

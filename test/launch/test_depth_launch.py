@@ -5,13 +5,9 @@ Run by launch_testing, which comes with a ROS 2 installation; skipped where that
 """
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 import time
 import unittest
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,18 +20,15 @@ import launch_testing
 import launch_testing.actions
 import launch_testing.asserts
 import rclpy
-from ament_index_python import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
+from test.support.launch import PATIENCE, ROOT, offer_package, parameters_file
 from test.support.ros import camera_info, picture, rgb_image
 
-ROOT = Path(__file__).parents[2]
 BAG = ROOT / 'data' / 'clip_bag'
-#: Generous: a busy machine takes a minute to import torch.
-PATIENCE = 240.0
 SIZES = {'camera': (80, 60), 'bag': (480, 360)}
 ARGUMENTS = {
     'camera': {'image': 'camera/image_raw'},
@@ -47,40 +40,14 @@ ARGUMENTS = {
 @launch_testing.parametrize('source', ['camera', 'bag'])
 def generate_test_description(source: str) -> LaunchDescription:
     """The launch file as a user starts it, on slow machines too."""
-    _offer_package()
+    offer_package()
+    parameters = parameters_file('max_age: 0.0, point_stride: 4')
     arguments = {'namespace': source, 'scan': 'obstacles', 'device': 'cpu',
-                 'params_file': str(_params_file()), **ARGUMENTS[source]}
+                 'params_file': str(parameters), **ARGUMENTS[source]}
     launch_file = PythonLaunchDescriptionSource(str(ROOT / 'launch' / 'depth.launch.py'))
     return LaunchDescription([
         IncludeLaunchDescription(launch_file, launch_arguments=arguments.items()),
         launch_testing.actions.ReadyToTest()])
-
-
-def _params_file() -> Path:
-    path = Path(tempfile.mkdtemp()) / 'slow.yaml'
-    path.write_text('/**: {ros__parameters: {max_age: 0.0, point_stride: 4}}\n')
-    return path
-
-
-def _offer_package() -> None:
-    """Put the package into the ament index, where no workspace with it is sourced."""
-    try:
-        get_package_prefix('depth_perception')
-        return
-    except PackageNotFoundError:
-        prefix = Path(tempfile.mkdtemp())
-    marker = prefix / 'share/ament_index/resource_index/packages/depth_perception'
-    marker.parent.mkdir(parents=True)
-    marker.touch()
-    commands = prefix / 'lib/depth_perception'
-    commands.mkdir(parents=True)
-    for name, module in (('depth_node', 'node'), ('replay_bag', 'replay')):
-        script = commands / name
-        script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT}:$PYTHONPATH exec {sys.executable} '
-                          f'-m depth_perception.ros.{module} "$@"\n')
-        script.chmod(0o755)
-    paths = [str(prefix), *filter(None, [os.environ.get('AMENT_PREFIX_PATH')])]
-    os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(paths)
 
 
 class TestOutputs(unittest.TestCase):

@@ -21,7 +21,7 @@ pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.bag import Bag
-from depth_perception.ros.replay import restamped
+from depth_perception.ros.stamps import restamped, serialized_stamp
 from test.support.bags import START, write_bag
 from test.support.ros import picture, wait_until
 
@@ -125,6 +125,7 @@ def test_restamped_keeps_both_byte_orders():
     assert restamped(little, now)[4:12] == (5).to_bytes(4, 'little') + (6).to_bytes(4, 'little')
     assert restamped(big, now)[4:12] == (5).to_bytes(4, 'big') + (6).to_bytes(4, 'big')
     assert restamped(little, now)[12:] == b'rest'
+    assert serialized_stamp(little) == serialized_stamp(big) == 7 * 10**9 + 8
 
 
 def test_best_effort_is_offered_when_asked_for(bag, robot, namespace):
@@ -154,3 +155,39 @@ def test_a_wrong_bag_or_topic_is_one_sentence_and_1(tmp_path, bag, robot, namesp
 def test_wrong_usage_is_2(bag, robot, namespace):
     ears = Ears(robot, namespace, False)
     assert 'is not above 0' in finish(start(bag, ears, '--rate', '0'), 2)
+
+
+class SlowDepth:
+    """Stands for the node: answers an image with an empty depth image when told to."""
+
+    def __init__(self, robot, namespace: str) -> None:
+        self.images: list[Image] = []
+        self._depth = robot.node.create_publisher(Image, f'{namespace}/depth', 10)
+        robot.node.create_subscription(
+            Image, f'{namespace}/image', self.images.append,
+            QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE))
+
+    def answer(self) -> None:
+        self._depth.publish(Image(header=self.images[-1].header))
+
+
+def test_in_lockstep_each_image_waits_for_the_depth_of_the_last(bag, robot, namespace):
+    ears, node = Ears(robot, namespace, False), SlowDepth(robot, namespace)
+    process = start(bag, ears, '--clock', '--lockstep', '/camera/image_raw', f'{namespace}/depth')
+    for count in range(1, FRAMES + 1):
+        wait_until(lambda count=count: len(node.images) == count)
+        time.sleep(0.15)
+        assert len(node.images) == count
+        node.answer()
+    assert f'{FRAMES} on /camera/image_raw' in finish(process)
+    # 0.45 s of bag and more than 1.5 s of waiting.
+    last = ears.heard['clock'][-1].clock
+    assert last.sec + last.nanosec / 1e9 < START / 1e9 + 1.2, 'the clock stands still meanwhile'
+
+
+def test_lockstep_without_depth_or_with_a_wrong_topic_is_one_sentence_and_1(bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    options = ['--wait-for-subscribers', '2', '--lockstep']
+    output = finish(start(bag, ears, *options, '/camera/image_raw', f'{namespace}/depth'), 1)
+    assert f'nobody publishes {namespace}/depth after 2 s' in output
+    assert 'plays no /nope; it plays' in finish(start(bag, ears, *options, '/nope', '/d'), 1)

@@ -150,10 +150,10 @@ class Robot:
         self.node.destroy_client(client)
         return future.result()
 
-    def change_state(self, transition: int) -> bool:
+    def change_state(self, transition: int, timeout: float = PATIENCE) -> bool:
         request = ChangeState.Request()
         request.transition.id = transition
-        return self.call(ChangeState, 'depth_node/change_state', request).success
+        return self.call(ChangeState, 'depth_node/change_state', request, timeout).success
 
     def state(self) -> str:
         return self.call(GetState, 'depth_node/get_state', GetState.Request()).current_state.label

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`replay_check`: watch the node during a replay, keep its outputs, and judge them.
+
+It ends by itself: when the replay has left the image topic and the last image has its outputs.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
+
+from depth_perception.bag import Bag, BagError
+from depth_perception.bag_writer import BagWriter
+from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.stamps import serialized_stamp
+from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+
+#: What is watched; publishers.TYPES is the same, but its module imports torch.
+OUTPUTS = {DEPTH: Image, INFO: CameraInfo, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
+#: Seconds without a message after which the outputs of the last image are taken to be complete.
+SETTLED = 1.0
+#: Seconds that the node has for the last image after the replay's end.
+PATIENCE = 60.0
+ALL = 'all'
+
+
+class OutputWatcher(Node):
+    """Counts the node's outputs by stamp, and writes them into a bag if one is given."""
+
+    def __init__(self, images: str, writer: BagWriter | None) -> None:
+        super().__init__('replay_check', start_parameter_services=False)
+        self.stamps: dict[str, Counter[int]] = {topic: Counter() for topic in OUTPUTS}
+        self._images = images
+        self._writer = writer
+        self._replay_seen = False
+        self._last_sign = time.monotonic()
+        for topic, kind in OUTPUTS.items():
+            self.create_subscription(
+                kind, topic, self._recorder(topic, kind), QoSProfile(depth=100), raw=True)
+
+    def watch(self, last: int) -> None:
+        """Spin until the replay is over and the image of the last stamp has its outputs.
+
+        The node has PATIENCE for it after the last sign of life.
+        """
+        while self.context.ok():
+            rclpy.spin_once(self, timeout_sec=0.1)
+            if self._waits_for_replay():
+                self._last_sign = time.monotonic()
+            quiet = time.monotonic() - self._last_sign
+            if quiet > (SETTLED if self.stamps[DEPTH][last] else PATIENCE):
+                return
+
+    def _waits_for_replay(self) -> bool:
+        """Whether it has not begun or is not over: it publishes images."""
+        there = self.count_publishers(self._images) > 0
+        self._replay_seen = self._replay_seen or there
+        return there or not self._replay_seen
+
+    def _recorder(self, topic: str, kind: type) -> Callable[[bytes], None]:
+        name, type_name = self.resolve_topic_name(topic), f'sensor_msgs/msg/{kind.__name__}'
+
+        def record(data: bytes) -> None:
+            stamp = serialized_stamp(data)
+            self.stamps[topic][stamp] += 1
+            self._last_sign = time.monotonic()
+            if self._writer is not None:
+                self._writer.write(name, type_name, stamp, data)
+        return record
+
+
+def image_stamps(path: Path, topic: str | None) -> tuple[str, list[int]]:
+    """The image topic and the stamps of its messages in the order of recording, nanoseconds.
+
+    Raises:
+        BagError: the bag or its images cannot be used.
+    """
+    with Bag(path) as bag:
+        name = bag.image_topic(topic).name
+        return name, [serialized_stamp(message.data) for message in bag.messages([name])]
+
+
+def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: int) -> list[str]:
+    """What is wrong with the outputs, one sentence each; empty when all is well.
+
+    Args:
+        images: stamps of the bag's images.
+        outputs: how many messages of each stamp came, by topic.
+        expected: depth images that are the least.
+    """
+    depth = outputs[DEPTH]
+    found = []
+    if depth.total() < expected:
+        found.append(f'{depth.total()} depth images for {len(images)} images: at least {expected} '
+                     f'were expected')
+    if images[-1] not in depth:
+        found.append('the last image has no depth')
+    for topic, stamps in outputs.items():
+        if foreign := stamps.keys() - set(images):
+            found.append(f'{len(foreign)} messages on {topic} have the stamp of no image, such as '
+                         f'{min(foreign) / 1e9:.3f} s')
+        if repeated := stamps - Counter(stamps.keys()):
+            found.append(f'{repeated.total()} messages on {topic} came twice')
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 when all was well or it was interrupted, 1 for a fault, 2 for wrong usage."""
+    quit_at_once_on_signals()
+    words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
+    options = _parser().parse_args(remove_ros_args(words)[1:])
+    rclpy.init(args=words)
+    try:
+        return _check(options)
+    except (BagError, OSError) as error:
+        rclpy.logging.get_logger('replay_check').error(str(error))
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    finally:
+        ignore_signals()
+        rclpy.try_shutdown()
+
+
+def _check(options: argparse.Namespace) -> int:
+    topic, images = image_stamps(options.bag, options.image)
+    expected = len(images) if options.expect == ALL else options.expect
+    with BagWriter(options.record) if options.record else nullcontext() as writer:
+        watcher = OutputWatcher(topic, writer)
+        watcher.watch(images[-1])
+    if not watcher.context.ok():
+        return 0
+    found = faults(images, watcher.stamps, expected)
+    counts = {topic: stamps.total() for topic, stamps in watcher.stamps.items()}
+    if options.report:
+        report = {'images': len(images), 'outputs': counts, 'faults': found}
+        options.report.write_text(json.dumps(report, indent=1) + '\n')
+    logger = watcher.get_logger()
+    logger.info(f'{len(images)} images became ' + ', '.join(
+        f'{count} on {topic}' for topic, count in counts.items()))
+    for fault in found:
+        logger.error(fault)
+    return 1 if found else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='replay_check', description="Judge the node's outputs while a bag is played to it.")
+    add = parser.add_argument
+    add('bag', type=Path, help='rosbag2 folder that is played')
+    add('--image', metavar='TOPIC', help="the bag's image topic (default: found by itself)")
+    add('--expect', type=_count_or_all, default=1, metavar='N',
+        help='depth images that are the least, or "all" (default 1)')
+    add('--record', type=Path, metavar='FOLDER', help='write the outputs into a rosbag2 folder')
+    add('--report', type=Path, metavar='FILE', help='write counts and faults as JSON')
+    return parser
+
+
+def _count_or_all(text: str) -> int | str:
+    if text == ALL:
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text} is neither a count nor "all"')
+    return int(text)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

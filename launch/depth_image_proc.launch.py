@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""depth_image_proc beside the node: its components make their clouds from our depth.
+
+    ros2 launch depth_perception depth_image_proc.launch.py image:=/camera/image_raw
+
+An example to copy from. The node publishes a cloud itself (depth/points), which needs none of this;
+components are for what it has not: registration to another camera, radial depth, cropping.
+test/ros/test_image_pipeline_rules.py states what they ask of their input, and that it is so.
+Needs ros-$ROS_DISTRO-depth-image-proc.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import ComposableNodeContainer
+from launch_ros.descriptions import ComposableNode
+
+SHARE = Path(__file__).resolve().parents[1]
+PACKAGE = 'depth_image_proc'
+
+ARGUMENTS = (
+    DeclareLaunchArgument(
+        'image', default_value='camera/image_raw',
+        description='Topic of the camera images: raw, and rectified or from a lens without '
+                    'distortion, because the coloured cloud takes its colours from them.'),
+    DeclareLaunchArgument(
+        'namespace', default_value='',
+        description='Namespace of the nodes and of their relative topics, such as front.'),
+    DeclareLaunchArgument(
+        'image_queue', default_value='30',
+        description='Images that the coloured cloud keeps until their depth comes: more than the '
+                    "camera's rate times the node's latency in seconds."),
+    DeclareLaunchArgument(
+        'use_sim_time', default_value='false', choices=['true', 'false'],
+        description='Take the time from /clock.'),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Everything that `ros2 launch` starts."""
+    depth = PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'depth.launch.py'))
+    # The included file sees the arguments of this one.
+    return LaunchDescription([
+        *ARGUMENTS, IncludeLaunchDescription(depth), OpaqueFunction(function=_components)])
+
+
+def _components(context: LaunchContext) -> list[Action]:
+    given = {argument.name: LaunchConfiguration(argument.name).perform(context)
+             for argument in ARGUMENTS}
+    sim_time = {'use_sim_time': given['use_sim_time'] == 'true'}
+    return [ComposableNodeContainer(
+        name='depth_image_proc', namespace=given['namespace'], package='rclcpp_components',
+        executable='component_container', output='screen',
+        composable_node_descriptions=[_cloud(given, sim_time), _coloured_cloud(given, sim_time)])]
+
+
+def _cloud(given: dict[str, str], sim_time: dict[str, bool]) -> ComposableNode:
+    # Its calibration is camera_info beside the depth, which the node publishes.
+    return ComposableNode(
+        package=PACKAGE, plugin='depth_image_proc::PointCloudXyzNode', name='point_cloud_xyz',
+        namespace=given['namespace'], parameters=[sim_time],
+        remappings=[('image_rect', 'depth/image'), ('camera_info', 'depth/camera_info'),
+                    ('points', 'depth_image_proc/points')])
+
+
+def _coloured_cloud(given: dict[str, str], sim_time: dict[str, bool]) -> ComposableNode:
+    # The stamps are equal, so exact_sync never pairs a depth with another image.
+    parameters = {'exact_sync': True, 'queue_size': int(given['image_queue']), **sim_time}
+    return ComposableNode(
+        package=PACKAGE, plugin='depth_image_proc::PointCloudXyzrgbNode',
+        name='point_cloud_xyzrgb', namespace=given['namespace'], parameters=[parameters],
+        remappings=[('depth_registered/image_rect', 'depth/image'),
+                    ('rgb/image_rect_color', given['image']),
+                    ('rgb/camera_info', 'depth/camera_info'),
+                    ('points', 'depth_image_proc/points_color')])

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""replay_check: what it finds wrong with a replay, and what it keeps."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+pytest.importorskip('rosbags', reason='the package rosbags is not installed')
+
+from rosbags.rosbag2 import StoragePlugin
+
+from depth_perception.bag import Bag, BagError
+from depth_perception.bag_writer import BagWriter
+from depth_perception.ros.publishers import TYPES
+from depth_perception.ros.replay_check import OUTPUTS, faults
+from test.support.bags import START, write_bag
+from test.support.ros import picture, wait_until
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 3
+STAMPS = [START + i * 50_000_000 for i in range(FRAMES)]
+WELL = {'depth/image': Counter(STAMPS), 'scan': Counter(STAMPS)}
+
+
+@pytest.fixture
+def bag(tmp_path, namespace) -> Path:
+    return write_bag(tmp_path / 'bag', [picture(i) for i in range(FRAMES)],
+                     storage=StoragePlugin.MCAP, jpeg=False, topic=f'{namespace}/image')
+
+
+def start(bag: Path, namespace: str, *options: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, '-m', 'depth_perception.ros.replay_check', str(bag),
+         *map(str, options), '--ros-args', '-r', f'__ns:={namespace}'],
+        cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_every_output_of_the_node_is_watched():
+    assert OUTPUTS == TYPES
+
+
+def test_a_complete_replay_has_no_fault():
+    assert faults(STAMPS, WELL, FRAMES) == []
+    assert faults(STAMPS, {'depth/image': Counter(STAMPS[2:]), 'scan': Counter()}, 1) == []
+
+
+@pytest.mark.parametrize(('change', 'fault'), [
+    ({'depth/image': Counter(STAMPS[1:])}, '2 depth images for 3 images: at least 3'),
+    ({'depth/image': Counter([*STAMPS[:2], STAMPS[0]])}, 'the last image has no depth'),
+    ({'scan': Counter([*STAMPS, 7])}, '1 messages on scan have the stamp of no image'),
+    ({'scan': Counter([*STAMPS, STAMPS[0]])}, '1 messages on scan came twice')])
+def test_faults_are_found(change, fault):
+    assert any(fault in text for text in faults(STAMPS, {**WELL, **change}, FRAMES))
+
+
+def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, robot, namespace):
+    record, report = tmp_path / 'outputs', tmp_path / 'report.json'
+    process = start(bag, namespace, '--expect', 'all', '--record', record, '--report', report)
+    depth = robot.node.create_publisher(Image, 'depth/image', 10)
+    wait_until(lambda: depth.get_subscription_count() > 0)
+    images = robot.node.create_publisher(Image, 'image', 1)
+    for stamp in STAMPS:
+        seconds, nanoseconds = divmod(stamp, 10**9)
+        depth.publish(Image(header=Header(stamp=Time(sec=seconds, nanosec=nanoseconds))))
+    time.sleep(2.0)  # the check must have seen the replay
+    assert process.poll() is None
+    robot.node.destroy_publisher(images)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and '3 images became 3 on depth/image' in output, output
+    assert json.loads(report.read_text())['outputs']['depth/image'] == FRAMES
+    with Bag(record) as recorded:
+        assert [message.time for message in recorded.messages([f'{namespace}/depth/image'])] == \
+            STAMPS
+
+
+def test_wrong_input_is_one_sentence(bag, tmp_path, namespace):
+    for options, code, text in (
+            (['--image', '/nope'], 1, 'has no images on /nope'),
+            (['--record', bag], 1, 'cannot be written'),
+            (['--expect', 'many'], 2, 'many is neither a count nor "all"')):
+        output, _ = (process := start(bag, namespace, *options)).communicate(timeout=60)
+        assert process.returncode == code and text in output and 'Traceback' not in output, output
+    with pytest.raises(BagError, match='cannot be written'):
+        BagWriter(bag)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rviz/depth.rviz says only what RViz 2 understands: it ignores what it does not know in silence.
+
+RViz is no dependency of the tests: the tables hold the classes and properties of its sources,
+github.com/ros2/rviz, branch jazzy (commit of 2024-09-26), each with its file.
+"""
+from __future__ import annotations
+
+from math import cos, sin
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+CONFIG = yaml.safe_load((Path(__file__).parents[1] / 'rviz' / 'depth.rviz').read_text())
+MANAGER = CONFIG['Visualization Manager']
+DISPLAYS = MANAGER['Displays']
+
+BOOL, NUMBER, TEXT, COLOUR = 'bool', 'number', 'text', 'colour'
+PLUGINS = 'rviz_default_plugins'
+
+# rviz_common/src/rviz_common/display.cpp and properties/property.cpp
+DISPLAY = {'Class': TEXT, 'Name': TEXT, 'Enabled': BOOL, 'Value': BOOL}
+# rviz_common/src/rviz_common/properties/qos_profile_property.cpp
+QOS = {'Depth': NUMBER,
+       'History Policy': {'System Default', 'Keep Last', 'Keep All'},
+       'Reliability Policy': {'System Default', 'Reliable', 'Best Effort'},
+       'Durability Policy': {'System Default', 'Transient Local', 'Volatile'}}
+# rviz_common/include/rviz_common/ros_topic_display.hpp
+TOPIC = {'Value': TEXT, **QOS}
+# rviz_common/include/rviz_common/message_filter_display.hpp
+FILTERED_TOPIC = {**TOPIC, 'Filter size': NUMBER}
+# rviz_common/src/rviz_common/properties/vector_property.cpp
+VECTOR = {'X': NUMBER, 'Y': NUMBER, 'Z': NUMBER}
+# rviz_default_plugins/src/rviz_default_plugins/displays/pointcloud/point_cloud_common.cpp; names of
+# transformers: point_cloud_transformer_factory.cpp beside it; their own properties: transformers/
+POINT_CLOUD = {
+    'Selectable': BOOL, 'Size (m)': NUMBER, 'Size (Pixels)': NUMBER, 'Alpha': NUMBER,
+    'Decay Time': NUMBER,
+    'Style': {'Points', 'Squares', 'Flat Squares', 'Spheres', 'Boxes', 'Tiles'},
+    'Position Transformer': {'XYZ'},
+    'Color Transformer': {'Intensity', 'RGB8', 'RGBF32', 'AxisColor', 'FlatColor'},
+    'Color': COLOUR,            # flat_color_pc_transformer.cpp
+    'Use Fixed Frame': BOOL,    # axis_color_pc_transformer.cpp
+}
+
+# Classes: rviz_default_plugins/plugins_description.xml.
+# Properties: rviz_default_plugins/src/rviz_default_plugins/displays/ and the file named.
+DISPLAY_CLASSES = {
+    # pointcloud/point_cloud2_display.cpp
+    f'{PLUGINS}/PointCloud2': {**DISPLAY, 'Topic': FILTERED_TOPIC, **POINT_CLOUD},
+    # laser_scan/laser_scan_display.cpp
+    f'{PLUGINS}/LaserScan': {**DISPLAY, 'Topic': FILTERED_TOPIC, **POINT_CLOUD},
+    # image/image_display.cpp
+    f'{PLUGINS}/Image': {**DISPLAY, 'Topic': TOPIC, 'Normalize Range': BOOL, 'Min Value': NUMBER,
+                         'Max Value': NUMBER, 'Median window': NUMBER},
+    # axes/axes_display.cpp
+    f'{PLUGINS}/Axes': {**DISPLAY, 'Reference Frame': TEXT, 'Length': NUMBER, 'Radius': NUMBER},
+    # tf/tf_display.cpp
+    f'{PLUGINS}/TF': {**DISPLAY, 'Show Names': BOOL, 'Show Axes': BOOL, 'Show Arrows': BOOL,
+                      'Marker Scale': NUMBER, 'Update Interval': NUMBER, 'Frame Timeout': NUMBER},
+}
+# rviz_default_plugins/src/rviz_default_plugins/tools/
+TOOL_CLASSES = {
+    f'{PLUGINS}/MoveCamera': {},                            # move/move_tool.cpp
+    f'{PLUGINS}/Select': {},                                # select/selection_tool.cpp
+    f'{PLUGINS}/FocusCamera': {},                           # focus_camera/focus_tool.cpp
+    f'{PLUGINS}/Measure': {'Line color': COLOUR},           # measure/measure_tool.cpp
+}
+VIEW_CLASSES = {
+    # view_controllers/orbit/orbit_view_controller.cpp; rviz_common/src/rviz_common/
+    # view_controller.cpp, frame_position_tracking_view_controller.cpp
+    f'{PLUGINS}/Orbit': {
+        'Class': TEXT, 'Name': TEXT, 'Value': TEXT, 'Distance': NUMBER, 'Yaw': NUMBER,
+        'Pitch': NUMBER, 'Focal Point': VECTOR, 'Target Frame': TEXT,
+        'Near Clip Distance': NUMBER, 'Invert Z Axis': BOOL},
+}
+# rviz_common/src/rviz_common/panel_factory.cpp
+PANEL_CLASSES = {f'rviz_common/{name}' for name in (
+    'Displays', 'Help', 'Selection', 'Time', 'Tool Properties', 'Transformation', 'Views')}
+# rviz_common/src/rviz_common/visualization_manager.cpp
+GLOBAL_OPTIONS = {'Fixed Frame': TEXT, 'Background Color': COLOUR, 'Frame Rate': NUMBER}
+
+
+def faults(config: dict[str, Any], known: dict[str, Any], where: str) -> list[str]:
+    """What RViz would ignore or misread."""
+    found = []
+    for name, value in config.items():
+        if name not in known:
+            found.append(f'{where}: no property {name}')
+        elif isinstance(known[name], dict):
+            found += faults(value, known[name], f'{where}/{name}')
+        elif not fits(value, known[name]):
+            found.append(f'{where}: {name} cannot be {value!r}')
+    return found
+
+
+def fits(value: Any, kind: str | set[str]) -> bool:
+    if isinstance(kind, set):
+        return value in kind
+    if kind == COLOUR:  # rviz_common/src/rviz_common/properties/parse_color.cpp
+        parts = str(value).split(';')
+        return len(parts) == 3 and all(0 <= int(part) <= 255 for part in parts)
+    if kind == NUMBER:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, bool if kind == BOOL else str)
+
+
+@pytest.mark.parametrize('display', DISPLAYS, ids=lambda display: display['Name'])
+def test_displays_have_classes_and_properties_of_rviz(display):
+    assert not faults(display, DISPLAY_CLASSES[display['Class']], display['Name'])
+    assert display['Enabled'] == display['Value']
+
+
+@pytest.mark.parametrize('change', [
+    {'Colour': '1; 2; 3'}, {'Style': 'Dots'}, {'Color': '1, 2, 3'}, {'Alpha': 'much'},
+    {'Topic': {'Reliability Policy': 'best effort'}}])
+def test_the_check_finds_what_rviz_does_not_know(change):
+    assert len(faults(change, DISPLAY_CLASSES[f'{PLUGINS}/PointCloud2'], '')) == 1
+
+
+def test_tools_views_panels_and_options_are_those_of_rviz():
+    for tool in MANAGER['Tools']:
+        assert not faults({name: tool[name] for name in tool if name != 'Class'},
+                          TOOL_CLASSES[tool['Class']], tool['Class'])
+    view = MANAGER['Views']['Current']
+    assert not faults(view, VIEW_CLASSES[view['Class']], 'view')
+    assert {panel['Class'] for panel in CONFIG['Panels']} <= PANEL_CLASSES
+    assert not faults(MANAGER['Global Options'], GLOBAL_OPTIONS, 'Global Options')
+    assert MANAGER['Transformation']['Current']['Class'] == f'{PLUGINS}/TF'
+
+
+def test_camera_and_every_output_for_people_are_shown():
+    shown = {display['Topic']['Value']: display for display in DISPLAYS if 'Topic' in display}
+    assert set(shown) == {'/camera/image_raw', '/depth/image', '/depth/image_color',
+                          '/depth/points', '/scan'}
+    assert any(display['Class'] == f'{PLUGINS}/TF' for display in DISPLAYS)
+
+
+def test_subscriptions_fit_the_publishers():
+    for display in DISPLAYS:
+        if 'Topic' in display:
+            topic = display['Topic']
+            # A camera may be best effort; the node's outputs are reliable, which large ones need.
+            camera = topic['Value'] == '/camera/image_raw'
+            assert topic['Reliability Policy'] == ('Best Effort' if camera else 'Reliable')
+            assert topic['Durability Policy'] == 'Volatile'
+
+
+def test_depth_is_shown_in_a_fixed_range():
+    """A range that follows each image flickers."""
+    for display in DISPLAYS:
+        assert not display.get('Normalize Range', False)
+
+
+def test_the_view_looks_forward_from_behind_and_above():
+    """In an optical frame: z forward, y down. Formula: orbit_view_controller.cpp, updateCamera."""
+    view = MANAGER['Views']['Current']
+    assert not view.get('Invert Z Axis', False)
+    yaw, pitch = view['Yaw'], view['Pitch']
+    focus = np.array([view['Focal Point'][axis] for axis in 'XYZ'], float)
+    offset = np.array([cos(yaw) * cos(pitch), sin(yaw) * cos(pitch), sin(pitch)])
+    x, y, z = focus + view['Distance'] * offset
+    assert abs(x) < 0.01 and y < -1 and z < -1
+    forward = -offset
+    up = np.array([0, 0, 1]) - forward[2] * forward
+    assert np.cross(forward, up)[0] > 0, 'the right of the screen is the right of the image'
