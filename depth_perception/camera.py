@@ -99,7 +99,9 @@ class CameraModel:
                  binning_x: int = 1, binning_y: int = 1) -> CameraModel:
         """The camera of a region of interest, binned (sensor_msgs/CameraInfo, binning and roi).
 
-        As there, binning 0 is binning 1.
+        As there, binning 0 is binning 1. And as in image_geometry, a binned pixel stands where the
+        first of its pixels is: true if it is that one (image_proc's CropDecimate), a quarter of a
+        binned pixel off if it is the mean of two by two.
         """
         binning_x, binning_y = binning_x or 1, binning_y or 1
         return CameraModel(
