@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a process of this package treats signals, which end it with 0 and without a word, and cores."""
+"""How a process of this package treats signals and cores: it ends quietly, and shares."""
 from __future__ import annotations
 
 import os
