@@ -53,7 +53,7 @@ def measure(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf
     """Train steps on one made batch: forward, loss, backward, optimizer.
 
     Raises:
-        torch.OutOfMemoryError: the batch does not fit.
+        torch.cuda.OutOfMemoryError: the batch does not fit.
     """
     learner, rows = _learner(recipe, device, precision, batch)
     for step in range(2):                   # the first ones plan and allocate
@@ -118,7 +118,7 @@ def _rows(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[s
             head = (name, f'{recipe.width}x{recipe.height}', str(batch), precision)
             try:
                 speed = measure(recipe, device, precision, batch, options.steps)
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 yield *head, 'out of memory', '', '', str(recipe.epochs), ''
                 continue
             epoch = PAIRS[name] / speed.rate

@@ -35,10 +35,11 @@ class Validation:
 
     def judge(self, predictor: Predictor, step: int, epoch: int,
               counts: Mapping[str, int]) -> Evaluation:
-        """Scores after an epoch (counted from 0), said and logged with some counts."""
+        """Scores after an epoch (counted from 0), logged and said with counts of what failed."""
         result = evaluate(predictor, self._pairs, self._protocol)
-        self._display.say(f'epoch {epoch + 1}: ' + ', '.join(
-            f'{name} {result.scores[name]:.4f}' for name in ('AbsRel', 'RMSE', 'delta1')))
+        said = [f'{name} {result.scores[name]:.4f}' for name in ('AbsRel', 'RMSE', 'delta1')]
+        said += [f'{count} {name.replace("_", " ")}' for name, count in counts.items() if count]
+        self._display.say(f'epoch {epoch + 1}: {", ".join(said)}')
         self._journal.write(
             step, 'validation', {'epoch': epoch, **result.scores, **counts})
         return result

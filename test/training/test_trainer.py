@@ -130,3 +130,11 @@ def test_shares_of_two_processes_are_the_batches_of_one():
     assert list(one) == whole[1:]
     one.start(1, 0)
     assert list(one) != whole
+
+
+def test_bad_pairs_are_passed_over_counted_and_said(data, tmp_path, capsys):
+    (data / 'kitchen/rgb_00003.jpg').write_bytes(b'half')
+    assert cli.main(words(data, tmp_path / 'run', '--epochs', '1')) == 0
+    rows = [row for row in journal.read(tmp_path / 'run') if row['kind'] == 'validation']
+    assert rows[0]['bad_pairs'] == 1
+    assert 'epoch 1: ' in (said := capsys.readouterr().err) and '1 bad pairs' in said
