@@ -46,9 +46,12 @@ class EvaluateOptions:
     data: Path
     """File or folder; its layout is recognised."""
     protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain'] = 'all'
+    """By whose rules: harsanyi paper 003, laina its parent, eigen_bts paper 001 and most papers
+    since, densedepth paper 004, plain papers 000 and 002. Their scores are not comparable."""
     json: bool = False
     """Print JSON, which `report` reads, instead of a table."""
     split: Literal['train', 'test', 'all'] = 'test'
+    """Part of the data to judge on."""
     hold_out: tuple[str, ...] = ()
     """Scenes that are the test part, of data without an official split."""
     count_holes: bool = False
@@ -58,6 +61,7 @@ class EvaluateOptions:
     limit: int | None = None
     """Judge so many equally spaced images."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """auto: a GPU where there is one."""
 
 
 def evaluate(options: EvaluateOptions) -> int:
