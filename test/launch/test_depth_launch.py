@@ -29,15 +29,18 @@ from test.support.launch import PATIENCE, ROOT, offer_package, parameters_file
 from test.support.ros import camera_info, picture, rgb_image
 
 BAG = ROOT / 'data' / 'clip_bag'
-SIZES = {'camera': (80, 60), 'bag': (480, 360)}
+SIZES = {'camera': (80, 60), 'bag': (480, 360), 'cameras': (80, 60)}
+#: Namespaces of the nodes.
+PLACES = {'camera': ['/camera'], 'bag': ['/bag'], 'cameras': ['/cameras/front', '/cameras/rear']}
 ARGUMENTS = {
     'camera': {'image': 'camera/image_raw'},
+    'cameras': {'image': 'camera/image_raw', 'cameras': 'front,rear'},
     'bag': {'image': '/camera/image_raw/compressed', 'bag': str(BAG)},
 }
 
 
 @pytest.mark.launch_test
-@launch_testing.parametrize('source', ['camera', 'bag'])
+@launch_testing.parametrize('source', ['camera', 'bag', 'cameras'])
 def generate_test_description(source: str) -> LaunchDescription:
     """The launch file as a user starts it, on slow machines too."""
     offer_package()
@@ -63,24 +66,27 @@ class TestOutputs(unittest.TestCase):
         rclpy.shutdown()
 
     def test_depth_arrives(self, source: str) -> None:
-        self._listen('depth', Image, f'/{source}/depth/image')
-        self._listen('scan', LaserScan, f'/{source}/obstacles')
-        act = self._camera() if source == 'camera' else lambda: None
-        self._spin_until(lambda: len(self.received) == 2, act)
-        depth, scan = self.received['depth'], self.received['scan']
-        self.assertEqual(depth.encoding, '32FC1')
-        self.assertEqual((depth.width, depth.height), SIZES[source])
-        self.assertEqual(depth.header.frame_id, 'camera_optical_frame')
-        self.assertEqual(scan.header.frame_id, 'camera_frame')
+        for place in PLACES[source]:
+            self._listen(Image, f'{place}/depth/image')
+            self._listen(LaserScan, f'{place}/obstacles')
+        cameras = [self._camera(place) for place in PLACES[source] if source != 'bag']
+        self._spin_until(lambda: len(self.received) == 2 * len(PLACES[source]), cameras)
+        for place in PLACES[source]:
+            depth = self.received[f'{place}/depth/image']
+            scan = self.received[f'{place}/obstacles']
+            self.assertEqual(depth.encoding, '32FC1')
+            self.assertEqual((depth.width, depth.height), SIZES[source])
+            self.assertEqual(depth.header.frame_id, 'camera_optical_frame')
+            self.assertEqual(scan.header.frame_id, 'camera_frame')
 
-    def _listen(self, name: str, kind: type, topic: str) -> None:
+    def _listen(self, kind: type, topic: str) -> None:
         self.node.create_subscription(
-            kind, topic, lambda message: self.received.setdefault(name, message), 1)
+            kind, topic, lambda message: self.received.setdefault(topic, message), 1)
 
-    def _camera(self) -> Callable[[], None]:
+    def _camera(self, place: str) -> Callable[[], None]:
         """Publishes an image and its calibration at each call."""
-        images = self.node.create_publisher(Image, '/camera/camera/image_raw', 1)
-        infos = self.node.create_publisher(CameraInfo, '/camera/camera/camera_info', 1)
+        images = self.node.create_publisher(Image, f'{place}/camera/image_raw', 1)
+        infos = self.node.create_publisher(CameraInfo, f'{place}/camera/camera_info', 1)
 
         def publish() -> None:
             image, info = rgb_image(picture()), camera_info()
@@ -90,12 +96,14 @@ class TestOutputs(unittest.TestCase):
             images.publish(image)
         return publish
 
-    def _spin_until(self, condition: Callable[[], bool], act: Callable[[], None]) -> None:
+    def _spin_until(self, condition: Callable[[], bool],
+                    acts: list[Callable[[], None]]) -> None:
         deadline, next_act = time.monotonic() + PATIENCE, 0.0
         while not condition():
             self.assertLess(time.monotonic(), deadline, f'got only {list(self.received)}')
             if time.monotonic() > next_act:
-                act()
+                for act in acts:
+                    act()
                 next_act = time.monotonic() + 0.5
             rclpy.spin_once(self.node, timeout_sec=0.1)
 
