@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from lifecycle_msgs.msg import Transition
 from rclpy.qos import QoSProfile
+from rosbags.rosbag2 import StoragePlugin
 from sensor_msgs.msg import PointCloud2
 
 from benchmarks.scenarios import Outcome, scenario
 from benchmarks.scenarios.stage import a_robot, is_served, node_process, says, serves, stage
 from depth_perception.weights import BUNDLED_DEFAULT
+from test.support.bags import write_bag
 from test.support.estimators import StandIn
 from test.support.ros import (
     BEST_EFFORT,
@@ -137,11 +139,14 @@ def _wait_for_outputs(robot: Robot, camera: Camera) -> None:
 
 @scenario(full=3, short=1)
 def disk_full(times: int) -> Outcome:
-    """The demo writes to a disk of half a megabyte; a node logs to one that is full."""
-    with a_small_disk() as disk:
+    """The demo writes to a disk that is too small for it; a node logs to one that is full."""
+    with tempfile.TemporaryDirectory() as folder, a_small_disk() as disk:
+        bag = write_bag(Path(folder) / 'bag', [picture(i, 160, 120) for i in range(4)],
+                        storage=StoragePlugin.MCAP, jpeg=False, hz=2)
         for _ in range(times):
             demo = subprocess.run(
-                [sys.executable, '-m', 'depth_perception.demo', '--out', str(disk / 'out')],
+                [sys.executable, '-m', 'depth_perception.demo', str(bag), '--out',
+                 str(disk / 'out')],
                 cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
             said = demo.stderr.splitlines()[-1]
             assert demo.returncode == 1 and 'No space left on device' in said, demo.stderr
@@ -175,7 +180,7 @@ def _node_beside_a_full_disk(disk: Path) -> None:
 
 
 @contextmanager
-def a_small_disk(size: str = '512k') -> Iterator[Path]:
+def a_small_disk(size: str = '128k') -> Iterator[Path]:
     """A file system of that size; needs the right to mount one."""
     with tempfile.TemporaryDirectory() as folder:
         mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder],
