@@ -3,10 +3,10 @@
 
     ros2 launch depth_perception depth_image_proc.launch.py image:=/camera/image_raw
 
-An example to copy from. The node publishes a cloud itself (depth/points), which needs none of this;
-components are for what it has not: registration to another camera, radial depth, cropping.
-test/ros/test_image_pipeline_rules.py states what they ask of their input, and that it is so.
-Needs ros-$ROS_DISTRO-depth-image-proc.
+An example to copy from, not yet run with those components. The node publishes a cloud itself
+(depth/points), which needs none of this; components are for what it has not: registration to
+another camera, intensities, cropping. test/ros/test_image_pipeline_rules.py states what they ask of
+their input, and that it is so. Needs ros-$ROS_DISTRO-depth-image-proc.
 """
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ def _cloud(given: dict[str, str], sim_time: dict[str, bool]) -> ComposableNode:
 
 
 def _coloured_cloud(given: dict[str, str], sim_time: dict[str, bool]) -> ComposableNode:
+    parent, slash, _ = given['image'].rpartition('/')
     # The stamps are equal, so exact_sync never pairs a depth with another image.
     parameters = {'exact_sync': True, 'queue_size': int(given['image_queue']), **sim_time}
     return ComposableNode(
@@ -76,5 +77,7 @@ def _coloured_cloud(given: dict[str, str], sim_time: dict[str, bool]) -> Composa
         name='point_cloud_xyzrgb', namespace=given['namespace'], parameters=[parameters],
         remappings=[('depth_registered/image_rect', 'depth/image'),
                     ('rgb/image_rect_color', given['image']),
+                    # Jazzy looks for camera_info beside the image, Humble for its old name.
+                    (f'{parent}{slash}camera_info', 'depth/camera_info'),
                     ('rgb/camera_info', 'depth/camera_info'),
                     ('points', 'depth_image_proc/points_color')])

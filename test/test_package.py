@@ -7,8 +7,6 @@ import xml.etree.ElementTree as ElementTree
 from importlib import import_module
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).parents[1]
 SETUP = (ROOT / 'setup.py').read_text()
 
@@ -24,13 +22,3 @@ def test_commands_exist():
     assert len(commands) == 4
     for module, function in commands:
         assert callable(getattr(import_module(module), function))
-
-
-def test_rviz_shows_topics_of_the_node():
-    from depth_perception.ros.publishers import TYPES
-
-    config = yaml.safe_load((ROOT / 'rviz' / 'depth.rviz').read_text())['Visualization Manager']
-    shown = {display['Topic']['Value'] for display in config['Displays'] if 'Topic' in display}
-    assert shown - {'/camera/image_raw'} <= {f'/{topic}' for topic in TYPES}
-    assert '/depth/points' in shown and '/depth/image_color' in shown
-    assert not any(display.get('Normalize Range') for display in config['Displays'])
