@@ -31,6 +31,8 @@ FRAMES = 3
 STAMPS = [START + i * 50_000_000 for i in range(FRAMES)]
 WELL = {'depth/image': Counter(STAMPS), 'scan': Counter(STAMPS)}
 
+started: list[subprocess.Popen] = []
+
 
 @pytest.fixture
 def bag(tmp_path, namespace) -> Path:
@@ -38,11 +40,21 @@ def bag(tmp_path, namespace) -> Path:
                      storage=StoragePlugin.MCAP, jpeg=False, topic=f'{namespace}/image')
 
 
+@pytest.fixture(autouse=True)
+def no_orphans():
+    yield
+    while started:
+        if (process := started.pop()).poll() is None:
+            process.kill()
+
+
 def start(bag: Path, namespace: str, *options: object) -> subprocess.Popen:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, '-m', 'depth_perception.ros.replay_check', str(bag),
          *map(str, options), '--ros-args', '-r', f'__ns:={namespace}'],
         cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    started.append(process)
+    return process
 
 
 def test_every_output_of_the_node_is_watched():
