@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depth_perception.backends.base import Backend
-from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.backends.choice import choose_backend
 from depth_perception.camera import CameraModel, same_aspect
 from depth_perception.device import resolve_device
 from depth_perception.weights import WeightsInfo, load_weights
@@ -34,7 +34,8 @@ class DepthEstimator:
         info: what the weights file says of the network.
         checksum: of the weights file.
         device: where inference runs and where `infer_tensor` leaves its result.
-        precision: what the network computes in, `fp16` or `fp32`.
+        precision: what the network computes in: `fp16`, `bf16` or `fp32`.
+        backend: what runs it: `torch` or `openvino`.
     """
 
     def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '') -> None:
@@ -46,25 +47,28 @@ class DepthEstimator:
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = 'auto',
-             precision: str = 'fp16') -> DepthEstimator:
+             precision: str = 'fp16', backend: str = 'auto') -> DepthEstimator:
         """Read weights, move them to the device and run one frame, so that the first is fast.
 
         Args:
             path: weights file; None, '' or 'default' is the bundled network.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            precision: `fp16` (half precision on CUDA, float32 on a CPU) or `fp32`.
+            precision: `fp16` (half precision where that is faster: on CUDA, and with OpenVINO on
+                a CPU that has bfloat16) or `fp32`.
+            backend: `auto`, `torch` or `openvino`, see `backends.choice`.
 
         Raises:
             WeightsError: the file cannot be used.
             DeviceError: the device is not there.
-            ValueError: the precision is unknown.
+            BackendError: the backend is not installed, or not for the device.
+            ValueError: the precision or the backend is unknown.
         """
         if precision not in PRECISIONS:
             raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
         torch_device = resolve_device(device)
         weights = load_weights(path)
-        backend = TorchEager(weights.network, torch_device, precision)
-        estimator = cls(backend, weights.info, weights.checksum)
+        runner = choose_backend(weights.network, torch_device, precision, backend)
+        estimator = cls(runner, weights.info, weights.checksum)
         height, width = weights.info.input_height, weights.info.input_width
         estimator.infer(np.zeros((height, width, 3), np.uint8))
         return estimator
@@ -78,6 +82,11 @@ class DepthEstimator:
     def precision(self) -> str:
         """What the network computes in."""
         return self._backend.precision
+
+    @property
+    def backend(self) -> str:
+        """What runs the network."""
+        return self._backend.name
 
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
         """Metric depth of one image.

@@ -11,9 +11,11 @@ from torch import Tensor
 class Backend(Protocol):
     """Runs one network on one device."""
 
+    #: As users choose it.
+    name: str
     #: Where the input must lie and the output will.
     device: torch.device
-    #: What the network really computes in: `fp32` or `fp16`.
+    #: What the network really computes in: `fp32`, `fp16` or `bf16`.
     precision: str
 
     def run(self, image: Tensor) -> Tensor:

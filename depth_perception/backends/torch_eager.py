@@ -12,6 +12,8 @@ class TorchEager:
     A CPU always computes in float32: half precision is slower there, not faster.
     """
 
+    name = 'torch'
+
     def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
         self.device = device
         self.precision = precision if device.type == 'cuda' else 'fp32'

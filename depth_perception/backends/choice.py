@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which backend runs a network: the fastest that is there, or the one that was asked for."""
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from depth_perception.backends import openvino
+from depth_perception.backends.base import Backend
+from depth_perception.backends.torch_eager import TorchEager
+
+BACKENDS = ('auto', 'torch', 'openvino')
+
+
+class BackendError(RuntimeError):
+    """A backend that cannot be used; the text says why and what would help."""
+
+
+def choose_backend(network: nn.Module, device: torch.device, precision: str,
+                   name: str = 'auto') -> Backend:
+    """The network on its device, ready to run.
+
+    Args:
+        network: with its weights.
+        device: where it shall run.
+        precision: `fp16` (half precision where that is faster) or `fp32`.
+        name: `torch`, `openvino` (CPU alone), or `auto`: OpenVINO on a CPU where it is installed,
+            otherwise PyTorch.
+
+    Raises:
+        BackendError: the one that was asked for is not installed or not for this device.
+        ValueError: the name is unknown.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f'unknown backend {name!r}: choose one of {", ".join(BACKENDS)}')
+    if name == 'openvino' and device.type != 'cpu':
+        raise BackendError(f'backend openvino runs on the CPU, not on {device}: set device to cpu, '
+                           'or backend to auto')
+    if name == 'openvino' and not openvino.is_installed():
+        raise BackendError('backend openvino needs OpenVINO: '
+                           'pip install "depth_perception[openvino]", or set backend to auto')
+    wants_openvino = name == 'openvino' or (
+        name == 'auto' and device.type == 'cpu' and openvino.is_installed())
+    if wants_openvino:
+        return openvino.OpenVino(network, precision)
+    return TorchEager(network, device, precision)

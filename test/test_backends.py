@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to run a network: the same depth from each, and the fastest is chosen."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depth_perception.backends import choice, openvino
+from depth_perception.backends.choice import BackendError, choose_backend
+from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.bag import Bag
+from depth_perception.estimator import DepthEstimator
+from depth_perception.networks import create_network
+from depth_perception.ros.colour import decode_compressed
+from test.support.weights import tiny_network
+
+CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
+CPU = torch.device('cpu')
+with_openvino = pytest.mark.skipif(
+    not openvino.is_installed(), reason='OpenVINO is not installed')
+
+
+def worst(found, expected):
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@with_openvino
+@pytest.mark.parametrize('name', ['cnn_residual', 'densedepth', 'efficientnet_sff', 'cnn_fc'])
+def test_openvino_gives_the_network_s_depth(name):
+    torch.manual_seed(0)
+    network = create_network(name).eval()
+    image = torch.randn(1, 3, 64, 96)
+    expected = TorchEager(network, CPU, 'fp32').run(image)
+    assert worst(openvino.OpenVino(network, 'fp32').run(image), expected) < 1e-4
+
+
+@with_openvino
+def test_openvino_takes_any_size_and_the_first_again():
+    network, runner = tiny_network(), openvino.OpenVino(tiny_network(), 'fp32')
+    outputs = []
+    for height, width in ((32, 48), (48, 32), (37, 53), (64, 64), (16, 16), (32, 48)):
+        image = torch.linspace(-1, 1, 3 * height * width).view(1, 3, height, width)
+        outputs.append(runner.run(image))
+        assert worst(outputs[-1], TorchEager(network, CPU, 'fp32').run(image)) < 1e-4
+    assert torch.equal(outputs[0], outputs[-1])
+
+
+@with_openvino
+def test_a_result_of_openvino_is_not_overwritten_by_the_next():
+    runner = openvino.OpenVino(tiny_network(), 'fp32')
+    first = runner.run(torch.zeros(1, 3, 32, 48))
+    kept = first.clone()
+    runner.run(torch.ones(1, 3, 32, 48))
+    assert torch.equal(first, kept)
+
+
+@with_openvino
+def test_half_precision_hardly_changes_the_bundled_network_s_depth():
+    with Bag(CLIP) as bag:
+        message = bag.deserialize(next(bag.messages([bag.image_topic().name])))
+    image = decode_compressed(message)
+    exact = DepthEstimator.load(device='cpu', precision='fp32', backend='torch').infer(image)
+    half = DepthEstimator.load(device='cpu', precision='fp16', backend='openvino').infer(image)
+    assert np.median(np.abs(half - exact) / exact) < 0.02
+
+
+@with_openvino
+def test_openvino_starts_without_its_telemetry():
+    program = ('import sys; from depth_perception.backends.openvino import _import_openvino; '
+               '_import_openvino(); print(sys.modules["openvino_telemetry"])')
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.stdout.strip() == 'None', done.stderr
+
+
+@with_openvino
+def test_a_cpu_takes_openvino_by_itself():
+    assert choose_backend(tiny_network(), CPU, 'fp32').name == 'openvino'
+
+
+def test_without_openvino_a_cpu_takes_torch(monkeypatch):
+    monkeypatch.setattr(choice.openvino, 'is_installed', lambda: False)
+    assert choose_backend(tiny_network(), CPU, 'fp32').name == 'torch'
+    with pytest.raises(BackendError, match=r'pip install "depth_perception\[openvino\]"'):
+        choose_backend(tiny_network(), CPU, 'fp32', 'openvino')
+
+
+def test_the_backend_that_was_asked_for_is_taken():
+    assert choose_backend(tiny_network(), CPU, 'fp32', 'torch').name == 'torch'
+
+
+def test_openvino_is_for_the_cpu_alone():
+    with pytest.raises(BackendError, match='runs on the CPU, not on cuda:0'):
+        choose_backend(tiny_network(), torch.device('cuda', 0), 'fp16', 'openvino')
+
+
+def test_unknown_backends_name_the_known():
+    with pytest.raises(ValueError, match="unknown backend 'tensorflow': choose one of auto, torch"):
+        choose_backend(tiny_network(), CPU, 'fp32', 'tensorflow')
