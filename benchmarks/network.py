@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast is each way to run a network, side by side, and how does it grow with the image?
+
+    python -m benchmarks.network                                    the bundled network
+    python -m benchmarks.network --networks resnet_unet_hybrid --sizes 480x640
+    python -m benchmarks.network --growth                           QVGA to 1080p
+
+Every round runs each way once, so that whatever else the machine does meets all of them; the ratio
+to plain PyTorch is the median over the rounds. Writes network.json and network.png.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.soak import machine
+from benchmarks.ways import BASELINE, Run, ways
+from depth_perception.networks import create_network
+from depth_perception.weights import load_weights
+
+#: Networks by the name used here: registered name and arguments; None is the bundled one.
+NETWORKS: dict[str, tuple[str, dict[str, Any]] | None] = {
+    'default': None,
+    'efficientnet_sff': ('efficientnet_sff', {'encoder': 'efficientnet_b2', 'max_depth': 10.0}),
+    **{name: (name, {}) for name in ('resnet_unet_hybrid', 'resnet_unet', 'cnn_residual',
+                                     'densedepth')},
+}
+#: QVGA to 1080p, whole multiples of 32 pixels.
+GROWTH = ((224, 320), (256, 320), (480, 640), (704, 1280), (1056, 1920))
+ENERGY = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
+
+
+@dataclass
+class Row:
+    """One way, one network, one size.
+
+    Attributes:
+        start_s: until the first result is there, conversion included.
+        ratio: how many times faster than the baseline; median over rounds.
+        error: largest difference from the baseline over its largest value.
+        peak_mb: growth of the process's peak memory when this way began; 0 where earlier ways
+            had needed more.
+        joules: a frame, where the machine tells.
+    """
+
+    network: str
+    size: str
+    pixels: int
+    way: str
+    start_s: float
+    median_ms: float
+    p95_ms: float
+    ratio: float
+    error: float
+    peak_mb: float
+    joules: float | None
+
+
+def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device) -> list[Row]:
+    """All ways of one network at one size."""
+    network, image = build(name), torch.randn(1, 3, *size)
+    runs, started, peaks, outputs = {}, {}, {}, {}
+    for way, run in _started(network, image, device, started, peaks, outputs):
+        runs[way] = run
+    seconds: dict[str, list[float]] = {way: [] for way in runs}
+    joules: dict[str, list[float]] = {way: [] for way in runs}
+    for _ in range(rounds):
+        for way, run in runs.items():
+            with _energy(joules[way]):
+                seconds[way].append(timed(run, image))
+    base = np.array(seconds[BASELINE])
+    largest = outputs[BASELINE].abs().max()
+    return [Row(
+        name, f'{size[0]}x{size[1]}', size[0] * size[1], way, started[way],
+        1000 * float(np.median(times)), 1000 * float(np.percentile(times, 95)),
+        float(np.median(base / np.array(times))),
+        float((outputs[way] - outputs[BASELINE]).abs().max() / largest), peaks[way],
+        float(np.median(joules[way])) if joules[way] else None)
+        for way, times in seconds.items()]
+
+
+def build(name: str) -> nn.Module:
+    """A network by the name used here; random weights but for `default`."""
+    torch.manual_seed(0)
+    made = NETWORKS[name]
+    return load_weights(None).network if made is None else create_network(made[0], **made[1])
+
+
+def timed(run: Run, image: Tensor) -> float:
+    """Seconds of one run, from image to result on the host."""
+    start = time.perf_counter()
+    run(image)
+    return time.perf_counter() - start
+
+
+def _started(network: nn.Module, image: Tensor, device: torch.device, started: dict[str, float],
+             peaks: dict[str, float], outputs: dict[str, Tensor]) -> Iterator[tuple[str, Run]]:
+    """Each way after its first runs, with what those took."""
+    start, peak = time.perf_counter(), _peak_mb()
+    for way, run in ways(network, image, device):
+        outputs[way] = run(image).float().clone()
+        started[way], peaks[way] = time.perf_counter() - start, _peak_mb() - peak
+        run(image)
+        yield way, run
+        start, peak = time.perf_counter(), _peak_mb()
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextmanager
+def _energy(joules: list[float]) -> Iterator[None]:
+    """Append what the processor's package used meanwhile, where that can be read."""
+    try:
+        before = int(ENERGY.read_text())
+    except OSError:
+        yield
+        return
+    yield
+    used = (int(ENERGY.read_text()) - before) / 1e6
+    if used >= 0:  # the counter wraps round
+        joules.append(used)
+
+
+def exponent(rows: list[Row]) -> float:
+    """Power of the pixels that the milliseconds grow with: least squares of the logarithms."""
+    x = np.log([row.pixels for row in rows])
+    y = np.log([row.median_ms for row in rows])
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def growth(rows: list[Row]) -> dict[str, float]:
+    """The exponent of each network and way with at least three sizes."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(f'{row.network}, {row.way}', []).append(row)
+    return {key: exponent(group) for key, group in groups.items() if len(group) > 2}
+
+
+def plot(path: Path, rows: list[Row], title: str) -> None:
+    """Milliseconds of each way: bars for one size of a network, lines for several."""
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+
+    names = list(dict.fromkeys(row.network for row in rows))
+    figure, axes = plt.subplots(
+        1, len(names), squeeze=False, figsize=(4.2 * len(names) + 1, 3.6), layout='constrained')
+    for axis, name in zip(axes[0], names):
+        _panel(axis, name, [row for row in rows if row.network == name])
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _panel(axis: Any, name: str, rows: list[Row]) -> None:
+    if len({row.size for row in rows}) == 1:
+        axis.barh([row.way for row in rows], [row.median_ms for row in rows], color='tab:blue')
+        for index, row in enumerate(rows):
+            axis.text(row.median_ms, index, f' {row.median_ms:.0f} ms, {row.ratio:.1f}x',
+                      va='center', fontsize=8)
+        axis.set_xlim(0, 1.45 * max(row.median_ms for row in rows))
+        axis.invert_yaxis()
+        axis.set_xlabel('ms, median')
+        axis.set_title(f'{name}, {rows[0].size}', fontsize=10)
+        return
+    for way in dict.fromkeys(row.way for row in rows):
+        line = [row for row in rows if row.way == way]
+        power = f', exponent {exponent(line):.2f}' if len(line) > 2 else ''
+        axis.loglog([row.pixels for row in line], [row.median_ms for row in line], 'o-', ms=4,
+                    label=way + power)
+    axis.set_xlabel('pixels')
+    axis.set_ylabel('ms, median')
+    axis.set_title(name, fontsize=10)
+    axis.legend(fontsize=7)
+    axis.grid(alpha=0.3, which='both')
+
+
+def table(rows: list[Row]) -> str:
+    """Rows for a terminal."""
+    lines = [f'{"network":<20}{"size":<11}{"way":<19}{"start s":>8}{"median ms":>11}{"p95 ms":>9}'
+             f'{"x eager":>9}{"error":>10}{"peak MB":>9}{"J":>7}']
+    lines += [f'{row.network:<20}{row.size:<11}{row.way:<19}{row.start_s:8.1f}{row.median_ms:11.1f}'
+              f'{row.p95_ms:9.1f}{row.ratio:9.2f}{row.error:10.1e}{row.peak_mb:9.0f}'
+              f'{"" if row.joules is None else f"{row.joules:.2f}":>7}' for row in rows]
+    return '\n'.join(lines)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition('x')
+    try:
+        return int(height), int(width)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH') from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
+    parser.add_argument('--sizes', nargs='+', type=_size, default=[(240, 320)],
+                        metavar='HEIGHTxWIDTH')
+    parser.add_argument('--growth', action='store_true', help='sizes from QVGA to 1080p')
+    parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--out', type=Path, default=Path('network_output'))
+    options = parser.parse_args(arguments)
+    rows: list[Row] = []
+    for name in options.networks:
+        for size in GROWTH if options.growth else options.sizes:
+            rows += measure(name, size, options.rounds, torch.device(options.device))
+            print(table(rows), flush=True)
+    where = f'{machine()}, {torch.get_num_threads()} threads, batch 1, {options.rounds} rounds'
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / 'network.json').write_text(json.dumps(
+        {'machine': where, 'rows': [asdict(row) for row in rows], 'exponents': growth(rows)},
+        indent=1) + '\n')
+    plot(options.out / 'network.png', rows, where)
+    for key, value in growth(rows).items():
+        print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to run one network: ours, and what people use instead."""
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from depth_perception.backends import openvino
+from depth_perception.backends.torch_eager import TorchEager
+
+#: Takes a normalised float32 image (1, 3, H, W) on the host, returns depth there.
+Run = Callable[[Tensor], Tensor]
+#: What the others are compared with.
+BASELINE = 'eager fp32'
+
+
+def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tuple[str, Run]]:
+    """Each way that this machine has, by name; the first is the baseline."""
+    network = network.eval()
+    yield BASELINE, _eager(copy.deepcopy(network), device)
+    for precision in ('fp32', 'fp16') if device.type == 'cuda' else ('fp32',):
+        backend = TorchEager(copy.deepcopy(network), device, precision)
+        yield f'torch {backend.precision}', _on(backend.run, device)
+    if device.type != 'cpu':
+        return
+    yield 'onnxruntime fp32', _onnxruntime(network, image)
+    if openvino.is_installed():
+        for precision in ('fp32', 'fp16'):
+            runner = openvino.OpenVino(copy.deepcopy(network), precision)
+            if precision == 'fp32' or runner.precision != 'fp32':
+                yield f'openvino {runner.precision}', runner.run
+
+
+def _eager(network: nn.Module, device: torch.device) -> Run:
+    """As the published hybrid's predict_img.py: the module is called, nothing else."""
+    network = network.to(device)
+
+    @torch.no_grad()
+    def run(image: Tensor) -> Tensor:
+        return network(image.to(device)).cpu()
+
+    return run
+
+
+def _on(run: Run, device: torch.device) -> Run:
+    return lambda image: run(image.to(device)).cpu()
+
+
+def _onnxruntime(network: nn.Module, image: Tensor) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        path = f'{folder}/network.onnx'
+        torch.onnx.export(network, (image,), path, dynamo=True, external_data=False,
+                          verbose=False)
+        session = onnxruntime.InferenceSession(
+            path, options, providers=['CPUExecutionProvider'])
+    name = session.get_inputs()[0].name
+    return lambda image: torch.from_numpy(session.run(None, {name: image.numpy()})[0])
