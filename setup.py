@@ -43,7 +43,7 @@ setup(
     python_requires='>=3.10',
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
     extras_require={group: requirements(group)
-                    for group in ('ros', 'demo', 'view', 'train', 'test')},
+                    for group in ('ros', 'openvino', 'demo', 'view', 'train', 'test')},
     entry_points={
         'console_scripts': [
             'depth_node = depth_perception.ros.node:main',

@@ -22,14 +22,16 @@ class CameraProcess:
     Args:
         namespace: of both topics.
         reliable: reliability of both.
+        size: width and height of the images; None = the clip's own.
     """
 
-    def __init__(self, namespace: str = '', reliable: bool = True) -> None:
+    def __init__(self, namespace: str = '', reliable: bool = True,
+                 size: tuple[int, int] | None = None) -> None:
         self._rate = _processes.Value('d', 0.0)
         self._sent = _processes.Value('Q', 0)
         self._stop = _processes.Event()
         self._process = _processes.Process(
-            target=_run, args=(namespace, reliable, self._rate, self._sent, self._stop),
+            target=_run, args=(namespace, reliable, size, self._rate, self._sent, self._stop),
             daemon=True)
         self._process.start()
 
@@ -55,8 +57,13 @@ class CameraProcess:
             self._process.kill()
 
 
-def serialized_clip() -> list[tuple[bytes, bytes]]:
-    """(image, camera_info) of each frame of the bundled clip, decoded to rgb8, as CDR."""
+def serialized_clip(size: tuple[int, int] | None = None) -> list[tuple[bytes, bytes]]:
+    """(image, camera_info) of each frame of the bundled clip, decoded to rgb8, as CDR.
+
+    Args:
+        size: width and height to resize to, with the camera; None = as recorded.
+    """
+    import cv2
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import CameraInfo, Image
 
@@ -71,18 +78,31 @@ def serialized_clip() -> list[tuple[bytes, bytes]]:
         recorded = [bag.deserialize(message) for message in infos]
     frames = []
     for rgb, info in zip(pictures, recorded):
+        scale = 1.0
+        if size is not None:
+            rgb, scale = cv2.resize(rgb, size), size[0] / rgb.shape[1]
         message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding='rgb8',
                         step=rgb.shape[1] * 3)
         message.header.frame_id = info.header.frame_id
         message.data.frombytes(memoryview(rgb).cast('B'))
-        camera = CameraInfo(width=info.width, height=info.height, k=info.k, p=info.p, r=info.r,
-                            d=list(info.d), distortion_model=info.distortion_model)
+        camera = CameraInfo(
+            width=rgb.shape[1], height=rgb.shape[0], k=_scaled(info.k, scale),
+            p=_scaled(info.p, scale), r=info.r, d=list(info.d),
+            distortion_model=info.distortion_model)
         camera.header.frame_id = info.header.frame_id
         frames.append((serialize_message(message), serialize_message(camera)))
     return frames
 
 
-def _run(namespace: str, reliable: bool, rate: Any, sent: Any, stop: Any) -> None:
+def _scaled(matrix: Any, scale: float) -> Any:
+    """K or P, row-major, of an image that many times as large; the last row stays."""
+    values = matrix.copy()
+    values[:2 * len(values) // 3] *= scale
+    return values
+
+
+def _run(namespace: str, reliable: bool, size: tuple[int, int] | None, rate: Any, sent: Any,
+         stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -98,7 +118,7 @@ def _run(namespace: str, reliable: bool, rate: Any, sent: Any, stop: Any) -> Non
                          else ReliabilityPolicy.BEST_EFFORT)
     images = node.create_publisher(Image, 'image', profile)
     infos = node.create_publisher(CameraInfo, 'camera_info', profile)
-    frames = itertools.cycle(serialized_clip())
+    frames = itertools.cycle(serialized_clip(size))
     due = time.monotonic()
     while not stop.is_set():
         hertz, now = rate.value, time.monotonic()

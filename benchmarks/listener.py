@@ -7,7 +7,8 @@ import re
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -29,11 +30,16 @@ class Heard:
 
     Attributes:
         counts: messages by topic.
-        latencies: seconds from stamp to arrival of depth images.
+        latencies_of: seconds from stamp to arrival, by topic, in order of arrival.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    latencies: list[float] = field(default_factory=list)
+    latencies_of: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def latencies(self) -> list[float]:
+        """Of the depth images."""
+        return self.latencies_of[DEPTH]
 
 
 class Listener:
@@ -45,7 +51,8 @@ class Listener:
         values: newest diagnostic values, by key.
     """
 
-    def __init__(self, namespace: str = '', name: str = 'listener') -> None:
+    def __init__(self, namespace: str = '', name: str = 'listener',
+                 topics: Collection[str] = tuple(TYPES)) -> None:
         self._context = Context()
         self._context.init()
         self.node = Node(name, context=self._context, namespace=namespace,
@@ -55,9 +62,9 @@ class Listener:
         self.values: dict[str, str] = {}
         self._heard = Heard()
         self._lock = threading.Lock()
-        for topic, kind in TYPES.items():
+        for topic in topics:
             self.node.create_subscription(
-                kind, topic, lambda data, topic=topic: self._on_output(topic, data),
+                TYPES[topic], topic, lambda data, topic=topic: self._on_output(topic, data),
                 QoSProfile(depth=10), raw=True)
         self.node.create_subscription(
             DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10))
@@ -91,8 +98,7 @@ class Listener:
         with self._lock:
             self._heard.counts[topic] += 1
             self.last[topic] = time.monotonic()
-            if topic == DEPTH:
-                self._heard.latencies.append(time.time() - stamp_of(data) / 1e9)
+            self._heard.latencies_of[topic].append(time.time() - stamp_of(data) / 1e9)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +37,14 @@ class DepthEstimator:
         device: where inference runs and where `infer_tensor` leaves its result.
         precision: what the network computes in: `fp16`, `bf16` or `fp32`.
         backend: what runs it: `torch` or `openvino`.
+        network_seconds: that the network alone took for the last image; None on a GPU.
     """
 
     def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '') -> None:
         self.info = info
         self.checksum = checksum
         self._backend = backend
+        self.network_seconds: float | None = None
         self._mean = torch.tensor(info.mean, device=backend.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
 
@@ -109,10 +112,17 @@ class DepthEstimator:
         """As `infer`, but the depth stays on the estimator's device: float32 (H, W)."""
         _check_image(rgb, camera)
         height, width = rgb.shape[:2]
-        output = self._backend.run(self._prepare(rgb))
+        output = self._run(self._prepare(rgb))
         depth = self._in_metres(output) * self.focal_factor(camera)
         depth = F.interpolate(depth, (height, width), mode='bilinear', align_corners=False)
         return depth[0, 0]
+
+    def _run(self, image: Tensor) -> Tensor:
+        start = time.perf_counter()
+        output = self._backend.run(image)
+        # On a GPU this is the time to start the work, which tells nothing.
+        self.network_seconds = time.perf_counter() - start if self.device.type == 'cpu' else None
+        return output
 
     def _in_metres(self, output: Tensor) -> Tensor:
         """The network's raw output -> metres, as for a camera like that of the training data."""

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.backends.choice import BACKENDS
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.camera_file import read_camera
 from depth_perception.files import write_atomically

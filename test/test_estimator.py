@@ -38,7 +38,7 @@ def photograph(height=96, width=128, seed=0):
 class FixedOutput:
     """A backend whose raw output is known, whatever the image."""
 
-    device, precision = CPU, 'fp32'
+    name, device, precision = 'fixed', CPU, 'fp32'
 
     def __init__(self, output):
         self.output = torch.as_tensor(output, dtype=torch.float32)[None, None]
@@ -201,15 +201,15 @@ def test_a_camera_of_another_size_is_refused_with_both_sizes():
 
 def test_loading_a_file_gives_its_network(tmp_path):
     save_weights(tmp_path / 'w', tiny_network(), tiny_info())
-    estimator = DepthEstimator.load(tmp_path / 'w', 'cpu', 'fp32')
+    estimator = DepthEstimator.load(tmp_path / 'w', 'cpu', 'fp32', 'torch')
     assert estimator.info == tiny_info() and len(estimator.checksum) == 64
     np.testing.assert_array_equal(
         estimator.infer(photograph()), tiny_estimator().infer(photograph()))
 
 
-def test_a_cpu_computes_in_fp32_whatever_is_asked(tmp_path):
+def test_torch_on_a_cpu_computes_in_fp32_whatever_is_asked(tmp_path):
     save_weights(tmp_path / 'w', tiny_network(), tiny_info())
-    estimator = DepthEstimator.load(tmp_path / 'w', 'cpu', 'fp16')
+    estimator = DepthEstimator.load(tmp_path / 'w', 'cpu', 'fp16', 'torch')
     assert (estimator.device.type, estimator.precision) == ('cpu', 'fp32')
 
 

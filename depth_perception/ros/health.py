@@ -20,7 +20,7 @@ WINDOW = 5.0
 ERROR_VISIBLE = 5.0
 #: A stamp this far from the clock is of another clock, not of an old frame (seconds).
 OTHER_CLOCK = 60.0
-STAGES = ('decode', 'inference', 'postprocess', 'publish', 'arrival_to_publish',
+STAGES = ('decode', 'inference', 'network', 'postprocess', 'publish', 'arrival_to_publish',
           'capture_to_publish')
 
 

@@ -43,7 +43,8 @@ class Result:
 
     Attributes:
         outputs: message by topic, only those wanted.
-        seconds: time spent by stage (decode, inference, postprocess).
+        seconds: time spent by stage (decode, inference, network [a part of inference, on a CPU],
+            postprocess).
         size: (width, height) of the image.
         camera_problem: why there is no camera, or ''.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
@@ -127,6 +128,8 @@ class Pipeline:
                header: Header, result: Result) -> Tensor:
         model = camera.camera if camera and settings.focal_correction else None
         depth = self._estimator.infer_tensor(rgb, model)
+        if self._estimator.network_seconds is not None:
+            result.seconds['network'] = self._estimator.network_seconds
         if not torch.isfinite(depth).all():
             raise NonFiniteDepth('the network gave a non-finite depth')
         result.focal_factor = self._estimator.focal_factor(model)

@@ -34,6 +34,8 @@ class StandIn:
         self.checksum = 'stand-in'
         self.device = torch.device('cpu')
         self.precision = 'fp32'
+        self.backend = 'stand-in'
+        self.network_seconds = None
         self.calls = 0
         self.started: list[float] = []
         self.release = threading.Event()
