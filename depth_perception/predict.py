@@ -76,7 +76,9 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
                         help='weights file (default: the bundled network)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--precision', default='fp16', choices=('fp16', 'fp32'),
-                        help='fp16 acts on CUDA alone (default: %(default)s)')
+                        help='fp16: half precision where that is faster (default: %(default)s)')
+    parser.add_argument('--backend', default='auto', choices=BACKENDS,
+                        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch')
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument('--camera', metavar='FILE', type=Path,
                         help='JSON (width, height, fx, fy, cx, cy) or camera_info YAML')
@@ -221,7 +223,8 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
     from depth_perception.weights import WeightsError
 
     try:
-        return DepthEstimator.load(options.model, options.device, options.precision)
+        return DepthEstimator.load(
+            options.model, options.device, options.precision, options.backend)
     except (DeviceError, WeightsError) as error:
         raise UsageError(str(error)) from error
 

@@ -26,7 +26,7 @@ from depth_perception.device import resolve_device
 from depth_perception.estimator import DepthEstimator
 from depth_perception.weights import weights_path
 
-Load = Callable[[str, str, str], DepthEstimator]
+Load = Callable[[str, str, str, str], DepthEstimator]
 #: Seconds on one request after which a network is shared with no further user: it may never end.
 HUNG = 10.0
 
@@ -94,7 +94,8 @@ class NetworkShare:
 
     Attributes:
         user: its name.
-        info, checksum, device, precision, focal_factor: as of `DepthEstimator`.
+        info, checksum, device, precision, backend, focal_factor, network_seconds: as of
+            `DepthEstimator`.
     """
 
     def __init__(self, network: _Network, user: str) -> None:
@@ -103,7 +104,8 @@ class NetworkShare:
         estimator = network.estimator
         self.info, self.checksum = estimator.info, estimator.checksum
         self.device, self.precision = estimator.device, estimator.precision
-        self.focal_factor = estimator.focal_factor
+        self.backend, self.focal_factor = estimator.backend, estimator.focal_factor
+        self.network_seconds: float | None = None
         network.users[id(self)] = user
         weakref.finalize(self, network.users.pop, id(self))
 
@@ -126,17 +128,25 @@ class NetworkShare:
         return self._in_turn(self._network.estimator.infer_tensor, rgb, camera)
 
     def _in_turn(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self._network.turns.call(self.user, function, *arguments)
+        result, self.network_seconds = self._network.turns.call(
+            self.user, self._timed, function, *arguments)
+        return result
+
+    def _timed(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, float | None]:
+        """In the turn, for the next one's time takes the place of this one's."""
+        return function(*arguments), self._network.estimator.network_seconds
 
 
 class SharedNetworks:
-    """Loads each network once for all who ask for the same file, device and precision.
+    """Loads each network once for all who ask for the same file, device, precision and
+    backend.
 
     A network is freed when the last of its users lets go of it. A weights file that was replaced is
     another network.
 
     Args:
-        load: called with model file, device and precision for a network that nobody has.
+        load: called with model file, device, precision and backend for a network that nobody
+            has.
     """
 
     def __init__(self, load: Load = DepthEstimator.load) -> None:
@@ -145,21 +155,22 @@ class SharedNetworks:
         self._networks: weakref.WeakValueDictionary[tuple, _Network] = \
             weakref.WeakValueDictionary()
 
-    def loader(self, user: str) -> Callable[[str, str, str], NetworkShare]:
+    def loader(self, user: str) -> Callable[[str, str, str, str], NetworkShare]:
         """A function for that user that takes the place of `DepthEstimator.load`.
 
         It raises what that raises.
         """
-        def load(model_file: str, device: str, precision: str) -> NetworkShare:
-            return NetworkShare(self._network(model_file, device, precision), user)
+        def load(model_file: str, device: str, precision: str, backend: str) -> NetworkShare:
+            return NetworkShare(self._network(model_file, device, precision, backend), user)
         return load
 
-    def _network(self, model_file: str, device: str, precision: str) -> _Network:
-        key = (*_identity(weights_path(model_file)), str(resolve_device(device)), precision)
+    def _network(self, model_file: str, device: str, precision: str, backend: str) -> _Network:
+        key = (*_identity(weights_path(model_file)), str(resolve_device(device)), precision,
+               backend)
         with self._loading:
             network = self._networks.get(key)
             if network is None or network.turns.now[1] > HUNG:
-                network = _Network(self._load(model_file, device, precision))
+                network = _Network(self._load(model_file, device, precision, backend))
                 self._networks[key] = network
         return network
 

@@ -38,14 +38,14 @@ CLOCK_FOLLOWS = 1.0
 #: Seconds between two messages on /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
 
-EstimatorFactory = Callable[[str, str, str], DepthEstimator]
+EstimatorFactory = Callable[[str, str, str, str], DepthEstimator]
 
 
 class DepthNode(LifecycleNode):
     """Subscribes to a camera, publishes depth, cloud, scan and preview.
 
     Args:
-        load_estimator: called with model file, device and precision when configuring.
+        load_estimator: called with model file, device, precision and backend when configuring.
         node_arguments: passed on to rclpy's node.
 
     Raises:
@@ -99,7 +99,7 @@ class DepthNode(LifecycleNode):
         settings = self._settings
         try:
             self._estimator = self._load_estimator(
-                settings.model_file, settings.device, settings.precision)
+                settings.model_file, settings.device, settings.precision, settings.backend)
             self._scan_poses = ScanPoses(self, settings.base_frame)
         except Exception as error:  # whatever is wrong with a model must not end the process
             self._problem = f'cannot configure: {error}'
@@ -305,7 +305,8 @@ class DepthNode(LifecycleNode):
         if estimator is None:
             return ()
         facts = [('model', estimator.info.name), ('checksum', estimator.checksum),
-                 ('device', str(estimator.device)), ('precision', estimator.precision)]
+                 ('device', str(estimator.device)), ('precision', estimator.precision),
+                 ('backend', estimator.backend)]
         if isinstance(estimator, NetworkShare):
             facts.append(('shared_by', ', '.join(estimator.users)))
         if estimator.device.type == 'cuda':
@@ -337,7 +338,7 @@ class DepthNode(LifecycleNode):
         estimator = self._estimator
         self.get_logger().info(
             f'network {estimator.info.name} ({estimator.info.network}) on {estimator.device}, '
-            f'{estimator.precision}')
+            f'{estimator.backend}, {estimator.precision}')
         for warning in self._warnings():
             self.get_logger().warning(f'{warning}; set device to cpu to accept that')
 

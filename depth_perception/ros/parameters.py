@@ -20,6 +20,8 @@ from rcl_interfaces.msg import (
 )
 from rclpy.exceptions import InvalidParameterValueException
 
+from depth_perception.backends.choice import BACKENDS
+
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.parameter import Parameter
@@ -61,8 +63,12 @@ class Settings:
         'auto', 'where the network runs: auto, cpu, cuda or cuda:N; auto takes the CPU, with a '
         'warning, where there is no GPU; cuda without a GPU fails', read_only=True)
     precision: str = _parameter(
-        'fp16', 'what the network computes in on a GPU (a CPU uses fp32)',
+        'fp16', 'what the network computes in: fp16 is half precision where that is faster (a GPU; '
+        'with OpenVINO a CPU that has bfloat16), otherwise fp32',
         choices=('fp16', 'fp32'), read_only=True)
+    backend: str = _parameter(
+        'auto', 'what runs the network: torch, openvino (on a CPU), or auto: openvino on a CPU '
+        'where it is installed, otherwise torch', choices=BACKENDS, read_only=True)
     image_transport: str = _parameter(
         'raw', 'raw subscribes to image, compressed to image/compressed',
         choices=('raw', 'compressed'), read_only=True)
