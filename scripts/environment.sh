@@ -11,7 +11,7 @@
 
 _dp_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _dp_venv=${DEPTH_PERCEPTION_VENV:-$_dp_root/.venv${ROS_DISTRO:+-$ROS_DISTRO}}
-_dp_groups=(run replay openvino demo view train test)
+_dp_groups=(run replay demo view train test)
 _dp_stamp=$_dp_venv/.depth_perception  # 'building', or the hash of what is installed
 _dp_log=$_dp_venv/set-up.log
 
