@@ -155,12 +155,13 @@ class SharedNetworks:
         self._networks: weakref.WeakValueDictionary[tuple, _Network] = \
             weakref.WeakValueDictionary()
 
-    def loader(self, user: str) -> Callable[[str, str, str, str], NetworkShare]:
+    def loader(self, user: str) -> Callable[..., NetworkShare]:
         """A function for that user that takes the place of `DepthEstimator.load`.
 
         It raises what that raises.
         """
-        def load(model_file: str, device: str, precision: str, backend: str) -> NetworkShare:
+        def load(model_file: str, device: str, precision: str,
+                 backend: str = 'auto') -> NetworkShare:
             return NetworkShare(self._network(model_file, device, precision, backend), user)
         return load
 
