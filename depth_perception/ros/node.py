@@ -10,8 +10,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from depth_perception.ros.arguments import parser, process_namespace
-from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals, share_the_cores
+from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
 from depth_perception.ros.transport import prefer_large_shared_memory
+from depth_perception.threads import share_the_cores
 
 if TYPE_CHECKING:
     from depth_perception.ros.depth_node import DepthNode

@@ -12,8 +12,8 @@ from depth_perception.ros.diagnostics import ERROR, OK, WARN, Context, diagnosti
 from depth_perception.ros.health import Health
 from depth_perception.ros.mailbox import Mailbox
 from depth_perception.ros.parameters import DEFAULTS, RULES, ParameterError, Settings, check
-from depth_perception.ros.process import share_the_cores
 from depth_perception.ros.throttle import Throttle
+from depth_perception.threads import share_the_cores
 
 
 def test_mailbox_keeps_the_newest_and_tells_of_the_replaced():
