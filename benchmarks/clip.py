@@ -81,6 +81,7 @@ class Recorded:
     """
 
     checksum, precision, device = '', 'fp32', torch.device('cpu')
+    network_seconds = None
 
     def __init__(self, depths: list[Tensor], info: WeightsInfo) -> None:
         self.info = info
