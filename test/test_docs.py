@@ -54,6 +54,12 @@ def test_links_lead_to_files_and_headings(page):
     assert not broken
 
 
+def test_the_index_has_every_page():
+    index = {target for _, target, _ in links(ROOT / 'docs' / 'README.md')}
+    assert not [page.name for page in (ROOT / 'docs').glob('*.md')
+                if page.name != 'README.md' and page not in index]
+
+
 @pages
 def test_paths_in_code_exist(page):
     named = {word.partition('::')[0].rstrip('/') for word in words(page)
