@@ -38,6 +38,9 @@ CLOCK_FOLLOWS = 1.0
 #: Seconds between two messages on /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
 
+#: Seconds for the frame in hand when the process ends: launch kills what takes ten.
+LAST_FRAME = 5.0
+
 EstimatorFactory = Callable[[str, str, str, str], DepthEstimator]
 
 
@@ -158,16 +161,16 @@ class DepthNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Stop the worker before the entities that it uses go."""
-        self._stop_work()
+        self._stop_work(LAST_FRAME)
         super().destroy_node()
 
-    def _stop_work(self) -> None:
+    def _stop_work(self, patience: float | None = None) -> None:
         for subscription in (self._image, self._info):
             if subscription is not None:
                 subscription.destroy()
         worker, self._worker = self._worker, None
         self._image = self._info = None
-        if worker is not None and not worker.stop():
+        if worker is not None and not worker.stop(patience) and self.context.ok():
             self.get_logger().error('the frame in hand did not finish; its thread is left behind')
 
     def _free(self) -> None:
@@ -244,7 +247,8 @@ class DepthNode(LifecycleNode):
         return (self.get_clock().now().nanoseconds - _nanoseconds(stamp)) / 1e9
 
     def _log_lost_frame(self, text: str) -> None:
-        if self._throttle.allows(text):
+        # After a signal nothing can be published any more; that is no news.
+        if self.context.ok() and self._throttle.allows(text):
             self.get_logger().error(text)
 
     def _on_out_of_memory(self) -> None:

@@ -10,7 +10,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from depth_perception.ros.arguments import parser, process_namespace
-from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.process import (
+    ignore_signals,
+    leave_signals_to_ros,
+    quit_at_once_on_signals,
+)
 from depth_perception.ros.transport import prefer_large_shared_memory
 from depth_perception.threads import share_the_cores
 
@@ -38,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if cameras:
             nodes += create_nodes(cameras, process_namespace(words))
+            leave_signals_to_ros()
             spin_all(nodes)
             return 0 if nodes else 1
         nodes.append(DepthNode())
@@ -65,6 +70,7 @@ def _spin(node: DepthNode) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     node.autostart()
+    leave_signals_to_ros()
     executor.spin()
 
 

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_left_to_ros = threading.Event()
 
 
 def quit_at_once_on_signals() -> None:
     """Importing torch takes seconds; a signal in that time needs no clean-up and no traceback."""
+    _left_to_ros.clear()
     for number in _SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, _quit)
+
+
+def leave_signals_to_ros() -> None:
+    """From now on a signal ends rclpy's context, and what spins it cleans up.
+
+    To be called after `rclpy.init`, whose handler runs ours too. A process that does not take its
+    node down leaves a ghost behind: for 20 s others still see its topics.
+    """
+    _left_to_ros.set()
+
+
+def _quit(*_: object) -> None:
+    if not _left_to_ros.is_set():
+        os._exit(0)
 
 
 def ignore_signals() -> None:

@@ -22,6 +22,8 @@ from depth_perception.sharing import SharedNetworks
 
 #: Seconds between an exception that nobody caught and the next callback of that camera.
 PAUSE = 0.5
+#: Seconds that the nodes have to end after ROS was shut down.
+LAST_WORD = 2.0
 
 
 def create_nodes(names: Sequence[str], namespace: str,
@@ -51,12 +53,18 @@ def create_nodes(names: Sequence[str], namespace: str,
 
 def spin_all(nodes: Iterable[DepthNode]) -> None:
     """Start and serve each node until ROS is shut down."""
+    nodes = list(nodes)
     threads = [threading.Thread(target=_spin, args=(node,), name=node.get_namespace(), daemon=True)
                for node in nodes]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    ended = None
+    while any(thread.is_alive() for thread in threads):
+        time.sleep(0.1)
+        if ended is None and not all(node.context.ok() for node in nodes):
+            ended = time.monotonic()
+        if ended is not None and time.monotonic() - ended > LAST_WORD:
+            return  # one still loads its network
 
 
 def _spin(node: DepthNode) -> None:

@@ -80,10 +80,10 @@ class Worker:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> bool:
-        """Finish the frame in hand and end; False if that takes longer than STOP_TIMEOUT."""
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish the frame in hand and end; False if that takes longer (STOP_TIMEOUT seconds)."""
         self.mailbox.close()
-        self._thread.join(STOP_TIMEOUT)
+        self._thread.join(STOP_TIMEOUT if timeout is None else timeout)
         self._abandoned = self._thread.is_alive()
         return not self._abandoned
 

@@ -68,6 +68,16 @@ def test_signals_while_starting_end_the_node_with_0(namespace, weights_file, num
     assert node.returncode == 0 and 'Traceback' not in output, output
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_a_signal_ended_leaves_no_ghost(namespace, robot, weights_file, number):
+    with process(*node_command(namespace, weights_file)) as node:
+        wait_until(lambda: robot.state() == 'active')
+        node.send_signal(number)
+        assert node.wait(30) == 0
+    # One that only vanishes is still seen until its lease of 20 s has run out.
+    wait_until(lambda: robot.node.count_publishers('depth/image') == 0, 8, 'the node to be gone')
+
+
 @pytest.mark.parametrize('setting, named', [
     ('point_stride:=99', 'point_stride'), ('min_depth:=near', 'min_depth'),
     ('precision:=fp8', 'precision')])
