@@ -227,7 +227,7 @@ def _write_picture(out: Path, recipe: Recipe, images: list[np.ndarray], batch: B
 
 def _line(result: Result) -> str:
     verdict = 'learnt' if result.learnt else 'NOT LEARNT'
-    return (f'{result.recipe:<26}{result.network:<20}{result.parameters:>12,}  {result.loss:<10}'
+    return (f'{result.recipe:<26}{result.network:<20}{result.parameters:>12,}  {result.loss:<12}'
             f'{result.size[0]}x{result.size[1]}  {result.steps:>4} steps  {result.seconds:6.0f} s'
             f'  AbsRel {result.absrel:.4f}  {verdict}')
 
