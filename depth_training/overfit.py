@@ -39,6 +39,8 @@ RECIPES = ('paper_000', 'paper_001_m1', 'paper_001_m4', 'paper_002_cnn_fc', 'pap
 _MULTIPLE = 32
 #: m of DenseDepth's reciprocal depth m / d, metres (paper 004, section 3.2).
 _RECIPROCAL_SCALE = 10.0
+#: 1e-3 throws DenseDepth's reciprocal depth about, and CNN + FC's with its dropout of half.
+_LEARNING_RATE = {'densedepth': 3e-4, 'cnn_fc': 3e-4}
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class OverfitOptions:
     """AbsRel that counts as learnt."""
     steps: int = 600
     """At most."""
-    learning_rate: float = 1e-3
-    """Of Adam, at the start."""
+    learning_rate: float | None = None
+    """Of Adam, at the start; by default 1e-3, for DenseDepth and CNN + FC 3e-4."""
     shrink: int = 2
     """Train at the recipe's size divided by this."""
     precision: Literal['fp32', 'bf16'] = 'fp32'
@@ -120,11 +122,14 @@ def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Res
     batch, samples = _batch(recipe, network, options, device)
     loss, valid = build.loss(recipe), losses.valid_mask(
         batch.depth, recipe.min_depth, recipe.max_depth)
-    optimizer = torch.optim.Adam(network.parameters(), options.learning_rate)
+    learning_rate = options.learning_rate or _LEARNING_RATE.get(recipe.network, 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     started, step, error = time.monotonic(), 0, math.inf
     while step < options.steps and error > options.target:
         step += 1
-        _step(network, optimizer, loss, batch, valid, step, options)
+        for group in optimizer.param_groups:
+            group['lr'] = learning_rate * _cosine((step - 1) / options.steps)
+        _step(network, optimizer, loss, batch, valid, options)
         if step % options.every == 0 or step == options.steps:
             error = _abs_rel(_depth(recipe, _settled(network, batch.image, options)), batch, valid)
             sys.stderr.write(f'{recipe.name}: step {step}, AbsRel {error:.4f}\n')
@@ -134,6 +139,11 @@ def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Res
         recipe.name, recipe.network, sum(p.numel() for p in network.parameters()), recipe.loss,
         (recipe.height, recipe.width), options.precision, step, time.monotonic() - started, error,
         error <= options.target)
+
+
+def _cosine(done: float) -> float:
+    """Share of the first learning rate, from 1 down to 0.01."""
+    return max((1 + math.cos(math.pi * done)) / 2, 0.01)
 
 
 def _batch(recipe: Recipe, network: nn.Module, options: OverfitOptions,
@@ -155,10 +165,7 @@ def _batch(recipe: Recipe, network: nn.Module, options: OverfitOptions,
 
 
 def _step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: losses.Loss, batch: Batch,
-          valid: Tensor, step: int, options: OverfitOptions) -> None:
-    share = (1 + math.cos(math.pi * (step - 1) / options.steps)) / 2
-    for group in optimizer.param_groups:
-        group['lr'] = options.learning_rate * max(share, 0.01)
+          valid: Tensor, options: OverfitOptions) -> None:
     network.train()
     optimizer.zero_grad()
     with torch.autocast(batch.image.device.type, torch.bfloat16,
