@@ -71,7 +71,8 @@ def test_signals_while_starting_end_the_node_with_0(namespace, weights_file, num
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_node_that_a_signal_ended_leaves_no_ghost(namespace, robot, weights_file, number):
     with process(*node_command(namespace, weights_file)) as node:
-        wait_until(lambda: robot.node.count_publishers('depth/image') and robot.state() == 'active')
+        wait_until(lambda: robot.node.count_publishers('depth/image'), 120)
+        wait_until(lambda: robot.state() == 'active')
         node.send_signal(number)
         assert node.wait(30) == 0
     # One that only vanishes is still seen until its lease of 20 s has run out.
