@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stamp of a serialized message that starts with a header.
+"""Stamps as numbers, and the stamp of a serialized message that starts with a header.
 
 CDR: four bytes of encapsulation, the second odd for little endian, then stamp.sec (int32) and
 stamp.nanosec (uint32).
@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import struct
 
+from builtin_interfaces.msg import Time
+
+
+def nanoseconds(stamp: Time) -> int:
+    """A stamp in nanoseconds; negative, as rclpy's Time cannot be, where a message says so."""
+    return stamp.sec * 10**9 + stamp.nanosec
+
 
 def serialized_stamp(data: bytes) -> int:
     """Its stamp in nanoseconds."""
-    seconds, nanoseconds = struct.unpack_from(_layout(data), data, 4)
-    return seconds * 10**9 + nanoseconds
+    seconds, fraction = struct.unpack_from(_layout(data), data, 4)
+    return seconds * 10**9 + fraction
 
 
 def restamped(data: bytes, now: int) -> bytes:

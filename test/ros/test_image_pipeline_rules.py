@@ -20,6 +20,7 @@ github.com/ros-perception/image_pipeline, branch rolling (commit 30b982a of 2024
 """
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -27,6 +28,7 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from depth_perception.ros.stamps import nanoseconds
 from test.support.estimators import StandIn
 from test.support.ros import (
     camera_info,
@@ -37,6 +39,7 @@ from test.support.ros import (
     running_node,
     wait_until,
 )
+from test.support.waiting import PATIENCE
 
 WIDTH, HEIGHT = 83, 61
 #: Where red, green and blue are in a pixel of that encoding.
@@ -165,30 +168,37 @@ def test_exact_sync_needs_a_queue_as_long_as_the_latency(namespace, robot):
     def subscribe(kind: type, topic: str) -> None:
         robot.node.create_subscription(
             kind, topic, lambda message: arrivals.append(
-                (topic, message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)), 100)
+                (topic, nanoseconds(message.header.stamp))), 100)
 
     def count(topic: str) -> int:
         return sum(name == topic for name, _ in arrivals)
 
-    estimator = StandIn(slope)
-    with running_node(namespace, **whole_cloud(load_estimator=estimator, max_age=0.0)):
+    inferring, release = threading.Event(), threading.Event()
+
+    def slow_where_white(rgb: np.ndarray, camera: object) -> np.ndarray:
+        if rgb.min() == 255:  # the frame in question, whatever was sent before is still on its way
+            inferring.set()
+            assert release.wait(PATIENCE)
+        return slope(rgb, camera)
+
+    with running_node(namespace, **whole_cloud(load_estimator=StandIn(slow_where_white),
+                                               max_age=0.0)):
         for kind, topic in ((Image, 'image'), (Image, 'depth/image'),
                             (CameraInfo, 'depth/camera_info')):
             subscribe(kind, topic)
         camera = robot.camera()
         wait_until(lambda: camera.send() and count('depth/image') and count('depth/camera_info'))
-        wait_until(lambda: count('depth/image') == count('depth/camera_info'))
-        arrivals.clear()
-        estimator.release.clear()
-        calls = estimator.calls
-        first = camera.send().stamp
-        wait_until(lambda: estimator.calls > calls)
-        for number in range(9):
+        first = camera.send(rgb_image(np.full((HEIGHT, WIDTH, 3), 255, np.uint8))).stamp
+        assert inferring.wait(PATIENCE)
+        wait_until(lambda: ('image', nanoseconds(first)) in arrivals)
+        arrivals[:] = [(topic, stamp) for topic, stamp in arrivals if stamp == nanoseconds(first)]
+        for _ in range(9):
+            images = count('image')
             camera.send()
-            wait_until(lambda number=number: count('image') >= number + 2)
-        estimator.release.set()
+            wait_until(lambda images=images: count('image') > images)
+        release.set()
         wait_until(lambda: count('depth/image') >= 2 and count('depth/camera_info') >= 2)
-    late = first.sec * 10**9 + first.nanosec
+    late = nanoseconds(first)
     assert late in exact_matches(arrivals, 30)
     assert late not in exact_matches(arrivals, 5), 'the default of depth_image_proc is too short'
 
