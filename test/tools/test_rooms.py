@@ -226,14 +226,15 @@ else:
 """
 
 
-def test_driver_makes_renders_and_lists_rooms_and_then_has_nothing_to_do(tmp_path):
+@pytest.mark.parametrize('keep_scenes', [True, False])
+def test_driver_makes_renders_and_lists_rooms_and_then_has_nothing_to_do(tmp_path, keep_scenes):
     stand_in = tmp_path / 'python'
     here = str(Path(__file__).parent)
     stand_in.write_text(STAND_IN.format(python=sys.executable, test=here))
     stand_in.chmod(0o755)
     (tmp_path / 'scenes').mkdir()
     (tmp_path / 'scenes' / 'bedroom_2.part').mkdir()  # left by a kill
-    shop = make_dataset.Workshop(tmp_path, stand_in)
+    shop = make_dataset.Workshop(tmp_path, stand_in, keep_scenes)
     rooms = make_dataset.plan_rooms(['Bedroom', 'Kitchen'], 2, 4)
     settings = make_dataset.Settings(views=2)
     make_dataset.make_all(shop, rooms, settings, jobs=2)
@@ -241,6 +242,8 @@ def test_driver_makes_renders_and_lists_rooms_and_then_has_nothing_to_do(tmp_pat
     assert {room['folder'] for room in content['rooms']} == {'scene_bedroom_2', 'scene_bedroom_4'}
     assert content['failed'] == {'kitchen_3': 'generator: exit status 1'}
     assert content['views'] == 4
+    scenes = {folder.name for folder in (tmp_path / 'scenes').iterdir() if folder.is_dir()}
+    assert scenes == ({'bedroom_2', 'bedroom_4'} if keep_scenes else set())
     assert all(make_dataset.is_done(shop, room) for room in rooms)
 
 

@@ -67,10 +67,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where rooms are made and with which Python."""
+    """Where rooms are made, with which Python, and whether their Blender scenes stay."""
 
     out: Path
     python: Path
+    keep_scenes: bool = True
 
     def scene(self, room: RoomPlan) -> Path:
         """Return the folder of the generated room."""
@@ -120,6 +121,8 @@ def generate(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
     shutil.rmtree(part, ignore_errors=True)
     options: dict[str, object] = {'--out': part, '--cpu-seconds': settings.scene_cpu_seconds}
     status = run(shop, room, 'make_room.py', options)
+    if status:
+        shutil.rmtree(part, ignore_errors=True)  # hundreds of them would fill the disk
     check(shop, room, status, 'generator')
     part.rename(scene)
 
@@ -166,9 +169,11 @@ def make(shop: Workshop, room: RoomPlan, settings: Settings) -> bool:
         generate(shop, room, settings)
         log.info('%s: generated', room.name)
         render(shop, room, settings)
-    except RuntimeError as reason:
+    except (RuntimeError, OSError) as reason:
         log.warning('%s: skipped, %s', room.name, reason)
         return False
+    if not shop.keep_scenes:
+        shutil.rmtree(shop.scene(room), ignore_errors=True)
     log.info('%s: %d views', room.name, len(files.read_cameras(shop.frames(room))))
     return True
 
@@ -255,6 +260,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', nargs=2, type=int, required=True, metavar=('FIRST', 'LAST'))
     parser.add_argument('--views', type=int, default=Settings.views, help='per room')
     parser.add_argument('--jobs', type=int, default=2, help='rooms at a time, 3 GB of memory each')
+    parser.add_argument(
+        '--discard-scenes',
+        action='store_true',
+        help='delete the Blender scene (150 MB) of each room that is rendered',
+    )
     parser.add_argument('--scene-cpu-seconds', type=int, default=Settings.scene_cpu_seconds)
     parser.add_argument('--render-cpu-seconds', type=int, default=Settings.render_cpu_seconds)
     return parser.parse_args(arguments)
@@ -269,7 +279,8 @@ def main() -> None:
     held = lock(out)
     settings = Settings(options.views, options.scene_cpu_seconds, options.render_cpu_seconds)
     rooms = plan_rooms(options.kinds, *options.seeds)
-    make_all(Workshop(out, options.python.absolute()), rooms, settings, options.jobs)
+    shop = Workshop(out, options.python.absolute(), not options.discard_scenes)
+    make_all(shop, rooms, settings, options.jobs)
     del held
 
 
