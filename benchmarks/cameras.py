@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -24,9 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from benchmarks.bench import BenchError
 from benchmarks.camera import CameraProcess
-from benchmarks.soak import DEPTH, machine
-from depth_perception.demo.processes import Child, child, isolate_ros
+from benchmarks.machine import machine
+from benchmarks.process import prepare_process
+from depth_perception.demo.processes import Child, child
+from depth_perception.ros.topics import DEPTH
 
 if TYPE_CHECKING:
     from benchmarks.listener import Listener
@@ -36,10 +38,6 @@ NODE = 'depth_perception.ros.node'
 START = 240.0
 #: Seconds at the full rate before anything is counted.
 WARM_UP = 5.0
-
-
-class BenchError(RuntimeError):
-    """The measurement cannot go on; one sentence says why."""
 
 
 def measure(count: int, shared: bool, options: argparse.Namespace) -> dict[str, Any]:
@@ -116,10 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--out', type=Path, help='file for the JSON too')
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    isolate_ros()
-    from depth_perception.ros.transport import prefer_large_shared_memory
-    prefer_large_shared_memory()
+    prepare_process()
     result: dict[str, Any] = {
         'machine': machine(), 'rate_hz': options.rate, 'seconds': options.seconds,
         'omp_num_threads': os.environ.get('OMP_NUM_THREADS', 'not set'), 'runs': []}

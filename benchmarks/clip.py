@@ -2,8 +2,6 @@
 """The bundled clip with its truth, and what a network makes of it."""
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,10 +92,3 @@ class Recorded:
     def focal_factor(self, _camera: CameraModel | None) -> float:
         """The depths are corrected already."""
         return 1.0
-
-
-def machine() -> str:
-    """The machine in a few words."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
-    return (f'{os.cpu_count()}-core {platform.machine()}, {gpu}, Python '
-            f'{platform.python_version()}, torch {torch.__version__}')

@@ -21,7 +21,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, machine, predictions, read_clip
+from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, predictions, read_clip
+from benchmarks.machine import machine
 from depth_perception import geometry
 from depth_perception.estimator import DepthEstimator
 from depth_perception.scan import CameraPose

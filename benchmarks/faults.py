@@ -24,8 +24,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from depth_perception.demo.processes import isolate_ros
-from depth_perception.ros.transport import prefer_large_shared_memory
+from benchmarks.process import prepare_process
 
 #: Seconds after which a scenario counts as hung.
 LIMIT = 3600
@@ -101,8 +100,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when every scenario ended well."""
     options = _parser().parse_args(arguments)
-    isolate_ros()
-    prefer_large_shared_memory()
+    prepare_process()
     known = scenarios()
     if options.list:
         for chosen in known.values():

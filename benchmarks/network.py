@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.soak import machine
+from benchmarks.machine import machine
 from benchmarks.ways import BASELINE, Run, ways
 from depth_perception.networks import create_network
 from depth_perception.weights import load_weights

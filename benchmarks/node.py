@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import signal
 import sys
 import time
 from pathlib import Path
@@ -23,12 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.bench import Bench, BenchError, say
 from benchmarks.camera import CameraProcess
+from benchmarks.machine import machine
+from benchmarks.process import prepare_process
 from benchmarks.resources import resources
-from benchmarks.soak import DEPTH, Bench, SoakError, machine, say
-from depth_perception.demo.processes import child, isolate_ros
+from depth_perception.demo.processes import child
+from depth_perception.ros.topics import DEPTH, POINTS, SCAN
 
-POINTS, SCAN = 'depth/points', 'scan'
 RATES = (5.0, 10.0, 15.0, 30.0)
 #: What takes part: module, arguments as parameters.
 NODES = {
@@ -186,13 +187,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, default=Path('node_output'))
     options = parser.parse_args(arguments)
     options.size = tuple(options.size)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    isolate_ros()
-    from depth_perception.ros.transport import prefer_large_shared_memory
-    prefer_large_shared_memory()
+    prepare_process()
     try:
         found = run(options)
-    except SoakError as error:
+    except BenchError as error:
         sys.stderr.write(f'node: {error}\n')
         return 1
     options.out.mkdir(parents=True, exist_ok=True)

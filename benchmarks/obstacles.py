@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import LaserScan
 from torch import Tensor
 
-from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, Recorded, machine, predictions, read_clip
+from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, Recorded, predictions, read_clip
+from benchmarks.machine import machine
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.parameters import Settings

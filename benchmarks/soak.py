@@ -14,43 +14,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import signal
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import psutil
 
+from benchmarks.bench import Bench, BenchError, say
 from benchmarks.camera import CameraProcess
+from benchmarks.machine import machine
+from benchmarks.process import prepare_process
 from benchmarks.resources import LIMITS, resources, slope
-from depth_perception.demo.processes import Child, child, isolate_ros
+from depth_perception.demo.processes import child
+from depth_perception.ros.topics import DEPTH
 
-if TYPE_CHECKING:
-    from benchmarks.listener import Listener
-
-DEPTH = 'depth/image'
-#: Share of lost frames that a rate may have.
-ALLOWED_LOSS = 0.05
 #: Seconds between two samples.
 PERIOD = 10.0
 #: Seconds without an output, or diagnostics, after which the node counts as hung.
 SILENCE = 15.0
-#: Seconds for the node to load its network.
-START = 120.0
-#: Bisections of the search for the rate.
-TRIALS = 4
 #: The first part of a soak fills caches and pools: its share, and at most these seconds.
 WARM_UP_SHARE, WARM_UP = 0.25, 600.0
-
-
-class SoakError(RuntimeError):
-    """The soak cannot go on; one sentence says why."""
 
 
 @dataclass
@@ -70,63 +56,6 @@ class Record:
     received: Counter[str] = field(default_factory=Counter)
     sent: int = 0
     problem: str = ''
-
-
-class Bench:
-    """A node, a camera and a listener, each on its own, over DDS."""
-
-    def __init__(self, node: Child, camera: CameraProcess, listener: Listener) -> None:
-        self.node, self.camera, self.listener = node, camera, listener
-        self.process = psutil.Process(node.pid)
-
-    def wait_until_ready(self) -> None:
-        """Until a first depth image comes."""
-        deadline = time.monotonic() + START
-        self.camera.set_rate(2.0)
-        while DEPTH not in self.listener.last:
-            if self.node.ended() or time.monotonic() > deadline:
-                raise SoakError(f'no depth image: {self.node.complaint() or "the node is silent"}')
-            time.sleep(0.1)
-        self.pause()
-
-    def pause(self) -> None:
-        """Stop the camera, let what is under way arrive, and forget it."""
-        self.camera.set_rate(0.0)
-        time.sleep(1.5)
-        self.listener.take()
-
-    def lost(self, hertz: float) -> tuple[float, float]:
-        """(share of frames without a depth image, depth images a second) at a rate."""
-        seconds = max(10.0, 40 / hertz)
-        before = self.camera.sent
-        self.camera.set_rate(hertz)
-        time.sleep(seconds)
-        self.camera.set_rate(0.0)
-        time.sleep(1.5)
-        sent, got = self.camera.sent - before, self.listener.take().counts[DEPTH]
-        if self.node.ended():
-            raise SoakError(f'the node ended: {self.node.complaint()}')
-        return 1 - got / max(1, sent), got / seconds
-
-    def highest_rate(self, ceiling: float) -> float:
-        """The highest rate at which less than ALLOWED_LOSS is lost, by bisection; Hz.
-
-        Raises:
-            SoakError: the machine does not even hold half of what it gives under a flood.
-        """
-        _, throughput = self.lost(ceiling)
-        low, high, held = 0.5 * throughput, min(ceiling, 1.3 * throughput), 0.0
-        for _ in range(TRIALS):
-            middle = float(np.sqrt(low * high))
-            share, _ = self.lost(middle)
-            say(f'{middle:.2f} Hz: {100 * share:.1f} % lost')
-            if share < ALLOWED_LOSS:
-                low = held = middle
-            else:
-                high = middle
-        if not held:
-            raise SoakError(f'no rate from {low:.2f} Hz up is held: is the machine busy?')
-        return held
 
 
 def soak(bench: Bench, rate: float, seconds: float) -> Record:
@@ -193,15 +122,6 @@ def judge(record: Record, seconds: float) -> dict[str, Any]:
             'well': not record.problem and not any(s['leaks'] for s in slopes.values())}
 
 
-def machine() -> str:
-    """The machine in a few words."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
-    return (f'{os.cpu_count()}-core {platform.machine()}, {gpu}, Python '
-            f'{platform.python_version()}, torch {torch.__version__}')
-
-
 def plot(path: Path, record: Record, verdict: dict[str, Any]) -> None:
     """Every figure over time."""
     import matplotlib
@@ -239,11 +159,6 @@ def _slope_text(line: dict[str, float] | None) -> str:
 def _line(row: dict[str, float]) -> str:
     return (f'{row["seconds"] / 60:5.1f} min  {row["rss_mb"]:7.1f} MB  {row["handles"]:.0f} '
             f'handles  {row["threads"]:.0f} threads  {row["depth_hz"]:.1f} depth images/s')
-
-
-def say(text: str) -> None:
-    """A line at once, also into a file."""
-    print(text, flush=True)
 
 
 def report(verdict: dict[str, Any]) -> None:
@@ -296,13 +211,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--out', type=Path, default=Path('soak_output'))
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    isolate_ros()
-    from depth_perception.ros.transport import prefer_large_shared_memory
-    prefer_large_shared_memory()
+    prepare_process()
     try:
         verdict = run(options)
-    except SoakError as error:
+    except BenchError as error:
         sys.stderr.write(f'soak: {error}\n')
         return 1
     report(verdict)

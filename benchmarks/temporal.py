@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.clip import Frame, machine, predictions, read_clip
+from benchmarks.clip import Frame, predictions, read_clip
+from benchmarks.machine import machine
 from depth_perception.estimator import DepthEstimator
 from depth_perception.temporal import TemporalFilter
 
