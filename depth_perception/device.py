@@ -2,9 +2,15 @@
 """Which device to compute on."""
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 
 import torch
+
+#: Held while a CUDA graph is captured: PyTorch captures one at a time in a process, and gives no
+#: memory back meanwhile.
+capture_lock = threading.Lock()
 
 
 class DeviceError(ValueError):
@@ -31,3 +37,12 @@ def resolve_device(name: str) -> torch.device:
             f'device {name!r} was asked for, but PyTorch {torch.__version__} sees {count} CUDA '
             'devices: check nvidia-smi and the PyTorch build, or set device to cpu')
     return torch.device('cuda', device.index or 0)
+
+
+def free_cached_memory() -> None:
+    """Give the device memory that PyTorch keeps for later back to the driver."""
+    if not torch.cuda.is_available():
+        return
+    # PyTorch refuses after a capture that failed half way; the memory then stays for later use.
+    with capture_lock, contextlib.suppress(RuntimeError):
+        torch.cuda.empty_cache()

@@ -14,11 +14,13 @@ from torch.nn import functional as F
 
 from depth_perception.backends.base import Backend
 from depth_perception.backends.choice import choose_backend
+from depth_perception.backends.graphs import frames_on
 from depth_perception.camera import CameraModel, same_aspect
 from depth_perception.device import resolve_device
+from depth_perception.transfer import Upload
 from depth_perception.weights import WeightsInfo, load_weights
 
-PRECISIONS = ('fp16', 'fp32')
+PRECISIONS = ('fp16', 'bf16', 'fp32')
 #: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
 #: five strides, so that padding shifts the features as in training.
 SIZE_STEP = 16
@@ -44,6 +46,8 @@ class DepthEstimator:
         self.info = info
         self.checksum = checksum
         self._backend = backend
+        self._frames = frames_on(backend.device)
+        self._upload = Upload(backend.device)
         self.network_seconds: float | None = None
         self._mean = torch.tensor(info.mean, device=backend.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
@@ -56,8 +60,8 @@ class DepthEstimator:
         Args:
             path: weights file; None, '' or 'default' is the bundled network.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            precision: `fp16` (half precision where that is faster: on CUDA, and with OpenVINO on
-                a CPU that has bfloat16) or `fp32`.
+            precision: `fp16` or `bf16` (half precision where that is faster: on CUDA, and, as
+                bfloat16, with OpenVINO on a CPU that has it), or `fp32`.
             backend: `auto`, `torch` or `openvino`, see `backends.choice`.
 
         Raises:
@@ -91,6 +95,11 @@ class DepthEstimator:
         """What runs the network."""
         return self._backend.name
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What keeps it from being as fast as it should be, each in one sentence."""
+        return (self._frames.problem,) if self._frames.problem else ()
+
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
         """Metric depth of one image.
 
@@ -108,14 +117,21 @@ class DepthEstimator:
         return self.infer_tensor(rgb, camera).cpu().numpy()
 
     @torch.inference_mode()
-    def infer_tensor(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> Tensor:
-        """As `infer`, but the depth stays on the estimator's device: float32 (H, W)."""
+    def infer_tensor(self, rgb: NDArray[np.uint8] | Tensor,
+                     camera: CameraModel | None = None) -> Tensor:
+        """As `infer`, but the depth stays on the estimator's device: float32 (H, W).
+
+        The image may be a tensor that is there already, see `transfer.Upload`. On a GPU the work
+        has only been started: what is done next on the same stream comes after it.
+        """
         _check_image(rgb, camera)
-        height, width = rgb.shape[:2]
-        output = self._run(self._prepare(rgb))
-        depth = self._in_metres(output) * self.focal_factor(camera)
-        depth = F.interpolate(depth, (height, width), mode='bilinear', align_corners=False)
-        return depth[0, 0]
+        return self._frames(self._depth, self._upload(rgb), self.focal_factor(camera))
+
+    def _depth(self, image: Tensor, factor: Tensor | float) -> Tensor:
+        """Image uint8 (H, W, 3) on the device -> metres times the factor, float32 (H, W)."""
+        depth = self._in_metres(self._run(self._prepare(image))) * factor
+        size = tuple(image.shape[:2])
+        return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
 
     def _run(self, image: Tensor) -> Tensor:
         start = time.perf_counter()
@@ -161,10 +177,10 @@ class DepthEstimator:
         row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
         return row * SIZE_STEP, column * SIZE_STEP
 
-    def _prepare(self, rgb: NDArray[np.uint8]) -> Tensor:
-        """uint8 (H, W, 3) on the host -> normalised (1, 3, h, w) float32 on the device."""
-        image = to_device(rgb, self.device).permute(2, 0, 1)[None]
-        size = self.network_size(*rgb.shape[:2])
+    def _prepare(self, image: Tensor) -> Tensor:
+        """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""
+        size = self.network_size(*image.shape[:2])
+        image = image.permute(2, 0, 1)[None]
         if tuple(image.shape[-2:]) != size:
             # On a CPU the resize of bytes is several times faster than that of floats.
             image = image if self.device.type == 'cpu' else image.float()
@@ -172,19 +188,10 @@ class DepthEstimator:
         return (image.float() - self._mean) / self._std
 
 
-def _check_image(rgb: NDArray[np.uint8], camera: CameraModel | None) -> None:
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
-        raise ValueError(f'need an image uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}')
-    if camera is not None and (camera.height, camera.width) != rgb.shape[:2]:
+def _check_image(rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None) -> None:
+    shape, dtype = tuple(rgb.shape), str(rgb.dtype).removeprefix('torch.')
+    if dtype != 'uint8' or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ValueError(f'need an image uint8 (H, W, 3), got {dtype} {shape}')
+    if camera is not None and (camera.height, camera.width) != shape[:2]:
         raise ValueError(f'the camera is {camera.width}x{camera.height}, '
                          f'the image {rgb.shape[1]}x{rgb.shape[0]}')
-
-
-def to_device(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """An image uint8 (H, W, 3) as a tensor on the device."""
-    # torch warns of read-only arrays, which is what a message's buffer gives; nothing writes here.
-    rgb = np.ascontiguousarray(rgb)
-    tensor = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())
-    if device.type == 'cuda':
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor

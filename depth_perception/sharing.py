@@ -119,11 +119,17 @@ class NetworkShare:
         """Whose request the network is at; '' while it has none."""
         return self._network.turns.now[0]
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """As `DepthEstimator.remarks`."""
+        return self._network.estimator.remarks
+
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
         """As `DepthEstimator.infer`, when its turn comes."""
         return self._in_turn(self._network.estimator.infer, rgb, camera)
 
-    def infer_tensor(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> Tensor:
+    def infer_tensor(self, rgb: NDArray[np.uint8] | Tensor,
+                     camera: CameraModel | None = None) -> Tensor:
         """As `DepthEstimator.infer_tensor`, when its turn comes."""
         return self._in_turn(self._network.estimator.infer_tensor, rgb, camera)
 

@@ -23,7 +23,7 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
     Args:
         network: with its weights.
         device: where it shall run.
-        precision: `fp16` (half precision where that is faster) or `fp32`.
+        precision: `fp16` or `bf16` (half precision where that is faster), or `fp32`.
         name: `torch`, `openvino` (CPU alone), or `auto`: OpenVINO on a CPU where it is installed,
             otherwise PyTorch.
 

@@ -24,8 +24,8 @@ class OpenVino:
 
     Args:
         network: on the CPU.
-        precision: `fp16` computes in bfloat16 where the CPU has instructions for it, otherwise in
-            float32; `fp32` always in float32.
+        precision: `fp16` and `bf16` compute in bfloat16 where the CPU has instructions for it,
+            otherwise in float32; `fp32` always in float32.
 
     Raises:
         ModuleNotFoundError: OpenVINO is not installed.
@@ -39,7 +39,7 @@ class OpenVino:
         self._core = self._openvino.Core()
         # Computed as everything else here, in channels_last it would be traced with transposes.
         self._network = network.cpu().float().to(memory_format=torch.contiguous_format)
-        self.precision = 'bf16' if precision == 'fp16' and self._has_bfloat16() else 'fp32'
+        self.precision = 'bf16' if precision != 'fp32' and self._has_bfloat16() else 'fp32'
         self._requests: dict[tuple[int, ...], Any] = {}
 
     def run(self, image: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 
+from depth_perception.device import free_cached_memory
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import parameters
 from depth_perception.ros.cameras import NO_CAMERA_INFO, CameraSource
@@ -63,6 +64,7 @@ class DepthNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_parameters)
         self.health = Health()
         self._throttle = Throttle()
+        self._said: set[str] = set()
         self._estimator: DepthEstimator | None = None
         self._outputs: DepthPublishers | None = None
         self._cameras: CameraSource | None = None
@@ -178,8 +180,7 @@ class DepthNode(LifecycleNode):
             if entity is not None:
                 entity.destroy()
         self._outputs = self._scan_poses = self._estimator = self._cameras = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_cached_memory()
 
     # Inputs --------------------------------------------------------------------------------
 
@@ -258,9 +259,10 @@ class DepthNode(LifecycleNode):
 
     def _deactivate_after_out_of_memory(self) -> None:
         self.trigger_deactivate()
-        torch.cuda.empty_cache()
+        free_cached_memory()
 
     def _publish_diagnostics(self) -> None:
+        self._log_warnings()
         message = diagnostic_array(
             diagnostics_name(self.get_namespace(), self.get_name()), self._hardware(),
             self.health.snapshot(), self._diagnostics_context())
@@ -333,18 +335,27 @@ class DepthNode(LifecycleNode):
         return f'shared by {", ".join(self._estimator.users)}{at}'
 
     def _warnings(self) -> tuple[str, ...]:
-        if self._estimator and self._settings.device == 'auto' \
-                and self._estimator.device.type == 'cpu':
-            return ('no GPU: the network runs on the CPU',)
-        return ()
+        if self._estimator is None:
+            return ()
+        if self._settings.device == 'auto' and self._estimator.device.type == 'cpu':
+            return ('no GPU: the network runs on the CPU', *self._estimator.remarks)
+        return self._estimator.remarks
 
     def _log_model(self) -> None:
         estimator = self._estimator
         self.get_logger().info(
             f'network {estimator.info.name} ({estimator.info.network}) on {estimator.device}, '
             f'{estimator.backend}, {estimator.precision}')
+        self._said.clear()
+        self._log_warnings()
+
+    def _log_warnings(self) -> None:
+        """Each once; some come up only with an image of a certain size."""
         for warning in self._warnings():
-            self.get_logger().warning(f'{warning}; set device to cpu to accept that')
+            if warning not in self._said:
+                self._said.add(warning)
+                hint = '; set device to cpu to accept that' if warning.startswith('no GPU') else ''
+                self.get_logger().warning(warning + hint)
 
 
 def _nanoseconds(stamp: Any) -> int:

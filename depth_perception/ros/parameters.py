@@ -21,6 +21,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterValueException
 
 from depth_perception.backends.choice import BACKENDS
+from depth_perception.estimator import PRECISIONS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -64,8 +65,8 @@ class Settings:
         'warning, where there is no GPU; cuda without a GPU fails', read_only=True)
     precision: str = _parameter(
         'fp16', 'what the network computes in: fp16 is half precision where that is faster (a GPU; '
-        'with OpenVINO a CPU that has bfloat16), otherwise fp32',
-        choices=('fp16', 'fp32'), read_only=True)
+        'with OpenVINO a CPU that has bfloat16), otherwise fp32; bf16 is the same with bfloat16 '
+        'on a GPU', choices=PRECISIONS, read_only=True)
     backend: str = _parameter(
         'auto', 'what runs the network: torch, openvino (on a CPU), or auto: openvino on a CPU '
         'where it is installed, otherwise torch', choices=BACKENDS, read_only=True)

@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from depth_perception import geometry, scan
-from depth_perception.estimator import DepthEstimator, to_device
+from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import messages
 from depth_perception.ros.camera_info import ImageCamera
 from depth_perception.ros.cameras import CameraSource
@@ -26,6 +26,7 @@ from depth_perception.ros.parameters import Settings
 from depth_perception.ros.scan_pose import ScanPose
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 from depth_perception.temporal import TemporalFilter
+from depth_perception.transfer import Download, Upload
 from depth_perception.visualise import colourise
 
 #: What each output needs beside the image.
@@ -44,11 +45,13 @@ class Result:
     Attributes:
         outputs: message by topic, only those wanted.
         seconds: time spent by stage (decode, inference, network [a part of inference, on a CPU],
-            postprocess).
+            postprocess). On a GPU, inference is the time to start the work, and postprocess
+            includes the wait for all of it.
         size: (width, height) of the image.
         camera_problem: why there is no camera, or ''.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         pose: of the camera, as the scan used it; None without a scan.
+        beams: the scan's layout and frame_id; None without a scan.
         focal_factor: applied to depth.
         sample: a thinned depth image for statistics, or None.
         contrast: standard deviation of a thinned grey image, 0..255.
@@ -60,6 +63,7 @@ class Result:
     camera_problem: str = ''
     scan_problem: str = ''
     pose: scan.CameraPose | None = None
+    beams: tuple[scan.ScanLayout, str] | None = None
     focal_factor: float = 1.0
     sample: NDArray[np.float32] | None = None
     contrast: float = 0.0
@@ -92,6 +96,8 @@ class Pipeline:
         # Of this camera alone: a layout takes 20 bytes a pixel.
         self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
         self._temporal = TemporalFilter()
+        self._upload = Upload(estimator.device)
+        self._download = Download(estimator.device)
 
     def process(self, message: Image | CompressedImage, wanted: frozenset[str],
                 settings: Settings) -> Result:
@@ -115,43 +121,40 @@ class Pipeline:
             wanted -= NEEDS_CAMERA
         if wanted & NEEDS_INFERENCE:
             with _timed(seconds, 'inference'):
-                depth = self._infer(rgb, state.camera, settings, message.header, result)
+                image = self._upload(rgb)
+                depth, finite = self._infer(
+                    rgb, image, state.camera, settings, message.header, result)
                 if rectifier is not None:
                     depth = _without(depth, rectifier.unseen)
             with _timed(seconds, 'postprocess'):
-                self._shape(depth, rgb, state.camera, wanted, settings, message.header, result)
+                found = {'finite': finite, **self._shape(
+                    depth, image, state.camera, wanted, settings, message.header, result)}
+                self._fill(self._download(found), wanted, settings, message.header, result)
         if INFO in wanted:
             result.outputs[INFO] = state.camera.info(message.header)
         return result
 
-    def _infer(self, rgb: NDArray[np.uint8], camera: ImageCamera | None, settings: Settings,
-               header: Header, result: Result) -> Tensor:
+    def _infer(self, rgb: NDArray[np.uint8], image: Tensor, camera: ImageCamera | None,
+               settings: Settings, header: Header, result: Result) -> tuple[Tensor, Tensor]:
+        """Depth, and whether all that the network gave was finite; nothing waits for a GPU."""
         model = camera.camera if camera and settings.focal_correction else None
-        depth = self._estimator.infer_tensor(rgb, model)
+        depth = self._estimator.infer_tensor(image, model)
+        finite = torch.isfinite(depth).all()
         if self._estimator.network_seconds is not None:
             result.seconds['network'] = self._estimator.network_seconds
-        if not torch.isfinite(depth).all():
-            raise NonFiniteDepth('the network gave a non-finite depth')
         result.focal_factor = self._estimator.focal_factor(model)
         stamp = header.stamp.sec + header.stamp.nanosec / 1e9
         depth = self._temporal(depth, rgb, stamp, settings.temporal_smoothing)
-        return depth * settings.depth_scale
+        return depth * settings.depth_scale, finite
 
-    def _shape(self, depth: Tensor, rgb: NDArray[np.uint8], camera: ImageCamera | None,
+    def _shape(self, depth: Tensor, image: Tensor, camera: ImageCamera | None,
                wanted: frozenset[str], settings: Settings, header: Header,
-               result: Result) -> None:
-        """Masks, cloud, scan and picture on the depth's device; each goes to the host once."""
-        far = settings.max_depth or self._estimator.info.max_depth
-        ranged = geometry.mask_range(depth, settings.min_depth, far)
-        result.sample = ranged[::8, ::8].cpu().numpy()
+               result: Result) -> dict[str, Tensor]:
+        """Masks, cloud and scan by topic, and a thinned depth, all on the depth's device."""
+        ranged = geometry.mask_range(depth, settings.min_depth, self._far(settings))
+        found = {'sample': ranged[::8, ::8]}
         if wanted & {DEPTH, PREVIEW}:
-            host = ranged.cpu().numpy()
-            if DEPTH in wanted:
-                result.outputs[DEPTH] = messages.depth_message(
-                    host, header, settings.depth_encoding)
-            if PREVIEW in wanted:
-                picture = colourise(host, settings.min_depth, far)
-                result.outputs[PREVIEW] = messages.preview_message(picture, header)
+            found[DEPTH] = ranged
         if wanted & {POINTS, SCAN}:
             clean = ranged
             if settings.edge_threshold > 0:
@@ -159,24 +162,51 @@ class Pipeline:
                 flying = geometry.flying_pixels(depth, settings.edge_threshold)
                 clean = ranged.masked_fill(flying, float('nan'))
             if POINTS in wanted:
-                result.outputs[POINTS] = _cloud(clean, rgb, camera, settings, header)
+                found[POINTS] = geometry.pack_cloud(
+                    clean, camera.camera, image if settings.point_color else None,
+                    settings.point_stride)
             if SCAN in wanted:
-                self._scan(clean, camera, settings, header, far, result)
+                found.update(self._scan(clean, camera, settings, header, result))
+        return found
 
     def _scan(self, depth: Tensor, camera: ImageCamera, settings: Settings, header: Header,
-              far: float, result: Result) -> None:
+              result: Result) -> dict[str, Tensor]:
         stand = self._scan_pose(header, settings)
         result.scan_problem = stand.problem
         result.pose = stand.pose
         if stand.pose is None:
-            return
+            return {}
         band = scan.ObstacleBand(
             settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance)
-        layout = self._scan_layout(camera.camera, far, band, stand.pose, depth.device)
-        ranges = scan.scan_ranges(depth, layout, settings.min_depth)
-        result.outputs[SCAN] = messages.scan_message(
-            ranges.cpu().numpy(), layout, Header(stamp=header.stamp, frame_id=stand.frame_id),
-            settings.min_depth)
+        layout = self._scan_layout(
+            camera.camera, self._far(settings), band, stand.pose, depth.device)
+        result.beams = layout, stand.frame_id
+        return {SCAN: scan.scan_ranges(depth, layout, settings.min_depth)}
+
+    def _fill(self, found: dict[str, NDArray], wanted: frozenset[str], settings: Settings,
+              header: Header, result: Result) -> None:
+        """Messages, which own their bytes: the next frame may write to the arrays."""
+        if not found['finite']:
+            self._temporal.reset()
+            raise NonFiniteDepth('the network gave a non-finite depth')
+        result.sample = found['sample'].copy()
+        if DEPTH in wanted:
+            result.outputs[DEPTH] = messages.depth_message(
+                found[DEPTH], header, settings.depth_encoding)
+        if PREVIEW in wanted:
+            picture = colourise(found[DEPTH], settings.min_depth, self._far(settings))
+            result.outputs[PREVIEW] = messages.preview_message(picture, header)
+        if POINTS in found:
+            result.outputs[POINTS] = messages.cloud_message(
+                found[POINTS], header, settings.point_color)
+        if SCAN in found:
+            layout, frame_id = result.beams
+            result.outputs[SCAN] = messages.scan_message(
+                found[SCAN], layout, Header(stamp=header.stamp, frame_id=frame_id),
+                settings.min_depth)
+
+    def _far(self, settings: Settings) -> float:
+        return settings.max_depth or self._estimator.info.max_depth
 
 
 def _without(depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
@@ -184,10 +214,3 @@ def _without(depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
     if unseen is None:
         return depth
     return depth.masked_fill(torch.from_numpy(unseen).to(depth.device), float('nan'))
-
-
-def _cloud(depth: Tensor, rgb: NDArray[np.uint8], camera: ImageCamera, settings: Settings,
-           header: Header) -> Any:
-    colour = to_device(rgb, depth.device) if settings.point_color else None
-    cloud = geometry.pack_cloud(depth, camera.camera, colour, settings.point_stride)
-    return messages.cloud_message(cloud.cpu().numpy(), header, settings.point_color)

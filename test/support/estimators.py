@@ -36,6 +36,7 @@ class StandIn:
         self.precision = 'fp32'
         self.backend = 'stand-in'
         self.network_seconds = None
+        self.remarks: tuple[str, ...] = ()
         self.calls = 0
         self.started: list[float] = []
         self.release = threading.Event()
@@ -50,10 +51,11 @@ class StandIn:
     def focal_factor(self, camera: CameraModel | None) -> float:
         return 1.0 if camera is None else camera.fx / camera.width * 80 / 64
 
-    def infer_tensor(self, rgb: np.ndarray, camera: CameraModel | None = None) -> Tensor:
+    def infer_tensor(self, rgb: np.ndarray | Tensor,
+                     camera: CameraModel | None = None) -> Tensor:
         self.calls += 1
         self.started.append(time.monotonic())
         if self._seconds:  # sleep(0) would give the core away
             time.sleep(self._seconds)
         self.release.wait(30)
-        return torch.from_numpy(np.asarray(self._depth(rgb, camera), np.float32))
+        return torch.from_numpy(np.asarray(self._depth(np.asarray(rgb), camera), np.float32))

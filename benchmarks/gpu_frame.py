@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A frame on a GPU: from bytes in host memory to depth and the full cloud in host memory.
+
+    python -m benchmarks.gpu_frame                            every figure, about a minute
+    python -m benchmarks.gpu_frame --networks resnet_unet_hybrid --size 256x320
+    python -m benchmarks.gpu_frame --clip my_bag              half precision on frames of your own
+
+Beside our way runs the usual one, in the same rounds: plain PyTorch in float32, the depth to the
+host, a cloud by numpy. Prints JSON; exit status 2 where there is no CUDA device. `--device cpu`
+only tries the script out.
+"""
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.machine import machine
+from benchmarks.network import NETWORKS, build
+from depth_perception import geometry
+from depth_perception.backends.graphs import CudaGraph
+from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.bag import Bag
+from depth_perception.camera import CameraModel
+from depth_perception.estimator import DepthEstimator
+from depth_perception.transfer import Download, Upload
+from depth_perception.weights import WeightsInfo, load_weights
+
+#: Networks whose time alone is taken, at this (height, width).
+ALONE, ALONE_SIZE = ('efficientnet_sff', 'resnet_unet_hybrid'), (256, 320)
+CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
+NEAR, FAR, EDGE = 0.3, 10.0, 0.05
+
+#: Image uint8 (H, W, 3) -> depth (H, W) and cloud (H, W, 4), all in host memory.
+Frame = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray]]
+
+
+def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: torch.device,
+         precision: str) -> Frame:
+    """As the node does it: masks and flying pixels too."""
+    estimator = DepthEstimator(TorchEager(copy.deepcopy(network), device, precision), info)
+    upload, download = Upload(device), Download(device)
+
+    def run(rgb: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
+        image = upload(rgb)
+        depth = estimator.infer_tensor(image, camera)
+        ranged = geometry.mask_range(depth, NEAR, FAR)
+        clean = ranged.masked_fill(geometry.flying_pixels(depth, EDGE), float('nan'))
+        found = download({'depth': ranged, 'cloud': geometry.pack_cloud(clean, camera, image),
+                          'finite': torch.isfinite(depth).all()})
+        if estimator.remarks:
+            raise RuntimeError(estimator.remarks[0])
+        return found['depth'], found['cloud']
+
+    return run
+
+
+def usual(network: nn.Module, info: WeightsInfo, camera: CameraModel,
+          device: torch.device) -> Frame:
+    """What most published nodes do; no masks, no focal correction."""
+    network = copy.deepcopy(network).to(device)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
+
+    @torch.no_grad()
+    def run(rgb: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
+        image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+        image = F.interpolate(image, (info.input_height, info.input_width), mode='bilinear')
+        depth = network(((image - mean) / std).to(device))
+        depth = F.interpolate(depth, rgb.shape[:2], mode='bilinear')[0, 0].cpu().numpy()
+        return depth, _numpy_cloud(depth, rgb, camera)
+
+    return run
+
+
+def _numpy_cloud(depth: NDArray, rgb: NDArray[np.uint8], camera: CameraModel) -> NDArray:
+    rows, columns = np.mgrid[:camera.height, :camera.width]
+    x = (columns - camera.cx) * depth / camera.fx
+    y = (rows - camera.cy) * depth / camera.fy
+    colour = rgb.astype(np.uint32)
+    packed = (colour[..., 0] << 16 | colour[..., 1] << 8 | colour[..., 2]).view(np.float32)
+    return np.stack([x, y, depth, packed], axis=-1).astype(np.float32)
+
+
+def frames(name: str, size: tuple[int, int], rounds: int, device: torch.device) -> dict[str, Any]:
+    """Our way and the usual one in turn: milliseconds, and how many times faster ours is."""
+    network, info = _network(name, size)
+    height, width = size
+    camera = CameraModel(width, height, 0.8 * width, 0.8 * width, width / 2, height / 2)
+    runs = {precision: ours(network, info, camera, device, precision)
+            for precision in (('fp16', 'bf16', 'fp32') if device.type == 'cuda' else ('fp32',))}
+    runs['usual'] = usual(network, info, camera, device)
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    first = {way: _milliseconds(run, rgb) for way, run in runs.items()}
+    times: dict[str, list[float]] = {way: [] for way in runs}
+    for way, run in itertools.chain(*itertools.repeat(list(runs.items()), rounds)):
+        times[way].append(_milliseconds(run, rgb))
+    base = np.array(times['usual'])
+    return {'network': name, 'size': _text(size), 'ways': {
+        way: {'first_ms': first[way], **summary(values),
+              'times_faster': float(np.median(base / np.array(values)))}
+        for way, values in times.items()}}
+
+
+def _network(name: str, size: tuple[int, int]) -> tuple[nn.Module, WeightsInfo]:
+    """A network fed at that size; random weights but for `default`."""
+    info = dataclasses.replace(
+        load_weights(None).info, output='metres', input_height=size[0], input_width=size[1])
+    return build(name).eval().requires_grad_(False), info
+
+
+def _milliseconds(run: Frame, rgb: NDArray[np.uint8]) -> float:
+    start = time.perf_counter()
+    run(rgb)
+    return 1000 * (time.perf_counter() - start)
+
+
+def summary(milliseconds: list[float]) -> dict[str, float]:
+    """Median, 95th and 99th percentile."""
+    median, p95, p99 = np.percentile(milliseconds, (50, 95, 99))
+    return {'median_ms': float(median), 'p95_ms': float(p95), 'p99_ms': float(p99)}
+
+
+def alone(name: str, size: tuple[int, int], rounds: int, device: torch.device) -> dict[str, Any]:
+    """The network's own time in half precision, from its input to its output on the device."""
+    backend = TorchEager(build(name).eval().requires_grad_(False), device, 'fp16')
+    image = torch.randn(1, 3, *size, device=device)
+    times = _gpu_times(backend, image, rounds) if device.type == 'cuda' else [
+        _milliseconds(backend.run, image) for _ in range(rounds)]
+    return {'network': name, 'size': _text(size), 'precision': backend.precision,
+            **summary(times)}
+
+
+@torch.inference_mode()
+def _gpu_times(backend: TorchEager, image: Tensor, rounds: int) -> list[float]:
+    """By the GPU's own clock, as one graph."""
+    graph = CudaGraph(lambda *_: backend.run(image), (1, 1, 3), image.device)
+    marks = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+             for _ in range(rounds)]
+    for begin, end in marks:
+        begin.record()
+        graph.replay()
+        end.record()
+    torch.cuda.synchronize()
+    return [begin.elapsed_time(end) for begin, end in marks]
+
+
+def half_precision(clip: Path, device: torch.device, limit: int) -> dict[str, Any]:
+    """AbsRel of the bundled network in each precision, on frames with a truth."""
+    pairs = list(itertools.islice(_with_truth(clip), limit))
+    scores = {}
+    for precision in ('fp32', 'fp16', 'bf16'):
+        estimator = DepthEstimator.load(None, str(device), precision, 'torch')
+        scores[precision] = float(np.mean([
+            np.mean(np.abs(estimator.infer(rgb) - truth)[truth > 0] / truth[truth > 0])
+            for rgb, truth in pairs]))
+    return {'frames': len(pairs), 'AbsRel': scores,
+            'fp16_difference': abs(scores['fp16'] - scores['fp32']),
+            'bf16_difference': abs(scores['bf16'] - scores['fp32'])}
+
+
+def _with_truth(clip: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray]]:
+    """Images uint8 (H, W, 3) of a bag and `truth/<stamp>.png` in millimetres, as metres."""
+    with Bag(clip) as bag:
+        for record in bag.messages([bag.image_topic().name]):
+            message = bag.deserialize(record)
+            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            truth = cv2.imread(str(clip / 'truth' / f'{stamp}.png'), cv2.IMREAD_UNCHANGED)
+            if truth is not None:
+                picture = cv2.imdecode(np.asarray(message.data, np.uint8), cv2.IMREAD_COLOR)
+                yield np.ascontiguousarray(picture[..., ::-1]), truth / 1000
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f'{size[0]}x{size[1]}'
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition('x')
+    try:
+        return int(height), int(width)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH') from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--networks', nargs='+', default=['default', *ALONE],
+                        choices=list(NETWORKS))
+    parser.add_argument('--size', type=_size, default=(480, 640), metavar='HEIGHTxWIDTH',
+                        help='of the image and of the network\'s input')
+    parser.add_argument('--rounds', type=int, default=300)
+    parser.add_argument('--clip', type=Path, default=CLIP,
+                        help='bag of compressed images with a folder truth, as data/clip_bag')
+    parser.add_argument('--frames', type=int, default=50, help='of the clip')
+    parser.add_argument('--device', default='cuda', help='cuda, cuda:N; cpu tries the script out')
+    parser.add_argument('--autotune', action='store_true',
+                        help='cuDNN tries its algorithms (torch.backends.cudnn.benchmark)')
+    parser.add_argument('--out', type=Path, help='file for the JSON too')
+    options = parser.parse_args(arguments)
+    if options.device != 'cpu' and not torch.cuda.is_available():
+        sys.stderr.write('gpu_frame: there is no CUDA device here; --device cpu tries the script '
+                         'out, with figures that say nothing of a GPU\n')
+        return 2
+    if options.device != 'cpu':
+        torch.cuda.set_device(options.device)
+    torch.backends.cudnn.benchmark = options.autotune
+    text = json.dumps(_measure(options), indent=1)
+    print(text)
+    if options.out:
+        options.out.write_text(text + '\n')
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    device = torch.device(options.device)
+    alone_size = min(ALONE_SIZE, options.size)
+    return {
+        'machine': machine(), 'device': str(device), 'rounds': options.rounds,
+        'autotune': options.autotune,
+        'half_precision': half_precision(options.clip, device, options.frames),
+        'frame': [frames(name, options.size, options.rounds, device)
+                  for name in options.networks],
+        'network_alone': [alone(name, alone_size, options.rounds, device)
+                          for name in options.networks if name in ALONE]}
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between host and device: images up, results down, each once and through buffers that stay.
+
+From and to pinned memory a GPU copies by itself while the program goes on; pinning takes far longer
+than a copy, so the buffers are kept. Each user has its own: they are not safe between threads. On
+a CPU nothing is copied.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Upload:
+    """Images to a device.
+
+    Args:
+        device: where to.
+        staged: whether to go through a buffer; None: on CUDA.
+    """
+
+    def __init__(self, device: torch.device, staged: bool | None = None) -> None:
+        self._device = device
+        self._staged = device.type == 'cuda' if staged is None else staged
+        self._buffer: Tensor | None = None
+        self._sent: torch.cuda.Event | None = None
+
+    def __call__(self, image: NDArray[np.uint8] | Tensor) -> Tensor:
+        """An image uint8 (H, W, 3) on the device; a tensor is taken as it is, on its device."""
+        if isinstance(image, Tensor):
+            return image
+        if not self._staged:
+            # torch warns of read-only arrays, which is what a message gives; nothing writes here.
+            image = np.ascontiguousarray(image)
+            return torch.from_numpy(image if image.flags.writeable else image.copy())
+        buffer = self._free_buffer(image.shape)
+        np.copyto(buffer.numpy(), image)
+        sent = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
+        sent.copy_(buffer, non_blocking=True)
+        self._mark_sent()
+        return sent
+
+    def _free_buffer(self, shape: tuple[int, ...]) -> Tensor:
+        """A buffer that the device has finished reading."""
+        if self._sent is not None:
+            self._sent.synchronize()
+        if self._buffer is None or self._buffer.shape != shape:
+            self._buffer = _host_buffer(shape, torch.uint8, self._device)
+        return self._buffer
+
+    def _mark_sent(self) -> None:
+        if self._device.type == 'cuda':
+            self._sent = self._sent or torch.cuda.Event()
+            self._sent.record(torch.cuda.current_stream(self._device))
+
+
+class Download:
+    """Tensors to the host, several at once.
+
+    Args:
+        device: where from.
+        staged: whether to go through buffers; None: on CUDA.
+    """
+
+    def __init__(self, device: torch.device, staged: bool | None = None) -> None:
+        self._device = device
+        self._staged = device.type == 'cuda' if staged is None else staged
+        self._buffers: dict[str, Tensor] = {}
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, NDArray]:
+        """The tensors as arrays, after one wait for all of them.
+
+        The arrays may be buffers that the next call writes to, or the tensors' own memory.
+        """
+        if not self._staged:
+            return {name: tensor.numpy() for name, tensor in tensors.items()}
+        buffers = {name: self._copied(name, tensor) for name, tensor in tensors.items()}
+        if self._device.type == 'cuda':
+            torch.cuda.current_stream(self._device).synchronize()
+        return {name: buffer.numpy() for name, buffer in buffers.items()}
+
+    def _copied(self, name: str, tensor: Tensor) -> Tensor:
+        """The buffer of that name, to which the tensor is being copied."""
+        buffer = self._buffers.get(name)
+        if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
+            buffer = self._buffers[name] = _host_buffer(tensor.shape, tensor.dtype, self._device)
+        return buffer.copy_(tensor.contiguous(), non_blocking=True)
+
+
+def _host_buffer(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == 'cuda')
