@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The augmentations of each paper, as pipelines of small random steps.
+"""The augmentations of each paper, and of the bundled network, as pipelines of small random steps.
 
 The generator of a sample depends on seed, epoch and index alone: any number of workers, and a run
 resumed in the middle of an epoch, see exactly the same images.
@@ -8,6 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from depth_training.data.camera_steps import (
+    Blur,
+    Exposure,
+    FieldOfView,
+    Jpeg,
+    SensorNoise,
+    Shake,
+)
 from depth_training.data.steps import (
     BrightnessContrast,
     Cover,
@@ -68,6 +76,16 @@ def paper_004(height: int = 480, width: int = 640, swap_probability: float = 0.2
     """Paper 004: flip, and channels in another order (0.25 in the paper, 0.5 in its code)."""
     return Pipeline((Cover(height, width), RandomCrop(height, width), _FLIP,
                      Sometimes(SwapChannels(), swap_probability)))
+
+
+def bundled(height: int = 240, width: int = 320, with_cut_depth: bool = False) -> Pipeline:
+    """For a network that any camera is held before: lens, mirror, light, lens faults, sensor."""
+    cut = (Sometimes(CutDepth(), 0.25),) if with_cut_depth else ()
+    light = (Exposure(0.6, 0.2), Gamma(0.7, 1.4), BrightnessContrast(0.0, 0.3),
+             Sometimes(HueSaturation(6, 60, 0), 0.5))
+    faults = (Sometimes(Blur(0.3, 2.0), 0.3), Sometimes(Shake(9), 0.15), SensorNoise(0.03),
+              Sometimes(Jpeg(30, 95), 0.5))
+    return Pipeline((FieldOfView(height, width), _FLIP, *cut, *light, *faults))
 
 
 def _zoomed_crop(height: int, width: int, rgb: Interpolation) -> tuple[Step, ...]:

@@ -69,7 +69,7 @@ def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Adam or SGD; the encoder's parameters form a group with a rate of their own."""
+    """Adam, AdamW or SGD; the encoder's parameters form a group with a rate of their own."""
     encoder = [p for name, p in model.named_parameters() if name.startswith('encoder.')]
     others = [p for name, p in model.named_parameters() if not name.startswith('encoder.')]
     groups = [{'params': others, 'factor': 1.0},
@@ -78,8 +78,9 @@ def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     if recipe.optimizer == 'sgd':
         return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum,
                                weight_decay=recipe.weight_decay)
-    return torch.optim.Adam(groups, recipe.learning_rate, weight_decay=recipe.weight_decay,
-                            amsgrad=recipe.amsgrad)
+    kind = torch.optim.AdamW if recipe.optimizer == 'adamw' else torch.optim.Adam
+    return kind(groups, recipe.learning_rate, weight_decay=recipe.weight_decay,
+                amsgrad=recipe.amsgrad)
 
 
 def augmentation(recipe: Recipe, focal: float | None) -> Pipeline:
@@ -90,9 +91,18 @@ def augmentation(recipe: Recipe, focal: float | None) -> Pipeline:
 
 
 def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
-    """NYU's focal length at the recipe's test width where the cameras of the data differ."""
+    """The recipe's own; else NYU's, at the recipe's test width, where the data's cameras differ.
+
+    Raises:
+        DataError: the recipe needs the cameras' focal lengths, and the data does not tell them.
+    """
     focals = {sample.fx and round(sample.fx / sample.rgb.shape[1], 3)
               for sample in _probes(dataset)}
+    if recipe.focal is not None and None in focals:
+        raise DataError(f'{recipe.name} learns depth for every camera and needs the focal length '
+                        f'of each picture, which is missing in: {dataset.describe()}')
+    if recipe.focal is not None:
+        return recipe.focal
     return nyu_focal(recipe) if len(focals) > 1 and None not in focals else None
 
 
@@ -129,7 +139,8 @@ def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
         training_focal_length=focal or _focal_of_augmented(recipe, dataset),
         training_image_width=recipe.test_width, training_data=dataset.describe(),
         licence=licence, name=recipe.name,
-        recipe=f'python -m depth_training train {recipe.name}')
+        recipe=f'python -m depth_training train {recipe.name}'
+               + (f' --steps {recipe.steps}' if recipe.steps else ''))
 
 
 def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:

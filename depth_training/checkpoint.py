@@ -45,8 +45,8 @@ class Progress:
 
 
 def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
-         progress: Progress) -> None:
-    """Write the run's checkpoint.
+         progress: Progress, average: nn.Module | None = None) -> None:
+    """Write the run's checkpoint; `average` is the network's moving average.
 
     Raises:
         OSError: it cannot be written, such as for a full disk; the one before stays.
@@ -54,7 +54,8 @@ def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     from safetensors.torch import save as serialise
 
     state = optimizer.state_dict()
-    tensors = {f'network.{name}': tensor for name, tensor in network.state_dict().items()}
+    tensors = {f'{part}.{name}': tensor for part, module in _parts(network, average)
+               for name, tensor in module.state_dict().items()}
     plain: dict[str, dict[str, Any]] = {}
     for index, values in state['state'].items():
         for name, value in values.items():
@@ -67,8 +68,9 @@ def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     write_atomically(folder / FILE, [serialise(tensors, {_KEY: json.dumps(document)})])
 
 
-def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put a checkpoint's tensors into network and optimizer.
+def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
+         average: nn.Module | None = None) -> Progress:
+    """Put a checkpoint's tensors into network, optimizer and moving average.
 
     Raises:
         CheckpointError: it is missing, damaged or of another network.
@@ -83,8 +85,9 @@ def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> 
             index, _, key = rest.partition('.')
             state.setdefault(int(index), {})[key] = tensor
     try:
-        network.load_state_dict({name.partition('.')[2]: tensor for name, tensor in tensors.items()
-                                 if name.startswith('network.')})
+        for part, module in _parts(network, average):
+            module.load_state_dict({name.partition('.')[2]: tensor for name, tensor
+                                    in tensors.items() if name.startswith(f'{part}.')})
     except RuntimeError as error:
         raise CheckpointError(f'{folder / FILE} is of another network') from error
     optimizer.load_state_dict({'state': state, 'param_groups': groups})
@@ -100,6 +103,10 @@ def remove_leftovers(folder: Path) -> None:
     """Delete what a process that was killed while it wrote has left."""
     for file in folder.glob('.*.part'):
         file.unlink(missing_ok=True)
+
+
+def _parts(network: nn.Module, average: nn.Module | None) -> list[tuple[str, nn.Module]]:
+    return [('network', network)] + ([] if average is None else [('average', average)])
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

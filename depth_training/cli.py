@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `python -m depth_training`: every step from data to a report.
 
-Exit codes: 0 done, 1 nothing could be done (one sentence on standard error), 2 wrong options,
-128 + signal when stopped by one.
+Exit codes: 0 done, 1 nothing could be done (one sentence on standard error), 2 wrong options, 3 a
+time limit ended a training before its last step, 128 + signal when stopped by one.
 """
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from depth_training import build
+from depth_training.average import MovingAverage
 from depth_training.batch_norm import normalise_across_processes
 from depth_training.data.training import Batch
 from depth_training.distributed import Processes
@@ -49,10 +50,17 @@ class Learner:
         if isinstance(loss, nn.Module):
             loss.to(device)
         self.optimizer = build.optimizer(recipe, network)
+        # Before the network is changed for several processes.
+        self.average = None if recipe.average is None else MovingAverage(network, recipe.average)
         self.model: nn.Module = network
         if group.count > 1:
             normalise_across_processes(network)
             self.model = DistributedDataParallel(network, broadcast_buffers=False)
+
+    @property
+    def result(self) -> nn.Module:
+        """What the training is for: the network to judge and to save."""
+        return self.network if self.average is None else self.average.network
 
     def learn(self, batch: Batch, place: Place) -> StepResult:
         """One step at a place of the run."""
@@ -72,6 +80,8 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(
             self.network.parameters(), self.recipe.clip_gradient or math.inf)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network, place.step + 1)
         return StepResult(loss.detach(), norm, rate)
 
     def _set_learning_rate(self, place: Place) -> float:

@@ -27,7 +27,7 @@ from depth_training.masked import (
 
 __all__ = [
     'Loss', 'ReciprocalLoss', 'WeightedSum', 'across_processes', 'berhu', 'densedepth', 'gradient',
-    'l1', 'mse', 'reciprocal', 'silog', 'ssim', 'valid_mask',
+    'l1', 'log_gradient', 'mse', 'reciprocal', 'silog', 'silog_gradient', 'ssim', 'valid_mask',
 ]
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -105,6 +105,24 @@ def gradient(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 @in_full_precision
+def log_gradient(pred: Tensor, target: Tensor, valid: Tensor, scales: int = 4) -> Tensor:
+    """Mean |difference of log error between neighbours|, at strides 1, 2, 4 ...: MegaDepth, eq. 3.
+
+    Li & Snavely 2018 sum over pixels; here each scale and direction is a mean over its pairs of
+    valid neighbours, summed over the two directions and averaged over the scales.
+    """
+    error = _safe_log(pred, valid) - _safe_log(target, valid)
+    result = pred.new_zeros(())
+    for stride in (2 ** scale for scale in range(scales)):
+        e, v = error[..., ::stride, ::stride], valid[..., ::stride, ::stride]
+        for axis in (-2, -1):
+            pairs = v.shape[axis] - 1
+            both = v.narrow(axis, 1, pairs) & v.narrow(axis, 0, pairs)
+            result = result + mean(torch.where(both, e.diff(dim=axis).abs(), 0), both)
+    return result / scales
+
+
+@in_full_precision
 def ssim(pred: Tensor, target: Tensor, valid: Tensor, max_val: float = 100.0) -> Tensor:
     """Structural dissimilarity, mean of (1 - SSIM) / 2: DenseDepth loss.py.
 
@@ -121,6 +139,16 @@ def ssim(pred: Tensor, target: Tensor, valid: Tensor, max_val: float = 100.0) ->
     p, t = torch.where(valid, pred, 0), torch.where(valid, target, 0)
     whole = -F.max_pool2d(-valid.to(p.dtype), _WINDOW, stride=1) > 0.5
     return mean(torch.where(whole, (1 - _ssim_map(p, t, max_val)) / 2, 0), whole)
+
+
+def silog_gradient(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5,
+                   gradient_weight: float = 0.5, ssim_weight: float = 0.0,
+                   max_val: float = 10.0) -> Tensor:
+    """Rooted `silog` + gradient_weight * `log_gradient` + ssim_weight * `ssim` of the metres."""
+    value = silog(pred, target, valid, lam=lam, root=True)
+    value = value + gradient_weight * log_gradient(pred, target, valid)
+    return value + ssim_weight * ssim(pred, target, valid, max_val=max_val) if ssim_weight \
+        else value
 
 
 def densedepth(pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1,

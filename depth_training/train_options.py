@@ -34,13 +34,17 @@ class TrainOptions:
     """Go on with the run in that folder."""
     epochs: int | None = None
     """Instead of the recipe's."""
+    steps: int | None = None
+    """Length of the run in steps, instead of epochs."""
+    time_limit: float | None = None
+    """Stop after so many minutes with a checkpoint and exit code 3; --resume goes on exactly."""
     batch: int | None = None
     """Images a step over all processes, instead of the recipe's."""
     learning_rate: float | None = None
     """Instead of the recipe's."""
     encoder_factor: float | None = None
     """The encoder learns at the learning rate times this, instead of the recipe's."""
-    loss: Literal['mse', 'l1', 'berhu', 'silog', 'densedepth'] | None = None
+    loss: Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'densedepth'] | None = None
     """Instead of the recipe's."""
     start_from: Path | None = None
     """Weights file of the same network to start from; --encoder-weights replace its encoder."""
@@ -85,11 +89,13 @@ class TrainOptions:
 
 def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with what the command line changes."""
-    names = ('epochs', 'batch', 'learning_rate', 'encoder_factor', 'loss')
+    names = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'loss')
     changes = {name: getattr(options, name) for name in names
                if getattr(options, name) is not None}
     if options.loss is not None and options.loss != recipe.loss:
         changes['loss_arguments'] = {}
+    if options.epochs is not None and options.steps is None:
+        changes['steps'] = None
     return dataclasses.replace(recipe, **changes)
 
 

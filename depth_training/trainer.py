@@ -42,9 +42,12 @@ from depth_training.train_options import (
 )
 from depth_training.validation import Validation
 
+#: Exit code of a run whose time limit is over before its last step.
+TIME_IS_UP = 3
+
 
 def train(options: TrainOptions) -> int:
-    """Run; 0 when done, 128 + signal when stopped by one.
+    """Run; 0 when done, 3 at the time limit, 128 + signal when stopped by one.
 
     Raises:
         TrainingError, DataError, ValueError, OSError: one sentence says what is wrong.
@@ -79,8 +82,11 @@ class Trainer:
             self.recipe, network, build.loss(self.recipe, options.perceptual_weights), device,
             group, options.precision, options.seed)
         self.state = self._start_or_resume()
-        self.steps = 2 if options.fast_dev_run else self.recipe.epochs * self.order.per_epoch
+        self.steps = 2 if options.fast_dev_run else \
+            self.recipe.steps or self.recipe.epochs * self.order.per_epoch
         self._signal = 0
+        self._deadline = math.inf if options.time_limit is None else \
+            time.monotonic() + 60 * options.time_limit
         self.display = ProgressDisplay(self.recipe.name, self.state.step, self.steps, group.first)
         self._open_record()
         self._say_what_runs()
@@ -93,7 +99,7 @@ class Trainer:
             if not self._epoch():
                 self._save()
                 self.display.say(f'stopped at step {self.state.step}: go on with --resume')
-                return 128 + (self._signal or signal.SIGTERM)
+                return self._exit_code()
         self.display.say(f'done: {self.out / run_folder.WEIGHTS}')
         return 0
 
@@ -104,21 +110,28 @@ class Trainer:
             self.journal.close()
 
     def _epoch(self) -> bool:
-        """The rest of the epoch that runs; False if a signal asked to stop."""
+        """The rest of the epoch that runs; False if a signal or the time limit asked to stop."""
         self._spoke = (self.state.step, time.monotonic())
         self.data.set_epoch(self.state.epoch)
         self.order.start(self.state.epoch, self.state.position)
         for batch in self._loader():
             self._step(batch)
-            if self.group.any(bool(self._signal), self.device):
-                return False
+            stop = bool(self._signal) or time.monotonic() > self._deadline
             if self.state.step >= self.steps:
                 break
+            if self.group.any(stop, self.device):
+                return False
             if self.state.step % self.options.checkpoint_every == 0 \
                     and self.state.position < self.order.per_epoch:
                 self._save()
         self._finish_epoch()
         return True
+
+    def _exit_code(self) -> int:
+        """Of a run that stopped before its end."""
+        if self._signal or self.options.time_limit is None:
+            return 128 + (self._signal or signal.SIGTERM)
+        return TIME_IS_UP
 
     def _loader(self) -> DataLoader[Batch]:
         return DataLoader(
@@ -163,12 +176,12 @@ class Trainer:
         self._save()
         if self.group.first:
             with writing('weights', self.out):
-                save_weights(self.out / run_folder.WEIGHTS, self.learner.network, self.info)
+                save_weights(self.out / run_folder.WEIGHTS, self.learner.result, self.info)
 
     def _validate(self) -> float:
         """RMSE of the validation images by the recipe's protocol; also writes pictures."""
         assert self.validation is not None
-        predictor = Predictor(self.learner.network, self.info, self.device)
+        predictor = Predictor(self.learner.result, self.info, self.device)
         place = (self.state.step, self.state.epoch)
         result = self.validation.judge(
             predictor, *place, {'bad_pairs': len(self.data.pairs.bad_pairs)})
@@ -182,7 +195,8 @@ class Trainer:
         if self.group.first:
             with writing('checkpoint', self.out):
                 checkpoint.save(
-                    self.out, self.learner.network, self.learner.optimizer, self.state)
+                    self.out, self.learner.network, self.learner.optimizer, self.state,
+                    self.learner.average and self.learner.average.network)
         self.group.wait()
 
     def _prepare_folder(self) -> None:
@@ -203,7 +217,8 @@ class Trainer:
             'recipe': recipe, 'seed': self.options.seed, 'pairs': len(self.dataset)}))
         if not self.options.resume or not checkpoint.exists(self.out):
             return checkpoint.Progress(settings)
-        state = checkpoint.load(self.out, self.learner.network, self.learner.optimizer)
+        state = checkpoint.load(self.out, self.learner.network, self.learner.optimizer,
+                                self.learner.average and self.learner.average.network)
         for name, value in settings.items():
             if state.settings.get(name) != value:
                 raise TrainingError(f'{self.out} was started with another {name}: resume with '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from depth_training.recipes import (
+    bundled,
     paper_000,
     paper_001,
     paper_002,
@@ -12,7 +13,7 @@ from depth_training.recipes import (
 )
 from depth_training.recipes.recipe import Recipe
 
-_MODULES = (paper_000, paper_001, paper_002, paper_003, paper_004, rooms)
+_MODULES = (paper_000, paper_001, paper_002, paper_003, paper_004, rooms, bundled)
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for module in _MODULES for recipe in module.RECIPES}
 

@@ -25,11 +25,16 @@ class Recipe:
         augment: function of `depth_training.augment`, with `augment_arguments`.
         height, width: pixels of the training crop.
         test_height, test_width: pixels of a whole frame, as the network sees it in use.
-        loss: `mse`, `l1`, `berhu`, `silog` or `densedepth`, with `loss_arguments`.
-        optimizer: `adam` or `sgd`.
+        loss: `mse`, `l1`, `berhu`, `silog`, `silog_gradient` or `densedepth`, with
+            `loss_arguments`.
+        optimizer: `adam`, `adamw` or `sgd`.
         learning_rate: the largest; `encoder_factor` times it for the encoder.
         batch: images a step, over all processes together.
         epochs: passes over the training pairs.
+        steps: length of the run instead of `epochs`; None = those.
+        average: decay of the moving average that is judged and saved; None = the network itself.
+        focal: depth is learnt as a camera of this focal length would see it, in pixels of
+            `test_width`; None = NYU's, and only where the cameras of the data differ.
         protocol: by which the paper judges, see `depth_training.protocols`.
         perceptual_weight: of paper 001's loss network; 0 = without it.
         output: what the network gives, see `WeightsInfo.output`.
@@ -49,8 +54,8 @@ class Recipe:
     width: int
     test_height: int
     test_width: int
-    loss: Literal['mse', 'l1', 'berhu', 'silog', 'densedepth']
-    optimizer: Literal['adam', 'sgd']
+    loss: Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'densedepth']
+    optimizer: Literal['adam', 'adamw', 'sgd']
     learning_rate: float
     batch: int
     epochs: int
@@ -68,6 +73,9 @@ class Recipe:
     encoder_factor: float = 1.0
     schedule: Schedule = field(default_factory=Constant)
     clip_gradient: float | None = None
+    steps: int | None = None
+    average: float | None = None
+    focal: float | None = None
     pairs: int | None = None
     truth: Literal['raw', 'filled'] = 'filled'
     reduce: Literal['nearest', 'mean'] = 'nearest'

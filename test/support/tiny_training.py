@@ -17,7 +17,8 @@ TINY = Recipe(
     name='tiny', title='a tiny network', network='efficientnet_sff',
     network_arguments=TINY_ARGUMENTS, augment='paper_003', height=48, width=64, test_height=48,
     test_width=64, loss='silog', optimizer='adam', learning_rate=1e-3, weight_decay=1e-4,
-    schedule=OneCycle(), clip_gradient=1.0, batch=4, epochs=3, protocol='plain', pretrained=False)
+    schedule=OneCycle(), clip_gradient=1.0, batch=4, epochs=3, protocol='plain', pretrained=False,
+    average=0.9)
 
 
 def words(data: Path, out: Path, *more: str) -> list[str]:

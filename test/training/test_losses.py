@@ -17,8 +17,12 @@ def silog_rooted(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return losses.silog(pred, target, valid, lam=0.85, root=True, scale=10)
 
 
+def silog_gradient_ssim(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    return losses.silog_gradient(pred, target, valid, ssim_weight=0.3)
+
+
 ALL = [losses.mse, losses.l1, losses.berhu, losses.silog, silog_rooted, losses.gradient,
-       losses.ssim, losses.densedepth]
+       losses.ssim, losses.densedepth, losses.log_gradient, silog_gradient_ssim]
 
 
 def depths(*shape: int, dtype=torch.float32, seed: int = 0) -> Tensor:
@@ -74,6 +78,19 @@ def test_silog_variants():
     ratio = plain / losses.silog(pred, target, valid, base='10')
     assert ratio.item() == pytest.approx(math.log(10) ** 2, rel=1e-5)
     assert math.log(10) ** 2 == pytest.approx(5.302, abs=5e-4)
+
+
+def test_log_gradient_is_the_mean_step_of_the_log_error():
+    target = torch.ones(1, 1, 8, 8)
+    pred = torch.exp(0.1 * torch.arange(8.0)).expand(1, 1, 8, 8)  # steps of 0.1 to the right
+    everywhere = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+    assert losses.log_gradient(pred, target, everywhere, scales=1).item() == pytest.approx(0.1)
+    # Strides 1 and 2 see steps of 0.1 and 0.2.
+    assert losses.log_gradient(pred, target, everywhere, scales=2).item() == pytest.approx(0.15)
+    assert losses.log_gradient(3 * target, target, everywhere).item() == pytest.approx(0, abs=1e-6)
+    both = losses.silog(pred, target, everywhere, root=True) \
+        + 0.5 * losses.log_gradient(pred, target, everywhere)
+    torch.testing.assert_close(losses.silog_gradient(pred, target, everywhere), both)
 
 
 def test_silog_with_lambda_one_ignores_a_common_factor():

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The moving average of a network: what is judged, saved and shipped in place of the last step."""
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+class MovingAverage:
+    """Exponential moving average of weights and batch-norm statistics (Polyak averaging).
+
+    After step n, counted from 1: average <- d average + (1 - d) network with
+    d = min(decay, (1 + n) / (10 + n)), so that the start is soon forgotten (as TensorFlow's
+    ExponentialMovingAverage does). The decay depends on the step alone: the tensors of `network`
+    are all there is to save.
+
+    Attributes:
+        network: the average, in evaluation mode; belongs into the checkpoint.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move towards the network as it is after step `step`, counted from 1."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        mine, theirs = self.network.state_dict().values(), network.state_dict().values()
+        for average, tensor in zip(mine, theirs):
+            if average.is_floating_point():
+                average.lerp_(tensor, 1 - decay)
+            else:  # a counter of batches
+                average.copy_(tensor)
