@@ -15,6 +15,7 @@ from depth_perception.networks import create_network
 from depth_perception.weights import WeightsInfo, load_weights
 from depth_training import augment, imagenet, losses
 from depth_training.data import DataError, DepthDataset, Sample
+from depth_training.data.joined import Joined
 from depth_training.data.steps import CanonicalFocal, Pipeline
 from depth_training.data.sync import NYU_FX
 from depth_training.data.training import ToTensors, TrainingData
@@ -151,7 +152,8 @@ def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:
 
 
 def _probes(dataset: DepthDataset) -> Iterator[Sample]:
-    """The usable ones of the first, middle and last pair."""
-    for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
-        with suppress(DataError):
-            yield dataset[index]
+    """The usable ones of the first, middle and last pair, of each data set that was joined."""
+    for part in dataset.parts if isinstance(dataset, Joined) else (dataset,):
+        for index in sorted({0, len(part) // 2, len(part) - 1}):
+            with suppress(DataError):
+                yield part[index]

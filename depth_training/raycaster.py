@@ -8,6 +8,7 @@ the floor that recedes, and what stands on it.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -206,17 +207,10 @@ def _albedo(rng: np.random.Generator, boxes: Boxes, hits: Hits,
     return colour
 
 
-def render_views(seed: int, start: int, count: int, textures: list[Floats], height: int,
-                 width: int) -> list[Sample]:
-    """Views number start .. start + count - 1 of a seed; the same whoever renders them."""
-    return [render_view(np.random.default_rng([seed, number]), textures, height, width)
-            for number in range(start, start + count)]
-
-
 def make_textures(rng: np.random.Generator, count: int,
-                  pictures: NDArray[np.uint8] | None = None) -> list[Floats]:
-    """Square colour textures in 0..1; half of them cut from pictures (N, H, W, 3) if given."""
-    makers = [_noise, _checks, _stripes, _plain] + ([_cutting] * 4 if pictures is not None else [])
+                  pictures: Sequence[NDArray[np.uint8]] = ()) -> list[Floats]:
+    """Square colour textures in 0..1; half of them cut from pictures (H, W, 3) if given."""
+    makers = [_noise, _checks, _stripes, _plain] + ([_cutting] * 4 if pictures else [])
     return [makers[rng.integers(len(makers))](rng, pictures) for _ in range(count)]
 
 
@@ -256,9 +250,9 @@ def _plain(rng: np.random.Generator, _pictures: object) -> Floats:
     return (base * (1 + rng.normal(0, 0.03, base.shape))).clip(0, 1).astype(np.float32)
 
 
-def _cutting(rng: np.random.Generator, pictures: NDArray[np.uint8]) -> Floats:
+def _cutting(rng: np.random.Generator, pictures: Sequence[NDArray[np.uint8]]) -> Floats:
     picture = pictures[rng.integers(len(pictures))]
-    size = int(rng.integers(24, min(picture.shape[:2])))
+    size = int(rng.integers(24, max(min(picture.shape[:2]), 25)))
     top, left = (int(rng.integers(0, side - size + 1)) for side in picture.shape[:2])
     cut = cv2.resize(picture[top:top + size, left:left + size], (TEXTURE, TEXTURE),
                      interpolation=cv2.INTER_AREA)

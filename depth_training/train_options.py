@@ -26,8 +26,8 @@ class TrainOptions:
 
     recipe: Annotated[str, tyro.conf.Positional]
     """Name of the recipe, such as paper_003; an unknown name lists all."""
-    data: Path
-    """File or folder; its layout is recognised."""
+    data: tuple[Path, ...]
+    """Files or folders; their layouts are recognised. Several are trained on together."""
     out: Path | None = None
     """Folder of the run (default: runs/RECIPE)."""
     resume: bool = False
@@ -58,6 +58,9 @@ class TrainOptions:
     """ImageNet weights of ResNet-50 for paper 001's loss network (.safetensors or .pth)."""
     hold_out: tuple[str, ...] = ()
     """Scenes to validate on, of data without an official split."""
+    raycast_share: float = 0.0
+    """Share of the training pairs that are views of rooms of textured boxes, made as they are
+    needed."""
     validation_data: Path | None = None
     """Validate on the test part of other data, such as NYU's labelled .mat."""
     split: Literal['train', 'all'] = 'train'

@@ -21,6 +21,8 @@ from torch.utils.data import DataLoader
 from depth_perception.weights import save_weights
 from depth_training import build, checkpoint, protocols, run_folder
 from depth_training.data import DepthDataset, evenly, open_dataset
+from depth_training.data.joined import open_joined
+from depth_training.data.raycast import with_raycast
 from depth_training.data.training import Batch, start_worker
 from depth_training.distributed import Processes, local_device, processes
 from depth_training.evaluation import Predictor
@@ -262,13 +264,15 @@ class Trainer:
 def _open(recipe: Recipe, options: TrainOptions) -> tuple[DepthDataset, DepthDataset]:
     """Training and validation pairs."""
     check_parts(options)
-    whole = open_dataset(options.data, options.split, ground_truth=recipe.truth,
-                         hold_out=options.hold_out, list_file=options.list_file)
+    whole = open_joined(options.data, options.split, options.hold_out,
+                        ground_truth=recipe.truth, list_file=options.list_file)
     truth = protocols.get_protocol(recipe.protocol).ground_truth
-    test = open_dataset(options.validation_data or options.data, 'test', ground_truth=truth,
-                        hold_out=() if options.validation_data else options.hold_out)
+    test = open_dataset(options.validation_data, 'test', ground_truth=truth) \
+        if options.validation_data \
+        else open_joined(options.data, 'test', options.hold_out, ground_truth=truth)
     images = 1 if options.fast_dev_run else options.validation_images
     training = whole if recipe.pairs is None else evenly(whole, recipe.pairs)
+    training = with_raycast(training, options.raycast_share, options.seed)
     return training, evenly(test, max(1, min(images, len(test))))
 
 

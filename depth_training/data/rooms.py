@@ -2,21 +2,25 @@
 """The `rooms` layout: rendered views with exact depth and per-view intrinsics.
 
 `scene_N/rgb_00000.jpg`, `depth_00000.png` (uint16 millimetres, 0 = nothing hit) and
-`cameras.csv` (index, fx, fy, cx, cy in pixels, ...).
+`cameras.csv` (index, fx, fy, cx, cy in pixels, ...). What `tools/rooms` makes has the scenes in
+`frames/` and beside it `manifest.json`, which names the finished rooms and their split.
 """
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.images import read_bytes
 from depth_training.data.pairs import Pair, PairFiles
-from depth_training.data.sample import DataError, Sample
+from depth_training.data.sample import DataError
 from depth_training.data.scenes import choose
 
-#: Name by which the bundled network's recipe knows a view.
-RoomView = Sample
+MANIFEST = 'manifest.json'
+#: The manifest's names of our splits.
+_SPLITS = {'train': 'train', 'validation': 'test'}
 
 
 def recognise(path: Path) -> bool:
@@ -27,24 +31,50 @@ def recognise(path: Path) -> bool:
 def open_layout(request: Request) -> DepthDataset:
     """Open one scene or a folder of scenes; `hold_out` names the scenes to test on.
 
+    Without it a manifest decides; rooms that it does not name are not finished, and left out.
+
     Raises:
-        DataError: `cameras.csv` is malformed, or a held-out scene does not exist.
+        DataError: `cameras.csv` or the manifest is malformed, or a held-out scene does not exist.
     """
     folders = _scenes(request.path)
-    root = request.path.parent if folders == [request.path] else request.path
+    splits = _read_manifest(request.path)
+    if splits is not None:
+        folders = [folder for folder in folders if folder.name in splits]
     scenes = {folder.name: read_cameras(folder, f'{folder.name}/') for folder in folders}
-    pairs, note = choose(scenes, request)
+    root = _frames(request.path)
+    root = root.parent if folders == [root] else root
+    if splits is None or request.hold_out or request.split == 'all':
+        pairs, note = choose(scenes, request)
+    else:
+        pairs, note = _by_manifest(scenes, splits, request)
     return PairFiles('rooms', root, pairs, 'exact', note=note)
 
 
-def read_room(scene: Path) -> list[Sample]:
-    """All views of one scene folder.
+def _by_manifest(scenes: Mapping[str, list[Pair]], splits: Mapping[str, str],
+                 request: Request) -> tuple[list[Pair], str]:
+    chosen = [name for name in scenes if splits[name] == request.split]
+    if not chosen:
+        raise DataError(f'{request.path}: no finished room is in the {request.split} part yet')
+    return [pair for name in chosen for pair in scenes[name]], \
+        f'{request.split} part of the manifest, {len(chosen)} of {len(scenes)} rooms'
 
-    Raises:
-        DataError: the folder has no `cameras.csv`, or a file that it names is missing.
-    """
-    views = PairFiles('rooms', scene, read_cameras(scene), 'exact')
-    return [views[index] for index in range(len(views))]
+
+def _read_manifest(path: Path) -> dict[str, str] | None:
+    """The split of each finished room by folder; None without a manifest."""
+    file = next((folder / MANIFEST for folder in (path, path.parent)
+                 if (folder / MANIFEST).is_file() and (folder / 'frames') == _frames(path)), None)
+    if file is None:
+        return None
+    try:
+        return {room['folder']: _SPLITS[room['split']]
+                for room in json.loads(read_bytes(file))['rooms']}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{file} is no manifest of tools/rooms ({error!r})') from error
+
+
+def _frames(path: Path) -> Path:
+    """The folder that holds the scenes."""
+    return path / 'frames' if (path / 'frames').is_dir() else path
 
 
 def read_cameras(scene: Path, prefix: str = '') -> list[Pair]:
@@ -70,4 +100,4 @@ def _pair(prefix: str, index: int, fx: float, cx: float) -> Pair:
 def _scenes(path: Path) -> list[Path]:
     if (path / 'cameras.csv').exists():
         return [path]
-    return sorted(file.parent for file in path.glob('*/cameras.csv'))
+    return sorted(file.parent for file in _frames(path).glob('*/cameras.csv'))

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from depth_training.data import DataError, DepthDataset, Part, Sample, evenly, open_dataset
-from depth_training.data.rooms import read_room
 from depth_training.data.sync import read_list
 from test.support import layouts
 
@@ -193,7 +192,8 @@ def test_named_scenes_are_held_out(tmp_path):
 
 
 def test_rooms_know_each_views_camera(tmp_path):
-    views = read_room(layouts.rooms(tmp_path) / 'scene_0')
+    dataset = open_dataset(layouts.rooms(tmp_path) / 'scene_0', 'all')
+    views = [dataset[index] for index in range(len(dataset))]
     assert [view.fx for view in views] == [50, 51]
     assert views[0].cx == 32
 

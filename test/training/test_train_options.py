@@ -119,7 +119,7 @@ def test_the_weights_file_names_the_licence(data, tmp_path, capsys):
 
 
 def test_paper_000_is_warned_of_its_learning_rate(tmp_path):
-    said = list(notices(RECIPES['paper_000'], TrainOptions('paper_000', tmp_path)))
+    said = list(notices(RECIPES['paper_000'], TrainOptions('paper_000', (tmp_path,))))
     assert any('0.003, is high' in text and '--encoder-factor 0.1' in text for text in said)
 
 

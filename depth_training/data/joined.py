@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several data sets as one."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depth_training.data.dataset import DepthDataset
+from depth_training.data.open import open_dataset
+from depth_training.data.sample import DataError, Sample
+
+
+class Joined(DepthDataset):
+    """The pairs of several data sets, one after the other; each has the share of its pairs.
+
+    The ground truth is `raw` where they differ: what holds for some pairs cannot be promised of
+    all.
+    """
+
+    layout, units = 'joined', 'as in each'
+
+    def __init__(self, parts: Sequence[DepthDataset]) -> None:
+        self.parts = tuple(parts)
+        kinds = {part.ground_truth for part in parts}
+        self.ground_truth = kinds.pop() if len(kinds) == 1 else 'raw'
+        self._ends = tuple(accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def read(self, index: int) -> Sample:
+        """Read from the part that holds it."""
+        part, place = self._find(index)
+        return part.read(place)
+
+    def source(self, index: int) -> str:
+        """File in the part that holds it."""
+        part, place = self._find(index)
+        return part.source(place)
+
+    def describe(self) -> str:
+        """What each part says of itself."""
+        return ' + '.join(part.describe() for part in self.parts)
+
+    def _find(self, index: int) -> tuple[DepthDataset, int]:
+        number = int(np.searchsorted(self._ends, index, 'right'))
+        return self.parts[number], index - (self._ends[number] - len(self.parts[number]))
+
+
+def open_joined(paths: Sequence[Path], split: str, hold_out: Sequence[str] = (),
+                **arguments: Any) -> DepthDataset:
+    """One or several data sets, opened by `open_dataset` with the same arguments.
+
+    Of several, each is told of those held-out scenes alone that are folders of its own.
+
+    Raises:
+        DataError: there is none, none of them has a held-out scene, or one cannot be opened.
+    """
+    if not paths:
+        raise DataError('no data is given: name files or folders with --data')
+    if len(paths) == 1:
+        return open_dataset(paths[0], split, hold_out=hold_out, **arguments)
+    for scene in hold_out:
+        if not any(_has(path, scene) for path in paths):
+            raise DataError(f'none of {", ".join(map(str, paths))} has a scene {scene!r} to hold '
+                            'out')
+    return Joined([open_dataset(path, split, hold_out=[s for s in hold_out if _has(path, s)],
+                                **arguments) for path in paths])
+
+
+def _has(path: Path, scene: str) -> bool:
+    return any((path.expanduser() / folder / scene).is_dir() for folder in ('', 'frames'))
