@@ -96,6 +96,7 @@ class Pipeline:
         # Of this camera alone: a layout takes 20 bytes a pixel.
         self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
         self._temporal = TemporalFilter()
+        self._unseen: tuple[NDArray | None, Tensor | None] = (None, None)
         self._upload = Upload(estimator.device)
         self._download = Download(estimator.device)
 
@@ -125,7 +126,7 @@ class Pipeline:
                 depth, finite = self._infer(
                     rgb, image, state.camera, settings, message.header, result)
                 if rectifier is not None:
-                    depth = _without(depth, rectifier.unseen)
+                    depth = self._without(depth, rectifier.unseen)
             with _timed(seconds, 'postprocess'):
                 found = {'finite': finite, **self._shape(
                     depth, image, state.camera, wanted, settings, message.header, result)}
@@ -205,12 +206,13 @@ class Pipeline:
                 found[SCAN], layout, Header(stamp=header.stamp, frame_id=frame_id),
                 settings.min_depth)
 
+    def _without(self, depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
+        """NaN where the camera saw nothing: there the network made something up."""
+        if unseen is None:
+            return depth
+        if self._unseen[0] is not unseen:  # the same for all frames of a camera
+            self._unseen = unseen, torch.from_numpy(unseen).to(depth.device)
+        return depth.masked_fill(self._unseen[1], float('nan'))
+
     def _far(self, settings: Settings) -> float:
         return settings.max_depth or self._estimator.info.max_depth
-
-
-def _without(depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
-    """NaN where the camera saw nothing: there the network made something up."""
-    if unseen is None:
-        return depth
-    return depth.masked_fill(torch.from_numpy(unseen).to(depth.device), float('nan'))

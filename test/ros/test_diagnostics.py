@@ -175,6 +175,15 @@ def test_inference_without_a_gpu_is_a_warning_where_one_was_hoped_for(namespace,
         says(robot, 'inference', WARN, 'no GPU: the network runs on the CPU')
 
 
+def test_a_remark_of_the_network_that_comes_up_later_is_a_warning(namespace, robot):
+    network = StandIn()
+    with running_node(namespace, load_estimator=network, device='cpu'):
+        robot.watch_diagnostics()
+        is_ok(robot, 'inference', robot.camera())
+        network.remarks = ('no CUDA graphs, the network runs more slowly: not permitted',)
+        says(robot, 'inference', WARN, 'no CUDA graphs')
+
+
 def moody(rgb: np.ndarray, _camera: object) -> np.ndarray:
     """A network whose mood the first pixel decides."""
     mood = int(rgb[0, 0, 0])

@@ -9,6 +9,7 @@ from rclpy.parameter import Parameter
 
 from test.support.estimators import StandIn
 from test.support.ros import image_array, picture, rgb_image, running_node
+from test.support.waiting import wait_until
 
 
 class Depths:
@@ -40,6 +41,19 @@ def test_depth_is_drawn_towards_the_last_and_scaled_afterwards(namespace, robot)
         assert node.set_parameters([Parameter('temporal_smoothing', value=0.5)])[0].successful
         assert depths.next(robot, camera, 100.2) == pytest.approx(4.2), 'nothing to draw on yet'
         assert depths.next(robot, camera, 100.3) == pytest.approx(6.0), 'a real change'
+
+
+def test_nothing_is_drawn_towards_a_depth_that_was_not_finite(namespace, robot):
+    depths = Depths(2.0, float('nan'), 2.1)
+    network = StandIn(depths)
+    with running_node(namespace, load_estimator=network, max_age=0.0,
+                      temporal_smoothing=0.8):
+        robot.listen('depth/image')
+        camera = robot.camera()
+        depths.next(robot, camera, 100.0)
+        camera.send(rgb_image(picture(0)), header=camera.header(100.1))
+        wait_until(lambda: network.calls == 2)
+        assert depths.next(robot, camera, 100.2) == pytest.approx(2.1)
 
 
 def test_time_that_goes_back_starts_anew(namespace, robot):
