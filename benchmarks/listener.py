@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import struct
 import threading
 import time
 from collections import Counter, defaultdict
@@ -18,6 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from depth_perception.ros.publishers import TYPES
+from depth_perception.ros.stamps import serialized_stamp
 from depth_perception.ros.topics import DEPTH
 
 LEVELS = {DiagnosticStatus.OK: 'OK', DiagnosticStatus.WARN: 'WARN',
@@ -98,7 +98,7 @@ class Listener:
         with self._lock:
             self._heard.counts[topic] += 1
             self.last[topic] = time.monotonic()
-            self._heard.latencies_of[topic].append(time.time() - stamp_of(data) / 1e9)
+            self._heard.latencies_of[topic].append(time.time() - serialized_stamp(data) / 1e9)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         with self._lock:
@@ -107,9 +107,3 @@ class Listener:
                 text = re.sub(r'\d+(\.\d+)?', '#', status.message)
                 self.diagnostics[f'{status.name}: {LEVELS[status.level]} {text}'] += 1
                 self.values.update({value.key: value.value for value in status.values})
-
-
-def stamp_of(data: bytes) -> int:
-    """Nanoseconds of the header that a serialized message (CDR) starts with."""
-    seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
-    return seconds * 10**9 + nanoseconds
