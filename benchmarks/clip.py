@@ -18,6 +18,7 @@ from depth_perception.camera import CameraModel
 from depth_perception.demo.scores import read_truth
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros.colour import decode_compressed
+from depth_perception.ros.stamps import seconds
 from depth_perception.weights import WeightsInfo
 
 #: How the clip's camera stands: it looks 7 degrees down and is 0.49 to 0.51 m above the floor.
@@ -44,8 +45,7 @@ class Frame:
     @property
     def time(self) -> float:
         """Stamp, seconds."""
-        stamp = self.image.header.stamp
-        return stamp.sec + stamp.nanosec / 1e9
+        return seconds(self.image.header.stamp)
 
 
 def read_clip(folder: Path = CLIP) -> list[Frame]:

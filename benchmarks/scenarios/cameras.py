@@ -20,6 +20,7 @@ from benchmarks.scenarios import Outcome, scenario
 from benchmarks.scenarios.stage import a_robot, is_served, says, serves, stage
 from depth_perception.demo.processes import child
 from depth_perception.ros.colour import ENCODINGS
+from depth_perception.ros.stamps import nanoseconds
 from test.support.estimators import StandIn
 from test.support.ros import (
     BEST_EFFORT,
@@ -173,7 +174,7 @@ def sim_time_jumps(times: int) -> Outcome:
 def _set_clock(node: Node, clock: object, now: float) -> None:
     message = Clock()
     message.clock.sec, message.clock.nanosec = int(now), round(now % 1 * 1e9)
-    target = message.clock.sec * 10**9 + message.clock.nanosec
+    target = nanoseconds(message.clock)
 
     def taken() -> bool:
         clock.publish(message)

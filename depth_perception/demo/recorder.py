@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 
 from depth_perception.camera import CameraModel
 from depth_perception.ros.colour import decode
+from depth_perception.ros.stamps import nanoseconds, seconds
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, SCAN
 
 
@@ -94,14 +95,13 @@ class Recorder(Node):
         return all(self.count_publishers(topic) for topic in (DEPTH, INFO, POINTS, SCAN))
 
     def _frame(self, header: Any) -> FrameRecord:
-        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
         frames = self.recording.frames
-        return frames.setdefault(stamp, FrameRecord(len(frames)))
+        return frames.setdefault(nanoseconds(header.stamp), FrameRecord(len(frames)))
 
     def _arrived(self, topic: str, header: Any) -> None:
-        stamp = header.stamp.sec + header.stamp.nanosec / 1e9
         self.recording.counts[topic] += 1
-        self.recording.latency.setdefault(topic, []).append(time.time() - stamp)
+        latency = time.time() - seconds(header.stamp)
+        self.recording.latency.setdefault(topic, []).append(latency)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.recording.counts['image'] += 1

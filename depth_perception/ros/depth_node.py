@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -24,6 +25,7 @@ from depth_perception.ros.health import OTHER_CLOCK, Health
 from depth_perception.ros.pipeline import Pipeline
 from depth_perception.ros.publishers import DepthPublishers
 from depth_perception.ros.scan_pose import ScanPoses
+from depth_perception.ros.stamps import nanoseconds, seconds
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.throttle import Throttle
 from depth_perception.ros.topics import diagnostics_name
@@ -195,7 +197,7 @@ class DepthNode(LifecycleNode):
     def _on_image(self, message: Image | CompressedImage) -> None:
         if self._worker is None:
             return
-        stamp = _nanoseconds(message.header.stamp) / 1e9
+        stamp = seconds(message.header.stamp)
         self._watch_time(stamp)
         self.health.image_received(
             stamp, self._age(message.header.stamp), _image_facts(message))
@@ -243,9 +245,9 @@ class DepthNode(LifecycleNode):
 
     # Health --------------------------------------------------------------------------------
 
-    def _age(self, stamp: Any) -> float:
+    def _age(self, stamp: Time) -> float:
         """Seconds from a stamp to the node's clock."""
-        return (self.get_clock().now().nanoseconds - _nanoseconds(stamp)) / 1e9
+        return (self.get_clock().now().nanoseconds - nanoseconds(stamp)) / 1e9
 
     def _log_lost_frame(self, text: str) -> None:
         # After a signal nothing can be published any more; that is no news.
@@ -356,11 +358,6 @@ class DepthNode(LifecycleNode):
                 self._said.add(warning)
                 hint = '; set device to cpu to accept that' if warning.startswith('no GPU') else ''
                 self.get_logger().warning(warning + hint)
-
-
-def _nanoseconds(stamp: Any) -> int:
-    """Of a message's stamp; unlike rclpy's Time it may be negative, for a camera may send that."""
-    return stamp.sec * 10**9 + stamp.nanosec
 
 
 def _is_rectified_topic(topic: str) -> bool:

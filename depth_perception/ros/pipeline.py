@@ -18,7 +18,7 @@ from torch import Tensor
 
 from depth_perception import geometry, scan
 from depth_perception.estimator import DepthEstimator
-from depth_perception.ros import messages
+from depth_perception.ros import messages, stamps
 from depth_perception.ros.camera_info import ImageCamera
 from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.colour import decode
@@ -144,7 +144,7 @@ class Pipeline:
         if self._estimator.network_seconds is not None:
             result.seconds['network'] = self._estimator.network_seconds
         result.focal_factor = self._estimator.focal_factor(model)
-        stamp = header.stamp.sec + header.stamp.nanosec / 1e9
+        stamp = stamps.seconds(header.stamp)
         depth = self._temporal(depth, rgb, stamp, settings.temporal_smoothing)
         return depth * settings.depth_scale, finite
 

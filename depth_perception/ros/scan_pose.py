@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Transform
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from depth_perception.ros.messages import level_frame, scan_frame
 from depth_perception.ros.parameters import Settings
+from depth_perception.ros.stamps import seconds
 from depth_perception.ros.transforms import (
     StaticTransformPublisher,
     TransformError,
@@ -94,8 +94,8 @@ class ScanPoses:
         pose = CameraPose.from_up(_up(stamped.transform), height if height > 0 else None)
         if self._last is None or not pose.is_close(self._last):
             self._last = pose
-        age = _seconds(image.stamp) - _seconds(stamped.header.stamp)
-        is_old = _seconds(stamped.header.stamp) > 0 and age > MAX_AGE
+        age = seconds(image.stamp) - seconds(stamped.header.stamp)
+        is_old = seconds(stamped.header.stamp) > 0 and age > MAX_AGE
         return self._last, (f'the transform from {image.frame_id} to {self._base_frame} is '
                             f'{age:.0f} s older than the image' if is_old else '')
 
@@ -143,10 +143,6 @@ def _stated(settings: Settings) -> CameraPose:
     """The pose that the parameters tell."""
     return CameraPose(
         math.radians(settings.camera_pitch), height=settings.camera_height or None)
-
-
-def _seconds(stamp: Time) -> float:
-    return stamp.sec + stamp.nanosec * 1e-9
 
 
 def _up(transform: Transform) -> tuple[float, float, float]:

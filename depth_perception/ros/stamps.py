@@ -16,10 +16,15 @@ def nanoseconds(stamp: Time) -> int:
     return stamp.sec * 10**9 + stamp.nanosec
 
 
+def seconds(stamp: Time) -> float:
+    """A stamp in seconds."""
+    return nanoseconds(stamp) / 10**9
+
+
 def serialized_stamp(data: bytes) -> int:
     """Its stamp in nanoseconds."""
-    seconds, fraction = struct.unpack_from(_layout(data), data, 4)
-    return seconds * 10**9 + fraction
+    whole, fraction = struct.unpack_from(_layout(data), data, 4)
+    return whole * 10**9 + fraction
 
 
 def restamped(data: bytes, now: int) -> bytes:

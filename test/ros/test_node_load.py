@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from depth_perception.ros.diagnostics import OK, WARN
+from depth_perception.ros.stamps import seconds
 from test.support.estimators import StandIn
 from test.support.ros import running_node, wait_until
 
@@ -33,8 +34,7 @@ def test_slow_network_works_on_frames_younger_than_one_of_its_periods(namespace,
                    and 'overloaded' in s.message)
         wait_until(lambda: (c := node.health.snapshot().counts)['received']
                    == c['processed'] + c['replaced'], what='each frame to be accounted for')
-    stamps = [m.header.stamp.sec + m.header.stamp.nanosec / 1e9
-              for m in robot.received['depth/image']]
+    stamps = [seconds(m.header.stamp) for m in robot.received['depth/image']]
     assert stamps == sorted(stamps) and len(stamps) < sent
     # Started within a period of arriving: the queue never holds more than the newest frame.
     wall = time.time() - time.monotonic()
