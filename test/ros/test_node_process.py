@@ -2,38 +2,18 @@
 """The node as a process of its own: signals, start-up errors, a real bag over DDS."""
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from test.ros.test_node_outputs import check_reprojection
+from test.support.processes import ROOT, command, ends_quietly_on, process
 from test.support.ros import TYPES, Robot, camera_info, cloud_array, image_array, wait_until
 
-ROOT = Path(__file__).parents[2]
 KITCHEN = ROOT.parent / 'shared' / 'data' / 'bags'
 CLIP = ROOT / 'data' / 'clip_bag'
-
-
-def command(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, '-m', module, *arguments]
-
-
-@contextmanager
-def process(*words: str) -> Iterator[subprocess.Popen]:
-    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
 
 
 def node_command(namespace: str, weights: Path, *more: str) -> list[str]:
@@ -53,10 +33,7 @@ def test_signals_end_the_node_with_0_and_without_a_word(
             for _ in range(10):
                 camera.send()
             robot.wait_for('depth/image', 1)
-        node.send_signal(number)
-        output, _ = node.communicate(timeout=30)
-    assert node.returncode == 0, output
-    assert 'Traceback' not in output and 'rror' not in output
+        ends_quietly_on(number, node)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

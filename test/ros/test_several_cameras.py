@@ -23,8 +23,8 @@ from depth_perception.ros.depth_node import DepthNode
 from depth_perception.ros.diagnostics import ERROR, OK, WARN
 from depth_perception.ros.several_cameras import create_nodes, spin_all
 from depth_perception.sharing import SharedNetworks
-from test.ros.test_node_process import command, process
 from test.support.estimators import StandIn
+from test.support.processes import command, ends_quietly_on, process
 from test.support.ros import Robot, image_array, rgb_image, wait_until
 
 NAMES = ('front', 'rear')
@@ -253,10 +253,7 @@ def test_the_process_serves_both_in_its_namespace_and_ends_with_0(
         for camera, robot in [(robot.camera(), robot) for robot in robots]:
             camera.send()
             robot.wait_for('depth/image', 1)
-        node.send_signal(number)
-        output, _ = node.communicate(timeout=30)
-    assert node.returncode == 0, output
-    assert 'Traceback' not in output and 'rror' not in output
+        ends_quietly_on(number, node)
 
 
 @pytest.mark.parametrize('names, reason', [

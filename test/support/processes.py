@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of the project as processes of their own."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The words of `python -m module arguments`."""
+    return [sys.executable, '-m', module, *arguments]
+
+
+@contextmanager
+def process(*words: str) -> Iterator[subprocess.Popen]:
+    """A process, killed at the end; stdout has all that it says."""
+    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def ends_quietly_on(number: int, child: subprocess.Popen) -> None:
+    """A signal ends the process with 0, and it said nothing of errors."""
+    child.send_signal(number)
+    output, _ = child.communicate(timeout=30)
+    assert child.returncode == 0, output
+    assert 'Traceback' not in output and 'rror' not in output, output
