@@ -15,6 +15,7 @@ from torch import nn
 from depth_perception.weights import WeightsInfo
 from depth_training import protocols
 from depth_training.data import DataError, DepthDataset, Sample
+from depth_training.losses import from_reciprocal
 from depth_training.metrics import METRICS, Metrics
 from depth_training.protocols import Protocol
 
@@ -39,8 +40,8 @@ class Predictor:
         tensor = tensor.permute(2, 0, 1)[None].float()
         output = self.network((tensor - self._mean) / self._std).float()
         if self.info.output == 'reciprocal':
-            scale, limits = self.info.reciprocal_scale, (self.info.min_depth, self.info.max_depth)
-            output = scale / output.clamp(scale / limits[1], scale / limits[0])
+            output = from_reciprocal(output, self.info.reciprocal_scale,
+                                     self.info.min_depth, self.info.max_depth)
         return output[0, 0].cpu().numpy()
 
 

@@ -26,8 +26,9 @@ from depth_training.masked import (
 )
 
 __all__ = [
-    'Loss', 'ReciprocalLoss', 'WeightedSum', 'across_processes', 'berhu', 'densedepth', 'gradient',
-    'l1', 'log_gradient', 'mse', 'reciprocal', 'silog', 'silog_gradient', 'ssim', 'valid_mask',
+    'Loss', 'ReciprocalLoss', 'WeightedSum', 'across_processes', 'berhu', 'densedepth',
+    'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'mse', 'reciprocal', 'silog',
+    'silog_gradient', 'ssim', 'valid_mask',
 ]
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -162,6 +163,12 @@ def reciprocal(depth: Tensor, scale: float = 10.0, min_depth: float = 0.1,
                max_depth: float = 10.0) -> Tensor:
     """DenseDepth's target, scale / clip(depth, min, max): 1 to 100 for 10 m to 0.1 m."""
     return scale / depth.clamp(min_depth, max_depth)
+
+
+def from_reciprocal(output: Tensor, scale: float = 10.0, min_depth: float = 0.1,
+                    max_depth: float = 10.0) -> Tensor:
+    """Metres of what a network of reciprocal depth put out, clipped to min_depth and max_depth."""
+    return scale / output.clamp(scale / max_depth, scale / min_depth)
 
 
 class ReciprocalLoss(nn.Module):

@@ -37,8 +37,6 @@ RECIPES = ('paper_000', 'paper_001_m1', 'paper_001_m4', 'paper_002_cnn_fc', 'pap
            'paper_003', 'paper_003_laina', 'paper_004', 'rooms_efficientnet_sff')
 #: Sides that every network's skips divide evenly.
 _MULTIPLE = 32
-#: m of DenseDepth's reciprocal depth m / d, metres (paper 004, section 3.2).
-_RECIPROCAL_SCALE = 10.0
 #: 1e-3 throws DenseDepth's reciprocal depth about, and CNN + FC's with its dropout of half.
 _LEARNING_RATE = {'densedepth': 3e-4, 'cnn_fc': 3e-4}
 
@@ -209,8 +207,8 @@ def _without_dropout(network: nn.Module) -> Iterator[None]:
 def _depth(recipe: Recipe, output: Tensor) -> Tensor:
     """Metres of what the network put out, at least 1 mm."""
     if recipe.output == 'reciprocal':
-        scale = _RECIPROCAL_SCALE
-        output = scale / output.clamp(scale / recipe.max_depth, scale / recipe.min_depth)
+        output = losses.from_reciprocal(
+            output, min_depth=recipe.min_depth, max_depth=recipe.max_depth)
     return output.clamp_min(1e-3)
 
 
