@@ -84,9 +84,6 @@ def is_installed() -> bool:
 
 def _import_openvino() -> ModuleType:
     """OpenVINO without its telemetry, which would report its import over the network."""
-    if not is_installed():
-        raise ModuleNotFoundError(
-            'backend openvino needs OpenVINO: pip install "depth_perception[openvino]"')
     if 'openvino_telemetry' not in sys.modules:
         sys.modules['openvino_telemetry'] = None  # type: ignore[assignment]
     import openvino
