@@ -20,8 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.ros.encoded_size import encoded_size
+
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
+
+#: Pixels that a compressed image may have: decoded, they take three bytes each, and more to work.
+MAX_PIXELS = 64_000_000
 
 Rgb = NDArray[np.uint8]
 Converter = Callable[['Image'], Rgb]
@@ -113,7 +118,8 @@ def decode_compressed(message: CompressedImage) -> Rgb:
     """RGB of a JPEG or PNG image message, uint8 (H, W, 3).
 
     Raises:
-        FrameError: the format is not an image's, or the bytes are truncated or no image.
+        FrameError: the format is not an image's, the bytes are truncated or no image, or it claims
+            more than MAX_PIXELS.
     """
     data = np.frombuffer(message.data, np.uint8)
     if 'compressedDepth' in message.format:
@@ -121,6 +127,10 @@ def decode_compressed(message: CompressedImage) -> Rgb:
     if data.size == 0 or _is_truncated(bytes(data[:8]), bytes(data[-1024:])):
         raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
                          'is truncated')
+    width, height = encoded_size(data.tobytes()) or (0, 0)
+    if width * height > MAX_PIXELS:
+        raise FrameError(f'compressed image of {width}x{height} pixels is not decoded: the limit '
+                         f'is {MAX_PIXELS / 1e6:.0f} megapixels')
     image = _decoded(data)
     if image is None:
         raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '

@@ -18,6 +18,7 @@ from depth_perception.ros.colour import (
     decode_image,
     opencv_converter,
 )
+from depth_perception.ros.encoded_size import encoded_size
 from test.support.ros import picture
 
 COLOUR = (200, 100, 50)
@@ -188,6 +189,41 @@ def test_truncated_compressed_images_are_refused(extension, keep):
     image.data = image.data[:size]
     with pytest.raises(FrameError):
         decode_compressed(image)
+
+
+@pytest.mark.parametrize('extension', ['.jpg', '.png'])
+def test_an_image_that_claims_too_many_pixels_is_not_decoded(extension, monkeypatch):
+    image = _compressed(extension, np.zeros((8001, 8000, 3), np.uint8))
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
+    with pytest.raises(FrameError, match=r'of 8000x8001 pixels .* the limit is 64 megapixels'):
+        decode_compressed(image)
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return b'\xff%c' % marker + (len(content) + 2).to_bytes(2, 'big') + content
+
+
+THUMBNAIL = cv2.imencode('.jpg', np.zeros((8, 16), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize('before', [
+    b'', _segment(0xE1, THUMBNAIL), b'\xff\xff', _segment(0xFE, b'') + b'between', b'\xff\x00',
+    b'\xff\xd0', 3 * _segment(0xFE, b'\xff\xc0' * 20)],
+    ids=['plain', 'thumbnail', 'fill bytes', 'rubbish', 'stuffed', 'restart', 'comments'])
+@pytest.mark.parametrize('progressive', [0, 1])
+def test_the_size_of_a_jpeg_is_that_of_the_image_which_opencv_decodes(before, progressive):
+    data = cv2.imencode('.jpg', picture(0, 48, 32),
+                        [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    data = data[:2] + before + data[2:]
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (32, 48)
+    assert encoded_size(data) == (48, 32)
+
+
+@pytest.mark.parametrize('data', [
+    b'', b'\xff', b'\xff\xd8', b'\xff\xd8\xff', b'\xff\xd8\xff\xc0\x00\x11\x08', b'BM' + bytes(60),
+    b'\xff\xd8' + b'\xff\xe0\x00\x00' * 9, b'\x89PNG\r\n\x1a\n' + bytes(9)])
+def test_a_header_without_a_size_is_none(data):
+    assert encoded_size(data) is None
 
 
 def test_rubbish_and_depth_formats_are_refused():

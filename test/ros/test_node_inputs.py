@@ -2,6 +2,8 @@
 """What may arrive: any QoS, late or missing or zero camera_info, other sizes, bad frames."""
 from __future__ import annotations
 
+import struct
+import zlib
 from array import array
 
 import cv2
@@ -240,6 +242,31 @@ def test_compressed_input_gives_the_same_outputs(namespace, robot, extension):
             assert robot.wait_for(topic, 1)[0].header.stamp == header.stamp
         depth = image_array(robot.received['depth/image'][0])
         assert np.abs(depth - 2.5).max() < 0.05, 'the red channel must stay red'
+
+
+def test_a_compressed_image_that_claims_a_gigapixel_costs_one_frame(namespace, robot, capfd):
+    # A PNG of a few bytes whose header claims 32000x32000.
+    header = b'IHDR' + struct.pack('>IIBBBBB', 32000, 32000, 8, 2, 0, 0, 0)
+    parts = (header, b'IDAT' + zlib.compress(bytes(1000)), b'IEND')
+    bomb = b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(part) - 4) + part + struct.pack('>I', zlib.crc32(part))
+        for part in parts)
+    small = cv2.imencode('.png', np.full((60, 80, 3), 90, np.uint8))[1].tobytes()
+    with running_node(namespace, load_estimator=StandIn(),
+                      image_transport='compressed') as node:
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        camera = robot.camera(topic='image/compressed', kind=CompressedImage)
+        for data in (bomb, small):
+            camera.images.publish(CompressedImage(
+                header=(sent := camera.header()), format='png', data=array('B', data)))
+            wait_until(lambda: node.health.snapshot().counts['bad'] == 1)
+        robot.wait_for('depth/image', 1)
+        assert [m.header.stamp for m in robot.received['depth/image']] == [sent.stamp]
+        wait_until(lambda: (s := robot.status('input')) and s.level == ERROR
+                   and '32000x32000' in s.message)
+    errors = [line for line in capfd.readouterr().err.splitlines() if '[ERROR]' in line]
+    assert len(errors) == 1 and '64 megapixels' in errors[0]
 
 
 def test_padded_rows_and_bgr_over_dds(namespace, robot):
