@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     'prepare': ('depth_training.commands', 'prepare', 'turn the raw NYU dump into pairs'),
     'train': ('depth_training.trainer', 'train', 'train a recipe, or go on with a run'),
     'evaluate': ('depth_training.commands', 'evaluate', "judge weights by the papers' protocols"),
+    'model-card': ('depth_training.model_card', 'model_card',
+                   'judge weights beside baselines, into their model card'),
     'report': ('depth_training.report', 'report', 'tables beside the published ones, pictures'),
     'import-weights': ('depth_training.import_weights', '!main', 'use checkpoints of others'),
     'export': ('depth_training.export', '!main', 'weights as ONNX or torch.export program'),

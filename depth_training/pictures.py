@@ -47,6 +47,16 @@ def stacked(rows: list[Picture], width: int = 1280) -> Picture:
                    interpolation=cv2.INTER_AREA) for row in rows])
 
 
+def labelled(picture: Picture, text: str) -> Picture:
+    """The picture with a text in its upper left corner, white on black."""
+    scale = picture.shape[0] / 240
+    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    result = picture.copy()
+    result[:height + 2 * base, :width + base] = 0
+    return cv2.putText(result, text, (base // 2, height + base), cv2.FONT_HERSHEY_SIMPLEX, scale,
+                       (255, 255, 255), max(round(2 * scale), 1), cv2.LINE_AA)
+
+
 def png(rgb: Picture) -> bytes:
     """An RGB picture as a PNG file."""
     return cv2.imencode('.png', np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()

@@ -136,6 +136,10 @@ _TABLE = (
 )
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _TABLE}
 
+#: No paper's: all of the picture that the network is used on. The bundled network's model card.
+WHOLE_FRAME = Protocol('whole_frame', 'the model card', 'raw', 'pixels', crop=WHOLE,
+                       clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0))
+
 
 def get_protocol(name: str) -> Protocol:
     """The protocol of that name.

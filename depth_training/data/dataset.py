@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from depth_training.data.sample import Sample, check_sample
+from depth_training.data.sample import DataError, Sample, check_sample
 
 GroundTruth = Literal['raw', 'filled', 'exact']
 Split = Literal['train', 'test', 'all']
@@ -114,6 +115,20 @@ def evenly(whole: DepthDataset, count: int) -> DepthDataset:
         return whole
     indices = [index * len(whole) // count for index in range(count)]
     return Part(whole, indices, f'{count} of {len(whole)} pairs, equally spaced')
+
+
+def every(whole: DepthDataset, stride: int) -> DepthDataset:
+    """Pairs 0, stride, 2 stride, ..."""
+    if stride <= 1:
+        return whole
+    return Part(whole, range(0, len(whole), stride), f'every {stride}th pair')
+
+
+def good_samples(dataset: DepthDataset, indices: Iterable[int] | None = None) -> Iterator[Sample]:
+    """The pairs with these indices (None = all) that can be used, in order."""
+    for index in range(len(dataset)) if indices is None else indices:
+        with suppress(DataError):
+            yield dataset[index]
 
 
 class PerProcess(Generic[Handle]):

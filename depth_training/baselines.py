@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network must beat to have learnt anything: answers that do not look at the picture."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_training.data import DepthDataset, good_samples
+from depth_training.data.transforms import canonical, resize
+
+Depth = NDArray[np.float32]
+_STEP = 0.01  # metres
+
+
+def best_constant(truths: Iterable[Depth], max_depth: float = 10.0) -> float:
+    """The constant depth with the smallest AbsRel on these very truths, to the centimetre.
+
+    It is the median of the true depths, each weighted by its reciprocal. No network knows the
+    truth beforehand: a harder baseline than a constant taken from training data.
+
+    Raises:
+        ValueError: no truth between 0 and `max_depth` is given.
+    """
+    weights = np.zeros(round(max_depth / _STEP))
+    for truth in truths:
+        known = truth[(truth > 0) & (truth < max_depth)].astype(np.float64)
+        places = np.minimum((known / _STEP).astype(int), len(weights) - 1)
+        weights += np.bincount(places, 1 / known, len(weights))
+    if not weights.any():
+        raise ValueError('no known depth to take a constant from')
+    return (float(np.searchsorted(weights.cumsum(), weights.sum() / 2)) + 0.5) * _STEP
+
+
+def mean_depth_map(dataset: DepthDataset, focal: float, height: int, width: int) -> Depth:
+    """Mean depth (height, width) of a data set, in each pixel over the pictures that know it.
+
+    In terms of a camera of `focal` pixels at that width, as networks learn it. A pixel that no
+    picture knows gets the mean of the others.
+
+    Raises:
+        ValueError: not one pair can be used.
+    """
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    for sample in good_samples(dataset):
+        depth = canonical(resize(sample, height, width), focal).depth
+        total += depth
+        count += depth > 0
+    if not count.any():
+        raise ValueError(f'not one pair can be used of: {dataset.describe()}')
+    mean = total.sum() / count.sum()
+    return np.where(count > 0, total / np.maximum(count, 1), mean).astype(np.float32)

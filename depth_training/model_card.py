@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`model-card`: judge weights beside baselines, and write the table into their model card.
+
+Every picture is judged as the node would serve it: by the estimator, in fp32, with the picture's
+own camera where it is known.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.camera import CameraModel
+from depth_perception.estimator import DepthEstimator
+from depth_perception.files import write_atomically
+from depth_training import pictures, protocols
+from depth_training.baselines import best_constant, mean_depth_map
+from depth_training.data import DepthDataset, Sample, every, good_samples, open_dataset
+from depth_training.data.joined import open_joined
+from depth_training.flicker import flicker
+from depth_training.metrics import Metrics
+from depth_training.page import Bullets, Element, Picture, Table, Text, markdown
+from depth_training.protocols import WHOLE_FRAME
+
+BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
+NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
+#: Pictures of a sheet, best and worst each.
+SHOWN = 10
+_ALIGNED = replace(WHOLE_FRAME, median_scaled=True)
+
+Depth = NDArray[np.float32]
+Contender = Callable[[Sample], Depth]
+
+
+@dataclass(frozen=True)
+class ModelCardOptions:
+    """Judge weights beside two baselines and write the measured part of their model card."""
+
+    data: tuple[Path, ...]
+    """What the network was trained on: the training part gives a baseline, the test part is
+    judged, and shown on the page."""
+    hold_out: tuple[str, ...] = ()
+    """Scenes that are the test part, of data without an official split."""
+    unseen: tuple[Path, ...] = ()
+    """Other data of which nothing was trained on; each is judged whole, under its folder's name."""
+    clip: Path | None = None
+    """Consecutive frames with truth, of which flicker is measured too."""
+    weights: str = 'default'
+    """A weights file; default: the network that comes with the package."""
+    page: Path = Path('docs/model_card.md')
+    """The card; what stands between its two marks is replaced."""
+    sheets: Path | None = None
+    """Folder for sheets of the best and worst pictures of --unseen, which the page does not show:
+    such pictures may not be yours to publish."""
+    every: int = 1
+    """Judge every so many-th pair only."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """auto: a GPU where there is one."""
+
+
+@dataclass
+class Judged:
+    """One data set, judged.
+
+    Attributes:
+        name: of the data set in the table.
+        pairs: of it.
+        scores: metric and median-aligned, of each contender.
+        absrel: the network's, metric, of each pair that was judged, by its index.
+    """
+
+    name: str
+    pairs: DepthDataset
+    scores: dict[str, tuple[Metrics, Metrics]]
+    absrel: dict[int, float]
+
+
+def model_card(options: ModelCardOptions) -> int:
+    """Judge, and rewrite the page.
+
+    Raises:
+        ValueError: the page has no marks, or weights or data cannot be used.
+        OSError: a file cannot be read or written.
+    """
+    before, after = _around(options.page)
+    estimator = DepthEstimator.load(options.weights, options.device, 'fp32', 'torch')
+    training = open_joined(options.data, 'train', options.hold_out)
+    mean = _mean_map(estimator, every(training, options.every))
+    held_out = open_joined(options.data, 'test', options.hold_out)
+    sources = {'held-out rooms': held_out,
+               **{path.name: open_dataset(path, 'all') for path in options.unseen}}
+    clip = None if options.clip is None else open_dataset(options.clip, 'all')
+    if clip is not None:
+        sources['clip'] = clip
+    judged = [judge(name, every(pairs, options.every), estimator, mean)
+              for name, pairs in sources.items()]
+    shown = options.page.with_suffix('').name + '_held_out.jpg'
+    _write_sheets(judged, estimator, options.page.parent / 'images' / shown, options.sheets)
+    elements = [*_table(judged), *_notes(judged, training, options)]
+    elements += [] if clip is None else [_flicker_text(clip, estimator)]
+    elements += [Picture(f'images/{shown}', 'Held-out rooms: the ten best pictures (left) and the '
+                         'ten worst (right) by AbsRel, the number in each. Picture, true depth, '
+                         'prediction, relative error (black 0, yellow 50 % and more).')]
+    content = f'{before}{BEGIN}\n\n{markdown(elements)}\n{END}{after}'
+    write_atomically(options.page, [content.encode()])
+    sys.stdout.write(markdown(elements))
+    return 0
+
+
+def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Contender) -> Judged:
+    """The network and both baselines on all pairs; bad ones are passed over."""
+    constant = np.full((1, 1), best_constant(s.depth for s in good_samples(pairs)), np.float32)
+    contenders: dict[str, Contender] = {
+        NETWORK: lambda sample: predicted(estimator, sample),
+        CONSTANT: lambda sample: constant, MEAN_MAP: mean}
+    result = Judged(name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {})
+    for index in range(len(pairs)):
+        for sample in good_samples(pairs, [index]):
+            for key, contender in contenders.items():
+                depth = contender(sample)
+                for protocol, metrics in zip((WHOLE_FRAME, _ALIGNED), result.scores[key]):
+                    protocols.judge(protocol, depth, sample.depth, metrics)
+            result.absrel[index] = _last_absrel(result.scores[NETWORK][0])
+    return result
+
+
+def predicted(estimator: DepthEstimator, sample: Sample) -> Depth:
+    """What the node would publish of a picture, unmasked."""
+    return estimator.infer(sample.rgb, camera_of(sample))
+
+
+def camera_of(sample: Sample) -> CameraModel | None:
+    """The pair's camera, square pixels; None where its focal length is unknown."""
+    if sample.fx is None:
+        return None
+    height, width = sample.depth.shape
+    cx = (width - 1) / 2 if sample.cx is None else sample.cx
+    return CameraModel(width, height, sample.fx, sample.fx, cx, (height - 1) / 2)
+
+
+def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
+    """The mean depth of the training set, corrected to each picture's camera as a network's is."""
+    info = estimator.info
+    mean = mean_depth_map(training, info.focal_length_at(info.input_width), info.input_height,
+                          info.input_width)
+    return lambda sample: mean * np.float32(estimator.focal_factor(camera_of(sample)))
+
+
+def _last_absrel(metrics: Metrics) -> float:
+    count, abs_rel = metrics.sums[-1][:2] if metrics.sums else (0, 0)
+    return float(abs_rel / count) if count else float('nan')
+
+
+def _table(judged: list[Judged]) -> list[Element]:
+    head = ('Data', 'Pictures', '', 'AbsRel', 'RMSE', 'δ1', 'AbsRel, aligned', 'δ1, aligned')
+    rows = [_row(source, key) for source in judged for key in source.scores]
+    return [Table(head, rows)]
+
+
+def _row(source: Judged, key: str) -> list[str]:
+    metric, aligned = (metrics.scores('pixels') for metrics in source.scores[key])
+    first = key == NETWORK
+    return [source.name if first else '', str(len(source.absrel)) if first else '', key,
+            *(f'{metric[name]:.3f}' for name in ('AbsRel', 'RMSE', 'delta1')),
+            *(f'{aligned[name]:.3f}' for name in ('AbsRel', 'delta1'))]
+
+
+def _notes(judged: list[Judged], training: DepthDataset,
+           options: ModelCardOptions) -> list[Element]:
+    blind = [source.name for source in judged if _without_camera(source.pairs)]
+    notes = [
+        f'Protocol of all figures: {WHOLE_FRAME.describe()}. RMSE in metres.',
+        '*Aligned*: each prediction is first scaled to the median of its truth, which no robot '
+        'can do; it tells shape from scale. For a constant that leaves the median of the truth.',
+        f'*{CONSTANT.capitalize()}*: the one depth with the smallest AbsRel on the judged '
+        'pictures themselves.',
+        f'*{MEAN_MAP.capitalize()}*: of the training pictures ({training.describe()}), corrected '
+        "to each picture's focal length as the network's answer is."]
+    notes += [f'Focal length unknown, so taken as that of the training: {", ".join(blind)}.'] \
+        if blind else []
+    notes += [f'Every {options.every}th pair was judged.'] if options.every > 1 else []
+    return [Bullets(notes)]
+
+
+def _without_camera(pairs: DepthDataset) -> bool:
+    return any(sample.fx is None for sample in good_samples(pairs, [0]))
+
+
+def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
+    samples = list(good_samples(clip))
+    result = flicker([predicted(estimator, s) for s in samples], [s.depth for s in samples])
+    return Text(
+        f'Flicker on the clip ({len(samples)} frames in order): from frame to frame the predicted '
+        f'depth changes by {result.median:.1%} more or less than the true depth does (median; '
+        f'90th percentile {result.p90:.1%}), over the {result.pixels:,} pixels whose true change '
+        'is below 5 %.')
+
+
+def _write_sheets(judged: list[Judged], estimator: DepthEstimator, shown: Path,
+                  others: Path | None) -> None:
+    """The first data set's sheet goes to `shown`, the others' to the folder `others`."""
+    shown.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(shown, [pictures.jpeg(sheet(judged[0], estimator))])
+    for source in judged[1:] if others else ():
+        others.mkdir(parents=True, exist_ok=True)
+        write_atomically(others / f'{source.name}.jpg', [pictures.jpeg(sheet(source, estimator))])
+
+
+def sheet(source: Judged, estimator: DepthEstimator) -> NDArray[np.uint8]:
+    """The best pictures in the left half, best first; the worst in the right, worst first."""
+    order = sorted((value, index) for index, value in source.absrel.items() if np.isfinite(value))
+    count = min(SHOWN, max(len(order) // 2, 1))
+    halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 800)
+              for half in (order[:count], order[::-1][:count])]
+    rows = min(len(half) for half in halves)
+    return np.concatenate([half[:rows] for half in halves], axis=1)
+
+
+def _comparison(source: Judged, estimator: DepthEstimator, absrel: float,
+                index: int) -> NDArray[np.uint8]:
+    sample = source.pairs[index]
+    row = pictures.comparison(sample.rgb, sample.depth, predicted(estimator, sample),
+                              estimator.info.max_depth)
+    return pictures.labelled(row, f'{absrel:.2f}')
+
+
+def _around(page: Path) -> tuple[str, str]:
+    """What stands before and after the measured part.
+
+    Raises:
+        ValueError: the page has not each mark once, in order.
+    """
+    text = page.read_text('utf-8')
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f'{page} has no lines {BEGIN} and {END}, between which scores go')
+    return before, after

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model card's figures: baselines that are what they are called, and a page that keeps them."""
+from __future__ import annotations
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_perception.weights import save_weights
+from depth_training import cli
+from depth_training.baselines import best_constant, mean_depth_map
+from depth_training.data import every, open_dataset
+from depth_training.flicker import flicker
+from depth_training.model_card import BEGIN, END
+from test.support import layouts
+from test.support.weights import tiny_info, tiny_network
+
+
+def test_no_other_constant_is_better():
+    rng = np.random.default_rng(0)
+    truths = [rng.uniform(0.3, 12, (9, 9)) * (rng.random((9, 9)) > 0.2) for _ in range(3)]
+    known = np.concatenate([truth.ravel() for truth in truths])
+    known = known[(known > 0) & (known < 10)]
+
+    def absrel(constant):
+        return np.mean(np.abs(constant - known) / known)
+
+    found = best_constant(truths)
+    assert absrel(found) <= min(absrel(value) for value in np.arange(0.1, 10, 0.01)) + 1e-3
+    with pytest.raises(ValueError, match='no known depth'):
+        best_constant([np.zeros((2, 2))])
+
+
+def test_the_mean_map_is_in_canonical_terms_and_leaves_holes_out(tmp_path):
+    dataset = open_dataset(layouts.rooms(tmp_path, ('scene_0',)), 'all')
+    mean = mean_depth_map(dataset, 100.0, layouts.HEIGHT, layouts.WIDTH)
+    # fx is 50 and 51, depth on the left 1.5 and 1.75 m; the hole gets the mean of all the rest.
+    assert mean[-1, 0] == pytest.approx((1.5 * 100 / 50 + 1.75 * 100 / 51) / 2)
+    assert mean[0, 0] == pytest.approx(mean[mean != mean[0, 0]].mean(), rel=1e-3)
+    assert len(every(dataset, 2)) == 1
+
+
+def test_flicker_is_what_the_truth_does_not_explain():
+    truth = [np.full((2, 2), depth) for depth in (2.0, 2.02, 4.0)]  # the last change is no rest
+    truth[1][0, 0] = 0
+    said = [np.full((2, 2), 3.0), np.full((2, 2), 3.0), np.full((2, 2), 9.0)]
+    result = flicker(said, truth)
+    assert result.median == pytest.approx(np.log(2.02 / 2)) and result.pixels == 3
+    assert flicker(truth[:2], truth[:2]).p90 == 0
+    with pytest.raises(ValueError, match='consecutive frames'):
+        flicker(said[:1], truth[:1])
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    weights, page = tmp_path / 'tiny.safetensors', tmp_path / 'docs/card.md'
+    save_weights(weights, tiny_network(), tiny_info())
+    layouts.write(page, f'# Card\n\nWritten by hand.\n\n{BEGIN}\nold\n{END}\n\nThe end.\n')
+    data = layouts.rooms(tmp_path / 'rooms', count=3)
+    unseen = layouts.sync(tmp_path / 'real', ('kitchen',), 3)
+    rgb, depth = layouts.scene()
+    for index in range(3):
+        layouts.write(tmp_path / f'still/rgb_{index:05d}.jpg', layouts.encode('.jpg', rgb))
+        layouts.write(tmp_path / f'still/depth_{index:05d}.png', layouts.millimetres(depth))
+    return ['model-card', '--weights', str(weights), '--data', str(data), '--hold-out', 'scene_1',
+            '--unseen', str(unseen), '--clip', str(tmp_path / 'still'), '--page', str(page),
+            '--device', 'cpu', '--sheets', str(tmp_path / 'sheets')]
+
+
+def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments, tmp_path):
+    page = tmp_path / 'docs/card.md'
+    assert cli.main(arguments) == 0
+    text = page.read_text()
+    assert text.startswith('# Card\n\nWritten by hand.\n') and text.endswith('\n\nThe end.\n')
+    assert 'old' not in text and 'whole_frame: raw ground truth' in text
+    rows = re.findall(r'^\| (.*?) \| (\d*) \| (.*?) \| ([\d.]+) \|', text, re.M)
+    assert [row[:3] for row in rows] == [
+        (name if first else '', '3' if first else '', what)
+        for name in ('held-out rooms', 'real', 'clip')
+        for what, first in (('the network', True), ('best constant', False),
+                            ('mean depth map', False))]
+    assert 'Focal length unknown, so taken as that of the training: real, clip.' in text
+    assert 'Flicker on the clip (3 frames in order)' in text and str(tmp_path) not in text
+    sheet = cv2.imread(str(tmp_path / 'docs/images/card_held_out.jpg'))
+    assert sheet.shape == (150, 1600, 3)
+    assert (tmp_path / 'sheets/real.jpg').exists()
+    assert not list((tmp_path / 'docs/images').glob('*real*'))
+    assert cli.main(arguments) == 0
+    assert page.read_text() == text
+
+
+def test_a_page_without_marks_is_left_alone(arguments, tmp_path, capsys):
+    page = tmp_path / 'docs/card.md'
+    page.write_text('# Card\n')
+    assert cli.main(arguments) == 1
+    assert 'between which scores go' in capsys.readouterr().err
+    assert page.read_text() == '# Card\n'
