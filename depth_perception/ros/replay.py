@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depth_perception.bag import CAMERA_INFO, COMPRESSED, RAW, Bag, BagError, Message, Topic
-from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.process import (
+    ignore_signals,
+    leave_signals_to_ros,
+    quit_at_once_on_signals,
+)
 from depth_perception.ros.stamps import restamped
 from depth_perception.ros.transport import prefer_large_shared_memory
 
@@ -113,6 +117,8 @@ class Player:
             if all(counts) and self._has_depth() and time.monotonic() - since > SETTLED:
                 return
             time.sleep(0.05)
+        if not _alive(self._node):
+            return
         if self._lockstep and not self._has_depth():
             self._lockstep.give_up(seconds)
         if seconds > 0:
@@ -180,8 +186,11 @@ class Player:
         from rclpy.duration import Duration
 
         for publisher in self._publishers.values():
-            if _alive(self._node):
-                publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT))
+            deadline = time.monotonic() + ACKNOWLEDGE_TIMEOUT
+            # In small parts: a signal is not to wait for a subscriber that hangs.
+            while _alive(self._node) and time.monotonic() < deadline:
+                if publisher.wait_for_all_acked(Duration(seconds=0.2)):
+                    break
 
     def _add_publisher(self, topic: Topic) -> None:
         kind = message_class(topic.type)
@@ -269,6 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     prefer_large_shared_memory()
     rclpy.init(args=words)
     node = rclpy.create_node('replay_bag', start_parameter_services=False)
+    leave_signals_to_ros()
     try:
         with Bag(options.bag) as bag:
             player = Player(node, bag, chosen_topics(bag, options.topics), options)

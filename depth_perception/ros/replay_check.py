@@ -23,7 +23,11 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 from depth_perception.bag import Bag, BagError
 from depth_perception.bag_writer import BagWriter
-from depth_perception.ros.process import ignore_signals, quit_at_once_on_signals
+from depth_perception.ros.process import (
+    ignore_signals,
+    leave_signals_to_ros,
+    quit_at_once_on_signals,
+)
 from depth_perception.ros.stamps import serialized_stamp
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 
@@ -129,6 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except Exception:
+        if rclpy.ok():  # otherwise a signal ended the context in the middle of a call
+            raise
+        return 0
     finally:
         ignore_signals()
         rclpy.try_shutdown()
@@ -139,15 +147,19 @@ def _check(options: argparse.Namespace) -> int:
     expected = len(images) if options.expect == ALL else options.expect
     with BagWriter(options.record) if options.record else nullcontext() as writer:
         watcher = OutputWatcher(topic, writer)
-        watcher.watch(images[-1])
-    if not watcher.context.ok():
+        leave_signals_to_ros()
+        try:
+            watcher.watch(images[-1])
+        finally:
+            watcher.destroy_node()
+    if not rclpy.ok():
         return 0
     found = faults(images, watcher.stamps, expected)
     counts = {topic: stamps.total() for topic, stamps in watcher.stamps.items()}
     if options.report:
         report = {'images': len(images), 'outputs': counts, 'faults': found}
         options.report.write_text(json.dumps(report, indent=1) + '\n')
-    logger = watcher.get_logger()
+    logger = rclpy.logging.get_logger('replay_check')
     logger.info(f'{len(images)} images became ' + ', '.join(
         f'{count} on {topic}' for topic, count in counts.items()))
     for fault in found:

@@ -144,6 +144,18 @@ def test_signals_end_a_replay_with_0(bag, robot, namespace, number):
     wait_until(lambda: len(ears.heard['image']) > FRAMES)
     process.send_signal(number)
     finish(process)
+    # One that only vanishes is still seen until its lease of 20 s has run out.
+    wait_until(lambda: robot.node.count_publishers('image') == 0, 8, 'the player to be gone')
+
+
+def test_a_signal_while_nobody_subscribes_ends_a_replay_with_0_and_without_a_word(
+        bag, robot, namespace):
+    ears = Ears(robot, namespace, False)
+    process = start(bag, ears, '--lockstep', '/camera/image_raw', f'{namespace}/depth')
+    wait_until(lambda: robot.node.count_publishers('image'))
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == ''
+    wait_until(lambda: robot.node.count_publishers('image') == 0, 8, 'the player to be gone')
 
 
 def test_a_wrong_bag_or_topic_is_one_sentence_and_1(tmp_path, bag, robot, namespace):

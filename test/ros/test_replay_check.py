@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -93,6 +94,25 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
     with Bag(record) as recorded:
         assert [message.time for message in recorded.messages([f'{namespace}/depth/image'])] == \
             STAMPS
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_0_a_whole_bag_and_no_ghost(
+        bag, tmp_path, robot, namespace, number):
+    record = tmp_path / 'outputs'
+    process = start(bag, namespace, '--record', record)
+    depth = robot.node.create_publisher(Image, 'depth/image', 10)
+    wait_until(lambda: depth.get_subscription_count() > 0)
+    time.sleep(0.3)  # its side must know of us too
+    depth.publish(Image())
+    time.sleep(1.0)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and 'Traceback' not in output, output
+    with Bag(record) as recorded:
+        assert len(list(recorded.messages([f'{namespace}/depth/image']))) == 1
+    # One that only vanishes is still seen until its lease of 20 s has run out.
+    wait_until(lambda: depth.get_subscription_count() == 0, 8, 'the check to be gone')
 
 
 def test_wrong_input_is_one_sentence(bag, tmp_path, namespace):
