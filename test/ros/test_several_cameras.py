@@ -173,7 +173,8 @@ def test_a_network_that_hangs_is_told_by_both_and_both_go_on_after_it(
         cameras[0].send()
         for robot in robots:
             wait_until(lambda robot=robot: (s := robot.status('inference')) and s.level == ERROR
-                       and 'shared by front, rear, now at a frame of rear' in s.message)
+                       and 'shared by front, rear, now at a frame of rear' in s.message
+                       and 'start this process anew' in s.message)
         network.release.set()
         for camera, robot in zip(cameras, robots):
             robot.wait_for('depth/image', 1)
