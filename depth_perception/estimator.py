@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import TypeVar
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,10 +17,13 @@ from torch.nn import functional as F
 from depth_perception.backends.base import Backend
 from depth_perception.backends.choice import choose_backend
 from depth_perception.backends.graphs import frames_on
+from depth_perception.by_numpy import by_numpy
 from depth_perception.camera import CameraModel, same_aspect
 from depth_perception.device import resolve_device
 from depth_perception.transfer import Upload
 from depth_perception.weights import WeightsInfo, load_weights
+
+Array = TypeVar('Array', NDArray, Tensor)
 
 PRECISIONS = ('fp16', 'bf16', 'fp32')
 #: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
@@ -129,9 +134,8 @@ class DepthEstimator:
 
     def _depth(self, image: Tensor, factor: Tensor | float) -> Tensor:
         """Image uint8 (H, W, 3) on the device -> metres times the factor, float32 (H, W)."""
-        depth = self._in_metres(self._run(self._prepare(image))) * factor
-        size = tuple(image.shape[:2])
-        return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
+        output = self._run(self._prepare(image))
+        return _resized(_in_metres(output, self.info, factor), tuple(image.shape[:2]))
 
     def _run(self, image: Tensor) -> Tensor:
         start = time.perf_counter()
@@ -139,13 +143,6 @@ class DepthEstimator:
         # On a GPU this is the time to start the work, which tells nothing.
         self.network_seconds = time.perf_counter() - start if self.device.type == 'cpu' else None
         return output
-
-    def _in_metres(self, output: Tensor) -> Tensor:
-        """The network's raw output -> metres, as for a camera like that of the training data."""
-        if self.info.output == 'metres':
-            return output
-        scale = self.info.reciprocal_scale
-        return scale / output.clamp_min(scale / (FAR_LIMIT * self.info.max_depth))
 
     def focal_factor(self, camera: CameraModel | None) -> float:
         """Camera focal / training focal, both in pixels of the network's input (1 if unknown).
@@ -185,7 +182,29 @@ class DepthEstimator:
             # On a CPU the resize of bytes is several times faster than that of floats.
             image = image if self.device.type == 'cpu' else image.float()
             image = F.interpolate(image, size, mode='bilinear', antialias=True)
-        return (image.float() - self._mean) / self._std
+        return _normalised(image, self._mean, self._std)
+
+
+@by_numpy
+def _normalised(image: Array, mean: Array, std: Array) -> Array:
+    return (image - mean) / std
+
+
+@by_numpy
+def _in_metres(output: Array, info: WeightsInfo, factor: Tensor | float) -> Array:
+    """The network's raw output -> metres, as for a camera like the training data's, x factor."""
+    if info.output == 'metres':
+        return output * factor
+    scale = info.reciprocal_scale
+    return scale / output.clip(scale / (FAR_LIMIT * info.max_depth)) * factor
+
+
+def _resized(depth: Tensor, size: tuple[int, int]) -> Tensor:
+    """(1, 1, h, w) -> (H, W), bilinear."""
+    if depth.device.type == 'cpu':
+        # The same to a rounding, in a sixth of the time (see `by_numpy`).
+        return torch.from_numpy(cv2.resize(depth[0, 0].numpy(), size[::-1]))
+    return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
 
 
 def _check_image(rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None) -> None:

@@ -13,12 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from depth_perception.camera import CameraModel
+
+Array = TypeVar('Array', NDArray, Tensor)
 
 #: Metres by which the floor's tolerance grows with each metre of distance: a pitch that is wrong by
 #: 0.9 degrees raises the floor by so much. Together with the default tolerance of 0.05 m, obstacles
@@ -126,6 +130,8 @@ class ScanLayout:
         range_max: metres; what the camera cannot see of the middle beam is beyond.
         least_distance: the smallest of `distance`.
         beam: int64 (H * W,), the beam of each pixel.
+        by_beam: int64 (H * W,), the pixels in the order of their beams.
+        begins: int64 (count + 1,), where in by_beam each beam begins, and the last one ends.
         distance: float32 (H, W), metres on the ground plane for each metre of depth.
         nearest, farthest: float32 (H, W), the depths between which a point is an obstacle.
         sees_far: bool (count,), whether the beam is seen as far as range_max.
@@ -138,6 +144,8 @@ class ScanLayout:
     range_max: float
     least_distance: float
     beam: Tensor
+    by_beam: Tensor
+    begins: Tensor
     distance: Tensor
     nearest: Tensor
     farthest: Tensor
@@ -169,8 +177,8 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
     farthest = torch.minimum(farthest, range_max / distance)
     return ScanLayout(
         angle_min, angle_min + (count - 1) * increment, increment, count, range_max,
-        float(distance.min()), beam.to(device), *(values.to(device, torch.float32)
-                           for values in (distance, nearest, farthest)),
+        float(distance.min()), *(indices.to(device) for indices in _by_beam(beam, count)),
+        *(values.to(device, torch.float32) for values in (distance, nearest, farthest)),
         (reach >= range_max * _WHOLE).to(device))
 
 
@@ -196,18 +204,46 @@ def scan_ranges(depth: Tensor | NDArray, layout: ScanLayout, min_depth: float) -
         height, width = layout.distance.shape
         raise ValueError(f'the depth is {tuple(depth.shape)}, '
                          f'the camera {height} rows x {width} columns')
-    inf = math.inf
-    placed = torch.where(depth == -inf, min_depth, depth)
-    is_obstacle = (placed >= layout.nearest) & (placed <= layout.farthest)
-    # One pass: NaN, the least important, as infinity; free as the largest finite number.
+    nearest = _nearest_on_cpu if depth.device.type == 'cpu' else _nearest_on_gpu
+    ranges = nearest(depth, layout, min_depth)
+    unknown = (ranges == math.inf) & ~layout.sees_far
+    return ranges.masked_fill(unknown, math.nan)
+
+
+def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
+    """Metres (count,) to the nearest obstacle; +Inf where none is known, NaN where nothing is.
+
+    A thread has the beams one after the other here: pixels that are sorted by beam are reduced in
+    a fraction of the time of a scatter.
+    """
+    z = depth.numpy()
+    values = z * layout.distance.numpy()
+    values[_is_no_obstacle(z, layout.nearest.numpy(), layout.farthest.numpy(), min_depth)] = np.inf
+    begins = layout.begins.numpy()
+    has_pixels = begins[1:] > begins[:-1]
+    ranges = np.full(layout.count, np.nan, values.dtype)
+    # fmin takes NaN for the last choice.
+    ranges[has_pixels] = np.fmin.reduceat(
+        values.reshape(-1)[layout.by_beam.numpy()], begins[:-1][has_pixels])
+    return torch.from_numpy(ranges)
+
+
+def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
+    """As `_nearest_on_cpu`, in one scatter."""
+    # NaN, the least important, as infinity; free as the largest finite number.
     free = torch.finfo(depth.dtype).max
-    values = torch.where(is_obstacle, depth * layout.distance, free)
-    values = torch.where(torch.isnan(depth), inf, values)
-    ranges = values.new_full((layout.count,), inf).scatter_reduce(
+    no_obstacle = _is_no_obstacle(depth, layout.nearest, layout.farthest, min_depth)
+    values = (depth * layout.distance).masked_fill(no_obstacle, free)
+    values = values.masked_fill(torch.isnan(depth), math.inf)
+    ranges = values.new_full((layout.count,), math.inf).scatter_reduce(
         0, layout.beam, values.reshape(-1), 'amin')
-    unknown = (ranges == inf) | ((ranges == free) & ~layout.sees_far)
-    ranges = torch.where(ranges == free, inf, ranges)
-    return torch.where(unknown, math.nan, ranges)
+    return ranges.masked_fill(ranges == math.inf, math.nan).masked_fill(ranges == free, math.inf)
+
+
+def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, min_depth: float) -> Array:
+    """Bool (H, W); False where the depth is NaN. A too-near pixel stands at min_depth."""
+    placed = depth.clip(min_depth)
+    return (placed < nearest) | (placed > farthest)
 
 
 def _rays(camera: CameraModel, pose: CameraPose) -> Tensor:
@@ -233,6 +269,14 @@ def _increment(angles: Tensor, camera: CameraModel) -> float:
     increment = max(increment, float(angles.max() - angles.min()) / (4 * camera.width), 1e-6)
     # A hair more, so that rounding cannot make two columns skip a beam.
     return increment * (1 + 1e-9)
+
+
+def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`ScanLayout`'s beam, by_beam and begins."""
+    # numpy's stable sort is of a kind that is quick where beams run on.
+    by_beam = torch.from_numpy(np.argsort(beam.numpy(), kind='stable'))
+    pixels = torch.bincount(beam, minlength=count)
+    return beam, by_beam, torch.cat([pixels.new_zeros(1), pixels.cumsum(0)])
 
 
 def _reach(nearest: Tensor, farthest: Tensor, distance: Tensor, beam: Tensor,

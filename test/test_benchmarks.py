@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 
-from benchmarks import edges, obstacles, temporal
+from benchmarks import edges, obstacles, stages, temporal
 from benchmarks.clip import predictions, read_clip
 from depth_perception.ros.parameters import Settings
 from test.support.estimators import INFO, StandIn
@@ -70,3 +70,12 @@ def test_smear_is_being_nearer_to_the_last_frame_than_to_this_one():
     late[2, :4] = 2.9
     assert temporal.scores(truth, truth, truth)['smeared'] == 0
     assert temporal.scores(late, truth, truth)['smeared'] == 1
+
+
+def test_every_stage_is_timed_and_they_add_up():
+    seconds = stages.measure((96, 72), 3)
+    assert all(len(times) == 3 for times in seconds.values())
+    *parts, total, _ = seconds.values()
+    np.testing.assert_allclose(np.sum(parts, axis=0), total)
+    lines = stages.table(seconds).splitlines()
+    assert len(lines) == 1 + len(seconds) and lines[-1].startswith('whole')

@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from depth_perception import geometry
+from depth_perception import by_numpy, geometry
 from depth_perception.camera import CameraModel
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
 INF, NAN = float('inf'), float('nan')
-KINDS = ['numpy', 'torch', pytest.param('cuda', marks=pytest.mark.skipif(
+#: 'device code' is what runs on a GPU, with tensors on the CPU.
+KINDS = ['numpy', 'torch', 'device code', pytest.param('cuda', marks=pytest.mark.skipif(
     not torch.cuda.is_available(), reason='no CUDA device here'))]
 
 
 @pytest.fixture(params=KINDS)
-def kind(request):
+def kind(request, monkeypatch):
     """Which library, and where."""
+    if request.param == 'device code':
+        monkeypatch.setattr(by_numpy, '_is_on_cpu', lambda image: False)
     return request.param
 
 
@@ -25,7 +28,7 @@ def given_as(kind, array):
     """A numpy array as the library's own kind."""
     if kind == 'numpy':
         return array
-    return torch.from_numpy(np.ascontiguousarray(array)).to('cpu' if kind == 'torch' else 'cuda')
+    return torch.from_numpy(np.ascontiguousarray(array)).to('cuda' if kind == 'cuda' else 'cpu')
 
 
 def returned(kind, array):
@@ -33,7 +36,7 @@ def returned(kind, array):
     if kind == 'numpy':
         assert isinstance(array, np.ndarray)
         return array
-    assert array.device.type == ('cpu' if kind == 'torch' else 'cuda')
+    assert array.device.type == ('cuda' if kind == 'cuda' else 'cpu')
     return array.cpu().numpy()
 
 
@@ -142,6 +145,15 @@ def test_masks_leave_their_input_alone(kind):
     geometry.mask_edges(given_as(kind, depth), 0.1)
     geometry.mask_range(given_as(kind, depth), 1.0, 2.0)
     np.testing.assert_array_equal(depth, before)
+
+
+def test_whether_all_is_finite_and_times_a_factor(kind):
+    depth = constant(2.0)
+    assert bool(geometry.all_finite(given_as(kind, depth)))
+    assert (returned(kind, geometry.scaled(given_as(kind, depth), 1.5)) == 3).all()
+    for value in (NAN, INF, -INF):
+        depth[7, 9] = value
+        assert not bool(geometry.all_finite(given_as(kind, depth)))
 
 
 # Points and clouds.

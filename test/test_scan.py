@@ -18,6 +18,7 @@ from depth_perception.scan import (
     CameraPose,
     ObstacleBand,
     PoseError,
+    _nearest_on_gpu,
     scan_layout,
     scan_ranges,
 )
@@ -30,9 +31,13 @@ INF, NAN = float('inf'), float('nan')
 BAND = ObstacleBand(-0.2, 0.3)
 
 
-@pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
+@pytest.fixture(params=['cpu', 'device code', pytest.param('cuda', marks=pytest.mark.skipif(
     not torch.cuda.is_available(), reason='no CUDA device here'))])
-def device(request):
+def device(request, monkeypatch):
+    """Where; 'device code' is what runs on a GPU, with tensors on the CPU."""
+    if request.param == 'device code':
+        monkeypatch.setattr('depth_perception.scan._nearest_on_cpu', _nearest_on_gpu)
+        return 'cpu'
     return request.param
 
 
@@ -321,7 +326,7 @@ def by_loops(depth, layout, camera, pose, band, min_depth):
 
 
 @pytest.mark.parametrize('seed', range(12))
-def test_any_depth_at_any_pose_agrees_with_the_definitions(seed):
+def test_any_depth_at_any_pose_agrees_with_the_definitions(device, seed):
     rng = np.random.default_rng(seed)
     camera = CameraModel(24, 18, 15.0, 16.0, rng.uniform(8, 16), rng.uniform(5, 12))
     pose = CameraPose(rng.uniform(-0.5, 1.2), rng.uniform(-0.6, 0.6),
@@ -331,9 +336,10 @@ def test_any_depth_at_any_pose_agrees_with_the_definitions(seed):
     for value in (NAN, INF, -INF):
         depth[rng.random(depth.shape) < 0.2] = value
     depth[:, :3] = NAN
-    layout = scan_layout(camera, 8.0, band, pose)
-    np.testing.assert_allclose(scan_ranges(depth, layout, 0.3).numpy(),
-                               by_loops(depth, layout, camera, pose, band, 0.3), rtol=1e-5)
+    layout = scan_layout(camera, 8.0, band, pose, device)
+    np.testing.assert_allclose(
+        scan_ranges(torch.from_numpy(depth).to(device), layout, 0.3).cpu().numpy(),
+        by_loops(depth, layout, camera, pose, band, 0.3), rtol=1e-5)
 
 
 # Poses.

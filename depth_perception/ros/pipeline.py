@@ -140,13 +140,13 @@ class Pipeline:
         """Depth, and whether all that the network gave was finite; nothing waits for a GPU."""
         model = camera.camera if camera and settings.focal_correction else None
         depth = self._estimator.infer_tensor(image, model)
-        finite = torch.isfinite(depth).all()
+        finite = geometry.all_finite(depth)
         if self._estimator.network_seconds is not None:
             result.seconds['network'] = self._estimator.network_seconds
         result.focal_factor = self._estimator.focal_factor(model)
         stamp = stamps.seconds(header.stamp)
         depth = self._temporal(depth, rgb, stamp, settings.temporal_smoothing)
-        return depth * settings.depth_scale, finite
+        return geometry.scaled(depth, settings.depth_scale), finite
 
     def _shape(self, depth: Tensor, image: Tensor, camera: ImageCamera | None,
                wanted: frozenset[str], settings: Settings, header: Header,
@@ -161,7 +161,7 @@ class Pipeline:
             if settings.edge_threshold > 0:
                 # On the unmasked depth: a smooth floor that crosses min_depth is no edge.
                 flying = geometry.flying_pixels(depth, settings.edge_threshold)
-                clean = ranged.masked_fill(flying, float('nan'))
+                clean = geometry.mask(ranged, flying)
             if POINTS in wanted:
                 found[POINTS] = geometry.pack_cloud(
                     clean, camera.camera, image if settings.point_color else None,
@@ -212,7 +212,7 @@ class Pipeline:
             return depth
         if self._unseen[0] is not unseen:  # the same for all frames of a camera
             self._unseen = unseen, torch.from_numpy(unseen).to(depth.device)
-        return depth.masked_fill(self._unseen[1], float('nan'))
+        return geometry.mask(depth, self._unseen[1])
 
     def _far(self, settings: Settings) -> float:
         return settings.max_depth or self._estimator.info.max_depth

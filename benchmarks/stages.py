@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a frame costs beside the network on a CPU, stage by stage, in one process and without DDS.
+
+    python -m benchmarks.stages                 640x480: depth, cloud of every second pixel, scan
+    python -m benchmarks.stages --size 1280 720 --frames 500
+
+Each stage is called as the node calls it, on images of the bundled clip; the network runs once for
+each image, and what it gave is handed out from then on. `whole` is the node's function from message
+to messages on the same images, the network's part taken off, in turn with the stages.
+`benchmarks.node` measures the node itself, with executor and DDS.
+"""
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image
+from torch import Tensor
+
+from benchmarks.camera import serialized_clip
+from benchmarks.machine import machine
+from depth_perception import geometry, scan
+from depth_perception.backends.base import Backend
+from depth_perception.backends.choice import choose_backend
+from depth_perception.estimator import DepthEstimator
+from depth_perception.ros import messages
+from depth_perception.ros.cameras import CameraSource
+from depth_perception.ros.colour import decode
+from depth_perception.ros.parameters import Settings
+from depth_perception.ros.pipeline import Pipeline
+from depth_perception.ros.scan_pose import ScanPose
+from depth_perception.ros.topics import DEPTH, POINTS, SCAN
+from depth_perception.transfer import Upload
+from depth_perception.weights import load_weights
+
+CPU = torch.device('cpu')
+#: Every so many images of the clip take part.
+THINNING = 10
+
+
+class Replay:
+    """A backend that runs another one once for each image and then hands out what that gave."""
+
+    device = CPU
+
+    def __init__(self, backend: Backend) -> None:
+        self.name, self.precision = backend.name, backend.precision
+        self._backend = backend
+        self._outputs: dict[int, Tensor] = {}
+
+    def run(self, image: Tensor) -> Tensor:
+        """The output for an image: a new tensor, as of a network."""
+        key = zlib.crc32(image.contiguous().numpy())
+        if key not in self._outputs:
+            self._outputs[key] = self._backend.run(image)
+        return self._outputs[key].clone()
+
+
+@dataclass
+class Stages:
+    """Calls the stages of a frame one by one and keeps their seconds, by name in order."""
+
+    estimator: DepthEstimator
+    cameras: CameraSource
+    settings: Settings = field(default_factory=Settings)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        self._pipeline = Pipeline(self.estimator, self.cameras, lambda *_: ScanPose(scan.LEVEL))
+        self._layout: scan.ScanLayout | None = None
+
+    def run(self, image: Image) -> None:
+        """All stages of one image, then all of them at once."""
+        start = time.perf_counter()
+        self._one_by_one(image)
+        self.seconds['sum'].append(
+            sum(times[-1] for name, times in self.seconds.items() if name not in ('sum', 'whole')))
+        start = time.perf_counter()
+        self._pipeline.process(image, frozenset({DEPTH, POINTS, SCAN}), self.settings)
+        self.seconds['whole'].append(
+            time.perf_counter() - start - self.estimator.network_seconds)
+
+    def _one_by_one(self, image: Image) -> None:
+        near, far = self.settings.min_depth, self.estimator.info.max_depth
+        with self._timed('decode'):
+            rgb = decode(image)
+        colours = Upload(CPU)(rgb)
+        camera = self.cameras.for_image(image.width, image.height).camera.camera
+        with self._timed('resize, there and back'):
+            depth = self.estimator.infer_tensor(rgb, camera)
+        self.seconds['resize, there and back'][-1] -= self.estimator.network_seconds
+        with self._timed('finite?'):
+            geometry.all_finite(depth)
+        with self._timed('range mask'):
+            ranged = geometry.mask_range(depth, near, far)
+        with self._timed('depth message'):
+            messages.depth_message(ranged.numpy(), image.header, '32FC1')
+        with self._timed('edge filter'):
+            flying = geometry.flying_pixels(depth, self.settings.edge_threshold)
+            clean = geometry.mask(ranged, flying)
+        with self._timed('cloud'):
+            cloud = geometry.pack_cloud(clean, camera, colours, self.settings.point_stride)
+        with self._timed('cloud message'):
+            messages.cloud_message(cloud.numpy(), image.header, True)
+        layout = self._layout = self._layout or scan.scan_layout(camera, far)
+        with self._timed('scan'):
+            ranges = scan.scan_ranges(clean, layout, near).numpy()
+        with self._timed('scan message'):
+            messages.scan_message(ranges, layout, image.header, near)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name].append(time.perf_counter() - start)
+
+
+def clip(size: tuple[int, int]) -> tuple[list[Image], CameraInfo]:
+    """Some images of the clip at a size (width, height), and their camera."""
+    frames = serialized_clip(size)[::THINNING]
+    return ([deserialize_message(image, Image) for image, _ in frames],
+            deserialize_message(frames[0][1], CameraInfo))
+
+
+def measure(size: tuple[int, int], frames: int, backend: str = 'auto') -> dict[str, list[float]]:
+    """Seconds of each stage, of so many frames."""
+    images, info = clip(size)
+    cameras = CameraSource()
+    cameras.update(info)
+    weights = load_weights(None)
+    runner = Replay(choose_backend(weights.network, CPU, 'fp16', backend))
+    stages = Stages(DepthEstimator(runner, weights.info), cameras)
+    for image in images * 2:
+        stages.run(image)
+    stages.seconds.clear()
+    for image in itertools.islice(itertools.cycle(images), frames):
+        stages.run(image)
+    return stages.seconds
+
+
+def table(seconds: dict[str, list[float]]) -> str:
+    """Milliseconds for a terminal."""
+    lines = [f'{"stage":<24}{"median ms":>10}{"p95 ms":>10}']
+    lines += [f'{name:<24}{1000 * np.median(times):10.2f}{1000 * np.percentile(times, 95):10.2f}'
+              for name, times in seconds.items()]
+    return '\n'.join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
+                        metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument('--frames', type=int, default=200)
+    options = parser.parse_args(arguments)
+    seconds = measure(tuple(options.size), options.frames)
+    print(f'{machine()}, {torch.get_num_threads()} threads, '
+          f'{options.size[0]}x{options.size[1]}, {options.frames} frames')
+    print(table(seconds))
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
