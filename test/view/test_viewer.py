@@ -2,6 +2,7 @@
 """The page: what its server sends to a browser, and what it does without one."""
 from __future__ import annotations
 
+import argparse
 import math
 import socket
 import sys
@@ -50,6 +51,22 @@ def test_page_is_served_whole_at_its_address(viewer):
     assert '<html' in page
     # Robots have no internet: nothing is loaded from elsewhere.
     assert 'src="http' not in page and '<link rel="stylesheet" href="http' not in page
+
+
+@pytest.mark.parametrize('host, is_reached', [(None, False), ('0.0.0.0', True)])
+def test_other_addresses_reach_the_page_only_where_it_was_opened_to_them(host, is_reached):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    options = parser.parse_args(['--host', host] if host else [])
+    viewer = Viewer(options.host)
+    try:
+        # An address of this machine as the one in a network is, and always there.
+        with socket.socket() as visitor:
+            visitor.settimeout(10)
+            port = int(viewer.url.rsplit(':', 1)[1])
+            assert (visitor.connect_ex(('127.0.0.2', port)) == 0) is is_reached
+    finally:
+        viewer.close()
 
 
 def test_a_browser_gets_every_part_of_a_frame(viewer):
