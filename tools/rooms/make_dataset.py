@@ -5,9 +5,12 @@ Usage, with any Python 3.11 or newer (see README.md):
 
     python make_dataset.py --python rooms_venv/bin/python --out rooms \
         --kinds Bedroom Kitchen LivingRoom DiningRoom Bathroom --seeds 100 200 --views 60
+    python make_dataset.py --python rooms_venv/bin/python --out simple_rooms \
+        --generator simple --seeds 1000 1299 --views 20 --jobs 1
 
 Below `--out`: `scenes/` (generated rooms, `<name>.log`, `<name>.failed`),
-`frames/scene_<name>/` and `manifest.json`. The arguments decide the rooms and the views.
+`frames/scene_<name>/` (`frames/simple_<name>/`) and `manifest.json`. The arguments decide the
+rooms and the views.
 """
 
 from __future__ import annotations
@@ -28,7 +31,21 @@ from pathlib import Path
 import files
 
 HERE = Path(__file__).resolve().parent
-KINDS = ('LivingRoom', 'Bedroom', 'DiningRoom', 'Bathroom', 'Kitchen')
+KINDS = {  # by generator
+    'infinigen': ('LivingRoom', 'Bedroom', 'DiningRoom', 'Bathroom', 'Kitchen'),
+    'simple': (
+        'livingroom',
+        'kitchen',
+        'office',
+        'bedroom',
+        'workshop',
+        'diningroom',
+        'corridor',
+        'classroom',
+        'bathroom',
+        'storage',
+    ),
+}
 CLIP_SEED = 1  # the bundled clip was filmed in Bedroom 1: no training picture shows that house
 VALIDATION_EVERY = 7  # rooms whose seed is a multiple are held out; coprime to the number of kinds
 STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)  # not a room's fault
@@ -61,6 +78,7 @@ class Settings:
     """What decides the pictures, and the limits of the work. Recorded in the manifest."""
 
     views: int = 60
+    generator: str = 'infinigen'
     scene_cpu_seconds: int = 1800
     render_cpu_seconds: int = 5400
 
@@ -72,6 +90,7 @@ class Workshop:
     out: Path
     python: Path
     keep_scenes: bool = True
+    prefix: str = 'scene'  # of the folders of pictures
 
     def scene(self, room: RoomPlan) -> Path:
         """Return the folder of the generated room."""
@@ -79,7 +98,7 @@ class Workshop:
 
     def frames(self, room: RoomPlan) -> Path:
         """Return the folder of its pictures."""
-        return self.out / 'frames' / f'scene_{room.name}'
+        return self.out / 'frames' / f'{self.prefix}_{room.name}'
 
     def failure(self, room: RoomPlan) -> Path:
         """Return the file that says why the room could not be made."""
@@ -143,6 +162,20 @@ def render(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
         fail(shop, room, NOTHING_RENDERED)
 
 
+def make_simple(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
+    """Build a simple room and render the views that are missing; it needs no scene file."""
+    options: dict[str, object] = {
+        '--out': shop.frames(room),
+        '--views': settings.views,
+        '--threads': 1,
+        '--cpu-seconds': settings.render_cpu_seconds,
+    }
+    status = run(shop, room, 'make_simple_room.py', options)
+    check(shop, room, status, 'generator')
+    if not files.read_cameras(shop.frames(room)):
+        fail(shop, room, NOTHING_RENDERED)
+
+
 def check(shop: Workshop, room: RoomPlan, status: int, what: str) -> None:
     """Raise where a script did not succeed; it is tried again later if somebody stopped it."""
     if -status in STOPPED:
@@ -166,9 +199,12 @@ def make(shop: Workshop, room: RoomPlan, settings: Settings) -> bool:
     """Generate and render one room; return whether it succeeded."""
     log.info('%s: start', room.name)
     try:
-        generate(shop, room, settings)
-        log.info('%s: generated', room.name)
-        render(shop, room, settings)
+        if settings.generator == 'simple':
+            make_simple(shop, room, settings)
+        else:
+            generate(shop, room, settings)
+            log.info('%s: generated', room.name)
+            render(shop, room, settings)
     except (RuntimeError, OSError) as reason:
         log.warning('%s: skipped, %s', room.name, reason)
         return False
@@ -190,11 +226,12 @@ def describe(shop: Workshop, room: RoomPlan) -> dict[str, object]:
     }
 
 
-def versions(python: Path) -> dict[str, str]:
-    """Return the versions of the generator and the renderer."""
+def versions(python: Path, generator: str = 'infinigen') -> dict[str, str]:
+    """Return the versions of the packages that generate and render."""
+    packages = ('infinigen', 'bpy') if generator == 'infinigen' else ('numpy', 'bpy')
     code = (
         'import importlib.metadata as m, json;'
-        'print(json.dumps({n: m.version(n) for n in ("infinigen", "bpy")}))'
+        f'print(json.dumps({{n: m.version(n) for n in {packages}}}))'
     )
     answer = subprocess.run([str(python), '-c', code], capture_output=True, check=True, text=True)
     return json.loads(answer.stdout)
@@ -237,7 +274,7 @@ def lock(out: Path) -> object:
 
 def make_all(shop: Workshop, rooms: list[RoomPlan], settings: Settings, jobs: int) -> None:
     """Make the rooms that are not done, `jobs` at a time; the manifest grows with every room."""
-    generators = versions(shop.python)
+    generators = versions(shop.python, settings.generator)
     todo = [room for room in rooms if not is_done(shop, room)]
     log.info('%d rooms to make of %d', len(todo), len(rooms))
     with ThreadPoolExecutor(jobs) as pool:
@@ -256,7 +293,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help='Python of the environment with infinigen and bpy',
     )
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
+    parser.add_argument('--generator', choices=tuple(KINDS), default='infinigen')
+    parser.add_argument('--kinds', nargs='+', help='all that the generator knows')
     parser.add_argument('--seeds', nargs=2, type=int, required=True, metavar=('FIRST', 'LAST'))
     parser.add_argument('--views', type=int, default=Settings.views, help='per room')
     parser.add_argument('--jobs', type=int, default=2, help='rooms at a time, 3 GB of memory each')
@@ -267,7 +305,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--scene-cpu-seconds', type=int, default=Settings.scene_cpu_seconds)
     parser.add_argument('--render-cpu-seconds', type=int, default=Settings.render_cpu_seconds)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    known = KINDS[options.generator]
+    options.kinds = options.kinds or list(known)
+    if unknown := set(options.kinds) - set(known):
+        parser.error(f'{options.generator} makes no {", ".join(unknown)}: choose from {known}')
+    return options
 
 
 def main() -> None:
@@ -277,9 +320,11 @@ def main() -> None:
     out = options.out.resolve()
     (out / 'scenes').mkdir(parents=True, exist_ok=True)
     held = lock(out)
-    settings = Settings(options.views, options.scene_cpu_seconds, options.render_cpu_seconds)
+    limits = options.scene_cpu_seconds, options.render_cpu_seconds
+    settings = Settings(options.views, options.generator, *limits)
     rooms = plan_rooms(options.kinds, *options.seeds)
-    shop = Workshop(out, options.python.absolute(), not options.discard_scenes)
+    prefix = 'scene' if options.generator == 'infinigen' else options.generator
+    shop = Workshop(out, options.python.absolute(), not options.discard_scenes, prefix)
     make_all(shop, rooms, settings, options.jobs)
     del held
 

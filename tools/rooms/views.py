@@ -26,6 +26,7 @@ LIGHTING_RUN = 5  # consecutive views under one lighting: changing it costs a sc
 
 NEAREST = 0.25  # metres: anything closer fills the picture with blur in a real camera
 CLEARANCE = 0.12  # metres of free space around the camera: the body of a robot or a hand
+NEAREST_MEDIAN = 0.7  # metres: half of the picture is farther
 FARTHEST = 20.0  # metres: a longer or missing hit counts as open sky
 COLUMNS = (
     'index',
@@ -146,12 +147,15 @@ def draw_pitch(rng: np.random.Generator, height: float) -> float:
     return float(np.clip(rng.normal(mean, spread), -60.0, 25.0))
 
 
-def rejection(distances: ArrayLike, backs: ArrayLike) -> str | None:
+def rejection(
+    distances: ArrayLike, backs: ArrayLike, nearest_median: float = NEAREST_MEDIAN
+) -> str | None:
     """Say why a view is not worth rendering, or return None for a good one.
 
     Args:
         distances: length in metres of rays spread over the picture, infinite where nothing is hit.
         backs: for every ray, whether it met a surface from behind.
+        nearest_median: metres below which the median is too near.
     """
     lengths = np.minimum(np.asarray(distances, dtype=float), FARTHEST + 1.0)
     if lengths.min() < NEAREST:
@@ -160,7 +164,7 @@ def rejection(distances: ArrayLike, backs: ArrayLike) -> str | None:
         return 'open sky'
     if np.mean(np.asarray(backs, dtype=float)) > 0.3:
         return 'inside an object'
-    if not 0.7 < np.median(lengths) < 8.0:
+    if not nearest_median < np.median(lengths) < 8.0:
         return 'distance'
     if lengths.std() / lengths.mean() < 0.18:
         return 'flat'

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views of a planned room: on a robot, in the hand, and looking at a table top from near by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import views
+
+from simple.layout import Plan
+
+TABLE_SHARE = 0.22  # of the views look at a table, a bed or a sofa from 0.4 to 2 m
+NEAREST_TABLE = 0.4  # metres: the median of such a view may be as near
+NEAREST_OTHER = 1.0
+MARGIN = 0.2  # metres from the walls
+
+
+def draw_view(seed: int, index: int, attempt: int, plan: Plan) -> views.View | None:
+    """Draw the view that belongs to (seed, index, attempt); None where no floor is below it."""
+    rng = np.random.default_rng([seed, index, attempt])
+    aimed = looks_at_table(seed, index) and bool(plan.thing.tops) and attempt < 100
+    drawn = aimed_at_table(rng, plan) if aimed else from_the_floor(rng, plan)
+    x, y, height, yaw, pitch, roll = drawn
+    if not any(zone.contains(x, y, MARGIN) for zone in plan.zones) or height > plan.height - 0.2:
+        return None
+    return views.View(
+        index=index,
+        attempt=attempt,
+        x=x,
+        y=y,
+        height=height,
+        yaw=yaw % 360.0,
+        pitch=pitch,
+        roll=roll,
+        field_of_view=rng.uniform(*views.FIELD_OF_VIEW),
+        lighting=views.lighting_of(index),
+        exposure=float(np.clip(rng.normal(0.0, 0.6), -1.8, 1.5)),
+        warmth=float(np.clip(rng.normal(0.0, 0.25), -0.7, 0.7)),
+    )
+
+
+def looks_at_table(seed: int, index: int) -> bool:
+    """Tell whether this view of the room looks at a table."""
+    return bool(np.random.default_rng([seed, index, 99_999]).random() < TABLE_SHARE)
+
+
+def from_the_floor(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
+    """Draw x, y, height, yaw, pitch, roll of a robot or a person somewhere in the room."""
+    areas = np.array([zone.size[0] * zone.size[1] for zone in plan.zones])
+    areas[1:] *= 0.6
+    zone = plan.zones[int(rng.choice(len(areas), p=areas / areas.sum()))]
+    robot = rng.random() < views.ROBOT_SHARE
+    height = rng.uniform(*(views.ROBOT_HEIGHT if robot else views.HAND_HEIGHT))
+    x, y = (rng.uniform(zone.low[k] + MARGIN, zone.high[k] - MARGIN) for k in (0, 1))
+    roll = rng.normal(0.0, 1.0 if robot else 4.0)
+    return x, y, height, draw_yaw(rng, plan, x, y), views.draw_pitch(rng, height), roll
+
+
+def draw_yaw(rng: np.random.Generator, plan: Plan, x: float, y: float) -> float:
+    """Draw a direction: mostly towards another place on the floor, where there is more to see."""
+    if rng.random() < 0.3:
+        return rng.uniform(0.0, 360.0)
+    zone = plan.zones[int(rng.integers(len(plan.zones)))]
+    there = [rng.uniform(zone.low[k], zone.high[k]) for k in (0, 1)]
+    return math.degrees(math.atan2(there[1] - y, there[0] - x)) + rng.normal(0.0, 12.0)
+
+
+def aimed_at_table(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
+    """Draw a place from which the camera looks down at a table top, slightly off its middle."""
+    top = np.array(plan.thing.tops[int(rng.integers(len(plan.thing.tops)))])
+    top[:2] += rng.normal(0.0, 0.15, 2)
+    away, yaw = rng.uniform(0.35, 1.7), rng.uniform(0.0, 360.0)
+    above = min(rng.uniform(0.15, 0.9), 1.75 - top[2])
+    x, y = top[:2] - away * np.array([math.cos(math.radians(yaw)), math.sin(math.radians(yaw))])
+    pitch = -math.degrees(math.atan2(above, away)) + rng.normal(0.0, 6.0)
+    return x, y, top[2] + above, yaw + rng.normal(0.0, 8.0), pitch, rng.normal(0.0, 5.0)
