@@ -17,7 +17,7 @@ Unpooling = Literal['zero', 'average', 'fast']
 def zero_unpool(features: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, 2H, 2W): each value at the top left of a 2x2 cell, the rest 0."""
     zeros = torch.zeros_like(features)
-    return _cells(features, zeros, zeros, zeros)
+    return interleave(features, zeros, zeros, zeros)
 
 
 def average_unpool(features: Tensor) -> Tensor:
@@ -28,13 +28,19 @@ def average_unpool(features: Tensor) -> Tensor:
     """
     padded = F.pad(features, (0, 1, 0, 1), mode='replicate')
     right, lower = padded[:, :, :-1, 1:], padded[:, :, 1:, :-1]
-    return _cells(features, (features + right) / 2, (features + lower) / 2, (right + lower) / 2)
+    return interleave(features, (features + right) / 2, (features + lower) / 2, (right + lower) / 2)
 
 
-def _cells(top_left: Tensor, top_right: Tensor, low_left: Tensor, low_right: Tensor) -> Tensor:
-    """Four tensors (B, C, H, W), interleaved to (B, C, 2H, 2W)."""
-    places = torch.stack([top_left, top_right, low_left, low_right], dim=2)
-    return F.pixel_shuffle(places.flatten(1, 2), 2)
+def interleave(top_left: Tensor, top_right: Tensor, low_left: Tensor, low_right: Tensor) -> Tensor:
+    """Four tensors (B, C, H, W), interleaved to (B, C, 2H, 2W).
+
+    As pixel_shuffle, but with the places before the channels: inference engines move whole
+    channels then, instead of single values.
+    """
+    batch, channels, height, width = top_left.shape
+    places = torch.cat([top_left, top_right, low_left, low_right], dim=1)
+    places = places.reshape(batch, 2, 2, channels, height, width)
+    return places.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels, 2 * height, 2 * width)
 
 
 class UnpoolConv(nn.Module):

@@ -3,19 +3,22 @@
 
 A zero unpooling (each value at the top left of a 2x2 cell, the rest 0) followed by a 5x5
 convolution multiplies mostly by zeros. Four small convolutions, one for each place of the cell,
-give the same result; `pixel_shuffle` interleaves them.
+give the same result, interleaved.
 """
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depth_perception.networks.unpooling import UnpoolConv, Unpooling
+from depth_perception.networks.unpooling import UnpoolConv, Unpooling, interleave
 
 Norm = Literal['batch', 'none']
+
+# A copy of the features, which costs nothing beside the convolution.
+warnings.filterwarnings('ignore', "Using padding='same' with even kernel lengths")
 
 
 class FastUnpoolConv(nn.Module):
@@ -25,26 +28,21 @@ class FastUnpoolConv(nn.Module):
         in_channels: channels of the input (B, in_channels, H, W).
         out_channels: channels of the output (B, out_channels, 2H, 2W).
 
-    The padding lies at the bottom and right: the only choice that equals the 5x5 convolution.
+    Kernels of 2 are padded at the bottom and right alone, which is what `same` means: the only
+    choice that equals the 5x5 convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.even_even = nn.Conv2d(in_channels, out_channels, (3, 3))
-        self.odd_even = nn.Conv2d(in_channels, out_channels, (2, 3))
-        self.even_odd = nn.Conv2d(in_channels, out_channels, (3, 2))
-        self.odd_odd = nn.Conv2d(in_channels, out_channels, (2, 2))
+        self.even_even = nn.Conv2d(in_channels, out_channels, (3, 3), padding='same')
+        self.odd_even = nn.Conv2d(in_channels, out_channels, (2, 3), padding='same')
+        self.even_odd = nn.Conv2d(in_channels, out_channels, (3, 2), padding='same')
+        self.odd_odd = nn.Conv2d(in_channels, out_channels, (2, 2), padding='same')
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
-        padded = F.pad(features, (1, 1, 1, 1))
-        places = [
-            self.even_even(padded),
-            self.even_odd(padded[:, :, :, 1:]),
-            self.odd_even(padded[:, :, 1:, :]),
-            self.odd_odd(padded[:, :, 1:, 1:]),
-        ]
-        return F.pixel_shuffle(torch.stack(places, dim=2).flatten(1, 2), 2)
+        return interleave(self.even_even(features), self.even_odd(features),
+                          self.odd_even(features), self.odd_odd(features))
 
     def equivalent_kernel(self) -> Tensor:
         """The 5x5 kernel (out, in, 5, 5) that does the same after a zero unpooling."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from depth_perception.networks.unpooling import Unpooling
 from depth_perception.networks.up_projection import Norm, UpProjection
@@ -20,6 +21,33 @@ Skip = Literal['none', 'concat', 'concat_1x1']
 WIDTHS = (1024, 512, 256, 128, 64)
 #: Mean depth of an indoor training set, metres: where an untrained head should start.
 MEAN_INDOOR_DEPTH = 2.7
+
+
+class Concatenation(nn.Module):
+    """Skip and features, one after the other; nothing to learn."""
+
+    def __init__(self, skip_channels: int, width: int) -> None:
+        super().__init__()
+
+    def forward(self, skip: Tensor, features: Tensor) -> Tensor:
+        """(B, skip_channels, H, W) and (B, width, H, W) -> (B, skip_channels + width, H, W)."""
+        return torch.cat([skip, features], dim=1)
+
+
+class Concatenation1x1(nn.Conv2d):
+    """A 1x1 convolution of the concatenation, which is not made: a sum of two convolutions."""
+
+    def __init__(self, skip_channels: int, width: int) -> None:
+        super().__init__(skip_channels + width, width, 1)
+
+    def forward(self, skip: Tensor, features: Tensor) -> Tensor:
+        """(B, skip_channels, H, W) and (B, width, H, W) -> (B, width, H, W)."""
+        of_skip, of_features = self.weight.split([skip.shape[1], features.shape[1]], dim=1)
+        return F.conv2d(skip, of_skip) + F.conv2d(features, of_features, self.bias)
+
+
+_MERGES: dict[Skip, type[nn.Module]] = {
+    'none': Concatenation, 'concat': Concatenation, 'concat_1x1': Concatenation1x1}
 
 
 class UpProjectionDecoder(nn.Module):
@@ -59,7 +87,7 @@ class UpProjectionDecoder(nn.Module):
         for width, skip_channels in zip(WIDTHS[1:], reversed(encoder_channels[:-1])):
             self.ups.append(UpProjection(channels, width, unpooling, norm))
             channels = width if skip != 'concat' else width + skip_channels
-            self.merges.append(_merge(skip, skip_channels, width))
+            self.merges.append(_MERGES[skip](skip_channels, width))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(channels, 1, 3, padding=1)
         self._initialise(init_std)
@@ -77,7 +105,7 @@ class UpProjectionDecoder(nn.Module):
                 # An odd feature map doubles to one row or column more than its skip has.
                 features = features[..., : skip.shape[-2], : skip.shape[-1]]
             if self.skip != 'none':
-                features = merge(torch.cat([skip, features], dim=1))
+                features = merge(skip, features)
         return torch.relu(self.head(self.dropout(features)))
 
     def _initialise(self, std: float) -> None:
@@ -88,9 +116,3 @@ class UpProjectionDecoder(nn.Module):
                     nn.init.zeros_(module.bias)
         # With bias 0 the ReLU can be zero everywhere at the start, and then never learns.
         nn.init.constant_(self.head.bias, MEAN_INDOOR_DEPTH)
-
-
-def _merge(skip: Skip, skip_channels: int, width: int) -> nn.Module:
-    if skip == 'concat_1x1':
-        return nn.Conv2d(skip_channels + width, width, 1)
-    return nn.Identity()

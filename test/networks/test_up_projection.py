@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from depth_perception.networks.unpooling import interleave
 from depth_perception.networks.up_projection import FastUnpoolConv, UpProjection
+from depth_perception.networks.up_projection_decoder import Concatenation1x1
 
 
 def zero_unpooled(features):
@@ -56,3 +58,17 @@ def test_up_projection_doubles_the_size_and_is_not_negative():
     block = UpProjection(6, 4).eval()
     result = block(torch.randn(1, 6, 3, 5))
     assert result.shape == (1, 4, 6, 10) and result.min() >= 0
+
+
+def test_merging_without_concatenation_equals_convolving_it():
+    torch.manual_seed(0)
+    merge = Concatenation1x1(3, 4).double()
+    skip, features = torch.randn(2, 7, 5, 6, dtype=torch.float64).split([3, 4], dim=1)
+    expected = F.conv2d(torch.cat([skip, features], dim=1), merge.weight, merge.bias)
+    torch.testing.assert_close(merge(skip, features), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_interleaving_equals_pixel_shuffle():
+    places = torch.randn(4, 2, 3, 5, 6).unbind()
+    expected = F.pixel_shuffle(torch.stack(places, dim=2).flatten(1, 2), 2)
+    assert torch.equal(interleave(*places), expected)
