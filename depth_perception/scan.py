@@ -130,7 +130,8 @@ class ScanLayout:
         range_max: metres; what the camera cannot see of the middle beam is beyond.
         least_distance: the smallest of `distance`.
         beam: int64 (H * W,), the beam of each pixel.
-        by_beam: int64 (H * W,), the pixels in the order of their beams.
+        by_beam: int64, the pixels (H * W,) in the order of their beams; where every row has the
+            same beams, as before a level camera, the columns (W,).
         begins: int64 (count + 1,), where in by_beam each beam begins, and the last one ends.
         distance: float32 (H, W), metres on the ground plane for each metre of depth.
         nearest, farthest: float32 (H, W), the depths between which a point is an obstacle.
@@ -177,7 +178,8 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
     farthest = torch.minimum(farthest, range_max / distance)
     return ScanLayout(
         angle_min, angle_min + (count - 1) * increment, increment, count, range_max,
-        float(distance.min()), *(indices.to(device) for indices in _by_beam(beam, count)),
+        float(distance.min()), beam.to(device),
+        *(indices.to(device) for indices in _by_beam(beam.reshape(angles.shape), count)),
         *(values.to(device, torch.float32) for values in (distance, nearest, farthest)),
         (reach >= range_max * _WHOLE).to(device))
 
@@ -219,12 +221,14 @@ def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     z = depth.numpy()
     values = z * layout.distance.numpy()
     values[_is_no_obstacle(z, layout.nearest.numpy(), layout.farthest.numpy(), min_depth)] = np.inf
-    begins = layout.begins.numpy()
+    by_beam, begins = layout.by_beam.numpy(), layout.begins.numpy()
+    # fmin takes NaN for the last choice.
+    if by_beam.size < values.size:
+        values = np.fmin.reduce(values, axis=0)
     has_pixels = begins[1:] > begins[:-1]
     ranges = np.full(layout.count, np.nan, values.dtype)
-    # fmin takes NaN for the last choice.
     ranges[has_pixels] = np.fmin.reduceat(
-        values.reshape(-1)[layout.by_beam.numpy()], begins[:-1][has_pixels])
+        values.reshape(-1).take(by_beam), begins[:-1][has_pixels])
     return torch.from_numpy(ranges)
 
 
@@ -271,12 +275,13 @@ def _increment(angles: Tensor, camera: CameraModel) -> float:
     return increment * (1 + 1e-9)
 
 
-def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`ScanLayout`'s beam, by_beam and begins."""
+def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`ScanLayout`'s by_beam and begins of the beams (H, W)."""
+    beam = (beam[0] if (beam == beam[0]).all() else beam).reshape(-1)
     # numpy's stable sort is of a kind that is quick where beams run on.
     by_beam = torch.from_numpy(np.argsort(beam.numpy(), kind='stable'))
     pixels = torch.bincount(beam, minlength=count)
-    return beam, by_beam, torch.cat([pixels.new_zeros(1), pixels.cumsum(0)])
+    return by_beam, torch.cat([pixels.new_zeros(1), pixels.cumsum(0)])
 
 
 def _reach(nearest: Tensor, farthest: Tensor, distance: Tensor, beam: Tensor,
