@@ -198,6 +198,15 @@ def test_views_stand_on_the_floor_at_all_heights_and_some_look_at_tables(plans):
     assert cameras.draw_view(5, 7, 3, plan) == cameras.draw_view(5, 7, 3, plan)
 
 
+def test_a_view_of_one_surface_is_rejected_and_tables_may_be_near():
+    backs = np.zeros(8, bool)
+    spread = np.array([0.5, 0.5, 0.6, 0.6, 0.7, 0.9, 1.5, 2.0])
+    assert cameras.rejection(spread, backs, table=True) is None
+    assert cameras.rejection(spread, backs, table=False) == 'distance'
+    assert cameras.rejection(3 * spread, backs, table=False) is None
+    assert cameras.rejection(np.linspace(2.0, 2.9, 8), backs, table=False) == 'one surface'
+
+
 def test_the_tool_can_be_asked_without_blender(tmp_path):
     options = make_simple_room.parse_arguments(
         ['--kind', 'office', '--seed', '3', '--out', str(tmp_path)]

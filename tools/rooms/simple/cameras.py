@@ -13,6 +13,7 @@ from simple.layout import Plan
 TABLE_SHARE = 0.22  # of the views look at a table, a bed or a sofa from 0.4 to 2 m
 NEAREST_TABLE = 0.4  # metres: the median of such a view may be as near
 NEAREST_OTHER = 1.0
+LEAST_RANGE = 1.7  # of the 90th to the 10th percentile of the distances
 MARGIN = 0.2  # metres from the walls
 
 
@@ -75,3 +76,11 @@ def aimed_at_table(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
     x, y = top[:2] - away * np.array([math.cos(math.radians(yaw)), math.sin(math.radians(yaw))])
     pitch = -math.degrees(math.atan2(above, away)) + rng.normal(0.0, 6.0)
     return x, y, top[2] + above, yaw + rng.normal(0.0, 8.0), pitch, rng.normal(0.0, 5.0)
+
+
+def rejection(distances: np.ndarray, backs: np.ndarray, table: bool) -> str | None:
+    """Say why a view is not worth rendering (see `views.rejection`), or return None."""
+    near, far = np.quantile(np.minimum(distances, views.FARTHEST), (0.1, 0.9))
+    if far < LEAST_RANGE * near:
+        return 'one surface'
+    return views.rejection(distances, backs, NEAREST_TABLE if table else NEAREST_OTHER)

@@ -125,6 +125,17 @@ FAMILIES = {
 }
 
 
+def draw_colour(rng: np.random.Generator, family: Family) -> textures.Colour:
+    """Draw a colour; where any hue is allowed, beige, brown and blue are the usual ones."""
+    low, high = family.hue
+    hue, choice = rng.uniform(low, high), rng.random()
+    if high - low == 1.0 and choice < 0.75:
+        hue = rng.normal(0.09, 0.035) if choice < 0.5 else rng.normal(0.58, 0.06)
+    least, most = family.saturation
+    saturation = least + (most - least) * rng.beta(1.0, 1.8)
+    return colorsys.hsv_to_rgb(hue % 1.0, saturation, rng.uniform(*family.value))
+
+
 def make(seed: int, name: str) -> Material:
     """Return the material `family:number` of a room.
 
@@ -133,8 +144,7 @@ def make(seed: int, name: str) -> Material:
     """
     family = FAMILIES[name.split(':')[0]]
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    hsv = [rng.uniform(*limits) for limits in (family.hue, family.saturation, family.value)]
-    colour = colorsys.hsv_to_rgb(*hsv)
+    colour = draw_colour(rng, family)
     texture = None
     if family.drawings:
         texture = textures.DRAWN[str(rng.choice(family.drawings))](rng, colour)

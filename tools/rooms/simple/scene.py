@@ -46,8 +46,7 @@ class SimpleRoom(Room):
             return False
         rays = views.ray_grid(view.field_of_view) @ np.array(orientation(view)).T
         table = cameras.looks_at_table(self.seed, view.index)
-        nearest = cameras.NEAREST_TABLE if table else cameras.NEAREST_OTHER
-        return views.rejection(*self.cast(origin, rays), nearest) is None
+        return cameras.rejection(*self.cast(origin, rays), table) is None
 
 
 def add_mesh(parts: list[Part], seed: int) -> dict[str, bpy.types.Material]:
