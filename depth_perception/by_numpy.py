@@ -26,7 +26,8 @@ def by_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
         if not _is_on_cpu(image):
             return function(image, *arguments, **more)
         arrays = (_as_array(argument) for argument in arguments)
-        return torch.as_tensor(function(image.numpy(), *arrays, **more))
+        named = {name: _as_array(argument) for name, argument in more.items()}
+        return torch.as_tensor(function(image.numpy(), *arrays, **named))
     return run
 
 

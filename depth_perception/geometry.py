@@ -84,10 +84,13 @@ def _far_sides(nearness: Array, threshold: float) -> Array:
     xp = _namespace(nearness)
     first, second = nearness[:-1], nearness[1:]
     change = second - first
-    step = xp.abs(change)
-    plane = xp.full_like(step, float('nan'))
-    plane[WIDEST_BLUR:] = step[:-WIDEST_BLUR]
-    plane[:-WIDEST_BLUR] = xp.fmin(plane[:-WIDEST_BLUR], step[WIDEST_BLUR:])
+    # With unknown steps before the first and after the last.
+    steps = xp.empty((len(change) + 2 * WIDEST_BLUR, change.shape[1]), dtype=nearness.dtype,
+                     **_device(nearness))
+    steps[:WIDEST_BLUR] = steps[-WIDEST_BLUR:] = float('nan')
+    steps[WIDEST_BLUR:-WIDEST_BLUR] = xp.abs(change)
+    plane = xp.fmin(steps[:-2 * WIDEST_BLUR], steps[2 * WIDEST_BLUR:])
+    step = steps[WIDEST_BLUR:-WIDEST_BLUR]
     jump = step - plane > threshold * xp.minimum(first, second)
     far = xp.zeros_like(nearness, dtype=bool if xp is np else torch.bool)
     far[:-1] = jump & (change > 0)
