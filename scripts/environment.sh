@@ -100,7 +100,10 @@ _dp_requirements() {  # options of pip install
 _dp_install() {
     local words
     mapfile -t words < <(_dp_requirements)
-    _dp_pip "${words[@]}" && _dp_pip --no-deps --editable .
+    _dp_pip "${words[@]}" && _dp_pip --no-deps --editable . || return
+    # By itself: where there is no wheel of it, nothing but speed is lost.
+    _dp_pip -r requirements/openvino.txt || printf 'set-up: without OpenVINO, which pip could not %s\n' \
+        "install: PyTorch runs the network ($(grep -E '^ERROR' "$_dp_log" | tail -n 1))" >&2
 }
 
 _dp_pip() {  # pip install, its output in the log and one line of progress here
