@@ -9,12 +9,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from depth_perception import predict
+from depth_perception import compile_command, predict
 from depth_perception.view import command as view
 
 #: name: (module with add_arguments and run, one line of help)
 _COMMANDS = {
     'predict': (predict, 'write depth images, pictures and point clouds of image files'),
+    'compile': (compile_command, 'compile a network for this machine, for backend compiled'),
     'view': (view, 'show camera, depth, cloud and scan live in a browser'),
 }
 

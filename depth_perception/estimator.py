@@ -43,7 +43,7 @@ class DepthEstimator:
         checksum: of the weights file.
         device: where inference runs and where `infer_tensor` leaves its result.
         precision: what the network computes in: `fp16`, `bf16` or `fp32`.
-        backend: what runs it: `torch` or `openvino`.
+        backend: what runs it: `torch`, `openvino` or `compiled`.
         network_seconds: that the network alone took for the last image; None on a GPU.
     """
 
@@ -67,7 +67,7 @@ class DepthEstimator:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             precision: `fp16` or `bf16` (half precision where that is faster: on CUDA, and, as
                 bfloat16, with OpenVINO on a CPU that has it), or `fp32`.
-            backend: `auto`, `torch` or `openvino`, see `backends.choice`.
+            backend: `auto`, `torch`, `openvino` or `compiled`, see `backends.choice`.
 
         Raises:
             WeightsError: the file cannot be used.
@@ -79,7 +79,7 @@ class DepthEstimator:
             raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
         torch_device = resolve_device(device)
         weights = load_weights(path)
-        runner = choose_backend(weights.network, torch_device, precision, backend)
+        runner = choose_backend(weights.network, torch_device, precision, backend, weights.checksum)
         estimator = cls(runner, weights.info, weights.checksum)
         height, width = weights.info.input_height, weights.info.input_width
         estimator.infer(np.zeros((height, width, 3), np.uint8))
@@ -103,7 +103,7 @@ class DepthEstimator:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What keeps it from being as fast as it should be, each in one sentence."""
-        return (self._frames.problem,) if self._frames.problem else ()
+        return tuple(filter(None, (self._frames.problem, self._backend.problem)))
 
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
         """Metric depth of one image.
@@ -157,22 +157,8 @@ class DepthEstimator:
         return camera_focal / self.info.focal_length_at(self.info.input_width)
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) at which an image is fed: its aspect ratio, the training's area.
-
-        The whole frame is seen and hardly stretched. The training size itself where the aspect
-        ratios agree, otherwise those multiples of 16 near it that stretch the least. A strip
-        longer than MAX_ASPECT is fed as one of that aspect ratio: one pixel high, it would
-        otherwise be fed millions of pixels wide.
-        """
-        trained = (self.info.input_width, self.info.input_height)
-        if same_aspect(trained, (width, height)):
-            return trained[1], trained[0]
-        aspect = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT)
-        steps = math.sqrt(trained[0] * trained[1] / aspect) / SIZE_STEP
-        rows = [max(1, math.floor(steps) + offset) for offset in (0, 1)]
-        sizes = [(row, max(1, round(row * aspect))) for row in rows]
-        row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
-        return row * SIZE_STEP, column * SIZE_STEP
+        """(height, width) at which an image is fed, see the function of this name."""
+        return network_size(self.info, height, width)
 
     def _prepare(self, image: Tensor) -> Tensor:
         """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""
@@ -205,6 +191,25 @@ def _resized(depth: Tensor, size: tuple[int, int]) -> Tensor:
         # The same to a rounding, in a sixth of the time (see `by_numpy`).
         return torch.from_numpy(cv2.resize(depth[0, 0].numpy(), size[::-1]))
     return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
+
+
+def network_size(info: WeightsInfo, height: int, width: int) -> tuple[int, int]:
+    """(height, width) at which an image is fed: its aspect ratio, the training's area.
+
+    The whole frame is seen and hardly stretched. The training size itself where the aspect
+    ratios agree, otherwise those multiples of 16 near it that stretch the least. A strip
+    longer than MAX_ASPECT is fed as one of that aspect ratio: one pixel high, it would
+    otherwise be fed millions of pixels wide.
+    """
+    trained = (info.input_width, info.input_height)
+    if same_aspect(trained, (width, height)):
+        return trained[1], trained[0]
+    aspect = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT)
+    steps = math.sqrt(trained[0] * trained[1] / aspect) / SIZE_STEP
+    rows = [max(1, math.floor(steps) + offset) for offset in (0, 1)]
+    sizes = [(row, max(1, round(row * aspect))) for row in rows]
+    row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
+    return row * SIZE_STEP, column * SIZE_STEP
 
 
 def _check_image(rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None) -> None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.backends.choice import BACKENDS
+from depth_perception.backends.choice import BACKENDS, BackendError
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.camera_file import read_camera
 from depth_perception.files import write_atomically
@@ -75,10 +75,11 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument('--model', metavar='FILE', default='',
                         help='weights file (default: the bundled network)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--precision', default='fp16', choices=('fp16', 'fp32'),
+    parser.add_argument('--precision', default='fp16', choices=('fp16', 'bf16', 'fp32'),
                         help='fp16: half precision where that is faster (default: %(default)s)')
     parser.add_argument('--backend', default='auto', choices=BACKENDS,
-                        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch')
+                        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch; '
+                        'compiled: what depth-perception compile has made')
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument('--camera', metavar='FILE', type=Path,
                         help='JSON (width, height, fx, fy, cx, cy) or camera_info YAML')
@@ -225,7 +226,7 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
     try:
         return DepthEstimator.load(
             options.model, options.device, options.precision, options.backend)
-    except (DeviceError, WeightsError) as error:
+    except (BackendError, DeviceError, WeightsError) as error:
         raise UsageError(str(error)) from error
 
 

@@ -38,7 +38,7 @@ def photograph(height=96, width=128, seed=0):
 class FixedOutput:
     """A backend whose raw output is known, whatever the image."""
 
-    name, device, precision = 'fixed', CPU, 'fp32'
+    name, device, precision, problem = 'fixed', CPU, 'fp32', ''
 
     def __init__(self, output):
         self.output = torch.as_tensor(output, dtype=torch.float32)[None, None]

@@ -7,9 +7,10 @@ from torch import nn
 
 from depth_perception.backends import openvino
 from depth_perception.backends.base import Backend
+from depth_perception.backends.compiled import Compiled, PackageError
 from depth_perception.backends.torch_eager import TorchEager
 
-BACKENDS = ('auto', 'torch', 'openvino')
+BACKENDS = ('auto', 'torch', 'openvino', 'compiled')
 
 
 class BackendError(RuntimeError):
@@ -17,15 +18,16 @@ class BackendError(RuntimeError):
 
 
 def choose_backend(network: nn.Module, device: torch.device, precision: str,
-                   name: str = 'auto') -> Backend:
+                   name: str = 'auto', checksum: str = '') -> Backend:
     """The network on its device, ready to run.
 
     Args:
         network: with its weights.
         device: where it shall run.
         precision: `fp16` or `bf16` (half precision where that is faster), or `fp32`.
-        name: `torch`, `openvino` (CPU alone), or `auto`: OpenVINO on a CPU where it is installed,
-            otherwise PyTorch.
+        name: `torch`, `openvino` (CPU alone), `compiled` (after `depth-perception compile`), or
+            `auto`: OpenVINO on a CPU where it is installed, otherwise PyTorch.
+        checksum: of the weights file; `compiled` looks for its packages.
 
     Raises:
         BackendError: the one that was asked for is not installed or not for this device.
@@ -39,6 +41,11 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
     if name == 'openvino' and not openvino.is_installed():
         raise BackendError('backend openvino needs OpenVINO: '
                            'pip install "depth_perception[openvino]", or set backend to auto')
+    if name == 'compiled':
+        try:
+            return Compiled(network, device, precision, checksum)
+        except PackageError as error:
+            raise BackendError(str(error)) from error
     wants_openvino = name == 'openvino' or (
         name == 'auto' and device.type == 'cpu' and openvino.is_installed())
     if wants_openvino:

@@ -32,6 +32,7 @@ class OpenVino:
     """
 
     name = 'openvino'
+    problem = ''
 
     def __init__(self, network: nn.Module, precision: str) -> None:
         self.device = torch.device('cpu')

@@ -18,18 +18,19 @@ class TorchEager:
     """
 
     name = 'torch'
+    problem = ''
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
         self.device = device
         self.precision = precision if device.type == 'cuda' else 'fp32'
-        self._dtype = _TYPES[self.precision]
+        self.dtype = _TYPES[self.precision]
         if device.type == 'cuda':
             network = fold_batch_norms(network)
-        self._network = network.to(
-            device=device, dtype=self._dtype, memory_format=torch.channels_last)
+        self.network = network.to(
+            device=device, dtype=self.dtype, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, image: Tensor) -> Tensor:
         """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""
-        image = image.to(dtype=self._dtype, memory_format=torch.channels_last)
-        return self._network(image).float()
+        image = image.to(dtype=self.dtype, memory_format=torch.channels_last)
+        return self.network(image).float()

@@ -68,8 +68,9 @@ class Settings:
         'with OpenVINO a CPU that has bfloat16), otherwise fp32; bf16 is the same with bfloat16 '
         'on a GPU', choices=PRECISIONS, read_only=True)
     backend: str = _parameter(
-        'auto', 'what runs the network: torch, openvino (on a CPU), or auto: openvino on a CPU '
-        'where it is installed, otherwise torch', choices=BACKENDS, read_only=True)
+        'auto', 'what runs the network: torch, openvino (on a CPU), compiled (after '
+        'depth-perception compile), or auto: openvino on a CPU where it is installed, otherwise '
+        'torch', choices=BACKENDS, read_only=True)
     image_transport: str = _parameter(
         'raw', 'raw subscribes to image, compressed to image/compressed',
         choices=('raw', 'compressed'), read_only=True)
