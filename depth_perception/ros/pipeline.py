@@ -93,7 +93,7 @@ class Pipeline:
         self._cameras = cameras
         self._scan_pose = scan_pose
         self._info_expected = info_expected
-        # Of this camera alone: a layout takes 20 bytes a pixel.
+        # Of this camera alone: a layout takes up to 28 bytes a pixel.
         self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
         self._temporal = TemporalFilter()
         self._unseen: tuple[NDArray | None, Tensor | None] = (None, None)
