@@ -91,6 +91,16 @@ def test_the_whole_frame_is_seen():
     assert fed[:, 0].min() > 0.5 and fed[:, -1].min() > 0.5 and fed[:, 20].max() < -0.5
 
 
+@pytest.mark.parametrize('size', [(96, 128), (37, 53), (24, 32), (72, 129), (1, 5000)])
+def test_depth_is_resized_as_on_a_gpu(size):
+    """There F.interpolate does it; coordinates are rounded differently."""
+    raw = cv2.resize(np.random.default_rng(0).uniform(1, 9, (5, 7)).astype(np.float32), (64, 48))
+    exact = torch.nn.functional.interpolate(
+        torch.from_numpy(raw)[None, None], size, mode='bilinear', align_corners=False)[0, 0]
+    depth = with_output(raw).infer(np.zeros((*size, 3), np.uint8))
+    np.testing.assert_allclose(depth, exact.numpy(), rtol=2e-5)
+
+
 def test_pixels_are_normalised_by_the_files_mean_and_deviation():
     estimator = with_output(np.ones((2, 2)), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 0.1))
     estimator.infer(np.full((48, 64, 3), (255, 0, 51), np.uint8))
