@@ -6,6 +6,7 @@
 """
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -30,28 +31,11 @@ SWITCH = ['true', 'false']
 #: Seconds that the bag waits for the node, which loads its network meanwhile.
 PATIENCE = '300'
 
-#: Those of depth.launch.py that a replay passes on as they are.
-NODE_ARGUMENTS = (
-    DeclareLaunchArgument(
-        'namespace', default_value='',
-        description='Namespace of the node and of its relative topics, such as front.'),
-    DeclareLaunchArgument(
-        'model', default_value='',
-        description='Weights file (.safetensors). Empty: the one of params_file, otherwise the '
-                    'bundled network.'),
-    DeclareLaunchArgument(
-        'device', default_value='',
-        description='Where the network runs: auto, cpu, cuda or cuda:N. Empty: as in params_file.'),
-    DeclareLaunchArgument(
-        'params_file', default_value=str(SHARE / 'config' / 'depth.yaml'),
-        description='YAML file with the parameters of the node.'),
-    DeclareLaunchArgument(
-        'scan', default_value='scan',
-        description='Topic of the obstacle scan.'),
-    DeclareLaunchArgument(
-        'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
-        description='What the node logs.'),
-)
+#: Arguments of depth.launch.py that a replay passes on as they are.
+PASSED_ON = ('namespace', 'model', 'device', 'params_file', 'scan', 'log_level')
+DEPTH_LAUNCH = SHARE / 'launch' / 'depth.launch.py'
+NODE_ARGUMENTS = tuple(argument for argument in runpy.run_path(str(DEPTH_LAUNCH))['ARGUMENTS']
+                       if argument.name in PASSED_ON)
 
 ARGUMENTS = (
     DeclareLaunchArgument(
@@ -114,9 +98,9 @@ def _topics(given: dict[str, str]) -> tuple[str, str]:
 
 def _depth(given: dict[str, str], image: str, camera_info: str) -> Action:
     # An included launch file sees this one's arguments: `bag` would play the bag a second time.
-    arguments = {argument.name: given[argument.name] for argument in NODE_ARGUMENTS}
+    arguments = {name: given[name] for name in PASSED_ON}
     return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'depth.launch.py')),
+        PythonLaunchDescriptionSource(str(DEPTH_LAUNCH)),
         launch_arguments={**arguments, 'image': image, 'camera_info': camera_info, 'bag': '',
                           'use_sim_time': 'true'}.items())
 
