@@ -6,35 +6,44 @@ estimator undoes it with the camera's own focal length.
 """
 from __future__ import annotations
 
+from dataclasses import replace
+
 from depth_training.recipes.recipe import Recipe
 from depth_training.schedule import OneCycle
 
 _WIDTH = 320
 
+_BUNDLED = Recipe(
+    name='bundled',
+    title='EfficientNet-Lite2 + SFF, the network that comes with the package',
+    network='efficientnet_sff',
+    network_arguments={'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0},
+    augment='bundled',
+    augment_arguments={'with_cut_depth': False},  # not measured yet whether it helps
+    height=240, width=_WIDTH,
+    test_height=240, test_width=_WIDTH,
+    focal=0.81 * _WIDTH,          # 63 degrees: NYU's camera, and many a webcam
+    loss='silog_gradient',
+    loss_arguments={'lam': 0.5, 'gradient_weight': 0.5, 'ssim_weight': 0.0},
+    optimizer='adamw',
+    learning_rate=1e-3,
+    weight_decay=1e-2,
+    schedule=OneCycle(0.1, 25, 1e4),
+    clip_gradient=1.0,
+    batch=8,                      # 2 cores: about a second and a half a step
+    epochs=1,                     # steps count instead
+    steps=4000,
+    average=0.998,
+    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),  # EfficientNet-Lite's own
+    truth='raw',
+    protocol='plain',
+)
+
+#: What might help; compare them on held-out rooms before one of them becomes the default.
 RECIPES = (
-    Recipe(
-        name='bundled',
-        title='EfficientNet-Lite2 + SFF, the network that comes with the package',
-        network='efficientnet_sff',
-        network_arguments={'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0},
-        augment='bundled',
-        augment_arguments={'with_cut_depth': False},  # not measured yet whether it helps
-        height=240, width=_WIDTH,
-        test_height=240, test_width=_WIDTH,
-        focal=0.81 * _WIDTH,          # 63 degrees: NYU's camera, and many a webcam
-        loss='silog_gradient',
-        loss_arguments={'lam': 0.5, 'gradient_weight': 0.5, 'ssim_weight': 0.0},
-        optimizer='adamw',
-        learning_rate=1e-3,
-        weight_decay=1e-2,
-        schedule=OneCycle(0.1, 25, 1e4),
-        clip_gradient=1.0,
-        batch=8,                      # 2 cores: about a second and a half a step
-        epochs=1,                     # steps count instead
-        steps=4000,
-        average=0.998,
-        mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),  # EfficientNet-Lite's own
-        truth='raw',
-        protocol='plain',
-    ),
+    _BUNDLED,
+    replace(_BUNDLED, name='bundled_cut_depth', title='the bundled network, with CutDepth',
+            augment_arguments={'with_cut_depth': True}),
+    replace(_BUNDLED, name='bundled_ssim', title='the bundled network, with an SSIM term',
+            loss_arguments={**_BUNDLED.loss_arguments, 'ssim_weight': 0.5}),
 )
