@@ -235,8 +235,11 @@ class Trainer:
             self.journal = Journal(self.out, self.state.step, self.options.tensorboard)
             self.validation = Validation(self.validation_pairs, self.recipe.protocol, self.out,
                                          self.journal, self.display)
+            description = self._description()
+            self.info = dataclasses.replace(
+                self.info, training_data=f'{description.training}; from {description.initial}')
             with writing('description', self.out):
-                run_folder.write_description(self.out, self._description())
+                run_folder.write_description(self.out, description)
 
     def _description(self) -> RunDescription:
         resumed = self.state.step and (self.out / run_folder.FILE).exists()

@@ -54,6 +54,8 @@ def test_encoder_weights_are_used_and_remembered(data, tmp_path, capsys):
     assert cli.main(words(data, out, '--encoder-weights', str(file))) == 0
     assert cli.main(words(data, out, '--resume')) == 0
     assert read_run(out).description.initial == 'ImageNet encoder'
+    about = load_weights(out / 'weights.safetensors').info.training_data
+    assert about.startswith('sync layout') and about.endswith('; from ImageNet encoder')
     assert 'random' not in capsys.readouterr().err
 
 
