@@ -183,7 +183,7 @@ def _notes(judged: list[Judged], training: DepthDataset,
         "to each picture's focal length as the network's answer is."]
     notes += [f'Focal length unknown, so taken as that of the training: {", ".join(blind)}.'] \
         if blind else []
-    notes += [f'Every {options.every}th pair was judged.'] if options.every > 1 else []
+    notes += [f'One pair in {options.every} was judged, and averaged for the map.'] if options.every > 1 else []
     return [Bullets(notes)]
 
 
@@ -196,8 +196,8 @@ def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
     result = flicker([predicted(estimator, s) for s in samples], [s.depth for s in samples])
     return Text(
         f'Flicker on the clip ({len(samples)} frames in order): from frame to frame the predicted '
-        f'depth changes by {result.median:.1%} more or less than the true depth does (median; '
-        f'90th percentile {result.p90:.1%}), over the {result.pixels:,} pixels whose true change '
+        f'depth changes by {100 * result.median:.1f} % more or less than the true depth does (median; '
+        f'90th percentile {100 * result.p90:.1f} %), over the {result.pixels:,} pixels whose true change '
         'is below 5 %.')
 
 
@@ -215,7 +215,7 @@ def sheet(source: Judged, estimator: DepthEstimator) -> NDArray[np.uint8]:
     """The best pictures in the left half, best first; the worst in the right, worst first."""
     order = sorted((value, index) for index, value in source.absrel.items() if np.isfinite(value))
     count = min(SHOWN, max(len(order) // 2, 1))
-    halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 800)
+    halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 640)
               for half in (order[:count], order[::-1][:count])]
     rows = min(len(half) for half in halves)
     return np.concatenate([half[:rows] for half in halves], axis=1)

@@ -121,7 +121,7 @@ def every(whole: DepthDataset, stride: int) -> DepthDataset:
     """Pairs 0, stride, 2 stride, ..."""
     if stride <= 1:
         return whole
-    return Part(whole, range(0, len(whole), stride), f'every {stride}th pair')
+    return Part(whole, range(0, len(whole), stride), f'one pair in {stride}')
 
 
 def good_samples(dataset: DepthDataset, indices: Iterable[int] | None = None) -> Iterator[Sample]:
