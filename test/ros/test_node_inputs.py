@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
+from depth_perception.backends import openvino
+from depth_perception.estimator import DepthEstimator
 from depth_perception.ros.diagnostics import ERROR, WARN
+from depth_perception.weights import save_weights
 from test.support.estimators import StandIn
 from test.support.ros import (
     BEST_EFFORT,
@@ -25,6 +28,7 @@ from test.support.ros import (
     running_node,
     wait_until,
 )
+from test.support.weights import tiny_info, tiny_network
 
 
 @pytest.mark.parametrize('reliability', [RELIABLE, BEST_EFFORT], ids=['reliable', 'best_effort'])
@@ -132,6 +136,29 @@ def test_size_may_change_in_mid_stream(namespace, robot):
             depth, info = robot.received['depth/image'][-1], robot.received['depth/camera_info'][-1]
             assert (depth.width, depth.height) == (info.width, info.height) == (width, height)
             assert robot.received['depth/points'][-1].width == width // 2
+
+
+@pytest.mark.skipif(not openvino.is_installed(), reason='OpenVINO is not installed')
+def test_another_size_in_mid_stream_is_one_more_conversion(namespace, robot, tmp_path):
+    save_weights(tmp_path / 'tiny', tiny_network(), tiny_info())
+    converted = []
+
+    def load(*arguments: str) -> DepthEstimator:
+        estimator = DepthEstimator.load(*arguments)
+        backend, convert = estimator._backend, estimator._backend._converted
+        backend._converted = lambda image: converted.append(image.shape) or convert(image)
+        return estimator
+
+    with running_node(namespace, load_estimator=load, model_file=str(tmp_path / 'tiny'),
+                      device='cpu', backend='openvino') as node:
+        robot.listen('depth/image')
+        camera = robot.camera()
+        for count, (width, height) in enumerate(((80, 60), (60, 80), (80, 60), (60, 80)), 1):
+            camera.send(rgb_image(picture(0, width, height)))
+            depth = robot.wait_for('depth/image', count)[-1]
+            assert (depth.width, depth.height) == (width, height)
+        assert node.health.snapshot().counts['failed'] == 0
+    assert len(converted) == 1
 
 
 def test_camera_info_of_another_size_is_scaled_or_refused_with_both_sizes(namespace, robot):
