@@ -183,7 +183,8 @@ def _notes(judged: list[Judged], training: DepthDataset,
         "to each picture's focal length as the network's answer is."]
     notes += [f'Focal length unknown, so taken as that of the training: {", ".join(blind)}.'] \
         if blind else []
-    notes += [f'One pair in {options.every} was judged, and averaged for the map.'] if options.every > 1 else []
+    notes += [f'One pair in {options.every} was judged, and averaged for the map.'] \
+        if options.every > 1 else []
     return [Bullets(notes)]
 
 
@@ -194,11 +195,11 @@ def _without_camera(pairs: DepthDataset) -> bool:
 def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
     samples = list(good_samples(clip))
     result = flicker([predicted(estimator, s) for s in samples], [s.depth for s in samples])
+    median, p90 = (f'{100 * value:.1f} %' for value in (result.median, result.p90))
     return Text(
         f'Flicker on the clip ({len(samples)} frames in order): from frame to frame the predicted '
-        f'depth changes by {100 * result.median:.1f} % more or less than the true depth does (median; '
-        f'90th percentile {100 * result.p90:.1f} %), over the {result.pixels:,} pixels whose true change '
-        'is below 5 %.')
+        f'depth changes by {median} more or less than the true depth does (median; 90th '
+        f'percentile {p90}), over the {result.pixels:,} pixels whose true change is below 5 %.')
 
 
 def _write_sheets(judged: list[Judged], estimator: DepthEstimator, shown: Path,
