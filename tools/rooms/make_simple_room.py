@@ -12,7 +12,11 @@ there already are not rendered again.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +49,27 @@ class SimpleRenderer(Renderer):
         cycles.pixel_filter_type = 'BLACKMAN_HARRIS'
         self.bounces = cycles.max_bounces
 
+    @staticmethod
+    @contextlib.contextmanager
+    def silence() -> Iterator[None]:
+        """Keep the renderer's own progress, a hundred lines a view, out of the log."""
+        sys.stdout.flush()
+        kept = os.dup(1)
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+
     def render(self, view: views.View, room: Room) -> tuple[np.ndarray, np.ndarray]:
         """Return linear light (H, W, 3) in RGB and z-depth (H, W) in metres."""
-        self.quality(SAMPLES, self.bounces, 1.5)
-        light, _ = super().render(view, room)
-        self.quality(1, 0, 0.01)
-        _, depth = super().render(view, room)
+        with self.silence():
+            self.quality(SAMPLES, self.bounces, 1.5)
+            light, _ = super().render(view, room)
+            self.quality(1, 0, 0.01)
+            _, depth = super().render(view, room)
         return light, depth
 
     def quality(self, samples: int, bounces: int, filter_width: float) -> None:

@@ -344,14 +344,16 @@ def shoes(rng: np.random.Generator) -> Thing:
 
 
 def bag(rng: np.random.Generator) -> Thing:
-    """A rucksack or a rubbish bag leaning on nothing."""
+    """A rucksack."""
     size = (rng.uniform(0.25, 0.38), rng.uniform(0.18, 0.26), rng.uniform(0.3, 0.48))
     name = pick(rng, ('fabric:3', 'leather:2', 'black:0'))
-    thing = Thing([ellipsoid(size, (0, 0, size[2] / 2), name, 0.6)])
-    thing.add(
-        ellipsoid((size[0] * 0.7, 0.12, size[2] * 0.45), (0, size[1] / 2, size[2] * 0.3), name, 0.5)
-    )
-    return thing
+    thing = Thing([box(size, (0, 0, size[2] / 2), name, 0.09, 3)])
+    pocket = (size[0] * 0.75, 0.12, size[2] * 0.4)
+    thing.add(box(pocket, (0, size[1] / 2, size[2] * 0.28), name, 0.045, 3))
+    for x in (-0.07, 0.07):
+        top, back = size[2] - 0.02, -size[1] / 2 - 0.02
+        thing.add(tube([(x, 0, top), (x, back, top - 0.08), (x, back, 0.1)], 0.015, 'black:0', 6))
+    return thing.tilted(0, rng.uniform(-4, 12))
 
 
 def bin_(rng: np.random.Generator) -> Thing:

@@ -50,8 +50,8 @@ def oven(rng: np.random.Generator, width: float, depth: float) -> Thing:
     return thing
 
 
-def counter(rng: np.random.Generator, style: Style, width: float) -> Thing:
-    """A row of kitchen base units with worktop, sink, hob, oven and wall units above."""
+def counter(rng: np.random.Generator, style: Style, width: float, above: bool = True) -> Thing:
+    """A row of kitchen base units with worktop, sink, hob, oven; wall units where `above`."""
     depth, height = 0.58, rng.uniform(0.86, 0.92)
     top = pick(rng, ('stone:0', 'wood:1', 'stone:0', 'steel:0'))
     thing = Thing([box((width, depth - 0.06, 0.1), (0, -0.03, 0.05), 'black:0')])
@@ -78,9 +78,10 @@ def counter(rng: np.random.Generator, style: Style, width: float) -> Thing:
         thing.add(box((0.5, 0.4, 0.006), (basin, 0.02, height + 0.002), 'steel:1', 0.002))
         thing.add(clutter.tray(0.42, 0.34, 0.012, 'steel:1').at(basin, 0.02, height))
         thing.add(tap().at(basin, -0.2, height))
-    area = (-width / 2 + 0.05, width / 2 - 0.05, -depth / 2 + 0.02, 0.1, height)
+    back = -depth / 2 + (0.02 if above else 0.16)  # a window may be behind
+    area = (-width / 2 + 0.05, width / 2 - 0.05, back, 0.1, height)
     clutter.scatter(rng, thing, area, int(rng.integers(2, 9)), clutter.KITCHEN)
-    return thing.add(wall_units(rng, style, width, cook))
+    return thing.add(wall_units(rng, style, width, cook)) if above else thing
 
 
 def wall_units(rng: np.random.Generator, style: Style, width: float, cook: float) -> Thing:

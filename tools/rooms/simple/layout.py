@@ -11,7 +11,7 @@ import numpy as np
 from simple.mesh import Thing
 from simple.style import Style
 
-TRIES = 12  # places tried for a piece before the room does without it
+TRIES = 16  # places tried for a piece before the room does without it
 GAP = 0.03  # metres between neighbours
 Maker = Callable[[np.random.Generator, Style], Thing]
 Box = tuple[np.ndarray, np.ndarray]  # lowest and highest corner (3,)
@@ -118,6 +118,15 @@ class Plan:
         """Tell whether a box is between floor, ceiling and walls of a zone."""
         flat = all(zone.low[k] - 0.02 <= low[k] and high[k] <= zone.high[k] + 0.02 for k in (0, 1))
         return flat and float(high[2]) < self.height
+
+    def covered(self, zone: Zone) -> float:
+        """Return the share of a zone's floor that things stand on."""
+        areas = [
+            float(np.prod((high - low)[:2]))
+            for low, high in self.taken
+            if low[2] < 0.1 and high[2] < 1.9 and zone.contains(*((low + high) / 2)[:2])
+        ]
+        return sum(areas) / (zone.size[0] * zone.size[1])
 
     def put(self, thing: Thing, zone: Zone, gap: float = GAP) -> bool:
         """Add a thing where it is, if there is room for it."""

@@ -21,15 +21,37 @@ DECORATION: tuple[tuple[Maker, float, float], ...] = (
 )
 
 
+FULL = 0.3  # share of the floor that furniture stands on
+HOME_FILLERS: tuple[Maker, ...] = (storage.cabinet, storage.bookcase, storage.box_stack)
+WORK_FILLERS: tuple[Maker, ...] = (storage.rack, storage.box_stack, storage.barrel, storage.cabinet)
+FILLERS: dict[str, tuple[Maker, ...]] = {
+    'workshop': WORK_FILLERS,
+    'storage': WORK_FILLERS,
+    'bathroom': (storage.cabinet, fixtures.washer),
+    'kitchen': (storage.cabinet, storage.bookcase, furniture.stool, fixtures.washer),
+    'office': (storage.cabinet, storage.bookcase, furniture.desk_set, furniture.desk_set),
+}
+
+
 def furnish(kind: str, seed: int) -> Plan:
     """Return a furnished room; kind and seed decide everything."""
     plan = draw_plan(kind, seed)
     for zone in plan.zones:
         RECIPES[zone.kind](plan, zone)
+        fill(plan, zone)
     for zone in plan.zones:
         for _ in range(int(plan.rng.integers(0, 4 + int(zone.size[0] * zone.size[1] / 5)))):
             plan.loose(zone, storage.floor_item, 40.0)
     return plan
+
+
+def fill(plan: Plan, zone: Zone) -> None:
+    """Stand more at the walls of a zone that is still rather empty."""
+    makers = (furniture.big_plant, furniture.chair, *FILLERS.get(zone.kind, HOME_FILLERS))
+    for _ in range(8):
+        if plan.covered(zone) > FULL:
+            return
+        plan.against(zone, one_of(plan, *makers))
 
 
 def some(plan: Plan, low: int, high: int) -> range:
@@ -141,12 +163,14 @@ def bedroom(plan: Plan, zone: Zone) -> None:
 def kitchen(plan: Plan, zone: Zone) -> None:
     """One or two rows of units, a refrigerator, a table where there is room."""
     rows = 0
-    for share in (0.9, 0.75, 0.9, 0.6, 0.75, 0.5, 0.6, 0.4):
-        side = int(plan.rng.integers(4))
-        width = min(share * zone.walls[side].length, 4.5)
-        counter = functools.partial(fixtures.counter, width=width)
-        rows += width > 0.9 and plan.against(zone, counter, (side,), ends=0.8)
-        if rows and chance(plan, 0.5):
+    for share in (0.9, 0.75, 0.6, 0.5, 0.4):
+        for side in plan.rng.permutation(4):
+            width = min(share * zone.walls[side].length, 4.2)
+            above = not any(opening.kind == 'window' for opening in zone.walls[side].openings)
+            counter = functools.partial(fixtures.counter, width=width, above=above)
+            if width > 0.9 and rows < 2:
+                rows += plan.against(zone, counter, (int(side),), ends=0.8)
+        if rows and chance(plan, 0.6):
             break
     surely(plan, zone, fixtures.fridge, ends=0.8)
     if chance(plan, 0.2):

@@ -130,10 +130,12 @@ def add_openings(plan: Plan, zone: Zone) -> None:
         for side in range(4)
         if zone.walls[side].thick == OUTER and not zone.walls[side].openings
     ]
+    if len(sides) > 2 and zone.kind != 'corridor':  # the longest stays whole, for furniture
+        sides.remove(max(sides, key=lambda side: zone.walls[side].length + rng.uniform(0, 0.5)))
     if zone.kind not in ('corridor', 'storage') or rng.random() < 0.3:
         for side in rng.permutation(sides)[: int(rng.integers(1, 3))]:
             add_windows(plan, zone, zone.walls[int(side)])
-    count = int(rng.integers(2, 5)) if zone.kind == 'corridor' else int(rng.integers(0, 3))
+    count = int(rng.integers(2, 5)) if zone.kind == 'corridor' else int(rng.integers(0, 2))
     for _ in range(count):
         wall = zone.walls[int(rng.choice(sides or [0]))]
         width = rng.uniform(0.75, 0.95)
@@ -150,6 +152,7 @@ def add_windows(plan: Plan, zone: Zone, wall: Wall) -> None:
     rng = plan.rng
     small = zone.kind in ('bathroom', 'storage')
     low = rng.uniform(1.2, 1.5) if small else rng.uniform(0.75, 1.1)
+    low = rng.uniform(1.0, 1.2) if zone.kind == 'kitchen' else low
     if zone.kind in ('livingroom', 'bedroom', 'office') and rng.random() < 0.25:
         low = rng.uniform(0.05, 0.4)
     high = min(plan.height - rng.uniform(0.12, 0.35), low + rng.uniform(1.0, 2.1))
