@@ -6,13 +6,14 @@
     python -m benchmarks.network --growth                           QVGA to 1080p
 
 Every round runs each way once, so that whatever else the machine does meets all of them; the ratio
-to plain PyTorch is the median over the rounds. Writes network.json and network.png.
+to plain PyTorch is the median over the rounds. Writes network.json and network.png, with --growth
+growth.json and growth.png.
 """
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import machine
-from benchmarks.ways import BASELINE, Run, ways
+from benchmarks.resources import PeakMemory
+from benchmarks.ways import BASELINE, Run, default_way, ways
 from depth_perception.networks import create_network
 from depth_perception.weights import load_weights
 
@@ -38,6 +40,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]] | None] = {
 }
 #: QVGA to 1080p, whole multiples of 32 pixels.
 GROWTH = ((224, 320), (256, 320), (480, 640), (704, 1280), (1056, 1920))
+#: Rounds that are run even where they take longer than they may.
+FEWEST_ROUNDS = 3
 ENERGY = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
 
 
@@ -49,8 +53,9 @@ class Row:
         start_s: until the first result is there, conversion included.
         ratio: how many times faster than the baseline; median over rounds.
         error: largest difference from the baseline over its largest value.
-        peak_mb: growth of the process's peak memory when this way began; 0 where earlier ways
-            had needed more.
+        rounds: what the figures are medians of.
+        peak_mb: most memory from before the way was made to after its second run, over what the
+            process had before; conversion included. None where the system does not tell.
         joules: a frame, where the machine tells.
     """
 
@@ -63,19 +68,24 @@ class Row:
     p95_ms: float
     ratio: float
     error: float
-    peak_mb: float
+    rounds: int
+    peak_mb: float | None
     joules: float | None
 
 
-def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device) -> list[Row]:
-    """All ways of one network at one size."""
+def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device,
+            seconds_allowed: float = float('inf')) -> list[Row]:
+    """All ways of one network at one size, in so many rounds or as many as the time allows."""
     network, image = build(name), torch.randn(1, 3, *size)
     runs, started, peaks, outputs = {}, {}, {}, {}
     for way, run in _started(network, image, device, started, peaks, outputs):
         runs[way] = run
     seconds: dict[str, list[float]] = {way: [] for way in runs}
     joules: dict[str, list[float]] = {way: [] for way in runs}
-    for _ in range(rounds):
+    end = time.perf_counter() + seconds_allowed
+    for done in range(rounds):
+        if done >= FEWEST_ROUNDS and time.perf_counter() > end:
+            break
         for way, run in runs.items():
             with _energy(joules[way]):
                 seconds[way].append(timed(run, image))
@@ -85,7 +95,7 @@ def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device)
         name, f'{size[0]}x{size[1]}', size[0] * size[1], way, started[way],
         1000 * float(np.median(times)), 1000 * float(np.percentile(times, 95)),
         float(np.median(base / np.array(times))),
-        float((outputs[way] - outputs[BASELINE]).abs().max() / largest), peaks[way],
+        float((outputs[way] - outputs[BASELINE]).abs().max() / largest), len(times), peaks[way],
         float(np.median(joules[way])) if joules[way] else None)
         for way, times in seconds.items()]
 
@@ -105,19 +115,17 @@ def timed(run: Run, image: Tensor) -> float:
 
 
 def _started(network: nn.Module, image: Tensor, device: torch.device, started: dict[str, float],
-             peaks: dict[str, float], outputs: dict[str, Tensor]) -> Iterator[tuple[str, Run]]:
+             peaks: dict[str, float | None], outputs: dict[str, Tensor],
+             ) -> Iterator[tuple[str, Run]]:
     """Each way after its first runs, with what those took."""
-    start, peak = time.perf_counter(), _peak_mb()
+    start, memory = time.perf_counter(), PeakMemory(device)
     for way, run in ways(network, image, device):
         outputs[way] = run(image).float().clone()
-        started[way], peaks[way] = time.perf_counter() - start, _peak_mb() - peak
+        started[way] = time.perf_counter() - start
         run(image)
+        peaks[way] = memory.growth_mb()
         yield way, run
-        start, peak = time.perf_counter(), _peak_mb()
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        start, memory = time.perf_counter(), PeakMemory(device)
 
 
 @contextmanager
@@ -156,12 +164,13 @@ def plot(path: Path, rows: list[Row], title: str) -> None:
     from matplotlib import pyplot as plt
 
     names = list(dict.fromkeys(row.network for row in rows))
+    width = 4.2 * len(names) + 1
     figure, axes = plt.subplots(
-        1, len(names), squeeze=False, figsize=(4.2 * len(names) + 1, 3.6), layout='constrained')
+        1, len(names), squeeze=False, figsize=(width, 3.8), layout='constrained')
     for axis, name in zip(axes[0], names):
         _panel(axis, name, [row for row in rows if row.network == name])
-    figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.suptitle(textwrap.fill(title, int(14 * width)), fontsize=9)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
@@ -181,6 +190,9 @@ def _panel(axis: Any, name: str, rows: list[Row]) -> None:
         power = f', exponent {exponent(line):.2f}' if len(line) > 2 else ''
         axis.loglog([row.pixels for row in line], [row.median_ms for row in line], 'o-', ms=4,
                     label=way + power)
+    sizes = {row.pixels: row.size for row in rows}
+    axis.set_xticks(list(sizes), list(sizes.values()), fontsize=8, rotation=20)
+    axis.set_xticks([], minor=True)
     axis.set_xlabel('pixels')
     axis.set_ylabel('ms, median')
     axis.set_title(name, fontsize=10)
@@ -193,12 +205,14 @@ def table(rows: list[Row]) -> str:
     lines = [f'{"network":<20}{"size":<11}{"way":<19}{"start s":>8}{"median ms":>11}{"p95 ms":>9}'
              f'{"x eager":>9}{"error":>10}{"peak MB":>9}{"J":>7}']
     lines += [f'{row.network:<20}{row.size:<11}{row.way:<19}{row.start_s:8.1f}{row.median_ms:11.1f}'
-              f'{row.p95_ms:9.1f}{row.ratio:9.2f}{row.error:10.1e}{row.peak_mb:9.0f}'
+              f'{row.p95_ms:9.1f}{row.ratio:9.2f}{row.error:10.1e}'
+              f'{"" if row.peak_mb is None else f"{row.peak_mb:.0f}":>9}'
               f'{"" if row.joules is None else f"{row.joules:.2f}":>7}' for row in rows]
     return '\n'.join(lines)
 
 
-def _size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH of a command line."""
     height, _, width = text.partition('x')
     try:
         return int(height), int(width)
@@ -210,24 +224,28 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
-    parser.add_argument('--sizes', nargs='+', type=_size, default=[(240, 320)],
+    parser.add_argument('--sizes', nargs='+', type=parse_size, default=[(240, 320)],
                         metavar='HEIGHTxWIDTH')
     parser.add_argument('--growth', action='store_true', help='sizes from QVGA to 1080p')
     parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--seconds', type=float, default=120.0,
+                        help='of one network at one size, then fewer rounds do')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
-    rows: list[Row] = []
+    device, rows = torch.device(options.device), []
     for name in options.networks:
         for size in GROWTH if options.growth else options.sizes:
-            rows += measure(name, size, options.rounds, torch.device(options.device))
+            rows += measure(name, size, options.rounds, device, options.seconds)
             print(table(rows), flush=True)
-    where = f'{machine()}, {torch.get_num_threads()} threads, batch 1, {options.rounds} rounds'
+    where = (f'{machine()}, {torch.get_num_threads()} threads, batch 1, '
+             f'{min(row.rounds for row in rows)} to {max(row.rounds for row in rows)} rounds')
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'network.json').write_text(json.dumps(
-        {'machine': where, 'rows': [asdict(row) for row in rows], 'exponents': growth(rows)},
-        indent=1) + '\n')
-    plot(options.out / 'network.png', rows, where)
+    file = options.out / ('growth.json' if options.growth else 'network.json')
+    file.write_text(json.dumps(
+        {'machine': where, 'default_way': default_way(device),
+         'rows': [asdict(row) for row in rows], 'exponents': growth(rows)}, indent=1) + '\n')
+    plot(file.with_suffix('.png'), rows, where)
     for key, value in growth(rows).items():
         print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
     return 0

@@ -16,11 +16,14 @@ import argparse
 import json
 import re
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 
 from benchmarks.bench import Bench, BenchError, say
 from benchmarks.camera import CameraProcess
@@ -29,6 +32,9 @@ from benchmarks.process import prepare_process
 from benchmarks.resources import resources
 from depth_perception.demo.processes import child
 from depth_perception.ros.topics import DEPTH, POINTS, SCAN
+
+if TYPE_CHECKING:
+    from benchmarks.listener import Listener
 
 RATES = (5.0, 10.0, 15.0, 30.0)
 #: What takes part: module, arguments as parameters.
@@ -54,6 +60,7 @@ def judge(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
 def _at_rate(bench: Bench, rate: float, seconds: float) -> dict[str, Any]:
     """Latencies, stages and processor share at a steady rate."""
     bench.pause()
+    _forget(bench.listener)
     bench.camera.set_rate(rate)
     time.sleep(2.0)
     bench.listener.take()
@@ -67,30 +74,74 @@ def _at_rate(bench: Bench, rate: float, seconds: float) -> dict[str, Any]:
            'rss_mb': after['rss_mb'], 'stages_ms': stages(bench.listener.values),
            **{f'{topic} ms': percentiles(heard.latencies_of[topic])
               for topic in (DEPTH, POINTS)}}
+    row['split_ms'] = split(row['stages_ms'], row[f'{DEPTH} ms'])
     say(f'  {rate:5.1f} Hz: depth {row[f"{DEPTH} ms"]}, cores {row["cores"]:.2f}, '
         f'beside the network {beside_network(row["stages_ms"])} ms')
     return row
 
 
+def _forget(listener: Listener) -> None:
+    """Let `depth_node` begin its statistics anew; the usual node does so after each pause."""
+    client = listener.node.create_client(ChangeState, 'depth_node/change_state')
+    try:
+        if not client.wait_for_service(1.0):
+            return
+        for step in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+            answered = threading.Event()
+            future = client.call_async(ChangeState.Request(transition=Transition(id=step)))
+            future.add_done_callback(lambda _, answered=answered: answered.set())
+            if not answered.wait(30):
+                raise BenchError('depth_node does not answer to change_state')
+    finally:
+        listener.node.destroy_client(client)
+
+
 def _overload(bench: Bench, seconds: float) -> dict[str, Any]:
     """Age of depth at arrival with a camera twice as fast as the network."""
-    network = stages(bench.listener.values).get('network', 50.0)
+    measured = stages(bench.listener.values)
+    # A GPU's network has no stage of its own: the host does not wait for it.
+    network = measured.get('network') or measured.get('inference') or 50.0
     rate = 2000 / network
     bench.pause()
     bench.camera.set_rate(rate)
     time.sleep(1.0)
     bench.listener.take()
     time.sleep(seconds)
-    ages = np.array(bench.listener.take().latencies)
+    ages = 1000 * np.array(bench.listener.take().latencies)
     bench.pause()
-    half = len(ages) // 2
-    row = {'camera_hz': rate, 'network_ms': network, 'frames': len(ages),
-           'age_ms_first_half': float(1000 * np.median(ages[:half])) if half else None,
-           'age_ms_second_half': float(1000 * np.median(ages[half:])) if half else None,
-           'age_ms_largest': float(1000 * ages.max()) if half else None}
+    row = {'camera_hz': rate, 'network_ms': network, 'seconds': seconds, **age_trend(ages),
+           'ages_ms': [round(float(age), 1) for age in ages[::max(1, len(ages) // 100)]]}
     say(f'  camera at {rate:.1f} Hz, network {network:.0f} ms: age '
         f'{row["age_ms_first_half"]} -> {row["age_ms_second_half"]} ms (medians of both halves)')
     return row
+
+
+def age_trend(ages: np.ndarray) -> dict[str, Any]:
+    """Medians of the first and the second half, and the largest; None without frames."""
+    half = len(ages) // 2
+    return {'frames': len(ages),
+            'age_ms_first_half': float(np.median(ages[:half])) if half else None,
+            'age_ms_second_half': float(np.median(ages[half:])) if half else None,
+            'age_ms_largest': float(ages.max()) if half else None}
+
+
+def split(stage: dict[str, float], latency: dict[str, float]) -> dict[str, float]:
+    """Where the median milliseconds from stamp to arrival of depth went, in order of time.
+
+    `transport` is what the node does not see: to it, and from it to the listener. Cloud and scan
+    are published after depth, so where they take long that is too small; never below 0.
+    """
+    if not {'arrival_to_publish', 'network'} <= stage.keys() or not latency:
+        return {}
+    inside = stage['arrival_to_publish']
+    parts = {'transport': max(0.0, latency['p50'] - inside)}
+    if 'inference' not in stage:
+        return {**parts, 'network': stage['network'],
+                'beside the network': inside - stage['network']}
+    known = [stage.get(key, 0.0) for key in ('decode', 'inference', 'postprocess', 'publish')]
+    return {**parts, 'waiting': max(0.0, inside - sum(known)), 'decode': known[0],
+            'resize, normalise': known[1] - stage['network'], 'network': stage['network'],
+            'masks, cloud, scan': known[2], 'publish': known[3]}
 
 
 def stages(values: dict[str, str]) -> dict[str, float]:
@@ -124,34 +175,70 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         lines[name] = {
             'peak_hz': float(np.median([turn['peak_hz'] for turn in turns])),
             'beside_network_ms': float(np.median(beside)) if beside else None,
-            'overload_age_ms': [turn['overload']['age_ms_second_half'] for turn in turns]}
+            'overload_age_ms': [turn['overload']['age_ms_second_half'] for turn in turns],
+            'overload_age_in_network_periods': [
+                turn['overload']['age_ms_second_half'] / turn['overload']['network_ms']
+                for turn in turns if turn['overload']['age_ms_second_half'] is not None]}
     ours, usual = (lines[name]['beside_network_ms'] for name in NODES)
     ratio = usual / ours if ours and usual else None
     return {**lines, 'usual_to_ours_beside_network': ratio}
 
 
 def plot(path: Path, results: dict[str, list[dict[str, Any]]], title: str) -> None:
-    """Latency of depth by rate: median and 95th percentile of each node."""
+    """Latency by rate, where it goes, and the age of depth when the camera is too fast."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(7, 3.6), layout='constrained')
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), layout='constrained')
+    _plot_latency(axes[0], results)
+    _plot_split(axes[1], results)
+    _plot_overload(axes[2], results)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.title.set_fontsize(10)
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def _plot_latency(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
     for name, turns in results.items():
         rates = list(dict.fromkeys(rate for turn in turns for rate in turn['at_hz']))
-        lines = {q: [np.median([turn['at_hz'][rate][f'{DEPTH} ms'][q] for turn in turns
+        lines = {q: [np.median([turn['at_hz'][rate][f'{DEPTH} ms'].get(q, np.nan) for turn in turns
                                 if rate in turn['at_hz']]) for rate in rates]
                  for q in ('p50', 'p95')}
         x = [float(rate) for rate in rates]
         line, = axis.plot(x, lines['p50'], 'o-', label=f'{name}, median')
         axis.plot(x, lines['p95'], 'o:', color=line.get_color(), label=f'{name}, 95 %')
-    axis.set(xlabel='camera, Hz', ylabel='stamp to arrival of depth, ms', title=title)
+    axis.set(xlabel='camera, Hz', ylabel='stamp to arrival of depth, ms', title='latency')
     axis.set_ylim(0)
-    axis.title.set_fontsize(8)
     axis.legend(fontsize=8)
-    axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+
+
+def _plot_split(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
+    """Of each node at the lowest rate."""
+    bars = {name: next(iter(turns[0]['at_hz'].values()))['split_ms']
+            for name, turns in results.items()}
+    parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
+    for index, part in enumerate(parts):
+        widths = [bar.get(part, 0.0) for bar in bars.values()]
+        starts = [sum(bar.get(before, 0.0) for before in parts[:index]) for bar in bars.values()]
+        axis.barh(list(bars), widths, left=starts, label=part, color=f'C{index}')
+    axis.invert_yaxis()
+    axis.set(xlabel='ms, medians', title='where the latency goes, at the lowest rate')
+    axis.legend(fontsize=8, ncols=2, loc='lower right')
+    axis.set_ylim(len(bars) + 0.3, -0.6)
+
+
+def _plot_overload(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
+    for name, turns in results.items():
+        row = turns[0]['overload']
+        ages = np.array(row['ages_ms'])
+        axis.semilogy(np.linspace(0, row['seconds'], len(ages)), ages, label=name)
+    axis.set(xlabel='seconds', ylabel='age of depth at arrival, ms',
+             title='camera twice as fast as the network')
+    axis.legend(fontsize=8)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

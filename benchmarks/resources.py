@@ -2,10 +2,19 @@
 """What a process holds, over time, and whether it grows."""
 from __future__ import annotations
 
+import ctypes
+import gc
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -56,3 +65,52 @@ def slope(seconds: list[float], values: list[float], limit: Limit) -> Slope | No
     leaks = bool(per_hour - 2 * error > limit.per_hour
                  and per_hour * (hours[-1] - hours[0]) > limit.in_all)
     return Slope(per_hour, error, leaks)
+
+
+class PeakMemory:
+    """How much more memory this process held at most than when this was made; MB.
+
+    Of a GPU what PyTorch allocated there, of a CPU resident memory (Linux lets a process reset its
+    own peak, see proc(5), clear_refs).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        _return_freed_memory()
+        if device.type == 'cuda':
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            self._resettable = _reset_peak()
+        self._before = self._peak_mb()
+
+    def growth_mb(self) -> float | None:
+        """Until now; None where the peak could not be reset."""
+        if self._device.type != 'cuda' and not self._resettable:
+            return None
+        return self._peak_mb() - self._before
+
+    def _peak_mb(self) -> float:
+        if self._device.type == 'cuda':
+            import torch
+
+            return torch.cuda.max_memory_allocated(self._device) / 1e6
+        status = Path('/proc/self/status').read_text()
+        return int(re.search(r'VmHWM:\s+(\d+) kB', status)[1]) * 1024 / 1e6
+
+
+def _return_freed_memory() -> None:
+    """To the system: what one measurement has freed must not serve the next unseen."""
+    gc.collect()
+    if sys.platform == 'linux' and hasattr(library := ctypes.CDLL(None), 'malloc_trim'):
+        library.malloc_trim(0)
+
+
+def _reset_peak() -> bool:
+    """Make the highest resident memory so far what it is now; whether the system allows that."""
+    try:
+        Path('/proc/self/clear_refs').write_text('5')
+    except OSError:
+        return False
+    return True

@@ -5,11 +5,15 @@ Prints Markdown tables for docs/reproducing.md. With DATA, also how many images 
 and augmenting deliver; where that is less than the training step takes, the GPU waits for data:
 
     python -m benchmarks.training_speed --data DATA --workers 8
+
+With --plain, also how many times faster a step is than that of a plain loop in float32
+(benchmarks/plain_loop.py), in turns.
 """
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import resource
 import time
 from collections.abc import Iterator
@@ -21,6 +25,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.data_loading import images_per_second
+from benchmarks.plain_loop import PlainLoop, ratio
 from depth_training import build
 from depth_training.data import DepthDataset, open_dataset
 from depth_training.data.training import Batch
@@ -37,7 +42,7 @@ PAIRS = {'paper_000': 795, 'paper_001_m1': 24_231, 'paper_001_m4': 24_231, 'pape
          'paper_004': 50_688}
 _PRECISIONS = ('fp32', 'bf16')
 _HEAD = ('recipe', 'input', 'batch', 'precision', 'images/s', 'memory, GiB', 'one epoch', 'epochs',
-         'whole recipe')
+         'whole recipe', 'x plain loop')
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,17 @@ def measure(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf
         learner.learn(rows, Place(step + 2, steps + 2))
     _finish(device)
     return Speed(batch * steps / (time.perf_counter() - start), _peak(device))
+
+
+def times_plain(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
+                batch: int, steps: int) -> float:
+    """How many times faster our step is than the plain loop's, with the same network and loss."""
+    learner, rows = _learner(recipe, device, precision, batch)
+    loss = build.loss(recipe)
+    if isinstance(loss, torch.nn.Module):
+        loss.to(device)
+    plain = PlainLoop(build.network(recipe, seed=0).to(device), loss)
+    return ratio(learner, plain, rows, steps)
 
 
 def flops_per_image(recipe: Recipe) -> float:
@@ -119,11 +135,14 @@ def _rows(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[s
             try:
                 speed = measure(recipe, device, precision, batch, options.steps)
             except torch.cuda.OutOfMemoryError:
-                yield *head, 'out of memory', '', '', str(recipe.epochs), ''
+                yield *head, 'out of memory', '', '', str(recipe.epochs), '', ''
                 continue
             epoch = PAIRS[name] / speed.rate
+            times = times_plain(recipe, device, precision, batch, options.steps) \
+                if options.plain else None
             yield (*head, f'{speed.rate:.3g}', f'{speed.memory:.1f}', _time(epoch),
-                   str(recipe.epochs), _time(epoch * recipe.epochs))
+                   str(recipe.epochs), _time(epoch * recipe.epochs),
+                   '' if times is None else f'{times:.2f}')
 
 
 def _flops(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
@@ -151,11 +170,15 @@ def _time(seconds: float) -> str:
     return f'{seconds / 3600:.1f} h' if seconds < 100 * 3600 else f'{seconds / 86400:.0f} days'
 
 
-def _print(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> None:
+def _print(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Each row as soon as it is there; all of them."""
     print(f'| {" | ".join(head)} |\n|{" --- |" * len(head)}')
+    printed = []
     for row in rows:
         print(f'| {" | ".join(row)} |', flush=True)
+        printed.append(row)
     print()
+    return printed
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -168,6 +191,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--batch', type=int, help="instead of each recipe's, such as on a CPU")
     parser.add_argument('--steps', type=int, default=20, help='measured, after two others')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
+    parser.add_argument('--plain', action='store_true', help='beside a plain loop')
+    parser.add_argument('--out', type=Path, help='write the steps as JSON too')
     parser.add_argument('--flops', action='store_true',
                         help='count operations instead of measuring, and divide by --tflops')
     parser.add_argument('--tflops', type=float, default=10.0,
@@ -186,8 +211,13 @@ def main() -> None:
                 f'at {options.tflops:g} TFLOP/s'), _flops(options))
         return
     device = local_device(options.device)
-    print(f'Training steps, {machine(device)}, PyTorch {torch.__version__}:\n')
-    _print(_HEAD, _rows(options, device))
+    where = f'{machine(device)}, PyTorch {torch.__version__}'
+    print(f'Training steps, {where}:\n')
+    rows = _print(_HEAD, _rows(options, device))
+    if options.out:
+        options.out.write_text(json.dumps(
+            {'machine': where, 'steps': options.steps,
+             'rows': [dict(zip(_HEAD, row)) for row in rows]}, indent=1) + '\n')
     if options.data:
         dataset = open_dataset(options.data, 'all')
         print(f'Loading and augmenting ({dataset.describe()}):\n')

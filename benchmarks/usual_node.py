@@ -26,6 +26,8 @@ from depth_perception.ros.transport import prefer_large_shared_memory
 from depth_perception.weights import load_weights
 
 STRIDE = 2
+#: Seconds without an image after which the statistics begin anew.
+PAUSE = 1.0
 MIN_DEPTH = 0.3
 
 
@@ -40,6 +42,7 @@ class UsualNode(Node):
         self._std = torch.tensor(weights.info.std).view(1, 3, 1, 1)
         self._camera: CameraInfo | None = None
         self._seconds: deque[tuple[float, float]] = deque(maxlen=200)
+        self._last = 0.0
         self.create_subscription(CameraInfo, 'camera_info', self._on_camera, 10)
         self.create_subscription(Image, 'image', self._on_image, 10)
         self._depth = self.create_publisher(Image, 'depth/image', 10)
@@ -55,12 +58,15 @@ class UsualNode(Node):
         if self._camera is None:
             return
         start = time.perf_counter()
+        if start - self._last > PAUSE:
+            self._seconds.clear()
         rgb = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         depth, network = self._infer(rgb)
         self._depth.publish(self._depth_message(message, depth))
         self._points.publish(self._cloud_message(message, depth, rgb))
         self._scan.publish(self._scan_message(message, depth))
-        self._seconds.append((time.perf_counter() - start, network))
+        self._last = time.perf_counter()
+        self._seconds.append((self._last - start, network))
 
     @torch.no_grad()
     def _infer(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from depth_perception.backends import openvino
+from depth_perception.backends.choice import choose_backend
 from depth_perception.backends.torch_eager import TorchEager
 
 #: Takes a normalised float32 image (1, 3, H, W) on the host, returns depth there.
@@ -37,8 +38,18 @@ def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tu
                 yield f'openvino {runner.precision}', runner.run
 
 
+def default_way(device: torch.device) -> str:
+    """Which of them `depth_node` takes by default on this machine."""
+    backend = choose_backend(nn.Identity(), device, 'fp16')
+    return f'{backend.name} {backend.precision}'
+
+
 def _eager(network: nn.Module, device: torch.device) -> Run:
-    """As the published hybrid's predict_img.py: the module is called, nothing else."""
+    """As the published hybrid's predict_img.py: the module is called, nothing else.
+
+    That script (github.com/karoly-hars/DE_resnet_unet_hyb) records the graph for a backward pass
+    besides; without it, as here, the baseline is a little faster.
+    """
     network = network.to(device)
 
     @torch.no_grad()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every speed benchmark in order, as docs/performance.md shows them: some 20 minutes on two cores.
+
+    python -m benchmarks.all                          writes docs/performance/ and fills the page
+    python -m benchmarks.all --only node cameras      some of them again
+    python -m benchmarks.all --out my_robot           elsewhere, the page stays as it is
+
+On a machine that does nothing else, otherwise the figures are of the other work too. Each benchmark
+has all cores: OMP_NUM_THREADS is taken away.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.bench import say
+from benchmarks.machine import machine
+
+ROOT = Path(__file__).parents[1]
+PAGE_FOLDER = ROOT / 'docs' / 'performance'
+#: Module and arguments by name; OUT stands for the folder.
+STEPS: dict[str, list[str]] = {
+    'network': ['benchmarks.network', '--networks', 'default', 'efficientnet_sff',
+                'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--seconds', '30',
+                '--out', 'OUT'],
+    'growth': ['benchmarks.network', '--growth', '--seconds', '20', '--out', 'OUT'],
+    'roofline': ['benchmarks.roofline', '--times', 'OUT/network.json', '--out', 'OUT'],
+    'layers': ['benchmarks.layers', '--networks', 'default', 'efficientnet_sff',
+               'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--out', 'OUT'],
+    'node': ['benchmarks.node', '--turns', '1', '--seconds', '10', '--out', 'OUT'],
+    'cameras': ['benchmarks.cameras', '--seconds', '10', '--out', 'OUT'],
+    'training': ['benchmarks.training_speed', '--recipes', 'paper_000', 'paper_003', '--precisions',
+                 'fp32', '--batch', '2', '--steps', '4', '--plain', '--out', 'OUT/training.json'],
+}
+
+
+def command(name: str, out: Path) -> list[str]:
+    """Of one step."""
+    module, *arguments = [word.replace('OUT', str(out)) for word in STEPS[name]]
+    return [sys.executable, '-m', module, *arguments]
+
+
+def run(names: list[str], out: Path, note: str) -> list[str]:
+    """Run steps; the names of those that failed."""
+    out.mkdir(parents=True, exist_ok=True)
+    environment = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
+    environment['PYTHONPATH'] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+    failed = []
+    for name in names:
+        say(f'== {name}')
+        start = time.monotonic()
+        (out / f'{name}.json').unlink(missing_ok=True)  # what fails now must not look measured
+        code = subprocess.run(command(name, out), env=environment, check=False).returncode
+        say(f'== {name}: {time.monotonic() - start:.0f} s' + (f', exit {code}' if code else ''))
+        if code:
+            failed.append(name)
+    (out / 'about.json').write_text(json.dumps({
+        'machine': machine(), 'date': datetime.date.today().isoformat(), 'note': note},
+        indent=1) + '\n')
+    return failed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 when all were measured."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--only', nargs='+', choices=list(STEPS), default=list(STEPS))
+    parser.add_argument('--out', type=Path, default=PAGE_FOLDER)
+    parser.add_argument('--note', default='', help='a sentence about the run, for the page')
+    options = parser.parse_args(arguments)
+    failed = run(options.only, options.out.resolve(), options.note)
+    if failed:
+        sys.stderr.write(f'all: not measured: {", ".join(failed)}\n')
+    if options.out.resolve() == PAGE_FOLDER:
+        subprocess.run([sys.executable, str(ROOT / 'scripts' / 'performance_page.py')], check=True)
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

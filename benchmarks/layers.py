@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the time inside a network goes on a CPU: OpenVINO's own counters, by kind of layer.
+
+    python -m benchmarks.layers --networks default --sizes 240x320 480x640
+
+In the precision that the node takes by default. Writes layers.json.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.machine import machine
+from benchmarks.network import NETWORKS, build, parse_size
+from depth_perception.backends.openvino import OpenVino
+
+RUNS = 10
+
+
+def kind(node_type: str, kernel: str) -> str:
+    """A layer's kind in words, from OpenVINO's type and the name of the kernel that ran it."""
+    if 'Convolution' in node_type:
+        if 'dw' in kernel:
+            return 'depthwise convolution'
+        return '1x1 convolution' if '1x1' in kernel else 'convolution'
+    if node_type == 'Reorder':
+        return 'change of layout or precision'
+    return node_type
+
+
+def shares(layers: Iterable[tuple[str, str, float]]) -> dict[str, float]:
+    """(type, kernel, seconds) of each layer -> share of the time by kind, largest first."""
+    seconds: Counter[str] = Counter()
+    for node_type, kernel, took in layers:
+        seconds[kind(node_type, kernel)] += took
+    total = sum(seconds.values())
+    return {name: took / total for name, took in seconds.most_common() if took > 0}
+
+
+def profile(name: str, size: tuple[int, int]) -> dict[str, Any]:
+    """A network's shares, over several runs."""
+    runner = OpenVino(build(name), 'fp16')
+    runner._core.set_property('CPU', {'PERF_COUNT': True})
+    image = torch.randn(1, 3, *size)
+    layers = []
+    for run in range(RUNS + 1):
+        runner.run(image)
+        request, = runner._requests.values()
+        if run:  # the first one allocates
+            layers += [(layer.node_type, layer.exec_type, layer.real_time.total_seconds())
+                       for layer in request.get_profiling_info()]
+    return {'network': name, 'size': f'{size[0]}x{size[1]}', 'precision': runner.precision,
+            'ms': 1000 * sum(layer[2] for layer in layers) / RUNS, 'shares': shares(layers)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
+    parser.add_argument('--sizes', nargs='+', type=parse_size, default=[(240, 320)],
+                        metavar='HEIGHTxWIDTH')
+    parser.add_argument('--out', type=Path, default=Path('network_output'))
+    options = parser.parse_args(arguments)
+    rows = [profile(name, size) for name in options.networks for size in options.sizes]
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / 'layers.json').write_text(json.dumps(
+        {'machine': machine(), 'runs': RUNS, 'rows': rows}, indent=1) + '\n')
+    for row in rows:
+        print(row['network'], row['size'], row['precision'], f'{row["ms"]:.1f} ms:',
+              ', '.join(f'{name} {100 * share:.0f} %' for name, share in row['shares'].items()))
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network has to compute and to move: counted, not measured."""
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+#: Operations that read their inputs from memory and write their result there, by the start of their
+#: name. All others (batch normalisation, activations, sums) a good compiler computes on the way.
+MOVING = ('convolution', 'mm', 'addmm', 'bmm', 'baddbmm', 'max_pool', 'avg_pool', '_adaptive_avg',
+          'mean', 'upsample', '_upsample', 'cat', 'grid_sampler')
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one image.
+
+    Attributes:
+        flops: floating-point operations; a multiply-add counts as two.
+        weights: values of the parameters.
+        activations: values that the operations in MOVING read and write, parameters aside.
+        flops_by_kind: of convolutions by kernel (`3x3`, `1x1`, `depthwise`), of the rest `other`.
+    """
+
+    flops: int
+    weights: int
+    activations: int
+    flops_by_kind: dict[str, int]
+
+    def bytes(self, itemsize: int) -> int:
+        """Least traffic to memory when no activation stays in a cache."""
+        return itemsize * (self.weights + self.activations)
+
+
+def work(network: nn.Module, size: tuple[int, int]) -> Work:
+    """Count what the network does with an image (height, width); nothing is computed."""
+    network = copy.deepcopy(network).eval().to('meta')
+    image = torch.empty(1, 3, *size, device='meta')
+    moved = _Moved()
+    with torch.no_grad(), FlopCounterMode(display=False) as flops, moved:
+        network(image)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    kinds = Counter(moved.kinds)
+    kinds['other'] = flops.get_total_flops() - sum(kinds.values())
+    return Work(flops.get_total_flops(), weights, moved.values,
+                {kind: count for kind, count in kinds.most_common() if count})
+
+
+class _Moved(TorchDispatchMode):
+    """Sums the values that pass through memory, and the operations of each kind of convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = 0
+        self.kinds: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: tuple[Any, ...] = (),
+                           keywords: dict[str, Any] | None = None) -> Any:
+        result = function(*arguments, **(keywords or {}))
+        if function.__name__.startswith(MOVING):
+            self.values += sum(tensor.numel() for tensor in
+                               (*_activations(arguments), *_tensors(result)))
+        if function.__name__.startswith('convolution'):
+            self._count(arguments[1], result)
+        return result
+
+    def _count(self, kernel: Tensor, result: Tensor) -> None:
+        _, per_group, height, width = kernel.shape
+        kind = 'depthwise' if per_group == 1 else f'{height}x{width}'
+        self.kinds[kind] += 2 * result.numel() * math.prod(kernel.shape[1:])
+
+
+def _activations(arguments: Any) -> Iterator[Tensor]:
+    """Tensor arguments that are no parameters."""
+    return (tensor for tensor in _tensors(arguments) if not isinstance(tensor, nn.Parameter))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fill the tables of docs/performance.md from docs/performance/*.json.
+
+    python scripts/performance_page.py            writes the page
+    python scripts/performance_page.py --check    exits with 1 if the page is out of date
+
+A table stands between `<!-- figures: NAME -->` and `<!-- end -->`; everything else on the page is
+written by hand. `python -m benchmarks.all` measures, and calls this.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / 'docs' / 'performance.md'
+FOLDER = ROOT / 'docs' / 'performance'
+MARKED = re.compile(r'(<!-- figures: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
+BASELINE = 'eager fp32'
+OURS, USUAL = 'depth_node', 'usual pattern'
+
+Figures = dict[str, Any]
+
+
+class NotMeasuredError(LookupError):
+    """A JSON that is not there, or holds no such row."""
+
+
+class Data:
+    """The JSON files of a folder, by name.
+
+    Args:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __getitem__(self, name: str) -> Figures:
+        file = self._folder / f'{name}.json'
+        if not file.exists():
+            raise NotMeasuredError(name)
+        return json.loads(file.read_text(encoding='utf-8'))
+
+    def row(self, network: str, size: str, way: str) -> Figures:
+        """Of the network benchmark."""
+        for row in self['network']['rows']:
+            if (row['network'], row['size'], row['way']) == (network, size, way):
+                return row
+        raise NotMeasuredError(f'{network}, {size}, {way}')
+
+    def turn(self, node: str) -> Figures:
+        """The first one of a node."""
+        return self['node']['results'][node][0]
+
+
+def about(data: Data) -> str:
+    """Where and when."""
+    run = data['about']
+    return f'Measured on: {run["machine"]}; {run["date"]}. {run["note"]}'.rstrip() + '\n'
+
+
+def targets(data: Data) -> str:
+    """What was aimed at, and what came out."""
+    return table(('Aim', 'Measured', 'Reached'), [
+        (aim, *_verdict(judge, data)) for aim, judge in AIMS])
+
+
+def _verdict(judge: Callable[[Data], tuple[str, bool]], data: Data) -> tuple[str, str]:
+    try:
+        measured, reached = judge(data)
+    except (NotMeasuredError, TypeError, ValueError, KeyError):  # or None, or without rows
+        return 'not measured', '-'
+    return measured, 'yes' if reached else '**no**'
+
+
+def _times_eager(network: str) -> Callable[[Data], tuple[str, bool]]:
+    def judge(data: Data) -> tuple[str, bool]:
+        ratio = data.row(network, '480x640', data['network']['default_way'])['ratio']
+        return f'{ratio:.1f} times', ratio >= 3
+    return judge
+
+
+def _beside(data: Data) -> tuple[str, bool]:
+    ours = data['node']['summary'][OURS]['beside_network_ms']
+    return f'{ours:.1f} ms', ours <= 6
+
+
+def _beside_usual(data: Data) -> tuple[str, bool]:
+    ratio = data['node']['summary']['usual_to_ours_beside_network']
+    return f'{ratio:.1f} times', ratio >= 3
+
+
+def _age(data: Data) -> tuple[str, bool]:
+    periods = data['node']['summary'][OURS]['overload_age_in_network_periods']
+    return f'{max(periods):.1f} periods', max(periods) < 2
+
+
+def _growth(data: Data) -> tuple[str, bool]:
+    found = data['growth']
+    exponent = found['exponents'][f'default, {found["default_way"]}']
+    return f'pixels to the power {exponent:.2f}', exponent <= 1
+
+
+def _two_cameras(data: Data) -> tuple[str, bool]:
+    ratios = {cost: growth['two_over_one'] for cost, growth in data['cameras']['growth'].items()}
+    worst = max(ratios, key=ratios.get)
+    return f'at most {ratios[worst]:.2f} times ({COSTS[worst]})', ratios[worst] < 2
+
+
+AIMS: tuple[tuple[str, Callable[[Data], tuple[str, bool]]], ...] = (
+    ('`efficientnet_sff` (B2), 480x640: the default way at least 3 times faster than PyTorch eager',
+     _times_eager('efficientnet_sff')),
+    ('`resnet_unet_hybrid`, 480x640: the same', _times_eager('resnet_unet_hybrid')),
+    ('the node beside the network, 640x480 with depth, cloud and scan: at most 6 ms', _beside),
+    ('at least 3 times less than the usual pattern', _beside_usual),
+    ('camera twice as fast as the network: depth younger than two network periods', _age),
+    ('latency grows no faster than the pixels', _growth),
+    ('two cameras cost less than twice one', _two_cameras),
+)
+COSTS = {'latency_p50_ms': 'latency', 'cores': 'CPU time', 'private_mb': 'private memory',
+         'round_ms': 'one frame of each camera, flooded'}
+
+
+def network(data: Data) -> str:
+    """Every way, network and size."""
+    found = data['network']
+    rows = [(f'`{row["network"]}`', row['size'], _way(row['way'], found), _ms(row['median_ms']),
+             _ms(row['p95_ms']), f'{row["ratio"]:.1f}', f'{row["error"]:.0e}',
+             _or_dash(row['peak_mb'], '.0f'), _or_dash(row['joules'], '.2f'))
+            for row in found['rows']]
+    return f'{found["machine"]}\n\n' + table(
+        ('Network', 'Size', 'Way', 'Median, ms', 'p95, ms', 'x eager', 'Error', 'Memory, MB', 'J'),
+        rows)
+
+
+def _way(name: str, found: Figures) -> str:
+    return f'**{name}**' if name == found['default_way'] else name
+
+
+def growth(data: Data) -> str:
+    """Of each way of the bundled network."""
+    found = data['growth']
+    ways = list(dict.fromkeys(row['way'] for row in found['rows']))
+    sizes = list(dict.fromkeys(row['size'] for row in found['rows']))
+    cells = {(row['way'], row['size']): _ms(row['median_ms']) for row in found['rows']}
+    return table(('Way, median ms', *sizes, 'Exponent'), [
+        (_way(way, found), *(cells.get((way, size), '-') for size in sizes),
+         f'{found["exponents"][f"default, {way}"]:.2f}') for way in ways])
+
+
+def node(data: Data) -> str:
+    """Rates and latencies of both nodes."""
+    rows = [(name, f'{turn["peak_hz"]:.1f}', rate, f'{row["cores"]:.2f}',
+             *(_percentiles(row[f'{topic} ms']) for topic in ('depth/image', 'depth/points')))
+            for name in (OURS, USUAL) for turn in [data.turn(name)]
+            for rate, row in turn['at_hz'].items()]
+    return table(('Node', 'Peak, Hz', 'Camera, Hz', 'Cores', 'Depth p50 / p95 / p99, ms',
+                  'Cloud p50 / p95 / p99, ms'), rows)
+
+
+def _percentiles(found: dict[str, float]) -> str:
+    return ' / '.join(_ms(value) for value in found.values()) or '-'
+
+
+def split(data: Data) -> str:
+    """Where the milliseconds of a frame go, at the lowest rate."""
+    splits = {name: next(iter(data.turn(name)['at_hz'].values()))['split_ms']
+              for name in (OURS, USUAL)}
+    parts = list(dict.fromkeys(part for parts in splits.values() for part in parts))
+    parts.sort(key='beside the network'.__eq__)
+    return table(('Median ms', *parts), [
+        (name, *(_ms(found[part]) if part in found else '' for part in parts))
+        for name, found in splits.items()])
+
+
+def overload(data: Data) -> str:
+    """Ages with a camera twice as fast as the network."""
+    rows = []
+    for name in (OURS, USUAL):
+        row = data.turn(name)['overload']
+        rows.append((name, _ms(row['network_ms']), f'{row["camera_hz"]:.1f}',
+                     *(_or_dash(row[f'age_ms_{part}'], '.0f')
+                       for part in ('first_half', 'second_half', 'largest'))))
+    return table(('Node', 'Network, ms', 'Camera, Hz', 'Age, first half, ms',
+                  'Age, second half, ms', 'Largest, ms'), rows)
+
+
+def cameras(data: Data) -> str:
+    """What so many cameras cost."""
+    found = data['cameras']
+    rows = [(str(run['cameras']), str(run['processes']), _ms(run['latency_p50_ms']),
+             _ms(run['latency_p95_ms']), f'{run["cores"]:.2f}', f'{run["private_mb"]:.0f}',
+             f'{run["served_hz_in_all"]:.1f}', f'{run["flood"]["served_hz_in_all"]:.1f}',
+             _ms(run['round_ms'])) for run in found['runs']]
+    costs = [(words, _or_dash(figures.get('exponent'), '.2f'),
+              _or_dash(figures.get('two_over_one'), '.2f'))
+             for cost, words in COSTS.items() for figures in [found['growth'][cost]]]
+    return (f'{found["rate_hz"]:g} Hz from each camera, then {found["flood_hz"]:g} Hz:\n\n'
+            + table(('Cameras', 'Processes', 'Latency p50, ms', 'p95, ms', 'Cores',
+                     'Private memory, MB', 'Served in all, Hz', 'Flooded, Hz',
+                     'One frame of each, ms'), rows)
+            + '\n' + table(('Cost of cameras in one process', 'Exponent', 'Two / one'), costs))
+
+
+def training(data: Data) -> str:
+    """Steps beside a plain loop."""
+    found = data['training']
+    head = list(found['rows'][0])
+    shown = [key for key in head if key not in ('one epoch', 'epochs', 'whole recipe')]
+    return f'{found["machine"]}\n\n' + table(
+        shown, [[row[key] for key in shown] for row in found['rows']])
+
+
+def limits(data: Data) -> str:
+    """What the machine reached."""
+    found = data['roofline']['limits']
+    rows = [(f'matrix product, {precision}', f'{rate:.0f} GFLOP/s', found['found_by'][precision],
+             _sheet(found, precision, 'GFLOP/s')) for precision, rate in found['gflops'].items()]
+    rows.append(('memory, copy', f'{found["gbytes"]:.0f} GB/s', 'torch',
+                 _sheet(found, 'gbytes', 'GB/s')))
+    return table(('Limit', 'Measured', 'By', 'Data sheet'), rows)
+
+
+def _sheet(found: Figures, key: str, unit: str) -> str:
+    return f'{found["data_sheet"][key]:.0f} {unit}' if key in found['data_sheet'] else '-'
+
+
+def work(data: Data) -> str:
+    """What each network has to do."""
+    rows = []
+    for row in data['roofline']['work']:
+        kinds = ', '.join(f'{kind} {100 * flops / row["flops"]:.0f} %'
+                          for kind, flops in list(row['flops_by_kind'].items())[:4])
+        rows.append((f'`{row["network"]}`', row['size'], f'{row["flops"] / 1e9:.1f}',
+                     f'{4 * row["weights"] / 1e6:.0f}', f'{4 * row["activations"] / 1e6:.0f}',
+                     kinds))
+    return table(('Network', 'Size', 'GFLOP', 'Weights, MB (fp32)', 'Activations, MB (fp32)',
+                  'Convolutions by kernel'), rows)
+
+
+def roofline(data: Data) -> str:
+    """Each way's part of what is possible."""
+    found = data['roofline']
+    return table(
+        ('Network', 'Size', 'Way', 'Operations a byte', 'Bound, ms', 'by', 'Median, ms',
+         'Of the bound'),
+        [(f'`{p["network"]}`', p['size'], _way(p['way'], found), f'{p["intensity"]:.0f}',
+          _ms(p['bound_ms']), p['bound_by'], _ms(p['median_ms']), f'{100 * p["fraction"]:.0f} %')
+         for p in found['points']])
+
+
+def layers(data: Data) -> str:
+    """Where the time inside each network goes."""
+    rows = [(f'`{row["network"]}`', row['size'], row['precision'], ', '.join(
+        f'{name} {100 * share:.0f} %' for name, share in row['shares'].items() if share >= 0.02))
+        for row in data['layers']['rows']]
+    return table(('Network', 'Size', 'Precision', 'Time by kind of layer, from 2 % up'), rows)
+
+
+def choose(data: Data) -> str:
+    """Frames a second that the measured machine gives with the default way, network and node."""
+    found = data['network']
+    beside = data['node']['summary'][OURS]['beside_network_ms']
+    if beside is None:
+        raise NotMeasuredError('time beside the network')
+    rows = [(f'`{row["network"]}`', row['size'], _ms(row['median_ms']),
+             f'{1000 / (row["median_ms"] + beside):.1f}')
+            for row in found['rows'] if row['way'] == found['default_way']]
+    return table(('Network', 'Input', f'{found["default_way"]}, ms', 'Expected frames a second'),
+                 rows)
+
+
+FRAGMENTS: dict[str, Callable[[Data], str]] = {
+    part.__name__: part for part in (about, targets, network, growth, node, split, overload,
+                                     cameras, training, limits, work, roofline, layers, choose)}
+
+
+def fragment(name: str, data: Data) -> str:
+    """Markdown of one table, or that it is not there yet."""
+    try:
+        return FRAGMENTS[name](data)
+    except NotMeasuredError as error:
+        return f'Not measured: no {error}.\n'
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """In Markdown."""
+    return ''.join(_lines(list(head), rows))
+
+
+def _lines(head: list[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    yield f'| {" | ".join(head)} |\n|{"---|" * len(head)}\n'
+    for row in rows:
+        yield f'| {" | ".join(row)} |\n'
+
+
+def _ms(value: float) -> str:
+    """Three digits."""
+    return f'{value:.0f}' if value >= 100 else f'{value:.1f}'
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return '-' if value is None else format(value, form)
+
+
+def filled(page: str, data: Data) -> str:
+    """The page with its tables anew."""
+    return MARKED.sub(lambda match: match[1] + fragment(match[2], data) + match[3], page)
+
+
+def main() -> int:
+    """Write the page, or compare it; the exit code."""
+    parser = argparse.ArgumentParser(description='Fill docs/performance.md.')
+    parser.add_argument('--check', action='store_true', help='only say whether it is out of date')
+    options = parser.parse_args()
+    old = PAGE.read_text(encoding='utf-8')
+    new = filled(old, Data(FOLDER))
+    if not options.check:
+        PAGE.write_text(new, encoding='utf-8')
+        return 0
+    if new == old:
+        return 0
+    sys.stderr.write(f'{PAGE} is out of date: run python scripts/performance_page.py\n')
+    return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
