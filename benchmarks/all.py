@@ -27,9 +27,9 @@ PAGE_FOLDER = ROOT / 'docs' / 'performance'
 #: Module and arguments by name; OUT stands for the folder.
 STEPS: dict[str, list[str]] = {
     'network': ['benchmarks.network', '--networks', 'default', 'efficientnet_sff',
-                'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--seconds', '30',
+                'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--seconds', '20',
                 '--out', 'OUT'],
-    'growth': ['benchmarks.network', '--growth', '--seconds', '20', '--out', 'OUT'],
+    'growth': ['benchmarks.network', '--growth', '--seconds', '15', '--out', 'OUT'],
     'roofline': ['benchmarks.roofline', '--times', 'OUT/network.json', '--out', 'OUT'],
     'layers': ['benchmarks.layers', '--networks', 'default', 'efficientnet_sff',
                'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--out', 'OUT'],

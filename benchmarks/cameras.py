@@ -42,7 +42,7 @@ START = 240.0
 WARM_UP = 3.0
 #: What cameras cost: figure of a run, in words. All but the last at the steady rate.
 COSTS = {'latency_p50_ms': 'latency, ms', 'cores': 'CPU cores', 'private_mb': 'private memory, MB',
-         'round_ms': 'one frame of each camera, flooded, ms'}
+         'round_ms': 'flooded: one frame of each, ms'}
 
 
 def measure(count: int, shared: bool, options: argparse.Namespace) -> dict[str, Any]:
