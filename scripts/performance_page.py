@@ -286,7 +286,7 @@ def fragment(name: str, data: Data) -> str:
     try:
         return FRAGMENTS[name](data)
     except NotMeasuredError as error:
-        return f'Not measured: no {error}.\n'
+        return f'Not measured yet ({error}): `python -m benchmarks.all` does it.\n'
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
