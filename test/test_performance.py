@@ -174,7 +174,7 @@ def test_the_pages_tables_are_those_of_its_figures():
 
 def test_a_changed_figure_changes_the_page(tmp_path):
     text = '<!-- figures: choose -->\nold\n<!-- end -->\n'
-    assert 'Not measured: no network' in page.filled(text, page.Data(tmp_path))
+    assert 'Not measured yet (network)' in page.filled(text, page.Data(tmp_path))
     row = {'network': 'n', 'size': '8x8', 'way': 'w', 'median_ms': 45.0}
     (tmp_path / 'network.json').write_text(json.dumps({'default_way': 'w', 'rows': [row]}))
     (tmp_path / 'node.json').write_text(json.dumps(
