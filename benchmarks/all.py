@@ -61,9 +61,11 @@ def run(names: list[str], out: Path, note: str) -> list[str]:
         say(f'== {name}: {time.monotonic() - start:.0f} s' + (f', exit {code}' if code else ''))
         if code:
             failed.append(name)
-    (out / 'about.json').write_text(json.dumps({
-        'machine': machine(), 'date': datetime.date.today().isoformat(), 'note': note},
-        indent=1) + '\n')
+    about = out / 'about.json'
+    if set(names) == set(STEPS) or note or not about.exists():  # else it tells of the other steps
+        about.write_text(json.dumps({
+            'machine': machine(), 'date': datetime.date.today().isoformat(), 'note': note},
+            indent=1) + '\n')
     return failed
 
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.machine import machine
-from benchmarks.network import NETWORKS, build
+from benchmarks.network import NETWORKS, build, parse_size
 from depth_perception import geometry
 from depth_perception.backends.graphs import CudaGraph
 from depth_perception.backends.torch_eager import TorchEager
@@ -188,20 +188,12 @@ def _text(size: tuple[int, int]) -> str:
     return f'{size[0]}x{size[1]}'
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition('x')
-    try:
-        return int(height), int(width)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH') from error
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default', *ALONE],
                         choices=list(NETWORKS))
-    parser.add_argument('--size', type=_size, default=(480, 640), metavar='HEIGHTxWIDTH',
+    parser.add_argument('--size', type=parse_size, default=(480, 640), metavar='HEIGHTxWIDTH',
                         help='of the image and of the network\'s input')
     parser.add_argument('--rounds', type=int, default=300)
     parser.add_argument('--clip', type=Path, default=CLIP,

@@ -168,9 +168,11 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Medians over the turns and the ratio of the usual pattern to ours."""
     lines = {}
+    common = set.intersection(*(set(turn['at_hz']) for turns in results.values()
+                                for turn in turns))
     for name, turns in results.items():
         beside = [beside_network(row['stages_ms']) for turn in turns
-                  for row in turn['at_hz'].values()]
+                  for rate, row in turn['at_hz'].items() if rate in common]
         beside = [value for value in beside if value is not None]
         lines[name] = {
             'peak_hz': float(np.median([turn['peak_hz'] for turn in turns])),

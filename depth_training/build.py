@@ -16,7 +16,7 @@ from depth_perception.weights import WeightsInfo, load_weights
 from depth_training import augment, imagenet, losses
 from depth_training.data import DataError, DepthDataset, Sample
 from depth_training.data.joined import Joined
-from depth_training.data.steps import CanonicalFocal, Pipeline
+from depth_training.data.steps import CanonicalFocal, CutDepth, Pipeline, Sometimes, Step
 from depth_training.data.sync import NYU_FX
 from depth_training.data.training import ToTensors, TrainingData
 from depth_training.foreign.encoders import fill_encoder
@@ -88,7 +88,16 @@ def augmentation(recipe: Recipe, focal: float | None) -> Pipeline:
     """The recipe's pipeline; with `focal`, depth is learnt in that camera's terms."""
     steps = getattr(augment, recipe.augment)(
         recipe.height, recipe.width, **recipe.augment_arguments).steps
-    return Pipeline((*steps, *(() if focal is None else (CanonicalFocal(focal),))))
+    if focal is None:
+        return Pipeline(steps)
+    # After all that changes the lens, and before depth is shown to the network, which is to be in
+    # the metres that it learns.
+    place = next((i for i, step in enumerate(steps) if _shows_depth(step)), len(steps))
+    return Pipeline((*steps[:place], CanonicalFocal(focal), *steps[place:]))
+
+
+def _shows_depth(step: Step) -> bool:
+    return isinstance(step.step if isinstance(step, Sometimes) else step, CutDepth)
 
 
 def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
@@ -153,7 +162,10 @@ def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:
 
 def _probes(dataset: DepthDataset) -> Iterator[Sample]:
     """The usable ones of the first, middle and last pair, of each data set that was joined."""
-    for part in dataset.parts if isinstance(dataset, Joined) else (dataset,):
-        for index in sorted({0, len(part) // 2, len(part) - 1}):
-            with suppress(DataError):
-                yield part[index]
+    if isinstance(dataset, Joined):
+        for part in dataset.parts:
+            yield from _probes(part)
+        return
+    for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
+        with suppress(DataError):
+            yield dataset[index]

@@ -29,6 +29,7 @@ from depth_training.protocols import WHOLE_FRAME
 
 BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
 NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
+HELD_OUT, CLIP = 'held-out rooms', 'clip'
 #: Pictures of a sheet, best and worst each.
 SHOWN = 10
 _ALIGNED = replace(WHOLE_FRAME, median_scaled=True)
@@ -92,11 +93,15 @@ def model_card(options: ModelCardOptions) -> int:
     training = open_joined(options.data, 'train', options.hold_out)
     mean = _mean_map(estimator, every(training, options.every))
     held_out = open_joined(options.data, 'test', options.hold_out)
-    sources = {'held-out rooms': held_out,
+    names = [HELD_OUT, *(path.name for path in options.unseen), *([CLIP] if options.clip else [])]
+    if len(set(names)) < len(names):
+        raise ValueError(f'data sets are told apart by the last part of their path, and of '
+                         f'{", ".join(names)} two are alike: rename a folder')
+    sources = {HELD_OUT: held_out,
                **{path.name: open_dataset(path, 'all') for path in options.unseen}}
     clip = None if options.clip is None else open_dataset(options.clip, 'all')
     if clip is not None:
-        sources['clip'] = clip
+        sources[CLIP] = clip
     judged = [judge(name, every(pairs, options.every), estimator, mean)
               for name, pairs in sources.items()]
     shown = options.page.with_suffix('').name + '_held_out.jpg'
@@ -125,7 +130,9 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
                 depth = contender(sample)
                 for protocol, metrics in zip((WHOLE_FRAME, _ALIGNED), result.scores[key]):
                     protocols.judge(protocol, depth, sample.depth, metrics)
-            result.absrel[index] = _last_absrel(result.scores[NETWORK][0])
+            metric = result.scores[NETWORK][0]
+            if len(metric.sums) > len(result.absrel):  # one without any usable pixel counts nowhere
+                result.absrel[index] = _last_absrel(metric)
     return result
 
 
@@ -152,8 +159,8 @@ def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
 
 
 def _last_absrel(metrics: Metrics) -> float:
-    count, abs_rel = metrics.sums[-1][:2] if metrics.sums else (0, 0)
-    return float(abs_rel / count) if count else float('nan')
+    count, abs_rel = metrics.sums[-1][:2]
+    return float(abs_rel / count)
 
 
 def _table(judged: list[Judged]) -> list[Element]:

@@ -216,7 +216,7 @@ class Trainer:
         recipe = dataclasses.asdict(self.recipe)
         del recipe['warning']
         settings = json.loads(json.dumps({
-            'recipe': recipe, 'seed': self.options.seed, 'pairs': len(self.dataset)}))
+            'recipe': recipe, 'seed': self.options.seed, 'data': self.dataset.describe()}))
         if not self.options.resume or not checkpoint.exists(self.out):
             return checkpoint.Progress(settings)
         state = checkpoint.load(self.out, self.learner.network, self.learner.optimizer,

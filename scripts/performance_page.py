@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'performance.md'
 FOLDER = ROOT / 'docs' / 'performance'
 MARKED = re.compile(r'(<!-- figures: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
-BASELINE = 'eager fp32'
 OURS, USUAL = 'depth_node', 'usual pattern'
 
 Figures = dict[str, Any]

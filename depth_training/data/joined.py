@@ -27,6 +27,7 @@ class Joined(DepthDataset):
         self.parts = tuple(parts)
         kinds = {part.ground_truth for part in parts}
         self.ground_truth = kinds.pop() if len(kinds) == 1 else 'raw'
+        self.note = self.describe()
         self._ends = tuple(accumulate(len(part) for part in parts))
 
     def __len__(self) -> int:

@@ -202,6 +202,13 @@ def test_manifest_lists_sealed_rooms_and_failures(shop):
     assert [room['folder'] for room in content['rooms']] == ['scene_kitchen_7']
     assert content['views'] == 3
     assert content['rooms'][0]['split'] == 'validation'
+    make_dataset.write_manifest(shop, content)
+    others = make_dataset.plan_rooms(['Bedroom'], 20, 20)
+    fill(shop.frames(others[0]), 2)
+    files.write_checksums(shop.frames(others[0]))
+    content = make_dataset.manifest(shop, others, make_dataset.Settings(), {'bpy': '4.2.0'})
+    assert [room['folder'] for room in content['rooms']] == ['scene_kitchen_7', 'scene_bedroom_20']
+    assert content['views'] == 5
 
 
 STAND_IN = """#!{python}

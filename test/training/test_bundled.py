@@ -16,7 +16,7 @@ from depth_training import build, checkpoint, cli, raycaster
 from depth_training.average import MovingAverage
 from depth_training.data import DataError, Sample, open_dataset
 from depth_training.data.camera_steps import FieldOfView
-from depth_training.data.steps import CanonicalFocal
+from depth_training.data.steps import CanonicalFocal, CutDepth
 from depth_training.data.training import Batch, ToTensors
 from depth_training.evaluation import focal_factor
 from depth_training.protocols import get_protocol
@@ -177,3 +177,10 @@ def test_a_time_limit_stops_and_the_run_goes_on(run):
     assert not (out / 'weights.safetensors').exists()
     run('--steps', '3', '--time-limit', '5', '--resume')
     assert (out / 'weights.safetensors').exists()
+
+
+def test_depth_is_shown_in_the_metres_that_are_learnt():
+    steps = build.augmentation(get_recipe('bundled_cut_depth'), 259.2).steps
+    kinds = [type(getattr(step, 'step', step)) for step in steps]
+    assert kinds.index(FieldOfView) < kinds.index(CanonicalFocal) < kinds.index(CutDepth)
+    assert type(build.augmentation(RECIPE, 259.2).steps[-1]) is CanonicalFocal

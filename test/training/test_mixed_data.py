@@ -88,8 +88,9 @@ def test_a_joined_data_set_without_cameras_is_found_out(tmp_path):
     parts = [open_dataset(layouts.rooms(tmp_path / 'a'), 'all'),
              open_dataset(layouts.sync(tmp_path / 'b'), 'all'),
              open_dataset(layouts.rooms(tmp_path / 'c'), 'all')]
-    with pytest.raises(DataError, match='needs the focal length'):
-        build.canonical_focal(get_recipe('bundled'), Joined(parts))
+    for joined in (Joined(parts), Joined([Joined(parts), parts[0]])):
+        with pytest.raises(DataError, match='needs the focal length'):
+            build.canonical_focal(get_recipe('bundled'), joined)
 
 
 def test_a_run_trains_on_all_of_them(tmp_path, monkeypatch, capsys):

@@ -97,3 +97,9 @@ def test_a_page_without_marks_is_left_alone(arguments, tmp_path, capsys):
     assert cli.main(arguments) == 1
     assert 'between which scores go' in capsys.readouterr().err
     assert page.read_text() == '# Card\n'
+
+
+def test_data_sets_of_one_name_are_refused(arguments, tmp_path, capsys):
+    unseen = [str(tmp_path / folder / 'real') for folder in 'ab']
+    assert cli.main([*arguments, '--unseen', *unseen]) == 1
+    assert 'two are alike' in capsys.readouterr().err

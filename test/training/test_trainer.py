@@ -116,6 +116,13 @@ def test_a_run_goes_on_only_with_the_same_settings(data, tmp_path, capsys):
     assert 'was started with another recipe' in capsys.readouterr().err
 
 
+def test_a_run_goes_on_only_with_the_same_data(data, tmp_path, capsys):
+    assert cli.main(words(data, tmp_path / 'run', '--fast-dev-run')) == 0
+    other = layouts.sync(tmp_path / 'other', ('kitchen', 'office'), 6)
+    assert cli.main(words(other, tmp_path / 'run', '--fast-dev-run', '--resume')) == 1
+    assert 'was started with another data' in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_named(data, tmp_path, capsys):
     layouts.write(tmp_path / 'run' / checkpoint.FILE, b'half')
     assert cli.main(words(data, tmp_path / 'run', '--resume')) == 1

@@ -240,14 +240,17 @@ def versions(python: Path, generator: str = 'infinigen') -> dict[str, str]:
 def manifest(
     shop: Workshop, rooms: list[RoomPlan], settings: Settings, generators: dict[str, str]
 ) -> dict[str, object]:
-    """Describe everything that exists: rooms with checksums, failures, settings and versions."""
+    """Describe everything that exists: rooms with checksums, failures, settings and versions.
+
+    Rooms that an earlier command line made stay listed.
+    """
     done = [room for room in rooms if (shop.frames(room) / files.CHECKSUMS).exists()]
     failed = {
         room.name: shop.failure(room).read_text().strip()
         for room in rooms
         if shop.failure(room).exists()
     }
-    entries = [describe(shop, room) for room in done]
+    entries = listed_before(shop, rooms) + [describe(shop, room) for room in done]
     return {
         'generators': generators,
         'settings': asdict(settings),
@@ -255,6 +258,19 @@ def manifest(
         'rooms': entries,
         'failed': failed,
     }
+
+
+def listed_before(shop: Workshop, rooms: list[RoomPlan]) -> list[dict[str, object]]:
+    """Return the manifest's entries of finished rooms that are not among these."""
+    file = shop.out / 'manifest.json'
+    entries = json.loads(file.read_text())['rooms'] if file.exists() else []
+    now = {shop.frames(room).name for room in rooms}
+    frames = shop.out / 'frames'
+    return [
+        entry
+        for entry in entries
+        if entry['folder'] not in now and (frames / entry['folder'] / files.CHECKSUMS).exists()
+    ]
 
 
 def write_manifest(shop: Workshop, content: dict[str, object]) -> None:
