@@ -154,7 +154,8 @@ class DepthEstimator:
             return 1.0
         _, network_width = self.network_size(camera.height, camera.width)
         camera_focal = camera.fx * network_width / camera.width
-        return camera_focal / self.info.focal_length_at(self.info.input_width)
+        # A camera may hold numpy's numbers, which would make float64 of the depth.
+        return float(camera_focal / self.info.focal_length_at(self.info.input_width))
 
     def network_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which an image is fed, see the function of this name."""

@@ -76,7 +76,8 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
                         help='weights file (default: the bundled network)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--precision', default='fp16', choices=('fp16', 'bf16', 'fp32'),
-                        help='fp16: half precision where that is faster (default: %(default)s)')
+                        help='fp16 or bf16: half precision where that is faster (default: '
+                        '%(default)s)')
     parser.add_argument('--backend', default='auto', choices=BACKENDS,
                         help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch; '
                         'compiled: what depth-perception compile has made')

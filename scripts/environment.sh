@@ -101,9 +101,10 @@ _dp_install() {
     local words
     mapfile -t words < <(_dp_requirements)
     _dp_pip "${words[@]}" && _dp_pip --no-deps --editable . || return
-    # By itself: where there is no wheel of it, nothing but speed is lost.
+    # By itself: where there is no wheel of it, or pip fails, nothing but speed is lost.
     _dp_pip -r requirements/openvino.txt || printf 'set-up: without OpenVINO, which pip could not %s\n' \
-        "install: PyTorch runs the network ($(grep -E '^ERROR' "$_dp_log" | tail -n 1))" >&2
+        "install: PyTorch runs the network ($(grep -E '^ERROR' "$_dp_log" | tail -n 1)). Try again \
+with: $_dp_venv/bin/python -m pip install -r requirements/openvino.txt" >&2
 }
 
 _dp_pip() {  # pip install, its output in the log and one line of progress here

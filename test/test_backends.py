@@ -101,3 +101,14 @@ def test_openvino_is_for_the_cpu_alone():
 def test_unknown_backends_name_the_known():
     with pytest.raises(ValueError, match="unknown backend 'tensorflow': choose one of auto, torch"):
         choose_backend(tiny_network(), CPU, 'fp32', 'tensorflow')
+
+
+def test_a_broken_openvino_leaves_the_network_to_pytorch(monkeypatch):
+    def broken():
+        raise ImportError('libopenvino.so: no such file')
+
+    monkeypatch.setattr(openvino, 'is_installed', lambda: True)
+    monkeypatch.setattr(openvino, '_import_openvino', broken)
+    assert choose_backend(tiny_network(), torch.device('cpu'), 'fp32').name == 'torch'
+    with pytest.raises(BackendError, match='libopenvino'):
+        choose_backend(tiny_network(), torch.device('cpu'), 'fp32', 'openvino')

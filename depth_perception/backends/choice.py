@@ -2,6 +2,8 @@
 """Which backend runs a network: the fastest that is there, or the one that was asked for."""
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import nn
 
@@ -46,8 +48,13 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
             return Compiled(network, device, precision, checksum)
         except PackageError as error:
             raise BackendError(str(error)) from error
-    wants_openvino = name == 'openvino' or (
-        name == 'auto' and device.type == 'cpu' and openvino.is_installed())
-    if wants_openvino:
-        return openvino.OpenVino(network, precision)
+    if name == 'openvino':
+        try:
+            return openvino.OpenVino(network, precision)
+        except ImportError as error:
+            raise BackendError(f'OpenVINO is installed but broken ({error}): install it anew, or '
+                               'set backend to auto') from error
+    if name == 'auto' and device.type == 'cpu' and openvino.is_installed():
+        with suppress(ImportError):  # a broken installation of it
+            return openvino.OpenVino(network, precision)
     return TorchEager(network, device, precision)

@@ -13,7 +13,9 @@ import os
 import platform
 import re
 import stat
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -64,7 +66,8 @@ class Compiled:
         size = tuple(image.shape[-2:])
         if size not in self._runs:
             self._runs[size] = self._way(size)
-        return self._runs[size](image)
+        # The code has the strides of its example built in, and checks none.
+        return self._runs[size](image.contiguous())
 
     def _way(self, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
         path = package_path(self._checksum, self.precision, self.device, size)
@@ -124,7 +127,7 @@ def compile_package(network: nn.Module, device: torch.device, precision: str, ch
     unfinished = path.with_name(f'.{path.name}')
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with torch.no_grad():
+        with torch.no_grad(), _private_workshop(path.parent):
             program = torch.export.export(
                 _Whole(eager), (torch.randn(1, 3, *size, device=device),))
             torch._inductor.aoti_compile_and_package(program, package_path=str(unfinished))
@@ -136,6 +139,21 @@ def compile_package(network: nn.Module, device: torch.device, precision: str, ch
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PackageError(f'the network cannot be compiled here: {reason}') from error
     return path
+
+
+@contextmanager
+def _private_workshop(parent: Path) -> Iterator[None]:
+    """PyTorch builds in a folder of our own: its usual one in /tmp anybody could have made."""
+    name = 'TORCHINDUCTOR_CACHE_DIR'
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory(dir=parent, prefix='.build-') as workshop:
+        os.environ[name] = workshop
+        try:
+            yield
+        finally:
+            os.environ.pop(name)
+            if before is not None:
+                os.environ[name] = before
 
 
 def load_package(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

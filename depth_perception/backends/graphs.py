@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import torch
@@ -105,6 +106,8 @@ class CudaGraph:
             with torch.cuda.graph(
                     self._graph, stream=stream, capture_error_mode='thread_local'):
                 self.depth = depth(self.image, self.factor)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise CaptureError((str(error).splitlines() or ['no reason given'])[0]) from error
 
@@ -162,13 +165,13 @@ class GraphedFrames:
 
     def _new(self, depth: Depth, shape: tuple[int, ...]) -> Graph:
         self._keep(KEPT - 1)
+        with suppress(torch.cuda.OutOfMemoryError):
+            return self._capture(depth, shape, self._device)
+        self._keep(0)  # what the graphs of other sizes hold may do
         try:
             return self._capture(depth, shape, self._device)
-        except torch.cuda.OutOfMemoryError:
-            if not self._graphs:
-                raise
-        self._keep(0)  # what the graphs of other sizes hold may do
-        return self._capture(depth, shape, self._device)
+        except torch.cuda.OutOfMemoryError as error:  # operation by operation takes less
+            raise CaptureError('out of memory while recording') from error
 
     def _keep(self, count: int) -> None:
         """Free the graphs that were not used for longest."""

@@ -118,8 +118,8 @@ def decode_compressed(message: CompressedImage) -> Rgb:
     """RGB of a JPEG or PNG image message, uint8 (H, W, 3).
 
     Raises:
-        FrameError: the format is not an image's, the bytes are truncated or no image, or it claims
-            more than MAX_PIXELS.
+        FrameError: the format is another, the bytes are truncated or no image, or it claims more
+            than MAX_PIXELS.
     """
     data = np.frombuffer(message.data, np.uint8)
     if 'compressedDepth' in message.format:
@@ -127,7 +127,11 @@ def decode_compressed(message: CompressedImage) -> Rgb:
     if data.size == 0 or _is_truncated(bytes(data[:8]), bytes(data[-1024:])):
         raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
                          'is truncated')
-    width, height = encoded_size(data.tobytes()) or (0, 0)
+    size = encoded_size(data.tobytes())
+    if size is None:
+        raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
+                         'cannot be decoded: it is neither a JPEG nor a PNG')
+    width, height = size
     if width * height > MAX_PIXELS:
         raise FrameError(f'compressed image of {width}x{height} pixels is not decoded: the limit '
                          f'is {MAX_PIXELS / 1e6:.0f} megapixels')

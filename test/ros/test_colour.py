@@ -229,6 +229,8 @@ def test_a_header_without_a_size_is_none(data):
 def test_rubbish_and_depth_formats_are_refused():
     with pytest.raises(FrameError, match='cannot be decoded'):
         decode_compressed(CompressedImage(format='jpeg', data=array('B', b'hello' * 20)))
+    with pytest.raises(FrameError, match='neither a JPEG nor a PNG'):  # whose size is not known
+        decode_compressed(_compressed('.webp', np.zeros((16, 16, 3), np.uint8)))
     with pytest.raises(FrameError, match='depth image'):
         decode_compressed(CompressedImage(format='16UC1; compressedDepth png', data=array('B')))
 
