@@ -2,13 +2,11 @@
 """Ways to run a network: the same depth from each, and the fastest is chosen."""
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 
@@ -114,14 +112,3 @@ def test_a_broken_openvino_leaves_the_network_to_pytorch(monkeypatch):
     assert choose_backend(tiny_network(), torch.device('cpu'), 'fp32').name == 'torch'
     with pytest.raises(BackendError, match='libopenvino'):
         choose_backend(tiny_network(), torch.device('cpu'), 'fp32', 'openvino')
-
-
-@with_openvino
-def test_loading_with_openvino_does_not_grow():
-    memory = []
-    for _ in range(9):
-        openvino.OpenVino(tiny_network(), 'fp32').run(torch.zeros(1, 3, 48, 64))
-        gc.collect()
-        memory.append(psutil.Process().memory_info().rss / 1e6)
-    # PyTorch would keep 7 MB of each trace.
-    assert memory[-1] - memory[2] < 20, memory

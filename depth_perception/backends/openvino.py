@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -74,24 +73,12 @@ class OpenVino:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
             trace = torch.jit.trace(self._network, image.contiguous(), check_trace=False)
-            model = self._openvino.convert_model(trace, input=[shape])
-        del trace
-        _forget_traces()
-        return model
+            # PyTorch keeps some megabytes of each trace for ever. They can only be freed with those of
+            # all others in the process, which would crash whoever uses one.
+            return self._openvino.convert_model(trace, input=[shape])
 
     def _has_bfloat16(self) -> bool:
         return 'BF16' in self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-
-
-def _forget_traces() -> None:
-    """Free what PyTorch keeps of each trace for ever: 7 MB for every load of a network.
-
-    As its own tests do (torch.testing._internal.jit_utils.clear_class_registry).
-    """
-    with suppress(AttributeError):  # not a public function, so it may go
-        torch._C._jit_clear_class_registry()
-        torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
-        torch.jit._state._clear_class_state()
 
 
 def is_installed() -> bool:
