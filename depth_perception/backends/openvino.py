@@ -73,8 +73,8 @@ class OpenVino:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
             trace = torch.jit.trace(self._network, image.contiguous(), check_trace=False)
-            # PyTorch keeps some megabytes of each trace for ever. They can only be freed with those of
-            # all others in the process, which would crash whoever uses one.
+            # PyTorch keeps some megabytes of each trace for ever. They can only be freed with those
+            # of all others in the process, which would crash whoever uses one.
             return self._openvino.convert_model(trace, input=[shape])
 
     def _has_bfloat16(self) -> bool:
