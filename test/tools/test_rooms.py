@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,17 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'rooms'
-
-
-def load(name: str):
-    """Import a module of tools/rooms, which is a folder of scripts and no package."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(TOOLS))
-
+from test.support.rooms_tool import TOOLS, load
 
 files, views, develop = load('files'), load('views'), load('develop')
 make_dataset, make_room, render_room = load('make_dataset'), load('make_room'), load('render_room')
@@ -226,7 +215,7 @@ if sys.argv[1].endswith('make_room.py'):
     (out / 'scene.blend').write_text('scene')
 else:
     assert Path(options['--scene']).read_text() == 'scene'
-    sys.path[:0] = [{test!r}]
+    sys.path[:0] = {test!r}
     import test_rooms
     test_rooms.fill(out, int(options['--views']))
     test_rooms.files.write_checksums(out)
@@ -236,7 +225,7 @@ else:
 @pytest.mark.parametrize('keep_scenes', [True, False])
 def test_driver_makes_renders_and_lists_rooms_and_then_has_nothing_to_do(tmp_path, keep_scenes):
     stand_in = tmp_path / 'python'
-    here = str(Path(__file__).parent)
+    here = [str(Path(__file__).parent), str(TOOLS.parents[1])]  # for test.support
     stand_in.write_text(STAND_IN.format(python=sys.executable, test=here))
     stand_in.chmod(0o755)
     (tmp_path / 'scenes').mkdir()

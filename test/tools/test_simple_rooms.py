@@ -3,26 +3,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'rooms'
-
-
-def load(name: str):
-    """Import a module of tools/rooms, which is a folder of scripts and no package."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(TOOLS))
-
+from test.support.rooms_tool import TOOLS, load
 
 mesh, textures, materials = load('simple.mesh'), load('simple.textures'), load('simple.materials')
 furniture, storage, fixtures = (

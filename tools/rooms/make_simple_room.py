@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,16 +24,14 @@ import develop
 import files
 import numpy as np
 import views
-from render_room import Renderer, save_view
-from simple import cameras, recipes
+from render_room import Renderer, render_missing
+from simple import recipes
 
 if TYPE_CHECKING:
     from simple.scene import Lighting, SimpleRoom
     from stage import Room
 
 SAMPLES = 2
-DRAWS = 200  # poses tried before a view is given up
-RENDERS = 4  # pictures tried before a view is given up
 DARKEST = 0.004  # average light below which the few samples leave blotches
 
 
@@ -72,6 +70,15 @@ class SimpleRenderer(Renderer):
             _, depth = super().render(view, room)
         return light, depth
 
+    def depth_image(self, metres: np.ndarray) -> np.ndarray:
+        """Return millimetres; these rooms have no panes."""
+        return develop.to_millimetres(metres)
+
+    def fault(self, light: np.ndarray, depth: np.ndarray) -> str | None:
+        """Tell why a picture cannot be used, or None; a dim one has blotches."""
+        dim = develop.average_light(light) <= DARKEST
+        return super().fault(light, depth) or ('dim' if dim else None)
+
     def quality(self, samples: int, bounces: int, filter_width: float) -> None:
         """Choose between a picture and exact depth at the middles of the pixels."""
         cycles = self.scene.cycles
@@ -80,55 +87,13 @@ class SimpleRenderer(Renderer):
         cycles.filter_width = filter_width
 
 
-def draw_accepted(room: SimpleRoom, seed: int, index: int, first: int) -> views.View | None:
-    """Return the first acceptable view of this index from attempt `first` on."""
-    for attempt in range(first, first + DRAWS):
-        view = cameras.draw_view(seed, index, attempt, room.plan)
-        if view is not None and room.accepts(view):
-            return view
-    return None
-
-
-def render_view(
-    room: SimpleRoom, renderer: Renderer, lighting: Lighting, seed: int, index: int, out: Path
-) -> list[str] | None:
-    """Render one view; return its line of cameras.csv, or None where no good view was found."""
-    first = 0
-    for _ in range(RENDERS):
-        view = draw_accepted(room, seed, index, first)
-        if view is None:
-            return None
-        lighting.apply(view.lighting, index)
-        light, metres = renderer.render(view, room)
-        depth = develop.to_millimetres(metres)
-        fault = develop.fault(light, depth)
-        if fault is None and develop.average_light(light) > DARKEST:
-            save_view(out, view, light, depth)
-            return view.row()
-        print(f'view {index}: {fault or "dim"}', flush=True)
-        first = view.attempt + 1
-    return None
-
-
-def make_room(kind: str, seed: int, out: Path, count: int, threads: int) -> None:
-    """Build the room and render the views that are not there yet."""
+def open_room(kind: str, seed: int, threads: int) -> tuple[SimpleRoom, Renderer, Lighting]:
+    """Build a room, ready to render."""
     from simple.scene import Lighting, SimpleRoom
 
-    rows = files.read_cameras(out)
-    missing = [index for index in range(count) if index not in rows]
-    if not missing:
-        return
-    start = time.process_time()
     room = SimpleRoom(recipes.furnish(kind, seed), seed)
-    lighting, renderer = Lighting(room, seed), SimpleRenderer(room, threads)
-    print(f'room: {time.process_time() - start:.1f} CPU-s', flush=True)
-    for index in missing:
-        start = time.process_time()
-        row = render_view(room, renderer, lighting, seed, index, out)
-        if row is not None:
-            rows[index] = row
-            files.write_cameras(out, views.COLUMNS, rows)
-        print(f'view {index}: {time.process_time() - start:.1f} CPU-s', flush=True)
+    lighting = Lighting(room, seed)
+    return room, SimpleRenderer(room, threads), lighting
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -148,7 +113,8 @@ def main() -> None:
     options = parse_arguments()
     files.limit_cpu(options.cpu_seconds)
     options.out.mkdir(parents=True, exist_ok=True)
-    make_room(options.kind, options.seed, options.out, options.views, options.threads)
+    room = functools.partial(open_room, options.kind, options.seed, options.threads)
+    render_missing(room, options.seed, options.out, options.views)
     files.write_checksums(options.out)
 
 

@@ -13,9 +13,11 @@ cameras.csv. Views that are there already are not rendered again.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 2
 JPEG_QUALITY = 92
-DRAWS = 300  # poses tried before a view is given up
 RENDERS = 4  # pictures tried before a view is given up
 
 
@@ -61,6 +62,14 @@ class Renderer:
         self.scene.cycles.seed = view.index
         bpy.ops.render.render()
         return self.read('light')[..., :3], self.read('depth')[..., 0]
+
+    def depth_image(self, metres: np.ndarray) -> np.ndarray:
+        """Return millimetres, 0 where a pane was seen instead of what is behind it."""
+        return develop.clear_panes(develop.to_millimetres(metres))
+
+    def fault(self, light: np.ndarray, depth: np.ndarray) -> str | None:
+        """Tell why a picture cannot be used, or None."""
+        return develop.fault(light, depth)
 
     def read(self, name: str) -> np.ndarray:
         """Return the pixels (H, W, channels) of an output file and remove it."""
@@ -107,15 +116,6 @@ def configure_outputs(scene: bpy.types.Scene, folder: Path) -> None:
         tree.links.new(layers.outputs[socket], output.inputs[0])
 
 
-def draw_accepted(room: Room, seed: int, index: int, first: int) -> views.View | None:
-    """Return the first acceptable view of this index from attempt `first` on."""
-    for attempt in range(first, first + DRAWS):
-        view = views.draw_view(seed, index, attempt, room.floor)
-        if room.accepts(view):
-            return view
-    return None
-
-
 def save_view(out: Path, view: views.View, light: np.ndarray, depth: np.ndarray) -> None:
     """Develop the picture and write it with its depth image (millimetres)."""
     import cv2
@@ -132,13 +132,13 @@ def render_view(
     """Render one view; return its line of cameras.csv, or None where no good view was found."""
     first = 0
     for _ in range(RENDERS):
-        view = draw_accepted(room, seed, index, first)
+        view = room.draw_accepted(seed, index, first)
         if view is None:
             return None
         lighting.apply(view.lighting, index)
         light, metres = renderer.render(view, room)
-        depth = develop.clear_panes(develop.to_millimetres(metres))
-        fault = develop.fault(light, depth)
+        depth = renderer.depth_image(metres)
+        fault = renderer.fault(light, depth)
         if fault is None:
             save_view(out, view, light, depth)
             return view.row()
@@ -147,24 +147,34 @@ def render_view(
     return None
 
 
-def render_room(scene: Path, kind: str, seed: int, out: Path, count: int, threads: int) -> None:
-    """Render the views of a room that are not there yet."""
-    import bpy
-
+def render_missing(
+    open_room: Callable[[], tuple[Room, Renderer, Lighting]], seed: int, out: Path, count: int
+) -> None:
+    """Render the views of a room that are not there yet; it is opened only if there are any."""
     rows = files.read_cameras(out)
     missing = [index for index in range(count) if index not in rows]
     if not missing:
         return
-    bpy.ops.wm.open_mainfile(filepath=str(scene))
-    room = Room(kind)
-    lighting, renderer = Lighting(room, seed), Renderer(room, threads)
+    start = time.process_time()
+    room, renderer, lighting = open_room()
+    print(f'room: {time.process_time() - start:.1f} CPU-s', flush=True)
     for index in missing:
-        start = time.monotonic()
+        start = time.process_time()
         row = render_view(room, renderer, lighting, seed, index, out)
         if row is not None:
             rows[index] = row
             files.write_cameras(out, views.COLUMNS, rows)
-        print(f'view {index}: {time.monotonic() - start:.1f} s', flush=True)
+        print(f'view {index}: {time.process_time() - start:.1f} CPU-s', flush=True)
+
+
+def open_room(scene: Path, kind: str, seed: int, threads: int) -> tuple[Room, Renderer, Lighting]:
+    """Load a generated scene, ready to render."""
+    import bpy
+
+    bpy.ops.wm.open_mainfile(filepath=str(scene))
+    room = Room(kind)
+    lighting = Lighting(room, seed)
+    return room, Renderer(room, threads), lighting
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -185,9 +195,10 @@ def main() -> None:
     options = parse_arguments()
     files.limit_cpu(options.cpu_seconds)
     options.out.mkdir(parents=True, exist_ok=True)
-    render_room(
-        options.scene, options.kind, options.seed, options.out, options.views, options.threads
+    scene = functools.partial(
+        open_room, options.scene, options.kind, options.seed, options.threads
     )
+    render_missing(scene, options.seed, options.out, options.views)
     files.write_checksums(options.out)
 
 

@@ -19,6 +19,8 @@ LAMP_WATTS = 60.0  # of the ceiling lamp given to every room: generated ones may
 class Room:
     """The furnished room of a loaded scene: where its floor is and what rays hit."""
 
+    draws = 300  # poses tried before a view is given up
+
     def __init__(self, kind: str) -> None:
         import bpy
 
@@ -68,6 +70,18 @@ class Room:
                 lengths[number] = (place - origin).length
                 backs[number] = normal.dot(Vector(ray)) > 0.0
         return lengths, backs
+
+    def draw(self, seed: int, index: int, attempt: int) -> views.View | None:
+        """Return a random view, or None where this attempt gives none."""
+        return views.draw_view(seed, index, attempt, self.floor)
+
+    def draw_accepted(self, seed: int, index: int, first: int) -> views.View | None:
+        """Return the first acceptable view of this index from attempt `first` on."""
+        for attempt in range(first, first + self.draws):
+            view = self.draw(seed, index, attempt)
+            if view is not None and self.accepts(view):
+                return view
+        return None
 
     def accepts(self, view: views.View) -> bool:
         """Tell whether the view is inside the room, has free space around it and shows much."""

@@ -26,6 +26,8 @@ WARM, COLD = (1.0, 0.72, 0.42), (0.92, 0.97, 1.0)
 class SimpleRoom(Room):
     """A planned room in an empty Blender scene, which rays can be cast in."""
 
+    draws = 200
+
     def __init__(self, plan: Plan, seed: int) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self.scene = bpy.context.scene
@@ -37,6 +39,10 @@ class SimpleRoom(Room):
         from mathutils import Vector
 
         return Vector((view.x, view.y, view.height))
+
+    def draw(self, seed: int, index: int, attempt: int) -> views.View | None:
+        """Return a random view, or None where this attempt gives none."""
+        return cameras.draw_view(seed, index, attempt, self.plan)
 
     def accepts(self, view: views.View) -> bool:
         """Tell whether the view has free space around it and shows much."""
