@@ -179,6 +179,7 @@ def test_a_remark_of_the_network_that_comes_up_later_is_a_warning(namespace, rob
     network = StandIn()
     with running_node(namespace, load_estimator=network, device='cpu'):
         robot.watch_diagnostics()
+        robot.listen('depth/image')
         camera = robot.camera()
         is_ok(robot, 'inference', camera)
         network.remarks = ('no CUDA graphs, the network runs more slowly: not permitted',)
