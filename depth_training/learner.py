@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from depth_training import build
+from depth_training import build, mixed_precision
 from depth_training.average import MovingAverage
 from depth_training.batch_norm import normalise_across_processes
 from depth_training.data.training import Batch
 from depth_training.distributed import Processes
 from depth_training.losses import Loss, valid_mask
+from depth_training.mixed_precision import Precision
 from depth_training.recipes import Recipe
 from depth_training.schedule import Place
-
-Precision = Literal['auto', 'fp32', 'bf16']
 
 
 class StepResult(NamedTuple):
@@ -46,12 +45,13 @@ class Learner:
                  group: Processes, precision: Precision = 'auto', seed: int = 0) -> None:
         self.recipe, self.network, self.loss = recipe, network.to(device), loss
         self.device, self.group, self.seed = device, group, seed
-        self.precision = _precision(precision, device)
+        self.precision = mixed_precision.resolve(precision, device)
         if isinstance(loss, nn.Module):
             loss.to(device)
         self.optimizer = build.optimizer(recipe, network)
-        # Before the network is changed for several processes.
+        # Before the network is changed for half precision and for several processes.
         self.average = None if recipe.average is None else MovingAverage(network, recipe.average)
+        mixed_precision.prepare(network, self.precision, device)
         self.model: nn.Module = network
         if group.count > 1:
             normalise_across_processes(network)
@@ -73,7 +73,7 @@ class Learner:
         half = self.precision == 'bf16'
         with self.group.global_sums():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                prediction = self.model(image)
+                prediction = self.model(mixed_precision.arranged(image, self.precision))
             valid = valid_mask(depth, self.recipe.min_depth, self.recipe.max_depth)
             loss = self.loss(prediction, depth, valid)
             loss.backward()
@@ -89,9 +89,3 @@ class Learner:
         for group in self.optimizer.param_groups:
             group['lr'] = rate * group['factor']
         return rate
-
-
-def _precision(wish: Precision, device: torch.device) -> Literal['fp32', 'bf16']:
-    if wish == 'auto':
-        return 'bf16' if device.type == 'cuda' else 'fp32'
-    return wish

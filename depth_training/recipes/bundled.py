@@ -27,12 +27,13 @@ _BUNDLED = Recipe(
     loss_arguments={'lam': 0.5, 'gradient_weight': 0.5, 'ssim_weight': 0.0},
     optimizer='adamw',
     learning_rate=1e-3,
+    encoder_factor=0.25,          # keeps more of what real pictures taught it
     weight_decay=1e-2,
     schedule=OneCycle(0.1, 25, 1e4),
     clip_gradient=1.0,
     batch=8,
     epochs=1,                     # steps count instead
-    steps=4000,
+    steps=5000,
     average=0.998,
     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),  # EfficientNet-Lite's own
     truth='raw',
