@@ -78,6 +78,26 @@ def test_openvino_starts_without_its_telemetry():
 
 
 @with_openvino
+def test_a_signal_finds_its_stack_after_another_thread_has_freed_the_network():
+    program = '''
+import os, signal, threading
+import torch
+from depth_perception.backends.openvino import OpenVino
+
+signal.signal(signal.SIGUSR1, lambda *_: print('handled'))
+held = [OpenVino(torch.nn.Conv2d(3, 1, 1), 'fp32')]
+held[0].run(torch.zeros(1, 3, 32, 32))
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+'''
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True,
+                          timeout=120)
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
+
+
+@with_openvino
 def test_a_cpu_takes_openvino_by_itself():
     assert choose_backend(tiny_network(), CPU, 'fp32').name == 'openvino'
 

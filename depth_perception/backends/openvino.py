@@ -6,6 +6,7 @@ takes many times as long. OpenVINO's do not.
 """
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 import warnings
@@ -37,7 +38,7 @@ class OpenVino:
     def __init__(self, network: nn.Module, precision: str) -> None:
         self.device = torch.device('cpu')
         self._openvino = _import_openvino()
-        self._core = self._openvino.Core()
+        self._core = _core()
         # Computed as everything else here, in channels_last it would be traced with transposes.
         self._network = network.cpu().float().to(memory_format=torch.contiguous_format)
         self.precision = 'bf16' if precision != 'fp32' and self._has_bfloat16() else 'fp32'
@@ -84,6 +85,17 @@ class OpenVino:
 def is_installed() -> bool:
     """Whether OpenVINO is there; it is not imported for that."""
     return importlib.util.find_spec('openvino') is not None
+
+
+@functools.cache
+def _core() -> Any:
+    """The process's one OpenVINO core, which is never freed.
+
+    The CPU plugin gives the thread that loads it a stack for signals, and unmaps it with the last
+    core. Freed by another thread, that leaves the first with a stack that is gone: the next signal
+    with a Python handler, such as Ctrl-C, would kill the process.
+    """
+    return _import_openvino().Core()
 
 
 def _import_openvino() -> ModuleType:
