@@ -34,7 +34,7 @@ STEPS: dict[str, list[str]] = {
     'layers': ['benchmarks.layers', '--networks', 'default', 'efficientnet_sff',
                'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--out', 'OUT'],
     'node': ['benchmarks.node', '--turns', '1', '--seconds', '10', '--out', 'OUT'],
-    'cameras': ['benchmarks.cameras', '--seconds', '10', '--out', 'OUT'],
+    'cameras': ['benchmarks.cameras', '--rate', '5', '--seconds', '10', '--out', 'OUT'],
     'training': ['benchmarks.training_speed', '--recipes', 'paper_000', 'paper_003', '--precisions',
                  'fp32', '--batch', '2', '--steps', '4', '--plain', '--out', 'OUT/training.json'],
 }
@@ -56,7 +56,8 @@ def run(names: list[str], out: Path, note: str) -> list[str]:
     for name in names:
         say(f'== {name}')
         start = time.monotonic()
-        (out / f'{name}.json').unlink(missing_ok=True)  # what fails now must not look measured
+        for ending in ('json', 'png'):  # what fails now must not look measured
+            (out / f'{name}.{ending}').unlink(missing_ok=True)
         code = subprocess.run(command(name, out), env=environment, check=False).returncode
         say(f'== {name}: {time.monotonic() - start:.0f} s' + (f', exit {code}' if code else ''))
         if code:

@@ -167,7 +167,7 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 
 def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Medians over the turns and the ratio of the usual pattern to ours."""
-    lines = {}
+    lines: dict[str, Any] = {}
     common = set.intersection(*(set(turn['at_hz']) for turns in results.values()
                                 for turn in turns))
     for name, turns in results.items():
@@ -180,6 +180,10 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             'overload_age_ms': [turn['overload']['age_ms_second_half'] for turn in turns],
             'overload_age_in_network_periods': [
                 turn['overload']['age_ms_second_half'] / turn['overload']['network_ms']
+                for turn in turns if turn['overload']['age_ms_second_half'] is not None],
+            # From frame to frame at the peak: all that a frame takes, not the network alone.
+            'overload_age_in_node_periods': [
+                turn['overload']['age_ms_second_half'] * turn['peak_hz'] / 1000
                 for turn in turns if turn['overload']['age_ms_second_half'] is not None]}
     ours, usual = (lines[name]['beside_network_ms'] for name in NODES)
     ratio = usual / ours if ours and usual else None

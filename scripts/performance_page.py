@@ -4,8 +4,9 @@
     python scripts/performance_page.py            writes the page
     python scripts/performance_page.py --check    exits with 1 if the page is out of date
 
-A table stands between `<!-- figures: NAME -->` and `<!-- end -->`; everything else on the page is
-written by hand. `python -m benchmarks.all` measures, and calls this.
+A table, below its picture where there is one, stands between `<!-- figures: NAME -->` and
+`<!-- end -->`; everything else on the page is written by hand. `python -m benchmarks.all`
+measures, and calls this.
 """
 from __future__ import annotations
 
@@ -45,6 +46,10 @@ class Data:
         if not file.exists():
             raise NotMeasuredError(name)
         return json.loads(file.read_text(encoding='utf-8'))
+
+    def has_picture(self, name: str) -> bool:
+        """Whether a benchmark has drawn one."""
+        return (self._folder / f'{name}.png').exists()
 
     def row(self, network: str, size: str, way: str) -> Figures:
         """Of the network benchmark."""
@@ -96,8 +101,10 @@ def _beside_usual(data: Data) -> tuple[str, bool]:
 
 
 def _age(data: Data) -> tuple[str, bool]:
-    periods = data['node']['summary'][OURS]['overload_age_in_network_periods']
-    return f'{max(periods):.1f} periods', max(periods) < 2
+    found = data['node']['summary'][OURS]
+    periods = max(found['overload_age_in_network_periods'])
+    frames = max(found['overload_age_ms']) * found['peak_hz'] / 1000
+    return f'{periods:.1f} network periods, {frames:.1f} node periods', periods < 2
 
 
 def _growth(data: Data) -> tuple[str, bool]:
@@ -182,12 +189,17 @@ def overload(data: Data) -> str:
     """Ages with a camera twice as fast as the network."""
     rows = []
     for name in (OURS, USUAL):
-        row = data.turn(name)['overload']
-        rows.append((name, _ms(row['network_ms']), f'{row["camera_hz"]:.1f}',
+        turn = data.turn(name)
+        row = turn['overload']
+        node_ms, age = 1000 / turn['peak_hz'], row['age_ms_second_half']
+        rows.append((name, _ms(row['network_ms']), _ms(node_ms), f'{row["camera_hz"]:.1f}',
                      *(_or_dash(row[f'age_ms_{part}'], '.0f')
-                       for part in ('first_half', 'second_half', 'largest'))))
-    return table(('Node', 'Network, ms', 'Camera, Hz', 'Age, first half, ms',
-                  'Age, second half, ms', 'Largest, ms'), rows)
+                       for part in ('first_half', 'second_half', 'largest')),
+                     *(_or_dash(age and age / period, '.1f')
+                       for period in (row['network_ms'], node_ms))))
+    return table(('Node', 'Network period, ms', 'Node period, ms', 'Camera, Hz',
+                  'Age, first half, ms', 'Age, second half, ms', 'Largest, ms',
+                  'In network periods', 'In node periods'), rows)
 
 
 def cameras(data: Data) -> str:
@@ -195,16 +207,26 @@ def cameras(data: Data) -> str:
     found = data['cameras']
     rows = [(str(run['cameras']), str(run['processes']), _ms(run['latency_p50_ms']),
              _ms(run['latency_p95_ms']), f'{run["cores"]:.2f}', f'{run["private_mb"]:.0f}',
-             f'{run["served_hz_in_all"]:.1f}', f'{run["flood"]["served_hz_in_all"]:.1f}',
-             _ms(run['round_ms'])) for run in found['runs']]
+             f'{run["served_hz_in_all"]:.1f}', f'{sum(run["flood"]["sent_hz"]):.1f}',
+             f'{run["flood"]["served_hz_in_all"]:.1f}', _ms(run['round_ms']))
+            for run in found['runs']]
     costs = [(words, _or_dash(figures.get('exponent'), '.2f'),
               _or_dash(figures.get('two_over_one'), '.2f'))
              for cost, words in COSTS.items() for figures in [found['growth'][cost]]]
-    return (f'{found["rate_hz"]:g} Hz from each camera, then {found["flood_hz"]:g} Hz:\n\n'
+    return (f'{found["rate_hz"]:g} Hz from each camera, then flooded:\n\n'
             + table(('Cameras', 'Processes', 'Latency p50, ms', 'p95, ms', 'Cores',
-                     'Private memory, MB', 'Served in all, Hz', 'Flooded, Hz',
+                     'Private memory, MB', 'Served in all, Hz', 'Flood, Hz', 'Served of it, Hz',
                      'One frame of each, ms'), rows)
+            + _served_whole(found['runs'])
             + '\n' + table(('Cost of cameras in one process', 'Exponent', 'Two / one'), costs))
+
+
+def _served_whole(runs: list[Figures]) -> str:
+    """A sentence where a flood was none."""
+    if all(run['flood']['served_hz_in_all'] < 0.95 * sum(run['flood']['sent_hz']) for run in runs):
+        return ''
+    return ('\nWhere the whole flood was served, one frame of each may need less than shown, and '
+            'more cameras\ncost more times as much.\n')
 
 
 def training(data: Data) -> str:
@@ -280,10 +302,21 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
                                      cameras, training, limits, work, roofline, layers, choose)}
 
 
+#: What the picture of a benchmark shows; it stands above the table of the same name.
+PICTURES = {
+    'network': "Each way's milliseconds", 'growth': 'Milliseconds against pixels',
+    'node': 'Latency by rate, where it goes, and age at overload',
+    'cameras': 'Cost against the number of cameras',
+    'roofline': 'Operations a second against operations a byte, below the limits',
+}
+
+
 def fragment(name: str, data: Data) -> str:
-    """Markdown of one table, or that it is not there yet."""
+    """Markdown of one table with its picture, or that it is not there yet."""
     try:
-        return FRAGMENTS[name](data)
+        picture = f'![{PICTURES[name]}](performance/{name}.png)\n\n' \
+            if name in PICTURES and data.has_picture(name) else ''
+        return picture + FRAGMENTS[name](data)
     except NotMeasuredError as error:
         return f'Not measured yet ({error}): `python -m benchmarks.all` does it.\n'
 

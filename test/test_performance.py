@@ -138,6 +138,27 @@ def test_two_cameras_over_one():
     assert found['exponent'] == pytest.approx(math.log2(1.5))
 
 
+def served(limit):
+    """A node that serves no more than so many images a second."""
+    return lambda rate: {'sent_hz': [rate, rate], 'served_hz_in_all': min(2 * rate, limit)}
+
+
+@pytest.mark.parametrize('limit, rate', [(40, 45.0), (85, 45 * 1.5), (1e9, 45 * 1.5**4)])
+def test_flood_is_raised_until_images_are_replaced(limit, rate):
+    assert cameras.flood_rate(served(limit), 45.0) == pytest.approx(rate)
+
+
+def test_age_at_overload_in_periods_of_network_and_node():
+    turn = {'peak_hz': 40.0, 'at_hz': {}, 'overload': {
+        'network_ms': 12.5, 'camera_hz': 160.0, 'age_ms_first_half': 30.0,
+        'age_ms_second_half': 50.0, 'age_ms_largest': 60.0}}
+    found = node.summary({name: [turn] for name in node.NODES})
+    assert found['depth_node']['overload_age_in_network_periods'] == [4]
+    assert found['depth_node']['overload_age_in_node_periods'] == [2]
+    data = {'node': {'summary': found}}
+    assert page._age(data) == ('4.0 network periods, 2.0 node periods', False)
+
+
 def test_a_step_is_compared_with_a_plain_one():
     from depth_perception.networks import create_network
     from depth_training import build
@@ -181,3 +202,19 @@ def test_a_changed_figure_changes_the_page(tmp_path):
         {'summary': {'depth_node': {'beside_network_ms': 5.0}}}))
     new = page.filled(text, page.Data(tmp_path))
     assert '| `n` | 8x8 | 45.0 | 20.0 |' in new and page.filled(new, page.Data(tmp_path)) == new
+
+
+def test_a_picture_stands_above_its_table_where_there_is_one(tmp_path):
+    text = '<!-- figures: growth -->\n<!-- end -->\n'
+    (tmp_path / 'growth.json').write_text(json.dumps({'default_way': 'w', 'rows': [
+        {'way': 'w', 'size': '8x8', 'median_ms': 45.0}], 'exponents': {'default, w': 0.5}}))
+    assert '![' not in page.filled(text, page.Data(tmp_path))
+    (tmp_path / 'growth.png').touch()
+    new = page.filled(text, page.Data(tmp_path))
+    assert '](performance/growth.png)\n\n| Way' in new
+    assert set(page.PICTURES) <= set(page.FRAGMENTS)
+
+
+def test_a_flood_that_was_served_whole_is_told():
+    runs = [{'flood': {'served_hz_in_all': hertz, 'sent_hz': [20.0, 20.0]}} for hertz in (30, 39)]
+    assert page._served_whole(runs[:1]) == '' and 'served' in page._served_whole(runs)
