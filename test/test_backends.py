@@ -70,6 +70,20 @@ def test_half_precision_hardly_changes_the_bundled_network_s_depth():
 
 
 @with_openvino
+def test_openvino_traces_once_a_process_for_traces_are_kept_for_ever(monkeypatch):
+    traced, plain = [], torch.jit.trace
+    monkeypatch.setattr(openvino, '_has_traced', False)
+    monkeypatch.setattr(torch.jit, 'trace', lambda *a, **k: traced.append(a) or plain(*a, **k))
+    network = tiny_network()
+    runner = openvino.OpenVino(network, 'fp32')
+    for width in (64, 96, 128):
+        image = torch.rand(1, 3, 64, width)
+        with torch.inference_mode():
+            assert worst(runner.run(image), network(image)) < 1e-4
+    assert len(traced) == 1
+
+
+@with_openvino
 def test_openvino_starts_without_its_telemetry():
     program = ('import sys; from depth_perception.backends.openvino import _import_openvino; '
                '_import_openvino(); print(sys.modules["openvino_telemetry"])')

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_has_traced = False
 #: Compiled sizes that are kept; the oldest goes first.
 _KEPT = 4
 
@@ -68,18 +69,29 @@ class OpenVino:
         return request
 
     def _converted(self, image: Tensor) -> Any:
-        shape = self._openvino.PartialShape(list(image.shape))
-        # The trace is of this size alone, so sizes that it takes for constants are right. Traced
-        # here, it is not run a second and a third time to be checked: half of the time to start.
+        # Of this size alone, so sizes that are taken for constants are right.
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
-            trace = torch.jit.trace(self._network, image.contiguous(), check_trace=False)
-            # PyTorch keeps some megabytes of each trace for ever. They can only be freed with those
-            # of all others in the process, which would crash whoever uses one.
-            return self._openvino.convert_model(trace, input=[shape])
+            return self._openvino.convert_model(
+                _recorded(self._network, image.contiguous()),
+                input=[self._openvino.PartialShape(list(image.shape))])
 
     def _has_bfloat16(self) -> bool:
         return 'BF16' in self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+
+def _recorded(network: nn.Module, image: Tensor) -> Any:
+    """What the network does with an image, as OpenVINO reads it.
+
+    The first of a process is traced, which starts seconds sooner. PyTorch keeps some megabytes of
+    each trace for ever, so all others are exported.
+    """
+    global _has_traced
+    if not _has_traced or not hasattr(torch, 'export'):
+        _has_traced = True
+        # Not run a second and a third time to be checked: half of the time to start.
+        return torch.jit.trace(network, image, check_trace=False)
+    return torch.export.export(network, (image,), strict=False)
 
 
 def is_installed() -> bool:

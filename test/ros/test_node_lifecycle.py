@@ -75,7 +75,7 @@ def test_a_model_file_that_is_mended_can_be_configured(namespace, robot, weights
 def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
     """Threads and handles stay; memory settles after the first cycles.
 
-    With PyTorch's backend: OpenVINO's conversion keeps 5 to 8 MB of each, see `OpenVino`.
+    With PyTorch's backend: a hundred conversions for OpenVINO take minutes.
     """
     process = psutil.Process()
     with running_node(namespace, model_file=str(weights_file), backend='torch',
