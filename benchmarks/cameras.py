@@ -180,7 +180,8 @@ def plot(path: Path, result: dict[str, Any]) -> None:
         axis.set_ylim(0)
         axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=3,
+                  loc='outside lower center')
     figure.suptitle(f'{result["machine"]}, {result["rate_hz"]:g} Hz each', fontsize=9)
     figure.savefig(path, dpi=90)
     plt.close(figure)

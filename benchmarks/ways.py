@@ -25,9 +25,10 @@ def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tu
     """Each way that this machine has, by name; the first is the baseline."""
     network = network.eval()
     yield BASELINE, _eager(copy.deepcopy(network), device)
-    for precision in ('fp32', 'fp16') if device.type == 'cuda' else ('fp32',):
+    for precision in ('fp32', 'fp16'):
         backend = TorchEager(copy.deepcopy(network), device, precision)
-        yield f'torch {backend.precision}', _on(backend.run, device)
+        if precision == 'fp32' or backend.precision != 'fp32':
+            yield f'torch {backend.precision}', _on(backend.run, device)
     if device.type != 'cpu':
         return
     yield 'onnxruntime fp32', _onnxruntime(network, image)

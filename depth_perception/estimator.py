@@ -66,7 +66,7 @@ class DepthEstimator:
             path: weights file; None, '' or 'default' is the bundled network.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             precision: `fp16` or `bf16` (half precision where that is faster: on CUDA, and, as
-                bfloat16, with OpenVINO on a CPU that has it), or `fp32`.
+                bfloat16, on a CPU that has it), or `fp32`.
             backend: `auto`, `torch`, `openvino` or `compiled`, see `backends.choice`.
 
         Raises:

@@ -2,6 +2,7 @@
 """Ways to run a network: the same depth from each, and the fastest is chosen."""
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,10 @@ import torch
 
 from depth_perception.backends import choice, openvino
 from depth_perception.backends.choice import BackendError, choose_backend
-from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.backends.torch_eager import TorchEager, has_bfloat16
 from depth_perception.bag import Bag
 from depth_perception.estimator import DepthEstimator
-from depth_perception.networks import create_network
+from depth_perception.networks import create_network, network_names
 from depth_perception.ros.colour import decode_compressed
 from test.support.weights import tiny_network
 
@@ -23,6 +24,8 @@ CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
 CPU = torch.device('cpu')
 with_openvino = pytest.mark.skipif(
     not openvino.is_installed(), reason='OpenVINO is not installed')
+with_bfloat16 = pytest.mark.skipif(
+    not has_bfloat16(), reason='this CPU has no bfloat16 instructions')
 
 
 def worst(found, expected):
@@ -59,13 +62,15 @@ def test_a_result_of_openvino_is_not_overwritten_by_the_next():
     assert torch.equal(first, kept)
 
 
-@with_openvino
-def test_half_precision_hardly_changes_the_bundled_network_s_depth():
+@pytest.mark.parametrize('backend', [
+    pytest.param('openvino', marks=with_openvino), pytest.param('torch', marks=with_bfloat16)])
+def test_half_precision_hardly_changes_the_bundled_network_s_depth(backend):
     with Bag(CLIP) as bag:
         message = bag.deserialize(next(bag.messages([bag.image_topic().name])))
     image = decode_compressed(message)
     exact = DepthEstimator.load(device='cpu', precision='fp32', backend='torch').infer(image)
-    half = DepthEstimator.load(device='cpu', precision='fp16', backend='openvino').infer(image)
+    half = DepthEstimator.load(device='cpu', precision='fp16', backend=backend).infer(image)
+    assert half.dtype == np.float32 and not np.array_equal(half, exact)
     assert np.median(np.abs(half - exact) / exact) < 0.02
 
 
@@ -135,6 +140,17 @@ def test_openvino_is_for_the_cpu_alone():
 def test_unknown_backends_name_the_known():
     with pytest.raises(ValueError, match="unknown backend 'tensorflow': choose one of auto, torch"):
         choose_backend(tiny_network(), CPU, 'fp32', 'tensorflow')
+
+
+@with_bfloat16
+@pytest.mark.parametrize('name', network_names())
+def test_every_network_runs_in_bfloat16(name):
+    torch.manual_seed(0)
+    network = create_network(name).eval()
+    image = torch.randn(1, 3, 64, 96)
+    expected = TorchEager(copy.deepcopy(network), CPU, 'fp32').run(image)
+    found = TorchEager(network, CPU, 'bf16').run(image)
+    assert found.dtype == torch.float32 and worst(found, expected) < 0.1
 
 
 def test_a_broken_openvino_leaves_the_network_to_pytorch(monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from depth_perception.backends import torch_eager
 from depth_perception.backends.torch_eager import TorchEager
 from depth_perception.bag import Bag
 from depth_perception.camera import CameraModel
@@ -217,10 +218,21 @@ def test_loading_a_file_gives_its_network(tmp_path):
         estimator.infer(photograph()), tiny_estimator().infer(photograph()))
 
 
-def test_torch_on_a_cpu_computes_in_fp32_whatever_is_asked(tmp_path):
+@pytest.mark.parametrize(('flags', 'precision'), [
+    ('avx2 fma avx512_bf16', 'bf16'), ('amx_bf16', 'bf16'), ('avx2 avx512f', 'fp32')])
+def test_torch_on_a_cpu_computes_in_half_precision_where_it_has_bfloat16(
+        tmp_path, monkeypatch, flags, precision):
+    (tmp_path / 'cpuinfo').write_text(f'flags : {flags}\n')
+    monkeypatch.setattr(torch_eager, '_CPU_INFO', tmp_path / 'cpuinfo')
     save_weights(tmp_path / 'w', tiny_network(), tiny_info())
     estimator = DepthEstimator.load(tmp_path / 'w', 'cpu', 'fp16', 'torch')
-    assert (estimator.device.type, estimator.precision) == ('cpu', 'fp32')
+    assert (estimator.device.type, estimator.precision) == ('cpu', precision)
+    assert DepthEstimator.load(tmp_path / 'w', 'cpu', 'fp32', 'torch').precision == 'fp32'
+
+
+def test_a_system_that_does_not_list_its_cpu_computes_in_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch_eager, '_CPU_INFO', tmp_path / 'none')
+    assert TorchEager(tiny_network(), CPU, 'bf16').precision == 'fp32'
 
 
 def test_unknown_precision_names_the_known():

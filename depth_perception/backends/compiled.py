@@ -37,7 +37,7 @@ class Compiled:
 
     Args:
         network: on the CPU, as loaded.
-        device, precision: as for PyTorch's way.
+        device, precision: as for PyTorch's way; on a CPU always float32.
         checksum: of the weights file.
 
     Raises:
@@ -48,7 +48,7 @@ class Compiled:
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str,
                  checksum: str) -> None:
-        self._eager = TorchEager(network, device, precision)
+        self._eager = _eager(network, device, precision)
         self.device, self.precision = device, self._eager.precision
         self.problem = ''
         self._checksum = checksum
@@ -96,6 +96,11 @@ def folder() -> Path:
     return Path(cache) / 'depth_perception' / 'compiled'
 
 
+def _eager(network: nn.Module, device: torch.device, precision: str) -> TorchEager:
+    """What is compiled, and runs where no size was."""
+    return TorchEager(network, device, precision if device.type == 'cuda' else 'fp32')
+
+
 def package_path(checksum: str, precision: str, device: torch.device,
                  size: tuple[int, int] | None) -> Path:
     """The file of a package; with size None a pattern for all sizes."""
@@ -122,7 +127,7 @@ def compile_package(network: nn.Module, device: torch.device, precision: str, ch
     """
     import torch._inductor
 
-    eager = TorchEager(copy.deepcopy(network), device, precision)
+    eager = _eager(copy.deepcopy(network), device, precision)
     path = package_path(checksum, eager.precision, device, size)
     unfinished = path.with_name(f'.{path.name}')
     try:

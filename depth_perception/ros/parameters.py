@@ -65,7 +65,7 @@ class Settings:
         'warning, where there is no GPU; cuda without a GPU fails', read_only=True)
     precision: str = _parameter(
         'fp16', 'what the network computes in: fp16 is half precision where that is faster (a GPU; '
-        'with OpenVINO a CPU that has bfloat16), otherwise fp32; bf16 is the same with bfloat16 '
+        'as bfloat16 a CPU that has it), otherwise fp32; bf16 is the same with bfloat16 '
         'on a GPU', choices=PRECISIONS, read_only=True)
     backend: str = _parameter(
         'auto', 'what runs the network: torch, openvino (on a CPU), compiled (after '
