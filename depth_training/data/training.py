@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -132,7 +133,13 @@ class ToTensors:
 
 
 def start_worker(worker: int) -> None:
-    """`worker_init_fn` of a DataLoader: OpenCV without threads, as torch does for itself."""
+    """`worker_init_fn` of a DataLoader: OpenCV without threads, as torch does for itself.
+
+    Signals that end a run are often sent to all its processes, by Ctrl-C or a job manager. The
+    trainer answers them with a checkpoint, and still needs its workers for that.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     # Not 1: that would join the parent's pool, whose threads a fork does not bring along.
     cv2.setNumThreads(0)
 

@@ -33,7 +33,7 @@ _BUNDLED = Recipe(
     clip_gradient=1.0,
     batch=8,
     epochs=1,                     # steps count instead
-    steps=5000,
+    steps=3200,
     average=0.998,
     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),  # EfficientNet-Lite's own
     truth='raw',

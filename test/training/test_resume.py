@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
+import pytest
 
 from depth_training import checkpoint, journal
 from test.support import layouts
@@ -52,13 +56,17 @@ def test_killed_twice_and_resumed_equals_undisturbed(tmp_path):
     assert not list(killed.glob('.*.part'))
 
 
-def test_sigterm_writes_a_checkpoint_first(tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_writes_a_checkpoint_first(tmp_path, number):
     data = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
     out = tmp_path / 'run'
-    process = start(words(data, out, '--epochs', '500'))
+    process = start(words(data, out, '--epochs', '500', '--workers', '2'))
     wait_for(out, 3, process)
-    process.terminate()
+    # As Ctrl-C and job managers do.
+    for one in (*psutil.Process(process.pid).children(), process):
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number
     assert 'go on with --resume' in said and 'Traceback' not in said
     assert checkpoint.exists(out)
