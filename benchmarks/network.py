@@ -166,11 +166,11 @@ def plot(path: Path, rows: list[Row], title: str) -> None:
     names = list(dict.fromkeys(row.network for row in rows))
     width = 4.2 * len(names) + 1
     figure, axes = plt.subplots(
-        1, len(names), squeeze=False, figsize=(width, 3.8), layout='constrained')
+        1, len(names), squeeze=False, figsize=(width, 4.2), layout='constrained')
     for axis, name in zip(axes[0], names):
         _panel(axis, name, [row for row in rows if row.network == name])
     figure.suptitle(textwrap.fill(title, int(14 * width)), fontsize=9)
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=90, bbox_inches='tight')  # with the legends below
     plt.close(figure)
 
 
@@ -191,13 +191,23 @@ def _panel(axis: Any, name: str, rows: list[Row]) -> None:
         axis.loglog([row.pixels for row in line], [row.median_ms for row in line], 'o-', ms=4,
                     label=way + power)
     sizes = {row.pixels: row.size for row in rows}
-    axis.set_xticks(list(sizes), list(sizes.values()), fontsize=8, rotation=20)
+    axis.set_xticks(list(sizes), list(sizes.values()), fontsize=7, rotation=45, ha='right',
+                    rotation_mode='anchor')
     axis.set_xticks([], minor=True)
-    axis.set_xlabel('pixels')
+    plain_logarithms(axis.yaxis)
+    axis.set_xlabel('pixels, height x width')
     axis.set_ylabel('ms, median')
     axis.set_title(name, fontsize=10)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, ncols=2, loc='upper center', bbox_to_anchor=(0.5, -0.35))
     axis.grid(alpha=0.3, which='both')
+
+
+def plain_logarithms(axis: Any) -> None:
+    """Label a logarithmic axis with 20 and 200 instead of powers of ten."""
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.7)))
 
 
 def table(rows: list[Row]) -> str:

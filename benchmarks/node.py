@@ -28,6 +28,7 @@ from lifecycle_msgs.srv import ChangeState
 from benchmarks.bench import Bench, BenchError, say
 from benchmarks.camera import CameraProcess
 from benchmarks.machine import machine
+from benchmarks.network import plain_logarithms
 from benchmarks.process import prepare_process
 from benchmarks.resources import resources
 from depth_perception.demo.processes import child
@@ -244,6 +245,7 @@ def _plot_overload(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
         axis.semilogy(np.linspace(0, row['seconds'], len(ages)), ages, label=name)
     axis.set(xlabel='seconds', ylabel='age of depth at arrival, ms',
              title='camera twice as fast as the network')
+    plain_logarithms(axis.yaxis)
     axis.legend(fontsize=8)
 
 
