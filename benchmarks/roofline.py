@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.limits import Limits, measure_limits
 from benchmarks.machine import machine
-from benchmarks.network import build
+from benchmarks.network import build, plain_logarithms
 from benchmarks.work import Work, work
 
 #: Bytes of a value.
@@ -90,6 +90,8 @@ def plot(path: Path, points: list[Point], limits: Limits, title: str) -> None:
     for (network, size), mark in marks.items():
         axis.plot([], [], mark, color='0.5', label=f'{network}, {size}')
     axis.set(xlabel='operations a byte (see benchmarks/work.py)', ylabel='GFLOP/s')
+    plain_logarithms(axis.xaxis)
+    plain_logarithms(axis.yaxis)
     axis.set_title(textwrap.fill(title, 70), fontsize=8)
     axis.legend(fontsize=7, loc='center left', bbox_to_anchor=(1, 0.5))
     axis.grid(alpha=0.3, which='both')
