@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from depth_perception.predict import UsageError
+from depth_perception.predict import UsageError, add_model_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `depth-perception compile`."""
-    parser.add_argument('--model', metavar='FILE', default='',
-                        help='weights file (default: the bundled network)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--precision', default='fp16', choices=('fp16', 'bf16', 'fp32'),
-                        help='as the node will be given (default: %(default)s)')
+    add_model_arguments(parser)
     parser.add_argument('--size', nargs='*', default=[], type=_size, metavar='HEIGHTxWIDTH',
                         help="of the camera's images, where their aspect ratio is not that of the "
                         'training')

@@ -70,14 +70,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_arguments(parser)
 
 
-def add_network_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare which network runs where, and the camera of its images."""
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
+    """Declare weights, device and precision."""
     parser.add_argument('--model', metavar='FILE', default='',
                         help='weights file (default: the bundled network)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--precision', default='fp16', choices=('fp16', 'bf16', 'fp32'),
                         help='fp16 or bf16: half precision where that is faster (default: '
                         '%(default)s)')
+
+
+def add_network_arguments(parser: argparse._ActionsContainer) -> None:
+    """Declare which network runs where, and the camera of its images."""
+    add_model_arguments(parser)
     parser.add_argument('--backend', default='auto', choices=BACKENDS,
                         help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch; '
                         'compiled: what depth-perception compile has made')

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from depth_perception.errors import first_line
 from depth_perception.files import write_atomically
 from depth_perception.networks import create_network, network_names
 
@@ -297,7 +298,7 @@ def _build(info: WeightsInfo, content: bytes) -> nn.Module:
         tensors = load(content)
         network = create_network(info.network, **info.network_arguments)
     except (SafetensorError, ValueError, RuntimeError) as error:
-        raise WeightsError(str(error).splitlines()[0]) from error
+        raise WeightsError(first_line(error)) from error
     _refuse_misfits(network.state_dict(), tensors, info.network)
     _refuse_not_finite(tensors)
     network.load_state_dict(tensors)

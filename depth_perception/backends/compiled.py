@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.errors import first_line
 from depth_perception.files import write_atomically
 
 #: Characters of a weights file's checksum that stand in a package's name.
@@ -141,8 +142,7 @@ def compile_package(network: nn.Module, device: torch.device, precision: str, ch
         unfinished.replace(path)
     except Exception as error:  # of a compiler, of export, of the disk
         unfinished.unlink(missing_ok=True)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PackageError(f'the network cannot be compiled here: {reason}') from error
+        raise PackageError(f'the network cannot be compiled here: {first_line(error)}') from error
     return path
 
 
@@ -186,8 +186,7 @@ def load_package(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]
         return torch._inductor.aoti_load_package(
             str(path), run_single_threaded=True, device_index=index)
     except Exception as error:  # of PyTorch, whose versions differ here
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PackageError(f'{path} cannot be loaded: {reason}') from error
+        raise PackageError(f'{path} cannot be loaded: {first_line(error)}') from error
 
 
 def _checksum_file(path: Path) -> Path:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from depth_perception.device import capture_lock, free_cached_memory
+from depth_perception.errors import first_line
 
 #: An image uint8 (H, W, 3) on the device and the factor on its depth -> metres float32 (H, W).
 Depth = Callable[[Tensor, 'Tensor | float'], Tensor]
@@ -109,7 +110,7 @@ class CudaGraph:
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise CaptureError((str(error).splitlines() or ['no reason given'])[0]) from error
+            raise CaptureError(first_line(error)) from error
 
     def replay(self) -> None:
         """Run it again, on the current stream."""

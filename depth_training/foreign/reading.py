@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from depth_perception.errors import first_line
+
 State = dict[str, Tensor]
 #: Under which a checkpoint may keep its state dict beside the optimizer's and other things.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model')
@@ -71,7 +73,7 @@ def _read_pickle(file: str | Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ForeignError(
             f'{file} is refused: it is no PyTorch file of tensors alone (weights_only=True), so '
-            f'loading it might run code ({str(error).splitlines()[0][:120]})') from error
+            f'loading it might run code ({first_line(error)[:120]})') from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
