@@ -16,14 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from depth_perception.by_numpy import by_numpy
+from depth_perception.by_numpy import bands, by_numpy, fill
 from depth_perception.camera import CameraModel
 
 Array = TypeVar('Array', NDArray, Tensor)
 
 #: Pixels: where an edge is blurred over more, its ramp is taken for a slanted surface.
 WIDEST_BLUR = 4
+#: Pixels to each side that decide whether one is a flying pixel.
+_REACH = WIDEST_BLUR + 1
+#: Share of an image up to which looking at single pixels is faster than passes over all of it.
+_FEW = 0.05
 
 
 @by_numpy
@@ -48,8 +53,8 @@ def mask_edges(depth: Array, threshold: float) -> Array:
 
 @by_numpy
 def scaled(depth: Array, factor: float) -> Array:
-    """Depth (H, W) times a factor."""
-    return depth * factor
+    """Depth (H, W) times a factor; itself where that is 1."""
+    return depth if factor == 1 else depth * factor
 
 
 @by_numpy
@@ -73,37 +78,85 @@ def flying_pixels(depth: Array, threshold: float) -> Array:
     |a - b| / min(a, b) less what a slanted plane would give: 1 / depth is linear on a plane, so its
     step is the same a few pixels before and after. A floor that is seen at a grazing angle is kept.
     """
+    if isinstance(depth, Tensor):
+        # NaN around the image.
+        nearness = F.pad(1 / depth, (0, _REACH, _REACH, _REACH), value=float('nan'))
+        return _far_sides(nearness, threshold)
+    height, width = depth.shape
+    nearness = np.empty((height + 2 * _REACH, width + _REACH), depth.dtype)
+    nearness[:_REACH] = nearness[-_REACH:] = nearness[:, width:] = np.nan
     with np.errstate(invalid='ignore', divide='ignore'):
-        nearness = 1 / depth
-        across = _transposed(_far_sides(_transposed(nearness), threshold))
-        return _far_sides(nearness, threshold) | across
+        np.divide(1, depth, out=nearness[_REACH:-_REACH, :width])
+        return _far_sides_by_numpy(nearness, threshold)
 
 
-def _far_sides(nearness: Array, threshold: float) -> Array:
-    """Bool (H, W): the far side of each jump between two neighbours in a column of 1 / depth."""
-    xp = _namespace(nearness)
-    first, second = nearness[:-1], nearness[1:]
-    change = second - first
-    # With unknown steps before the first and after the last.
-    steps = xp.empty((len(change) + 2 * WIDEST_BLUR, change.shape[1]), dtype=nearness.dtype,
-                     **_device(nearness))
-    steps[:WIDEST_BLUR] = steps[-WIDEST_BLUR:] = float('nan')
-    steps[WIDEST_BLUR:-WIDEST_BLUR] = xp.abs(change)
-    plane = xp.fmin(steps[:-2 * WIDEST_BLUR], steps[2 * WIDEST_BLUR:])
-    step = steps[WIDEST_BLUR:-WIDEST_BLUR]
-    jump = step - plane > threshold * xp.minimum(first, second)
-    far = xp.zeros_like(nearness, dtype=bool if xp is np else torch.bool)
-    far[:-1] = jump & (change > 0)
-    far[1:] |= jump & (change < 0)
+def _far_sides_by_numpy(nearness: NDArray, threshold: float) -> NDArray[np.bool_]:
+    """As `_far_sides`; planes are looked at only where there would be a jump without them."""
+    far = _far_sides_by_bands(nearness, threshold, planes=False)
+    if np.count_nonzero(far) > far.size * _FEW:
+        return _far_sides_by_bands(nearness, threshold, planes=True)
+    found = np.flatnonzero(far)
+    far.reshape(-1)[found] = _are_far_sides(nearness, found, threshold)
     return far
 
 
-def _transposed(image: Array) -> Array:
-    """(H, W) -> (W, H), contiguous."""
-    if isinstance(image, Tensor):
-        return image.T.contiguous()
-    # OpenCV's goes block by block: four times faster than a copy of numpy's view.
-    return cv2.transpose(image.view(np.uint8) if image.dtype == bool else image).view(image.dtype)
+def _far_sides_by_bands(nearness: NDArray, threshold: float, planes: bool) -> NDArray[np.bool_]:
+    height, width = nearness.shape[0] - 2 * _REACH, nearness.shape[1]
+    far = np.empty((height, width - _REACH), bool)
+    for rows in bands(height, width):
+        far[rows] = _far_sides(nearness[rows.start:rows.stop + 2 * _REACH], threshold, planes)
+    return far
+
+
+def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
+    """Bool (h, w): the far side of each jump, of 1 / depth with a margin of NaN or of other rows.
+
+    Args:
+        nearness: (h + 2 _REACH, w + _REACH); its margin is above, below and to the right. In the
+            order of memory the right one is to the left of the next row, too.
+        threshold: of a jump.
+        planes: whether to take off what a plane would give.
+    """
+    xp = _namespace(nearness)
+    width = nearness.shape[1]
+    flat = nearness.reshape(-1)
+    size = len(flat) - 2 * _REACH * width
+    limit = flat[_REACH * width:][:size] * threshold
+    opposite = -limit
+    far = None
+    reach = _REACH if planes else 1
+    # The next pixel of a row and of a column is so many values away: both are the same work.
+    for step in (1, width):
+        around = flat[_REACH * width - reach * step:][:size + 2 * reach * step]
+        change = around[step:] - around[:-step]
+        # From the pixel before each one to itself, and from the last one to the next.
+        pairs = change[(reach - 1) * step:][:size + step]
+        up = down = pairs
+        if planes:
+            sizes = abs(change)
+            plane = xp.fmin(sizes[:len(pairs)], sizes[-len(pairs):])
+            up, down = pairs - plane, pairs + plane
+        jumps = (up[step:] > limit) | (down[:size] < opposite)
+        far = jumps if far is None else far | jumps
+    return far.reshape(-1, width)[:, :width - _REACH]
+
+
+def _are_far_sides(nearness: NDArray, found: NDArray[np.intp],
+                   threshold: float) -> NDArray[np.bool_]:
+    """What `_far_sides` says of some of its pixels, given by their number: bool (n,)."""
+    width = nearness.shape[1]
+    row, column = np.divmod(found, width - _REACH)
+    pixel = (row + _REACH) * width + column
+    flat = nearness.reshape(-1)
+    limit = flat[pixel] * threshold
+    far = np.zeros(len(pixel), bool)
+    for step in (1, width):
+        change = np.diff(flat[pixel[:, None] + step * np.arange(-_REACH, _REACH + 1)])
+        sizes = abs(change)
+        before, after = WIDEST_BLUR, WIDEST_BLUR + 1
+        far |= change[:, after] - np.fmin(sizes[:, 1], sizes[:, -1]) > limit
+        far |= change[:, before] + np.fmin(sizes[:, 0], sizes[:, -2]) < -limit
+    return far
 
 
 @by_numpy
@@ -115,7 +168,7 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
     Raises:
         ValueError: the depth is not of the camera's size.
     """
-    return _points(depth, camera, stride, 3)
+    return _namespace(depth).stack(_points(depth, camera, stride), -1)
 
 
 @by_numpy
@@ -126,27 +179,36 @@ def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
     The layout of sensor_msgs/PointCloud2 with point_step 16, as depth_image_proc writes it: the
     colour is 0x00RRGGBB reinterpreted as float32. Depth is (H, W), rgb uint8 (H, W, 3).
     """
-    cloud = _points(depth, camera, stride, 4)
-    if rgb is not None:
-        # Little-endian, as the message says: blue first.
-        bits = cloud.view(torch.uint8 if isinstance(cloud, Tensor) else np.uint8)
-        for channel in range(3):
-            bits[..., 14 - channel] = rgb[::stride, ::stride, channel]
-    return cloud
+    points = _points(depth, camera, stride)
+    if isinstance(depth, Tensor):
+        colour = _packed_colour(rgb, stride) if rgb is not None else torch.zeros_like(points[0])
+        return torch.stack((*points, colour), -1)
+    colour = _packed_colour_by_opencv(rgb, stride) if rgb is not None else np.zeros_like(points[0])
+    return cv2.merge((*points, colour))
 
 
-def _points(depth: Array, camera: CameraModel, stride: int, channels: int) -> Array:
-    """x, y, z and zeros of every stride-th pixel, (h, w, channels) float32."""
+def _packed_colour(rgb: Tensor, stride: int) -> Tensor:
+    """0x00RRGGBB of every stride-th pixel, as float32 (h, w)."""
+    red, green, blue = rgb[::stride, ::stride].int().unbind(-1)
+    return (red << 16 | green << 8 | blue).view(torch.float32)
+
+
+def _packed_colour_by_opencv(rgb: NDArray[np.uint8], stride: int) -> NDArray[np.float32]:
+    """As `_packed_colour`."""
+    # Three bytes at a time cannot be copied quickly; OpenCV adds the fourth, of 255.
+    bgra = cv2.cvtColor(rgb[::stride], cv2.COLOR_RGB2BGRA).view('<u4')[:, ::stride, 0]
+    return (bgra & 0xFFFFFF).view(np.float32)
+
+
+def _points(depth: Array, camera: CameraModel, stride: int) -> tuple[Array, Array, Array]:
+    """x, y and z of every stride-th pixel, each (h, w) float32, NaN where unknown."""
     _check_size(depth, camera)
     xp = _namespace(depth)
     z = depth[::stride, ::stride]
+    z = z.contiguous() if isinstance(depth, Tensor) else np.ascontiguousarray(z, np.float32)
     z = mask(z, ~xp.isfinite(z))
     x, y = _rays(camera, stride, _place(depth))
-    points = xp.zeros((*z.shape, channels), dtype=xp.float32, **_device(depth))
-    points[..., 0] = z * x
-    points[..., 1] = z * y
-    points[..., 2] = z
-    return points
+    return z * x, z * y, z
 
 
 @functools.lru_cache(maxsize=64)
@@ -178,10 +240,11 @@ def _device(array: Array) -> dict[str, torch.device]:
 
 
 def _filled(array: Array, where: Array, value: float) -> Array:
-    """A copy with the value where the bool array says so."""
+    """The array with the value where the bool array says so; itself where that is nowhere."""
     if isinstance(array, Tensor):
         return array.masked_fill(where, value)
+    if not where.any():
+        return array
     filled = array.copy()
-    # Where little is replaced, several times faster than np.where.
-    np.copyto(filled, array.dtype.type(value), where=where)
+    fill(filled, where, value)
     return filled

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from depth_perception.by_numpy import bands, fill
 from depth_perception.camera import CameraModel
 
 Array = TypeVar('Array', NDArray, Tensor)
@@ -135,6 +136,9 @@ class ScanLayout:
         begins: int64 (count + 1,), where in by_beam each beam begins, and the last one ends.
         distance: float32 (H, W), metres on the ground plane for each metre of depth.
         nearest, farthest: float32 (H, W), the depths between which a point is an obstacle.
+        certain: the depths between which a point of any pixel is one.
+        in_range: float32 (W,), the depth at which a point of each column is range_max away, where
+            every row has the same beams: `farthest` then leaves that out. Otherwise None.
         sees_far: bool (count,), whether the beam is seen as far as range_max.
     """
 
@@ -150,6 +154,8 @@ class ScanLayout:
     distance: Tensor
     nearest: Tensor
     farthest: Tensor
+    certain: tuple[float, float]
+    in_range: Tensor | None
     sees_far: Tensor
 
 
@@ -175,12 +181,17 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
     reach = _reach(nearest, farthest, distance, beam, count)
     if reach[count // 2] > 0:
         range_max = min(range_max, float(reach[count // 2]))
-    farthest = torch.minimum(farthest, range_max / distance)
+    by_beam, begins = _by_beam(beam.reshape(angles.shape), count)
+    in_range = range_max / distance
+    is_level = len(by_beam) < len(beam)
+    if not is_level:
+        farthest = torch.minimum(farthest, in_range)
     return ScanLayout(
         angle_min, angle_min + (count - 1) * increment, increment, count, range_max,
-        float(distance.min()), beam.to(device),
-        *(indices.to(device) for indices in _by_beam(beam.reshape(angles.shape), count)),
-        *(values.to(device, torch.float32) for values in (distance, nearest, farthest)),
+        float(distance.min()), beam.to(device), by_beam.to(device), begins.to(device),
+        *(_thin(values.to(device, torch.float32)) for values in (distance, nearest, farthest)),
+        (float(nearest.max()), float(farthest.min())),
+        in_range[0].to(device, torch.float32) if is_level else None,
         (reach >= range_max * _WHOLE).to(device))
 
 
@@ -218,25 +229,52 @@ def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     A thread has the beams one after the other here: pixels that are sorted by beam are reduced in
     a fraction of the time of a scatter.
     """
-    z = depth.numpy()
-    values = z * layout.distance.numpy()
-    values[_is_no_obstacle(z, layout.nearest.numpy(), layout.farthest.numpy(), min_depth)] = np.inf
+    obstacles = _of_pixels if layout.in_range is None else _of_columns
+    values = obstacles(depth.numpy(), layout, min_depth)
     by_beam, begins = layout.by_beam.numpy(), layout.begins.numpy()
-    # fmin takes NaN for the last choice.
-    if by_beam.size < values.size:
-        values = np.fmin.reduce(values, axis=0)
     has_pixels = begins[1:] > begins[:-1]
     ranges = np.full(layout.count, np.nan, values.dtype)
+    # fmin takes NaN for the last choice.
     ranges[has_pixels] = np.fmin.reduceat(
         values.reshape(-1).take(by_beam), begins[:-1][has_pixels])
     return torch.from_numpy(ranges)
+
+
+def _of_pixels(z: NDArray, layout: ScanLayout, min_depth: float) -> NDArray:
+    """Metres (H, W) to each pixel's obstacle, +Inf where there is none, NaN where unknown."""
+    distance, nearest, farthest = (
+        values.numpy() for values in (layout.distance, layout.nearest, layout.farthest))
+    values = np.empty_like(z)
+    for rows in bands(*z.shape):
+        np.multiply(z[rows], distance[rows], out=values[rows])
+        none = _is_no_obstacle(z[rows], nearest[rows], farthest[rows], layout.certain, min_depth)
+        fill(values[rows], none, np.inf)
+    return values
+
+
+def _of_columns(z: NDArray, layout: ScanLayout, min_depth: float) -> NDArray:
+    """As `_of_pixels`, the least of each column (W,): there the nearest has the least depth."""
+    nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
+    least = []
+    for rows in bands(*z.shape):
+        values = z[rows].copy()
+        none = _is_no_obstacle(values, nearest[rows], farthest[rows], layout.certain, min_depth)
+        fill(values, none, np.inf)
+        least.append(np.fmin.reduce(values, axis=0))
+    depth = np.fmin.reduce(least)
+    values = depth * layout.distance[0].numpy()
+    values[depth.clip(min_depth) > layout.in_range.numpy()] = np.inf
+    return values
 
 
 def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
     """As `_nearest_on_cpu`, in one scatter."""
     # NaN, the least important, as infinity; free as the largest finite number.
     free = torch.finfo(depth.dtype).max
-    no_obstacle = _is_no_obstacle(depth, layout.nearest, layout.farthest, min_depth)
+    no_obstacle = _is_no_obstacle(
+        depth, layout.nearest, layout.farthest, layout.certain, min_depth)
+    if layout.in_range is not None:
+        no_obstacle = no_obstacle | (depth.clip(min_depth) > layout.in_range)
     values = (depth * layout.distance).masked_fill(no_obstacle, free)
     values = values.masked_fill(torch.isnan(depth), math.inf)
     ranges = values.new_full((layout.count,), math.inf).scatter_reduce(
@@ -244,10 +282,25 @@ def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     return ranges.masked_fill(ranges == math.inf, math.nan).masked_fill(ranges == free, math.inf)
 
 
-def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, min_depth: float) -> Array:
+def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, certain: tuple[float, float],
+                    min_depth: float) -> Array:
     """Bool (H, W); False where the depth is NaN. A too-near pixel stands at min_depth."""
+    if certain[0] <= min_depth <= certain[1]:
+        # As a rule: then no known depth is below `nearest`, and a too-near pixel is an obstacle.
+        return depth > farthest
     placed = depth.clip(min_depth)
     return (placed < nearest) | (placed > farthest)
+
+
+def _thin(values: Tensor) -> Tensor:
+    """The same (H, W), but one row or column in memory where all of them are alike.
+
+    With a level camera most are: memory that a scan does not have to read.
+    """
+    for one in (values[:1], values[:, :1]):
+        if torch.equal(values, one.expand_as(values)):
+            return one.clone().expand_as(values)
+    return values
 
 
 def _rays(camera: CameraModel, pose: CameraPose) -> Tensor:

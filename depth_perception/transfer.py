@@ -34,7 +34,7 @@ class Upload:
         if isinstance(image, Tensor):
             return image
         if not self._staged:
-            # torch warns of read-only arrays, which is what a message gives; nothing writes here.
+            # torch warns of arrays that are read-only, as of `bytes`; nothing writes here.
             image = np.ascontiguousarray(image)
             return torch.from_numpy(image if image.flags.writeable else image.copy())
         buffer = self._free_buffer(image.shape)

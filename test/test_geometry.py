@@ -123,6 +123,37 @@ def test_edge_mask_keeps_a_thin_pole_and_removes_its_fringe(kind):
     assert np.isfinite(np.delete(clean, [28, 29, 33, 34], axis=1)).all()
 
 
+def far_sides(line, threshold):
+    """The definition for one row or column of depths, pixel by pixel in float32."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        nearness = np.float32(1) / line
+        steps = np.diff(nearness)
+        far = np.zeros(len(line), bool)
+        for i, step in enumerate(steps):
+            around = [abs(steps[j]) for j in (i - geometry.WIDEST_BLUR, i + geometry.WIDEST_BLUR)
+                      if 0 <= j < len(steps) and not np.isnan(steps[j])]
+            least = min(nearness[i], nearness[i + 1]) * np.float32(threshold)
+            if around and abs(step) - min(around) > least:
+                far[i if step > 0 else i + 1] = True
+    return far
+
+
+@pytest.mark.parametrize('size', [(48, 64), (5, 64), (48, 5), (1, 9), (9, 1), (3, 2)])
+@pytest.mark.parametrize('unknown', [0.0, 0.3])
+@pytest.mark.parametrize('few', [0.0, 1.0], ids=['image', 'single pixels'])
+def test_flying_pixels_are_those_of_the_definition(kind, monkeypatch, size, unknown, few):
+    monkeypatch.setattr(geometry, '_FEW', few)
+    monkeypatch.setattr(by_numpy, 'BAND', 7 * 64)  # several bands, the last one smaller
+    rng = np.random.default_rng(5)
+    depth = rng.uniform(1.0, 1.3, size).astype(np.float32)
+    for value in (NAN, INF, 0.0):
+        depth[rng.random(size) < unknown / 3] = value
+    expected = np.apply_along_axis(far_sides, 0, depth, 0.1) \
+        | np.apply_along_axis(far_sides, 1, depth, 0.1)
+    flying = returned(kind, geometry.flying_pixels(given_as(kind, depth), 0.1))
+    np.testing.assert_array_equal(flying, expected)
+
+
 def test_edge_mask_leaves_what_is_not_finite(kind):
     depth = constant(2.0)
     depth[:, 5], depth[:, 15], depth[:, 25] = NAN, INF, -INF
@@ -147,10 +178,23 @@ def test_masks_leave_their_input_alone(kind):
     np.testing.assert_array_equal(depth, before)
 
 
+@pytest.mark.parametrize('share', [0.0, 0.1, 1.0])
+def test_a_band_filled_in_is_that_alone(monkeypatch, share):
+    monkeypatch.setattr(by_numpy, 'BAND', 7 * 64)
+    rng = np.random.default_rng(6)
+    image = rng.uniform(1, 9, (48, 64)).astype(np.float32)
+    where = rng.random((20, 64)) < share
+    expected = image.copy()
+    expected[10:30][where] = -INF
+    by_numpy.fill(image[10:30], where, -INF)
+    np.testing.assert_array_equal(image, expected)
+
+
 def test_whether_all_is_finite_and_times_a_factor(kind):
     depth = constant(2.0)
     assert bool(geometry.all_finite(given_as(kind, depth)))
     assert (returned(kind, geometry.scaled(given_as(kind, depth), 1.5)) == 3).all()
+    assert (returned(kind, geometry.scaled(given_as(kind, depth), 1.0)) == 2).all()
     for value in (NAN, INF, -INF):
         depth[7, 9] = value
         assert not bool(geometry.all_finite(given_as(kind, depth)))

@@ -121,6 +121,13 @@ def test_latency_is_split_into_what_adds_up():
     assert node.split({}, {'p50': 1.0}) == {}
 
 
+def test_beside_the_network_is_the_median_of_the_frames_where_the_node_says_it():
+    stage = {'arrival_to_publish': 30.0, 'network': 15.0}
+    assert node.beside_network(stage) == 15
+    assert node.beside_network({**stage, 'beside_network': 14.0}) == 14
+    assert node.beside_network({'network': 15.0}) is None
+
+
 def test_age_trend_tells_a_queue_that_fills():
     trend = node.age_trend(node.np.arange(10.0))
     assert trend['age_ms_first_half'] == 2 and trend['age_ms_second_half'] == 7

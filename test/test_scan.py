@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_perception import geometry
+from depth_perception import by_numpy, geometry
 from depth_perception.camera import CameraModel
 from depth_perception.scan import (
     FLOOR_GROWTH,
@@ -152,6 +152,17 @@ def test_unknown_columns_are_nan_and_one_known_pixel_is_enough(device):
     beam = column_beams(layout)[40]
     assert ranges[beam] == pytest.approx(2.0 * math.hypot(1, columns()[40]), rel=1e-6)
     assert np.isnan(np.delete(ranges, beam)).all()
+
+
+@pytest.mark.parametrize('pose', [LEVEL, CameraPose(0.2, 0.1, 0.5)], ids=['level', 'tilted'])
+def test_a_scan_is_the_same_band_by_band(monkeypatch, pose):
+    rng = np.random.default_rng(7)
+    depth = rng.uniform(0.3, 12, (48, 64)).astype(np.float32)
+    for value in (NAN, INF, -INF):
+        depth[rng.random((48, 64)) < 0.1] = value
+    whole = scan('cpu', depth, pose=pose)[0]
+    monkeypatch.setattr(by_numpy, 'BAND', 7 * 64)
+    np.testing.assert_array_equal(scan('cpu', depth, pose=pose)[0], whole)
 
 
 def test_a_row_that_looks_at_the_horizon_is_free(device):

@@ -193,8 +193,7 @@ def stored_values(message: Image) -> NDArray:
     itemsize = encoding.bits // 8
     data = np.frombuffer(message.data, np.uint8)
     # The last row's padding may be missing: a view by strides never touches it.
-    data = np.lib.stride_tricks.as_strided(
-        data, (rows, width * itemsize), (message.step, 1), writeable=False)
+    data = np.lib.stride_tricks.as_strided(data, (rows, width * itemsize), (message.step, 1))
     if encoding.bits == 16:
         data = np.ascontiguousarray(data).view('>u2' if message.is_bigendian else '<u2')
         data = data.astype(np.uint16, copy=False)

@@ -38,6 +38,9 @@ JUMP_BACK = 0.1
 #: When a bag begins again, its first images come before the /clock that goes with them: for so many
 #: seconds ages say nothing.
 CLOCK_FOLLOWS = 1.0
+#: Seconds that the executor leaves the interpreter to a worker that has just got a frame: until the
+#: network runs, which needs no interpreter.
+HAND_OVER = 0.002
 #: Seconds between two messages on /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
 
@@ -125,11 +128,12 @@ class DepthNode(LifecycleNode):
         self._last_stamp = None
         self._activated = time.monotonic()
         self._problem = ''
+        # Before the image: of messages that have come together rclpy takes them in this order.
+        self._info = self._subscribe(CameraInfo, 'camera_info', self._on_camera_info)
         compressed = self._settings.image_transport == 'compressed'
         self._image = self._subscribe(
             CompressedImage if compressed else Image,
             'image/compressed' if compressed else 'image', self._on_image)
-        self._info = self._subscribe(CameraInfo, 'camera_info', self._on_camera_info)
         self._cameras = CameraSource(
             self._settings.rectify, self._settings.horizontal_fov_deg,
             _is_rectified_topic(self._image.topic))
@@ -203,9 +207,19 @@ class DepthNode(LifecycleNode):
             stamp, self._age(message.header.stamp), _image_facts(message))
         if self._enabled:
             now = time.monotonic()
-            self._worker.put(Frame(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
+            self._hand_over(Frame(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
         else:
             self.health.count('paused')
+
+    def _hand_over(self, frame: Frame) -> None:
+        """Leave a frame to the worker, and the interpreter too, if it has been waiting for one.
+
+        What rclpy does after a callback is Python, and goes on until it waits for a message.
+        """
+        idle = self._worker.busy_for == 0
+        self._worker.put(frame)
+        if idle:
+            time.sleep(HAND_OVER)
 
     def _watch_time(self, stamp: float) -> None:
         """Start anew where a bag begins again, a clock was set or a simulation reset."""

@@ -20,8 +20,8 @@ WINDOW = 5.0
 ERROR_VISIBLE = 5.0
 #: A stamp this far from the clock is of another clock, not of an old frame (seconds).
 OTHER_CLOCK = 60.0
-STAGES = ('decode', 'inference', 'network', 'postprocess', 'publish', 'arrival_to_publish',
-          'capture_to_publish')
+STAGES = ('decode', 'inference', 'network', 'postprocess', 'publish', 'beside_network',
+          'arrival_to_publish', 'capture_to_publish')
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Result:
         beams: the scan's layout and frame_id; None without a scan.
         focal_factor: applied to depth.
         sample: a thinned depth image for statistics, or None.
-        contrast: standard deviation of a thinned grey image, 0..255.
+        thumbnail: a thinned image, or None.
     """
 
     size: tuple[int, int]
@@ -66,7 +66,12 @@ class Result:
     beams: tuple[scan.ScanLayout, str] | None = None
     focal_factor: float = 1.0
     sample: NDArray[np.float32] | None = None
-    contrast: float = 0.0
+    thumbnail: NDArray[np.uint8] | None = None
+
+    @property
+    def contrast(self) -> float:
+        """Standard deviation of the thinned image, 0..255; computed when it is asked for."""
+        return 0.0 if self.thumbnail is None else float(self.thumbnail.std())
 
 
 @contextmanager
@@ -117,7 +122,7 @@ class Pipeline:
             if rectifier is not None:
                 rgb = rectifier(rgb)
         result = Result((width, height), seconds=seconds, camera_problem=state.problem)
-        result.contrast = float(rgb[::16, ::16].std())
+        result.thumbnail = rgb[::16, ::16].copy()
         if state.camera is None:
             wanted -= NEEDS_CAMERA
         if wanted & NEEDS_INFERENCE:

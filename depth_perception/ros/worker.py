@@ -166,6 +166,8 @@ class Worker:
         done = time.monotonic()
         result.seconds['publish'] = done - start
         result.seconds['arrival_to_publish'] = done - frame.arrived
+        if 'network' in result.seconds:
+            result.seconds['beside_network'] = done - frame.arrived - result.seconds['network']
         age = self._age(frame.message.header.stamp)
         if abs(age) < OTHER_CLOCK:
             result.seconds['capture_to_publish'] = age

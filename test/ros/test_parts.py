@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import threading
+from array import array
 
 import numpy as np
 import pytest
+import torch
 
 from depth_perception.ros import parameters
+from depth_perception.ros.cameras import CameraSource
+from depth_perception.ros.colour import decode
 from depth_perception.ros.diagnostics import ERROR, OK, WARN, Context, diagnostic_array
 from depth_perception.ros.health import Health
 from depth_perception.ros.mailbox import Mailbox
 from depth_perception.ros.parameters import DEFAULTS, RULES, ParameterError, Settings, check
+from depth_perception.ros.pipeline import Pipeline
+from depth_perception.ros.scan_pose import ScanPose
 from depth_perception.ros.throttle import Throttle
+from depth_perception.ros.topics import DEPTH, POINTS, PREVIEW, SCAN
+from depth_perception.scan import LEVEL
 from depth_perception.threads import share_the_cores
+from depth_perception.transfer import Upload
+from test.support.estimators import StandIn
+from test.support.ros import camera_info, cloud_array, image_array, picture, rgb_image
 
 
 def test_mailbox_keeps_the_newest_and_tells_of_the_replaced():
@@ -39,6 +50,46 @@ def test_throttle_lets_a_different_text_through_at_once():
         True, False, True]
     now[0] = 5.0
     assert throttle.allows('a')
+
+
+def test_messages_stay_as_they_are_while_the_network_writes_to_the_same_memory_again():
+    buffer = np.full((60, 80), 2.0, np.float32)
+    estimator = StandIn(lambda rgb, camera: buffer)
+    cameras = CameraSource()
+    cameras.update(camera_info())
+    pipeline = Pipeline(estimator, cameras, lambda *_: ScanPose(LEVEL))
+    first, second = ({}, {})
+    for outputs, metres in ((first, 2.0), (second, 3.0)):
+        buffer[:] = metres
+        outputs.update(pipeline.process(
+            rgb_image(picture()), frozenset({DEPTH, POINTS, SCAN}), Settings()).outputs)
+    for outputs, metres in ((first, 2.0), (second, 3.0)):
+        assert (image_array(outputs[DEPTH]) == metres).all()
+        assert (cloud_array(outputs[POINTS])[..., 2] == metres).all()
+        assert min(outputs[SCAN].ranges) == pytest.approx(metres, rel=1e-3)
+
+
+def test_an_image_is_read_where_its_message_has_it_and_stays_as_it_was():
+    image = rgb_image(picture())
+    before = bytes(image.data)
+    uploaded = Upload(torch.device('cpu'))(decode(image)).numpy()
+    assert np.shares_memory(uploaded, np.frombuffer(image.data, np.uint8))
+    cameras = CameraSource()
+    cameras.update(camera_info())
+    Pipeline(StandIn(), cameras, lambda *_: ScanPose(LEVEL)).process(
+        image, frozenset({DEPTH, POINTS, SCAN, PREVIEW}), Settings(temporal_smoothing=0.5))
+    assert bytes(image.data) == before
+
+
+def test_a_sample_stays_as_it_is_while_the_network_writes_to_the_same_memory_again():
+    buffer = np.full((60, 80), 2.0, np.float32)
+    pipeline = Pipeline(StandIn(lambda rgb, camera: buffer), CameraSource(), lambda *_: None)
+    image = rgb_image(picture())
+    result = pipeline.process(image, frozenset({DEPTH}), Settings())
+    contrast = result.contrast
+    buffer[:] = 3.0
+    image.data[:] = array('B', bytes(len(image.data)))
+    assert (result.sample == 2.0).all() and result.contrast == contrast > 0
 
 
 @pytest.mark.parametrize('name', RULES)
