@@ -42,6 +42,11 @@ class Mailbox(Generic[Item]):
             self._changed.notify_all()
 
     @property
+    def waiting(self) -> bool:
+        """Whether there is an item to take."""
+        return self._item is not None
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed

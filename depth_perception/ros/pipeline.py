@@ -78,7 +78,7 @@ class Result:
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - start
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 class Pipeline:
@@ -105,9 +105,21 @@ class Pipeline:
         self._upload = Upload(estimator.device)
         self._download = Download(estimator.device)
 
+    @property
+    def leaves_host_free(self) -> bool:
+        """Whether a device does the work while the host can do something else."""
+        return self._estimator.device.type == 'cuda'
+
     def process(self, message: Image | CompressedImage, wanted: frozenset[str],
-                settings: Settings) -> Result:
+                settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> Result:
         """All wanted outputs that the frame allows; without a camera there are no points.
+
+        Args:
+            message: the image.
+            wanted: topics.
+            settings: the present parameters.
+            meanwhile: called when all work on a device has been started, before the wait for it;
+                not called where nothing is inferred.
 
         Raises:
             FrameError: the message is no usable image.
@@ -135,6 +147,8 @@ class Pipeline:
             with _timed(seconds, 'postprocess'):
                 found = {'finite': finite, **self._shape(
                     depth, image, state.camera, wanted, settings, message.header, result)}
+            meanwhile()
+            with _timed(seconds, 'postprocess'):
                 self._fill(self._download(found), wanted, settings, message.header, result)
         if INFO in wanted:
             result.outputs[INFO] = state.camera.info(message.header)

@@ -49,6 +49,9 @@ class Outputs(Protocol):
 class Worker:
     """Runs a pipeline on a mailbox's frames in a thread of its own.
 
+    A result is published at once, or, where a device leaves the host free and the next frame waits
+    already, as soon as that device works on the next frame.
+
     Args:
         pipeline: does the work.
         outputs: what is wanted, and where it goes.
@@ -72,6 +75,7 @@ class Worker:
         self._age = age
         self._log_error = log_error
         self._out_of_memory = out_of_memory
+        self._kept: tuple[Frame, Result] | None = None
         self._busy_since: float | None = None
         self._abandoned = False
         self._thread = threading.Thread(target=self._run, name='depth_worker', daemon=True)
@@ -107,6 +111,24 @@ class Worker:
             self._serve(frame)
             self._busy_since = None
             self._hold_rate(started)
+        self._publish_kept()
+
+    def _serve(self, frame: Frame) -> None:
+        result = self._guarded(self._process, frame)
+        self._publish_kept()  # nothing was started for this frame that it could have gone beside
+        if result is not None:
+            self._kept = frame, result
+            if not self._may_keep(frame):
+                self._publish_kept()
+
+    def _may_keep(self, frame: Frame) -> bool:
+        """Whether its result may wait until a device works on the next frame.
+
+        The next one's decoding comes before that, and takes longer than publishing where it is
+        compressed.
+        """
+        return (self.mailbox.waiting and self._pipeline.leaves_host_free
+                and isinstance(frame.message, Image))
 
     def _hold_rate(self, started: float) -> None:
         """Wait until max_rate allows the next frame; newer frames replace older ones meanwhile."""
@@ -115,11 +137,13 @@ class Worker:
             left = started + 1 / max_rate - time.monotonic()
             if left <= 0:
                 return
+            self._publish_kept()
             time.sleep(min(left, 0.1))
 
-    def _serve(self, frame: Frame) -> None:
+    def _guarded(self, function: Callable[..., Result | None], *arguments: Any) -> Result | None:
+        """What the function returns; None where it fails, which costs this frame alone."""
         try:
-            self._process(frame)
+            return function(*arguments)
         except (FrameError, CameraError) as error:
             self._lose('bad', 'input', f'image dropped: {error}')
         except NonFiniteDepth as error:
@@ -130,6 +154,7 @@ class Worker:
         except Exception as error:  # the next frame must be served whatever this one did
             self._lose('failed', 'inference',
                        f'frame dropped: {type(error).__name__}: {_first_line(error)}')
+        return None
 
     def _lose(self, count: str, kind: str, text: str) -> None:
         if self.mailbox.closed:
@@ -138,25 +163,26 @@ class Worker:
         self._health.error(kind, text)
         self._log_error(text)
 
-    def _process(self, frame: Frame) -> None:
+    def _process(self, frame: Frame) -> Result | None:
         settings = self._settings()
         wanted = self._outputs.wanted()
         if not wanted:
             self._health.count('idle')
-            return
+            return None
         if frame.has_age and self._is_stale(frame, settings.max_age):
             self._health.count('stale')
-            return
-        result = self._pipeline.process(frame.message, wanted, settings)
-        if self._abandoned:
-            return  # the node went on without this thread: what it has now is long past
-        self._publish(frame, result)
-        self._health.count('processed')
-        self._record(result)
+            return None
+        return self._pipeline.process(frame.message, wanted, settings, self._publish_kept)
 
     def _is_stale(self, frame: Frame, max_age: float) -> bool:
         age = self._age(frame.message.header.stamp)
         return max_age > 0 and max_age < age < OTHER_CLOCK
+
+    def _publish_kept(self) -> None:
+        """Publish the result that has not been, if there is one."""
+        kept, self._kept = self._kept, None
+        if kept is not None and not self._abandoned:  # otherwise the node went on without it
+            self._guarded(self._publish, *kept)
 
     def _publish(self, frame: Frame, result: Result) -> None:
         start = time.monotonic()
@@ -171,6 +197,8 @@ class Worker:
         age = self._age(frame.message.header.stamp)
         if abs(age) < OTHER_CLOCK:
             result.seconds['capture_to_publish'] = age
+        self._health.count('processed')
+        self._record(result)
 
     def _record(self, result: Result) -> None:
         self.last_result = result
