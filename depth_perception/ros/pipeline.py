@@ -78,7 +78,7 @@ class Result:
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+    seconds[stage] = time.perf_counter() - start
 
 
 class Pipeline:
@@ -118,8 +118,8 @@ class Pipeline:
             message: the image.
             wanted: topics.
             settings: the present parameters.
-            meanwhile: called when all work on a device has been started, before the wait for it;
-                not called where nothing is inferred.
+            meanwhile: called when a device has been given the network to compute, before anything
+                waits for it; not called where nothing is inferred.
 
         Raises:
             FrameError: the message is no usable image.
@@ -144,11 +144,10 @@ class Pipeline:
                     rgb, image, state.camera, settings, message.header, result)
                 if rectifier is not None:
                     depth = self._without(depth, rectifier.unseen)
+            meanwhile()
             with _timed(seconds, 'postprocess'):
                 found = {'finite': finite, **self._shape(
                     depth, image, state.camera, wanted, settings, message.header, result)}
-            meanwhile()
-            with _timed(seconds, 'postprocess'):
                 self._fill(self._download(found), wanted, settings, message.header, result)
         if INFO in wanted:
             result.outputs[INFO] = state.camera.info(message.header)

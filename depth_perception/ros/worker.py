@@ -124,7 +124,7 @@ class Worker:
     def _may_keep(self, frame: Frame) -> bool:
         """Whether its result may wait until a device works on the next frame.
 
-        The next one's decoding comes before that, and takes longer than publishing where it is
+        The next one's decoding comes before that, and may take longer than publishing where it is
         compressed.
         """
         return (self.mailbox.waiting and self._pipeline.leaves_host_free
