@@ -28,7 +28,7 @@ WIDEST_BLUR = 4
 #: Pixels to each side that decide whether one is a flying pixel.
 _REACH = WIDEST_BLUR + 1
 #: Share of an image up to which looking at single pixels is faster than passes over all of it.
-_FEW = 0.05
+_FEW = 0.02
 
 
 @by_numpy
