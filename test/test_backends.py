@@ -89,6 +89,28 @@ def test_openvino_traces_once_a_process_for_traces_are_kept_for_ever(monkeypatch
 
 
 @with_openvino
+def test_openvino_traces_again_where_a_network_cannot_be_exported(monkeypatch):
+    class Stubborn(torch.nn.Module):
+        def forward(self, image):
+            if torch.compiler.is_exporting():
+                raise RuntimeError('no export today')
+            return image.mean(1, keepdim=True)
+
+    monkeypatch.setattr(openvino, '_has_traced', True)
+    image = torch.rand(1, 3, 32, 48)
+    assert worst(openvino.OpenVino(Stubborn(), 'fp32').run(image), image.mean(1, True)) < 1e-5
+
+
+@with_openvino
+def test_openvino_takes_a_network_that_was_left_in_training_mode():
+    network = tiny_network().train()
+    image = torch.rand(1, 3, 64, 96)
+    found = openvino.OpenVino(network, 'fp32').run(image)
+    with torch.inference_mode():
+        assert worst(found, network.eval()(image)) < 1e-4
+
+
+@with_openvino
 def test_openvino_starts_without_its_telemetry():
     program = ('import sys; from depth_perception.backends.openvino import _import_openvino; '
                '_import_openvino(); print(sys.modules["openvino_telemetry"])')

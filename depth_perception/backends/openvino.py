@@ -41,7 +41,7 @@ class OpenVino:
         self._openvino = _import_openvino()
         self._core = _core()
         # Computed as everything else here, in channels_last it would be traced with transposes.
-        self._network = network.cpu().float().to(memory_format=torch.contiguous_format)
+        self._network = network.cpu().float().eval().to(memory_format=torch.contiguous_format)
         self.precision = 'bf16' if precision != 'fp32' and self._has_bfloat16() else 'fp32'
         self._requests: dict[tuple[int, ...], Any] = {}
 
@@ -69,29 +69,34 @@ class OpenVino:
         return request
 
     def _converted(self, image: Tensor) -> Any:
-        # Of this size alone, so sizes that are taken for constants are right.
+        """The network for images of this size alone: sizes taken for constants are right.
+
+        The first of a process is traced, which starts seconds sooner. PyTorch keeps some megabytes
+        of each trace for ever, so the others are exported, unless OpenVINO cannot read that.
+        """
+        image = image.contiguous()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
-            return self._openvino.convert_model(
-                _recorded(self._network, image.contiguous()),
-                input=[self._openvino.PartialShape(list(image.shape))])
+            return self._exported(image) if _has_traced else self._traced(image)
+
+    def _exported(self, image: Tensor) -> Any:
+        try:
+            return self._convert(torch.export.export(self._network, (image,), strict=False), image)
+        except Exception:  # PyTorch and OpenVINO have many ways to say no
+            return self._traced(image)
+
+    def _traced(self, image: Tensor) -> Any:
+        global _has_traced
+        _has_traced = True
+        # Not run a second and a third time to be checked: half of the time to start.
+        return self._convert(torch.jit.trace(self._network, image, check_trace=False), image)
+
+    def _convert(self, recorded: Any, image: Tensor) -> Any:
+        return self._openvino.convert_model(
+            recorded, input=[self._openvino.PartialShape(list(image.shape))])
 
     def _has_bfloat16(self) -> bool:
         return 'BF16' in self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-
-
-def _recorded(network: nn.Module, image: Tensor) -> Any:
-    """What the network does with an image, as OpenVINO reads it.
-
-    The first of a process is traced, which starts seconds sooner. PyTorch keeps some megabytes of
-    each trace for ever, so all others are exported.
-    """
-    global _has_traced
-    if not _has_traced or not hasattr(torch, 'export'):
-        _has_traced = True
-        # Not run a second and a third time to be checked: half of the time to start.
-        return torch.jit.trace(network, image, check_trace=False)
-    return torch.export.export(network, (image,), strict=False)
 
 
 def is_installed() -> bool:
