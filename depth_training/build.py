@@ -14,6 +14,7 @@ from torch import nn
 from depth_perception.networks import create_network
 from depth_perception.weights import WeightsInfo, load_weights
 from depth_training import augment, imagenet, losses
+from depth_training.commit import commit
 from depth_training.data import DataError, DepthDataset, Sample
 from depth_training.data.joined import Joined
 from depth_training.data.steps import CanonicalFocal, CutDepth, Pipeline, Sometimes, Step
@@ -150,7 +151,8 @@ def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
         training_image_width=recipe.test_width, training_data=dataset.describe(),
         licence=licence, name=recipe.name,
         recipe=f'python -m depth_training train {recipe.name}'
-               + (f' --steps {recipe.steps}' if recipe.steps else ''))
+               + (f' --steps {recipe.steps}' if recipe.steps else '')
+               + (f', commit {made_by}' if (made_by := commit()) else ''))
 
 
 def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:

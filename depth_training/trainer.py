@@ -116,17 +116,27 @@ class Trainer:
         self._spoke = (self.state.step, time.monotonic())
         self.data.set_epoch(self.state.epoch)
         self.order.start(self.state.epoch, self.state.position)
-        for batch in self._loader():
-            self._step(batch)
-            stop = bool(self._signal) or time.monotonic() > self._deadline
-            if self.state.step >= self.steps:
-                break
-            if self.group.any(stop, self.device):
-                return False
-            if self.state.step % self.options.checkpoint_every == 0 \
-                    and self.state.position < self.order.per_epoch:
-                self._save()
+        if not self._steps():
+            return False
         self._finish_epoch()
+        return True
+
+    def _steps(self) -> bool:
+        """The epoch's steps; False if a signal or the time limit asked to stop."""
+        batches = iter(self._loader())
+        try:
+            for batch in batches:
+                self._step(batch)
+                stop = bool(self._signal) or time.monotonic() > self._deadline
+                if self.state.step >= self.steps:
+                    break
+                if self.group.any(stop, self.device):
+                    return False
+                if self.state.step % self.options.checkpoint_every == 0 \
+                        and self.state.position < self.order.per_epoch:
+                    self._save()
+        finally:
+            del batches  # ends the workers, also where an error's traceback is kept
         return True
 
     def _exit_code(self) -> int:

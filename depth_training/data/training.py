@@ -19,6 +19,8 @@ from depth_training.data.dataset import DepthDataset
 from depth_training.data.sample import DataError, Sample
 
 _LOGGER = logging.getLogger(__name__)
+#: Seconds that a worker lives on when it is told to end.
+GRACE = 30
 #: So many bad pairs in a row are no accident.
 _PATIENCE = 20
 
@@ -138,8 +140,10 @@ def start_worker(worker: int) -> None:
     Signals that end a run are often sent to all its processes, by Ctrl-C or a job manager. The
     trainer answers them with a checkpoint, and still needs its workers for that.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # Not ignored: SIGTERM is also how Python ends workers that were left over.
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
     # Not 1: that would join the parent's pool, whose threads a fork does not bring along.
     cv2.setNumThreads(0)
 

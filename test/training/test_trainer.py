@@ -11,6 +11,7 @@ import torch
 
 from depth_perception.weights import load_weights
 from depth_training import checkpoint, cli, journal
+from depth_training.commit import commit
 from depth_training.order import BatchOrder
 from depth_training.recipes import RECIPES
 from test.support import layouts
@@ -34,7 +35,8 @@ def test_a_run_learns_and_writes_weights_log_and_pictures(data, tmp_path, capsys
     losses = losses_of(out)
     assert len(losses) == 8 and losses[-1] < losses[0]
     loaded = load_weights(out / 'weights.safetensors')
-    assert loaded.info.recipe == 'python -m depth_training train tiny'
+    made_by = f', commit {commit()}' if commit() else ''
+    assert loaded.info.recipe == f'python -m depth_training train tiny{made_by}'
     assert loaded.info.scores[0]['RMSE'] > 0
     assert len(list((out / 'pictures').glob('*.png'))) == 4
     said = capsys.readouterr().err
