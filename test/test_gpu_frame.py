@@ -27,9 +27,9 @@ def test_every_figure_is_there(capsys, tmp_path):
     ways = found['frame'][0]['ways']
     assert set(ways) == {'fp32', 'usual'} and ways['usual']['times_faster'] == 1
     assert found['network_alone'][0]['network'] == 'efficientnet_sff'
-    # A CPU computes all in fp32.
+    # A CPU computes in bfloat16 at most.
     half = found['half_precision']
-    assert half['fp16_difference'] == 0 < half['AbsRel']['fp32']
+    assert 0 <= half['fp16_difference'] < 0.03 < half['AbsRel']['fp32']
 
 
 def test_both_ways_give_the_same_cloud_where_nothing_is_masked():
