@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -75,13 +76,20 @@ def two_frames(node, camera, network) -> tuple[int, int]:
     return nanoseconds(first.stamp), nanoseconds(second.stamp)
 
 
-def test_a_frame_is_published_once_the_device_works_on_the_next(namespace, robot, events):
+@contextmanager
+def at_the_second_frame(namespace, robot, events):
+    """A node whose network holds the second of two frames, itself, and the stamps of both."""
     network = Steps(events)
     with running_node(namespace, load_estimator=network) as node:
         robot.listen(TOPIC)
-        first, second = two_frames(node, robot.camera(), network)
+        stamps = two_frames(node, robot.camera(), network)
         network.let_on()
         wait_until(lambda: network.calls == 2)
+        yield node, network, *stamps
+
+
+def test_a_frame_is_published_once_the_device_works_on_the_next(namespace, robot, events):
+    with at_the_second_frame(namespace, robot, events) as (_, network, first, second):
         assert events == [('infer', 1)]
         network.let_on()
         robot.wait_for(TOPIC, 2)
@@ -121,12 +129,7 @@ def test_with_a_slow_publisher_all_that_was_inferred_comes_in_order(namespace, r
 
 
 def test_deactivating_loses_no_frame_that_was_inferred(namespace, robot, events):
-    network = Steps(events)
-    with running_node(namespace, load_estimator=network) as node:
-        robot.listen(TOPIC)
-        first, second = two_frames(node, robot.camera(), network)
-        network.let_on()
-        wait_until(lambda: network.calls == 2)
+    with at_the_second_frame(namespace, robot, events) as (node, network, first, second):
         worker = node._worker
         stopping = threading.Thread(
             target=robot.change_state, args=(Transition.TRANSITION_DEACTIVATE,))
