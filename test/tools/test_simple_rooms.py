@@ -170,7 +170,7 @@ def test_a_wall_is_solid_but_for_its_openings():
     assert np.isclose(volume(*shell.masonry(wall, 2.5, 'wall:0').parts), 0.2 * (5 * 2.5 - 2 - 1))
 
 
-def test_views_stand_on_the_floor_at_all_heights_and_some_look_at_tables(plans):
+def test_views_stand_on_the_floor_at_all_heights(plans):
     plan = plans[0]
     drawn = [cameras.draw_view(5, index, 0, plan) for index in range(300)]
     drawn = [view for view in drawn if view is not None]
@@ -180,18 +180,24 @@ def test_views_stand_on_the_floor_at_all_heights_and_some_look_at_tables(plans):
         assert 0.1 < view.height < plan.height - 0.2
         assert 55 <= view.field_of_view <= 90
     assert 0.25 < np.mean([view.height < 1.2 for view in drawn]) < 0.8
-    share = np.mean([cameras.looks_at_table(5, index) for index in range(300)])
-    assert 0.12 < share < 0.32
     assert cameras.draw_view(5, 7, 3, plan) == cameras.draw_view(5, 7, 3, plan)
 
 
-def test_a_view_of_one_surface_is_rejected_and_tables_may_be_near():
+def test_some_views_look_at_tables_and_some_stand_near():
+    aims = [cameras.aim_of(5, index) for index in range(300)]
+    assert 0.12 < np.mean([aim == 'table' for aim in aims]) < 0.32
+    assert 0.15 < np.mean([aim == 'near' for aim in aims]) < 0.35
+
+
+def test_every_aim_has_its_distances_and_a_view_of_one_surface_has_none():
     backs = np.zeros(8, bool)
     spread = np.array([0.5, 0.5, 0.6, 0.6, 0.7, 0.9, 1.5, 2.0])
-    assert cameras.rejection(spread, backs, table=True) is None
-    assert cameras.rejection(spread, backs, table=False) == 'distance'
-    assert cameras.rejection(3 * spread, backs, table=False) is None
-    assert cameras.rejection(np.linspace(2.0, 2.9, 8), backs, table=False) == 'one surface'
+    assert cameras.rejection(spread, backs, 'table') is None
+    assert cameras.rejection(spread, backs, 'near') is None
+    assert cameras.rejection(spread, backs, 'room') == 'distance'
+    assert cameras.rejection(3 * spread, backs, 'near') == 'distance'
+    assert cameras.rejection(3 * spread, backs, 'room') is None
+    assert cameras.rejection(np.linspace(2.0, 2.9, 8), backs, 'room') == 'one surface'
 
 
 def test_the_tool_can_be_asked_without_blender(tmp_path):

@@ -1,18 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of a planned room: on a robot, in the hand, and looking at a table top from near by."""
+"""Views of a planned room: from the floor, near to what stands there, and down at a table top."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import views
 
 from simple.layout import Plan
 
+Aim = Literal['table', 'near', 'room']
+
 TABLE_SHARE = 0.22  # of the views look at a table, a bed or a sofa from 0.4 to 2 m
-NEAREST_TABLE = 0.4  # metres: the median of such a view may be as near
-NEAREST_OTHER = 1.0
+NEAR_SHARE = 0.25  # stand right before a cupboard, a chair, a corner: the scale of near things
+#: Metres that the median of a view's distances may have.
+MEDIAN: dict[Aim, tuple[float, float]] = {
+    'table': (0.4, views.FARTHEST),
+    'near': (0.4, 1.5),
+    'room': (1.0, views.FARTHEST),
+}
 LEAST_RANGE = 1.7  # of the 90th to the 10th percentile of the distances
 MARGIN = 0.2  # metres from the walls
 
@@ -20,7 +28,7 @@ MARGIN = 0.2  # metres from the walls
 def draw_view(seed: int, index: int, attempt: int, plan: Plan) -> views.View | None:
     """Draw the view that belongs to (seed, index, attempt); None where no floor is below it."""
     rng = np.random.default_rng([seed, index, attempt])
-    aimed = looks_at_table(seed, index) and bool(plan.thing.tops) and attempt < 100
+    aimed = aim_of(seed, index) == 'table' and bool(plan.thing.tops) and attempt < 100
     drawn = aimed_at_table(rng, plan) if aimed else from_the_floor(rng, plan)
     x, y, height, yaw, pitch, roll = drawn
     if not any(zone.contains(x, y, MARGIN) for zone in plan.zones) or height > plan.height - 0.2:
@@ -41,9 +49,12 @@ def draw_view(seed: int, index: int, attempt: int, plan: Plan) -> views.View | N
     )
 
 
-def looks_at_table(seed: int, index: int) -> bool:
-    """Tell whether this view of the room looks at a table."""
-    return bool(np.random.default_rng([seed, index, 99_999]).random() < TABLE_SHARE)
+def aim_of(seed: int, index: int) -> Aim:
+    """Return what this view of the room is for."""
+    drawn = np.random.default_rng([seed, index, 99_999]).random()
+    if drawn < TABLE_SHARE:
+        return 'table'
+    return 'near' if drawn < TABLE_SHARE + NEAR_SHARE else 'room'
 
 
 def from_the_floor(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
@@ -78,9 +89,13 @@ def aimed_at_table(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
     return x, y, top[2] + above, yaw + rng.normal(0.0, 8.0), pitch, rng.normal(0.0, 5.0)
 
 
-def rejection(distances: np.ndarray, backs: np.ndarray, table: bool) -> str | None:
+def rejection(distances: np.ndarray, backs: np.ndarray, aim: Aim) -> str | None:
     """Say why a view is not worth rendering (see `views.rejection`), or return None."""
-    near, far = np.quantile(np.minimum(distances, views.FARTHEST), (0.1, 0.9))
+    capped = np.minimum(distances, views.FARTHEST)
+    near, far = np.quantile(capped, (0.1, 0.9))
     if far < LEAST_RANGE * near:
         return 'one surface'
-    return views.rejection(distances, backs, NEAREST_TABLE if table else NEAREST_OTHER)
+    nearest, farthest = MEDIAN[aim]
+    if np.median(capped) > farthest:
+        return 'distance'
+    return views.rejection(distances, backs, nearest)

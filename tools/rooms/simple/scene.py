@@ -26,7 +26,7 @@ WARM, COLD = (1.0, 0.72, 0.42), (0.92, 0.97, 1.0)
 class SimpleRoom(Room):
     """A planned room in an empty Blender scene, which rays can be cast in."""
 
-    draws = 200
+    draws = 400
 
     def __init__(self, plan: Plan, seed: int) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -51,8 +51,8 @@ class SimpleRoom(Room):
         if around.min() < views.CLEARANCE:
             return False
         rays = views.ray_grid(view.field_of_view) @ np.array(orientation(view)).T
-        table = cameras.looks_at_table(self.seed, view.index)
-        return cameras.rejection(*self.cast(origin, rays), table) is None
+        aim = cameras.aim_of(self.seed, view.index)
+        return cameras.rejection(*self.cast(origin, rays), aim) is None
 
 
 def add_mesh(parts: list[Part], seed: int) -> dict[str, bpy.types.Material]:
