@@ -27,8 +27,8 @@ from depth_training.masked import (
 
 __all__ = [
     'Loss', 'ReciprocalLoss', 'WeightedSum', 'across_processes', 'berhu', 'densedepth',
-    'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'mse', 'reciprocal', 'silog',
-    'silog_gradient', 'ssim', 'valid_mask',
+    'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'log_l1', 'log_l1_gradient', 'mse',
+    'reciprocal', 'silog', 'silog_gradient', 'ssim', 'valid_mask',
 ]
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -87,6 +87,12 @@ def silog(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5,
     error = (_safe_log(pred, valid) - _safe_log(target, valid)) / _LOG_OF[base]
     value = mean(error.square(), valid) - lam * mean(error, valid).square()
     return scale * (_safe_sqrt(value) if root else value)
+
+
+@in_full_precision
+def log_l1(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean |log p - log t|, natural: by how much too far or too near, outliers counted once."""
+    return mean((_safe_log(pred, valid) - _safe_log(target, valid)).abs(), valid)
 
 
 @in_full_precision
@@ -150,6 +156,12 @@ def silog_gradient(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5
     value = value + gradient_weight * log_gradient(pred, target, valid)
     return value + ssim_weight * ssim(pred, target, valid, max_val=max_val) if ssim_weight \
         else value
+
+
+def log_l1_gradient(pred: Tensor, target: Tensor, valid: Tensor,
+                    gradient_weight: float = 0.5) -> Tensor:
+    """`log_l1` + gradient_weight * `log_gradient`."""
+    return log_l1(pred, target, valid) + gradient_weight * log_gradient(pred, target, valid)
 
 
 def densedepth(pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from depth_training.recipes import Recipe
+from depth_training.recipes import LossName, Recipe
 
 #: What a weights file says of its licence where nobody has chosen one.
 UNKNOWN_LICENCE = 'LicenseRef-unknown'
@@ -44,7 +44,7 @@ class TrainOptions:
     """Instead of the recipe's."""
     encoder_factor: float | None = None
     """The encoder learns at the learning rate times this, instead of the recipe's."""
-    loss: Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'densedepth'] | None = None
+    loss: LossName | None = None
     """Instead of the recipe's."""
     start_from: Path | None = None
     """Weights file of the same network to start from; --encoder-weights replace its encoder."""

@@ -11,13 +11,13 @@ from depth_training.recipes import (
     paper_004,
     rooms,
 )
-from depth_training.recipes.recipe import Recipe
+from depth_training.recipes.recipe import LossName, Recipe
 
 _MODULES = (paper_000, paper_001, paper_002, paper_003, paper_004, rooms, bundled)
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for module in _MODULES for recipe in module.RECIPES}
 
-__all__ = ['RECIPES', 'Recipe', 'get_recipe']
+__all__ = ['RECIPES', 'LossName', 'Recipe', 'get_recipe']
 
 
 def get_recipe(name: str) -> Recipe:

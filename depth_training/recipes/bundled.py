@@ -47,4 +47,6 @@ RECIPES = (
             augment_arguments={'with_cut_depth': True}),
     replace(_BUNDLED, name='bundled_ssim', title='the bundled network, with an SSIM term',
             loss_arguments={**_BUNDLED.loss_arguments, 'ssim_weight': 0.5}),
+    replace(_BUNDLED, name='bundled_log_l1', title='the bundled network, by the absolute log error',
+            loss='log_l1_gradient', loss_arguments={'gradient_weight': 0.5}),
 )

@@ -22,7 +22,8 @@ def silog_gradient_ssim(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 ALL = [losses.mse, losses.l1, losses.berhu, losses.silog, silog_rooted, losses.gradient,
-       losses.ssim, losses.densedepth, losses.log_gradient, silog_gradient_ssim]
+       losses.ssim, losses.densedepth, losses.log_gradient, losses.log_l1,
+       losses.log_l1_gradient, silog_gradient_ssim]
 
 
 def depths(*shape: int, dtype=torch.float32, seed: int = 0) -> Tensor:
@@ -91,6 +92,15 @@ def test_log_gradient_is_the_mean_step_of_the_log_error():
     both = losses.silog(pred, target, everywhere, root=True) \
         + 0.5 * losses.log_gradient(pred, target, everywhere)
     torch.testing.assert_close(losses.silog_gradient(pred, target, everywhere), both)
+
+
+def test_log_l1_is_the_mean_size_of_the_log_error():
+    target = depths(1, 1, 8, 8)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    pred = target * torch.exp(torch.tensor([0.1, -0.3])).repeat(4)
+    assert losses.log_l1(pred, target, valid).item() == pytest.approx(0.2)
+    both = losses.log_l1(pred, target, valid) + 0.5 * losses.log_gradient(pred, target, valid)
+    torch.testing.assert_close(losses.log_l1_gradient(pred, target, valid), both)
 
 
 def test_silog_with_lambda_one_ignores_a_common_factor():
