@@ -5,4 +5,11 @@ from __future__ import annotations
 
 def first_line(error: BaseException) -> str:
     """What an error says first; the name of its type where it says nothing."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def named(error: BaseException) -> str:
+    """The type of an error and what it says first, for errors that nobody foresaw."""
+    name, said = type(error).__name__, first_line(error)
+    return name if said == name else f'{name}: {said}'

@@ -70,15 +70,11 @@ def jpeg(rgb: Picture) -> bytes:
 def of_predictor(predictor: Predictor, pairs: DepthDataset, protocol: Protocol) -> Picture | None:
     """Comparisons of a network on pairs, as a protocol shows them; None if all pairs are bad."""
     from depth_training import protocols
-    from depth_training.data import DataError
+    from depth_training.data import good_samples
     from depth_training.evaluation import predicted
 
     rows = []
-    for index in range(len(pairs)):
-        try:
-            sample = pairs[index]
-        except DataError:
-            continue
+    for sample in good_samples(pairs):
         depth = protocols.to_frame(
             protocol, predicted(predictor, sample, protocol), sample.depth.shape)
         rows.append(comparison(sample.rgb, sample.depth, depth, predictor.info.max_depth))

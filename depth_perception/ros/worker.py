@@ -16,6 +16,7 @@ import torch
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_perception.camera import CameraError
+from depth_perception.errors import first_line, named
 from depth_perception.ros.colour import FrameError
 from depth_perception.ros.health import OTHER_CLOCK, Health
 from depth_perception.ros.mailbox import Mailbox
@@ -149,11 +150,10 @@ class Worker:
         except NonFiniteDepth as error:
             self._lose('failed', 'inference', f'frame dropped: {error}')
         except torch.cuda.OutOfMemoryError as error:
-            self._lose('failed', 'memory', f'out of memory on the device: {_first_line(error)}')
+            self._lose('failed', 'memory', f'out of memory on the device: {first_line(error)}')
             self._out_of_memory()
         except Exception as error:  # the next frame must be served whatever this one did
-            self._lose('failed', 'inference',
-                       f'frame dropped: {type(error).__name__}: {_first_line(error)}')
+            self._lose('failed', 'inference', f'frame dropped: {named(error)}')
         return None
 
     def _lose(self, count: str, kind: str, text: str) -> None:
@@ -207,10 +207,6 @@ class Worker:
             self._health.depth_seen(result.sample, {
                 'contrast': result.contrast, 'focal_factor': result.focal_factor,
                 **_pose_facts(result.pose)})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [''])[0]
 
 
 def _pose_facts(pose: CameraPose | None) -> dict[str, float]:

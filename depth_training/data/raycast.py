@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_training.data.dataset import DepthDataset, evenly
+from depth_training.data.dataset import DepthDataset, evenly, good_samples
 from depth_training.data.joined import Joined
 from depth_training.data.sample import DataError, Sample
 from depth_training.raycaster import make_textures, render_view
@@ -54,10 +54,4 @@ def with_raycast(dataset: DepthDataset, share: float, seed: int) -> DepthDataset
 
 
 def _pictures(dataset: DepthDataset) -> list[np.ndarray]:
-    chosen, pictures = evenly(dataset, _PICTURES), []
-    for index in range(len(chosen)):
-        try:
-            pictures.append(chosen[index].rgb)
-        except DataError:
-            continue
-    return pictures
+    return [sample.rgb for sample in good_samples(evenly(dataset, _PICTURES))]

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of errors that nobody foresaw."""
+from __future__ import annotations
+
+import pytest
+
+from depth_perception.errors import first_line, named
+
+
+@pytest.mark.parametrize('error, line, sentence', [
+    (RuntimeError('\n out of memory\nin file 7'), 'out of memory', 'RuntimeError: out of memory'),
+    (KeyError('name'), "'name'", "KeyError: 'name'"),
+    (ZeroDivisionError(), 'ZeroDivisionError', 'ZeroDivisionError'),
+])
+def test_an_error_always_says_something_in_one_line(error, line, sentence):
+    assert first_line(error) == line
+    assert named(error) == sentence
