@@ -39,10 +39,12 @@ class Learner:
         precision: `auto` is bf16 on CUDA and fp32 on a CPU.
         loss: of prediction, target and mask.
         seed: of dropout.
+        local_batch_norm: each process normalises over its own images.
     """
 
     def __init__(self, recipe: Recipe, network: nn.Module, loss: Loss, device: torch.device,
-                 group: Processes, precision: Precision = 'auto', seed: int = 0) -> None:
+                 group: Processes, precision: Precision = 'auto', seed: int = 0,
+                 local_batch_norm: bool = False) -> None:
         self.recipe, self.network, self.loss = recipe, network.to(device), loss
         self.device, self.group, self.seed = device, group, seed
         self.precision = mixed_precision.resolve(precision, device)
@@ -54,7 +56,8 @@ class Learner:
         mixed_precision.prepare(network, self.precision, device)
         self.model: nn.Module = network
         if group.count > 1:
-            normalise_across_processes(network)
+            if not local_batch_norm:
+                normalise_across_processes(network)
             self.model = DistributedDataParallel(network, broadcast_buffers=False)
 
     @property

@@ -76,6 +76,9 @@ class TrainOptions:
     """auto: bf16 on CUDA, fp32 on a CPU."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """auto: a GPU where there is one."""
+    local_batch_norm: bool = False
+    """With torchrun: normalise over each process's own images, which is quicker, and not what one
+    process would do with the whole batch."""
     workers: int = 4
     """Processes that load data, for each training process."""
     seed: int = 0

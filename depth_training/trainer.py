@@ -82,7 +82,7 @@ class Trainer:
             len(self.dataset), self.recipe.batch, options.seed, group.rank, group.count)
         self.learner = Learner(
             self.recipe, network, build.loss(self.recipe, options.perceptual_weights), device,
-            group, options.precision, options.seed)
+            group, options.precision, options.seed, options.local_batch_norm)
         self.state = self._start_or_resume()
         self.steps = 2 if options.fast_dev_run else \
             self.recipe.steps or self.recipe.epochs * self.order.per_epoch
