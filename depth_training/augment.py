@@ -78,14 +78,19 @@ def paper_004(height: int = 480, width: int = 640, swap_probability: float = 0.2
                      Sometimes(SwapChannels(), swap_probability)))
 
 
-def bundled(height: int = 240, width: int = 320, with_cut_depth: bool = False) -> Pipeline:
-    """For a network that any camera is held before: lens, mirror, light, lens faults, sensor."""
+def bundled(height: int = 240, width: int = 320, with_cut_depth: bool = False,
+            swap_probability: float = 0.0) -> Pipeline:
+    """For a network that any camera is held before: lens, mirror, light, lens faults, sensor.
+
+    `swap_probability` is that of channels in another order, which makes other materials.
+    """
     cut = (Sometimes(CutDepth(), 0.25),) if with_cut_depth else ()
     light = (Exposure(0.6, 0.2), Gamma(0.7, 1.4), BrightnessContrast(0.0, 0.3),
              Sometimes(HueSaturation(6, 60, 0), 0.5))
     faults = (Sometimes(Blur(0.3, 2.0), 0.3), Sometimes(Shake(9), 0.15), SensorNoise(0.03),
               Sometimes(Jpeg(30, 95), 0.5))
-    return Pipeline((FieldOfView(height, width), _FLIP, *cut, *light, *faults))
+    swap = (Sometimes(SwapChannels(), swap_probability),) if swap_probability else ()
+    return Pipeline((FieldOfView(height, width), _FLIP, *cut, *swap, *light, *faults))
 
 
 def _zoomed_crop(height: int, width: int, rgb: Interpolation) -> tuple[Step, ...]:

@@ -45,6 +45,8 @@ RECIPES = (
     _BUNDLED,
     replace(_BUNDLED, name='bundled_cut_depth', title='the bundled network, with CutDepth',
             augment_arguments={'with_cut_depth': True}),
+    replace(_BUNDLED, name='bundled_swap', title='the bundled network, with channels swapped',
+            augment_arguments={**_BUNDLED.augment_arguments, 'swap_probability': 0.5}),
     replace(_BUNDLED, name='bundled_ssim', title='the bundled network, with an SSIM term',
             loss_arguments={**_BUNDLED.loss_arguments, 'ssim_weight': 0.5}),
     replace(_BUNDLED, name='bundled_log_l1', title='the bundled network, by the absolute log error',
