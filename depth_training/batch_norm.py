@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch normalisation over the batch of all processes.
+"""Batch normalisation over the batch of all processes, or by what was learnt before.
 
 torch's SyncBatchNorm runs on GPUs alone and does not know timm's norm-and-activation layers; this
 one runs everywhere, so that two processes can be tested to train as one.
+
+A batch of few pictures has statistics of its own, and with them depth has another scale: a network
+that normalises by them is trained with an error that it does not have in use, and cannot learn
+scale well (measured in docs/model_card.md). `freeze` ends that.
 """
 from __future__ import annotations
 
@@ -24,6 +28,16 @@ def normalise_across_processes(network: nn.Module) -> nn.Module:
         if isinstance(layer, nn.BatchNorm2d):
             layer.forward = partial(_forward, layer, layer.forward)
     return network
+
+
+def freeze(network: nn.Module) -> None:
+    """Let a network in training mode normalise by its running statistics, which then stay.
+
+    Weight and bias of the layers go on learning. `network.train()` undoes it.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.training = False
 
 
 def _forward(layer: nn.BatchNorm2d, in_evaluation: nn.Module, features: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from depth_training import build, mixed_precision
 from depth_training.average import MovingAverage
-from depth_training.batch_norm import normalise_across_processes
+from depth_training.batch_norm import freeze, normalise_across_processes
 from depth_training.data.training import Batch
 from depth_training.distributed import Processes
 from depth_training.losses import Loss, valid_mask
@@ -71,6 +71,8 @@ class Learner:
         torch.manual_seed(hash((self.seed, place.step, self.group.rank)))
         rate = self._set_learning_rate(place)
         self.model.train()
+        if place.step >= self.recipe.freeze_batch_norm * place.steps:
+            freeze(self.network)
         self.optimizer.zero_grad()
         image, depth = (part.to(self.device, non_blocking=True) for part in batch)
         half = self.precision == 'bf16'

@@ -44,6 +44,9 @@ class TrainOptions:
     """Instead of the recipe's."""
     encoder_factor: float | None = None
     """The encoder learns at the learning rate times this, instead of the recipe's."""
+    freeze_batch_norm: float | None = None
+    """Share of the run after which batch normalisation uses its running statistics, instead of the
+    recipe's; 0 goes with --start-from."""
     loss: LossName | None = None
     """Instead of the recipe's."""
     start_from: Path | None = None
@@ -95,7 +98,8 @@ class TrainOptions:
 
 def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with what the command line changes."""
-    names = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'loss')
+    names = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
+             'loss')
     changes = {name: getattr(options, name) for name in names
                if getattr(options, name) is not None}
     if options.loss is not None and options.loss != recipe.loss:

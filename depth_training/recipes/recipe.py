@@ -35,6 +35,9 @@ class Recipe:
         batch: images a step, over all processes together.
         epochs: passes over the training pairs.
         steps: length of the run instead of `epochs`; None = those.
+        freeze_batch_norm: share of the run after which batch normalisation uses its running
+            statistics, as in use, and no longer those of the batch; 0 suits a network that has
+            learnt before, 1 is never.
         average: decay of the moving average that is judged and saved; None = the network itself.
         focal: depth is learnt as a camera of this focal length would see it, in pixels of
             `test_width`; None = NYU's, and only where the cameras of the data differ.
@@ -70,6 +73,7 @@ class Recipe:
     output: Literal['metres', 'reciprocal'] = 'metres'
     mean: tuple[float, float, float] = IMAGENET[0]
     std: tuple[float, float, float] = IMAGENET[1]
+    freeze_batch_norm: float = 1.0
     weight_decay: float = 0.0
     momentum: float = 0.9
     amsgrad: bool = False
