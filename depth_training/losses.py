@@ -26,7 +26,7 @@ from depth_training.masked import (
 )
 
 __all__ = [
-    'Loss', 'ReciprocalLoss', 'WeightedSum', 'across_processes', 'berhu', 'densedepth',
+    'Loss', 'ReciprocalLoss', 'WeightedSum', 'abs_rel', 'abs_rel_gradient', 'across_processes', 'berhu', 'densedepth',
     'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'log_l1', 'log_l1_gradient', 'mse',
     'reciprocal', 'silog', 'silog_gradient', 'ssim', 'valid_mask',
 ]
@@ -96,6 +96,13 @@ def log_l1(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 @in_full_precision
+def abs_rel(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Mean |p - t| / t, the score of that name: too far costs more than too near."""
+    nearest = torch.where(valid, target, 1).clamp_min(SMALLEST_DEPTH)
+    return mean(_difference(pred, target, valid).abs() / nearest, valid)
+
+
+@in_full_precision
 def gradient(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Sum of |dy p - dy t| + |dx p - dx t|, per valid pixel: DenseDepth loss.py, edge term.
 
@@ -162,6 +169,12 @@ def log_l1_gradient(pred: Tensor, target: Tensor, valid: Tensor,
                     gradient_weight: float = 0.5) -> Tensor:
     """`log_l1` + gradient_weight * `log_gradient`."""
     return log_l1(pred, target, valid) + gradient_weight * log_gradient(pred, target, valid)
+
+
+def abs_rel_gradient(pred: Tensor, target: Tensor, valid: Tensor,
+                     gradient_weight: float = 0.5) -> Tensor:
+    """`abs_rel` + gradient_weight * `log_gradient`."""
+    return abs_rel(pred, target, valid) + gradient_weight * log_gradient(pred, target, valid)
 
 
 def densedepth(pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1,

@@ -51,4 +51,6 @@ RECIPES = (
             loss_arguments={**_BUNDLED.loss_arguments, 'ssim_weight': 0.5}),
     replace(_BUNDLED, name='bundled_log_l1', title='the bundled network, by the absolute log error',
             loss='log_l1_gradient', loss_arguments={'gradient_weight': 0.5}),
+    replace(_BUNDLED, name='bundled_abs_rel', title='the bundled network, by the relative error',
+            loss='abs_rel_gradient', loss_arguments={'gradient_weight': 0.5}),
 )

@@ -14,7 +14,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 #: Functions of `depth_training.losses`.
-LossName = Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'log_l1_gradient', 'densedepth']
+LossName = Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'log_l1_gradient',
+                   'abs_rel_gradient', 'densedepth']
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class Recipe:
         augment: function of `depth_training.augment`, with `augment_arguments`.
         height, width: pixels of the training crop.
         test_height, test_width: pixels of a whole frame, as the network sees it in use.
-        loss: `mse`, `l1`, `berhu`, `silog`, `silog_gradient`, `log_l1_gradient` or
-            `densedepth`, with `loss_arguments`.
+        loss: name in `depth_training.losses`, with `loss_arguments`.
         optimizer: `adam`, `adamw` or `sgd`.
         learning_rate: the largest; `encoder_factor` times it for the encoder.
         batch: images a step, over all processes together.

@@ -23,7 +23,7 @@ def silog_gradient_ssim(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 ALL = [losses.mse, losses.l1, losses.berhu, losses.silog, silog_rooted, losses.gradient,
        losses.ssim, losses.densedepth, losses.log_gradient, losses.log_l1,
-       losses.log_l1_gradient, silog_gradient_ssim]
+       losses.log_l1_gradient, losses.abs_rel, losses.abs_rel_gradient, silog_gradient_ssim]
 
 
 def depths(*shape: int, dtype=torch.float32, seed: int = 0) -> Tensor:
@@ -101,6 +101,15 @@ def test_log_l1_is_the_mean_size_of_the_log_error():
     assert losses.log_l1(pred, target, valid).item() == pytest.approx(0.2)
     both = losses.log_l1(pred, target, valid) + 0.5 * losses.log_gradient(pred, target, valid)
     torch.testing.assert_close(losses.log_l1_gradient(pred, target, valid), both)
+
+
+def test_abs_rel_is_the_score_and_too_far_costs_more_than_too_near():
+    target = depths(1, 1, 8, 8)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    assert losses.abs_rel(1.5 * target, target, valid).item() == pytest.approx(0.5)
+    assert losses.abs_rel(target / 1.5, target, valid).item() == pytest.approx(1 / 3)
+    smooth = losses.abs_rel_gradient(1.5 * target, target, valid)
+    assert smooth.item() == pytest.approx(0.5, abs=1e-5)
 
 
 def test_silog_with_lambda_one_ignores_a_common_factor():
