@@ -26,9 +26,9 @@ from depth_training.masked import (
 )
 
 __all__ = [
-    'Loss', 'ReciprocalLoss', 'WeightedSum', 'abs_rel', 'abs_rel_gradient', 'across_processes', 'berhu', 'densedepth',
-    'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'log_l1', 'log_l1_gradient', 'mse',
-    'reciprocal', 'silog', 'silog_gradient', 'ssim', 'valid_mask',
+    'Loss', 'ReciprocalLoss', 'WeightedSum', 'abs_rel', 'abs_rel_gradient', 'across_processes',
+    'berhu', 'densedepth', 'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'log_l1',
+    'log_l1_gradient', 'mse', 'reciprocal', 'silog', 'silog_gradient', 'ssim', 'valid_mask',
 ]
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
