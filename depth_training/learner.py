@@ -2,6 +2,7 @@
 """Network, loss and optimizer of a recipe, and what one training step does with them."""
 from __future__ import annotations
 
+import inspect
 import math
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ from depth_training.losses import Loss, valid_mask
 from depth_training.mixed_precision import Precision
 from depth_training.recipes import Recipe
 from depth_training.schedule import Place
+
+#: Statistics are equal already, or each process's own; newer PyTorch has another name.
+_BUFFERS = next(name for name in ('forward_sync_buffers', 'broadcast_buffers')
+                if name in inspect.signature(DistributedDataParallel).parameters)
 
 
 class StepResult(NamedTuple):
@@ -58,7 +63,7 @@ class Learner:
         if group.count > 1:
             if not local_batch_norm:
                 normalise_across_processes(network)
-            self.model = DistributedDataParallel(network, broadcast_buffers=False)
+            self.model = DistributedDataParallel(network, **{_BUFFERS: False})
 
     @property
     def result(self) -> nn.Module:

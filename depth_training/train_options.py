@@ -124,10 +124,18 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
     """Refuse a run that quietly would not be the paper's.
 
     Raises:
-        TrainingError: ImageNet weights are missing, and nobody agreed to do without.
+        TrainingError: weights are missing that it starts from, and nobody agreed to do without.
     """
+    if not 0 <= recipe.freeze_batch_norm <= 1:
+        raise TrainingError(f'--freeze-batch-norm {recipe.freeze_batch_norm} is no share of the '
+                            'run: give 0 to 1')
     if options.fast_dev_run:
         return
+    if recipe.freeze_batch_norm == 0 and not (resumed or options.start_from):
+        raise TrainingError(
+            f'{recipe.name} keeps the statistics of batch normalisation from its first step on, '
+            'so they must have been learnt before: give the weights with --start-from FILE, or '
+            'learn them first, with --freeze-batch-norm 0.5')
     if recipe.pretrained and not (
             resumed or options.encoder_weights or options.start_from or options.from_scratch):
         raise TrainingError(

