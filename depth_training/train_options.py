@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from depth_perception.weights import load_weights
 from depth_training.recipes import LossName, Recipe
 
 #: What a weights file says of its licence where nobody has chosen one.
@@ -164,6 +165,12 @@ def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
 
 def initial(options: TrainOptions) -> str:
     """What the network starts from, in words."""
-    parts = [options.start_from.name] if options.start_from else []
+    parts = [_origin(options.start_from)] if options.start_from else []
     parts += ['ImageNet encoder'] if options.encoder_weights else []
     return ', '.join(parts) or 'random weights'
+
+
+def _origin(weights: Path) -> str:
+    """A weights file and how it was made, as far as it says."""
+    recipe = load_weights(weights).info.recipe
+    return f'{weights.name} ({recipe})' if recipe else weights.name

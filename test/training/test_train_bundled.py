@@ -46,7 +46,8 @@ def test_two_steps_of_both_parts(script, tmp_path):
     first, second = (load_weights(out / part / 'weights.safetensors').info
                      for part in ('first', 'second'))
     assert first.training_data.endswith('from ImageNet encoder')
-    assert second.training_data.endswith('from weights.safetensors')
+    assert f'from weights.safetensors ({first.recipe})' in second.training_data
+    assert 'train bundled --' in first.recipe and 'train bundled_abs_rel --' in second.recipe
     assert second.licence == 'Apache-2.0'
     assert json.loads((out / 'second/run.json').read_text())['processes'] == 2
 
