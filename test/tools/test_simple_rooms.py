@@ -183,6 +183,12 @@ def test_views_stand_on_the_floor_at_all_heights(plans):
     assert cameras.draw_view(5, 7, 3, plan) == cameras.draw_view(5, 7, 3, plan)
 
 
+def test_a_third_of_the_robots_are_lower_than_a_foot():
+    heights = [cameras.robot_height(np.random.default_rng(seed)) for seed in range(300)]
+    assert 0.15 <= min(heights) and max(heights) <= 1.2
+    assert 0.25 < np.mean([height < 0.3 for height in heights]) < 0.42
+
+
 def test_some_views_look_at_tables_and_some_stand_near():
     aims = [cameras.aim_of(5, index) for index in range(300)]
     assert 0.12 < np.mean([aim == 'table' for aim in aims]) < 0.32

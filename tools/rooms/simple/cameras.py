@@ -63,10 +63,16 @@ def from_the_floor(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
     areas[1:] *= 0.6
     zone = plan.zones[int(rng.choice(len(areas), p=areas / areas.sum()))]
     robot = rng.random() < views.ROBOT_SHARE
-    height = rng.uniform(*(views.ROBOT_HEIGHT if robot else views.HAND_HEIGHT))
+    height = robot_height(rng) if robot else rng.uniform(*views.HAND_HEIGHT)
     x, y = (rng.uniform(zone.low[k] + MARGIN, zone.high[k] - MARGIN) for k in (0, 1))
     roll = rng.normal(0.0, 1.0 if robot else 4.0)
     return x, y, height, draw_yaw(rng, plan, x, y), views.draw_pitch(rng, height), roll
+
+
+def robot_height(rng: np.random.Generator) -> float:
+    """Draw a height, even in its logarithm: near the floor a little height changes the picture."""
+    low, high = views.ROBOT_HEIGHT
+    return float(low * (high / low) ** rng.random())
 
 
 def draw_yaw(rng: np.random.Generator, plan: Plan, x: float, y: float) -> float:
