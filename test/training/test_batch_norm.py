@@ -22,12 +22,16 @@ def statistics(network: nn.Module) -> torch.Tensor:
                       if isinstance(layer, nn.BatchNorm2d)])
 
 
-def test_statistics_follow_the_batches_until_the_share_of_the_run_and_weights_to_its_end():
-    recipe = replace(TINY, freeze_batch_norm=0.5)
+def freezing_after(share: float) -> tuple[nn.Module, Learner, Batch]:
+    recipe = replace(TINY, freeze_batch_norm=share)
     network = create_network(TINY.network, **TINY.network_arguments)
     learner = Learner(
         recipe, network, build.loss(recipe), torch.device('cpu'), Processes(), 'fp32')
-    batch = Batch(torch.randn(2, 3, 48, 64), torch.rand(2, 1, 48, 64) + 1)
+    return network, learner, Batch(torch.randn(2, 3, 48, 64), torch.rand(2, 1, 48, 64) + 1)
+
+
+def test_statistics_follow_the_batches_until_the_share_of_the_run_and_weights_to_its_end():
+    network, learner, batch = freezing_after(0.5)
     seen, learnt = [statistics(network)], []
     for step in range(4):
         learner.learn(batch, Place(step, 4))
@@ -39,12 +43,8 @@ def test_statistics_follow_the_batches_until_the_share_of_the_run_and_weights_to
 
 
 def test_a_frozen_network_computes_in_training_what_it_computes_in_use():
-    recipe = replace(TINY, freeze_batch_norm=0.0)
-    network = create_network(TINY.network, **TINY.network_arguments)
-    batch = Batch(torch.randn(2, 3, 48, 64), torch.rand(2, 1, 48, 64) + 1)
+    network, learner, batch = freezing_after(0.0)
     with torch.no_grad():
-        used = build.loss(recipe)(network.eval()(batch.image), batch.depth, batch.depth > 0)
-    learner = Learner(
-        recipe, network, build.loss(recipe), torch.device('cpu'), Processes(), 'fp32')
+        used = learner.loss(network.eval()(batch.image), batch.depth, batch.depth > 0)
     trained = learner.learn(batch, Place(0, 4)).loss
     torch.testing.assert_close(trained, used)
