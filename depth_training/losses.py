@@ -28,7 +28,8 @@ from depth_training.masked import (
 __all__ = [
     'Loss', 'ReciprocalLoss', 'WeightedSum', 'abs_rel', 'abs_rel_gradient', 'across_processes',
     'berhu', 'densedepth', 'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'log_l1',
-    'log_l1_gradient', 'mse', 'reciprocal', 'silog', 'silog_gradient', 'ssim', 'valid_mask',
+    'log_l1_gradient', 'mse', 'reciprocal', 'shape', 'silog', 'silog_gradient', 'ssim',
+    'valid_mask',
 ]
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -156,25 +157,29 @@ def ssim(pred: Tensor, target: Tensor, valid: Tensor, max_val: float = 100.0) ->
 
 
 def silog_gradient(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5,
-                   gradient_weight: float = 0.5, ssim_weight: float = 0.0,
-                   max_val: float = 10.0) -> Tensor:
-    """Rooted `silog` + gradient_weight * `log_gradient` + ssim_weight * `ssim` of the metres."""
-    value = silog(pred, target, valid, lam=lam, root=True)
-    value = value + gradient_weight * log_gradient(pred, target, valid)
-    return value + ssim_weight * ssim(pred, target, valid, max_val=max_val) if ssim_weight \
-        else value
+                   gradient_weight: float = 0.5, ssim_weight: float = 0.0) -> Tensor:
+    """Rooted `silog` + `shape`."""
+    return silog(pred, target, valid, lam=lam, root=True) \
+        + shape(pred, target, valid, gradient_weight, ssim_weight)
 
 
 def log_l1_gradient(pred: Tensor, target: Tensor, valid: Tensor,
-                    gradient_weight: float = 0.5) -> Tensor:
-    """`log_l1` + gradient_weight * `log_gradient`."""
-    return log_l1(pred, target, valid) + gradient_weight * log_gradient(pred, target, valid)
+                    gradient_weight: float = 0.5, ssim_weight: float = 0.0) -> Tensor:
+    """`log_l1` + `shape`."""
+    return log_l1(pred, target, valid) + shape(pred, target, valid, gradient_weight, ssim_weight)
 
 
 def abs_rel_gradient(pred: Tensor, target: Tensor, valid: Tensor,
-                     gradient_weight: float = 0.5) -> Tensor:
-    """`abs_rel` + gradient_weight * `log_gradient`."""
-    return abs_rel(pred, target, valid) + gradient_weight * log_gradient(pred, target, valid)
+                     gradient_weight: float = 0.5, ssim_weight: float = 0.0) -> Tensor:
+    """`abs_rel` + `shape`."""
+    return abs_rel(pred, target, valid) + shape(pred, target, valid, gradient_weight, ssim_weight)
+
+
+def shape(pred: Tensor, target: Tensor, valid: Tensor, gradient_weight: float,
+          ssim_weight: float) -> Tensor:
+    """gradient_weight * `log_gradient` + ssim_weight * `ssim` of metres within 0 to 10."""
+    value = gradient_weight * log_gradient(pred, target, valid)
+    return value + ssim_weight * ssim(pred, target, valid, max_val=10.0) if ssim_weight else value
 
 
 def densedepth(pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1,
@@ -256,7 +261,12 @@ def _ssim_map(p: Tensor, t: Tensor, max_val: float) -> Tensor:
 
 
 def _blur(image: Tensor) -> Tensor:
-    """Gaussian mean of each 11x11 window, by rows, then columns."""
+    """Gaussian mean of each 11x11 window, by rows, then columns: (B, 1, H, W) -> 10 less each."""
     offset = torch.arange(_WINDOW, dtype=image.dtype, device=image.device) - _WINDOW // 2
     kernel = torch.softmax(-offset.square() / (2 * _SIGMA ** 2), 0)
-    return F.conv2d(F.conv2d(image, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    # The batch as channels, each by itself: 23 times faster on a CPU than one channel of a batch.
+    channels = image.transpose(0, 1)
+    for size in ((_WINDOW, 1), (1, _WINDOW)):
+        weight = kernel.view(1, 1, *size).expand(len(image), 1, *size)
+        channels = F.conv2d(channels, weight, groups=len(image))
+    return channels.transpose(0, 1)

@@ -17,6 +17,10 @@ def silog_rooted(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return losses.silog(pred, target, valid, lam=0.85, root=True, scale=10)
 
 
+def silog_root_half(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    return losses.silog(pred, target, valid, lam=0.5, root=True)
+
+
 def silog_gradient_ssim(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return losses.silog_gradient(pred, target, valid, ssim_weight=0.3)
 
@@ -110,6 +114,26 @@ def test_abs_rel_is_the_score_and_too_far_costs_more_than_too_near():
     assert losses.abs_rel(target / 1.5, target, valid).item() == pytest.approx(1 / 3)
     smooth = losses.abs_rel_gradient(1.5 * target, target, valid)
     assert smooth.item() == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize('loss, alone', [
+    (losses.silog_gradient, silog_root_half), (losses.log_l1_gradient, losses.log_l1),
+    (losses.abs_rel_gradient, losses.abs_rel)])
+def test_shape_terms_come_on_top_of_a_loss(loss, alone):
+    pred, target, valid = images()
+    wanted = alone(pred, target, valid) + 0.2 * losses.log_gradient(pred, target, valid) \
+        + 0.3 * losses.ssim(pred, target, valid, max_val=10)
+    value = loss(pred, target, valid, gradient_weight=0.2, ssim_weight=0.3)
+    torch.testing.assert_close(value, wanted)
+
+
+def test_images_of_a_batch_do_not_mix_in_ssim():
+    pred, target, valid = images()
+    alone = [losses.ssim(pred[i:i + 1], target[i:i + 1], torch.ones_like(valid[:1]))
+             for i in range(2)]
+    together = losses.ssim(pred, target, torch.ones_like(valid))
+    torch.testing.assert_close(together, sum(alone) / 2)
+    assert abs(alone[0] - alone[1]) > 1e-5
 
 
 def test_silog_with_lambda_one_ignores_a_common_factor():
