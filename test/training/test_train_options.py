@@ -68,6 +68,23 @@ def test_a_decoder_of_one_file_with_the_encoder_of_another(tmp_path):
             assert torch.equal(getattr(model, part).state_dict()[name], value), name
 
 
+def test_a_refined_decoder_goes_on_from_a_plain_one(tmp_path):
+    save_weights(tmp_path / 'w.safetensors', tiny_network(seed=9).train(), tiny_info())
+    recipe = dataclasses.replace(TINY, network_arguments={**TINY.network_arguments,
+                                                          'refined': True})
+    model = build.network(recipe, 0, start_from=tmp_path / 'w.safetensors').eval()
+    image = torch.rand(1, 3, 48, 64)
+    with torch.inference_mode():
+        assert torch.equal(model(image), tiny_network(seed=9)(image))
+    save_weights(tmp_path / 'refined.safetensors', model, dataclasses.replace(
+        tiny_info(), network_arguments=recipe.network_arguments))
+    with pytest.raises(ValueError, match='refined.safetensors holds another network than'):
+        build.network(TINY, 0, start_from=tmp_path / 'refined.safetensors')
+    other = dataclasses.replace(TINY, network='efficientnet_unet')
+    with pytest.raises(ValueError, match='w.safetensors holds another network than'):
+        build.network(other, 0, start_from=tmp_path / 'w.safetensors')
+
+
 def test_weights_of_another_encoder_are_refused(data, tmp_path, capsys):
     torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'x.pth')
     assert cli.main(words(data, tmp_path / 'run', '--encoder-weights', f'{tmp_path}/x.pth')) == 1
