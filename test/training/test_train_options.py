@@ -78,10 +78,10 @@ def test_a_refined_decoder_goes_on_from_a_plain_one(tmp_path):
         assert torch.equal(model(image), tiny_network(seed=9)(image))
     save_weights(tmp_path / 'refined.safetensors', model, dataclasses.replace(
         tiny_info(), network_arguments=recipe.network_arguments))
-    with pytest.raises(ValueError, match='refined.safetensors holds another network than'):
+    with pytest.raises(ValueError, match=r'refined\.safetensors holds another network than'):
         build.network(TINY, 0, start_from=tmp_path / 'refined.safetensors')
     other = dataclasses.replace(TINY, network='efficientnet_unet')
-    with pytest.raises(ValueError, match='w.safetensors holds another network than'):
+    with pytest.raises(ValueError, match=r'w\.safetensors holds another network than'):
         build.network(other, 0, start_from=tmp_path / 'w.safetensors')
 
 
