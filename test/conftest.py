@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
 
 from depth_perception.ros.transport import prefer_large_shared_memory
 from depth_perception.threads import share_the_cores
 
 # One domain a test process, before rclpy reads it: parallel runs must not hear each other.
+# A worker of pytest-xdist would inherit that of the process that started it.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ.pop('ROS_DOMAIN_ID', None)
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 # What the package's own processes do: the tests publish camera images and run networks too.
 prefer_large_shared_memory()
 share_the_cores()
+
+#: What talks over ROS, or waits for processes that do: one worker runs these, one after the other.
+_TOGETHER = ('demo', 'launch', 'ros', 'view', 'test_benchmarks.py', 'test_performance.py')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group for `pytest -n 2 --dist loadgroup` (pytest-xdist): the long chain first, files whole."""
+    folder = Path(__file__).parent
+    for item in items:
+        first, *_ = Path(item.path).relative_to(folder).parts
+        talks = first in _TOGETHER
+        item.add_marker(pytest.mark.xdist_group('ros' if talks else str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker('xdist_group').args[0] != 'ros')
