@@ -25,7 +25,7 @@ _TOGETHER = ('demo', 'launch', 'ros', 'view', 'test_benchmarks.py', 'test_perfor
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group for `pytest -n 2 --dist loadgroup` (pytest-xdist): the long chain first, files whole."""
+    """Group for `pytest -n 2 --dist loadgroup` (pytest-xdist): the long chain first."""
     folder = Path(__file__).parent
     for item in items:
         first, *_ = Path(item.path).relative_to(folder).parts
