@@ -26,9 +26,11 @@ _TOGETHER = ('demo', 'launch', 'ros', 'view', 'test_benchmarks.py', 'test_perfor
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group for `pytest -n 2 --dist loadgroup` (pytest-xdist): the long chain first."""
-    folder = Path(__file__).parent
     for item in items:
-        first, *_ = Path(item.path).relative_to(folder).parts
-        talks = first in _TOGETHER
-        item.add_marker(pytest.mark.xdist_group('ros' if talks else str(item.path)))
-    items.sort(key=lambda item: item.get_closest_marker('xdist_group').args[0] != 'ros')
+        item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+    items.sort(key=lambda item: _group(item.path) != 'ros')
+
+
+def _group(file: Path) -> str:
+    talks = file.relative_to(Path(__file__).parent).parts[0] in _TOGETHER
+    return 'ros' if talks else str(file)

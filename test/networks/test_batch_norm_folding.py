@@ -29,11 +29,7 @@ def trained(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-# Other tests register networks of their own.
-OURS = [name for name in network_names() if name != 'two_numbers']
-
-
-@pytest.mark.parametrize('name', OURS)
+@pytest.mark.parametrize('name', network_names())
 def test_every_network_gives_the_same_with_folded_norms(name):
     network = trained(create_network(name))
     folded = fold_batch_norms(network)

@@ -48,7 +48,7 @@ def test_bundled_clip_reaches_a_browser_and_ctrl_c_ends_with_0(model):
             browser.wait_for(lambda: browser.all_of('/camera/view'))
             picture = browser.picture('Camera')
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=30)
     assert process.returncode == 0 and not output and not errors, output + errors
     with Bag(CLIP) as bag:
         images = [decode_compressed(bag.deserialize(message))
