@@ -16,6 +16,7 @@ from depth_training.data.camera_steps import (
     SensorNoise,
     Shake,
 )
+from depth_training.data.decals import Decals
 from depth_training.data.steps import (
     BrightnessContrast,
     Cover,
@@ -79,10 +80,11 @@ def paper_004(height: int = 480, width: int = 640, swap_probability: float = 0.2
 
 
 def bundled(height: int = 240, width: int = 320, with_cut_depth: bool = False,
-            swap_probability: float = 0.0) -> Pipeline:
+            swap_probability: float = 0.0, decal_probability: float = 0.0) -> Pipeline:
     """For a network that any camera is held before: lens, mirror, light, lens faults, sensor.
 
-    `swap_probability` is that of channels in another order, which makes other materials.
+    `swap_probability` is that of channels in another order, which makes other materials;
+    `decal_probability` that of flat patches on the surfaces (`data.decals`).
     """
     cut = (Sometimes(CutDepth(), 0.25),) if with_cut_depth else ()
     light = (Exposure(0.6, 0.2), Gamma(0.7, 1.4), BrightnessContrast(0.0, 0.3),
@@ -90,7 +92,8 @@ def bundled(height: int = 240, width: int = 320, with_cut_depth: bool = False,
     faults = (Sometimes(Blur(0.3, 2.0), 0.3), Sometimes(Shake(9), 0.15), SensorNoise(0.03),
               Sometimes(Jpeg(30, 95), 0.5))
     swap = (Sometimes(SwapChannels(), swap_probability),) if swap_probability else ()
-    return Pipeline((FieldOfView(height, width), _FLIP, *cut, *swap, *light, *faults))
+    decals = (Sometimes(Decals(), decal_probability),) if decal_probability else ()
+    return Pipeline((FieldOfView(height, width), _FLIP, *decals, *cut, *swap, *light, *faults))
 
 
 def _zoomed_crop(height: int, width: int, rgb: Interpolation) -> tuple[Step, ...]:

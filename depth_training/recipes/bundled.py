@@ -47,18 +47,24 @@ _SECOND = replace(
     freeze_batch_norm=0.0,        # pictures of a batch no longer disturb each other's scale
     learning_rate=7e-4, batch=16, steps=2200)
 
-#: The last part: the decoder gets more layers, which start as if they were not there.
+#: The fourth part: the decoder gets more layers, which start as if they were not there.
 _REFINED = replace(
-    _SECOND, name='bundled_refined', title='the bundled network, last part: a refined decoder',
+    _SECOND, name='bundled_refined', title='the bundled network, fourth part: a refined decoder',
     network_arguments={**_BUNDLED.network_arguments, 'refined': True},
     loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5},
     learning_rate=4e-4, steps=1300)
 
-#: The part before: smaller pictures with the same view take two thirds of the time.
+#: The third part: smaller pictures with the same view take two thirds of the time.
 _SMALL = replace(
     _REFINED, name='bundled_small', title='the bundled network, third part: small pictures',
     height=192, width=256, test_height=192, test_width=256, focal=0.81 * 256,
     learning_rate=7e-4, steps=3000)
+
+#: The last part: more rooms, and flat patches whose edges are none of depth.
+_DECALS = replace(
+    _REFINED, name='bundled_decals', title='the bundled network, last part: more rooms, decals',
+    augment_arguments={**_BUNDLED.augment_arguments, 'decal_probability': 0.35},
+    learning_rate=5e-4, steps=2700)
 
 #: What might help; compare them on held-out rooms before one of them becomes the default.
 _VARIANTS = (
@@ -74,4 +80,4 @@ _VARIANTS = (
             loss='log_l1_gradient', loss_arguments={'gradient_weight': 0.5}),
 )
 
-RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, *_VARIANTS)
+RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, _DECALS, *_VARIANTS)
