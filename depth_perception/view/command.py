@@ -15,6 +15,7 @@ from depth_perception.predict import (
     camera_source,
     load_network,
 )
+from depth_perception.view.ending import Ending
 
 if TYPE_CHECKING:
     from depth_perception.view.frame import Source
@@ -73,12 +74,13 @@ def _run(options: argparse.Namespace) -> None:
         raise UsageError(str(error)) from error
     with closing(viewer), closing(_source(options)) as source:
         _say(f'open {viewer.url} in a browser; Ctrl-C ends')
-        play(source, viewer, options.rate)
+        with Ending() as ending:
+            play(source, viewer, options.rate, ending)
 
 
-def play(source: Source, viewer: Viewer, rate: float) -> None:
-    """Show what comes, while somebody watches, until interrupted."""
-    while True:
+def play(source: Source, viewer: Viewer, rate: float, ending: Ending) -> None:
+    """Show what comes, while somebody watches, until a signal asks for the end."""
+    while not ending.asked:
         if not viewer.wait_for_watchers(PATIENCE):
             source.rest()
             continue
@@ -86,7 +88,7 @@ def play(source: Source, viewer: Viewer, rate: float) -> None:
         frame = source.next(PATIENCE)
         if frame is not None:
             viewer.show(frame)
-        time.sleep(max(0.0, start + 1 / rate - time.monotonic()))
+        ending.sleep_until(start + 1 / rate)
 
 
 def _source(options: argparse.Namespace) -> Source:

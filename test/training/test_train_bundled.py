@@ -15,7 +15,7 @@ from depth_perception.weights import load_weights
 from test.support import layouts
 
 ROOT = Path(__file__).parents[2]
-PARTS = ('bundled', 'bundled_abs_rel', 'bundled_small', 'bundled_refined')
+PARTS = ('bundled', 'bundled_abs_rel', 'bundled_small', 'bundled_refined', 'bundled_decals')
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_two_steps_of_each_part(script, tmp_path):
         assert f'from weights.safetensors ({before.recipe})' in info.training_data
         assert f'train {part} --' in info.recipe and info.licence == 'Apache-2.0'
         assert json.loads((out / part / 'run.json').read_text())['processes'] == 2
-    small, last = infos[2:]
+    small, last = infos[2:4]
     assert last.network_arguments['refined']
     # Small pictures have the same view: the same focal length for their width.
     assert small.training_focal_length / small.training_image_width \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from depth_perception.camera import CameraModel
 from depth_perception.view import command
 from depth_perception.view.drawing import by_distance
+from depth_perception.view.ending import Ending
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
 from depth_perception.view.viewer import Viewer, ViewError
 
@@ -223,18 +225,67 @@ def test_nothing_is_computed_while_nobody_watches(viewer, monkeypatch):
     monkeypatch.setattr(command, 'PATIENCE', 0.05)
 
     def until(condition):
+        ending = Ending()
+
         def wait(timeout):
-            if condition():
-                raise KeyboardInterrupt
+            ending.asked = condition()
             return Viewer.wait_for_watchers(viewer, timeout)
         monkeypatch.setattr(viewer, 'wait_for_watchers', wait)
-        with pytest.raises(KeyboardInterrupt):
-            command.play(source, viewer, 50)
+        command.play(source, viewer, 50, ending)
     until(lambda: source.rested > 3)
     assert source.asked == 0
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: viewer.watchers)
         until(lambda: source.asked > 3)
+
+
+class Destroyed:
+    """Gets a signal where Python swallows what its handler raises: in its destructor."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+class Interrupted(Counting):
+    """A source that is interrupted in the first frame."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def next(self, timeout):
+        super().next(timeout)
+        if self.asked == 1:
+            Destroyed(self.number)
+        assert self.asked < 100, 'the signal was lost'
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_page_wherever_it_strikes(number, monkeypatch):
+    source = Interrupted(number)
+    source.close = lambda: None
+    monkeypatch.setattr(command, '_source', lambda _: source)
+    monkeypatch.setattr(Viewer, 'wait_for_watchers', lambda *_: True)
+    options = argparse.Namespace(host='127.0.0.1', port=0, points=1000, rate=60.0)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert command.run(options) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert source.asked == 1
+
+
+def test_a_second_signal_interrupts_at_once():
+    with Ending() as ending:
+        signal.raise_signal(signal.SIGINT)
+        assert ending.asked
+        ending.sleep_until(math.inf)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_browser_cannot_make_the_server_open_a_tunnel(viewer):
