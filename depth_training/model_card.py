@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from depth_perception.camera import CameraModel
 from depth_perception.estimator import DepthEstimator
 from depth_perception.files import write_atomically
-from depth_training import pictures, protocols
+from depth_training import bands, pictures, protocols
+from depth_training.bands import DistanceBands
 from depth_training.baselines import best_constant, mean_depth_map
 from depth_training.data import DepthDataset, Sample, every, good_samples, open_dataset
 from depth_training.data.joined import open_joined
@@ -73,12 +74,14 @@ class Judged:
         pairs: of it.
         scores: metric and median-aligned, of each contender.
         absrel: the network's, metric, of each pair that was judged, by its index.
+        bands: the network's, metric, by true distance.
     """
 
     name: str
     pairs: DepthDataset
     scores: dict[str, tuple[Metrics, Metrics]]
     absrel: dict[int, float]
+    bands: DistanceBands
 
 
 def model_card(options: ModelCardOptions) -> int:
@@ -106,7 +109,7 @@ def model_card(options: ModelCardOptions) -> int:
               for name, pairs in sources.items()]
     shown = options.page.with_suffix('').name + '_held_out.jpg'
     _write_sheets(judged, estimator, options.page.parent / 'images' / shown, options.sheets)
-    elements = [*_table(judged), *_notes(judged, training, options)]
+    elements = [*_table(judged), *_notes(judged, training, options), *_band_table(judged)]
     elements += [] if clip is None else [_flicker_text(clip, estimator)]
     elements += [Picture(f'images/{shown}', 'Held-out rooms: the ten best pictures (left) and the '
                          'ten worst (right) by AbsRel, the number in each. Picture, true depth, '
@@ -123,16 +126,18 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
     contenders: dict[str, Contender] = {
         NETWORK: lambda sample: predicted(estimator, sample),
         CONSTANT: lambda sample: constant, MEAN_MAP: mean}
-    result = Judged(name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {})
+    result = Judged(name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {},
+                    DistanceBands())
     for index in range(len(pairs)):
         for sample in good_samples(pairs, [index]):
-            for key, contender in contenders.items():
-                depth = contender(sample)
+            depths = {key: contender(sample) for key, contender in contenders.items()}
+            for key, depth in depths.items():
                 for protocol, metrics in zip((WHOLE_FRAME, _ALIGNED), result.scores[key]):
                     protocols.judge(protocol, depth, sample.depth, metrics)
             metric = result.scores[NETWORK][0]
             if len(metric.sums) > len(result.absrel):  # one without any usable pixel counts nowhere
                 result.absrel[index] = _last_absrel(metric)
+                result.bands.add(depths[NETWORK], sample.depth)
     return result
 
 
@@ -193,6 +198,18 @@ def _notes(judged: list[Judged], training: DepthDataset,
     notes += [f'One pair in {options.every} was judged, and averaged for the map.'] \
         if options.every > 1 else []
     return [Bullets(notes)]
+
+
+def _band_table(judged: list[Judged]) -> list[Element]:
+    """AbsRel, bias and share of the pixels of each band, a column for each data set."""
+    columns = [[f'{error:.2f} (×{bias:.2f}, {100 * share:.0f} %)' if share else '-'
+                for error, bias, share in zip(data.abs_rel, data.bias, data.share)]
+               for data in (source.bands for source in judged)]
+    rows = [[name, *cells] for name, *cells in zip(bands.names(), *columns)]
+    return [Table(('True distance', *(source.name for source in judged)), rows),
+            Text('The network by true distance: AbsRel over all pixels of that distance, in '
+                 'brackets predicted / true (geometric mean: above 1 is too far) and the share of '
+                 'the pixels. Metric, same pictures and limits.')]
 
 
 def _without_camera(pairs: DepthDataset) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from depth_perception.weights import save_weights
 from depth_training import cli
+from depth_training.bands import DistanceBands
 from depth_training.baselines import best_constant, mean_depth_map
 from depth_training.data import every, open_dataset
 from depth_training.flicker import flicker
@@ -53,6 +54,20 @@ def test_flicker_is_what_the_truth_does_not_explain():
         flicker(said[:1], truth[:1])
 
 
+def test_bands_of_distance_by_hand():
+    bands = DistanceBands()
+    # 0.7 m belongs to the band below; unknown and beyond 10 m to none; 40 m counts as 10.
+    bands.add(np.array([[1.05, 1.0, 5.0, 40.0]]), np.array([[0.7, 1.0, 0.0, 8.0]]))
+    bands.add(np.array([[0.8, 9.0]]), np.array([[1.0, 12.0]]))
+    assert list(bands.share) == [0.25, 0.5, 0, 0, 0, 0.25]
+    np.testing.assert_allclose(bands.abs_rel, [0.5, 0.1, np.nan, np.nan, np.nan, 0.25])
+    np.testing.assert_allclose(
+        bands.bias, [1.5, np.sqrt(0.8), np.nan, np.nan, np.nan, 1.25])
+    constant = DistanceBands()
+    constant.add(np.ones((1, 1)), np.full((2, 3), 2.0))
+    assert constant.share[2] == 1 and constant.abs_rel[2] == 0.5
+
+
 @pytest.fixture
 def arguments(tmp_path):
     weights, page = tmp_path / 'tiny.safetensors', tmp_path / 'docs/card.md'
@@ -81,6 +96,11 @@ def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments,
         for name in ('held-out rooms', 'real', 'clip')
         for what, first in (('the network', True), ('best constant', False),
                             ('mean depth map', False))]
+    # The pixels of each data set are all in some band.
+    shares = re.findall(r'^\| (?:below .*|.* to .*) m \| (.*) \| (.*) \| (.*) \|$', text, re.M)
+    assert len(shares) == 6
+    for column in zip(*shares):
+        assert sum(int(cell.split()[-2]) for cell in column if cell != '-') in (99, 100, 101)
     assert 'Focal length unknown, so taken as that of the training: real, clip.' in text
     assert 'Flicker on the clip (3 frames in order)' in text and str(tmp_path) not in text
     sheet = cv2.imread(str(tmp_path / 'docs/images/card_held_out.jpg'))

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors by true distance: a mean over all pixels hides what is near, where a robot drives."""
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Metres; each band is from one to the next, the upper included.
+EDGES = (0.0, 0.7, 1.2, 2.0, 3.5, 6.0, 10.0)
+SMALLEST, LARGEST = 1e-3, EDGES[-1]
+
+
+class DistanceBands:
+    """Sums over all pixels whose truth is in a band; every pixel counts the same."""
+
+    def __init__(self) -> None:
+        #: Rows: bands. Columns: pixels, sum of |d - t| / t, sum of log(d / t).
+        self._sums = np.zeros((len(EDGES) - 1, 3))
+
+    def add(self, depth: NDArray[np.floating], truth: NDArray[np.floating]) -> None:
+        """Take in a prediction and its truth, metres, of the same shape or broadcast to it."""
+        known = (truth > SMALLEST) & (truth < LARGEST)
+        true = truth[known].astype(np.float64)
+        said = np.clip(np.broadcast_to(depth, truth.shape)[known], SMALLEST, LARGEST)
+        band = np.searchsorted(EDGES, true) - 1
+        for column, value in enumerate((np.ones_like(true), np.abs(said - true) / true,
+                                        np.log(said / true))):
+            self._sums[:, column] += np.bincount(band, value, len(self._sums))
+
+    @property
+    def share(self) -> NDArray[np.float64]:
+        """Of all pixels, in each band."""
+        return self._sums[:, 0] / max(self._sums[:, 0].sum(), 1)
+
+    @property
+    def abs_rel(self) -> NDArray[np.float64]:
+        """Mean of |d - t| / t in each band; NaN where no pixel is."""
+        return self._mean(1)
+
+    @property
+    def bias(self) -> NDArray[np.float64]:
+        """Geometric mean of d / t in each band, above 1 where answers are too far; NaN likewise."""
+        return np.exp(self._mean(2))
+
+    def _mean(self, column: int) -> NDArray[np.float64]:
+        pixels = self._sums[:, 0]
+        return np.divide(self._sums[:, column], pixels, out=np.full(len(pixels), np.nan),
+                         where=pixels > 0)
+
+
+def names() -> list[str]:
+    """What to call each band."""
+    return [f'{low:g} to {high:g} m' if low else f'below {high:g} m'
+            for low, high in pairwise(EDGES)]
