@@ -19,7 +19,8 @@ _LOOK = 0.2
 class Ending:
     """While entered, notes the first signal; a second one raises `KeyboardInterrupt` after all.
 
-    To be entered in the main thread, where Python handles signals.
+    To be entered in the main thread, where Python handles signals. A SIGINT that was ignored, as in
+    jobs that a script starts in the background, counts too, as it does for ROS nodes.
 
     Attributes:
         asked: whether one came. A plain attribute, not an `Event`: a handler must take no lock

@@ -278,14 +278,21 @@ def test_a_signal_ends_the_page_wherever_it_strikes(number, monkeypatch):
     assert source.asked == 1
 
 
-def test_a_second_signal_interrupts_at_once():
-    with Ending() as ending:
-        signal.raise_signal(signal.SIGINT)
-        assert ending.asked
-        ending.sleep_until(math.inf)
-        with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize('handler', [signal.default_int_handler, signal.SIG_IGN])
+def test_a_second_signal_interrupts_at_once(handler):
+    # A shell that starts a job in the background has it ignore SIGINT; `kill -INT` is meant all
+    # the same.
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with Ending() as ending:
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert ending.asked
+            ending.sleep_until(math.inf)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_browser_cannot_make_the_server_open_a_tunnel(viewer):
