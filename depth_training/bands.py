@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 #: Metres; each band is from one to the next, the upper included.
 EDGES = (0.0, 0.7, 1.2, 2.0, 3.5, 6.0, 10.0)
-SMALLEST, LARGEST = 1e-3, EDGES[-1]
 
 
 class DistanceBands:
@@ -20,13 +19,11 @@ class DistanceBands:
         self._sums = np.zeros((len(EDGES) - 1, 3))
 
     def add(self, depth: NDArray[np.floating], truth: NDArray[np.floating]) -> None:
-        """Take in a prediction and its truth, metres, of the same shape or broadcast to it."""
-        known = (truth > SMALLEST) & (truth < LARGEST)
-        true = truth[known].astype(np.float64)
-        said = np.clip(np.broadcast_to(depth, truth.shape)[known], SMALLEST, LARGEST)
-        band = np.searchsorted(EDGES, true) - 1
-        for column, value in enumerate((np.ones_like(true), np.abs(said - true) / true,
-                                        np.log(said / true))):
+        """Take in depth and truth (N,) of pixels that count, metres: `protocols.counted`."""
+        truth = truth.astype(np.float64)
+        band = np.searchsorted(EDGES, truth) - 1
+        for column, value in enumerate((np.ones_like(truth), np.abs(depth - truth) / truth,
+                                        np.log(depth / truth))):
             self._sums[:, column] += np.bincount(band, value, len(self._sums))
 
     @property

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.camera import CameraModel
 from depth_perception.estimator import DepthEstimator
 from depth_perception.files import write_atomically
 from depth_training import bands, pictures, protocols
@@ -137,22 +136,14 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
             metric = result.scores[NETWORK][0]
             if len(metric.sums) > len(result.absrel):  # one without any usable pixel counts nowhere
                 result.absrel[index] = _last_absrel(metric)
-                result.bands.add(depths[NETWORK], sample.depth)
+                depth, truth, _ = protocols.counted(WHOLE_FRAME, depths[NETWORK], sample.depth)
+                result.bands.add(depth, truth)
     return result
 
 
 def predicted(estimator: DepthEstimator, sample: Sample) -> Depth:
     """What the node would publish of a picture, unmasked."""
-    return estimator.infer(sample.rgb, camera_of(sample))
-
-
-def camera_of(sample: Sample) -> CameraModel | None:
-    """The pair's camera, square pixels; None where its focal length is unknown."""
-    if sample.fx is None:
-        return None
-    height, width = sample.depth.shape
-    cx = (width - 1) / 2 if sample.cx is None else sample.cx
-    return CameraModel(width, height, sample.fx, sample.fx, cx, (height - 1) / 2)
+    return estimator.infer(sample.rgb, sample.camera)
 
 
 def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
@@ -160,7 +151,7 @@ def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
     info = estimator.info
     mean = mean_depth_map(training, info.focal_length_at(info.input_width), info.input_height,
                           info.input_width)
-    return lambda sample: mean * np.float32(estimator.focal_factor(camera_of(sample)))
+    return lambda sample: mean * np.float32(estimator.focal_factor(sample.camera))
 
 
 def _last_absrel(metrics: Metrics) -> float:

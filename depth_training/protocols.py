@@ -226,6 +226,11 @@ def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics)
         truth: metres (H, W), 0 = unknown.
         metrics: what to add to; read `metrics.scores(protocol.averaging)` in the end.
     """
+    metrics.add(*counted(protocol, prediction, truth))
+
+
+def counted(protocol: Protocol, prediction: Depth, truth: Depth) -> tuple[Depth, Depth, int]:
+    """Depth and truth (N,) of the pixels that count, and how many were clamped; see `judge`."""
     valid = valid_pixels(protocol, truth)
     depth = to_frame(protocol, prediction, truth.shape)[valid]
     if protocol.median_scaled and depth.size:
@@ -234,7 +239,7 @@ def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics)
     known = np.maximum(truth[valid], HOLE_DEPTH) if protocol.count_holes else truth[valid]
     if protocol.swapped:
         depth, known = known, depth
-    metrics.add(depth, known, count)
+    return depth, known, count
 
 
 def _blackened(rgb: Image, visible: Box) -> Image:

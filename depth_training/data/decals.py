@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.geometry import back_project
 from depth_training.data.sample import Sample
 
 #: Pixels on each side over which a plane is measured.
@@ -41,13 +42,13 @@ class Decals:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Recolour the picture under the patches."""
-        if sample.fx is None:
+        if sample.camera is None:
             return sample
-        points = _points(sample)
+        points = back_project(sample.depth, sample.camera)
         rgb = sample.rgb.copy()
         for _ in range(int(rng.integers(1, self.most + 1))):
             cover = self._cover(points, rng)
-            if cover is not None and cover.any():
+            if cover is not None:
                 _lay(rgb, cover, rng)
         return replace(sample, rgb=rgb)
 
@@ -71,16 +72,6 @@ class Decals:
         u, v, above = np.moveaxis(place, 2, 0)
         inside = u * u + v * v < 1 if round_one else np.maximum(u, v) < 1
         return inside & (above < _FLAT * np.maximum(points[..., 2], here[2]))
-
-
-def _points(sample: Sample) -> NDArray[np.float32]:
-    """Points of the camera frame, (H, W, 3); 0 where depth is unknown."""
-    rows, columns = sample.depth.shape
-    centre = (columns - 1) / 2 if sample.cx is None else sample.cx
-    x = (np.arange(columns, dtype=np.float32) - np.float32(centre)) / np.float32(sample.fx)
-    y = (np.arange(rows, dtype=np.float32) - np.float32((rows - 1) / 2)) / np.float32(sample.fx)
-    depth = sample.depth
-    return cv2.merge([x * depth, y[:, None] * depth, depth])
 
 
 def _normal(points: NDArray[np.float32], row: int, column: int) -> NDArray[np.float64] | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.camera import CameraModel
+
 #: Limits outside which depth cannot be metres of a room: a wrong unit, not a strange scene.
 LARGEST_DEPTH = 100.0
 SMALLEST_MEDIAN = 0.05
@@ -37,6 +39,15 @@ class Sample:
     id: str
     fx: float | None = None
     cx: float | None = None
+
+    @property
+    def camera(self) -> CameraModel | None:
+        """The pair's camera, square pixels; None where its focal length is unknown."""
+        if self.fx is None:
+            return None
+        height, width = self.depth.shape
+        cx = (width - 1) / 2 if self.cx is None else self.cx
+        return CameraModel(width, height, self.fx, self.fx, cx, (height - 1) / 2)
 
 
 def check_sample(sample: Sample, source: str) -> Sample:

@@ -15,6 +15,7 @@ from depth_training.baselines import best_constant, mean_depth_map
 from depth_training.data import every, open_dataset
 from depth_training.flicker import flicker
 from depth_training.model_card import BEGIN, END
+from depth_training.protocols import WHOLE_FRAME, counted
 from test.support import layouts
 from test.support.weights import tiny_info, tiny_network
 
@@ -55,16 +56,20 @@ def test_flicker_is_what_the_truth_does_not_explain():
 
 
 def test_bands_of_distance_by_hand():
-    bands = DistanceBands()
     # 0.7 m belongs to the band below; unknown and beyond 10 m to none; 40 m counts as 10.
-    bands.add(np.array([[1.05, 1.0, 5.0, 40.0]]), np.array([[0.7, 1.0, 0.0, 8.0]]))
-    bands.add(np.array([[0.8, 9.0]]), np.array([[1.0, 12.0]]))
+    depth, truth, _ = counted(WHOLE_FRAME, np.array([[1.05, 1.0, 5.0, 40.0, 9.0]]),
+                              np.array([[0.7, 1.0, 0.0, 8.0, 12.0]]))
+    np.testing.assert_allclose(depth, [1.05, 1.0, 10.0])
+    np.testing.assert_array_equal(truth, [0.7, 1.0, 8.0])
+    bands = DistanceBands()
+    bands.add(np.array([1.05, 1.0, 10.0]), truth)
+    bands.add(np.array([0.8]), np.array([1.0]))
     assert list(bands.share) == [0.25, 0.5, 0, 0, 0, 0.25]
     np.testing.assert_allclose(bands.abs_rel, [0.5, 0.1, np.nan, np.nan, np.nan, 0.25])
     np.testing.assert_allclose(
         bands.bias, [1.5, np.sqrt(0.8), np.nan, np.nan, np.nan, 1.25])
     constant = DistanceBands()
-    constant.add(np.ones((1, 1)), np.full((2, 3), 2.0))
+    constant.add(*counted(WHOLE_FRAME, np.ones((1, 1)), np.full((2, 3), 2.0))[:2])
     assert constant.share[2] == 1 and constant.abs_rel[2] == 0.5
 
 
