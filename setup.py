@@ -7,13 +7,25 @@ from glob import glob
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.develop import develop
 
 NAME = 'depth_perception'
+#: colcon build --symlink-install runs a link to this file in a build folder without requirements/.
+ROOT = Path(__file__).resolve().parent
+
+
+class Develop(develop):
+    """What colcon build --symlink-install runs: it ignores the interpreter named in setup.cfg."""
+
+    def write_script(self, script_name: str, contents: str, *rest: object) -> None:
+        """Start with the interpreter on the PATH, as setup.cfg says for an ordinary build."""
+        _, _, body = contents.partition('\n')
+        super().write_script(script_name, f'#!/usr/bin/env python3\n{body}', *rest)
 
 
 def requirements(group: str) -> list[str]:
     """The lines of requirements/GROUP.txt."""
-    lines = Path('requirements', f'{group}.txt').read_text().splitlines()
+    lines = (ROOT / 'requirements' / f'{group}.txt').read_text().splitlines()
     return [line for line in lines if line and not line.startswith('#')]
 
 
@@ -52,6 +64,6 @@ setup(
             'depth-perception = depth_perception.cli:main',
         ],
     },
-    tests_require=['pytest'],
+    cmdclass={'develop': Develop},
     zip_safe=False,
 )

@@ -28,7 +28,7 @@ def offer_package() -> None:
     try:
         get_package_prefix('depth_perception')
         return
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):  # the latter where no ROS 2 is sourced
         prefix = Path(tempfile.mkdtemp())
     for name, module in COMMANDS.items():
         script = prefix / name
