@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from depth_training import augment
 from depth_training.data import open_dataset
 from depth_training.data.training import ToTensors, TrainingData, start_worker
+from depth_training.ranges import Range, number
 
 PIPELINES = {'000': augment.paper_000, '001': augment.paper_001, '002': augment.paper_002,
              '003': augment.paper_003, '004': augment.paper_004}
@@ -35,9 +36,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data', help='file or folder of any known layout')
-    parser.add_argument('--workers', type=int, nargs='+', default=[1, 4])
-    parser.add_argument('--batch', type=int, default=8)
-    parser.add_argument('--images', type=int, default=200, help='how many to measure')
+    parser.add_argument('--workers', type=number(int, Range(0)), nargs='+', default=[1, 4])
+    parser.add_argument('--batch', type=number(int, Range(1)), default=8)
+    parser.add_argument('--images', type=number(int, Range(1)), default=200,
+                        help='how many to measure')
     options = parser.parse_args()
     dataset = open_dataset(options.data, 'all')
     print(dataset.describe())

@@ -31,6 +31,7 @@ from depth_training.data import DepthDataset, open_dataset
 from depth_training.data.training import Batch
 from depth_training.distributed import Processes, local_device
 from depth_training.learner import Learner
+from depth_training.ranges import Range, number
 from depth_training.recipes import Recipe, get_recipe
 from depth_training.run_folder import machine
 from depth_training.schedule import Place
@@ -188,18 +189,20 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--recipes', nargs='+', choices=PAIRS, default=list(PAIRS), metavar='NAME',
                         help=f'default: {" ".join(PAIRS)}')
     parser.add_argument('--precisions', nargs='+', choices=_PRECISIONS, default=_PRECISIONS)
-    parser.add_argument('--batch', type=int, help="instead of each recipe's, such as on a CPU")
-    parser.add_argument('--steps', type=int, default=20, help='measured, after two others')
+    parser.add_argument('--batch', type=number(int, Range(1)),
+                        help="instead of each recipe's, such as on a CPU")
+    parser.add_argument('--steps', type=number(int, Range(1)), default=20,
+                        help='measured, after two others')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--plain', action='store_true', help='beside a plain loop')
     parser.add_argument('--out', type=Path, help='write the steps as JSON too')
     parser.add_argument('--flops', action='store_true',
                         help='count operations instead of measuring, and divide by --tflops')
-    parser.add_argument('--tflops', type=float, default=10.0,
+    parser.add_argument('--tflops', type=number(float, Range(0, above=True)), default=10.0,
                         help='10^12 operations/s that training is thought to reach (default: 10)')
     parser.add_argument('--data', type=Path, help='measure loading of these RGB-D pairs too')
-    parser.add_argument('--workers', type=int, nargs='+', default=[4])
-    parser.add_argument('--images', type=int, default=200, help='to load')
+    parser.add_argument('--workers', type=number(int, Range(0)), nargs='+', default=[4])
+    parser.add_argument('--images', type=number(int, Range(1)), default=200, help='to load')
     return parser
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, get_type_hints
 
+from depth_training import ranges
+
 #: name: (module, function, one line of help). A function takes one dataclass of options; a name
 #: with `!` takes the arguments as they are. Modules are imported when used.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -70,9 +72,15 @@ def parse(name: str, words: Sequence[str]) -> Any:
     import tyro
 
     module, function, text = COMMANDS[name]
-    options = get_type_hints(getattr(import_module(module), function))['options']
-    return tyro.cli(options, prog=f'python -m depth_training {name}', args=words,
-                    description=text, config=(tyro.conf.OmitArgPrefixes,))
+    kind = get_type_hints(getattr(import_module(module), function))['options']
+    options = tyro.cli(kind, prog=f'python -m depth_training {name}', args=words,
+                       description=text, config=(tyro.conf.OmitArgPrefixes,))
+    try:
+        ranges.check(options, ranges.option)
+    except ranges.RangeError as error:
+        sys.stderr.write(f'depth_training {name}: {error}\n')
+        raise SystemExit(2) from error
+    return options
 
 
 def _help() -> str:

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from depth_training.ranges import Count
+
 
 @dataclass(frozen=True)
 class PrepareOptions:
@@ -22,7 +24,7 @@ class PrepareOptions:
     """Folder with scene folders of d-*.pgm and r-*.ppm."""
     target: Annotated[Path, tyro.conf.Positional]
     """Folder for the pairs."""
-    every: int = 7
+    every: Count = 7
     """Keep every so many pairs (BTS: 7)."""
 
 
@@ -58,7 +60,7 @@ class EvaluateOptions:
     """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
     median_scaled: bool = False
     """Scale each prediction to the truth's median; for networks of relative depth alone."""
-    limit: int | None = None
+    limit: Count | None = None
     """Judge so many equally spaced images."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """auto: a GPU where there is one."""

@@ -23,12 +23,14 @@ from torch import Tensor, nn
 from depth_perception.files import write_atomically
 from depth_perception.networks.fast_unpooling import use_fast_unpooling
 from depth_perception.weights import LoadedWeights, WeightsInfo, load_weights, save_weights
+from depth_training.ranges import Range, number
 
 #: Largest relative error of an ONNX file against PyTorch, in float32.
 TOLERANCE = 1e-5
 #: Where an ONNX file and a program keep what the weights file says of itself, as JSON.
 METADATA_KEY = 'depth_perception'
 FORMATS = ('safetensors', 'onnx', 'program')
+_SIDE = Range(1, 1 << 14)
 
 
 class ExportError(ValueError):
@@ -153,8 +155,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('weights', help='a .safetensors of this package, or "default"')
     parser.add_argument('--output', type=Path, required=True, help='the file to write')
     parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
-    parser.add_argument('--height', type=int, help="image height; default: the training's")
-    parser.add_argument('--width', type=int, help="image width; default: the training's")
+    parser.add_argument('--height', type=number(int, _SIDE),
+                        help="image height; default: the training's")
+    parser.add_argument('--width', type=number(int, _SIDE),
+                        help="image width; default: the training's")
     parser.add_argument('--dynamic', action='store_true', help='leave batch and size open')
     parser.add_argument('--licence', metavar='SPDX', help='licence that the file will name, such '
                         "as CC-BY-NC-4.0, instead of the weights file's")

@@ -43,6 +43,9 @@ def load_lite2(encoder: Encoder, file: Path | None = None) -> None:
         raise ValueError(f'these weights are for tf_efficientnet_lite2, not for {encoder.name}')
     source = torch.load(file or lite2_file(), map_location='cpu', weights_only=True)
     target = encoder.body.state_dict()
+    if len(source) < len(target):
+        raise ValueError(f'ImageNet weights do not fit: the file has {len(source)} tensors, '
+                         f'{encoder.name} needs {len(target)}')
     for (name, tensor), value in zip(target.items(), source.values()):
         if tensor.shape != value.shape:
             raise ValueError(f'ImageNet weights do not fit: {name} is {tuple(tensor.shape)}, '

@@ -26,6 +26,7 @@ from depth_training.flicker import flicker
 from depth_training.metrics import Metrics
 from depth_training.page import Bullets, Element, Picture, Table, Text, markdown
 from depth_training.protocols import WHOLE_FRAME
+from depth_training.ranges import Count
 
 BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
 NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
@@ -58,7 +59,7 @@ class ModelCardOptions:
     sheets: Path | None = None
     """Folder for sheets of the best and worst pictures of --unseen, which the page does not show:
     such pictures may not be yours to publish."""
-    every: int = 1
+    every: Count = 1
     """Judge every so many-th pair only."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """auto: a GPU where there is one."""

@@ -28,6 +28,7 @@ from depth_training.data.steps import Cover, RandomCrop
 from depth_training.data.training import Batch, ToTensors
 from depth_training.distributed import local_device
 from depth_training.metrics import error_sums, scores_of
+from depth_training.ranges import Count, Positive, WholeNumber
 from depth_training.recipes import Recipe, get_recipe
 
 #: The recipe whose network, loss and output are tried, for each network. Paper 001's loss network
@@ -49,20 +50,20 @@ class OverfitOptions:
     """File or folder of RGB-D pairs; its layout is recognised."""
     recipes: tuple[str, ...] = RECIPES
     """Whose networks and losses; all by default."""
-    pairs: int = 8
+    pairs: Count = 8
     """Equally spaced pairs of the data, learnt in one batch."""
-    target: float = 0.05
+    target: Positive = 0.05
     """AbsRel that counts as learnt."""
-    steps: int = 600
+    steps: Count = 600
     """At most."""
-    learning_rate: float | None = None
+    learning_rate: Positive | None = None
     """Of Adam, at the start; by default 1e-3, for DenseDepth and CNN + FC 3e-4."""
-    shrink: int = 2
+    shrink: Count = 2
     """Train at the recipe's size divided by this."""
     precision: Literal['fp32', 'bf16'] = 'fp32'
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    seed: int = 0
-    every: int = 20
+    seed: WholeNumber = 0
+    every: Count = 20
     """Steps between looks at the error."""
     out: Path | None = None
     """Folder for a picture of each network's pairs and results.json."""

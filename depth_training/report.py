@@ -12,6 +12,7 @@ from depth_perception.files import write_atomically
 from depth_training import page
 from depth_training.page import Bullets, Element, Heading, Picture, Table, Text
 from depth_training.protocols import get_protocol
+from depth_training.ranges import Count
 from depth_training.run_folder import Run, differing, read_run
 from depth_training.targets import COLUMNS, TARGETS, Target
 
@@ -37,7 +38,7 @@ class ReportOptions:
     """RGB-D pairs for the pictures; the test part is shown."""
     hold_out: tuple[str, ...] = ()
     """Scenes that are the test part, of data without an official split."""
-    pictures: int = 6
+    pictures: Count = 6
     """Equally spaced pairs to show."""
     title: str = TITLE
     """Heading of the page."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from depth_perception.weights import load_weights
+from depth_training.ranges import Count, NotNegative, Positive, Range, Share, WholeNumber
 from depth_training.recipes import LossName, Recipe
 
 #: What a weights file says of its licence where nobody has chosen one.
@@ -33,19 +34,20 @@ class TrainOptions:
     """Folder of the run (default: runs/RECIPE)."""
     resume: bool = False
     """Go on with the run in that folder."""
-    epochs: int | None = None
+    epochs: Count | None = None
     """Instead of the recipe's."""
-    steps: int | None = None
+    steps: Count | None = None
     """Length of the run in steps, instead of epochs."""
-    time_limit: float | None = None
+    time_limit: Positive | None = None
     """Stop after so many minutes with a checkpoint and exit code 3; --resume goes on exactly."""
-    batch: int | None = None
+    batch: Count | None = None
     """Images a step over all processes, instead of the recipe's."""
-    learning_rate: float | None = None
+    learning_rate: Positive | None = None
     """Instead of the recipe's."""
-    encoder_factor: float | None = None
-    """The encoder learns at the learning rate times this, instead of the recipe's."""
-    freeze_batch_norm: float | None = None
+    encoder_factor: NotNegative | None = None
+    """The encoder learns at the learning rate times this, instead of the recipe's; 0 = not
+    at all."""
+    freeze_batch_norm: Share | None = None
     """Share of the run after which batch normalisation uses its running statistics, instead of the
     recipe's; 0 goes with --start-from."""
     loss: LossName | None = None
@@ -62,7 +64,7 @@ class TrainOptions:
     """ImageNet weights of ResNet-50 for paper 001's loss network (.safetensors or .pth)."""
     hold_out: tuple[str, ...] = ()
     """Scenes to validate on, of data without an official split."""
-    raycast_share: float = 0.0
+    raycast_share: Annotated[float, Range(0, 0.99)] = 0.0
     """Share of the training pairs that are views of rooms of textured boxes, made as they are
     needed."""
     validation_data: Path | None = None
@@ -71,7 +73,7 @@ class TrainOptions:
     """Part of --data to train on; all goes with --validation-data."""
     list_file: Path | None = None
     """Rows `rgb depth` that choose the training pairs; goes with --validation-data."""
-    validation_images: int = 64
+    validation_images: Count = 64
     """Equally spaced images of the test part, judged after every epoch."""
     licence: str = UNKNOWN_LICENCE
     """SPDX identifier that the weights file gets, such as CC-BY-NC-4.0; it depends on the terms of
@@ -83,13 +85,13 @@ class TrainOptions:
     local_batch_norm: bool = False
     """With torchrun: normalise over each process's own images, which is quicker, and not what one
     process would do with the whole batch."""
-    workers: int = 4
+    workers: WholeNumber = 4
     """Processes that load data, for each training process."""
-    seed: int = 0
+    seed: WholeNumber = 0
     """Of first weights, order and augmentation."""
-    log_every: int = 10
+    log_every: Count = 10
     """Steps between lines of the log."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints; there is one after every epoch too."""
     tensorboard: bool = True
     """Write TensorBoard's files too, where it is installed."""
@@ -127,9 +129,6 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
     Raises:
         TrainingError: weights are missing that it starts from, and nobody agreed to do without.
     """
-    if not 0 <= recipe.freeze_batch_norm <= 1:
-        raise TrainingError(f'--freeze-batch-norm {recipe.freeze_batch_norm} is no share of the '
-                            'run: give 0 to 1')
     if options.fast_dev_run:
         return
     if recipe.freeze_batch_norm == 0 and not (resumed or options.start_from):

@@ -32,8 +32,9 @@ class DenseNetEncoder(nn.Module):
         super().__init__()
         import timm
 
+        self.name = 'densenet169'
         self.body = timm.create_model(
-            'densenet169', pretrained=False, num_classes=0, global_pool='').features
+            self.name, pretrained=False, num_classes=0, global_pool='').features
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> 64, 64, 128, 256 and 1664 channels at strides 2, 4, 8, 16 and 32."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from depth_training.ranges import Count, NotNegative, Pixels, Positive, Share
 from depth_training.schedule import Constant, Schedule
 
 #: ImageNet's normalisation of RGB / 255 (torchvision's and timm's ResNets, EfficientNet-B).
@@ -56,37 +57,37 @@ class Recipe:
     title: str
     network: str
     augment: str
-    height: int
-    width: int
-    test_height: int
-    test_width: int
+    height: Pixels
+    width: Pixels
+    test_height: Pixels
+    test_width: Pixels
     loss: LossName
     optimizer: Literal['adam', 'adamw', 'sgd']
-    learning_rate: float
-    batch: int
-    epochs: int
+    learning_rate: Positive
+    batch: Count
+    epochs: Count
     protocol: str
     network_arguments: Mapping[str, Any] = field(default_factory=dict)
     augment_arguments: Mapping[str, Any] = field(default_factory=dict)
     loss_arguments: Mapping[str, Any] = field(default_factory=dict)
-    perceptual_weight: float = 0.0
+    perceptual_weight: NotNegative = 0.0
     output: Literal['metres', 'reciprocal'] = 'metres'
     mean: tuple[float, float, float] = IMAGENET[0]
     std: tuple[float, float, float] = IMAGENET[1]
-    freeze_batch_norm: float = 1.0
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    freeze_batch_norm: Share = 1.0
+    weight_decay: NotNegative = 0.0
+    momentum: Share = 0.9
     amsgrad: bool = False
-    encoder_factor: float = 1.0
+    encoder_factor: NotNegative = 1.0
     schedule: Schedule = field(default_factory=Constant)
-    clip_gradient: float | None = None
-    steps: int | None = None
-    average: float | None = None
-    focal: float | None = None
-    pairs: int | None = None
+    clip_gradient: Positive | None = None
+    steps: Count | None = None
+    average: Share | None = None
+    focal: Positive | None = None
+    pairs: Count | None = None
     truth: Literal['raw', 'filled'] = 'filled'
     reduce: Literal['nearest', 'mean'] = 'nearest'
-    min_depth: float = 1e-3
-    max_depth: float = 10.0
+    min_depth: NotNegative = 1e-3
+    max_depth: Positive = 10.0
     pretrained: bool = True
     warning: str = ''

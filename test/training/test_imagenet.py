@@ -56,3 +56,10 @@ def test_other_sizes_differ_by_the_packages_fixed_padding_alone(networks, monkey
     layer = type(networks[0]._conv_stem)
     monkeypatch.setattr(layer, 'forward', pad_as_tensorflow)
     assert error(networks, 96, 128) <= 1e-4
+
+
+def test_a_file_with_too_few_tensors_is_refused(tmp_path):
+    state = torch.load(lite2_file(), weights_only=True)
+    torch.save(dict(list(state.items())[:-20]), tmp_path / 'cut.pth')
+    with pytest.raises(ValueError, match='tf_efficientnet_lite2 needs'):
+        load_lite2(Encoder('tf_efficientnet_lite2'), tmp_path / 'cut.pth')
