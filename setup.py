@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from glob import glob
 from pathlib import Path
 
@@ -29,13 +30,19 @@ def requirements(group: str) -> list[str]:
     return [line for line in lines if line and not line.startswith('#')]
 
 
+def version() -> str:
+    """`__version__` of the package, which cannot be imported before what it needs is there."""
+    text = Path(NAME, '__init__.py').read_text()
+    return re.search(r"^__version__ = '(.*)'$", text, re.MULTILINE)[1]
+
+
 # A sourced ROS 2 brings its OpenCV and cv_bridge: compiled for numpy 1 on most robots, they break
 # beside the numpy 2 that PyPI's OpenCV asks for.
 OPENCV = [] if 'ROS_DISTRO' in os.environ else requirements('opencv')
 
 setup(
     name=NAME,
-    version='0.1.0',
+    version=version(),
     description='Metric depth, point cloud and obstacle scan from one camera, for ROS 2',
     license='Apache-2.0',
     maintainer='depth_perception developers',
@@ -54,8 +61,11 @@ setup(
     ],
     python_requires='>=3.10',
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
-    extras_require={group: requirements(group)
-                    for group in ('ros', 'openvino', 'demo', 'view', 'train', 'test')},
+    extras_require={
+        **{group: requirements(group) for group in ('ros', 'openvino', 'demo', 'train', 'test')},
+        'cpu': requirements('openvino'),
+        'view': [*requirements('view'), *requirements('openvino')],
+    },
     entry_points={
         'console_scripts': [
             'depth_node = depth_perception.ros.node:main',

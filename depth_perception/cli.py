@@ -8,24 +8,31 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from depth_perception import compile_command, predict
-from depth_perception.view import command as view
+from depth_perception import __version__
+from depth_perception.extras import explains_missing
+from depth_perception.options import UsageError
 
-#: name: (module with add_arguments and run, one line of help)
+#: name: (module with add_arguments and run, one line of help); modules are imported when used.
 _COMMANDS = {
-    'predict': (predict, 'write depth images, pictures and point clouds of image files'),
-    'compile': (compile_command, 'compile a network for this machine, for backend compiled'),
-    'view': (view, 'show camera, depth, cloud and scan live in a browser'),
+    'predict': ('depth_perception.predict',
+                'write depth images, pictures and point clouds of images and videos'),
+    'compile': ('depth_perception.compile_command',
+                'compile a network for this machine, for backend compiled'),
+    'view': ('depth_perception.view.command',
+             'show camera, depth, cloud and scan live in a browser'),
 }
 
 
+@explains_missing('depth-perception', code=2)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser(words).parse_args(words)
         return options.run(options)
-    except predict.UsageError as error:
+    except UsageError as error:
         sys.stderr.write(f'depth-perception: {error}\n')
         return 2
     except KeyboardInterrupt:
@@ -33,14 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """All commands by name, and the options of the one that the words name."""
     parser = argparse.ArgumentParser(
         prog='depth-perception', description='Metric depth from one colour camera.')
+    parser.add_argument('--version', action='version', version=f'depth-perception {__version__}')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    wanted = next((word for word in words if not word.startswith('-')), None)
     for name, (module, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f'{text.capitalize()}.')
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        if name == wanted:
+            chosen = import_module(module)
+            chosen.add_arguments(command)
+            command.set_defaults(run=chosen.run)
     return parser
 
 

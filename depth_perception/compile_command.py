@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from depth_perception.predict import UsageError, add_model_arguments
+from depth_perception.options import UsageError, add_model_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

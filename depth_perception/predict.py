@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.backends.choice import BACKENDS, BackendError
+from depth_perception.backends.names import BackendError
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.camera_file import read_camera
 from depth_perception.files import write_atomically
+from depth_perception.options import UsageError, add_network_arguments
 from depth_perception.ply import write_ply
 from depth_perception.visualise import colourise
 
@@ -31,10 +32,6 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.p
 DEPTH_SUFFIX, COLOUR_SUFFIX, CLOUD_SUFFIX = '_depth.png', '_color.png', '.ply'
 #: As the node's `edge_threshold`: what jumps more from pixel to pixel floats between surfaces.
 EDGE_THRESHOLD = 0.05
-
-
-class UsageError(ValueError):
-    """What was asked for cannot be started; the text says why."""
 
 
 class ImageError(ValueError):
@@ -68,29 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', required=True, metavar='DIR', type=Path,
                         help='folder for the results, made where it is missing')
     add_network_arguments(parser)
-
-
-def add_model_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare weights, device and precision."""
-    parser.add_argument('--model', metavar='FILE', default='',
-                        help='weights file (default: the bundled network)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--precision', default='fp16', choices=('fp16', 'bf16', 'fp32'),
-                        help='fp16 or bf16: half precision where that is faster (default: '
-                        '%(default)s)')
-
-
-def add_network_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare which network runs where, and the camera of its images."""
-    add_model_arguments(parser)
-    parser.add_argument('--backend', default='auto', choices=BACKENDS,
-                        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch; '
-                        'compiled: what depth-perception compile has made')
-    camera = parser.add_mutually_exclusive_group()
-    camera.add_argument('--camera', metavar='FILE', type=Path,
-                        help='JSON (width, height, fx, fy, cx, cy) or camera_info YAML')
-    camera.add_argument('--horizontal-fov-deg', metavar='X', type=float,
-                        help="the camera's horizontal field of view, where it is all you know")
 
 
 def run(options: argparse.Namespace) -> int:

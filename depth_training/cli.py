@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, get_type_hints
 
+from depth_perception import __version__
+from depth_perception.extras import explains_missing
 from depth_training import ranges
 
 #: name: (module, function, one line of help). A function takes one dataclass of options; a name
@@ -29,12 +31,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+@explains_missing('depth_training')
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ('-h', '--help'):
         sys.stdout.write(_help())
         return 0 if words else 2
+    if words[0] == '--version':
+        sys.stdout.write(f'depth_training {__version__}\n')
+        return 0
     if words[0] not in COMMANDS:
         sys.stderr.write(f'unknown command {words[0]!r}: choose one of {", ".join(COMMANDS)}\n')
         return 2

@@ -10,13 +10,10 @@ from torch import nn
 from depth_perception.backends import openvino
 from depth_perception.backends.base import Backend
 from depth_perception.backends.compiled import Compiled, PackageError
+from depth_perception.backends.names import BACKENDS, BackendError
 from depth_perception.backends.torch_eager import TorchEager
 
-BACKENDS = ('auto', 'torch', 'openvino', 'compiled')
-
-
-class BackendError(RuntimeError):
-    """A backend that cannot be used; the text says why and what would help."""
+__all__ = ['BACKENDS', 'BackendError', 'choose_backend']
 
 
 def choose_backend(network: nn.Module, device: torch.device, precision: str,
@@ -42,7 +39,7 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
                            'or backend to auto')
     if name == 'openvino' and not openvino.is_installed():
         raise BackendError('backend openvino needs OpenVINO: '
-                           'pip install "depth_perception[openvino]", or set backend to auto')
+                           'pip install "depth_perception[cpu]", or set backend to auto')
     if name == 'compiled':
         try:
             return Compiled(network, device, precision, checksum)

@@ -2,6 +2,6 @@
 """`python -m depth_perception.demo`."""
 import sys
 
-from depth_perception.demo.run import main
+from depth_perception.demo.arguments import main
 
 sys.exit(main())

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play a bag to a depth node in its own process, record what it says, and show it.
-
-    python -m depth_perception.demo [BAG] [--image TOPIC] [--out FOLDER]
-"""
+"""Play a bag to a depth node in its own process, record what it says, and show it."""
 from __future__ import annotations
 
 import argparse
@@ -27,15 +24,13 @@ from depth_perception.files import write_atomically
 if TYPE_CHECKING:
     from depth_perception.demo.recorder import FrameRecord
 
-CLIP_BAG = Path(__file__).parents[2] / 'data' / 'clip_bag'
 #: Frames that get a picture.
 PICTURES = 4
 RESULTS = ('montage.png', 'cloud.png', 'cloud.ply', 'summary.json')
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when all is written, 1 with one sentence when not."""
-    options = _parser().parse_args(arguments)
+def main(options: argparse.Namespace) -> int:
+    """Run with parsed options; 0 when all is written, 1 with one sentence when not."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     isolate_ros()
     try:
@@ -139,14 +134,3 @@ def _title(plan: Plan, summary: dict[str, Any]) -> str:
     if 'scores' in summary:
         title += f', AbsRel {summary["scores"]["AbsRel"]:.3f} (metric, no alignment)'
     return title
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='scripts/demo', description='Metric depth, cloud and scan of a recorded camera.')
-    parser.add_argument('bag', type=Path, nargs='?', default=CLIP_BAG,
-                        help='rosbag2 folder (default: the bundled clip)')
-    parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")
-    parser.add_argument('--out', type=Path, default=Path('demo_output'),
-                        help='where the results go (default: demo_output)')
-    return parser

@@ -7,6 +7,8 @@ import itertools
 import re
 from collections.abc import Sequence
 
+from depth_perception import __version__
+
 #: A name in ROS (design.ros2.org, "Topic and Service name mapping"), with names in it at will.
 _NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 
@@ -16,10 +18,27 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog='depth_node', description='Depth, point cloud and obstacle scan of a camera. '
         'Parameters, remappings and the namespace come after --ros-args.')
+    result.add_argument('--version', action='version', version=f'depth_node {__version__}')
     result.add_argument(
         '--cameras', type=camera_names, default=(), metavar='NAME,NAME,...',
         help='serve these cameras, each in the namespace of its name, with one network')
     return result
+
+
+def without_ros_arguments(words: Sequence[str]) -> list[str]:
+    """The words but for those from each `--ros-args` to the next `--`, which are ROS's.
+
+    As rclpy does it, which takes seconds to import and may be missing.
+    """
+    own, is_own = [], True
+    for word in words:
+        if word == '--ros-args':
+            is_own = False
+        elif is_own:
+            own.append(word)
+        elif word == '--':
+            is_own = True
+    return own
 
 
 def camera_names(text: str) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from depth_perception.ros.arguments import parser, process_namespace
+from depth_perception.extras import explains_missing
+from depth_perception.ros.arguments import parser, process_namespace, without_ros_arguments
 from depth_perception.ros.process import (
     ignore_signals,
     leave_signals_to_ros,
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from depth_perception.ros.depth_node import DepthNode
 
 
+@explains_missing('depth_node')
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0 then, 1 if no node can start, 2 for wrong usage."""
     quit_at_once_on_signals()
     share_the_cores()
+    words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
+    cameras = parser().parse_args(without_ros_arguments(words[1:])).cameras
     import rclpy
     from rclpy.executors import ExternalShutdownException
-    from rclpy.utilities import remove_ros_args
 
-    words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
-    cameras = parser().parse_args(remove_ros_args(words)[1:]).cameras
     from depth_perception.ros.depth_node import DepthNode
     from depth_perception.ros.parameters import ParameterError
     from depth_perception.ros.several_cameras import create_nodes, spin_all

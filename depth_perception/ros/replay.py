@@ -14,7 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from depth_perception import __version__
 from depth_perception.bag import CAMERA_INFO, COMPRESSED, RAW, Bag, BagError, Message, Topic
+from depth_perception.extras import explains_missing
+from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.process import (
     ignore_signals,
     leave_signals_to_ros,
@@ -264,17 +267,17 @@ def chosen_topics(bag: Bag, names: list[str] | None) -> list[Topic]:
     return [bag.topics[name] for name in names or bag.topics]
 
 
+@explains_missing('replay_bag')
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when played or interrupted, 1 when that failed, 2 for wrong usage."""
     quit_at_once_on_signals()
+    words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
+    options = _parser().parse_args(without_ros_arguments(words[1:]))
     import rclpy
     from rclpy.executors import ExternalShutdownException
-    from rclpy.utilities import remove_ros_args
 
     from depth_perception.ros.lockstep import LockstepError
 
-    words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
-    options = _parser().parse_args(remove_ros_args(words)[1:])
     prefer_large_shared_memory()
     rclpy.init(args=words)
     node = rclpy.create_node('replay_bag', start_parameter_services=False)
@@ -330,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='replay_bag', description='Play a rosbag2 folder (sqlite3 or mcap) onto its topics.')
     add = parser.add_argument
+    add('--version', action='version', version=f'replay_bag {__version__}')
     add('bag', help='rosbag2 folder, the one with metadata.yaml')
     add('--rate', type=_positive(0), default=1.0, help='2 plays twice as fast (default 1)')
     add('--loop', type=_count, nargs='?', const=0, default=1, metavar='N',

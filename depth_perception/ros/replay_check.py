@@ -8,81 +8,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
-
+from depth_perception import __version__
 from depth_perception.bag import Bag, BagError
 from depth_perception.bag_writer import BagWriter
+from depth_perception.extras import explains_missing
+from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.process import (
     ignore_signals,
     leave_signals_to_ros,
     quit_at_once_on_signals,
 )
 from depth_perception.ros.stamps import serialized_stamp
-from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.topics import DEPTH
 
-#: What is watched; publishers.TYPES is the same, but its module imports torch.
-OUTPUTS = {DEPTH: Image, INFO: CameraInfo, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
-#: Seconds without a message after which the outputs of the last image are taken to be complete.
-SETTLED = 1.0
-#: Seconds that the node has for the last image after the replay's end.
-PATIENCE = 60.0
 ALL = 'all'
-
-
-class OutputWatcher(Node):
-    """Counts the node's outputs by stamp, and writes them into a bag if one is given."""
-
-    def __init__(self, images: str, writer: BagWriter | None) -> None:
-        super().__init__('replay_check', start_parameter_services=False)
-        self.stamps: dict[str, Counter[int]] = {topic: Counter() for topic in OUTPUTS}
-        self._images = images
-        self._writer = writer
-        self._replay_seen = False
-        self._last_sign = time.monotonic()
-        for topic, kind in OUTPUTS.items():
-            self.create_subscription(
-                kind, topic, self._recorder(topic, kind), QoSProfile(depth=100), raw=True)
-
-    def watch(self, last: int) -> None:
-        """Spin until the replay is over and the image of the last stamp has its outputs.
-
-        The node has PATIENCE for it after the last sign of life.
-        """
-        while self.context.ok():
-            rclpy.spin_once(self, timeout_sec=0.1)
-            if self._waits_for_replay():
-                self._last_sign = time.monotonic()
-            quiet = time.monotonic() - self._last_sign
-            if quiet > (SETTLED if self.stamps[DEPTH][last] else PATIENCE):
-                return
-
-    def _waits_for_replay(self) -> bool:
-        """Whether it has not begun or is not over: it publishes images."""
-        there = self.count_publishers(self._images) > 0
-        self._replay_seen = self._replay_seen or there
-        return there or not self._replay_seen
-
-    def _recorder(self, topic: str, kind: type) -> Callable[[bytes], None]:
-        name, type_name = self.resolve_topic_name(topic), f'sensor_msgs/msg/{kind.__name__}'
-
-        def record(data: bytes) -> None:
-            stamp = serialized_stamp(data)
-            self.stamps[topic][stamp] += 1
-            self._last_sign = time.monotonic()
-            if self._writer is not None:
-                self._writer.write(name, type_name, stamp, data)
-        return record
 
 
 def image_stamps(path: Path, topic: str | None) -> tuple[str, list[int]]:
@@ -120,11 +64,15 @@ def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: in
     return found
 
 
+@explains_missing('replay_check')
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when all was well or it was interrupted, 1 for a fault, 2 for wrong usage."""
     quit_at_once_on_signals()
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
-    options = _parser().parse_args(remove_ros_args(words)[1:])
+    options = _parser().parse_args(without_ros_arguments(words[1:]))
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+
     rclpy.init(args=words)
     try:
         return _check(options)
@@ -143,6 +91,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    import rclpy
+
+    from depth_perception.ros.output_watcher import OutputWatcher
+
     topic, images = image_stamps(options.bag, options.image)
     expected = len(images) if options.expect == ALL else options.expect
     with BagWriter(options.record) if options.record else nullcontext() as writer:
@@ -171,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='replay_check', description="Judge the node's outputs while a bag is played to it.")
     add = parser.add_argument
+    add('--version', action='version', version=f'replay_check {__version__}')
     add('bag', type=Path, help='rosbag2 folder that is played')
     add('--image', metavar='TOPIC', help="the bag's image topic (default: found by itself)")
     add('--expect', type=_count_or_all, default=1, metavar='N',

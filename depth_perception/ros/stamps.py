@@ -7,8 +7,10 @@ stamp.nanosec (uint32).
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
-from builtin_interfaces.msg import Time
+if TYPE_CHECKING:
+    from builtin_interfaces.msg import Time
 
 
 def nanoseconds(stamp: Time) -> int:

@@ -29,7 +29,7 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_perception.camera import CameraError, CameraModel
-from depth_perception.predict import UsageError
+from depth_perception.options import UsageError
 from depth_perception.ros.colour import FrameError, decode
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.topics import INFO, POINTS, PREVIEW, SCAN, diagnostics_name

@@ -9,12 +9,7 @@ import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from depth_perception.predict import (
-    UsageError,
-    add_network_arguments,
-    camera_source,
-    load_network,
-)
+from depth_perception.options import UsageError, add_network_arguments
 from depth_perception.view.ending import Ending
 
 if TYPE_CHECKING:
@@ -95,6 +90,7 @@ def _source(options: argparse.Namespace) -> Source:
     if options.source is None:
         return _live(options)
     from depth_perception.bag import BagError
+    from depth_perception.predict import camera_source, load_network
     from depth_perception.view.footage import open_footage
     from depth_perception.view.predicted import PredictedSource
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from depth_perception.bag import COMPRESSED, Bag
 from depth_perception.camera import CameraModel
+from depth_perception.options import UsageError
 from depth_perception.predict import (
     IMAGE_SUFFIXES,
     CameraSource,
     ImageError,
-    UsageError,
     read_image,
 )
 from depth_perception.rectification import Calibration, Rectifier, calibration_of

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depth_perception.camera import CameraModel
+from depth_perception.extras import remedy
 from depth_perception.view import drawing
 from depth_perception.view.frame import Cloud, Frame, Scan, Stand
 from depth_perception.view.html import HINT, remarks_html, scale_html
@@ -216,7 +217,7 @@ def _serve(host: str, port: int) -> viser.ViserServer:
     try:
         import viser
     except ImportError as error:
-        raise ViewError('the viewer needs the package viser: pip install "viser>=1.1"') from error
+        raise ViewError(remedy(error) or f'viser cannot be imported: {error}') from error
 
     class Server(viser.ViserServer):
         def request_share_url(self, verbose: bool = True) -> None:

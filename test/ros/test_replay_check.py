@@ -22,8 +22,9 @@ from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.bag import Bag, BagError
 from depth_perception.bag_writer import BagWriter
+from depth_perception.ros.output_watcher import OUTPUTS
 from depth_perception.ros.publishers import TYPES
-from depth_perception.ros.replay_check import OUTPUTS, faults
+from depth_perception.ros.replay_check import faults
 from test.support.bags import START, write_bag
 from test.support.ros import picture, wait_until
 

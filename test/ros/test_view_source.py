@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
-from depth_perception.predict import UsageError
+from depth_perception.options import UsageError
 from depth_perception.ros import view_source
 from depth_perception.ros.view_source import LiveSource
 from depth_perception.view.frame import Level, Stand

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's command line, by the standard library alone: it is read before anything is installed.
+
+    python -m depth_perception.demo [BAG] [--image TOPIC] [--out FOLDER]
+    python -m depth_perception.demo.arguments ...    only says what is wrong with these words
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from depth_perception import __version__
+from depth_perception.extras import explains_missing
+
+#: In the repository; an installed package does not have it.
+CLIP_BAG = Path(__file__).parents[2] / 'data' / 'clip_bag'
+
+
+@explains_missing('demo')
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; 0 when all is written, 1 with one sentence when not, 2 for wrong usage."""
+    options = parse(arguments)
+    import rclpy  # noqa: F401 - first, so that without ROS nothing is begun
+
+    from depth_perception.demo import run
+
+    return run.main(options)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options.
+
+    Raises:
+        SystemExit: 2, they are wrong, which is said; 0, help or the version was asked for.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.bag is None and not CLIP_BAG.is_dir():
+        parser.error('the bundled recording is part of the repository, not of an installed '
+                     'package: name a rosbag2 folder')
+    options.bag = options.bag or CLIP_BAG
+    if not options.bag.exists():
+        parser.error(f'there is no {options.bag}: name a rosbag2 folder')
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='scripts/demo', allow_abbrev=False,
+        description='Metric depth, cloud and scan of a recorded camera.')
+    parser.add_argument('--version', action='version', version=f'depth_perception {__version__}')
+    parser.add_argument('bag', type=Path, nargs='?',
+                        help='rosbag2 folder (default: the bundled clip)')
+    parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")
+    parser.add_argument('--out', type=Path, default=Path('demo_output'),
+                        help='where the results go (default: demo_output)')
+    return parser
+
+
+if __name__ == '__main__':
+    parse()
+    sys.exit(0)

