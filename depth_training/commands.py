@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from depth_training.ranges import Count
+from depth_training.ranges import Count, Positive
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class EvaluateOptions:
     """Part of the data to judge on."""
     hold_out: tuple[str, ...] = ()
     """Scenes that are the test part, of data without an official split."""
+    depth_scale: Positive | None = None
+    """Units a metre in which the data stores depth, where its layout does not say so."""
     count_holes: bool = False
     """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
     median_scaled: bool = False
@@ -82,7 +84,7 @@ def evaluate(options: EvaluateOptions) -> int:
         protocol = protocols.counting_holes(protocol) if options.count_holes else protocol
         protocol = dataclasses.replace(protocol, median_scaled=options.median_scaled)
         dataset = open_dataset(options.data, options.split, ground_truth=protocol.ground_truth,
-                               hold_out=options.hold_out)
+                               hold_out=options.hold_out, depth_scale=options.depth_scale)
         dataset = evenly(dataset, options.limit or len(dataset))
         results.append(evaluation.evaluate(predictor, dataset, protocol))
     text = json.dumps([result.as_json() for result in results], indent=1) if options.json \

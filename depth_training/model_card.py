@@ -26,7 +26,7 @@ from depth_training.flicker import flicker
 from depth_training.metrics import Metrics
 from depth_training.page import Bullets, Element, Picture, Table, Text, markdown
 from depth_training.protocols import WHOLE_FRAME
-from depth_training.ranges import Count
+from depth_training.ranges import Count, Positive
 
 BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
 NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
@@ -52,6 +52,9 @@ class ModelCardOptions:
     """Other data of which nothing was trained on; each is judged whole, under its folder's name."""
     clip: Path | None = None
     """Consecutive frames with truth, of which flicker is measured too."""
+    depth_scale: Positive | None = None
+    """Units a metre in which --unseen and --clip store depth, where their layouts do not say so;
+    1000 confirms millimetres of what lies nearer than rooms do."""
     weights: str = 'default'
     """A weights file; default: the network that comes with the package."""
     page: Path = Path('docs/model_card.md')
@@ -101,8 +104,10 @@ def model_card(options: ModelCardOptions) -> int:
         raise ValueError(f'data sets are told apart by the last part of their path, and of '
                          f'{", ".join(names)} two are alike: rename a folder')
     sources = {HELD_OUT: held_out,
-               **{path.name: open_dataset(path, 'all') for path in options.unseen}}
-    clip = None if options.clip is None else open_dataset(options.clip, 'all')
+               **{path.name: open_dataset(path, 'all', depth_scale=options.depth_scale)
+                  for path in options.unseen}}
+    clip = None if options.clip is None else \
+        open_dataset(options.clip, 'all', depth_scale=options.depth_scale)
     if clip is not None:
         sources[CLIP] = clip
     judged = [judge(name, every(pairs, options.every), estimator, mean)

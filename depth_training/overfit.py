@@ -60,6 +60,8 @@ class OverfitOptions:
     """Of Adam, at the start; by default 1e-3, for DenseDepth and CNN + FC 3e-4."""
     shrink: Count = 2
     """Train at the recipe's size divided by this."""
+    depth_scale: Positive | None = None
+    """Units a metre in which the data stores depth, where its layout does not say so."""
     precision: Literal['fp32', 'bf16'] = 'fp32'
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     seed: WholeNumber = 0
@@ -148,7 +150,8 @@ def _cosine(done: float) -> float:
 def _batch(recipe: Recipe, network: nn.Module, options: OverfitOptions,
            device: torch.device) -> tuple[Batch, list[np.ndarray]]:
     """All pairs as one batch on the device, and their images for a picture."""
-    dataset = evenly(open_dataset(options.data, 'all'), options.pairs)
+    dataset = evenly(open_dataset(options.data, 'all', depth_scale=options.depth_scale),
+                     options.pairs)
     if len(dataset) < options.pairs:
         raise DataError(f'{options.data} has {len(dataset)} pairs, --pairs asks for '
                         f'{options.pairs}')

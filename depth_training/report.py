@@ -12,7 +12,7 @@ from depth_perception.files import write_atomically
 from depth_training import page
 from depth_training.page import Bullets, Element, Heading, Picture, Table, Text
 from depth_training.protocols import get_protocol
-from depth_training.ranges import Count
+from depth_training.ranges import Count, Positive
 from depth_training.run_folder import Run, differing, read_run
 from depth_training.targets import COLUMNS, TARGETS, Target
 
@@ -38,6 +38,8 @@ class ReportOptions:
     """RGB-D pairs for the pictures; the test part is shown."""
     hold_out: tuple[str, ...] = ()
     """Scenes that are the test part, of data without an official split."""
+    depth_scale: Positive | None = None
+    """Units a metre in which the data stores depth, where its layout does not say so."""
     pictures: Count = 6
     """Equally spaced pairs to show."""
     title: str = TITLE
@@ -231,8 +233,8 @@ def _pictures(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
     from depth_training.data import evenly, open_dataset
     from depth_training.pictures import of_weights
 
-    dataset = evenly(open_dataset(options.data, 'test', hold_out=options.hold_out),
-                     options.pictures)
+    dataset = evenly(open_dataset(options.data, 'test', hold_out=options.hold_out,
+                                  depth_scale=options.depth_scale), options.pictures)
     files = {name: run.weights for name, run in zip(names_of(runs), runs)}
     if options.weights:
         files[options.weights.stem] = options.weights

@@ -73,6 +73,9 @@ class TrainOptions:
     """Part of --data to train on; all goes with --validation-data."""
     list_file: Path | None = None
     """Rows `rgb depth` that choose the training pairs; goes with --validation-data."""
+    depth_scale: Positive | None = None
+    """Units a metre in which --data stores depth, where its layout does not say so: 1000 for
+    millimetres, 5000 for TUM RGB-D."""
     validation_images: Count = 64
     """Equally spaced images of the test part, judged after every epoch."""
     licence: str = UNKNOWN_LICENCE

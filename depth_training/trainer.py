@@ -278,11 +278,13 @@ def _open(recipe: Recipe, options: TrainOptions) -> tuple[DepthDataset, DepthDat
     """Training and validation pairs."""
     check_parts(options)
     whole = open_joined(options.data, options.split, options.hold_out,
-                        ground_truth=recipe.truth, list_file=options.list_file)
+                        ground_truth=recipe.truth, list_file=options.list_file,
+                        depth_scale=options.depth_scale)
     truth = protocols.get_protocol(recipe.protocol).ground_truth
     test = open_dataset(options.validation_data, 'test', ground_truth=truth) \
         if options.validation_data \
-        else open_joined(options.data, 'test', options.hold_out, ground_truth=truth)
+        else open_joined(options.data, 'test', options.hold_out, ground_truth=truth,
+                         depth_scale=options.depth_scale)
     images = 1 if options.fast_dev_run else options.validation_images
     training = whole if recipe.pairs is None else evenly(whole, recipe.pairs)
     training = with_raycast(training, options.raycast_share, options.seed)

@@ -6,9 +6,11 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
 
 from depth_training.data.sample import DataError, Sample, check_sample
 
@@ -29,6 +31,7 @@ class Request:
         hold_out: scenes that are `test`, for layouts without an official split.
         list_file: rows `rgb depth [focal length]` that choose the pairs of a sync folder.
         splits_file: `splits.mat`, where it does not lie beside the labelled .mat.
+        depth_scale: units a metre in which depth is stored; None = as the layout has it.
     """
 
     path: Path
@@ -37,6 +40,7 @@ class Request:
     hold_out: tuple[str, ...] = ()
     list_file: Path | None = None
     splits_file: Path | None = None
+    depth_scale: float | None = None
 
 
 class DepthDataset(ABC):
@@ -46,13 +50,18 @@ class DepthDataset(ABC):
         layout: name of the layout, as `open_dataset` recognised it.
         ground_truth: `raw` (sensor, with holes), `filled` (holes painted in), `exact` (rendered).
         units: how depth is stored, such as `16-bit mm`.
+        depth_scale: units a metre in which depth is stored, of which `read` makes metres.
+        indoor: rooms, so that depth of other sizes is taken for a wrong unit.
         note: what else a reader should know, such as how the split was made; may be empty.
     """
 
     layout: str
     ground_truth: GroundTruth
     units: str
+    depth_scale: float = 1.0
+    indoor: bool = True
     note: str = ''
+    _factor: float = 1.0
 
     @abstractmethod
     def __len__(self) -> int:
@@ -60,7 +69,7 @@ class DepthDataset(ABC):
 
     @abstractmethod
     def read(self, index: int) -> Sample:
-        """Pair `index` as stored, in metres."""
+        """Pair `index` as stored, in metres of the layout's own depth scale."""
 
     @abstractmethod
     def source(self, index: int) -> str:
@@ -75,7 +84,19 @@ class DepthDataset(ABC):
         """
         if not 0 <= index < len(self):
             raise IndexError(f'pair {index} of {len(self)}')
-        return check_sample(self.read(index), self.source(index))
+        return check_sample(self.scaled(index), self.source(index), self.depth_scale)
+
+    def scaled(self, index: int) -> Sample:
+        """Pair `index` in metres, not checked."""
+        sample = self.read(index)
+        if self._factor == 1:
+            return sample
+        return replace(sample, depth=sample.depth * np.float32(self._factor))
+
+    def use_scale(self, depth_scale: float) -> None:
+        """Take stored depth as so many units a metre, whatever the layout says."""
+        self._factor *= self.depth_scale / depth_scale
+        self.depth_scale, self.units = depth_scale, f'{depth_scale:g} units a metre'
 
     def describe(self) -> str:
         """One line, such as `sync layout, 24231 pairs, 16-bit mm, raw depth`."""
@@ -95,6 +116,7 @@ class Part(DepthDataset):
     def __init__(self, whole: DepthDataset, indices: Sequence[int], note: str) -> None:
         self.whole, self.indices = whole, tuple(indices)
         self.layout, self.ground_truth, self.units = whole.layout, whole.ground_truth, whole.units
+        self.depth_scale, self.indoor = whole.depth_scale, whole.indoor
         self.note = f'{whole.note}, {note}' if whole.note else note
 
     def __len__(self) -> int:
@@ -102,7 +124,7 @@ class Part(DepthDataset):
 
     def read(self, index: int) -> Sample:
         """Read from the whole."""
-        return self.whole.read(self.indices[index])
+        return self.whole.scaled(self.indices[index])
 
     def source(self, index: int) -> str:
         """File in the whole."""

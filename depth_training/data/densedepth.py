@@ -58,6 +58,7 @@ class DenseDepthFiles(DepthDataset):
     layout = 'densedepth'
     ground_truth = 'filled'
     units = '8-bit (255 = 10 m) or 16-bit mm'
+    depth_scale = 1000.0
 
     def __init__(self, path: Path, root: str, pairs: list[Pair], split: str) -> None:
         self.path, self.root, self.pairs = path, root, tuple(pairs)
@@ -79,6 +80,15 @@ class DenseDepthFiles(DepthDataset):
         depth: NDArray[np.float32] = densedepth_metres(
             decode_depth(self._bytes(pair.depth), name))
         return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0], NYU_FX, NYU_CX)
+
+    def use_scale(self, depth_scale: float) -> None:
+        """Refused: 8-bit and 16-bit depth have different scales here.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(f'{self.path}: this layout fixes its units ({self.units}); leave '
+                        '--depth-scale out')
 
     def _bytes(self, name: str) -> bytes:
         if self._zip is None:

@@ -49,6 +49,9 @@ class DenseDepthTest(DepthDataset):
         rgb, depth = self._rgb.get(), self._depth.get()
         if rgb.ndim != 4 or rgb.shape[:3] != depth.shape:
             raise DataError(f'{path}: {_RGB} {rgb.shape} and {_DEPTH} {depth.shape} do not fit')
+        if rgb.shape[1] > rgb.shape[2]:
+            raise DataError(f"{path / _RGB} is {rgb.shape}, upright pictures: NYU's are landscape, "
+                            'so rows and columns are swapped; save it as (N, H, W, 3)')
         self._count = len(rgb)
 
     def __len__(self) -> int:

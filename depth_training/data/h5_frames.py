@@ -85,6 +85,9 @@ class H5Frames(DepthDataset):
             raise DataError(f'{source} is truncated or not an HDF5 file') from error
         if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype != np.uint8:
             raise DataError(f'{source}: "rgb" is {rgb.dtype} {rgb.shape}, not uint8 (3, H, W)')
+        if rgb.shape[1] > rgb.shape[2]:
+            raise DataError(f'{source}: "rgb" is {rgb.shape}, an upright picture: NYU\'s are '
+                            'landscape, so rows and columns are swapped; save it as (3, H, W)')
         return Sample(np.ascontiguousarray(rgb.transpose(1, 2, 0)), depth.astype(np.float32),
                       frame.name.rsplit('.', 1)[0], NYU_FX, NYU_CX)
 

@@ -14,6 +14,7 @@ from depth_training.data.sample import DataError
 _ENDINGS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
 #: DenseDepth stores its training depth in 8 bits, 255 = 10 m (its data.py).
 DENSEDEPTH_METRES_PER_STEP = 10 / 255
+_NOT_MEASURED = 65535
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -55,14 +56,14 @@ def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.ui
 
 
 def millimetres(image: NDArray[np.generic], name: str) -> NDArray[np.float32]:
-    """uint16 millimetres -> metres; 0 stays unknown.
+    """uint16 millimetres -> metres; 0 stays unknown, and 65535 is what some cameras write for it.
 
     Raises:
         DataError: the image has 8 bits, which cannot hold millimetres of a room.
     """
     if image.dtype != np.uint16:
         raise DataError(f'{name} has 8 bits a pixel; this layout has 16-bit millimetres')
-    return image.astype(np.float32) / 1000
+    return np.where(image == _NOT_MEASURED, 0, image).astype(np.float32) / 1000
 
 
 def densedepth_metres(image: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ class Joined(DepthDataset):
         self.parts = tuple(parts)
         kinds = {part.ground_truth for part in parts}
         self.ground_truth = kinds.pop() if len(kinds) == 1 else 'raw'
+        self.indoor = all(part.indoor for part in parts)
         self.note = self.describe()
         self._ends = tuple(accumulate(len(part) for part in parts))
 
@@ -36,7 +37,7 @@ class Joined(DepthDataset):
     def read(self, index: int) -> Sample:
         """Read from the part that holds it."""
         part, place = self._find(index)
-        return part.read(place)
+        return part.scaled(place)
 
     def source(self, index: int) -> str:
         """File in the part that holds it."""

@@ -2,13 +2,14 @@
 """`nyu_depth_v2_labeled.mat`: 1449 images with raw and filled depth, a MATLAB 7.3 (HDF5) file.
 
 MATLAB stores columns first, so h5py sees every axis reversed: images (1449, 3, 640, 480), depths
-and rawDepths (1449, 640, 480). One image is read at a time; the whole file is 2.8 GB.
+and rawDepths (1449, 640, 480). Copies that Python saved may have rows first, or colour last: the
+frames are landscape, so the shapes tell. One image is read at a time; the whole file is 2.8 GB.
 """
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 _HDF5 = b'\x89HDF\r\n\x1a\n'
 _DEPTH_KEYS = {'filled': 'depths', 'raw': 'rawDepths'}
+
+
+class Axes(NamedTuple):
+    """How an image and a depth map are turned to (H, W, 3) and (H, W)."""
+
+    image: tuple[int, int, int]
+    depth: tuple[int, int]
+
+
+#: What MATLAB writes, and what Python might.
+_MATLAB = Axes((2, 1, 0), (1, 0))
+_LAYOUTS = (_MATLAB, Axes((1, 2, 0), (0, 1)), Axes((0, 1, 2), (0, 1)))
 
 
 def recognise(path: Path) -> bool:
@@ -40,7 +53,8 @@ def open_layout(request: Request) -> DepthDataset:
         raise DataError(f'{request.path} holds no .mat file')
     _check_header(file)
     with _open(file) as content:
-        count = _check_content(file, content)
+        axes = _axes(file, content)
+        count = len(content['images'])
     indices, note = np.arange(count), 'all images'
     if request.split != 'all':
         splits_file = request.splits_file or file.parent / 'splits.mat'
@@ -51,7 +65,8 @@ def open_layout(request: Request) -> DepthDataset:
         if indices.max(initial=-1) >= count:
             raise DataError(f'{splits_file} names image {indices.max() + 1}, '
                             f'{file.name} has {count}')
-    return LabeledMat(file, indices, request.ground_truth == 'raw', note)
+    note += '' if axes == _MATLAB else ', saved with rows first'
+    return LabeledMat(file, indices, request.ground_truth == 'raw', note, axes)
 
 
 class LabeledMat(DepthDataset):
@@ -62,12 +77,15 @@ class LabeledMat(DepthDataset):
         indices: which images.
         raw: take `rawDepths` (0 = missing) instead of `depths` (filled by colourisation).
         note: how the indices were chosen.
+        axes: of the file, as h5py sees them.
     """
 
     layout = 'labeled_mat'
     units = 'float metres'
 
-    def __init__(self, file: Path, indices: np.ndarray, raw: bool, note: str) -> None:
+    def __init__(self, file: Path, indices: np.ndarray, raw: bool, note: str,
+                 axes: Axes) -> None:
+        self.axes = axes
         self.file, self.indices, self.note = file, indices, note
         self.ground_truth = 'raw' if raw else 'filled'
         self._content = PerProcess(partial(_open, file))
@@ -83,8 +101,8 @@ class LabeledMat(DepthDataset):
         """Image and depth with rows first."""
         content, place = self._content.get(), int(self.indices[index])
         try:
-            rgb = content['images'][place].transpose(2, 1, 0)
-            depth = content[_DEPTH_KEYS[self.ground_truth]][place].T
+            rgb = content['images'][place].transpose(self.axes.image)
+            depth = content[_DEPTH_KEYS[self.ground_truth]][place].transpose(self.axes.depth)
         except OSError as error:
             raise DataError(f'{self.source(index)} cannot be read: '
                             'the file is damaged or truncated') from error
@@ -118,14 +136,20 @@ def _open(file: Path) -> h5py.File:
         raise DataError(f'{file} is damaged or truncated') from error
 
 
-def _check_content(file: Path, content: h5py.File) -> int:
-    """Number of images, after a check of names, axes and types."""
+def _axes(file: Path, content: h5py.File) -> Axes:
+    """The file's order of axes, after a check of names, shapes and types."""
     for key in ('images', *_DEPTH_KEYS.values()):
         if key not in content:
             raise DataError(f'{file} has no "{key}": it is a .mat of another kind')
     images, depths = content['images'], content['depths']
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8 \
-            or depths.shape != (images.shape[0], *images.shape[2:]):
-        raise DataError(f'{file}: images {images.shape} and depths {depths.shape} '
-                        'are not those of the labelled data set')
-    return images.shape[0]
+    if images.ndim == 4 and images.dtype == np.uint8 and depths.ndim == 3:
+        for axes in _LAYOUTS:
+            height, width, channels = (images.shape[1 + axis] for axis in axes.image)
+            sizes = [tuple(content[key].shape[1 + axis] for axis in axes.depth)
+                     for key in _DEPTH_KEYS.values()]
+            counts = {len(content[key]) for key in ('images', *_DEPTH_KEYS.values())}
+            if channels == 3 and height < width and len(counts) == 1 \
+                    and sizes == [(height, width)] * 2:
+                return axes
+    raise DataError(f'{file}: images {images.shape} and depths {depths.shape} '
+                    'are not those of the labelled data set')

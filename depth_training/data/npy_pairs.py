@@ -42,7 +42,8 @@ def open_layout(request: Request) -> DepthDataset:
     note = 'whole folder'
     if request.split == 'train':
         pairs, note = choose({'.': pairs}, request)
-    return PairFiles('npy_pairs', request.path, pairs, 'filled', 'float metres', note, _read_npy)
+    return PairFiles('npy_pairs', request.path, pairs, 'filled', 'float metres', note, _read_npy,
+                     depth_scale=1.0)
 
 
 def _read_npy(path: Path) -> NDArray[np.float32]:

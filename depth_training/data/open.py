@@ -18,6 +18,7 @@ from depth_training.data import (
 )
 from depth_training.data.dataset import DepthDataset, GroundTruth, Request
 from depth_training.data.sample import DataError, UnitError
+from depth_training.data.units import check_units
 
 #: From the most to the least specific: a folder of rooms would also pass as sync.
 LAYOUTS: tuple[ModuleType, ...] = (
@@ -28,7 +29,7 @@ _SPLITS = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
 def open_dataset(
     path: str | Path, split: str = 'train', *, ground_truth: GroundTruth | None = None,
     hold_out: Sequence[str] = (), list_file: str | Path | None = None,
-    splits_file: str | Path | None = None,
+    splits_file: str | Path | None = None, depth_scale: float | None = None,
 ) -> DepthDataset:
     """Open RGB-D data, whatever its layout; `describe()` of the result says what was found.
 
@@ -40,6 +41,8 @@ def open_dataset(
         hold_out: scenes to test on, of data without an official split.
         list_file: rows `rgb depth [focal length]` that choose the pairs of a sync folder.
         splits_file: `splits.mat`, where it does not lie beside the labelled .mat.
+        depth_scale: units a metre in which depth is stored; None = as the layout has it, which is
+            refused where rooms cannot be that large or small.
 
     Raises:
         DataError: the path is missing or of no known layout, it has no such split, depth has a
@@ -48,15 +51,22 @@ def open_dataset(
     root = Path(path).expanduser()
     if not root.exists():
         raise DataError(f'{root} does not exist')
+    if depth_scale is not None and not 0 < depth_scale < float('inf'):
+        raise DataError(f'a depth scale of {depth_scale:g} cannot be: give the units a metre, '
+                        'such as 1000 for millimetres')
     if split not in _SPLITS:
         raise DataError(f'unknown split {split!r}: choose one of {", ".join(_SPLITS)}')
     request = Request(root, _SPLITS[split], ground_truth, tuple(hold_out),
-                      _path(list_file), _path(splits_file))
+                      _path(list_file), _path(splits_file), depth_scale)
     layout = next((layout for layout in LAYOUTS if layout.recognise(root)), None)
     if layout is None:
         raise DataError(f'{root}: {_unknown(root)}')
     dataset: DepthDataset = layout.open_layout(request)
+    if depth_scale is not None:
+        dataset.use_scale(depth_scale)
     _probe(dataset)
+    if dataset.indoor and depth_scale is None:
+        check_units(dataset)
     return dataset
 
 

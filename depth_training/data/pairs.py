@@ -37,7 +37,9 @@ class PairFiles(DepthDataset):
 
     def __init__(self, layout: str, root: Path, pairs: Sequence[Pair],
                  ground_truth: GroundTruth, units: str = '16-bit mm', note: str = '',
-                 read_depth: Callable[[Path], NDArray[np.float32]] = read_millimetres) -> None:
+                 read_depth: Callable[[Path], NDArray[np.float32]] = read_millimetres,
+                 depth_scale: float = 1000.0) -> None:
+        self.depth_scale = depth_scale
         self.layout, self.ground_truth, self.units, self.note = layout, ground_truth, units, note
         self.root, self.pairs = root, tuple(pairs)
         self._read_depth = read_depth

@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera import CameraModel
+from depth_training.data.scales import remedy
 
 #: Limits outside which depth cannot be metres of a room: a wrong unit, not a strange scene.
 LARGEST_DEPTH = 100.0
 SMALLEST_MEDIAN = 0.05
+#: Focal lengths over the image's width: fields of view of 136 and 6 degrees.
+_SHORTEST_FOCAL, _LONGEST_FOCAL = 0.2, 10.0
 
 
 class DataError(ValueError):
@@ -50,37 +53,59 @@ class Sample:
         return CameraModel(width, height, self.fx, self.fx, cx, (height - 1) / 2)
 
 
-def check_sample(sample: Sample, source: str) -> Sample:
+def check_sample(sample: Sample, source: str, depth_scale: float = 1.0) -> Sample:
     """The sample with negative and non-finite depth set to 0, if it can be used at all.
 
+    Args:
+        sample: as read.
+        source: its file, for messages.
+        depth_scale: units a metre of the file, for messages.
+
     Raises:
-        DataError: rgb or depth has the wrong shape, their sizes differ, or no depth is known.
+        DataError: rgb or depth has the wrong shape, their sizes differ, no depth is known, or the
+            focal length is none in pixels.
         UnitError: depth is no plausible number of metres.
     """
     if sample.rgb.ndim != 3 or sample.rgb.shape[2] != 3 or sample.rgb.dtype != np.uint8:
         raise DataError(f'{source}: rgb is {sample.rgb.dtype} {sample.rgb.shape}, '
                         'not uint8 (H, W, 3)')
     if sample.rgb.shape[:2] != sample.depth.shape:
+        swapped = sample.rgb.shape[1::-1] == sample.depth.shape
         raise DataError(f'{source}: rgb is {_size(sample.rgb)}, depth is {_size(sample.depth)}; '
-                        'they must be of the same size')
+                        'they must be of the same size'
+                        + ', and rows and columns of one are swapped' * swapped)
+    _check_camera(sample, source)
     depth = np.where(np.isfinite(sample.depth) & (sample.depth > 0), sample.depth, 0)
-    _check_units(depth, source)
+    _check_units(depth, source, depth_scale)
     return replace(sample, depth=depth.astype(np.float32, copy=False))
 
 
-def _check_units(depth: NDArray[np.float32], source: str) -> None:
+def _check_camera(sample: Sample, source: str) -> None:
+    """Refuse a focal length in another unit than pixels of this image, such as millimetres."""
+    width = sample.rgb.shape[1]
+    if sample.fx is not None and not \
+            _SHORTEST_FOCAL * width <= sample.fx <= _LONGEST_FOCAL * width:
+        raise DataError(f'{source}: a focal length of {sample.fx:g} pixels for a picture {width} '
+                        'wide is implausible: fx is in pixels, of a picture as wide as "width" '
+                        'says')
+
+
+def _check_units(depth: NDArray[np.float32], source: str, depth_scale: float) -> None:
     largest = float(depth.max(initial=0))
     if largest == 0:
         raise DataError(f'{source}: depth is unknown in every pixel')
-    if largest > LARGEST_DEPTH:
-        raise UnitError(f'{source}: the largest depth would be {largest:.4g} m; '
-                        'its unit is not the one of this layout')
     # Every eighth row and column suffices for a median and costs a thirtieth of the time.
     known = depth[::8, ::8][depth[::8, ::8] > 0]
-    median = float(np.median(known)) if known.size else largest
-    if median < SMALLEST_MEDIAN:
-        raise UnitError(f'{source}: the median depth would be {median:.2g} m; '
-                        'its unit is not the one of this layout')
+    known = known if known.size else depth[depth > 0]
+    median = float(np.median(known))
+    if largest > LARGEST_DEPTH:
+        found = f'the largest depth would be {largest:.4g} m'
+    elif median < SMALLEST_MEDIAN:
+        found = f'the median depth would be {median:.2g} m'
+    else:
+        return
+    raise UnitError(f'{source}: {found}; its unit is not the one of this layout: '
+                    + remedy(known * np.float32(depth_scale), depth_scale))
 
 
 def _size(image: NDArray[np.generic]) -> str:

@@ -126,13 +126,16 @@ def zipped(folder: Path, file: Path) -> Path:
 
 
 def h5_frame(index: int) -> bytes:
+    rgb, depth = scene(index)
+    return h5_file(rgb.transpose(2, 0, 1), filled(depth))
+
+
+def h5_file(rgb: np.ndarray, depth: np.ndarray) -> bytes:
     import h5py
 
-    rgb, depth = scene(index)
     memory = io.BytesIO()
     with h5py.File(memory, 'w') as content:
-        content['rgb'] = rgb.transpose(2, 0, 1)
-        content['depth'] = filled(depth)
+        content['rgb'], content['depth'] = rgb, depth
     return memory.getvalue()
 
 
