@@ -138,7 +138,7 @@ def _rows(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[s
             except torch.cuda.OutOfMemoryError:
                 yield *head, 'out of memory', '', '', str(recipe.epochs), '', ''
                 continue
-            epoch = PAIRS[name] / speed.rate
+            epoch = PAIRS[name] * recipe.views / speed.rate
             times = times_plain(recipe, device, precision, batch, options.steps) \
                 if options.plain else None
             yield (*head, f'{speed.rate:.3g}', f'{speed.memory:.1f}', _time(epoch),
@@ -150,8 +150,9 @@ def _flops(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     for name in options.recipes:
         recipe = get_recipe(name)
         image = flops_per_image(recipe)
-        total = image * PAIRS[name] * recipe.epochs
-        yield (name, f'{image / 1e9:.0f}', f'{PAIRS[name] * recipe.epochs:,}', f'{total:.1e}',
+        images = PAIRS[name] * recipe.views * recipe.epochs
+        total = image * images
+        yield (name, f'{image / 1e9:.0f}', f'{images:,}', f'{total:.1e}',
                _time(total / (options.tflops * 1e12)))
 
 

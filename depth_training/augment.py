@@ -36,6 +36,9 @@ from depth_training.data.steps import (
 )
 from depth_training.data.transforms import Interpolation
 
+#: What a recipe's `augment` may be: the functions below.
+NAMES = ('paper_000', 'paper_001', 'paper_002', 'paper_003', 'paper_004', 'bundled')
+
 
 def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     """The generator of one sample in one epoch."""

@@ -23,7 +23,7 @@ from depth_training.data.sync import NYU_FX
 from depth_training.data.training import ToTensors, TrainingData
 from depth_training.foreign.encoders import fill_encoder
 from depth_training.foreign.reading import read_state
-from depth_training.recipes import Recipe
+from depth_training.recipes import RECIPES, Recipe, overrides
 
 
 def network(recipe: Recipe, seed: int, start_from: Path | None = None,
@@ -137,7 +137,7 @@ def training_data(recipe: Recipe, dataset: DepthDataset, model: nn.Module, focal
                   seed: int) -> TrainingData:
     """Augmented tensors, with depth at the size that the network really puts out."""
     to_tensors = ToTensors(recipe.mean, recipe.std, output_size(recipe, model), recipe.reduce)
-    return TrainingData(dataset, augmentation(recipe, focal), to_tensors, seed)
+    return TrainingData(dataset, augmentation(recipe, focal), to_tensors, seed, recipe.views)
 
 
 @torch.no_grad()
@@ -161,9 +161,14 @@ def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
         training_focal_length=focal or _focal_of_augmented(recipe, dataset),
         training_image_width=recipe.test_width, training_data=dataset.describe(),
         licence=licence, name=recipe.name,
-        recipe=f'python -m depth_training train {recipe.name}'
-               + (f' --steps {recipe.steps}' if recipe.steps else '')
+        recipe=' '.join(['python -m depth_training train', *_words(recipe)])
                + (f', commit {made_by}' if (made_by := commit()) else ''))
+
+
+def _words(recipe: Recipe) -> list[str]:
+    """The arguments of `train` that give this recipe."""
+    base = RECIPES.get(recipe.base or recipe.name, recipe)
+    return [base.name, *(f'--set {word}' for word in overrides.as_words(recipe, base))]
 
 
 def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:

@@ -79,8 +79,15 @@ def parse(name: str, words: Sequence[str]) -> Any:
 
     module, function, text = COMMANDS[name]
     kind = get_type_hints(getattr(import_module(module), function))['options']
-    options = tyro.cli(kind, prog=f'python -m depth_training {name}', args=words,
-                       description=text, config=(tyro.conf.OmitArgPrefixes,))
+    def read(**default: Any) -> Any:
+        return tyro.cli(kind, prog=f'python -m depth_training {name}', args=words,
+                        description=text, config=(tyro.conf.OmitArgPrefixes,), **default)
+
+    options = read()
+    if name == 'train':
+        from depth_training.resume import completed
+
+        options = completed(options, read)
     try:
         ranges.check(options, ranges.option)
     except ranges.RangeError as error:

@@ -12,7 +12,7 @@ class BatchOrder(Sampler[list[int]]):
     """One process's share of each batch; all shares together are one process's batches.
 
     Args:
-        count: pairs of the data set.
+        count: pairs of an epoch.
         batch: pairs of a batch, of all processes together.
         seed: of the order.
         rank: number of this process.

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning-rate schedules: pure functions of the place in the run and of the scores so far.
 
-Without state of their own there is nothing to save, and a resumed run cannot differ. All places
-are shares of the whole run, taken from its real number of steps: a shorter run or another batch
-keeps the schedule's shape.
+Without state of their own there is nothing to save, and a resumed run cannot differ. Where a paper
+counts epochs, so do `StepDecay` and `Drops`, however long the run is; `OneCycle` spans the run.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from depth_training.ranges import Count, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,18 @@ class Place:
         step: steps done.
         steps: of the whole run.
         scores: validation scores of the epochs done, smaller is better.
+        per_epoch: steps of an epoch.
     """
 
     step: int
     steps: int
     scores: Sequence[float] = ()
+    per_epoch: int = 1
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.step // self.per_epoch
 
 
 @dataclass(frozen=True)
@@ -37,16 +45,26 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Drops:
-    """Factors that hold from a share of the run on, such as ((1/3, 0.5), (2/3, 0.1))."""
+class StepDecay:
+    """Multiply by `drop` after every so many epochs, as torch's StepLR."""
 
-    factors: tuple[tuple[float, float], ...]
+    epochs: Count = 5
+    drop: Positive = 0.1
 
     def factor(self, place: Place) -> float:
-        """The last factor whose share has been reached."""
-        # A tenth of a step of slack, for shares such as 1/3 are not exact.
-        done = (place.step + 0.1) / place.steps
-        return ([1.0] + [factor for share, factor in self.factors if done >= share])[-1]
+        """`drop` to the power of the times it was reached."""
+        return self.drop ** (place.epoch // self.epochs)
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Factors that hold after so many epochs, such as ((10, 0.5), (20, 0.1))."""
+
+    factors: tuple[tuple[int, float], ...]
+
+    def factor(self, place: Place) -> float:
+        """The last factor whose epoch has been reached."""
+        return ([1.0] + [factor for epoch, factor in self.factors if place.epoch >= epoch])[-1]
 
 
 @dataclass(frozen=True)
@@ -59,9 +77,9 @@ class OneCycle:
         end: the last rate is the first / end.
     """
 
-    rise: float = 0.3
-    start: float = 25.0
-    end: float = 100.0
+    rise: Share = 0.3
+    start: Positive = 25.0
+    end: Positive = 100.0
 
     def factor(self, place: Place) -> float:
         """Share of the largest rate."""
@@ -83,10 +101,10 @@ class Plateau:
         margin: what counts as an improvement (Keras: 1e-4).
     """
 
-    drop: float = 0.7
-    patience: int = 5
-    smallest: float = 0.9
-    margin: float = 1e-4
+    drop: Positive = 0.7
+    patience: Count = 5
+    smallest: NotNegative = 0.9
+    margin: NotNegative = 1e-4
 
     def factor(self, place: Place) -> float:
         """Replays all scores so far."""
@@ -99,7 +117,7 @@ class Plateau:
         return factor
 
 
-Schedule = Constant | Drops | OneCycle | Plateau
+Schedule = Constant | StepDecay | Drops | OneCycle | Plateau
 
 
 def _cosine(start: float, end: float, share: float) -> float:

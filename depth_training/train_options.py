@@ -12,8 +12,11 @@ import tyro
 
 from depth_perception.weights import load_weights
 from depth_training.ranges import Count, NotNegative, Positive, Range, Share, WholeNumber
-from depth_training.recipes import LossName, Recipe
+from depth_training.recipes import RECIPES, LossName, Recipe, get_recipe, overrides
 
+#: Options that change a field of the recipe of the same name.
+_OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
+              'loss')
 #: What a weights file says of its licence where nobody has chosen one.
 UNKNOWN_LICENCE = 'LicenseRef-unknown'
 
@@ -26,14 +29,18 @@ class TrainingError(ValueError):
 class TrainOptions:
     """Train a recipe on a folder or file of RGB-D pairs."""
 
-    recipe: Annotated[str, tyro.conf.Positional]
-    """Name of the recipe, such as paper_003; an unknown name lists all."""
-    data: tuple[Path, ...]
+    recipe: Annotated[str, tyro.conf.Positional] = ''
+    """Name of a recipe, such as paper_003, or a .yaml file that changes one; an unknown name lists
+    all. With --resume it need not be given, nor any other option."""
+    data: tuple[Path, ...] = ()
     """Files or folders; their layouts are recognised. Several are trained on together."""
     out: Path | None = None
     """Folder of the run (default: runs/RECIPE)."""
-    resume: bool = False
-    """Go on with the run in that folder."""
+    resume: tuple[Path, ...] | None = None
+    """Go on with the run in this folder (default: --out), with its own options."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FIELD=VALUE of the recipe instead of its own, such as optimizer=sgd or schedule.rise=0.2; an
+    unknown field lists all. May be given several times."""
     epochs: Count | None = None
     """Instead of the recipe's."""
     steps: Count | None = None
@@ -102,17 +109,32 @@ class TrainOptions:
     """Two steps and one validation image, also without the ImageNet weights: does it all work?"""
 
 
+def chosen(options: TrainOptions) -> Recipe:
+    """The recipe, or that of a file, with what the command line changes.
+
+    Raises:
+        ValueError: it is unknown, or cannot be changed like that.
+        OSError: the file cannot be read.
+    """
+    if not options.recipe:
+        raise TrainingError('no recipe is given: name one, such as paper_003, or go on with a run '
+                            'by --resume FOLDER')
+    file = Path(options.recipe)
+    if file.suffix not in ('.yaml', '.yml'):
+        return adapted(get_recipe(options.recipe), options)
+    base, changes = overrides.read(file)
+    recipe = dataclasses.replace(get_recipe(base), name=file.stem, base=base,
+                                 title=f'{get_recipe(base).title}, changed by {file.name}')
+    return adapted(overrides.changed(recipe, changes), options)
+
+
 def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with what the command line changes."""
-    names = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
-             'loss')
-    changes = {name: getattr(options, name) for name in names
+    changes = {name: getattr(options, name) for name in _OF_RECIPE
                if getattr(options, name) is not None}
-    if options.loss is not None and options.loss != recipe.loss:
-        changes['loss_arguments'] = {}
     if options.epochs is not None and options.steps is None:
         changes['steps'] = None
-    return dataclasses.replace(recipe, **changes)
+    return overrides.changed(recipe, {**overrides.parse(options.set), **changes})
 
 
 def check_parts(options: TrainOptions) -> None:
@@ -132,6 +154,8 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
     Raises:
         TrainingError: weights are missing that it starts from, and nobody agreed to do without.
     """
+    if not (resumed or options.data):
+        raise TrainingError('no data is given: name files or folders with --data')
     if options.fast_dev_run:
         return
     if recipe.freeze_batch_norm == 0 and not (resumed or options.start_from):
@@ -152,8 +176,12 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
 
 def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
     """What a user should know before the run, a line each."""
+    base = RECIPES.get(recipe.base or recipe.name, recipe)
+    if different := overrides.differences(recipe, base):
+        yield f'changed from {base.name}: ' + ', '.join(
+            f'{name} {value!r} (was {was!r})' for name, (value, was) in different.items())
     if recipe.pretrained and not (
-            options.resume or options.encoder_weights or options.start_from):
+            options.resume is not None or options.encoder_weights or options.start_from):
         yield 'the paper starts from an ImageNet encoder, this run from random weights: ' \
               'it is no reproduction'
     if recipe.perceptual_weight and not options.perceptual_weights:

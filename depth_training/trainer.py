@@ -12,14 +12,13 @@ import json
 import math
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from depth_perception.weights import save_weights
-from depth_training import build, checkpoint, protocols, run_folder
+from depth_training import build, checkpoint, protocols, resume, run_folder
 from depth_training.data import DepthDataset, evenly, open_dataset
 from depth_training.data.joined import open_joined
 from depth_training.data.raycast import with_raycast
@@ -30,15 +29,15 @@ from depth_training.journal import Journal
 from depth_training.learner import Learner, StepResult
 from depth_training.order import BatchOrder
 from depth_training.progress import ProgressDisplay
-from depth_training.recipes import Recipe, get_recipe
+from depth_training.recipes import Recipe
 from depth_training.run_folder import RunDescription, writing
 from depth_training.schedule import Place
 from depth_training.train_options import (
     TrainingError,
     TrainOptions,
-    adapted,
     check_parts,
     check_weights,
+    chosen,
     initial,
     notices,
 )
@@ -68,18 +67,21 @@ class Trainer:
 
     def __init__(self, options: TrainOptions, device: torch.device, group: Processes) -> None:
         self.options, self.device, self.group = options, device, group
-        self.recipe = adapted(get_recipe(options.recipe), options)
-        self.out = options.out or Path('runs', options.recipe)
-        self._prepare_folder()
+        self.recipe = chosen(options)
+        self.out = resume.folder_of(options)
+        self.resumed = self._prepare_folder()
+        before = resume.own_options(self.out) if self.resumed else None
+        self._differs = list(resume.differing(before, options)) if before else []
         self.dataset, self.validation_pairs = _open(self.recipe, options)
         self.focal = build.canonical_focal(self.recipe, self.dataset)
-        network = build.network(
+        # A checkpoint replaces what the network started from, which may be gone.
+        network = build.network(self.recipe, options.seed) if self.resumed else build.network(
             self.recipe, options.seed, options.start_from, options.encoder_weights)
         self.data = build.training_data(
             self.recipe, self.dataset, network, self.focal, options.seed)
         self.info = build.weights_info(self.recipe, self.dataset, self.focal, options.licence)
         self.order = BatchOrder(
-            len(self.dataset), self.recipe.batch, options.seed, group.rank, group.count)
+            len(self.data), self.recipe.batch, options.seed, group.rank, group.count)
         self.learner = Learner(
             self.recipe, network, build.loss(self.recipe, options.perceptual_weights), device,
             group, options.precision, options.seed, options.local_batch_norm)
@@ -151,7 +153,8 @@ class Trainer:
             worker_init_fn=start_worker, pin_memory=self.device.type == 'cuda')
 
     def _step(self, batch: Batch) -> None:
-        place = Place(self.state.step, self.steps, self.state.scores)
+        place = Place(
+            self.state.step, self.steps, self.state.scores, self.order.per_epoch)
         result = self.learner.learn(batch, place)
         self.state.step += 1
         self.state.position += 1
@@ -211,9 +214,10 @@ class Trainer:
                     self.learner.average and self.learner.average.network)
         self.group.wait()
 
-    def _prepare_folder(self) -> None:
+    def _prepare_folder(self) -> bool:
+        """Make the folder; True if a run in it goes on."""
         exists = checkpoint.exists(self.out)
-        if exists and not self.options.resume:
+        if exists and self.options.resume is None:
             raise TrainingError(f'{self.out} already holds a run: add --resume to go on with it, '
                                 'or choose another --out')
         check_weights(self.recipe, self.options, resumed=exists)
@@ -221,20 +225,19 @@ class Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             checkpoint.remove_leftovers(self.out)
         self.group.wait()
+        return exists
 
     def _start_or_resume(self) -> checkpoint.Progress:
         recipe = dataclasses.asdict(self.recipe)
-        del recipe['warning']
+        for name in ('warning', 'title', 'base'):
+            del recipe[name]
         settings = json.loads(json.dumps({
             'recipe': recipe, 'seed': self.options.seed, 'data': self.dataset.describe()}))
-        if not self.options.resume or not checkpoint.exists(self.out):
+        if not self.resumed:
             return checkpoint.Progress(settings)
         state = checkpoint.load(self.out, self.learner.network, self.learner.optimizer,
                                 self.learner.average and self.learner.average.network)
-        for name, value in settings.items():
-            if state.settings.get(name) != value:
-                raise TrainingError(f'{self.out} was started with another {name}: resume with '
-                                    'the same recipe, options and data')
+        resume.check_settings(self.out, state.settings, settings)
         return state
 
     def _open_record(self) -> None:
@@ -252,9 +255,9 @@ class Trainer:
                 run_folder.write_description(self.out, description)
 
     def _description(self) -> RunDescription:
-        resumed = self.state.step and (self.out / run_folder.FILE).exists()
+        resumed = self.resumed and (self.out / run_folder.FILE).exists()
         return RunDescription(
-            recipe=dataclasses.asdict(self.recipe), options=dataclasses.asdict(self.options),
+            recipe=dataclasses.asdict(self.recipe), options=resume.as_json(self.options),
             parameters=sum(weight.numel() for weight in self.learner.network.parameters()),
             pairs=len(self.dataset), training=self.dataset.describe(),
             validation=self.validation_pairs.describe(), steps=self.steps,
@@ -267,7 +270,10 @@ class Trainer:
         for text in (f'{self.recipe.name}: {self.recipe.title}',
                      f'training: {self.dataset.describe()}',
                      f'validation: {self.validation_pairs.describe()}',
-                     *notices(self.recipe, self.options)):
+                     *notices(self.recipe, self.options),
+                     *(f'other than before: {text}' for text in self._differs),
+                     *([f'resumed at step {self.state.step} of {self.steps}']
+                       if self.resumed else [])):
             self.display.say(text)
 
     def _on_signal(self, number: int, frame: Any) -> None:
@@ -291,4 +297,4 @@ def _open(recipe: Recipe, options: TrainOptions) -> tuple[DepthDataset, DepthDat
     return training, evenly(test, max(1, min(images, len(test))))
 
 
-__all__ = ['TrainOptions', 'Trainer', 'TrainingError', 'adapted', 'train']
+__all__ = ['TrainOptions', 'Trainer', 'TrainingError', 'train']

@@ -11,6 +11,6 @@ from depth_perception.networks import (  # noqa: F401
     resnet_unet,
     resnet_unet_hybrid,
 )
-from depth_perception.networks.registry import create_network, network_names
+from depth_perception.networks.registry import create_network, network_arguments, network_names
 
-__all__ = ['create_network', 'network_names']
+__all__ = ['create_network', 'network_arguments', 'network_names']

@@ -2,6 +2,7 @@
 """Networks by name: a weights file names its network, the registry builds it."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,11 @@ def register_network(name: str) -> Callable[[Callable[..., nn.Module]], Callable
 def network_names() -> list[str]:
     """All registered names, sorted."""
     return sorted(_FACTORIES)
+
+
+def network_arguments(name: str) -> list[str]:
+    """What the factory of a registered network takes."""
+    return list(inspect.signature(_FACTORIES[name]).parameters)
 
 
 def create_network(name: str, **arguments: Any) -> nn.Module:

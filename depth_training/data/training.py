@@ -85,27 +85,29 @@ class TrainingData(Dataset[Batch]):
         augment: a pipeline of `depth_training.augment`.
         to_tensors: turns the augmented sample into a batch's row.
         seed: of all randomness.
+        views: an epoch has so many rows of each pair, augmented differently.
     """
 
     def __init__(self, dataset: DepthDataset,
                  augment: Callable[[Sample, np.random.Generator], Sample],
-                 to_tensors: Callable[[Sample], Batch], seed: int = 0) -> None:
+                 to_tensors: Callable[[Sample], Batch], seed: int = 0, views: int = 1) -> None:
+        self.views = views
         self.pairs = SkipBadPairs(dataset)
         self.augment, self.to_tensors, self.seed = augment, to_tensors, seed
         # Shared, so that workers which outlive an epoch learn of the next.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.pairs) * self.views
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other augmentations, always the same ones for the same epoch."""
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> Batch:
-        """Augmented pair `index` of this epoch."""
+        """Row `index` of this epoch: a view of pair `index` modulo the number of pairs."""
         rng = sample_generator(self.seed, int(self._epoch), index)
-        return self.to_tensors(self.augment(self.pairs[index], rng))
+        return self.to_tensors(self.augment(self.pairs[index % len(self.pairs)], rng))
 
 
 class ToTensors:

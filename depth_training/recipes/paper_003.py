@@ -22,8 +22,8 @@ _HYBRID = Recipe(
     weight_decay=2.5e-4,              # paper 003, on every layer
     batch=16,                         # paper 003
     epochs=30,                        # paper 003: 25 to 30
-    # Paper 003: halved after epoch 10, 1e-3 for the last 5 to 10.
-    schedule=Drops(((10 / 30, 0.5), (20 / 30, 0.1))),
+    # Paper 003: halved after epoch 10, 1e-3 for the last 5 to 10 of 25 to 30: from epoch 20 on.
+    schedule=Drops(((10, 0.5), (20, 0.1))),
     pairs=48_000,                     # paper 003: about 48 k, equally spaced
     truth='raw',                      # paper 003: raw training scenes, holes left out
     protocol='harsanyi',              # paper 003

@@ -51,6 +51,8 @@ class Recipe:
         reduce: how depth is brought to the network's output size.
         pretrained: the paper starts from an ImageNet encoder.
         warning: what a user should know before a long run; may be empty.
+        views: an epoch sees so many augmented views of each pair.
+        base: name of the recipe that this one changes; '' = none.
     """
 
     name: str
@@ -91,3 +93,5 @@ class Recipe:
     max_depth: Positive = 10.0
     pretrained: bool = True
     warning: str = ''
+    views: Count = 1
+    base: str = ''

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from depth_training import augment
+from depth_training.order import BatchOrder
 from depth_training.protocols import PROTOCOLS
 from depth_training.recipes import RECIPES, get_recipe
-from depth_training.schedule import Constant, Drops, OneCycle, Place, Plateau
+from depth_training.schedule import Constant, OneCycle, Place, Plateau
 
 
 def test_every_experiment_of_the_five_papers_has_a_recipe():
@@ -75,12 +76,73 @@ def test_one_cycle_is_torchs():
             theirs.step()
 
 
-def test_drops_happen_at_the_first_step_of_an_epoch():
-    schedule = RECIPES['paper_003'].schedule
-    assert isinstance(schedule, Drops)
-    factors = [schedule.factor(Place(step, 30 * 7)) for step in range(30 * 7)]
-    assert [factors.index(value) // 7 for value in (1.0, 0.5, 0.1)] == [0, 10, 20]
-    assert [factors.index(value) % 7 for value in (1.0, 0.5, 0.1)] == [0, 0, 0]
+#: Training pairs that each paper speaks of.
+PAIRS = {'paper_000': 795, 'paper_001': 24_231, 'paper_002': 50_688, 'paper_003': 48_000,
+         'paper_004': 50_688}
+#: The learning rate of each epoch in the paper's words, by epochs of the run.
+STATED = {
+    # "0.003, x 0.1 every 5 epochs" of an offline-augmented set of about 5,000 pairs.
+    ('paper_000', 20): [3e-3] * 5 + [3e-4] * 5 + [3e-5] * 5 + [3e-6] * 5,
+    ('paper_000', 12): [3e-3] * 5 + [3e-4] * 5 + [3e-5] * 2,
+    **{(f'paper_002_{name}', epochs): [1e-4] * epochs for name, epochs in (
+        ('cnn_fc', 20), ('cnn', 20), ('cnn_transpose', 20), ('cnn_residual', 20),
+        ('unpool_zero', 120), ('unpool_average', 120), ('random', 20), ('transfer', 20))},
+    # "25 to 30 epochs, halved after the 10th, 0.001 for the last 5 to 10".
+    ('paper_003', 30): [1e-2] * 10 + [5e-3] * 10 + [1e-3] * 10,
+    ('paper_003', 25): [1e-2] * 10 + [5e-3] * 10 + [1e-3] * 5,
+    ('paper_003_laina', 30): [1e-2] * 10 + [5e-3] * 10 + [1e-3] * 10,
+    # Constant while the score improves; Plateau is stepped below.
+    ('paper_004', 20): [1e-4] * 20,
+}
+
+
+def stepped(recipe, epochs, scores=None):
+    """The learning rate at the first and last step of each epoch, as a run of the data has them."""
+    pairs = min(recipe.pairs or PAIRS[recipe.name[:9]], PAIRS[recipe.name[:9]])
+    per_epoch = BatchOrder(pairs * recipe.views, recipe.batch, 0).per_epoch
+    for epoch in range(epochs):
+        seen = [-value for value in range(epoch)] if scores is None else scores[:epoch]
+        for step in (epoch * per_epoch, (epoch + 1) * per_epoch - 1):
+            place = Place(step, epochs * per_epoch, seen, per_epoch)
+            yield recipe.learning_rate * recipe.schedule.factor(place)
+
+
+@pytest.mark.parametrize('name, epochs', STATED, ids=[f'{n}-{e}' for n, e in STATED])
+def test_the_learning_rate_is_the_papers_at_every_epoch(name, epochs):
+    recipe = RECIPES[name]
+    rates = list(stepped(recipe, epochs))
+    stated = [rate for rate in STATED[name, epochs] for _ in range(2)]
+    assert rates == pytest.approx(stated)
+
+
+def test_every_recipe_of_a_paper_is_stepped():
+    told = {name for name, _ in STATED} | {f'paper_001_m{model}' for model in range(1, 6)}
+    assert told == {name for name in RECIPES if name.startswith('paper_')}
+    assert all(RECIPES[name].epochs == max(e for n, e in STATED if n == name)
+               for name, _ in STATED)
+
+
+@pytest.mark.parametrize('model', range(1, 6))
+def test_paper_001_goes_up_and_down_once(model):
+    recipe = RECIPES[f'paper_001_m{model}']
+    rates = list(stepped(recipe, 30))
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(3.57e-4, rel=1e-3) and 8 <= top // 2 <= 9
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[0] == pytest.approx(3.57e-4 / 25) and rates[-1] == pytest.approx(3.57e-4 / 2500)
+
+
+def test_paper_004_lowers_the_rate_to_the_authors_floor():
+    rates = list(stepped(RECIPES['paper_004'], 20, scores=[1.0] * 20))
+    assert rates[0] == 1e-4 and min(rates) == rates[-1] == pytest.approx(9e-5)
+    # Five epochs without an improvement after the first.
+    assert rates[::2].index(min(rates)) == 6
+
+
+def test_an_epoch_of_paper_000_is_about_5000_pairs():
+    recipe = RECIPES['paper_000']
+    assert abs(795 * recipe.views - 5000) < 795 / 2
 
 
 def test_plateau_waits_and_has_a_floor():

@@ -10,9 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from depth_training import checkpoint, journal
+from depth_training import checkpoint, cli, journal
+from depth_training.recipes import RECIPES
+from depth_training.run_folder import read_run
 from test.support import layouts
-from test.support.tiny_training import start, words
+from test.support.tiny_training import TINY, start, words
 
 #: Not a divisor of the 2 steps an epoch has, nor of all 20: most kills lie between checkpoints.
 EVERY = ('--checkpoint-every', '3', '--epochs', '10')
@@ -70,3 +72,59 @@ def test_a_signal_to_all_processes_writes_a_checkpoint_first(tmp_path, number):
     assert process.returncode == 128 + number
     assert 'go on with --resume' in said and 'Traceback' not in said
     assert checkpoint.exists(out)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The folder of a run that its time limit stopped, at a step of its first epoch."""
+    monkeypatch.setitem(RECIPES, 'tiny', TINY)
+    data = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / 'run'
+    assert cli.main(words(Path('data'), out, '--epochs', '2', '--seed', '3', '--batch', '2',
+                          '--set', 'clip_gradient=0.5', '--time-limit', '1e-9')) == 3
+    assert data.exists() and 0 < read_run(out).step < 8
+    return out
+
+
+def test_resume_alone_takes_the_runs_own_options(run, tmp_path, monkeypatch, capsys):
+    step = read_run(run).step
+    monkeypatch.chdir('/')
+    assert cli.main(['train', '--resume', str(run), '--time-limit', '60']) == 0
+    said = capsys.readouterr().err
+    assert f'resumed at step {step} of 8' in said
+    assert 'other than before: --time-limit 60.0 (was 1e-09)' in said and '--workers' not in said
+    about = read_run(run).description
+    assert about.options['seed'] == 3 and about.recipe['clip_gradient'] == 0.5
+    assert len([row for row in journal.read(run) if row['kind'] == 'train']) == 8
+    assert [path.name for path in tmp_path.iterdir() if path.name == 'runs'] == []
+
+
+def test_resume_names_what_may_differ_and_refuses_what_may_not(run, capsys):
+    resume = ['train', '--resume', str(run), '--time-limit', '60']
+    for more, sentence in (
+            (['--seed', '4'], 'was started with --seed 3, not 4: leave it out'),
+            (['--no-fast-dev-run', '--batch', '4'],
+             'was started with another recipe (batch 2; now batch 4)'),
+            (['--hold-out', 'kitchen'], 'was started with --hold-out none, not kitchen'),
+            (['--out', '/other'], 'are two folders: leave one out')):
+        assert cli.main([*resume, *more]) == 1
+        assert sentence in capsys.readouterr().err
+    assert cli.main([*resume, '--workers', '1', '--licence', 'CC0-1.0']) == 0
+    said = capsys.readouterr().err
+    assert 'other than before: --workers 1 (was 0)' in said
+    assert 'other than before: --licence CC0-1.0 (was LicenseRef-unknown)' in said
+
+
+def test_resume_without_a_checkpoint_is_an_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, 'tiny', TINY)
+    for words_ in (['--resume', str(tmp_path / 'none')],
+                   ['tiny', '--data', 'x', '--out', str(tmp_path / 'none'), '--resume']):
+        assert cli.main(['train', *words_]) == 1
+        assert 'holds no checkpoint.safetensors to go on with: leave --resume out' \
+            in capsys.readouterr().err
+    assert cli.main(['train', '--resume']) == 1
+    assert 'name the folder of the run: --resume FOLDER' in capsys.readouterr().err
+    assert cli.main(['train', '--data', 'x']) == 1
+    assert 'no recipe is given' in capsys.readouterr().err
+    assert not (tmp_path / 'none').exists()

@@ -36,7 +36,8 @@ def test_a_run_learns_and_writes_weights_log_and_pictures(data, tmp_path, capsys
     assert len(losses) == 8 and losses[-1] < losses[0]
     loaded = load_weights(out / 'weights.safetensors')
     made_by = f', commit {commit()}' if commit() else ''
-    assert loaded.info.recipe == f'python -m depth_training train tiny{made_by}'
+    changes = '--set learning_rate=0.01 --set epochs=4'
+    assert loaded.info.recipe == f'python -m depth_training train tiny {changes}{made_by}'
     assert loaded.info.scores[0]['RMSE'] > 0
     assert len(list((out / 'pictures').glob('*.png'))) == 4
     said = capsys.readouterr().err
@@ -115,7 +116,7 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(
 def test_a_run_goes_on_only_with_the_same_settings(data, tmp_path, capsys):
     assert cli.main(words(data, tmp_path / 'run', '--fast-dev-run')) == 0
     assert cli.main(words(data, tmp_path / 'run', '--resume', '--batch', '2')) == 1
-    assert 'was started with another recipe' in capsys.readouterr().err
+    assert 'was started with another recipe (batch 4; now batch 2)' in capsys.readouterr().err
 
 
 def test_a_run_goes_on_only_with_the_same_data(data, tmp_path, capsys):
