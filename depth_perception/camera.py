@@ -78,6 +78,11 @@ class CameraModel:
         focal = width / 2 / math.tan(math.radians(horizontal_deg) / 2)
         return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
 
+    @property
+    def horizontal_fov_deg(self) -> float:
+        """Horizontal field of view of a lens without distortion, degrees."""
+        return 2 * math.degrees(math.atan(self.width / 2 / self.fx))
+
     def scaled_to(self, width: int, height: int) -> CameraModel:
         """The same camera for an image resized to another size.
 

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera import CameraError, CameraModel
+from depth_perception.distortion import understood
+from depth_perception.plausibility import doubts
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
-
-#: sensor_msgs/distortion_models.hpp; the empty name stands for "no distortion".
-PERSPECTIVE_MODELS = ('', 'plumb_bob', 'rational_polynomial')
-FISHEYE_MODELS = ('equidistant', 'fisheye')
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Calibration:
         model: distortion model's name.
         distortion: coefficients D.
         rotation: R, row-major 3x3; all zero counts as identity.
+        doubts: what looks wrong or was guessed, a sentence each.
+        unknown: why the distortion cannot be undone, or ''.
     """
 
     camera: CameraModel
@@ -36,6 +36,8 @@ class Calibration:
     model: str = ''
     distortion: tuple[float, ...] = ()
     rotation: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    doubts: tuple[str, ...] = ()
+    unknown: str = ''
 
     @property
     def is_distorted(self) -> bool:
@@ -44,12 +46,15 @@ class Calibration:
 
 
 def is_uncalibrated(info: CameraInfo) -> bool:
-    """Whether K[0] is zero, which CameraInfo.msg defines as "uncalibrated"."""
-    return info.k[0] == 0.0
+    """Whether K[0] is zero, which CameraInfo.msg defines as "uncalibrated", and there is no P."""
+    return info.k[0] == 0.0 and info.p[0] == 0.0
 
 
 def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
-    """What a sensor_msgs/CameraInfo says of an image of that size; of a bag's reader too.
+    """What a CameraInfo says of an image of that size: the message, a bag's, or a file's.
+
+    A size of zero is that of the image. Of K and P the one that is zero is taken from the other;
+    with P alone there is no distortion to undo.
 
     Raises:
         CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
@@ -59,20 +64,37 @@ def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
     for name in ('d', 'r'):
         if not np.isfinite(getattr(info, name)).all():
             raise CameraError(f'camera_info has values that are not finite in {name.upper()}')
-    raw = _windowed(info, CameraModel.from_matrix(info.width, info.height, info.k))
-    matrix = info.p if info.p[0] != 0.0 else info.k
-    rectified = _windowed(info, CameraModel.from_matrix(info.width, info.height, matrix))
-    return Calibration(
-        raw.scaled_to(width, height), rectified.scaled_to(width, height), info.distortion_model,
-        tuple(info.d), tuple(info.r))
+    size = _full_size(info, width, height)
+    k, p = (info.k, info.p) if info.p[0] != 0.0 else (info.k, info.k)
+    full = CameraModel.from_matrix(*size, k if k[0] != 0.0 else p)
+    raw = _windowed(info, full).scaled_to(width, height)
+    rectified = _windowed(info, CameraModel.from_matrix(*size, p)).scaled_to(width, height)
+    model, coefficients = info.distortion_model, tuple(info.d) if k[0] != 0.0 else ()
+    found, unknown = doubts(info), ''
+    try:
+        lens = understood(model, coefficients, full.horizontal_fov_deg)
+        model, coefficients = lens.model, lens.coefficients
+        found += (lens.remark,) if lens.remark else ()
+    except CameraError as error:
+        unknown = str(error)
+    return Calibration(raw, rectified, model, coefficients, tuple(info.r), found, unknown)
+
+
+def _full_size(info: CameraInfo, width: int, height: int) -> tuple[int, int]:
+    """Of the full image: of drivers that leave it zero, what the region and the image tell."""
+    roi = info.roi
+    return (info.width or (roi.x_offset + roi.width if roi.width
+                           else width * max(1, info.binning_x)),
+            info.height or (roi.y_offset + roi.height if roi.height
+                            else height * max(1, info.binning_y)))
 
 
 def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
     """The full-resolution camera of K or P, cut and binned as the driver did."""
     roi = info.roi
-    width, height = roi.width or info.width, roi.height or info.height
+    width, height = roi.width or camera.width, roi.height or camera.height
     binning = max(1, info.binning_x), max(1, info.binning_y)
-    if (width, height, *binning) == (info.width, info.height, 1, 1):
+    if (width, height, *binning) == (camera.width, camera.height, 1, 1):
         return camera
     return camera.windowed(roi.x_offset, roi.y_offset, width, height, *binning)
 
@@ -107,20 +129,11 @@ def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArr
     size = (raw.width, raw.height)
     rotation = np.array(calibration.rotation, np.float64).reshape(3, 3)
     rotation = rotation if rotation.any() else np.eye(3)
-    distortion = np.array(calibration.distortion, np.float64)
-    try:
-        if calibration.model in PERSPECTIVE_MODELS:
-            return cv2.initUndistortRectifyMap(
-                _matrix(raw), distortion, rotation, _matrix(rectified), size, cv2.CV_32FC1)
-        if calibration.model in FISHEYE_MODELS:
-            return cv2.fisheye.initUndistortRectifyMap(
-                _matrix(raw), distortion[:4], rotation, _matrix(rectified), size, cv2.CV_32FC1)
-    except cv2.error as error:
-        raise CameraError(
-            f'{len(distortion)} distortion coefficients do not fit model '
-            f'{calibration.model!r}') from error
-    raise CameraError(f'unknown distortion model {calibration.model!r}: use plumb_bob, '
-                      'rational_polynomial or equidistant, or set rectify to off')
+    lens = understood(calibration.model, calibration.distortion, raw.horizontal_fov_deg)
+    make = cv2.fisheye.initUndistortRectifyMap if lens.is_fisheye else cv2.initUndistortRectifyMap
+    # OpenCV's fisheye functions want four coefficients where the others take none.
+    coefficients = np.array(lens.coefficients or (0.0,) * 4, np.float64)
+    return make(_matrix(raw), coefficients, rotation, _matrix(rectified), size, cv2.CV_32FC1)
 
 
 def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -60,10 +60,10 @@ def test_no_distortion_and_the_same_camera_change_nothing(model):
     assert np.array_equal(Rectifier(Calibration(RAW, RAW, model))(rgb), rgb)
 
 
-@pytest.mark.parametrize('model', ['plumb_bob', 'equidistant'])
-def test_wrong_number_of_coefficients_is_named(model):
-    with pytest.raises(CameraError, match=f"3 distortion coefficients do not fit model '{model}'"):
-        Rectifier(Calibration(RAW, RAW, model, (0.1, 0.2, 0.3)))
+@pytest.mark.parametrize('model, count', [('plumb_bob', 3), ('plumb_bob', 15), ('equidistant', 5)])
+def test_wrong_number_of_coefficients_is_named(model, count):
+    with pytest.raises(CameraError, match=f'{count} distortion coefficients do not fit .*{model}'):
+        Rectifier(Calibration(RAW, RAW, model, (0.1,) * count))
 
 
 def test_unknown_model_names_the_known():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
@@ -23,12 +24,14 @@ class ImageCamera:
         camera: the model that the depth image follows.
         rectify: whether images must be rectified first.
         template: CameraInfo to publish beside the depth, but for its header.
+        remarks: what looks wrong about the calibration, or cannot be done; a sentence each.
     """
 
     calibration: Calibration
     camera: CameraModel
     rectify: bool
     template: CameraInfo
+    remarks: tuple[str, ...] = ()
 
     def info(self, header: Header) -> CameraInfo:
         """CameraInfo for a depth image with that header."""
@@ -51,13 +54,18 @@ def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
         CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
     """
     calibration = calibration_of(info, width, height)
+    remarks = tuple(f'camera_info: {doubt}' for doubt in calibration.doubts)
     wanted = rectify == 'on' or (
         rectify == 'auto' and calibration.is_distorted and not rectified_topic)
+    if wanted and calibration.unknown:
+        wanted = False
+        remarks = (f'the images are not rectified, so points are off towards their border: '
+                   f'{calibration.unknown}', *remarks)
     if wanted:
         return ImageCamera(calibration, calibration.rectified, True,
-                           rectified_info(calibration.rectified))
+                           rectified_info(calibration.rectified), remarks)
     camera = calibration.rectified if rectified_topic else calibration.camera
-    return ImageCamera(calibration, camera, False, _info_of_size(info, calibration))
+    return ImageCamera(calibration, camera, False, _info_of_size(info, calibration), remarks)
 
 
 def field_of_view_camera(width: int, height: int, horizontal_deg: float) -> ImageCamera:
@@ -82,17 +90,33 @@ def _info_of_size(info: CameraInfo, calibration: Calibration) -> CameraInfo:
     window = roi.width or info.width, roi.height or info.height
     result = copy.deepcopy(info)
     if (window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)) \
-            == (camera.width, camera.height):
-        return result
-    result.width, result.height = camera.width, camera.height
-    result.binning_x = result.binning_y = 0
-    result.roi = RegionOfInterest()
-    for matrix, columns, model in ((result.k, 3, camera), (result.p, 4, rectified)):
-        if matrix[0] == 0.0:
-            continue  # a driver that fills in K alone
-        x, y = model.fx / matrix[0], model.fy / matrix[columns + 1]
-        for column in range(columns):
-            matrix[column] *= x
-            matrix[columns + column] *= y
-        matrix[2], matrix[columns + 2] = model.cx, model.cy
+            != (camera.width, camera.height):
+        result.width, result.height = camera.width, camera.height
+        result.binning_x = result.binning_y = 0
+        result.roi = RegionOfInterest()
+        _scale(result.k, 3, camera)
+        _scale(result.p, 4, rectified)
+    _complete(result)
     return result
+
+
+def _scale(matrix: MutableSequence[float], columns: int, camera: CameraModel) -> None:
+    """Turn K (3 columns) or P (4) into that of the camera; one that is zero stays so."""
+    if matrix[0] == 0.0:
+        return
+    x, y = camera.fx / matrix[0], camera.fy / matrix[columns + 1]
+    for column in range(columns):
+        matrix[column] *= x
+        matrix[columns + column] *= y
+    matrix[2], matrix[columns + 2] = camera.cx, camera.cy
+
+
+def _complete(info: CameraInfo) -> None:
+    """Fill in what a driver left zero: P from K, K from P, and R."""
+    k, p = info.k, info.p
+    if p[0] == 0.0:
+        info.p = [*k[:3], 0.0, *k[3:6], 0.0, 0.0, 0.0, 1.0, 0.0]
+    elif k[0] == 0.0:
+        info.k = [*p[:3], *p[4:7], 0.0, 0.0, 1.0]
+    if not any(info.r):
+        info.r = list(IDENTITY)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The latest camera_info, and from it the camera of each image."""
+"""The newest camera_info, and from them the camera of each image."""
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from sensor_msgs.msg import CameraInfo
@@ -10,10 +11,14 @@ from sensor_msgs.msg import CameraInfo
 from depth_perception.camera import CameraError
 from depth_perception.rectification import Rectifier, is_uncalibrated
 from depth_perception.ros.camera_info import ImageCamera, field_of_view_camera, image_camera
+from depth_perception.ros.stamps import nanoseconds
 
 #: How long the first frame of a size waits for its camera_info, seconds: the two are published
 #: one after the other, and either may arrive first.
 GRACE = 0.2
+#: So many stamps of camera_info are known: what a camera with a zoom lens publishes while a slow
+#: network has one image in hand.
+STAMPS = 64
 #: The problem of an image before any camera_info came.
 NO_CAMERA_INFO = 'no camera_info'
 
@@ -26,8 +31,20 @@ class CameraState:
     problem: str = ''
 
 
+@dataclass(frozen=True)
+class _Info:
+    """A camera_info, its content, and the cameras made of it by image size."""
+
+    message: CameraInfo
+    key: tuple
+    states: dict[tuple[int, int], CameraState]
+
+
 class CameraSource:
-    """Keeps the newest camera_info; hands out cameras by image size. Thread-safe.
+    """Keeps the newest camera_info; hands out the cameras of images. Thread-safe.
+
+    An image has the camera_info of its own stamp where that came, otherwise the newest: a lens may
+    zoom, and most cameras send the same one all the time.
 
     Args:
         rectify: `auto`, `on` or `off`.
@@ -40,42 +57,50 @@ class CameraSource:
         self._rectify = rectify
         self._horizontal_fov_deg = horizontal_fov_deg
         self._rectified_topic = rectified_topic
-        self._info: CameraInfo | None = None
-        self._key: tuple = ()
-        self._states: dict[tuple[int, int], CameraState] = {}
+        self._newest: _Info | None = None
+        self._by_stamp: OrderedDict[int, _Info] = OrderedDict()
         self._rectifiers: dict[tuple[int, int], Rectifier] = {}
         self._waited_in_vain: set[tuple[int, int]] = set()
+        self._without_info: dict[tuple[int, int], CameraState] = {}
         self._arrived = threading.Condition()
 
     @property
     def has_info(self) -> bool:
         """Whether any camera_info came."""
-        return self._info is not None
+        return self._newest is not None
 
     def update(self, info: CameraInfo) -> None:
         """Take in a message; cameras are rebuilt only when its content changed."""
         key = _content(info)
         with self._arrived:
-            if key != self._key:
-                self._info, self._key = info, key
-                self._forget_sizes()
+            if self._newest is None or key != self._newest.key:
+                self._newest = _Info(info, key, {})
+                self._waited_in_vain.clear()
+            stamp = nanoseconds(info.header.stamp)
+            self._by_stamp[stamp] = self._newest
+            self._by_stamp.move_to_end(stamp)
+            if len(self._by_stamp) > STAMPS:
+                self._by_stamp.popitem(last=False)
             self._arrived.notify_all()
 
-    def for_image(self, width: int, height: int, expected: bool = False) -> CameraState:
+    def for_image(self, width: int, height: int, expected: bool = False,
+                  stamp: int | None = None) -> CameraState:
         """The camera of an image of that size.
 
         Args:
             width, height: of the image, pixels.
             expected: whether somebody publishes camera_info, so that a short wait is worth while
                 when none fits yet; a wait in vain is not repeated.
+            stamp: of the image, nanoseconds.
         """
         size = (width, height)
         with self._arrived:
-            state = self._state(size)
+            state = self._state(size, stamp)
             if state.camera is None and expected and size not in self._waited_in_vain:
-                self._arrived.wait_for(lambda: self._state(size).camera is not None, GRACE)
+                self._arrived.wait_for(
+                    lambda: self._state(size, stamp).camera is not None, GRACE)
                 self._waited_in_vain.add(size)
-                state = self._state(size)
+                state = self._state(size, stamp)
         return state
 
     def rectifier(self, camera: ImageCamera) -> Rectifier | None:
@@ -91,27 +116,24 @@ class CameraSource:
             rectifier = self._rectifiers[size] = Rectifier(camera.calibration)
         return rectifier
 
-    def _state(self, size: tuple[int, int]) -> CameraState:
-        if size not in self._states:
-            self._states[size] = self._new_state(*size)
-        return self._states[size]
+    def _state(self, size: tuple[int, int], stamp: int | None) -> CameraState:
+        info = self._by_stamp.get(stamp, self._newest)
+        states = self._without_info if info is None else info.states
+        if size not in states:
+            states[size] = self._new_state(info.message if info else None, *size)
+        return states[size]
 
-    def _new_state(self, width: int, height: int) -> CameraState:
+    def _new_state(self, info: CameraInfo | None, width: int, height: int) -> CameraState:
         substitute = self._horizontal_fov_deg > 0
-        if substitute and (self._info is None or is_uncalibrated(self._info)):
+        if substitute and (info is None or is_uncalibrated(info)):
             return CameraState(field_of_view_camera(width, height, self._horizontal_fov_deg))
-        if self._info is None:
+        if info is None:
             return CameraState(None, NO_CAMERA_INFO)
         try:
             return CameraState(image_camera(
-                self._info, width, height, self._rectify, self._rectified_topic))
+                info, width, height, self._rectify, self._rectified_topic))
         except CameraError as error:
             return CameraState(None, str(error))
-
-    def _forget_sizes(self) -> None:
-        self._states.clear()
-        self._rectifiers.clear()
-        self._waited_in_vain.clear()
 
 
 def _content(info: CameraInfo) -> tuple:

@@ -49,6 +49,7 @@ class Result:
             includes the wait for all of it.
         size: (width, height) of the image.
         camera_problem: why there is no camera, or ''.
+        camera_remarks: what looks wrong about its calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         pose: of the camera, as the scan used it; None without a scan.
         beams: the scan's layout and frame_id; None without a scan.
@@ -61,6 +62,7 @@ class Result:
     outputs: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     camera_problem: str = ''
+    camera_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
     pose: scan.CameraPose | None = None
     beams: tuple[scan.ScanLayout, str] | None = None
@@ -129,11 +131,13 @@ class Pipeline:
         with _timed(seconds, 'decode'):
             rgb = decode(message)
             height, width = rgb.shape[:2]
-            state = self._cameras.for_image(width, height, self._info_expected())
+            state = self._cameras.for_image(
+                width, height, self._info_expected(), stamps.nanoseconds(message.header.stamp))
             rectifier = self._cameras.rectifier(state.camera) if state.camera else None
             if rectifier is not None:
                 rgb = rectifier(rgb)
-        result = Result((width, height), seconds=seconds, camera_problem=state.problem)
+        result = Result((width, height), seconds=seconds, camera_problem=state.problem,
+                        camera_remarks=state.camera.remarks if state.camera else ())
         result.thumbnail = rgb[::16, ::16].copy()
         if state.camera is None:
             wanted -= NEEDS_CAMERA
