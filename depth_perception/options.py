@@ -30,6 +30,11 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
                         'compiled: what depth-perception compile has made')
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument('--camera', metavar='FILE', type=Path,
-                        help='JSON (width, height, fx, fy, cx, cy) or camera_info YAML')
+                        help="the camera's calibration: camera_info as YAML, ost.txt, YAML of "
+                             'OpenCV or Kalibr, JSON of RealSense or Open3D or with width, height, '
+                             'fx, fy, cx, cy; FILE:NAME where a file has several cameras')
     camera.add_argument('--horizontal-fov-deg', metavar='X', type=float,
                         help="the camera's horizontal field of view, where it is all you know")
+    parser.add_argument('--rectified', action='store_true',
+                        help='the images are rectified already: the camera is P of --camera '
+                             '(default: images of a lens that distorts are rectified first)')

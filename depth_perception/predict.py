@@ -8,7 +8,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.backends.names import BackendError
-from depth_perception.camera import CameraError, CameraModel
-from depth_perception.camera_file import read_camera
+from depth_perception.camera import CameraError
+from depth_perception.camera_source import CameraSource, camera_source
 from depth_perception.files import write_atomically
 from depth_perception.options import UsageError, add_network_arguments
 from depth_perception.ply import write_ply
@@ -38,26 +37,6 @@ class ImageError(ValueError):
     """One image that cannot be used; the text says why."""
 
 
-@dataclass(frozen=True)
-class CameraSource:
-    """Where the cameras of the images come from: a file, a field of view, or nowhere."""
-
-    camera: CameraModel | None = None
-    horizontal_fov_deg: float | None = None
-
-    def of_size(self, width: int, height: int) -> CameraModel | None:
-        """The camera of an image, scaled where the image is a resized one; None if unknown.
-
-        Raises:
-            CameraError: the image is not a resized one of this camera.
-        """
-        if self.camera is not None:
-            return self.camera.scaled_to(width, height)
-        if self.horizontal_fov_deg is not None:
-            return CameraModel.from_field_of_view(width, height, self.horizontal_fov_deg)
-        return None
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `depth-perception predict`."""
     parser.add_argument('images', nargs='+', metavar='IMAGE', type=Path,
@@ -73,7 +52,12 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UsageError: a folder, weights, device or camera cannot be used, so nothing was done.
     """
-    source = camera_source(options.camera, options.horizontal_fov_deg)
+    source = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
+    for remark in source.remarks:
+        _say(f'camera {options.camera}: {remark}')
+    if source.rectifies:
+        _say(f'camera {options.camera} has a lens that distorts: images are rectified first '
+             '(--rectified: they are already)')
     jobs = list(_named(_expanded(options.images, options.out)))
     _prepare_folder(options.out)
     estimator = load_network(options)
@@ -95,11 +79,11 @@ def _predict(estimator: DepthEstimator, path: Path, target: Path, source: Camera
     """Write the results of one image; what can be said of it."""
     from depth_perception import geometry
 
-    rgb = read_image(path)
-    height, width = rgb.shape[:2]
-    camera = source.of_size(width, height)
+    rgb, camera, unseen = source.prepared(read_image(path))
     info = estimator.info
     depth = estimator.infer(rgb, camera)
+    if unseen is not None:
+        depth = geometry.mask(depth, unseen)
     ranged = geometry.mask_range(depth, info.min_depth, info.max_depth)
     picture = colourise(ranged, info.min_depth, info.max_depth)
     write_atomically(_beside(target, DEPTH_SUFFIX), [_png(millimetres(ranged))])
@@ -163,25 +147,6 @@ def _named(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
             name = f'{path.stem}_{taken[path.stem]}'
         taken[name] += 1
         yield path, name
-
-
-def camera_source(file: Path | None, horizontal_fov_deg: float | None) -> CameraSource:
-    """What `--camera` and `--horizontal-fov-deg` say.
-
-    Raises:
-        UsageError: the file or the angle cannot be used.
-    """
-    try:
-        if horizontal_fov_deg is not None:
-            CameraModel.from_field_of_view(1, 1, horizontal_fov_deg)
-        if file is None:
-            return CameraSource(horizontal_fov_deg=horizontal_fov_deg)
-        camera, distorts = read_camera(file)
-    except CameraError as error:
-        raise UsageError(str(error)) from error
-    if distorts:
-        _say(f'camera {file} has a distorting lens: rectify the images first for exact points')
-    return CameraSource(camera)
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -17,6 +17,7 @@ from depth_perception.camera_file import read_camera
 from depth_perception.cli import main
 from depth_perception.estimator import DepthEstimator
 from depth_perception.predict import millimetres, read_image
+from depth_perception.rectification import Rectifier
 from depth_perception.weights import save_weights
 from test.support.ply import read_ply
 from test.support.weights import tiny_info, tiny_network
@@ -175,19 +176,27 @@ def test_millimetres_round_and_unknown_is_zero():
 
 # Cameras.
 
-@pytest.mark.parametrize('text', [
-    json.dumps(CAMERA), json.dumps({**CAMERA, 'poses': []}), CALIBRATION % 0.0, ECHOED,
-    'width: 128\nheight: 96\nfx: 90\nfy: 91\ncx: 64\ncy: 48\n',
-    json.dumps({'width': 128, 'height': 96, 'K': [90, 0, 64, 0, 91, 48, 0, 0, 1]}),
-], ids=['json', 'more json', 'camera_calibration', 'echoed', 'plain yaml', 'json K'])
-def test_every_camera_format_gives_the_same_camera(tmp_path, text):
-    assert read_camera(written(tmp_path / 'c', text)) == (CameraModel(**CAMERA), False)
-
-
-def test_a_distorting_lens_is_told(model, out, tmp_path, capsys):
+def test_a_distorting_lens_is_rectified_as_the_node_does_unless_the_images_are(
+        model, out, tmp_path, capsys):
     camera = written(tmp_path / 'c.yaml', CALIBRATION % -0.3)
+    image = picture(tmp_path / 'a.png')
+    raw = read_image(image)
+    assert predict(model, out, image, '--camera', camera) == 0
+    assert 'images are rectified first' in capsys.readouterr().err
+    info = read_camera(camera)
+    expected = Rectifier(info.calibration(128, 96))(raw)
+    cloud = read_ply(out / 'a.ply')
+    colours = np.stack([cloud[name] for name in ('red', 'green', 'blue')], -1)
+    assert len(cloud) and {*map(tuple, colours)} <= {*map(tuple, expected.reshape(-1, 3))}
+    assert predict(model, out, image, '--camera', camera, '--rectified') == 0
+    assert 'rectified first' not in capsys.readouterr().err
+
+
+def test_an_implausible_camera_is_told_with_its_cause(model, out, tmp_path, capsys):
+    camera = written(tmp_path / 'c.json', json.dumps({**CAMERA, 'fx': 3.6, 'fy': 3.6}))
     assert predict(model, out, picture(tmp_path / 'a.png'), '--camera', camera) == 0
-    assert 'rectify the images first' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f'camera {camera}: K has a focal length of 3.6' in said and 'millimetres' in said
 
 
 @pytest.mark.parametrize('text', [

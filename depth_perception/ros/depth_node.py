@@ -300,7 +300,7 @@ class DepthNode(LifecycleNode):
             publishers=image.publishers if image else 0,
             reliability=image.reliability if image else 'none',
             fell_back=image.fell_back if image else False,
-            camera_problem=self._camera_problem(),
+            camera_problem=self._camera_problem(), camera_remarks=self._camera_remarks(),
             scan_problem=self._scan_problem(),
             busy_for=self._worker.busy_for if self._worker else 0.0,
             sharing=self._sharing(),
@@ -317,6 +317,10 @@ class DepthNode(LifecycleNode):
         last = self._worker.last_result
         problem = last.camera_problem if last else ''
         return '' if problem == NO_CAMERA_INFO else problem
+
+    def _camera_remarks(self) -> tuple[str, ...]:
+        last = self._worker.last_result if self._worker else None
+        return last.camera_remarks if last else ()
 
     def _scan_problem(self) -> str:
         last = self._worker.last_result if self._worker else None
@@ -367,7 +371,7 @@ class DepthNode(LifecycleNode):
 
     def _log_warnings(self) -> None:
         """Each once; some come up only with an image of a certain size."""
-        for warning in self._warnings():
+        for warning in (*self._warnings(), *self._camera_remarks()):
             if warning not in self._said:
                 self._said.add(warning)
                 hint = '; set device to cpu to accept that' if warning.startswith('no GPU') else ''

@@ -40,6 +40,7 @@ class Context:
         reliability: of the image subscription, with its history.
         fell_back: whether the input's reliability was lowered to match the camera.
         camera_problem: why there is no camera, or ''.
+        camera_remarks: what looks wrong about its calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         paused: by ~/enable.
         rate_limited: whether max_rate is set.
@@ -60,6 +61,7 @@ class Context:
     reliability: str = ''
     fell_back: bool = False
     camera_problem: str = ''
+    camera_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
     paused: bool = False
     rate_limited: bool = False
@@ -123,6 +125,7 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((WARN, f'no camera_info on {context.info_topic}'))
     elif context.camera_problem:
         findings.append((WARN, context.camera_problem))
+    findings += [(WARN, text) for text in context.camera_remarks]
     if context.scan_problem:
         findings.append((WARN, context.scan_problem))
     if context.fell_back:

@@ -90,11 +90,12 @@ def _source(options: argparse.Namespace) -> Source:
     if options.source is None:
         return _live(options)
     from depth_perception.bag import BagError
-    from depth_perception.predict import camera_source, load_network
+    from depth_perception.camera_source import camera_source
+    from depth_perception.predict import load_network
     from depth_perception.view.footage import open_footage
     from depth_perception.view.predicted import PredictedSource
 
-    cameras = camera_source(options.camera, options.horizontal_fov_deg)
+    cameras = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
     try:
         footage = open_footage(options.source, options.image, cameras)
     except BagError as error:

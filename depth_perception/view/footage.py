@@ -14,13 +14,9 @@ from numpy.typing import NDArray
 
 from depth_perception.bag import COMPRESSED, Bag
 from depth_perception.camera import CameraModel
+from depth_perception.camera_source import CameraSource
 from depth_perception.options import UsageError
-from depth_perception.predict import (
-    IMAGE_SUFFIXES,
-    CameraSource,
-    ImageError,
-    read_image,
-)
+from depth_perception.predict import IMAGE_SUFFIXES, ImageError, read_image
 from depth_perception.rectification import Calibration, Rectifier, calibration_of
 
 #: Seconds that each image of a folder stays.
@@ -33,10 +29,19 @@ WAITING = 0.004
 
 @dataclass(frozen=True)
 class Picture:
-    """An image uint8 (H, W, 3) RGB and its camera, None where unknown."""
+    """An image.
+
+    Attributes:
+        rgb: uint8 (H, W, 3), rectified where the lens distorts.
+        camera: None where unknown.
+        unseen: bool (H, W), where the camera saw nothing; None for nowhere.
+        remarks: what looks wrong about the camera.
+    """
 
     rgb: NDArray[np.uint8]
     camera: CameraModel | None
+    unseen: NDArray[np.bool_] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,13 +185,19 @@ class Recording(Footage):
 
     def _rectified(self, rgb: NDArray[np.uint8]) -> Picture:
         height, width = rgb.shape[:2]
-        if self._calibration is None or self._calibration.camera.width != width:
+        calibration = self._calibration
+        if calibration is None or calibration.camera.width != width:
             info = next(self._bag.messages([self._info.name]))
-            self._calibration = calibration_of(self._bag.deserialize(info), width, height)
-            self._rectifier = Rectifier(self._calibration)
-        if not self._calibration.is_distorted or '/image_rect' in self._image.name:
-            return Picture(rgb, self._calibration.camera)
-        return Picture(self._rectifier(rgb), self._calibration.rectified)
+            calibration = calibration_of(self._bag.deserialize(info), width, height)
+            undone = calibration.is_distorted and '/image_rect' not in self._image.name
+            self._calibration = calibration
+            self._rectifier = Rectifier(calibration) if undone and not calibration.unknown \
+                else None
+        remarks = tuple(filter(None, (*calibration.doubts, calibration.unknown)))
+        if self._rectifier is None:
+            return Picture(rgb, calibration.camera, remarks=remarks)
+        return Picture(
+            self._rectifier(rgb), calibration.rectified, self._rectifier.unseen, remarks)
 
 
 def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage:
@@ -282,4 +293,4 @@ def _retrieved(capture: cv2.VideoCapture, cameras: CameraSource) -> Picture:
 
 
 def _with_camera(rgb: NDArray[np.uint8], cameras: CameraSource) -> Picture:
-    return Picture(rgb, cameras.of_size(rgb.shape[1], rgb.shape[0]))
+    return Picture(*cameras.prepared(rgb), cameras.remarks)

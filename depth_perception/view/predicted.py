@@ -66,6 +66,8 @@ class PredictedSource:
         rgb = picture.rgb
         camera = picture.camera or self._assumed(rgb.shape[1], rgb.shape[0])
         depth = self._estimator.infer(rgb, picture.camera)
+        if picture.unseen is not None:
+            depth = geometry.mask(depth, picture.unseen)
         ranged = geometry.mask_range(depth, self._near, self._far)
         clean = geometry.mask_edges(depth, EDGE_THRESHOLD)
         clean = geometry.mask_range(clean, self._near, self._far)
@@ -90,9 +92,9 @@ class PredictedSource:
 
     def _input(self, picture: Picture) -> Remark:
         height, width = picture.rgb.shape[:2]
-        said = f'{self._footage.name}, {width}x{height}'
+        said = '; '.join((f'{self._footage.name}, {width}x{height}', *picture.remarks))
         if picture.camera is not None:
-            return Remark(Level.OK, 'input', said)
+            return Remark(Level.WARN if picture.remarks else Level.OK, 'input', said)
         return Remark(
             Level.WARN, 'input',
             f'{said}; the camera is unknown: a horizontal field of view of '

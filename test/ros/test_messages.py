@@ -83,7 +83,7 @@ def test_another_aspect_ratio_is_refused_with_both_sizes():
 
 def test_uncalibrated_and_non_finite_are_refused():
     zero = camera_info()
-    zero.k = [0.0] * 9
+    zero.k, zero.p = [0.0] * 9, [0.0] * 12
     with pytest.raises(CameraError, match='uncalibrated'):
         image_camera(zero, 80, 60, 'auto', False)
     broken = camera_info()
@@ -110,6 +110,60 @@ def test_a_window_of_another_size_is_published_as_the_camera_of_the_image():
     assert (published.width, published.height, published.binning_y) == (40, 30, 0)
     assert (published.k[0], published.k[4]) == (5000, 2500)
     assert (published.k[2], published.k[5]) == (15, 15) and published.p[3] == -500
+
+
+def test_what_a_driver_left_zero_is_filled_in():
+    info = camera_info()
+    info.k[0], info.p, info.r = 70.0, [0.0] * 12, [0.0] * 9
+    published = image_camera(info, 80, 60, 'auto', False).info(HEADER)
+    assert list(published.p) == [70, 0, 39.5, 0, 0, 64, 29.5, 0, 0, 0, 1, 0]
+    assert list(published.r) == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    half = image_camera(info, 40, 30, 'auto', False).info(HEADER)
+    assert list(half.p)[:7] == [35, 0, 39.5 / 2, 0, 0, 32, 29.5 / 2]
+
+
+def test_p_alone_is_the_camera_and_distortion_needs_k():
+    info = camera_info()
+    info.k, info.d = [0.0] * 9, [-0.2, 0.1, 0.0, 0.0, 0.0]
+    camera = image_camera(info, 80, 60, 'auto', False)
+    assert camera.camera.fx == 64.0 and not camera.rectify
+    assert list(camera.info(HEADER).k) == [64, 0, 39.5, 0, 64, 29.5, 0, 0, 1]
+
+
+def test_a_size_of_zero_is_that_of_the_image():
+    info = camera_info()
+    info.width = info.height = 0
+    camera = image_camera(info, 80, 60, 'auto', False)
+    published = camera.info(HEADER)
+    assert camera.camera.cx == 39.5 and (published.width, published.height) == (80, 60)
+    info.binning_x = info.binning_y = 2
+    camera = image_camera(info, 40, 30, 'auto', False)
+    assert camera.camera.fx == 32.0 and camera.info(HEADER).width == 40
+
+
+@pytest.mark.parametrize('model, d', [
+    ('Inverse Brown Conrady', (0.1, -0.1, 0, 0, 0)), ('thin_prism', (0.1,) * 4),
+    ('plumb_bob', (0.1, -0.1, 0.2)), ('None', (0.1,) * 4)])
+@pytest.mark.parametrize('rectify', ['auto', 'on'])
+def test_a_lens_that_is_not_known_is_left_as_it_is_with_a_remark(model, d, rectify):
+    info = camera_info()
+    info.distortion_model, info.d = model, list(map(float, d))
+    camera = image_camera(info, 80, 60, rectify, False)
+    assert not camera.rectify and camera.camera.fx == 64.0
+    assert model in camera.remarks[0] and 'not rectified' in camera.remarks[0]
+    assert camera.info(HEADER).distortion_model == model
+    assert not image_camera(info, 80, 60, 'auto', True).remarks
+
+
+def test_an_image_has_the_camera_info_of_its_own_stamp_otherwise_the_newest():
+    source = CameraSource()
+    for second, focal in enumerate((50.0, 60.0, 70.0)):
+        info = camera_info(focal=focal)
+        info.header.stamp.sec = second
+        source.update(info)
+    focal = [source.for_image(80, 60, stamp=second * 10**9).camera.camera.fx
+             for second in (0, 1, 2, 3)]
+    assert focal == [50, 60, 70, 70] and source.for_image(80, 60).camera.camera.fx == 70
 
 
 @pytest.mark.parametrize('name', ['d', 'r'])
@@ -151,7 +205,7 @@ def test_field_of_view_stands_in_only_for_an_unusable_camera_info():
     source = CameraSource(horizontal_fov_deg=90)
     assert source.for_image(80, 60).camera.camera.fx == pytest.approx(40)
     zero = camera_info()
-    zero.k = [0.0] * 9
+    zero.k, zero.p = [0.0] * 9, [0.0] * 12
     source.update(zero)
     assert source.for_image(80, 60).camera.camera.fx == pytest.approx(40)
     source.update(camera_info())

@@ -177,6 +177,41 @@ def test_camera_info_of_another_size_is_scaled_or_refused_with_both_sizes(namesp
         assert len(robot.received['depth/points']) == 1
 
 
+def test_odd_calibrations_give_all_outputs_and_a_remark_in_diagnostics_and_log(
+        namespace, robot, capfd):
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        unknown = camera_info()
+        unknown.distortion_model, unknown.d = 'Inverse Brown Conrady', [0.1, -0.1, 0.0, 0.0, 0.0]
+        for count, (info, said) in enumerate((
+                (unknown, "'Inverse Brown Conrady' with 5 coefficients is not known"),
+                (camera_info(focal=3.6), 'millimetres')), 1):
+            camera.send(info=info)
+            for topic in TYPES:
+                robot.wait_for(topic, count)
+            wait_until(lambda said=said: (s := robot.status('input')) and s.level == WARN
+                       and said in s.message, what=said)
+    warnings = [line for line in capfd.readouterr().err.splitlines() if '[WARN]' in line]
+    for said in ("'Inverse Brown Conrady'", 'millimetres'):
+        assert len([line for line in warnings if said in line]) == 1
+
+
+def test_an_image_has_the_camera_info_with_its_own_stamp(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        robot.listen('depth/camera_info')
+        camera = robot.camera()
+        header = camera.header()
+        for count, (focal, own) in enumerate(((70.0, header), (50.0, camera.header())), 1):
+            info = camera_info(focal=focal)
+            info.header = own
+            camera.infos.publish(info)
+            wait_until(lambda count=count: len(node._cameras._by_stamp) == count)
+        camera.send(header=header, with_info=False)
+        assert robot.wait_for('depth/camera_info', 1)[0].k[0] == 70.0
+
+
 def nan_depth(rgb: np.ndarray, _camera: object) -> np.ndarray:
     """A network that fails on all-black frames alone."""
     value = 2.0 if rgb.any() else np.nan
