@@ -27,6 +27,8 @@ BUNDLED_DEFAULT = Path(__file__).parent / 'models' / 'default.safetensors'
 
 _INFO_KEY = 'depth_perception'
 _CHECKSUM_KEY = 'checksum'
+#: Entries that older files lack; their defaults say what those files are.
+_ADDED = frozenset({'recipe_name', 'origin', 'test_geometry'})
 _REMEDY = 'use a .safetensors file written by depth_perception, or leave model_file empty'
 
 
@@ -51,8 +53,12 @@ class WeightsInfo:
         scores: one entry an evaluation: `data`, `protocol` and the figures.
         licence: SPDX identifier of the weights.
         name: what to call the network in logs and diagnostics.
-        recipe: the command or recipe that made it.
+        recipe: the command that made it, in words.
         format_version: of this format.
+        recipe_name: name of the training recipe whose result it is; '' = of none.
+        origin: `trained` by this program, `imported` from the recipe's authors, or '' = unknown.
+        test_geometry: how a test frame becomes the network's input where papers are reproduced,
+            see `depth_training.geometry`; the node shows every network the whole frame.
     """
 
     network: str
@@ -73,6 +79,9 @@ class WeightsInfo:
     name: str = 'unnamed'
     recipe: str = ''
     format_version: int = field(default=FORMAT_VERSION)
+    recipe_name: str = ''
+    origin: Literal['', 'trained', 'imported'] = ''
+    test_geometry: str = 'squeeze'
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -106,6 +115,9 @@ def _problems(info: WeightsInfo) -> list[str]:
         'reciprocal_scale': _is_number(info.reciprocal_scale) and info.reciprocal_scale > 0,
         'name': isinstance(info.name, str),
         'recipe': isinstance(info.recipe, str),
+        'recipe_name': isinstance(info.recipe_name, str),
+        'origin': info.origin in ('', 'trained', 'imported'),
+        'test_geometry': isinstance(info.test_geometry, str),
     }
     problems = [
         f'its metadata has {key} = {getattr(info, key)!r}, which this version cannot use'
@@ -284,7 +296,7 @@ def _parse_info(text: str) -> WeightsInfo:
 
 def _refuse_other_fields(names: set[str]) -> None:
     expected = {item.name for item in dataclasses.fields(WeightsInfo)}
-    if missing := sorted(expected - names):
+    if missing := sorted(expected - names - _ADDED):
         raise WeightsError(f'its metadata lacks {", ".join(missing)}')
     if unknown := sorted(names - expected):
         raise WeightsError(f'its metadata has unknown entries: {", ".join(unknown)}')

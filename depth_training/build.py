@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from depth_training.commit import commit
 from depth_training.data import DataError, DepthDataset, Sample
 from depth_training.data.joined import Joined
 from depth_training.data.steps import CanonicalFocal, CutDepth, Pipeline, Sometimes, Step
-from depth_training.data.sync import NYU_FX
+from depth_training.data.sync import nyu_camera
 from depth_training.data.training import ToTensors, TrainingData
 from depth_training.foreign.encoders import fill_encoder
 from depth_training.foreign.reading import read_state
@@ -130,7 +131,7 @@ def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
 
 def nyu_focal(recipe: Recipe) -> float:
     """NYU's focal length in pixels of a frame `test_width` wide."""
-    return NYU_FX / 640 * recipe.test_width
+    return nyu_camera(recipe.test_width)[0]
 
 
 def training_data(recipe: Recipe, dataset: DepthDataset, model: nn.Module, focal: float | None,
@@ -160,7 +161,8 @@ def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
         min_depth=max(recipe.min_depth, 0.1), max_depth=recipe.max_depth,
         training_focal_length=focal or _focal_of_augmented(recipe, dataset),
         training_image_width=recipe.test_width, training_data=dataset.describe(),
-        licence=licence, name=recipe.name,
+        licence=licence, name=recipe.name, recipe_name=recipe.base or recipe.name,
+        origin='trained', test_geometry=recipe.test_geometry,
         recipe=' '.join(['python -m depth_training train', *_words(recipe)])
                + (f', commit {made_by}' if (made_by := commit()) else ''))
 
@@ -172,10 +174,21 @@ def _words(recipe: Recipe) -> list[str]:
 
 
 def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:
-    """Focal length in pixels of what the network sees in training; NYU's where unknown."""
+    """Focal length in pixels of what the network sees in training.
+
+    A picture whose camera is unknown is taken for one of NYU's, before it is resized and cropped.
+    """
     augmented = augmentation(recipe, None)
-    focals = [augmented(sample, np.random.default_rng(0)).fx for sample in _probes(dataset)]
+    focals = [augmented(_with_camera(sample), np.random.default_rng(0)).fx
+              for sample in _probes(dataset)]
     return next((focal for focal in focals if focal), nyu_focal(recipe))
+
+
+def _with_camera(sample: Sample) -> Sample:
+    if sample.fx is not None:
+        return sample
+    fx, cx = nyu_camera(sample.depth.shape[1])
+    return replace(sample, fx=fx, cx=cx)
 
 
 def _probes(dataset: DepthDataset) -> Iterator[Sample]:

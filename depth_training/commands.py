@@ -7,11 +7,14 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from depth_training.ranges import Count, Positive
+
+if TYPE_CHECKING:
+    from depth_training.protocols import Protocol
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class EvaluateOptions:
     """Scenes that are the test part, of data without an official split."""
     depth_scale: Positive | None = None
     """Units a metre in which the data stores depth, where its layout does not say so."""
+    averaging: Literal['paper', 'protocol', 'pixels', 'images'] = 'paper'
+    """Which averaging the table marks and `report` takes: paper, of the weights' own recipe under
+    its own protocol, elsewhere the protocol's; pixels over all, or for each image by itself."""
+    swapped: bool = False
+    """Divide by the prediction instead of the truth, as DenseDepth's published AbsRel does."""
     count_holes: bool = False
     """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
     median_scaled: bool = False
@@ -80,9 +88,7 @@ def evaluate(options: EvaluateOptions) -> int:
     names = protocols.PROTOCOLS if options.protocol == 'all' else (options.protocol,)
     results = []
     for name in names:
-        protocol = protocols.get_protocol(name)
-        protocol = protocols.counting_holes(protocol) if options.count_holes else protocol
-        protocol = dataclasses.replace(protocol, median_scaled=options.median_scaled)
+        protocol = _protocol(name, options, loaded.info.recipe_name)
         dataset = open_dataset(options.data, options.split, ground_truth=protocol.ground_truth,
                                hold_out=options.hold_out, depth_scale=options.depth_scale)
         dataset = evenly(dataset, options.limit or len(dataset))
@@ -91,6 +97,21 @@ def evaluate(options: EvaluateOptions) -> int:
         else evaluation.table(results)
     sys.stdout.write(text + '\n')
     return 0
+
+
+def _protocol(name: str, options: EvaluateOptions, recipe_name: str) -> Protocol:
+    """The protocol of that name as the options change it."""
+    from depth_training import protocols
+    from depth_training.recipes import RECIPES
+
+    protocol, recipe = protocols.get_protocol(name), RECIPES.get(recipe_name)
+    if options.averaging in ('pixels', 'images'):
+        protocol = dataclasses.replace(protocol, averaging=options.averaging)
+    elif options.averaging == 'paper' and recipe is not None and recipe.protocol == name:
+        protocol = recipe.own_protocol
+    protocol = protocols.counting_holes(protocol) if options.count_holes else protocol
+    return dataclasses.replace(protocol, median_scaled=options.median_scaled,
+                               swapped=options.swapped)
 
 
 def predict(words: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from depth_perception.weights import WeightsInfo
 from depth_training import protocols
 from depth_training.data import DataError, DepthDataset, Sample
+from depth_training.geometry import Box, View, get_geometry, look
 from depth_training.losses import from_reciprocal
 from depth_training.metrics import METRICS, Metrics
 from depth_training.protocols import Protocol
@@ -27,11 +28,6 @@ class Predictor:
         self.network, self.info, self.device = network, info, device
         self._mean = torch.tensor(info.mean, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=device).view(1, 3, 1, 1) * 255
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width that the network is used at."""
-        return self.info.input_height, self.info.input_width
 
     @torch.no_grad()
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -52,8 +48,11 @@ class Evaluation:
     Attributes:
         protocol: its name, and in words.
         averaging: the protocol's own, of `scores`; `by_pixels` and `by_images` give both.
-        counts: images, skipped images, pixels, clamped pixels, bad pairs.
+        counts: images, skipped images, pixels, clamped and unseen pixels, bad pairs.
         truth: what the data offered: `raw`, `filled` or `exact`.
+        geometry: what the network saw of a frame, in words.
+        depth_factor: smallest and largest number that predictions were multiplied by because the
+            camera differs from that of the training; 1, 1 = they were taken as they are.
         note: what differs from the protocol; may be empty.
     """
 
@@ -66,8 +65,15 @@ class Evaluation:
     counts: dict[str, int]
     data: str
     truth: str
+    geometry: str = ''
+    depth_factor: tuple[float, float] = (1.0, 1.0)
     note: str = ''
     weights: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_rescaled(self) -> bool:
+        """Whether predictions were multiplied by anything but 1, to the third decimal."""
+        return max(abs(factor - 1) for factor in self.depth_factor) >= 5e-4
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; a score that does not exist is null."""
@@ -78,25 +84,37 @@ class Evaluation:
         return values
 
 
-def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> NDArray[np.float32]:
-    """Depth of a pair, as a protocol wants it made: metres at the network's output size.
+class Prediction(NamedTuple):
+    """What a network says of a pair.
+
+    Attributes:
+        depth: metres (h, w) at the network's output size.
+        box: the part of the frame that it is of.
+        factor: it was multiplied by, for a camera unlike that of the training.
+    """
+
+    depth: NDArray[np.float32]
+    box: Box
+    factor: float
+
+
+def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> Prediction:
+    """Depth of a pair, as the network's own geometry and a protocol want it made.
 
     Where the pair's camera is known, depth is corrected from the training camera to it. For a
-    paper's network on NYU under the paper's own protocol the factor is 1.
+    paper's network on NYU the factor is 1.
     """
-    image = protocols.model_input(protocol, sample.rgb, predictor.size)
-    depth = protocols.predict(protocol, image, predictor)
-    return depth * np.float32(focal_factor(predictor.info, sample, protocol, image.shape[1]))
+    view = look(predictor.info, protocols.shown(protocol, sample.rgb))
+    factor = focal_factor(predictor.info, sample, view)
+    depth = protocols.predict(protocol, view.image, predictor)
+    return Prediction(depth * np.float32(factor), view.box, factor)
 
 
-def focal_factor(info: WeightsInfo, sample: Sample, protocol: Protocol, width: int) -> float:
-    """Focal length of what the network saw, `width` pixels wide, by that it was trained with."""
+def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:
+    """Focal length of what the network saw by that it was trained with; 1 where it is unknown."""
     if sample.fx is None:
         return 1.0
-    frame_width = sample.rgb.shape[1]
-    of = protocol.resized[1] if protocol.resized else protocols.FRAME[1]
-    seen = protocol.window.size[1] * frame_width / of
-    return sample.fx * (width / seen) / info.focal_length_at(width)
+    return sample.fx * view.scale / info.focal_length_at(info.input_width)
 
 
 def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol) -> Evaluation:
@@ -105,17 +123,34 @@ def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol) ->
     Raises:
         DataError: not one pair could be judged.
     """
-    metrics, bad = Metrics(), []
+    metrics, bad, factors, blind = Metrics(), [], [], 0
     predictor.network.eval()
     for sample in _good_pairs(dataset, bad):
-        protocols.judge(protocol, predicted(predictor, sample, protocol), sample.depth, metrics)
+        depth, box, factor = predicted(predictor, sample, protocol)
+        protocols.judge(protocol, depth, sample.depth, metrics, box)
+        factors.append(factor)
+        blind += sample.fx is None
     if not metrics.sums:
         raise bad[0] if bad else DataError('no image has a depth that this protocol counts')
+    info = predictor.info
     return Evaluation(
         protocol.name, protocol.describe(), protocol.averaging,
         metrics.scores(protocol.averaging), metrics.scores('pixels'), metrics.scores('images'),
         {**metrics.counts(), 'bad_pairs': len(bad)}, dataset.describe(), dataset.ground_truth,
-        _note(dataset, protocol), {'name': predictor.info.name, 'recipe': predictor.info.recipe})
+        get_geometry(info.test_geometry).describe(info.input_height, info.input_width),
+        (min(factors), max(factors)), _note(dataset, protocol, metrics, blind),
+        {'name': info.name, 'recipe': info.recipe, 'recipe_name': info.recipe_name,
+         'origin': info.origin})
+
+
+def rescaled(result: Evaluation) -> str:
+    """What happened to the predictions for the sake of the camera, in words."""
+    if not result.is_rescaled:
+        return 'depth is taken as predicted'
+    low, high = result.depth_factor
+    by = f'{low:.3f}' if high - low < 5e-4 else f'{low:.3f} to {high:.3f}'
+    return f'depth is multiplied by {by}: focal length of what the network saw, by that of ' \
+           'its training'
 
 
 def table(evaluations: list[Evaluation]) -> str:
@@ -131,7 +166,8 @@ def table(evaluations: list[Evaluation]) -> str:
     for result in evaluations:
         counts = ', '.join(f'{value} {name.replace("_", " ")}'
                            for name, value in result.counts.items())
-        lines += [result.description, f'  {result.data}', f'  {counts}']
+        lines += [result.description, f'  {result.data}', f'  the network saw {result.geometry}',
+                  f'  {rescaled(result)}', f'  {counts}']
         lines += [f'  note: {result.note}'] if result.note else []
     return '\n'.join(lines)
 
@@ -148,8 +184,21 @@ def _good_pairs(dataset: DepthDataset, bad: list[DataError]) -> Iterator[Sample]
             bad.append(error)
 
 
-def _note(dataset: DepthDataset, protocol: Protocol) -> str:
-    if dataset.ground_truth == protocol.ground_truth:
-        return ''
-    return f'the protocol asks for {protocol.ground_truth} ground truth, ' \
-           f'this data has {dataset.ground_truth}'
+def _note(dataset: DepthDataset, protocol: Protocol, metrics: Metrics, blind: int) -> str:
+    """What a reader of the scores must know beside them."""
+    notes = []
+    if dataset.ground_truth != protocol.ground_truth:
+        notes.append(f'the protocol asks for {protocol.ground_truth} ground truth, '
+                     f'this data has {dataset.ground_truth}')
+    if metrics.unseen:
+        share = metrics.unseen / (metrics.unseen + metrics.counts()['pixels'])
+        notes.append(f'{100 * share:.1f} % of the pixels that count lie outside of what the '
+                     'network saw, and are left out')
+    if blind:
+        notes.append(f'the focal length of {blind} images is unknown: taken as that of the '
+                     'training')
+    if protocol.median_scaled:
+        low, high = min(metrics.factors), max(metrics.factors)
+        notes.append(f'each prediction was multiplied by {low:.3f} to {high:.3f}, to the median '
+                     'of its truth')
+    return '; '.join(notes)

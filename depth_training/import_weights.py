@@ -25,7 +25,8 @@ _UNIT = {'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0)}
 _NYU = WeightsInfo(
     network='efficientnet_sff', network_arguments={}, input_height=480, input_width=640,
     **_IMAGENET, output='metres', min_depth=0.1, max_depth=10.0, training_focal_length=NYU_FX,
-    training_image_width=640, training_data='NYU Depth v2, by others', licence='NOASSERTION')
+    training_image_width=640, training_data='NYU Depth v2, by others', licence='NOASSERTION',
+    origin='imported')
 
 #: What each kind of checkpoint becomes.
 INFOS: dict[str, WeightsInfo] = {
@@ -33,9 +34,11 @@ INFOS: dict[str, WeightsInfo] = {
     # that of the repository which publishes the weights.
     'hybrid': dataclasses.replace(
         _NYU, network='resnet_unet_hybrid', input_height=256, input_width=320,
-        training_focal_length=0.55 * NYU_FX, training_image_width=320, licence='BSD-3-Clause'),
+        training_focal_length=0.55 * NYU_FX, training_image_width=320, licence='BSD-3-Clause',
+        recipe_name='paper_003', test_geometry='harsanyi'),
     # DenseDepth and GLPDepth feed RGB / 255 without ImageNet's normalisation.
-    'densedepth': dataclasses.replace(_NYU, network='densedepth', output='reciprocal', **_UNIT),
+    'densedepth': dataclasses.replace(
+        _NYU, network='densedepth', output='reciprocal', recipe_name='paper_004', **_UNIT),
     'sff': dataclasses.replace(_NYU, **_UNIT),
     'encoder': dataclasses.replace(
         _NYU, training_data='encoder: ImageNet, by others; decoder: random'),
@@ -138,6 +141,8 @@ def _info(options: Any) -> WeightsInfo:
     arguments = {'encoder': options.encoder} if options.encoder else {}
     arguments |= {'half_width': True} if options.half_width else {}
     changes: dict[str, Any] = {'network_arguments': arguments}
+    if options.half_width:  # the published row is of the full width
+        changes['recipe_name'] = ''
     if options.normalize:
         changes |= _IMAGENET if options.normalize == 'imagenet' else _UNIT
     if options.licence:

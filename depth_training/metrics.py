@@ -8,9 +8,10 @@ Per pixel, with prediction p and truth g in metres:
     log10      mean |log10 p - log10 g|         delta_k  share of max(p / g, g / p) < 1.25^k
     SILog      100 sqrt(mean e^2 - (mean e)^2), e = ln p - ln g
 
-`pixels` averages over all pixels of all images (papers 000, 002, 003, Laina); `images` computes
-every metric for each image and averages those (BTS, GLPDepth, AdaBins). They differ: the RMSE of
-`images` is never the larger one.
+`pixels` averages over all pixels of all images (papers 001 and 003, Laina); `images` computes
+every metric for each image and averages those (paper 000; BTS, GLPDepth, AdaBins). Where all images
+have as many valid pixels, only RMSE, RMSElog and SILog differ, for a mean of roots is no root of a
+mean: the RMSE of `images` is then never the larger one.
 """
 from __future__ import annotations
 
@@ -74,20 +75,25 @@ class Metrics:
         sums: one row of `error_sums` an image that had valid pixels.
         clamped: predicted pixels that had to be clamped before they were judged.
         skipped: images without a single valid pixel.
+        unseen: pixels that count but lie outside of what the network saw; they are left out.
+        factors: each image's, to the median of its truth; 1 = not scaled.
     """
 
     sums: list[NDArray[np.float64]] = field(default_factory=list)
     clamped: int = 0
     skipped: int = 0
+    unseen: int = 0
+    factors: list[float] = field(default_factory=list)
 
     def add(self, pred: NDArray[np.floating], truth: NDArray[np.floating],
-            clamped: int = 0) -> None:
-        """Add one image: its valid pixels (N,), and how many of them were clamped."""
+            clamped: int = 0, factor: float = 1.0) -> None:
+        """Add one image: its valid pixels (N,), how many were clamped, and how it was scaled."""
         if truth.size == 0:
             self.skipped += 1
             return
         self.sums.append(error_sums(pred, truth))
         self.clamped += clamped
+        self.factors.append(factor)
 
     def merge(self, others: Iterable[Metrics]) -> None:
         """Add what other processes gathered."""
@@ -95,6 +101,8 @@ class Metrics:
             self.sums += other.sums
             self.clamped += other.clamped
             self.skipped += other.skipped
+            self.unseen += other.unseen
+            self.factors += other.factors
 
     def scores(self, averaging: Averaging = 'pixels') -> dict[str, float]:
         """The metrics by name; NaN before the first image."""
@@ -106,7 +114,7 @@ class Metrics:
         return {name: float(np.mean([row[name] for row in per_image])) for name in METRICS}
 
     def counts(self) -> dict[str, int]:
-        """How much was judged: images, skipped images, pixels, clamped pixels."""
+        """How much was judged: images, skipped images, pixels, clamped and unseen pixels."""
         pixels = int(sum(row[0] for row in self.sums))
         return {'images': len(self.sums), 'skipped_images': self.skipped, 'pixels': pixels,
-                'clamped_pixels': self.clamped}
+                'clamped_pixels': self.clamped, 'unseen_pixels': self.unseen}

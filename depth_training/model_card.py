@@ -142,8 +142,8 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
             metric = result.scores[NETWORK][0]
             if len(metric.sums) > len(result.absrel):  # one without any usable pixel counts nowhere
                 result.absrel[index] = _last_absrel(metric)
-                depth, truth, _ = protocols.counted(WHOLE_FRAME, depths[NETWORK], sample.depth)
-                result.bands.add(depth, truth)
+                count = protocols.counted(WHOLE_FRAME, depths[NETWORK], sample.depth)
+                result.bands.add(count.depth, count.truth)
     return result
 
 

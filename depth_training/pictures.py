@@ -75,8 +75,8 @@ def of_predictor(predictor: Predictor, pairs: DepthDataset, protocol: Protocol) 
 
     rows = []
     for sample in good_samples(pairs):
-        depth = protocols.to_frame(
-            protocol, predicted(predictor, sample, protocol), sample.depth.shape)
+        prediction = predicted(predictor, sample, protocol)
+        depth = protocols.to_frame(prediction.depth, sample.depth.shape, prediction.box)
         rows.append(comparison(sample.rgb, sample.depth, depth, predictor.info.max_depth))
     return stacked(rows) if rows else None
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The five evaluation protocols of the papers, by name.
 
-A protocol says which ground truth is used, what the network sees, how its prediction gets to the
-truth's size, which pixels count, how they are clamped and how they are averaged. Sizes and crops
+A protocol says which ground truth is used, which pixels count, how they are clamped and how they
+are averaged. What a network sees of the frame is its own affair (`depth_training.geometry`). Crops
 are those of 640x480 frames; on frames of another size they scale along.
 """
 from __future__ import annotations
@@ -17,42 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from depth_training.geometry import WHOLE, Box, Size
 from depth_training.metrics import Averaging, Metrics
 
-Size = tuple[int, int]
 Image = NDArray[np.uint8]
 Depth = NDArray[np.float32]
 
-FRAME: Size = (480, 640)
 #: What stands for 0 m where holes are counted: paper 002's numbers need such an epsilon.
 HOLE_DEPTH = float(np.finfo(np.float32).eps)
-
-
-class Box(NamedTuple):
-    """Rows top:bottom and columns left:right."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def size(self) -> Size:
-        """Height and width."""
-        return self.bottom - self.top, self.right - self.left
-
-    def scaled(self, size: Size, frame: Size = FRAME) -> Box:
-        """The same part of a frame of another size."""
-        rows, columns = size[0] / frame[0], size[1] / frame[1]
-        return Box(round(self.top * rows), round(self.bottom * rows),
-                   round(self.left * columns), round(self.right * columns))
-
-    def of(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
-        """That part of an image (H, W, ...)."""
-        return image[self.top:self.bottom, self.left:self.right]
-
-
-WHOLE = Box(0, 480, 0, 640)
+#: Metres that an infinite prediction counts as where a protocol has no upper limit: NYU's range.
+FARTHEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,11 +41,6 @@ class Protocol:
         crop: the pixels of the frame that count.
         clamp: smallest and largest prediction; None = no such limit.
         valid: open interval of truths that count; None = all that are known.
-        resized: size to which the frame is brought (nearest) before `window` is cut from it;
-            None = not resized.
-        window: the part of the resized frame that the network sees.
-        output: the part of the frame on which the prediction is laid, bilinearly; the network saw
-            this part, save for `laina`, which stretches a part over the whole.
         visible: outside of it the colour image is black; None = all of it is visible.
         flip: average with the mirrored prediction of the mirrored image.
         swapped: divide by the prediction, as DenseDepth's Keras evaluation does.
@@ -87,9 +56,6 @@ class Protocol:
     crop: Box
     clamp: tuple[float, float | None]
     valid: tuple[float, float] | None = None
-    resized: Size | None = None
-    window: Box = WHOLE
-    output: Box = WHOLE
     visible: Box | None = None
     flip: bool = False
     swapped: bool = False
@@ -122,11 +88,9 @@ _SMALLEST = 1e-3
 
 _TABLE = (
     Protocol('harsanyi', 'paper 003 and its Laina row', 'filled', 'pixels',
-             crop=Box(7, 473, 29, 611), clamp=(_SMALLEST, None),
-             resized=(264, 352), window=Box(4, 260, 16, 336), output=Box(7, 473, 29, 611)),
+             crop=Box(7, 473, 29, 611), clamp=(_SMALLEST, None)),
     Protocol('laina', 'Laina et al. 2016 (0.127 / 0.573 / 0.055)', 'filled', 'pixels',
-             crop=WHOLE, clamp=(_SMALLEST, None),
-             resized=(240, 320), window=Box(6, 234, 8, 312)),
+             crop=WHOLE, clamp=(_SMALLEST, None)),
     Protocol('eigen_bts', 'paper 001; BTS, GLPDepth, AdaBins', 'raw', 'images',
              crop=_TOOLBOX, clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0), visible=_OFFICIAL),
     Protocol('densedepth', 'paper 004', 'filled', 'pixels',
@@ -157,24 +121,13 @@ def counting_holes(protocol: Protocol) -> Protocol:
     return replace(protocol, ground_truth='raw', count_holes=True)
 
 
-def model_input(protocol: Protocol, rgb: Image, own_size: Size | None = None) -> Image:
-    """What the network sees of a frame, uint8 (h, w, 3).
-
-    Args:
-        protocol: the protocol.
-        rgb: uint8 (H, W, 3).
-        own_size: height and width the network was trained at; None = the protocol's own. Where
-            they differ, the part of the frame that the protocol shows is brought to `own_size`
-            (bilinearly, with anti-aliasing).
-    """
-    if protocol.visible is not None:
-        rgb = _blackened(rgb, protocol.visible.scaled(rgb.shape[:2]))
-    frame = protocol.resized or rgb.shape[:2]
-    window = protocol.window if protocol.resized else protocol.window.scaled(rgb.shape[:2])
-    if own_size is None or own_size == window.size:
-        return np.ascontiguousarray(window.of(_nearest(rgb, frame)))
-    seen = window.scaled(rgb.shape[:2], frame).of(rgb)
-    return _smooth(seen, own_size)
+def shown(protocol: Protocol, rgb: Image) -> Image:
+    """The frame uint8 (H, W, 3) with black outside of what the protocol shows."""
+    if protocol.visible is None:
+        return rgb
+    visible, black = protocol.visible.scaled(rgb.shape[:2]), np.zeros_like(rgb)
+    visible.of(black)[:] = visible.of(rgb)
+    return black
 
 
 def predict(protocol: Protocol, image: Image, network: Callable[[Image], Depth]) -> Depth:
@@ -186,12 +139,19 @@ def predict(protocol: Protocol, image: Image, network: Callable[[Image], Depth])
     return (depth + mirrored[:, ::-1]) / 2
 
 
-def to_frame(protocol: Protocol, prediction: Depth, size: Size) -> Depth:
-    """A prediction (h, w) of any size laid on the frame: (H, W), NaN where there is none."""
-    box = protocol.output.scaled(size)
-    resized = F.interpolate(_as_tensor(prediction), box.size, mode='bilinear', align_corners=False)
+def to_frame(prediction: Depth, size: Size, box: Box | None = None) -> Depth:
+    """A prediction (h, w) of any size laid on the frame: (H, W), NaN where there is none.
+
+    Args:
+        prediction: metres (h, w).
+        size: of the frame.
+        box: the part of the frame that it is of; None = the whole.
+    """
+    top, bottom, left, right = box or (0, size[0], 0, size[1])
+    resized = F.interpolate(_as_tensor(prediction), (bottom - top, right - left), mode='bilinear',
+                            align_corners=False)
     frame = np.full(size, np.nan, np.float32)
-    frame[box.top:box.bottom, box.left:box.right] = resized[0, 0].numpy()
+    frame[top:bottom, left:right] = resized[0, 0].numpy()
     return frame
 
 
@@ -200,65 +160,83 @@ def clamped(protocol: Protocol, depth: Depth) -> tuple[Depth, int]:
 
     A NaN becomes the smallest depth, an infinity the largest (GLPDepth).
     """
-    low, high = protocol.clamp
-    bounded = np.nan_to_num(depth, nan=low, posinf=high, neginf=low)
-    bounded = np.clip(bounded, low, high)
+    bounded = np.clip(_bounded(protocol, depth), *protocol.clamp)
     return bounded, int((bounded != depth).sum())
 
 
 def valid_pixels(protocol: Protocol, truth: Depth) -> NDArray[np.bool_]:
     """Which pixels of the frame (H, W) count."""
-    inside = np.zeros(truth.shape, bool)
-    box = protocol.crop.scaled(truth.shape)
-    inside[box.top:box.bottom, box.left:box.right] = True
+    inside = protocol.crop.scaled(truth.shape).mask(truth.shape)
     if protocol.count_holes:
         return inside
     low, high = protocol.valid or (0.0, np.inf)
     return inside & (truth > low) & (truth < high)
 
 
-def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics) -> None:
+def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics,
+          box: Box | None = None) -> None:
     """Add one image to the metrics.
+
+    Pixels that count and of which there is no prediction, for they lie outside of what the network
+    saw, are left out and counted.
 
     Args:
         protocol: the protocol.
-        prediction: metres (h, w), what the network said of `model_input`, at any size.
+        prediction: metres (h, w), at any size.
         truth: metres (H, W), 0 = unknown.
         metrics: what to add to; read `metrics.scores(protocol.averaging)` in the end.
+        box: the part of the frame that the prediction is of; None = the whole.
     """
-    metrics.add(*counted(protocol, prediction, truth))
+    metrics.add(*counted(protocol, prediction, truth, box))
+    if box is not None:
+        metrics.unseen += int((valid_pixels(protocol, truth) & ~box.mask(truth.shape)).sum())
 
 
-def counted(protocol: Protocol, prediction: Depth, truth: Depth) -> tuple[Depth, Depth, int]:
-    """Depth and truth (N,) of the pixels that count, and how many were clamped; see `judge`."""
+class Counted(NamedTuple):
+    """Of the pixels that count.
+
+    Attributes:
+        depth, truth: metres (N,).
+        clamped: how many of them were outside of the protocol's limits.
+        factor: to the truth's median; 1 = not scaled.
+    """
+
+    depth: Depth
+    truth: Depth
+    clamped: int
+    factor: float = 1.0
+
+
+def counted(protocol: Protocol, prediction: Depth, truth: Depth,
+            box: Box | None = None) -> Counted:
+    """What counts of an image; see `judge`."""
     valid = valid_pixels(protocol, truth)
-    depth = to_frame(protocol, prediction, truth.shape)[valid]
+    if box is not None:
+        valid &= box.mask(truth.shape)
+    depth, odd = _finite(protocol, prediction)
+    depth, factor = to_frame(depth, truth.shape, box)[valid], 1.0
     if protocol.median_scaled and depth.size:
-        depth = depth * (np.median(truth[valid]) / max(float(np.median(depth)), _SMALLEST))
+        factor = float(np.median(truth[valid])) / max(float(np.median(depth)), _SMALLEST)
+        depth = depth * np.float32(factor)
     depth, count = clamped(protocol, depth)
+    if odd.any():
+        count = max(count, int((to_frame(odd, truth.shape, box)[valid] > 0).sum()))
     known = np.maximum(truth[valid], HOLE_DEPTH) if protocol.count_holes else truth[valid]
     if protocol.swapped:
         depth, known = known, depth
-    return depth, known, count
+    return Counted(depth, known, count, factor)
 
 
-def _blackened(rgb: Image, visible: Box) -> Image:
-    black = np.zeros_like(rgb)
-    visible.of(black)[:] = visible.of(rgb)
-    return black
+def _finite(protocol: Protocol, depth: Depth) -> tuple[Depth, Depth]:
+    """Depth without infinite values, which a resize would spread, and 1 where it had some."""
+    odd = ~np.isfinite(depth)
+    return _bounded(protocol, depth) if odd.any() else depth, odd.astype(np.float32)
 
 
-def _nearest(rgb: Image, size: Size) -> Image:
-    """Nearest-neighbour resize; pixel i takes floor(i * scale), as OpenCV's INTER_NEAREST."""
-    rows = np.arange(size[0]) * rgb.shape[0] // size[0]
-    columns = np.arange(size[1]) * rgb.shape[1] // size[1]
-    return rgb[rows[:, None], columns]
-
-
-def _smooth(rgb: Image, size: Size) -> Image:
-    tensor = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float()
-    resized = F.interpolate(tensor, size, mode='bilinear', align_corners=False, antialias=True)
-    return resized[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+def _bounded(protocol: Protocol, depth: Depth) -> Depth:
+    """An infinity as the largest depth, a NaN as the smallest."""
+    low, high = protocol.clamp
+    return np.nan_to_num(depth, nan=low, posinf=FARTHEST if high is None else high, neginf=low)
 
 
 def _as_tensor(depth: Depth) -> Tensor:

@@ -10,9 +10,11 @@ from typing import Any
 
 from depth_perception.files import write_atomically
 from depth_training import page
+from depth_training.metrics import Averaging
 from depth_training.page import Bullets, Element, Heading, Picture, Table, Text
 from depth_training.protocols import get_protocol
 from depth_training.ranges import Count, Positive
+from depth_training.recipes import RECIPES
 from depth_training.run_folder import Run, differing, read_run
 from depth_training.targets import COLUMNS, TARGETS, Target
 
@@ -108,7 +110,7 @@ def contents(results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title:
 def published_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
     """The table of the papers: each published row, ours below it, and the difference."""
     for target in TARGETS:
-        yield [target.title, target.protocol, 'published',
+        yield [target.title, f'{target.protocol}, {_AVERAGED[target.averaging]}', 'published',
                *(_figure(value) for value in target.published), target.note]
         ours = [result for result in results if _aims_at(result, target)]
         if not ours:
@@ -157,6 +159,7 @@ _RUN_HEAD = ['run', 'recipe', 'network', 'loss', 'parameters', 'starts from', 's
              'images seen', 'precision', 'time', 'machine']
 _FOREWORD = ('The published numbers are targets on NYU Depth v2. "Ours" was measured on the data '
              'that is named with it; on other data it is no reproduction.')
+_AVERAGED = {'pixels': 'over all pixels', 'images': 'per image, then averaged'}
 _CAPTION = 'input, truth, prediction, and relative error (black 0, yellow 50 % and more)'
 
 
@@ -166,16 +169,29 @@ def _is_of_paper(run: Run) -> bool:
 
 def _aims_at(result: dict[str, Any], target: Target) -> bool:
     """Whether a result is of the target's recipe and protocol."""
-    words = result['weights'].get('recipe', '').split()
-    return target.recipe in words and result['protocol'] == target.protocol
+    weights = result['weights']
+    # Older results name a recipe by the network's name alone.
+    recipe = weights.get('recipe_name') or weights.get('name')
+    return recipe == target.recipe and result['protocol'] == target.protocol
 
 
 def _beside(target: Target, result: dict[str, Any]) -> Iterator[Row]:
-    scores = [result['scores'].get(name) for name in COLUMNS]
+    scores = _scores(result, target.averaging)
     differences = [None if None in pair else pair[0] - pair[1]
                    for pair in zip(scores, target.published)]
-    yield ['', '', 'ours', *map(_figure, scores), result['data']]
+    whose = "authors' weights" if result['weights'].get('origin') == 'imported' else 'ours'
+    about = '; '.join(filter(None, (result['data'], result.get('note'))))
+    yield ['', _AVERAGED[target.averaging], whose, *map(_figure, scores), about]
     yield ['', '', 'difference', *(_figure(value, '+') for value in differences), '']
+    usual = get_protocol(target.protocol).averaging
+    if usual != target.averaging and f'by_{usual}' in result:
+        yield ['', _AVERAGED[usual], whose, *map(_figure, _scores(result, usual)),
+               'as others average by this protocol; not comparable with this paper']
+
+
+def _scores(result: dict[str, Any], averaging: Averaging) -> list[float | None]:
+    scores = result.get(f'by_{averaging}', result['scores'])
+    return [scores.get(name) for name in COLUMNS]
 
 
 def _equal(runs: Sequence[Run]) -> str:
@@ -196,9 +212,9 @@ def _run_data(runs: Sequence[Run]) -> list[str]:
 def _protocols(results: Sequence[dict[str, Any]], runs: Sequence[Run],
                of_papers: bool) -> list[str]:
     """In words, each once: those of the tables."""
-    names = [target.protocol for target in TARGETS if of_papers]
-    names += [run.description.recipe['protocol'] for run in runs]
-    texts = [get_protocol(name).describe() for name in names]
+    names = [target.recipe for target in TARGETS if of_papers]
+    texts = [RECIPES[name].own_protocol.describe() for name in names]
+    texts += [get_protocol(run.description.recipe['protocol']).describe() for run in runs]
     return list(dict.fromkeys(texts + [result['description'] for result in results]))
 
 

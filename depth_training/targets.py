@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from depth_training.metrics import Averaging
 from depth_training.recipes import RECIPES
 
 #: In the papers' order: Rel, RMSE, log10 and the three thresholds.
@@ -17,6 +18,11 @@ class Target(NamedTuple):
     protocol: str
     published: tuple[float | None, ...]
     note: str = ''
+
+    @property
+    def averaging(self) -> Averaging:
+        """The paper's."""
+        return RECIPES[self.recipe].own_protocol.averaging
 
     @property
     def title(self) -> str:

@@ -246,7 +246,7 @@ class Trainer:
         self.validation: Validation | None = None
         if self.group.first:
             self.journal = Journal(self.out, self.state.step, self.options.tensorboard)
-            self.validation = Validation(self.validation_pairs, self.recipe.protocol, self.out,
+            self.validation = Validation(self.validation_pairs, self.recipe.own_protocol, self.out,
                                          self.journal, self.display)
             description = self._description()
             self.info = dataclasses.replace(

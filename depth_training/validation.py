@@ -8,10 +8,10 @@ from pathlib import Path
 from depth_perception.files import write_atomically
 from depth_training import pictures
 from depth_training.data import DepthDataset, evenly
-from depth_training.evaluation import Evaluation, Predictor, evaluate
+from depth_training.evaluation import Evaluation, Predictor, evaluate, rescaled
 from depth_training.journal import Journal
 from depth_training.progress import ProgressDisplay
-from depth_training.protocols import get_protocol
+from depth_training.protocols import Protocol
 
 #: So many pairs are shown.
 _PICTURES = 4
@@ -22,14 +22,14 @@ class Validation:
 
     Args:
         pairs: to judge on.
-        protocol: name of the recipe's.
+        protocol: the recipe's.
         folder: of the run; pictures go to `pictures/` in it.
         journal, display: where scores go.
     """
 
-    def __init__(self, pairs: DepthDataset, protocol: str, folder: Path, journal: Journal,
+    def __init__(self, pairs: DepthDataset, protocol: Protocol, folder: Path, journal: Journal,
                  display: ProgressDisplay) -> None:
-        self._pairs, self._protocol = pairs, get_protocol(protocol)
+        self._pairs, self._protocol = pairs, protocol
         self._shown = evenly(pairs, min(_PICTURES, len(pairs)))
         self._folder, self._journal, self._display = folder / 'pictures', journal, display
 
@@ -39,6 +39,7 @@ class Validation:
         result = evaluate(predictor, self._pairs, self._protocol)
         said = [f'{name} {result.scores[name]:.4f}' for name in ('AbsRel', 'RMSE', 'delta1')]
         said += [f'{count} {name.replace("_", " ")}' for name, count in counts.items() if count]
+        said += [rescaled(result)] if result.is_rescaled else []
         self._display.say(f'epoch {epoch + 1}: {", ".join(said)}')
         self._journal.write(
             step, 'validation', {'epoch': epoch, **result.scores, **counts})

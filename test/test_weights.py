@@ -17,7 +17,7 @@ from safetensors.torch import load, save, save_file
 from torch import nn
 
 from depth_perception.networks.registry import register_network
-from depth_perception.weights import WeightsError, WeightsInfo, load_weights, save_weights
+from depth_perception.weights import _ADDED, WeightsError, WeightsInfo, load_weights, save_weights
 from test.support.weights import tiny_info, tiny_network
 
 REMEDY = 'use a .safetensors file written by depth_perception, or leave model_file empty'
@@ -249,16 +249,28 @@ def test_tensors_that_do_not_fit_are_named(small_file, change, said):
     assert said in refusal(small_file)
 
 
-@pytest.mark.parametrize('name', [field.name for field in dataclasses.fields(WeightsInfo)])
+@pytest.mark.parametrize('name', [field.name for field in dataclasses.fields(WeightsInfo)
+                                  if field.name not in _ADDED])
 def test_each_missing_metadata_field_is_named(small_file, name):
     rewritten(small_file, lambda info: info.pop(name))
     assert ('format version is None' if name == 'format_version' else f'lacks {name}') \
         in refusal(small_file)
 
 
+def test_files_of_earlier_versions_lack_some_fields_and_are_read(small_file):
+    def older(info):
+        for name in _ADDED:
+            del info[name]
+
+    rewritten(small_file, older)
+    info = load_weights(small_file).info
+    assert (info.recipe_name, info.origin, info.test_geometry) == ('', '', 'squeeze')
+
+
 WRONG = {'none': None, 'list': [], 'object': {'a': []}, 'true': True, 'text': 'x',
          'nan': float('nan'), 'negative': -1}
 RIGHT = {('training_data', 'text'), ('licence', 'text'), ('name', 'text'), ('recipe', 'text'),
+         ('recipe_name', 'text'), ('test_geometry', 'text'),
          ('scores', 'list')}
 
 

@@ -24,7 +24,7 @@ from depth_training.data.images import (
 )
 from depth_training.data.pairs import Pair
 from depth_training.data.sample import DataError, Sample
-from depth_training.data.sync import NYU_CX, NYU_FX
+from depth_training.data.sync import nyu_camera
 
 _SPLITS = ('train', 'test')
 
@@ -79,7 +79,7 @@ class DenseDepthFiles(DepthDataset):
         name = f'{self.path}/{self.root}{pair.depth}'
         depth: NDArray[np.float32] = densedepth_metres(
             decode_depth(self._bytes(pair.depth), name))
-        return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0], NYU_FX, NYU_CX)
+        return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0], *nyu_camera(rgb.shape[1]))
 
     def use_scale(self, depth_scale: float) -> None:
         """Refused: 8-bit and 16-bit depth have different scales here.

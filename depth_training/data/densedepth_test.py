@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from depth_training.data.dataset import DepthDataset, PerProcess, Request
 from depth_training.data.sample import DataError, Sample
-from depth_training.data.sync import NYU_CX, NYU_FX
+from depth_training.data.sync import nyu_camera
 
 _RGB, _DEPTH = 'eigen_test_rgb.npy', 'eigen_test_depth.npy'
 
@@ -65,7 +65,7 @@ class DenseDepthTest(DepthDataset):
         """One row of both arrays."""
         rgb = np.array(self._rgb.get()[index])
         depth = np.array(self._depth.get()[index], np.float32)
-        return Sample(rgb, depth, f'{index:05d}', NYU_FX, NYU_CX)
+        return Sample(rgb, depth, f'{index:05d}', *nyu_camera(rgb.shape[1]))
 
 
 def open_array(file: Path) -> NDArray[np.generic]:

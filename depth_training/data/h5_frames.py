@@ -18,7 +18,7 @@ import numpy as np
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.images import read_bytes
 from depth_training.data.sample import DataError, Sample
-from depth_training.data.sync import NYU_CX, NYU_FX
+from depth_training.data.sync import nyu_camera
 
 _SPLITS = {'train': ('train',), 'test': ('val', 'test'), 'all': ('train', 'val', 'test')}
 
@@ -89,7 +89,7 @@ class H5Frames(DepthDataset):
             raise DataError(f'{source}: "rgb" is {rgb.shape}, an upright picture: NYU\'s are '
                             'landscape, so rows and columns are swapped; save it as (3, H, W)')
         return Sample(np.ascontiguousarray(rgb.transpose(1, 2, 0)), depth.astype(np.float32),
-                      frame.name.rsplit('.', 1)[0], NYU_FX, NYU_CX)
+                      frame.name.rsplit('.', 1)[0], *nyu_camera(rgb.shape[2]))
 
 
 def _containers(path: Path, split: str) -> Iterator[Path]:

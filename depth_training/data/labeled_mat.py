@@ -16,7 +16,7 @@ import numpy as np
 from depth_training.data.dataset import DepthDataset, PerProcess, Request
 from depth_training.data.sample import DataError, Sample
 from depth_training.data.splits import read_splits
-from depth_training.data.sync import NYU_CX, NYU_FX
+from depth_training.data.sync import nyu_camera
 
 if TYPE_CHECKING:
     import h5py
@@ -107,7 +107,7 @@ class LabeledMat(DepthDataset):
             raise DataError(f'{self.source(index)} cannot be read: '
                             'the file is damaged or truncated') from error
         return Sample(np.ascontiguousarray(rgb), np.ascontiguousarray(depth, np.float32),
-                      f'{place:05d}', NYU_FX, NYU_CX)
+                      f'{place:05d}', *nyu_camera(rgb.shape[1]))
 
 
 def _mat_file(path: Path) -> Path | None:

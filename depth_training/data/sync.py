@@ -21,8 +21,15 @@ from depth_training.data.scenes import choose
 
 #: fx of NYU Depth v2's colour camera at 640x480 (toolbox, camera_params.m).
 NYU_FX, NYU_CX = 518.85790117450188, 325.58244941119034
+NYU_WIDTH = 640
 _DEPTH_PREFIXES = ('sync_depth_', 'depth_')
 _RGB_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+def nyu_camera(width: int) -> tuple[float, float]:
+    """NYU's colour camera at a frame `width` wide: fx and cx in pixels."""
+    ratio = width / NYU_WIDTH
+    return NYU_FX * ratio, (NYU_CX + 0.5) * ratio - 0.5
 
 
 def recognise(path: Path) -> bool:

@@ -22,6 +22,7 @@ _BUNDLED = Recipe(
     augment_arguments={'with_cut_depth': False},  # no gain (docs/model_card.md)
     height=240, width=_WIDTH,
     test_height=240, test_width=_WIDTH,
+    test_geometry='squeeze',          # the whole frame; the focal length corrects its scale
     focal=0.81 * _WIDTH,          # 63 degrees: NYU's camera, and many a webcam
     loss='silog_gradient',
     loss_arguments={'lam': 0.5, 'gradient_weight': 0.5, 'ssim_weight': 0.0},

@@ -15,6 +15,7 @@ RECIPES = (Recipe(
     augment='paper_000',              # rotate, rescale, crop, flip, colour jitter (paper 000)
     height=256, width=320,            # chosen: multiples of 32, so that every skip aligns
     test_height=256, test_width=320,  # chosen: as trained
+    test_geometry='centre_crop',      # chosen: the scale of its training pictures
     loss='berhu',                     # chosen: its parent's (Laina 2016); --loss l1, mse
     optimizer='adam',                 # paper 000
     learning_rate=0.003,              # paper 000; high for a pretrained encoder
@@ -25,6 +26,7 @@ RECIPES = (Recipe(
     schedule=StepDecay(5, 0.1),       # paper 000: x 0.1 every 5 epochs
     truth='filled',                   # chosen: the labelled set's depths, as Laina
     protocol='plain',                 # the paper names none
+    averaging='images',               # paper 000: T is the number of pixels of one image
     warning="the paper's learning rate, Adam at 0.003, is high for a pretrained encoder; if it "
             'does not learn, let the encoder learn slower with --encoder-factor 0.1',
 ),)

@@ -14,6 +14,7 @@ _COMMON = Recipe(
     augment='paper_002',              # chosen: Laina's half size, crop and flip
     height=228, width=304,            # inferred: "10x8x2048" before FC is ResNet-50 at 304x228
     test_height=228, test_width=304,
+    test_geometry='half_crop',        # chosen: the scale of its training pictures, as Laina's
     loss='mse',                       # paper 002; here without the holes
     optimizer='adam',                 # paper 002
     learning_rate=1e-4,               # paper 002

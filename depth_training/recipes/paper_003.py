@@ -15,6 +15,7 @@ _HYBRID = Recipe(
     augment='paper_003',              # zoom, turn, crop, gains, flip (paper 003, section 4.2)
     height=256, width=320,            # paper 003
     test_height=256, test_width=320,  # paper 003
+    test_geometry='harsanyi',         # paper 003: the middle of the frame at 352x264
     loss='berhu',                     # paper 003: c = max |d| / 5 of the batch
     optimizer='sgd',                  # paper 003
     learning_rate=1e-2,               # paper 003

@@ -13,6 +13,7 @@ RECIPES = (Recipe(
     augment_arguments={'swap_probability': 0.25},
     height=480, width=640,            # paper 004
     test_height=480, test_width=640,  # paper 004
+    test_geometry='squeeze',          # paper 004: the whole frame
     mean=UNIT[0], std=UNIT[1],        # DenseDepth data.py: RGB / 255 alone
     output='reciprocal',              # paper 004, section 3.2: y = m / depth, m = 10 m
     min_depth=0.1,                    # DenseDepth utils.py: depth is clipped to 0.1..10 m

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from depth_training.metrics import Averaging
+from depth_training.protocols import Protocol, get_protocol
 from depth_training.ranges import Count, NotNegative, Pixels, Positive, Share
 from depth_training.schedule import Constant, Schedule
 
@@ -29,7 +31,9 @@ class Recipe:
         network: registered name, with `network_arguments` for its factory.
         augment: function of `depth_training.augment`, with `augment_arguments`.
         height, width: pixels of the training crop.
-        test_height, test_width: pixels of a whole frame, as the network sees it in use.
+        test_height, test_width: pixels of what the network sees of a frame in a test.
+        test_geometry: how a frame becomes that, see `depth_training.geometry`; it must show
+            things at the scale of the training pictures.
         loss: name in `depth_training.losses`, with `loss_arguments`.
         optimizer: `adam`, `adamw` or `sgd`.
         learning_rate: the largest; `encoder_factor` times it for the encoder.
@@ -43,6 +47,7 @@ class Recipe:
         focal: depth is learnt as a camera of this focal length would see it, in pixels of
             `test_width`; None = NYU's, and only where the cameras of the data differ.
         protocol: by which the paper judges, see `depth_training.protocols`.
+        averaging: the paper's, of its scores; None = the protocol's.
         perceptual_weight: of paper 001's loss network; 0 = without it.
         output: what the network gives, see `WeightsInfo.output`.
         clip_gradient: largest norm of the gradient; None = not clipped.
@@ -69,6 +74,8 @@ class Recipe:
     batch: Count
     epochs: Count
     protocol: str
+    averaging: Averaging | None = None
+    test_geometry: str = 'squeeze'
     network_arguments: Mapping[str, Any] = field(default_factory=dict)
     augment_arguments: Mapping[str, Any] = field(default_factory=dict)
     loss_arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -95,3 +102,9 @@ class Recipe:
     warning: str = ''
     views: Count = 1
     base: str = ''
+
+    @property
+    def own_protocol(self) -> Protocol:
+        """The protocol with the paper's averaging."""
+        protocol = get_protocol(self.protocol)
+        return replace(protocol, averaging=self.averaging or protocol.averaging)

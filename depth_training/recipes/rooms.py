@@ -18,6 +18,7 @@ _SFF = Recipe(
     augment='paper_000',              # zoom, turn, crop, flip, colours: the strongest of the papers
     height=128, width=160,            # a CPU trains it in minutes
     test_height=128, test_width=160,
+    test_geometry='centre_crop',      # the scale of the training pictures
     loss='silog', loss_arguments={'lam': 0.5, 'base': '10', 'root': False},  # paper 001, eq. 5
     optimizer='adam',
     learning_rate=5e-4,

@@ -19,7 +19,7 @@ from depth_training.data.camera_steps import FieldOfView
 from depth_training.data.steps import CanonicalFocal, CutDepth
 from depth_training.data.training import Batch, ToTensors
 from depth_training.evaluation import focal_factor
-from depth_training.protocols import get_protocol
+from depth_training.geometry import look
 from depth_training.recipes import RECIPES, get_recipe
 from test.support import layouts
 from test.support.tiny_training import TINY, words
@@ -111,7 +111,7 @@ def test_training_and_use_mean_the_same_metres_whatever_the_camera(info):
         # Without the camera's focal length the same answer is wrong by their ratio.
         blind = estimator.infer(view.rgb)[height // 2, width // 2]
         assert blind / middle[-1] == pytest.approx(RECIPE.focal / (view.fx * 320 / width), rel=1e-3)
-        assert focal_factor(info, view, get_protocol('plain'), 320) \
+        assert focal_factor(info, view, look(info, view.rgb)) \
             == pytest.approx(estimator.focal_factor(camera(view)))
     assert max(middle) / min(middle) < 1.01
 

@@ -12,6 +12,7 @@ from depth_perception.weights import save_weights
 from depth_training import cli
 from depth_training.data import open_dataset
 from depth_training.evaluation import Predictor, evaluate, focal_factor
+from depth_training.geometry import look
 from depth_training.protocols import PROTOCOLS, get_protocol
 from test.support import layouts
 from test.support.weights import tiny_info, tiny_network
@@ -52,10 +53,11 @@ def test_depth_is_corrected_to_the_camera_of_the_pair(tmp_path):
     sample = open_dataset(layouts.rooms(tmp_path), 'all')[0]
     info = tiny_info(training_focal_length=100.0, training_image_width=64)
     # fx 50 at 64 columns, of which the network sees all.
-    assert focal_factor(info, sample, get_protocol('plain'), 64) == pytest.approx(0.5)
-    # Paper 003's network under its own protocol: 285.4 pixels of a frame shrunk to 352 columns.
-    nyu = tiny_info(training_focal_length=50 * 352 / 64, training_image_width=320)
-    assert focal_factor(nyu, sample, get_protocol('harsanyi'), 320) == pytest.approx(1)
+    assert focal_factor(info, sample, look(info, sample.rgb)) == pytest.approx(0.5)
+    # Paper 003's network as its paper tests it: 285.4 pixels of a frame shrunk to 352 columns.
+    nyu = tiny_info(training_focal_length=50 * 352 / 64, training_image_width=320,
+                    input_height=256, input_width=320, test_geometry='harsanyi')
+    assert focal_factor(nyu, sample, look(nyu, sample.rgb)) == pytest.approx(1)
 
 
 @pytest.fixture
@@ -80,3 +82,45 @@ def test_the_table_names_protocol_truth_and_counts(weights, tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'eigen_bts: raw ground truth' in said and 'holes counted' in said
     assert 'clamped pixels' in said and '0 skipped images' in said
+
+
+def judged(capsys, weights, data, *options):
+    assert cli.main(['evaluate', '--weights', weights, '--data', data, '--device', 'cpu',
+                     '--json', *options]) == 0
+    return json.loads(capsys.readouterr().out)[0]
+
+
+def test_swapped_divides_by_the_prediction(weights, tmp_path, capsys):
+    data = str(layouts.sync(tmp_path / 'data'))
+    plain, swapped = (judged(capsys, weights, data, '--protocol', 'densedepth', *more)
+                      for more in ((), ('--swapped',)))
+    assert plain['scores']['AbsRel'] != swapped['scores']['AbsRel']
+    assert plain['scores']['RMSE'] == pytest.approx(swapped['scores']['RMSE'])
+    assert 'swapped' in swapped['description']
+
+
+@pytest.mark.parametrize('recipe, protocol, averaging', [
+    ('paper_000', 'plain', 'images'), ('paper_001_m5', 'eigen_bts', 'pixels'),
+    ('paper_001_m5', 'plain', 'pixels'), ('', 'eigen_bts', 'images'),
+    ('paper_003', 'harsanyi', 'pixels'), ('paper_000', 'eigen_bts', 'images')])
+def test_scores_are_averaged_as_the_weights_paper_defines_it(recipe, protocol, averaging, tmp_path,
+                                                             capsys):
+    """Paper 001's N is all pixels of the test set, paper 000's T the pixels of one image."""
+    file, data = tmp_path / 'w.safetensors', str(layouts.sync(tmp_path / 'data'))
+    save_weights(file, tiny_network(), tiny_info(recipe_name=recipe))
+    result = judged(capsys, str(file), data, '--protocol', protocol)
+    assert result['averaging'] == averaging and result['scores'] == result[f'by_{averaging}']
+    other = {'pixels': 'images', 'images': 'pixels'}[averaging]
+    result = judged(capsys, str(file), data, '--protocol', protocol, '--averaging', other)
+    assert result['averaging'] == other and result['scores'] == result[f'by_{other}']
+
+
+def test_what_was_seen_and_every_factor_is_printed(tmp_path, capsys):
+    file, data = str(tmp_path / 'w.safetensors'), str(layouts.rooms(tmp_path / 'data'))
+    save_weights(file, tiny_network(), tiny_info(test_geometry='centre_crop'))
+    assert cli.main(['evaluate', '--weights', file, '--data', data, '--device', 'cpu',
+                     '--protocol', 'laina', '--median-scaled']) == 0
+    said = capsys.readouterr().out
+    assert 'the network saw centre_crop: the middle 64x48 of the frame at 70x50 (smooth)' in said
+    assert 'depth is multiplied by 1.094 to 1.116: focal length' in said
+    assert 'to the median of its truth' in said and 'lie outside of what the network saw' in said

@@ -57,7 +57,7 @@ def test_flicker_is_what_the_truth_does_not_explain():
 
 def test_bands_of_distance_by_hand():
     # 0.7 m belongs to the band below; unknown and beyond 10 m to none; 40 m counts as 10.
-    depth, truth, _ = counted(WHOLE_FRAME, np.array([[1.05, 1.0, 5.0, 40.0, 9.0]]),
+    depth, truth, *_ = counted(WHOLE_FRAME, np.array([[1.05, 1.0, 5.0, 40.0, 9.0]]),
                               np.array([[0.7, 1.0, 0.0, 8.0, 12.0]]))
     np.testing.assert_allclose(depth, [1.05, 1.0, 10.0])
     np.testing.assert_array_equal(truth, [0.7, 1.0, 8.0])

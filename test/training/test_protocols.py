@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from depth_training.geometry import look
 from depth_training.metrics import Metrics
 from depth_training.protocols import (
     HOLE_DEPTH,
@@ -16,11 +17,12 @@ from depth_training.protocols import (
     counting_holes,
     get_protocol,
     judge,
-    model_input,
     predict,
+    shown,
     to_frame,
     valid_pixels,
 )
+from test.support.weights import tiny_info
 
 #: The prediction's size under each protocol: a network of half resolution, as paper 003's.
 OUTPUT = {'harsanyi': (128, 160), 'laina': (114, 152), 'eigen_bts': (480, 640),
@@ -103,7 +105,8 @@ def test_protocol_by_hand(name):
     protocol, metrics, pairs = get_protocol(name), Metrics(), []
     for seed in (0, 1, 2):
         p, g = prediction(name, seed), frame(seed)
-        judge(protocol, p, g, metrics)
+        # The hybrid's prediction is of its centre crop alone.
+        judge(protocol, p, g, metrics, protocol.crop if name == 'harsanyi' else None)
         pairs.append(BY_HAND[name](p, g))
     scores = metrics.scores(protocol.averaging)
     for metric, value in few_lines(pairs, name == 'eigen_bts').items():
@@ -174,41 +177,43 @@ def test_paper_002s_absurd_numbers_come_from_counted_holes():
     assert counting.scores()['RMSE'] < 5
 
 
+def seen(geometry: str, image: np.ndarray, height: int, width: int):
+    info = tiny_info(input_height=height, input_width=width, test_geometry=geometry)
+    return look(info, image)
+
+
 def test_harsanyi_input_is_nearest_and_a_centre_crop():
     image = rgb()
-    seen = model_input(get_protocol('harsanyi'), image)
+    view = seen('harsanyi', image, 256, 320)
     wanted = cv2.resize(image, (352, 264), interpolation=cv2.INTER_NEAREST)[4:260, 16:336]
-    np.testing.assert_array_equal(seen, wanted)
+    np.testing.assert_array_equal(view.image, wanted)
+    assert view.box == (7, 473, 29, 611) == get_protocol('harsanyi').crop
 
 
-def test_laina_input_is_half_size_and_a_centre_crop():
+def test_laina_input_is_half_size_and_a_centre_crop_stretched_over_all():
     image = rgb()
-    np.testing.assert_array_equal(
-        model_input(get_protocol('laina'), image), image[::2, ::2][6:234, 8:312])
+    view = seen('laina', image, 228, 304)
+    np.testing.assert_array_equal(view.image, image[::2, ::2][6:234, 8:312])
+    assert view.box == (0, 480, 0, 640) and view.scale == 0.5
 
 
-def test_eigen_bts_input_is_whole_with_a_black_border():
+def test_eigen_bts_shows_a_black_border():
     image = rgb()
-    seen = model_input(get_protocol('eigen_bts'), image)
-    assert seen.shape == (480, 640, 3)
-    np.testing.assert_array_equal(seen[7:474, 7:632], image[7:474, 7:632])
-    assert not seen[:7].any() and not seen[474:].any()
-    assert not seen[:, :7].any() and not seen[:, 632:].any()
+    black = shown(get_protocol('eigen_bts'), image)
+    np.testing.assert_array_equal(black[7:474, 7:632], image[7:474, 7:632])
+    assert not black[:7].any() and not black[474:].any()
+    assert not black[:, :7].any() and not black[:, 632:].any()
+    np.testing.assert_array_equal(shown(get_protocol('plain'), image), image)
 
 
-@pytest.mark.parametrize('name', ['densedepth', 'plain'])
-def test_other_inputs_are_the_whole_frame(name):
-    np.testing.assert_array_equal(model_input(get_protocol(name), rgb()), rgb())
-
-
-def test_a_network_of_another_size_sees_the_same_part_of_the_frame():
-    columns = np.tile(np.linspace(0, 255, 640).astype(np.uint8)[None, :, None], (480, 1, 3))
-    seen = model_input(get_protocol('harsanyi'), columns, (240, 320))
-    assert seen.shape == (240, 320, 3)
-    exact = model_input(get_protocol('harsanyi'), columns)
-    assert abs(int(seen[0, 0, 0]) - int(exact[0, 0, 0])) <= 2
-    assert abs(int(seen[0, -1, 0]) - int(exact[0, -1, 0])) <= 2
-    assert model_input(get_protocol('plain'), columns, (228, 304)).shape == (228, 304, 3)
+def test_a_whole_frame_is_squeezed_or_keeps_its_aspect():
+    image = rgb()
+    np.testing.assert_array_equal(seen('squeeze', image, 480, 640).image, image)
+    assert seen('squeeze', image, 256, 320).image.shape == (256, 320, 3)
+    kept = seen('keep_aspect', rgb(size=(360, 640)), 256, 320)
+    assert kept.image.shape[1] / kept.image.shape[0] == pytest.approx(16 / 9, rel=0.03)
+    with pytest.raises(ValueError, match="unknown test geometry 'round': choose one of squeeze"):
+        seen('round', image, 256, 320)
 
 
 def test_crops_scale_with_the_frame():
@@ -243,9 +248,34 @@ def test_not_a_number_becomes_the_least_and_infinity_the_largest_depth():
 
 
 def test_outside_the_prediction_there_is_none():
-    laid = to_frame(get_protocol('harsanyi'), np.ones((128, 160), np.float32), (480, 640))
+    box = get_protocol('harsanyi').crop
+    laid = to_frame(np.ones((128, 160), np.float32), (480, 640), box)
     assert np.isnan(laid[:7]).all() and np.isnan(laid[:, 611:]).all()
     assert (laid[7:473, 29:611] == 1).all()
+
+
+def test_what_counts_but_was_not_seen_is_left_out_and_counted():
+    metrics, truth = Metrics(), frame(0, holes=False)
+    box = get_protocol('harsanyi').crop
+    judge(get_protocol('laina'), truth[7:473, 29:611], truth, metrics, box)
+    assert metrics.scores()['AbsRel'] == 0
+    assert metrics.counts()['pixels'] == 466 * 582
+    assert metrics.counts()['unseen_pixels'] == 480 * 640 - 466 * 582
+
+
+@pytest.mark.parametrize('name', PROTOCOLS)
+@pytest.mark.parametrize('size', [(480, 640), (128, 160)])
+def test_an_infinite_prediction_counts_as_the_largest_depth(name, size):
+    """Also where its neighbours are resized with it: infinity times 0 would be no number."""
+    protocol, metrics, truth = get_protocol(name), Metrics(), np.full((480, 640), 2, np.float32)
+    p = np.full(size, 2, np.float32)
+    p[size[0] // 2, size[1] // 2] = np.inf
+    judge(protocol, p, truth, metrics)
+    largest = np.where(np.isinf(p), 10, p)
+    by_hand = Metrics()
+    judge(protocol, largest, truth, by_hand)
+    assert metrics.scores()['RMSE'] == by_hand.scores()['RMSE'] > 0
+    assert metrics.counts()['clamped_pixels'] > 0 == by_hand.counts()['clamped_pixels']
 
 
 def test_a_frame_without_truth_is_skipped():

@@ -2,6 +2,7 @@
 """The report shows the published table whole, and ours only where it was run."""
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import cv2
@@ -47,6 +48,46 @@ def test_ours_stands_beside_with_the_difference():
 @pytest.mark.parametrize('recipe, protocol', [('paper_003', 'plain'), ('paper_00', 'harsanyi')])
 def test_another_protocol_or_recipe_is_not_compared(recipe, protocol):
     assert '| ours |' not in page.markdown(contents([result(recipe, protocol)]))
+
+
+def test_the_paper_s_averaging_is_compared_and_the_usual_one_named():
+    one = result('paper_001_m5', 'eigen_bts')
+    one |= {'averaging': 'images', 'by_pixels': dict.fromkeys(COLUMNS, 0.4),
+            'by_images': dict.fromkeys(COLUMNS, 0.3)}
+    text = page.markdown(contents([one]))
+    assert '| over all pixels | ours | 0.400 |' in text and '| difference | +0.280 |' in text
+    assert '| per image, then averaged | ours | 0.300 |' in text
+
+
+def test_imported_weights_of_the_authors_get_their_own_row():
+    one = result('paper_003', 'harsanyi')
+    one['weights'] = {'name': 'resnet_unet_hybrid (hyb_net_weights.model)', 'origin': 'imported',
+                      'recipe_name': 'paper_003', 'recipe': 'import-weights hybrid ...'}
+    text = page.markdown(contents([one]))
+    assert "| authors' weights | 0.500 |" in text and '| ours |' not in text
+
+
+def test_train_evaluate_and_report_fill_ours(tmp_path, capsys, monkeypatch):
+    """Through the commands: what `train` writes is what `report` looks for."""
+    recipe = dataclasses.replace(
+        RECIPES['paper_003'], network=TINY.network, network_arguments=TINY.network_arguments,
+        height=48, width=64, test_height=48, test_width=64, batch=2)
+    monkeypatch.setitem(RECIPES, 'paper_003', recipe)
+    data, out = layouts.sync(tmp_path / 'data'), tmp_path / 'run'
+    train = words(data, out, '--fast-dev-run')
+    assert cli.main(['train', 'paper_003', *train[2:]]) == 0
+    capsys.readouterr()
+    assert cli.main(['evaluate', '--weights', str(out / 'weights.safetensors'), '--data', str(data),
+                     '--protocol', 'all', '--json', '--device', 'cpu']) == 0
+    (tmp_path / 'scores.json').write_text(capsys.readouterr().out)
+    assert cli.main(['report', '--out', str(tmp_path / 'report'), '--results',
+                     str(tmp_path / 'scores.json')]) == 0
+    lines = (tmp_path / 'report/report.md').read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith('| paper_003:'))
+    assert '| published |' in lines[place] and '| ours |' in lines[place + 1]
+    assert sum('| ours |' in line for line in lines) == 1
+    rmse = json.loads((tmp_path / 'scores.json').read_text())[0]['scores']['RMSE']
+    assert f'| {rmse:.3f} |' in lines[place + 1]
 
 
 def test_files_with_pictures(tmp_path):

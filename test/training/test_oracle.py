@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network that knows the truth must score 0, whatever it was trained on and judged by."""
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from depth_training import build
+from depth_training.data import DepthDataset, Sample, open_dataset
+from depth_training.evaluation import Predictor, evaluate, rescaled
+from depth_training.geometry import GEOMETRIES, look
+from depth_training.protocols import PROTOCOLS
+from depth_training.recipes import RECIPES, Recipe
+from test.support import layouts
+from test.support.weights import tiny_info
+
+#: Recipes that differ in what decides how depth is scaled; the first of each kind stands for it.
+_KINDS = {(r.augment, r.height, r.width, r.test_height, r.test_width, r.test_geometry, r.focal):
+          r.name for r in reversed(RECIPES.values())}
+
+
+def _sync(folder: Path, columns: int = 0, camera: bool = False) -> tuple[Path, Path | None]:
+    """A sync folder, with a list of that many columns, or with camera.json."""
+    layouts.sync(folder / 'sync')
+    if camera:
+        for scene in (folder / 'sync').iterdir():
+            layouts.write(scene / 'camera.json', '{"width": 64, "fx": 58.5, "cx": 31.5}')
+    rows = [f'/{rgb.relative_to(folder / "sync")} /{rgb.parent.name}/sync_depth_{rgb.stem[4:]}.png'
+            for rgb in sorted((folder / 'sync').glob('*/rgb_*'))]
+    rows = [f'{row} {518.8579 / 10}' if columns == 3 else row for row in rows]
+    file = layouts.write(folder / 'list.txt', '\n'.join(rows)) if columns else None
+    return folder / 'sync', file
+
+
+def _data(kind: str, folder: Path) -> tuple[Path, Path | None]:
+    if kind.startswith('sync'):
+        return _sync(folder, int(kind[5]) if kind[5:6].isdigit() else 0, kind == 'sync camera')
+    if kind == 'official_splits':
+        return layouts.sync(folder / 'official_splits' / 'train').parent, None
+    if kind == 'labeled_mat':
+        return layouts.labeled_mat(folder / 'nyu.mat'), None
+    if kind == 'densedepth_zip':
+        return layouts.zipped(layouts.densedepth(folder / 'files'), folder / 'nyu.zip'), None
+    return getattr(layouts, kind)(folder / kind), None
+
+
+LAYOUTS = ('sync', 'sync 2 columns', 'sync 3 columns', 'sync camera', 'official_splits',
+           'labeled_mat', 'densedepth', 'densedepth_zip', 'densedepth_test', 'h5_frames',
+           'npy_pairs', 'marigold', 'rooms')
+
+
+class Remembering(DepthDataset):
+    """Hands out pairs, and remembers the last one for the oracle."""
+
+    def __init__(self, dataset: DepthDataset) -> None:
+        self.dataset = dataset
+        self.layout, self.ground_truth = dataset.layout, dataset.ground_truth
+        self.units, self.last = dataset.units, None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, index: int) -> Sample:
+        self.last = self.dataset.read(index)
+        return self.last
+
+    def source(self, index: int) -> str:
+        return self.dataset.source(index)
+
+
+class Oracle(Predictor):
+    """Answers with the truth of what it is shown, in the metres that its training teaches.
+
+    That is the truth itself, save for recipes of one canonical camera.
+    """
+
+    def __init__(self, recipe: Recipe, trained_on: DepthDataset, pairs: Remembering) -> None:
+        self.focal, self.pairs = build.canonical_focal(recipe, trained_on), pairs
+        super().__init__(torch.nn.Identity(),
+                         build.weights_info(recipe, trained_on, self.focal, 'none'),
+                         torch.device('cpu'))
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        sample = self.pairs.last
+        view = look(self.info, sample.rgb)
+        assert image.shape == view.image.shape
+        truth = view.box.of(sample.depth)
+        if self.focal is None or sample.fx is None:
+            return truth
+        return truth * np.float32(self.focal / (sample.fx * view.scale))
+
+
+def judged(recipe: Recipe, trained_on: DepthDataset, data: Path, protocol: str,
+           list_file: Path | None = None):
+    """The oracle of a recipe, judged; without mirroring, which an oracle of pixels cannot do."""
+    rule = dataclasses.replace(PROTOCOLS[protocol], flip=False)
+    pairs = Remembering(open_dataset(data, 'all', ground_truth=rule.ground_truth,
+                                     list_file=list_file))
+    return evaluate(Oracle(recipe, trained_on, pairs), pairs, rule)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_scores_nothing_under_every_recipe_layout_and_protocol(layout, tmp_path):
+    data, list_file = _data(layout, tmp_path)
+    for name in _KINDS.values():
+        recipe = RECIPES[name]
+        if recipe.focal is not None and layout in ('sync', 'sync 2 columns'):
+            continue  # needs the focal length, and refuses such data
+        trained_on = open_dataset(data, 'all', ground_truth=recipe.truth, list_file=list_file)
+        for protocol in PROTOCOLS:
+            result = judged(recipe, trained_on, data, protocol, list_file)
+            scores = result.scores
+            assert scores['AbsRel'] < 1e-6 and scores['RMSE'] < 1e-5, (name, protocol, scores)
+            assert scores['delta1'] == 1
+            if recipe.focal is None and layout != 'rooms':
+                assert not result.is_rescaled, (name, protocol, result.depth_factor)
+
+
+@pytest.mark.parametrize('name', [name for name in _KINDS.values() if name.startswith('paper_')])
+def test_scores_nothing_on_the_labelled_set_after_training_without_focal_length(name, tmp_path):
+    """Sync data with a list of two columns: its camera is unknown, and it is NYU's."""
+    trained_on, list_file = _sync(tmp_path, 2)
+    trained_on = open_dataset(trained_on, 'all', list_file=list_file)
+    for protocol in PROTOCOLS:
+        result = judged(RECIPES[name], trained_on, layouts.labeled_mat(tmp_path / 'nyu.mat'),
+                        protocol)
+        assert result.scores['AbsRel'] < 1e-6 and not result.is_rescaled
+
+
+def test_another_camera_is_corrected_for_and_said_so(tmp_path):
+    trained_on = open_dataset(layouts.labeled_mat(tmp_path / 'nyu.mat'), 'all')
+    result = judged(RECIPES['paper_003'], trained_on, _sync(tmp_path, camera=True)[0], 'harsanyi')
+    factor = 58.5 / 51.885790117450188
+    assert result.depth_factor == pytest.approx((factor, factor))
+    assert result.scores['AbsRel'] == pytest.approx(factor - 1, rel=1e-4)
+    assert f'depth is multiplied by {factor:.3f}' in rescaled(result)
+
+
+class Seeing(Predictor):
+    """Reads depth off the picture, whose grey value it is."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return image[..., 0].astype(np.float32) / 25
+
+
+@pytest.mark.parametrize('geometry', GEOMETRIES)
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+def test_what_is_seen_is_laid_where_it_was_seen(geometry, protocol):
+    rng = np.random.default_rng(0)
+    depth = cv2.resize(rng.uniform(2, 9, (5, 7)).astype(np.float32), (640, 480),
+                       interpolation=cv2.INTER_CUBIC).clip(1, 9.9)
+    if geometry == 'laina':  # which by design stretches a part over the whole
+        depth[:] = 4
+    info = tiny_info(input_height=256, input_width=320, test_geometry=geometry)
+
+    class Picture(DepthDataset):
+        layout, ground_truth, units = 'made', PROTOCOLS[protocol].ground_truth, 'metres'
+
+        def __len__(self):
+            return 1
+
+        def source(self, index):
+            return 'picture'
+
+        def read(self, index):
+            grey = np.round(depth * 25).astype(np.uint8)
+            return Sample(np.repeat(grey[..., None], 3, 2), np.round(depth * 25) / 25, 'picture')
+
+    result = evaluate(Seeing(torch.nn.Identity(), info, torch.device('cpu')), Picture(),
+                      dataclasses.replace(PROTOCOLS[protocol], visible=None))
+    assert result.scores['AbsRel'] < 0.01
+    total = result.counts['pixels'] + result.counts['unseen_pixels']
+    assert ('left out' in result.note) == bool(result.counts['unseen_pixels'])
+    assert result.counts['pixels'] > 0.8 * total
+
+
+def test_every_recipe_names_a_geometry_that_shows_the_scale_of_its_training(tmp_path):
+    """What a whole NYU frame becomes in a test has the focal length of the training pictures."""
+    trained_on = open_dataset(layouts.labeled_mat(tmp_path / 'nyu.mat'), 'all')
+    frame = np.zeros((480, 640, 3), np.uint8)
+    for name in [name for name in RECIPES if name.startswith('paper_')]:
+        info = build.weights_info(RECIPES[name], trained_on, None, 'none')
+        seen = look(info, frame)
+        assert seen.image.shape == (info.input_height, info.input_width, 3), name
+        assert 518.85790117450188 * seen.scale == pytest.approx(
+            info.focal_length_at(info.input_width)), name
