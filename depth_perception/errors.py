@@ -13,3 +13,9 @@ def named(error: BaseException) -> str:
     """The type of an error and what it says first, for errors that nobody foresaw."""
     name, said = type(error).__name__, first_line(error)
     return name if said == name else f'{name}: {said}'
+
+
+def told(error: BaseException) -> str:
+    """An error as part of a sentence: this package's own words, or `named`."""
+    ours = type(error).__module__.partition('.')[0] == __name__.partition('.')[0]
+    return first_line(error) if ours else named(error)

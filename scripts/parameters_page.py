@@ -36,12 +36,19 @@ ends with exit code 1, while the node runs the old value stays. An integer does 
 CHANGEABLE = """
 ## Changeable while the node runs
 
-A change acts on the next frame: `ros2 param set /depth_node max_depth 5.0`.
+A change acts on the next frame: `ros2 param set /depth_node max_depth 5.0`. Two that belong
+together, such as `scan_min_height` and `scan_max_height`, may be set one after the other: while
+they do not fit, both stay as they were, and diagnostics says so.
+"""
+AT_CONFIGURE = """
+## Read when the node is configured
+
+Set them in the parameter file or on the command line, or while the node is unconfigured, as it is
+after a failed configure: `ros2 param set /depth_node model_file /new/net.safetensors`, then
+`ros2 lifecycle set /depth_node configure`. A configured node refuses a change.
 """
 AT_START = """
 ## Read at start
-
-Set them in the parameter file or on the command line; a running node refuses a change.
 """
 TAIL = """
 ## From ROS itself
@@ -51,15 +58,17 @@ TAIL = """
 | `use_sim_time` | `false` | take the time from `/clock`; `depth.launch.py` sets it for a bag |
 | `qos_overrides./TOPIC.subscription.reliability` and other policies | as in \
 [interface.md](interface.md) | quality of service of a topic, by its full name; read at start. A \
-reliability that is set is kept: no fallback to best effort |
+reliability that is set to something else than `reliable` is kept: no fallback to best effort |
 """
 
 
 def page() -> str:
     """The whole page."""
-    changeable = [name for name, rule in RULES.items() if not rule.read_only]
+    changeable = [name for name, rule in RULES.items() if rule.configured and not rule.read_only]
+    at_configure = [name for name, rule in RULES.items() if not rule.configured]
     at_start = [name for name, rule in RULES.items() if rule.read_only]
-    return ''.join([HEAD, CHANGEABLE, _table(changeable), AT_START, _table(at_start), TAIL])
+    return ''.join([HEAD, CHANGEABLE, _table(changeable), AT_CONFIGURE, _table(at_configure),
+                    AT_START, _table(at_start), TAIL])
 
 
 def _table(names: list[str]) -> str:

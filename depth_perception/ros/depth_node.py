@@ -17,10 +17,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from depth_perception.device import free_cached_memory
+from depth_perception.errors import told
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import parameters
 from depth_perception.ros.cameras import NO_CAMERA_INFO, CameraSource
 from depth_perception.ros.diagnostics import Context, diagnostic_array
+from depth_perception.ros.guard import guard_services
 from depth_perception.ros.health import OTHER_CLOCK, Health
 from depth_perception.ros.pipeline import Pipeline
 from depth_perception.ros.publishers import DepthPublishers
@@ -65,8 +67,8 @@ class DepthNode(LifecycleNode):
                  **node_arguments: Any) -> None:
         super().__init__('depth_node', **node_arguments)
         self._load_estimator = load_estimator
-        self._settings = self._given_settings()
-        self.add_on_set_parameters_callback(self._on_parameters)
+        self._settings = self._asked = self._given_settings()
+        self._misfit = ''
         self.health = Health()
         self._throttle = Throttle()
         self._said: set[str] = set()
@@ -77,7 +79,6 @@ class DepthNode(LifecycleNode):
         self._worker: Worker | None = None
         self._image: AdaptiveSubscription | None = None
         self._info: AdaptiveSubscription | None = None
-        self._state = 'unconfigured'
         self._problem = ''
         self._enabled = True
         self._activated = 0.0
@@ -88,6 +89,7 @@ class DepthNode(LifecycleNode):
         # A timer on ROS time stops under use_sim_time without /clock, just when it is needed.
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
+        guard_services(self)
 
     def _given_settings(self) -> parameters.Settings:
         try:
@@ -99,35 +101,83 @@ class DepthNode(LifecycleNode):
 
     def autostart(self) -> None:
         """Configure and activate, if the parameter says so; a failure leaves the node waiting."""
-        if self._settings.autostart and self.trigger_configure() == SUCCESS:
+        if self._settings.autostart and self._state == 'unconfigured' \
+                and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
     # Lifecycle -----------------------------------------------------------------------------
 
+    @property
+    def _state(self) -> str:
+        """The state machine's own state: whatever a transition raised, there is no other."""
+        return self._state_machine.current_state[1]  # rclpy has no public way to ask
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network and advertise the outputs; FAILURE with one sentence if it cannot."""
-        settings = self._settings
-        try:
-            self._estimator = self._load_estimator(
-                settings.model_file, settings.device, settings.precision, settings.backend)
-            self._scan_poses = ScanPoses(self, settings.base_frame)
-        except Exception as error:  # whatever is wrong with a model must not end the process
-            self._problem = f'cannot configure: {error}'
-            self.get_logger().error(self._problem)
-            self._free()
-            return FAILURE
-        self._problem = ''
-        self._outputs = DepthPublishers(self)
-        self._state = 'inactive'
-        self._log_model()
-        return super().on_configure(state)
+        return self._attempt(
+            'configure', self._load, super().on_configure, state, FAILURE, self._free)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and start working."""
+        """Subscribe and start working; FAILURE with one sentence if it cannot."""
+        return self._attempt(
+            'activate', self._start_work, super().on_activate, state, FAILURE, self._stop_work)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and finish the frame in hand."""
+        return self._attempt('deactivate', self._stop_work, super().on_deactivate, state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the network and take the outputs down."""
+        return self._attempt('clean up', self._free, super().on_cleanup, state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop whatever runs."""
+        return self._attempt('shut down', self._stop_and_free, super().on_shutdown, state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After a transition that left things half done: begin anew, unconfigured."""
+        problem = self._problem
+        result = self._attempt('recover', self._stop_and_free, super().on_error, state)
+        self._problem = self._problem or problem
+        return result
+
+    def _attempt(self, what: str, work: Callable[[], None],
+                 managed: Callable[[LifecycleState], TransitionCallbackReturn],
+                 state: LifecycleState,
+                 otherwise: TransitionCallbackReturn = TransitionCallbackReturn.ERROR,
+                 undo: Callable[[], None] = lambda: None) -> TransitionCallbackReturn:
+        """Do a transition's work; what goes wrong is told in the log and in diagnostics.
+
+        Args:
+            what: the transition, as a verb.
+            work: what it does.
+            managed: what rclpy does with the publishers.
+            state: the one before.
+            otherwise: what the transition returns where that fails.
+            undo: what there may be of it.
+        """
+        self._problem = ''
+        try:
+            work()
+            return managed(state)
+        except Exception as error:  # rclpy would keep it to itself
+            self._problem = f'cannot {what}: {told(error)}'
+            self.get_logger().error(self._problem)
+            undo()
+            return otherwise
+
+    def _load(self) -> None:
+        settings = self._settings
+        self._estimator = self._load_estimator(
+            settings.model_file, settings.device, settings.precision, settings.backend)
+        self._scan_poses = ScanPoses(self, settings.base_frame)
+        self._outputs = DepthPublishers(self)
+        self._log_model()
+
+    def _start_work(self) -> None:
         self.health.reset()
         self._last_stamp = None
         self._activated = time.monotonic()
-        self._problem = ''
         # Before the image: of messages that have come together rclpy takes them in this order.
         self._info = self._subscribe(CameraInfo, 'camera_info', self._on_camera_info)
         compressed = self._settings.image_transport == 'compressed'
@@ -143,29 +193,6 @@ class DepthNode(LifecycleNode):
             pipeline, self._outputs, self.health, lambda: self._settings, self._age,
             self._log_lost_frame, self._on_out_of_memory)
         self._worker.start()
-        self._state = 'active'
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and finish the frame in hand."""
-        self._stop_work()
-        self._state = 'inactive'
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the network and take the outputs down."""
-        result = super().on_cleanup(state)
-        self._free()
-        self._state = 'unconfigured'
-        return result
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop whatever runs."""
-        self._stop_work()
-        result = super().on_shutdown(state)
-        self._free()
-        self._state = 'finalized'
-        return result
 
     def destroy_node(self) -> None:
         """Stop the worker before the entities that it uses go."""
@@ -173,19 +200,24 @@ class DepthNode(LifecycleNode):
         super().destroy_node()
 
     def _stop_work(self, patience: float | None = None) -> None:
-        for subscription in (self._image, self._info):
+        subscriptions, worker = (self._image, self._info), self._worker
+        self._image = self._info = self._worker = None
+        for subscription in subscriptions:
             if subscription is not None:
                 subscription.destroy()
-        worker, self._worker = self._worker, None
-        self._image = self._info = None
         if worker is not None and not worker.stop(patience) and self.context.ok():
             self.get_logger().error('the frame in hand did not finish; its thread is left behind')
 
+    def _stop_and_free(self) -> None:
+        self._stop_work()
+        self._free()
+
     def _free(self) -> None:
-        for entity in (self._outputs, self._scan_poses):
+        entities = self._outputs, self._scan_poses
+        self._outputs = self._scan_poses = self._estimator = self._cameras = None
+        for entity in entities:
             if entity is not None:
                 entity.destroy()
-        self._outputs = self._scan_poses = self._estimator = self._cameras = None
         free_cached_memory()
 
     # Inputs --------------------------------------------------------------------------------
@@ -245,17 +277,37 @@ class DepthNode(LifecycleNode):
         return self._info is not None and self._info.publishers > 0
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Success says whether the node now does as it was told."""
         self._enabled = request.data
-        response.success = True
-        response.message = 'enabled' if request.data else 'paused; the network stays loaded'
+        response.success = self._state == 'active' or not request.data
+        if self._state != 'active':
+            why = f' ({self._problem})' if self._problem else ''
+            response.message = (
+                f'{"no" if request.data else "paused, with no"} depth: the node is {self._state}'
+                f'{why}; once it is active it {"works" if request.data else "waits"}')
+        else:
+            response.message = 'enabled' if request.data else 'paused; the network stays loaded'
         return response
 
-    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+    def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
+        """As rclpy's, but each parameter keeps its type: a whole number does for a real one."""
+        return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, see `set_parameters`. All of them change or, where one is refused, none."""
+        unknown = [p.name for p in parameter_list if not self.has_parameter(p.name)]
+        if unknown:
+            return parameters.refusal(f'there is no parameter {unknown[0]!r}')
         try:
-            self._settings = parameters.changed(self._settings, changes)
+            typed = parameters.typed(parameter_list)
+            asked = parameters.changed(self._asked, typed, self._state)
         except parameters.ParameterError as error:
             return parameters.refusal(str(error))
-        return SetParametersResult(successful=True)
+        result = super().set_parameters_atomically(typed)
+        if result.successful:
+            self._asked = asked
+            self._settings, self._misfit = parameters.in_effect(asked, self._settings)
+        return result
 
     # Health --------------------------------------------------------------------------------
 
@@ -274,7 +326,10 @@ class DepthNode(LifecycleNode):
         self._defer(self._deactivate_after_out_of_memory)
 
     def _deactivate_after_out_of_memory(self) -> None:
-        self.trigger_deactivate()
+        if self._state == 'active':
+            problem = self._problem
+            self.trigger_deactivate()
+            self._problem = problem
         free_cached_memory()
 
     def _publish_diagnostics(self) -> None:
@@ -300,6 +355,8 @@ class DepthNode(LifecycleNode):
             publishers=image.publishers if image else 0,
             reliability=image.reliability if image else 'none',
             fell_back=image.fell_back if image else False,
+            misfit=image.misfit if image else '', info_misfit=info.misfit if info else '',
+            pinned=self._pinned(),
             camera_problem=self._camera_problem(), camera_remarks=self._camera_remarks(),
             scan_problem=self._scan_problem(),
             busy_for=self._worker.busy_for if self._worker else 0.0,
@@ -308,6 +365,11 @@ class DepthNode(LifecycleNode):
             paused=not self._enabled, rate_limited=self._settings.max_rate > 0,
             model=self._model_facts(), warnings=self._warnings(),
             focal=(('depth_scale', f'{self._settings.depth_scale:g}'), *self._depth_range()))
+
+    def _pinned(self) -> str:
+        """The overrides that keep an input from adapting itself; or ''."""
+        inputs = (self._image, self._info)
+        return ', '.join(entity.pinned for entity in inputs if entity and entity.pinned)
 
     def _camera_problem(self) -> str:
         if self._cameras is None or self._worker is None:
@@ -355,11 +417,12 @@ class DepthNode(LifecycleNode):
         return f'shared by {", ".join(self._estimator.users)}{at}'
 
     def _warnings(self) -> tuple[str, ...]:
+        misfit = (self._misfit,) if self._misfit else ()
         if self._estimator is None:
-            return ()
+            return misfit
         if self._settings.device == 'auto' and self._estimator.device.type == 'cpu':
-            return ('no GPU: the network runs on the CPU', *self._estimator.remarks)
-        return self._estimator.remarks
+            return (*misfit, 'no GPU: the network runs on the CPU', *self._estimator.remarks)
+        return (*misfit, *self._estimator.remarks)
 
     def _log_model(self) -> None:
         estimator = self._estimator

@@ -39,6 +39,9 @@ class Context:
         publishers: of the image topic.
         reliability: of the image subscription, with its history.
         fell_back: whether the input's reliability was lowered to match the camera.
+        misfit, info_misfit: that the publishers of the image or of its camera_info send another
+            type; or ''.
+        pinned: overrides of qualities of service that keep inputs from adapting; or ''.
         camera_problem: why there is no camera, or ''.
         camera_remarks: what looks wrong about its calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
@@ -60,6 +63,9 @@ class Context:
     publishers: int = 0
     reliability: str = ''
     fell_back: bool = False
+    misfit: str = ''
+    info_misfit: str = ''
+    pinned: str = ''
     camera_problem: str = ''
     camera_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
@@ -103,7 +109,8 @@ def _inactive(context: Context) -> list[Finding]:
 def _input(health: Snapshot, context: Context) -> tuple[list[Finding], list[tuple[str, str]]]:
     values = [
         ('topic', context.image_topic), ('publishers', str(context.publishers)),
-        ('reliability', context.reliability), ('rate_hz', f'{health.rate:.2f}'),
+        ('reliability', context.reliability), *_given(qos_override=context.pinned),
+        ('rate_hz', f'{health.rate:.2f}'),
         *health.image.items(),
         ('camera_info_topic', context.info_topic),
         ('stamp_to_clock_s', _number(health.clock_offset)),
@@ -117,12 +124,14 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
     findings: list[Finding] = []
     silent_since = health.now - max(health.last_image_at or 0.0, context.since)
     if silent_since > SILENCE:
-        why = 'its publisher is silent or of another QoS' if context.publishers \
-            else 'nobody publishes it'
+        pinned = f' (here it is {context.pinned})' if context.pinned else ''
+        why = context.misfit or (f'its publisher is silent or of another QoS{pinned}'
+                                 if context.publishers else 'nobody publishes it')
         findings.append(
             (WARN, f'no image on {context.image_topic} for {silent_since:.1f} s: {why}'))
     elif context.camera_problem == NO_CAMERA_INFO:
-        findings.append((WARN, f'no camera_info on {context.info_topic}'))
+        why = f': {context.info_misfit}' if context.info_misfit else ''
+        findings.append((WARN, f'no camera_info on {context.info_topic}{why}'))
     elif context.camera_problem:
         findings.append((WARN, context.camera_problem))
     findings += [(WARN, text) for text in context.camera_remarks]
@@ -197,6 +206,11 @@ def _depth(health: Snapshot, context: Context) -> tuple[list[Finding], list[tupl
     if context.active and health.depth.get('contrast', 255.0) < COVERED_CONTRAST:
         findings.append((WARN, 'camera covered? the image is almost constant'))
     return findings, values
+
+
+def _given(**values: str) -> list[tuple[str, str]]:
+    """Those that are not empty."""
+    return [(key, value) for key, value in values.items() if value]
 
 
 def _number(value: float | None) -> str:

@@ -68,11 +68,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _spin(node: DepthNode) -> None:
     from rclpy.executors import SingleThreadedExecutor
 
+    from depth_perception.ros import guard
+
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     node.autostart()
     leave_signals_to_ros()
-    executor.spin()
+    guard.spin(executor, node)
 
 
 if __name__ == '__main__':

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -19,13 +19,11 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 from rclpy.exceptions import InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from depth_perception.backends.choice import BACKENDS
 from depth_perception.estimator import PRECISIONS
-
-if TYPE_CHECKING:
-    from rclpy.node import Node
-    from rclpy.parameter import Parameter
 
 
 class ParameterError(ValueError):
@@ -40,6 +38,8 @@ class Rule:
         text: meaning with its unit.
         low, high: inclusive bounds of a number.
         choices: the values a closed string may have.
+        configured: whether it may be set while the node is configured; otherwise at start and
+            while it is unconfigured.
         read_only: settable at start only.
     """
 
@@ -47,6 +47,7 @@ class Rule:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    configured: bool = True
     read_only: bool = False
 
 
@@ -59,32 +60,32 @@ class Settings:
     """The node's parameters with their defaults, as one consistent set."""
 
     model_file: str = _parameter(
-        '', 'weights file (.safetensors); empty is the bundled network', read_only=True)
+        '', 'weights file (.safetensors); empty is the bundled network', configured=False)
     device: str = _parameter(
         'auto', 'where the network runs: auto, cpu, cuda or cuda:N; auto takes the CPU, with a '
-        'warning, where there is no GPU; cuda without a GPU fails', read_only=True)
+        'warning, where there is no GPU; cuda without a GPU fails', configured=False)
     precision: str = _parameter(
         'fp16', 'what the network computes in: fp16 is half precision where that is faster (a GPU; '
         'as bfloat16 a CPU that has it), otherwise fp32; bf16 is the same with bfloat16 '
-        'on a GPU', choices=PRECISIONS, read_only=True)
+        'on a GPU', choices=PRECISIONS, configured=False)
     backend: str = _parameter(
         'auto', 'what runs the network: torch, openvino (on a CPU), compiled (after '
         'depth-perception compile), or auto: openvino on a CPU where it is installed, otherwise '
-        'torch', choices=BACKENDS, read_only=True)
+        'torch', choices=BACKENDS, configured=False)
     image_transport: str = _parameter(
         'raw', 'raw subscribes to image, compressed to image/compressed',
-        choices=('raw', 'compressed'), read_only=True)
+        choices=('raw', 'compressed'), configured=False)
     autostart: bool = _parameter(
         True, 'configure and activate at start, without a lifecycle manager', read_only=True)
     rectify: str = _parameter(
         'auto', 'undistort the image first; auto: when camera_info has distortion and the topic '
-        'is not named image_rect*', choices=('auto', 'on', 'off'), read_only=True)
+        'is not named image_rect*', choices=('auto', 'on', 'off'), configured=False)
     horizontal_fov_deg: float = _parameter(
         0.0, "the camera's horizontal field of view in degrees, for a camera without a usable "
-        'camera_info; 0 = off', low=0, high=170, read_only=True)
+        'camera_info; 0 = off', low=0, high=170, configured=False)
     depth_encoding: str = _parameter(
         '32FC1', 'of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too near) or '
-        '16UC1 millimetres (0 = none of these)', choices=('32FC1', '16UC1'), read_only=True)
+        '16UC1 millimetres (0 = none of these)', choices=('32FC1', '16UC1'), configured=False)
     min_depth: float = _parameter(
         0.3, 'metres; nearer becomes -Inf', low=0, high=100)
     max_depth: float = _parameter(
@@ -113,7 +114,7 @@ class Settings:
     base_frame: str = _parameter(
         '', 'frame with z up and its origin on the floor, such as base_footprint: TF from the '
         "image's frame to it tells how the camera stands; empty: camera_pitch and camera_height "
-        'tell', read_only=True)
+        'tell', configured=False)
     camera_pitch: float = _parameter(
         0.0, 'degrees that the camera looks down (negative: up), for the scan; not used with '
         'base_frame', low=-80, high=80)
@@ -126,23 +127,27 @@ class Settings:
     scan_frame: str = _parameter(
         '', "frame_id of the scan, level and at the camera with x along its view; empty: the "
         'image\'s frame_id without its "optical" part, or with _level, published on /tf_static, '
-        'where base_frame or camera_pitch is set', read_only=True)
+        'where base_frame or camera_pitch is set', configured=False)
     max_rate: float = _parameter(
         0.0, 'Hz; at most so many frames a second are processed; 0 = no limit', low=0, high=120)
     max_age: float = _parameter(
         0.5, 'seconds; a frame whose stamp is older when its turn comes is dropped; 0 = off',
         low=0, high=10)
 
-    def __post_init__(self) -> None:
+    def misfit(self) -> tuple[tuple[str, str], str] | None:
+        """Two parameters that do not fit together, and why; or None."""
         if self.scan_min_height >= self.scan_max_height:
-            raise ParameterError(
+            return ('scan_min_height', 'scan_max_height'), (
                 f'scan_min_height {self.scan_min_height} must be below '
                 f'scan_max_height {self.scan_max_height}')
         if 0 < self.max_depth <= self.min_depth:
-            raise ParameterError(
+            return ('min_depth', 'max_depth'), (
                 f'max_depth {self.max_depth} must be above min_depth {self.min_depth}, or 0')
+        return None
 
 
+#: The state in which all but read-only parameters can be set.
+UNCONFIGURED = 'unconfigured'
 RULES: dict[str, Rule] = {
     field.name: field.metadata['rule'] for field in dataclasses.fields(Settings)}
 DEFAULTS: dict[str, Any] = dataclasses.asdict(Settings())
@@ -162,41 +167,97 @@ def declare(node: Node) -> None:
         except InvalidParameterValueException as error:
             raise ParameterError(f'{name}: {error}') from error
         check(name, given)
+        if type(given) is not type(DEFAULTS[name]):
+            Node.set_parameters(node, [Parameter(name, value=_of_type(name, given))])
 
 
 def read(node: Node) -> Settings:
-    """The parameters' present values.
+    """The parameters' values at start.
 
     Raises:
         ParameterError: they do not fit together.
     """
-    return _settings({name: node.get_parameter(name).value for name in RULES})
+    settings = Settings(**{name: node.get_parameter(name).value for name in RULES})
+    if misfit := settings.misfit():
+        raise ParameterError(misfit[1])
+    return settings
 
 
-def changed(settings: Settings, parameters: list[Parameter]) -> Settings:
-    """Settings after a change; other parameters than ours are passed over.
+def typed(parameters: Sequence[Parameter]) -> list[Parameter]:
+    """The same parameters, with a whole number made real where one of ours is a real number.
 
     Raises:
-        ParameterError: a value is out of range, of the wrong type, or does not fit the others.
+        ParameterError: the value of one of ours is of another type.
+    """
+    for parameter in parameters:
+        if parameter.name in RULES:
+            check_type(parameter.name, parameter.value)
+    return [Parameter(p.name, value=_of_type(p.name, p.value)) if p.name in RULES else p
+            for p in parameters]
+
+
+def changed(asked: Settings, parameters: Sequence[Parameter], state: str) -> Settings:
+    """What is asked for after a change; other parameters than ours are passed over.
+
+    Of two that do not fit together for a while one may be set after the other; see `in_effect`.
+
+    Args:
+        asked: for until now.
+        parameters: the change.
+        state: of the node's life cycle.
+
+    Raises:
+        ParameterError: a value is out of range or of the wrong type, cannot be changed in this
+            state, or does not fit one that is set with it.
     """
     ours = {p.name: p.value for p in parameters if p.name in RULES}
     for name, value in ours.items():
         check(name, value)
-    return _settings({**dataclasses.asdict(settings), **ours})
+        if not RULES[name].configured and state != UNCONFIGURED \
+                and value != getattr(asked, name):
+            raise ParameterError(f'{name} can be set while the node is unconfigured, now it is '
+                                 f'{state}: deactivate it and clean it up first')
+    settings = dataclasses.replace(
+        asked, **{name: _of_type(name, value) for name, value in ours.items()})
+    misfit = settings.misfit()
+    if misfit and set(misfit[0]) <= set(ours):
+        raise ParameterError(misfit[1])
+    return settings
+
+
+def in_effect(asked: Settings, before: Settings) -> tuple[Settings, str]:
+    """What the node works with, and a remark where that is not all that is asked for.
+
+    Two parameters that do not fit together both stay as they were before.
+    """
+    remarks = []
+    while misfit := asked.misfit():
+        names, reason = misfit
+        kept = {name: getattr(before, name) for name in names}
+        remarks.append(f'{reason}: until one of them changes, ' + ' and '.join(
+            f'{name} {value:g}' for name, value in kept.items()) + ' are used')
+        asked = dataclasses.replace(asked, **kept)
+    return asked, '; '.join(remarks)
 
 
 def check(name: str, value: Any) -> None:
     """Raise ParameterError unless the value is of the parameter's type and in its range."""
-    rule, kind = RULES[name], type(DEFAULTS[name])
-    good_type = isinstance(value, (int, float) if kind is float else kind) \
-        and (kind is bool or not isinstance(value, bool))
-    if not good_type:
-        hint = '; YAML takes on and off for booleans: quote them' if rule.choices else ''
-        raise ParameterError(f'{name} must be of type {kind.__name__}, got {value!r}{hint}')
+    rule = RULES[name]
+    check_type(name, value)
     if rule.choices and value not in rule.choices:
         raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
     if rule.low is not None and not (math.isfinite(value) and rule.low <= value <= rule.high):
         raise ParameterError(f'{name} must be in [{rule.low}, {rule.high}], got {value!r}')
+
+
+def check_type(name: str, value: Any) -> None:
+    """Raise ParameterError unless the value is of the parameter's type."""
+    kind = type(DEFAULTS[name])
+    good_type = isinstance(value, (int, float) if kind is float else kind) \
+        and (kind is bool or not isinstance(value, bool))
+    if not good_type:
+        hint = '; YAML takes on and off for booleans: quote them' if RULES[name].choices else ''
+        raise ParameterError(f'{name} must be of type {kind.__name__}, got {value!r}{hint}')
 
 
 def refusal(reason: str) -> SetParametersResult:
@@ -204,16 +265,16 @@ def refusal(reason: str) -> SetParametersResult:
     return SetParametersResult(successful=False, reason=reason)
 
 
-def _settings(values: Mapping[str, Any]) -> Settings:
-    kinds = {name: type(default) for name, default in DEFAULTS.items()}
-    return Settings(**{name: kinds[name](value) for name, value in values.items()})
+def _of_type(name: str, value: Any) -> Any:
+    return type(DEFAULTS[name])(value)
 
 
 def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=name, description=rule.text, read_only=rule.read_only, dynamic_typing=True)
-    if rule.choices:
-        descriptor.additional_constraints = f'one of {", ".join(rule.choices)}'
+    when = '' if rule.configured else 'at start or while the node is unconfigured'
+    which = f'one of {", ".join(rule.choices)}' if rule.choices else ''
+    descriptor.additional_constraints = '; '.join(filter(None, (which, when)))
     if rule.low is not None and isinstance(DEFAULTS[name], float):
         descriptor.floating_point_range = [
             FloatingPointRange(from_value=float(rule.low), to_value=float(rule.high))]

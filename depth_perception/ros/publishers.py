@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
+from depth_perception.ros.qos import overrides
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 
 TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
 
 
 class DepthPublishers:
-    """The five output publishers; they publish while the node is active."""
+    """The five output publishers; they publish while the node is active.
+
+    Raises:
+        QosError: an override of a topic cannot be used.
+    """
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
+        for topic in TYPES:  # before there is any publisher
+            overrides(node, topic, 'publisher')
+        self._publishers = {topic: self._create(topic, kind) for topic, kind in TYPES.items()}
+
+    def _create(self, topic: str, kind: type) -> LifecyclePublisher:
+        # A profile each: rclpy writes the overrides of a topic into the one that it gets.
         profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
                              reliability=ReliabilityPolicy.RELIABLE)
-        self._publishers = {
-            topic: node.create_lifecycle_publisher(
-                kind, topic, profile,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies())
-            for topic, kind in TYPES.items()}
+        return self._node.create_lifecycle_publisher(
+            kind, topic, profile,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def wanted(self) -> frozenset[str]:
         """Topics that somebody subscribes to."""
@@ -43,6 +52,6 @@ class DepthPublishers:
 
     def destroy(self) -> None:
         """Take the topics down."""
-        for publisher in self._publishers.values():
+        publishers, self._publishers = self._publishers, {}
+        for publisher in publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
-        self._publishers = {}

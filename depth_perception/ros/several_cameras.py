@@ -9,19 +9,18 @@ from __future__ import annotations
 import gc
 import threading
 import time
-import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 
+from depth_perception.ros import guard
 from depth_perception.ros.depth_node import DepthNode
 from depth_perception.ros.parameters import ParameterError
 from depth_perception.sharing import SharedNetworks
 
-#: Seconds between an exception that nobody caught and the next callback of that camera.
-PAUSE = 0.5
 #: Seconds that the nodes have to end after ROS was shut down.
 LAST_WORD = 2.0
 
@@ -71,13 +70,5 @@ def _spin(node: DepthNode) -> None:
     executor = SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
     executor.create_task(node.autostart)
-    while node.context.ok():
-        try:
-            executor.spin()
-        except (KeyboardInterrupt, ExternalShutdownException):
-            return
-        except Exception:
-            # A signal may end the context in the middle of any call; that is no error.
-            if node.context.ok():
-                node.get_logger().error(f'goes on after an error:\n{traceback.format_exc()}')
-                time.sleep(PAUSE)
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        guard.spin(executor, node)

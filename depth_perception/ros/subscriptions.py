@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+
+from depth_perception.ros.qos import pinned
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -24,7 +26,7 @@ except ImportError:  # Humble
 class AdaptiveSubscription:
     """A KEEP_LAST 1 subscription that falls back from reliable to best effort by itself.
 
-    A reliability set through `qos_overrides` is kept as it is.
+    A reliability set through `qos_overrides` to something else is kept as it is.
 
     Args:
         node: the owner.
@@ -32,6 +34,9 @@ class AdaptiveSubscription:
         topic: relative name.
         callback: called with each message.
         defer: runs a function in the executor, outside of the callback that asks for it.
+
+    Raises:
+        QosError: an override of this topic cannot be used.
     """
 
     def __init__(self, node: Node, message_type: type, topic: str,
@@ -42,7 +47,7 @@ class AdaptiveSubscription:
         self._topic = topic
         self._callback = callback
         self._defer = defer
-        self._fixed = _reliability_is_overridden(node, topic)
+        self.pinned = pinned(node, topic, 'subscription', 'reliability', ReliabilityPolicy.RELIABLE)
         self.fell_back = False
         self._subscription: Subscription | None = None
         self._subscribe(ReliabilityPolicy.RELIABLE)
@@ -64,23 +69,36 @@ class AdaptiveSubscription:
         """How many publishers the topic has."""
         return self._node.count_publishers(self.topic)
 
+    @property
+    def misfit(self) -> str:
+        """That all of the topic's publishers send another type; or ''."""
+        others = self._node.get_publishers_info_by_topic(self.topic)
+        wanted = _type_name(self._message_type)
+        types = sorted({info.topic_type for info in others} - {wanted})
+        if others and len(types) == len({info.topic_type for info in others}):
+            return f'its publisher sends {types[0]}, not {wanted}'
+        return ''
+
     def destroy(self) -> None:
         """Unsubscribe."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._node.destroy_subscription(subscription)
 
     def _subscribe(self, reliability: ReliabilityPolicy) -> None:
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
-        options = QoSOverridingOptions.with_default_policies() if not self.fell_back else None
+        # What was given for the reliability holds no longer where the camera offers less.
+        kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
+        options = QoSOverridingOptions(kinds) if self.fell_back \
+            else QoSOverridingOptions.with_default_policies()
         self._subscription = self._node.create_subscription(
             self._message_type, self._topic, self._callback, profile,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
             qos_overriding_options=options)
 
     def _on_incompatible(self, _event: object) -> None:
-        if not self._fixed and not self.fell_back:
+        if not self.pinned and not self.fell_back:
             self._defer(self._fall_back)
 
     def _fall_back(self) -> None:
@@ -94,6 +112,7 @@ class AdaptiveSubscription:
             'images may get lost on the way (see docs/dds.md)')
 
 
-def _reliability_is_overridden(node: Node, topic: str) -> bool:
-    name = f'qos_overrides.{node.resolve_topic_name(topic)}.subscription.reliability'
-    return name in node._parameter_overrides  # rclpy has no public way to ask
+def _type_name(message_type: type) -> str:
+    """As the graph has it: sensor_msgs/msg/Image."""
+    package, kind, *_ = message_type.__module__.split('.')
+    return f'{package}/{kind}/{message_type.__name__}'

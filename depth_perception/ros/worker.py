@@ -109,9 +109,13 @@ class Worker:
             if frame is None:
                 continue
             started = self._busy_since = time.monotonic()
-            self._serve(frame)
-            self._busy_since = None
-            self._hold_rate(started)
+            try:
+                self._serve(frame)
+                self._busy_since = None
+                self._hold_rate(started)
+            except Exception as error:  # in what surrounds the work, such as the log at the end
+                self._busy_since = None
+                self._health.error('inference', f'frame dropped: {named(error)}')
         self._publish_kept()
 
     def _serve(self, frame: Frame) -> None:

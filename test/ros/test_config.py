@@ -47,7 +47,7 @@ def test_comment_gives_range_choices_and_whether_it_acts_at_start_alone(name):
         assert f'{rule.low} to {rule.high}' in comment
     for choice in rule.choices:
         assert choice in comment
-    assert comment.endswith('At start.') == rule.read_only
+    assert comment.endswith('At start.') == (rule.read_only or not rule.configured)
 
 
 def test_rcl_reads_it_for_a_node_in_any_namespace():

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from rcl_interfaces.msg import Parameter as ParameterMessage
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
 
+from depth_perception.ros.diagnostics import WARN
 from depth_perception.ros.parameters import DEFAULTS, RULES
 from test.support.estimators import StandIn
 from test.support.ros import (
@@ -20,6 +23,7 @@ from test.support.ros import (
     picture,
     rgb_image,
     running_node,
+    wait_until,
 )
 
 
@@ -87,7 +91,8 @@ ACTS = {
 
 
 def test_every_changeable_parameter_has_a_case():
-    assert set(ACTS) == {name for name, rule in RULES.items() if not rule.read_only}
+    assert set(ACTS) == {name for name, rule in RULES.items()
+                         if rule.configured and not rule.read_only}
 
 
 @pytest.mark.parametrize('name', ACTS)
@@ -122,21 +127,81 @@ def test_focal_correction_uses_the_cameras_focal_length(namespace, robot):
         assert np.allclose(image_array(robot.wait_for('depth/image', 1)[0])[:, :40], 4.0)
 
 
-@pytest.mark.parametrize('name', [n for n, rule in RULES.items() if rule.read_only])
-def test_read_only_parameters_are_refused_at_run_time(namespace, robot, name):
-    with running_node(namespace, load_estimator=StandIn()) as node:
-        default = node.get_parameter(name).value
-        other = {bool: not default, str: 'other', float: 45.0}[type(default)]
-        result = set_parameter(robot, name, other)
-        assert not result.successful and 'read-only' in result.reason.replace('read only',
-                                                                              'read-only')
-        assert node.get_parameter(name).value == default
+def other_than(name: str) -> Any:
+    default, rule = DEFAULTS[name], RULES[name]
+    return rule.choices[1] if rule.choices else {
+        bool: not default, str: 'other', float: 45.0}[type(default)]
+
+
+def test_parameters_that_act_at_configure_are_set_while_the_node_is_unconfigured(
+        namespace, robot):
+    names = [name for name, rule in RULES.items() if not rule.configured]
+    assert {'model_file', 'device', 'base_frame', 'rectify', 'depth_encoding'} <= set(names)
+    with running_node(namespace, load_estimator=StandIn(), autostart=False) as node:
+        for name in names:
+            assert set_parameter(robot, name, other_than(name)).successful, name
+            assert getattr(node._settings, name) == other_than(name)
+            assert set_parameter(robot, name, DEFAULTS[name]).successful
+        assert not set_parameter(robot, 'autostart', True).successful  # read-only
+        assert robot.change_state(1)
+        for name in names:
+            result = set_parameter(robot, name, other_than(name))
+            assert not result.successful and 'now it is inactive' in result.reason
+            assert set_parameter(robot, name, DEFAULTS[name]).successful  # no change
+            assert node.get_parameter(name).value == DEFAULTS[name] == getattr(
+                node._settings, name)
+
+
+def test_a_model_file_that_failed_is_set_anew(namespace, robot, weights_file):
+    with running_node(namespace, model_file='/nowhere/net.safetensors', device='cpu'):
+        robot.watch_diagnostics()
+        assert robot.state() == 'unconfigured'
+        answer = robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True))
+        assert not answer.success and 'no depth: the node is unconfigured' in answer.message
+        assert '/nowhere/net.safetensors' in answer.message
+        assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=False)).success
+        assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).message
+        assert set_parameter(robot, 'model_file', str(weights_file)).successful
+        assert robot.change_state(1) and robot.change_state(3)
+        robot.listen('depth/image')
+        robot.camera().send()
+        robot.wait_for('depth/image', 1)
+        assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
+
+
+@pytest.mark.parametrize('names', [('scan_min_height', 'scan_max_height'),
+                                   ('scan_max_height', 'scan_min_height')])
+@pytest.mark.parametrize('band', [(0.5, 1.0), (-1.0, -0.5)])
+def test_the_band_of_the_scan_is_moved_one_limit_at_a_time(namespace, robot, names, band):
+    goal = dict(zip(('scan_min_height', 'scan_max_height'), band))
+    with running_node(namespace, load_estimator=StandIn(scene), device='cpu') as node:
+        robot.watch_diagnostics()
+        before = node._settings
+        assert set_parameter(robot, names[0], goal[names[0]]).successful
+        settings = node._settings
+        if settings == before:
+            wait_until(lambda: (s := robot.status('inference')) and s.level == WARN
+                       and f'{names[0]} {goal[names[0]]}' in s.message)
+        assert set_parameter(robot, names[1], goal[names[1]]).successful
+        assert (node._settings.scan_min_height, node._settings.scan_max_height) == band
+        wait_until(lambda: (s := robot.status('inference')) and 'must be below' not in s.message)
+
+
+def test_what_is_refused_together_changes_nothing(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(scene)) as node:
+        before = node._settings
+        for other in (Parameter('use_sim_time', value='x'), Parameter('point_stride', value=99)):
+            request = SetParametersAtomically.Request(parameters=[
+                p.to_parameter_msg() for p in (Parameter('max_depth', value=5), other)])
+            assert not robot.call(SetParametersAtomically, 'depth_node/set_parameters_atomically',
+                                  request).result.successful
+        assert node._settings == before and node.get_parameter('max_depth').value == 0
 
 
 @pytest.mark.parametrize('name, value', [
     ('point_stride', 0), ('point_stride', 17), ('point_stride', 'two'), ('min_depth', -0.1),
-    ('max_depth', 0.2), ('depth_scale', 0.0), ('edge_threshold', 1.5), ('point_color', 1),
-    ('scan_min_height', 0.3), ('max_age', 11.0), ('max_rate', float('nan')),
+    ('depth_scale', 0.0), ('edge_threshold', 1.5), ('point_color', 1), ('max_age', 11.0),
+    ('max_rate', float('nan')),
 ])
 def test_values_out_of_range_are_refused_with_the_reason(namespace, robot, name, value):
     with running_node(namespace, load_estimator=StandIn(scene)) as node:
@@ -150,8 +215,15 @@ def test_values_out_of_range_are_refused_with_the_reason(namespace, robot, name,
 def test_an_integer_is_taken_for_a_float(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(scene), max_depth=5) as node:
         assert node._settings.max_depth == 5.0
+        assert type(node.get_parameter('max_depth').value) is float
         assert set_parameter(robot, 'max_depth', 4).successful
         assert node._settings.max_depth == 4.0
+        for value in (6, 'far'):  # a value that is refused leaves no other type behind, either
+            set_parameter(robot, 'max_depth', value)
+            request = DescribeParameters.Request(names=['max_depth'])
+            answer = robot.call(DescribeParameters, 'depth_node/describe_parameters', request)
+            assert answer.descriptors[0].type == ParameterType.PARAMETER_DOUBLE
+            assert type(node.get_parameter('max_depth').value) is float
 
 
 def test_every_parameter_describes_itself(namespace, robot):

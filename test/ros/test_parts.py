@@ -8,6 +8,7 @@ from array import array
 import numpy as np
 import pytest
 import torch
+from rclpy.parameter import Parameter
 
 from depth_perception.ros import parameters
 from depth_perception.ros.cameras import CameraSource
@@ -128,11 +129,18 @@ def test_an_integer_does_for_a_float():
 
 
 def test_settings_that_contradict_each_other_are_refused():
-    with pytest.raises(ParameterError, match='scan_min_height'):
-        Settings(scan_min_height=1.0, scan_max_height=0.5)
-    with pytest.raises(ParameterError, match='max_depth'):
-        Settings(min_depth=2.0, max_depth=1.0)
-    assert parameters.changed(Settings(), []) == Settings()
+    def change(**values: float) -> parameters.Settings:
+        return parameters.changed(
+            Settings(), [Parameter(name, value=value) for name, value in values.items()], 'active')
+
+    for pair in ({'scan_min_height': 1.0, 'scan_max_height': 0.5},
+                 {'min_depth': 2.0, 'max_depth': 1.0}):
+        with pytest.raises(ParameterError, match=max(pair)):
+            change(**pair)
+    assert change() == Settings()
+    for name, value in (('scan_min_height', 0.4), ('scan_max_height', -0.5), ('max_depth', 0.2)):
+        kept, remark = parameters.in_effect(change(**{name: value}), Settings())
+        assert kept == Settings() and f'{name} {value}' in remark and 'are used' in remark
 
 
 class Clock:

@@ -15,13 +15,14 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 
+from depth_perception.ros import guard
 from depth_perception.ros.depth_node import DepthNode
 from test.support.waiting import PATIENCE, wait_until
 
@@ -31,10 +32,16 @@ TYPES = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'depth/points': 
 
 
 class Spinner:
-    """Spins nodes of one context in a thread."""
+    """Spins nodes of one context in a thread.
 
-    def __init__(self, context: Context) -> None:
+    Args:
+        context: of the nodes.
+        spin: the executor, until ROS is shut down.
+    """
+
+    def __init__(self, context: Context, spin: Callable[[Executor], None] = Executor.spin) -> None:
         self.executor = SingleThreadedExecutor(context=context)
+        self._spin_executor = spin
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self.error: BaseException | None = None
 
@@ -47,7 +54,7 @@ class Spinner:
 
     def _spin(self) -> None:
         try:
-            self.executor.spin()
+            self._spin_executor(self.executor)
         except rclpy.executors.ExternalShutdownException:
             pass
         except BaseException as error:
@@ -66,7 +73,7 @@ def running_node(namespace: str, *, load_estimator: Callable | None = None, auto
     keywords = {'load_estimator': load_estimator} if load_estimator else {}
     node = DepthNode(context=context, namespace=namespace, parameter_overrides=overrides,
                      **keywords)
-    spinner = Spinner(context)
+    spinner = Spinner(context, lambda executor: guard.spin(executor, node))
     spinner.executor.add_node(node)
     node.autostart()
     spinner.start()
