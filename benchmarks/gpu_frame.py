@@ -4,6 +4,8 @@
     python -m benchmarks.gpu_frame                            every figure, about a minute
     python -m benchmarks.gpu_frame --networks resnet_unet_hybrid --size 256x320
     python -m benchmarks.gpu_frame --clip my_bag              half precision on frames of your own
+    python -m benchmarks.gpu_frame --pack rooms.zip           on packed views, where rosbags is not
+                                                              installed
 
 Beside our way runs the usual one, in the same rounds: plain PyTorch in float32, the depth to the
 host, a cloud by numpy. Prints JSON; exit status 2 where there is no CUDA device. `--device cpu`
@@ -31,18 +33,22 @@ from torch.nn import functional as F
 
 from benchmarks.machine import machine
 from benchmarks.network import NETWORKS, build, parse_size
+from benchmarks.resources import PeakMemory
 from depth_perception import geometry
-from depth_perception.backends.graphs import CudaGraph
+from depth_perception.backends.graphs import CudaGraph, EagerFrames
 from depth_perception.backends.torch_eager import TorchEager
 from depth_perception.bag import Bag
 from depth_perception.camera import CameraModel
 from depth_perception.estimator import DepthEstimator
 from depth_perception.transfer import Download, Upload
 from depth_perception.weights import WeightsInfo, load_weights
+from depth_training.data.packed import PackedViews
 
 #: Networks whose time alone is taken, at this (height, width).
 ALONE, ALONE_SIZE = ('efficientnet_sff', 'resnet_unet_hybrid'), (256, 320)
 CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
+#: Image uint8 (H, W, 3) and its depth in metres (H, W), 0 = unknown.
+Pair = tuple[NDArray[np.uint8], NDArray]
 NEAR, FAR, EDGE = 0.3, 10.0, 0.05
 
 #: Image uint8 (H, W, 3) -> depth (H, W) and cloud (H, W, 4), all in host memory.
@@ -50,9 +56,11 @@ Frame = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray]]
 
 
 def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: torch.device,
-         precision: str) -> Frame:
-    """As the node does it: masks and flying pixels too."""
+         precision: str, graphs: bool = True) -> Frame:
+    """As the node does it: masks and flying pixels too; `graphs` False launches each kernel."""
     estimator = DepthEstimator(TorchEager(copy.deepcopy(network), device, precision), info)
+    if not graphs:
+        estimator._frames = EagerFrames()
     upload, download = Upload(device), Download(device)
 
     def run(rgb: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
@@ -100,17 +108,23 @@ def frames(name: str, size: tuple[int, int], rounds: int, device: torch.device) 
     network, info = _network(name, size)
     height, width = size
     camera = CameraModel(width, height, 0.8 * width, 0.8 * width, width / 2, height / 2)
-    runs = {precision: ours(network, info, camera, device, precision)
-            for precision in (('fp16', 'bf16', 'fp32') if device.type == 'cuda' else ('fp32',))}
+    precisions = ('fp16', 'bf16', 'fp32') if device.type == 'cuda' else ('fp32',)
+    runs = {precision: ours(network, info, camera, device, precision) for precision in precisions}
+    if device.type == 'cuda':
+        runs['fp16 without graphs'] = ours(network, info, camera, device, 'fp16', graphs=False)
     runs['usual'] = usual(network, info, camera, device)
     rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    first = {way: _milliseconds(run, rgb) for way, run in runs.items()}
+    first, peaks = {}, {}
+    for way, run in runs.items():
+        memory = PeakMemory(device)
+        first[way] = _milliseconds(run, rgb)
+        peaks[way] = memory.growth_mb()
     times: dict[str, list[float]] = {way: [] for way in runs}
     for way, run in itertools.chain(*itertools.repeat(list(runs.items()), rounds)):
         times[way].append(_milliseconds(run, rgb))
     base = np.array(times['usual'])
     return {'network': name, 'size': _text(size), 'ways': {
-        way: {'first_ms': first[way], **summary(values),
+        way: {'first_ms': first[way], 'peak_mb': peaks[way], **summary(values),
               'times_faster': float(np.median(base / np.array(values)))}
         for way, values in times.items()}}
 
@@ -158,9 +172,8 @@ def _gpu_times(backend: TorchEager, image: Tensor, rounds: int) -> list[float]:
     return [begin.elapsed_time(end) for begin, end in marks]
 
 
-def half_precision(clip: Path, device: torch.device, limit: int) -> dict[str, Any]:
+def half_precision(pairs: list[Pair], device: torch.device) -> dict[str, Any]:
     """AbsRel of the bundled network in each precision, on frames with a truth."""
-    pairs = list(itertools.islice(_with_truth(clip), limit))
     scores = {}
     for precision in ('fp32', 'fp16', 'bf16'):
         estimator = DepthEstimator.load(None, str(device), precision, 'torch')
@@ -170,6 +183,16 @@ def half_precision(clip: Path, device: torch.device, limit: int) -> dict[str, An
     return {'frames': len(pairs), 'AbsRel': scores,
             'fp16_difference': abs(scores['fp16'] - scores['fp32']),
             'bf16_difference': abs(scores['bf16'] - scores['fp32'])}
+
+
+def pairs_with_truth(options: argparse.Namespace) -> list[Pair]:
+    """Frames of the packed views or of the clip."""
+    if options.pack is None:
+        return list(itertools.islice(_with_truth(options.clip), options.frames))
+    views = PackedViews(options.pack, 'test')
+    count = min(options.frames, len(views))
+    samples = (views[index * len(views) // count] for index in range(count))
+    return [(sample.rgb, sample.depth) for sample in samples]
 
 
 def _with_truth(clip: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray]]:
@@ -198,7 +221,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--rounds', type=int, default=300)
     parser.add_argument('--clip', type=Path, default=CLIP,
                         help='bag of compressed images with a folder truth, as data/clip_bag')
-    parser.add_argument('--frames', type=int, default=50, help='of the clip')
+    parser.add_argument('--pack', type=Path,
+                        help='take the frames from what scripts/pack_rooms wrote instead')
+    parser.add_argument('--frames', type=int, default=50, help='of the clip or the packed views')
     parser.add_argument('--device', default='cuda', help='cuda, cuda:N; cpu tries the script out')
     parser.add_argument('--autotune', action='store_true',
                         help='cuDNN tries its algorithms (torch.backends.cudnn.benchmark)')
@@ -224,7 +249,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     return {
         'machine': machine(), 'device': str(device), 'rounds': options.rounds,
         'autotune': options.autotune,
-        'half_precision': half_precision(options.clip, device, options.frames),
+        'half_precision': half_precision(pairs_with_truth(options), device),
         'frame': [frames(name, options.size, options.rounds, device)
                   for name in options.networks],
         'network_alone': [alone(name, alone_size, options.rounds, device)

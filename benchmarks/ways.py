@@ -25,7 +25,7 @@ def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tu
     """Each way that this machine has, by name; the first is the baseline."""
     network = network.eval()
     yield BASELINE, _eager(copy.deepcopy(network), device)
-    for precision in ('fp32', 'fp16'):
+    for precision in ('fp32', 'fp16', 'bf16') if device.type == 'cuda' else ('fp32', 'fp16'):
         backend = TorchEager(copy.deepcopy(network), device, precision)
         if precision == 'fp32' or backend.precision != 'fp32':
             yield f'torch {backend.precision}', _on(backend.run, device)

@@ -80,6 +80,16 @@ class Learner:
             freeze(self.network)
         self.optimizer.zero_grad()
         image, depth = (part.to(self.device, non_blocking=True) for part in batch)
+        loss = self.gradients(image, depth)
+        norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.recipe.clip_gradient or math.inf)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network, place.step + 1)
+        return StepResult(loss.detach(), norm, rate)
+
+    def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
+        """Fill the parameters' gradients, which are None before; the loss."""
         half = self.precision == 'bf16'
         with self.group.global_sums():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
@@ -87,12 +97,7 @@ class Learner:
             valid = valid_mask(depth, self.recipe.min_depth, self.recipe.max_depth)
             loss = self.loss(prediction, depth, valid)
             loss.backward()
-        norm = nn.utils.clip_grad_norm_(
-            self.network.parameters(), self.recipe.clip_gradient or math.inf)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update(self.network, place.step + 1)
-        return StepResult(loss.detach(), norm, rate)
+        return loss
 
     def _set_learning_rate(self, place: Place) -> float:
         rate = self.recipe.learning_rate * self.recipe.schedule.factor(place)

@@ -28,7 +28,7 @@ from depth_training.masked import (
 __all__ = [
     'Loss', 'ReciprocalLoss', 'WeightedSum', 'abs_rel', 'abs_rel_gradient', 'across_processes',
     'berhu', 'densedepth', 'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'log_l1',
-    'log_l1_gradient', 'mse', 'reciprocal', 'shape', 'silog', 'silog_gradient', 'ssim',
+    'log_l1_gradient', 'mse', 'reciprocal', 'scale', 'shape', 'silog', 'silog_gradient', 'ssim',
     'valid_mask',
 ]
 
@@ -170,10 +170,23 @@ def log_l1_gradient(pred: Tensor, target: Tensor, valid: Tensor,
     return log_l1(pred, target, valid) + shape(pred, target, valid, gradient_weight, ssim_weight)
 
 
-def abs_rel_gradient(pred: Tensor, target: Tensor, valid: Tensor,
-                     gradient_weight: float = 0.5, ssim_weight: float = 0.0) -> Tensor:
-    """`abs_rel` + `shape`."""
-    return abs_rel(pred, target, valid) + shape(pred, target, valid, gradient_weight, ssim_weight)
+def abs_rel_gradient(pred: Tensor, target: Tensor, valid: Tensor, gradient_weight: float = 0.5,
+                     ssim_weight: float = 0.0, scale_weight: float = 0.0) -> Tensor:
+    """`abs_rel` + `shape` + scale_weight * `scale`."""
+    value = abs_rel(pred, target, valid) + shape(pred, target, valid, gradient_weight, ssim_weight)
+    return value + scale_weight * scale(pred, target, valid) if scale_weight else value
+
+
+@in_full_precision
+def scale(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """How far each image's scale is off: mean over images of |mean of log p - log t|.
+
+    An image without a valid pixel counts as right.
+    """
+    error = torch.where(valid, _safe_log(pred, valid) - _safe_log(target, valid), 0)
+    pixels = valid.flatten(1).sum(1).clamp_min(1)
+    return total((error.flatten(1).sum(1) / pixels).abs().sum()) / total(
+        error.new_tensor(len(error)))
 
 
 def shape(pred: Tensor, target: Tensor, valid: Tensor, gradient_weight: float,

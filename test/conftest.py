@@ -28,6 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group for `pytest -n 2 --dist loadgroup` (pytest-xdist): the long chain first."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+        # `-m cuda` runs what needs a GPU, and nothing else.
+        if any(mark.kwargs.get('reason') == 'no CUDA device here'
+               for mark in item.iter_markers('skipif')):
+            item.add_marker(pytest.mark.cuda)
     items.sort(key=lambda item: _group(item.path) != 'ros')
 
 

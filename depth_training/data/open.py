@@ -13,6 +13,7 @@ from depth_training.data import (
     labeled_mat,
     marigold,
     npy_pairs,
+    packed,
     rooms,
     sync,
 )
@@ -20,9 +21,10 @@ from depth_training.data.dataset import DepthDataset, GroundTruth, Request
 from depth_training.data.sample import DataError, UnitError
 from depth_training.data.units import check_units
 
-#: From the most to the least specific: a folder of rooms would also pass as sync.
+#: From the most to the least specific: a folder of rooms would also pass as sync, and a packed
+#: file as DenseDepth's zip.
 LAYOUTS: tuple[ModuleType, ...] = (
-    labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, sync)
+    packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, sync)
 _SPLITS = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
 
 

@@ -67,6 +67,12 @@ _DECALS = replace(
     augment_arguments={**_BUNDLED.augment_arguments, 'decal_probability': 0.35},
     learning_rate=5e-4, steps=2700)
 
+#: On a GPU, from views packed by `scripts/pack_rooms`: see `depth_training.train_packed`.
+_PACKED = replace(
+    _REFINED, name='bundled_packed', title='the bundled network, on a GPU: a million pictures',
+    loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5, 'scale_weight': 0.2},
+    learning_rate=1e-3, encoder_factor=0.5, batch=64, steps=12000, average=0.999)
+
 #: What might help; compare them on held-out rooms before one of them becomes the default.
 _VARIANTS = (
     replace(_BUNDLED, name='bundled_cut_depth', title='the bundled network, with CutDepth',
@@ -81,4 +87,4 @@ _VARIANTS = (
             loss='log_l1_gradient', loss_arguments={'gradient_weight': 0.5}),
 )
 
-RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, _DECALS, *_VARIANTS)
+RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, _DECALS, _PACKED, *_VARIANTS)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `scripts/gpu_session` runs: tests, measurements and training on a GPU that is there briefly.
+
+Steps, each a process of its own with a time limit; one that fails does not keep the next from
+running:
+
+* `tests`: every test that needs CUDA (`pytest -m cuda`);
+* `frame`: `benchmarks.gpu_frame`, a frame from bytes to cloud, by precision, with and without graphs;
+* `network`: `benchmarks.network` and `benchmarks.roofline`;
+* `train`: `depth_training.train_packed` for the time that is left.
+
+OUT gets `session.json` (the steps, their exit codes and seconds, rewritten after each),
+`session.log`, the JSON files and pictures of the benchmarks, `training.json` and
+`weights.safetensors`: at most 8 files.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from benchmarks.machine import machine
+from depth_perception.files import write_atomically
+
+NAMES = ('tests', 'frame', 'network', 'train')
+#: Tests that run without ROS and without packages beyond those named above.
+TESTS = ('test/test_estimator.py', 'test/test_graphs.py', 'test/test_transfer.py',
+         'test/test_geometry.py', 'test/test_scan.py', 'test/test_backends.py',
+         'test/test_sharing.py', 'test/test_temporal.py', 'test/networks',
+         'test/training/test_mixed_precision.py', 'test/training/test_train_packed.py')
+NETWORKS = ('default', 'efficientnet_sff', 'resnet_unet_hybrid')
+#: Seconds kept for writing the last files.
+RESERVE = 15
+#: Seconds from SIGTERM to SIGKILL.
+GRACE = 20
+
+
+@dataclass
+class Step:
+    """A process with a limit.
+
+    Attributes:
+        name: of the step.
+        command: arguments of the Python interpreter.
+        seconds: that it may take.
+        results: files that it leaves in the work folder, and their names in OUT.
+    """
+
+    name: str
+    command: list[str]
+    seconds: float
+    results: dict[str, str] = field(default_factory=dict)
+
+
+def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step]:
+    """The chosen steps in order; `left` seconds are there for all."""
+    dry = options.dry_run
+    device = ['--device', 'cpu'] if dry else ['--device', 'cuda']
+    pack = ['--pack', str(options.pack)] if options.pack else []
+    yield Step('tests', ['-m', 'pytest', '-q', '-rs', '-m', 'cuda', '-p', 'no:cacheprovider',
+                         *TESTS], 0.25 * left)
+    yield Step('frame', [
+        '-m', 'benchmarks.gpu_frame', *device, *pack, '--out', str(work / 'gpu_frame.json'),
+        *(['--rounds', '1', '--size', '64x96', '--frames', '2', '--networks', 'efficientnet_sff']
+          if dry else ['--rounds', '200'])],
+        0.25 * left, {'gpu_frame.json': 'gpu_frame.json'})
+    sizes = ['64x96'] if dry else ['240x320', '480x640']
+    yield Step('network', [
+        '-m', 'benchmarks.network', *device, '--networks', *(NETWORKS[:1] if dry else NETWORKS),
+        '--sizes', *sizes, '--rounds', '2' if dry else '100', '--seconds', '5',
+        '--out', str(work)], 0.2 * left,
+        {'network.json': 'network.json', 'network.png': 'network.png'})
+    yield Step('roofline', [
+        '-m', 'benchmarks.roofline', *device, '--times', str(work / 'network.json'),
+        '--out', str(work)], 0.15 * left, {'roofline.json': 'roofline.json'})
+
+
+def training(options: argparse.Namespace, work: Path, left: float) -> Step:
+    """The training, for so many seconds."""
+    length = ['--steps', '2', '--batch', '2', '--validation-views', '4', '--log-every', '1',
+              '--precision', 'bf16'] \
+        if options.dry_run else ['--minutes', f'{(left - 45) / 60:.2f}', '--batch',
+                                 str(options.batch)]
+    return Step('train', [
+        '-m', 'depth_training.train_packed', str(options.pack), '--out', str(work / 'run'),
+        '--start-from', options.start_from, *length,
+        '--device', 'cpu' if options.dry_run else 'cuda'], left,
+        {'run/training.json': 'training.json', 'run/weights.safetensors': 'weights.safetensors'})
+
+
+class Session:
+    """Runs steps and writes what came of them.
+
+    Args:
+        out: folder of the results.
+        work: folder of the steps' files.
+    """
+
+    def __init__(self, out: Path, work: Path) -> None:
+        self.out, self.work = out, work
+        self.done: list[dict[str, object]] = []
+        self.log = out / 'session.log'
+        self.log.write_text('')
+
+    def run(self, step: Step) -> bool:
+        """Run a step; whether it ended well in its time."""
+        start, timed_out = time.monotonic(), False
+        with self.log.open('ab') as log:
+            log.write(f'==== {step.name}: {" ".join(step.command)}\n'.encode())
+            log.flush()
+            process = subprocess.Popen(
+                [sys.executable, *step.command], stdout=log, stderr=subprocess.STDOUT,
+                env={**os.environ, 'PYTHONUNBUFFERED': '1'}, start_new_session=True)
+            try:
+                process.wait(step.seconds)
+            except subprocess.TimeoutExpired:
+                timed_out = True
+                self._end(process)
+        taken = time.monotonic() - start
+        for source, target in step.results.items():
+            if (self.work / source).exists():
+                shutil.copyfile(self.work / source, self.out / target)
+        self.done.append({**asdict(step), 'exit_code': process.returncode, 'timed_out': timed_out,
+                          'taken_seconds': round(taken, 1)})
+        self._write()
+        print(f'{step.name}: exit code {process.returncode}'
+              f'{", stopped at its limit" if timed_out else ""}, {taken:.0f} s', flush=True)
+        return process.returncode == 0
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _write(self) -> None:
+        write_atomically(self.out / 'session.json', [json.dumps(
+            {'machine': machine(), 'steps': self.done}, indent=1).encode()])
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    parser.add_argument('out', type=Path, help='folder of the results')
+    parser.add_argument('--pack', type=Path, help='what scripts/pack_rooms wrote, to train on')
+    parser.add_argument('--start-from', default='default', help='weights to train from')
+    parser.add_argument('--minutes', type=float, default=9.0, help='for everything')
+    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--only', nargs='+', choices=NAMES, default=list(NAMES))
+    parser.add_argument('--dry-run', action='store_true', help='try every step on a CPU')
+    options = parser.parse_args(arguments)
+    if options.minutes <= 1:
+        parser.error(f'--minutes is {options.minutes:g}: give more than 1')
+    if options.pack is not None and not options.pack.is_file():
+        parser.error(f'--pack {options.pack} is no file: make it with scripts/pack_rooms')
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 where every step ended well, 1 where one did not, 2 without a GPU."""
+    options = parse(arguments)
+    import torch
+
+    if not options.dry_run and not torch.cuda.is_available():
+        sys.stderr.write('gpu_session: there is no CUDA device here; --dry-run tries it out\n')
+        return 2
+    end = time.monotonic() + 60 * options.minutes - RESERVE
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        session = Session(options.out, work)
+        wanted = {*options.only, *(['roofline'] if 'network' in options.only else [])}
+        well = [session.run(step) for step in steps(options, work, end - time.monotonic())
+                if step.name in wanted]
+        if 'train' in wanted and options.pack is None:
+            print('train: left out, for no --pack is given', flush=True)
+        elif 'train' in wanted:
+            well.append(session.run(training(options, work, end - time.monotonic())))
+    return 0 if all(well) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

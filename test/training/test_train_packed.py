@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training from packed views: on a CPU as a whole, on a GPU as a CUDA graph."""
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from depth_perception.weights import load_weights
+from depth_training import build, train_packed
+from depth_training.data.packed import write_pack
+from depth_training.distributed import Processes
+from depth_training.learner import Learner
+from depth_training.recipes import get_recipe
+from test.training.test_packed import view
+
+cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
+
+
+@pytest.fixture(scope='module')
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('packed') / 'rooms.zip'
+    write_pack(path, [(view(n), 'train') for n in range(6)] + [(view(7), 'test')])
+    return path
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """The recipe at a size that a CPU trains in a moment."""
+    recipe = dataclasses.replace(get_recipe('bundled_packed'), height=48, width=64,
+                                 test_height=48, test_width=64, focal=52.0)
+    monkeypatch.setattr(train_packed, 'get_recipe', lambda name: recipe)
+
+
+def command(pack: Path, out: Path, *more: str) -> list[str]:
+    return [str(pack), '--out', str(out), '--batch', '2', '--log-every', '1', '--device', 'cpu',
+            '--start-from', 'default', *more]
+
+
+def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small):
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    assert train_packed.main(command(pack, whole, '--steps', '2')) == 0
+    options = train_packed.parse(command(pack, parts, '--steps', '2'))
+    trainer = train_packed.PackedTrainer(options)
+    step = trainer._step
+
+    def stopped_after_one():
+        trainer._signal = 15
+        return step()
+
+    trainer._step = stopped_after_one
+    assert trainer.run() == 128 + 15
+    assert train_packed.main(command(pack, parts, '--steps', '2', '--resume')) == 0
+    first, second = (load_weights(out / 'weights.safetensors') for out in (whole, parts))
+    for a, b in zip(first.network.state_dict().values(), second.network.state_dict().values()):
+        assert torch.equal(a, b)
+    assert first.info.name == 'bundled_packed' and '4 pictures' in first.info.training_data
+    curve = json.loads((parts / 'training.json').read_text())['curve']
+    assert [row['step'] for row in curve] == [0, 1, 1, 2]
+    assert all(0 < row['AbsRel'] < 5 for row in curve)
+
+
+def test_time_ends_a_run(pack, tmp_path, small):
+    assert train_packed.main(command(pack, tmp_path / 'run', '--minutes', '0.0001')) == 0
+    assert (tmp_path / 'run' / 'weights.safetensors').exists()
+
+
+@pytest.mark.parametrize('more, text', [
+    (('--resume',), 'holds no run to resume'),
+    (('--start-from', 'nowhere.safetensors'), 'there is no such file'),
+    (('--recipe', 'paper_003'), 'has no focal length'),
+    (('--batch', '64'), 'more than the 6 training pairs')])
+def test_what_is_wrong_is_said(pack, tmp_path, capsys, more, text):
+    assert train_packed.main(command(pack, tmp_path / 'run', *more)) == 1
+    assert text in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('option', ['--steps', '--minutes', '--batch', '--log-every'])
+@pytest.mark.parametrize('value', ['0', '-1'])
+def test_numbers_out_of_range_are_refused(pack, tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit) as error:
+        train_packed.main(command(pack, tmp_path / 'run', option, value))
+    assert error.value.code == 2
+    assert 'above 0' in capsys.readouterr().err
+
+
+def test_a_perfect_network_scores_perfectly(pack):
+    """The oracle: validation must not move what is right."""
+    views = train_packed.DeviceViews(pack, 'test', torch.device('cpu'))
+    recipe = dataclasses.replace(get_recipe('bundled_packed'), test_height=48, test_width=64,
+                                 focal=52.0)
+    truth = views.batch(torch.tensor([0])).depth
+
+    class Oracle(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return truth * 52.0 / 50.0
+
+    scores = train_packed.validate(Oracle(), views, recipe, torch.device('cpu'))
+    assert scores['AbsRel'] < 1e-5 and scores['delta1'] == 1
+
+
+@cuda_only
+def test_a_graph_gives_the_gradients_of_plain_launches():
+    device, recipe = torch.device('cuda'), get_recipe('bundled_packed')
+    losses, gradients = [], []
+    for kind in (Learner, train_packed.GraphedLearner):
+        network = build.network(recipe, 0)
+        learner = kind(recipe, network, build.loss(recipe), device, Processes(), 'fp32')
+        learner.network.eval()  # no dropout
+        torch.manual_seed(0)
+        image = torch.randn(4, 3, 96, 128, device=device)
+        depth = torch.rand(4, 1, 96, 128, device=device) * 5 + 0.5
+        for _ in range(2):
+            learner.optimizer.zero_grad()
+            loss = learner.gradients(image, depth)
+        losses.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in learner.network.parameters()
+                                    if p.grad is not None]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    difference = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
+    assert difference < 1e-2
+
+
+@cuda_only
+def test_a_run_on_a_gpu(pack, tmp_path, small):
+    arguments = [part if part != 'cpu' else 'cuda' for part in command(
+        pack, tmp_path / 'run', '--steps', '6', '--checkpoint-minutes', '0.0001')]
+    assert train_packed.main(arguments) == 0
+    assert load_weights(tmp_path / 'run' / 'weights.safetensors').info.name == 'bundled_packed'
