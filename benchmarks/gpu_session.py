@@ -5,7 +5,8 @@ Steps, each a process of its own with a time limit; one that fails does not keep
 running:
 
 * `tests`: every test that needs CUDA (`pytest -m cuda`);
-* `frame`: `benchmarks.gpu_frame`, a frame from bytes to cloud, by precision, with and without graphs;
+* `frame`: `benchmarks.gpu_frame`, a frame from bytes to cloud, by precision, with and without
+  graphs;
 * `network`: `benchmarks.network` and `benchmarks.roofline`;
 * `train`: `depth_training.train_packed` for the time that is left.
 
@@ -40,6 +41,8 @@ TESTS = ('test/test_estimator.py', 'test/test_graphs.py', 'test/test_transfer.py
 NETWORKS = ('default', 'efficientnet_sff', 'resnet_unet_hybrid')
 #: Seconds kept for writing the last files.
 RESERVE = 15
+#: Seconds without which training is not worth its start.
+SHORTEST = 90
 #: Seconds from SIGTERM to SIGKILL.
 GRACE = 20
 
@@ -186,6 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
                 if step.name in wanted]
         if 'train' in wanted and options.pack is None:
             print('train: left out, for no --pack is given', flush=True)
+        elif 'train' in wanted and end - time.monotonic() < SHORTEST and not options.dry_run:
+            print(f'train: left out, for less than {SHORTEST} s are left', flush=True)
         elif 'train' in wanted:
             well.append(session.run(training(options, work, end - time.monotonic())))
     return 0 if all(well) else 1

@@ -229,12 +229,10 @@ class PackedTrainer:
 
     def _size(self, step: int) -> tuple[int, int]:
         """Height and width of this step's pictures, multiples of 16."""
-        draw = np.random.default_rng((self.options.seed, step)).random()
-        for factor, share in SIZES:
-            draw -= share
-            if draw < 0:
-                break
-        return tuple(16 * round(side * factor / 16)  # type: ignore[return-value]
+        rng = np.random.default_rng((self.options.seed, step))
+        factors, shares = zip(*SIZES)
+        factor = rng.choice(factors, p=shares)
+        return tuple(16 * round(float(side * factor) / 16)  # type: ignore[return-value]
                      for side in (self.recipe.height, self.recipe.width))
 
     def _log(self, loss: Tensor) -> None:
