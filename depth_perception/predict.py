@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth of image files: `depth-perception predict`."""
+"""Depth of image and video files: `depth-perception predict`."""
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import math
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,102 +17,268 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.backends.names import BackendError
-from depth_perception.camera import CameraError
-from depth_perception.camera_source import CameraSource, camera_source
-from depth_perception.files import write_atomically
+from depth_perception.camera import CameraError, CameraModel
+from depth_perception.camera_source import CameraSource, Prepared, camera_source
+from depth_perception.files import FULL, Parts, write_together
+from depth_perception.images import ImageError, read_photo
 from depth_perception.options import UsageError, add_network_arguments
-from depth_perception.ply import write_ply
-from depth_perception.visualise import colourise
+from depth_perception.ply import ply_parts
+from depth_perception.progress import Progress
+from depth_perception.results import (
+    ARRAY_SUFFIX,
+    CLOUD_SUFFIX,
+    COLOUR_SUFFIX,
+    DEPTH_SUFFIX,
+    VIDEO_SUFFIX,
+    Found,
+    Job,
+    find,
+    named,
+)
+from depth_perception.visualise import colourise, fitted_range, with_legend
 
 if TYPE_CHECKING:
     from depth_perception.estimator import DepthEstimator
+    from depth_perception.videos import VideoReader
     from depth_perception.weights import WeightsInfo
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
-DEPTH_SUFFIX, COLOUR_SUFFIX, CLOUD_SUFFIX = '_depth.png', '_color.png', '.ply'
 #: As the node's `edge_threshold`: what jumps more from pixel to pixel floats between surfaces.
 EDGE_THRESHOLD = 0.05
-
-
-class ImageError(ValueError):
-    """One image that cannot be used; the text says why."""
+#: Pixels: of an image with a shorter side there is nothing to be said.
+MIN_SIDE = 16
+#: Points of a cloud at most, unless a stride is asked for: about 8 MB.
+POINTS = 500_000
+#: Frames of a video that decide about its colours.
+SAMPLES = 5
+#: Pixels: a video's pictures are no higher.
+VIDEO_HEIGHT = 720
+#: Skipped files that are named.
+NAMED = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `depth-perception predict`."""
-    parser.add_argument('images', nargs='+', metavar='IMAGE', type=Path,
-                        help='image files, or folders of which all images are taken')
-    parser.add_argument('--out', required=True, metavar='DIR', type=Path,
-                        help='folder for the results, made where it is missing')
-    add_network_arguments(parser)
+    add = parser.add_argument
+    add('inputs', nargs='+', metavar='FILE', type=Path,
+        help='images or videos, or folders of which all are taken, those of their folders too')
+    add('--out', required=True, metavar='DIR', type=Path,
+        help='folder for the results, made where it is missing')
+    results = parser.add_argument_group(
+        'results', 'Always: NAME_depth.png, 16 bits, millimetres, 0 = unknown, and NAME_color.png, '
+        'the depth in colours with a legend; of a video NAME_color.mp4, beside the camera.')
+    add = results.add_argument
+    add('--npy', action='store_true',
+        help='NAME_depth.npy too: float32, metres; NaN unknown, Inf out of range')
+    add('--cloud', action='store_true',
+        help='NAME.ply too, a coloured point cloud, where the camera is known')
+    add('--cloud-stride', type=_count, metavar='N',
+        help='a cloud of every N-th pixel of every N-th row (default: so that it has no more than '
+        f'{POINTS:,} points)')
+    add('--color-range', type=_metres, nargs=2, metavar=('NEAR', 'FAR'),
+        help='metres of the nearest and farthest colour (default: what fits each file)')
+    add('--frames', action='store_true',
+        help="of a video each frame's results too, in the folder NAME (--npy and --cloud mean it)")
+    add('--every', type=_count, default=1, metavar='N', help='of a video every N-th frame')
+    add_network_arguments(parser.add_argument_group('network and camera'))
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict every image; 0 if all went well, 1 if some failed.
+    """Predict every file; 0 if all went well, 1 if some failed.
 
     Raises:
         UsageError: a folder, weights, device or camera cannot be used, so nothing was done.
     """
     source = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
-    for remark in source.remarks:
-        _say(f'camera {options.camera}: {remark}')
-    if source.rectifies:
-        _say(f'camera {options.camera} has a lens that distorts: images are rectified first '
-             '(--rectified: they are already)')
-    jobs = list(_named(_expanded(options.images, options.out)))
+    _say_camera(source, options.camera)
+    if options.color_range and not options.color_range[0] < options.color_range[1]:
+        raise UsageError(f'--color-range {options.color_range[0]:g} {options.color_range[1]:g}: '
+                         'the second must be larger')
+    jobs = _jobs(options)
     _prepare_folder(options.out)
-    estimator = load_network(options)
-    if source == CameraSource():
-        _say(_unknown_camera_text(estimator))
+    predictor = Predictor(load_network(options), options, source)
     failed = 0
-    for number, (path, name) in enumerate(jobs, 1):
+    for number, job in enumerate(jobs, 1):
         try:
-            said = _predict(estimator, path, options.out / name, source)
+            said = predictor.run(job)
         except (ImageError, CameraError, OSError) as error:
             failed += 1
             said = f'failed: {_one_line(error)}'
-        _say(f'[{number}/{len(jobs)}] {path}: {said}')
-    _say(f'{len(jobs) - failed} of {len(jobs)} images done, results in {options.out}')
+            if isinstance(error, OSError) and error.errno in FULL:
+                _say(f'[{number}/{len(jobs)}] {job.path}: {said}')
+                _say(f'stopped: nothing more can be written to {options.out}; '
+                     f'{number - failed} of {len(jobs)} files done')
+                return 1
+        _say(f'[{number}/{len(jobs)}] {job.path}: {said}')
+    kinds = {job.is_video for job in jobs}
+    what = 'files' if len(kinds) > 1 else 'videos' if kinds == {True} else 'images'
+    _say(f'{len(jobs) - failed} of {len(jobs)} {what} done, results in {options.out}')
     return 1 if failed else 0
 
 
-def _predict(estimator: DepthEstimator, path: Path, target: Path, source: CameraSource) -> str:
-    """Write the results of one image; what can be said of it."""
-    from depth_perception import geometry
-
-    rgb, camera, unseen = source.prepared(read_image(path))
-    info = estimator.info
-    depth = estimator.infer(rgb, camera)
-    if unseen is not None:
-        depth = geometry.mask(depth, unseen)
-    ranged = geometry.mask_range(depth, info.min_depth, info.max_depth)
-    picture = colourise(ranged, info.min_depth, info.max_depth)
-    write_atomically(_beside(target, DEPTH_SUFFIX), [_png(millimetres(ranged))])
-    write_atomically(_beside(target, COLOUR_SUFFIX), [_png(picture)])
-    if camera is not None:
-        clean = geometry.mask_edges(depth, EDGE_THRESHOLD)
-        clean = geometry.mask_range(clean, info.min_depth, info.max_depth)
-        write_ply(_beside(target, CLOUD_SUFFIX), geometry.back_project(clean, camera), rgb)
-    return _summary(ranged)
+def _jobs(options: argparse.Namespace) -> list[Job]:
+    """What is to be done; says what is not."""
+    found = find(options.inputs, options.out)
+    _say_skipped(found)
+    if not found.files:
+        raise UsageError('there is no image and no video in '
+                         f'folder {", ".join(map(str, options.inputs))}')
+    return named(found.files)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 (H, W, 3) RGB, turned upright where its EXIF data says so.
+def _say_skipped(found: Found) -> None:
+    for files, why in ((found.skipped, 'neither images nor videos'),
+                       (found.earlier, 'results of an earlier run')):
+        if files:
+            names = ', '.join(map(str, files[:NAMED]))
+            more = f' and {len(files) - NAMED} more' if len(files) > NAMED else ''
+            _say(f'skipped, {why}: {names}{more}')
 
-    Raises:
-        ImageError: the file is missing, cannot be read or holds no image.
+
+def _say_camera(source: CameraSource, file: Path | None) -> None:
+    for remark in source.remarks:
+        _say(f'camera {file}: {remark}')
+    if source.rectifies:
+        _say(f'camera {file} has a lens that distorts: images are rectified first '
+             '(--rectified: they are already)')
+
+
+class Predictor:
+    """Writes the results of one file after the other.
+
+    Args:
+        estimator: the network.
+        options: parsed command line.
+        source: of the cameras.
     """
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise ImageError(error.strerror) from error
-    try:
-        bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise ImageError('it is no image that OpenCV can read, or it is damaged')
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+    def __init__(self, estimator: DepthEstimator, options: argparse.Namespace,
+                 source: CameraSource) -> None:
+        self._estimator, self._options, self._source = estimator, options, source
+        self._said_unknown = False
+
+    def run(self, job: Job) -> str:
+        """Write all results of a file, or none; what can be said of them.
+
+        Raises:
+            ImageError, CameraError: the file cannot be used.
+            OSError: a result cannot be written.
+        """
+        target = self._options.out / job.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if job.is_video:
+            return self._video(job, target)
+        photo = read_photo(job.path)
+        seen = self._prepared(photo.rgb, photo.camera)
+        depth = self._depth(seen)
+        ranged = self._ranged(depth)
+        files = self._files(target, seen, depth, self._colours([ranged]))
+        write_together(files)
+        said = f'{_names(files, self._options.out)}: {_summary(ranged)}'
+        if seen.camera is not None and seen.camera is photo.camera:
+            said += f'; {_fov_deg(photo.camera):.0f} degrees wide by its EXIF data'
+        return said
+
+    def _prepared(self, rgb: NDArray[np.uint8], by_exif: CameraModel | None = None) -> Prepared:
+        """The picture with its camera, rectified where that is needed."""
+        height, width = rgb.shape[:2]
+        if min(height, width) < MIN_SIDE:
+            raise ImageError(f'it is {width}x{height} pixels, too small for depth: '
+                             f'{MIN_SIDE}x{MIN_SIDE} are the least')
+        seen = self._source.prepared(rgb)
+        seen = seen if seen.camera else seen._replace(camera=by_exif)
+        if seen.camera is None and not self._said_unknown:
+            self._said_unknown = True
+            _say('no camera given and none in the EXIF data: distances hold for a horizontal field '
+                 f'of view of about {training_fov_deg(self._estimator.info):.0f} degrees, and '
+                 'there is no point cloud (see --camera and --horizontal-fov-deg)')
+        return seen
+
+    def _depth(self, seen: Prepared) -> NDArray[np.float32]:
+        """Metres of all that the camera saw."""
+        from depth_perception import geometry
+
+        depth = self._estimator.infer(seen.rgb, seen.camera)
+        return depth if seen.unseen is None else geometry.mask(depth, seen.unseen)
+
+    def _ranged(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth with what is out of the network's range as infinity."""
+        from depth_perception import geometry
+
+        info = self._estimator.info
+        return geometry.mask_range(depth, info.min_depth, info.max_depth)
+
+    def _colours(self, depths: list[NDArray[np.float32]]) -> tuple[float, float]:
+        info = self._estimator.info
+        return tuple(self._options.color_range or
+                     fitted_range(depths, info.min_depth, info.max_depth))
+
+    def _files(self, target: Path, seen: Prepared, depth: NDArray[np.float32],
+               colours: tuple[float, float]) -> Mapping[Path, Parts]:
+        """The results of one picture by path."""
+        ranged = self._ranged(depth)
+        picture = with_legend(colourise(ranged, *colours), *colours)
+        files = {_beside(target, DEPTH_SUFFIX): [_png(millimetres(ranged))],
+                 _beside(target, COLOUR_SUFFIX): [_png(picture)]}
+        if self._options.npy:
+            files[_beside(target, ARRAY_SUFFIX)] = [_npy(ranged)]
+        if self._wants_cloud and seen.camera is not None:
+            files[_beside(target, CLOUD_SUFFIX)] = self._cloud(seen, depth)
+        return files
+
+    @property
+    def _wants_cloud(self) -> bool:
+        return self._options.cloud or self._options.cloud_stride is not None
+
+    def _cloud(self, seen: Prepared, depth: NDArray[np.float32]) -> list[bytes]:
+        from depth_perception import geometry
+
+        stride = self._options.cloud_stride or math.ceil(math.sqrt(depth.size / POINTS))
+        clean = self._ranged(geometry.mask_edges(depth, EDGE_THRESHOLD))
+        points = geometry.back_project(clean, seen.camera, stride)
+        return ply_parts(points, seen.rgb[::stride, ::stride])[0]
+
+    def _video(self, job: Job, target: Path) -> str:
+        """A video of camera and depth side by side; each frame's results where they are wanted."""
+        from depth_perception.videos import VideoReader, VideoWriter
+
+        video, options = VideoReader(job.path), self._options
+        colours = self._colours_of(video)
+        folder = target if options.frames or options.npy or self._wants_cloud else None
+        if folder is not None:
+            folder.mkdir(exist_ok=True)
+        path, count = _beside(target, VIDEO_SUFFIX), 0
+        with VideoWriter(path, video.rate / options.every) as writer, Progress(
+                str(job.path), video.count // options.every or None, ' frames') as progress:
+            for number, rgb in video.frames(options.every):
+                seen = self._prepared(rgb)
+                depth = self._depth(seen)
+                writer.write(beside(seen.rgb, self._ranged(depth), colours))
+                if folder is not None:
+                    write_together(self._files(folder / f'{number:06d}', seen, depth, colours))
+                count += 1
+                progress.step()
+        made = [path, *([folder] if folder else [])]
+        return f'{_names(made, options.out)}: {count} frames, {colours[0]:g} to {colours[1]:g} m'
+
+    def _colours_of(self, video: VideoReader) -> tuple[float, float]:
+        """The same for all frames: what fits a few of them."""
+        if self._options.color_range:
+            return tuple(self._options.color_range)
+        every = max(1, video.count // SAMPLES)
+        frames = [rgb for _, rgb in zip(range(SAMPLES), (f for _, f in video.frames(every)))]
+        return self._colours([self._ranged(self._depth(self._prepared(rgb))) for rgb in frames])
+
+
+def beside(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
+           colours: tuple[float, float]) -> NDArray[np.uint8]:
+    """Camera and depth side by side with a legend, BGR, at most VIDEO_HEIGHT high, sides even."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, VIDEO_HEIGHT / height)
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    left = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_AREA)
+    right = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
+    picture = with_legend(np.concatenate([left, colourise(right, *colours)], axis=1), *colours)
+    return picture[:picture.shape[0] // 2 * 2, :picture.shape[1] // 2 * 2]
 
 
 def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -120,42 +287,13 @@ def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.where(known, depth * 1000 + 0.5, 0).astype(np.uint16)
 
 
-def _expanded(paths: Iterable[Path], out: Path) -> Iterator[Path]:
-    """The files named, and those of the folders named, without what an earlier run wrote."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        found = [file for file in sorted(path.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES
-                 and not (path.resolve() == out.resolve() and _is_result(file))]
-        if not found:
-            raise UsageError(f'there is no image in folder {path}')
-        yield from found
-
-
-def _is_result(file: Path) -> bool:
-    return file.name.endswith((DEPTH_SUFFIX, COLOUR_SUFFIX))
-
-
-def _named(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Each path with the name of its results; equal names of several files are numbered."""
-    taken: Counter[str] = Counter()
-    for path in paths:
-        name = path.stem
-        while taken[name]:
-            taken[path.stem] += 1
-            name = f'{path.stem}_{taken[path.stem]}'
-        taken[name] += 1
-        yield path, name
-
-
 def _prepare_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f'cannot make folder {folder}: {error.strerror}') from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f'cannot write to folder {folder}: permission denied')
+        raise UsageError(f'cannot write to folder {folder}: {os.strerror(errno.EACCES)}')
 
 
 def load_network(options: argparse.Namespace) -> DepthEstimator:
@@ -175,16 +313,14 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
         raise UsageError(str(error)) from error
 
 
-def _unknown_camera_text(estimator: DepthEstimator) -> str:
-    return (f'no camera given: distances hold for a horizontal field of view of about '
-            f'{training_fov_deg(estimator.info):.0f} degrees, and no .ply is written '
-            '(see --camera and --horizontal-fov-deg)')
-
-
 def training_fov_deg(info: WeightsInfo) -> float:
     """The horizontal field of view that the network learnt from, degrees."""
     half = info.input_width / 2 / info.focal_length_at(info.input_width)
     return 2 * math.degrees(math.atan(half))
+
+
+def _fov_deg(camera: CameraModel) -> float:
+    return 2 * math.degrees(math.atan(camera.width / 2 / camera.fx))
 
 
 def _summary(depth: NDArray[np.float32]) -> str:
@@ -200,13 +336,39 @@ def _beside(target: Path, suffix: str) -> Path:
     return target.parent / (target.name + suffix)
 
 
+def _names(paths: Mapping[Path, Parts] | list[Path], out: Path) -> str:
+    return ', '.join(str(path.relative_to(out)) for path in paths)
+
+
 def _png(image: NDArray) -> bytes:
     return cv2.imencode('.png', image)[1].tobytes()
+
+
+def _npy(depth: NDArray[np.float32]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, depth, allow_pickle=False)
+    return content.getvalue()
 
 
 def _one_line(error: Exception) -> str:
     text = getattr(error, 'strerror', None) or str(error)
     return ' '.join(str(text).split())
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
+    return int(text)
+
+
+def _metres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} is no distance in metres')
+    return value
 
 
 def _say(text: str) -> None:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth as a picture of fixed range: the same colour is the same distance in every frame."""
+"""Depth as a picture: which colour is which distance, and a legend that says so."""
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -10,6 +12,12 @@ from numpy.typing import NDArray
 
 #: Index 0 of the table is black, for the unknown; far to near runs over the rest.
 _FARTHEST, _NEAREST = 1, 255
+#: Metres that legends name.
+ROUND_DISTANCES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
+#: Metres from the nearest to the farthest colour, at least.
+_SMALLEST_RANGE = 0.5
+#: Least distance of two labels of a legend, as a share of its length.
+_LABEL_GAP = 0.1
 
 
 def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) -> NDArray[np.uint8]:
@@ -42,6 +50,67 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
     level += _NEAREST + 0.5
     np.copyto(level, 0, where=np.isnan(level))
     return cv2.applyColorMap(level.astype(np.uint8), _table())
+
+
+def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
+                 farthest: float) -> tuple[float, float]:
+    """The range of colours that suits these depths: nearly all of what is known in them.
+
+    Args:
+        depths: float32 arrays, metres; what is not finite or not positive is unknown.
+        nearest, farthest: bounds of the range, and the range itself where nothing is known.
+
+    Returns:
+        Metres, in steps of 0.1 m; at least 0.5 m apart.
+    """
+    known = [depth[np.isfinite(depth) & (depth > 0)] for depth in depths]
+    ends = [np.percentile(values, (1, 99)) for values in known if values.size]
+    if not ends:
+        return nearest, farthest
+    near = max(nearest, math.floor(10 * min(low for low, _ in ends)) / 10)
+    far = min(farthest, math.ceil(10 * max(high for _, high in ends)) / 10)
+    far = max(far, near + _SMALLEST_RANGE)
+    return round(near, 3), round(far, 3)
+
+
+def round_distances(near: float, far: float) -> list[tuple[float, float]]:
+    """Round distances within a range and their places in it, 0 to 1, not too close to each other.
+
+    The colours are even over the square root of the distance, and so are the places.
+    """
+    marks: list[tuple[float, float]] = []
+    for distance in ROUND_DISTANCES:
+        if near < distance <= far:
+            place = math.sqrt((distance - near) / (far - near))
+            if place > 0.03 and (not marks or place - marks[-1][1] > _LABEL_GAP):
+                marks.append((distance, place))
+    return marks
+
+
+def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) BGR with a bar of the colours below it, and its distances in metres."""
+    return np.concatenate([picture, legend(picture.shape[1], near, far)])
+
+
+def legend(width: int, near: float, far: float) -> NDArray[np.uint8]:
+    """The colours from near to far with distances below them, uint8 (h, width, 3) BGR."""
+    size = max(1.0, width / 640)
+    bar, height = round(10 * size), round(28 * size)
+    result = np.full((height, width, 3), 255, np.uint8)
+    distances = near + (far - near) * np.linspace(0, 1, width, dtype=np.float32) ** 2
+    result[:bar] = colourise(distances[None], near, far)
+    room: list[tuple[int, int]] = []
+    # The ends first: what would overlap with a label that is there is left out.
+    for distance, place in [(near, 0.0), (far, 1.0), *round_distances(near, far)]:
+        text = f'{distance:.3g} m'
+        (length, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * size, int(size))
+        left = min(max(round(place * width - length / 2), 1), width - length - 1)
+        if any(left < right + 4 and left + length > other - 4 for other, right in room):
+            continue
+        room.append((left, left + length))
+        cv2.putText(result, text, (left, height - round(5 * size)), cv2.FONT_HERSHEY_SIMPLEX,
+                    0.4 * size, (0, 0, 0), int(size), cv2.LINE_AA)
+    return result
 
 
 @functools.lru_cache(maxsize=1)

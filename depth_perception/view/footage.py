@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from depth_perception.bag import COMPRESSED, Bag
 from depth_perception.camera import CameraModel
 from depth_perception.camera_source import CameraSource
+from depth_perception.images import IMAGE_SUFFIXES, ImageError, Photo, read_photo
 from depth_perception.options import UsageError
-from depth_perception.predict import IMAGE_SUFFIXES, ImageError, read_image
 from depth_perception.rectification import Calibration, Rectifier, calibration_of
+from depth_perception.videos import USUAL_RATE
 
 #: Seconds that each image of a folder stays.
 STAY = 1.0
-#: Frames a second of a video that does not say.
-USUAL_RATE = 25.0
 #: Seconds; a grab that takes less had a picture waiting, which is an old one then.
 WAITING = 0.004
 
@@ -92,7 +91,7 @@ class Folder(Footage):
         """One a second."""
         for index, file in enumerate(self._files):
             yield Shot(STAY * index,
-                       lambda file=file: _with_camera(read_image(file), self._cameras))
+                       lambda file=file: _of_photo(read_photo(file), self._cameras))
 
 
 class Video(Footage):
@@ -290,6 +289,11 @@ def _retrieved(capture: cv2.VideoCapture, cameras: CameraSource) -> Picture:
     if not good:
         raise ImageError('a frame cannot be decoded')
     return _with_camera(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), cameras)
+
+
+def _of_photo(photo: Photo, cameras: CameraSource) -> Picture:
+    picture = _with_camera(photo.rgb, cameras)
+    return picture if picture.camera else replace(picture, camera=photo.camera)
 
 
 def _with_camera(rgb: NDArray[np.uint8], cameras: CameraSource) -> Picture:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterable
 
 import numpy as np
 
-from depth_perception.view.drawing import ROUND_DISTANCES
 from depth_perception.view.frame import Level, Remark
-from depth_perception.visualise import colourise
+from depth_perception.visualise import colourise, round_distances
 
 #: Colours that tell the levels apart on white and on black.
 _DOTS = {Level.OK: '#2f9e44', Level.WARN: '#e8890c', Level.ERROR: '#e03131'}
@@ -41,19 +39,8 @@ def scale_html(depth_range: tuple[float, float] | None) -> str:
     ticks = ''.join(
         f'<span style="position:absolute;left:{100 * place:.1f}%;white-space:nowrap;'
         f'transform:translateX(-50%)">{distance:g} m</span>'
-        for distance, place in _ticks(near, far))
+        for distance, place in round_distances(near, far))
     return (f'<div style="{_SMALL};padding:0 1.5em 0.25em 0.75em">'
             f'<div style="height:0.8em;border-radius:3px;'
             f'background:linear-gradient(to right,{stops})"></div>'
             f'<div style="position:relative;height:1.4em">{ticks}</div></div>')
-
-
-def _ticks(near: float, far: float) -> list[tuple[float, float]]:
-    """Round distances and their places on the bar, 0 to 1, not too close to each other."""
-    ticks: list[tuple[float, float]] = []
-    for distance in ROUND_DISTANCES:
-        if near < distance <= far:
-            place = math.sqrt((distance - near) / (far - near))
-            if place > 0.03 and (not ticks or place - ticks[-1][1] > 0.1):
-                ticks.append((distance, place))
-    return ticks

@@ -13,7 +13,8 @@ from depth_perception import geometry, scan
 from depth_perception.bag import BagError
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.estimator import DepthEstimator
-from depth_perception.predict import EDGE_THRESHOLD, ImageError, training_fov_deg
+from depth_perception.images import ImageError
+from depth_perception.predict import EDGE_THRESHOLD, training_fov_deg
 from depth_perception.view.footage import Footage, Pace, Picture
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan
 from depth_perception.visualise import colourise

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from depth_perception.bag import Bag
+from depth_perception.camera_source import CameraSource
 from depth_perception.cli import main
 from depth_perception.estimator import DepthEstimator
-from depth_perception.predict import CameraSource
 from depth_perception.ros.colour import decode_compressed
 from depth_perception.view.footage import Folder, open_footage
 from depth_perception.view.frame import Level

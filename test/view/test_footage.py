@@ -13,8 +13,9 @@ from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.bag import BagError
 from depth_perception.camera import CameraModel
+from depth_perception.camera_source import CameraSource
+from depth_perception.images import ImageError
 from depth_perception.options import UsageError
-from depth_perception.predict import CameraSource, ImageError
 from depth_perception.view import footage
 from depth_perception.view.footage import Footage, Pace, Picture, Shot, open_footage
 from test.support.bags import write_bag
