@@ -20,20 +20,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.ros.encoded_size import encoded_size
+from depth_perception.ros.compressed import Format, unpacked
+from depth_perception.ros.frame_error import FrameError
+from depth_perception.value_range import ValueRange
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
 
-#: Pixels that a compressed image may have: decoded, they take three bytes each, and more to work.
-MAX_PIXELS = 64_000_000
-
 Rgb = NDArray[np.uint8]
 Converter = Callable[['Image'], Rgb]
-
-
-class FrameError(ValueError):
-    """A message that is no usable image; the text names the value that is wrong."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +37,17 @@ class Encoding:
 
     Attributes:
         channels: values a pixel, as stored in a row.
-        bits: of one value, 8 or 16.
+        bits: of one value, 8 or 16, or 32 for a floating-point one.
         to_rgb: OpenCV's colour conversion, None where the values are RGB already.
         rows: stored rows per image row (planar YUV stores one and a half, or three).
+        chroma_width: bytes in a row of chroma per pixel, where it is not a row of its own.
     """
 
     channels: int
     bits: int = 8
     to_rgb: int | None = None
     rows: float = 1
+    chroma_width: float = 0
 
 
 ENCODINGS: dict[str, Encoding] = {
@@ -74,6 +71,11 @@ ENCODINGS: dict[str, Encoding] = {
     'yuyv': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2),
     'nv12': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV12, rows=1.5),
     'nv21': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV21, rows=1.5),
+    'nv24': Encoding(1, rows=3, chroma_width=2),
+    'yuv420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5),
+    'i420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5),
+    'I420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5),
+    '32FC3': Encoding(3, 32, cv2.COLOR_BGR2RGB),
     # OpenCV names a Bayer pattern by its second row's second and third pixel.
     'bayer_rggb8': Encoding(1, to_rgb=cv2.COLOR_BayerBG2RGB),
     'bayer_bggr8': Encoding(1, to_rgb=cv2.COLOR_BayerRG2RGB),
@@ -86,76 +88,109 @@ ENCODINGS: dict[str, Encoding] = {
 }
 #: Converted here whatever else is installed: nothing is faster.
 FAST = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
+#: The same pixels in 8 bits, where that is not the name with an 8 for the 16.
+_IN_8_BITS = {'16UC1': '8UC1', '32FC3': '8UC3'}
+#: Encodings without colour begin so.
+_GREY = ('mono', '8UC1', '16UC1')
+
+
+class Decoder:
+    """Makes RGB of the images of one stream.
+
+    Args:
+        converter: for encodings beyond the plain ones; None is the best that is installed.
+
+    Attributes:
+        remark: what was lost before the image came here, or ''.
+    """
+
+    def __init__(self, converter: Converter | None = None) -> None:
+        self.remark = ''
+        self._converter = converter
+        self._range = ValueRange()
+
+    def __call__(self, message: Image | CompressedImage) -> Rgb:
+        """RGB uint8 (H, W, 3), contiguous; of a raw image it may share the message's memory.
+
+        Raises:
+            FrameError: the message is no usable image.
+        """
+        return self._raw(message) if hasattr(message, 'encoding') else self._compressed(message)
+
+    def _raw(self, message: Image) -> Rgb:
+        if message.encoding in FAST:
+            return opencv_converter(message)
+        encoding = check_layout(message)
+        if encoding.bits > 8:
+            return self._raw(_packed(
+                self._range.to_8_bits(stored_values(message)), _in_8_bits(message.encoding),
+                message.width, message.height))
+        if encoding.chroma_width:
+            return opencv_converter(message)  # cv_bridge's releases do not agree on these
+        return (self._converter or default_converter())(message)
+
+    def _compressed(self, message: CompressedImage) -> Rgb:
+        values, kind = unpacked(message), Format.of(message.format)
+        if values.dtype != np.uint8:
+            values = self._range.to_8_bits(values)
+        height, width = values.shape[:2]
+        channels = values.size // (height * width)
+        is_mosaic = channels == 1 and kind.is_mosaic
+        self.remark = _lost_colour(kind) if channels == 1 and not is_mosaic else ''
+        encoding = _in_8_bits(kind.source) if is_mosaic else {
+            1: 'mono8', 3: 'rgb8' if kind.is_rgb else 'bgr8',
+            4: 'rgba8' if kind.is_rgb else 'bgra8'}[channels]
+        return self._raw(_packed(values, encoding, width, height))
 
 
 def decode(message: Image | CompressedImage) -> Rgb:
-    """RGB uint8 (H, W, 3) of either kind of image message.
+    """RGB uint8 (H, W, 3) of one image message of either kind; see `Decoder`.
 
     Raises:
         FrameError: the message is no usable image.
     """
-    is_raw = hasattr(message, 'encoding')
-    return decode_image(message) if is_raw else decode_compressed(message)
+    return Decoder()(message)
 
 
 def decode_image(message: Image, converter: Converter | None = None) -> Rgb:
-    """RGB of a raw image message, uint8 (H, W, 3), contiguous; may share the message's memory.
-
-    Args:
-        message: sensor_msgs/Image; rows may be padded, 16-bit values big-endian.
-        converter: for encodings beyond the plain ones; None is the best that is installed.
+    """RGB of a raw image message; rows may be padded, values of 16 bits big-endian.
 
     Raises:
         FrameError: unknown encoding, a step shorter than a row, or too few bytes.
     """
-    if message.encoding in FAST:
-        return opencv_converter(message)
-    check_layout(message)
-    return (converter or default_converter())(message)
+    return Decoder(converter)(message)
 
 
 def decode_compressed(message: CompressedImage) -> Rgb:
-    """RGB of a JPEG or PNG image message, uint8 (H, W, 3).
+    """RGB of a JPEG, PNG or TIFF image message.
 
     Raises:
-        FrameError: the format is another, the bytes are truncated or no image, or it claims more
-            than MAX_PIXELS.
+        FrameError: see `unpacked`.
     """
-    data = np.frombuffer(message.data, np.uint8)
-    if 'compressedDepth' in message.format:
-        raise FrameError(f'format {message.format!r} is a depth image, not a camera image')
-    if data.size == 0 or _is_truncated(bytes(data[:8]), bytes(data[-1024:])):
-        raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
-                         'is truncated')
-    size = encoded_size(data.tobytes())
-    if size is None:
-        raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
-                         'cannot be decoded: it is neither a JPEG nor a PNG')
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise FrameError(f'compressed image of {width}x{height} pixels is not decoded: the limit '
-                         f'is {MAX_PIXELS / 1e6:.0f} megapixels')
-    image = _decoded(data)
-    if image is None:
-        raise FrameError(f'compressed image (format {message.format!r}, {data.size} bytes) '
-                         'cannot be decoded')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return Decoder()(message)
 
 
-def _decoded(data: NDArray[np.uint8]) -> Rgb | None:
-    """BGR of an encoded image; None where OpenCV cannot read it, or it is beyond reason."""
-    try:
-        # An EXIF rotation would turn the picture but not its camera_info.
-        return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
+def _lost_colour(kind: Format) -> str:
+    """Of a grey file: whether the image had colour before it was compressed; or ''."""
+    if kind.source not in ENCODINGS or kind.source.startswith(_GREY):
+        return ''
+    return (f'the publisher of the compressed images turns {kind.source} into grey: depth is less '
+            'exact; use the raw topic, or let the camera publish rgb8')
 
 
-def _is_truncated(head: bytes, tail: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end; OpenCV would fill the rest with grey in silence."""
-    if head.startswith(b'\xff\xd8'):
-        return b'\xff\xd9' not in tail
-    return head.startswith(b'\x89PNG') and b'IEND' not in tail
+def _in_8_bits(encoding: str) -> str:
+    """The encoding of the same pixels with 8 bits a value."""
+    if encoding.endswith('16'):
+        return f'{encoding[:-2]}8'
+    return _IN_8_BITS.get(encoding, encoding)
+
+
+def _packed(values: NDArray[np.uint8], encoding: str, width: int, height: int) -> SimpleNamespace:
+    """A message with these values and no padding."""
+    values = np.ascontiguousarray(values)
+    return SimpleNamespace(height=height, width=width, encoding=encoding,
+                           is_bigendian=int(sys.byteorder == 'big'),
+                           step=values.nbytes // len(values), data=memoryview(values).cast('B'))
 
 
 def check_layout(message: Image) -> Encoding:
@@ -192,22 +227,48 @@ def stored_values(message: Image) -> NDArray:
     rows, width = _stored_rows(message, encoding), message.width * encoding.channels
     itemsize = encoding.bits // 8
     data = np.frombuffer(message.data, np.uint8)
+    if encoding.chroma_width:
+        return _planes(message, data, encoding.chroma_width)
     # The last row's padding may be missing: a view by strides never touches it.
     data = np.lib.stride_tricks.as_strided(data, (rows, width * itemsize), (message.step, 1))
-    if encoding.bits == 16:
-        data = np.ascontiguousarray(data).view('>u2' if message.is_bigendian else '<u2')
-        data = data.astype(np.uint16, copy=False)
+    if encoding.bits > 8:
+        kind = 'u2' if encoding.bits == 16 else 'f4'
+        data = np.ascontiguousarray(data).view(f'{">" if message.is_bigendian else "<"}{kind}')
+        data = data.astype(kind, copy=False)
     if encoding.channels == 1:
         return data
     return data.reshape(rows, message.width, encoding.channels)
+
+
+def _planes(message: Image, data: NDArray[np.uint8], chroma_width: float) -> NDArray[np.uint8]:
+    """Luma and chroma without padding, (rows, W); a chroma row may be half or twice a luma row."""
+    height, width, step = message.height, message.width, message.step
+    if chroma_width < 1 and (height % 2 or width % 2):
+        raise FrameError(f'{width}x{height} {message.encoding}: both must be even')
+    stride, used = int(step * chroma_width), int(width * chroma_width)
+    luma = data[:height * step].reshape(height, step)[:, :width]
+    chroma = data[height * step:height * (step + stride)]
+    # The last row's padding may be missing.
+    chroma = np.pad(chroma, (0, height * stride - chroma.size)).reshape(height, stride)[:, :used]
+    return np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(-1, width)
+
+
+def _nv24_to_rgb(values: NDArray[np.uint8], height: int) -> Rgb:
+    """RGB of a plane of luma and one of chroma at the same size (ITU-R BT.601, limited range)."""
+    steps = np.arange(256)
+    luma = np.clip(np.rint((steps - 16) * 255 / 219), 0, 255).astype(np.uint8)
+    chroma = np.clip(np.rint((steps - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
+    blue_red = chroma[values[height:].reshape(height, -1, 2)]
+    whole = np.dstack([luma[values[:height]], blue_red[..., 1], blue_red[..., 0]])
+    return cv2.cvtColor(whole, cv2.COLOR_YCrCb2RGB)
 
 
 def opencv_converter(message: Image) -> Rgb:
     """RGB of a message by OpenCV alone."""
     encoding = ENCODINGS.get(message.encoding)
     values = stored_values(message)
-    if encoding.bits == 16:
-        values = cv2.convertScaleAbs(np.ascontiguousarray(values), alpha=255 / 65535)
+    if message.encoding == 'nv24':
+        return _nv24_to_rgb(values, message.height)
     if encoding.to_rgb is None:
         return np.ascontiguousarray(values)
     try:

@@ -2,6 +2,7 @@
 """Every encoding gives the picture that was encoded, whatever library converts it."""
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
 
@@ -13,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from depth_perception.ros import colour
 from depth_perception.ros.colour import (
     ENCODINGS,
+    Decoder,
     FrameError,
     decode_compressed,
     decode_image,
@@ -68,7 +70,8 @@ def _mosaic(rgb: np.ndarray, encoding: str) -> np.ndarray:
     return mosaic.astype(np.uint16) * 257 if encoding.endswith('16') else mosaic
 
 
-PLAIN = [name for name in ENCODINGS if not name.startswith(('bayer', 'yuv', 'uyvy', 'nv', 'yuyv'))]
+PLAIN = [name for name in ENCODINGS if not name.startswith(
+    ('bayer', 'yuv', 'uyvy', 'nv', 'yuyv', 'I420', 'i420', '32F'))]
 
 
 @converters
@@ -103,16 +106,31 @@ def test_bayer_patterns_keep_the_colour(pattern, bits, converter):
 
 
 @converters
-@pytest.mark.parametrize('encoding', ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21'])
-def test_yuv_keeps_the_colour(encoding, converter):
+@pytest.mark.parametrize('encoding', ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21',
+                                      'nv24', 'yuv420', 'I420', 'i420'])
+@pytest.mark.parametrize('padding', [0, 4])
+def test_yuv_keeps_the_colour(encoding, padding, converter):
     y, u, v = _bt601(COLOUR)
-    if encoding.startswith('nv'):
+    if encoding == 'nv24':
+        # A row of chroma is two rows long, its padding too.
+        chroma = np.pad(np.tile([u, v], (12, 16)), ((0, 0), (0, 2 * padding)), constant_values=9)
+        luma = np.pad(np.full((12, 16), y), ((0, 0), (0, padding)), constant_values=9)
+        values = np.concatenate([luma, chroma.reshape(24, 16 + padding)]).astype(np.uint8)
+        padding = 0
+    elif encoding[-3:] == '420':
+        chroma = [np.pad(np.full((6, 8), c), ((0, 0), (0, padding // 2)), constant_values=9)
+                  for c in (u, v)]
+        luma = np.pad(np.full((12, 16), y), ((0, 0), (0, padding)), constant_values=9)
+        values = np.concatenate([luma, np.concatenate(chroma).reshape(6, 16 + padding)]).astype(
+            np.uint8)
+        padding = 0
+    elif encoding.startswith('nv'):
         chroma = [u, v] if encoding == 'nv12' else [v, u]
         values = np.concatenate([np.full((12, 16), y), np.tile(chroma, (6, 8))]).astype(np.uint8)
     else:
         pair = [u, y, v, y] if encoding in ('yuv422', 'uyvy') else [y, u, y, v]
         values = np.tile(np.array(pair, np.uint8), (12, 8))
-    got = decode_image(message(values, encoding, 12, 16), converter)
+    got = decode_image(message(values, encoding, 12, 16, padding), converter)
     assert got.shape == (12, 16, 3)
     np.testing.assert_allclose(got.reshape(-1, 3).astype(int), np.tile(COLOUR, (192, 1)), atol=3)
 
@@ -127,7 +145,7 @@ def _bt601(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
 def test_every_encoding_decodes_to_the_images_size(encoding):
     entry = ENCODINGS[encoding]
     rows = int(8 * entry.rows)
-    values = np.zeros((rows, 12 * entry.channels), np.uint8 if entry.bits == 8 else np.uint16)
+    values = np.zeros((rows, 12 * entry.channels), {8: np.uint8, 16: np.uint16, 32: np.float32}[entry.bits])
     assert decode_image(message(values, encoding, 8, 12)).shape == (8, 12, 3)
 
 
@@ -159,11 +177,114 @@ def test_short_data_is_refused():
         decode_image(image)
 
 
-def _compressed(extension: str, rgb: np.ndarray) -> CompressedImage:
-    good, data = cv2.imencode(extension, rgb[..., ::-1])
+@pytest.mark.parametrize('bits', [10, 12, 14, 16])
+@pytest.mark.parametrize('encoding', ['mono16', '16UC1', 'rgb16', 'bayer_rggb16'])
+def test_sixteen_bits_are_scaled_by_those_that_the_camera_uses(encoding, bits):
+    rgb = np.repeat(picture(2, 16, 10)[..., :1], 3, -1)
+    rgb[0, 0] = 255
+    values = encode(rgb, encoding).astype(int) // 257 * ((1 << bits) - 1) // 255
+    got = decode_image(message(values.astype(np.uint16), encoding, 10, 16)).astype(int)
+    if encoding.startswith('bayer'):
+        np.testing.assert_allclose(got.mean((0, 1)), rgb.mean((0, 1)), atol=12)
+    else:
+        np.testing.assert_allclose(got, rgb, atol=1)
+
+
+def test_a_darker_frame_of_a_stream_is_not_made_brighter():
+    decoder = Decoder()
+    bright, dark = (np.full((4, 4), value, np.uint16) for value in (4000, 100))
+    first, second, third = (decoder(message(values, 'mono16', 4, 4)).max()
+                            for values in (dark, bright, dark))
+    assert (first, second, third) == (25, 249, 6)
+
+
+@pytest.mark.parametrize('scale', [1.0, 255.0])
+def test_floating_point_colour_is_of_0_to_1_or_to_255(scale):
+    rgb = picture(2, 16, 10)
+    rgb[0, 0] = 255
+    values = (rgb[..., ::-1] / 255 * scale).astype(np.float32)
+    values[1, 1] = np.nan
+    rgb[1, 1] = 0
+    np.testing.assert_array_equal(decode_image(message(values, '32FC3', 10, 16)), rgb)
+
+
+def _compressed(extension: str, rgb: np.ndarray, form: str = '') -> CompressedImage:
+    good, data = cv2.imencode(extension, rgb[..., ::-1] if rgb.ndim > 2 else rgb)
     assert good
-    return CompressedImage(format=f'rgb8; {extension[1:]} compressed bgr8',
+    return CompressedImage(format=form or f'rgb8; {extension[1:]} compressed bgr8',
                            data=array('B', data.tobytes()))
+
+
+@pytest.mark.parametrize('extension', ['.jpg', '.png', '.tiff'])
+@pytest.mark.parametrize('pattern', BAYER)
+def test_a_compressed_mosaic_keeps_its_colours(extension, pattern):
+    rgb = np.full((32, 48, 3), COLOUR, np.uint8)
+    mosaic = _mosaic(rgb, f'bayer_{pattern}8')
+    got = decode_compressed(_compressed(
+        extension, mosaic, f'bayer_{pattern}8; {extension[1:]} compressed '))
+    off = np.abs(got[4:-4, 4:-4].astype(int) - COLOUR)
+    assert off.mean() < (12 if extension == '.jpg' else 0.1)
+
+
+def test_pngs_of_16_bits_are_scaled_by_those_that_the_camera_uses():
+    rgb = np.repeat(picture(2, 16, 10)[..., :1], 3, -1)
+    rgb[0, 0] = 255
+    values = (rgb.astype(int) * 4095 // 255).astype(np.uint16)
+    for form, content in (('mono16; png compressed ', values[..., 0]),
+                          ('rgb16; png compressed bgr16', values)):
+        got = decode_compressed(_compressed('.png', content, form))
+        np.testing.assert_allclose(got.astype(int), rgb, atol=1)
+    mosaic = _mosaic(np.full((12, 16, 3), COLOUR, np.uint8), 'bayer_rggb8').astype(np.uint16) * 16
+    got = decode_compressed(_compressed('.png', mosaic, 'bayer_rggb16; png compressed '))
+    np.testing.assert_allclose(got[2:-2, 2:-2].astype(int), np.full((8, 12, 3), COLOUR), atol=1)
+
+
+@pytest.mark.parametrize('form', ['yuv422_yuy2; jpeg compressed mono8', 'rgb8; jpeg compressed ',
+                                  'bayer_rggb8; jpeg compressed mono8'])
+def test_colour_that_was_lost_on_the_way_is_told(form):
+    decoder = Decoder()
+    grey = np.full((16, 16), 90, np.uint8)
+    assert np.ptp(decoder(_compressed('.jpg', grey, form)).mean((0, 1))) == 0
+    assert form.partition(';')[0] in decoder.remark and 'grey' in decoder.remark
+    for fine in ('mono8; jpeg compressed ', 'mono16; png compressed ', 'jpeg'):
+        decoder(_compressed('.jpg', grey, fine))
+        assert decoder.remark == ''
+
+
+@pytest.mark.parametrize('form, exchanged', [
+    ('rgb8; jpeg compressed bgr8', False), ('bgr8; jpeg compressed bgr8', False), ('jpeg', False),
+    ('rgb8; jpeg compressed', False), ('rgb8; jpeg compressed rgb8', True),
+    ('bgr8; png compressed rgb8', True), ('rgba8; png compressed rgba8', True)])
+def test_red_and_blue_are_where_image_transport_has_them(form, exchanged):
+    rgb = np.full((16, 16, 3), COLOUR, np.uint8)
+    got = decode_compressed(_compressed('.png', rgb, form))
+    np.testing.assert_array_equal(got, rgb[..., ::-1] if exchanged else rgb)
+
+
+@pytest.mark.parametrize('extension', ['.jpg', '.png', '.tiff'])
+@pytest.mark.parametrize('padding', [b'\0' * 5000, b'\xff' * 5000, bytes(range(256)) * 20])
+def test_bytes_after_the_end_do_not_matter(extension, padding):
+    image = _compressed(extension, picture(4, 64, 48))
+    whole = decode_compressed(image)
+    image.data = array('B', image.data.tobytes() + padding)
+    np.testing.assert_array_equal(decode_compressed(image), whole)
+
+
+def test_tiff_is_exact_in_both_byte_orders():
+    rgb = picture(4, 64, 48)
+    image = _compressed('.tiff', rgb)
+    np.testing.assert_array_equal(decode_compressed(image), rgb)
+    entries = struct.pack('>HHHII', 2, 256, 3, 1, 640 << 16) + struct.pack('>HHII', 257, 4, 1, 480)
+    assert encoded_size(b'MM\0*' + struct.pack('>I', 8) + entries) == (640, 480)
+    assert encoded_size(b'MM\0*' + struct.pack('>I', 9999) + entries) is None
+
+
+def test_a_rotation_in_the_file_is_left_to_camera_info():
+    good, data = cv2.imencode('.jpg', picture(4, 64, 48))
+    exif = b'Exif\0\0MM\0*' + struct.pack('>IHHHIHH', 8, 1, 0x0112, 3, 1, 6, 0) + bytes(4)
+    turned = data.tobytes()[:2] + _segment(0xE1, exif) + data.tobytes()[2:]
+    assert good and decode_compressed(
+        CompressedImage(format='jpeg', data=array('B', turned))).shape == (48, 64, 3)
 
 
 def test_png_is_exact_and_jpeg_close():
@@ -229,9 +350,9 @@ def test_a_header_without_a_size_is_none(data):
 def test_rubbish_and_depth_formats_are_refused():
     with pytest.raises(FrameError, match='cannot be decoded'):
         decode_compressed(CompressedImage(format='jpeg', data=array('B', b'hello' * 20)))
-    with pytest.raises(FrameError, match='neither a JPEG nor a PNG'):  # whose size is not known
+    with pytest.raises(FrameError, match='neither a JPEG nor a PNG nor a TIFF'):  # whose size is not known
         decode_compressed(_compressed('.webp', np.zeros((16, 16, 3), np.uint8)))
-    with pytest.raises(FrameError, match='depth image'):
+    with pytest.raises(FrameError, match=r'compressedDepth .* is a depth image'):
         decode_compressed(CompressedImage(format='16UC1; compressedDepth png', data=array('B')))
 
 
