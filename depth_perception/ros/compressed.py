@@ -78,7 +78,7 @@ def unpacked(message: CompressedImage) -> NDArray:
         raise FrameError(f'compressed image of {width}x{height} pixels is not decoded: the limit '
                          f'is {MAX_PIXELS / 1e6:.0f} megapixels')
     values = _decoded(data)
-    if values is None or values.ndim > 2 and values.shape[2] not in (1, 3, 4):
+    if values is None or (values.ndim > 2 and values.shape[2] not in (1, 3, 4)):
         raise FrameError(f'{named} cannot be decoded')
     if values.dtype not in (np.uint8, np.uint16, np.float32):
         raise FrameError(f'{named} has values of type {values.dtype}: use 8 or 16 bits')

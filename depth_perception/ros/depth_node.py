@@ -357,7 +357,7 @@ class DepthNode(LifecycleNode):
             fell_back=image.fell_back if image else False,
             misfit=image.misfit if image else '', info_misfit=info.misfit if info else '',
             pinned=self._pinned(),
-            camera_problem=self._camera_problem(), camera_remarks=self._camera_remarks(),
+            camera_problem=self._camera_problem(), input_remarks=self._input_remarks(),
             scan_problem=self._scan_problem(),
             busy_for=self._worker.busy_for if self._worker else 0.0,
             sharing=self._sharing(),
@@ -380,9 +380,9 @@ class DepthNode(LifecycleNode):
         problem = last.camera_problem if last else ''
         return '' if problem == NO_CAMERA_INFO else problem
 
-    def _camera_remarks(self) -> tuple[str, ...]:
+    def _input_remarks(self) -> tuple[str, ...]:
         last = self._worker.last_result if self._worker else None
-        return last.camera_remarks if last else ()
+        return last.input_remarks if last else ()
 
     def _scan_problem(self) -> str:
         last = self._worker.last_result if self._worker else None
@@ -434,7 +434,7 @@ class DepthNode(LifecycleNode):
 
     def _log_warnings(self) -> None:
         """Each once; some come up only with an image of a certain size."""
-        for warning in (*self._warnings(), *self._camera_remarks()):
+        for warning in (*self._warnings(), *self._input_remarks()):
             if warning not in self._said:
                 self._said.add(warning)
                 hint = '; set device to cpu to accept that' if warning.startswith('no GPU') else ''

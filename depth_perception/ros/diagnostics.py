@@ -43,7 +43,7 @@ class Context:
             type; or ''.
         pinned: overrides of qualities of service that keep inputs from adapting; or ''.
         camera_problem: why there is no camera, or ''.
-        camera_remarks: what looks wrong about its calibration.
+        input_remarks: what looks wrong about the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         paused: by ~/enable.
         rate_limited: whether max_rate is set.
@@ -67,7 +67,7 @@ class Context:
     info_misfit: str = ''
     pinned: str = ''
     camera_problem: str = ''
-    camera_remarks: tuple[str, ...] = ()
+    input_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
     paused: bool = False
     rate_limited: bool = False
@@ -134,7 +134,7 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((WARN, f'no camera_info on {context.info_topic}{why}'))
     elif context.camera_problem:
         findings.append((WARN, context.camera_problem))
-    findings += [(WARN, text) for text in context.camera_remarks]
+    findings += [(WARN, text) for text in context.input_remarks]
     if context.scan_problem:
         findings.append((WARN, context.scan_problem))
     if context.fell_back:

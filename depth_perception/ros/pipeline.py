@@ -20,8 +20,8 @@ from depth_perception import geometry, scan
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import messages, stamps
 from depth_perception.ros.camera_info import ImageCamera
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.colour import decode
+from depth_perception.ros.cameras import CameraSource, CameraState
+from depth_perception.ros.colour import Decoder
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.scan_pose import ScanPose
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
@@ -49,7 +49,7 @@ class Result:
             includes the wait for all of it.
         size: (width, height) of the image.
         camera_problem: why there is no camera, or ''.
-        camera_remarks: what looks wrong about its calibration.
+        input_remarks: what looks wrong about the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         pose: of the camera, as the scan used it; None without a scan.
         beams: the scan's layout and frame_id; None without a scan.
@@ -62,7 +62,7 @@ class Result:
     outputs: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     camera_problem: str = ''
-    camera_remarks: tuple[str, ...] = ()
+    input_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
     pose: scan.CameraPose | None = None
     beams: tuple[scan.ScanLayout, str] | None = None
@@ -103,6 +103,7 @@ class Pipeline:
         # Of this camera alone: a layout takes up to 28 bytes a pixel.
         self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
         self._temporal = TemporalFilter()
+        self._decode = Decoder()
         self._unseen: tuple[NDArray | None, Tensor | None] = (None, None)
         self._upload = Upload(estimator.device)
         self._download = Download(estimator.device)
@@ -129,7 +130,7 @@ class Pipeline:
         """
         seconds: dict[str, float] = {}
         with _timed(seconds, 'decode'):
-            rgb = decode(message)
+            rgb = self._decode(message)
             height, width = rgb.shape[:2]
             state = self._cameras.for_image(
                 width, height, self._info_expected(), stamps.nanoseconds(message.header.stamp))
@@ -137,7 +138,7 @@ class Pipeline:
             if rectifier is not None:
                 rgb = rectifier(rgb)
         result = Result((width, height), seconds=seconds, camera_problem=state.problem,
-                        camera_remarks=state.camera.remarks if state.camera else ())
+                        input_remarks=self._remarks(state))
         result.thumbnail = rgb[::16, ::16].copy()
         if state.camera is None:
             wanted -= NEEDS_CAMERA
@@ -156,6 +157,10 @@ class Pipeline:
         if INFO in wanted:
             result.outputs[INFO] = state.camera.info(message.header)
         return result
+
+    def _remarks(self, state: CameraState) -> tuple[str, ...]:
+        remarks = state.camera.remarks if state.camera else ()
+        return (self._decode.remark, *remarks) if self._decode.remark else remarks
 
     def _infer(self, rgb: NDArray[np.uint8], image: Tensor, camera: ImageCamera | None,
                settings: Settings, header: Header, result: Result) -> tuple[Tensor, Tensor]:

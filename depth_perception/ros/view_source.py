@@ -30,7 +30,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.options import UsageError
-from depth_perception.ros.colour import FrameError, decode
+from depth_perception.ros.colour import Decoder, FrameError, decode
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.topics import INFO, POINTS, PREVIEW, SCAN, diagnostics_name
 from depth_perception.ros.transport import prefer_large_shared_memory
@@ -68,6 +68,7 @@ class LiveSource:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
+        self._decode = Decoder()
         self._converted: dict[str, tuple[Any, Any]] = {}
         self._problem: Remark | None = None
         self._last = Frame()
@@ -96,7 +97,7 @@ class LiveSource:
         rclpy.try_shutdown(context=self._context)
 
     def _frame(self) -> Frame:
-        image = self._latest(IMAGE, decode)
+        image = self._latest(IMAGE, self._decode)
         depth = self._latest(PREVIEW, decode)
         cloud = self._latest(POINTS, _cloud)
         scan = self._latest(SCAN, _scan)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.bag import COMPRESSED, Bag
+from depth_perception.bag import Bag
 from depth_perception.camera import CameraModel
 from depth_perception.camera_source import CameraSource
 from depth_perception.images import IMAGE_SUFFIXES, ImageError, Photo, read_photo
@@ -159,6 +159,7 @@ class Recording(Footage):
         self._info = self._bag.camera_info_topic(self._image)
         self._cameras = cameras
         self._calibration: Calibration | None = None
+        self._decode: Callable[[object], NDArray[np.uint8]] | None = None
         self._rectifier: Rectifier | None = None
         self.name = f'{path}, {self._image.name}'
 
@@ -171,11 +172,11 @@ class Recording(Footage):
                        lambda message=message: self._picture(self._bag.deserialize(message)))
 
     def _picture(self, message: object) -> Picture:
-        from depth_perception.ros.colour import FrameError, decode_compressed, decode_image
+        from depth_perception.ros.colour import Decoder, FrameError
 
+        self._decode = self._decode or Decoder()
         try:
-            decode = decode_compressed if self._image.type == COMPRESSED else decode_image
-            rgb = decode(message)
+            rgb = self._decode(message)
         except FrameError as error:
             raise ImageError(str(error)) from error
         if self._cameras != CameraSource() or self._info is None:

@@ -145,7 +145,8 @@ def _bt601(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
 def test_every_encoding_decodes_to_the_images_size(encoding):
     entry = ENCODINGS[encoding]
     rows = int(8 * entry.rows)
-    values = np.zeros((rows, 12 * entry.channels), {8: np.uint8, 16: np.uint16, 32: np.float32}[entry.bits])
+    kind = {8: np.uint8, 16: np.uint16, 32: np.float32}[entry.bits]
+    values = np.zeros((rows, 12 * entry.channels), kind)
     assert decode_image(message(values, encoding, 8, 12)).shape == (8, 12, 3)
 
 
@@ -350,7 +351,7 @@ def test_a_header_without_a_size_is_none(data):
 def test_rubbish_and_depth_formats_are_refused():
     with pytest.raises(FrameError, match='cannot be decoded'):
         decode_compressed(CompressedImage(format='jpeg', data=array('B', b'hello' * 20)))
-    with pytest.raises(FrameError, match='neither a JPEG nor a PNG nor a TIFF'):  # whose size is not known
+    with pytest.raises(FrameError, match='neither a JPEG nor a PNG'):  # no size known
         decode_compressed(_compressed('.webp', np.zeros((16, 16, 3), np.uint8)))
     with pytest.raises(FrameError, match=r'compressedDepth .* is a depth image'):
         decode_compressed(CompressedImage(format='16UC1; compressedDepth png', data=array('B')))

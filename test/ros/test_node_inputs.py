@@ -306,6 +306,28 @@ def test_compressed_input_gives_the_same_outputs(namespace, robot, extension):
         assert np.abs(depth - 2.5).max() < 0.05, 'the red channel must stay red'
 
 
+def test_a_compressed_mosaic_has_colour_and_lost_colour_is_told(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(
+            lambda rgb, _: rgb[..., 0] / 100 + 0.5), image_transport='compressed', max_depth=9.0):
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        camera = robot.camera(topic='image/compressed', kind=CompressedImage)
+        mosaic = np.full((60, 80), 100, np.uint8)
+        mosaic[::2, ::2], mosaic[1::2, 1::2] = 200, 50
+
+        def depth(image: np.ndarray, form: str) -> np.ndarray:
+            count = len(robot.received['depth/image'])
+            data = cv2.imencode('.png', image)[1].tobytes()
+            camera.images.publish(CompressedImage(
+                header=camera.header(), format=form, data=array('B', data)))
+            return image_array(robot.wait_for('depth/image', count + 1)[-1])[2:-2, 2:-2]
+
+        assert np.abs(depth(mosaic, 'bayer_rggb8; png compressed ') - 2.5).max() < 0.02
+        depth(mosaic, 'yuv422_yuy2; png compressed mono8')
+        wait_until(lambda: (s := robot.status('input')) and s.level == WARN
+                   and 'turns yuv422_yuy2 into grey' in s.message)
+
+
 def test_a_compressed_image_that_claims_a_gigapixel_costs_one_frame(namespace, robot, capfd):
     # A PNG of a few bytes whose header claims 32000x32000.
     header = b'IHDR' + struct.pack('>IIBBBBB', 32000, 32000, 8, 2, 0, 0, 0)
