@@ -123,7 +123,8 @@ def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
               for sample in _probes(dataset)}
     if recipe.focal is not None and None in focals:
         raise DataError(f'{recipe.name} learns depth for every camera and needs the focal length '
-                        f'of each picture, which is missing in: {dataset.describe()}')
+                        f'of each picture; give it in camera.json (docs/own_data.md): '
+                        f'it is missing in {dataset.describe()}')
     if recipe.focal is not None:
         return recipe.focal
     return nyu_focal(recipe) if len(focals) > 1 and None not in focals else None

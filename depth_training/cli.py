@@ -19,6 +19,8 @@ from depth_training import ranges
 #: with `!` takes the arguments as they are. Modules are imported when used.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     'prepare': ('depth_training.commands', 'prepare', 'turn the raw NYU dump into pairs'),
+    'check-data': ('depth_training.check_data', 'check_data',
+                   'say what RGB-D data holds, and show a sheet of pairs'),
     'train': ('depth_training.trainer', 'train', 'train a recipe, or go on with a run'),
     'evaluate': ('depth_training.commands', 'evaluate', "judge weights by the papers' protocols"),
     'model-card': ('depth_training.model_card', 'model_card',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ _OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'fr
               'loss')
 #: What a weights file says of its licence where nobody has chosen one.
 UNKNOWN_LICENCE = 'LicenseRef-unknown'
+#: More than there are cores only hold each other up, of which PyTorch warns.
+_WORKERS = min(4, os.cpu_count() or 1)
 
 
 class TrainingError(ValueError):
@@ -95,7 +98,7 @@ class TrainOptions:
     local_batch_norm: bool = False
     """With torchrun: normalise over each process's own images, which is quicker, and not what one
     process would do with the whole batch."""
-    workers: WholeNumber = 4
+    workers: WholeNumber = _WORKERS
     """Processes that load data, for each training process."""
     seed: WholeNumber = 0
     """Of first weights, order and augmentation."""

@@ -51,7 +51,7 @@ class DepthDataset(ABC):
         ground_truth: `raw` (sensor, with holes), `filled` (holes painted in), `exact` (rendered).
         units: how depth is stored, such as `16-bit mm`.
         depth_scale: units a metre in which depth is stored, of which `read` makes metres.
-        indoor: rooms, so that depth of other sizes is taken for a wrong unit.
+        unit_is_sure: the user or the format says it; else depth implausible for rooms is refused.
         note: what else a reader should know, such as how the split was made; may be empty.
     """
 
@@ -59,7 +59,7 @@ class DepthDataset(ABC):
     ground_truth: GroundTruth
     units: str
     depth_scale: float = 1.0
-    indoor: bool = True
+    unit_is_sure: bool = False
     note: str = ''
     _factor: float = 1.0
 
@@ -97,6 +97,7 @@ class DepthDataset(ABC):
         """Take stored depth as so many units a metre, whatever the layout says."""
         self._factor *= self.depth_scale / depth_scale
         self.depth_scale, self.units = depth_scale, f'{depth_scale:g} units a metre'
+        self.unit_is_sure = True
 
     def describe(self) -> str:
         """One line, such as `sync layout, 24231 pairs, 16-bit mm, raw depth`."""
@@ -116,7 +117,7 @@ class Part(DepthDataset):
     def __init__(self, whole: DepthDataset, indices: Sequence[int], note: str) -> None:
         self.whole, self.indices = whole, tuple(indices)
         self.layout, self.ground_truth, self.units = whole.layout, whole.ground_truth, whole.units
-        self.depth_scale, self.indoor = whole.depth_scale, whole.indoor
+        self.depth_scale, self.unit_is_sure = whole.depth_scale, whole.unit_is_sure
         self.note = f'{whole.note}, {note}' if whole.note else note
 
     def __len__(self) -> int:

@@ -14,7 +14,8 @@ from depth_training.data.sample import DataError
 _ENDINGS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
 #: DenseDepth stores its training depth in 8 bits, 255 = 10 m (its data.py).
 DENSEDEPTH_METRES_PER_STEP = 10 / 255
-_NOT_MEASURED = 65535
+#: What some cameras write in 16 bits where nothing was measured.
+NOT_MEASURED = 65535
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -40,7 +41,7 @@ def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         DataError: it is truncated or not an image.
     """
-    return cv2.cvtColor(_decode(content, name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode(content, name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -49,7 +50,7 @@ def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.ui
     Raises:
         DataError: it is truncated, not an image, or has several channels.
     """
-    image = _decode(content, name, cv2.IMREAD_UNCHANGED)
+    image = decode(content, name, cv2.IMREAD_UNCHANGED)
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
         raise DataError(f'{name} is {image.dtype} {image.shape}, not a one-channel depth image')
     return image
@@ -63,7 +64,7 @@ def millimetres(image: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     """
     if image.dtype != np.uint16:
         raise DataError(f'{name} has 8 bits a pixel; this layout has 16-bit millimetres')
-    return np.where(image == _NOT_MEASURED, 0, image).astype(np.float32) / 1000
+    return np.where(image == NOT_MEASURED, 0, image).astype(np.float32) / 1000
 
 
 def densedepth_metres(image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -73,7 +74,12 @@ def densedepth_metres(image: NDArray[np.generic]) -> NDArray[np.float32]:
     return image.astype(np.float32) * np.float32(DENSEDEPTH_METRES_PER_STEP)
 
 
-def _decode(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
+def decode(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
+    """An image file's pixels, by OpenCV's flags for reading.
+
+    Raises:
+        DataError: it is truncated or not an image.
+    """
     for start, end in _ENDINGS.items():
         # In the later half: an embedded thumbnail ends early, some cameras append data.
         if content.startswith(start) and content.find(end, len(content) // 2) < 0:

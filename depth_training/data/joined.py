@@ -27,7 +27,7 @@ class Joined(DepthDataset):
         self.parts = tuple(parts)
         kinds = {part.ground_truth for part in parts}
         self.ground_truth = kinds.pop() if len(kinds) == 1 else 'raw'
-        self.indoor = all(part.indoor for part in parts)
+        self.unit_is_sure = all(part.unit_is_sure for part in parts)
         self.note = self.describe()
         self._ends = tuple(accumulate(len(part) for part in parts))
 

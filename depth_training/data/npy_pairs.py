@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.densedepth_test import open_array
+from depth_training.data.matching import left_over
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
 from depth_training.data.scenes import choose
@@ -42,6 +43,8 @@ def open_layout(request: Request) -> DepthDataset:
     note = 'whole folder'
     if request.split == 'train':
         pairs, note = choose({'.': pairs}, request)
+    lonely = left_over([stem + _RGB for stem in stems if stem + _DEPTH not in files])
+    note = '; '.join(filter(None, (note, lonely)))
     return PairFiles('npy_pairs', request.path, pairs, 'filled', 'float metres', note, _read_npy,
                      depth_scale=1.0)
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from depth_training.data import (
     densedepth,
     densedepth_test,
+    folders,
     h5_frames,
     labeled_mat,
     marigold,
@@ -16,6 +17,7 @@ from depth_training.data import (
     packed,
     rooms,
     sync,
+    tum,
 )
 from depth_training.data.dataset import DepthDataset, GroundTruth, Request
 from depth_training.data.sample import DataError, UnitError
@@ -24,7 +26,8 @@ from depth_training.data.units import check_units
 #: From the most to the least specific: a folder of rooms would also pass as sync, and a packed
 #: file as DenseDepth's zip.
 LAYOUTS: tuple[ModuleType, ...] = (
-    packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, sync)
+    packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, tum,
+    folders, sync)
 _SPLITS = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
 
 
@@ -32,6 +35,7 @@ def open_dataset(
     path: str | Path, split: str = 'train', *, ground_truth: GroundTruth | None = None,
     hold_out: Sequence[str] = (), list_file: str | Path | None = None,
     splits_file: str | Path | None = None, depth_scale: float | None = None,
+    check: bool = True,
 ) -> DepthDataset:
     """Open RGB-D data, whatever its layout; `describe()` of the result says what was found.
 
@@ -45,6 +49,7 @@ def open_dataset(
         splits_file: `splits.mat`, where it does not lie beside the labelled .mat.
         depth_scale: units a metre in which depth is stored; None = as the layout has it, which is
             refused where rooms cannot be that large or small.
+        check: look into some pairs; without it a wrong unit goes unnoticed.
 
     Raises:
         DataError: the path is missing or of no known layout, it has no such split, depth has a
@@ -66,8 +71,10 @@ def open_dataset(
     dataset: DepthDataset = layout.open_layout(request)
     if depth_scale is not None:
         dataset.use_scale(depth_scale)
+    if not check:
+        return dataset
     _probe(dataset)
-    if dataset.indoor and depth_scale is None:
+    if not dataset.unit_is_sure:
         check_units(dataset)
     return dataset
 

@@ -26,7 +26,7 @@ def likely_scales(stored: NDArray[np.floating]) -> list[float]:
         fills = scale == 6553.5 and largest > 60_000
         # Millimetres that were multiplied leave gaps, such as TUM's by 5.
         multiple = scale > 1000 and step > 1 and step % (scale / 1000) == 0
-        return not fills, not multiple, abs(math.log(median / scale / _USUAL))
+        return not multiple, not fills, abs(math.log(median / scale / _USUAL))
 
     low, high = _PLAUSIBLE
     return sorted((scale for scale in KNOWN_SCALES if low <= median / scale <= high), key=unlikely)

@@ -8,13 +8,15 @@ folder with `depth_00000.png` and with `camera.json` (width, fx, cx) is read too
 """
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from depth_training.data.cameras import Camera, common_scale, read_camera
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.images import read_bytes
+from depth_training.data.matching import left_over
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
 from depth_training.data.scenes import choose
@@ -48,14 +50,20 @@ def open_layout(request: Request) -> DepthDataset:
     list_file = request.list_file or _find_list(root, request)
     if list_file is not None:
         return _open_list(layout, root, list_file)
-    scenes = {name: pairs for name, pairs in _scan(root, official) if pairs}
+    scanned = {scene.name: scene for scene in _scan(root, official)}
+    scenes = {name: scene.pairs for name, scene in scanned.items() if scene.pairs}
     if not scenes:
         raise DataError(f'{root} has rgb_* images, but none with its sync_depth_* or depth_* PNG')
     if root.name == request.split:
         pairs, note = [pair for part in scenes.values() for pair in part], f'{root.name} folder'
     else:
         pairs, note = choose(scenes, request)
-    return PairFiles(layout, root, pairs, 'raw', note=note)
+    lonely = left_over([name for scene in scanned.values() for name in scene.without_depth])
+    dataset = PairFiles(layout, root, pairs, 'raw', note='; '.join(filter(None, (note, lonely))))
+    scale = common_scale(root, {scene.camera for scene in scanned.values() if scene.pairs})
+    if scale is not None:
+        dataset.use_scale(scale)
+    return dataset
 
 
 def _split_folder(request: Request) -> tuple[Path, bool]:
@@ -85,16 +93,25 @@ def _scene_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
             yield Path(folder), files
 
 
-def _scan(root: Path, official: bool) -> Iterator[tuple[str, list[Pair]]]:
-    """Each scene's name and its complete pairs."""
+class Scene(NamedTuple):
+    """A folder's complete pairs, its camera, and its pictures without depth."""
+
+    name: str
+    pairs: list[Pair]
+    camera: Camera
+    without_depth: list[str]
+
+
+def _scan(root: Path, official: bool) -> Iterator[Scene]:
     for folder, files in _scene_folders(root):
         scene = folder.relative_to(root).as_posix()
-        camera = _camera(folder, official)
+        camera = _camera(folder, root, official)
         prefix = '' if scene == '.' else scene + '/'
         known = set(files)
-        found = ((rgb, _depth_name(rgb, known)) for rgb in sorted(files)
-                 if rgb.startswith('rgb_') and rgb.endswith(_RGB_SUFFIXES))
-        yield scene, [Pair(prefix + rgb, prefix + depth, *camera) for rgb, depth in found if depth]
+        found = [(prefix + rgb, _depth_name(rgb, known)) for rgb in sorted(files)
+                 if rgb.startswith('rgb_') and rgb.endswith(_RGB_SUFFIXES)]
+        pairs = [Pair(rgb, prefix + depth, *camera[:3]) for rgb, depth in found if depth]
+        yield Scene(scene, pairs, camera, [rgb for rgb, depth in found if not depth])
 
 
 def _depth_name(rgb: str, known: set[str]) -> str | None:
@@ -103,18 +120,9 @@ def _depth_name(rgb: str, known: set[str]) -> str | None:
     return next((name for name in names if name in known), None)
 
 
-def _camera(folder: Path, official: bool) -> tuple[float | None, float | None, int | None]:
-    """fx, cx and the width they hold for."""
-    if official:
-        return NYU_FX, NYU_CX, 640
-    file = folder / 'camera.json'
-    if not file.exists():
-        return None, None, None
-    try:
-        camera = json.loads(read_bytes(file))
-        return float(camera['fx']), float(camera['cx']), int(camera['width'])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{file} has no numbers fx, cx and width ({error!r})') from error
+def _camera(folder: Path, root: Path, official: bool) -> Camera:
+    """fx, cx and the width they hold for, and depth's scale where `camera.json` says it."""
+    return Camera(NYU_FX, NYU_CX, 640) if official else read_camera(folder, root)
 
 
 def _find_list(root: Path, request: Request) -> Path | None:

@@ -73,6 +73,11 @@ _PACKED = replace(
     loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5, 'scale_weight': 0.2},
     learning_rate=1e-3, encoder_factor=0.5, batch=64, steps=12000, average=0.999)
 
+#: For users' own pairs, from the weights that come with the package (docs/own_data.md).
+_FINETUNE = replace(
+    _REFINED, name='finetune', title='the bundled network, trained further on your own pairs',
+    learning_rate=2e-4, batch=8, steps=600)
+
 #: What might help; compare them on held-out rooms before one of them becomes the default.
 _VARIANTS = (
     replace(_BUNDLED, name='bundled_cut_depth', title='the bundled network, with CutDepth',
@@ -87,4 +92,4 @@ _VARIANTS = (
             loss='log_l1_gradient', loss_arguments={'gradient_weight': 0.5}),
 )
 
-RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, _DECALS, _PACKED, *_VARIANTS)
+RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, _DECALS, _PACKED, _FINETUNE, *_VARIANTS)

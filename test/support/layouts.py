@@ -88,6 +88,37 @@ def sync(root: Path, scenes: tuple[str, ...] = ('kitchen_0001', 'office_0002'),
     return root
 
 
+def folders(root: Path, count: int = 4, pictures: str = 'images', scale: float = 1000,
+            picture_name: str = '{:04d}.jpg', depth_name: str = '{:04d}.png') -> Path:
+    """A folder of pictures beside one of depth maps."""
+    for index in range(count):
+        rgb, depth = scene(index)
+        name = picture_name.format(index)
+        write(root / pictures / name, encode('.' + name.rpartition('.')[2].lower(), rgb))
+        file = root / 'depth' / depth_name.format(index)
+        if file.suffix == '.npy':
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, depth)
+        else:
+            write(file, encode('.png', np.round(depth * scale).astype(np.uint16)))
+    return root
+
+
+def tum(root: Path, count: int = 4) -> Path:
+    """TUM RGB-D: names are times, depth comes 11 ms after colour, 5000 units a metre."""
+    lists: dict[str, list[str]] = {'rgb': ['# color images'], 'depth': ['# depth maps']}
+    for index in range(count):
+        rgb, depth = scene(index)
+        time = 1305031102.175304 + index / 30
+        for kind, when, image in (('rgb', time, rgb),
+                                  ('depth', time + 0.011, np.round(depth * 5000).astype('u2'))):
+            write(root / kind / f'{when:.6f}.png', encode('.png', image))
+            lists[kind].append(f'{when:.6f} {kind}/{when:.6f}.png')
+    for kind, rows in lists.items():
+        write(root / f'{kind}.txt', '\n'.join(rows) + '\n')
+    return root
+
+
 def rooms(root: Path, scenes: tuple[str, ...] = ('scene_0', 'scene_1'), count: int = 2) -> Path:
     for number, name in enumerate(scenes):
         rows = ['index,fx,fy,cx,cy,height_m,pitch_deg']

@@ -16,7 +16,7 @@ from depth_training.recipes import Recipe
 REQUIRED = {
     'prepare': ['raw', 'a', 'b'], 'train': ['paper_003', '--data', 'a'],
     'evaluate': ['--weights', 'a', '--data', 'b'], 'model-card': ['--data', 'a'],
-    'report': ['--out', 'a'], 'overfit': ['--data', 'a'],
+    'report': ['--out', 'a'], 'overfit': ['--data', 'a'], 'check-data': ['a'],
 }
 NONSENSE = ('many', '1e999', 'nan', '-1e999', '')
 

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a data set holds, before anything learns from it: printed, and shown as a sheet of pairs."""
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from depth_perception.visualise import colourise
+from depth_perception.weights import write_atomically
+from depth_training.data import DataError, DepthDataset, Sample, evenly, open_dataset
+from depth_training.data.sample import UnitError
+from depth_training.data.units import check_units
+from depth_training.pictures import jpeg, labelled
+from depth_training.ranges import Count, Positive
+
+#: Width and height of one picture of the sheet, and pairs side by side.
+_CELL, _COLUMNS = (200, 150), 2
+#: So many sentences on bad pairs are printed.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class CheckDataOptions:
+    """Look at RGB-D pairs: layout, units, sizes, ranges, holes, camera, and how they look."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """File or folder; its layout is recognised."""
+    depth_scale: Positive | None = None
+    """Units a metre in which the data stores depth, where its layout does not say so."""
+    hold_out: tuple[str, ...] = ()
+    """Scenes that are the test part, of data without an official split."""
+    list_file: Path | None = None
+    """Rows that choose the pairs."""
+    out: Path | None = None
+    """The sheet, a JPEG (default: NAME_pairs.jpg in the current folder)."""
+    shown: Count = 12
+    """Equally spaced pairs on the sheet."""
+    read: Count = 500
+    """Equally spaced pairs that are read for the figures."""
+
+
+@dataclass
+class Findings:
+    """What the pairs that were read hold.
+
+    Attributes:
+        sizes: width x height, counted.
+        focals: focal length over width, rounded, counted; None = unknown.
+        depths: some known depths of each pair, metres.
+        holes: share of unknown pixels of each pair.
+        bad: one sentence a pair that cannot be used.
+    """
+
+    sizes: Counter[str] = field(default_factory=Counter)
+    focals: Counter[float | None] = field(default_factory=Counter)
+    depths: list[NDArray[np.float32]] = field(default_factory=list)
+    holes: list[float] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+
+    def add(self, sample: Sample) -> None:
+        """Count one pair."""
+        height, width = sample.depth.shape
+        self.sizes[f'{width}x{height}'] += 1
+        self.focals[sample.fx and round(sample.fx / width, 3)] += 1
+        part = sample.depth[::4, ::4]
+        self.depths.append(part[part > 0])
+        self.holes.append(float((sample.depth == 0).mean()))
+
+
+def check_data(options: CheckDataOptions) -> int:
+    """Print what was found and write the sheet; 1 where it cannot be trained on.
+
+    Raises:
+        DataError: there are no pairs.
+        OSError: the sheet cannot be written.
+    """
+    arguments = {'depth_scale': options.depth_scale, 'list_file': options.list_file,
+                 'check': False}
+    dataset = open_dataset(options.data, 'all', **arguments)
+    _say(dataset.describe())
+    findings = read(evenly(dataset, options.read))
+    for line in (*described(findings), *_parts(options, arguments)):
+        _say(line)
+    file = options.out or Path(f'{options.data.resolve().stem}_pairs.jpg')
+    picture = sheet(evenly(dataset, options.shown))
+    if picture is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, [jpeg(picture)])
+        _say(f'sheet: {file} (picture, depth, and both; depth from red, near, to blue, far)')
+    return _verdict(dataset, findings)
+
+
+def read(dataset: DepthDataset) -> Findings:
+    """Read all pairs."""
+    findings = Findings()
+    for index in range(len(dataset)):
+        try:
+            findings.add(dataset[index])
+        except DataError as error:
+            findings.bad.append(str(error))
+    return findings
+
+
+def described(findings: Findings) -> Iterator[str]:
+    """The findings, a line each."""
+    good = len(findings.holes)
+    yield f'read: {good + len(findings.bad)} pairs, {len(findings.bad)} of them bad'
+    yield from (f'  {text}' for text in findings.bad[:_NAMED])
+    if not good:
+        return
+    yield 'sizes: ' + _counted(findings.sizes)
+    depth = np.concatenate(findings.depths)
+    low, median, high = np.percentile(depth, [1, 50, 99])
+    yield f'depth: {low:.2f} to {high:.2f} m (1 and 99 %), median {median:.2f} m, farthest ' \
+          f'{depth.max():.2f} m'
+    yield f'holes: {100 * np.mean(findings.holes):.1f} % of the pixels, ' \
+          f'{sum(share > 0.5 for share in findings.holes)} pairs with more than half'
+    yield 'focal length: ' + ', '.join(map(_focal, findings.focals))
+    if None in findings.focals:
+        yield '  where it is unknown, depth is learnt for that camera alone: give it in ' \
+              'camera.json (docs/own_data.md)'
+
+
+def sheet(dataset: DepthDataset) -> NDArray[np.uint8] | None:
+    """Pairs as picture, depth and both, RGB; None if all are bad."""
+    cells = []
+    for index in range(len(dataset)):
+        try:
+            cells.append(_cell(dataset[index]))
+        except DataError:
+            continue
+    if not cells:
+        return None
+    while len(cells) % _COLUMNS:
+        cells.append(np.zeros_like(cells[0]))
+    return np.concatenate([np.concatenate(cells[start:start + _COLUMNS], axis=1)
+                           for start in range(0, len(cells), _COLUMNS)])
+
+
+def _cell(sample: Sample) -> NDArray[np.uint8]:
+    known = sample.depth > 0
+    near, far = np.percentile(sample.depth[known], [1, 99])
+    depth = colourise(np.where(known, sample.depth, np.nan).astype(np.float32),
+                      float(near), float(max(far, near + 0.01)))[..., ::-1]
+    both = cv2.addWeighted(sample.rgb, 0.5, np.ascontiguousarray(depth), 0.5, 0)
+    parts = [_fitted(part) for part in (sample.rgb, depth, both)]
+    parts[0] = labelled(parts[0], sample.id.rpartition('/')[2][-16:])
+    parts[1] = labelled(parts[1], f'{near:.1f} to {far:.1f} m')
+    return np.concatenate(parts, axis=1)
+
+
+def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture in the middle of a cell, its shape kept."""
+    height, width = picture.shape[:2]
+    scale = min(_CELL[0] / width, _CELL[1] / height)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
+    cell = np.zeros((_CELL[1], _CELL[0], 3), np.uint8)
+    top, left = (_CELL[1] - size[1]) // 2, (_CELL[0] - size[0]) // 2
+    cell[top:top + size[1], left:left + size[0]] = small
+    return cell
+
+
+def _parts(options: CheckDataOptions, arguments: dict) -> Iterator[str]:
+    """What would be trained and validated on."""
+    for split, name in (('train', 'training'), ('test', 'validation')):
+        try:
+            part = open_dataset(options.data, split, hold_out=options.hold_out, **arguments)
+            yield f'{name}: {len(part)} pairs' + (f' ({part.note})' if part.note else '')
+        except DataError as error:
+            yield f'{name}: none, {error}'
+
+
+def _verdict(dataset: DepthDataset, findings: Findings) -> int:
+    if not findings.holes:
+        raise DataError('not one pair can be used')
+    if not dataset.unit_is_sure:
+        try:
+            check_units(dataset)
+        except UnitError as error:
+            _say(f'refused: {error}')
+            return 1
+    return 0
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ', '.join(f'{name} ({count})' for name, count in counter.most_common(5))
+
+
+def _focal(share: float | None) -> str:
+    if share is None:
+        return 'unknown'
+    angle = math.degrees(2 * math.atan(0.5 / share))
+    return f'{share:g} of the width (field of view {angle:.0f} degrees)'
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + '\n')
+    sys.stdout.flush()
