@@ -23,8 +23,8 @@ def test_every_experiment_of_the_five_papers_has_a_recipe():
         'paper_003', 'paper_003_laina', 'paper_004',
         'rooms_efficientnet_sff', 'rooms_resnet_unet_hybrid', 'rooms_cnn_residual',
         'bundled', 'bundled_abs_rel', 'bundled_small', 'bundled_refined', 'bundled_decals',
-        'finetune', 'bundled_cut_depth', 'bundled_swap', 'bundled_ssim', 'bundled_abs_rel_ssim',
-        'bundled_log_l1']
+        'bundled_packed', 'finetune', 'bundled_cut_depth', 'bundled_swap', 'bundled_ssim',
+        'bundled_abs_rel_ssim', 'bundled_log_l1']
     with pytest.raises(ValueError, match="unknown recipe 'paper_005': choose one of paper_000"):
         get_recipe('paper_005')
 
