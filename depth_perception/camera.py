@@ -95,8 +95,8 @@ class CameraModel:
             return self
         if not same_aspect((self.width, self.height), (width, height)):
             raise CameraError(
-                f'camera_info is for {self.width}x{self.height}, the image is {width}x{height}: '
-                'the aspect ratios differ, so it cannot be scaled')
+                f'the calibration is for {self.width}x{self.height}, the image is '
+                f'{width}x{height}: the aspect ratios differ, so it cannot be scaled')
         x, y = width / self.width, height / self.height
         return CameraModel(width, height, self.fx * x, self.fy * y, self.cx * x, self.cy * y)
 

@@ -60,10 +60,10 @@ def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
         CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
     """
     if is_uncalibrated(info):
-        raise CameraError('camera_info is uncalibrated (K[0] = 0)')
+        raise CameraError('the camera is uncalibrated (K[0] = 0)')
     for name in ('d', 'r'):
         if not np.isfinite(getattr(info, name)).all():
-            raise CameraError(f'camera_info has values that are not finite in {name.upper()}')
+            raise CameraError(f'the calibration has values that are not finite in {name.upper()}')
     size = _full_size(info, width, height)
     k, p = (info.k, info.p) if info.p[0] != 0.0 else (info.k, info.k)
     full = CameraModel.from_matrix(*size, k if k[0] != 0.0 else p)

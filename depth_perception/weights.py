@@ -29,7 +29,8 @@ _INFO_KEY = 'depth_perception'
 _CHECKSUM_KEY = 'checksum'
 #: Entries that older files lack; their defaults say what those files are.
 _ADDED = frozenset({'recipe_name', 'origin', 'test_geometry'})
-_REMEDY = 'use a .safetensors file written by depth_perception, or leave model_file empty'
+_REMEDY = ('use a .safetensors file written by depth_perception, or name none for the bundled '
+           'network')
 
 
 class WeightsError(ValueError):
@@ -119,9 +120,10 @@ def _problems(info: WeightsInfo) -> list[str]:
         'origin': info.origin in ('', 'trained', 'imported'),
         'test_geometry': isinstance(info.test_geometry, str),
     }
+    known = {'network': f' (it knows {", ".join(network_names())})'}
     problems = [
         f'its metadata has {key} = {getattr(info, key)!r}, which this version cannot use'
-        for key, good in checks.items() if not good
+        f'{known.get(key, "")}' for key, good in checks.items() if not good
     ]
     if not problems and info.min_depth >= info.max_depth:
         problems.append(f'min_depth {info.min_depth} is not below max_depth {info.max_depth}')

@@ -20,9 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depth_perception.files import write_atomically
+from depth_perception.files import check_writable, write_atomically
 from depth_perception.networks.fast_unpooling import use_fast_unpooling
 from depth_perception.weights import LoadedWeights, WeightsInfo, load_weights, save_weights
+from depth_training.cli import sentence
 from depth_training.ranges import Range, number
 
 #: Largest relative error of an ONNX file against PyTorch, in float32.
@@ -169,8 +170,8 @@ def run(options: argparse.Namespace) -> int:
     """Export, check ONNX against PyTorch, say the error; 0 = done, 1 = one sentence of failure."""
     try:
         text = _run(options)
-    except (ValueError, OSError, ImportError) as error:
-        sys.stderr.write(f'export: {error}\n')
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f'export: {sentence(error)}\n')
         return 1
     sys.stdout.write(f'{options.output}: {text}\n')
     return 0
@@ -184,6 +185,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(options: Any) -> str:
+    check_writable(options.output)
     loaded = load_weights(options.weights)
     if options.licence:
         info = dataclasses.replace(loaded.info, licence=options.licence)

@@ -11,8 +11,10 @@ from typing import Any
 
 from torch import nn
 
+from depth_perception.files import check_writable
 from depth_perception.networks import create_network
 from depth_perception.weights import WeightsInfo, save_weights
+from depth_training.cli import sentence
 from depth_training.data.sync import NYU_FX
 from depth_training.foreign.densedepth import fill_densedepth, read_keras
 from depth_training.foreign.encoders import fill_encoder
@@ -107,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         text = _run(options)
     except (ValueError, OSError) as error:
-        sys.stderr.write(f'import-weights: {" ".join(str(error).split())}\n')
+        sys.stderr.write(f'import-weights: {" ".join(sentence(error).split())}\n')
         return 1
     sys.stdout.write(text)
     return 0
@@ -122,6 +124,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(options: Any) -> str:
+    check_writable(options.output)
     found = checksum(options.checkpoint)
     if options.sha256 and options.sha256.lower() != found:
         raise ForeignError(f'{options.checkpoint} has SHA-256 {found}, not the one asked for')

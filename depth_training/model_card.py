@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.estimator import DepthEstimator
-from depth_perception.files import write_atomically
+from depth_perception.files import check_writable, write_atomically
 from depth_training import bands, pictures, protocols
 from depth_training.bands import DistanceBands
 from depth_training.baselines import best_constant, mean_depth_map
@@ -95,6 +95,7 @@ def model_card(options: ModelCardOptions) -> int:
         OSError: a file cannot be read or written.
     """
     before, after = _around(options.page)
+    check_writable(options.page)
     estimator = DepthEstimator.load(options.weights, options.device, 'fp32', 'torch')
     training = open_joined(options.data, 'train', options.hold_out)
     mean = _mean_map(estimator, every(training, options.every))

@@ -65,7 +65,8 @@ class Protocol:
     def describe(self) -> str:
         """One line for a table's caption."""
         top, bottom, left, right = self.crop
-        crop = f'rows {top}:{bottom}, columns {left}:{right}'
+        crop = 'the whole frame' if self.crop == WHOLE else \
+            f'rows {top}:{bottom}, columns {left}:{right} of 640x480, of other sizes in proportion'
         limits = 'every known depth' if self.valid is None else \
             f'{self.valid[0]:g} < depth < {self.valid[1]:g} m'
         low, high = self.clamp

@@ -113,8 +113,8 @@ with: $_dp_venv/bin/python -m pip install -r requirements/openvino.txt" >&2
 
 _dp_pip() {  # pip install, its output in the log and one line of progress here
     local pid began=$SECONDS status
-    "$_dp_venv/bin/python" -m pip install --progress-bar off --disable-pip-version-check "$@" \
-        >>"$_dp_log" 2>&1 &
+    "$_dp_venv/bin/python" -m pip install --progress-bar off --no-color \
+        --disable-pip-version-check "$@" >>"$_dp_log" 2>&1 &
     pid=$!
     trap 'kill "$pid" 2>/dev/null; wait "$pid"; echo; exit 130' INT TERM
     while kill -0 "$pid" 2>/dev/null; do

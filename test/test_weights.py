@@ -20,7 +20,7 @@ from depth_perception.networks.registry import register_network
 from depth_perception.weights import _ADDED, WeightsError, WeightsInfo, load_weights, save_weights
 from test.support.weights import tiny_info, tiny_network
 
-REMEDY = 'use a .safetensors file written by depth_perception, or leave model_file empty'
+REMEDY = 'use a .safetensors file written by depth_perception, or name none for the bundled network'
 
 
 def two_numbers() -> nn.Module:
@@ -337,3 +337,8 @@ def test_a_network_in_use_does_not_depend_on_its_file(tmp_path):
     before = network(image)
     os.truncate(path, 0)  # a mapped file would end the process with SIGBUS now
     assert torch.equal(network(image), before)
+
+
+def test_an_unknown_network_lists_those_that_are_known():
+    with pytest.raises(WeightsError, match=r"network = 'dream'.*it knows cnn, .*resnet_unet"):
+        tiny_info(network='dream')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+#: What ROS puts around its messages where RCUTILS_COLORIZED_OUTPUT is 1.
+_COLOURS = re.compile('\x1b\\[[0-9;]*m')
 #: Seconds that a child has to end after SIGINT.
 PATIENCE = 15.0
 
@@ -52,7 +55,7 @@ class Child:
         """Its last error message; the last line when it ended without one."""
         # Of its own: the child writes where this file descriptor points.
         with open(f'/proc/self/fd/{self._said.fileno()}', errors='replace') as file:
-            lines = [line.strip() for line in file if line.strip()]
+            lines = [_COLOURS.sub('', line).strip() for line in file if line.strip()]
         errors = [line for line in lines if line.startswith(('[ERROR]', '[FATAL]'))]
         if errors:
             return errors[-1].split(']: ', 1)[-1]

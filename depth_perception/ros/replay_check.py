@@ -17,6 +17,7 @@ from depth_perception import __version__
 from depth_perception.bag import Bag, BagError
 from depth_perception.bag_writer import BagWriter
 from depth_perception.extras import explains_missing
+from depth_perception.files import check_writable
 from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.process import (
     ignore_signals,
@@ -95,6 +96,8 @@ def _check(options: argparse.Namespace) -> int:
 
     from depth_perception.ros.output_watcher import OutputWatcher
 
+    if options.report:
+        check_writable(options.report)
     topic, images = image_stamps(options.bag, options.image)
     expected = len(images) if options.expect == ALL else options.expect
     with BagWriter(options.record) if options.record else nullcontext() as writer:

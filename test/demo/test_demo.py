@@ -19,6 +19,7 @@ pytest.importorskip('matplotlib', reason='the package matplotlib is not installe
 from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.demo.pictures import cloud_points, cloud_views, montage
+from depth_perception.demo.processes import Child
 from depth_perception.demo.recorder import FrameRecord, Scan
 from depth_perception.demo.scores import read_truth, scores
 from test.support.bags import write_bag
@@ -97,6 +98,17 @@ def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
     summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
     assert summary['frames_out']['depth/image'] == 4 and 'scores' not in summary
     assert not (tmp_path / 'out' / 'cloud.ply').exists()
+
+
+def test_a_complaint_has_no_colours():
+    colour, plain = '\x1b[31m', '\x1b[0m'
+    said = f'{colour}[ERROR] [1.5] [node]: no model{plain}'
+    process = Child([sys.executable, '-c', f'import sys; sys.stderr.write({said!r})'])
+    try:
+        wait_until(process.ended)
+        assert process.complaint() == 'no model'
+    finally:
+        process.end()
 
 
 def test_a_wrong_bag_is_one_sentence(tmp_path):

@@ -78,7 +78,7 @@ def test_input_from_silence_to_ok(namespace, robot):
         zero = camera_info()
         zero.k, zero.p = [0.0] * 9, [0.0] * 12
         says(robot, 'input', WARN, 'uncalibrated', camera, info=zero)
-        says(robot, 'input', WARN, 'camera_info is for 160x90, the image is 80x60', camera,
+        says(robot, 'input', WARN, 'the calibration is for 160x90, the image is 80x60', camera,
              info=camera_info(160, 90))
         huge = camera_info(focal=1e300)
         says(robot, 'input', WARN, 'no camera of 80x60 has fx 1e+300', camera, info=huge)

@@ -191,7 +191,7 @@ def test_all_is_well(health, clock):
 
 @pytest.mark.parametrize('context, text', [
     ({'camera_problem': 'no camera_info'}, 'no camera_info on /y'),
-    ({'camera_problem': 'camera_info is uncalibrated (K[0] = 0)'}, 'uncalibrated'),
+    ({'camera_problem': 'the camera is uncalibrated (K[0] = 0)'}, 'uncalibrated'),
     ({'fell_back': True}, 'QoS fell back to best effort'),
 ])
 def test_input_warnings_from_the_node(health, clock, context, text):

@@ -36,3 +36,13 @@ def test_what_is_wrong_is_one_sentence(tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
     assert "unknown recipe 'paper_009'" in said[1] and 'holds no raw frames' in said[2]
+
+
+@pytest.mark.parametrize('words', [
+    ('export', 'default', '--output', '{}'),
+    ('import-weights', 'hybrid', 'none.model', '--output', '{}')])
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path, capsys, words):
+    place = tmp_path / 'none' / 'a.onnx'
+    assert cli.main([word.format(place) for word in words]) == 1
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and f'{place}: there is no folder for it' in said

@@ -296,8 +296,9 @@ def test_median_scaling_is_an_option_that_forgives_a_common_factor():
 
 def test_captions_name_everything_that_moves_the_figures():
     assert get_protocol('eigen_bts').describe() == (
-        'eigen_bts: raw ground truth, rows 45:471, columns 41:601, 0.001 < depth < 10 m, '
-        'prediction clamped to 0.001..10 m, per image, then averaged, no test-time augmentation')
+        'eigen_bts: raw ground truth, rows 45:471, columns 41:601 of 640x480, of other '
+        'sizes in proportion, 0.001 < depth < 10 m, prediction clamped to 0.001..10 m, '
+        'per image, then averaged, no test-time augmentation')
     text = replace(get_protocol('densedepth'), swapped=True, count_holes=True).describe()
     assert text.endswith('with its mirror image, swapped, holes counted')
     assert len({protocol.describe() for protocol in PROTOCOLS.values()}) == 5
