@@ -69,9 +69,9 @@ setup(
     },
     entry_points={
         'console_scripts': [
-            'depth_node = depth_perception.ros.node:main',
-            'replay_bag = depth_perception.ros.replay:main',
-            'replay_check = depth_perception.ros.replay_check:main',
+            'depth_node = depth_perception.ros.node:command',
+            'replay_bag = depth_perception.ros.replay:command',
+            'replay_check = depth_perception.ros.replay_check:command',
             'depth-perception = depth_perception.cli:main',
         ],
     },

@@ -107,10 +107,18 @@ def _depth_node(given: dict[str, str], sim_time: bool) -> Node:
         # With a name, launch would give the overrides to that one node alone.
         name=None if several else 'depth_node',
         arguments=['--cameras', given['cameras']] if several else [],
-        parameters=[given['params_file'], _overrides(given, sim_time)],
+        parameters=[_params_file(given['params_file']), _overrides(given, sim_time)],
         remappings=[*_inputs(given).items(), ('scan', given['scan'])],
         ros_arguments=[word for logger in _loggers(given)
                        for word in ('--log-level', f'{logger}:={given["log_level"]}')])
+
+
+def _params_file(path: str) -> str:
+    """The file, which launch would pass over in silence if it were missing."""
+    expanded = Path(path).expanduser().absolute()
+    if not expanded.is_file():
+        raise RuntimeError(f'params_file:={path}: there is no such file')
+    return str(expanded)
 
 
 def _refuse_absolute(given: dict[str, str]) -> None:

@@ -42,12 +42,13 @@ def record(plan: Plan, keep: set[int], keep_depth: bool) -> tuple[Plan, Recordin
     from rclpy.signals import SignalHandlerOptions
 
     from depth_perception.demo.recorder import Recorder
+    from depth_perception.ros.start import enter_ros
 
     remaps = {'image/compressed' if plan.compressed else 'image': plan.image.name,
               'camera_info': plan.info.name if plan.info else 'camera_info'}
     parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0'}
     # Signals stay Python's: KeyboardInterrupt ends the children too.
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    enter_ros([], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(plan.image.name, plan.compressed, keep, keep_depth)
     try:
         with child('depth_perception.ros.node', remaps=remaps, parameters=parameters) as node:

@@ -11,13 +11,14 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from depth_perception.device import free_cached_memory
-from depth_perception.errors import told
+from depth_perception.errors import first_line, told
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import parameters
 from depth_perception.ros.cameras import NO_CAMERA_INFO, CameraSource
@@ -31,6 +32,7 @@ from depth_perception.ros.stamps import nanoseconds, seconds
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.throttle import Throttle
 from depth_perception.ros.topics import diagnostics_name
+from depth_perception.ros.unused import unused_parameters
 from depth_perception.ros.worker import Frame, Worker
 from depth_perception.sharing import NetworkShare
 
@@ -65,13 +67,19 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, load_estimator: EstimatorFactory = DepthEstimator.load,
                  **node_arguments: Any) -> None:
-        super().__init__('depth_node', **node_arguments)
+        try:
+            super().__init__('depth_node', **node_arguments)
+        except InvalidParameterTypeException as error:
+            raise parameters.RosParameterError(
+                'use_sim_time must be true or false, without quotes'
+                if 'use_sim_time' in str(error) else first_line(error)) from error
         self._load_estimator = load_estimator
         self._settings = self._asked = self._given_settings()
         self._misfit = ''
         self.health = Health()
         self._throttle = Throttle()
         self._said: set[str] = set()
+        self._told: set[str] = set()
         self._estimator: DepthEstimator | None = None
         self._outputs: DepthPublishers | None = None
         self._cameras: CameraSource | None = None
@@ -90,6 +98,7 @@ class DepthNode(LifecycleNode):
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
         guard_services(self)
+        self._tell_unused(unused_parameters(self, qos=False))
 
     def _given_settings(self) -> parameters.Settings:
         try:
@@ -193,6 +202,7 @@ class DepthNode(LifecycleNode):
             pipeline, self._outputs, self.health, lambda: self._settings, self._age,
             self._log_lost_frame, self._on_out_of_memory)
         self._worker.start()
+        self._tell_unused(unused_parameters(self, qos=True))
 
     def destroy_node(self) -> None:
         """Stop the worker before the entities that it uses go."""
@@ -431,6 +441,12 @@ class DepthNode(LifecycleNode):
             f'{estimator.backend}, {estimator.precision}')
         self._said.clear()
         self._log_warnings()
+
+    def _tell_unused(self, text: str) -> None:
+        """Once: what was given at start stays as it is."""
+        if text and text not in self._told:
+            self._told.add(text)
+            self.get_logger().warning(text)
 
     def _log_warnings(self) -> None:
         """Each once; some come up only with an image of a certain size."""

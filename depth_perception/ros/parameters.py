@@ -29,6 +29,15 @@ from depth_perception.estimator import PRECISIONS
 class ParameterError(ValueError):
     """A parameter's value that cannot be used; the text names it and what would do."""
 
+    #: Of a process that cannot start for it.
+    exit_code = 1
+
+
+class RosParameterError(ParameterError):
+    """The same of a parameter that ROS has in every node."""
+
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -20,10 +20,12 @@ from depth_perception.extras import explains_missing
 from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.process import (
     ignore_signals,
+    leave,
     leave_signals_to_ros,
     quit_at_once_on_signals,
 )
 from depth_perception.ros.stamps import restamped
+from depth_perception.ros.start import WRONG_USAGE, StartError, enter_ros
 from depth_perception.ros.transport import prefer_large_shared_memory
 
 if TYPE_CHECKING:
@@ -279,7 +281,11 @@ def main(arguments: list[str] | None = None) -> int:
     from depth_perception.ros.lockstep import LockstepError
 
     prefer_large_shared_memory()
-    rclpy.init(args=words)
+    try:
+        enter_ros(words)
+    except StartError as error:
+        sys.stderr.write(f'replay_bag: cannot start: {error}\n')
+        return WRONG_USAGE
     node = rclpy.create_node('replay_bag', start_parameter_services=False)
     leave_signals_to_ros()
     try:
@@ -350,5 +356,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def command() -> None:
+    """What the installed `replay_bag` runs: `main`, and out."""
+    leave(main())
+
+
 if __name__ == '__main__':
-    sys.exit(main())
+    command()

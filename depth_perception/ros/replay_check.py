@@ -21,10 +21,12 @@ from depth_perception.files import check_writable
 from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.process import (
     ignore_signals,
+    leave,
     leave_signals_to_ros,
     quit_at_once_on_signals,
 )
 from depth_perception.ros.stamps import serialized_stamp
+from depth_perception.ros.start import WRONG_USAGE, StartError, enter_ros
 from depth_perception.ros.topics import DEPTH
 
 ALL = 'all'
@@ -74,7 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
-    rclpy.init(args=words)
+    try:
+        enter_ros(words)
+    except StartError as error:
+        sys.stderr.write(f'replay_check: cannot start: {error}\n')
+        return WRONG_USAGE
     try:
         return _check(options)
     except (BagError, OSError) as error:
@@ -144,5 +150,10 @@ def _count_or_all(text: str) -> int | str:
     return int(text)
 
 
+def command() -> None:
+    """What the installed `replay_check` runs: `main`, and out."""
+    leave(main())
+
+
 if __name__ == '__main__':
-    sys.exit(main())
+    command()

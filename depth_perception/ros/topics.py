@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names that the node goes by: its outputs, relative, and itself in diagnostics."""
+"""The names that the node goes by: inputs and outputs, relative, and itself in diagnostics."""
 from __future__ import annotations
 
 DEPTH, INFO, POINTS, PREVIEW, SCAN = (
     'depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color', 'scan')
+INPUTS = ('image', 'image/compressed', 'camera_info')
 OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN)
 
 

@@ -31,6 +31,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.options import UsageError
 from depth_perception.ros.colour import Decoder, FrameError, decode
+from depth_perception.ros.start import StartError, enter_ros
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from depth_perception.ros.topics import INFO, POINTS, PREVIEW, SCAN, diagnostics_name
 from depth_perception.ros.transport import prefer_large_shared_memory
@@ -53,7 +54,7 @@ class LiveSource:
         image: topic of the camera; None is the one that the node subscribes to.
 
     Raises:
-        UsageError: the namespace or the topic is no valid name.
+        UsageError: the namespace or the topic is no valid name, or ROS cannot be started.
     """
 
     def __init__(self, namespace: str = '/', image: str | None = None) -> None:
@@ -61,7 +62,10 @@ class LiveSource:
         self._context = Context()
         # Signals stay Python's.
         namespace = _valid(namespace, image)
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            enter_ros([], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        except StartError as error:
+            raise UsageError(str(error)) from error
         self._listener = _Listener(self._context, namespace, image)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._listener)

@@ -72,6 +72,14 @@ def test_a_missing_bag_ends_with_1(tmp_path):
         assert 'no metadata.yaml' in launched.output()
 
 
+@pytest.mark.parametrize('launch_file', ['depth.launch.py', 'replay.launch.py'])
+def test_a_missing_params_file_ends_with_1(bag, launch_file):
+    with Launched(launch_file, bag=bag, params_file='~/nothing.yaml') as launched:
+        assert launched.wait() == 1
+        assert 'params_file:=~/nothing.yaml: there is no such file' in launched.output()
+        assert 'process started' not in launched.output()
+
+
 def test_ctrl_c_ends_everything_with_0(bag):
     with Launched('replay.launch.py', bag=bag, device='cpu', rate=0.01) as launched:
         _node(launched)

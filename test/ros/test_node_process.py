@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -54,6 +56,35 @@ def test_a_node_that_a_signal_ended_leaves_no_ghost(namespace, robot, weights_fi
         assert node.wait(30) == 0
     # One that only vanishes is still seen until its lease of 20 s has run out.
     wait_until(lambda: robot.node.count_publishers('depth/image') == 0, 8, 'the node to be gone')
+
+
+def test_a_second_ctrl_c_changes_nothing(namespace, robot, weights_file):
+    with process(*node_command(namespace, weights_file)) as node:
+        wait_until(lambda: robot.node.count_publishers('depth/image') and robot.state() == 'active')
+        node.send_signal(signal.SIGINT)
+        ends_quietly_on(signal.SIGINT, node)
+
+
+def test_the_process_leaves_once_all_is_closed():
+    """Nothing that the interpreter does at its end: that takes a second of a core for torch."""
+    code = ('import atexit, sys; atexit.register(print, "teardown"); '
+            'from depth_perception.ros.process import leave; '
+            'print("said"); sys.stderr.write("told"); leave(3)')
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, 'said\n', 'told')
+
+
+def test_each_command_leaves_so(monkeypatch):
+    from depth_perception.ros import node, replay, replay_check
+
+    for module in (node, replay, replay_check):
+        left = []
+        monkeypatch.setattr(module, 'main', lambda: 7)
+        monkeypatch.setattr(module, 'leave', left.append)
+        module.command()
+        assert left == [7]
+        assert f'{module.__name__}:command' in (ROOT / 'setup.py').read_text()
 
 
 @pytest.mark.parametrize('setting, named', [

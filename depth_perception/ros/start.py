@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a process of this package enters ROS: with one sentence where its arguments forbid that.
+
+ROS's own errors are tracebacks, and where there is no folder for log files it does not start.
+"""
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from depth_perception.errors import first_line
+from depth_perception.ros.topics import INPUTS, OUTPUTS
+
+#: Exit code of a process that was started with what cannot be used.
+WRONG_USAGE = 2
+_NO_LOG_FILES = '--disable-external-lib-logs'
+#: What rcl says it did not understand, and how it should look.
+_HINTS = {
+    '__ns:=': 'a namespace has names of letters, digits and _ that begin with no digit: '
+              '-r __ns:=/robot/front',
+    '__node:=': 'a name has letters, digits and _ and begins with no digit: -r __node:=depth_node',
+    'remap rule': 'a remapping is FROM:=TO with names of letters, digits, _ and /, none of which '
+                  'begins with a digit: -r image:=/camera/image_raw',
+    'parameter override': 'a parameter is NAME:=VALUE: -p max_depth:=5.0',
+    'log level': 'use debug, info, warn, error or fatal',
+}
+
+
+class StartError(RuntimeError):
+    """What ROS cannot be started with, in one sentence."""
+
+
+def enter_ros(words: Sequence[str], **options: Any) -> list[str]:
+    """`rclpy.init` for these words, with its options; the words as ROS took them.
+
+    A `~` of a parameter file is expanded. Where no log file can be written, logs go to the console
+    alone.
+
+    Raises:
+        StartError: an argument, a parameter file or the environment cannot be used.
+    """
+    import rclpy
+
+    words = _checked(list(words))
+    problem = '' if _NO_LOG_FILES in words else no_log_folder()
+    if problem:
+        sys.stderr.write(f'no log files: {problem}; logs go to this console alone\n')
+        words += ['--ros-args', _NO_LOG_FILES]
+    try:
+        rclpy.init(args=words, **options)
+    except Exception as error:  # RCLError, and others of the middleware
+        raise StartError(plain(error)) from error
+    return words
+
+
+def _checked(words: list[str]) -> list[str]:
+    """Look at what ROS explains badly."""
+    for at, (flag, value) in enumerate(itertools.pairwise(words), 1):
+        if flag == '--params-file':
+            words[at] = str(Path(value).expanduser())
+            parameter_sections(words[at])
+        elif flag in ('-p', '--param'):
+            name, assigned, given = value.partition(':=')
+            if assigned and not given:
+                is_topic = name in (*INPUTS, *OUTPUTS)
+                raise StartError(f'-p {value} has no value: ' + (
+                    f'{name} is a topic, remapped by -r {name}:=/camera/{name}' if is_topic
+                    else f"for an empty text it is -p {name}:=\"''\""))
+    return words
+
+
+def parameter_files(words: Sequence[str]) -> list[str]:
+    """What `--params-file` names."""
+    return [value for flag, value in itertools.pairwise(words) if flag == '--params-file']
+
+
+def parameter_sections(path: str) -> list[str]:
+    """The nodes that a parameter file is for, such as `/**` or `/front/depth_node`.
+
+    Raises:
+        StartError: it is missing, or no parameter file.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except OSError as error:
+        raise StartError(f'the parameter file {path} cannot be read: {error.strerror}') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, 'problem_mark', None)
+        where = f'line {mark.line + 1}, column {mark.column + 1}: ' if mark else ''
+        what = getattr(error, 'problem', None) or first_line(error)
+        raise StartError(f'the parameter file {path} is no YAML: {where}{what}') from error
+    sections = list(_sections(content, ''))
+    if not sections:
+        raise StartError(f'the parameter file {path} has no ros__parameters: it begins with "/**:" '
+                         'and, indented, "ros__parameters:"')
+    return sections
+
+
+def _sections(content: object, name: str) -> Iterator[str]:
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            if key == 'ros__parameters':
+                yield name or '/'
+            else:
+                yield from _sections(value, f'{name}/{str(key).strip("/")}')
+
+
+def is_for(section: str, node: str) -> bool:
+    """Whether a section of a parameter file is for a node, both with full names."""
+    parts = [{'**': '(/.*)?', '*': '/[^/]+'}.get(part, '/' + re.escape(part))
+             for part in section.strip('/').split('/')]
+    return re.fullmatch(''.join(parts), node) is not None
+
+
+def no_log_folder(environment: Mapping[str, str] = os.environ) -> str:
+    """Why ROS cannot write log files here; '' where it can. Makes the folder, as ROS does."""
+    folder = environment.get('ROS_LOG_DIR')
+    if not folder:
+        home = environment.get('ROS_HOME')
+        if not home and not environment.get('HOME'):
+            return 'there is no HOME and no ROS_LOG_DIR in the environment'
+        folder = Path(home or Path(environment['HOME'], '.ros'), 'log')
+    path = Path(environment.get('HOME', '~') + str(folder)[1:]
+                if str(folder).startswith('~') else folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return ''
+    except OSError as error:
+        return f'{path} cannot be written ({error.strerror}): set ROS_LOG_DIR'
+
+
+def plain(error: Exception) -> str:
+    """What rcl says, without its source files, and what would be right."""
+    text = re.sub(r',? at [^\s,]+:\d+', '', first_line(error))
+    text = re.sub('^failed to initialize rcl: |^Failed to parse ROS arguments: ', '', text)
+    # Which token of its grammar rcl expected, and at which character it gave up.
+    text = re.sub(r'\. Error: (error not set|Expected lexeme.*)', '', text)
+    if type(error).__name__ == 'UnknownROSArgsError':
+        text = f'ROS does not know the arguments {text}'
+    hint = next((hint for what, hint in _HINTS.items() if what in text), '')
+    return f'{text.rstrip(".")}: {hint}' if hint else text
