@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from depth_perception.networks import create_network
 from depth_perception.networks.refinement import Refinement
@@ -80,6 +80,11 @@ def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
 
     perceptual = PerceptualLoss(perceptual_weights, recipe.max_depth)
     return losses.WeightedSum((1.0, plain), (recipe.perceptual_weight, perceptual))
+
+
+def to_learn(recipe: Recipe, depth: Tensor) -> Tensor:
+    """Which pixels of depth (B, 1, h, w) in metres the recipe learns from."""
+    return losses.valid_mask(depth, recipe.min_depth, recipe.max_depth, recipe.beyond)
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

@@ -33,7 +33,8 @@ class Progress:
         step: training steps done.
         epoch: epochs done.
         position: steps done of the epoch that runs.
-        scores: what the schedule looks at, one number an epoch.
+        scores: what the schedule looks at, the validation loss of each epoch.
+        errors: RMSE of the validation images after each epoch, which tells the best of them.
         settings: of the run; a run goes on only with the same.
     """
 
@@ -42,6 +43,7 @@ class Progress:
     epoch: int = 0
     position: int = 0
     scores: list[float] = dataclasses.field(default_factory=list)
+    errors: list[float] = dataclasses.field(default_factory=list)
 
 
 def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from depth_perception.weights import WeightsInfo
 from depth_training import protocols
@@ -32,13 +32,18 @@ class Predictor:
     @torch.no_grad()
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Depth in metres, in the terms of the camera that the network was trained with."""
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        tensor = tensor.permute(2, 0, 1)[None].float()
-        output = self.network((tensor - self._mean) / self._std).float()
+        output = self.output(image)
         if self.info.output == 'reciprocal':
             output = from_reciprocal(output, self.info.reciprocal_scale,
                                      self.info.min_depth, self.info.max_depth)
         return output[0, 0].cpu().numpy()
+
+    @torch.no_grad()
+    def output(self, image: NDArray[np.uint8]) -> Tensor:
+        """What the network itself gives: (1, 1, h', w'), float32, on the device."""
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        tensor = tensor.permute(2, 0, 1)[None].float()
+        return self.network((tensor - self._mean) / self._std).float()
 
 
 @dataclass

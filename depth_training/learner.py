@@ -15,7 +15,7 @@ from depth_training.average import MovingAverage
 from depth_training.batch_norm import freeze, normalise_across_processes
 from depth_training.data.training import Batch
 from depth_training.distributed import Processes
-from depth_training.losses import Loss, valid_mask
+from depth_training.losses import Loss
 from depth_training.mixed_precision import Precision
 from depth_training.recipes import Recipe
 from depth_training.schedule import Place
@@ -94,8 +94,7 @@ class Learner:
         with self.group.global_sums():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
                 prediction = self.model(mixed_precision.arranged(image, self.precision))
-            valid = valid_mask(depth, self.recipe.min_depth, self.recipe.max_depth)
-            loss = self.loss(prediction, depth, valid)
+            loss = self.loss(prediction, depth, build.to_learn(self.recipe, depth))
             loss.backward()
         return loss
 

@@ -38,8 +38,14 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 SMALLEST_DEPTH = 1e-3
 
 
-def valid_mask(target: Tensor, min_depth: float = 1e-3, max_depth: float = 10.0) -> Tensor:
-    """Pixels whose depth is known and within range: min < target < max (BTS, GLPDepth)."""
+def valid_mask(target: Tensor, min_depth: float = 1e-3, max_depth: float = 10.0,
+               beyond: Literal['masked', 'clipped'] = 'masked') -> Tensor:
+    """Pixels to learn from: those whose depth is known and within range (BTS, GLPDepth).
+
+    `clipped`: all that are known; for losses that clip the target themselves (DenseDepth).
+    """
+    if beyond == 'clipped':
+        return target > 0
     return (target > min_depth) & (target < max_depth)
 
 

@@ -121,8 +121,7 @@ def _resized(recipe: Recipe, shrink: int) -> Recipe:
 def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Result:
     network = build.network(recipe, options.seed).to(device)
     batch, samples = _batch(recipe, network, options, device)
-    loss, valid = build.loss(recipe), losses.valid_mask(
-        batch.depth, recipe.min_depth, recipe.max_depth)
+    loss, valid = build.loss(recipe), build.to_learn(recipe, batch.depth)
     learning_rate = options.learning_rate or _LEARNING_RATE.get(recipe.network, 1e-3)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     started, step, error = time.monotonic(), 0, math.inf

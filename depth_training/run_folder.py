@@ -19,7 +19,8 @@ from depth_training import journal
 from depth_training.train_options import TrainingError
 
 FILE = 'run.json'
-WEIGHTS = 'weights.safetensors'
+#: Weights of the last finished epoch, and of the one with the least validation RMSE.
+WEIGHTS, BEST = 'weights.safetensors', 'best.safetensors'
 Row = dict[str, Any]
 
 

@@ -20,7 +20,7 @@ class Place:
     Attributes:
         step: steps done.
         steps: of the whole run.
-        scores: validation scores of the epochs done, smaller is better.
+        scores: validation losses of the epochs done.
         per_epoch: steps of an epoch.
     """
 
@@ -92,13 +92,13 @@ class OneCycle:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Multiply by `drop` whenever the score has not improved for `patience` epochs (Keras).
+    """Multiply by `drop` whenever the validation loss rests for `patience` epochs (Keras).
 
     Attributes:
         drop: factor of each reduction.
         patience: epochs without an improvement.
         smallest: factor below which the rate never falls.
-        margin: what counts as an improvement (Keras: 1e-4).
+        margin: by how much a loss must fall to count as an improvement.
     """
 
     drop: Positive = 0.7

@@ -181,30 +181,39 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         """Judge, show, and save; the other processes wait and get the score."""
-        score = torch.zeros((), dtype=torch.float64, device=self.device)
+        scores = torch.zeros(2, dtype=torch.float64, device=self.device)
         if self.group.first:
-            score.fill_(self._validate())
+            scores.copy_(torch.tensor(self._validate(), dtype=torch.float64))
         if self.group.count > 1:
-            torch.distributed.broadcast(score, 0)
-        self.state.scores.append(score.item())
+            torch.distributed.broadcast(scores, 0)
+        loss, error = scores.tolist()
+        self.state.scores.append(loss)
+        self.state.errors.append(error)
         self.state.epoch, self.state.position = self.state.epoch + 1, 0
         self._save()
         if self.group.first:
-            with writing('weights', self.out):
-                save_weights(self.out / run_folder.WEIGHTS, self.learner.result, self.info)
+            self._write_weights()
 
-    def _validate(self) -> float:
-        """RMSE of the validation images by the recipe's protocol; also writes pictures."""
+    def _write_weights(self) -> None:
+        """Those of the last epoch, and beside them those of the epoch with the least RMSE."""
+        errors = [error for error in self.state.errors if math.isfinite(error)]
+        best = not errors or self.state.errors[-1] <= min(errors)
+        for name in (run_folder.WEIGHTS, *([run_folder.BEST] if best else [])):
+            with writing('weights', self.out):
+                save_weights(self.out / name, self.learner.result, self.info)
+
+    def _validate(self) -> tuple[float, float]:
+        """Loss, and RMSE by the recipe's protocol, of the validation images; writes pictures."""
         assert self.validation is not None
         predictor = Predictor(self.learner.result, self.info, self.device)
         place = (self.state.step, self.state.epoch)
-        result = self.validation.judge(
+        result, loss = self.validation.judge(
             predictor, *place, {'bad_pairs': len(self.data.pairs.bad_pairs)})
         self.info = dataclasses.replace(self.info, scores=({
             'data': result.data, 'protocol': result.description, **result.scores},))
         with writing('pictures', self.out):
             self.validation.show(predictor, *place)
-        return result.scores['RMSE']
+        return loss, result.scores['RMSE']
 
     def _save(self) -> None:
         if self.group.first:
@@ -246,8 +255,8 @@ class Trainer:
         self.validation: Validation | None = None
         if self.group.first:
             self.journal = Journal(self.out, self.state.step, self.options.tensorboard)
-            self.validation = Validation(self.validation_pairs, self.recipe.own_protocol, self.out,
-                                         self.journal, self.display)
+            self.validation = Validation(self.validation_pairs, self.recipe, self.learner.loss,
+                                         self.out, self.journal, self.display)
             description = self._description()
             self.info = dataclasses.replace(
                 self.info, training_data=f'{description.training}; from {description.initial}')

@@ -19,6 +19,10 @@ from depth_training.data.dataset import DepthDataset
 from depth_training.data.sample import DataError, Sample
 
 _LOGGER = logging.getLogger(__name__)
+#: How depth is brought to a network's output size.
+Reduction = Literal['nearest', 'mean', 'reciprocal_mean']
+#: Metres below which DenseDepth clips depth before it takes the reciprocal.
+NEAREST = 0.1
 #: Seconds that a worker lives on when it is told to end.
 GRACE = 30
 #: So many bad pairs in a row are no accident.
@@ -116,12 +120,12 @@ class ToTensors:
     Args:
         mean, std: per-channel normalisation of RGB / 255.
         depth_size: height and width of the depth, the network's output; None = the image's.
-        reduce: `nearest`, or `mean` over the known pixels (DenseDepth's anti-aliasing).
+        reduce: see `reduce_depth`.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float],
                  depth_size: tuple[int, int] | None = None,
-                 reduce: Literal['nearest', 'mean'] = 'nearest') -> None:
+                 reduce: Reduction = 'nearest') -> None:
         # For values 0..255: saves a pass over the image.
         self._mean = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) * 255
         self._std = torch.tensor(std, dtype=torch.float32).view(3, 1, 1) * 255
@@ -151,10 +155,19 @@ def start_worker(worker: int) -> None:
 
 
 def reduce_depth(depth: Tensor, size: tuple[int, int],
-                 how: Literal['nearest', 'mean'] = 'nearest') -> Tensor:
-    """Depth (B, 1, H, W) at another size; a mean is over the known pixels, 0 where none is."""
+                 how: Reduction = 'nearest') -> Tensor:
+    """Depth (B, 1, H, W) at another size; a mean is over the known pixels, 0 where few are.
+
+    `reciprocal_mean` is the reciprocal of the mean reciprocal: for a network of reciprocal depth
+    that is its target, resized after the reciprocal was taken (DenseDepth data.py). At the edge of
+    a near thing before a far wall it is much nearer than the mean.
+    """
     if how == 'nearest':
         return F.interpolate(depth, size, mode='nearest-exact')
+    if how == 'reciprocal_mean':
+        inverse = torch.where(depth > 0, 1 / depth.clamp_min(NEAREST), 0)
+        inverse = reduce_depth(inverse, size, 'mean')
+        return torch.where(inverse > 0, 1 / inverse.clamp_min(1e-6), 0)
     known = F.interpolate((depth > 0).float(), size, mode='bilinear', antialias=True)
     total = F.interpolate(depth, size, mode='bilinear', antialias=True)
     return torch.where(known > 0.5, total / known.clamp_min(1e-6), 0)

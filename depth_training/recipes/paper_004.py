@@ -19,12 +19,14 @@ RECIPES = (Recipe(
     min_depth=0.1,                    # DenseDepth utils.py: depth is clipped to 0.1..10 m
     loss='densedepth',                # paper 004, eq. 1: SSIM + gradients + 0.1 L1
     loss_arguments={'l1_weight': 0.1},
-    reduce='mean',                    # DenseDepth data.py: anti-aliased resize to 240x320
+    reduce='reciprocal_mean',         # DenseDepth data.py: reciprocal, then anti-aliased resize
+    beyond='clipped',                 # DenseDepth data.py: 255 is 10 m, and learnt as such
     optimizer='adam',                 # paper 004
     amsgrad=True,                     # DenseDepth train.py
     learning_rate=1e-4,               # paper 004
-    # DenseDepth train.py: ReduceLROnPlateau(0.7, patience 5, at least 9e-5).
-    schedule=Plateau(drop=0.7, patience=5, smallest=0.9),
+    # DenseDepth callbacks.py: ReduceLROnPlateau on the validation loss, 0.7, patience 5, at least
+    # 9e-5, margin 1e-2.
+    schedule=Plateau(drop=0.7, patience=5, smallest=0.9, margin=1e-2),
     batch=8,                          # paper 004
     epochs=20,                        # DenseDepth train.py; 20 x 50,688 = its "1 M iterations"
     truth='filled',                   # paper 004: inpainted depth

@@ -53,7 +53,9 @@ class Recipe:
         clip_gradient: largest norm of the gradient; None = not clipped.
         pairs: train on so many equally spaced pairs; None = all.
         truth: `raw` or `filled`, for data that has both.
-        reduce: how depth is brought to the network's output size.
+        reduce: how depth is brought to the network's output size, see `data.training`.
+        beyond: known depth outside of `min_depth` and `max_depth` is not learnt, or is learnt as
+            that limit, by losses that clip it (DenseDepth's, to which 255 in its files is 10 m).
         pretrained: the paper starts from an ImageNet encoder.
         warning: what a user should know before a long run; may be empty.
         views: an epoch sees so many augmented views of each pair.
@@ -95,7 +97,8 @@ class Recipe:
     focal: Positive | None = None
     pairs: Count | None = None
     truth: Literal['raw', 'filled'] = 'filled'
-    reduce: Literal['nearest', 'mean'] = 'nearest'
+    reduce: Literal['nearest', 'mean', 'reciprocal_mean'] = 'nearest'
+    beyond: Literal['masked', 'clipped'] = 'masked'
     min_depth: NotNegative = 1e-3
     max_depth: Positive = 10.0
     pretrained: bool = True

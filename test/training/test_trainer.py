@@ -2,6 +2,7 @@
 """A run trains, writes what it promises, and says in one sentence what is wrong."""
 from __future__ import annotations
 
+import dataclasses
 import errno
 from pathlib import Path
 
@@ -10,10 +11,14 @@ import pytest
 import torch
 
 from depth_perception.weights import load_weights
-from depth_training import checkpoint, cli, journal
+from depth_training import build, checkpoint, cli, journal
 from depth_training.commit import commit
+from depth_training.data import open_dataset
+from depth_training.evaluation import Predictor
+from depth_training.geometry import look
 from depth_training.order import BatchOrder
 from depth_training.recipes import RECIPES
+from depth_training.validation import Validation
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 
@@ -148,3 +153,58 @@ def test_bad_pairs_are_passed_over_counted_and_said(data, tmp_path, capsys):
     rows = [row for row in journal.read(tmp_path / 'run') if row['kind'] == 'validation']
     assert rows[0]['bad_pairs'] == 1
     assert 'epoch 1: ' in (said := capsys.readouterr().err) and '1 bad pairs' in said
+
+
+def test_the_validation_loss_is_logged_and_steers_the_schedule(data, tmp_path):
+    out = tmp_path / 'run'
+    assert cli.main(words(data, out, '--epochs', '3')) == 0
+    rows = [row for row in journal.read(out) if row['kind'] == 'validation']
+    progress = checkpoint._read(out / checkpoint.FILE)[1]['progress']
+    assert progress['scores'] == [row['loss'] for row in rows] and len(rows) == 3
+    assert progress['errors'] == [row['RMSE'] for row in rows]
+    assert all(row['loss'] > 0 for row in rows)
+
+
+def test_the_best_weights_lie_beside_the_last(data, tmp_path, monkeypatch):
+    """Of three epochs the second is the best; the third is of a resumed run."""
+    errors, judge = [0.9, 0.5], Validation.judge
+
+    def judged(self, *arguments):
+        result, loss = judge(self, *arguments)
+        if not errors:
+            raise KeyboardInterrupt
+        result.scores['RMSE'] = errors.pop(0)
+        return result, loss
+
+    monkeypatch.setattr(Validation, 'judge', judged)
+    out = tmp_path / 'run'
+    assert cli.main(words(data, out)) == 130
+    best, last = (out / 'best.safetensors', out / 'weights.safetensors')
+    second = best.read_bytes()
+    assert second == last.read_bytes()
+    errors.append(0.7)
+    assert cli.main(words(data, out, '--resume')) == 0
+    assert best.read_bytes() == second != last.read_bytes()
+    assert load_weights(best).info.scores[0]['RMSE'] == 0.5
+    assert load_weights(last).info.scores[0]['RMSE'] == 0.7
+
+
+def test_an_oracle_has_no_validation_loss(data, tmp_path):
+    """Loss of what the network says against the truth as training would show it."""
+    recipe = dataclasses.replace(TINY, loss='l1', loss_arguments={}, augment='paper_003',
+                                 test_geometry='harsanyi', height=40, width=50, test_height=40,
+                                 test_width=50)
+    pairs = open_dataset(data, 'test')
+    info = build.weights_info(recipe, pairs, None, 'none')
+
+    class Truth(Predictor):
+        def output(self, image):
+            return next(truths)
+
+    views = [(look(info, pairs[i].rgb), pairs[i].depth) for i in range(len(pairs))]
+    truths = iter([torch.from_numpy(np.ascontiguousarray(view.box.of(depth)))[None, None] * 1.5
+                   for view, depth in views])
+    validation = Validation(pairs, recipe, build.loss(recipe), tmp_path, None, None)
+    known = [view.box.of(depth)[view.box.of(depth) > 0].mean() for view, depth in views]
+    loss = validation.loss(Truth(torch.nn.Identity(), info, torch.device('cpu')))
+    assert loss == pytest.approx(0.5 * np.mean(known), rel=1e-5)
