@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a rosbag2 folder (sqlite3 or mcap) without ROS."""
+"""Read a rosbag2 recording (sqlite3 or mcap) without ROS: a folder, or one of its files."""
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
+#: Endings of the files in which rosbag2 stores messages.
+STORAGES = ('.mcap', '.db3')
+#: What image_transport appends to the topic of a depth image, and writes into its `format`.
+COMPRESSED_DEPTH = 'compressedDepth'
 
 
 class BagError(ValueError):
@@ -43,16 +47,19 @@ class Message:
 
 
 class Bag:
-    """A rosbag2 folder, opened for reading; a context manager.
+    """A rosbag2 recording, opened for reading; a context manager.
+
+    Args:
+        path: a folder, with metadata.yaml or without, or a single .mcap or .db3 file.
 
     Raises:
-        BagError: it is missing, not a rosbag2 folder, damaged or empty.
+        BagError: it is missing, no recording, damaged or empty.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self._reader = _open(self.path)
-        self.topics = {topic.name: topic for topic in map(_topic, self._reader.connections)}
+        self.topics = _topics(self._reader.connections)
         if not any(topic.count for topic in self.topics.values()):
             self.close()
             raise BagError(f'bag {self.path} holds no messages')
@@ -75,6 +82,8 @@ class Bag:
             BagError: the file is damaged.
         """
         chosen = [c for c in self._reader.connections if c.topic in topics]
+        if not chosen:
+            return  # rosbags would take all
         try:
             for connection, time, data in self._reader.messages(connections=chosen):
                 yield Message(connection.topic, time, bytes(data))
@@ -82,8 +91,17 @@ class Bag:
             raise BagError(f'bag {self.path} is damaged: {_one_line(error)}') from error
 
     def deserialize(self, message: Message) -> Any:
-        """The message as an object with the fields of its type."""
-        return self._reader.deserialize(message.data, self.topics[message.topic].type)
+        """The message as an object with the fields of its type.
+
+        Raises:
+            BagError: its bytes are no such message.
+        """
+        kind = self.topics[message.topic].type
+        try:
+            return self._reader.deserialize(message.data, kind)
+        except Exception as error:  # a damaged message fails in many ways
+            raise BagError(f'bag {self.path}: a message on {message.topic} is no {kind}: '
+                           f'{_one_line(error)}') from error
 
     def rate(self, topic: str) -> float:
         """Mean frequency of a topic, Hz; 0 with fewer than two messages."""
@@ -94,16 +112,41 @@ class Bag:
         """The topic of camera images: the wanted one, or the one that looks most like it.
 
         Raises:
-            BagError: the wanted topic is not there, or no topic holds images; lists what is.
+            BagError: the wanted topic is not there, or no topic holds camera images; lists what is.
         """
-        images = {name: topic for name, topic in self.topics.items()
-                  if topic.type in (RAW, COMPRESSED) and topic.count}
-        if wanted is not None and wanted in images:
-            return images[wanted]
-        if wanted is not None or not images:
-            what = f'no images on {wanted}' if wanted else 'no image topic'
-            raise BagError(f'bag {self.path} has {what}; it has {self._listing()}')
-        return max(images.values(), key=lambda topic: (_colour_likeness(topic.name), topic.count))
+        images = self.image_topics()
+        if wanted is None and images:
+            return images[0]
+        found = next((topic for topic in images if topic.name == wanted), None)
+        if found is not None:
+            return found
+        what = f'no camera images on {wanted}' if wanted else 'no topic of camera images'
+        remarks = [f'{topic.name} holds depth' for topic in self.topics.values()
+                   if wanted in (None, topic.name) and self._is_depth(topic)]
+        remark = f' ({", ".join(remarks)})' if remarks else ''
+        raise BagError(f'bag {self.path} has {what}{remark}; it has {self._listing()}')
+
+    def image_topics(self) -> list[Topic]:
+        """Topics of camera images, those that look most like a colour camera first."""
+        images = [topic for topic in self.topics.values()
+                  if topic.type in (RAW, COMPRESSED) and topic.count and not self._is_depth(topic)]
+        return sorted(images, reverse=True,
+                      key=lambda topic: (_colour_likeness(topic.name), topic.count))
+
+    def _is_depth(self, topic: Topic) -> bool:
+        """Whether its images are distances, which are no picture of a camera."""
+        if topic.type not in (RAW, COMPRESSED) or not topic.count:
+            return False
+        if topic.name.endswith(f'/{COMPRESSED_DEPTH}'):
+            return True
+        try:
+            first = self.deserialize(next(self.messages([topic.name])))
+        except (BagError, StopIteration):
+            return False  # whoever plays it says so
+        if topic.type == COMPRESSED:
+            return COMPRESSED_DEPTH in first.format
+        return first.encoding == '32FC1' or (
+            first.encoding in ('16UC1', 'mono16') and _names_depth(topic.name))
 
     def camera_info_topic(self, image: Topic) -> Topic | None:
         """The image's sibling `camera_info`, or the only one there is."""
@@ -117,24 +160,65 @@ class Bag:
         return ', '.join(f'{topic.name} ({topic.type})' for topic in self.topics.values())
 
 
+def is_recording(path: Path) -> bool:
+    """Whether a path looks like a rosbag2 recording: a folder of one, or one of its files."""
+    if path.is_dir():
+        return (path / 'metadata.yaml').is_file() or bool(_storage_files(path))
+    return path.suffix in STORAGES
+
+
 def _open(path: Path) -> Any:
     try:
         from rosbags.highlevel import AnyReader
         from rosbags.typesys import Stores, get_typestore
     except ImportError as error:
         raise BagError('reading bags needs the package rosbags: pip install rosbags') from error
-    if not (path / 'metadata.yaml').is_file():
-        raise BagError(f'{path} is not a rosbag2 folder: it has no metadata.yaml')
+    files = _files(path)
     try:
-        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader = AnyReader(files, default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
     except Exception as error:  # the storage libraries raise whatever they like
-        raise BagError(f'bag {path} cannot be opened: {_one_line(error)}') from error
+        raise BagError(f'bag {path} cannot be opened: {_one_line(error)}. If its recorder was '
+                       f'killed, `ros2 bag reindex` or `mcap recover` may mend it') from error
     return reader
+
+
+def _files(path: Path) -> list[Path]:
+    """What is opened: the folder where it describes itself, otherwise its files."""
+    if path.is_dir():
+        files = [path] if (path / 'metadata.yaml').is_file() else _storage_files(path)
+        if not files:
+            raise BagError(f'{path} is no rosbag2 folder: it has no metadata.yaml, and no .mcap or '
+                           '.db3 file either')
+        return files
+    if not path.exists():
+        raise BagError(f'there is no bag {path}')
+    if path.suffix == '.bag':
+        raise BagError(f'{path} is a bag of ROS 1: convert it first, with '
+                       f'rosbags-convert --src {path} --dst {path.with_suffix("")}')
+    if path.suffix not in STORAGES:
+        raise BagError(f'{path} is no bag: give a rosbag2 folder, or its .mcap or .db3 file')
+    return [path]
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    """The files of messages in a folder; of one kind, for a copy in the other repeats them."""
+    kinds = (sorted(folder.glob(f'*{suffix}')) for suffix in STORAGES)
+    return next(filter(None, kinds), [])
 
 
 def _one_line(error: Exception) -> str:
     return ' '.join(str(error).split()) or type(error).__name__
+
+
+def _topics(connections: Iterable[Any]) -> dict[str, Topic]:
+    """By name; a recording in several files has a connection in each."""
+    found: dict[str, Topic] = {}
+    for topic in map(_topic, connections):
+        before = found.get(topic.name)
+        count = topic.count + (before.count if before else 0)
+        found[topic.name] = replace(before or topic, count=count)
+    return found
 
 
 def _topic(connection: Any) -> Topic:
@@ -151,4 +235,8 @@ def _colour_likeness(name: str) -> int:
     """Cameras' names for their colour images win, depth and infrared images lose."""
     words = name.lower()
     return (any(word in words for word in ('rgb', 'color', 'colour', 'image_raw'))
-            - 2 * any(word in words for word in ('depth', 'infra', '/ir', 'disparity', 'theora')))
+            - 2 * (_names_depth(name) or any(word in words for word in ('infra', '/ir', 'theora'))))
+
+
+def _names_depth(name: str) -> bool:
+    return any(word in name.lower() for word in ('depth', 'disparity'))

@@ -39,5 +39,18 @@ class BagWriter:
     def write(self, topic: str, kind: str, time: int, data: bytes) -> None:
         """A serialized message (CDR) of a type such as sensor_msgs/msg/Image; time in ns."""
         if topic not in self._topics:
-            self._topics[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
+            self._topics[topic] = self._writer.add_connection(
+                topic, kind, typestore=self._store,
+                offered_qos_profiles=[_latched()] if topic.endswith('/tf_static') else [])
         self._writer.write(self._topics[topic], time, data)
+
+
+def _latched() -> Any:
+    """Quality of service with which late subscribers get everything: static transforms."""
+    from rosbags import interfaces as rosbags
+
+    unlimited = rosbags.QosTime(2147483647, 4294967295)
+    return rosbags.Qos(
+        rosbags.QosHistory.KEEP_LAST, 100, rosbags.QosReliability.RELIABLE,
+        rosbags.QosDurability.TRANSIENT_LOCAL, unlimited, unlimited,
+        rosbags.QosLiveliness.AUTOMATIC, unlimited, False)

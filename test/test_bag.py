@@ -2,6 +2,8 @@
 """Reading rosbag2 folders without ROS."""
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -48,9 +50,14 @@ def _no_folder(path):
     return path / 'missing'
 
 
-def _no_metadata(path):
+def _no_files(path):
     (path / 'metadata.yaml').unlink()
+    next(path.glob('*.db3')).unlink()
     return path
+
+
+def _other_file(path):
+    return path / 'metadata.yaml'
 
 
 def _no_yaml(path):
@@ -74,13 +81,86 @@ def _cut(path):
     return path
 
 
-@pytest.mark.parametrize('fault', [_no_folder, _no_metadata, _no_yaml, _no_database, _rubbish,
-                                   _cut])
+@pytest.mark.parametrize('fault', [_no_folder, _no_files, _other_file, _no_yaml, _no_database,
+                                   _rubbish, _cut])
 def test_damaged_bags_are_refused_in_one_sentence_with_their_name(tmp_path, fault):
     path = fault(write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False))
     with pytest.raises(BagError, match=str(tmp_path)) as caught, Bag(path) as bag:
         list(bag.messages(bag.topics))
     assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+def test_one_file_and_a_folder_without_metadata_are_read_like_the_whole(tmp_path, storage):
+    path = write_bag(tmp_path / 'bag', PICTURES, storage=storage, jpeg=False)
+    with Bag(path) as bag:
+        topics, messages = bag.topics, list(bag.messages(bag.topics))
+    (path / 'metadata.yaml').unlink()
+    for place in (path, next(path.iterdir())):
+        with Bag(place) as bag:
+            assert bag.topics == topics and list(bag.messages(bag.topics)) == messages
+
+
+def test_files_of_a_folder_without_metadata_are_one_recording(tmp_path):
+    for name, start in (('a', 0), ('b', 10)):
+        part = write_bag(tmp_path / name, PICTURES, storage=STORAGES[1], jpeg=False, start=start)
+        (tmp_path / 'whole').mkdir(exist_ok=True)
+        next(part.glob('*.mcap')).rename(tmp_path / 'whole' / f'{name}.mcap')
+    with Bag(tmp_path / 'whole') as bag:
+        assert bag.image_topic().count == 6
+        times = [message.time for message in bag.messages([bag.image_topic().name])]
+        assert len(times) == 6 and times == sorted(times)
+
+
+def test_a_bag_of_ros_1_is_refused_with_the_command_that_converts_it(tmp_path):
+    (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0')
+    with pytest.raises(BagError, match=r'ROS 1: convert it first, with rosbags-convert'):
+        Bag(tmp_path / 'old.bag')
+
+
+def _write_images(path, kinds):
+    """One message on each topic, by name: an encoding, or a format of a compressed image."""
+    from rosbags.rosbag2 import Writer
+
+    from test.support import bags
+
+    with Writer(path, version=9, storage_plugin=STORAGES[0]) as writer:
+        for topic, (kind, change) in kinds.items():
+            make = bags.compressed if kind == bags.COMPRESSED else bags.image
+            message = dataclasses.replace(make(bags.START, PICTURES[0]), **change)
+            connection = writer.add_connection(topic, kind, typestore=bags.STORE)
+            writer.write(connection, bags.START, bags.STORE.serialize_cdr(message, kind))
+    return path
+
+
+DEPTHS = {
+    '/depth/image_rect_raw/compressedDepth': ('compressed', {'format': '16UC1; compressedDepth'}),
+    '/renamed': ('compressed', {'format': '16UC1; compressedDepth png'}),
+    '/metres': ('raw', {'encoding': '32FC1'}),
+    '/camera/depth/image_raw': ('raw', {'encoding': '16UC1'}),
+}
+
+
+@pytest.mark.parametrize('topic', DEPTHS)
+def test_a_bag_of_depth_alone_has_no_camera(tmp_path, topic):
+    from test.support import bags
+
+    kind, change = DEPTHS[topic]
+    kind = bags.COMPRESSED if kind == 'compressed' else bags.IMAGE
+    path = _write_images(tmp_path / 'bag', {topic: (kind, change)})
+    for wanted in (None, topic):
+        with Bag(path) as bag, pytest.raises(BagError, match=f'{topic} holds depth'):
+            bag.image_topic(wanted)
+
+
+def test_depth_beside_a_camera_is_left_alone_and_infrared_is_a_camera(tmp_path):
+    from test.support import bags
+
+    path = _write_images(tmp_path / 'bag', {
+        '/color/compressedDepth': (bags.COMPRESSED, {'format': '16UC1; compressedDepth'}),
+        '/infra1/image_rect_raw': (bags.IMAGE, {'encoding': 'mono16'})})
+    with Bag(path) as bag:
+        assert [topic.name for topic in bag.image_topics()] == ['/infra1/image_rect_raw']
 
 
 def test_a_truncated_mcap_is_refused(tmp_path):

@@ -76,7 +76,8 @@ def _record_at_a_pace_that_fits(recorder: Recorder, plan: Plan, node: Child) -> 
 def _replay(plan: Plan) -> AbstractContextManager[Child]:
     topics = [plan.image.name, *([plan.info.name] if plan.info else [])]
     return child('depth_perception.ros.replay', str(plan.bag), '--restamp', '--rate',
-                 str(plan.rate), '--wait-for-subscribers', '30', '--topics', *topics)
+                 str(plan.rate), '--wait-for-subscribers', '30', '--wait-for', *topics, '--topics',
+                 *topics)
 
 
 def _slower(plan: Plan, recording: Recording) -> float:

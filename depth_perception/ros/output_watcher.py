@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import rclpy
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
-from depth_perception.bag_writer import BagWriter
+from depth_perception.ros.frame_counters import FrameCounters
+from depth_perception.ros.replay_record import TF_STATIC, ReplayRecord
 from depth_perception.ros.stamps import serialized_stamp
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 
@@ -24,36 +25,47 @@ PATIENCE = 60.0
 
 
 class OutputWatcher(Node):
-    """Counts the node's outputs by stamp, and writes them into a bag if one is given."""
+    """Counts the node's outputs by stamp, and keeps them if there is a record."""
 
-    def __init__(self, images: str, writer: BagWriter | None) -> None:
+    def __init__(self, images: str, record: ReplayRecord | None) -> None:
         super().__init__('replay_check', start_parameter_services=False)
         self.stamps: dict[str, Counter[int]] = {topic: Counter() for topic in OUTPUTS}
-        self._images = images
-        self._writer = writer
+        self.counters = FrameCounters(self, self.resolve_topic_name(DEPTH))
+        self._images = self.resolve_topic_name(images)
+        self._record = record
         self._replay_seen = False
         self._last_sign = time.monotonic()
         for topic, kind in OUTPUTS.items():
             self.create_subscription(
                 kind, topic, self._recorder(topic, kind), QoSProfile(depth=100), raw=True)
+        if record is not None:
+            self._keep_static_transforms(record)
 
-    def watch(self, last: int) -> None:
-        """Spin until the replay is over and the image of the last stamp has its outputs.
+    def watch(self, last: int) -> bool:
+        """Spin until the replay is over and the node has done with the image of the last stamp.
 
         The node has PATIENCE for it after the last sign of life.
+
+        Returns:
+            Whether it has.
         """
         while self.context.ok():
             rclpy.spin_once(self, timeout_sec=0.1)
             if self._waits_for_replay():
                 self._last_sign = time.monotonic()
             quiet = time.monotonic() - self._last_sign
-            if quiet > (SETTLED if self.stamps[DEPTH][last] else PATIENCE):
-                return
+            # An image without depth was dropped; that the diagnostics tell.
+            if quiet > SETTLED and (self.stamps[DEPTH][last]
+                                    or self.counters.quiet_for(self._last_sign) > SETTLED):
+                return True
+            if quiet > PATIENCE:
+                return False
+        return False
 
     def _waits_for_replay(self) -> bool:
         """Whether it has not begun or is not over: it publishes images."""
         there = self.count_publishers(self._images) > 0
-        self._replay_seen = self._replay_seen or there
+        self._replay_seen = self._replay_seen or there or any(self.stamps.values())
         return there or not self._replay_seen
 
     def _recorder(self, topic: str, kind: type) -> Callable[[bytes], None]:
@@ -63,6 +75,16 @@ class OutputWatcher(Node):
             stamp = serialized_stamp(data)
             self.stamps[topic][stamp] += 1
             self._last_sign = time.monotonic()
-            if self._writer is not None:
-                self._writer.write(name, type_name, stamp, data)
+            if self._record is not None:
+                self._record.output(name, type_name, stamp, data)
         return record
+
+    def _keep_static_transforms(self, record: ReplayRecord) -> None:
+        """The node's own: the level frame of a tilted camera."""
+        try:
+            from tf2_msgs.msg import TFMessage
+        except ImportError:
+            return  # without it the node publishes none either
+        self.create_subscription(
+            TFMessage, TF_STATIC, record.static_transforms,
+            QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL), raw=True)

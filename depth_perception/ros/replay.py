@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`replay_bag`: play a rosbag2 folder onto its topics, for machines without `ros2 bag`.
+"""`replay_bag`: play a rosbag2 recording onto its topics, for machines without `ros2 bag`.
 
 Messages are published as they were recorded, byte for byte; only `--restamp` touches a header.
+`--list` says what is in a recording, for the launch files, whose Python cannot read one.
 """
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 import time
 from collections import Counter
@@ -15,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depth_perception import __version__
-from depth_perception.bag import CAMERA_INFO, COMPRESSED, RAW, Bag, BagError, Message, Topic
+from depth_perception.bag import COMPRESSED, Bag, BagError, Message, Topic
+from depth_perception.errors import first_line
 from depth_perception.extras import explains_missing
 from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.process import (
@@ -37,8 +40,6 @@ if TYPE_CHECKING:
 CLOCK_RATE = 40.0
 #: Seconds that the end waits for subscribers to have everything.
 ACKNOWLEDGE_TIMEOUT = 10.0
-#: Seconds without a new subscriber after which all are taken to be there.
-SETTLED = 1.0
 HEADER_TYPE = 'std_msgs/Header'
 
 
@@ -68,9 +69,9 @@ class Schedule:
         due = self._steady_start + (bag_time - self.bag_start) / 1e9 / self._rate
         return due - time.monotonic()
 
-    def delay(self, seconds: float) -> None:
-        """Everything that is still to come is due so much later."""
-        self._steady_start += seconds
+    def hold(self, bag_time: int) -> None:
+        """The bag's time stood still: it is this one now."""
+        self._steady_start -= self.seconds_left(bag_time)
 
     def bag_time(self) -> int:
         """The bag's time now, nanoseconds."""
@@ -94,41 +95,42 @@ class Player:
         self._bag = bag
         self._options = options
         self._headed: set[str] = set()
-        self._publishers = {}
-        for topic in topics:
-            self._add_publisher(topic)
-        if not self._publishers:
-            raise BagError(f'no topic of bag {bag.path} can be played')
-        self._clock = self._make_clock() if options.clock else None
+        self._publishers: dict[str, Any] = {}
         self._lockstep = self._make_lockstep() if options.lockstep else None
+        for topic in topics:
+            why = self._unwanted(topic) or self._add_publisher(topic)
+            if why:
+                node.get_logger().warning(f'{topic.name} is not played: {why}')
+        self._check()
+        self._clock = self._make_clock() if options.clock else None
         self._next_tick = 0.0
         self._last_stamp = (b'', 0)
         self.report = Report(Counter())
 
     def wait_for_subscribers(self, seconds: float) -> None:
-        """Wait until the camera's topics have all their subscribers, or the time is over.
+        """Wait until everybody is there who is to hear the bag, or the time is over.
 
-        Subscribers are found one after the other: they count as complete when each topic has one
-        and none has come for SETTLED seconds.
+        Raises:
+            LockstepError: nobody publishes depth.
         """
-        topics = [topic for topic in self._publishers
-                  if self._bag.topics[topic].type in (RAW, COMPRESSED, CAMERA_INFO)]
-        deadline = time.monotonic() + seconds
-        counts, since = [], time.monotonic()
-        while time.monotonic() < deadline and _alive(self._node):
-            now = [self._publishers[topic].get_subscription_count() for topic in topics]
-            if now != counts:
-                counts, since = now, time.monotonic()
-            if all(counts) and self._has_depth() and time.monotonic() - since > SETTLED:
-                return
-            time.sleep(0.05)
+        from depth_perception.ros.audience import Audience
+
+        images = [topic.name for topic in self._bag.image_topics()
+                  if topic.name in self._publishers]
+        each = [topic for topic in self._options.wait_for or () if topic in self._publishers]
+        if self._lockstep and not each:
+            each = [self._lockstep.images]
+        audience = Audience(
+            self._node, self._publishers, each, images, self._options.wait_for_nodes,
+            self._lockstep.missing if self._lockstep else list)
+        missing = audience.wait(seconds)
         if not _alive(self._node):
             return
-        if self._lockstep and not self._has_depth():
+        if self._lockstep and not self._node.count_publishers(self._lockstep.depth):
             self._lockstep.give_up(seconds)
-        if seconds > 0:
-            alone = [topic for topic, count in zip(topics, counts) if not count]
-            self._node.get_logger().warning(f'nobody subscribes to {", ".join(alone)}')
+        if missing and seconds > 0:
+            self._node.get_logger().warning(
+                f'plays without {", ".join(missing)}: not there after {seconds:g} s')
 
     def play(self) -> None:
         """Play once, or as often as `--loop` says, and wait until subscribers have it all."""
@@ -142,40 +144,55 @@ class Player:
 
     def _play_once(self, again: bool) -> None:
         """From the beginning to the end; `again` tells whether another round follows."""
-        schedule, counts = None, Counter()
+        schedule, counts, last = None, Counter(), 0
+        if self._lockstep:
+            self._lockstep.start()
         for message in self._bag.messages(self._publishers):
             schedule = schedule or Schedule(message.time, self._options.rate)
-            if self._lockstep and message.topic == self._lockstep.images:
-                # The clock stands still meanwhile: no image grows old.
-                schedule.delay(self._lockstep.wait())
+            if self._lockstep:
+                self._keep_step(schedule, message, last)
             if not self._wait(schedule, message.time):
                 return
+            if self._lockstep:
+                schedule.hold(message.time)
             lateness = -schedule.seconds_left(message.time)
             self.report.worst_lateness = max(self.report.worst_lateness, lateness)
-            self._publish(message)
+            self._publish(message, schedule)
             counts[message.topic] += 1
+            last = message.time
         if self._lockstep:
             self._lockstep.wait()
         elif again and schedule is not None:
             # Images of two rounds at once are no distance apart: a node would keep the newer alone.
-            period = (message.time - schedule.bag_start) // max(1, max(counts.values()) - 1)
-            self._wait(schedule, message.time + period)
+            period = (last - schedule.bag_start) // max(1, max(counts.values()) - 1)
+            self._wait(schedule, last + period)
+
+    def _keep_step(self, schedule: Schedule, message: Message, last: int) -> None:
+        """Wait for the depth of the last image; the clock stands still meanwhile.
+
+        It does so while a message is read and published, too: no image grows old by that.
+        """
+        if message.topic == self._lockstep.images:
+            self._lockstep.wait()
+        schedule.hold(last or message.time)
 
     def _wait(self, schedule: Schedule, bag_time: int) -> bool:
         """Sleep until a message is due, ticking /clock; False when shut down."""
         while _alive(self._node):
-            self._tick(schedule)
+            self._tick(schedule, bag_time)
             left = schedule.seconds_left(bag_time)
             if left <= 0:
                 return True
             time.sleep(min(left, 1 / (self._options.clock or 10.0)))
         return False
 
-    def _publish(self, message: Message) -> None:
+    def _publish(self, message: Message, schedule: Schedule) -> None:
         data = message.data
         if self._options.restamp and message.topic in self._headed:
             data = restamped(data, self._new_stamp(data[4:12]))
         if self._lockstep and message.topic == self._lockstep.images:
+            self._next_tick = 0.0  # the node is to have the image's time before the image
+            self._tick(schedule, message.time)
             self._lockstep.played(data)
         self._publishers[message.topic].publish(data)
         self.report.sent[message.topic] += 1
@@ -197,22 +214,53 @@ class Player:
                 if publisher.wait_for_all_acked(Duration(seconds=0.2)):
                     break
 
-    def _add_publisher(self, topic: Topic) -> None:
+    def _unwanted(self, topic: Topic) -> str:
+        """Why a topic must not be played, or ''."""
+        if topic.name in self._options.exclude:
+            return 'it is excluded'
+        if topic.name == '/clock' and self._options.clock:
+            return 'the clock is this replay\'s'
+        if self._lockstep and topic.name in ('/diagnostics', self._lockstep.depth):
+            return 'the replay listens to that of the node'
+        return ''
+
+    def _add_publisher(self, topic: Topic) -> str:
+        """Make a publisher; why that cannot be, or ''."""
         kind = message_class(topic.type)
         if kind is None:
-            self._node.get_logger().warning(
-                f'{topic.name} is skipped: its type {topic.type} is not installed here')
-            return
+            return f'its type {topic.type} is not installed here'
+        try:
+            from rclpy.validate_full_topic_name import validate_full_topic_name
+
+            validate_full_topic_name(topic.name)
+            publisher = self._node.create_publisher(kind, topic.name, self._profile(topic))
+        except Exception as error:  # a name or type that ROS refuses must not stop the others
+            if not _alive(self._node):
+                raise
+            return f'ROS 2 refuses it: {first_line(error)}'
         fields = list(kind.get_fields_and_field_types().items())
         if fields and fields[0] == ('header', HEADER_TYPE):
             self._headed.add(topic.name)
-        self._publishers[topic.name] = self._node.create_publisher(
-            kind, topic.name, self._profile(topic))
+        self._publishers[topic.name] = publisher
+        return ''
+
+    def _check(self) -> None:
+        """Raise BagError where there is nothing to play, or not what was asked for."""
+        if not self._publishers:
+            raise BagError(f'no topic of bag {self._bag.path} can be played')
+        for option, topics in (('--lockstep', (self._options.lockstep or ())[:1]),
+                               ('--wait-for', self._options.wait_for or ())):
+            for topic in topics:
+                if topic not in self._publishers:
+                    raise BagError(f'{option}: bag {self._bag.path} plays no {topic}; it plays '
+                                   f'{", ".join(self._publishers)}')
 
     def _profile(self, topic: Topic) -> Any:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
         reliable = topic.reliable is not False and not self._options.best_effort
+        if self._lockstep and topic.name == self._lockstep.images:
+            reliable = True  # any subscriber hears that, and no image is lost
         latched = topic.transient_local or topic.name == '/tf_static'
         return QoSProfile(
             depth=10,
@@ -227,16 +275,10 @@ class Player:
     def _make_lockstep(self) -> Lockstep:
         from depth_perception.ros.lockstep import Lockstep
 
-        images, depth = self._options.lockstep
-        if images not in self._publishers:
-            raise BagError(f'--lockstep: bag {self._bag.path} plays no {images}; it plays '
-                           f'{", ".join(self._publishers)}')
-        return Lockstep(self._node, images, depth)
+        return Lockstep(self._node, *self._options.lockstep)
 
-    def _has_depth(self) -> bool:
-        return self._lockstep is None or self._lockstep.has_publisher()
-
-    def _tick(self, schedule: Schedule) -> None:
+    def _tick(self, schedule: Schedule, latest: int) -> None:
+        """Publish the bag's time where that is due, but none after `latest`."""
         now = time.monotonic()
         if self._clock is None or now < self._next_tick:
             return
@@ -244,7 +286,8 @@ class Player:
 
         self._next_tick = now + 1 / self._options.clock
         message = Clock()
-        message.clock.sec, message.clock.nanosec = divmod(schedule.bag_time(), 10**9)
+        bag_time = min(schedule.bag_time(), latest)
+        message.clock.sec, message.clock.nanosec = divmod(bag_time, 10**9)
         self._clock.publish(message)
 
 
@@ -270,11 +313,28 @@ def chosen_topics(bag: Bag, names: list[str] | None) -> list[Topic]:
 
 
 @explains_missing('replay_bag')
+def contents(bag: Bag) -> dict[str, Any]:
+    """What a bag has: its cameras by the topic of their images, the likeliest first; all topics.
+
+    Raises:
+        BagError: it has no camera.
+    """
+    bag.image_topic()
+    cameras = {}
+    for image in bag.image_topics():
+        info = bag.camera_info_topic(image)
+        cameras[image.name] = {'compressed': image.type == COMPRESSED,
+                               'camera_info': info.name if info else None}
+    return {'cameras': cameras, 'topics': {topic.name: topic.type for topic in bag.topics.values()}}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when played or interrupted, 1 when that failed, 2 for wrong usage."""
     quit_at_once_on_signals()
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
     options = _parser().parse_args(without_ros_arguments(words[1:]))
+    if options.list:
+        return _list(options.bag)
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
@@ -309,6 +369,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _list(path: str) -> int:
+    try:
+        with Bag(path) as bag:
+            sys.stdout.write(json.dumps(contents(bag), indent=1) + '\n')
+    except BagError as error:
+        sys.stderr.write(f'replay_bag: {error}\n')
+        return 1
+    return 0
+
+
 def _say(node: Node, report: Report) -> None:
     if _alive(node):
         sent = ', '.join(f'{count} on {topic}' for topic, count in sorted(report.sent.items()))
@@ -337,18 +407,25 @@ def _count(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='replay_bag', description='Play a rosbag2 folder (sqlite3 or mcap) onto its topics.')
+        prog='replay_bag',
+        description='Play a rosbag2 recording (sqlite3 or mcap) onto its topics.')
     add = parser.add_argument
     add('--version', action='version', version=f'replay_bag {__version__}')
-    add('bag', help='rosbag2 folder, the one with metadata.yaml')
+    add('bag', help='rosbag2 folder, or its .mcap or .db3 file')
+    add('--list', action='store_true',
+        help='play nothing, print as JSON which cameras and topics there are')
     add('--rate', type=_positive(0), default=1.0, help='2 plays twice as fast (default 1)')
     add('--loop', type=_count, nargs='?', const=0, default=1, metavar='N',
         help='play N times, or without N until interrupted')
     add('--clock', type=_positive(0), nargs='?', const=CLOCK_RATE, default=None, metavar='HZ',
         help=f"publish the bag's time on /clock (default {CLOCK_RATE:g} Hz)")
     add('--topics', nargs='+', metavar='TOPIC', help='play these alone')
+    add('--exclude', nargs='+', default=[], metavar='TOPIC', help='do not play these')
     add('--wait-for-subscribers', type=float, default=0.0, metavar='SECONDS',
-        help='first wait so long for subscribers of images and camera_info')
+        help='first wait so long for subscribers: of --wait-for, or of the images of one camera')
+    add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must have a subscriber each')
+    add('--wait-for-nodes', nargs='+', default=[], metavar='NODE',
+        help='full names of nodes that must be there, too')
     add('--lockstep', nargs=2, metavar=('IMAGES', 'DEPTH'),
         help='play the next message on topic IMAGES when the last one has its depth on topic DEPTH')
     add('--restamp', action='store_true', help='put the present time into headers')

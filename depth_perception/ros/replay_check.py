@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`replay_check`: watch the node during a replay, keep its outputs, and judge them.
+"""`replay_check`: watch the node during a replay, keep its inputs and outputs, and judge them.
 
-It ends by itself: when the replay has left the image topic and the last image has its outputs.
+It ends by itself: when the replay has left the image topic and the node has done with the last
+image.
 """
 from __future__ import annotations
 
@@ -10,14 +11,15 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from depth_perception import __version__
 from depth_perception.bag import Bag, BagError
-from depth_perception.bag_writer import BagWriter
 from depth_perception.extras import explains_missing
-from depth_perception.files import check_writable
+from depth_perception.files import check_writable, write_atomically
 from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.process import (
     ignore_signals,
@@ -25,6 +27,7 @@ from depth_perception.ros.process import (
     leave_signals_to_ros,
     quit_at_once_on_signals,
 )
+from depth_perception.ros.replay_record import TF, TF_STATIC, ReplayRecord
 from depth_perception.ros.stamps import serialized_stamp
 from depth_perception.ros.start import WRONG_USAGE, StartError, enter_ros
 from depth_perception.ros.topics import DEPTH
@@ -32,37 +35,62 @@ from depth_perception.ros.topics import DEPTH
 ALL = 'all'
 
 
-def image_stamps(path: Path, topic: str | None) -> tuple[str, list[int]]:
-    """The image topic and the stamps of its messages in the order of recording, nanoseconds.
+@dataclass(frozen=True)
+class Played:
+    """What a bag has for the node.
+
+    Attributes:
+        image: topic of the images.
+        inputs: topics that the node hears.
+        stamps: of the images in the order of recording, nanoseconds.
+        times: when the image of each stamp was recorded, nanoseconds.
+    """
+
+    image: str
+    inputs: tuple[str, ...]
+    stamps: list[int]
+    times: dict[int, int]
+
+
+def played(path: Path, image: str | None, camera_info: str | None = None) -> Played:
+    """What the node hears of a bag.
 
     Raises:
         BagError: the bag or its images cannot be used.
     """
     with Bag(path) as bag:
-        name = bag.image_topic(topic).name
-        return name, [serialized_stamp(message.data) for message in bag.messages([name])]
+        topic = bag.image_topic(image)
+        info = bag.camera_info_topic(topic)
+        names = (topic.name, camera_info or (info.name if info else ''), TF, TF_STATIC)
+        times = [(serialized_stamp(message.data), message.time)
+                 for message in bag.messages([topic.name])]
+        return Played(topic.name, tuple(filter(None, names)), [stamp for stamp, _ in times],
+                      dict(times))
 
 
-def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: int) -> list[str]:
+def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: int,
+           finished: bool = True) -> list[str]:
     """What is wrong with the outputs, one sentence each; empty when all is well.
 
     Args:
-        images: stamps of the bag's images.
+        images: stamps of the bag's images; some drivers give several images one stamp.
         outputs: how many messages of each stamp came, by topic.
         expected: depth images that are the least.
+        finished: whether the node has done with all of them.
     """
     depth = outputs[DEPTH]
     found = []
     if depth.total() < expected:
         found.append(f'{depth.total()} depth images for {len(images)} images: at least {expected} '
                      f'were expected')
-    if images[-1] not in depth:
-        found.append('the last image has no depth')
+    if not finished:
+        found.append('the node did not come to the end: the last image has no depth')
+    counts = Counter(images)
     for topic, stamps in outputs.items():
-        if foreign := stamps.keys() - set(images):
+        if foreign := stamps.keys() - counts.keys():
             found.append(f'{len(foreign)} messages on {topic} have the stamp of no image, such as '
                          f'{min(foreign) / 1e9:.3f} s')
-        if repeated := stamps - Counter(stamps.keys()):
+        if repeated := stamps - counts - Counter({stamp: stamps[stamp] for stamp in foreign}):
             found.append(f'{repeated.total()} messages on {topic} came twice')
     return found
 
@@ -104,28 +132,45 @@ def _check(options: argparse.Namespace) -> int:
 
     if options.report:
         check_writable(options.report)
-    topic, images = image_stamps(options.bag, options.image)
-    expected = len(images) if options.expect == ALL else options.expect
-    with BagWriter(options.record) if options.record else nullcontext() as writer:
-        watcher = OutputWatcher(topic, writer)
+    about = played(options.bag, options.image, options.camera_info)
+    expected = len(about.stamps) if options.expect == ALL else options.expect
+    with _record(options, about) as record:
+        watcher = OutputWatcher(about.image, record)
         leave_signals_to_ros()
         try:
-            watcher.watch(images[-1])
+            finished = watcher.watch(about.stamps[-1])
         finally:
             watcher.destroy_node()
     if not rclpy.ok():
         return 0
-    found = faults(images, watcher.stamps, expected)
-    counts = {topic: stamps.total() for topic, stamps in watcher.stamps.items()}
+    found = faults(about.stamps, watcher.stamps, expected, finished)
+    report = {'images': len(about.stamps),
+              'outputs': {topic: stamps.total() for topic, stamps in watcher.stamps.items()},
+              'lost': dict(watcher.counters.lost), 'faults': found}
     if options.report:
-        report = {'images': len(images), 'outputs': counts, 'faults': found}
-        options.report.write_text(json.dumps(report, indent=1) + '\n')
-    logger = rclpy.logging.get_logger('replay_check')
-    logger.info(f'{len(images)} images became ' + ', '.join(
-        f'{count} on {topic}' for topic, count in counts.items()))
-    for fault in found:
-        logger.error(fault)
+        write_atomically(options.report, [json.dumps(report, indent=1).encode() + b'\n'])
+    _say(report)
     return 1 if found else 0
+
+
+def _record(options: argparse.Namespace, about: Played) -> AbstractContextManager:
+    if options.record is None:
+        return nullcontext()
+    return ReplayRecord(options.record, options.bag, about.inputs, about.times)
+
+
+def _say(report: dict[str, Any]) -> None:
+    import rclpy
+
+    from depth_perception.ros.frame_counters import LOSSES
+
+    logger = rclpy.logging.get_logger('replay_check')
+    logger.info(f'{report["images"]} images became ' + ', '.join(
+        f'{count} on {topic}' for topic, count in report['outputs'].items()))
+    for what, count in report['lost'].items():
+        logger.warning(f'{count} images got no depth: {LOSSES[what]}')
+    for fault in report['faults']:
+        logger.error(fault)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,11 +178,13 @@ def _parser() -> argparse.ArgumentParser:
         prog='replay_check', description="Judge the node's outputs while a bag is played to it.")
     add = parser.add_argument
     add('--version', action='version', version=f'replay_check {__version__}')
-    add('bag', type=Path, help='rosbag2 folder that is played')
+    add('bag', type=Path, help='recording that is played: a rosbag2 folder, or one of its files')
     add('--image', metavar='TOPIC', help="the bag's image topic (default: found by itself)")
+    add('--camera-info', metavar='TOPIC', help="the bag's topic of the calibration (the same)")
     add('--expect', type=_count_or_all, default=1, metavar='N',
         help='depth images that are the least, or "all" (default 1)')
-    add('--record', type=Path, metavar='FOLDER', help='write the outputs into a rosbag2 folder')
+    add('--record', type=Path, metavar='FOLDER',
+        help='write the outputs of the node and its inputs, TF too, into a new rosbag2 folder')
     add('--report', type=Path, metavar='FILE', help='write counts and faults as JSON')
     return parser
 

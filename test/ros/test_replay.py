@@ -2,6 +2,8 @@
 """replay_bag as a process, its messages over DDS."""
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -21,8 +23,10 @@ pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.bag import Bag
+from depth_perception.ros.replay import main
 from depth_perception.ros.stamps import restamped, seconds, serialized_stamp
-from test.support.bags import START, write_bag
+from test.support import bags
+from test.support.bags import START, append_topics, write_bag
 from test.support.ros import picture, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -61,11 +65,11 @@ class Ears:
         subscribe(Clock, 'clock', self.heard['clock'].append, profile)
 
 
-def start(bag: Path, ears: Ears, *options: str) -> subprocess.Popen:
+def start(bag: Path, ears: Ears, *options: str, output: int = subprocess.PIPE) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, '-m', 'depth_perception.ros.replay', str(bag), '--wait-for-subscribers',
          '30', *options, '--ros-args', *ears.remaps],
-        cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        cwd=ROOT, env={**os.environ}, stdout=output, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(process: subprocess.Popen, code: int = 0) -> str:
@@ -118,6 +122,57 @@ def test_restamping_touches_the_stamp_alone(bag, robot, namespace):
         assert bytes(message.data) == picture(index).tobytes()
 
 
+def test_topics_that_nobody_hears_are_played_without_waiting_for_them(bag, robot, namespace):
+    image = bags.STORE.serialize_cdr(bags.image(START, picture()), bags.IMAGE)
+    more = append_topics(bag, [
+        (name, bags.IMAGE, START, image)
+        for name in ('/camera/infra1/image_rect_raw', '/camera/image_rect')])
+    for options in ((), ('--wait-for', '/camera/image_raw', '/camera/camera_info')):
+        ears = Ears(robot, namespace, False)
+        output = finish(start(more, ears, *options))
+        wait_until(lambda ears=ears: len(ears.heard['image']) == FRAMES)
+        assert '1 on /camera/infra1/image_rect_raw' in output and 'without' not in output, output
+
+
+def test_it_says_what_it_waits_for(bag, robot, namespace, tmp_path):
+    ears = Ears(robot, f'{namespace}/elsewhere', False)
+    said = tmp_path / 'said'
+    with said.open('w') as file:
+        process = start(bag, ears, '--wait-for', '/camera/image_raw', '--wait-for-nodes',
+                        f'{namespace}/judge', output=file)
+    wait_until(lambda: f'waiting for a subscriber of /camera/image_raw, the node {namespace}/judge'
+               in said.read_text(), what='a word')
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+
+
+def test_names_and_types_that_ros_refuses_cost_themselves_alone(bag, robot, namespace):
+    image = bags.STORE.serialize_cdr(bags.image(START, picture()), bags.IMAGE)
+    more = append_topics(bag, [('/3d/points_info', bags.IMAGE, START, image),
+                               ('/bounds', 'geometry_msgs/msg/VelocityStamped', START, b''),
+                               ('/clock', 'rosgraph_msgs/msg/Clock', START, bytes(12))])
+    ears = Ears(robot, namespace, False)
+    output = finish(start(more, ears, '--clock'))
+    assert '/3d/points_info is not played: ROS 2 refuses it' in output
+    assert output.count('is not played') >= 2 and "/clock is not played: the clock is" in output
+    assert f'{FRAMES} on /camera/image_raw' in output
+
+
+def test_a_list_of_cameras_and_topics_is_printed_for_the_launch_files(bag, tmp_path):
+    depth = bags.STORE.serialize_cdr(dataclasses.replace(
+        bags.compressed(START, picture()), format='16UC1; compressedDepth'), bags.COMPRESSED)
+    jpeg = bags.STORE.serialize_cdr(bags.compressed(START, picture()), bags.COMPRESSED)
+    more = append_topics(bag, [('/CAM/image_rect_compressed', bags.COMPRESSED, START, jpeg),
+                               ('/CAM/compressedDepth', bags.COMPRESSED, START, depth)])
+    shown = subprocess.run(
+        [sys.executable, '-m', 'depth_perception.ros.replay', str(more), '--list'],
+        cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert json.loads(shown.stdout)['cameras'] == {
+        '/camera/image_raw': {'compressed': False, 'camera_info': '/camera/camera_info'},
+        '/CAM/image_rect_compressed': {'compressed': True, 'camera_info': '/camera/camera_info'}}
+    assert main([str(tmp_path / 'nothing'), '--list']) == 1
+
+
 def test_restamped_keeps_both_byte_orders():
     little = b'\x00\x01\x00\x00' + (7).to_bytes(4, 'little') + (8).to_bytes(4, 'little') + b'rest'
     big = b'\x00\x00\x00\x00' + (7).to_bytes(4, 'big') + (8).to_bytes(4, 'big') + b'rest'
@@ -160,7 +215,7 @@ def test_a_signal_while_nobody_subscribes_ends_a_replay_with_0_and_without_a_wor
 
 def test_a_wrong_bag_or_topic_is_one_sentence_and_1(tmp_path, bag, robot, namespace):
     ears = Ears(robot, namespace, False)
-    assert 'no metadata.yaml' in finish(start(tmp_path / 'nothing', ears), 1)
+    assert 'there is no bag' in finish(start(tmp_path / 'nothing', ears), 1)
     assert 'has no topic /nope' in finish(start(bag, ears, '--topics', '/nope'), 1)
 
 

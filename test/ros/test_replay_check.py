@@ -70,11 +70,24 @@ def test_a_complete_replay_has_no_fault():
 
 @pytest.mark.parametrize(('change', 'fault'), [
     ({'depth/image': Counter(STAMPS[1:])}, '2 depth images for 3 images: at least 3'),
-    ({'depth/image': Counter([*STAMPS[:2], STAMPS[0]])}, 'the last image has no depth'),
+    ({'depth/image': Counter([*STAMPS[:2], STAMPS[0]])}, '1 messages on depth/image came twice'),
     ({'scan': Counter([*STAMPS, 7])}, '1 messages on scan have the stamp of no image'),
     ({'scan': Counter([*STAMPS, STAMPS[0]])}, '1 messages on scan came twice')])
 def test_faults_are_found(change, fault):
     assert any(fault in text for text in faults(STAMPS, {**WELL, **change}, FRAMES))
+
+
+def test_a_node_that_never_ends_is_a_fault_and_one_that_drops_the_last_image_is_none():
+    outputs = {'depth/image': Counter(STAMPS[:2])}
+    assert faults(STAMPS, outputs, 1, finished=False) == [
+        'the node did not come to the end: the last image has no depth']
+    assert faults(STAMPS, outputs, 1, finished=True) == []
+
+
+def test_two_images_with_one_stamp_give_two_outputs_with_that_stamp():
+    images = [*STAMPS, STAMPS[1]]
+    assert faults(images, {'depth/image': Counter(images)}, len(images)) == []
+    assert 'came twice' in faults(images, {'depth/image': Counter([*images, STAMPS[1]])}, 1)[0]
 
 
 def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, robot, namespace):
@@ -92,9 +105,11 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and '3 images became 3 on depth/image' in output, output
     assert json.loads(report.read_text())['outputs']['depth/image'] == FRAMES
-    with Bag(record) as recorded:
+    with Bag(record) as recorded, Bag(bag) as source:
         assert [message.time for message in recorded.messages([f'{namespace}/depth/image'])] == \
             STAMPS
+        for topic in source.topics:
+            assert list(recorded.messages([topic])) == list(source.messages([topic]))
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -118,7 +133,7 @@ def test_a_signal_ends_it_with_0_a_whole_bag_and_no_ghost(
 
 def test_wrong_input_is_one_sentence(bag, tmp_path, namespace):
     for options, code, text in (
-            (['--image', '/nope'], 1, 'has no images on /nope'),
+            (['--image', '/nope'], 1, 'has no camera images on /nope'),
             (['--record', bag], 1, 'cannot be written'),
             (['--expect', 'many'], 2, 'many is neither a count nor "all"')):
         output, _ = (process := start(bag, namespace, *options)).communicate(timeout=60)

@@ -41,17 +41,35 @@ def info(stamp: int, width: int, height: int):
 
 
 def write_bag(path: Path, pictures: list[np.ndarray], *, storage: StoragePlugin, jpeg: bool,
-              hz: float = 20.0, with_info: bool = True, topic: str = '/camera/image_raw') -> Path:
-    """A bag of pictures (H, W, 3) and their camera_info."""
+              hz: float = 20.0, with_info: bool = True, topic: str = '/camera/image_raw',
+              start: int = 0) -> Path:
+    """A bag of pictures (H, W, 3) and their camera_info; start in seconds after START."""
     kind, make = (COMPRESSED, compressed) if jpeg else (IMAGE, image)
     with Writer(path, version=9, storage_plugin=storage) as writer:
         images = writer.add_connection(topic + '/compressed' * jpeg, kind, typestore=STORE)
         infos = writer.add_connection('/camera/camera_info', INFO, typestore=STORE) \
             if with_info else None
         for index, rgb in enumerate(pictures):
-            stamp = START + round(index * 1e9 / hz)
+            stamp = START + start * 10**9 + round(index * 1e9 / hz)
             writer.write(images, stamp, STORE.serialize_cdr(make(stamp, rgb), kind))
             if infos is not None:
                 message = info(stamp, rgb.shape[1], rgb.shape[0])
                 writer.write(infos, stamp, STORE.serialize_cdr(message, INFO))
     return path
+
+
+def append_topics(path: Path, messages: list[tuple[str, str, int, bytes]]) -> Path:
+    """A bag like that of `path`, with more messages: topic, type, time and bytes of each."""
+    from depth_perception.bag import Bag
+
+    with Bag(path) as bag:
+        all_messages = [(message.topic, bag.topics[message.topic].type, message.time, message.data)
+                        for message in bag.messages(bag.topics)]
+    more = path.with_name(f'{path.name}_more')
+    with Writer(more, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        connections = {}
+        for topic, kind, time, data in sorted([*all_messages, *messages], key=lambda m: m[2]):
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            writer.write(connections[topic], time, data)
+    return more
