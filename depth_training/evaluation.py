@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from depth_perception.progress import tracked
 from depth_perception.weights import WeightsInfo
 from depth_training import protocols
 from depth_training.data import DataError, DepthDataset, Sample
@@ -122,15 +123,22 @@ def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:
     return sample.fx * view.scale / info.focal_length_at(info.input_width)
 
 
-def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol) -> Evaluation:
+def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol,
+             shown: bool = False) -> Evaluation:
     """Judge all pairs; bad ones are counted and passed over.
+
+    Args:
+        predictor: the network.
+        dataset: the pairs.
+        protocol: by whose rules.
+        shown: say on standard error how far it is.
 
     Raises:
         DataError: not one pair could be judged.
     """
     metrics, bad, factors, blind = Metrics(), [], [], 0
     predictor.network.eval()
-    for sample in _good_pairs(dataset, bad):
+    for sample in _good_pairs(dataset, bad, f'evaluate {protocol.name}' if shown else ''):
         depth, box, factor = predicted(predictor, sample, protocol)
         protocols.judge(protocol, depth, sample.depth, metrics, box)
         factors.append(factor)
@@ -181,8 +189,10 @@ def _figure(value: float) -> str:
     return f'{value:.4f}' if abs(value) < 1000 else f'{value:.2e}'
 
 
-def _good_pairs(dataset: DepthDataset, bad: list[DataError]) -> Iterator[Sample]:
-    for index in range(len(dataset)):
+def _good_pairs(dataset: DepthDataset, bad: list[DataError], what: str) -> Iterator[Sample]:
+    """The pairs, with progress if it has a name; bad ones go to the list."""
+    indices = range(len(dataset))
+    for index in tracked(indices, what, ' pairs') if what else indices:
         try:
             yield dataset[index]
         except DataError as error:

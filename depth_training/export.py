@@ -195,6 +195,8 @@ def _run(options: Any) -> str:
     if options.format != 'safetensors':
         # Equal up to rounding, and cheaper; the safetensors keeps the network that it names.
         use_fast_unpooling(loaded.network)
+    sys.stderr.write(f'exporting {loaded.info.name} at {height}x{width} as {options.format}'
+                     f'{", and checking it" * (options.format == "onnx")}\n')
     error = export(loaded, options.output, options.format, height, width, options.dynamic,
                    options.half)
     if error is None:

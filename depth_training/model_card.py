@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from depth_perception.estimator import DepthEstimator
 from depth_perception.files import check_writable, write_atomically
+from depth_perception.progress import tracked
 from depth_training import bands, pictures, protocols
 from depth_training.bands import DistanceBands
 from depth_training.baselines import best_constant, mean_depth_map
@@ -123,6 +124,9 @@ def model_card(options: ModelCardOptions) -> int:
     content = f'{before}{BEGIN}\n\n{markdown(elements)}\n{END}{after}'
     write_atomically(options.page, [content.encode()])
     sys.stdout.write(markdown(elements))
+    sheets = f'{options.page.parent / "images" / shown}' + (
+        f', other sheets in {options.sheets}' if options.sheets else '')
+    sys.stderr.write(f'wrote {options.page} and {sheets}\n')
     return 0
 
 
@@ -134,7 +138,7 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
         CONSTANT: lambda sample: constant, MEAN_MAP: mean}
     result = Judged(name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {},
                     DistanceBands())
-    for index in range(len(pairs)):
+    for index in tracked(range(len(pairs)), name, ' pairs'):
         for sample in good_samples(pairs, [index]):
             depths = {key: contender(sample) for key, contender in contenders.items()}
             for key, depth in depths.items():

@@ -100,6 +100,8 @@ def overfit(options: OverfitOptions) -> int:
         DataError, ValueError: the data or a recipe's name cannot be used.
     """
     device, results = local_device(options.device), []
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     recipes = [_resized(get_recipe(name), options.shrink) for name in options.recipes]
     for recipe in recipes:
         results.append(_learn(recipe, options, device))
@@ -108,6 +110,8 @@ def overfit(options: OverfitOptions) -> int:
         if options.out:
             write_atomically(options.out / 'results.json', [json.dumps(
                 [asdict(result) for result in results], indent=1).encode()])
+    if options.out:
+        sys.stderr.write(f'wrote results.json and pictures to {options.out}\n')
     return 0 if all(result.learnt for result in results) else 1
 
 
@@ -124,6 +128,8 @@ def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Res
     loss, valid = build.loss(recipe), build.to_learn(recipe, batch.depth)
     learning_rate = options.learning_rate or _LEARNING_RATE.get(recipe.network, 1e-3)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+    sys.stderr.write(f'{recipe.name}: at most {options.steps} steps of {options.pairs} pairs at '
+                     f'{recipe.height}x{recipe.width} on {device}\n')
     started, step, error = time.monotonic(), 0, math.inf
     while step < options.steps and error > options.target:
         step += 1

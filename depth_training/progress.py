@@ -6,6 +6,11 @@ import sys
 import time
 from typing import Any
 
+from depth_perception.progress import duration
+
+#: Seconds between two lines of a log.
+_EVERY = 10.0
+
 
 class ProgressDisplay:
     """Loss, images/s, time left and validation scores, on standard error.
@@ -18,26 +23,40 @@ class ProgressDisplay:
     """
 
     def __init__(self, title: str, done: int, steps: int, visible: bool = True) -> None:
-        self._visible, self._steps, self._spoke = visible, steps, 0.0
+        self._visible, self._steps, self._done = visible, steps, done
+        self._start = self._spoke = time.monotonic()
         self._bar: Any = None
         if visible and sys.stderr.isatty():
             self._bar = _bar()
             self._task = self._bar.add_task(title, total=steps, completed=done, figures='')
             self._bar.start()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the log has been silent for so long that it should hear of the next step."""
+        return self._visible and not self._bar and time.monotonic() - self._spoke > _EVERY
+
     def step(self, step: int, loss: float, speed: float) -> None:
         """After a training step that was logged; `speed` is images/s."""
         if self._bar:
             self._bar.update(self._task, completed=step,
                              figures=f'loss {loss:.4g}  {speed:.1f} images/s')
-        elif self._visible and (time.monotonic() - self._spoke > 10 or step == self._steps):
-            self._spoke = time.monotonic()
-            self.say(f'step {step}/{self._steps}  loss {loss:.4g}  {speed:.1f} images/s')
+        elif self.is_due or (self._visible and step == self._steps):
+            self.say(f'step {step}/{self._steps}  loss {loss:.4g}  {speed:.1f} images/s'
+                     f'{self._left(step)}')
+
+    def _left(self, step: int) -> str:
+        """How long the rest takes, at the pace so far, validation included."""
+        if step in (self._done, self._steps):
+            return ''
+        seconds = (time.monotonic() - self._start) / (step - self._done)
+        return f'  {duration(seconds * (self._steps - step))} left'
 
     def say(self, text: str) -> None:
         """One line that stays."""
         if not self._visible:
             return
+        self._spoke = time.monotonic()
         if self._bar:
             self._bar.console.print(text, markup=False, highlight=False)
         else:

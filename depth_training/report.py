@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from depth_perception.files import write_atomically
+from depth_perception.progress import tracked
 from depth_training import page
 from depth_training.metrics import Averaging
 from depth_training.page import Bullets, Element, Heading, Picture, Table, Text
@@ -69,6 +71,9 @@ def report(options: ReportOptions) -> int:
     write_atomically(options.out / 'report.md', [page.markdown(elements).encode()])
     write_atomically(options.out / 'report.html',
                      [page.as_html(elements, options.title).encode()])
+    names = ['report.md', 'report.html',
+             *(element.file for element in elements if isinstance(element, Picture))]
+    sys.stderr.write(f'wrote {", ".join(str(options.out / name) for name in names)}\n')
     return 0
 
 
@@ -255,7 +260,7 @@ def _pictures(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
     if options.weights:
         files[options.weights.stem] = options.weights
     elements: list[Element] = [Heading('Pictures'), Text(f'Pairs of: {dataset.describe()}.')]
-    for name, weights in files.items():
+    for name, weights in tracked(files.items(), 'pictures', ' networks'):
         file = f'pictures_{"".join(c if c.isalnum() else "_" for c in name)}.jpg'
         write_atomically(options.out / file, [of_weights(weights, dataset)])
         elements.append(Picture(file, f'{name}: {_CAPTION}'))

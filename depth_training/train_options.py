@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,8 +20,18 @@ _OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'fr
               'loss')
 #: What a weights file says of its licence where nobody has chosen one.
 UNKNOWN_LICENCE = 'LicenseRef-unknown'
-#: More than there are cores only hold each other up, of which PyTorch warns.
-_WORKERS = min(4, os.cpu_count() or 1)
+#: At most so many processes load data unless more are asked for: each takes memory.
+_MOST_WORKERS = 16
+
+
+def usual_workers() -> int:
+    """The cores of this machine, shared among the training processes that torchrun starts.
+
+    More only hold each other up, of which PyTorch warns.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    share = (cores or 1) // int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
+    return min(max(share, 1), _MOST_WORKERS)
 
 
 class TrainingError(ValueError):
@@ -98,8 +108,8 @@ class TrainOptions:
     local_batch_norm: bool = False
     """With torchrun: normalise over each process's own images, which is quicker, and not what one
     process would do with the whole batch."""
-    workers: WholeNumber = _WORKERS
-    """Processes that load data, for each training process."""
+    workers: WholeNumber = field(default_factory=usual_workers)
+    """Processes that load data, for each training process; by default one for each core."""
     seed: WholeNumber = 0
     """Of first weights, order and augmentation."""
     log_every: Count = 10

@@ -160,6 +160,11 @@ class Trainer:
         self.state.position += 1
         if self.state.step % self.options.log_every == 0 or self.state.step == self.steps:
             self._log(result)
+        elif self.display.is_due:
+            step, since = self._spoke
+            seconds = max(time.monotonic() - since, 1e-6)
+            speed = self.recipe.batch * (self.state.step - step) / seconds
+            self.display.step(self.state.step, result.loss.item(), speed)
 
     def _log(self, result: StepResult) -> None:
         loss = result.loss.item()
@@ -280,6 +285,8 @@ class Trainer:
                      f'training: {self.dataset.describe()}',
                      f'validation: {self.validation_pairs.describe()}',
                      *notices(self.recipe, self.options),
+                     f'{self.steps} steps of {self.recipe.batch} images on {self.device}, '
+                     f'{self.options.workers} processes load data',
                      *(f'other than before: {text}' for text in self._differs),
                      *([f'resumed at step {self.state.step} of {self.steps}']
                        if self.resumed else [])):

@@ -12,6 +12,7 @@ import numpy as np
 
 from depth_perception.demo.plan import Plan
 from depth_perception.demo.processes import Child, child
+from depth_perception.progress import Progress
 
 if TYPE_CHECKING:
     from depth_perception.demo.recorder import Recorder, Recording
@@ -107,21 +108,20 @@ def _record_all(recorder: Recorder, plan: Plan, node: Child, replay: Child, *,
         False as soon as a frame is lost, unless it shall go on to the end.
     """
     import rclpy
-    from tqdm import tqdm
 
     counts = recorder.recording.counts
     outputs = ['depth/image', *(['depth/points', 'scan', 'depth/camera_info'] * bool(plan.info))]
     last_news, seen = time.monotonic(), 0
-    with tqdm(total=plan.frames, unit='frame', desc=f'replay at {plan.rate:g}x') as bar:
+    with Progress(f'replay at {plan.rate:g}x', plan.frames, ' frames') as progress:
         while min(counts[topic] for topic in outputs) < plan.frames:
             rclpy.spin_once(recorder, timeout_sec=0.1)
             if sum(counts.values()) != seen or not replay.ended():
                 last_news, seen = time.monotonic(), sum(counts.values())
-            bar.update(counts['depth/image'] - bar.n)
+            progress.step(counts['depth/image'] - progress.done)
             for process, name in ((node, 'depth_node'), (replay, 'replay_bag')):
                 if process.failed():
                     raise DemoError(f'{name} ended: {process.complaint()}')
-            if recorder.recording.lost and seen and not to_the_end and bar.n < EARLY:
+            if recorder.recording.lost and seen and not to_the_end and progress.done < EARLY:
                 return False
             if time.monotonic() - last_news > SILENCE:
                 break

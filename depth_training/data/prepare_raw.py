@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depth_perception.progress import tracked
 from depth_training.data import kinect
 from depth_training.data.sample import DataError
 
@@ -110,7 +111,7 @@ def _write_scene(folder: Path, target: Path, pairs: list[tuple[str, str]],
     target.mkdir(parents=True, exist_ok=True)
     _write_camera(target / 'camera.json')
     count = 0
-    for depth_name, colour_name in pairs:
+    for depth_name, colour_name in tracked(pairs, target.name, ' pairs'):
         try:
             depth = kinect.align_depth(kinect.read_disparity(folder / depth_name))
             rgb = kinect.undistort_colour(kinect.read_colour(folder / colour_name))
