@@ -20,7 +20,7 @@ from std_srvs.srv import SetBool
 from depth_perception.device import free_cached_memory
 from depth_perception.errors import first_line, told
 from depth_perception.estimator import DepthEstimator
-from depth_perception.ros import parameters
+from depth_perception.ros import inputs, parameters
 from depth_perception.ros.cameras import NO_CAMERA_INFO, CameraSource
 from depth_perception.ros.diagnostics import Context, diagnostic_array
 from depth_perception.ros.guard import guard_services
@@ -188,11 +188,13 @@ class DepthNode(LifecycleNode):
         self._last_stamp = None
         self._activated = time.monotonic()
         # Before the image: of messages that have come together rclpy takes them in this order.
-        self._info = self._subscribe(CameraInfo, 'camera_info', self._on_camera_info)
         compressed = self._settings.image_transport == 'compressed'
+        # Several wait: the one with the image's own stamp need not be the newest.
+        self._info = self._subscribe(
+            CameraInfo, inputs.camera_info_topic(self, compressed), self._on_camera_info, depth=10)
         self._image = self._subscribe(
-            CompressedImage if compressed else Image,
-            'image/compressed' if compressed else 'image', self._on_image)
+            CompressedImage if compressed else Image, inputs.image_topic(self, compressed),
+            self._on_image, lost=self.health.lost)
         self._cameras = CameraSource(
             self._settings.rectify, self._settings.horizontal_fov_deg,
             _is_rectified_topic(self._image.topic))
@@ -232,9 +234,14 @@ class DepthNode(LifecycleNode):
 
     # Inputs --------------------------------------------------------------------------------
 
-    def _subscribe(self, kind: type, topic: str,
-                   callback: Callable[[Any], None]) -> AdaptiveSubscription:
-        return AdaptiveSubscription(self, kind, topic, callback, self._defer)
+    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None],
+                   **options: Any) -> AdaptiveSubscription:
+        return AdaptiveSubscription(self, kind, topic, callback, self._defer, **options)
+
+    def _adapt_inputs(self) -> None:
+        for subscription in (self._image, self._info):
+            if subscription is not None:
+                subscription.adapt()
 
     def _defer(self, function: Callable[[], None]) -> None:
         """Run a function in the executor, after the callback at hand."""
@@ -246,7 +253,8 @@ class DepthNode(LifecycleNode):
         stamp = seconds(message.header.stamp)
         self._watch_time(stamp)
         self.health.image_received(
-            stamp, self._age(message.header.stamp), _image_facts(message))
+            stamp, self._age(message.header.stamp),
+            _image_facts(message, self._settings.optical_frame))
         if self._enabled:
             now = time.monotonic()
             self._hand_over(Frame(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
@@ -343,6 +351,7 @@ class DepthNode(LifecycleNode):
         free_cached_memory()
 
     def _publish_diagnostics(self) -> None:
+        self._adapt_inputs()
         self._log_warnings()
         message = diagnostic_array(
             diagnostics_name(self.get_namespace(), self.get_name()), self._hardware(),
@@ -365,6 +374,7 @@ class DepthNode(LifecycleNode):
             publishers=image.publishers if image else 0,
             reliability=image.reliability if image else 'none',
             fell_back=image.fell_back if image else False,
+            counts_losses=image.counts_losses if image else True,
             misfit=image.misfit if image else '', info_misfit=info.misfit if info else '',
             pinned=self._pinned(),
             camera_problem=self._camera_problem(), input_remarks=self._input_remarks(),
@@ -461,8 +471,8 @@ def _is_rectified_topic(topic: str) -> bool:
     return any(part.startswith('image_rect') for part in topic.split('/'))
 
 
-def _image_facts(message: Image | CompressedImage) -> dict[str, str]:
-    facts = {'frame_id': message.header.frame_id}
+def _image_facts(message: Image | CompressedImage, optical_frame: str) -> dict[str, str]:
+    facts = {'frame_id': optical_frame or message.header.frame_id}
     if isinstance(message, Image):
         return {**facts, 'encoding': message.encoding, 'size': f'{message.width}x{message.height}'}
     return {**facts, 'encoding': message.format}

@@ -38,6 +38,7 @@ class Context:
         image_topic, info_topic: resolved names.
         publishers: of the image topic.
         reliability: of the image subscription, with its history.
+        counts_losses: whether the middleware tells of lost images.
         fell_back: whether the input's reliability was lowered to match the camera.
         misfit, info_misfit: that the publishers of the image or of its camera_info send another
             type; or ''.
@@ -63,6 +64,7 @@ class Context:
     publishers: int = 0
     reliability: str = ''
     fell_back: bool = False
+    counts_losses: bool = True
     misfit: str = ''
     info_misfit: str = ''
     pinned: str = ''
@@ -114,7 +116,8 @@ def _input(health: Snapshot, context: Context) -> tuple[list[Finding], list[tupl
         *health.image.items(),
         ('camera_info_topic', context.info_topic),
         ('stamp_to_clock_s', _number(health.clock_offset)),
-        ('frames_arriving', _number(health.stamp_coverage)),
+        ('frames_arriving', _number(_share_arriving(health, context))),
+        ('regularity', _number(health.stamp_coverage)),
     ]
     findings = _inactive(context) or [(OK, 'OK'), *_input_findings(health, context)]
     return findings, values
@@ -125,7 +128,8 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
     silent_since = health.now - max(health.last_image_at or 0.0, context.since)
     if silent_since > SILENCE:
         pinned = f' (here it is {context.pinned})' if context.pinned else ''
-        why = context.misfit or (f'its publisher is silent or of another QoS{pinned}'
+        lost = 'they get lost on the way' if health.lost else ''
+        why = context.misfit or lost or (f'its publisher is silent or of another QoS{pinned}'
                                  if context.publishers else 'nobody publishes it')
         findings.append(
             (WARN, f'no image on {context.image_topic} for {silent_since:.1f} s: {why}'))
@@ -139,9 +143,7 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((WARN, context.scan_problem))
     if context.fell_back:
         findings.append((WARN, 'QoS fell back to best effort'))
-    if health.stamp_coverage is not None and health.stamp_coverage < COVERAGE:
-        findings.append((WARN, f'input loses frames ({100 * (1 - health.stamp_coverage):.0f} %): '
-                               f'start the camera with {REMEDY}, see docs/dds.md'))
+    findings += _loss_findings(health, context)
     if health.clock_offset is not None and abs(health.clock_offset) > OTHER_CLOCK:
         findings.append((WARN, f'stamps and clock differ by {health.clock_offset:.0f} s: '
                                'use_sim_time?'))
@@ -150,6 +152,27 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((WARN, f'frame_id {frame_id!r} does not name an optical frame'))
     findings += [(ERROR, e.text) for kind, e in health.errors.items() if kind == 'input']
     findings += [(OK, e.text) for kind, e in health.errors.items() if kind == 'time']
+    return findings
+
+
+def _share_arriving(health: Snapshot, context: Context) -> float | None:
+    """Of the images that were published, by the middleware's count; None where nobody counts."""
+    published = health.arrived + health.lost
+    return health.arrived / published if published and context.counts_losses else None
+
+
+def _loss_findings(health: Snapshot, context: Context) -> list[Finding]:
+    """What gets lost on the way is counted; stamps alone say that images come irregularly."""
+    share = _share_arriving(health, context)
+    if share is not None and share < COVERAGE:
+        return [(WARN, f'input loses frames ({100 * (1 - share):.0f} %): start the camera with '
+                       f'{REMEDY}, see docs/dds.md')]
+    findings: list[Finding] = []
+    if health.stamp_coverage is not None and health.stamp_coverage < COVERAGE:
+        findings.append((OK, 'images come irregularly'))
+    if not context.counts_losses and context.fell_back:
+        findings.append((OK, 'whether images get lost is unknown, for this middleware does not '
+                             'count them: see docs/dds.md'))
     return findings
 
 

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 #: Seconds that rates and shares look back.
 WINDOW = 5.0
+#: Seconds that losses of images look back: at the worst few of them come.
+LOSS_WINDOW = 30.0
+#: Images from which the regularity of their stamps is judged.
+ENOUGH = 9
 #: Seconds that an error stays visible in diagnostics.
 ERROR_VISIBLE = 5.0
 #: A stamp this far from the clock is of another clock, not of an old frame (seconds).
@@ -34,7 +38,12 @@ class Event:
 
 @dataclass
 class Snapshot:
-    """What diagnostics shows; see `Health` for the meaning of the counters."""
+    """What diagnostics shows; see `Health` for the meaning of the counters.
+
+    Attributes:
+        arrived, lost: images within LOSS_WINDOW, the latter by the middleware's count.
+        stamp_coverage: how regularly their stamps follow each other, 1 at best; None for too few.
+    """
 
     now: float
     counts: Counter[str]
@@ -46,6 +55,8 @@ class Snapshot:
     last_info_at: float | None
     image: dict[str, str] = field(default_factory=dict)
     clock_offset: float | None = None
+    arrived: int = 0
+    lost: int = 0
     stamp_coverage: float | None = None
     errors: dict[str, Event] = field(default_factory=dict)
     depth: dict[str, float] = field(default_factory=dict)
@@ -76,7 +87,8 @@ class Health:
         with self._lock:
             self._counts: Counter[str] = Counter()
             self._recent: deque[tuple[float, str]] = deque(maxlen=4096)
-            self._stamps: deque[tuple[float, float]] = deque(maxlen=256)
+            self._stamps: deque[tuple[float, float]] = deque(maxlen=4096)
+            self._lost: deque[tuple[float, int]] = deque(maxlen=4096)
             self._latency = {stage: deque(maxlen=256) for stage in STAGES}
             self._last: dict[str, float] = {}
             self._image: dict[str, str] = {}
@@ -99,6 +111,11 @@ class Health:
             self._stamps.append((now, stamp))
             self._clock_offset = clock_offset
             self._image = facts
+
+    def lost(self, count: int) -> None:
+        """The middleware has found so many images lost."""
+        with self._lock:
+            self._lost.append((self._clock(), count))
 
     def info_received(self) -> None:
         """A camera_info came."""
@@ -140,6 +157,8 @@ class Health:
                          for stage, values in self._latency.items() if values},
                 last_image_at=self._last.get('image'), last_info_at=self._last.get('info'),
                 image=dict(self._image), clock_offset=self._clock_offset,
+                arrived=sum(now - at <= LOSS_WINDOW for at, _ in self._stamps),
+                lost=sum(count for at, count in self._lost if now - at <= LOSS_WINDOW),
                 stamp_coverage=_stamp_coverage(
                     [stamp for at, stamp in self._stamps if now - at <= WINDOW]),
                 errors={kind: event for kind, event in self._errors.items()
@@ -163,14 +182,15 @@ def _percentiles(values: deque[float]) -> tuple[float, float, float]:
 
 
 def _stamp_coverage(stamps: list[float]) -> float | None:
-    """Share of the camera's frames that came, judged by the gaps between stamps.
+    """How much of the time between the first and the last stamp is filled at the usual period.
 
-    The lower quartile of the gaps is taken for the camera's period: lost frames only make gaps
-    longer. None with too few frames to tell.
+    The lower quartile of the gaps is taken for the period. It says nothing of why they differ: a
+    camera that is triggered or exposes longer in the dark is as irregular as one whose images get
+    lost.
     """
     gaps = np.diff(stamps)
-    gaps = gaps[gaps < OTHER_CLOCK]  # a clock that was set is no lost frame
-    if len(gaps) < 8 or gaps.min() <= 0:
+    gaps = gaps[gaps < OTHER_CLOCK]  # a clock that was set is no gap
+    if len(gaps) < ENOUGH - 1 or gaps.min() <= 0:
         return None
     return float(min(1.0, len(gaps) * np.quantile(gaps, 0.25) / gaps.sum()))
 

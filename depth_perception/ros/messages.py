@@ -49,13 +49,16 @@ def cloud_message(cloud: NDArray[np.float32], header: Header, coloured: bool) ->
 
 
 def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header,
-                 min_depth: float) -> LaserScan:
-    """Ranges (count,) in metres as LaserScan; its frame has x forward and z up."""
+                 min_depth: float, scan_time: float = 0.0) -> LaserScan:
+    """Ranges (count,) in metres as LaserScan; its frame has x forward and z up.
+
+    All beams are of one moment (time_increment 0), `scan_time` seconds after the last scan.
+    """
     values = array('f')
     values.frombytes(memoryview(np.ascontiguousarray(ranges, np.float32)).cast('B'))
     return LaserScan(
         header=header, angle_min=layout.angle_min, angle_max=layout.angle_max,
-        angle_increment=layout.angle_increment,
+        angle_increment=layout.angle_increment, scan_time=scan_time,
         range_min=min_depth * layout.least_distance, range_max=layout.range_max, ranges=values)
 
 

@@ -120,6 +120,9 @@ class Settings:
         "camera's height is known", low=-5, high=5)
     scan_max_height: float = _parameter(
         0.3, 'metres above the camera; higher points are not in the scan', low=-5, high=5)
+    optical_frame: str = _parameter(
+        '', "frame_id of what is published, an optical frame (x right, y down, z forward), for a "
+        "driver whose images name another; empty: that of the images")
     base_frame: str = _parameter(
         '', 'frame with z up and its origin on the floor, such as base_footprint: TF from the '
         "image's frame to it tells how the camera stands; empty: camera_pitch and camera_height "

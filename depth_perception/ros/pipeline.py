@@ -22,6 +22,7 @@ from depth_perception.ros import messages, stamps
 from depth_perception.ros.camera_info import ImageCamera
 from depth_perception.ros.cameras import CameraSource, CameraState
 from depth_perception.ros.colour import Decoder
+from depth_perception.ros.health import OTHER_CLOCK
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.scan_pose import ScanPose
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
@@ -83,6 +84,11 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = time.perf_counter() - start
 
 
+def _header(image: Header, optical_frame: str) -> Header:
+    """The image's header, in another frame where one is given."""
+    return Header(stamp=image.stamp, frame_id=optical_frame) if optical_frame else image
+
+
 class Pipeline:
     """Turns one image message into the wanted output messages.
 
@@ -104,6 +110,7 @@ class Pipeline:
         self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
         self._temporal = TemporalFilter()
         self._decode = Decoder()
+        self._last_scan: float | None = None
         self._unseen: tuple[NDArray | None, Tensor | None] = (None, None)
         self._upload = Upload(estimator.device)
         self._download = Download(estimator.device)
@@ -140,22 +147,23 @@ class Pipeline:
         result = Result((width, height), seconds=seconds, camera_problem=state.problem,
                         input_remarks=self._remarks(state))
         result.thumbnail = rgb[::16, ::16].copy()
+        header = _header(message.header, settings.optical_frame)
         if state.camera is None:
             wanted -= NEEDS_CAMERA
         if wanted & NEEDS_INFERENCE:
             with _timed(seconds, 'inference'):
                 image = self._upload(rgb)
                 depth, finite = self._infer(
-                    rgb, image, state.camera, settings, message.header, result)
+                    rgb, image, state.camera, settings, header, result)
                 if rectifier is not None:
                     depth = self._without(depth, rectifier.unseen)
             meanwhile()
             with _timed(seconds, 'postprocess'):
                 found = {'finite': finite, **self._shape(
-                    depth, image, state.camera, wanted, settings, message.header, result)}
-                self._fill(self._download(found), wanted, settings, message.header, result)
+                    depth, image, state.camera, wanted, settings, header, result)}
+                self._fill(self._download(found), wanted, settings, header, result)
         if INFO in wanted:
-            result.outputs[INFO] = state.camera.info(message.header)
+            result.outputs[INFO] = state.camera.info(header)
         return result
 
     def _remarks(self, state: CameraState) -> tuple[str, ...]:
@@ -231,7 +239,13 @@ class Pipeline:
             layout, frame_id = result.beams
             result.outputs[SCAN] = messages.scan_message(
                 found[SCAN], layout, Header(stamp=header.stamp, frame_id=frame_id),
-                settings.min_depth)
+                settings.min_depth, self._scan_time(header))
+
+    def _scan_time(self, header: Header) -> float:
+        """Seconds since the last scan, 0 for the first one and where time went back."""
+        stamp = stamps.seconds(header.stamp)
+        last, self._last_scan = self._last_scan, stamp
+        return stamp - last if last is not None and 0 < stamp - last < OTHER_CLOCK else 0.0
 
     def _without(self, depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
         """NaN where the camera saw nothing: there the network made something up."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input subscriptions that match any camera: reliable first, best effort where it must be.
+"""Input subscriptions that match any camera, by what its publishers offer.
 
 Reliable delivery loses no large image on Fast DDS's default transports, best effort does; but a
-reliable subscription hears nothing of a best-effort camera. So: subscribe reliable, and when the
-middleware reports an incompatible publisher, subscribe anew as best effort.
+reliable subscription hears nothing of a best-effort camera. And a volatile one hears nothing of
+what was latched (published once, transient local) before it came, where a transient-local one hears
+nothing of a volatile publisher. So: subscribe reliable and volatile, adapt as soon as the
+middleware reports an incompatible publisher, and look once a second whether something else fits.
 """
 from __future__ import annotations
 
@@ -11,29 +13,44 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
 from depth_perception.ros.qos import pinned
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
 
 
 class AdaptiveSubscription:
-    """A KEEP_LAST 1 subscription that falls back from reliable to best effort by itself.
+    """A KEEP_LAST subscription whose reliability and durability follow the topic's publishers.
 
-    A reliability set through `qos_overrides` to something else is kept as it is.
+    What is set through `qos_overrides` to something else than the default is kept as it is.
 
     Args:
         node: the owner.
         message_type: of the topic.
-        topic: relative name.
+        topic: its name.
         callback: called with each message.
         defer: runs a function in the executor, outside of the callback that asks for it.
+        lost: called with the number of messages that the middleware has found lost.
+        depth: messages that wait for the executor.
+
+    Attributes:
+        pinned: overrides that keep it from adapting, or ''.
+        counts_losses: whether the middleware tells of lost messages.
 
     Raises:
         QosError: an override of this topic cannot be used.
@@ -41,16 +58,22 @@ class AdaptiveSubscription:
 
     def __init__(self, node: Node, message_type: type, topic: str,
                  callback: Callable[[Any], None],
-                 defer: Callable[[Callable[[], None]], None]) -> None:
+                 defer: Callable[[Callable[[], None]], None],
+                 lost: Callable[[int], None] = lambda _: None, depth: int = 1) -> None:
         self._node = node
         self._message_type = message_type
         self._topic = topic
         self._callback = callback
         self._defer = defer
-        self.pinned = pinned(node, topic, 'subscription', 'reliability', ReliabilityPolicy.RELIABLE)
-        self.fell_back = False
+        self._lost = lost
+        self._depth = depth
+        self._pins = {policy: pinned(node, topic, 'subscription', policy, default)
+                      for policy, default in (('reliability', RELIABLE), ('durability', VOLATILE))}
+        self.pinned = ', '.join(filter(None, self._pins.values()))
+        self.counts_losses = True
+        self._fit = RELIABLE, VOLATILE
         self._subscription: Subscription | None = None
-        self._subscribe(ReliabilityPolicy.RELIABLE)
+        self._subscribe()
 
     @property
     def topic(self) -> str:
@@ -63,6 +86,11 @@ class AdaptiveSubscription:
         if self._subscription is None:
             return 'none'
         return self._subscription.qos_profile.reliability.name.lower()
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether it is best effort because a publisher offers no more."""
+        return self._fit[0] == BEST_EFFORT
 
     @property
     def publishers(self) -> int:
@@ -85,31 +113,82 @@ class AdaptiveSubscription:
         if subscription is not None:
             self._node.destroy_subscription(subscription)
 
-    def _subscribe(self, reliability: ReliabilityPolicy) -> None:
-        profile = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability)
-        # What was given for the reliability holds no longer where the camera offers less.
-        kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH)
-        options = QoSOverridingOptions(kinds) if self.fell_back \
-            else QoSOverridingOptions.with_default_policies()
-        self._subscription = self._node.create_subscription(
-            self._message_type, self._topic, self._callback, profile,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
-            qos_overriding_options=options)
+    def adapt(self) -> None:
+        """Fit the publishers that there are now; cheap where nothing changes, for a timer."""
+        if self._subscription is not None:
+            self._take(self._fitting())
 
-    def _on_incompatible(self, _event: object) -> None:
-        if not self.pinned and not self.fell_back:
-            self._defer(self._fall_back)
+    def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+        """What hears every publisher, and loses least; without any, what was."""
+        wanted = _type_name(self._message_type)
+        offers = [info.qos_profile
+                  for info in self._node.get_publishers_info_by_topic(self.topic)
+                  if info.topic_type == wanted]
+        reliability, durability = self._fit
+        if offers:
+            reliability = BEST_EFFORT if any(
+                offer.reliability == BEST_EFFORT for offer in offers) else RELIABLE
+            is_latched = reliability == RELIABLE and all(
+                offer.durability == TRANSIENT_LOCAL for offer in offers)
+            durability = TRANSIENT_LOCAL if is_latched else VOLATILE
+        return reliability, durability
 
-    def _fall_back(self) -> None:
-        if self._subscription is None or self.fell_back:
+    def _take(self, fit: tuple[ReliabilityPolicy, DurabilityPolicy]) -> None:
+        """Subscribe anew with what fits, but for what is pinned."""
+        reliability, durability = fit
+        before = self._fit
+        self._fit = (RELIABLE if self._pins['reliability'] else reliability,
+                     VOLATILE if self._pins['durability'] else durability)
+        if self._subscription is None or self._fit == before:
             return
-        self.fell_back = True
         self.destroy()
-        self._subscribe(ReliabilityPolicy.BEST_EFFORT)
-        self._node.get_logger().warning(
-            f'{self.topic}: a publisher is best effort, so the subscription is now too; large '
-            'images may get lost on the way (see docs/dds.md)')
+        self._subscribe()
+        if self._fit[0] != before[0]:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.fell_back:
+            self._node.get_logger().warning(
+                f'{self.topic}: a publisher is best effort, so the subscription is now too; large '
+                'images may get lost on the way (see docs/dds.md)')
+        else:
+            self._node.get_logger().info(
+                f'{self.topic}: all publishers are reliable, so the subscription is now too')
+
+    def _subscribe(self) -> None:
+        reliability, durability = self._fit
+        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=self._depth,
+                             reliability=reliability, durability=durability)
+        # What was given for a policy holds no longer where the publishers offer another.
+        kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
+        kinds += [QoSPolicyKind.RELIABILITY] if reliability == RELIABLE else []
+        kinds += [QoSPolicyKind.DURABILITY] if durability == VOLATILE else []
+        events = {'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
+        try:
+            self._subscription = self._created(profile, kinds, events)
+        except UnsupportedEventTypeError:
+            self.counts_losses = False
+            del events['message_lost']
+            self._subscription = self._created(profile, kinds, events)
+
+    def _created(self, profile: QoSProfile, kinds: list[QoSPolicyKind],
+                 events: dict[str, Callable[[Any], None]]) -> Subscription:
+        return self._node.create_subscription(
+            self._message_type, self._topic, self._callback, profile,
+            event_callbacks=SubscriptionEventCallbacks(**events),
+            qos_overriding_options=QoSOverridingOptions(kinds))
+
+    def _on_incompatible(self, event: Any) -> None:
+        # The graph may not have the publisher yet that the middleware has just met.
+        reliability, durability = self._fit
+        if event.last_policy_kind == QoSPolicyKind.RELIABILITY:
+            reliability = BEST_EFFORT
+        elif event.last_policy_kind == QoSPolicyKind.DURABILITY:
+            durability = VOLATILE
+        self._defer(lambda: self._take((reliability, durability)))
+
+    def _on_lost(self, event: Any) -> None:
+        self._lost(event.total_count_change)
 
 
 def _type_name(message_type: type) -> str:

@@ -192,6 +192,8 @@ class _Listener(Node):
         self._subscribe(DIAGNOSTICS, DIAGNOSTICS, DiagnosticArray)
         if self._image is not None:
             self._subscribe(IMAGE, *self._image)
+        for subscription in self._subscriptions_by_topic.values():
+            subscription.adapt()
 
     def _find_node(self) -> None:
         # A node that is just coming or going is in the graph without its name.

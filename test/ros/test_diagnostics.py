@@ -10,12 +10,14 @@ import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import Parameter
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_srvs.srv import SetBool
 
 from depth_perception.ros import depth_node, diagnostics, health, worker
 from depth_perception.ros.diagnostics import ERROR, OK, WARN
 from depth_perception.ros.transport import PROFILE
 from test.support.estimators import StandIn
+from test.support.processes import command, process
 from test.support.ros import (
     BEST_EFFORT,
     TYPES,
@@ -114,23 +116,39 @@ def test_input_of_another_kind_or_clock(namespace, robot):
         is_ok(robot, 'input', camera)
 
 
-def test_input_that_loses_frames(namespace, robot):
+def test_images_that_come_irregularly_are_not_called_lost(namespace, robot):
     with running_node(namespace, load_estimator=StandIn()):
         robot.watch_diagnostics()
         camera = robot.camera()
         rng, start = np.random.default_rng(0), time.time()
+        said = []
 
-        def lossy() -> bool:
+        def irregular() -> bool:
             for index in range(40):
                 if rng.random() < 0.6:
-                    camera.send(header=camera.header(lossy.stamp + index * 0.02))
+                    camera.send(header=camera.header(irregular.stamp + index * 0.02))
                     time.sleep(0.01)
-            lossy.stamp += 0.8
-            status = robot.status('input')
-            return status.level == WARN and 'input loses frames' in status.message \
-                and f'_DEFAULT_PROFILES_FILE={PROFILE}' in status.message
-        lossy.stamp = start
-        wait_until(lossy)
+            irregular.stamp += 0.8
+            said.append(robot.status('input').message)
+            return 'images come irregularly' in said[-1]
+        irregular.stamp = start
+        wait_until(irregular)
+        assert not any('loses' in message for message in said)
+        status = robot.status('input')
+        assert {v.key: v.value for v in status.values}['frames_arriving'] == '1.000'
+
+
+@pytest.mark.skipif('fastrtps' not in get_rmw_implementation_identifier(),
+                    reason='other middlewares lose other images')
+def test_images_that_get_lost_are_counted_however_few_arrive(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()), \
+            process(*command('test.support.lossy_camera', namespace)):
+        robot.watch_diagnostics()
+        status = wait_until(lambda: (s := robot.status('input')) and 'loses frames' in s.message
+                            and s)
+        assert status.level == WARN and f'_DEFAULT_PROFILES_FILE={PROFILE}' in status.message
+        arriving = float({v.key: v.value for v in status.values}['frames_arriving'])
+        assert arriving < 0.8 and f'({100 * (1 - arriving):.0f} %)' in status.message
 
 
 def test_input_falls_back_to_best_effort(namespace, robot):

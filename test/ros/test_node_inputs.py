@@ -9,7 +9,8 @@ from array import array
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage, Image
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_perception.backends import openvino
 from depth_perception.estimator import DepthEstimator
@@ -363,6 +364,75 @@ def test_padded_rows_and_bgr_over_dds(namespace, robot):
                           data=array('B', padded.tobytes())))
         depth = image_array(robot.wait_for('depth/image', 1)[0])
         np.testing.assert_allclose(depth, rgb[..., 0] / np.float32(100) + 0.5, rtol=1e-6)
+
+
+def test_the_fallback_is_undone_when_no_best_effort_camera_is_left(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        robot.listen('depth/image')
+        first = robot.camera(BEST_EFFORT, matched=False)
+        wait_until(lambda: node._image and node._image.fell_back and node._info.fell_back)
+        second = robot.camera(RELIABLE, matched=False)
+        for publisher in (first.images, first.infos):
+            robot.node.destroy_publisher(publisher)
+        wait_until(lambda: node._image.reliability == node._info.reliability == 'reliable')
+        wait_until(lambda: second.send() and robot.received['depth/image'])
+
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def test_what_was_latched_before_the_node_came_is_heard(namespace, robot):
+    infos = robot.node.create_publisher(CameraInfo, 'camera_info', LATCHED)
+    infos.publish(camera_info(focal=70.0))
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        robot.listen('depth/camera_info')
+        images = robot.node.create_publisher(Image, 'image', 1)
+        wait_until(lambda: images.publish(rgb_image(picture())) or robot.received[
+            'depth/camera_info'])
+        assert robot.received['depth/camera_info'][0].k[0] == 70.0
+        # One that is not latched is heard from then on too.
+        usual = robot.camera(matched=False)
+        wait_until(lambda: usual.send(info=camera_info(focal=90.0)) and robot.received[
+            'depth/camera_info'][-1].k[0] == 90.0)
+        assert not node._info.pinned
+
+
+def test_an_overridden_durability_is_respected(namespace, robot):
+    override = f'qos_overrides.{namespace}/camera_info.subscription.durability'
+    with running_node(namespace, load_estimator=StandIn(),
+                      **{override: 'transient_local'}) as node:
+        profile = wait_until(lambda: robot.node.get_subscriptions_info_by_topic(
+            f'{namespace}/camera_info'))[0].qos_profile
+        assert profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        assert override in node._info.pinned
+        robot.node.create_publisher(CameraInfo, 'camera_info', 1)
+        wait_until(lambda: node._info.publishers == 1)
+        node._info.adapt()
+        assert node._info._subscription.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+
+
+@pytest.mark.parametrize('transport, remapped, image, info', [
+    ('raw', {}, '{ns}/image', '{ns}/camera_info'),
+    ('raw', {'image': '/cam/image_raw'}, '/cam/image_raw', '/cam/camera_info'),
+    ('raw', {'image': 'image_raw'}, '{ns}/image_raw', '{ns}/camera_info'),
+    ('raw', {'image': '/image_raw'}, '/image_raw', '/camera_info'),
+    ('raw', {'image': '/cam/image_raw', 'camera_info': '/other/info'},
+     '/cam/image_raw', '/other/info'),
+    ('compressed', {}, '{ns}/image/compressed', '{ns}/camera_info'),
+    ('compressed', {'image': '/cam/image_raw'}, '/cam/image_raw/compressed', '/cam/camera_info'),
+    ('compressed', {'image': '/cam/image_raw/compressed'},
+     '/cam/image_raw/compressed', '/cam/camera_info'),
+    ('compressed', {'image': '/CAM/image_rect_compressed'},
+     '/CAM/image_rect_compressed', '/CAM/camera_info'),
+    ('compressed', {'image/compressed': '/cam/odd_name'}, '/cam/odd_name', '/cam/camera_info'),
+])
+def test_topics_follow_the_image_as_image_transport_has_it(
+        namespace, transport, remapped, image, info):
+    words = [word for old, new in remapped.items() for word in ('-r', f'{old}:={new}')]
+    with running_node(namespace, load_estimator=StandIn(), image_transport=transport,
+                      arguments=tuple(words)) as node:
+        assert (node._image.topic, node._info.topic) == (
+            image.format(ns=namespace), info.format(ns=namespace))
 
 
 def test_two_cameras_on_one_topic_of_both_kinds_are_heard(namespace, robot):

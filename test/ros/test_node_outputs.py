@@ -215,3 +215,31 @@ def test_scan_frame_may_be_named(namespace, robot):
         robot.listen('scan')
         robot.camera().send()
         assert robot.wait_for('scan', 1)[0].header.frame_id == 'base_scan'
+
+
+def test_an_optical_frame_may_be_named_for_a_driver_that_names_another(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(), optical_frame='cam_optical_frame'):
+        robot.watch_diagnostics()
+        robot.listen(*TYPES)
+        camera = robot.camera()
+        header = camera.header()
+        header.frame_id = 'camera_link'
+        camera.send(header=header)
+        for topic in TYPES:
+            robot.wait_for(topic, 1)
+            got = robot.received[topic][0].header
+            assert got.stamp == header.stamp
+            assert got.frame_id == ('cam_frame' if topic == 'scan' else 'cam_optical_frame')
+        status = wait_until(lambda: (s := robot.status('input')) and any(
+            v.key == 'frame_id' for v in s.values) and s)
+        assert 'does not name an optical frame' not in status.message
+
+
+def test_a_scan_says_how_long_after_the_last_one_it_comes(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(), max_age=0.0):
+        robot.listen('scan')
+        camera = robot.camera()
+        for count, stamp in enumerate((1000.0, 1000.25, 1000.75, 1000.5), 1):
+            camera.send(header=camera.header(stamp))
+            robot.wait_for('scan', count)
+        assert [message.scan_time for message in robot.received['scan']] == [0.0, 0.25, 0.5, 0.0]

@@ -208,13 +208,47 @@ def test_silence_is_reported_with_its_length(health, clock):
     expect(statuses(health)['input'], WARN, 'no image on /x for 2.5 s')
 
 
-def test_lost_frames_are_seen_in_the_gaps_between_stamps(health, clock):
+@pytest.mark.parametrize('every', [1, 5, 30])
+def test_lost_frames_are_those_that_the_middleware_counts(health, clock, every):
+    """At 5 Hz; of many images few come, of 1 in 30 just one in the window."""
+    for index in range(150):
+        clock.now += 0.2
+        if index % every == 0:
+            health.image_received(index * 0.2, 0.0, {})
+        else:
+            health.lost(1)
+    status = statuses(health)['input']
+    assert ('loses frames' in status.message) is (every > 1)
+    if every > 1:
+        expect(status, WARN, f'input loses frames ({100 - 100 / every:.0f} %)')
+    assert {v.key: v.value for v in status.values}['frames_arriving'] == f'{1 / every:.3f}'
+
+
+def test_irregular_stamps_without_a_loss_are_no_warning(health, clock):
     rng = np.random.default_rng(0)
     for index in range(60):
         clock.now += 0.05
         if rng.random() < 0.6:
             health.image_received(index * 0.05, 0.0, {})
-    expect(statuses(health)['input'], WARN, 'input loses frames')
+    status = statuses(health)['input']
+    expect(status, OK, 'images come irregularly')
+    assert 'lose' not in status.message
+
+
+def test_where_nobody_counts_a_best_effort_camera_s_losses_are_unknown(health, clock):
+    feed(health, clock, 3)
+    status = statuses(health, counts_losses=False, fell_back=True)['input']
+    assert 'unknown' in status.message and 'docs/dds.md' in status.message
+    assert {v.key: v.value for v in status.values}['frames_arriving'] == 'unknown'
+
+
+def test_silence_of_a_camera_whose_images_all_get_lost_has_its_cause(health, clock):
+    for _ in range(30):
+        clock.now += 0.1
+        health.lost(1)
+    status = statuses(health, publishers=1)['input']
+    expect(status, WARN, 'no image on /x for 3.0 s: they get lost on the way')
+    expect(status, WARN, 'input loses frames (100 %)')
 
 
 def test_frame_and_clock_are_doubted(health, clock):

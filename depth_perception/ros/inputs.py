@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The topics that the node listens to, by the conventions of image_transport.
+
+One remapping, of `image`, is enough: compressed images are beside it below `/compressed`, and the
+calibration is `camera_info` in its namespace. A remapping of these names themselves goes before.
+"""
+from __future__ import annotations
+
+from rclpy.node import Node
+
+IMAGE, COMPRESSED, INFO = 'image', 'image/compressed', 'camera_info'
+
+
+def image_topic(node: Node, compressed: bool) -> str:
+    """Where the images come from."""
+    if not compressed:
+        return IMAGE
+    if _is_remapped(node, COMPRESSED):
+        return COMPRESSED
+    base = node.resolve_topic_name(IMAGE)
+    # Whoever writes the whole name means it.
+    return base if base.endswith('compressed') else f'{base}/compressed'
+
+
+def camera_info_topic(node: Node, compressed: bool) -> str:
+    """Where the calibration of these images comes from."""
+    if _is_remapped(node, INFO):
+        return INFO
+    images = node.resolve_topic_name(image_topic(node, compressed))
+    images = images.removesuffix('/compressed') if compressed else images
+    return f'{images.rpartition("/")[0]}/{INFO}'
+
+
+def _is_remapped(node: Node, name: str) -> bool:
+    return node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True)
