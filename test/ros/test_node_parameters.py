@@ -82,6 +82,8 @@ ACTS = {
                     == ['x', 'y', 'z']),
     'scan_min_height': (0.25, lambda o: np.isfinite(scan(o)).any()),
     'scan_max_height': (-0.15, lambda o: np.isfinite(scan(o)).any()),
+    'optical_frame': ('cam_optical_frame', lambda o: o['scan'].header.frame_id == 'cam_frame' and
+                      o['depth/points'].header.frame_id == 'cam_optical_frame'),
     'camera_pitch': (10.0, lambda o: o['scan'].header.frame_id == 'camera_level_frame'),
     'camera_height': (0.15, None),  # both: test_scan_pose
     'floor_tolerance': (0.2, None),
