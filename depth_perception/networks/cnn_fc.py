@@ -14,6 +14,8 @@ from depth_perception.networks.registry import register_network
 #: (height, width) of the only input that the fully connected layers fit, and of the output.
 INPUT_SIZE = (228, 304)
 OUTPUT_SIZE = (55, 74)
+#: Width between the two fully connected layers (Eigen et al.).
+HIDDEN = 4096
 
 
 class CNNFC(nn.Module):
@@ -29,8 +31,8 @@ class CNNFC(nn.Module):
             *_convolution(384, 256, 3, padding=1), nn.MaxPool2d(2),
         )
         self.fc = nn.Sequential(
-            nn.Linear(256 * 6 * 9, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5),
-            nn.Linear(4096, OUTPUT_SIZE[0] * OUTPUT_SIZE[1]),
+            nn.Linear(256 * 6 * 9, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(0.5),
+            nn.Linear(HIDDEN, OUTPUT_SIZE[0] * OUTPUT_SIZE[1]),
         )
 
     def forward(self, image: Tensor) -> Tensor:

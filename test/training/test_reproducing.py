@@ -19,7 +19,6 @@ from depth_training.targets import TARGETS
 PAGE = (Path(__file__).parents[2] / 'docs/reproducing.md').read_text('utf-8')
 #: Programs write down how they are called instead of running.
 _STUBS = '''
-NYU=/nyu IMAGENET=/imagenet
 for program in python torchrun; do
     eval "$program() { printf '%q ' \\"\\$@\\" >> calls; echo >> calls; }"
 done
@@ -28,10 +27,13 @@ cut() { :; }
 '''
 
 
-def shown_calls(folder: Path) -> list[list[str]]:
-    """What the page's shell blocks would run, as bash expands their loops and variables."""
-    blocks = re.findall(r'```bash\n(.*?)```', PAGE, re.S)
-    done = subprocess.run(['bash', '-eu'], input=_STUBS + '\n'.join(blocks), text=True, cwd=folder,
+def shown_calls(folder: Path, text: str = PAGE) -> list[list[str]]:
+    """What a text's shell blocks would run, as bash expands loops and the page's variables."""
+    blocks = re.findall(r'```bash\n(.*?)```', text, re.S)
+    variables = next(block for block in re.findall(r'```bash\n(.*?)```', PAGE, re.S)
+                     if block.startswith('NYU='))
+    program = '\n'.join([_STUBS, variables, *blocks])
+    done = subprocess.run(['bash', '-eu'], input=program, text=True, cwd=folder,
                           capture_output=True, check=False)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return [shlex.split(line) for line in (folder / 'calls').read_text().splitlines()]
@@ -72,7 +74,8 @@ def test_commands_on_files_of_others_parse(calls, name, module):
 
 
 def test_predict_and_benchmark_parse(calls):
-    assert [_parser().parse_args(['predict', *words]) for words in commands(calls, 'predict')]
+    given = [['predict', *words] for words in commands(calls, 'predict')]
+    assert [_parser(words).parse_args(words) for words in given]
     benchmarks = [words[2:] for words in calls if 'benchmarks.training_speed' in words]
     assert [training_speed.arguments().parse_args(words) for words in benchmarks]
 

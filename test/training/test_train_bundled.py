@@ -58,7 +58,7 @@ def test_two_steps_of_each_part(script, tmp_path):
 
 
 def test_without_data_it_says_how_it_is_called(script, tmp_path):
-    for words in ([], [tmp_path / 'out'], ['--help', 'data']):
+    for words in ([], [tmp_path / 'out']):
         done = run(script, *words)
         assert done.returncode == 2
         assert 'train_bundled OUT DATA...' in done.stderr
