@@ -32,7 +32,8 @@ OTHER = {
     'clip_gradient': ('0.1', 0.1), 'steps': ('7', 7), 'average': ('0.99', 0.99),
     'focal': ('300', 300.0), 'pairs': ('null', None), 'truth': ('filled', 'filled'),
     'reduce': ('mean', 'mean'), 'min_depth': ('0.5', 0.5), 'max_depth': ('5', 5.0),
-    'pretrained': ('false', False), 'views': ('2', 2),
+    'pretrained': ('false', False), 'views': ('2', 2), 'averaging': ('images', 'images'),
+    'test_geometry': ('squeeze', 'squeeze'), 'beyond': ('clipped', 'clipped'),
 }
 
 
@@ -79,6 +80,7 @@ def test_arguments_of_another_part_are_dropped():
     ('augment=paper_009', "augment 'paper_009' is unknown"),
     ('augment_arguments.flip=1', 'do not fit paper_003'),
     ('protocol=kitti', "protocol 'kitti' is unknown"),
+    ('test_geometry=round', "test_geometry 'round' is unknown: choose one of squeeze"),
     ('loss_arguments.lam=1', 'loss berhu takes no lam: choose of nothing'),
     ('schedule=Cosine', "schedule 'Cosine' is unknown: choose one of Constant, StepDecay"),
     ('schedule.rise=0.1', "schedule Drops has no 'rise': choose one of factors"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/your_own.md, followed to the letter: its recipe file, its commands, its fields."""
+"""docs/own_recipe.md, followed to the letter: its recipe file, its commands, its fields."""
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +16,7 @@ from depth_training.run_folder import read_run
 from test.support import layouts
 from test.training.test_reproducing import shown_calls
 
-PAGE = (Path(__file__).parents[2] / 'docs/your_own.md').read_text('utf-8')
+PAGE = (Path(__file__).parents[2] / 'docs/own_recipe.md').read_text('utf-8')
 #: Beside the page's own words; its recipe and its networks stay.
 SMALL = ('--steps', '2', '--batch', '2', '--workers', '0', '--device', 'cpu',
          '--validation-images', '1', '--no-tensorboard', '--log-every', '1', '--set', 'height=64',
@@ -34,7 +34,7 @@ def test_the_page_is_followed(tmp_path, monkeypatch, capsys):
     layouts.write(Path('photo.jpg'), layouts.encode('.jpg', layouts.scene()[0]))
     (recipe,) = re.findall(r'```yaml\n# my_recipe.yaml\n(.*?)```', PAGE, re.S)
     Path('my_recipe.yaml').write_text(recipe)
-    for call in shown_calls(tmp_path, PAGE)[:]:
+    for call in shown_calls(tmp_path, PAGE):
         if '--set' in call and 'epochs=2' in call:
             # The same field twice is refused: the page's line is parsed, not shortened.
             assert cli.parse('train', call[call.index('depth_training') + 2:]).set
