@@ -45,10 +45,11 @@ def prepare(options: PrepareOptions) -> int:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Judge a weights file on RGB-D pairs."""
+    """Judge weights on RGB-D pairs."""
 
-    weights: Path
-    """The .safetensors file."""
+    weights: tuple[Path, ...]
+    """The .safetensors file, or several, such as those of three seeds, of which mean and deviation
+    are shown too."""
     data: Path
     """File or folder; its layout is recognised."""
     protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain'] = 'all'
@@ -84,16 +85,20 @@ def evaluate(options: EvaluateOptions) -> int:
     from depth_training.data import evenly, open_dataset
     from depth_training.distributed import local_device
 
-    device, loaded = local_device(options.device), load_weights(options.weights)
-    predictor = evaluation.Predictor(loaded.network.to(device), loaded.info, device)
+    device = local_device(options.device)
     names = protocols.PROTOCOLS if options.protocol == 'all' else (options.protocol,)
     results = []
-    for name in names:
-        protocol = _protocol(name, options, loaded.info.recipe_name)
-        dataset = open_dataset(options.data, options.split, ground_truth=protocol.ground_truth,
-                               hold_out=options.hold_out, depth_scale=options.depth_scale)
-        dataset = evenly(dataset, options.limit or len(dataset))
-        results.append(evaluation.evaluate(predictor, dataset, protocol, shown=True))
+    for file in options.weights:
+        loaded = load_weights(file)
+        predictor = evaluation.Predictor(loaded.network.to(device), loaded.info, device)
+        for name in names:
+            protocol = _protocol(name, options, loaded.info.recipe_name)
+            dataset = open_dataset(options.data, options.split, ground_truth=protocol.ground_truth,
+                                   hold_out=options.hold_out, depth_scale=options.depth_scale)
+            dataset = evenly(dataset, options.limit or len(dataset))
+            result = evaluation.evaluate(predictor, dataset, protocol, shown=True)
+            result.weights['file'] = str(file)
+            results.append(result)
     text = json.dumps([result.as_json() for result in results], indent=1) if options.json \
         else evaluation.table(results)
     sys.stdout.write(text + '\n')

@@ -33,7 +33,7 @@ def draw(runs: Sequence[Run], names: Sequence[str]) -> bytes:
     axes = list(figure.subplots(2, 3).flat)
     for run, name in zip(runs, names):
         label = f'{name} ({run.description.recipe["loss"]})'
-        _loss(axes[0], run.training, label)
+        _loss(axes[0], run, label)
         axes[1].plot(*_column(run.training, 'learning_rate'), label=name)
         for panel, (score, _) in zip(axes[2:], SCORES):
             panel.plot(*_column(run.validation, score, by='epoch'), marker='.', label=name)
@@ -51,19 +51,21 @@ def smooth(values: Sequence[float], width: int) -> list[float]:
             for i in range(len(values))]
 
 
-def _loss(axes: Axes, rows: Sequence[Row], label: str) -> None:
-    """The loss as it was logged, faint, and smoothed."""
-    steps, losses = _column(rows, 'loss')
+def _loss(axes: Axes, run: Run, label: str) -> None:
+    """The loss as it was logged, faint, and smoothed; dashed, that of the validation images."""
+    steps, losses = _column(run.training, 'loss')
     width = max(1, min(_SMOOTHING, len(losses) // 20))
     line, = axes.plot(steps, smooth(losses, width), label=label)
     if width > 1:
         axes.plot(steps, losses, color=line.get_color(), alpha=0.25, linewidth=0.7)
-    if min(losses, default=0) > 0:
+    steps, judged = _column(run.validation, 'loss')
+    axes.plot(steps, judged, color=line.get_color(), linestyle='--', marker='.')
+    if min([*losses, *judged], default=0) > 0:
         axes.set_yscale('log')
 
 
 def _finish(axes: Sequence[Axes]) -> None:
-    titles = ['training loss (each run its own)', 'learning rate',
+    titles = ['loss (each run its own; dashed: validation)', 'learning rate',
               *(f'validation {score}, {"less" if less else "more"} is better'
                 for score, less in SCORES)]
     for panel, title in zip(axes, titles):

@@ -168,14 +168,17 @@ def rescaled(result: Evaluation) -> str:
 
 def table(evaluations: list[Evaluation]) -> str:
     """Scores for a terminal, with all that moves the figures."""
-    lines = ['protocol    averaging  ' + ' '.join(f'{name:>8}' for name in METRICS)]
+    lines = ['protocol    averaging   ' + ' '.join(f'{name:>8}' for name in METRICS)]
+    named = len({result.weights.get('file') for result in evaluations}) > 1
     for result in evaluations:
+        lines += [f'{result.weights["file"]}:'] if named else []
         for averaging in ('pixels', 'images'):
             scores = result.by_pixels if averaging == 'pixels' else result.by_images
             mark = '*' if averaging == result.averaging else ' '
-            lines.append(f'{result.protocol:<11} {averaging:<8} {mark} '
-                         + ' '.join(f'{_figure(scores[name]):>8}' for name in METRICS))
-    lines.append("* the protocol's own averaging")
+            lines.append(_line(result.protocol, averaging, scores, mark))
+    lines.append('* the averaging of the paper or protocol')
+    if named:
+        lines += _together(evaluations)
     for result in evaluations:
         counts = ', '.join(f'{value} {name.replace("_", " ")}'
                            for name, value in result.counts.items())
@@ -183,6 +186,24 @@ def table(evaluations: list[Evaluation]) -> str:
                   f'  {rescaled(result)}', f'  {counts}']
         lines += [f'  note: {result.note}'] if result.note else []
     return '\n'.join(lines)
+
+
+def _together(evaluations: list[Evaluation]) -> list[str]:
+    """Mean and deviation (n - 1) of several weights by each protocol."""
+    lines = []
+    for protocol in dict.fromkeys(result.protocol for result in evaluations):
+        rows = [result.scores for result in evaluations if result.protocol == protocol]
+        columns = {name: np.array([row[name] for row in rows]) for name in METRICS}
+        lines += [_line(protocol, f'mean of {len(rows)}',
+                        {name: float(column.mean()) for name, column in columns.items()}),
+                  _line(protocol, 'deviation',
+                        {name: float(column.std(ddof=1)) for name, column in columns.items()})]
+    return lines
+
+
+def _line(protocol: str, averaging: str, scores: dict[str, float], mark: str = ' ') -> str:
+    return f'{protocol:<11} {averaging:<9} {mark} ' \
+        + ' '.join(f'{_figure(scores[name]):>8}' for name in METRICS)
 
 
 def _figure(value: float) -> str:

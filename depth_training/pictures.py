@@ -2,6 +2,7 @@
 """Pictures to judge a network by: input, truth, prediction and error, side by side."""
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from depth_perception.visualise import colourise
 
 if TYPE_CHECKING:
-    from depth_training.data import DepthDataset
+    from depth_training.data import DepthDataset, Sample
     from depth_training.evaluation import Predictor
     from depth_training.protocols import Protocol
 
 #: Relative error that has the brightest colour.
 LARGEST_ERROR = 0.5
+#: Pixels of a column of `side_by_side`.
+_COLUMN = 320
 Depth = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
@@ -81,21 +84,68 @@ def of_predictor(predictor: Predictor, pairs: DepthDataset, protocol: Protocol) 
     return stacked(rows) if rows else None
 
 
+def side_by_side(files: Mapping[str, Path], pairs: DepthDataset) -> bytes:
+    """Input, truth and what each network says, a row a pair: a JPEG file.
+
+    All depths of a row have the colours of the truth's range.
+
+    Args:
+        files: weights by the name that stands above their column.
+        pairs: to show.
+
+    Raises:
+        ValueError: weights cannot be used, or not one pair can.
+    """
+    from depth_training.data import good_samples
+
+    samples = list(good_samples(pairs))
+    if not samples:
+        raise ValueError(f'no pair can be shown of: {pairs.describe()}')
+    columns = [[sample.rgb for sample in samples],
+               [_coloured(sample.depth, sample.depth) for sample in samples]]
+    columns += [[_coloured(depth, sample.depth) for depth, sample in zip(
+        _depths(file, samples), samples)] for file in files.values()]
+    names = ('input', 'truth', *files)
+    columns = [[labelled(column[0], name), *column[1:]] for column, name in zip(columns, names)]
+    return jpeg(stacked([np.concatenate(row, axis=1) for row in zip(*columns)],
+                        _COLUMN * len(columns)))
+
+
+def _depths(file: Path, samples: Sequence[Sample]) -> Iterator[Depth]:
+    """What the weights say of each pair: (H, W), NaN where they saw nothing."""
+    from depth_training import protocols
+    from depth_training.evaluation import predicted
+
+    predictor = _predictor(file)
+    for sample in samples:
+        depth, box, _ = predicted(predictor, sample, protocols.get_protocol('plain'))
+        yield protocols.to_frame(depth, sample.depth.shape, box)
+
+
+def _coloured(depth: Depth, truth: Depth) -> Picture:
+    known = np.where(depth > 0, depth, np.nan).astype(np.float32)
+    return colourise(known, 0.0, float(truth.max(initial=0)) or 10.0)[..., ::-1]
+
+
+def _predictor(file: Path) -> Predictor:
+    import torch
+
+    from depth_perception.weights import load_weights
+    from depth_training.evaluation import Predictor
+
+    loaded = load_weights(file)
+    return Predictor(loaded.network, loaded.info, torch.device('cpu'))
+
+
 def of_weights(file: Path, pairs: DepthDataset) -> bytes:
     """Comparisons of a weights file on pairs as the `plain` protocol shows them: a JPEG file.
 
     Raises:
         ValueError: the weights cannot be used, or not one pair can.
     """
-    import torch
-
-    from depth_perception.weights import load_weights
-    from depth_training.evaluation import Predictor
     from depth_training.protocols import get_protocol
 
-    loaded = load_weights(file)
-    predictor = Predictor(loaded.network, loaded.info, torch.device('cpu'))
-    picture = of_predictor(predictor, pairs, get_protocol('plain'))
+    picture = of_predictor(_predictor(file), pairs, get_protocol('plain'))
     if picture is None:
         raise ValueError(f'no pair can be shown of: {pairs.describe()}')
     return jpeg(picture)

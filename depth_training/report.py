@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,14 @@ from typing import Any
 from depth_perception.files import write_atomically
 from depth_perception.progress import tracked
 from depth_training import page
-from depth_training.metrics import Averaging
 from depth_training.page import Bullets, Element, Heading, Picture, Table, Text
 from depth_training.protocols import get_protocol
+from depth_training.published import HEAD, figure, paper_tables
 from depth_training.ranges import Count, Positive
 from depth_training.recipes import RECIPES
 from depth_training.run_folder import Run, differing, read_run
-from depth_training.targets import COLUMNS, TARGETS, Target
+from depth_training.targets import COLUMNS, TARGETS
 
-NOT_RUN = 'not run'
 TITLE = 'Depth networks: published and measured'
 _FIELDS = {'protocol', 'description', 'averaging', 'scores', 'counts', 'weights', 'data'}
 Row = list[str]
@@ -36,8 +36,9 @@ class ReportOptions:
     """Files that `evaluate --json` printed."""
     runs: tuple[Path, ...] = ()
     """Folders of training runs, to show their learning curves side by side."""
-    weights: Path | None = None
-    """Weights file to show pictures of, on --data; those of --runs are shown too."""
+    weights: tuple[Path, ...] = ()
+    """Weights files to show pictures of, on --data, such as the authors'; those of --runs are
+    shown too."""
     data: Path | None = None
     """RGB-D pairs for the pictures; the test part is shown."""
     hold_out: tuple[str, ...] = ()
@@ -59,7 +60,7 @@ def report(options: ReportOptions) -> int:
         ValueError: a file of results or a folder of a run is none, or weights come without data.
         OSError: a file cannot be read or written.
     """
-    if options.weights is not None and options.data is None:
+    if options.weights and options.data is None:
         raise ValueError('pictures of --weights need --data too')
     if options.data is not None and not (options.weights or options.runs):
         raise ValueError('pictures of --data need --weights or --runs too')
@@ -99,29 +100,16 @@ def contents(results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title:
     elements: list[Element] = [Heading(title, 1), *([Text(note)] if note else [])]
     of_papers = not runs or any(_is_of_paper(run) for run in runs)
     if of_papers:
-        elements += [Text(_FOREWORD), Heading('The papers'),
-                     Table(_HEAD, list(published_rows(results)))]
+        elements += [Text(_FOREWORD), Heading('The papers'), *paper_tables(results)]
     if results:
-        elements += [Heading('All results'), Table(_HEAD, list(all_rows(results)))]
+        elements += [Heading('All results'), Table(HEAD, list(all_rows(results)))]
     if runs:
         elements += [Heading('The runs'), Table(_RUN_HEAD, list(run_rows(runs))),
                      *([Text(_equal(runs))] if len(runs) > 1 else []),
                      Heading('Validation after the last epoch', 3),
-                     Table(['run', 'epoch', *COLUMNS], list(validation_rows(runs))),
+                     Table(['run', 'epoch', *COLUMNS, 'loss'], list(validation_rows(runs))),
                      Bullets(_run_data(runs))]
     return [*elements, Heading('Protocols'), Bullets(_protocols(results, runs, of_papers))]
-
-
-def published_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
-    """The table of the papers: each published row, ours below it, and the difference."""
-    for target in TARGETS:
-        yield [target.title, f'{target.protocol}, {_AVERAGED[target.averaging]}', 'published',
-               *(_figure(value) for value in target.published), target.note]
-        ours = [result for result in results if _aims_at(result, target)]
-        if not ours:
-            yield ['', '', NOT_RUN, *([''] * len(COLUMNS)), '']
-        for result in ours:
-            yield from _beside(target, result)
 
 
 def all_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
@@ -130,7 +118,7 @@ def all_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
         counts = ', '.join(f'{value} {name.replace("_", " ")}'
                            for name, value in result['counts'].items())
         yield [result['weights'].get('name', ''), result['protocol'], result['averaging'],
-               *(_figure(result['scores'].get(name)) for name in COLUMNS),
+               *(figure(result['scores'].get(name)) for name in COLUMNS),
                '; '.join(filter(None, (result['data'], counts, result.get('note'))))]
 
 
@@ -145,11 +133,17 @@ def run_rows(runs: Sequence[Run]) -> Iterator[Row]:
 
 
 def validation_rows(runs: Sequence[Run]) -> Iterator[Row]:
-    """Each run's last scores on the validation images."""
+    """Each run's scores on the validation images after the last epoch, and after the best one."""
     for run, name in zip(runs, names_of(runs)):
         last = run.validation[-1] if run.validation else {}
-        yield [name, str(last['epoch'] + 1) if last else 'none',
-               *(_figure(last.get(score)) for score in COLUMNS)]
+        yield [name, str(last['epoch'] + 1) if last else 'none', *_row(last)]
+        best = min(run.validation, key=lambda row: row.get('RMSE') or math.inf, default=last)
+        if best is not last:
+            yield ['', f'{best["epoch"] + 1} (least RMSE)', *_row(best)]
+
+
+def _row(scores: dict[str, Any]) -> list[str]:
+    return [figure(scores.get(score)) for score in (*COLUMNS, 'loss')]
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
@@ -159,44 +153,16 @@ def names_of(runs: Sequence[Run]) -> list[str]:
             for index, name in enumerate(names, 1)]
 
 
-_HEAD = ['model', 'protocol', 'row', *COLUMNS, 'note']
 _RUN_HEAD = ['run', 'recipe', 'network', 'loss', 'parameters', 'starts from', 'steps',
              'images seen', 'precision', 'time', 'machine']
-_FOREWORD = ('The published numbers are targets on NYU Depth v2. "Ours" was measured on the data '
+_FOREWORD = ('Rows named "published" were measured by others: targets on NYU Depth v2, and rivals '
+             'that a paper quotes, each by a protocol of its own. "Ours" was measured on the data '
              'that is named with it; on other data it is no reproduction.')
-_AVERAGED = {'pixels': 'over all pixels', 'images': 'per image, then averaged'}
 _CAPTION = 'input, truth, prediction, and relative error (black 0, yellow 50 % and more)'
 
 
 def _is_of_paper(run: Run) -> bool:
     return any(target.recipe == run.description.recipe['name'] for target in TARGETS)
-
-
-def _aims_at(result: dict[str, Any], target: Target) -> bool:
-    """Whether a result is of the target's recipe and protocol."""
-    weights = result['weights']
-    # Older results name a recipe by the network's name alone.
-    recipe = weights.get('recipe_name') or weights.get('name')
-    return recipe == target.recipe and result['protocol'] == target.protocol
-
-
-def _beside(target: Target, result: dict[str, Any]) -> Iterator[Row]:
-    scores = _scores(result, target.averaging)
-    differences = [None if None in pair else pair[0] - pair[1]
-                   for pair in zip(scores, target.published)]
-    whose = "authors' weights" if result['weights'].get('origin') == 'imported' else 'ours'
-    about = '; '.join(filter(None, (result['data'], result.get('note'))))
-    yield ['', _AVERAGED[target.averaging], whose, *map(_figure, scores), about]
-    yield ['', '', 'difference', *(_figure(value, '+') for value in differences), '']
-    usual = get_protocol(target.protocol).averaging
-    if usual != target.averaging and f'by_{usual}' in result:
-        yield ['', _AVERAGED[usual], whose, *map(_figure, _scores(result, usual)),
-               'as others average by this protocol; not comparable with this paper']
-
-
-def _scores(result: dict[str, Any], averaging: Averaging) -> list[float | None]:
-    scores = result.get(f'by_{averaging}', result['scores'])
-    return [scores.get(name) for name in COLUMNS]
 
 
 def _equal(runs: Sequence[Run]) -> str:
@@ -223,12 +189,6 @@ def _protocols(results: Sequence[dict[str, Any]], runs: Sequence[Run],
     return list(dict.fromkeys(texts + [result['description'] for result in results]))
 
 
-def _figure(value: float | None, sign: str = '') -> str:
-    if value is None:
-        return '–'
-    return f'{value:{sign}.3f}' if abs(value) < 1000 else f'{value:{sign}.2e}'
-
-
 def _duration(seconds: float) -> str:
     minutes, hours = seconds / 60, seconds / 3600
     if hours >= 2:
@@ -243,7 +203,8 @@ def _curves(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
 
     write_atomically(options.out / 'curves.png', [curves.draw(runs, names_of(runs))])
     return [Heading('Learning curves'), Picture(
-        'curves.png', 'Training loss and learning rate by step, validation scores by epoch. The '
+        'curves.png', 'Loss in training and (dashed) on the validation images and learning rate by '
+        'step, validation scores by epoch. The '
         'losses are of different kinds where the legend says so: compare the scores.')]
 
 
@@ -252,14 +213,16 @@ def _pictures(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
     if options.data is None:
         return []
     from depth_training.data import evenly, open_dataset
-    from depth_training.pictures import of_weights
+    from depth_training.pictures import of_weights, side_by_side
 
     dataset = evenly(open_dataset(options.data, 'test', hold_out=options.hold_out,
                                   depth_scale=options.depth_scale), options.pictures)
     files = {name: run.weights for name, run in zip(names_of(runs), runs)}
-    if options.weights:
-        files[options.weights.stem] = options.weights
+    files |= {file.stem: file for file in options.weights}
     elements: list[Element] = [Heading('Pictures'), Text(f'Pairs of: {dataset.describe()}.')]
+    if len(files) > 1:
+        write_atomically(options.out / 'methods.jpg', [side_by_side(files, dataset)])
+        elements.append(Picture('methods.jpg', f'input, truth, {", ".join(files)}'))
     for name, weights in tracked(files.items(), 'pictures', ' networks'):
         file = f'pictures_{"".join(c if c.isalnum() else "_" for c in name)}.jpg'
         write_atomically(options.out / file, [of_weights(weights, dataset)])

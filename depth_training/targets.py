@@ -30,6 +30,40 @@ class Target(NamedTuple):
         return f'{self.recipe}: {RECIPES[self.recipe].title}'
 
 
+class Rival(NamedTuple):
+    """A row of a paper's table that is not the paper's own, as that paper quotes it."""
+
+    paper: str
+    name: str
+    published: tuple[float | None, ...]
+    note: str = ''
+
+
+PAPERS = {
+    'paper_000': 'Paper 000: ResNet-50 U-Net with fast up-projection',
+    'paper_001': 'Paper 001: SU-Net with a loss network (Zhou et al. 2023)',
+    'paper_002': 'Paper 002: four CNNs (Tang & Pham)',
+    'paper_003': 'Paper 003: hybrid ResNet-UNet (Harsanyi et al. 2018)',
+    'paper_004': 'Paper 004: DenseDepth (Alhashim & Wonka 2018)',
+}
+_SHIFTED = "the labels of the paper's Table 4 are one row off"
+_LAINA = (.127, .573, .055, .811, .953, .988)
+_DORN = (.115, .509, .051, .828, .965, .992)
+RIVALS = (
+    Rival('paper_000', 'Liu et al. 2015', (.230, .824, .095, .614, .883, .971),
+          'its log10 is the better one'),
+    Rival('paper_001', 'Laina et al. 2016', _LAINA, _SHIFTED),
+    Rival('paper_001', 'DORN (Fu et al. 2018)', _DORN, _SHIFTED),
+    Rival('paper_001', '[14] of the paper', (.139, .474, .057, .823, .964, .994), _SHIFTED),
+    Rival('paper_004', 'Eigen & Fergus 2015', (.158, .641, None, .769, .950, .988)),
+    Rival('paper_004', 'Laina et al. 2016', _LAINA),
+    Rival('paper_004', 'MS-CRF (Xu et al. 2017)', (.121, .586, .052, .811, .954, .987)),
+    Rival('paper_004', 'Hao et al. 2018', (.127, .555, .053, .841, .966, .991)),
+    Rival('paper_004', 'DORN (Fu et al. 2018)', _DORN),
+    Rival('paper_004', 'DenseDepth, scaled to the median', (.103, .390, .043, .895, .980, .996),
+          'evaluate --median-scaled'),
+)
+
 _HOLES = 'AbsRel not comparable: the paper counts holes'
 TARGETS = (
     Target('paper_000', 'plain', (.225, .720, .100, .625, .898, .980)),

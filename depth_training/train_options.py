@@ -112,6 +112,9 @@ class TrainOptions:
     """Processes that load data, for each training process; by default one for each core."""
     seed: WholeNumber = 0
     """Of first weights, order and augmentation."""
+    seeds: Count = 1
+    """Train so many times, with --seed and those after it, in folders seed_0, seed_1 ... of --out;
+    the same command goes on where it was stopped. Mean and deviation are said in the end."""
     log_every: Count = 10
     """Steps between lines of the log."""
     checkpoint_every: Count = 500

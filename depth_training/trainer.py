@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from depth_perception.weights import save_weights
-from depth_training import build, checkpoint, protocols, resume, run_folder
+from depth_training import build, checkpoint, protocols, resume, run_folder, seeds
 from depth_training.data import DepthDataset, evenly, open_dataset
 from depth_training.data.joined import open_joined
 from depth_training.data.raycast import with_raycast
@@ -53,6 +53,8 @@ def train(options: TrainOptions) -> int:
     Raises:
         TrainingError, DataError, ValueError, OSError: one sentence says what is wrong.
     """
+    if options.seeds > 1:
+        return seeds.train_each(options, train)
     device = local_device(options.device)
     with processes(device.type) as group:
         trainer = Trainer(options, device, group)

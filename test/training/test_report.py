@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import combinations
 
 import cv2
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from depth_perception.weights import save_weights
 from depth_training import cli, page
 from depth_training.curves import smooth
+from depth_training.published import published_rows
 from depth_training.recipes import RECIPES
-from depth_training.report import contents, published_rows, validation_rows
+from depth_training.report import contents, validation_rows
 from depth_training.run_folder import read_run
-from depth_training.targets import COLUMNS, TARGETS
+from depth_training.targets import COLUMNS, PAPERS, RIVALS, TARGETS
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 from test.support.weights import tiny_info, tiny_network
@@ -55,8 +57,39 @@ def test_the_paper_s_averaging_is_compared_and_the_usual_one_named():
     one |= {'averaging': 'images', 'by_pixels': dict.fromkeys(COLUMNS, 0.4),
             'by_images': dict.fromkeys(COLUMNS, 0.3)}
     text = page.markdown(contents([one]))
-    assert '| over all pixels | ours | 0.400 |' in text and '| difference | +0.280 |' in text
-    assert '| per image, then averaged | ours | 0.300 |' in text
+    assert '| eigen_bts, over all pixels | ours | 0.400 |' in text
+    assert '| difference | +0.280 |' in text
+    assert '| eigen_bts, per image, then averaged | ours | 0.300 |' in text
+
+
+def test_every_paper_has_its_table_with_its_rivals_named_as_published():
+    text = page.markdown(contents([]))
+    headings = [line for line in text.splitlines() if line.startswith('### Paper ')]
+    assert [line[4:13] for line in headings] == [f'Paper 00{number}' for number in range(5)]
+    for rival in RIVALS:
+        row = next(line for line in text.splitlines() if line.startswith(f'| {rival.name} |'))
+        assert "| the rival's own | published |" in row
+    assert '| DORN (Fu et al. 2018) | the rival\'s own | published | 0.115 | 0.509 |' in text
+    assert {rival.paper for rival in RIVALS} <= set(PAPERS)
+
+
+def test_several_seeds_have_mean_and_deviation():
+    three = [result('paper_003', 'harsanyi') for _ in range(3)]
+    for one, value in zip(three, (0.1, 0.2, 0.3)):
+        one['scores'] = dict.fromkeys(COLUMNS, value)
+    text = page.markdown(contents(three))
+    assert text.count('| ours |') == 3
+    assert '| mean of 3 | 0.200 |' in text and '| deviation | 0.100 |' in text
+    assert '| difference | +0.070 |' in text
+
+
+def test_options_that_change_the_protocol_and_the_recipe_are_named_beside():
+    one = result('paper_004', 'densedepth')
+    one['description'] += ', swapped, scaled to the median'
+    one['weights']['recipe'] = 'python -m depth_training train paper_004 --set epochs=2'
+    text = page.markdown(contents([one]))
+    assert '| densedepth, over all pixels, swapped, scaled to the median | ours |' in text
+    assert 'changed recipe: python -m depth_training train paper_004 --set epochs=2' in text
 
 
 def test_imported_weights_of_the_authors_get_their_own_row():
@@ -134,14 +167,22 @@ def test_runs_are_compared_with_curves_and_pictures(runs, tmp_path):
     assert 'training: sync layout, 8 pairs' in text and '* plain: filled' in text
     # No table of the papers: these runs are none of theirs.
     assert 'published |' not in text
-    for file in ('curves.png', 'pictures_short.jpg', 'pictures_long.jpg'):
+    for file in ('curves.png', 'methods.jpg', 'pictures_short.jpg', 'pictures_long.jpg'):
         assert f']({file})' in text and cv2.imread(str(out / file)).std() > 10
+    # Input, truth and two methods, four columns of 320 pixels; no column is like another.
+    methods = cv2.imread(str(out / 'methods.jpg'))
+    columns = [methods[:, 320 * i:320 * (i + 1)].astype(float) for i in range(4)]
+    assert methods.shape[1] == 4 * 320
+    assert min(abs(a - b).mean() for a, b in combinations(columns, 2)) > 3
 
 
 def test_the_last_validation_is_shown(runs):
     run = read_run(runs / 'long')
     row = next(validation_rows([run]))
     assert row[:2] == ['long', '3'] and row[2] == f'{run.validation[2]["AbsRel"]:.3f}'
+    assert row[-1] == f'{run.validation[2]["loss"]:.3f}'
+    run.validation[1]['RMSE'] = 0.01
+    assert list(validation_rows([run]))[1][:2] == ['', '2 (least RMSE)']
     assert 0 < run.seconds < 600
 
 
