@@ -26,6 +26,7 @@ from depth_training.data.steps import (
     Gamma,
     HueSaturation,
     MaskBorder,
+    MaskExtremes,
     Pipeline,
     RandomCrop,
     Rotate,
@@ -66,9 +67,13 @@ def paper_001(height: int = 448, width: int = 576, with_cut_depth: bool = True) 
                      *_COLOUR))
 
 
-def paper_002(height: int = 228, width: int = 304) -> Pipeline:
-    """Paper 002 names none: half size, random crop and flip, as is usual at 304x228 (Laina)."""
-    return Pipeline((Cover(240, 320), RandomCrop(height, width), _FLIP))
+def paper_002(height: int = 228, width: int = 304, mask_extremes: bool = True) -> Pipeline:
+    """Paper 002 names none: half size, random crop and flip, as is usual at 304x228 (Laina).
+
+    Before, its data step: each picture's least and greatest depth is unknown (section 3).
+    """
+    mask = (MaskExtremes(),) if mask_extremes else ()
+    return Pipeline((*mask, Cover(240, 320), RandomCrop(height, width), _FLIP))
 
 
 def paper_003(height: int = 256, width: int = 320) -> Pipeline:

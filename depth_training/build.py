@@ -84,7 +84,8 @@ def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
 
 def to_learn(recipe: Recipe, depth: Tensor) -> Tensor:
     """Which pixels of depth (B, 1, h, w) in metres the recipe learns from."""
-    return losses.valid_mask(depth, recipe.min_depth, recipe.max_depth, recipe.beyond)
+    known = losses.valid_mask(depth, recipe.min_depth, recipe.max_depth, recipe.beyond)
+    return known | (depth == 0) if recipe.holes == 'as_zero' else known
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

@@ -15,8 +15,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from depth_perception.files import write_atomically
+from depth_perception.progress import tracked
 from depth_perception.visualise import colourise
-from depth_perception.weights import write_atomically
 from depth_training.data import DataError, DepthDataset, Sample, evenly, open_dataset
 from depth_training.data.sample import UnitError
 from depth_training.data.units import check_units
@@ -103,7 +104,7 @@ def check_data(options: CheckDataOptions) -> int:
 def read(dataset: DepthDataset) -> Findings:
     """Read all pairs."""
     findings = Findings()
-    for index in range(len(dataset)):
+    for index in tracked(range(len(dataset)), 'read', ' pairs'):
         try:
             findings.add(dataset[index])
         except DataError as error:

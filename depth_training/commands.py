@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from depth_training.ranges import Count, Positive
 
 if TYPE_CHECKING:
     from depth_training.protocols import Protocol
+
+_CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,28 @@ class PrepareOptions:
     target: Annotated[Path, tyro.conf.Positional]
     """Folder for the pairs."""
     every: Count = 7
-    """Keep every so many pairs (BTS: 7)."""
+    """Keep every so many pairs of a scene (BTS: 7)."""
+    pairs: Count | None = None
+    """Keep so many, equally spaced over all scenes, instead of --every."""
+    split: Literal['train', 'test', 'all'] = 'train'
+    """Scenes of the official split: no test scene gets among the training pairs. all: every one."""
+    scenes: Path | None = None
+    """File that names the scenes instead, one a line, or a list of pairs such as BTS's."""
+    claims: Literal['discard', 'nearest'] = 'discard'
+    """Where several depth frames have the same colour frame nearest: discard drops them all (Eigen
+    et al., paper 002), nearest keeps the one nearest in time."""
+    jobs: Count = _CORES
+    """Processes that work side by side. A run that was stopped goes on when it is started again."""
 
 
 def prepare(options: PrepareOptions) -> int:
     """Write the pairs; names the frames that could not be used."""
     from depth_training.data.prepare_raw import prepare_raw
 
-    done = prepare_raw(options.source, options.target, options.every, report=_say)
+    done = prepare_raw(
+        options.source, options.target, options.every, report=_say, split=options.split,
+        scenes=options.scenes, pairs=options.pairs, claims=options.claims,
+        processes=options.jobs)
     for text in done.skipped:
         _say(f'skipped: {text}')
     _say(f'{options.target}: {done.pairs} pairs of {done.scenes} scenes, '
@@ -129,3 +146,4 @@ def predict(words: list[str]) -> int:
 
 def _say(text: str) -> None:
     sys.stderr.write(text + '\n')
+    sys.stderr.flush()

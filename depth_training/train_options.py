@@ -17,7 +17,7 @@ from depth_training.recipes import RECIPES, LossName, Recipe, get_recipe, overri
 
 #: Options that change a field of the recipe of the same name.
 _OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
-              'loss')
+              'loss', 'pairs')
 #: What a weights file says of its licence where nobody has chosen one.
 UNKNOWN_LICENCE = 'LicenseRef-unknown'
 #: At most so many processes load data unless more are asked for: each takes memory.
@@ -72,6 +72,8 @@ class TrainOptions:
     recipe's; 0 goes with --start-from."""
     loss: LossName | None = None
     """Instead of the recipe's."""
+    pairs: Count | None = None
+    """Train on so many equally spaced pairs, instead of the recipe's number or all."""
     start_from: Path | None = None
     """Weights file of the same network to start from; --encoder-weights replace its encoder."""
     encoder_weights: Path | None = None

@@ -26,7 +26,7 @@ SMALLEST_DISPARITY, NO_DISPARITY = 600, 2047
 RGB_MATRIX: Matrix = np.array([[518.85790117450188, 0, 325.58244941119034],
                                [0, 519.46961112127485, 253.73616633400465], [0, 0, 1]])
 RGB_DISTORTION: Matrix = np.array([0.20796615318809061, -0.58613825163911781,
-                                   0.00072223131363888329, 0.0010479627195765181,
+                                   7.2231363135888329e-04, 0.0010479627195765181,
                                    0.49856986684705107])
 DEPTH_MATRIX: Matrix = np.array([[582.62448167737955, 0, 313.04475870804731],
                                  [0, 582.69103270988637, 238.44389626620386], [0, 0, 1]])
@@ -79,22 +79,24 @@ def align_depth(disparity: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Raw disparity -> depth in metres (480, 640) on the undistorted colour image's pixels.
 
     As project_depth_map.m: undistort, turn into points, move to the colour camera, project; where
-    several points meet the nearest wins. Undistortion here takes the nearest pixel, which never
-    mixes a measurement with a hole.
+    several points meet the nearest wins. MATLAB counts pixels from 1, so the toolbox's optical axes
+    are at cx and cy of such coordinates, and it drops what falls on the last row and column.
+    Undistortion here takes the nearest pixel, which never mixes a measurement with a hole.
     """
     undistorted = cv2.remap(disparity, *_maps('depth'), cv2.INTER_NEAREST,
                             borderMode=cv2.BORDER_CONSTANT, borderValue=NO_DISPARITY)
     depth = metres(undistorted).astype(np.float64)
     rows, columns = np.nonzero(depth)
     z = depth[rows, columns]
-    rays = np.linalg.inv(DEPTH_MATRIX) @ np.stack([columns, rows, np.ones_like(rows)])
+    rays = np.linalg.inv(DEPTH_MATRIX) @ np.stack([columns + 1, rows + 1, np.ones_like(rows)])
     x, y, w = RGB_MATRIX @ (ROTATION @ (rays * z) + TRANSLATION[:, None])
-    return _nearest_wins(np.round(x / w).astype(int), np.round(y / w).astype(int), z)
+    # Half a pixel up, as MATLAB's round does with positive numbers.
+    return _nearest_wins(*(np.floor(side / w + 0.5).astype(int) - 1 for side in (x, y)), z)
 
 
 def _nearest_wins(x: NDArray[np.int_], y: NDArray[np.int_], z: Matrix) -> NDArray[np.float32]:
     aligned = np.full((HEIGHT, WIDTH), np.inf)
-    inside = (x >= 0) & (x < WIDTH) & (y >= 0) & (y < HEIGHT)
+    inside = (x >= 0) & (x < WIDTH - 1) & (y >= 0) & (y < HEIGHT - 1)
     np.minimum.at(aligned, (y[inside], x[inside]), z[inside])
     return np.where(np.isfinite(aligned), aligned, 0).astype(np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -162,6 +162,15 @@ class MaskBorder:
         if sample.depth.shape != (480, 640):
             return sample
         return transforms.mask_outside(sample, *NYU_BORDER)
+
+
+@dataclass(frozen=True)
+class MaskExtremes:
+    """Forget the pixels that have the picture's least or greatest depth (paper 002, section 3)."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Mask."""
+        return replace(sample, depth=transforms.without_extremes(sample.depth))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,14 @@ def mask_outside(sample: Sample, top: int, bottom: int, left: int, right: int) -
     return replace(sample, depth=depth)
 
 
+def without_extremes(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Depth whose least and greatest values are unknown: 0."""
+    known = depth[depth > 0]
+    if not known.size:
+        return depth
+    return np.where((depth == known.min()) | (depth == known.max()), np.float32(0), depth)
+
+
 def cut_depth(sample: Sample, left: int, width: int, max_depth: float = 10.0) -> Sample:
     """CutDepth (Ishii & Yamashita 2021; paper 001): a stripe of the image shows depth as grey.
 

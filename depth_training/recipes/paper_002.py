@@ -12,10 +12,12 @@ from depth_training.recipes.recipe import Recipe
 _COMMON = Recipe(
     name='', title='', network='',
     augment='paper_002',              # chosen: Laina's half size, crop and flip
+    augment_arguments={'mask_extremes': True},  # paper 002, section 3
     height=228, width=304,            # inferred: "10x8x2048" before FC is ResNet-50 at 304x228
     test_height=228, test_width=304,
     test_geometry='half_crop',        # chosen: the scale of its training pictures, as Laina's
-    loss='mse',                       # paper 002; here without the holes
+    loss='mse',                       # paper 002
+    holes='as_zero',                  # inferred: its AbsRel of 1e6 counts holes as 0 m
     optimizer='adam',                 # paper 002
     learning_rate=1e-4,               # paper 002
     weight_decay=1e-4,                # paper 002
@@ -24,6 +26,8 @@ _COMMON = Recipe(
     truth='filled',                   # inferred: 50,688 training images is DenseDepth's set
     protocol='plain',                 # the paper names none; with --count-holes for its AbsRel
     pretrained=False,
+    warning='as in the paper, unknown pixels are learnt as 0 m; --set holes=left_out leaves them '
+            'out',
 )
 _RESIDUAL = replace(_COMMON, network='cnn_residual', pretrained=True,
                     network_arguments={'unpooling': 'zero'})

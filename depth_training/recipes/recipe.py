@@ -56,6 +56,7 @@ class Recipe:
         reduce: how depth is brought to the network's output size, see `data.training`.
         beyond: known depth outside of `min_depth` and `max_depth` is not learnt, or is learnt as
             that limit, by losses that clip it (DenseDepth's, to which 255 in its files is 10 m).
+        holes: `left_out` of the loss, or learnt `as_zero`, as paper 002 does.
         pretrained: the paper starts from an ImageNet encoder.
         warning: what a user should know before a long run; may be empty.
         views: an epoch sees so many augmented views of each pair.
@@ -99,6 +100,7 @@ class Recipe:
     truth: Literal['raw', 'filled'] = 'filled'
     reduce: Literal['nearest', 'mean', 'reciprocal_mean'] = 'nearest'
     beyond: Literal['masked', 'clipped'] = 'masked'
+    holes: Literal['left_out', 'as_zero'] = 'left_out'
     min_depth: NotNegative = 1e-3
     max_depth: Positive = 10.0
     pretrained: bool = True

@@ -2,15 +2,24 @@
 """The raw dump: little-endian PGM, pairing by time, disparity, alignment, and the written pairs."""
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from depth_training import cli
 from depth_training.data import DataError, kinect, open_dataset
+from depth_training.data.conversion import MARK
+from depth_training.data.nyu_scenes import TRAINING_SCENES
 from depth_training.data.prepare_raw import pair_frames, prepare_raw
 from test.support import layouts
+from test.support.waiting import wait_until
 
 
 def disparity(metres: float) -> int:
@@ -83,8 +92,10 @@ def test_rotation_is_the_toolboxs():
 def test_frames_are_paired_by_time_and_colour_is_used_once():
     names = ['d-1.000-1.pgm', 'd-1.030-2.pgm', 'd-1.100-3.pgm', 'd-9.000-4.pgm', 'd-x-1.pgm',
              'r-1.020-9.ppm', 'r-1.110-8.ppm', 'a-1.000-1.dump', 'INDEX.txt']
-    assert pair_frames(names) == [('d-1.030-2.pgm', 'r-1.020-9.ppm'),
-                                  ('d-1.100-3.pgm', 'r-1.110-8.ppm')]
+    # Two depth frames claim the first colour frame: the paper drops both.
+    assert pair_frames(names) == [('d-1.100-3.pgm', 'r-1.110-8.ppm')]
+    assert pair_frames(names, claims='nearest') == [('d-1.030-2.pgm', 'r-1.020-9.ppm'),
+                                                    ('d-1.100-3.pgm', 'r-1.110-8.ppm')]
     assert pair_frames(['d-1.0-1.pgm']) == []
 
 
@@ -96,7 +107,9 @@ def test_prepared_scenes_open_as_sync(tmp_path):
     done = prepare_raw(tmp_path / 'raw', tmp_path / 'out', every=1, report=lines.append)
     assert (done.pairs, done.scenes, len(done.skipped)) == (7, 2, 1)
     assert 'd-1294886360.000000-0.pgm is truncated' in done.skipped[0]
-    assert lines == ['kitchen_0001: 4 pairs', 'office_0002: 3 pairs']
+    assert lines[0] == f'2 scenes with 8 pairs, of which 8 are written to {tmp_path / "out"}'
+    assert lines[1].startswith('[1/2] kitchen_0001: 4 pairs; ') and lines[1].endswith(' min left')
+    assert lines[2] == '[2/2] office_0002: 3 pairs, 1 skipped'
     dataset = open_dataset(tmp_path / 'out', 'all')
     assert dataset.describe() == 'sync layout, 7 pairs, 16-bit mm, raw depth'
     sample = dataset[0]
@@ -107,6 +120,114 @@ def test_prepared_scenes_open_as_sync(tmp_path):
 def test_every_seventh_pair(tmp_path):
     done = prepare_raw(raw_scene(tmp_path / 'raw', 8), tmp_path / 'out')
     assert done.pairs == 2
+
+
+def test_so_many_pairs_as_are_asked_for_equally_spaced_over_all_scenes(tmp_path):
+    raw_scene(tmp_path / 'raw/a', 5)
+    raw_scene(tmp_path / 'raw/b', 7)
+    lines: list[str] = []
+    done = prepare_raw(tmp_path / 'raw', tmp_path / 'out', pairs=4, report=lines.append)
+    assert done.pairs == 4 and 'of which 4 are written' in lines[0]
+    assert [len(list((tmp_path / 'out' / name).glob('rgb_*'))) for name in 'ab'] == [2, 2]
+
+
+def test_test_scenes_of_the_official_split_never_get_among_the_training_pairs(tmp_path, capsys):
+    # Official: kitchen_0003 and all parts of kitchen_0011 train, kitchen_0004 tests.
+    for name in ('part1/kitchen_0003', 'part1/kitchen_0004', 'part2/kitchen_0011z'):
+        raw_scene(tmp_path / 'raw' / name, 1)
+    words = ['prepare', 'raw', str(tmp_path / 'raw')]
+    for split, names in (('train', ['kitchen_0003', 'kitchen_0011z']), ('test', ['kitchen_0004'])):
+        options = [] if split == 'train' else ['--split', split]
+        assert cli.main([*words, str(tmp_path / split), '--jobs', '1', *options]) == 0
+        written = sorted(file.parent.name for file in (tmp_path / split).glob('*/*/rgb_*'))
+        assert written == names
+    assert len(TRAINING_SCENES) == 249
+    assert cli.main(['prepare', 'raw', str(tmp_path / 'raw/part1/kitchen_0004'), 'x']) == 1
+    assert 'none of the wanted: give --split all' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', [
+    '# mine\nkitchen_0004\n',
+    '/kitchen_0004/rgb_00045.jpg /kitchen_0004/sync_depth_00045.png 518.8579\n'])
+def test_scenes_by_name(text, tmp_path):
+    for name in ('kitchen_0003', 'kitchen_0004'):
+        raw_scene(tmp_path / 'raw' / name, 1)
+    scenes = layouts.write(tmp_path / 'scenes.txt', text)
+    prepare_raw(tmp_path / 'raw', tmp_path / 'out', scenes=scenes)
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['kitchen_0004']
+    with pytest.raises(DataError, match=r'scenes\.txt names no scene'):
+        prepare_raw(tmp_path / 'raw', tmp_path / 'out',
+                    scenes=layouts.write(scenes, '# nothing\n'))
+
+
+def test_a_run_that_was_stopped_goes_on_and_several_processes_write_the_same(tmp_path):
+    for name in ('a', 'b', 'c'):
+        raw_scene(tmp_path / 'raw' / name, 3)
+    whole = prepare_raw(tmp_path / 'raw', tmp_path / 'out', every=1, processes=2)
+    assert (whole.pairs, whole.scenes, whole.kept) == (9, 3, 0)
+    wanted = {path: path.read_bytes() for path in sorted((tmp_path / 'out').glob('*/*'))}
+    # As a killed run leaves it: one scene is not begun, of another the last pair is missing.
+    shutil.rmtree(tmp_path / 'out/c')
+    (tmp_path / 'out/b/rgb_00002.jpg').unlink()
+    mark = tmp_path / 'out/b' / MARK
+    mark.write_text(mark.read_text().replace('"complete": true', '"complete": false'))
+    again = prepare_raw(tmp_path / 'raw', tmp_path / 'out', every=1)
+    assert (again.pairs, again.kept) == (9, 5)
+    assert {path: path.read_bytes() for path in sorted((tmp_path / 'out').glob('*/*'))} == wanted
+    with pytest.raises(DataError, match='prepared with other options'):
+        prepare_raw(tmp_path / 'raw', tmp_path / 'out', every=2)
+    mark.unlink()
+    with pytest.raises(DataError, match='not prepared here'):
+        prepare_raw(tmp_path / 'raw', tmp_path / 'out', every=1)
+
+
+def test_a_signal_ends_all_processes_and_leaves_whole_pairs(tmp_path):
+    for name in ('a', 'b'):
+        folder = raw_scene(tmp_path / 'raw' / name, 1)
+        for kind, suffix in (('d', 'pgm'), ('r', 'ppm')):
+            first = next(folder.glob(f'{kind}-*'))
+            for index in range(200):
+                os.link(first, folder / f'{kind}-{index}.0-1.{suffix}')
+    words = [sys.executable, '-m', 'depth_training', 'prepare', 'raw', str(tmp_path / 'raw'),
+             str(tmp_path / 'out'), '--every', '1', '--split', 'all', '--jobs', '2']
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: len(list((tmp_path / 'out').glob('*/rgb_*'))) > 2, 120)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 143 and 'Traceback' not in said
+    pictures = list((tmp_path / 'out').glob('*/rgb_*'))
+    assert len(pictures) < 402
+    for picture in pictures:
+        number = picture.stem.rpartition('_')[2]
+        assert cv2.imread(str(picture)) is not None
+        assert cv2.imread(str(picture.with_name(f'sync_depth_{number}.png')), -1) is not None
+
+
+def test_alignment_is_that_of_the_toolbox_whose_pixels_count_from_one(monkeypatch):
+    """project_depth_map.m by the book, pixel for pixel, but for undistortion."""
+    monkeypatch.setattr(kinect, '_maps', lambda camera: cv2.convertMaps(
+        *np.meshgrid(np.arange(640, dtype=np.float32), np.arange(480, dtype=np.float32)),
+        cv2.CV_32FC1))
+    values = np.full((480, 640), 2047, np.uint16)
+    places = [(10, 5), (240, 320), (100, 630), (470, 300), (333, 17)]
+    for number, place in enumerate(places):
+        values[place] = disparity(1.0 + 0.7 * number)
+    aligned, wanted = kinect.align_depth(values), np.zeros((480, 640), np.float32)
+    for row, column in places:
+        z = float(kinect.metres(values)[row, column])
+        point = np.array([(column + 1 - kinect.DEPTH_MATRIX[0, 2]) * z / kinect.DEPTH_MATRIX[0, 0],
+                          (row + 1 - kinect.DEPTH_MATRIX[1, 2]) * z / kinect.DEPTH_MATRIX[1, 1], z])
+        x, y, w = kinect.ROTATION @ point + kinect.TRANSLATION
+        x = round(x * kinect.RGB_MATRIX[0, 0] / w + kinect.RGB_MATRIX[0, 2])
+        y = round(y * kinect.RGB_MATRIX[1, 1] / w + kinect.RGB_MATRIX[1, 2])
+        if 0 < x < 640 and 0 < y < 480:
+            wanted[y - 1, x - 1] = z
+    np.testing.assert_array_equal(aligned, wanted)
+    assert np.count_nonzero(aligned) >= 3
+
+
+def test_the_colour_cameras_calibration_is_the_toolboxs():
+    assert kinect.RGB_DISTORTION[2] == 7.2231363135888329e-04
 
 
 @pytest.mark.parametrize('content, pattern', [

@@ -29,7 +29,8 @@ def run(tmp_path, capsys):
 
 def test_raw_frames_become_pairs(run, tmp_path):
     raw_scene(tmp_path / 'raw/kitchen_0001')
-    said = run('prepare', 'raw', tmp_path / 'raw', tmp_path / 'pairs', '--every', '2')
+    said = run('prepare', 'raw', tmp_path / 'raw', tmp_path / 'pairs', '--every', '2',
+               '--split', 'all')
     assert '2 pairs of 1 scenes, 0 frames skipped' in said
 
 

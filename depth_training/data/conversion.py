@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a data set anew: scene by scene, in several processes, and going on where it was stopped.
+
+A scene's folder gets a file `.prepared.json` before its first pair: which frames, made how, and
+whether all are written. Pairs are numbered by their place among those frames and written whole or
+not at all, so a second run writes what is missing, and one with other options is refused.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+
+from depth_perception.files import write_atomically, write_together
+from depth_training.data.sample import DataError
+
+MARK = '.prepared.json'
+Report = Callable[[str], None]
+
+
+class Scene(NamedTuple):
+    """What is to be written of a scene.
+
+    Attributes:
+        name: of the scene.
+        target: its folder.
+        frames: what each pair is made of, as `write` takes it.
+        write: makes the files of a frame: name -> content; must be picklable.
+        extra: other files of the folder.
+    """
+
+    name: str
+    target: Path
+    frames: tuple[Any, ...]
+    write: Callable[[int, Any], dict[str, bytes]]
+    extra: dict[str, bytes]
+
+    def digest(self) -> str:
+        """Of the frames."""
+        text = json.dumps([self.frames, sorted(self.extra)], default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass
+class Prepared:
+    """What was written.
+
+    Attributes:
+        pairs: number of pairs.
+        scenes: number of scenes.
+        skipped: one sentence a frame that could not be used.
+        kept: pairs that an earlier run had written.
+    """
+
+    pairs: int = 0
+    scenes: int = 0
+    skipped: list[str] = field(default_factory=list)
+    kept: int = 0
+
+
+def write_scenes(scenes: Sequence[Scene], processes: int, report: Report | None) -> Prepared:
+    """Write all scenes; says so scene by scene, with the time that is left.
+
+    Raises:
+        DataError: a folder holds pairs that were made with other options.
+        OSError: a file cannot be written.
+    """
+    total, begun, frames = Prepared(), time.monotonic(), 0
+    whole = sum(len(scene.frames) for scene in scenes)
+    for number, (scene, done) in enumerate(_results(scenes, processes), 1):
+        frames += len(scene.frames)
+        total.pairs += done.pairs
+        total.kept += done.kept
+        total.scenes += 1
+        total.skipped += done.skipped
+        if report:
+            left = (time.monotonic() - begun) / max(frames - total.kept, 1) * (whole - frames)
+            report(f'[{number}/{len(scenes)}] {scene.name}: {done.pairs} pairs'
+                   + f', {done.kept} of them there already' * bool(done.kept)
+                   + f', {len(done.skipped)} skipped' * bool(done.skipped)
+                   + f'; {_minutes(left)} left' * (number < len(scenes)))
+    return total
+
+
+def write_scene(scene: Scene) -> Prepared:
+    """Write what is missing of one scene.
+
+    Raises:
+        DataError: its folder holds pairs that were made with other options.
+        OSError: a file cannot be written.
+    """
+    scene.target.mkdir(parents=True, exist_ok=True)
+    mark, digest = scene.target / MARK, scene.digest()
+    known = _read_mark(mark)
+    if known and known['digest'] != digest:
+        raise DataError(f'{scene.target} was prepared with other options or from other frames: '
+                        'choose another target, or delete that folder')
+    if known and known['complete']:
+        return Prepared(known['pairs'], 1, known['skipped'], known['pairs'])
+    there = set(os.listdir(scene.target))
+    if not known and any(name.startswith('rgb_') for name in there):
+        raise DataError(f'{scene.target} holds pairs that were not prepared here: choose another '
+                        'target')
+    for name, content in scene.extra.items():
+        write_atomically(scene.target / name, [content])
+    _write_mark(mark, digest, Prepared(), complete=False)
+    done = Prepared(scenes=1)
+    for index, frame in enumerate(scene.frames):
+        _write_frame(scene, index, frame, there, done)
+    _write_mark(mark, digest, done, complete=True)
+    return done
+
+
+def _write_frame(scene: Scene, index: int, frame: Any, there: set[str], done: Prepared) -> None:
+    if any(name.rpartition('.')[0].endswith(f'_{index:05d}') for name in there
+           if name.startswith('rgb_')):
+        done.pairs, done.kept = done.pairs + 1, done.kept + 1
+        return
+    try:
+        files = scene.write(index, frame)
+    except DataError as error:
+        done.skipped.append(str(error))
+        return
+    # The picture last: where it is, its depth is, too.
+    write_together({scene.target / name: [files[name]]
+                    for name in sorted(files, key=lambda name: name.startswith('rgb_'))})
+    done.pairs += 1
+
+
+def _read_mark(file: Path) -> dict[str, Any] | None:
+    try:
+        mark = json.loads(file.read_bytes())
+        return {key: mark[key] for key in ('digest', 'complete', 'pairs', 'skipped')}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{file} is damaged ({error!r}): delete that folder') from error
+
+
+def _write_mark(file: Path, digest: str, done: Prepared, complete: bool) -> None:
+    write_atomically(file, [json.dumps({
+        'digest': digest, 'complete': complete, 'pairs': done.pairs,
+        'skipped': done.skipped}).encode()])
+
+
+def _results(scenes: Sequence[Scene], processes: int) -> Iterator[tuple[Scene, Prepared]]:
+    """Each scene with what was written of it, in order; large ones would else come last."""
+    processes = min(processes, len(scenes))
+    if processes <= 1:
+        for scene in scenes:
+            yield scene, write_scene(scene)
+        return
+    # Spawned, not forked: OpenCV's threads do not survive a fork.
+    with _terminable(), multiprocessing.get_context('spawn').Pool(
+            processes, initializer=_start_worker) as pool:
+        yield from zip(scenes, pool.imap(write_scene, scenes))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block by an exception, so that its processes end with it."""
+    def stop(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start_worker() -> None:
+    """Ctrl-C reaches all processes; the first one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+
+
+def _minutes(seconds: float) -> str:
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
