@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import cv2
 
 from depth_perception.files import write_atomically, write_together
+from depth_perception.progress import duration
 from depth_training.data.sample import DataError
 
 MARK = '.prepared.json'
@@ -88,7 +89,7 @@ def write_scenes(scenes: Sequence[Scene], processes: int, report: Report | None)
             report(f'[{number}/{len(scenes)}] {scene.name}: {done.pairs} pairs'
                    + f', {done.kept} of them there already' * bool(done.kept)
                    + f', {len(done.skipped)} skipped' * bool(done.skipped)
-                   + f'; {_minutes(left)} left' * (number < len(scenes)))
+                   + f'; {duration(left)} left' * (number < len(scenes)))
     return total
 
 
@@ -183,7 +184,3 @@ def _start_worker() -> None:
     """Ctrl-C reaches all processes; the first one ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
-
-
-def _minutes(seconds: float) -> str:
-    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'

@@ -108,7 +108,7 @@ def test_prepared_scenes_open_as_sync(tmp_path):
     assert (done.pairs, done.scenes, len(done.skipped)) == (7, 2, 1)
     assert 'd-1294886360.000000-0.pgm is truncated' in done.skipped[0]
     assert lines[0] == f'2 scenes with 8 pairs, of which 8 are written to {tmp_path / "out"}'
-    assert lines[1].startswith('[1/2] kitchen_0001: 4 pairs; ') and lines[1].endswith(' min left')
+    assert lines[1].startswith('[1/2] kitchen_0001: 4 pairs; ') and lines[1].endswith(' left')
     assert lines[2] == '[2/2] office_0002: 3 pairs, 1 skipped'
     dataset = open_dataset(tmp_path / 'out', 'all')
     assert dataset.describe() == 'sync layout, 7 pairs, 16-bit mm, raw depth'

@@ -23,7 +23,6 @@ for program in python torchrun; do
     eval "$program() { printf '%q ' \\"\\$@\\" >> calls; echo >> calls; }"
 done
 pip() { :; }
-cut() { :; }
 '''
 
 
