@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from depth_perception.camera import CameraError
+from depth_perception.camera import CameraError, CameraModel
 from depth_perception.rectification import Calibration, calibration_of, is_uncalibrated
 
 FORMATS = ('give JSON with width, height, fx, fy, cx, cy; the YAML or ost.txt of '
@@ -68,7 +68,20 @@ class CameraFile:
         return calibration_of(self, width, height)
 
 
-def read_camera(path: str | Path) -> CameraFile:
+def read_camera(path: str | Path) -> tuple[CameraModel, bool]:
+    """The camera of a file's images, and whether they must be rectified to have it.
+
+    Raises:
+        CameraError: see `read_camera_file`.
+    """
+    file = read_camera_file(path)
+    calibration = file.calibration(*file.image_size)
+    if calibration.is_distorted and not calibration.unknown:
+        return calibration.rectified, True
+    return calibration.camera, calibration.is_distorted
+
+
+def read_camera_file(path: str | Path) -> CameraFile:
     """The camera that a file describes; of several, `FILE:NAME` is the one of that name.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera import CameraError, CameraModel
-from depth_perception.camera_file import CameraFile, read_camera
+from depth_perception.camera_file import CameraFile, read_camera_file
 from depth_perception.options import UsageError
 from depth_perception.rectification import Calibration, Rectifier
 
@@ -99,6 +99,6 @@ def camera_source(file: Path | None, horizontal_fov_deg: float | None,
         if horizontal_fov_deg is not None:
             CameraModel.from_field_of_view(1, 1, horizontal_fov_deg)
         return CameraSource(
-            None if file is None else read_camera(file), horizontal_fov_deg, rectified)
+            None if file is None else read_camera_file(file), horizontal_fov_deg, rectified)
     except CameraError as error:
         raise UsageError(str(error)) from error

@@ -93,6 +93,8 @@ def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
     """The full-resolution camera of K or P, cut and binned as the driver did."""
     roi = info.roi
     width, height = roi.width or camera.width, roi.height or camera.height
+    if width > camera.width or height > camera.height:  # no part of this image
+        width, height = camera.width, camera.height
     binning = max(1, info.binning_x), max(1, info.binning_y)
     if (width, height, *binning) == (camera.width, camera.height, 1, 1):
         return camera

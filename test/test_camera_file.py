@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depth_perception.camera import CameraError, CameraModel
-from depth_perception.camera_file import read_camera
+from depth_perception.camera_file import read_camera, read_camera_file
 
 CAMERA = CameraModel(128, 96, 90.0, 91.0, 64.0, 48.0)
 D = (-0.3, 0.1, 0.001, -0.002)
@@ -95,7 +95,7 @@ def opencv_yaml() -> str:
 
 def read(tmp_path, text):
     (tmp_path / 'camera').write_text(text)
-    return read_camera(tmp_path / 'camera')
+    return read_camera_file(tmp_path / 'camera')
 
 
 @pytest.mark.parametrize('text, distorted', [
@@ -139,6 +139,13 @@ roi: {x_offset: 320, y_offset: 240, height: 480, width: 640}
         1280, 960, 1000.0, 1020.0, 639.5, 479.5).windowed(320, 240, 640, 480, 2, 2)
 
 
+def test_the_camera_of_a_file_s_images_is_that_of_p_where_they_must_be_rectified(tmp_path):
+    read(tmp_path, CALIBRATION)
+    assert read_camera(tmp_path / 'camera') == (CameraModel(128, 96, 80.0, 81.0, 63.0, 47.0), True)
+    read(tmp_path, json.dumps(PLAIN))
+    assert read_camera(tmp_path / 'camera') == (CAMERA, False)
+
+
 def test_a_fisheye_lens_of_kalibr_or_opencv_is_one(tmp_path):
     kalibr = KALIBR.replace('radtan', 'equidistant')
     assert read(tmp_path, kalibr).calibration(128, 96).model == 'equidistant'
@@ -150,9 +157,9 @@ def test_of_several_cameras_one_is_named(tmp_path):
     two = KALIBR + KALIBR.replace('cam0', 'cam1').replace('90.0', '95.0')
     with pytest.raises(CameraError, match=r'it has cam0, cam1; name one as FILE:cam0'):
         read(tmp_path, two)
-    assert read_camera(f'{tmp_path / "camera"}:cam1').k[0] == 95.0
+    assert read_camera_file(f'{tmp_path / "camera"}:cam1').k[0] == 95.0
     with pytest.raises(CameraError, match=r"no camera 'cam2'.* cam0, cam1"):
-        read_camera(f'{tmp_path / "camera"}:cam2')
+        read_camera_file(f'{tmp_path / "camera"}:cam2')
 
 
 @pytest.mark.parametrize('text, named', [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from depth_perception.camera import CameraError, CameraModel
-from depth_perception.camera_file import read_camera
+from depth_perception.camera_file import read_camera, read_camera_file
 from depth_perception.cli import main
 from depth_perception.estimator import DepthEstimator
 from depth_perception.images import ImageError, read_image, read_photo
@@ -353,7 +353,7 @@ def test_a_distorting_lens_is_rectified_as_the_node_does_unless_the_images_are(
     raw = read_image(image)
     assert predict(model, out, image, '--camera', camera, '--cloud') == 0
     assert 'images are rectified first' in capsys.readouterr().err
-    info = read_camera(camera)
+    info = read_camera_file(camera)
     expected = Rectifier(info.calibration(128, 96))(raw)
     cloud = read_ply(out / 'a.ply')
     colours = np.stack([cloud[name] for name in ('red', 'green', 'blue')], -1)

@@ -122,6 +122,14 @@ def test_what_a_driver_left_zero_is_filled_in():
     assert list(half.p)[:7] == [35, 0, 39.5 / 2, 0, 0, 32, 29.5 / 2]
 
 
+def test_a_region_that_is_larger_than_the_image_is_none():
+    info = camera_info()
+    info.roi.width, info.roi.height = 160, 120
+    camera = image_camera(info, 80, 60, 'auto', False)
+    assert camera.camera.fx == camera.info(HEADER).k[0] == 64.0
+    assert '160x120 at (0, 0) is not inside' in camera.remarks[0]
+
+
 def test_p_alone_is_the_camera_and_distortion_needs_k():
     info = camera_info()
     info.k, info.d = [0.0] * 9, [-0.2, 0.1, 0.0, 0.0, 0.0]
