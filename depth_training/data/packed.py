@@ -110,7 +110,7 @@ def write_pack(path: Path, views: Iterable[tuple[Sample, str]], code: DepthCode 
                 size = size or sample.depth.shape
                 entries.append(_entry(sample, split, size))
                 name = f'{len(entries) - 1:05d}'
-                archive.writestr(f'{name}.rgb.webp', _webp(sample.rgb, quality=quality))
+                archive.writestr(f'{name}.rgb.webp', _webp(sample.rgb, quality=quality, method=4))
                 archive.writestr(f'{name}.depth.webp', _depth_webp(code.encode(sample.depth)))
             if size is None:
                 raise DataError('there is no view to pack')
@@ -139,13 +139,14 @@ def _webp(rgb: NDArray[np.uint8], **options: Any) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, 'WEBP', method=6, **options)
+    Image.fromarray(rgb).save(buffer, 'WEBP', **options)
     return buffer.getvalue()
 
 
 def _depth_webp(numbers: NDArray[np.uint16]) -> bytes:
     planes = [numbers >> 8, numbers & 255, np.zeros_like(numbers)]
-    return _webp(np.dstack(planes).astype(np.uint8), lossless=True, quality=100)
+    # Method 6 would take 20 times as long for 1 % less.
+    return _webp(np.dstack(planes).astype(np.uint8), lossless=True, quality=100, method=2)
 
 
 class PackedViews(DepthDataset):
