@@ -39,6 +39,7 @@ from depth_perception.backends.graphs import CudaGraph, EagerFrames
 from depth_perception.backends.torch_eager import TorchEager
 from depth_perception.bag import Bag
 from depth_perception.camera import CameraModel
+from depth_perception.device import resolve_device
 from depth_perception.estimator import DepthEstimator
 from depth_perception.transfer import Download, Upload
 from depth_perception.weights import WeightsInfo, load_weights
@@ -234,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
                          'out, with figures that say nothing of a GPU\n')
         return 2
     if options.device != 'cpu':
-        torch.cuda.set_device(options.device)
+        torch.cuda.set_device(resolve_device(options.device))
     torch.backends.cudnn.benchmark = options.autotune
     text = json.dumps(_measure(options), indent=1)
     print(text)
@@ -244,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    device = torch.device(options.device)
+    device = resolve_device(options.device)
     alone_size = min(ALONE_SIZE, options.size)
     return {
         'machine': machine(), 'device': str(device), 'rounds': options.rounds,

@@ -65,7 +65,11 @@ class Step:
 
 
 def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step]:
-    """The chosen steps in order; `left` seconds are there for all."""
+    """All but the training, in order; `left` seconds are there for all.
+
+    The first convolution of each shape and type takes some 30 ms on a GPU, in which cuDNN looks for
+    an algorithm: a network of a hundred layers needs seconds to start, in each process.
+    """
     dry = options.dry_run
     device = ['--device', 'cpu'] if dry else ['--device', 'cuda']
     pack = ['--pack', str(options.pack)] if options.pack else []

@@ -248,6 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
         for size in GROWTH if options.growth else options.sizes:
             rows += measure(name, size, options.rounds, device, options.seconds)
             print(table(rows), flush=True)
+            _write(options, device, rows)  # what a time limit cuts off costs the rest alone
+    for key, value in growth(rows).items():
+        print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
+    return 0
+
+
+def _write(options: argparse.Namespace, device: torch.device, rows: list[Row]) -> None:
+    """The JSON and the picture."""
     where = (f'{machine()}, {torch.get_num_threads()} threads, batch 1, '
              f'{min(row.rounds for row in rows)} to {max(row.rounds for row in rows)} rounds')
     options.out.mkdir(parents=True, exist_ok=True)
@@ -256,9 +264,6 @@ def main(arguments: list[str] | None = None) -> int:
         {'machine': where, 'default_way': default_way(device),
          'rows': [asdict(row) for row in rows], 'exponents': growth(rows)}, indent=1) + '\n')
     plot(file.with_suffix('.png'), rows, where)
-    for key, value in growth(rows).items():
-        print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
-    return 0
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class MovingAverage:
@@ -23,17 +23,24 @@ class MovingAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._decay = decay
+        self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Move towards the network as it is after step `step`, counted from 1."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        averages, tensors = [], []
-        theirs = network.state_dict()
-        for name, average in self.network.state_dict().items():
-            if average.is_floating_point():
-                averages.append(average)
-                tensors.append(theirs[name])
-            else:  # a counter of batches
-                average.copy_(theirs[name])
-        torch._foreach_lerp_(averages, tensors, 1 - decay)  # one launch on a GPU, not hundreds
+        if self._pairs is None:
+            self._pairs = _floats(self.network), _floats(network)
+        torch._foreach_lerp_(*self._pairs, 1 - decay)  # one launch on a GPU, not hundreds
+        for average, counter in zip(_counters(self.network), _counters(network)):
+            average.copy_(counter)
+
+
+def _floats(network: nn.Module) -> list[Tensor]:
+    """The tensors that are averaged; loading a state dict changes their values, not them."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+
+
+def _counters(network: nn.Module) -> list[Tensor]:
+    """Counters of batches."""
+    return [buffer for buffer in network.buffers() if not buffer.is_floating_point()]

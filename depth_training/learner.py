@@ -45,7 +45,12 @@ class Learner:
         loss: of prediction, target and mask.
         seed: of dropout.
         local_batch_norm: each process normalises over its own images.
+
+    Attributes:
+        problem: what makes training slower than it could be, or ''.
     """
+
+    problem = ''
 
     def __init__(self, recipe: Recipe, network: nn.Module, loss: Loss, device: torch.device,
                  group: Processes, precision: Precision = 'auto', seed: int = 0,

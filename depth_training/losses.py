@@ -191,8 +191,8 @@ def scale(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """
     error = torch.where(valid, _safe_log(pred, valid) - _safe_log(target, valid), 0)
     pixels = valid.flatten(1).sum(1).clamp_min(1)
-    return total((error.flatten(1).sum(1) / pixels).abs().sum()) / total(
-        error.new_tensor(len(error)))
+    images = error.new_full((), len(error))  # new_tensor would copy from the CPU
+    return total((error.flatten(1).sum(1) / pixels).abs().sum()) / total(images)
 
 
 def shape(pred: Tensor, target: Tensor, valid: Tensor, gradient_weight: float,

@@ -25,6 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depth_perception.backends.graphs import release_generator
+from depth_perception.errors import first_line
 from depth_perception.files import write_atomically
 from depth_perception.weights import WeightsError, WeightsInfo, save_weights, weights_path
 from depth_training import build, checkpoint
@@ -41,9 +43,12 @@ from depth_training.recipes import Recipe, get_recipe
 from depth_training.schedule import Place
 
 #: Share of the steps at each size, as a factor of the recipe's; a small picture is a long lens.
-SIZES = ((1.0, 0.5), (0.8, 0.3), (0.6, 0.2))
+#: Two of them, for cuDNN looks for its algorithms anew for each.
+SIZES = ((1.0, 0.6), (0.8, 0.4))
 #: Places of a run that lasts a given time: a share of it in millionths.
 WHOLE = 10 ** 6
+#: Views that are judged together.
+JUDGED = 32
 WEIGHTS, CURVE = 'weights.safetensors', 'training.json'
 
 
@@ -84,6 +89,8 @@ class DeviceViews:
         views = PackedViews(pack, split)
         rgb, numbers = views.read_all()
         count = len(views) if limit is None else min(limit, len(views))
+        # Whole batches, for cuDNN looks for its algorithms anew for each shape.
+        count -= count % JUDGED if limit is not None and count > JUDGED else 0
         chosen = [index * len(views) // count for index in range(count)]
         self.description = f'{views.describe()}, {count} used'
         self._rgb = torch.from_numpy(rgb[chosen]).to(device).permute(0, 3, 1, 2).contiguous()
@@ -110,8 +117,16 @@ class GraphedLearner(Learner):
     def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
         """Fill the parameters' gradients; the loss."""
         self._graphs = {} if self._graphs is None else self._graphs
+        if self.problem:
+            return super().gradients(image, depth)
         if image.shape not in self._graphs:
-            self._graphs[image.shape] = self._record(image, depth)
+            try:
+                self._graphs[image.shape] = self._record(image, depth)
+            except RuntimeError as error:
+                self.problem = f'no CUDA graph, so training is slower: {first_line(error)}'
+                release_generator(self.device)
+                self.optimizer.zero_grad(set_to_none=True)
+                return super().gradients(image, depth)
         graph, static_image, static_depth, loss, gradients = self._graphs[image.shape]
         static_image.copy_(image)
         static_depth.copy_(depth)
@@ -242,6 +257,8 @@ class PackedTrainer:
                              'rate or use --precision fp32')
         self.speed = self.recipe.batch * (self.state.step - step) / max(now - then, 1e-6)
         self._spoke = (self.state.step, now)
+        if problem := self.learner.problem:
+            self._say(problem)
         self._say(f'step {self.state.step}, {self.seconds:.0f} s: loss {value:.4f}, '
                   f'{self.speed:.0f} pictures/s')
 
@@ -260,7 +277,8 @@ class PackedTrainer:
             'options': {k: str(v) for k, v in dataclasses.asdict(self.options).items()},
             'training': self.training.description, 'validation': self.validation.description,
             'decode_seconds': self.decode_seconds, 'machine': _machine(self.device),
-            'precision': self.learner.precision, 'curve': self.curve}, indent=1).encode()])
+            'precision': self.learner.precision,
+            'problem': self.learner.problem, 'curve': self.curve}, indent=1).encode()])
         self._spoke = (self.state.step, time.monotonic())
 
     def _save(self) -> None:
@@ -316,8 +334,8 @@ def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
     totals: list[Tensor] = []
     training = network.training
     network.eval()
-    for first in range(0, len(views), 32):
-        batch = views.batch(torch.arange(first, min(first + 32, len(views)), device=device))
+    for first in range(0, len(views), JUDGED):
+        batch = views.batch(torch.arange(first, min(first + JUDGED, len(views)), device=device))
         size = (recipe.test_height, recipe.test_width)
         image = torch.nn.functional.interpolate(batch.rgb, size, mode='bilinear', antialias=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):

@@ -108,8 +108,10 @@ class CudaGraph:
                     self._graph, stream=stream, capture_error_mode='thread_local'):
                 self.depth = depth(self.image, self.factor)
         except torch.cuda.OutOfMemoryError:
+            release_generator(self._device)
             raise
         except RuntimeError as error:
+            release_generator(self._device)
             raise CaptureError(first_line(error)) from error
 
     def replay(self) -> None:
@@ -123,6 +125,18 @@ class CudaGraph:
         self._graph.reset()
         del self.image, self.factor, self.depth
         free_cached_memory()
+
+
+def release_generator(device: torch.device) -> None:
+    """Make the device's random generator usable again after a capture that failed.
+
+    PyTorch leaves it as if the capture went on, and every later random number in this process
+    raises "Offset increment outside graph capture" (seen with 2.11).
+    """
+    generator = torch.cuda.default_generators[device.index or 0]
+    if hasattr(generator, 'graphsafe_set_state'):  # PyTorch 2.3 and newer
+        fresh = torch.Generator(device).manual_seed(generator.initial_seed())
+        generator.graphsafe_set_state(fresh.graphsafe_get_state())
 
 
 class GraphedFrames:

@@ -71,7 +71,7 @@ _DECALS = replace(
 _PACKED = replace(
     _REFINED, name='bundled_packed', title='the bundled network, on a GPU: a million pictures',
     loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5, 'scale_weight': 0.2},
-    learning_rate=1e-3, encoder_factor=0.5, batch=64, steps=12000, average=0.999)
+    learning_rate=7e-4, batch=64, steps=12000, average=0.999)
 
 #: For users' own pairs, from the weights that come with the package (docs/own_data.md).
 _FINETUNE = replace(
