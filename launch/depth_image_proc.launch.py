@@ -50,12 +50,16 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _components(context: LaunchContext) -> list[Action]:
+    from depth_perception.ros.transport import large_image_variables
+
     given = {argument.name: LaunchConfiguration(argument.name).perform(context)
              for argument in ARGUMENTS}
     sim_time = {'use_sim_time': given['use_sim_time'] == 'true'}
     return [ComposableNodeContainer(
         name='depth_image_proc', namespace=given['namespace'], package='rclcpp_components',
         executable='component_container', output='screen',
+        # Its clouds are as large as our images, which get lost by default: docs/dds.md.
+        additional_env=large_image_variables(),
         composable_node_descriptions=[_cloud(given, sim_time), _coloured_cloud(given, sim_time)])]
 
 

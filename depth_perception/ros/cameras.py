@@ -61,6 +61,7 @@ class CameraSource:
         self._by_stamp: OrderedDict[int, _Info] = OrderedDict()
         self._rectifiers: dict[tuple[int, int], Rectifier] = {}
         self._waited_in_vain: set[tuple[int, int]] = set()
+        self._is_paired = False
         self._without_info: dict[tuple[int, int], CameraState] = {}
         self._arrived = threading.Condition()
 
@@ -95,6 +96,7 @@ class CameraSource:
         """
         size = (width, height)
         with self._arrived:
+            self._wait_for_own(stamp, expected)
             state = self._state(size, stamp)
             if state.camera is None and expected and size not in self._waited_in_vain:
                 self._arrived.wait_for(
@@ -102,6 +104,14 @@ class CameraSource:
                 self._waited_in_vain.add(size)
                 state = self._state(size, stamp)
         return state
+
+    def _wait_for_own(self, stamp: int | None, expected: bool) -> None:
+        """Of a camera whose calibration changes, the newest may be that of the image before."""
+        changes = any(info is not self._newest for info in self._by_stamp.values())
+        if changes and expected and self._is_paired:
+            self._arrived.wait_for(lambda: stamp in self._by_stamp, GRACE)
+        # Drivers that stamp the two differently are not waited for.
+        self._is_paired = stamp in self._by_stamp
 
     def rectifier(self, camera: ImageCamera) -> Rectifier | None:
         """What makes images fit the camera's model, or None where they do already.

@@ -33,6 +33,13 @@ def prefer_large_shared_memory(environment: MutableMapping[str, str] = os.enviro
     return True
 
 
+def large_image_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to add to the environment of another process that publishes large images; or nothing."""
+    chosen = dict(environment)
+    prefer_large_shared_memory(chosen)
+    return {name: value for name, value in chosen.items() if environment.get(name) != value}
+
+
 def profile_variables(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """What names the profiles in this release of ROS 2; both where that is not known.
 

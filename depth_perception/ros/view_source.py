@@ -209,8 +209,11 @@ class _Listener(Node):
     def _find_image(self, publisher: Any) -> tuple[str, type] | None:
         """The image topic, and its type, that the node subscribes to, or the wanted one."""
         if self._wanted_image:
-            compressed = self._wanted_image.endswith('/compressed')
-            return self._wanted_image, CompressedImage if compressed else Image
+            usual = CompressedImage if self._wanted_image.endswith('/compressed') else Image
+            kinds = dict(self.get_topic_names_and_types()).get(
+                self.resolve_topic_name(self._wanted_image), [])
+            return self._wanted_image, next(
+                (_IMAGE_TYPES[kind] for kind in kinds if kind in _IMAGE_TYPES), usual)
         try:
             subscribed = self.get_subscriber_names_and_types_by_node(
                 publisher.node_name, publisher.node_namespace)

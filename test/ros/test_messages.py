@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -172,6 +173,23 @@ def test_an_image_has_the_camera_info_of_its_own_stamp_otherwise_the_newest():
     focal = [source.for_image(80, 60, stamp=second * 10**9).camera.camera.fx
              for second in (0, 1, 2, 3)]
     assert focal == [50, 60, 70, 70] and source.for_image(80, 60).camera.camera.fx == 70
+
+
+def test_an_image_that_overtakes_the_camera_info_of_a_zoom_lens_waits_for_it():
+    source = CameraSource()
+
+    def update(second: int) -> None:
+        info = camera_info(focal=50.0 + second)
+        info.header.stamp.sec = second
+        source.update(info)
+
+    for second in (0, 1):
+        update(second)
+        assert source.for_image(80, 60, True, second * 10**9).camera.camera.fx == 50 + second
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(source.for_image, 80, 60, True, 2 * 10**9)
+        update(2)
+        assert found.result().camera.camera.fx == 52
 
 
 @pytest.mark.parametrize('name', ['d', 'r'])

@@ -25,6 +25,13 @@ def test_each_release_gets_the_name_that_it_knows(release, names):
     assert {environment[name] for name in names} == {str(transport.PROFILE)}
 
 
+def test_another_process_that_publishes_large_images_gets_the_same():
+    environment = {'ROS_DISTRO': 'jazzy', 'HOME': '/home/me'}
+    assert transport.large_image_variables(environment) == {OLD: str(transport.PROFILE)}
+    assert environment == {'ROS_DISTRO': 'jazzy', 'HOME': '/home/me'}
+    assert transport.large_image_variables({OLD: 'mine'}) == {}
+
+
 @pytest.mark.parametrize('name', [
     OLD, NEW, 'FASTDDS_BUILTIN_TRANSPORTS', 'ROS_DISCOVERY_SERVER'])
 def test_what_the_user_has_chosen_stays(name):

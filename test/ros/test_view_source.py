@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import signal
+from array import array
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from sensor_msgs.msg import CompressedImage
 
 from depth_perception.options import UsageError
 from depth_perception.ros import view_source
@@ -67,6 +70,20 @@ def test_a_frame_holds_what_the_node_publishes(namespace, robot):
     np.testing.assert_allclose(frame.cloud.points[..., 2], depth[::2, ::2], rtol=1e-6)
     np.testing.assert_array_equal(frame.cloud.colours, picture(3)[::2, ::2])
     assert np.isfinite(frame.scan.ranges).any() and (np.diff(frame.scan.angles) > 0).all()
+
+
+def test_an_image_topic_may_be_compressed_under_any_name(namespace, robot):
+    topic = f'{namespace}/image_rect_compressed'
+    with running_node(namespace, load_estimator=StandIn(ramp), image_transport='compressed',
+                      arguments=('-r', f'image:={topic}')), watching(namespace, topic) as source:
+        images = robot.node.create_publisher(CompressedImage, topic, 1)
+        data = array('B', cv2.imencode('.png', picture(3)[..., ::-1])[1].tobytes())
+
+        def seen() -> bool:
+            images.publish(CompressedImage(format='png', data=data))
+            frame = source.next(0.1)
+            return frame is not None and frame.image is not None
+        wait_until(seen)
 
 
 def test_an_unchanged_part_is_the_same_object(namespace, robot):
