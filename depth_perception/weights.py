@@ -27,6 +27,17 @@ BUNDLED_DEFAULT = Path(__file__).parent / 'models' / 'default.safetensors'
 
 _INFO_KEY = 'depth_perception'
 _CHECKSUM_KEY = 'checksum'
+#: In the header of a file that holds an encoder alone.
+ENCODER_KEY = 'depth_perception_encoder'
+#: What files of this project that are no depth networks have in their header.
+_NO_NETWORKS = {
+    ENCODER_KEY: 'it holds an encoder alone, which gives no depth: a training starts from it '
+                 '(train --encoder-weights)',
+    'depth_training': 'it is the checkpoint of a training, whose network is weights.safetensors '
+                      'beside it',
+}
+#: What the first version said of an encoder with a random decoder, which it wrote as a network.
+_RANDOM_DECODER = 'decoder: random'
 #: Entries that older files lack; their defaults say what those files are.
 _ADDED = frozenset({'recipe_name', 'origin', 'test_geometry'})
 _REMEDY = ('use a .safetensors file written by depth_perception, or name none for the bundled '
@@ -270,11 +281,16 @@ def _checked_info(content: bytes) -> tuple[WeightsInfo, str]:
     header, _ = _split(content)
     metadata = header.get('__metadata__')
     if not isinstance(metadata, dict) or _INFO_KEY not in metadata:
-        raise WeightsError('it is a safetensors file of another program')
+        raise WeightsError(next((what for key, what in _NO_NETWORKS.items()
+                                 if key in (metadata or {})),
+                                'it is a safetensors file of another program'))
     checksum = _checksum(content)
     if metadata.get(_CHECKSUM_KEY) != checksum:
         raise WeightsError('its checksum does not match: it is truncated or was altered')
-    return _parse_info(metadata[_INFO_KEY]), checksum
+    info = _parse_info(metadata[_INFO_KEY])
+    if _RANDOM_DECODER in info.training_data:
+        raise WeightsError(_NO_NETWORKS[ENCODER_KEY])
+    return info, checksum
 
 
 def _parse_info(text: str) -> WeightsInfo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from depth_perception.files import check_writable
+from depth_perception.files import check_writable, write_atomically
 from depth_perception.networks import create_network
-from depth_perception.weights import WeightsInfo, save_weights
+from depth_perception.weights import ENCODER_KEY, WeightsInfo, save_weights
 from depth_training.cli import sentence
 from depth_training.data.sync import NYU_FX
 from depth_training.foreign.densedepth import fill_densedepth, read_keras
@@ -42,14 +43,13 @@ INFOS: dict[str, WeightsInfo] = {
     'densedepth': dataclasses.replace(
         _NYU, network='densedepth', output='reciprocal', recipe_name='paper_004', **_UNIT),
     'sff': dataclasses.replace(_NYU, **_UNIT),
-    'encoder': dataclasses.replace(
-        _NYU, training_data='encoder: ImageNet, by others; decoder: random'),
+    'encoder': _NYU,
 }
 
 
 def import_weights(kind: str, source: str | Path, output: str | Path,
                    info: WeightsInfo | None = None) -> str:
-    """Write a foreign checkpoint as a weights file.
+    """Write a foreign checkpoint as a weights file; an encoder as one that is no depth network.
 
     Args:
         kind: one of `INFOS`.
@@ -71,7 +71,19 @@ def import_weights(kind: str, source: str | Path, output: str | Path,
     info = dataclasses.replace(info, recipe=recipe, name=f'{info.network} ({Path(source).name})')
     network = create_network(info.network, **info.network_arguments)
     _fill(kind, network, source)
+    if kind == 'encoder':
+        return _save_encoder(output, network.encoder, recipe)
     return save_weights(output, network, info)
+
+
+def _save_encoder(output: str | Path, encoder: nn.Module, origin: str) -> str:
+    """The encoder's tensors under timm's names, for `train --encoder-weights`."""
+    from safetensors.torch import save
+
+    tensors = {name: value.contiguous() for name, value in encoder.body.state_dict().items()}
+    about = json.dumps({'encoder': encoder.name, 'origin': origin})
+    write_atomically(output, [save(tensors, {ENCODER_KEY: about})])
+    return checksum(output)
 
 
 def _fill(kind: str, network: nn.Module, source: str | Path) -> None:
@@ -90,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('kind', choices=INFOS, help=(
         "hybrid: paper 003's hyb_net_weights.model; densedepth: paper 004's nyu.h5; sff: paper "
         "001's network on GLPDepth's classes; encoder: ImageNet weights of timm or torchvision, "
-        'to start a training from'))
+        'for train --encoder-weights'))
     parser.add_argument('checkpoint', type=Path, help='the file to read')
     parser.add_argument('--output', type=Path, required=True, help='the .safetensors to write')
     parser.add_argument('--network', help="for encoder: the network whose encoder it is, such as "
@@ -139,8 +151,7 @@ def _info(options: Any) -> WeightsInfo:
     if options.kind == 'encoder':
         if not options.network:
             raise ForeignError('an encoder needs --network: whose encoder it is')
-        output = 'reciprocal' if options.network == 'densedepth' else 'metres'
-        info = dataclasses.replace(info, network=options.network, output=output)
+        info = dataclasses.replace(info, network=options.network)
     arguments = {'encoder': options.encoder} if options.encoder else {}
     arguments |= {'half_width': True} if options.half_width else {}
     changes: dict[str, Any] = {'network_arguments': arguments}

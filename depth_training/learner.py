@@ -25,6 +25,13 @@ _BUFFERS = next(name for name in ('forward_sync_buffers', 'broadcast_buffers')
                 if name in inspect.signature(DistributedDataParallel).parameters)
 
 
+#: A last ReLU that gives 0 everywhere at the start, or a batch without any depth.
+_DEAD = ('the first step has no gradient, so nothing can be learnt: the network gives 0 '
+         'everywhere, or no picture of the batch has a depth within the range; try another --seed, '
+         'or start the head of a network that ends in ReLU at the mean depth: '
+         '--set network_arguments.head_bias=2.7')
+
+
 class StepResult(NamedTuple):
     """What a step can tell: scalars on the device, so that nobody has to wait for them."""
 
@@ -76,7 +83,11 @@ class Learner:
         return self.network if self.average is None else self.average.network
 
     def learn(self, batch: Batch, place: Place) -> StepResult:
-        """One step at a place of the run."""
+        """One step at a place of the run.
+
+        Raises:
+            ValueError: the first step has no gradient.
+        """
         # Dropout differs by step and process, and needs no saved generator.
         torch.manual_seed(hash((self.seed, place.step, self.group.rank)))
         rate = self._set_learning_rate(place)
@@ -88,6 +99,8 @@ class Learner:
         loss = self.gradients(image, depth)
         norm = nn.utils.clip_grad_norm_(
             self.network.parameters(), self.recipe.clip_gradient or math.inf)
+        if place.step == 0 and norm.item() == 0:
+            raise ValueError(_DEAD)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network, place.step + 1)

@@ -25,13 +25,15 @@ from depth_training.data import DepthDataset, Sample, every, good_samples, open_
 from depth_training.data.joined import open_joined
 from depth_training.flicker import flicker
 from depth_training.metrics import Metrics
-from depth_training.page import Bullets, Element, Picture, Table, Text, markdown
+from depth_training.page import Bullets, Element, Heading, Picture, Table, Text, markdown
 from depth_training.protocols import WHOLE_FRAME
 from depth_training.ranges import Count, Positive
 
 BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
 NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
 HELD_OUT, CLIP = 'held-out rooms', 'clip'
+#: The page of the bundled network; absent where the package is installed.
+SHIPPED = Path(__file__).resolve().parents[1] / 'docs/model_card.md'
 #: Pictures of a sheet, best and worst each.
 SHOWN = 10
 _ALIGNED = replace(WHOLE_FRAME, median_scaled=True)
@@ -42,7 +44,10 @@ Contender = Callable[[Sample], Depth]
 
 @dataclass(frozen=True)
 class ModelCardOptions:
-    """Judge weights beside two baselines and write the measured part of their model card."""
+    """Judge weights beside two baselines and write the measured part of their model card.
+
+    It goes to --out, a new page or between the two marks of one that is there.
+    """
 
     data: tuple[Path, ...]
     """What the network was trained on: the training part gives a baseline, the test part is
@@ -58,8 +63,11 @@ class ModelCardOptions:
     1000 confirms millimetres of what lies nearer than rooms do."""
     weights: str = 'default'
     """A weights file; default: the network that comes with the package."""
-    page: Path = Path('docs/model_card.md')
-    """The card; what stands between its two marks is replaced."""
+    out: Path | None = None
+    """The card, FILE.md; of one that exists, only what stands between its two marks is replaced.
+    Its picture goes to the folder images beside it."""
+    update_shipped: bool = False
+    """Write into docs/model_card.md of this repository instead, the page of the bundled network."""
     sheets: Path | None = None
     """Folder for sheets of the best and worst pictures of --unseen, which the page does not show:
     such pictures may not be yours to publish."""
@@ -92,12 +100,13 @@ def model_card(options: ModelCardOptions) -> int:
     """Judge, and rewrite the page.
 
     Raises:
-        ValueError: the page has no marks, or weights or data cannot be used.
+        ValueError: no page is named or it has no marks, or weights or data cannot be used.
         OSError: a file cannot be read or written.
     """
-    before, after = _around(options.page)
-    check_writable(options.page)
+    page = _page(options)
     estimator = DepthEstimator.load(options.weights, options.device, 'fp32', 'torch')
+    before, after = _around(page) if page.exists() else (_beginning(estimator), '')
+    check_writable(page)
     training = open_joined(options.data, 'train', options.hold_out)
     mean = _mean_map(estimator, every(training, options.every))
     held_out = open_joined(options.data, 'test', options.hold_out)
@@ -114,19 +123,19 @@ def model_card(options: ModelCardOptions) -> int:
         sources[CLIP] = clip
     judged = [judge(name, every(pairs, options.every), estimator, mean)
               for name, pairs in sources.items()]
-    shown = options.page.with_suffix('').name + '_held_out.jpg'
-    _write_sheets(judged, estimator, options.page.parent / 'images' / shown, options.sheets)
+    shown = page.with_suffix('').name + '_held_out.jpg'
+    _write_sheets(judged, estimator, page.parent / 'images' / shown, options.sheets)
     elements = [*_table(judged), *_notes(judged, training, options), *_band_table(judged)]
     elements += [] if clip is None else [_flicker_text(clip, estimator)]
     elements += [Picture(f'images/{shown}', 'Held-out rooms: the ten best pictures (left) and the '
                          'ten worst (right) by AbsRel, the number in each. Picture, true depth, '
                          'prediction, relative error (black 0, yellow 50 % and more).')]
     content = f'{before}{BEGIN}\n\n{markdown(elements)}\n{END}{after}'
-    write_atomically(options.page, [content.encode()])
+    write_atomically(page, [content.encode()])
     sys.stdout.write(markdown(elements))
-    sheets = f'{options.page.parent / "images" / shown}' + (
+    sheets = f'{page.parent / "images" / shown}' + (
         f', other sheets in {options.sheets}' if options.sheets else '')
-    sys.stderr.write(f'wrote {options.page} and {sheets}\n')
+    sys.stderr.write(f'wrote {page} and {sheets}\n')
     return 0
 
 
@@ -254,6 +263,40 @@ def _comparison(source: Judged, estimator: DepthEstimator, absrel: float,
     row = pictures.comparison(sample.rgb, sample.depth, predicted(estimator, sample),
                               estimator.info.max_depth)
     return pictures.labelled(row, f'{absrel:.2f}')
+
+
+def _page(options: ModelCardOptions) -> Path:
+    """Where the card goes.
+
+    Raises:
+        ValueError: nowhere or to two places, or to the shipped page without being told to.
+    """
+    if options.update_shipped:
+        if options.out is not None:
+            raise ValueError('--update-shipped writes into the shipped page: leave --out out')
+        if not SHIPPED.exists():
+            raise ValueError('--update-shipped needs the repository: an installed package has no '
+                             'docs/model_card.md; give --out FILE.md')
+        return SHIPPED
+    if options.out is None:
+        raise ValueError('name the page to write: --out FILE.md')
+    if options.out.resolve() == SHIPPED:
+        raise ValueError(f'{options.out} is the page of the bundled network: give another --out, '
+                         'or --update-shipped')
+    if options.out.suffix != '.md':
+        raise ValueError(f'--out {options.out} is no Markdown file: give FILE.md')
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    return options.out
+
+
+def _beginning(estimator: DepthEstimator) -> str:
+    """Of a new page: what the weights file says of itself."""
+    info = estimator.info
+    facts = [f'Network: {info.network}, {info.input_width}x{info.input_height}, '
+             f'{info.min_depth:g} to {info.max_depth:g} m.',
+             f'Trained on: {info.training_data}.', f'Made by: {info.recipe or "unknown"}.',
+             f'Licence of the weights: {info.licence}.']
+    return markdown([Heading(f'Model card: {info.name}', 1), Bullets(facts)]) + '\n'
 
 
 def _around(page: Path) -> tuple[str, str]:

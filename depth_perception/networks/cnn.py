@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from depth_perception.networks.registry import register_network
 from depth_perception.networks.small_images import at_least
+from depth_perception.networks.up_projection_decoder import MEAN_INDOOR_DEPTH
 
 #: Widths of the first seven convolutions; a 2x2 pooling follows the second and the fourth.
 WIDTHS = (64, 64, 128, 128, 256, 256, 128)
@@ -18,13 +19,14 @@ SMALLEST_SIDE = 8
 
 
 class CNN(nn.Module):
-    """Seven convolutions with BatchNorm and ReLU, and a head without.
+    """Eight convolutions, each with BatchNorm and ReLU.
 
     Args:
-        head: (B, 128, H / 4, W / 4) -> (B, 1, h, w).
+        last: the eighth, (B, 128, H / 4, W / 4) -> (B, 1, h, w).
+        head_bias: metres at which the last BatchNorm's bias starts.
     """
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, last: nn.Module, head_bias: float) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -34,7 +36,8 @@ class CNN(nn.Module):
             layers += [nn.MaxPool2d(2)] if index in POOLED else []
             channels = width
         self.body = nn.Sequential(*layers)
-        self.head = head
+        self.head = nn.Sequential(last, nn.BatchNorm2d(1), nn.ReLU(inplace=True))
+        nn.init.constant_(self.head[1].bias, head_bias)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (B, 3, H, W) -> depth in metres (B, 1, h, w), h about H / 4."""
@@ -42,6 +45,6 @@ class CNN(nn.Module):
 
 
 @register_network('cnn')
-def cnn() -> CNN:
-    """1,443,649 parameters; 57x76 for an input of 228x304."""
-    return CNN(nn.Conv2d(WIDTHS[-1], 1, 3, padding=1))
+def cnn(head_bias: float = MEAN_INDOOR_DEPTH) -> CNN:
+    """1,443,651 parameters; 57x76 for an input of 228x304."""
+    return CNN(nn.Conv2d(WIDTHS[-1], 1, 3, padding=1), head_bias)

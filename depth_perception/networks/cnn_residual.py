@@ -10,12 +10,16 @@ from depth_perception.networks.registry import register_network
 from depth_perception.networks.resnet_unet import ResNetUNet
 from depth_perception.networks.unpooling import Unpooling
 from depth_perception.networks.up_projection import Norm
-from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
+from depth_perception.networks.up_projection_decoder import (
+    MEAN_INDOOR_DEPTH,
+    UpProjectionDecoder,
+)
 
 
 @register_network('cnn_residual')
 def cnn_residual(unpooling: Unpooling = 'zero', norm: Norm = 'batch', crop: bool = False,
-                 decoder_init_std: float = 0.01) -> ResNetUNet:
+                 decoder_init_std: float = 0.01,
+                 head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
     """Paper 002's network, 63,566,913 parameters; 128x160 for an input of 228x304.
 
     Args:
@@ -25,19 +29,22 @@ def cnn_residual(unpooling: Unpooling = 'zero', norm: Norm = 'batch', crop: bool
         crop: half the input's size, each depth on its pixel, also where a side is no multiple of
             32. Laina's network leaves the crop out and learns the stretch of its one input size.
         decoder_init_std: of the decoder's convolutions.
+        head_bias: metres at which the head starts.
     """
-    return _without_skips(unpooling, norm, crop, decoder_init_std)
+    return _without_skips(unpooling, norm, crop, decoder_init_std, head_bias)
 
 
 @register_network('resnet_fcrn')
-def resnet_fcrn(decoder_init_std: float = 0.01) -> ResNetUNet:
+def resnet_fcrn(decoder_init_std: float = 0.01,
+                head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
     """Paper 003's network without its skips, 63,572,673 parameters; half the input's size."""
-    return _without_skips('fast', 'batch', True, decoder_init_std)
+    return _without_skips('fast', 'batch', True, decoder_init_std, head_bias)
 
 
-def _without_skips(unpooling: Unpooling, norm: Norm, crop: bool, init_std: float) -> ResNetUNet:
+def _without_skips(unpooling: Unpooling, norm: Norm, crop: bool, init_std: float,
+                   head_bias: float) -> ResNetUNet:
     encoder = Encoder('resnet50')
     decoder = UpProjectionDecoder(
         encoder.channels, skip='none', bridge_bias=True, init_std=init_std, unpooling=unpooling,
-        norm=norm, crop=crop)
+        norm=norm, crop=crop, head_bias=head_bias)
     return ResNetUNet(decoder, encoder)

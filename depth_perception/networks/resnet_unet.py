@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from depth_perception.networks.encoder import Encoder
 from depth_perception.networks.registry import register_network
-from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
+from depth_perception.networks.up_projection_decoder import (
+    MEAN_INDOOR_DEPTH,
+    UpProjectionDecoder,
+)
 
 
 class ResNetUNet(nn.Module):
@@ -27,10 +30,11 @@ class ResNetUNet(nn.Module):
 
 
 @register_network('resnet_unet')
-def resnet_unet(decoder_init_std: float = 0.01, dropout: float = 0.0) -> ResNetUNet:
+def resnet_unet(decoder_init_std: float = 0.01, dropout: float = 0.0,
+                head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
     """Paper 000's network, 80,775,425 parameters; half the input's size. It names no dropout."""
     encoder = Encoder('resnet50')
     decoder = UpProjectionDecoder(
         encoder.channels, skip='concat', bridge_bias=False, dropout=dropout,
-        init_std=decoder_init_std)
+        init_std=decoder_init_std, head_bias=head_bias)
     return ResNetUNet(decoder, encoder)

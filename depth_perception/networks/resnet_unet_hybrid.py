@@ -5,13 +5,18 @@ from __future__ import annotations
 from depth_perception.networks.encoder import Encoder
 from depth_perception.networks.registry import register_network
 from depth_perception.networks.resnet_unet import ResNetUNet
-from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
+from depth_perception.networks.up_projection_decoder import (
+    MEAN_INDOOR_DEPTH,
+    UpProjectionDecoder,
+)
 
 
 @register_network('resnet_unet_hybrid')
-def resnet_unet_hybrid(decoder_init_std: float = 0.01) -> ResNetUNet:
+def resnet_unet_hybrid(decoder_init_std: float = 0.01,
+                       head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
     """Paper 003's network, 64,614,017 parameters; trained at 320x256 for a 160x128 output."""
     encoder = Encoder('resnet50')
     decoder = UpProjectionDecoder(
-        encoder.channels, skip='concat_1x1', bridge_bias=True, init_std=decoder_init_std)
+        encoder.channels, skip='concat_1x1', bridge_bias=True, init_std=decoder_init_std,
+        head_bias=head_bias)
     return ResNetUNet(decoder, encoder)

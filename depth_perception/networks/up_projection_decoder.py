@@ -60,6 +60,8 @@ class UpProjectionDecoder(nn.Module):
         dropout: before the head (papers 002 and 003: 0.5).
         init_std: of every convolution (paper 003's code: 0.01; its text: 0.001).
         unpooling, norm: of the up-projections, see there (paper 002 varies them).
+        head_bias: metres at which the head starts; papers that draw all weights from N(0, small)
+            start at 0. There the ReLU may give 0 everywhere, and then never learns.
         crop: cut what odd features double too much, so that the output lies on the image. Without
             skips it may be left (Laina's output is stretched: 128x160 for an input of 228x304).
 
@@ -70,7 +72,7 @@ class UpProjectionDecoder(nn.Module):
     def __init__(
         self, encoder_channels: tuple[int, ...], skip: Skip, bridge_bias: bool,
         dropout: float = 0.5, init_std: float = 0.01, unpooling: Unpooling = 'fast',
-        norm: Norm = 'batch', crop: bool = True,
+        norm: Norm = 'batch', crop: bool = True, head_bias: float = MEAN_INDOOR_DEPTH,
     ) -> None:
         super().__init__()
         if skip != 'none' and not crop:
@@ -90,7 +92,7 @@ class UpProjectionDecoder(nn.Module):
             self.merges.append(_MERGES[skip](skip_channels, width))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(channels, 1, 3, padding=1)
-        self._initialise(init_std)
+        self._initialise(init_std, head_bias)
 
     def forward(self, encoder_features: list[Tensor]) -> Tensor:
         """Five tensors (B, C_i, H_i, W_i), stride 2 first -> depth (B, 1, H_0, W_0) in metres.
@@ -108,11 +110,10 @@ class UpProjectionDecoder(nn.Module):
                 features = merge(skip, features)
         return torch.relu(self.head(self.dropout(features)))
 
-    def _initialise(self, std: float) -> None:
+    def _initialise(self, std: float, head_bias: float) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        # With bias 0 the ReLU can be zero everywhere at the start, and then never learns.
-        nn.init.constant_(self.head.bias, MEAN_INDOOR_DEPTH)
+        nn.init.constant_(self.head.bias, head_bias)

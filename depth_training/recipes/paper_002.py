@@ -29,8 +29,10 @@ _COMMON = Recipe(
     warning='as in the paper, unknown pixels are learnt as 0 m; --set holes=left_out leaves them '
             'out',
 )
+# "Random initialisation" is N(0, small) in the paper: biases, the head's too, start at 0.
+_START = {'decoder_init_std': 0.01, 'head_bias': 0.0}
 _RESIDUAL = replace(_COMMON, network='cnn_residual', pretrained=True,
-                    network_arguments={'unpooling': 'zero'})
+                    network_arguments={'unpooling': 'zero', **_START})
 # Unpooling is compared on 25 images for 120 epochs; the batch cannot exceed the images.
 _UNPOOLING = replace(_RESIDUAL, pairs=25, epochs=120, batch=25)
 # Transfer is compared on 500 images for 20 epochs; both encoders start from ImageNet.
@@ -38,13 +40,14 @@ _TRANSFER = replace(_RESIDUAL, pairs=500)
 
 RECIPES = (
     replace(_COMMON, name='paper_002_cnn_fc', network='cnn_fc', title='CNN + FC'),
-    replace(_COMMON, name='paper_002_cnn', network='cnn', title='CNN'),
+    replace(_COMMON, name='paper_002_cnn', network='cnn', title='CNN',
+            network_arguments={'head_bias': 0.0}),
     replace(_COMMON, name='paper_002_cnn_transpose', network='cnn_transpose',
-            title='CNN with a transposed convolution'),
+            title='CNN with a transposed convolution', network_arguments={'head_bias': 0.0}),
     replace(_RESIDUAL, name='paper_002_cnn_residual', title='CNN + residual (up-projection)'),
     replace(_UNPOOLING, name='paper_002_unpool_zero', title='unpooling with zeros, 25 images'),
     replace(_UNPOOLING, name='paper_002_unpool_average', title='average unpooling, 25 images',
-            network_arguments={'unpooling': 'average'}),
+            network_arguments={'unpooling': 'average', **_START}),
     replace(_TRANSFER, name='paper_002_random', title='decoder from random, 500 images'),
     # Start it from a network trained on NYU: --start-from WEIGHTS of paper_002_cnn_residual.
     replace(_TRANSFER, name='paper_002_transfer', title='decoder from NYU, 500 images'),

@@ -14,10 +14,10 @@ from depth_perception.weights import load_weights, save_weights
 from test.support.weights import tiny_info
 
 PARAMETERS = {
-    'cnn': 1_443_649,
+    'cnn': 1_443_651,
     'cnn_fc': 77_051_942,
     'cnn_residual': 63_566_913,
-    'cnn_transpose': 1_444_545,
+    'cnn_transpose': 1_444_547,
     'densedepth': 42_657_689,
     'efficientnet_sff': 7_652_147,
     'efficientnet_unet': 7_967_747,
@@ -100,6 +100,14 @@ def test_residual_cnn_may_be_cropped_to_half_the_image():
         (64, 256, 512, 1024, 2048), (2, 4, 8, 16, 32))]
     with torch.inference_mode():
         assert decoder(features).shape[-2:] == (33, 49)
+
+
+@pytest.mark.parametrize('name', ['cnn', 'cnn_transpose'])
+def test_each_of_the_eight_layers_has_batch_norm_and_relu(name):
+    made = [type(module).__name__ for module in create_network(name).modules()]
+    layers = [kind for kind in made if kind in ('Conv2d', 'ConvTranspose2d', 'BatchNorm2d', 'ReLU')]
+    assert [kind.removesuffix('Transpose2d').removesuffix('2d') for kind in layers] == \
+        ['Conv', 'BatchNorm', 'ReLU'] * 8
 
 
 def test_every_parameter_of_the_plain_u_net_learns():

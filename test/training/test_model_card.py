@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from depth_perception.weights import save_weights
-from depth_training import cli
+from depth_training import cli, model_card
 from depth_training.bands import DistanceBands
 from depth_training.baselines import best_constant, mean_depth_map
 from depth_training.data import every, open_dataset
@@ -85,7 +85,7 @@ def arguments(tmp_path):
         layouts.write(tmp_path / f'still/rgb_{index:05d}.jpg', layouts.encode('.jpg', rgb))
         layouts.write(tmp_path / f'still/depth_{index:05d}.png', layouts.millimetres(depth))
     return ['model-card', '--weights', str(weights), '--data', str(data), '--hold-out', 'scene_1',
-            '--unseen', str(unseen), '--clip', str(tmp_path / 'still'), '--page', str(page),
+            '--unseen', str(unseen), '--clip', str(tmp_path / 'still'), '--out', str(page),
             '--device', 'cpu', '--sheets', str(tmp_path / 'sheets')]
 
 
@@ -128,3 +128,35 @@ def test_data_sets_of_one_name_are_refused(arguments, tmp_path, capsys):
     unseen = [str(tmp_path / folder / 'real') for folder in 'ab']
     assert cli.main([*arguments, '--unseen', *unseen]) == 1
     assert 'two are alike' in capsys.readouterr().err
+
+
+def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(arguments, tmp_path,
+                                                                      monkeypatch, capsys):
+    shipped = layouts.write(tmp_path / 'repository/docs/model_card.md',
+                            f'# Shipped\n{BEGIN}\nold\n{END}\n')
+    monkeypatch.setattr(model_card, 'SHIPPED', shipped)
+    monkeypatch.chdir(tmp_path / 'repository')
+    place = arguments.index('--out')
+    plain, new = arguments[:place] + arguments[place + 2:], tmp_path / 'cards/mine.md'
+    assert cli.main([*plain, '--out', str(new)]) == 0
+    text = new.read_text()
+    assert text.startswith('# Model card: tiny\n\n* Network: efficientnet_sff, 64x48')
+    assert 'Licence of the weights: Apache-2.0' in text and text.count(BEGIN) == 1
+    assert (tmp_path / 'cards/images/mine_held_out.jpg').exists()
+    # Once more: what was written by hand beside the marks stays.
+    new.write_text(f'By hand.\n{text}')
+    assert cli.main([*plain, '--out', str(new)]) == 0
+    assert new.read_text() == f'By hand.\n{text}'
+    for more, said in (([], 'name the page to write: --out FILE.md'),
+                       (['--out', 'docs/model_card.md'], 'or --update-shipped'),
+                       (['--out', str(new), '--update-shipped'], 'leave --out out'),
+                       (['--out', 'card.html'], 'is no Markdown file')):
+        assert cli.main([*plain, *more]) == 1
+        assert said in capsys.readouterr().err
+    assert shipped.read_text() == f'# Shipped\n{BEGIN}\nold\n{END}\n'
+    assert not (shipped.parent / 'images').exists()
+    assert cli.main([*plain, '--update-shipped']) == 0
+    assert shipped.read_text().startswith('# Shipped\n') and 'old' not in shipped.read_text()
+    shipped.unlink()
+    assert cli.main([*plain, '--update-shipped']) == 1
+    assert 'an installed package has no docs/model_card.md' in capsys.readouterr().err

@@ -18,7 +18,7 @@ from test.support.tiny_training import TINY, words
 #: A value for each field that differs from paper 003's, as it is written and as it is held.
 OTHER = {
     'network': ('cnn', 'cnn'), 'network_arguments': ('{decoder_init_std: 1e-3}',
-                                                     {'decoder_init_std': 1e-3}),
+                          {'decoder_init_std': 1e-3, 'head_bias': 0.0}),
     'augment': ('paper_001', 'paper_001'), 'augment_arguments': ('{}', {}),
     'height': ('64', 64), 'width': ('96', 96), 'test_height': ('64', 64), 'test_width': ('96', 96),
     'loss': ('l1', 'l1'), 'loss_arguments': ('{}', {}), 'optimizer': ('adamw', 'adamw'),

@@ -8,6 +8,7 @@ import json
 import pytest
 import torch
 
+from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
 from depth_training import augment
 from depth_training.order import BatchOrder
 from depth_training.protocols import PROTOCOLS
@@ -53,6 +54,27 @@ def test_what_a_recipe_names_exists(recipe):
     assert callable(getattr(augment, recipe.augment)(
         recipe.height, recipe.width, **recipe.augment_arguments))
     json.dumps(dataclasses.asdict(recipe))
+
+
+def test_heads_and_decoders_start_as_the_papers_say():
+    zero = [name for name in RECIPES if name in ('paper_003', 'paper_003_laina')
+            or name in ('paper_002_cnn_residual', 'paper_002_unpool_zero', 'paper_002_random',
+                        'paper_002_unpool_average', 'paper_002_transfer')]
+    for name in zero:
+        assert RECIPES[name].network_arguments['head_bias'] == 0
+        assert RECIPES[name].network_arguments['decoder_init_std'] == 0.01
+    assert RECIPES['paper_000'].network_arguments['head_bias'] == 2.7
+    assert len(zero) == 7
+
+
+@pytest.mark.parametrize('bias, std', [(0.0, 1e-3), (1.5, 0.01)])
+def test_a_decoder_starts_where_it_is_told_to(bias, std):
+    torch.manual_seed(0)
+    decoder = UpProjectionDecoder((3,) * 5, 'concat_1x1', True, init_std=std, head_bias=bias)
+    assert decoder.head.bias.item() == bias
+    weights = torch.cat([m.weight.flatten() for m in decoder.modules()
+                         if isinstance(m, torch.nn.Conv2d)])
+    assert weights.std().item() == pytest.approx(std, rel=0.01)
 
 
 def test_ablations_differ_in_what_the_paper_says():

@@ -153,7 +153,7 @@ def test_the_page_runs(part, place, capsys, monkeypatch):
         elif module > 1:
             in_two_processes(words)
         elif words[:2] == ['train', *killed]:
-            kill_and_resume(words)
+            kill_and_resume(words, capsys)
         else:
             said = run(words, capsys)
             if words[0] == 'evaluate' and '--json' in words:
@@ -186,7 +186,7 @@ def in_two_processes(words):
     assert done.returncode == 0, done.stderr
 
 
-def kill_and_resume(words):
+def kill_and_resume(words, capsys):
     """As a user's shell runs it: killed after its first checkpoint, then gone on with."""
     out = Path('runs', words[1])
     process = subprocess.Popen(
@@ -197,7 +197,7 @@ def kill_and_resume(words):
     process.send_signal(signal.SIGKILL)
     _, said = process.communicate()
     assert process.returncode == -signal.SIGKILL, said
-    assert cli.main(['train', '--resume', str(out)]) == 0
+    assert cli.main(['train', '--resume', str(out)]) == 0, capsys.readouterr().err
 
 
 def environment():

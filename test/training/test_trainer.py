@@ -208,3 +208,20 @@ def test_an_oracle_has_no_validation_loss(data, tmp_path):
     known = [view.box.of(depth)[view.box.of(depth) > 0].mean() for view, depth in views]
     loss = validation.loss(Truth(torch.nn.Identity(), info, torch.device('cpu')))
     assert loss == pytest.approx(0.5 * np.mean(known), rel=1e-5)
+
+
+def test_a_network_that_cannot_learn_is_named_at_its_first_step(data, tmp_path, capsys,
+                                                                 monkeypatch):
+    from depth_training import learner
+
+    monkeypatch.setattr(learner.Learner, 'gradients', dead)
+    assert cli.main(words(data, tmp_path / 'run')) == 1
+    said = capsys.readouterr().err
+    assert 'the first step has no gradient' in said and 'head_bias=2.7' in said
+
+
+def dead(self, image, depth):
+    """What a last ReLU does whose input is below 0 everywhere."""
+    loss = (depth - torch.relu(-1 - self.model(image).square())).square().mean()
+    loss.backward()
+    return loss
