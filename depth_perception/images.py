@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from depth_perception.camera import CameraError, CameraModel, same_aspect
 from depth_perception.extras import EXTRAS
+from depth_perception.value_range import ValueRange
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm',
                   '.heic', '.heif', '.avif')
@@ -72,9 +73,14 @@ def _decoded(content: bytes) -> NDArray[np.uint8] | None:
     if not content:
         return None
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8),
+                           cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         return None
+    if bgr is None or bgr.dtype not in (np.uint8, np.uint16, np.float32):
+        return None
+    bgr = bgr if bgr.dtype == np.uint8 else ValueRange().to_8_bits(bgr)
+    return cv2.cvtColor(bgr, cv2.COLOR_GRAY2BGR) if bgr.ndim == 2 else bgr
 
 
 def _by_pillow(content: bytes, path: Path) -> Photo:

@@ -327,9 +327,11 @@ def test_a_full_disk_stops_it_and_leaves_no_halves(model, tmp_path, capsys, what
 def test_pictures_of_other_kinds_are_read_as_colour(tmp_path):
     grey = np.full((10, 12), 77, np.uint8)
     for name, image in (('g.png', grey), ('a.png', np.dstack([grey] * 4)),
-                        ('d.png', grey.astype(np.uint16) * 257)):
+                        ('d.png', grey.astype(np.uint16) * 257),
+                        ('twelve_bits.png', (grey.astype(int) * 4095 // 255 + 1).astype(np.uint16)),
+                        ('floats.tiff', grey.astype(np.float32) / 255)):
         cv2.imwrite(str(tmp_path / name), image)
-        assert (read_image(tmp_path / name) == 77).all()
+        assert (read_image(tmp_path / name) == 77).all(), name
         assert read_image(tmp_path / name).shape == (10, 12, 3)
 
 
