@@ -104,7 +104,7 @@ def changed_in_mid_stream(times: int) -> Outcome:
 def _image(encoding: str, width: int, height: int) -> Image:
     layout = ENCODINGS[encoding]
     step = width * layout.channels * layout.bits // 8
-    data = picture(0, width, height).tobytes() * 3
+    data = picture(0, width, height).tobytes() * 4
     image = Image(width=width, height=height, encoding=encoding, step=step)
     image.data.frombytes(data[:int(height * layout.rows) * step])
     return image

@@ -375,7 +375,7 @@ class DepthNode(LifecycleNode):
             reliability=image.reliability if image else 'none',
             fell_back=image.fell_back if image else False,
             counts_losses=image.counts_losses if image else True,
-            misfit=image.misfit if image else '', info_misfit=info.misfit if info else '',
+            misfit=inputs.advised(image.misfit, image.topic) if image else '', info_misfit=info.misfit if info else '',
             pinned=self._pinned(),
             camera_problem=self._camera_problem(), input_remarks=self._input_remarks(),
             scan_problem=self._scan_problem(),

@@ -162,15 +162,17 @@ def _share_arriving(health: Snapshot, context: Context) -> float | None:
 
 
 def _loss_findings(health: Snapshot, context: Context) -> list[Finding]:
-    """What gets lost on the way is counted; stamps alone say that images come irregularly."""
+    """What gets lost is counted; where nobody counts, stamps alone say that images are irregular."""
     share = _share_arriving(health, context)
     if share is not None and share < COVERAGE:
         return [(WARN, f'input loses frames ({100 * (1 - share):.0f} %): start the camera with '
                        f'{REMEDY}, see docs/dds.md')]
+    if context.counts_losses:
+        return []
     findings: list[Finding] = []
     if health.stamp_coverage is not None and health.stamp_coverage < COVERAGE:
         findings.append((OK, 'images come irregularly'))
-    if not context.counts_losses and context.fell_back:
+    if context.fell_back:
         findings.append((OK, 'whether images get lost is unknown, for this middleware does not '
                              'count them: see docs/dds.md'))
     return findings

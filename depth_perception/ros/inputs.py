@@ -31,5 +31,15 @@ def camera_info_topic(node: Node, compressed: bool) -> str:
     return f'{images.rpartition("/")[0]}/{INFO}'
 
 
+def advised(misfit: str, topic: str) -> str:
+    """Why a publisher is not heard, with what to do about it."""
+    if misfit and topic.endswith('compressedDepth'):
+        return f'{misfit}; compressedDepth is a depth image: name the topic of a colour image'
+    for kind, transport in (('CompressedImage', 'compressed'), ('Image', 'raw')):
+        if misfit.startswith(f'its publisher sends sensor_msgs/msg/{kind},'):
+            return f'{misfit}: set image_transport to {transport}'
+    return misfit
+
+
 def _is_remapped(node: Node, name: str) -> bool:
     return node.resolve_topic_name(name) != node.resolve_topic_name(name, only_expand=True)

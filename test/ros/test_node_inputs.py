@@ -435,6 +435,19 @@ def test_topics_follow_the_image_as_image_transport_has_it(
             image.format(ns=namespace), info.format(ns=namespace))
 
 
+@pytest.mark.parametrize('topic, advice', [
+    ('image_raw', 'set image_transport to compressed'),
+    ('depth/compressedDepth', 'compressedDepth is a depth image: name the topic of a colour')])
+def test_a_topic_of_another_kind_is_named_with_the_remedy(namespace, robot, topic, advice):
+    with running_node(namespace, load_estimator=StandIn(),
+                      arguments=('-r', f'image:={namespace}/{topic}')):
+        robot.watch_diagnostics()
+        robot.node.create_publisher(CompressedImage, topic, 1)
+        wait_until(lambda: (s := robot.status('input')) and s.level == WARN
+                   and 'sends sensor_msgs/msg/CompressedImage' in s.message
+                   and advice in s.message)
+
+
 def test_two_cameras_on_one_topic_of_both_kinds_are_heard(namespace, robot):
     reliable = robot.camera(RELIABLE, matched=False)
     with running_node(namespace, load_estimator=StandIn()) as node:
