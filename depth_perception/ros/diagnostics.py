@@ -162,7 +162,7 @@ def _share_arriving(health: Snapshot, context: Context) -> float | None:
 
 
 def _loss_findings(health: Snapshot, context: Context) -> list[Finding]:
-    """What gets lost is counted; where nobody counts, stamps alone say that images are irregular."""
+    """What gets lost is counted; where nobody counts, stamps only say that images are irregular."""
     share = _share_arriving(health, context)
     if share is not None and share < COVERAGE:
         return [(WARN, f'input loses frames ({100 * (1 - share):.0f} %): start the camera with '
