@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 _FARTHEST, _NEAREST = 1, 255
 #: Metres that legends name.
 ROUND_DISTANCES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
+#: Relative error that has the brightest colour.
+LARGEST_ERROR = 0.5
+_UNKNOWN_ERROR = 128
 #: Metres from the nearest to the farthest colour, at least.
 _SMALLEST_RANGE = 0.5
 #: Least distance of two labels of a legend, as a share of its length.
@@ -92,17 +95,58 @@ def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[
     return np.concatenate([picture, legend(picture.shape[1], near, far)])
 
 
-def legend(width: int, near: float, far: float) -> NDArray[np.uint8]:
-    """The colours from near to far with distances below them, uint8 (h, width, 3) BGR."""
-    size = max(1.0, width / 640)
+def relative_error(depth: NDArray[np.float32],
+                   truth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """|depth - truth| / truth, (H, W); NaN where either is unknown (the truth: 0 or not finite)."""
+    known = np.isfinite(truth) & (truth > 0) & np.isfinite(depth)
+    error = np.full(truth.shape, np.nan, np.float32)
+    error[known] = np.abs(depth[known] - truth[known]) / truth[known]
+    return error
+
+
+def colourise_error(error: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A relative error (H, W) in colour, BGR: from black at 0 to yellow at LARGEST_ERROR and above.
+
+    Grey is unknown.
+    """
+    share = np.clip(np.nan_to_num(error, nan=0.0) / LARGEST_ERROR, 0, 1)
+    picture = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    picture[np.isnan(error)] = _UNKNOWN_ERROR
+    return picture
+
+
+def error_legend(width: int, size: float | None = None) -> NDArray[np.uint8]:
+    """The colours of `colourise_error` with their percentages below, uint8 (h, width, 3) BGR."""
+    colours = colourise_error(np.linspace(0, LARGEST_ERROR, width, dtype=np.float32)[None])
+    ends = [('0 % error', 0.0), (f'{100 * LARGEST_ERROR:.0f} % and more', 1.0)]
+    return _bar(colours, ends, size)
+
+
+def legend(width: int, near: float, far: float,
+           size: float | None = None) -> NDArray[np.uint8]:
+    """The colours from near to far with distances below them, uint8 (h, width, 3) BGR.
+
+    `size` is that of the letters: 1 is legible on a screen; None goes by the width.
+    """
+    distances = near + (far - near) * np.linspace(0, 1, width, dtype=np.float32) ** 2
+    marks = [(near, 0.0), (far, 1.0), *round_distances(near, far)]
+    return _bar(colourise(distances[None], near, far),
+                [(f'{distance:.3g} m', place) for distance, place in marks], size)
+
+
+def _bar(colours: NDArray[np.uint8], marks: Iterable[tuple[str, float]],
+         size: float | None) -> NDArray[np.uint8]:
+    """A row of colours (1, W, 3) as a bar, texts below it at their places, 0 to 1.
+
+    A text that would overlap with one before it is left out.
+    """
+    width = colours.shape[1]
+    size = size or max(1.0, width / 640)
     bar, height = round(10 * size), round(28 * size)
     result = np.full((height, width, 3), 255, np.uint8)
-    distances = near + (far - near) * np.linspace(0, 1, width, dtype=np.float32) ** 2
-    result[:bar] = colourise(distances[None], near, far)
+    result[:bar] = colours
     room: list[tuple[int, int]] = []
-    # The ends first: what would overlap with a label that is there is left out.
-    for distance, place in [(near, 0.0), (far, 1.0), *round_distances(near, far)]:
-        text = f'{distance:.3g} m'
+    for text, place in marks:
         (length, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4 * size, int(size))
         left = min(max(round(place * width - length / 2), 1), width - length - 1)
         if any(left < right + 4 and left + length > other - 4 for other, right in room):

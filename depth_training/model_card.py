@@ -128,8 +128,8 @@ def model_card(options: ModelCardOptions) -> int:
     elements = [*_table(judged), *_notes(judged, training, options), *_band_table(judged)]
     elements += [] if clip is None else [_flicker_text(clip, estimator)]
     elements += [Picture(f'images/{shown}', 'Held-out rooms: the ten best pictures (left) and the '
-                         'ten worst (right) by AbsRel, the number in each. Picture, true depth, '
-                         'prediction, relative error (black 0, yellow 50 % and more).')]
+                         'ten worst (right), with the mean relative error (AbsRel) in the corner. '
+                         'Picture, true depth, prediction, relative error.')]
     content = f'{before}{BEGIN}\n\n{markdown(elements)}\n{END}{after}'
     write_atomically(page, [content.encode()])
     sys.stdout.write(markdown(elements))
@@ -251,7 +251,7 @@ def sheet(source: Judged, estimator: DepthEstimator) -> NDArray[np.uint8]:
     """The best pictures in the left half, best first; the worst in the right, worst first."""
     order = sorted((value, index) for index, value in source.absrel.items() if np.isfinite(value))
     count = min(SHOWN, max(len(order) // 2, 1))
-    halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 640)
+    halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 960)
               for half in (order[:count], order[::-1][:count])]
     rows = min(len(half) for half in halves)
     return np.concatenate([half[:rows] for half in halves], axis=1)
@@ -262,7 +262,7 @@ def _comparison(source: Judged, estimator: DepthEstimator, absrel: float,
     sample = source.pairs[index]
     row = pictures.comparison(sample.rgb, sample.depth, predicted(estimator, sample),
                               estimator.info.max_depth)
-    return pictures.labelled(row, f'{absrel:.2f}')
+    return pictures.labelled(row, f'{100 * absrel:.0f} %')
 
 
 def _page(options: ModelCardOptions) -> Path:

@@ -10,15 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.visualise import colourise
+from depth_perception.visualise import (
+    colourise,
+    colourise_error,
+    error_legend,
+    fitted_range,
+    legend,
+    relative_error,
+)
 
 if TYPE_CHECKING:
     from depth_training.data import DepthDataset, Sample
     from depth_training.evaluation import Predictor
     from depth_training.protocols import Protocol
 
-#: Relative error that has the brightest colour.
-LARGEST_ERROR = 0.5
 #: Pixels of a column of `side_by_side`.
 _COLUMN = 320
 Depth = NDArray[np.float32]
@@ -26,21 +31,33 @@ Picture = NDArray[np.uint8]
 
 
 def comparison(rgb: Picture, truth: Depth, prediction: Depth, max_depth: float = 10.0) -> Picture:
-    """Input, truth, prediction, relative error (0 to 50 %): uint8 (H, 4 W, 3) RGB.
+    """Input, truth, prediction, relative error, with a legend below: uint8 (h, 4 W, 3) RGB.
 
     Args:
         rgb: uint8 (H, W, 3).
-        truth: metres (H, W), 0 = unknown, which is black.
+        truth: metres (H, W), 0 = unknown, which is black, and grey in the error.
         prediction: metres (H, W), NaN = none, which is black.
-        max_depth: metres of the farthest colour.
+        max_depth: metres that the farthest colour is at most.
     """
-    known = truth > 0
-    blank = np.where(known, truth, np.nan).astype(np.float32)
-    far = min(max_depth, float(truth.max(initial=0)) or max_depth)
-    error = np.where(known, np.abs(prediction - truth) / np.where(known, truth, 1), np.nan)
-    parts = [rgb, colourise(blank, 0.0, far)[..., ::-1],
-             colourise(prediction.astype(np.float32), 0.0, far)[..., ::-1], _heat(error)]
-    return np.ascontiguousarray(np.concatenate(parts, axis=1))
+    known = np.where(truth > 0, truth, np.nan).astype(np.float32)
+    prediction = prediction.astype(np.float32)
+    near, far = fitted_range([known, prediction], 0.0, max_depth)
+    error = relative_error(prediction, known)
+    parts = [rgb[..., ::-1], colourise(known, near, far), colourise(prediction, near, far),
+             colourise_error(error)]
+    width = rgb.shape[1]
+    size = max(1.0, width / 240)  # such pictures are shown smaller
+    depth_bar, error_bar = legend(2 * width, near, far, size), error_legend(width, size)
+    height = max(len(depth_bar), len(error_bar))
+    bars = np.concatenate([np.full((height, width, 3), 255, np.uint8),
+                           _padded(depth_bar, height), _padded(error_bar, height)], axis=1)
+    picture = np.concatenate([np.concatenate(parts, axis=1), bars])
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def _padded(picture: Picture, height: int) -> Picture:
+    """White below, as high as that."""
+    return np.pad(picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=255)
 
 
 def stacked(rows: list[Picture], width: int = 1280) -> Picture:
@@ -107,8 +124,17 @@ def side_by_side(files: Mapping[str, Path], pairs: DepthDataset) -> bytes:
         _depths(file, samples), samples)] for file in files.values()]
     names = ('input', 'truth', *files)
     columns = [[labelled(column[0], name), *column[1:]] for column, name in zip(columns, names)]
-    return jpeg(stacked([np.concatenate(row, axis=1) for row in zip(*columns)],
-                        _COLUMN * len(columns)))
+    rows = [_with_bar(np.concatenate(row, axis=1), len(columns), sample.depth)
+            for row, sample in zip(zip(*columns), samples)]
+    return jpeg(stacked(rows, _COLUMN * len(columns)))
+
+
+def _with_bar(row: Picture, columns: int, truth: Depth) -> Picture:
+    """The row with a legend below all its columns but the first."""
+    width = row.shape[1] // columns
+    bar = legend(row.shape[1] - width, *_range(truth), max(1.0, width / _COLUMN))
+    left = np.full((len(bar), width, 3), 255, np.uint8)
+    return np.concatenate([row, np.concatenate([left, bar[..., ::-1]], axis=1)])
 
 
 def _depths(file: Path, samples: Sequence[Sample]) -> Iterator[Depth]:
@@ -124,7 +150,11 @@ def _depths(file: Path, samples: Sequence[Sample]) -> Iterator[Depth]:
 
 def _coloured(depth: Depth, truth: Depth) -> Picture:
     known = np.where(depth > 0, depth, np.nan).astype(np.float32)
-    return colourise(known, 0.0, float(truth.max(initial=0)) or 10.0)[..., ::-1]
+    return colourise(known, *_range(truth))[..., ::-1]
+
+
+def _range(truth: Depth) -> tuple[float, float]:
+    return fitted_range([truth], 0.0, float(truth.max(initial=0)) or 10.0)
 
 
 def _predictor(file: Path) -> Predictor:
@@ -149,9 +179,3 @@ def of_weights(file: Path, pairs: DepthDataset) -> bytes:
     if picture is None:
         raise ValueError(f'no pair can be shown of: {pairs.describe()}')
     return jpeg(picture)
-
-
-def _heat(error: NDArray[np.floating]) -> Picture:
-    """Relative error in colour, black to yellow; black where unknown."""
-    share = np.clip(np.nan_to_num(error, nan=0.0, posinf=1.0) / LARGEST_ERROR, 0, 1)
-    return cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]

@@ -158,7 +158,7 @@ _RUN_HEAD = ['run', 'recipe', 'network', 'loss', 'parameters', 'starts from', 's
 _FOREWORD = ('Rows named "published" were measured by others: targets on NYU Depth v2, and rivals '
              'that a paper quotes, each by a protocol of its own. "Ours" was measured on the data '
              'that is named with it; on other data it is no reproduction.')
-_CAPTION = 'input, truth, prediction, and relative error (black 0, yellow 50 % and more)'
+_CAPTION = 'input, truth, prediction, and relative error'
 
 
 def _is_of_paper(run: Run) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's pictures: a montage of frames, and the cloud from above and from the side."""
+"""The demo's pictures: a montage of frames, and the cloud in perspective and from above."""
 from __future__ import annotations
 
 import io
@@ -11,62 +11,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.files import write_atomically
-from depth_perception.visualise import colourise
+from depth_perception.perspective import draw_points, middle_view
+from depth_perception.visualise import (
+    LARGEST_ERROR,
+    colourise,
+    colourise_error,
+    fitted_range,
+    relative_error,
+)
 
 matplotlib.use('Agg')  # no display is needed
 
 from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
-    from depth_perception.demo.recorder import FrameRecord
+    from depth_perception.camera import CameraModel
+    from depth_perception.demo.recorder import FrameRecord, Scan
 
-#: Metres at the near end of the colours.
+#: Metres; as the node's parameter `min_depth`.
 NEAR = 0.3
+#: Pixels: a picture of the cloud.
+CLOUD_SIZE = (960, 720)
+_PREDICTED, _TRUE = '#d62728', '#1f77b4'
 
 
-def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray | None],
-            title: str) -> None:
-    """One row a frame: image, depth, truth where there is one, and the scan from above."""
+def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray | None], title: str,
+            camera: CameraModel | None = None) -> None:
+    """One row a frame: image, depth, scan; where the truth is known also it, and the error.
+
+    Args:
+        path: of the PNG.
+        frames: to show.
+        truths: true depth of each, metres, 0 unknown; None where it is not known.
+        title: of the picture.
+        camera: of the depth, for the scan that the true depth gives.
+    """
     with_truth = any(truth is not None for truth in truths)
-    columns = ['camera image', 'depth'] + ['true depth'] * with_truth + ['obstacle scan']
+    columns = ['camera', 'depth', *(['true depth', 'error'] if with_truth else []),
+               'obstacle scan from above']
     figure, axes = plt.subplots(
         len(frames), len(columns), squeeze=False,
-        figsize=(3.4 * len(columns) + 0.6, 2.6 * len(frames) + 0.8), layout='constrained')
+        figsize=(3.2 * len(columns) + 0.6, 2.5 * len(frames) + 1.2), layout='constrained')
     figure.suptitle(title)
-    far = reach(frames, truths)
+    near, far = depth_range(frames, truths)
     for row, (frame, truth) in enumerate(zip(frames, truths)):
         cells = dict(zip(columns, axes[row]))
-        _show(cells['camera image'], frame.rgb)
-        cells['camera image'].set_ylabel(f'frame {frame.index}')
-        _show(cells['depth'], _depth_picture(frame.depth, far))
+        _show(cells['camera'], frame.rgb)
+        cells['camera'].set_ylabel(f'frame {frame.index}')
+        _show(cells['depth'], _depth_picture(frame.depth, near, far))
         if with_truth:
-            _show(cells['true depth'], _depth_picture(truth, far))
-        _draw_scan(cells['obstacle scan'], frame, far)
+            _show(cells['true depth'], _depth_picture(truth, near, far))
+            _show(cells['error'], _error_picture(frame.depth, truth))
+        _draw_scan(cells[columns[-1]], frame.scan, true_scan(truth, camera, far), far)
     for name, cell in zip(columns, axes[0]):
         cell.set_title(name)
-    _colour_bar(figure, axes[:, 1:-1], far)
+    _depth_bar(figure, axes[:, 1:3 if with_truth else 2], near, far)
+    if with_truth:
+        _error_bar(figure, axes[:, 3:4])
     _save(figure, path)
 
 
-def cloud_views(path: Path, frame: FrameRecord) -> None:
-    """The cloud from above and from the side, in metres, with the scan drawn in."""
-    figure, (above, side) = plt.subplots(1, 2, figsize=(12, 6), layout='constrained')
-    figure.suptitle(f'point cloud of frame {frame.index}: the camera is at (0, 0)')
+def cloud_views(path: Path, frame: FrameRecord, camera: CameraModel | None = None) -> None:
+    """The cloud in perspective, and from above in metres with the scan drawn in."""
+    figure, (view, above) = plt.subplots(
+        1, 2, figsize=(13, 6), layout='constrained', width_ratios=(1.35, 1))
+    figure.suptitle(f'point cloud of frame {frame.index}')
     points, colours = cloud_points(frame.cloud)
+    _show(view, draw_points(points, colours, middle_view(points), *CLOUD_SIZE,
+                            spacing(camera, frame.cloud.shape[1])))
+    view.set_title('seen from beside the camera')
     left, up, forward = -points[:, 0], -points[:, 1], points[:, 2]
-    # What is nearest to the eye is drawn last.
-    order = np.argsort(up)
+    order = np.argsort(up)  # what is nearest to the eye is drawn last
     above.scatter(-left[order], forward[order], s=0.4, c=colours[order] / 255, linewidths=0)
-    _scan_points(above, frame, float(forward.max(initial=1)))
-    above.set(title='from above', xlabel='metres to the right', ylabel='metres ahead')
-    order = np.argsort(-np.abs(left))
-    side.scatter(forward[order], up[order], s=0.4, c=colours[order] / 255, linewidths=0)
-    side.plot(0, 0, 'k>', markersize=9)
-    side.set(title='from the side', xlabel='metres ahead', ylabel='metres above the camera')
-    for cell in (above, side):
-        cell.set_aspect('equal')
-        cell.grid(alpha=0.3)
+    _scan_points(above, frame.scan, float(forward.max(initial=1)), _PREDICTED, 'scan')
+    above.set(title='from above, the camera is the triangle', xlabel='metres to the right',
+              ylabel='metres ahead')
+    above.set_aspect('equal')
+    above.grid(alpha=0.3)
     _save(figure, path)
+
+
+def spacing(camera: CameraModel | None, columns: int) -> float:
+    """Metres between two points of a cloud of so many columns, one metre ahead."""
+    return 1.2 / columns if camera is None else camera.width / columns / camera.fx
 
 
 def cloud_points(cloud: NDArray[np.float32]) -> tuple[NDArray, NDArray[np.uint8]]:
@@ -78,19 +105,41 @@ def cloud_points(cloud: NDArray[np.float32]) -> tuple[NDArray, NDArray[np.uint8]
     return flat[:, :3], colours
 
 
-def reach(frames: list[FrameRecord], truths: list[NDArray | None]) -> float:
-    """Whole metres that hold nearly all depths of all frames: one scale for the whole picture."""
-    depths = [depth[np.isfinite(depth)] for depth in
-              (*(frame.depth for frame in frames), *truths) if depth is not None]
-    return max([2.0, *(float(np.ceil(np.percentile(depth, 98))) for depth in depths if depth.size)])
+def depth_range(frames: list[FrameRecord],
+                truths: list[NDArray | None]) -> tuple[float, float]:
+    """Metres of the nearest and farthest colour: one scale for the whole picture."""
+    depths = [depth for depth in (*(frame.depth for frame in frames), *truths)
+              if depth is not None]
+    return fitted_range(depths, 0.0, 1000.0) if depths else (0.0, 10.0)
 
 
-def _depth_picture(depth: NDArray[np.float32] | None,
+def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
+              far: float) -> Scan | None:
+    """The scan that the node would make of the true depth, with its default band of heights."""
+    if truth is None or camera is None or truth.shape != (camera.height, camera.width):
+        return None
+    from depth_perception import geometry, scan
+    from depth_perception.demo.recorder import Scan
+
+    layout = scan.scan_layout(camera, far)
+    known = np.where(truth > 0, truth, np.float32('nan'))
+    ranges = scan.scan_ranges(geometry.mask_range(known, NEAR, far), layout, NEAR).numpy()
+    return Scan(layout.angle_min + layout.angle_increment * np.arange(layout.count), ranges)
+
+
+def _depth_picture(depth: NDArray[np.float32] | None, near: float,
                    far: float) -> NDArray[np.uint8] | None:
     if depth is None:
         return None
     depth = np.where(depth == 0, np.float32('nan'), depth)  # 0 is "unknown" in the truth
-    return colourise(depth, NEAR, far)[..., ::-1]
+    return colourise(depth, near, far)[..., ::-1]
+
+
+def _error_picture(depth: NDArray[np.float32],
+                   truth: NDArray[np.float32] | None) -> NDArray[np.uint8] | None:
+    if truth is None or truth.shape != depth.shape:
+        return None
+    return colourise_error(relative_error(depth, truth))[..., ::-1]
 
 
 def _show(axes: Any, picture: NDArray | None) -> None:
@@ -100,36 +149,49 @@ def _show(axes: Any, picture: NDArray | None) -> None:
         axes.imshow(picture)
 
 
-def _draw_scan(axes: Any, frame: FrameRecord, far: float) -> None:
+def _draw_scan(axes: Any, predicted: Scan | None, true: Scan | None, far: float) -> None:
     axes.set_aspect('equal')
     axes.set(xlim=(-far / 1.5, far / 1.5), ylim=(-0.05 * far, far))
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=7)
     axes.set_ylabel('metres ahead', fontsize=7)
-    _scan_points(axes, frame, far)
+    _scan_points(axes, true, far, _TRUE, 'from the true depth')
+    _scan_points(axes, predicted, far, _PREDICTED, 'predicted')
+    if true is not None:
+        axes.legend(fontsize=7, loc='upper right', markerscale=2)
 
 
-def _scan_points(axes: Any, frame: FrameRecord, far: float) -> None:
-    """Free space as a pale fan, obstacles in red, the camera as a triangle."""
+def _scan_points(axes: Any, scan: Scan | None, far: float, colour: str, label: str) -> None:
+    """Free space as a pale fan, obstacles as points, the camera as a triangle."""
     axes.plot(0, 0, 'k^', markersize=9)
-    if frame.scan is None:
+    if scan is None:
         return
-    angles, ranges = frame.scan.angles, frame.scan.ranges
-    reach = np.where(np.isposinf(ranges), far, ranges)
+    reach = np.where(np.isposinf(scan.ranges), far, scan.ranges)
     seen = np.isfinite(reach)
-    corner_x, corner_y = -reach * np.sin(angles), reach * np.cos(angles)
-    axes.fill([0, *corner_x[seen], 0], [0, *corner_y[seen], 0], color='tab:green', alpha=0.12,
+    corner_x, corner_y = -reach * np.sin(scan.angles), reach * np.cos(scan.angles)
+    axes.fill([0, *corner_x[seen], 0], [0, *corner_y[seen], 0], color=colour, alpha=0.08,
               linewidth=0)
-    hit = np.isfinite(ranges)
-    axes.plot(corner_x[hit], corner_y[hit], 'r.', markersize=3)
+    hit = np.isfinite(scan.ranges)
+    axes.plot(corner_x[hit], corner_y[hit], '.', color=colour, markersize=3, label=label)
 
 
-def _colour_bar(figure: Any, axes: Any, far: float) -> None:
-    levels = np.linspace(NEAR, far, 256, dtype=np.float32)[None]
-    colours = colourise(levels, NEAR, far)[0, :, ::-1] / 255
+def _depth_bar(figure: Any, axes: Any, near: float, far: float) -> None:
+    levels = np.linspace(near, far, 256, dtype=np.float32)[None]
+    _colour_bar(figure, axes, colourise(levels, near, far), (near, far), 'metres')
+
+
+def _error_bar(figure: Any, axes: Any) -> None:
+    levels = np.linspace(0, LARGEST_ERROR, 256, dtype=np.float32)[None]
+    _colour_bar(figure, axes, colourise_error(levels), (0, 100 * LARGEST_ERROR),
+                '% of the true depth')
+
+
+def _colour_bar(figure: Any, axes: Any, bgr: NDArray[np.uint8], ends: tuple[float, float],
+                label: str) -> None:
     mapping = matplotlib.cm.ScalarMappable(
-        matplotlib.colors.Normalize(NEAR, far), matplotlib.colors.ListedColormap(colours))
-    figure.colorbar(mapping, ax=axes, label='metres', shrink=0.5, location='bottom', pad=0.01)
+        matplotlib.colors.Normalize(*ends),
+        matplotlib.colors.ListedColormap(bgr[0, :, ::-1] / 255))
+    figure.colorbar(mapping, ax=axes, label=label, shrink=0.7, location='bottom', pad=0.01)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,14 +69,17 @@ class Recorder(Node):
     Args:
         image_topic, compressed: of the bag.
         keep: indices of the frames to keep whole.
+        film: indices of those to keep image and depth of.
         keep_depth: whether every frame's depth is kept, to be scored.
     """
 
     def __init__(self, image_topic: str, compressed: bool, keep: set[int],
-                 keep_depth: bool) -> None:
+                 film: set[int], keep_depth: bool) -> None:
         super().__init__('demo_recorder', start_parameter_services=False)
         self.recording = Recording()
         self._keep = keep
+        self._film = keep | film
+        self._since = 0
         self._keep_depth = keep_depth
         profile = QoSProfile(depth=200)
         subscriptions = [
@@ -84,11 +88,19 @@ class Recorder(Node):
             (PointCloud2, POINTS, self._on_cloud), (LaserScan, SCAN, self._on_scan),
             (DiagnosticArray, '/diagnostics', self._on_diagnostics)]
         for kind, topic, callback in subscriptions:
-            self.create_subscription(kind, topic, callback, profile)
+            self.create_subscription(kind, topic, self._of_now(callback), profile)
 
     def forget(self) -> None:
-        """Begin a new recording."""
+        """Begin a new recording; what is of images from before does not belong to it."""
+        self._since = time.time_ns()
         self.recording = Recording(node_facts=self.recording.node_facts)
+
+    def _of_now(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """The callback, but for messages whose image is of before the recording."""
+        def run(message: Any) -> None:
+            if nanoseconds(message.header.stamp) >= self._since:
+                callback(message)
+        return run
 
     def matched(self) -> bool:
         """Whether the node's outputs are all there."""
@@ -106,7 +118,7 @@ class Recorder(Node):
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.recording.counts['image'] += 1
         frame = self._frame(message.header)
-        if frame.index in self._keep:
+        if frame.index in self._film:
             frame.rgb = decode(message).copy()
 
     def _on_depth(self, message: Image) -> None:
@@ -114,7 +126,7 @@ class Recorder(Node):
         frame = self._frame(message.header)
         # Messages of a reliable topic come in order.
         self.recording.lost = frame.index + 1 - self.recording.counts[DEPTH]
-        if self._keep_depth or frame.index in self._keep:
+        if self._keep_depth or frame.index in self._film:
             values = np.frombuffer(message.data, np.float32)
             frame.depth = values.reshape(message.height, message.width).copy()
 

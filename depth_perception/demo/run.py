@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depth_perception.bag import Bag, BagError
+from depth_perception.demo.animation import FRAMES
 from depth_perception.demo.plan import Plan, make_plan
 from depth_perception.demo.processes import isolate_ros
 from depth_perception.demo.scores import read_truth
@@ -22,11 +23,12 @@ from depth_perception.demo.summary import make_summary
 from depth_perception.files import write_atomically
 
 if TYPE_CHECKING:
+    from depth_perception.camera import CameraModel
     from depth_perception.demo.recorder import FrameRecord
 
 #: Frames that get a picture.
 PICTURES = 4
-RESULTS = ('montage.png', 'cloud.png', 'cloud.ply', 'summary.json')
+RESULTS = ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json')
 
 
 def main(options: argparse.Namespace) -> int:
@@ -65,16 +67,25 @@ def run(bag: Path, image: str | None, out: Path) -> dict[str, Any]:
 def _produce(out: Path, bag: Path, image: str | None) -> dict[str, Any]:
     plan = make_plan(bag, image)
     truths = read_truth(bag / 'truth')
-    keep = set(np.linspace(0, plan.frames - 1, min(PICTURES, plan.frames)).round().astype(int)
-               .tolist())
-    plan, recording = record(plan, keep, bool(truths))
+    keep, film = _spread(plan.frames, PICTURES), _spread(plan.frames, FRAMES)
+    plan, recording = record(plan, keep, film, bool(truths))
     frames = sorted(recording.frames.values(), key=lambda frame: frame.index)
     if len(frames) == plan.frames:
-        _fill_in_images(plan, [frame for frame in frames if frame.index in keep])
+        _fill_in_images(plan, [frame for frame in frames if frame.index in keep | film])
     summary = make_summary(plan, recording, frames, truths)
-    write_pictures(out, plan, frames, truths, summary)
+    seen = [frame for frame in frames if frame.rgb is not None and frame.depth is not None]
+    if not seen:
+        raise DemoError('the node gave no depth: see its messages above')
+    write_pictures(out, plan, [frame for frame in seen if frame.index in keep] or seen[:1],
+                   truths, summary, recording.camera)
+    write_animation(out, plan, seen, recording.camera)
     write_atomically(out / 'summary.json', [json.dumps(summary, indent=2).encode() + b'\n'])
     return summary
+
+
+def _spread(count: int, most: int) -> set[int]:
+    """The numbers of at most so many of `count` frames, evenly spread."""
+    return set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist())
 
 
 def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
@@ -90,21 +101,29 @@ def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
                 missing[index].rgb = decode(bag.deserialize(message))
 
 
+def write_animation(out: Path, plan: Plan, frames: list[FrameRecord],
+                    camera: CameraModel | None) -> None:
+    """animation.gif, at the pace of the recording where it has one."""
+    from depth_perception.demo.animation import animation
+    from depth_perception.demo.pictures import depth_range
+
+    every = plan.frames / max(1, len(frames))
+    seconds = every / plan.hertz if plan.hertz else 0.2
+    animation(out / 'animation.gif', frames, camera, depth_range(frames, []), min(seconds, 1.0))
+
+
 def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: list[np.ndarray],
-                   summary: dict[str, Any]) -> None:
+                   summary: dict[str, Any], camera: CameraModel | None) -> None:
     """montage.png; cloud.png and cloud.ply where there is a camera."""
     from depth_perception.demo.pictures import cloud_points, cloud_views, montage
     from depth_perception.ply import write_ply
 
-    shown = [frame for frame in frames if frame.rgb is not None and frame.depth is not None]
-    if not shown:
-        raise DemoError('the node gave no depth: see its messages above')
-    pictured = [truths[frame.index] if frame.index < len(truths) else None for frame in shown]
-    montage(out / 'montage.png', shown, pictured, _title(plan, summary))
-    clouds = [frame for frame in shown if frame.cloud is not None]
+    pictured = [truths[frame.index] if frame.index < len(truths) else None for frame in frames]
+    montage(out / 'montage.png', frames, pictured, _title(plan, summary), camera)
+    clouds = [frame for frame in frames if frame.cloud is not None]
     if clouds:
         frame = clouds[len(clouds) // 2]
-        cloud_views(out / 'cloud.png', frame)
+        cloud_views(out / 'cloud.png', frame, camera)
         write_ply(out / 'cloud.ply', *cloud_points(frame.cloud))
 
 
@@ -115,9 +134,10 @@ def tell(out: Path, summary: dict[str, Any]) -> None:
         f'{summary["frames_in"]} frames in, {summary["frames_out"]["depth/image"]} depth images '
         f'out at {summary["replay_rate"]:g}x; stamp to arrival p50 {latency["p50"]:.0f} ms, '
         f'p95 {latency["p95"]:.0f} ms',
-        f'{out}/montage.png   input, depth, truth (where known) and obstacle scan of a few frames']
+        f'{out}/montage.png   camera, depth, true depth and error (where known) and obstacle scan',
+        f'{out}/animation.gif camera, depth and point cloud in motion']
     if (out / 'cloud.ply').exists() and summary['frames_out']['depth/points']:
-        lines += [f'{out}/cloud.png     a point cloud from above and from the side',
+        lines += [f'{out}/cloud.png     a point cloud in perspective and from above',
                   f'{out}/cloud.ply     the same cloud, for MeshLab, CloudCompare or Blender']
     else:
         lines.append('no camera_info in this bag: depth only, no cloud and no scan')
@@ -130,7 +150,8 @@ def tell(out: Path, summary: dict[str, Any]) -> None:
 
 
 def _title(plan: Plan, summary: dict[str, Any]) -> str:
-    title = f'{plan.bag.resolve().name}: {summary.get("model", "network")}'
+    title = f'{plan.bag.resolve().name}, network "{summary.get("model", "unknown")}"'
     if 'scores' in summary:
-        title += f', AbsRel {summary["scores"]["AbsRel"]:.3f} (metric, no alignment)'
+        title += (f': depth is off by {100 * summary["scores"]["AbsRel"]:.0f} % on average over '
+                  'all frames, not aligned to the truth')
     return title

@@ -33,7 +33,8 @@ class DemoError(RuntimeError):
     """The demo cannot go on; one sentence says why."""
 
 
-def record(plan: Plan, keep: set[int], keep_depth: bool) -> tuple[Plan, Recording]:
+def record(plan: Plan, keep: set[int], film: set[int],
+           keep_depth: bool) -> tuple[Plan, Recording]:
     """Run the node and the replay as processes of their own and record over DDS.
 
     Returns:
@@ -50,7 +51,7 @@ def record(plan: Plan, keep: set[int], keep_depth: bool) -> tuple[Plan, Recordin
     parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0'}
     # Signals stay Python's: KeyboardInterrupt ends the children too.
     enter_ros([], signal_handler_options=SignalHandlerOptions.NO)
-    recorder = Recorder(plan.image.name, plan.compressed, keep, keep_depth)
+    recorder = Recorder(plan.image.name, plan.compressed, keep, film, keep_depth)
     try:
         with child('depth_perception.ros.node', remaps=remaps, parameters=parameters) as node:
             _wait_for_node(recorder, node)

@@ -16,9 +16,12 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 pytest.importorskip('matplotlib', reason='the package matplotlib is not installed')
 
+from PIL import Image
 from rosbags.rosbag2 import StoragePlugin
 
-from depth_perception.demo.pictures import cloud_points, cloud_views, montage
+from depth_perception.camera import CameraModel
+from depth_perception.demo.animation import WIDTH, animation
+from depth_perception.demo.pictures import cloud_points, cloud_views, montage, true_scan
 from depth_perception.demo.processes import Child
 from depth_perception.demo.recorder import FrameRecord, Scan
 from depth_perception.demo.scores import read_truth, scores
@@ -52,13 +55,35 @@ def frame() -> FrameRecord:
     return FrameRecord(0, picture(0), np.full((60, 80), 2.0, np.float32), cloud, scan)
 
 
+CAMERA = CameraModel(80, 60, 70.0, 70.0, 40.0, 30.0)
+
+
 @pytest.mark.parametrize('truth', [None, np.full((60, 80), 2.1, np.float32)])
 def test_pictures_are_written_and_not_blank(tmp_path, truth):
-    montage(tmp_path / 'm.png', [frame(), frame()], [truth, truth], 'title')
-    cloud_views(tmp_path / 'c.png', frame())
-    for name in ('m.png', 'c.png'):
-        image = cv2.imread(str(tmp_path / name))
-        assert image is not None and image.std() > 10
+    montage(tmp_path / 'm.png', [frame(), frame()], [truth, truth], 'title', CAMERA)
+    cloud_views(tmp_path / 'c.png', frame(), CAMERA)
+    images = [cv2.imread(str(tmp_path / name)) for name in ('m.png', 'c.png')]
+    assert all(image is not None and image.std() > 10 for image in images)
+    # With the truth there are columns for it and for the error.
+    assert (images[0].shape[1] > 1500) is (truth is not None)
+
+
+def test_the_true_scan_is_what_the_node_makes_of_the_true_depth():
+    assert true_scan(None, CAMERA, 5.0) is None
+    scan = true_scan(np.full((60, 80), 2.0, np.float32), CAMERA, 5.0)
+    ahead = np.abs(scan.angles) < 0.2
+    np.testing.assert_allclose((scan.ranges * np.cos(scan.angles))[ahead], 2.0, rtol=0.02)
+
+
+@pytest.mark.parametrize('camera', [None, CAMERA])
+def test_the_animation_has_every_frame_and_the_cloud_where_there_is_a_camera(tmp_path, camera):
+    frames = [frame() for _ in range(3)]
+    for index, each in enumerate(frames):
+        each.rgb = np.full((60, 80, 3), 60 * index, np.uint8)
+    animation(tmp_path / 'a.gif', frames, camera, (1.0, 3.0), 0.1)
+    with Image.open(tmp_path / 'a.gif') as image:
+        assert image.n_frames == 3 and image.size[0] == (3 if camera else 2) * WIDTH
+        assert image.info['duration'] == 100 and image.info['loop'] == 0
 
 
 def test_cloud_points_leave_out_the_unknown_and_keep_colours():
@@ -83,7 +108,7 @@ def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
     assert summary['frames_in'] == 40 and set(summary['frames_out'].values()) == {40}
     assert 0 < summary['scores']['AbsRel'] < 1 and 'no alignment' in summary['scores']['protocol']
     assert summary['latency_ms']['depth/image']['p95'] > 0 and summary['checksum']
-    for name in ('montage.png', 'cloud.png', 'cloud.ply', 'summary.json'):
+    for name in ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json'):
         assert str(tmp_path / name) in result.stdout
         assert (tmp_path / name).stat().st_size > 500
     assert len(read_truth(ROOT / 'data' / 'clip_bag' / 'truth')) == 40

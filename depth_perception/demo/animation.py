@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's animation: camera, depth and the moving cloud side by side, as a GIF."""
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception import geometry
+from depth_perception.files import write_atomically
+from depth_perception.perspective import draw_points, middle_view
+from depth_perception.visualise import colourise, with_legend
+
+if TYPE_CHECKING:
+    from depth_perception.camera import CameraModel
+    from depth_perception.demo.recorder import FrameRecord
+
+#: Frames at most, and pixels: the width of each part.
+FRAMES, WIDTH = 24, 300
+#: As the node's `edge_threshold`.
+_EDGE_THRESHOLD = 0.05
+#: Degrees by which the eye sways about straight ahead.
+_SWAY = 12.0
+
+
+def animation(path: Path, frames: list[FrameRecord], camera: CameraModel | None,
+              colours: tuple[float, float], seconds: float) -> None:
+    """Write the GIF; it repeats for ever.
+
+    Args:
+        path: of the GIF.
+        frames: with image and depth.
+        camera: of the depth; without it there is no cloud.
+        colours: metres of the nearest and farthest colour.
+        seconds: between two frames.
+    """
+    from PIL import Image
+
+    pictures = [Image.fromarray(_picture(frame, camera, colours, index / len(frames)))
+                for index, frame in enumerate(frames)]
+    # Each with a palette of its own: one for all has too few colours for the depth.
+    pictures = [picture.quantize(255, dither=Image.Dither.NONE) for picture in pictures]
+    content = io.BytesIO()
+    pictures[0].save(content, 'GIF', save_all=True, append_images=pictures[1:], loop=0,
+                     duration=max(20, round(1000 * seconds)), optimize=True)
+    write_atomically(path, [content.getvalue()])
+
+
+def _picture(frame: FrameRecord, camera: CameraModel | None, colours: tuple[float, float],
+             phase: float) -> NDArray[np.uint8]:
+    """Camera, depth with its legend, cloud: uint8 (h, w, 3) RGB."""
+    height = round(WIDTH * frame.rgb.shape[0] / frame.rgb.shape[1])
+    depth = cv2.resize(colourise(frame.depth, *colours), (WIDTH, height))
+    parts = [cv2.resize(frame.rgb, (WIDTH, height), interpolation=cv2.INTER_AREA),
+             with_legend(depth, *colours)[..., ::-1]]
+    if camera is not None:
+        parts.append(_cloud(frame, camera, height, _SWAY * math.sin(2 * math.pi * phase)))
+    highest = max(map(len, parts))
+    return np.concatenate([
+        np.pad(part, ((0, highest - len(part)), (0, 0), (0, 0)), constant_values=255)
+        for part in parts], axis=1)
+
+
+def _cloud(frame: FrameRecord, camera: CameraModel, height: int,
+           yaw_deg: float) -> NDArray[np.uint8]:
+    stride = max(1, round(camera.width / WIDTH / 1.5))
+    depth = geometry.mask_edges(frame.depth, _EDGE_THRESHOLD)
+    points = geometry.back_project(depth, camera, stride).reshape(-1, 3)
+    rgb = frame.rgb[::stride, ::stride].reshape(-1, 3)
+    known = np.isfinite(points).all(axis=1)
+    return draw_points(points[known], rgb[known], middle_view(points[known], yaw_deg),
+                       WIDTH, height, stride / camera.fx)

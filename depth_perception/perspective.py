@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of a point cloud from any place, by numpy alone: for files, where no viewer is."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Pixels: no point is painted larger.
+_LARGEST = 7
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a person looks from and to, in the camera's optical frame (x right, y down, z forward).
+
+    Attributes:
+        eye, target: metres.
+        fov_deg: vertical field of view, degrees.
+    """
+
+    eye: tuple[float, float, float]
+    target: tuple[float, float, float]
+    fov_deg: float = 50.0
+
+    @classmethod
+    def around(cls, target: tuple[float, float, float], distance: float, yaw_deg: float,
+               down_deg: float) -> View:
+        """From so far away, turned to the right of straight ahead, looking so steeply down."""
+        yaw, down = math.radians(yaw_deg), math.radians(down_deg)
+        x, y, z = target
+        return cls((x - distance * math.sin(yaw) * math.cos(down), y - distance * math.sin(down),
+                    z - distance * math.cos(yaw) * math.cos(down)), target)
+
+
+def middle_view(points: NDArray[np.float32], yaw_deg: float = 14.0,
+                down_deg: float = 10.0) -> View:
+    """A look at a camera's points from behind, beside and above it."""
+    depth = float(np.median(points[:, 2])) if len(points) else 1.0
+    return View.around((0.0, 0.0, depth), 1.6 * depth, yaw_deg, down_deg)
+
+
+def draw_points(points: NDArray[np.floating], colours: NDArray[np.uint8], view: View,
+                width: int, height: int, spacing: float,
+                background: int = 24) -> NDArray[np.uint8]:
+    """The points as a person at that place would see them.
+
+    Args:
+        points: (N, 3), metres; those that are not finite are left out.
+        colours: uint8 (N, 3).
+        view: of whom.
+        width, height: of the picture.
+        spacing: metres between two points at one metre from the camera: each is painted so large
+            that no gaps show.
+        background: grey level.
+
+    Returns:
+        uint8 (height, width, 3), channels as those of the colours.
+    """
+    picture = np.full((height * width, 3), background, np.uint8)
+    kept = np.isfinite(points).all(axis=1)
+    points, colours = np.asarray(points[kept], np.float64), colours[kept]
+    seen = (points - view.eye) @ _axes(view).T
+    in_front = seen[:, 2] > 0.05
+    seen, colours, far = seen[in_front], colours[in_front], np.abs(points[in_front, 2])
+    focal = height / 2 / math.tan(math.radians(view.fov_deg) / 2)
+    column = np.rint(focal * seen[:, 0] / seen[:, 2] + width / 2).astype(int)
+    row = np.rint(focal * seen[:, 1] / seen[:, 2] + height / 2).astype(int)
+    size = np.clip(np.ceil(1.8 * focal * spacing * far / seen[:, 2]), 1, _LARGEST).astype(int)
+    order = np.argsort(-seen[:, 2])  # what is nearest to the eye is painted last
+    column, row, size, colours = (values[order] for values in (column, row, size, colours))
+    places, owners = _painted(column, row, size, width, height)
+    picture[places] = colours[owners]
+    return picture.reshape(height, width, 3)
+
+
+def _axes(view: View) -> NDArray[np.float64]:
+    """Right, down and forward of the eye, as rows."""
+    forward = np.subtract(view.target, view.eye)
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross((0.0, 1.0, 0.0), forward)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(forward, right), forward])
+
+
+def _painted(column: NDArray, row: NDArray, size: NDArray, width: int,
+             height: int) -> tuple[NDArray, NDArray]:
+    """The pixels that each point covers, and whose each is, in the order of the points."""
+    places, owners = [], []
+    for dy in range(_LARGEST):
+        for dx in range(_LARGEST):
+            owner = np.flatnonzero(size > max(dx, dy))
+            x = column[owner] + dx - size[owner] // 2
+            y = row[owner] + dy - size[owner] // 2
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            places.append((y * width + x)[inside])
+            owners.append(owner[inside])
+    place, owner = np.concatenate(places), np.concatenate(owners)
+    order = np.argsort(owner, kind='stable')
+    return place[order], owner[order]
