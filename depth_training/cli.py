@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from depth_perception import __version__
 from depth_perception.extras import explains_missing
 from depth_training import ranges
+from depth_training.failures import explained
 
 #: name: (module, function, one line of help). A function takes one dataclass of options; a name
 #: with `!` takes the arguments as they are. Modules are imported when used.
@@ -49,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words[0], words[1:]) or 0
     except (ValueError, OSError) as error:
-        sys.stderr.write(f'depth_training: {sentence(error)}\n')
+        sys.stderr.write(f'depth_training: {explained(error) or sentence(error)}\n')
+        return 1
+    except (RuntimeError, MemoryError) as error:
+        if (text := explained(error)) is None:
+            raise
+        sys.stderr.write(f'depth_training: {text}\n')
         return 1
     except KeyboardInterrupt:
         return 130

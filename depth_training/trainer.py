@@ -25,6 +25,7 @@ from depth_training.data.raycast import with_raycast
 from depth_training.data.training import Batch, start_worker
 from depth_training.distributed import Processes, local_device, processes
 from depth_training.evaluation import Predictor
+from depth_training.failures import check_shared_memory
 from depth_training.journal import Journal
 from depth_training.learner import Learner, StepResult
 from depth_training.order import BatchOrder
@@ -150,6 +151,11 @@ class Trainer:
         return TIME_IS_UP
 
     def _loader(self) -> DataLoader[Batch]:
+        if self.options.workers:
+            row = self.data.to_tensors.bytes_of(self.recipe.height, self.recipe.width)
+            # Each worker has two batches ready, and one is being learnt from.
+            batches = self.options.workers * self.group.count * 2 + 1
+            check_shared_memory(row * -(-self.recipe.batch // self.group.count) * batches)
         return DataLoader(
             self.data, batch_sampler=self.order, num_workers=self.options.workers,
             worker_init_fn=start_worker, pin_memory=self.device.type == 'cuda')

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -23,8 +26,6 @@ _LOGGER = logging.getLogger(__name__)
 Reduction = Literal['nearest', 'mean', 'reciprocal_mean']
 #: Metres below which DenseDepth clips depth before it takes the reciprocal.
 NEAREST = 0.1
-#: Seconds that a worker lives on when it is told to end.
-GRACE = 30
 #: So many bad pairs in a row are no accident.
 _PATIENCE = 20
 
@@ -131,6 +132,11 @@ class ToTensors:
         self._std = torch.tensor(std, dtype=torch.float32).view(3, 1, 1) * 255
         self._depth_size, self._reduce = depth_size, reduce
 
+    def bytes_of(self, height: int, width: int) -> int:
+        """Of a row from an image of that size."""
+        rows, columns = self._depth_size or (height, width)
+        return 4 * (3 * height * width + rows * columns)
+
     def __call__(self, sample: Sample) -> Batch:
         """Normalise the image, bring depth to its size."""
         image = torch.from_numpy(sample.rgb).permute(2, 0, 1).float()
@@ -144,14 +150,24 @@ def start_worker(worker: int) -> None:
     """`worker_init_fn` of a DataLoader: OpenCV without threads, as torch does for itself.
 
     Signals that end a run are often sent to all its processes, by Ctrl-C or a job manager. The
-    trainer answers them with a checkpoint, and still needs its workers for that.
+    trainer answers them with a checkpoint after the step that runs, however long that takes, and
+    needs its workers until then: they end by SIGTERM of the trainer alone, or with it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    # Not ignored: SIGTERM is also how Python ends workers that were left over.
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # Python does not tell a handler who sent a signal; whoever waits for it is told.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey, args=(parent.pid,), daemon=True).start()
     # Not 1: that would join the parent's pool, whose threads a fork does not bring along.
     cv2.setNumThreads(0)
+
+
+def _obey(process: int | None) -> None:
+    """End when that process sends SIGTERM, as Python ends workers that were left over."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != process:
+        pass
+    os._exit(0)
 
 
 def reduce_depth(depth: Tensor, size: tuple[int, int],

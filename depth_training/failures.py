@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What PyTorch's failures mean, in one sentence with the remedy."""
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+#: Through which processes that load data hand over their batches.
+SHARED_MEMORY = Path('/dev/shm')
+_ROOM = 'give it more room (of a container: --shm-size 2g), or load with --workers 0'
+_GO_ON = 'go on from the last checkpoint with --resume'
+
+
+def explained(error: Exception) -> str | None:
+    """The sentence for a failure that is known; None for any other."""
+    text = str(error)
+    if _is_shared_memory(error, text):
+        return f'{SHARED_MEMORY} is full, through which the processes that load data hand over ' \
+               f'pictures: {_ROOM}; {_GO_ON}'
+    if 'DataLoader worker' in text and ('killed by signal' in text or 'exited unexpect' in text):
+        return 'a process that loads data was killed, most often for want of memory: lower ' \
+               f'--workers or --batch; {_GO_ON}'
+    if 'out of memory' in text:
+        return f'the GPU is out of memory ({text.splitlines()[0][:80]}): lower --batch'
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return 'out of memory: lower --batch or --workers'
+    return None
+
+
+def check_shared_memory(needed: int) -> None:
+    """Refuse to start processes that load data where their batches have no room.
+
+    Args:
+        needed: bytes.
+
+    Raises:
+        OSError: there is less.
+    """
+    if not SHARED_MEMORY.is_dir():
+        return
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < needed:
+        raise OSError(f'{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and the processes that load '
+                      f'data need {needed / 1e6:.1f} MB there for their batches: {_ROOM}')
+
+
+def _is_shared_memory(error: Exception, text: str) -> bool:
+    if isinstance(error, OSError):  # of a semaphore, which has no file name
+        return error.errno == errno.ENOSPC and error.filename is None
+    return 'shared memory' in text or 'Bus error' in text or \
+        ('/torch_' in text and 'No space left' in text)
