@@ -73,7 +73,8 @@ def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
     """The recipe's loss of prediction, target in metres and mask."""
     plain: losses.Loss = partial(getattr(losses, recipe.loss), **recipe.loss_arguments)
     if recipe.output == 'reciprocal':
-        plain = losses.ReciprocalLoss(plain)
+        # Paper 004, section 3.2: y = m / depth, where m is the largest depth.
+        plain = losses.ReciprocalLoss(plain, recipe.max_depth, recipe.min_depth, recipe.max_depth)
     if not recipe.perceptual_weight:
         return plain
     from depth_training.perceptual import PerceptualLoss
@@ -165,6 +166,7 @@ def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
         network=recipe.network, network_arguments=dict(recipe.network_arguments),
         input_height=recipe.test_height, input_width=recipe.test_width,
         mean=recipe.mean, std=recipe.std, output=recipe.output,
+        reciprocal_scale=recipe.max_depth if recipe.output == 'reciprocal' else 10.0,
         min_depth=max(recipe.min_depth, 0.1), max_depth=recipe.max_depth,
         training_focal_length=focal or _focal_of_augmented(recipe, dataset),
         training_image_width=recipe.test_width, training_data=dataset.describe(),

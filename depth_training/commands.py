@@ -22,16 +22,16 @@ _CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Pair, undistort and align the frames of NYU's raw dump."""
+    """Turn data that cannot be trained on as it is into pairs."""
 
-    kind: Annotated[Literal['raw'], tyro.conf.Positional]
-    """What the source is."""
+    kind: Annotated[Literal['raw', 'kitti'], tyro.conf.Positional]
+    """raw: NYU's raw dump, paired, undistorted and aligned; kitti: KITTI with its depth filled."""
     source: Annotated[Path, tyro.conf.Positional]
-    """Folder with scene folders of d-*.pgm and r-*.ppm."""
+    """Folder with scene folders of d-*.pgm and r-*.ppm, or KITTI."""
     target: Annotated[Path, tyro.conf.Positional]
     """Folder for the pairs."""
-    every: Count = 7
-    """Keep every so many pairs of a scene (BTS: 7)."""
+    every: Count | None = None
+    """Keep every so many pairs of a scene (default: 7 of raw, as BTS; all of kitti)."""
     pairs: Count | None = None
     """Keep so many, equally spaced over all scenes, instead of --every."""
     split: Literal['train', 'test', 'all'] = 'train'
@@ -47,12 +47,18 @@ class PrepareOptions:
 
 def prepare(options: PrepareOptions) -> int:
     """Write the pairs; names the frames that could not be used."""
-    from depth_training.data.prepare_raw import prepare_raw
+    if options.kind == 'kitti':
+        from depth_training.data.prepare_kitti import prepare_kitti
 
-    done = prepare_raw(
-        options.source, options.target, options.every, report=_say, split=options.split,
-        scenes=options.scenes, pairs=options.pairs, claims=options.claims,
-        processes=options.jobs)
+        done = prepare_kitti(options.source, options.target, options.every or 1, _say,
+                             split=options.split, pairs=options.pairs, processes=options.jobs)
+    else:
+        from depth_training.data.prepare_raw import prepare_raw
+
+        done = prepare_raw(
+            options.source, options.target, options.every or 7, report=_say, split=options.split,
+            scenes=options.scenes, pairs=options.pairs, claims=options.claims,
+            processes=options.jobs)
     for text in done.skipped:
         _say(f'skipped: {text}')
     _say(f'{options.target}: {done.pairs} pairs of {done.scenes} scenes, '
@@ -69,9 +75,11 @@ class EvaluateOptions:
     are shown too."""
     data: Path
     """File or folder; its layout is recognised."""
-    protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain'] = 'all'
+    protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain',
+                      'kitti_garg', 'kitti_eigen', 'kitti_densedepth'] = 'all'
     """By whose rules: harsanyi paper 003, laina its parent, eigen_bts paper 001 and most papers
-    since, densedepth paper 004, plain papers 000 and 002. Their scores are not comparable."""
+    since, densedepth paper 004, plain papers 000 and 002; kitti_* for KITTI. Their scores are not
+    comparable. all: those of the data."""
     json: bool = False
     """Print JSON, which `report` reads, instead of a table."""
     split: Literal['train', 'test', 'all'] = 'test'
@@ -103,7 +111,10 @@ def evaluate(options: EvaluateOptions) -> int:
     from depth_training.distributed import local_device
 
     device = local_device(options.device)
-    names = protocols.PROTOCOLS if options.protocol == 'all' else (options.protocol,)
+    names = (options.protocol,)
+    if options.protocol == 'all':
+        layout = open_dataset(options.data, 'all', depth_scale=options.depth_scale).layout
+        names = protocols.KITTI if layout == 'kitti' else protocols.PROTOCOLS
     results = []
     for file in options.weights:
         loaded = load_weights(file)

@@ -224,13 +224,14 @@ def from_reciprocal(output: Tensor, scale: float = 10.0, min_depth: float = 0.1,
 class ReciprocalLoss(nn.Module):
     """A loss on reciprocal depth, of a target in metres and a prediction in reciprocal depth."""
 
-    def __init__(self, loss: Loss = densedepth, scale: float = 10.0) -> None:
+    def __init__(self, loss: Loss = densedepth, scale: float = 10.0, min_depth: float = 0.1,
+                 max_depth: float = 10.0) -> None:
         super().__init__()
-        self.loss, self.scale = loss, scale
+        self.loss, self.limits = loss, (scale, min_depth, max_depth)
 
     def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """pred: scale / metres; target: metres."""
-        return self.loss(pred, reciprocal(target.float(), self.scale), valid)
+        return self.loss(pred, reciprocal(target.float(), *self.limits), valid)
 
 
 class WeightedSum(nn.Module):

@@ -223,7 +223,7 @@ def _depth(recipe: Recipe, output: Tensor) -> Tensor:
     """Metres of what the network put out, at least 1 mm."""
     if recipe.output == 'reciprocal':
         output = losses.from_reciprocal(
-            output, min_depth=recipe.min_depth, max_depth=recipe.max_depth)
+            output, recipe.max_depth, recipe.min_depth, recipe.max_depth)
     return output.clamp_min(1e-3)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The five evaluation protocols of the papers, by name.
+"""The five evaluation protocols of the papers, by name, and those of KITTI.
 
 A protocol says which ground truth is used, which pixels count, how they are clamped and how they
 are averaged. What a network sees of the frame is its own affair (`depth_training.geometry`). Crops
@@ -29,9 +29,24 @@ HOLE_DEPTH = float(np.finfo(np.float32).eps)
 FARTHEST = 10.0
 
 
+class Shares(NamedTuple):
+    """A crop as shares of the frame's height and width, cut down to whole pixels (monodepth)."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+    def scaled(self, size: Size) -> Box:
+        """The crop of a frame of that height and width."""
+        height, width = size
+        return Box(int(self.top * height), int(self.bottom * height),
+                   int(self.left * width), int(self.right * width))
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """One way to judge a network on NYU Depth v2.
+    """One way to judge a network on NYU Depth v2, or on KITTI.
 
     Attributes:
         name: what users call it.
@@ -53,7 +68,7 @@ class Protocol:
     used_by: str
     ground_truth: Literal['filled', 'raw']
     averaging: Averaging
-    crop: Box
+    crop: Box | Shares
     clamp: tuple[float, float | None]
     valid: tuple[float, float] | None = None
     visible: Box | None = None
@@ -66,6 +81,8 @@ class Protocol:
         """One line for a table's caption."""
         top, bottom, left, right = self.crop
         crop = 'the whole frame' if self.crop == WHOLE else \
+            f'rows {top:.3f} to {bottom:.3f} of the height, columns {left:.3f} to {right:.3f} of ' \
+            'the width' if isinstance(self.crop, Shares) else \
             f'rows {top}:{bottom}, columns {left}:{right} of 640x480, of other sizes in proportion'
         limits = 'every known depth' if self.valid is None else \
             f'{self.valid[0]:g} < depth < {self.valid[1]:g} m'
@@ -101,6 +118,22 @@ _TABLE = (
 )
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _TABLE}
 
+#: monodepth's evaluate_kitti.py: by Garg et al. 2016, and as found to reproduce Eigen et al. 2014.
+_GARG = Shares(0.40810811, 0.99189189, 0.03594771, 0.96405229)
+_EIGEN = Shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
+#: Of KITTI, on the Eigen split, whose depth is capped at 80 m.
+_FAR = (_SMALLEST, 80.0)
+_KITTI = (
+    Protocol('kitti_garg', 'monodepth and most papers since, on KITTI', 'raw', 'images',
+             crop=_GARG, clamp=_FAR, valid=_FAR),
+    Protocol('kitti_eigen', 'Eigen et al. 2014, on KITTI', 'raw', 'images',
+             crop=_EIGEN, clamp=_FAR, valid=_FAR),
+    # Its authors: the crop of monodepth (their issue 27); the mirror image is in the paper.
+    Protocol('kitti_densedepth', 'paper 004, on KITTI', 'raw', 'images',
+             crop=_GARG, clamp=(0.8, 80.0), valid=_FAR, flip=True),
+)
+KITTI: dict[str, Protocol] = {protocol.name: protocol for protocol in _KITTI}
+
 #: No paper's: all of the picture that the network is used on. The bundled network's model card.
 WHOLE_FRAME = Protocol('whole_frame', 'the model card', 'raw', 'pixels', crop=WHOLE,
                        clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0))
@@ -112,9 +145,10 @@ def get_protocol(name: str) -> Protocol:
     Raises:
         ValueError: there is none.
     """
-    if name not in PROTOCOLS:
-        raise ValueError(f'unknown protocol {name!r}: choose one of {", ".join(PROTOCOLS)}')
-    return PROTOCOLS[name]
+    known = PROTOCOLS | KITTI
+    if name not in known:
+        raise ValueError(f'unknown protocol {name!r}: choose one of {", ".join(known)}')
+    return known[name]
 
 
 def counting_holes(protocol: Protocol) -> Protocol:

@@ -11,6 +11,7 @@ from depth_training.data import (
     densedepth_test,
     folders,
     h5_frames,
+    kitti,
     labeled_mat,
     marigold,
     npy_pairs,
@@ -26,8 +27,8 @@ from depth_training.data.units import check_units
 #: From the most to the least specific: a folder of rooms would also pass as sync, and a packed
 #: file as DenseDepth's zip.
 LAYOUTS: tuple[ModuleType, ...] = (
-    packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, tum,
-    folders, sync)
+    packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, kitti,
+    tum, folders, sync)
 _SPLITS = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
 
 

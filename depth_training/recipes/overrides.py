@@ -95,10 +95,10 @@ def check(recipe: Recipe) -> None:
     from depth_perception.networks import network_arguments, network_names
     from depth_training import augment, losses
     from depth_training.geometry import GEOMETRIES
-    from depth_training.protocols import PROTOCOLS
+    from depth_training.protocols import KITTI, PROTOCOLS
 
     ranges.check(recipe)
-    for field, known in (('network', network_names()), ('protocol', PROTOCOLS),
+    for field, known in (('network', network_names()), ('protocol', PROTOCOLS | KITTI),
                          ('augment', augment.NAMES), ('test_geometry', GEOMETRIES)):
         if getattr(recipe, field) not in known:
             raise OverrideError(f'{field} {getattr(recipe, field)!r} is unknown: choose one of '

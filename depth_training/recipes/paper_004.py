@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paper 004 (Alhashim & Wonka 2018): DenseDepth."""
+"""Paper 004 (Alhashim & Wonka 2018): DenseDepth, on NYU and on KITTI."""
 from __future__ import annotations
+
+from dataclasses import replace
 
 from depth_training.recipes.recipe import UNIT, Recipe
 from depth_training.schedule import Plateau
 
-RECIPES = (Recipe(
+_NYU = Recipe(
     name='paper_004',
     title='DenseDepth, DenseNet-169',
     network='densedepth',
@@ -31,4 +33,14 @@ RECIPES = (Recipe(
     epochs=20,                        # DenseDepth train.py; 20 x 50,688 = its "1 M iterations"
     truth='filled',                   # paper 004: inpainted depth
     protocol='densedepth',            # paper 004
-),)
+)
+
+RECIPES = (_NYU, replace(
+    _NYU, name='paper_004_kitti',
+    title='DenseDepth, DenseNet-169, on KITTI',
+    height=384, width=1280,           # paper 004, section 4: the network needs multiples of 32
+    test_height=384, test_width=1280,
+    min_depth=0.8,                    # chosen: y = m / depth is in 1..100, as on NYU
+    max_depth=80.0,                   # paper 004: bound of KITTI's depth, and m
+    protocol='kitti_densedepth',
+))

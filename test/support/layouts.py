@@ -227,3 +227,23 @@ def pgm(disparity: np.ndarray) -> bytes:
 def ppm(rgb: np.ndarray) -> bytes:
     height, width = rgb.shape[:2]
     return f'P6 {width} {height} 255\n'.encode() + rgb.tobytes()
+
+
+def kitti(root: Path, drives: int = 2, count: int = 3, size: tuple[int, int] = (48, 160)) -> Path:
+    """Raw drives beside sparse annotated depth, 256 units a metre; the last drive is in `val`."""
+    for number in range(drives):
+        drive = f'2011_09_26_drive_{number + 1:04d}_sync'
+        date = root / '2011_09_26'
+        write(date / 'calib_cam_to_cam.txt', 'calib_time: 09-Jan-2012 13:57:47\n'
+              f'S_rect_02: {size[1]}.0 {size[0]}.0\n'
+              'P_rect_02: 90.2 0 76.2 4.5 0 90.2 21.6 0.2 0 0 1 0.003\n')
+        part = 'val' if number == drives - 1 else 'train'
+        for index in range(count):
+            rgb, depth = scene(number * count + index, size)
+            depth = depth * 8
+            depth[np.random.default_rng(index).random(size) < 0.8] = 0
+            name = f'{index + 5:010d}.png'
+            write(date / drive / 'image_02/data' / name, encode('.png', rgb))
+            write(root / part / drive / 'proj_depth/groundtruth/image_02' / name,
+                  encode('.png', np.round(depth * 256).astype(np.uint16)))
+    return root

@@ -11,7 +11,7 @@ import torch
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
 from depth_training import augment
 from depth_training.order import BatchOrder
-from depth_training.protocols import PROTOCOLS
+from depth_training.protocols import KITTI, PROTOCOLS
 from depth_training.recipes import RECIPES, get_recipe
 from depth_training.schedule import Constant, OneCycle, Place, Plateau
 
@@ -21,7 +21,7 @@ def test_every_experiment_of_the_five_papers_has_a_recipe():
         'paper_000', *(f'paper_001_m{model}' for model in range(1, 6)),
         *(f'paper_002_{name}' for name in ('cnn_fc', 'cnn', 'cnn_transpose', 'cnn_residual',
                                            'unpool_zero', 'unpool_average', 'random', 'transfer')),
-        'paper_003', 'paper_003_laina', 'paper_004',
+        'paper_003', 'paper_003_laina', 'paper_004', 'paper_004_kitti',
         'rooms_efficientnet_sff', 'rooms_resnet_unet_hybrid', 'rooms_cnn_residual',
         'bundled', 'bundled_abs_rel', 'bundled_small', 'bundled_refined', 'bundled_decals',
         'bundled_packed', 'finetune', 'bundled_cut_depth', 'bundled_swap', 'bundled_ssim',
@@ -50,7 +50,7 @@ def test_numbers_of_the_papers(name, stated):
 
 @pytest.mark.parametrize('recipe', RECIPES.values(), ids=RECIPES)
 def test_what_a_recipe_names_exists(recipe):
-    assert recipe.protocol in PROTOCOLS
+    assert recipe.protocol in PROTOCOLS | KITTI
     assert callable(getattr(augment, recipe.augment)(
         recipe.height, recipe.width, **recipe.augment_arguments))
     json.dumps(dataclasses.asdict(recipe))

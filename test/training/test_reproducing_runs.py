@@ -91,10 +91,11 @@ def publish_densedepth(file):
 
 @pytest.fixture
 def place(nyu, weights_of_others, tmp_path, monkeypatch):
-    """An empty working directory, the user's home being where $NYU and $IMAGENET are."""
+    """An empty working directory, the user's home being where $NYU, $KITTI and $IMAGENET are."""
     home = tmp_path / 'home'
     home.mkdir()
     (home / 'nyu').symlink_to(nyu)
+    layouts.kitti(home / 'kitti')
     (home / 'imagenet').symlink_to(weights_of_others / 'imagenet')
     work = tmp_path / 'work'
     work.mkdir()
@@ -119,12 +120,15 @@ def small(words):
     """The words of a command, with what makes it quick."""
     command, *rest = words
     if command == 'train':
-        half = ['--set', 'network_arguments.half_width=true'] if rest[0] == 'paper_004' else []
+        half = ['--set', 'network_arguments.half_width=true'] if rest[0].startswith('paper_004') \
+            else []
         return [command, *rest, *SMALL, *half]
     if command in ('evaluate', 'report'):
         extra = ['--device', 'cpu', '--limit', '1'] if command == 'evaluate' else \
             ['--pictures', '1']
         return [command, *rest, *extra]
+    if command == 'prepare':
+        return [command, *rest, '--jobs', '1']
     if command == 'import-weights':
         return [command, *rest, *(['--half-width'] if rest[0] == 'densedepth' else [])]
     if command == 'overfit':
