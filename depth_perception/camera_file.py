@@ -178,8 +178,8 @@ def _chosen(document: Mapping[str, Any], name: str) -> CameraFile:
     if not name and len(found) == 1:
         name = next(iter(found))
     if name not in found:
-        what = f'has no camera {name!r}, it' if name else 'has several cameras: it'
-        raise CameraError(f'it {what} has {", ".join(found)}; name one as FILE:{next(iter(found))}')
+        what = f'no camera {name!r} but' if name else 'several cameras:'
+        raise CameraError(f'it has {what} {", ".join(found)}; name one as FILE:{next(iter(found))}')
     return _camera_of(found[name])
 
 

@@ -155,7 +155,7 @@ def test_a_fisheye_lens_of_kalibr_or_opencv_is_one(tmp_path):
 
 def test_of_several_cameras_one_is_named(tmp_path):
     two = KALIBR + KALIBR.replace('cam0', 'cam1').replace('90.0', '95.0')
-    with pytest.raises(CameraError, match=r'it has cam0, cam1; name one as FILE:cam0'):
+    with pytest.raises(CameraError, match=r'several cameras: cam0, cam1; name one as FILE:cam0'):
         read(tmp_path, two)
     assert read_camera_file(f'{tmp_path / "camera"}:cam1').k[0] == 95.0
     with pytest.raises(CameraError, match=r"no camera 'cam2'.* cam0, cam1"):
