@@ -111,7 +111,7 @@ def resample(views: Views, size: tuple[int, int], focal: float, draw: Draw) -> V
     # Half of what the turned result covers, in its own pixels.
     half_x = (width * cos + height * sin.abs()) / 2
     half_y = (height * cos + width * sin.abs()) / 2
-    wanted = focal * draw.normal(0.08).clamp(-0.2, 0.2).exp() / views.fx
+    wanted = focal * _mismatch(draw).exp() / views.fx
     scale = torch.maximum(wanted, torch.maximum(2 * half_x / columns, 2 * half_y / rows))
     slack_x, slack_y = columns / 2 - half_x / scale, rows / 2 - half_y / scale
     # The axis of a real camera is near the picture's centre.
@@ -130,6 +130,16 @@ def resample(views: Views, size: tuple[int, int], focal: float, draw: Draw) -> V
     seen = views.fx * scale
     return Views(rgb, depth * (focal / seen).view(-1, 1, 1, 1), torch.full_like(seen, focal),
                  torch.full_like(seen, (width - 1) / 2))
+
+
+def _mismatch(draw: Draw) -> Tensor:
+    """Logarithm of the pictures' focal length over the canonical one, (B,).
+
+    Mostly none. In use the picture of a wide camera may only grow so far, for the network's time
+    grows with it, and a camera that nobody has calibrated is taken for the training's.
+    """
+    small = draw.normal(0.08).clamp(-0.2, 0.2)
+    return torch.where(draw.chance(0.6), small, draw.uniform(-0.5, 0.0))
 
 
 def decals(views: Views, draw: Draw, probability: float, most: int = 3) -> Tensor:

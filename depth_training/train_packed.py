@@ -43,8 +43,7 @@ from depth_training.recipes import Recipe, get_recipe
 from depth_training.schedule import Place
 
 #: Share of the steps at each size, as a factor of the recipe's; a small picture is a long lens.
-#: Two of them, for cuDNN looks for its algorithms anew for each.
-SIZES = ((1.0, 0.6), (0.8, 0.4))
+SIZES = ((1.0, 0.5), (0.8, 0.3), (0.6, 0.2))
 #: Places of a run that lasts a given time: a share of it in millionths.
 WHOLE = 10 ** 6
 #: Views that are judged together.
