@@ -137,6 +137,18 @@ def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
     return nyu_focal(recipe) if len(focals) > 1 and None not in focals else None
 
 
+def camera_notices(recipe: Recipe, dataset: DepthDataset, focal: float | None) -> Iterator[str]:
+    """What a user should know of the scale in which depth is learnt, a line each."""
+    unknown = [sample.fx is None for sample in _probes(dataset)]
+    if focal is not None:
+        yield f'depth is learnt as a camera of {focal:.1f} pixels focal length, of ' \
+              f'{recipe.test_width} columns, would see it, and brought back to each camera in use'
+    elif any(unknown):
+        some = '' if all(unknown) else 'some of '
+        yield f'the focal length of {some}the training pictures is unknown: the weights will say ' \
+              f"that it is NYU's; give it in camera.json (docs/own_data.md) where it is another"
+
+
 def nyu_focal(recipe: Recipe) -> float:
     """NYU's focal length in pixels of a frame `test_width` wide."""
     return nyu_camera(recipe.test_width)[0]

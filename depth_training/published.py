@@ -115,7 +115,10 @@ def _protocol(result: Result, averaging: Averaging) -> str:
 
 
 def _about(result: Result) -> str:
-    """The data, what differs from the protocol, and a recipe that was changed."""
+    """The data, what differs from the protocol, factors, and a recipe that was changed."""
     recipe = result['weights'].get('recipe', '')
     changed = f'changed recipe: {recipe}' if ' --set ' in recipe else ''
-    return '; '.join(filter(None, (result['data'], result.get('note'), changed)))
+    low, high = result.get('depth_factor', (1.0, 1.0))
+    factor = '' if max(abs(low - 1), abs(high - 1)) < 5e-4 else \
+        f'depth multiplied by {low:.3f} to {high:.3f} for the camera'
+    return '; '.join(filter(None, (result['data'], result.get('note'), factor, changed)))

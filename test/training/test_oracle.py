@@ -189,3 +189,14 @@ def test_every_recipe_names_a_geometry_that_shows_the_scale_of_its_training(tmp_
         assert seen.image.shape == (info.input_height, info.input_width, 3), name
         assert 518.85790117450188 * seen.scale == pytest.approx(
             info.focal_length_at(info.input_width)), name
+
+
+@pytest.mark.parametrize('layout, recipe, said', [
+    ('sync', 'paper_003', 'the focal length of the training pictures is unknown'),
+    ('rooms', 'paper_003', 'as a camera of 259.4 pixels focal length, of 320 columns'),
+    ('rooms', 'bundled', 'as a camera of 259.2 pixels'), ('labeled_mat', 'paper_003', '')])
+def test_a_training_says_in_which_scale_depth_is_learnt(layout, recipe, said, tmp_path):
+    dataset = open_dataset(_data(layout, tmp_path)[0], 'all')
+    focal = build.canonical_focal(RECIPES[recipe], dataset)
+    notices = ' '.join(build.camera_notices(RECIPES[recipe], dataset, focal))
+    assert said in notices and bool(said) == bool(notices)
