@@ -92,6 +92,26 @@ def test_depth_is_millimetres_and_zero_where_nothing_was_hit():
     assert develop.to_millimetres(metres).tolist() == [[1234, 0, 0, 0, 0]]
 
 
+def test_panes_are_masked_wholly_whatever_the_renderer_saw_in_them():
+    rng = np.random.default_rng(0)
+    depth, panes = np.full((20, 30), 2.0), np.zeros((20, 30), bool)
+    panes[5:12, 8:20] = True
+    depth[panes] = rng.choice([1.5, 2.0, 7.0, np.inf], panes.sum())
+    masked = develop.to_millimetres(develop.mask_panes(depth, panes))
+    assert not masked[4:13, 7:21].any()
+    masked[4:13, 7:21] = 2000
+    assert (masked == 2000).all()
+
+
+def test_pixel_rays_go_through_the_middles_of_the_pixels():
+    rays = views.pixel_rays(90.0)
+    assert rays.shape == (240, 320, 3)
+    x, y, z = rays[100, 300]
+    focal = 160.0
+    np.testing.assert_allclose((x / -z * focal, y / -z * focal), (300.5 - 160, 120 - 100.5))
+    np.testing.assert_allclose(np.linalg.norm(rays, axis=-1), 1)
+
+
 def test_panes_are_cleared_and_walls_are_kept():
     depth = np.full((20, 20), 2000, np.uint16)
     depth[:, 10:] = 0

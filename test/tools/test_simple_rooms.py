@@ -245,3 +245,44 @@ def test_depth_is_that_of_the_geometry_along_the_optical_axis(tmp_path):
     assert np.allclose(depth[near], 2.0, atol=1e-4)
     assert np.allclose(depth[~near], 4.0, atol=1e-4)
     assert light.shape == (240, 320, 3) and light.mean() > 0.01
+
+
+PANE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import bpy, numpy as np, render_room, stage, views
+from mathutils import Vector
+bpy.ops.wm.read_factory_settings(use_empty=True)
+scene = bpy.context.scene
+scene.world = bpy.data.worlds.new('world')
+def add(name, x, size, shader):
+    bpy.ops.mesh.primitive_plane_add(size=size, location=(x, 0, 1), rotation=(0, np.pi / 2, 0))
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    tree = material.node_tree
+    if shader:
+        node = tree.nodes.new(shader)
+        tree.links.new(node.outputs[0], tree.nodes['Material Output'].inputs['Surface'])
+    bpy.context.object.data.materials.append(material)
+add('wall', 4.0, 40.0, None)
+add('pane', 2.0, 1.0, 'ShaderNodeBsdfTransparent')
+room = stage.Room.__new__(stage.Room)
+room.scene, room.floor = scene, views.Floor((0, 4), (0, 4), 0.0)
+renderer = render_room.Renderer(room, 1)
+view = views.View(0, 0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 90.0, 'lamps', 0.0, 0.0)
+_, depth = renderer.render(view, room)
+np.save(sys.argv[2], depth)
+"""
+
+
+def test_a_pane_has_no_depth_and_the_wall_around_it_has(tmp_path):
+    python = os.environ.get('ROOMS_PYTHON')
+    if not python:
+        pytest.skip('ROOMS_PYTHON does not name a Python with bpy (tools/rooms/README.md)')
+    result = tmp_path / 'depth.npy'
+    subprocess.run([python, '-c', PANE, str(TOOLS), str(result)], check=True, timeout=300)
+    depth = np.load(result)
+    pane = np.zeros((240, 320), bool)
+    pane[79:161, 119:201] = True  # one metre wide at 2 m, and a pixel around it
+    assert not np.isfinite(depth[pane]).any()
+    assert np.allclose(depth[~pane], 4.0, atol=1e-3)

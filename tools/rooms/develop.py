@@ -57,8 +57,23 @@ def to_millimetres(depth: np.ndarray) -> np.ndarray:
     return np.where(hit, np.round(np.where(hit, depth, 0.0) * 1000.0), 0.0).astype(np.uint16)
 
 
+def mask_panes(depth: np.ndarray, panes: np.ndarray) -> np.ndarray:
+    """Remove depth where a pane is seen, and one pixel around it: samples mix at its edge.
+
+    Args:
+        depth: z-depth (H, W) in metres.
+        panes: boolean (H, W), whether the pixel's middle sees a pane.
+    """
+    height, width = panes.shape
+    padded = np.pad(panes, 1)
+    grown = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    return np.where(np.any(grown, axis=0), np.inf, depth)
+
+
 def clear_panes(depth: np.ndarray, radius: int = 2) -> np.ndarray:
-    """Remove the grains that half-transparent window panes leave in front of the sky.
+    """Remove the grains that half-transparent things leave in front of the sky.
+
+    Panes themselves are masked before, see `mask_panes`.
 
     Args:
         depth: millimetres (H, W), 0 where nothing was hit.

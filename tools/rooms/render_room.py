@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import develop
 import files
 import numpy as np
+import panes
 import views
 from stage import Lighting, Room, orientation
 
@@ -51,9 +52,12 @@ class Renderer:
         self.camera = bpy.data.objects.new('probe', data)
         self.scene.collection.objects.link(self.camera)
         self.scene.camera = self.camera
+        self.panes = panes.Panes(self.scene) if any(
+            map(panes.lets_through, bpy.data.materials)
+        ) else None
 
     def render(self, view: views.View, room: Room) -> tuple[np.ndarray, np.ndarray]:
-        """Return linear light (H, W, 3) in RGB and z-depth (H, W) in metres."""
+        """Return linear light (H, W, 3) in RGB and z-depth (H, W) in metres, infinite in panes."""
         import bpy
 
         self.camera.location = room.position(view)
@@ -61,7 +65,11 @@ class Renderer:
         self.camera.data.lens = 36.0 * view.focal / views.WIDTH
         self.scene.cycles.seed = view.index
         bpy.ops.render.render()
-        return self.read('light')[..., :3], self.read('depth')[..., 0]
+        light, depth = self.read('light')[..., :3], self.read('depth')[..., 0]
+        if self.panes is not None:
+            rays = views.pixel_rays(view.field_of_view) @ np.array(orientation(view)).T
+            depth = develop.mask_panes(depth, self.panes.seen(room.position(view), rays))
+        return light, depth
 
     def depth_image(self, metres: np.ndarray) -> np.ndarray:
         """Return millimetres, 0 where a pane was seen instead of what is behind it."""

@@ -182,6 +182,17 @@ def ray_grid(field_of_view: float, columns: int = 9, rows: int = 7) -> np.ndarra
     return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
 
+def pixel_rays(field_of_view: float) -> np.ndarray:
+    """Return rays (HEIGHT, WIDTH, 3) through the middles of the pixels, axes as of `ray_grid`."""
+    half = math.tan(math.radians(field_of_view) / 2)
+    right = (2 * np.arange(WIDTH) + 1 - WIDTH) / WIDTH * half
+    up = (HEIGHT - 1 - 2 * np.arange(HEIGHT)) / WIDTH * half
+    rays = np.stack(
+        [*np.broadcast_arrays(right[None], up[:, None]), -np.ones((HEIGHT, WIDTH))], axis=-1
+    )
+    return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
 def sphere_rays() -> np.ndarray:
     """Return the 26 directions to the neighbours of a cube, as unit vectors."""
     steps = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
