@@ -6,11 +6,16 @@
 """
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
+# `ros2 launch` runs the system's Python, which need not have what the node's has.
 import yaml
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -21,9 +26,12 @@ from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 PACKAGE = 'depth_perception'
 SHARE = Path(__file__).resolve().parents[1]
 COMPRESSED = '/compressed'
-SWITCH = ['true', 'false']
+#: As YAML and as Nav2's launch files write them.
+SWITCH = ['true', 'false', 'True', 'False']
 #: Seconds that a bag waits for the node, which loads its network meanwhile.
 BAG_PATIENCE = '300'
+#: Seconds until a node that ended starts again, with respawn.
+RESPAWN_DELAY = 2.0
 
 #: What rviz/depth.rviz calls the topics that have arguments.
 RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'
@@ -31,8 +39,12 @@ RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'
 ARGUMENTS = (
     DeclareLaunchArgument(
         'image', default_value='camera/image_raw',
-        description='Topic of the camera images. A name that ends in /compressed subscribes to '
-                    'compressed images.'),
+        description='Topic of the camera images.'),
+    DeclareLaunchArgument(
+        'image_transport', default_value='auto', choices=['auto', 'raw', 'compressed'],
+        description='What the topic `image` has: raw is sensor_msgs/Image, compressed is '
+                    'CompressedImage. auto: what the bag says, otherwise compressed where the name '
+                    'ends in compressed.'),
     DeclareLaunchArgument(
         'camera_info', default_value='',
         description="Topic of the camera's calibration. Empty: camera_info beside the images."),
@@ -58,11 +70,34 @@ ARGUMENTS = (
         'scan', default_value='scan',
         description='Topic of the obstacle scan. Name another where a lidar has this one.'),
     DeclareLaunchArgument(
+        'base_frame', default_value='',
+        description='Frame on the floor with z up, such as base_footprint: TF from the camera to '
+                    'it tells how the camera stands. Empty: as in params_file.'),
+    DeclareLaunchArgument(
+        'camera_pitch', default_value='',
+        description='Degrees that the camera looks down, without base_frame. Empty: as in '
+                    'params_file.'),
+    DeclareLaunchArgument(
+        'camera_height', default_value='',
+        description='Metres of the camera above the floor. Empty: as in params_file.'),
+    DeclareLaunchArgument(
+        'max_age', default_value='',
+        description='Seconds; older images are dropped; 0 keeps all. Empty: as in params_file.'),
+    DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=SWITCH,
         description='Take the time from /clock. With bag it always is.'),
     DeclareLaunchArgument(
+        'respawn', default_value='false', choices=SWITCH,
+        description='Start the node again when its process ends.'),
+    DeclareLaunchArgument(
         'bag', default_value='',
-        description='rosbag2 folder to play, with /clock. Empty: a live camera.'),
+        description='Recording to play, with /clock: a rosbag2 folder, or its .mcap or .db3 file. '
+                    'Empty: a live camera.'),
+    DeclareLaunchArgument(
+        'rate', default_value='1.0', description='Pace of the bag: 2 plays twice as fast.'),
+    DeclareLaunchArgument(
+        'loop', default_value='false', choices=SWITCH,
+        description='Play the bag again and again.'),
     DeclareLaunchArgument(
         'rviz', default_value='false', choices=SWITCH,
         description='Show camera, depth, cloud and scan in RViz.'),
@@ -87,38 +122,55 @@ def generate_launch_description() -> LaunchDescription:
 def _actions(context: LaunchContext) -> list[Action]:
     given = {argument.name: LaunchConfiguration(argument.name).perform(context)
              for argument in ARGUMENTS}
-    sim_time = bool(given['bag']) or given['use_sim_time'] == 'true'
-    actions: list[Action] = [_depth_node(given, sim_time)]
-    if given['bag']:
-        actions.append(_bag(given['bag']))
-    if given['camera_tf'] == 'true':
+    if given['cameras']:
+        _refuse_absolute(given)
+    bag = bag_contents(given['bag']) if given['bag'] else None
+    image, compressed = _image(given, bag)
+    given['image'] = image
+    sim_time = bag is not None or is_on(given['use_sim_time'])
+    inputs = _inputs(given, compressed, bag)
+    actions: list[Action] = [_depth_node(given, inputs, compressed, sim_time)]
+    if bag is not None:
+        actions.append(_bag(given, inputs['camera_info'], bag))
+    if is_on(given['camera_tf']):
         actions.append(_camera_tf(given['frame'], sim_time))
-    if given['rviz'] == 'true':
+    if is_on(given['rviz']):
         actions.append(_rviz(given, sim_time))
     return actions
 
 
-def _depth_node(given: dict[str, str], sim_time: bool) -> Node:
+def is_on(switch: str) -> bool:
+    """Whether an argument with the choices SWITCH is true."""
+    return switch.lower() == 'true'
+
+
+def bag_contents(path: str) -> dict[str, Any]:
+    """Its cameras, by the topic of their images, and all topics; see `replay_bag --list`.
+
+    Another process reads the recording: the Python of `ros2 launch` need not have rosbags.
+    """
+    command = Path(get_package_prefix(PACKAGE), 'lib', PACKAGE, 'replay_bag')
+    shown = subprocess.run(
+        [command, str(Path(path).expanduser()), '--list'], capture_output=True, text=True)
+    if shown.returncode:
+        said = shown.stderr.strip().splitlines() or [f'replay_bag ended with {shown.returncode}']
+        raise RuntimeError(said[-1])
+    return json.loads(shown.stdout)
+
+
+def _depth_node(given: dict[str, str], inputs: dict[str, str], compressed: bool | None,
+                sim_time: bool) -> Node:
     several = bool(given['cameras'])
-    if several:
-        _refuse_absolute(given)
     return Node(
         package=PACKAGE, executable='depth_node', output='screen', namespace=given['namespace'],
         # With a name, launch would give the overrides to that one node alone.
         name=None if several else 'depth_node',
         arguments=['--cameras', given['cameras']] if several else [],
-        parameters=[_params_file(given['params_file']), _overrides(given, sim_time)],
-        remappings=[*_inputs(given).items(), ('scan', given['scan'])],
+        parameters=[_params_file(given), _overrides(given, compressed, sim_time)],
+        remappings=[*inputs.items(), ('scan', given['scan'])],
+        respawn=is_on(given['respawn']), respawn_delay=RESPAWN_DELAY,
         ros_arguments=[word for logger in _loggers(given)
                        for word in ('--log-level', f'{logger}:={given["log_level"]}')])
-
-
-def _params_file(path: str) -> str:
-    """The file, which launch would pass over in silence if it were missing."""
-    expanded = Path(path).expanduser().absolute()
-    if not expanded.is_file():
-        raise RuntimeError(f'params_file:={path}: there is no such file')
-    return str(expanded)
 
 
 def _refuse_absolute(given: dict[str, str]) -> None:
@@ -134,51 +186,114 @@ def _namespaces(given: dict[str, str]) -> list[str]:
     return [f'{given["namespace"].strip("/")}/{name}'.strip('/') for name in names]
 
 
+def _full_names(given: dict[str, str], topic: str) -> list[str]:
+    """A topic of each node by its full name."""
+    return [make_namespace_absolute(prefix_namespace(namespace or None, topic))
+            for namespace in _namespaces(given)]
+
+
 def _loggers(given: dict[str, str]) -> list[str]:
     return [f'{namespace}/depth_node'.strip('/').replace('/', '.')
             for namespace in _namespaces(given)]
 
 
-def _overrides(given: dict[str, str], sim_time: bool) -> dict[str, str | bool]:
+def _params_file(given: dict[str, str]) -> str:
+    path = Path(given['params_file']).expanduser()
+    if not path.is_file():
+        raise RuntimeError(f'params_file:={given["params_file"]}: there is no such file')
+    return str(path)
+
+
+def _overrides(given: dict[str, str], compressed: bool | None,
+               sim_time: bool) -> dict[str, str | bool | float]:
     """Parameters of arguments that were given; params_file has the others."""
-    overrides: dict[str, str | bool] = {'use_sim_time': sim_time}
+    overrides: dict[str, str | bool | float] = {'use_sim_time': sim_time}
     if given['model']:
         overrides['model_file'] = str(Path(given['model']).expanduser().absolute())
-    if given['device']:
-        overrides['device'] = given['device']
-    if given['image'].endswith(COMPRESSED):
-        overrides['image_transport'] = 'compressed'
+    if compressed is not None:
+        overrides['image_transport'] = 'compressed' if compressed else 'raw'
+    overrides |= {name: given[name] for name in ('device', 'base_frame') if given[name]}
+    overrides |= {name: _number(given, name)
+                  for name in ('camera_pitch', 'camera_height', 'max_age') if given[name]}
     return overrides
 
 
-def _inputs(given: dict[str, str]) -> dict[str, str]:
-    image = given['image'].removesuffix(COMPRESSED)
+def _number(given: dict[str, str], name: str) -> float:
+    try:
+        return float(given[name])
+    except ValueError:
+        raise RuntimeError(f'{name}:={given[name]} is not a number') from None
+
+
+def _image(given: dict[str, str], bag: dict[str, Any] | None) -> tuple[str, bool | None]:
+    """The topic of the images and whether they are compressed; None: as params_file says."""
+    image, transport = given['image'], given['image_transport']
+    if bag is not None:
+        image, compressed = _image_of_bag(given, bag['cameras'])
+    elif image.endswith('compressed'):
+        compressed = True
+    else:
+        compressed = None
+    return image, compressed if transport == 'auto' else transport == 'compressed'
+
+
+def _image_of_bag(given: dict[str, str], cameras: dict[str, Any]) -> tuple[str, bool]:
+    for image in (given['image'], given['image'] + COMPRESSED):
+        names = _full_names(given, image)
+        if all(name in cameras for name in names):
+            kinds = {cameras[name]['compressed'] for name in names}
+            if len(kinds) > 1:
+                raise RuntimeError(f'{" and ".join(names)} of the bag are compressed in part: play '
+                                   'one camera at a time')
+            return image, kinds.pop()
+    missing = next(name for name in _full_names(given, given['image']) if name not in cameras)
+    raise RuntimeError(f'bag {given["bag"]} has no camera images on {missing}; it has them on '
+                       f'{", ".join(cameras)}: image:=TOPIC chooses')
+
+
+def _inputs(given: dict[str, str], compressed: bool | None,
+            bag: dict[str, Any] | None) -> dict[str, str]:
+    """Remappings of the inputs."""
+    image = given['image'] if compressed is False else given['image'].removesuffix(COMPRESSED)
+    topic = given['image'] if compressed else image + COMPRESSED
     parent, slash, _ = image.rpartition('/')
-    return {'image': image, f'image{COMPRESSED}': image + COMPRESSED,
-            'camera_info': given['camera_info'] or f'{parent}{slash}camera_info'}
+    info = given['camera_info']
+    if not info and bag is not None and not given['cameras']:
+        info = bag['cameras'][_full_names(given, given['image'])[0]]['camera_info']
+    return {'image': image, f'image{COMPRESSED}': topic,
+            'camera_info': info or f'{parent}{slash}camera_info'}
 
 
-def _bag(path: str) -> Action:
-    path = str(Path(path).expanduser())
-    if not (Path(path) / 'metadata.yaml').is_file():
-        raise RuntimeError(f'{path} is no rosbag2 folder: it has no metadata.yaml')
-    # Unlike `ros2 bag play` it waits until the node has its network and listens.
+def _bag(given: dict[str, str], camera_info: str, bag: dict[str, Any]) -> Action:
+    """Unlike `ros2 bag play` it waits until the node has its network and listens."""
+    heard = [*_full_names(given, given['image']),
+             *(name for name in _full_names(given, camera_info) if name in bag['topics'])]
     return Node(
         package=PACKAGE, executable='replay_bag', output='screen',
-        arguments=[path, '--clock', '--wait-for-subscribers', BAG_PATIENCE])
+        arguments=[str(Path(given['bag']).expanduser()), '--clock', '--rate', given['rate'],
+                   *(['--loop'] if is_on(given['loop']) else []),
+                   '--wait-for-subscribers', BAG_PATIENCE, '--wait-for', *heard])
 
 
 def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
-    from depth_perception.ros.messages import scan_frame
-
-    if scan_frame(optical_frame) == optical_frame:
+    forward = forward_frame(optical_frame)
+    if forward == optical_frame:
         raise RuntimeError(f'camera_tf:=true needs an optical frame, {optical_frame} is none')
     return Node(
         package='tf2_ros', executable='static_transform_publisher', name='camera_tf', output='log',
         # From x forward, z up to z forward, y down (REP 103).
         arguments=['--roll', '-1.5707963', '--yaw', '-1.5707963',
-                   '--frame-id', scan_frame(optical_frame), '--child-frame-id', optical_frame],
+                   '--frame-id', forward, '--child-frame-id', optical_frame],
         parameters=[{'use_sim_time': sim_time}])
+
+
+def forward_frame(optical_frame: str) -> str:
+    """Where the node has its scan: as `scan_frame` in depth_perception/ros/messages.py."""
+    for old, new in (('_optical_frame', '_frame'), ('_frame_optical', '_frame'),
+                     ('_optical_link', '_link'), ('_optical', '')):
+        if optical_frame.endswith(old):
+            return optical_frame[:-len(old)] + new
+    return optical_frame
 
 
 def _rviz(given: dict[str, str], sim_time: bool) -> Node:
@@ -200,8 +315,7 @@ def _rviz_config(given: dict[str, str]) -> str:
     for display in config['Visualization Manager']['Displays']:
         if topic := display.get('Topic'):
             name = names.get(topic['Value'], topic['Value'].lstrip('/'))
-            topic['Value'] = make_namespace_absolute(
-                prefix_namespace(_namespaces(given)[0] or None, name))
+            topic['Value'] = _full_names(given, name)[0]
     with tempfile.NamedTemporaryFile('w', suffix='.rviz', delete=False) as file:
         yaml.safe_dump(config, file, sort_keys=False)
     return file.name

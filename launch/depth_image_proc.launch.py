@@ -36,7 +36,7 @@ ARGUMENTS = (
         description='Images that the coloured cloud keeps until their depth comes: more than the '
                     "camera's rate times the node's latency in seconds."),
     DeclareLaunchArgument(
-        'use_sim_time', default_value='false', choices=['true', 'false'],
+        'use_sim_time', default_value='false', choices=['true', 'false', 'True', 'False'],
         description='Take the time from /clock.'),
 )
 
@@ -54,7 +54,7 @@ def _components(context: LaunchContext) -> list[Action]:
 
     given = {argument.name: LaunchConfiguration(argument.name).perform(context)
              for argument in ARGUMENTS}
-    sim_time = {'use_sim_time': given['use_sim_time'] == 'true'}
+    sim_time = {'use_sim_time': given['use_sim_time'].lower() == 'true'}
     return [ComposableNodeContainer(
         name='depth_image_proc', namespace=given['namespace'], package='rclcpp_components',
         executable='component_container', output='screen',

@@ -24,22 +24,25 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 PACKAGE = 'depth_perception'
 SHARE = Path(__file__).resolve().parents[1]
-SWITCH = ['true', 'false']
 #: Seconds that the bag waits for the node, which loads its network meanwhile.
 PATIENCE = '300'
+#: Outputs of the node: a bag that has them is to be played without.
+OUTPUTS = ('depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color')
 
 #: Arguments of depth.launch.py that a replay passes on as they are.
-PASSED_ON = ('namespace', 'model', 'device', 'params_file', 'scan', 'log_level')
+PASSED_ON = ('namespace', 'model', 'device', 'params_file', 'scan', 'base_frame', 'camera_pitch',
+             'camera_height', 'log_level')
 DEPTH_LAUNCH = SHARE / 'launch' / 'depth.launch.py'
-NODE_ARGUMENTS = tuple(argument for argument in runpy.run_path(str(DEPTH_LAUNCH))['ARGUMENTS']
-                       if argument.name in PASSED_ON)
+DEPTH = runpy.run_path(str(DEPTH_LAUNCH))
+NODE_ARGUMENTS = tuple(argument for argument in DEPTH['ARGUMENTS'] if argument.name in PASSED_ON)
 
 ARGUMENTS = (
     DeclareLaunchArgument(
-        'bag', description='rosbag2 folder to play, the one with metadata.yaml.'),
+        'bag', description='Recording to play: a rosbag2 folder, or its .mcap or .db3 file.'),
     DeclareLaunchArgument(
         'image', default_value='',
         description="The bag's topic of camera images. Empty: the one that looks most like it."),
@@ -50,15 +53,17 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         'rate', default_value='1.0', description='2 plays twice as fast.'),
     DeclareLaunchArgument(
-        'lockstep', default_value='true', choices=SWITCH,
+        'lockstep', default_value='true', choices=DEPTH['SWITCH'],
         description='Each image waits for the depth of the last one, and /clock with it: none is '
-                    'skipped, however slow the machine. false: as a live camera.'),
+                    'skipped, however slow the machine, and none is too old (max_age is 0). false: '
+                    'as a live camera.'),
     DeclareLaunchArgument(
         'expect', default_value='1',
         description='Depth images that are the least, or all: one for each image.'),
     DeclareLaunchArgument(
         'record', default_value='',
-        description='New rosbag2 folder for the outputs of the node. Empty: they are not kept.'),
+        description='New rosbag2 folder for the outputs of the node and its inputs, TF too. Empty: '
+                    'they are not kept.'),
     DeclareLaunchArgument(
         'report', default_value='',
         description='JSON file for the counts and what was wrong. Empty: in the log alone.'),
@@ -75,52 +80,55 @@ def _actions(context: LaunchContext) -> list[Action]:
     given = {argument.name: LaunchConfiguration(argument.name).perform(context)
              for argument in ARGUMENTS}
     given['bag'] = str(Path(given['bag']).expanduser())
-    image, camera_info = _topics(given)
+    bag = DEPTH['bag_contents'](given['bag'])
+    image = given['image'] or next(iter(bag['cameras']))
+    if image not in bag['cameras']:
+        raise RuntimeError(f'bag {given["bag"]} has no camera images on {image}; it has them on '
+                           f'{", ".join(bag["cameras"])}')
+    camera = bag['cameras'][image]
+    info = given['camera_info'] or camera['camera_info'] or ''
+    heard = [image, *([info] if info in bag['topics'] else [])]
     return [
         RegisterEventHandler(OnProcessExit(on_exit=_on_exit)),
-        _depth(given, image, camera_info),
-        _check(given, image),
-        _player(given, image, camera_info)]
+        _depth(given, image, camera['compressed'], info),
+        _check(given, image, info),
+        _player(given, heard)]
 
 
-def _topics(given: dict[str, str]) -> tuple[str, str]:
-    """The image and camera_info topics that the node takes from the bag."""
-    from depth_perception.bag import Bag, BagError
-
-    try:
-        with Bag(given['bag']) as bag:
-            image = bag.image_topic(given['image'] or None)
-            info = bag.camera_info_topic(image)
-    except BagError as error:
-        raise RuntimeError(str(error)) from error
-    return image.name, given['camera_info'] or (info.name if info else '')
-
-
-def _depth(given: dict[str, str], image: str, camera_info: str) -> Action:
+def _depth(given: dict[str, str], image: str, compressed: bool, camera_info: str) -> Action:
     # An included launch file sees this one's arguments: `bag` would play the bag a second time.
     arguments = {name: given[name] for name in PASSED_ON}
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(DEPTH_LAUNCH)),
-        launch_arguments={**arguments, 'image': image, 'camera_info': camera_info, 'bag': '',
-                          'use_sim_time': 'true'}.items())
+        launch_arguments={
+            **arguments, 'image': image, 'image_transport': 'compressed' if compressed else 'raw',
+            'camera_info': camera_info, 'bag': '', 'use_sim_time': 'true',
+            'max_age': '0.0' if DEPTH['is_on'](given['lockstep']) else ''}.items())
 
 
-def _check(given: dict[str, str], image: str) -> Node:
+def _check(given: dict[str, str], image: str, camera_info: str) -> Node:
     options = [word for name in ('record', 'report') if given[name]
                for word in (f'--{name}', str(Path(given[name]).expanduser().absolute()))]
+    if camera_info:
+        options += ['--camera-info', camera_info]
     return Node(
         package=PACKAGE, executable='replay_check', output='screen', namespace=given['namespace'],
         arguments=[given['bag'], '--image', image, '--expect', given['expect'], *options],
         remappings=[('scan', given['scan'])])
 
 
-def _player(given: dict[str, str], image: str, camera_info: str) -> Node:
-    depth = '/'.join(filter(None, ('', given['namespace'].strip('/'), 'depth/image')))
-    lockstep = ['--lockstep', image, depth] if given['lockstep'] == 'true' else []
+def _player(given: dict[str, str], heard: list[str]) -> Node:
+    def full(name: str) -> str:
+        return make_namespace_absolute(prefix_namespace(given['namespace'] or None, name))
+
+    lockstep = ['--lockstep', heard[0], full('depth/image')]
     return Node(
         package=PACKAGE, executable='replay_bag', output='screen',
         arguments=[given['bag'], '--clock', '--rate', given['rate'],
-                   '--wait-for-subscribers', PATIENCE, *lockstep])
+                   '--exclude', *map(full, (*OUTPUTS, given['scan'])), '/diagnostics',
+                   '--wait-for-subscribers', PATIENCE, '--wait-for', *heard,
+                   '--wait-for-nodes', full('replay_check'),
+                   *(lockstep if DEPTH['is_on'](given['lockstep']) else [])])
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> Action | None:

@@ -39,10 +39,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.bag is None and not CLIP_BAG.is_dir():
         parser.error('the bundled recording is part of the repository, not of an installed '
-                     'package: name a rosbag2 folder')
+                     'package: name a rosbag2 folder, or its .mcap or .db3 file')
     options.bag = options.bag or CLIP_BAG
     if not options.bag.exists():
-        parser.error(f'there is no {options.bag}: name a rosbag2 folder')
+        parser.error(f'there is no {options.bag}: name a rosbag2 folder, or its .mcap or '
+                     '.db3 file')
     return options
 
 
@@ -52,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         description='Metric depth, cloud and scan of a recorded camera.')
     parser.add_argument('--version', action='version', version=f'depth_perception {__version__}')
     parser.add_argument('bag', type=Path, nargs='?',
-                        help='rosbag2 folder (default: the bundled clip)')
+                        help='rosbag2 folder, or its .mcap or .db3 file (default: the bundled '
+                             'clip)')
     parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")
     parser.add_argument('--out', type=Path, default=Path('demo_output'),
                         help='where the results go (default: demo_output)')

@@ -26,9 +26,9 @@ PATIENCE = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `depth-perception view`."""
     parser.add_argument('source', nargs='?', metavar='SOURCE',
-                        help='a video, an image, a folder of images, a rosbag2 folder or the '
-                             'number of a webcam: the network runs here; without it: a running '
-                             'depth_node, over ROS 2')
+                        help='a video, an image, a folder of images, a rosbag2 folder, its .mcap '
+                             'or .db3 file, or the number of a webcam: the network runs here; '
+                             'without it: a running depth_node, over ROS 2')
     parser.add_argument('--image', metavar='TOPIC',
                         help='topic of the camera, live or in the bag (default: the one that the '
                              'node uses; the one of the bag that looks most like a camera)')

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.bag import Bag
+from depth_perception.bag import Bag, is_recording
 from depth_perception.camera import CameraModel
 from depth_perception.camera_source import CameraSource
 from depth_perception.images import IMAGE_SUFFIXES, ImageError, Photo, read_photo
@@ -142,7 +142,7 @@ class Webcam(Footage):
 
 
 class Recording(Footage):
-    """The images of a rosbag2 folder, rectified where their camera_info says how.
+    """The images of a rosbag2 recording, rectified where their camera_info says how.
 
     Args:
         path: of the bag.
@@ -212,8 +212,8 @@ def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage
         return Webcam(int(word), cameras)
     if not path.exists():
         raise UsageError(f'there is no {word}: give a video, an image, a folder of images, a '
-                         'rosbag2 folder or the number of a webcam')
-    if (path / 'metadata.yaml').is_file():
+                         'rosbag2 folder, its .mcap or .db3 file, or the number of a webcam')
+    if is_recording(path) or path.suffix == '.bag':
         return Recording(path, topic, cameras)
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return Folder(path, cameras)

@@ -40,10 +40,11 @@ def offer_package() -> None:
     os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(paths)
 
 
-def offer_command(package: str, script: Path) -> Path:
-    """A folder for AMENT_PREFIX_PATH in which that package has that command."""
+def offer_command(package: str, *scripts: Path) -> Path:
+    """A folder for AMENT_PREFIX_PATH in which that package has those commands."""
     prefix = Path(tempfile.mkdtemp())
-    _install(package, script, prefix)
+    for script in scripts:
+        _install(package, script, prefix)
     return prefix
 
 

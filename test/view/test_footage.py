@@ -75,6 +75,21 @@ def test_bag_gives_its_images_with_their_camera(tmp_path, jpeg):
     assert (camera.width, camera.height, camera.fx) == (64, 48, pytest.approx(0.8 * 64))
 
 
+@pytest.mark.parametrize('storage', [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+def test_one_file_of_a_bag_and_a_folder_without_metadata_are_bags(tmp_path, storage):
+    bag = write_bag(tmp_path / 'bag', pictures(2), storage=storage, jpeg=False)
+    (bag / 'metadata.yaml').unlink()
+    for place in (bag, next(bag.iterdir())):
+        shots = list(open_footage(str(place), None, UNKNOWN).shots())
+        assert len(shots) == 2 and shots[0].picture().camera is not None
+
+
+def test_a_bag_of_ros_1_is_named(tmp_path):
+    (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0')
+    with pytest.raises(BagError, match='a bag of ROS 1'):
+        open_footage(str(tmp_path / 'old.bag'), None, UNKNOWN)
+
+
 def test_a_bag_without_camera_info_has_no_camera_but_the_one_given(tmp_path):
     bag = write_bag(tmp_path / 'bag', pictures(1), storage=StoragePlugin.SQLITE3, jpeg=False,
                     with_info=False)

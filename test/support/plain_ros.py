@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launch files in an interpreter that has what a plain ROS 2 installation has, and no more.
+
+    python -m test.support.plain_ros LAUNCH_FILE name:=value ...
+
+prints the actions that a launch file comes to, one a line; nothing is started.
+"""
+from __future__ import annotations
+
+import importlib.abc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ament_index_python.packages  # noqa: F401 - what a launch file may use is imported before
+import launch
+import launch.event_handlers
+import launch.events.process
+import launch.launch_description_sources
+import launch_ros.actions
+import launch_ros.descriptions  # noqa: F401
+import yaml  # noqa: F401
+
+#: The package itself is installed beside its launch files; what it needs for its work may not be.
+ALLOWED = ('launch', 'launch_ros', 'ament_index_python', 'yaml', 'depth_perception')
+
+
+class Blocked(importlib.abc.MetaPathFinder):
+    """Refuses everything but Python's own modules, ALLOWED ones, and what those have imported."""
+
+    def __init__(self) -> None:
+        self._known = {name.partition('.')[0] for name in sys.modules}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """None leaves a module to the others."""
+        top = name.partition('.')[0]
+        if top not in (*ALLOWED, *self._known, *sys.stdlib_module_names):
+            raise ModuleNotFoundError(f'a plain ROS 2 has no {name}', name=name)
+
+
+def actions(entity: Any, context: launch.LaunchContext) -> Iterator[Any]:
+    """What an entity comes to, without starting a process."""
+    if isinstance(entity, launch.actions.ExecuteLocal):
+        yield entity
+        return
+    for child in entity.visit(context) or []:
+        yield from actions(child, context)
+
+
+def main(launch_file: Path, arguments: list[str]) -> None:
+    """Evaluate a launch file and print its actions."""
+    context = launch.LaunchContext(argv=arguments)
+    source = launch.launch_description_sources.PythonLaunchDescriptionSource(str(launch_file))
+    pairs = [tuple(word.split(':=', 1)) for word in arguments]
+    include = launch.actions.IncludeLaunchDescription(source, launch_arguments=pairs)
+    for action in actions(include, context):
+        sys.stdout.write(f'{type(action).__name__} {getattr(action, "node_executable", "")}\n')
+
+
+if __name__ == '__main__':
+    sys.meta_path.insert(0, Blocked())
+    main(Path(sys.argv[1]), sys.argv[2:])
