@@ -78,12 +78,11 @@ def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step
     yield Step('frame', [
         '-m', 'benchmarks.gpu_frame', *device, *pack, '--out', str(work / 'gpu_frame.json'),
         *(['--rounds', '1', '--size', '64x96', '--frames', '2', '--networks', 'efficientnet_sff']
-          if dry else ['--rounds', '200'])],
+          if dry else ['--rounds', '100', '--networks', *options.networks])],
         0.25 * left, {'gpu_frame.json': 'gpu_frame.json'})
-    sizes = ['64x96'] if dry else ['240x320', '480x640']
     yield Step('network', [
-        '-m', 'benchmarks.network', *device, '--networks', *(NETWORKS[:1] if dry else NETWORKS),
-        '--sizes', *sizes, '--rounds', '2' if dry else '100', '--seconds', '5',
+        '-m', 'benchmarks.network', *device, '--networks', *(NETWORKS[:1] if dry else options.networks),
+        '--sizes', '64x96' if dry else '480x640', '--rounds', '2' if dry else '100', '--seconds', '5',
         '--out', str(work)], 0.2 * left,
         {'network.json': 'network.json', 'network.png': 'network.png'})
     yield Step('roofline', [
@@ -166,6 +165,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--minutes', type=float, default=9.0, help='for everything')
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--only', nargs='+', choices=NAMES, default=list(NAMES))
+    parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS),
+                        help='to measure; each takes about a minute')
     parser.add_argument('--dry-run', action='store_true', help='try every step on a CPU')
     options = parser.parse_args(arguments)
     if options.minutes <= 1:
