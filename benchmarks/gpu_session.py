@@ -81,9 +81,10 @@ def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step
           if dry else ['--rounds', '100', '--networks', *options.networks])],
         0.25 * left, {'gpu_frame.json': 'gpu_frame.json'})
     yield Step('network', [
-        '-m', 'benchmarks.network', *device, '--networks', *(NETWORKS[:1] if dry else options.networks),
-        '--sizes', '64x96' if dry else '480x640', '--rounds', '2' if dry else '100', '--seconds', '5',
-        '--out', str(work)], 0.2 * left,
+        '-m', 'benchmarks.network', *device, '--out', str(work), '--seconds', '5',
+        *(['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2'] if dry else
+          ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100'])],
+        0.2 * left,
         {'network.json': 'network.json', 'network.png': 'network.png'})
     yield Step('roofline', [
         '-m', 'benchmarks.roofline', *device, '--times', str(work / 'network.json'),
