@@ -78,9 +78,11 @@ def draw_points(points: NDArray[np.floating], colours: NDArray[np.uint8], view: 
 
 def _axes(view: View) -> NDArray[np.float64]:
     """Right, down and forward of the eye, as rows."""
-    forward = np.subtract(view.target, view.eye)
-    forward = forward / np.linalg.norm(forward)
+    forward = np.subtract(view.target, view.eye).astype(float)
+    forward /= np.linalg.norm(forward) or 1.0
     right = np.cross((0.0, 1.0, 0.0), forward)
+    if np.linalg.norm(right) < 1e-6:  # straight down or up: ahead is at the picture's top
+        right = np.array([1.0, 0.0, 0.0])
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(forward, right), forward])
 

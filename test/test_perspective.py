@@ -43,6 +43,11 @@ def test_a_look_from_the_right_sees_what_is_near_on_the_left():
     assert place(picture, RED)[0] < place(picture, BLUE)[0]
 
 
+def test_a_look_straight_down_has_ahead_at_its_top():
+    picture = drawn([[0, 0, 1.0], [0, 0, 2.0]], [RED, BLUE], View((0, -4, 1.5), (0, 0, 1.5)))
+    assert place(picture, BLUE)[1] < place(picture, RED)[1]
+
+
 def test_nothing_and_what_is_not_finite_or_behind_is_left_out():
     view = View((0, 0, 0), (0, 0, 1))
     assert not drawn(np.zeros((0, 3)), np.zeros((0, 3)), view).any()

@@ -108,18 +108,20 @@ class LiveSource:
         camera = self._latest(INFO, _camera)
         state = self._listener.state()
         remarks = state.remarks + ((self._problem,) if self._problem else ())
-        return Frame(image, depth, state.depth_range, cloud, scan, camera, state.stand, remarks)
+        label = self._latest(IMAGE, _label, 'label') or ''
+        return Frame(image, depth, state.depth_range, cloud, scan, camera, state.stand, remarks,
+                     label)
 
-    def _latest(self, topic: str, convert: Callable[[Any], Any]) -> Any:
+    def _latest(self, topic: str, convert: Callable[[Any], Any], kind: str = '') -> Any:
         """The newest message of a topic as an array; the same object while none is newer."""
         message = self._listener.newest.get(topic)
-        known, value = self._converted.get(topic, (None, None))
+        known, value = self._converted.get(topic + kind, (None, None))
         if message is not None and message is not known:
             try:
                 value = convert(message)
             except (FrameError, CameraError, ValueError) as error:
                 self._problem = Remark(Level.ERROR, topic, str(error))
-            self._converted[topic] = (message, value)
+            self._converted[topic + kind] = (message, value)
         return value
 
     def _spin(self) -> None:
@@ -317,3 +319,9 @@ def _column(message: PointCloud2, offset: int, kind: str) -> NDArray:
     """One field (h, w) of a cloud, as a view."""
     return np.ndarray((message.height, message.width), kind, message.data, offset,
                       (message.row_step, message.point_step))
+
+
+def _label(message: Image | CompressedImage) -> str:
+    """Which frame it is: when it was taken."""
+    stamp = message.header.stamp
+    return f'image of {stamp.sec}.{stamp.nanosec // 10**6:03d} s'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -45,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='show at most so many points of the cloud (default: %(default)s)')
     live = parser.add_argument_group('without SOURCE')
     live.add_argument('--namespace', default='/', metavar='NS', help='of the node (default: /)')
-    add_network_arguments(parser.add_argument_group('with SOURCE'))
+    network = parser.add_argument_group('with SOURCE')
+    add_network_arguments(network)
+    network.add_argument('--camera-pitch', type=_pitch, default=0.0, metavar='DEG',
+                         help='degrees that the camera looks down (default: 0)')
+    network.add_argument('--camera-height', type=_height, metavar='M',
+                         help='metres of the camera above the floor, which then is no obstacle')
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,6 +74,8 @@ def _run(options: argparse.Namespace) -> None:
     except ViewError as error:
         raise UsageError(str(error)) from error
     with closing(viewer), closing(_source(options)) as source:
+        if hasattr(source, 'restand'):  # otherwise the node knows how its camera stands
+            viewer.offer_stand(source.stand, source.restand)
         _say(f'open {viewer.url} in a browser; Ctrl-C ends')
         with Ending() as ending:
             play(source, viewer, options.rate, ending)
@@ -78,6 +86,10 @@ def play(source: Source, viewer: Viewer, rate: float, ending: Ending) -> None:
     while not ending.asked:
         if not viewer.wait_for_watchers(PATIENCE):
             source.rest()
+            continue
+        if not viewer.may_go_on():
+            source.rest()
+            ending.sleep_until(time.monotonic() + 0.1)
             continue
         start = time.monotonic()
         frame = source.next(PATIENCE)
@@ -93,6 +105,7 @@ def _source(options: argparse.Namespace) -> Source:
     from depth_perception.camera_source import camera_source
     from depth_perception.predict import load_network
     from depth_perception.view.footage import open_footage
+    from depth_perception.view.frame import Stand
     from depth_perception.view.predicted import PredictedSource
 
     cameras = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
@@ -100,7 +113,8 @@ def _source(options: argparse.Namespace) -> Source:
         footage = open_footage(options.source, options.image, cameras)
     except BagError as error:
         raise UsageError(str(error)) from error
-    return PredictedSource(footage, load_network(options), repeat=not options.once)
+    stand = Stand(math.radians(options.camera_pitch), 0.0, options.camera_height)
+    return PredictedSource(footage, load_network(options), not options.once, stand)
 
 
 def _live(options: argparse.Namespace) -> Source:
@@ -117,6 +131,18 @@ def _port(text: str) -> int:
     if not 0 <= int(text) < 65536:
         raise argparse.ArgumentTypeError(f'{text} is not 0 to 65535')
     return int(text)
+
+
+def _pitch(text: str) -> float:
+    if not -80 <= float(text) <= 80:
+        raise argparse.ArgumentTypeError(f'{text} is not -80 to 80')
+    return float(text)
+
+
+def _height(text: str) -> float:
+    if not 0 < float(text) <= 100:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0 and at most 100')
+    return float(text)
 
 
 def _rate(text: str) -> float:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera import CameraModel
-from depth_perception.view.frame import Cloud, Scan
-from depth_perception.visualise import ROUND_DISTANCES, colourise
+from depth_perception.perspective import View, draw_points, middle_view
+from depth_perception.view.frame import Cloud, Frame, Scan
+from depth_perception.visualise import ROUND_DISTANCES, colourise, with_legend
 
 #: Two hits of the scan are joined by a line if their ranges differ by less than this share.
 SAME_SURFACE = 0.15
@@ -55,6 +56,45 @@ def _strides(shape: tuple[int, ...], most: int) -> tuple[int, int]:
 def by_distance(points: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
     """The colours (N, 3) RGB that the depth picture has for these points (N, 3)."""
     return colourise(points[:, 2:3], near, far)[:, 0, ::-1]
+
+
+def point_on_ray(points: NDArray[np.float32], origin: NDArray[np.floating],
+                 direction: NDArray[np.floating],
+                 tolerance: float = 0.012) -> NDArray[np.float32] | None:
+    """The nearest of the points (N, 3) that a look along a ray meets within so many radians."""
+    away = points - np.asarray(origin, np.float32)
+    distance = np.linalg.norm(away, axis=1)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        cosine = away @ np.asarray(direction, np.float32) / np.linalg.norm(direction) / distance
+        met = cosine > math.cos(tolerance)
+    if not met.any():
+        return None
+    return points[np.argmin(np.where(met, distance, np.inf))]
+
+
+def still(frame: Frame, view: View | None, most: int) -> NDArray[np.uint8] | None:
+    """Camera, depth with its legend and cloud as one picture (H, W, 3) RGB; None without any.
+
+    Args:
+        frame: of which.
+        view: where the cloud is looked at from; None is beside the camera.
+        most: points of the cloud.
+    """
+    pictures = [part for part in (frame.image, frame.depth) if part is not None]
+    if not pictures:
+        return None
+    height, width = pictures[0].shape[:2]
+    parts = [cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) for part in pictures]
+    if frame.cloud is not None and frame.camera is not None:
+        points, colours = thinned(frame.cloud, most)
+        gap = math.sqrt(frame.cloud.points[..., 0].size / max(1, min(
+            most, frame.cloud.points[..., 0].size))) / frame.camera.fx
+        parts.append(draw_points(
+            points, colours, view or middle_view(points), width, height, gap))
+    row = np.concatenate(parts, axis=1)
+    if frame.depth_range is None or frame.depth is None:
+        return row
+    return with_legend(row[..., ::-1], *frame.depth_range)[..., ::-1]
 
 
 def scan_points(scan: Scan) -> NDArray[np.float32]:

@@ -50,10 +50,12 @@ class Shot:
     Attributes:
         time: seconds since the first one.
         picture: decodes it; raises an ImageError or CameraError where it cannot be used.
+        number: its place among all, from 0.
     """
 
     time: float
     picture: Callable[[], Picture]
+    number: int = 0
 
 
 class Footage(ABC):
@@ -91,7 +93,7 @@ class Folder(Footage):
         """One a second."""
         for index, file in enumerate(self._files):
             yield Shot(STAY * index,
-                       lambda file=file: _of_photo(read_photo(file), self._cameras))
+                       lambda file=file: _of_photo(read_photo(file), self._cameras), index)
 
 
 class Video(Footage):
@@ -109,7 +111,7 @@ class Video(Footage):
         rate = rate if 0 < rate < 1000 else USUAL_RATE
         index = 0
         while capture.grab():
-            yield Shot(index / rate, lambda: _retrieved(capture, self._cameras))
+            yield Shot(index / rate, lambda: _retrieved(capture, self._cameras), index)
             index += 1
         capture.release()
 
@@ -126,9 +128,11 @@ class Webcam(Footage):
 
     def shots(self) -> Iterator[Shot]:
         """The present, again and again; it ends when the camera goes."""
-        start = time.monotonic()
+        start, number = time.monotonic(), 0
         while self._grab_newest():
-            yield Shot(time.monotonic() - start, lambda: _retrieved(self._capture, self._cameras))
+            yield Shot(time.monotonic() - start,
+                       lambda: _retrieved(self._capture, self._cameras), number)
+            number += 1
 
     def _grab_newest(self) -> bool:
         """Drivers queue some pictures: take them until one had to be waited for."""
@@ -166,10 +170,11 @@ class Recording(Footage):
     def shots(self) -> Iterator[Shot]:
         """Every image; the camera_info is the bag's first one."""
         first: int | None = None
-        for message in self._bag.messages([self._image.name]):
+        for number, message in enumerate(self._bag.messages([self._image.name])):
             first = message.time if first is None else first
             yield Shot((message.time - first) / 1e9,
-                       lambda message=message: self._picture(self._bag.deserialize(message)))
+                       lambda message=message: self._picture(self._bag.deserialize(message)),
+                       number)
 
     def _picture(self, message: object) -> Picture:
         from depth_perception.ros.colour import Decoder, FrameError

@@ -82,6 +82,7 @@ class Frame:
         cloud, scan, camera: see there.
         stand: of the camera.
         remarks: how things are, in the order to be shown.
+        label: which frame it is, such as `frame 13, 1.20 s`.
     """
 
     image: NDArray[np.uint8] | None = None
@@ -92,6 +93,7 @@ class Frame:
     camera: CameraModel | None = None
     stand: Stand = Stand()
     remarks: tuple[Remark, ...] = ()
+    label: str = ''
 
 
 class Source(Protocol):

@@ -15,7 +15,12 @@ _DOTS = {Level.OK: '#2f9e44', Level.WARN: '#e8890c', Level.ERROR: '#e03131'}
 _STOPS = 24
 _SMALL = 'font-size:0.8rem;line-height:1.35'
 HINT = (f'<div style="{_SMALL};opacity:0.6;padding:0.25em 0.75em">'
-        'Drag to turn, right-drag to move, wheel to zoom.</div>')
+        'Drag to turn, right-drag to move, wheel to zoom, click on a point for its distance.</div>')
+
+
+def label_html(label: str) -> str:
+    """Which frame is shown."""
+    return f'<div style="{_SMALL};padding:0 0.75em">{html.escape(label)}</div>'
 
 
 def remarks_html(remarks: Iterable[Remark]) -> str:

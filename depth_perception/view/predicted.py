@@ -16,7 +16,7 @@ from depth_perception.estimator import DepthEstimator
 from depth_perception.images import ImageError
 from depth_perception.predict import EDGE_THRESHOLD, training_fov_deg
 from depth_perception.view.footage import Footage, Pace, Picture
-from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan
+from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
 from depth_perception.visualise import colourise
 
 #: Metres; as the node's parameter `min_depth`.
@@ -30,16 +30,20 @@ class PredictedSource:
         footage: the pictures.
         estimator: the network.
         repeat: from the start again at the end.
+        stand: of the camera; None: level, at an unknown height.
     """
 
-    def __init__(self, footage: Footage, estimator: DepthEstimator, repeat: bool = True) -> None:
+    def __init__(self, footage: Footage, estimator: DepthEstimator, repeat: bool = True,
+                 stand: Stand | None = None) -> None:
         self._footage = footage
         self._estimator = estimator
         self._pace = Pace(footage, repeat)
         self._near = max(MIN_DEPTH, estimator.info.min_depth)
         self._far = estimator.info.max_depth
         self._seconds: deque[float] = deque(maxlen=10)
-        self._layout: tuple[CameraModel, scan.ScanLayout] | None = None
+        self._stand = stand or Stand()
+        self._clean: NDArray[np.float32] | None = None
+        self._layout: tuple[tuple[CameraModel, Stand], scan.ScanLayout] | None = None
         self._last = Frame()
 
     def next(self, timeout: float) -> Frame | None:
@@ -49,12 +53,27 @@ class PredictedSource:
             if shot is None:
                 return None
             start = time.perf_counter()
-            self._last = self._frame(shot.picture())
+            label = f'frame {shot.number + 1}, {shot.time:.2f} s'
+            self._last = replace(self._frame(shot.picture()), label=label)
             self._seconds.append(time.perf_counter() - start)
         except (ImageError, CameraError, BagError) as error:
             problem = Remark(Level.ERROR, 'input', str(error))
             self._last = replace(self._last, remarks=(problem, self._network()))
         return self._last
+
+    @property
+    def stand(self) -> Stand:
+        """How the camera stands."""
+        return self._stand
+
+    def restand(self, stand: Stand) -> Frame:
+        """Take the camera to stand so from now on; the last frame with the scan that it gives."""
+        self._stand = stand
+        last = replace(self._last, stand=stand)
+        if self._clean is not None and last.camera is not None:
+            last = replace(last, scan=self._scan(self._clean, last.camera))
+        self._last = last
+        return last
 
     def rest(self) -> None:
         """Stop the footage."""
@@ -72,17 +91,21 @@ class PredictedSource:
         ranged = geometry.mask_range(depth, self._near, self._far)
         clean = geometry.mask_edges(depth, EDGE_THRESHOLD)
         clean = geometry.mask_range(clean, self._near, self._far)
+        self._clean = clean
         colours = np.ascontiguousarray(colourise(ranged, self._near, self._far)[..., ::-1])
         return Frame(
             image=rgb, depth=colours, depth_range=(self._near, self._far),
             cloud=Cloud(geometry.back_project(clean, camera), rgb),
-            scan=self._scan(clean, camera), camera=camera,
+            scan=self._scan(clean, camera), camera=camera, stand=self._stand,
             remarks=(self._input(picture), self._network()))
 
     def _scan(self, depth: NDArray[np.float32], camera: CameraModel) -> Scan:
-        if self._layout is None or self._layout[0] != camera:
-            self._layout = camera, scan.scan_layout(camera, self._far)
-        layout = self._layout[1]
+        stand, known = self._stand, self._layout
+        if known is None or known[0] != (camera, stand):
+            pose = scan.CameraPose(stand.pitch, stand.roll, stand.height)
+            known = (camera, stand), scan.scan_layout(camera, self._far, pose=pose)
+            self._layout = known
+        layout = known[1]
         ranges = scan.scan_ranges(depth, layout, self._near).numpy()
         return Scan(layout.angle_min + layout.angle_increment * np.arange(layout.count), ranges)
 

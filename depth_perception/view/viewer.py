@@ -11,16 +11,18 @@ import io
 import math
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from depth_perception.camera import CameraModel
 from depth_perception.extras import remedy
+from depth_perception.perspective import View
 from depth_perception.view import drawing
 from depth_perception.view.frame import Cloud, Frame, Scan, Stand
-from depth_perception.view.html import HINT, remarks_html, scale_html
+from depth_perception.view.html import HINT, label_html, remarks_html, scale_html
 
 if TYPE_CHECKING:
     import viser
@@ -66,6 +68,9 @@ class Viewer:
         self._switches: dict[str, Any] = {}
         self._cloud_style: tuple = ()
         self._changed = threading.Event()
+        self._ray: tuple[Any, Any] | None = None
+        self._picked: Any = None
+        self._steps = 0
         self._server = _serve(host, port)
         self.url = f'http://{_url_host(host)}:{self._server.get_port()}'
         self._server.on_client_connect(self._note_change)
@@ -83,6 +88,31 @@ class Viewer:
         self._changed.clear()
         return bool(self.watchers or (self._changed.wait(timeout) and self.watchers))
 
+    def may_go_on(self) -> bool:
+        """Whether the next frame is wanted: nobody has paused, or somebody asks for one more."""
+        if not self._pause.value:
+            self._steps = 0
+            return True
+        if self._steps > 0:
+            self._steps -= 1
+            return True
+        return False
+
+    def offer_stand(self, stand: Stand, change: Callable[[Stand], Frame]) -> None:
+        """Let people say how the camera stands; the change gives the frame that is shown then."""
+        gui = self._server.gui
+        pitch = gui.add_slider('Camera looks down', -30.0, 80.0, 0.5,
+                               float(np.clip(math.degrees(stand.pitch), -30, 80)),
+                               hint='degrees')
+        height = gui.add_slider('Camera height', 0.0, 3.0, 0.01,
+                                float(np.clip(stand.height or 0, 0, 3)),
+                                hint='metres above the floor; 0 is unknown')
+
+        def apply(_event: Any) -> None:
+            self.show(change(Stand(math.radians(pitch.value), stand.roll, height.value or None)))
+        for control in (pitch, height):
+            control.on_update(apply)
+
     def show(self, frame: Frame) -> None:
         """Show what changed since the last frame; what is None stays as it was."""
         with self._lock, self._server.atomic():
@@ -94,6 +124,8 @@ class Viewer:
             if frame.depth_range != before.depth_range:
                 self._scale.content = scale_html(frame.depth_range)
             self._remarks.content = remarks_html(frame.remarks)
+            if frame.label != before.label:
+                self._label.content = label_html(frame.label)
             if frame.stand != before.stand:
                 self._stand(frame.stand)
             if frame.camera is not None and (frame.camera, frame.depth_range) != (
@@ -103,6 +135,8 @@ class Viewer:
                 self._draw_cloud(frame.cloud)
             if _is_new(frame.scan, before.scan):
                 self._draw_scan(frame.scan)
+            if self._ray is not None:
+                self._pick()
 
     def close(self) -> None:
         """Disconnect the browsers and free the port."""
@@ -138,10 +172,16 @@ class Viewer:
         gui.main_panel.dock_right()
         gui.main_panel.set_width(PANEL_WIDTH)
         self._remarks = gui.add_html('')
+        self._label = gui.add_html('')
         self._image = gui.add_image(blank, label='Camera', format='jpeg',
                                     jpeg_quality=JPEG_QUALITY)
         self._depth = gui.add_image(blank, label='Depth', format='jpeg', jpeg_quality=JPEG_QUALITY)
         self._scale = gui.add_html('')
+        self._pause = gui.add_checkbox('Pause', False)
+        step = gui.add_button('Next frame', hint='while paused')
+        step.on_click(lambda _event: self._step())
+        save = gui.add_button('Save a picture', hint='of camera, depth and cloud as you see it')
+        save.on_click(lambda event: self._save(event.client))
         views = gui.add_button_group('View from', tuple(VIEWS))
         views.on_click(lambda event: _look(event.client, *VIEWS[event.target.value]))
         self._colours = gui.add_dropdown('Cloud colours', (_CAMERA_COLOURS, _DISTANCE))
@@ -152,6 +192,7 @@ class Viewer:
         self._add_switch('Scan (red)', '/scan/lines', '/scan/hits')
         self._add_switch('Distance marks', '/marks')
         gui.add_html(HINT)
+        self._server.scene.on_click()(self._on_click)
 
     def _add_switch(self, label: str, *names: str) -> None:
         """A box that shows and hides parts of the scene."""
@@ -164,6 +205,59 @@ class Viewer:
                     node.visible = box.value
         box.on_update(apply)
         self._switches.update(dict.fromkeys(names, box))
+
+    def _step(self) -> None:
+        self._steps = min(self._steps + 1, 3)
+
+    def _save(self, client: viser.ClientHandle | None) -> None:
+        """Send a PNG to the browser that asked for it."""
+        with self._lock:
+            frame = self._shown
+        if client is None:
+            return
+        picture = drawing.still(frame, self._view_of(client), self._most_points)
+        if picture is not None:
+            name = f'{frame.label or "depth"}.png'.replace(' ', '_').replace(',', '')
+            content = cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))[1]
+            client.send_file_download(name, content.tobytes(), save_immediately=True)
+
+    def _view_of(self, client: viser.ClientHandle) -> View:
+        """Where that browser looks from, in the optical frame."""
+        eye, target = (self._optical(np.array(place)) for place in (
+            client.camera.position, client.camera.look_at))
+        return View(tuple(eye), tuple(target), math.degrees(client.camera.fov))
+
+    def _optical(self, level: Any) -> Any:
+        """A place or direction of the level frame in the camera's optical one."""
+        from viser.transforms import SO3
+
+        return SO3(np.array(self._camera.wxyz)).inverse() @ level
+
+    def _on_click(self, event: Any) -> None:
+        """Note what is looked at: its distance stays up to date until another click."""
+        with self._lock, self._server.atomic():
+            self._ray = (np.array(event.ray_origin), np.array(event.ray_direction))
+            if not self._pick():
+                self._ray = None
+
+    def _pick(self) -> bool:
+        """Label what lies on the ray with its distance; False where nothing does."""
+        cloud, point = self._shown.cloud, None
+        if cloud is not None:
+            points, _ = drawing.thinned(cloud, self._most_points)
+            point = drawing.point_on_ray(points, *map(self._optical, self._ray))
+        if point is None:
+            if self._picked is not None:
+                self._picked.remove()
+                self._picked = None
+            return False
+        text = f'{np.linalg.norm(point):.2f} m away, depth {point[2]:.2f} m'
+        position = tuple(map(float, point))
+        if self._picked is None:
+            self._picked = self._server.scene.add_label(
+                '/camera/picked', text, position=position)
+        self._picked.text, self._picked.position = text, position
+        return True
 
     # Parts of the scene --------------------------------------------------------------------
 

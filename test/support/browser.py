@@ -90,6 +90,22 @@ class Browser:
         self._socket.send(msgspec.msgpack.encode(
             {'type': 'GuiUpdateMessage', 'uuid': uuid, 'updates': {'value': value}}))
 
+    def click(self, origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
+        """Click where a ray from the eye goes, in the level frame."""
+        self._socket.send(msgspec.msgpack.encode({
+            'type': 'ScenePointerMessage', 'event_type': 'click', 'ray_origin': origin,
+            'ray_direction': direction, 'screen_pos': ((0.5, 0.5),), 'modifier': None}))
+
+    def file(self, suffix: str) -> bytes | None:
+        """The newest file with that ending that was sent to be saved, once it is complete."""
+        start = next((message for message in reversed(self.messages)
+                      if message['type'] == 'FileTransferStartDownload'
+                      and message['filename'].endswith(suffix)), None)
+        parts = [message['content'] for message in self.messages if start
+                 and message['type'] == 'FileTransferPart'
+                 and message['transfer_uuid'] == start['transfer_uuid']]
+        return b''.join(map(bytes, parts)) if start and len(parts) == start['part_count'] else None
+
     def text(self) -> str:
         """All texts of the panel that were sent, the newest last."""
         return '\n'.join(self.updates('content'))

@@ -17,7 +17,7 @@ from depth_perception.cli import main
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros.colour import decode_compressed
 from depth_perception.view.footage import Folder, open_footage
-from depth_perception.view.frame import Level
+from depth_perception.view.frame import Level, Stand
 from depth_perception.view.predicted import PredictedSource
 from depth_perception.weights import save_weights
 from test.support.weights import tiny_info, tiny_network
@@ -103,6 +103,16 @@ def test_frames_hold_what_the_network_says(estimator):
     assert frame.depth.shape == frame.image.shape
     assert all(remark.level == Level.OK for remark in frame.remarks)
     assert 'clip_bag' in frame.remarks[0].text and estimator.info.name in frame.remarks[1].text
+
+
+def test_frames_are_numbered_and_the_scan_follows_the_stand_of_the_camera(estimator):
+    source = PredictedSource(open_footage(str(CLIP), None, CameraSource()), estimator)
+    first = source.next(1.0)
+    assert first.label == 'frame 1, 0.00 s'
+    low = source.restand(Stand(pitch=0.2, height=0.4))
+    assert low.image is first.image and low.stand.height == 0.4
+    assert not np.array_equal(low.scan.ranges, first.scan.ranges, equal_nan=True)
+    assert source.next(2.0).stand == low.stand == source.stand
 
 
 def test_an_unknown_camera_is_assumed_and_it_says_so(estimator, tmp_path):

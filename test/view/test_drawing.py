@@ -89,3 +89,11 @@ def test_scale_names_round_distances_of_its_range_alone():
     text = scale_html((0.3, 10.0))
     assert '>10 m<' in text and '>1 m<' in text and '>20 m<' not in text
     assert scale_html(None) == ''
+
+
+def test_a_ray_meets_the_nearest_point_near_it():
+    points = np.array([[0, 0, 3], [0.001, 0, 2], [1, 0, 1], [np.nan, 0, 1]], np.float32)
+    found = drawing.point_on_ray(points, np.zeros(3), np.array([0, 0, 2.0]))
+    assert found is not None and found[2] == 2
+    assert drawing.point_on_ray(points, np.zeros(3), np.array([0, 1.0, 0])) is None
+    assert drawing.point_on_ray(points[:0], np.zeros(3), np.array([0, 1.0, 0])) is None

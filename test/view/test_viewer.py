@@ -11,6 +11,7 @@ import time
 import urllib.request
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ from depth_perception.view.viewer import Viewer, ViewError
 pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
 
 from test.support.browser import Browser
+from test.support.waiting import wait_until
 
 CAMERA = CameraModel(640, 480, 500.0, 500.0, 320.0, 240.0)
 
@@ -177,6 +179,96 @@ def test_a_part_can_be_hidden_and_stays_so(viewer):
         browser.wait_for(lambda: len(browser.all_of('/camera/cloud')) == 2)
         browser.drain()
         assert not states()[-1]
+
+
+def test_a_paused_page_goes_on_by_single_frames(viewer):
+    with Browser(viewer.url) as browser:
+        browser.wait_for(lambda: any(message['type'] == 'GuiButtonMessage'
+                                     for message in browser.messages))
+        assert viewer.may_go_on() and viewer.may_go_on()
+        browser.set('GuiCheckboxMessage', 'Pause', True)
+        wait_until(lambda: not viewer.may_go_on())
+        browser.set('GuiButtonMessage', 'Next frame', True)
+        wait_until(viewer.may_go_on)
+        assert not viewer.may_go_on()
+        browser.set('GuiCheckboxMessage', 'Pause', False)
+        wait_until(lambda: viewer.may_go_on() and viewer.may_go_on())
+
+
+def test_a_paused_footage_stands_still(viewer):
+    class Source:
+        rests = 0
+
+        def next(self, timeout):
+            raise AssertionError('it was asked for a frame')
+
+        def rest(self):
+            self.rests += 1
+
+    class Soon:
+        @property
+        def asked(self):
+            return source.rests > 3
+
+        def sleep_until(self, moment):
+            pass
+    source = Source()
+    with Browser(viewer.url) as browser:
+        browser.wait_for(lambda: viewer.watchers)
+        browser.wait_for(lambda: any(message['type'] == 'GuiCheckboxMessage'
+                                     for message in browser.messages))
+        browser.set('GuiCheckboxMessage', 'Pause', True)
+        wait_until(lambda: not viewer.may_go_on())
+        command.play(source, viewer, 10.0, Soon())
+
+
+def test_a_click_says_how_far_the_point_is_and_keeps_saying_it(viewer):
+    def texts(browser):
+        return [props['text'] for props in browser.all_of('/camera/picked')] \
+            + [text for text in browser.updates('text') if 'away' in text]
+    with Browser(viewer.url) as browser:
+        viewer.show(replace(frame(), cloud=Cloud(np.array([[[0, 0, 2.0]]], np.float32))))
+        browser.wait_for(lambda: browser.all_of('/camera/cloud'))
+        # The optical axis is x of the level frame; the eye looks at the point from above.
+        browser.click((2.0, 0.0, 3.0), (0.0, 0.0, -1.0))
+        browser.wait_for(lambda: '2.00 m away, depth 2.00 m' in texts(browser))
+        viewer.show(replace(frame(), cloud=Cloud(np.array([[[0.01, 0, 2.5], [0, 0, 2.0]]],
+                                                          np.float32) * 1.0)))
+        viewer.show(replace(frame(), cloud=Cloud(np.array([[[0, -0.5, 2.0]]], np.float32))))
+        browser.wait_for(lambda: '2.06 m away, depth 2.00 m' in texts(browser))
+        browser.click((2.0, 0.0, 3.0), (0.0, 0.0, 1.0))
+        browser.wait_for(lambda: [message for message in browser.messages
+                                  if message['type'] == 'RemoveSceneNodeMessage'
+                                  and message['name'] == '/camera/picked'])
+
+
+def test_a_picture_is_saved_as_it_is_seen(viewer):
+    with Browser(viewer.url) as browser:
+        viewer.show(replace(frame(100), label='frame 3, 0.20 s'))
+        browser.wait_for(lambda: browser.all_of('/camera/cloud') and 'frame 3' in browser.text())
+        browser.set('GuiButtonMessage', 'Save a picture', True)
+        content = browser.wait_for(lambda: browser.file('frame_3_0.20_s.png'))
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape[1] == 3 * 64 and picture.shape[0] > 48
+    assert (picture[:48, :64] == 100).all() and (picture[:48, 64:128] == 50).all()
+
+
+def test_the_stand_of_the_camera_can_be_set_where_the_network_runs_here(viewer):
+    stands = []
+
+    def change(stand):
+        stands.append(stand)
+        return replace(frame(), stand=stand)
+    viewer.offer_stand(Stand(pitch=math.radians(10)), change)
+    with Browser(viewer.url) as browser:
+        browser.wait_for(lambda: any(
+            message['type'] == 'GuiSliderMessage' and message['props']['label'] == 'Camera height'
+            for message in browser.messages))
+        browser.set('GuiSliderMessage', 'Camera looks down', 30)
+        browser.set('GuiSliderMessage', 'Camera height', 0.5)
+        wait_until(lambda: stands and stands[-1].height == 0.5)
+    assert stands[-1].pitch == pytest.approx(math.radians(30))
+    assert stands[0].height is None
 
 
 def test_a_slow_browser_misses_frames_and_gets_the_newest():
