@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,8 @@ PRECISIONS = ('fp16', 'bf16', 'fp32')
 SIZE_STEP = 16
 #: Longest shape that is fed as it is.
 MAX_ASPECT = 16
+#: Sizes of images that are remembered.
+_SIZES = 64
 #: No depth beyond so many times the range: keeps an infinite value from spreading in the resize.
 FAR_LIMIT = 10
 
@@ -47,10 +50,13 @@ class DepthEstimator:
         network_seconds: that the network alone took for the last image; None on a GPU.
     """
 
-    def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '') -> None:
+    def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '',
+                 compile_beside: bool = False) -> None:
         self.info = info
         self.checksum = checksum
         self._backend = backend
+        self._compile_beside = compile_beside
+        self._fed: dict[tuple[int, int], tuple[int, int]] = {}
         self._frames = frames_on(backend.device)
         self._upload = Upload(backend.device)
         self.network_seconds: float | None = None
@@ -59,7 +65,8 @@ class DepthEstimator:
 
     @classmethod
     def load(cls, path: str | Path | None = None, device: str = 'auto',
-             precision: str = 'fp16', backend: str = 'auto') -> DepthEstimator:
+             precision: str = 'fp16', backend: str = 'auto', *,
+             compile_beside: bool = False) -> DepthEstimator:
         """Read weights, move them to the device and run one frame, so that the first is fast.
 
         Args:
@@ -68,6 +75,8 @@ class DepthEstimator:
             precision: `fp16` or `bf16` (half precision where that is faster: on CUDA, and, as
                 bfloat16, on a CPU that has it), or `fp32`.
             backend: `auto`, `torch`, `openvino` or `compiled`, see `backends.choice`.
+            compile_beside: where a size of images must be compiled first, feed them at another
+                size until that is done, instead of waiting seconds.
 
         Raises:
             WeightsError: the file cannot be used.
@@ -79,8 +88,9 @@ class DepthEstimator:
             raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
         torch_device = resolve_device(device)
         weights = load_weights(path)
-        runner = choose_backend(weights.network, torch_device, precision, backend, weights.checksum)
-        estimator = cls(runner, weights.info, weights.checksum)
+        runner = choose_backend(weights.network, torch_device, precision, backend, weights.checksum,
+                                weights.path)
+        estimator = cls(runner, weights.info, weights.checksum, compile_beside)
         height, width = weights.info.input_height, weights.info.input_width
         estimator.infer(np.zeros((height, width, 3), np.uint8))
         return estimator
@@ -130,6 +140,8 @@ class DepthEstimator:
         has only been started: what is done next on the same stream comes after it.
         """
         _check_image(rgb, camera)
+        height, width = rgb.shape[:2]
+        self._choose_size(height, width)
         return self._frames(self._depth, self._upload(rgb), self.focal_factor(camera))
 
     def _depth(self, image: Tensor, factor: Tensor | float) -> Tensor:
@@ -152,8 +164,11 @@ class DepthEstimator:
         """
         if camera is None:
             return 1.0
-        _, network_width = self.network_size(camera.height, camera.width)
-        camera_focal = camera.fx * network_width / camera.width
+        height, width = self.network_size(camera.height, camera.width)
+        fed_height, fed_width = self._fed.get((camera.height, camera.width), (height, width))
+        camera_focal = camera.fx * fed_width / camera.width
+        if (fed_height, fed_width) != (height, width):  # stretched: between both axes
+            camera_focal *= math.sqrt(fed_height * width / (fed_width * height))
         # A camera may hold numpy's numbers, which would make float64 of the depth.
         return float(camera_focal / self.info.focal_length_at(self.info.input_width))
 
@@ -161,9 +176,27 @@ class DepthEstimator:
         """(height, width) at which an image is fed, see the function of this name."""
         return network_size(self.info, height, width)
 
+    def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Make ready for images of these (height, width), and wait until that is done.
+
+        Raises:
+            CompileError: the network cannot be compiled for one.
+        """
+        self._backend.prepare(
+            (self.network_size(*size), f'{size[1]}x{size[0]}') for size in sizes)
+
+    def _choose_size(self, height: int, width: int) -> None:
+        """Note at which size this image is fed: see `compile_beside`."""
+        size = self.network_size(height, width)
+        if self._compile_beside:
+            size = self._backend.size_for(size, f'{width}x{height}')
+        if len(self._fed) > _SIZES:
+            self._fed.clear()
+        self._fed[height, width] = size
+
     def _prepare(self, image: Tensor) -> Tensor:
         """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""
-        size = self.network_size(*image.shape[:2])
+        size = self._fed[tuple(image.shape[:2])]
         image = image.permute(2, 0, 1)[None]
         if tuple(image.shape[-2:]) != size:
             # On a CPU the resize of bytes is several times faster than that of floats.

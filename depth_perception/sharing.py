@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -123,6 +123,10 @@ class NetworkShare:
     def remarks(self) -> tuple[str, ...]:
         """As `DepthEstimator.remarks`."""
         return self._network.estimator.remarks
+
+    def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """As `DepthEstimator.prepare`; the others' turns go on."""
+        self._network.estimator.prepare(sizes)
 
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
         """As `DepthEstimator.infer`, when its turn comes."""

@@ -2,7 +2,10 @@
 """Fixtures that every test may use."""
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,9 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ.pop('ROS_DOMAIN_ID', None)
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+# What OpenVINO compiles is kept for this run, and is none of the user's.
+os.environ['XDG_CACHE_HOME'] = _cache = tempfile.mkdtemp(prefix='depth_perception_test_')
+atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 # What the package's own processes do: the tests publish camera images and run networks too.
 prefer_large_shared_memory()
 share_the_cores()

@@ -147,7 +147,7 @@ def test_a_cpu_takes_openvino_by_itself():
 def test_without_openvino_a_cpu_takes_torch(monkeypatch):
     monkeypatch.setattr(choice.openvino, 'is_installed', lambda: False)
     assert choose_backend(tiny_network(), CPU, 'fp32').name == 'torch'
-    with pytest.raises(BackendError, match=r'pip install "depth_perception\[openvino\]"'):
+    with pytest.raises(BackendError, match=r'pip install "depth_perception\[cpu\]"'):
         choose_backend(tiny_network(), CPU, 'fp32', 'openvino')
 
 

@@ -2,6 +2,7 @@
 """What a backend is: the part between a normalised image and the network's raw output."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
@@ -22,3 +23,14 @@ class Backend(Protocol):
 
     def run(self, image: Tensor) -> Tensor:
         """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""
+
+    def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
+        """At which (height, width) to feed an image now that should be fed at this size.
+
+        Args:
+            size: the right one.
+            what: the image in words, such as its size.
+        """
+
+    def prepare(self, sizes: Iterable[tuple[tuple[int, int], str]]) -> None:
+        """Make ready for such sizes, each with its image in words; waits until that is done."""

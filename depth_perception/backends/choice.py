@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,7 +18,8 @@ __all__ = ['BACKENDS', 'BackendError', 'choose_backend']
 
 
 def choose_backend(network: nn.Module, device: torch.device, precision: str,
-                   name: str = 'auto', checksum: str = '') -> Backend:
+                   name: str = 'auto', checksum: str = '',
+                   weights: Path | None = None) -> Backend:
     """The network on its device, ready to run.
 
     Args:
@@ -26,7 +28,9 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
         precision: `fp16` or `bf16` (half precision where that is faster), or `fp32`.
         name: `torch`, `openvino` (CPU alone), `compiled` (after `depth-perception compile`), or
             `auto`: OpenVINO on a CPU where it is installed, otherwise PyTorch.
-        checksum: of the weights file; `compiled` looks for its packages.
+        checksum: of the weights file; `compiled` looks for its packages, and OpenVINO keeps what it
+            compiles under it.
+        weights: that file; with it OpenVINO compiles for further sizes in another process.
 
     Raises:
         BackendError: the one that was asked for is not installed or not for this device.
@@ -47,11 +51,11 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
             raise BackendError(str(error)) from error
     if name == 'openvino':
         try:
-            return openvino.OpenVino(network, precision)
+            return openvino.OpenVino(network, precision, checksum, weights)
         except ImportError as error:
             raise BackendError(f'OpenVINO is installed but broken ({error}): install it anew, or '
                                'set backend to auto') from error
     if name == 'auto' and device.type == 'cpu' and openvino.is_installed():
         with suppress(ImportError):  # a broken installation of it
-            return openvino.OpenVino(network, precision)
+            return openvino.OpenVino(network, precision, checksum, weights)
     return TorchEager(network, device, precision)

@@ -14,7 +14,7 @@ import platform
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +69,13 @@ class Compiled:
             self._runs[size] = self._way(size)
         # The code has the strides of its example built in, and checks none.
         return self._runs[size](image.contiguous())
+
+    def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
+        """Any size is ready."""
+        return size
+
+    def prepare(self, sizes: Iterable[tuple[tuple[int, int], str]]) -> None:
+        """Nothing is to be done."""
 
     def _way(self, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
         path = package_path(self._checksum, self.precision, self.device, size)

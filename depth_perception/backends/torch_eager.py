@@ -2,6 +2,7 @@
 """The network as PyTorch runs it, without compilation: ready in seconds, on any device."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -44,6 +45,13 @@ class TorchEager:
         """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""
         image = image.to(dtype=self.dtype, memory_format=torch.channels_last)
         return self.network(image).float()
+
+    def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
+        """Any size is ready."""
+        return size
+
+    def prepare(self, sizes: Iterable[tuple[tuple[int, int], str]]) -> None:
+        """Nothing is to be done."""
 
 
 def has_bfloat16() -> bool:

@@ -2,6 +2,7 @@
 """The depth node: lifecycle and wiring, nothing else."""
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +53,8 @@ DIAGNOSTICS_PERIOD = 1.0
 LAST_FRAME = 5.0
 
 EstimatorFactory = Callable[[str, str, str, str], DepthEstimator]
+#: No camera waits for a network that is compiled for another size of image.
+LOAD: EstimatorFactory = functools.partial(DepthEstimator.load, compile_beside=True)
 
 
 class DepthNode(LifecycleNode):
@@ -65,7 +68,7 @@ class DepthNode(LifecycleNode):
         ParameterError: a parameter given at start cannot be used.
     """
 
-    def __init__(self, load_estimator: EstimatorFactory = DepthEstimator.load,
+    def __init__(self, load_estimator: EstimatorFactory = LOAD,
                  **node_arguments: Any) -> None:
         try:
             super().__init__('depth_node', **node_arguments)
@@ -179,6 +182,8 @@ class DepthNode(LifecycleNode):
         settings = self._settings
         self._estimator = self._load_estimator(
             settings.model_file, settings.device, settings.precision, settings.backend)
+        if settings.image_sizes:
+            self._estimator.prepare(parameters.image_sizes(settings.image_sizes))
         self._scan_poses = ScanPoses(self, settings.base_frame)
         self._outputs = DepthPublishers(self)
         self._log_model()

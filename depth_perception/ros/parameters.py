@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,10 @@ class Settings:
         'auto', 'what runs the network: torch, openvino (on a CPU), compiled (after '
         'depth-perception compile), or auto: openvino on a CPU where it is installed, otherwise '
         'torch', choices=BACKENDS, configured=False)
+    image_sizes: str = _parameter(
+        '', "sizes of the camera's images, such as 1280x720,640x480, for which the network is "
+        'compiled when the node is configured (OpenVINO); others are compiled when their first '
+        'image comes, and fed at another size for those seconds', configured=False)
     image_transport: str = _parameter(
         'raw', 'raw subscribes to image, compressed to image/compressed',
         choices=('raw', 'compressed'), configured=False)
@@ -256,10 +261,26 @@ def check(name: str, value: Any) -> None:
     """Raise ParameterError unless the value is of the parameter's type and in its range."""
     rule = RULES[name]
     check_type(name, value)
+    if name == 'image_sizes':
+        image_sizes(value)
     if rule.choices and value not in rule.choices:
         raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
     if rule.low is not None and not (math.isfinite(value) and rule.low <= value <= rule.high):
         raise ParameterError(f'{name} must be in [{rule.low}, {rule.high}], got {value!r}')
+
+
+def image_sizes(text: str) -> list[tuple[int, int]]:
+    """(height, width) of each in a list such as `1280x720,640x480`.
+
+    Raises:
+        ParameterError: one is no size.
+    """
+    sizes = [re.fullmatch(r'\s*([1-9]\d{0,4})x([1-9]\d{0,4})\s*', word)
+             for word in text.split(',')] if text else []
+    if not all(sizes):
+        raise ParameterError(
+            f'image_sizes must be WIDTHxHEIGHT, such as 1280x720,640x480, got {text!r}')
+    return [(int(size[2]), int(size[1])) for size in sizes]
 
 
 def check_type(name: str, value: Any) -> None:

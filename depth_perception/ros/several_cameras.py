@@ -17,7 +17,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 
 from depth_perception.ros import guard
-from depth_perception.ros.depth_node import DepthNode
+from depth_perception.ros.depth_node import LOAD, DepthNode
 from depth_perception.ros.parameters import ParameterError
 from depth_perception.sharing import SharedNetworks
 
@@ -36,7 +36,7 @@ def create_nodes(names: Sequence[str], namespace: str,
         networks: where the nodes get their network.
         node_arguments: passed on to rclpy's node.
     """
-    networks = networks or SharedNetworks()
+    networks = networks or SharedNetworks(LOAD)
     nodes = []
     for name in names:
         try:

@@ -131,6 +131,8 @@ def test_focal_correction_uses_the_cameras_focal_length(namespace, robot):
 
 def other_than(name: str) -> Any:
     default, rule = DEFAULTS[name], RULES[name]
+    if name == 'image_sizes':
+        return '160x90'
     return rule.choices[1] if rule.choices else {
         bool: not default, str: 'other', float: 45.0}[type(default)]
 
@@ -203,7 +205,7 @@ def test_what_is_refused_together_changes_nothing(namespace, robot):
 @pytest.mark.parametrize('name, value', [
     ('point_stride', 0), ('point_stride', 17), ('point_stride', 'two'), ('min_depth', -0.1),
     ('depth_scale', 0.0), ('edge_threshold', 1.5), ('point_color', 1), ('max_age', 11.0),
-    ('max_rate', float('nan')),
+    ('max_rate', float('nan')), ('image_sizes', 'large'),
 ])
 def test_values_out_of_range_are_refused_with_the_reason(namespace, robot, name, value):
     with running_node(namespace, load_estimator=StandIn(scene)) as node:
