@@ -26,6 +26,9 @@ from depth_training.foreign.encoders import fill_encoder
 from depth_training.foreign.reading import read_state
 from depth_training.recipes import RECIPES, Recipe, overrides
 
+#: So many cameras of a data set are looked at.
+_CAMERAS = 6
+
 
 def network(recipe: Recipe, seed: int, start_from: Path | None = None,
             encoder_weights: Path | None = None) -> nn.Module:
@@ -113,7 +116,14 @@ def augmentation(recipe: Recipe, focal: float | None) -> Pipeline:
     # After all that changes the lens, and before depth is shown to the network, which is to be in
     # the metres that it learns.
     place = next((i for i, step in enumerate(steps) if _shows_depth(step)), len(steps))
-    return Pipeline((*steps[:place], CanonicalFocal(focal), *steps[place:]))
+    return Pipeline((_KnownCamera(), *steps[:place], CanonicalFocal(focal), *steps[place:]))
+
+
+class _KnownCamera:
+    """A step that takes a picture whose camera is unknown for one of NYU's."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        return _with_camera(sample)
 
 
 def _shows_depth(step: Step) -> bool:
@@ -123,18 +133,20 @@ def _shows_depth(step: Step) -> bool:
 def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
     """The recipe's own; else NYU's, at the recipe's test width, where the data's cameras differ.
 
+    A picture whose camera is unknown is taken for one of NYU's.
+
     Raises:
         DataError: the recipe needs the cameras' focal lengths, and the data does not tell them.
     """
-    focals = {sample.fx and round(sample.fx / sample.rgb.shape[1], 3)
-              for sample in _probes(dataset)}
-    if recipe.focal is not None and None in focals:
+    probes = list(_probes(dataset))
+    focals = {round(_with_camera(sample).fx / sample.rgb.shape[1], 3) for sample in probes}
+    if recipe.focal is not None and any(sample.fx is None for sample in probes):
         raise DataError(f'{recipe.name} learns depth for every camera and needs the focal length '
                         f'of each picture; give it in camera.json (docs/own_data.md): '
                         f'it is missing in {dataset.describe()}')
     if recipe.focal is not None:
         return recipe.focal
-    return nyu_focal(recipe) if len(focals) > 1 and None not in focals else None
+    return nyu_focal(recipe) if len(focals) > 1 else None
 
 
 def camera_notices(recipe: Recipe, dataset: DepthDataset, focal: float | None) -> Iterator[str]:
@@ -143,10 +155,10 @@ def camera_notices(recipe: Recipe, dataset: DepthDataset, focal: float | None) -
     if focal is not None:
         yield f'depth is learnt as a camera of {focal:.1f} pixels focal length, of ' \
               f'{recipe.test_width} columns, would see it, and brought back to each camera in use'
-    elif any(unknown):
+    if any(unknown):
         some = '' if all(unknown) else 'some of '
-        yield f'the focal length of {some}the training pictures is unknown: the weights will say ' \
-              f"that it is NYU's; give it in camera.json (docs/own_data.md) where it is another"
+        yield f"the focal length of {some}the training pictures is unknown, and taken for NYU's: " \
+              'give it in camera.json (docs/own_data.md) where it is another'
 
 
 def nyu_focal(recipe: Recipe) -> float:
@@ -213,11 +225,19 @@ def _with_camera(sample: Sample) -> Sample:
 
 
 def _probes(dataset: DepthDataset) -> Iterator[Sample]:
-    """The usable ones of the first, middle and last pair, of each data set that was joined."""
+    """The usable ones of a few pairs, with different cameras, of each data set that was joined.
+
+    First, middle and last, one whose camera is unknown, and some whose cameras are known to differ.
+    """
     if isinstance(dataset, Joined):
         for part in dataset.parts:
             yield from _probes(part)
         return
-    for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
+    cameras: dict[float | None, int] = {}
+    for index in range(len(dataset)):
+        cameras.setdefault(dataset.focal_of(index), index)
+    unknown = cameras.pop(None, 0)
+    places = {0, len(dataset) // 2, len(dataset) - 1, unknown, *[*cameras.values()][:_CAMERAS]}
+    for index in sorted(places):
         with suppress(DataError):
             yield dataset[index]

@@ -71,6 +71,13 @@ class DepthDataset(ABC):
     def read(self, index: int) -> Sample:
         """Pair `index` as stored, in metres of the layout's own depth scale."""
 
+    def focal_of(self, index: int) -> float | None:
+        """A number that tells pair `index`'s camera from others, without reading the pair.
+
+        None where it is unknown; layouts of one camera give 0.
+        """
+        return 0.0
+
     @abstractmethod
     def source(self, index: int) -> str:
         """File (and place in it) of pair `index`, for messages."""
@@ -126,6 +133,10 @@ class Part(DepthDataset):
     def read(self, index: int) -> Sample:
         """Read from the whole."""
         return self.whole.scaled(self.indices[index])
+
+    def focal_of(self, index: int) -> float | None:
+        """Of the pair in the whole."""
+        return self.whole.focal_of(self.indices[index])
 
     def source(self, index: int) -> str:
         """File in the whole."""

@@ -47,6 +47,11 @@ class PairFiles(DepthDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def focal_of(self, index: int) -> float | None:
+        """Focal length over width, as far as the list of pairs tells it."""
+        pair = self.pairs[index]
+        return None if pair.fx is None else pair.fx / (pair.width or 1)
+
     def source(self, index: int) -> str:
         """The colour file's path."""
         return str(self.root / self.pairs[index].rgb)

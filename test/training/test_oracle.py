@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from depth_training import build
-from depth_training.data import DepthDataset, Sample, open_dataset
+from depth_training.data import DataError, DepthDataset, Sample, open_dataset
 from depth_training.evaluation import Predictor, evaluate, rescaled
 from depth_training.geometry import GEOMETRIES, look
 from depth_training.protocols import PROTOCOLS
@@ -192,7 +192,7 @@ def test_every_recipe_names_a_geometry_that_shows_the_scale_of_its_training(tmp_
 
 
 @pytest.mark.parametrize('layout, recipe, said', [
-    ('sync', 'paper_003', 'the focal length of the training pictures is unknown'),
+    ('sync', 'paper_003', 'the focal length of the training pictures is unknown, and taken'),
     ('rooms', 'paper_003', 'as a camera of 259.4 pixels focal length, of 320 columns'),
     ('rooms', 'bundled', 'as a camera of 259.2 pixels'), ('labeled_mat', 'paper_003', '')])
 def test_a_training_says_in_which_scale_depth_is_learnt(layout, recipe, said, tmp_path):
@@ -200,3 +200,26 @@ def test_a_training_says_in_which_scale_depth_is_learnt(layout, recipe, said, tm
     focal = build.canonical_focal(RECIPES[recipe], dataset)
     notices = ' '.join(build.camera_notices(RECIPES[recipe], dataset, focal))
     assert said in notices and bool(said) == bool(notices)
+
+
+def test_one_unknown_camera_among_many_pictures_is_noticed(tmp_path):
+    """Neither the first, the middle nor the last pair: the second of seven scenes."""
+    layouts.sync(tmp_path, tuple(f'scene_{number}' for number in range(7)), 3)
+    for scene in tmp_path.iterdir():
+        if scene.name != 'scene_1':
+            layouts.write(scene / 'camera.json', '{"width": 64, "fx": 58.5, "cx": 31.5}')
+    dataset = open_dataset(tmp_path, 'all')
+    recipe = RECIPES['paper_003']
+    focal = build.canonical_focal(recipe, dataset)
+    assert focal == pytest.approx(259.4, abs=0.1)
+    assert 'the focal length of some of the training pictures is unknown' \
+        in ' '.join(build.camera_notices(recipe, dataset, focal))
+    # Depth of both is brought to the same camera: the unknown one is NYU's.
+    pipeline = build.augmentation(recipe, focal)
+    for index, fx in ((0, 58.5), (3, 51.885790117450188)):
+        seen = pipeline(dataset[index], np.random.default_rng(0))
+        plain = build.augmentation(recipe, None)(dataset[index], np.random.default_rng(0))
+        factor = focal / (fx * 352 / 64)
+        np.testing.assert_allclose(seen.depth, plain.depth * factor, rtol=1e-5)
+    with pytest.raises(DataError, match='needs the focal length of each picture'):
+        build.canonical_focal(RECIPES['bundled'], dataset)
