@@ -142,7 +142,8 @@ def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
     focals = {round(_with_camera(sample).fx / sample.rgb.shape[1], 3) for sample in probes}
     if recipe.focal is not None and any(sample.fx is None for sample in probes):
         raise DataError(f'{recipe.name} learns depth for every camera and needs the focal length '
-                        f'of each picture; give it in camera.json (docs/own_data.md): '
+                        f'of each picture: write fx, cx and width, or horizontal_fov_deg, into '
+                        f'camera.json beside them (docs/own_data.md); '
                         f'it is missing in {dataset.describe()}')
     if recipe.focal is not None:
         return recipe.focal

@@ -128,8 +128,9 @@ def described(findings: Findings) -> Iterator[str]:
           f'{sum(share > 0.5 for share in findings.holes)} pairs with more than half'
     yield 'focal length: ' + ', '.join(map(_focal, findings.focals))
     if None in findings.focals:
-        yield '  where it is unknown, depth is learnt for that camera alone: give it in ' \
-              'camera.json (docs/own_data.md)'
+        yield '  where it is unknown, depth is learnt for that camera alone, and finetune needs ' \
+              'it: write {"horizontal_fov_deg": 62} or fx, cx and width into camera.json ' \
+              '(docs/own_data.md)'
 
 
 def sheet(dataset: DepthDataset) -> NDArray[np.uint8] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +12,11 @@ from depth_training.data.images import read_bytes
 from depth_training.data.sample import DataError
 
 FILE = 'camera.json'
+_ANY_WIDTH = 1000
 
 
 class Camera(NamedTuple):
-    """What `camera.json` says; None where it does not.
+    """What `camera.json` says; None where it does not. `horizontal_fov_deg` stands for fx and cx.
 
     Attributes:
         fx: focal length in pixels of a picture `width` wide.
@@ -33,7 +35,7 @@ def read_camera(folder: Path, root: Path | None = None) -> Camera:
     """The camera of a folder: its own `camera.json`, or the one of the data's root.
 
     Raises:
-        DataError: the file has no numbers fx, cx and width, and no depth_scale either.
+        DataError: it has neither numbers fx and width nor a field of view nor a depth scale.
     """
     file = next((place / FILE for place in (folder, root or folder)
                  if (place / FILE).is_file()), None)
@@ -45,11 +47,23 @@ def read_camera(folder: Path, root: Path | None = None) -> Camera:
         scale = None if scale is None else float(scale)
         if scale is not None and not 0 < scale < float('inf'):
             raise ValueError(f'depth_scale {scale}')
+        if 'horizontal_fov_deg' in values:
+            return _of_field_of_view(float(values['horizontal_fov_deg']), scale)
         if scale is not None and 'fx' not in values:
             return Camera(depth_scale=scale)
-        return Camera(float(values['fx']), float(values['cx']), int(values['width']), scale)
+        width = int(values['width'])
+        return Camera(float(values['fx']), float(values.get('cx', (width - 1) / 2)), width, scale)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f'{file} has no numbers fx, cx and width ({error!r})') from error
+        raise DataError(f'{file} has no numbers fx and width, or horizontal_fov_deg ({error!r})') \
+            from error
+
+
+def _of_field_of_view(degrees: float, scale: float | None) -> Camera:
+    if not 0 < degrees < 180:
+        raise ValueError(f'horizontal_fov_deg {degrees:g}')
+    # Of a picture of any width: what is read is scaled to the picture's own.
+    return Camera(_ANY_WIDTH / 2 / math.tan(math.radians(degrees) / 2), (_ANY_WIDTH - 1) / 2,
+                  _ANY_WIDTH, scale)
 
 
 def common_scale(root: Path, cameras: Iterable[Camera]) -> float | None:

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ def write_scenes(scenes: Sequence[Scene], processes: int, report: Report | None)
     """Write all scenes; says so scene by scene, with the time that is left.
 
     Raises:
-        DataError: a folder holds pairs that were made with other options.
+        DataError: a folder holds pairs that were made with other options, or a process was killed.
         OSError: a file cannot be written.
     """
     total, begun, frames = Prepared(), time.monotonic(), 0
@@ -164,7 +164,20 @@ def _results(scenes: Sequence[Scene], processes: int) -> Iterator[tuple[Scene, P
     # Spawned, not forked: OpenCV's threads do not survive a fork.
     with _terminable(), multiprocessing.get_context('spawn').Pool(
             processes, initializer=_start_worker) as pool:
-        yield from zip(scenes, pool.imap(write_scene, scenes))
+        workers = {process.pid for process in multiprocessing.active_children()}
+        results = pool.imap(write_scene, scenes)
+        for scene in scenes:
+            yield scene, _next(results, workers)
+
+
+def _next(results: Any, workers: set[int | None]) -> Prepared:
+    """The next result; a pool waits in vain for one of a process that was killed."""
+    while True:
+        with suppress(multiprocessing.TimeoutError):
+            return results.next(timeout=1.0)
+        if not workers <= {process.pid for process in multiprocessing.active_children()}:
+            raise DataError('a process that wrote pairs was killed, perhaps for want of memory: '
+                            'start again, which goes on where it was, with fewer --jobs')
 
 
 @contextmanager

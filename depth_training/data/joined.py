@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from depth_training.data.dataset import DepthDataset
+from depth_training.data.folders import PICTURES
 from depth_training.data.open import open_dataset
 from depth_training.data.sample import DataError, Sample
 
@@ -75,4 +76,5 @@ def open_joined(paths: Sequence[Path], split: str, hold_out: Sequence[str] = (),
 
 
 def _has(path: Path, scene: str) -> bool:
-    return any((path.expanduser() / folder / scene).is_dir() for folder in ('', 'frames'))
+    return any((path.expanduser() / folder / scene).is_dir()
+               for folder in ('', 'frames', *PICTURES))

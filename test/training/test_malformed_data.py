@@ -156,7 +156,7 @@ CASES = {
     'csv_missing_file': (csv_missing_file, 'is missing', 'a.jpg'),
     'zip_truncated': (broken_zip, 'damaged, truncated', 'nyu_data.zip'),
     'tar_damaged': (broken_tar, 'damaged, truncated', 'train-000000.tar'),
-    'camera_json': (half_camera, 'fx, cx and width', 'camera.json'),
+    'camera_json': (half_camera, 'fx and width', 'camera.json'),
     'cameras_csv': (no_columns, 'columns index, fx and cx', 'cameras.csv'),
     'unknown_layout': (lambda root: layouts.write(root / 'a.txt', 'x').parent,
                        'no layout that is known', 'data'),

@@ -99,11 +99,15 @@ def test_camera_json_says_focal_length_and_unit_once_for_all_commands(tmp_path):
     assert '5000 units a metre' in data.describe()
     assert (data[0].fx, data[0].cx) == (pytest.approx(52.5), pytest.approx(31.5))
     np.testing.assert_allclose(data[1].depth, layouts.scene(1)[1], atol=1e-3)
+    layouts.write(root / 'camera.json', '{"horizontal_fov_deg": 90, "depth_scale": 5000}')
+    sample = open_dataset(root, 'all')[0]
+    assert (sample.fx, sample.cx) == (pytest.approx(32), pytest.approx(31.5))
     layouts.write(root / 'camera.json', '{"depth_scale": 5000}')
     assert open_dataset(root, 'all')[0].fx is None
-    layouts.write(root / 'camera.json', '{"depth_scale": -1}')
-    with pytest.raises(DataError, match=r'camera\.json'):
-        open_dataset(root, 'all')
+    for text in ('{"depth_scale": -1}', '{"horizontal_fov_deg": 190}', '{"fx": 5}', '[]', '{'):
+        layouts.write(root / 'camera.json', text)
+        with pytest.raises(DataError, match=r'camera\.json'):
+            open_dataset(root, 'all')
 
 
 def test_scenes_with_different_scales_are_not_mixed(tmp_path):

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -181,17 +183,24 @@ def test_a_run_that_was_stopped_goes_on_and_several_processes_write_the_same(tmp
         prepare_raw(tmp_path / 'raw', tmp_path / 'out', every=1)
 
 
-def test_a_signal_ends_all_processes_and_leaves_whole_pairs(tmp_path):
+@contextmanager
+def long_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`prepare raw` of two scenes in two processes, which has written some pairs."""
     for name in ('a', 'b'):
-        folder = raw_scene(tmp_path / 'raw' / name, 1)
+        scene = raw_scene(folder / 'raw' / name, 1)
         for kind, suffix in (('d', 'pgm'), ('r', 'ppm')):
-            first = next(folder.glob(f'{kind}-*'))
+            first = next(scene.glob(f'{kind}-*'))
             for index in range(200):
-                os.link(first, folder / f'{kind}-{index}.0-1.{suffix}')
-    words = [sys.executable, '-m', 'depth_training', 'prepare', 'raw', str(tmp_path / 'raw'),
-             str(tmp_path / 'out'), '--every', '1', '--split', 'all', '--jobs', '2']
+                os.link(first, scene / f'{kind}-{index}.0-1.{suffix}')
+    words = [sys.executable, '-m', 'depth_training', 'prepare', 'raw', str(folder / 'raw'),
+             str(folder / 'out'), '--every', '1', '--split', 'all', '--jobs', '2']
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: len(list((tmp_path / 'out').glob('*/rgb_*'))) > 2, 120)
+        wait_until(lambda: len(list((folder / 'out').glob('*/rgb_*'))) > 2, 120)
+        yield process
+
+
+def test_a_signal_ends_all_processes_and_leaves_whole_pairs(tmp_path):
+    with long_run(tmp_path) as process:
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 143 and 'Traceback' not in said
@@ -201,6 +210,18 @@ def test_a_signal_ends_all_processes_and_leaves_whole_pairs(tmp_path):
         number = picture.stem.rpartition('_')[2]
         assert cv2.imread(str(picture)) is not None
         assert cv2.imread(str(picture.with_name(f'sync_depth_{number}.png')), -1) is not None
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='children are found in /proc')
+def test_a_process_that_is_killed_is_said_and_not_waited_for(tmp_path):
+    with long_run(tmp_path) as process:
+        children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+        workers = [int(child) for child in children
+                   if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes()]
+        os.kill(workers[0], signal.SIGKILL)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1 and 'Traceback' not in said
+    assert 'was killed, perhaps for want of memory' in said
 
 
 def test_alignment_is_that_of_the_toolbox_whose_pixels_count_from_one(monkeypatch):
