@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -410,6 +411,14 @@ class DepthNode(LifecycleNode):
         last = self._worker.last_result if self._worker else None
         return last.input_remarks if last else ()
 
+    def _no_camera(self) -> str:
+        """Why an image that was served had no cloud and no scan; or ''."""
+        if self._worker is None or self._worker.last_result is None:
+            return ''
+        problem = self._camera_problem()
+        where = f' on {self._info.topic}' if problem == NO_CAMERA_INFO and self._info else ''
+        return f'no cloud and no scan: {problem}{where}' if problem else ''
+
     def _scan_problem(self) -> str:
         last = self._worker.last_result if self._worker else None
         return last.scan_problem if last else ''
@@ -465,10 +474,12 @@ class DepthNode(LifecycleNode):
             self.get_logger().warning(text)
 
     def _log_warnings(self) -> None:
-        """Each once; some come up only with an image of a certain size."""
-        for warning in (*self._warnings(), *self._input_remarks()):
-            if warning not in self._said:
-                self._said.add(warning)
+        """Each once, whatever its figures; some come up only with a certain image."""
+        scan = (self._scan_problem(), self._no_camera())
+        for warning in filter(None, (*self._warnings(), *self._input_remarks(), *scan)):
+            kind = re.sub(r'\d+(\.\d+)?', '#', warning)
+            if kind not in self._said:
+                self._said.add(kind)
                 hint = '; set device to cpu to accept that' if warning.startswith('no GPU') else ''
                 self.get_logger().warning(warning + hint)
 

@@ -143,7 +143,7 @@ class Settings:
         'known; grows by 0.015 m with each metre of distance', low=0, high=1)
     scan_frame: str = _parameter(
         '', "frame_id of the scan, level and at the camera with x along its view; empty: the "
-        'image\'s frame_id without its "optical" part, or with _level, published on /tf_static, '
+        'image\'s frame_id without its "optical" part, or with _level, published on TF, '
         'where base_frame or camera_pitch is set', configured=False)
     max_rate: float = _parameter(
         0.0, 'Hz; at most so many frames a second are processed; 0 = no limit', low=0, high=120)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
-from geometry_msgs.msg import Transform
+from geometry_msgs.msg import Transform, TransformStamped
 from rclpy.node import Node
 from std_msgs.msg import Header
 
 from depth_perception.ros.messages import level_frame, scan_frame
 from depth_perception.ros.parameters import Settings
-from depth_perception.ros.stamps import seconds
+from depth_perception.ros.stamps import nanoseconds, seconds
 from depth_perception.ros.transforms import (
-    StaticTransformPublisher,
     TransformError,
     TransformListener,
+    TransformPublisher,
 )
 from depth_perception.scan import CameraPose, PoseError
 
 #: By how much a given scan_frame may be off: degrees and metres.
 MAX_TURN, MAX_OFFSET = 2.0, 0.05
-#: Seconds by which a transform that changes may be older than the image.
-MAX_AGE = 1.0
+#: Seconds that an image waits for the transform of its moment, which comes after it.
+PATIENCE = 0.2
+#: Seconds after a wait in vain until the next: TF that is always late costs no frame its time.
+IN_VAIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class ScanPose:
 class ScanPoses:
     """Knows the pose of the camera whose images come in one frame at a time.
 
-    With `base_frame` it is the newest that TF has. The level frame of a tilted camera's scan is
-    published on /tf_static as a child of the image's frame: it has the same origin, and a leaf
-    cannot get in the way of a robot description.
+    With `base_frame` it is what TF has at the image's stamp, or the newest where TF does not reach
+    to it. The level frame of a tilted camera's scan is published as a child of the image's frame:
+    it has the same origin, and a leaf cannot get in the way of a robot description. It is on
+    /tf_static, or on /tf at the image's stamp where the camera moves.
 
     Args:
         node: hears and publishes TF.
@@ -59,12 +63,14 @@ class ScanPoses:
         self._node = node
         self._base_frame = base_frame
         self._listener = TransformListener(node) if base_frame else None
-        self._publisher: StaticTransformPublisher | None = None
+        self._publisher: TransformPublisher | None = None
         self._published: tuple[str, CameraPose] | None = None
         self._last: CameraPose | None = None
+        self._moves = False
+        self._waits_from = 0.0
 
     def of(self, image: Header, settings: Settings) -> ScanPose:
-        """The pose of the camera whose image has this header. Never waits."""
+        """The pose of the camera whose image has this header; waits PATIENCE at most."""
         remark = ''
         try:
             if self._listener:
@@ -73,7 +79,7 @@ class ScanPoses:
                 pose = _stated(settings)
         except (TransformError, PoseError) as error:
             return ScanPose(None, problem=f'no scan: {error}')
-        frame_id, problem = self._frame(image.frame_id, pose, settings)
+        frame_id, problem = self._frame(image, pose, settings)
         return ScanPose(pose, frame_id, '; '.join(filter(None, (remark, problem))))
 
     def reset(self) -> None:
@@ -88,31 +94,55 @@ class ScanPoses:
                 entity.destroy()
 
     def _from_tf(self, image: Header, settings: Settings) -> tuple[CameraPose, str]:
-        """The newest pose, and a remark where that is old."""
-        stamped = self._listener.latest(self._base_frame, image.frame_id)
+        """The pose, and a remark where it is not that of the image's moment, or has no height."""
+        stamped, remark = self._lookup(self._base_frame, image.frame_id, image)
+        # TF that never changes has no stamp.
+        self._moves = nanoseconds(stamped.header.stamp) != 0
         height = settings.camera_height or stamped.transform.translation.z
+        if height <= 0:
+            above = f'{self._base_frame} is {-height:.2f} m above the camera, so that its height ' \
+                    'is not used: base_frame is to be on the floor'
+            remark = '; '.join(filter(None, (remark, above)))
         pose = CameraPose.from_up(_up(stamped.transform), height if height > 0 else None)
         if self._last is None or not pose.is_close(self._last):
             self._last = pose
-        age = seconds(image.stamp) - seconds(stamped.header.stamp)
-        is_old = seconds(stamped.header.stamp) > 0 and age > MAX_AGE
-        return self._last, (f'the transform from {image.frame_id} to {self._base_frame} is '
-                            f'{age:.0f} s older than the image' if is_old else '')
+        return self._last, remark
 
-    def _frame(self, frame_id: str, pose: CameraPose, settings: Settings) -> tuple[str, str]:
+    def _lookup(self, target: str, source: str, image: Header) -> tuple[TransformStamped, str]:
+        """The transform at the image's stamp, or the newest with a remark.
+
+        Raises:
+            TransformError: there is none at all.
+        """
+        newest = self._listener.latest(target, source)
+        if nanoseconds(newest.header.stamp) == 0:
+            return newest, ''
+        to_come = nanoseconds(newest.header.stamp) < nanoseconds(image.stamp)
+        waits = to_come and time.monotonic() >= self._waits_from
+        exact = self._listener.at(target, source, image.stamp, PATIENCE if waits else 0.0)
+        if exact is not None:
+            return exact, ''
+        if waits:
+            self._waits_from = time.monotonic() + IN_VAIN
+        newest = self._listener.latest(target, source)
+        age = seconds(image.stamp) - seconds(newest.header.stamp)
+        return newest, (f'the transform from {source} to {target} is {abs(age):.2g} s '
+                        f'{"older" if age > 0 else "newer"} than the image')
+
+    def _frame(self, image: Header, pose: CameraPose, settings: Settings) -> tuple[str, str]:
         """The frame of the scan, and what is wrong with it or ''."""
         if settings.scan_frame:
-            return settings.scan_frame, self._misfit(settings.scan_frame, frame_id, pose)
+            return settings.scan_frame, self._misfit(settings.scan_frame, image, pose)
         if not self._listener and pose.is_level:
-            return scan_frame(frame_id), ''
-        return level_frame(frame_id), self._publish(frame_id, pose)
+            return scan_frame(image.frame_id), ''
+        return level_frame(image.frame_id), self._publish(image, pose)
 
-    def _misfit(self, scan_frame: str, frame_id: str, pose: CameraPose) -> str:
+    def _misfit(self, scan_frame: str, image: Header, pose: CameraPose) -> str:
         """Why a frame of the robot description is not the one that the scan needs, or ''."""
         if self._listener is None:
             return ''
         try:
-            transform = self._listener.latest(frame_id, scan_frame).transform
+            transform = self._lookup(image.frame_id, scan_frame, image)[0].transform
         except TransformError as error:
             return f'scan_frame: {error}'
         q, offset = transform.rotation, transform.translation
@@ -125,16 +155,18 @@ class ScanPoses:
         return (f'scan_frame {scan_frame} is not level at the camera with x along its view: it is '
                 f'{turned:.0f} degrees and {moved:.2f} m away')
 
-    def _publish(self, frame_id: str, pose: CameraPose) -> str:
-        """Publish the level frame where it is new; why it cannot be, or ''."""
-        key = (frame_id, pose)
-        if key == self._published:
+    def _publish(self, image: Header, pose: CameraPose) -> str:
+        """Publish the level frame where it is new or moves; why it cannot be, or ''."""
+        key = (image.frame_id, pose)
+        if key == self._published and not self._moves:
             return ''
+        level = level_frame(image.frame_id)
         try:
-            self._publisher = self._publisher or StaticTransformPublisher(self._node)
+            self._publisher = self._publisher or TransformPublisher(self._node)
         except TransformError as error:
-            return f'nobody publishes the frame {level_frame(frame_id)} of the scan: {error}'
-        self._publisher.publish(frame_id, level_frame(frame_id), pose.level_frame_rotation())
+            return f'nobody publishes the frame {level} of the scan: {error}'
+        moment = image.stamp if self._moves else None
+        self._publisher.publish(image.frame_id, level, pose.level_frame_rotation(), moment)
         self._published = key
         return ''
 

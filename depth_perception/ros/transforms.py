@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node needs of TF: the newest transform between two frames, and a static one of its own.
+"""What the node needs of TF: a transform between two frames at a time, and one of its own.
 
 tf2_ros and tf2_msgs are imported here and only when they are used: the node runs without them.
 """
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
+from builtin_interfaces.msg import Time as Stamp
 from geometry_msgs.msg import Quaternion, TransformStamped
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
+
+#: Seconds between two looks for a transform that is waited for.
+POLL = 0.005
 
 
 class TransformError(RuntimeError):
@@ -31,6 +37,7 @@ class TransformListener:
             raise TransformError(
                 f'base_frame needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}') from error
         self._failure = tf2_ros.TransformException
+        self._too_late_or_early = tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
@@ -46,6 +53,26 @@ class TransformListener:
         except self._failure as error:
             raise TransformError(f'no transform from {source} to {target}: {error}') from error
 
+    def at(self, target: str, source: str, stamp: Stamp,
+           patience: float) -> TransformStamped | None:
+        """From source to target at a time; None where TF does not reach to that time.
+
+        Waits for at most `patience` seconds, which is for another thread than the executor's.
+
+        Raises:
+            TransformError: the frames are not connected.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self._buffer.lookup_transform_core(target, source, Time.from_msg(stamp))
+            except self._too_late_or_early:
+                if time.monotonic() >= deadline:
+                    return None
+            except self._failure as error:
+                raise TransformError(f'no transform from {source} to {target}: {error}') from error
+            time.sleep(POLL)
+
     def clear(self) -> None:
         """Forget transforms that change, as after a jump back in time; static ones stay."""
         self._buffer.clear()
@@ -55,8 +82,8 @@ class TransformListener:
         self._listener.unregister()
 
 
-class StaticTransformPublisher:
-    """Publishes one rotation on /tf_static, and again when it changes.
+class TransformPublisher:
+    """Publishes one rotation: on /tf_static, and again when it changes, or of a moment on /tf.
 
     Not tf2_ros.StaticTransformBroadcaster: it keeps repeating the first transform of a frame.
 
@@ -71,19 +98,36 @@ class StaticTransformPublisher:
             raise TransformError(f'tf2_msgs is not installed: {error}') from error
         self._node = node
         self._message = TFMessage
-        self._publisher = node.create_publisher(
-            TFMessage, '/tf_static',
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        self._publishers: dict[str, Publisher] = {}
 
-    def publish(self, parent: str, child: str, rotation: Sequence[float]) -> None:
-        """The child frame has the parent's origin; rotation (x, y, z, w) is its pose there."""
+    def publish(self, parent: str, child: str, rotation: Sequence[float],
+                moment: Stamp | None = None) -> None:
+        """The child frame has the parent's origin; rotation (x, y, z, w) is its pose there.
+
+        Args:
+            parent, child, rotation: the transform.
+            moment: when it holds; None is always.
+        """
         x, y, z, w = rotation
         transform = TransformStamped(child_frame_id=child)
         transform.header.frame_id = parent
-        transform.header.stamp = self._node.get_clock().now().to_msg()
+        transform.header.stamp = moment or self._node.get_clock().now().to_msg()
         transform.transform.rotation = Quaternion(x=x, y=y, z=z, w=w)
-        self._publisher.publish(self._message(transforms=[transform]))
+        topic = '/tf' if moment else '/tf_static'
+        if topic not in self._publishers:
+            self._publishers[topic] = self._node.create_publisher(
+                self._message, topic, _moving() if moment else _static())
+        self._publishers[topic].publish(self._message(transforms=[transform]))
 
     def destroy(self) -> None:
-        """Take the topic down."""
-        self._node.destroy_publisher(self._publisher)
+        """Take the topics down."""
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+
+
+def _static() -> QoSProfile:
+    return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def _moving() -> QoSProfile:
+    return QoSProfile(depth=100)  # as tf2_ros has it

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from depth_perception.ros import scan_pose
 from depth_perception.ros.messages import level_frame
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.scan_pose import ScanPoses
-from depth_perception.ros.transforms import TransformError
+from depth_perception.ros.transforms import TransformError, TransformListener
 from test.ros.test_node_parameters import set_parameter
 from test.support.estimators import StandIn
 from test.support.ros import running_node, wait_until
@@ -67,11 +70,14 @@ class StandInTf:
         self.transform: Transform | None = None
         self.scan_frame: Transform | None = None
         self.stamp = Time()
+        #: What TF knows of other times than `stamp`: transforms by seconds.
+        self.moments: dict[int, Transform] = {}
+        self.waits: list[float] = []
         self.asked: list[tuple[str, str]] = []
         self.published: list[tuple] = []
         self.cleared = 0
         monkeypatch.setattr(scan_pose, 'TransformListener', lambda node: self)
-        monkeypatch.setattr(scan_pose, 'StaticTransformPublisher', lambda node: self)
+        monkeypatch.setattr(scan_pose, 'TransformPublisher', lambda node: self)
 
     def latest(self, target: str, source: str) -> TransformStamped:
         self.asked.append((target, source))
@@ -80,8 +86,15 @@ class StandInTf:
             raise TransformError(f'no transform from {source} to {target}: nobody published it')
         return TransformStamped(header=Header(stamp=self.stamp), transform=transform)
 
-    def publish(self, parent: str, child: str, rotation: tuple) -> None:
-        self.published.append((parent, child, rotation))
+    def at(self, target: str, source: str, stamp: Time, patience: float) -> TransformStamped | None:
+        self.waits.append(patience)
+        if stamp.sec not in self.moments:
+            return None
+        return TransformStamped(header=Header(stamp=stamp), transform=self.moments[stamp.sec])
+
+    def publish(self, parent: str, child: str, rotation: tuple, moment: Time | None = None) -> None:
+        self.published.append((parent, child, rotation) if moment is None
+                              else (parent, child, rotation, moment))
 
     def clear(self) -> None:
         self.cleared += 1
@@ -137,12 +150,80 @@ def test_a_jitter_of_tf_changes_nothing_and_a_moving_camera_is_followed(tf):
 
 
 @pytest.mark.parametrize('stamp, text', [
-    (0, ''), (1000, ''), (1001, ''), (995, 'is 5 s older than the image')])
-def test_a_moving_cameras_transform_that_is_old_is_used_and_doubted(tf, stamp, text):
+    (0, ''), (995, 'is 5 s older than the image'), (1003, 'is 3 s newer than the image')])
+def test_a_moving_cameras_transform_of_another_time_is_used_and_doubted(tf, stamp, text):
     tf.transform, tf.stamp = mounting(), Time(sec=stamp)
     stand = ScanPoses(None, 'base_footprint').of(IMAGE, Settings())
     assert stand.pose is not None
     assert text in stand.problem and bool(text) == bool(stand.problem)
+
+
+def test_a_moving_camera_stands_as_at_the_images_stamp_and_its_level_frame_has_that_stamp(tf):
+    """TF is 1 s ahead of the image: the newest pitch would be wrong by 32 degrees."""
+    tf.transform, tf.stamp = mounting(0, 42), Time(sec=1001)
+    tf.moments = {1000: mounting(0, 10), 1001: mounting(0, 42)}
+    poses = ScanPoses(None, 'base_footprint')
+    for sec, pitch in ((1000, 10), (1001, 42), (1001, 42)):
+        stand = poses.of(Header(frame_id=OPTICAL, stamp=Time(sec=sec)), Settings())
+        assert stand.pose.pitch == pytest.approx(math.radians(pitch)) and not stand.problem
+    assert [moment.sec for *_, moment in tf.published] == [1000, 1001, 1001]
+
+
+def test_an_image_waits_for_its_transform_but_not_each_image_in_vain(tf, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(scan_pose.time, 'monotonic', lambda: clock[0])
+    tf.transform, tf.stamp = mounting(), Time(sec=999)
+    poses = ScanPoses(None, 'base_footprint')
+    for moment in (0.0, 0.1, 1.5):
+        clock[0] = 100.0 + moment
+        assert 'is 1 s older than the image' in poses.of(IMAGE, Settings()).problem
+    assert tf.waits == [scan_pose.PATIENCE, 0.0, scan_pose.PATIENCE]
+    tf.stamp = Time(sec=1002)  # what is past does not come any more
+    assert 'newer' in poses.of(IMAGE, Settings()).problem and tf.waits[-1] == 0.0
+
+
+@pytest.fixture
+def tf2_ros(monkeypatch):
+    """A stand-in for the package, which PyPI has not: transforms by whole seconds."""
+    class Buffer:
+        known: ClassVar[dict[int, TransformStamped]] = {}
+
+        def lookup_transform_core(self, target: str, source: str, time: object) -> TransformStamped:
+            if source == 'nowhere':
+                raise module.TransformException('not connected')
+            try:
+                return self.known[time.nanoseconds // 10**9]
+            except KeyError:
+                raise module.ExtrapolationException('not yet') from None
+
+    class TransformException(Exception):  # noqa: N818 - its name in tf2
+        pass
+
+    module = SimpleNamespace(
+        Buffer=Buffer, TransformException=TransformException,
+        ExtrapolationException=type('ExtrapolationException', (TransformException,), {}),
+        TransformListener=lambda buffer, node: None)
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    return module
+
+
+def test_a_transform_that_comes_after_its_image_is_waited_for_with_an_end(tf2_ros):
+    listener = TransformListener(None)
+    assert listener.at('base', OPTICAL, Time(sec=7), 0.0) is None
+    assert listener.at('base', OPTICAL, Time(sec=7), 0.05) is None
+    later = threading.Timer(0.1, lambda: tf2_ros.Buffer.known.update({7: TransformStamped()}))
+    later.start()
+    assert listener.at('base', OPTICAL, Time(sec=7), 30.0) == TransformStamped()
+    later.join()
+    with pytest.raises(TransformError, match='no transform from nowhere to base: not connected'):
+        listener.at('base', 'nowhere', Time(sec=7), 30.0)
+
+
+def test_a_base_frame_above_the_camera_is_named(tf):
+    tf.transform = mounting(height=-0.3)
+    stand = ScanPoses(None, 'base_link').of(IMAGE, Settings())
+    assert stand.pose.height is None
+    assert 'base_link is 0.30 m above the camera' in stand.problem
 
 
 def test_parameters_tell_where_there_is_no_base_frame(tf):
@@ -220,9 +301,38 @@ def test_the_height_takes_the_floor_out_of_the_scan_and_leaves_the_box(namespace
         assert (left == np.inf).all() and (right == np.inf).all()
 
 
+def logged_warnings(node) -> list[str]:
+    """What the node warns of from now on."""
+    texts: list[str] = []
+    warning = node.get_logger().warning
+
+    def note(text: str, **options: object) -> None:
+        texts.append(text)
+        warning(text, **options)
+
+    node.get_logger().warning = note
+    return texts
+
+
+def test_no_camera_info_is_logged_once_as_the_reason_for_no_scan(namespace, robot):
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        log = logged_warnings(node)
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        camera = robot.camera()
+        for count in range(1, 3):
+            seen = len(robot.diagnostics)
+            camera.send(with_info=False)
+            robot.wait_for('depth/image', count)
+            wait_until(lambda seen=seen: len(robot.diagnostics) > seen + 1)
+        assert [text for text in log if 'no scan' in text] == [
+            f'no cloud and no scan: no camera_info on {namespace}/camera_info']
+
+
 def test_the_scan_waits_for_tf_and_the_rest_does_not(namespace, robot, tf):
     with running_node(namespace, load_estimator=StandIn(scene), base_frame='base_footprint',
-                      edge_threshold=0.0):
+                      edge_threshold=0.0) as node:
+        log = logged_warnings(node)
         robot.watch_diagnostics()
         robot.listen('scan', 'depth/points')
         camera = robot.camera()
@@ -238,6 +348,9 @@ def test_the_scan_waits_for_tf_and_the_rest_does_not(namespace, robot, tf):
         assert ((left >= 1.0) & (left < 1.2)).all() and (right == np.inf).all()
         assert robot.received['scan'][-1].header.frame_id == 'camera_level_frame'
         wait_until(lambda: 'no scan' not in robot.status('input').message)
+        # Once in the log, whatever its figures, and not again with each diagnostics message.
+        logged = [text for text in log if 'no scan: no transform' in text]
+        assert len(logged) == 1, log
 
 
 def test_transforms_of_an_earlier_run_are_forgotten_when_time_goes_back(namespace, robot, tf):
