@@ -87,7 +87,8 @@ class Settings:
         'compiled when the node is configured (OpenVINO); others are compiled when their first '
         'image comes, and fed at another size for those seconds', configured=False)
     image_transport: str = _parameter(
-        'raw', 'raw subscribes to image, compressed to image/compressed',
+        'raw', 'raw subscribes to image, compressed to /compressed below that name, as '
+        'image_transport does',
         choices=('raw', 'compressed'), configured=False)
     autostart: bool = _parameter(
         True, 'configure and activate at start, without a lifecycle manager', read_only=True)

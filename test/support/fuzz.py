@@ -73,15 +73,17 @@ def images(draw: Any) -> Image:
 
 
 @functools.cache
-def encoded(extension: str, colours: int) -> bytes:
+def encoded(extension: str, colours: int, bits: int = 8) -> bytes:
     rgb = picture(1, 33, 21)
+    if bits > 8 and extension in ('.png', '.tiff'):
+        rgb = rgb.astype(np.uint16) << (bits - 8)
     return cv2.imencode(extension, rgb if colours == 3 else rgb[..., 0])[1].tobytes()
 
 
 @st.composite
 def compressed_images(draw: Any) -> CompressedImage:
-    data = bytearray(encoded(draw(st.sampled_from(['.jpg', '.png', '.bmp', '.webp'])),
-                             draw(st.sampled_from([1, 3]))))
+    data = bytearray(encoded(draw(st.sampled_from(['.jpg', '.png', '.tiff', '.bmp', '.webp'])),
+                             draw(st.sampled_from([1, 3])), draw(st.sampled_from([8, 12, 16]))))
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 4, 20]))):
         data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, UINT8))
     if draw(st.integers(0, 4)) == 0:
@@ -89,7 +91,10 @@ def compressed_images(draw: Any) -> CompressedImage:
     if draw(st.integers(0, 9)) == 0:
         data = bytearray(draw(st.binary(max_size=200)))
     form = draw(st.one_of(st.sampled_from(
-        ['jpeg', 'png', 'rgb8; jpeg compressed bgr8', '16UC1; compressedDepth png', '']), WORDS))
+        ['jpeg', 'png', 'rgb8; jpeg compressed bgr8', '16UC1; compressedDepth png', '',
+         'rgb8; jpeg compressed rgb8', 'bayer_rggb8; jpeg compressed ', 'nv24; png compressed',
+         'bayer_grbg16; png compressed ', 'bayer_; png compressed ',
+         'yuv422_yuy2; jpeg compressed mono8']), WORDS))
     return CompressedImage(header=draw(headers()), format=form, data=array('B', bytes(data)))
 
 
