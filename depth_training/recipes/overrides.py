@@ -78,9 +78,13 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     for kind, arguments in _ARGUMENTS.items():
         if whole.get(kind, getattr(recipe, kind)) != getattr(recipe, kind):
             recipe = dataclasses.replace(recipe, **{arguments: {}})
+    before = recipe
     for key, value in {**whole, **changes}.items():
         field, _, part = key.partition('.')
         recipe = dataclasses.replace(recipe, **{field: _value(recipe, field, part, value)})
+    if before.focal is not None and 'focal' not in changes:  # it is in pixels of that width
+        recipe = dataclasses.replace(
+            recipe, focal=before.focal * recipe.test_width / before.test_width)
     check(recipe)
     return recipe
 

@@ -40,6 +40,9 @@ RECIPES = (_NYU, replace(
     title='DenseDepth, DenseNet-169, on KITTI',
     height=384, width=1280,           # paper 004, section 4: the network needs multiples of 32
     test_height=384, test_width=1280,
+    # Chosen: KITTI's cameras differ by 2 % from one day to another; depth is learnt as that of its
+    # largest day sees it, 721.5 pixels of 1242 columns.
+    focal=721.5377 / 1242 * 1280,
     min_depth=0.8,                    # chosen: y = m / depth is in 1..100, as on NYU
     max_depth=80.0,                   # paper 004: bound of KITTI's depth, and m
     protocol='kitti_densedepth',

@@ -114,7 +114,7 @@ STATED = {
     ('paper_003', 25): [1e-2] * 10 + [5e-3] * 10 + [1e-3] * 5,
     ('paper_003_laina', 30): [1e-2] * 10 + [5e-3] * 10 + [1e-3] * 10,
     # Constant while the score improves; Plateau is stepped below.
-    ('paper_004', 20): [1e-4] * 20,
+    ('paper_004', 20): [1e-4] * 20, ('paper_004_kitti', 20): [1e-4] * 20,
 }
 
 
