@@ -13,12 +13,22 @@ import pytest
 from depth_perception.ros.transport import prefer_large_shared_memory
 from depth_perception.threads import share_the_cores
 
+# What a robot's .bashrc sets, and what would change what the tests hear, or what ROS says.
+for _name in ('ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_STATIC_PEERS',
+              'ROS_DISCOVERY_SERVER', 'ROS_SUPER_CLIENT', 'ROS_NAMESPACE',
+              'ROS_SECURITY_ENABLE', 'ROS_DISABLE_LOANED_MESSAGES', 'CYCLONEDDS_URI',
+              'ZENOH_CONFIG_OVERRIDE', 'FASTDDS_BUILTIN_TRANSPORTS',
+              'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE',
+              'RMW_FASTRTPS_USE_QOS_FROM_XML', 'RMW_FASTRTPS_PUBLICATION_MODE',
+              'RCUTILS_COLORIZED_OUTPUT', 'RCUTILS_CONSOLE_OUTPUT_FORMAT',
+              'RCUTILS_LOGGING_BUFFERED_STREAM', 'RCUTILS_LOGGING_USE_STDOUT'):
+    os.environ.pop(_name, None)
 # One domain a test process, before rclpy reads it: parallel runs must not hear each other.
 # A worker of pytest-xdist would inherit that of the process that started it.
 if 'PYTEST_XDIST_WORKER' in os.environ:
     os.environ.pop('ROS_DOMAIN_ID', None)
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 # What OpenVINO compiles is kept for this run, and is none of the user's.
 os.environ['XDG_CACHE_HOME'] = _cache = tempfile.mkdtemp(prefix='depth_perception_test_')
 atexit.register(shutil.rmtree, _cache, ignore_errors=True)

@@ -23,7 +23,8 @@ def isolate_ros() -> None:
     """Keep the demo to itself: a domain of its own on this machine, unless the user chose one."""
     # Domains up to 100 need no ports that Linux may have given away.
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randrange(1, 101)))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    if 'ROS_LOCALHOST_ONLY' not in os.environ:  # its older name, of which ROS warns beside the new
+        os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
 class Child:

@@ -117,10 +117,13 @@ def test_with_a_slow_publisher_all_that_was_inferred_comes_in_order(namespace, r
         robot.listen(TOPIC)
         camera = robot.camera()
         for _ in range(60):
-            camera.send()
+            last = camera.send()
             time.sleep(0.02)
+        # DDS may drop frames on a busy machine, but not the last one.
+        wait_until(lambda: robot.received[TOPIC] and robot.received[TOPIC][-1].header == last,
+                   what='the last frame')
         wait_until(lambda: (c := node.health.snapshot().counts)['received']
-                   == c['processed'] + c['replaced'] == 60, what='each frame to be accounted for')
+                   == c['processed'] + c['replaced'], what='each frame to be accounted for')
         counts = node.health.snapshot().counts
         robot.wait_for(TOPIC, counts['processed'])
     stamps = [nanoseconds(message.header.stamp) for message in robot.received[TOPIC]]

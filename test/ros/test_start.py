@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from depth_perception.ros.start import StartError, enter_ros, is_for, no_log_fol
 from test.support.estimators import StandIn
 from test.support.processes import ROOT, command
 from test.support.ros import running_node
+from test.support.waiting import PATIENCE
 
 TYPO = 'depth_node: {ros__parameters: {max_dept: 5.0, scan_min_hight: -0.1}}\n'
 
@@ -28,11 +30,14 @@ def run(*words: str, until: str = '', **environment: str | None) -> tuple[int, s
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={name: value for name, value in env.items() if value is not None})
     said = ''
+    late = threading.Timer(2 * PATIENCE, child.kill)  # a line that never comes ends the test, too
+    late.start()
     with child:
         for line in child.stdout:
             said += line
             if until and until in line:
                 child.send_signal(signal.SIGINT)
+    late.cancel()
     return child.returncode, said
 
 

@@ -2,7 +2,9 @@
 """Stands in for a browser: speaks with the page's server as viser's own page does."""
 from __future__ import annotations
 
+import os
 import re
+import select
 import subprocess
 import sys
 import time
@@ -21,6 +23,8 @@ CAMERA = {
     'type': 'ViewerCameraMessage', 'wxyz': (1.0, 0.0, 0.0, 0.0), 'position': (0.0, 0.0, 1.0),
     'fov': 1.0, 'near': 0.1, 'far': 100.0, 'image_height': 600, 'image_width': 800,
     'look_at': (0.0, 0.0, 0.0), 'up_direction': (0.0, 0.0, 1.0)}
+#: Seconds that a busy machine may take to import what the page needs.
+ADDRESS_PATIENCE = 120.0
 
 
 class Browser:
@@ -138,10 +142,22 @@ def viewing(*arguments: str) -> Iterator[tuple[subprocess.Popen, str]]:
     words = [sys.executable, '-m', 'depth_perception.cli', 'view', '--port', '0', *arguments]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        said = process.stderr.readline()
-        address = re.search(r'http://\S+', said)
-        assert address, said + process.stderr.read()
-        yield process, address[0]
+        yield process, _address(process)
     finally:
         process.kill()
         process.communicate()
+
+
+def _address(process: subprocess.Popen) -> str:
+    """What it says that is an address; without waiting for the end of a process that says none."""
+    said, deadline = '', time.monotonic() + ADDRESS_PATIENCE
+    while time.monotonic() < deadline:
+        if not select.select([process.stderr], [], [], 1.0)[0]:
+            continue
+        part = os.read(process.stderr.fileno(), 65536).decode()
+        said += part
+        if address := re.search(r'(http://\S+).*\n', said):
+            return address[1]
+        if not part:
+            break
+    raise AssertionError(f'no address, but: {said}')
