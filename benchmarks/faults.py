@@ -37,6 +37,8 @@ def scenarios() -> dict[str, Any]:
         cameras,  # noqa: F401 - registers
         messages,  # noqa: F401
         networks,  # noqa: F401
+        services,  # noqa: F401
+        sizes,  # noqa: F401
         surroundings,  # noqa: F401
     )
 

@@ -12,7 +12,7 @@ from benchmarks.scenarios import Outcome, scenario
 
 COUNTS = {'unplugged': 1, 'changed_in_mid_stream': 28, 'sim_time_jumps': 4,
           'system_clock_jumps': 1, 'raising': 5, 'not_a_number': 5, 'slow_subscriber': 5,
-          'best_effort_subscriber': 5, 'twenty_subscribers': 2}
+          'best_effort_subscriber': 5, 'fuzz_services': 20, 'twenty_subscribers': 2}
 
 
 @pytest.mark.parametrize('name', COUNTS)
