@@ -2,15 +2,16 @@
 """Your own data: a folder of pictures beside a folder of depth maps.
 
 `images/` and `depth/` with files of the same name (docs/own_data.md); `rgb/`, `color/` and the like
-are pictures too. Several scenes are folders of such folders, or folders within both. `camera.json`
-beside them says what camera it was and in what unit depth is stored. Where names tell too little, a
-list `pairs.csv` with columns `image` and `depth` does.
+are pictures too. Several scenes are folders of such folders, or folders within both. Pictures and
+depth maps in one folder are told apart by the word `depth` in their names. `camera.json` beside
+them says what camera it was and in what unit depth is stored. Where names tell too little, a list
+`pairs.csv` with columns `image` and `depth` does.
 """
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -41,11 +42,38 @@ _SAME_ASPECT = 0.02
 
 
 class Scene(NamedTuple):
-    """Where one scene's pictures and depth maps lie."""
+    """Where one scene's pictures and depth maps lie; both may be in the folder itself."""
 
     folder: Path
     pictures: Path
     depths: Path
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """The pictures' names and the depth maps'."""
+        if self.pictures != self.depths:
+            return _files(self.pictures, PICTURE_SUFFIXES), \
+                _files(self.depths, depth_files.SUFFIXES)
+        names = sorted(file.name for file in self.folder.iterdir())
+        return [name for name in names if _is_picture(name)], \
+            [name for name in names if _is_depth(name)]
+
+
+def mixed_folders(root: Path) -> Iterator[Scene]:
+    """Folders that hold pictures and, told by their names, depth maps, sorted."""
+    for folder, subfolders, files in os.walk(root):
+        subfolders.sort()
+        if len(Path(folder).relative_to(root).parts) >= _DEEPEST:
+            subfolders.clear()
+        if any(map(_is_picture, files)) and any(map(_is_depth, files)):
+            yield Scene(*[Path(folder)] * 3)
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and 'depth' not in name.lower()
+
+
+def _is_depth(name: str) -> bool:
+    return name.lower().endswith(depth_files.SUFFIXES) and 'depth' in name.lower()
 
 
 @dataclass
@@ -73,7 +101,8 @@ def recognise(path: Path) -> bool:
     return path.is_dir() and ((path / LIST).is_file() or any(True for _ in scene_folders(path)))
 
 
-def open_layout(request: Request) -> DepthDataset:
+def open_layout(request: Request,
+                scenes: Callable[[Path], Iterator[Scene]] | None = None) -> DepthDataset:
     """Open it; `hold_out` names the scenes to test on, where no `train` and `test` folders do.
 
     Raises:
@@ -81,7 +110,8 @@ def open_layout(request: Request) -> DepthDataset:
     """
     root = request.path
     listed = request.list_file or (root / LIST if (root / LIST).is_file() else None)
-    found = _listed(listed, root, request) if listed is not None else _found(root, request)
+    found = _listed(listed, root, request) if listed is not None else \
+        _found(root, request, scenes or scene_folders)
     pairs, how = choose(
         found.scenes, replace(request, split='all') if found.split_is_decided else request)
     scale = request.depth_scale or common_scale(root, found.cameras.values())
@@ -137,22 +167,21 @@ class FolderPairs(PairFiles):
         return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), depth
 
 
-def _found(root: Path, request: Request) -> Found:
+def _found(root: Path, request: Request, scenes: Callable[[Path], Iterator[Scene]]) -> Found:
     folder, note = _split_folder(root, request)
     found = Found(notes=[note], split_is_decided=folder != root)
     pictures: list[str] = []
     depths: list[str] = []
-    for scene in scene_folders(folder):
-        matches = match(_files(scene.pictures, PICTURE_SUFFIXES),
-                        _files(scene.depths, depth_files.SUFFIXES))
+    for scene in scenes(folder):
+        matches = match(*scene.names())
         place, depth_place = (_relative(path, root) for path in (scene.pictures, scene.depths))
         for picture, depth in matches.pairs:
             name = '/'.join(part for part in (
                 _relative(scene.folder, folder), picture.rpartition('/')[0]) if part)
-            found.add(name or '.', f'{place}/{picture}', f'{depth_place}/{depth}', scene.folder,
-                      root)
-        pictures += [f'{place}/{name}' for name in matches.pictures]
-        depths += [f'{depth_place}/{name}' for name in matches.depths]
+            found.add(name or '.', _joined(place, picture), _joined(depth_place, depth),
+                      scene.folder, root)
+        pictures += [_joined(place, name) for name in matches.pictures]
+        depths += [_joined(depth_place, name) for name in matches.depths]
     if not found.scenes:
         raise DataError(f'{folder}: ' + _nothing(pictures, depths))
     found.notes.append(left_over(pictures, depths))
@@ -219,6 +248,10 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
         Path(place, name).relative_to(folder).as_posix()
         for place, _, names in os.walk(folder) for name in names
         if name.lower().endswith(suffixes) and not name.startswith('.'))
+
+
+def _joined(folder: str, name: str) -> str:
+    return f'{folder}/{name}' if folder else name
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -14,6 +14,7 @@ from depth_training.data import (
     kitti,
     labeled_mat,
     marigold,
+    mixed,
     npy_pairs,
     packed,
     rooms,
@@ -28,7 +29,7 @@ from depth_training.data.units import check_units
 #: file as DenseDepth's zip.
 LAYOUTS: tuple[ModuleType, ...] = (
     packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, kitti,
-    tum, folders, sync)
+    tum, folders, sync, mixed)
 _SPLITS = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
 
 
@@ -88,8 +89,10 @@ def _unknown(root: Path) -> str:
     if root.is_dir() and any(True for _ in root.glob('**/d-*.pgm')):
         return 'this is the raw dump; turn it into pairs first: ' \
                'python -m depth_training prepare raw SOURCE TARGET'
-    names = ', '.join(layout.__name__.rpartition('.')[2] for layout in LAYOUTS)
-    return f'no layout that is known here ({names})'
+    names = ', '.join(layout.__name__.rpartition('.')[2] for layout in LAYOUTS
+                      if layout is not mixed)
+    return f'no layout that is known here ({names}): put pictures into images/ and their depth ' \
+           'maps into depth/ beside it, see docs/own_data.md'
 
 
 def _probe(dataset: DepthDataset) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import cv2
@@ -35,6 +36,22 @@ def test_pictures_find_their_depth_by_name(pictures, names, tmp_path):
     assert data.layout == 'folders' and len(data) == 4
     np.testing.assert_allclose(data[2].depth, layouts.scene(2)[1], atol=1e-3)
     assert ('float metres' if names[1].endswith('npy') else '16-bit mm') in data.describe()
+
+
+@pytest.mark.parametrize('names', [
+    ('frame-{:06d}.color.png', 'frame-{:06d}.depth.png'), ('{:03d}_rgb.jpg', '{:03d}_depth.npy'),
+    ('IMG_{:03d}.JPG', 'depth_{:03d}.png')])
+def test_one_folder_of_both_is_told_apart_by_names(names, tmp_path):
+    root = layouts.folders(tmp_path / 'apart', picture_name=names[0], depth_name=names[1])
+    for scene in ('a', 'b'):
+        shutil.copytree(root / 'images', tmp_path / 'data' / scene)
+        shutil.copytree(root / 'depth', tmp_path / 'data' / scene, dirs_exist_ok=True)
+    layouts.write(tmp_path / 'data/a/frame-000000.pose.txt', '1 0 0 0')
+    for path, count in ((tmp_path / 'data', 8), (tmp_path / 'data/a', 4)):
+        data = open_dataset(path, 'all')
+        assert data.layout == 'folders' and len(data) == count and 'without' not in data.describe()
+        np.testing.assert_allclose(data[2].depth, layouts.scene(2)[1], atol=1e-3)
+    assert len(open_dataset(tmp_path / 'data', 'test', hold_out=['b'])) == 4
 
 
 def test_times_in_names_find_the_nearest_depth(tmp_path):
