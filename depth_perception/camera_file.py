@@ -173,6 +173,9 @@ def _ost(text: str) -> dict[str, Any]:
 def _chosen(document: Mapping[str, Any], name: str) -> CameraFile:
     """The camera of that name, or the only one."""
     found = dict(_cameras('', document, _DEPTH))
+    if not found and _has_matrix(document):
+        raise CameraError('it has the matrix of a camera, but not the size of its images: add '
+                          'image_width and image_height')
     if not found:
         raise CameraError(f'it lacks the size or the matrix of a camera; {FORMATS}')
     if not name and len(found) == 1:
@@ -198,9 +201,13 @@ def _cameras(name: str, document: Mapping[str, Any],
 def _describes_camera(document: Mapping[str, Any]) -> bool:
     has_size = all(_first(document, names) is not None for names in (_WIDTH, _HEIGHT)) \
         or _first(document, _SIZE) is not None
+    return has_size and _has_matrix(document)
+
+
+def _has_matrix(document: Mapping[str, Any]) -> bool:
     has_numbers = all(_first(document, names) is not None for names in _NUMBERS)
-    return has_size and (has_numbers or 'intrinsics' in document or any(
-        _values(document, names) for names in (_K, _P)))
+    return has_numbers or isinstance(document.get('intrinsics'), list) or any(
+        _values(document, names) for names in (_K, _P))
 
 
 def _camera_of(document: Mapping[str, Any]) -> CameraFile:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 #: Bits that sensors have; 16 bits hold any of them.
 _SENSORS = (10, 12, 14, 16)
+#: Share of an image's values that may be larger: hot pixels, and lines of a camera's own data.
+_OUTLIERS = 1e-3
 #: A floating-point image with a larger value is not of 0 to 1, but of 0 to 255.
 _UNIT_LIMIT = 2.0
 
@@ -28,8 +30,9 @@ class ValueRange:
         values = np.ascontiguousarray(values)
         if values.dtype.kind == 'f':
             return self._of_floats(values)
-        largest = int(values.max(initial=0))
-        self.bits = max(self.bits, next(bits for bits in _SENSORS if largest < 1 << bits))
+        allowed = _OUTLIERS * values.size
+        self.bits = next(bits for bits in _SENSORS if bits >= self.bits and (
+            bits == 16 or np.count_nonzero(values >= 1 << bits) <= allowed))
         return cv2.convertScaleAbs(values, alpha=255 / ((1 << self.bits) - 1))
 
     def _of_floats(self, values: NDArray) -> NDArray[np.uint8]:

@@ -168,6 +168,7 @@ def test_of_several_cameras_one_is_named(tmp_path):
     ('[image]\nwidth\n4\nheight\n3\ncamera matrix\n1 2\n', 'must have 9 values, it has 2'),
     (json.dumps({**PLAIN, 'fx': 0, 'fy': 0}), 'uncalibrated'),
     (ECHOED.replace('width: 128', 'width: 0'), '0x96'),
+    (opencv_yaml().replace('image_', 'x_'), 'not the size of its images: add image_width'),
     ('%YAML:1.0\n---\nimage_width: 4\n', 'lacks the size or the matrix'),
 ])
 def test_what_is_wrong_with_a_file_is_named(tmp_path, text, named):

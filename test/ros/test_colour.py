@@ -199,6 +199,13 @@ def test_a_darker_frame_of_a_stream_is_not_made_brighter():
     assert (first, second, third) == (25, 249, 6)
 
 
+def test_a_hot_pixel_makes_no_image_dark():
+    values = np.full((40, 40), 2047, np.uint16)
+    values[3, 3] = 65535
+    got = decode_image(message(values, 'mono16', 40, 40))
+    assert got[0, 0, 0] == 127 and got[3, 3, 0] == 255
+
+
 @pytest.mark.parametrize('scale', [1.0, 255.0])
 def test_floating_point_colour_is_of_0_to_1_or_to_255(scale):
     rgb = picture(2, 16, 10)
