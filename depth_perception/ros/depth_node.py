@@ -195,9 +195,7 @@ class DepthNode(LifecycleNode):
         self._activated = time.monotonic()
         # Before the image: of messages that have come together rclpy takes them in this order.
         compressed = self._settings.image_transport == 'compressed'
-        # Several wait: the one with the image's own stamp need not be the newest.
-        self._info = self._subscribe(
-            CameraInfo, inputs.camera_info_topic(self, compressed), self._on_camera_info, depth=10)
+        self._info = self._subscribe_info(inputs.camera_info_topic(self, compressed))
         self._image = self._subscribe(
             CompressedImage if compressed else Image, inputs.image_topic(self, compressed),
             self._on_image, lost=self.health.lost)
@@ -244,10 +242,25 @@ class DepthNode(LifecycleNode):
                    **options: Any) -> AdaptiveSubscription:
         return AdaptiveSubscription(self, kind, topic, callback, self._defer, **options)
 
+    def _subscribe_info(self, topic: str) -> AdaptiveSubscription:
+        # Several wait: the one with the image's own stamp need not be the newest.
+        return self._subscribe(CameraInfo, topic, self._on_camera_info, depth=10)
+
     def _adapt_inputs(self) -> None:
         for subscription in (self._image, self._info):
             if subscription is not None:
                 subscription.adapt()
+        if self._info is not None and not self._cameras.has_info:
+            self._look_for_info()
+
+    def _look_for_info(self) -> None:
+        """Take camera_info by its own name where nobody publishes it beside the images."""
+        own, beside = self.resolve_topic_name(inputs.INFO), self._info.topic
+        if own == beside or self._info.publishers or not self.count_publishers(own):
+            return
+        self.get_logger().info(f'nobody publishes {beside}, so {own} is taken')
+        self._info.destroy()
+        self._info = self._subscribe_info(inputs.INFO)
 
     def _defer(self, function: Callable[[], None]) -> None:
         """Run a function in the executor, after the callback at hand."""

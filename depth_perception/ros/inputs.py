@@ -2,7 +2,9 @@
 """The topics that the node listens to, by the conventions of image_transport.
 
 One remapping, of `image`, is enough: compressed images are beside it below `/compressed`, and the
-calibration is `camera_info` in its namespace. A remapping of these names themselves goes before.
+calibration is `camera_info` in its namespace. A remapping of these names themselves goes before;
+one of `camera_info` to itself cannot be told from none, so the node takes that name too where
+nobody publishes the other.
 """
 from __future__ import annotations
 

@@ -435,6 +435,17 @@ def test_topics_follow_the_image_as_image_transport_has_it(
             image.format(ns=namespace), info.format(ns=namespace))
 
 
+def test_camera_info_by_its_own_name_is_taken_where_nobody_publishes_it_beside_the_images(
+        namespace, robot):
+    with running_node(namespace, load_estimator=StandIn(),
+                      arguments=('-r', f'image:={namespace}/cam/image_raw')) as node:
+        robot.listen('scan')
+        assert node._info.topic == f'{namespace}/cam/camera_info'
+        camera = robot.camera(topic='cam/image_raw', matched=False)  # its camera_info is not there
+        wait_until(lambda: camera.send() and robot.received['scan'])
+        assert node._info.topic == f'{namespace}/camera_info'
+
+
 @pytest.mark.parametrize('topic, advice', [
     ('image_raw', 'set image_transport to compressed'),
     ('depth/compressedDepth', 'compressedDepth is a depth image: name the topic of a colour')])
