@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from depth_training.data.dataset import DepthDataset, Request
+from depth_training.data.matching import left_over
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
 from depth_training.data.scenes import choose
@@ -39,7 +40,10 @@ def open_layout(request: Request) -> DepthDataset:
         pairs, note = [pair for part in scenes.values() for pair in part], f'{root.name} folder'
     else:
         pairs, note = choose(scenes, request)
-    return PairFiles('marigold', root, pairs, truth, note=note)
+    used = {pair.rgb for items in scenes.values() for pair in items}
+    lonely = left_over(sorted({file.relative_to(root).as_posix()
+                               for file in root.glob('**/rgb_*.png')} - used))
+    return PairFiles('marigold', root, pairs, truth, note='; '.join(filter(None, (note, lonely))))
 
 
 def _pairs(root: Path, prefix: str) -> Iterator[Pair]:

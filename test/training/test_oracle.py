@@ -51,7 +51,9 @@ def _data(kind: str, folder: Path) -> tuple[Path, Path | None]:
 
 LAYOUTS = ('sync', 'sync 2 columns', 'sync 3 columns', 'sync camera', 'official_splits',
            'labeled_mat', 'densedepth', 'densedepth_zip', 'densedepth_test', 'h5_frames',
-           'npy_pairs', 'marigold', 'rooms')
+           'npy_pairs', 'marigold', 'rooms', 'folders', 'tum')
+#: Those that do not tell the focal length.
+WITHOUT_CAMERA = ('sync', 'sync 2 columns', 'folders', 'tum')
 
 
 class Remembering(DepthDataset):
@@ -109,7 +111,7 @@ def test_scores_nothing_under_every_recipe_layout_and_protocol(layout, tmp_path)
     data, list_file = _data(layout, tmp_path)
     for name in _KINDS.values():
         recipe = RECIPES[name]
-        if recipe.focal is not None and layout in ('sync', 'sync 2 columns'):
+        if recipe.focal is not None and layout in WITHOUT_CAMERA:
             continue  # needs the focal length, and refuses such data
         trained_on = open_dataset(data, 'all', ground_truth=recipe.truth, list_file=list_file)
         for protocol in PROTOCOLS:
