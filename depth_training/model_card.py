@@ -25,6 +25,7 @@ from depth_training.data import DepthDataset, Sample, every, good_samples, open_
 from depth_training.data.joined import open_joined
 from depth_training.flicker import flicker
 from depth_training.metrics import Metrics
+from depth_training.network_pictures import record
 from depth_training.page import Bullets, Element, Heading, Picture, Table, Text, markdown
 from depth_training.protocols import WHOLE_FRAME
 from depth_training.ranges import Count, Positive
@@ -132,6 +133,7 @@ def model_card(options: ModelCardOptions) -> int:
                          'Picture, true depth, prediction, relative error.')]
     content = f'{before}{BEGIN}\n\n{markdown(elements)}\n{END}{after}'
     write_atomically(page, [content.encode()])
+    record(page.parent / 'images', shown, estimator.checksum)
     sys.stdout.write(markdown(elements))
     sheets = f'{page.parent / "images" / shown}' + (
         f', other sheets in {options.sheets}' if options.sheets else '')

@@ -43,6 +43,7 @@ VIEWS = {
 }
 _RED, _MARKS, _FRUSTUM = (235, 40, 40), (120, 130, 145), (60, 110, 200)
 _CAMERA_COLOURS, _DISTANCE = 'camera', 'distance'
+_NEXT, _SAVE = 'Next', 'Save picture'
 
 
 class ViewError(RuntimeError):
@@ -178,10 +179,10 @@ class Viewer:
         self._depth = gui.add_image(blank, label='Depth', format='jpeg', jpeg_quality=JPEG_QUALITY)
         self._scale = gui.add_html('')
         self._pause = gui.add_checkbox('Pause', False)
-        step = gui.add_button('Next frame', hint='while paused')
-        step.on_click(lambda _event: self._step())
-        save = gui.add_button('Save a picture', hint='of camera, depth and cloud as you see it')
-        save.on_click(lambda event: self._save(event.client))
+        frame = gui.add_button_group('Frame', (_NEXT, _SAVE), hint='the next one while paused; '
+                                     'camera, depth and cloud as you see them as one picture')
+        frame.on_click(lambda event: self._step() if event.target.value == _NEXT
+                       else self._save(event.client))
         views = gui.add_button_group('View from', tuple(VIEWS))
         views.on_click(lambda event: _look(event.client, *VIEWS[event.target.value]))
         self._colours = gui.add_dropdown('Cloud colours', (_CAMERA_COLOURS, _DISTANCE))

@@ -183,12 +183,12 @@ def test_a_part_can_be_hidden_and_stays_so(viewer):
 
 def test_a_paused_page_goes_on_by_single_frames(viewer):
     with Browser(viewer.url) as browser:
-        browser.wait_for(lambda: any(message['type'] == 'GuiButtonMessage'
+        browser.wait_for(lambda: any(message['type'] == 'GuiButtonGroupMessage'
                                      for message in browser.messages))
         assert viewer.may_go_on() and viewer.may_go_on()
         browser.set('GuiCheckboxMessage', 'Pause', True)
         wait_until(lambda: not viewer.may_go_on())
-        browser.set('GuiButtonMessage', 'Next frame', True)
+        browser.set('GuiButtonGroupMessage', 'Frame', 'Next')
         wait_until(viewer.may_go_on)
         assert not viewer.may_go_on()
         browser.set('GuiCheckboxMessage', 'Pause', False)
@@ -246,7 +246,7 @@ def test_a_picture_is_saved_as_it_is_seen(viewer):
     with Browser(viewer.url) as browser:
         viewer.show(replace(frame(100), label='frame 3, 0.20 s'))
         browser.wait_for(lambda: browser.all_of('/camera/cloud') and 'frame 3' in browser.text())
-        browser.set('GuiButtonMessage', 'Save a picture', True)
+        browser.set('GuiButtonGroupMessage', 'Frame', 'Save picture')
         content = browser.wait_for(lambda: browser.file('frame_3_0.20_s.png'))
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape[1] == 3 * 64 and picture.shape[0] > 48

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures of the bundled network are of the network that is bundled."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from depth_perception.weights import load_weights
+from depth_training.network_pictures import record, recorded
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / 'docs' / 'images'
+#: Pictures of something else.
+OTHERS = {'soak.png', 'architecture.svg'}
+
+
+def test_every_picture_of_the_network_shows_the_one_that_is_bundled():
+    """After new weights: python scripts/network_pictures.py, and the model card."""
+    checksum = load_weights().checksum
+    old = [name for name, of in recorded(IMAGES).items() if of != checksum]
+    assert not old, 'made with another network, see scripts/network_pictures.py'
+    assert not [name for name in recorded(IMAGES) if not (IMAGES / name).exists()]
+
+
+def test_every_picture_in_the_pages_is_known():
+    pages = [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]
+    shown = {name for page in pages for name in
+             re.findall(r'images/([\w.]+)\)', page.read_text())}
+    assert shown <= recorded(IMAGES).keys() | OTHERS
+
+
+def test_the_note_keeps_what_is_known_of_others(tmp_path):
+    record(tmp_path, 'b.png', '1')
+    record(tmp_path, 'a.png', '2')
+    record(tmp_path, 'b.png', '3')
+    assert recorded(tmp_path) == {'a.png': '2', 'b.png': '3'}
