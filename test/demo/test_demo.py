@@ -117,7 +117,8 @@ def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
 def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
     bag = write_bag(tmp_path / 'bag', [picture(i, 160, 120) for i in range(4)],
                     storage=StoragePlugin.SQLITE3, jpeg=False, hz=2, with_info=False)
-    result = demo(str(bag), '--out', str(tmp_path / 'out'))
+    # One file of it is enough.
+    result = demo(str(next(bag.glob('*.db3'))), '--out', str(tmp_path / 'out'))
     assert result.returncode == 0, result.stderr
     assert 'no camera_info' in result.stdout
     summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())

@@ -25,7 +25,8 @@ from depth_perception.bag_writer import BagWriter
 from depth_perception.ros.output_watcher import OUTPUTS
 from depth_perception.ros.publishers import TYPES
 from depth_perception.ros.replay_check import faults
-from test.support.bags import START, write_bag
+from test.support import bags
+from test.support.bags import START, append_topics, write_bag
 from test.support.ros import picture, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,11 @@ def test_two_images_with_one_stamp_give_two_outputs_with_that_stamp():
 
 
 def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, robot, namespace):
+    bag = append_topics(bag, [
+        *(('/tf', bags.TF, stamp, bags.transform(stamp, 'map', 'base')) for stamp in STAMPS),
+        ('/tf_static', bags.TF, START, bags.transform(0, 'base', 'camera_optical_frame')),
+        ('/unheard', bags.IMAGE, START, bags.STORE.serialize_cdr(
+            bags.image(START, picture()), bags.IMAGE))])
     record, report = tmp_path / 'outputs', tmp_path / 'report.json'
     process = start(bag, namespace, '--expect', 'all', '--record', record, '--report', report)
     depth = robot.node.create_publisher(Image, 'depth/image', 10)
@@ -108,7 +114,9 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
     with Bag(record) as recorded, Bag(bag) as source:
         assert [message.time for message in recorded.messages([f'{namespace}/depth/image'])] == \
             STAMPS
-        for topic in source.topics:
+        assert recorded.topics['/tf_static'].transient_local
+        assert '/unheard' not in recorded.topics
+        for topic in source.topics.keys() - {'/unheard'}:
             assert list(recorded.messages([topic])) == list(source.messages([topic]))
 
 

@@ -12,7 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 STORE = get_typestore(Stores.ROS2_JAZZY)
 START = 1_700_000_000_000_000_000
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
-INFO = 'sensor_msgs/msg/CameraInfo'
+INFO, TF = 'sensor_msgs/msg/CameraInfo', 'tf2_msgs/msg/TFMessage'
 
 
 def header(stamp: int, frame_id: str = 'camera_optical_frame'):
@@ -56,6 +56,17 @@ def write_bag(path: Path, pictures: list[np.ndarray], *, storage: StoragePlugin,
                 message = info(stamp, rgb.shape[1], rgb.shape[0])
                 writer.write(infos, stamp, STORE.serialize_cdr(message, INFO))
     return path
+
+
+def transform(stamp: int, parent: str, child: str) -> bytes:
+    """A serialized tf2_msgs/msg/TFMessage that says that two frames are the same."""
+    of = STORE.types
+    stamped = of['geometry_msgs/msg/TransformStamped'](
+        header=header(stamp, parent), child_frame_id=child,
+        transform=of['geometry_msgs/msg/Transform'](
+            translation=of['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0),
+            rotation=of['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, 1.0)))
+    return STORE.serialize_cdr(of[TF](transforms=[stamped]), TF).tobytes()
 
 
 def append_topics(path: Path, messages: list[tuple[str, str, int, bytes]]) -> Path:
