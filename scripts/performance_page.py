@@ -297,9 +297,50 @@ def choose(data: Data) -> str:
                  rows)
 
 
+def gpu_frame(data: Data) -> str:
+    """A frame on a GPU, each way beside the usual one."""
+    found = data['gpu_frame']
+    rows = [(f'`{frame["network"]}`', frame['size'], way, _ms(row['median_ms']),
+             _ms(row['p95_ms']), _ms(row['p99_ms']), f'{row["times_faster"]:.1f}',
+             f'{row["first_ms"] / 1000:.1f} s', _or_dash(row.get('peak_mb'), '.0f'))
+            for frame in found['frame'] for way, row in frame['ways'].items()]
+    half = found['half_precision']
+    scores = ', '.join(f'{name} {value:.4f}' for name, value in half['AbsRel'].items())
+    return f'{found["machine"]}; {found["rounds"]} rounds.\n\n' + table(
+        ('Network', 'Size', 'Way', 'Median ms', 'p95', 'p99', 'Times faster than usual',
+         'First frame', 'GPU memory MB'), rows) \
+        + f'\nAbsRel of the bundled network on {half["frames"]} frames by precision: {scores}.\n'
+
+
+def gpu_network(data: Data) -> str:
+    """The network alone on a GPU, without graphs."""
+    found = data['gpu_network']
+    rows = [(f'`{row["network"]}`', row['size'], row['way'], _ms(row['median_ms']),
+             _ms(row['p95_ms']), f'{row["ratio"]:.1f}', f'{row["error"]:.0e}')
+            for row in found['rows']]
+    alone = [(f'`{row["network"]}`', row['size'], f'graph {row["precision"]}',
+              _ms(row['median_ms']), _ms(row['p95_ms']), '-', '-')
+             for row in data['gpu_frame']['network_alone']]
+    return f'{found["machine"]}.\n\n' + table(
+        ('Network', 'Size', 'Way', 'Median ms', 'p95', 'Times faster than eager',
+         'Largest difference'), rows + alone)
+
+
+def gpu_training(data: Data) -> str:
+    """The training's speed and its curve."""
+    found = data['gpu_training']
+    rows = [(f'{row["step"]}', f'{row["seconds"]:.0f}', f'{row["pictures_per_second"]}',
+             f'{row["AbsRel"]:.4f}', f'{row["aligned AbsRel"]:.4f}', f'{row["delta1"]:.4f}')
+            for row in found['curve']]
+    return f'{found["machine"]}, {found["precision"]}, batches of {found["options"]["batch"]}; ' \
+        f'{found["training"]}; judged on {found["validation"]}.\n\n' + table(
+            ('Step', 'Seconds', 'Pictures/s', 'AbsRel', 'Aligned', 'delta1'), rows)
+
+
 FRAGMENTS: dict[str, Callable[[Data], str]] = {
     part.__name__: part for part in (about, targets, network, growth, node, split, overload,
-                                     cameras, training, limits, work, roofline, layers, choose)}
+                                     cameras, training, limits, work, roofline, layers, choose,
+                                     gpu_frame, gpu_network, gpu_training)}
 
 
 #: What the picture of a benchmark shows; it stands above the table of the same name.
@@ -318,7 +359,8 @@ def fragment(name: str, data: Data) -> str:
             if name in PICTURES and data.has_picture(name) else ''
         return picture + FRAGMENTS[name](data)
     except NotMeasuredError as error:
-        return f'Not measured yet ({error}): `python -m benchmarks.all` does it.\n'
+        command = 'scripts/gpu_session' if name.startswith('gpu') else 'python -m benchmarks.all'
+        return f'Not measured yet ({error}): `{command}` does it.\n'
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
