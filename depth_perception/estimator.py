@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ from depth_perception.transfer import Upload
 from depth_perception.weights import WeightsInfo, load_weights
 
 Array = TypeVar('Array', NDArray, Tensor)
+#: Height and width.
+Size = tuple[int, int]
 
 PRECISIONS = ('fp16', 'bf16', 'fp32')
 #: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
@@ -32,6 +35,13 @@ PRECISIONS = ('fp16', 'bf16', 'fp32')
 SIZE_STEP = 16
 #: Longest shape that is fed as it is.
 MAX_ASPECT = 16
+#: The test geometry that feeds every camera at the training's focal length.
+CANONICAL = 'canonical'
+#: Least and largest area at which it does, as factors of the training's: the network's time grows
+#: with the area, and what is too small shows nothing.
+LEAST_AREA, MOST_AREA = 0.25, 1.25
+#: A focal length within this factor of the training's is taken for it.
+FOCAL_TOLERANCE = 1.1
 #: Sizes of images that are remembered.
 _SIZES = 64
 #: No depth beyond so many times the range: keeps an infinite value from spreading in the resize.
@@ -56,7 +66,8 @@ class DepthEstimator:
         self.checksum = checksum
         self._backend = backend
         self._compile_beside = compile_beside
-        self._fed: dict[tuple[int, int], tuple[int, int]] = {}
+        # What was fed lately, by the image's size and the size that fits it.
+        self._fed: dict[tuple[Size, Size], Size] = {}
         self._frames = frames_on(backend.device)
         self._upload = Upload(backend.device)
         self.network_seconds: float | None = None
@@ -141,12 +152,13 @@ class DepthEstimator:
         """
         _check_image(rgb, camera)
         height, width = rgb.shape[:2]
-        self._choose_size(height, width)
-        return self._frames(self._depth, self._upload(rgb), self.focal_factor(camera))
+        size = self._choose_size(height, width, camera)
+        return self._frames(partial(self._depth, size=size), self._upload(rgb),
+                            self.focal_factor(camera), size)
 
-    def _depth(self, image: Tensor, factor: Tensor | float) -> Tensor:
-        """Image uint8 (H, W, 3) on the device -> metres times the factor, float32 (H, W)."""
-        output = self._run(self._prepare(image))
+    def _depth(self, image: Tensor, factor: Tensor | float, size: Size) -> Tensor:
+        """Image uint8 (H, W, 3) on the device, fed at a size -> metres times the factor (H, W)."""
+        output = self._run(self._prepare(image, size))
         return _resized(_in_metres(output, self.info, factor), tuple(image.shape[:2]))
 
     def _run(self, image: Tensor) -> Tensor:
@@ -164,17 +176,18 @@ class DepthEstimator:
         """
         if camera is None:
             return 1.0
-        height, width = self.network_size(camera.height, camera.width)
-        fed_height, fed_width = self._fed.get((camera.height, camera.width), (height, width))
+        image_size = (camera.height, camera.width)
+        height, width = wanted = self.network_size(*image_size, camera)
+        fed_height, fed_width = self._fed.get((image_size, wanted), wanted)
         camera_focal = camera.fx * fed_width / camera.width
         if (fed_height, fed_width) != (height, width):  # stretched: between both axes
             camera_focal *= math.sqrt(fed_height * width / (fed_width * height))
         # A camera may hold numpy's numbers, which would make float64 of the depth.
         return float(camera_focal / self.info.focal_length_at(self.info.input_width))
 
-    def network_size(self, height: int, width: int) -> tuple[int, int]:
+    def network_size(self, height: int, width: int, camera: CameraModel | None = None) -> Size:
         """(height, width) at which an image is fed, see the function of this name."""
-        return network_size(self.info, height, width)
+        return network_size(self.info, height, width, camera and camera.fx)
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Make ready for images of these (height, width), and wait until that is done.
@@ -185,18 +198,18 @@ class DepthEstimator:
         self._backend.prepare(
             (self.network_size(*size), f'{size[1]}x{size[0]}') for size in sizes)
 
-    def _choose_size(self, height: int, width: int) -> None:
-        """Note at which size this image is fed: see `compile_beside`."""
-        size = self.network_size(height, width)
+    def _choose_size(self, height: int, width: int, camera: CameraModel | None) -> Size:
+        """At which size this image is fed: see `compile_beside`."""
+        wanted = size = self.network_size(height, width, camera)
         if self._compile_beside:
-            size = self._backend.size_for(size, f'{width}x{height}')
+            size = self._backend.size_for(wanted, f'{width}x{height}')
         if len(self._fed) > _SIZES:
             self._fed.clear()
-        self._fed[height, width] = size
+        self._fed[(height, width), wanted] = size
+        return size
 
-    def _prepare(self, image: Tensor) -> Tensor:
+    def _prepare(self, image: Tensor, size: Size) -> Tensor:
         """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""
-        size = self._fed[tuple(image.shape[:2])]
         image = image.permute(2, 0, 1)[None]
         if tuple(image.shape[-2:]) != size:
             # On a CPU the resize of bytes is several times faster than that of floats.
@@ -232,22 +245,51 @@ def _resized(depth: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
 
 
-def network_size(info: WeightsInfo, height: int, width: int) -> tuple[int, int]:
+def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = None) -> Size:
     """(height, width) at which an image is fed: its aspect ratio, the training's area.
 
     The whole frame is seen and hardly stretched. The training size itself where the aspect
     ratios agree, otherwise those multiples of 16 near it that stretch the least. A strip
     longer than MAX_ASPECT is fed as one of that aspect ratio: one pixel high, it would
     otherwise be fed millions of pixels wide.
+
+    A network of the test geometry `canonical` sees every camera as one: its image is fed at the
+    size at which its focal length in pixels is the training's, within LEAST_AREA and MOST_AREA. An
+    image within a tenth of that is fed as if it were so, to keep the sizes few.
+
+    Args:
+        info: of the network.
+        height, width: of the image, pixels.
+        fx: focal length in pixels of the image; None = unknown.
+
+    Example:
+        >>> info = load_weights().info
+        >>> network_size(info, 480, 640), network_size(info, 720, 1280)
+        ((240, 320), (208, 368))
     """
     trained = (info.input_width, info.input_height)
+    area = float(trained[0] * trained[1])
+    if info.test_geometry == CANONICAL and fx is not None:
+        wanted = (info.focal_length_at(info.input_width) / fx) ** 2 * height * width / area
+        if abs(math.log(wanted)) > 2 * math.log(FOCAL_TOLERANCE):
+            area *= min(max(wanted, LEAST_AREA), MOST_AREA)
+            return _size_near(area, width / height, of_area=0.5)
     if same_aspect(trained, (width, height)):
         return trained[1], trained[0]
-    aspect = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT)
-    steps = math.sqrt(trained[0] * trained[1] / aspect) / SIZE_STEP
+    return _size_near(area, width / height)
+
+
+def _size_near(area: float, aspect: float, of_area: float = 0.0) -> Size:
+    """The multiples of 16 about this area that stretch an aspect ratio (width / height) least.
+
+    `of_area` is how much a factor in area counts beside as large a stretch.
+    """
+    aspect = min(max(aspect, 1 / MAX_ASPECT), MAX_ASPECT)
+    steps = math.sqrt(area / aspect) / SIZE_STEP
     rows = [max(1, math.floor(steps) + offset) for offset in (0, 1)]
     sizes = [(row, max(1, round(row * aspect))) for row in rows]
-    row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
+    row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect))
+                      + of_area * abs(math.log(size[0] * size[1] * SIZE_STEP ** 2 / area)))
     return row * SIZE_STEP, column * SIZE_STEP
 
 

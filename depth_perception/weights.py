@@ -70,7 +70,8 @@ class WeightsInfo:
         recipe_name: name of the training recipe whose result it is; '' = of none.
         origin: `trained` by this program, `imported` from the recipe's authors, or '' = unknown.
         test_geometry: how a test frame becomes the network's input where papers are reproduced,
-            see `depth_training.geometry`; the node shows every network the whole frame.
+            see `depth_training.geometry`; the node shows every network the whole frame, and one
+            of geometry `canonical` at the training's focal length.
     """
 
     network: str

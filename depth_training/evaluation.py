@@ -110,7 +110,7 @@ def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> Predi
     Where the pair's camera is known, depth is corrected from the training camera to it. For a
     paper's network on NYU the factor is 1.
     """
-    view = look(predictor.info, protocols.shown(protocol, sample.rgb))
+    view = look(predictor.info, protocols.shown(protocol, sample.rgb), sample.fx)
     factor = focal_factor(predictor.info, sample, view)
     depth = protocols.predict(protocol, view.image, predictor)
     return Prediction(depth * np.float32(factor), view.box, factor)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from depth_perception.estimator import network_size
+from depth_perception.estimator import CANONICAL, network_size
 from depth_perception.weights import WeightsInfo
 
 Size = tuple[int, int]
@@ -81,7 +81,8 @@ class Geometry:
             from its middle; None = the whole frame is shown.
         resize: how the frame is resized.
         laid: the prediction lies where the input was cut, or is stretched over the whole frame.
-        keep_aspect: a whole frame keeps its aspect ratio, and the input's size follows.
+        keep_aspect: a whole frame keeps its aspect ratio, and the input's size follows; for
+            `canonical` it follows the camera's focal length, too, as in the node.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Geometry:
         if self.margin is None:
             how = f'in its aspect ratio, at about the area of {width}x{height}' \
                 if self.keep_aspect else f'at {width}x{height}'
+            how = "at the training's focal length" if self.name == CANONICAL else how
             return f'{self.name}: the whole frame {how}'
         rows, columns = self.frame_size(height, width)
         where = ', its prediction stretched over the whole frame' \
@@ -113,6 +115,7 @@ _TENTH, _TWENTIETH = (264 / 256, 352 / 320), (240 / 228, 320 / 304)
 _TABLE = (
     Geometry('squeeze'),
     Geometry('keep_aspect', keep_aspect=True),
+    Geometry(CANONICAL, keep_aspect=True),
     Geometry('centre_crop', _TENTH),
     Geometry('harsanyi', _TENTH, 'nearest'),
     Geometry('half_crop', _TWENTIETH),
@@ -132,8 +135,8 @@ def get_geometry(name: str) -> Geometry:
     return GEOMETRIES[name]
 
 
-def look(info: WeightsInfo, rgb: Image) -> View:
-    """What the network of a weights file sees of a frame uint8 (H, W, 3).
+def look(info: WeightsInfo, rgb: Image, fx: float | None = None) -> View:
+    """What the network of a weights file sees of a frame uint8 (H, W, 3) with a focal length.
 
     Raises:
         ValueError: the file names a geometry that there is not.
@@ -141,7 +144,7 @@ def look(info: WeightsInfo, rgb: Image) -> View:
     geometry, frame = get_geometry(info.test_geometry), rgb.shape[:2]
     size = info.input_height, info.input_width
     if geometry.margin is None:
-        size = network_size(info, *frame) if geometry.keep_aspect else size
+        size = network_size(info, *frame, fx) if geometry.keep_aspect else size
         return View(_resized(rgb, size, 'smooth'), WHOLE.scaled(frame), size[1] / frame[1])
     covering = _covering(geometry.frame_size(*size), frame)
     top, left = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2

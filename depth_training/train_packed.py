@@ -312,7 +312,8 @@ class PackedTrainer:
             training_focal_length=self._focal, training_image_width=self.recipe.test_width,
             training_data=f'{self.training.description}; {pictures} pictures from '
                           f'{self.options.start_from or "random weights"}',
-            licence='Apache-2.0', name=self.recipe.name,
+            licence='Apache-2.0', name=self.recipe.name, recipe_name=self.recipe.name,
+            origin='trained', test_geometry=self.recipe.test_geometry,
             recipe=f'python -m depth_training.train_packed, recipe {self.recipe.name}, '
                    f'commit {commit() or "unknown"}',
             scores=({'data': self.validation.description, 'protocol': validate.__doc__ or '',

@@ -63,7 +63,7 @@ class Validation:
         """
         losses = []
         for sample in good_samples(self._pairs):
-            view = look(predictor.info, sample.rgb)
+            view = look(predictor.info, sample.rgb, sample.fx)
             output = predictor.output(view.image)
             truth = np.ascontiguousarray(view.box.of(sample.depth))
             truth = truth / np.float32(focal_factor(predictor.info, sample, view))

@@ -295,6 +295,60 @@ def test_the_bundled_network_orders_the_bundled_clip_as_the_truth_does():
 
 # GPUs.
 
+CANONICAL = {'test_geometry': 'canonical', 'input_height': 240, 'input_width': 320,
+             'training_focal_length': 260.0, 'training_image_width': 320}
+
+
+@pytest.mark.parametrize(('width', 'height', 'fx'), [
+    (640, 480, 617.0), (640, 480, 400.0), (1280, 720, 900.0), (1920, 1080, 2000.0),
+    (480, 640, 500.0), (1280, 400, 900.0)])
+def test_a_canonical_network_sees_every_camera_at_the_training_focal_length(width, height, fx):
+    estimator = tiny_estimator(**CANONICAL)
+    camera = CameraModel(width, height, fx, fx, width / 2, height / 2)
+    rows, columns = estimator.network_size(height, width, camera)
+    assert rows % 16 == columns % 16 == 0
+    assert columns / rows == pytest.approx(width / height, rel=0.08)
+    wanted = (260 / fx) ** 2 * width * height / (320 * 240)
+    area = rows * columns / (320 * 240)
+    assert area == pytest.approx(min(max(wanted, 0.25), 1.25), rel=0.15)
+    if 0.3 < wanted < 1.2:
+        assert estimator.focal_factor(camera) == pytest.approx(1, rel=0.1)
+
+
+def test_a_canonical_network_keeps_its_size_for_cameras_like_its_own():
+    estimator = tiny_estimator(**CANONICAL)
+    for fx in (480.0, 520.0, 560.0):
+        camera = CameraModel(640, 480, fx, fx, 320, 240)
+        assert estimator.network_size(480, 640, camera) == (240, 320)
+        assert estimator.focal_factor(camera) == pytest.approx(fx / 520)
+    assert estimator.network_size(480, 640) == (240, 320)
+    # Another network is fed as before, whatever the camera.
+    plain = tiny_estimator(**{**CANONICAL, 'test_geometry': 'squeeze'})
+    camera = CameraModel(640, 480, 900.0, 900.0, 320, 240)
+    assert plain.network_size(480, 640, camera) == (240, 320)
+
+
+def test_a_canonical_network_gives_metres_at_every_size_it_is_fed_at():
+    """An oracle that knows the depth of what it sees from the size at which it sees it."""
+    estimator = tiny_estimator(**CANONICAL)
+    truth, seen = 3.0, []
+
+    class Oracle(FixedOutput):
+        def run(self, image):
+            seen.append(tuple(image.shape[-2:]))
+            # A wall 3 m away, in the terms of the training's camera.
+            scale = seen[-1][1] / 640 * self.fx / 260
+            return torch.full((1, 1, *seen[-1]), truth / scale)
+
+    for fx in (300.0, 520.0, 900.0):
+        estimator._backend = oracle = Oracle(torch.zeros(1, 1, 4, 4))
+        oracle.fx = fx
+        camera = CameraModel(640, 480, fx, fx, 320, 240)
+        depth = estimator.infer(photograph(480, 640), camera)
+        np.testing.assert_allclose(depth, truth, rtol=1e-5)
+    assert len(set(seen)) == 3
+
+
 @cuda_only
 @pytest.mark.parametrize(('precision', 'tolerance'), [('fp32', 5e-3), ('fp16', 3e-2)])
 def test_cpu_and_cuda_agree(precision, tolerance):

@@ -42,8 +42,9 @@ class Frames(Protocol):
 
     problem: str
 
-    def __call__(self, depth: Depth, image: Tensor, factor: float) -> Tensor:
-        """Depth (H, W) in memory of its own."""
+    def __call__(self, depth: Depth, image: Tensor, factor: float,
+                 variant: tuple[int, ...] = ()) -> Tensor:
+        """Depth (H, W) in memory of its own; `variant` tells apart ways of work on one size."""
 
 
 class EagerFrames:
@@ -51,7 +52,8 @@ class EagerFrames:
 
     problem = ''
 
-    def __call__(self, depth: Depth, image: Tensor, factor: float) -> Tensor:
+    def __call__(self, depth: Depth, image: Tensor, factor: float,
+                 variant: tuple[int, ...] = ()) -> Tensor:
         """Depth (H, W) of an image."""
         return depth(image, factor)
 
@@ -140,7 +142,7 @@ def release_generator(device: torch.device) -> None:
 
 
 class GraphedFrames:
-    """One graph for each image size; operation by operation where CUDA cannot record them.
+    """One graph for each image size and variant; operation by operation where CUDA cannot record.
 
     Args:
         device: a CUDA device.
@@ -153,11 +155,12 @@ class GraphedFrames:
         self.problem = ''
         self._device = device
         self._capture = capture
-        self._graphs: OrderedDict[tuple[int, ...], Graph] = OrderedDict()
+        self._graphs: OrderedDict[tuple[tuple[int, ...], tuple[int, ...]], Graph] = OrderedDict()
 
-    def __call__(self, depth: Depth, image: Tensor, factor: float) -> Tensor:
+    def __call__(self, depth: Depth, image: Tensor, factor: float,
+                 variant: tuple[int, ...] = ()) -> Tensor:
         """Depth (H, W) of an image, in memory that no later frame writes to."""
-        graph = None if self.problem else self._graph(depth, tuple(image.shape))
+        graph = None if self.problem else self._graph(depth, tuple(image.shape), variant)
         if graph is None:
             return depth(image, factor)
         graph.image.copy_(image, non_blocking=True)
@@ -165,8 +168,9 @@ class GraphedFrames:
         graph.replay()
         return graph.depth.clone()
 
-    def _graph(self, depth: Depth, shape: tuple[int, ...]) -> Graph | None:
-        graph = self._graphs.pop(shape, None)
+    def _graph(self, depth: Depth, shape: tuple[int, ...],
+               variant: tuple[int, ...]) -> Graph | None:
+        graph = self._graphs.pop((shape, variant), None)
         if graph is None:
             try:
                 graph = self._new(depth, shape)
@@ -175,7 +179,7 @@ class GraphedFrames:
                                 f'{error}')
                 self._keep(0)
                 return None
-        self._graphs[shape] = graph
+        self._graphs[shape, variant] = graph
         return graph
 
     def _new(self, depth: Depth, shape: tuple[int, ...]) -> Graph:

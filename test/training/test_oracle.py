@@ -89,7 +89,7 @@ class Oracle(Predictor):
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         sample = self.pairs.last
-        view = look(self.info, sample.rgb)
+        view = look(self.info, sample.rgb, sample.fx)
         assert image.shape == view.image.shape
         truth = view.box.of(sample.depth)
         if self.focal is None or sample.fx is None:
