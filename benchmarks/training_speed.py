@@ -40,7 +40,7 @@ from depth_training.schedule import Place
 PAIRS = {'paper_000': 795, 'paper_001_m1': 24_231, 'paper_001_m4': 24_231, 'paper_001_m5': 24_231,
          'paper_002_cnn_fc': 50_688, 'paper_002_cnn': 50_688, 'paper_002_cnn_transpose': 50_688,
          'paper_002_cnn_residual': 50_688, 'paper_003': 48_000, 'paper_003_laina': 48_000,
-         'paper_004': 50_688}
+         'paper_004': 50_688, 'paper_004_kitti': 26_000}
 _PRECISIONS = ('fp32', 'bf16')
 _HEAD = ('recipe', 'input', 'batch', 'precision', 'images/s', 'memory, GiB', 'one epoch', 'epochs',
          'whole recipe', 'x plain loop')
