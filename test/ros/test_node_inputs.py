@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_perception.backends import openvino
 from depth_perception.estimator import DepthEstimator
+from depth_perception.ros import subscriptions
 from depth_perception.ros.diagnostics import ERROR, WARN
 from depth_perception.weights import save_weights
 from test.support.estimators import StandIn
@@ -395,6 +396,25 @@ def test_what_was_latched_before_the_node_came_is_heard(namespace, robot):
         wait_until(lambda: usual.send(info=camera_info(focal=90.0)) and robot.received[
             'depth/camera_info'][-1].k[0] == 90.0)
         assert not node._info.pinned
+
+
+def test_a_middleware_that_does_not_count_losses_serves_all_the_same(
+        namespace, robot, monkeypatch):
+    """None of those at hand lacks the event, so rclpy's refusal is a stand-in."""
+    usual = subscriptions.SubscriptionEventCallbacks
+
+    def without(**events: object) -> object:
+        if 'message_lost' in events:
+            raise subscriptions.UnsupportedEventTypeError
+        return usual(**events)
+    monkeypatch.setattr(subscriptions, 'SubscriptionEventCallbacks', without)
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        camera = robot.camera(BEST_EFFORT, matched=False)
+        wait_until(lambda: camera.send() and robot.received['depth/image'])
+        wait_until(lambda: (s := robot.status('input')) and 'losses' not in s.message
+                   and 'whether images get lost is unknown' in s.message)
 
 
 def test_an_overridden_durability_is_respected(namespace, robot):

@@ -2,6 +2,7 @@
 """Videos, folders, bags and webcams as footage, and the pace at which they are played."""
 from __future__ import annotations
 
+import dataclasses
 import time
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from depth_perception.images import ImageError
 from depth_perception.options import UsageError
 from depth_perception.view import footage
 from depth_perception.view.footage import Footage, Pace, Picture, Shot, open_footage
+from test.support import bags
 from test.support.bags import write_bag
 
 UNKNOWN = CameraSource()
@@ -88,6 +90,20 @@ def test_a_bag_of_ros_1_is_named(tmp_path):
     (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0')
     with pytest.raises(BagError, match='a bag of ROS 1'):
         open_footage(str(tmp_path / 'old.bag'), None, UNKNOWN)
+
+
+def test_a_bag_of_an_odd_calibration_is_shown_with_remarks(tmp_path, monkeypatch):
+    usual = bags.info
+
+    def odd(*arguments):
+        message = usual(*arguments)
+        return dataclasses.replace(message, distortion_model='thin_prism', d=np.full(4, 0.1),
+                                   k=message.k * [0.01, 1, 1, 1, 0.01, 1, 1, 1, 1])
+    monkeypatch.setattr(bags, 'info', odd)
+    bag = write_bag(tmp_path / 'bag', pictures(1), storage=StoragePlugin.SQLITE3, jpeg=False)
+    picture = next(open_footage(str(bag), None, UNKNOWN).shots()).picture()
+    assert any("'thin_prism' with 4 coefficients" in remark for remark in picture.remarks)
+    assert any('field of view' in remark for remark in picture.remarks)
 
 
 def test_a_bag_without_camera_info_has_no_camera_but_the_one_given(tmp_path):
