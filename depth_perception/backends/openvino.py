@@ -148,10 +148,9 @@ class OpenVino:
     def _compiled_apart(self, size: Size) -> Any:
         path = self._path(size)
         with tempfile.TemporaryDirectory() as spare, contextlib.suppress(CompileError, OSError):
-            for file in filter(None, (path, Path(spare, 'model.blob'))):
-                with contextlib.suppress(CompileError):  # such as a folder that is read-only
-                    compile_apart(self._weights, self._checksum, self.precision, size, file)
-                    return self._imported(openvino_cache.read(file))
+            file = path if openvino_cache.can_keep(path) else Path(spare, 'model.blob')
+            compile_apart(self._weights, self._checksum, self.precision, size, file)
+            return self._imported(openvino_cache.read(file))
         return None
 
     def _cached(self, size: Size) -> Any:

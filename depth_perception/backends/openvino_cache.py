@@ -56,12 +56,20 @@ def read(path: Path | None) -> bytes | None:
     return None
 
 
-def write(path: Path | None, model: bytes) -> bool:
-    """Keep a model; False where that is not possible."""
+def can_keep(path: Path | None) -> bool:
+    """Whether a model can be written there; makes the folder."""
     if path is None:
         return False
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def write(path: Path | None, model: bytes) -> bool:
+    """Keep a model; False where that is not possible."""
+    if not can_keep(path):
+        return False
+    try:
         write_atomically(path, [_digest(model), model])
         files = sorted(path.parent.glob('*.blob'), key=lambda file: file.stat().st_mtime)
         for old in files[:-KEPT]:

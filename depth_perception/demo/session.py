@@ -48,7 +48,8 @@ def record(plan: Plan, keep: set[int], film: set[int],
 
     remaps = {'image/compressed' if plan.compressed else 'image': plan.image.name,
               'camera_info': plan.info.name if plan.info else 'camera_info'}
-    parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0'}
+    parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0',
+                  'image_sizes': f'{plan.size[0]}x{plan.size[1]}'}  # no frame at another size
     # Signals stay Python's: KeyboardInterrupt ends the children too.
     enter_ros([], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(plan.image.name, plan.compressed, keep, film, keep_depth)

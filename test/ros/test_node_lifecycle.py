@@ -11,6 +11,7 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from std_srvs.srv import SetBool
 
+from depth_perception.backends.beside import CompileError
 from depth_perception.ros.diagnostics import ERROR
 from test.support.estimators import StandIn
 from test.support.ros import TYPES, running_node, wait_until
@@ -70,6 +71,27 @@ def test_a_model_file_that_is_mended_can_be_configured(namespace, robot, weights
         path.write_bytes(Path(weights_file).read_bytes())
         assert robot.change_state(Transition.TRANSITION_CONFIGURE)
         assert robot.state() == 'inactive'
+
+
+def test_sizes_of_images_are_made_ready_when_configuring(namespace, robot):
+    network, asked = StandIn(), []
+    network.prepare = asked.append
+    with running_node(namespace, load_estimator=network, image_sizes='1280x720, 640x480'):
+        assert robot.state() == 'active'
+        assert asked == [[(720, 1280), (480, 640)]]
+
+
+def test_a_size_that_cannot_be_compiled_is_a_clean_failure(namespace, robot):
+    def prepare(_sizes):
+        raise CompileError('cannot compile for 1280x720: no memory')
+
+    network = StandIn()
+    network.prepare = prepare
+    with running_node(namespace, load_estimator=network, image_sizes='1280x720'):
+        robot.watch_diagnostics()
+        assert robot.state() == 'unconfigured'
+        wait_until(lambda: (s := robot.status('inference')) and s.level == ERROR
+                   and s.message == 'cannot configure: cannot compile for 1280x720: no memory')
 
 
 def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
