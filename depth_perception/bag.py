@@ -2,7 +2,10 @@
 """Read a rosbag2 recording (sqlite3 or mcap) without ROS: a folder, or one of its files."""
 from __future__ import annotations
 
+import functools
+import heapq
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -58,8 +61,8 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self._reader = _open(self.path)
-        self.topics = _topics(self._reader.connections)
+        self._files = _open(self.path)
+        self.topics = _topics(connection for file in self._files for connection in file.connections)
         if not any(topic.count for topic in self.topics.values()):
             self.close()
             raise BagError(f'bag {self.path} holds no messages')
@@ -73,7 +76,8 @@ class Bag:
 
     def close(self) -> None:
         """Close the files."""
-        self._reader.close()
+        for file in self._files:
+            file.close()
 
     def messages(self, topics: Collection[str]) -> Iterator[Message]:
         """Messages of these topics in the order of their recording.
@@ -81,11 +85,9 @@ class Bag:
         Raises:
             BagError: the file is damaged.
         """
-        chosen = [c for c in self._reader.connections if c.topic in topics]
-        if not chosen:
-            return  # rosbags would take all
         try:
-            for connection, time, data in self._reader.messages(connections=chosen):
+            for connection, time, data in heapq.merge(
+                    *(_messages(file, topics) for file in self._files), key=lambda found: found[1]):
                 yield Message(connection.topic, time, bytes(data))
         except Exception as error:  # the storage libraries raise whatever they like
             raise BagError(f'bag {self.path} is damaged: {_one_line(error)}') from error
@@ -98,7 +100,7 @@ class Bag:
         """
         kind = self.topics[message.topic].type
         try:
-            return self._reader.deserialize(message.data, kind)
+            return _types().deserialize_cdr(message.data, kind)
         except Exception as error:  # a damaged message fails in many ways
             raise BagError(f'bag {self.path}: a message on {message.topic} is no {kind}: '
                            f'{_one_line(error)}') from error
@@ -167,20 +169,61 @@ def is_recording(path: Path) -> bool:
     return path.suffix in STORAGES
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> list[Any]:
+    """Readers of the files.
+
+    Not rosbags' AnyReader: it reads the definitions of all types, and one that it does not
+    understand, of whatever topic, would refuse the bag.
+    """
     try:
-        from rosbags.highlevel import AnyReader
-        from rosbags.typesys import Stores, get_typestore
+        from rosbags.rosbag2 import Reader
     except ImportError as error:
         raise BagError('reading bags needs the package rosbags: pip install rosbags') from error
     files = _files(path)
     try:
-        reader = AnyReader(files, default_typestore=get_typestore(Stores.ROS2_JAZZY))
-        reader.open()
+        with ExitStack() as opened:
+            readers = [_opened(Reader(file), opened) for file in files]
+            if files == [path] and path.is_dir() and not readers[0].compression_mode:
+                parts = [_opened(Reader(file), opened) for file in _storage_files(path)]
+                readers, unused = (readers, parts) if _fits(readers[0], parts) else (parts, readers)
+                for reader in unused:
+                    reader.close()
+            opened.pop_all()
+            return readers
     except Exception as error:  # the storage libraries raise whatever they like
         raise BagError(f'bag {path} cannot be opened: {_one_line(error)}. If its recorder was '
                        f'killed, `ros2 bag reindex` or `mcap recover` may mend it') from error
+
+
+def _opened(reader: Any, until: ExitStack) -> Any:
+    reader.open()
+    until.callback(reader.close)
     return reader
+
+
+def _fits(described: Any, parts: Collection[Any]) -> bool:
+    """Whether a metadata.yaml describes the topics as the files do, down to their QoS.
+
+    Of others rosbags finds no message, and does not say so.
+    """
+    known = [(connection.topic, connection.msgtype, connection.ext)
+             for part in parts for connection in part.connections]
+    return all((connection.topic, connection.msgtype, connection.ext) in known
+               for connection in described.connections if connection.msgcount)
+
+
+def _messages(reader: Any, topics: Collection[str]) -> Iterator[Any]:
+    chosen = [connection for connection in reader.connections if connection.topic in topics]
+    # Without any, rosbags would take all.
+    return reader.messages(connections=chosen) if chosen else iter(())
+
+
+@functools.cache
+def _types() -> Any:
+    """The message types of ROS 2; images and camera_info are the same in every release."""
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_JAZZY)
 
 
 def _files(path: Path) -> list[Path]:

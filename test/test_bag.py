@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 
@@ -110,6 +111,33 @@ def test_files_of_a_folder_without_metadata_are_one_recording(tmp_path):
         assert bag.image_topic().count == 6
         times = [message.time for message in bag.messages([bag.image_topic().name])]
         assert len(times) == 6 and times == sorted(times)
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+def test_neither_an_unknown_definition_nor_metadata_without_qos_costs_the_images(tmp_path, storage):
+    from rosbags.rosbag2 import Writer
+
+    from depth_perception.bag_writer import _latched
+    from test.support import bags
+
+    path = tmp_path / 'bag'
+    with Writer(path, version=9, storage_plugin=storage) as writer:
+        images = writer.add_connection('/image', bags.IMAGE, typestore=bags.STORE,
+                                       offered_qos_profiles=[_latched()])
+        odd = writer.add_connection('/odd', 'my_msgs/msg/Odd', msgdef='@@ no definition {{\n',
+                                    rihs01='RIHS01_00')
+        message = bags.STORE.serialize_cdr(bags.image(bags.START, PICTURES[0]), bags.IMAGE)
+        writer.write(images, bags.START, message)
+        writer.write(odd, bags.START, b'\0\1\0\0')
+    metadata = yaml.safe_load((path / 'metadata.yaml').read_text())
+    for topic in metadata['rosbag2_bagfile_information']['topics_with_message_count']:
+        topic['topic_metadata']['offered_qos_profiles'] = ''
+    (path / 'metadata.yaml').write_text(yaml.safe_dump(metadata))
+    with Bag(path) as bag:
+        assert len(list(bag.messages(bag.topics))) == 2
+        assert bag.topics['/image'].transient_local, 'as the file says'
+        first = bag.deserialize(next(bag.messages(['/image'])))
+        np.testing.assert_array_equal(first.data.reshape(6, 8, 3), PICTURES[0])
 
 
 def test_a_bag_of_ros_1_is_refused_with_the_command_that_converts_it(tmp_path):
