@@ -12,13 +12,18 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.images import read_bytes
-from depth_training.data.pairs import Pair, PairFiles
+from depth_training.data.pairs import Pair, PairFiles, read_millimetres
 from depth_training.data.sample import DataError
 from depth_training.data.scenes import choose
 
 MANIFEST = 'manifest.json'
+_GRAINS = 5
 #: The manifest's names of our splits.
 _SPLITS = {'train': 'train', 'validation': 'test'}
 
@@ -47,7 +52,18 @@ def open_layout(request: Request) -> DepthDataset:
         pairs, note = choose(scenes, request)
     else:
         pairs, note = _by_manifest(scenes, splits, request)
-    return PairFiles('rooms', root, pairs, 'exact', note=note)
+    return PairFiles('rooms', root, pairs, 'exact', note=note, read_depth=read_exact)
+
+
+def read_exact(path: Path) -> NDArray[np.float32]:
+    """Metres, without the grains that older renderings have in panes: they are no surface.
+
+    A pixel is unknown where most of the 5x5 around it are.
+    """
+    depth = read_millimetres(path)
+    unknown = cv2.boxFilter((depth == 0).astype(np.float32), -1, (_GRAINS, _GRAINS),
+                            borderType=cv2.BORDER_REPLICATE)
+    return np.where(unknown > 0.5, np.float32(0), depth)
 
 
 def _by_manifest(scenes: Mapping[str, list[Pair]], splits: Mapping[str, str],

@@ -41,6 +41,20 @@ def test_the_manifest_of_rendered_rooms_decides_the_split(tmp_path, folder):
     assert ids(everything) == {'scene_bedroom_20', 'scene_bedroom_21'}
 
 
+def test_grains_in_the_panes_of_older_renderings_are_no_depth(tmp_path):
+    root = layouts.rooms(tmp_path, ('scene_0',), 1)
+    depth = np.full((48, 64), 2000, np.uint16)
+    depth[10:30, 20:50] = 0
+    grains = np.random.default_rng(0).random((48, 64)) < 0.1
+    depth[(depth == 0) & grains] = 1900
+    layouts.write(root / 'scene_0/depth_00000.png', layouts.encode('.png', depth))
+    read = open_dataset(root, 'all')[0].depth
+    assert not read[11:29, 21:49].any()
+    outside = np.ones((48, 64), bool)
+    outside[10:30, 20:50] = False
+    assert (read[outside] == 2).all()
+
+
 def test_a_manifest_without_a_room_for_validation_and_a_broken_one_are_said(tmp_path):
     root = rendered(tmp_path / 'rooms')
     file = root / 'manifest.json'
