@@ -26,7 +26,7 @@ from depth_training.ranges import Count, Positive
 
 #: Width and height of one picture of the sheet, and pairs side by side.
 _CELL, _COLUMNS = (200, 150), 2
-#: So many sentences on bad pairs are printed.
+#: So many bad pairs, sizes and folders are printed.
 _NAMED = 5
 
 
@@ -90,7 +90,7 @@ def check_data(options: CheckDataOptions) -> int:
     dataset = open_dataset(options.data, 'all', **arguments)
     _say(dataset.describe())
     findings = read(evenly(dataset, options.read))
-    for line in (*described(findings), *_parts(options, arguments)):
+    for line in (_folders(dataset), *described(findings), *_parts(options, arguments)):
         _say(line)
     file = options.out or Path(f'{options.data.resolve().stem}_pairs.jpg')
     picture = sheet(evenly(dataset, options.shown))
@@ -99,6 +99,12 @@ def check_data(options: CheckDataOptions) -> int:
         write_atomically(file, [jpeg(picture)])
         _say(f'sheet: {file} (picture, depth, and both; depth from red, near, to blue, far)')
     return _verdict(dataset, findings)
+
+
+def _folders(dataset: DepthDataset) -> str:
+    """Where the pictures lie, the folders with most of them first."""
+    counter = Counter(str(Path(dataset.source(index)).parent) for index in range(len(dataset)))
+    return f'folders: {len(counter)}, ' + _counted(counter) + ' ...' * (len(counter) > _NAMED)
 
 
 def read(dataset: DepthDataset) -> Findings:
@@ -196,7 +202,7 @@ def _verdict(dataset: DepthDataset, findings: Findings) -> int:
 
 
 def _counted(counter: Counter[str]) -> str:
-    return ', '.join(f'{name} ({count})' for name, count in counter.most_common(5))
+    return ', '.join(f'{name} ({count})' for name, count in counter.most_common(_NAMED))
 
 
 def _focal(share: float | None) -> str:

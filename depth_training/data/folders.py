@@ -190,8 +190,8 @@ def _found(root: Path, request: Request, scenes: Callable[[Path], Iterator[Scene
 
 def _nothing(pictures: list[str], depths: list[str]) -> str:
     if not pictures or not depths:
-        return f'there are {len(pictures)} pictures and {len(depths)} depth maps ' \
-               f'({", ".join(depth_files.SUFFIXES)})'
+        return f'there are {len(pictures)} pictures ({", ".join(PICTURE_SUFFIXES)}) and ' \
+               f'{len(depths)} depth maps ({", ".join(depth_files.SUFFIXES)})'
     return f'no picture has a depth map of its name, such as {pictures[0]} and {depths[0]}: name ' \
            f'them alike, or list them in {LIST} with a first line "image,depth"'
 

@@ -169,7 +169,7 @@ def test_depth_of_another_size_but_the_same_shape_is_fitted(tmp_path):
 
 @pytest.mark.parametrize('break_it, pattern', [
     (lambda root: [file.unlink() for file in (root / 'depth').iterdir()],
-     'there are 4 pictures and 0 depth maps'),
+     r'there are 4 pictures \(.jpg, .*\) and 0 depth maps'),
     (lambda root: cv2.imwrite(str(root / 'depth/0000.png'), np.ones((48, 64), np.uint8)),
      '8 bits a pixel.* --depth-scale, 25.5 where 255 is 10 m'),
     (lambda root: [cv2.imwrite(str(file), np.ones((48, 64, 3), np.uint8) * 200)
@@ -220,6 +220,7 @@ def test_check_data_prints_what_it_found_and_shows_pairs(tmp_path, checked):
     code, said = checked(str(root))
     assert code == 0
     for text in ('folders layout, 11 pairs, 16-bit mm', '1 pictures without depth',
+                 f'folders: 1, {root}/images (11)',
                  'read: 11 pairs, 1 of them bad', '0002.png is damaged or not an image',
                  'sizes: 64x48 (10)', 'depth: 1.50 to', 'holes: 1.6 % of the pixels',
                  'focal length: unknown', 'training: 10 pairs', 'validation: 1 pairs',
