@@ -13,6 +13,7 @@ import io
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from depth_perception.networks.fast_unpooling import use_fast_unpooling
 from depth_perception.weights import LoadedWeights, WeightsInfo, load_weights, save_weights
 from depth_training.cli import sentence
 from depth_training.ranges import Range, number
+from depth_training.same_padding import MULTIPLE, WholeStrides, with_fixed_padding
 
 #: Largest relative error of an ONNX file against PyTorch, in float32.
 TOLERANCE = 1e-5
@@ -46,7 +48,7 @@ def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
         network: in evaluation mode, so that dropout is off and BatchNorm uses its statistics.
         path: where to; the folder must exist.
         height, width: pixels of the image.
-        dynamic: leave batch, height and width open.
+        dynamic: leave batch, height and width open, under these names.
         info: metadata to keep in the file.
 
     Returns:
@@ -56,14 +58,12 @@ def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
         ExportError: the error is above `TOLERANCE`.
         OSError: the file cannot be written.
     """
-    program = _exported(network, height, width, dynamic)
-    with _silence():
-        onnx = torch.onnx.export(
-            program, (), dynamo=True, input_names=['image'], output_names=['depth'])
-    onnx.model.metadata_props.update(_metadata(info))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'network.onnx'
-        onnx.save(str(file), external_data=False)
+        if dynamic:
+            _write_dynamic(network, file, height, width, info)
+        else:
+            _write_static(network, file, height, width, info)
         error = max(relative_error(file, network, image)
                     for image in _test_images(height, width, dynamic))
         if not error <= TOLERANCE:
@@ -73,9 +73,44 @@ def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
     return error
 
 
+def _write_static(network: nn.Module, file: Path, height: int, width: int,
+                  info: WeightsInfo | None) -> None:
+    program = _exported(network, height, width, dynamic=False)
+    with _silence():
+        onnx = torch.onnx.export(
+            program, (), dynamo=True, input_names=['image'], output_names=['depth'])
+    onnx.model.metadata_props.update(_metadata(info))
+    onnx.save(str(file), external_data=False)
+
+
+def _write_dynamic(network: nn.Module, file: Path, height: int, width: int,
+                   info: WeightsInfo | None) -> None:
+    """By the exporter that follows a traced run.
+
+    `torch.export` reasons about open sizes for minutes where padding depends on them, as in
+    EfficientNet-Lite, and names them itself; a trace takes seconds, and is checked at other sizes.
+    """
+    import onnx
+
+    shapes = {name: {0: 'batch', 2: f'{prefix}height', 3: f'{prefix}width'}
+              for name, prefix in (('image', ''), ('depth', 'depth_'))}
+    with _silence(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # it says that it is the older one of two
+        torch.onnx.export(
+            network.eval(), (torch.zeros(2, 3, height, width),), str(file), dynamo=False,
+            input_names=['image'], output_names=['depth'], dynamic_axes=shapes, opset_version=18)
+    model = onnx.load(str(file))
+    for key, value in _metadata(info).items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, str(file))
+
+
 def export_program(network: nn.Module, path: str | Path, height: int, width: int,
                    dynamic: bool = False, info: WeightsInfo | None = None) -> None:
-    """Write a `torch.export` program (`.pt2`); arguments as `export_onnx`, not checked."""
+    """Write a `torch.export` program (`.pt2`); arguments as `export_onnx`, not checked.
+
+    With `dynamic`, a network that pads as TensorFlow does takes sides of 64, 96, 128, ...
+    """
     buffer = io.BytesIO()
     torch.export.save(
         _exported(network, height, width, dynamic), buffer, extra_files=_metadata(info))
@@ -90,18 +125,26 @@ def _metadata(info: WeightsInfo | None) -> dict[str, str]:
 
 def _test_images(height: int, width: int, dynamic: bool) -> list[Tensor]:
     images = [torch.randn(1, 3, height, width)]
-    # Another batch and another shape, so that a size that was baked in shows.
-    return [*images, torch.randn(3, 3, height + 32, width + 64)] if dynamic else images
+    # Another batch and other shapes, so that a size that was baked in shows.
+    others = [torch.randn(3, 3, height + 32, width + 64), torch.randn(1, 3, height + 13, width + 7)]
+    return images + others if dynamic else images
 
 
 def _exported(network: nn.Module, height: int, width: int,
               dynamic: bool) -> torch.export.ExportedProgram:
-    # An example batch of 1 would fix the batch at 1.
-    image = torch.zeros(2 if dynamic else 1, 3, height, width)
-    auto = torch.export.Dim.AUTO
-    shapes = {'image': {0: auto, 2: auto, 3: auto}} if dynamic else None
+    network, image, shapes = network.eval(), torch.zeros(1, 3, height, width), None
+    if dynamic:
+        network, padded = with_fixed_padding(network)
+        auto = torch.export.Dim.AUTO
+        shapes = {'image': {0: auto, 2: auto, 3: auto}}
+        # An example of one batch, or of the smallest side, would fix it.
+        if padded:
+            network = WholeStrides(network)
+            height, width = (2 * MULTIPLE * max(1, round(side / 2 / MULTIPLE))
+                             for side in (height, width))
+        image = torch.zeros(2, 3, height, width)
     with torch.no_grad():
-        return torch.export.export(network.eval(), (image,), dynamic_shapes=shapes)
+        return torch.export.export(network, (image,), dynamic_shapes=shapes)
 
 
 @contextlib.contextmanager
@@ -132,16 +175,18 @@ def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, widt
         loaded: from `load_weights`.
         path: where to; the folder must exist.
         form: one of `FORMATS`.
-        height, width, dynamic: see `export_onnx`; `safetensors` does not need them.
+        height, width, dynamic: see `export_onnx`; `safetensors` fits every size anyway.
         half: store `safetensors` as float16.
 
     Returns:
         Of ONNX, the relative error against PyTorch.
 
     Raises:
-        ValueError: the form is unknown, or the ONNX file computes something else.
+        ValueError: the form is unknown or cannot be asked for `half` or `dynamic`, or the ONNX
+            file computes something else.
         OSError: the file cannot be written.
     """
+    _refuse_without_effect(form, dynamic, half)
     if form == 'safetensors':
         save_weights(path, loaded.network, loaded.info, torch.float16 if half else None)
         return None
@@ -149,6 +194,15 @@ def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, widt
         write = export_onnx if form == 'onnx' else export_program
         return write(loaded.network, path, height, width, dynamic, loaded.info)
     raise ValueError(f'unknown format {form!r}: choose one of {", ".join(FORMATS)}')
+
+
+def _refuse_without_effect(form: str, dynamic: bool, half: bool) -> None:
+    if half and form != 'safetensors':
+        raise ExportError(f'--half is for safetensors: {form} is checked against the network and '
+                          'stays float32; TensorRT and OpenVINO make half precision of it '
+                          'themselves')
+    if dynamic and form == 'safetensors':
+        raise ExportError('--dynamic is for onnx and program: a safetensors file fits every size')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +214,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="image height; default: the training's")
     parser.add_argument('--width', type=number(int, _SIDE),
                         help="image width; default: the training's")
-    parser.add_argument('--dynamic', action='store_true', help='leave batch and size open')
+    parser.add_argument('--dynamic', action='store_true',
+                        help='leave batch and size open (onnx: batch, height, width)')
     parser.add_argument('--licence', metavar='SPDX', help='licence that the file will name, such '
                         "as CC-BY-NC-4.0, instead of the weights file's")
     parser.add_argument('--half', action='store_true', help='store safetensors as float16')

@@ -52,7 +52,7 @@ class Decoder(torch.nn.Module):
 
 
 @pytest.mark.parametrize('dynamic', [False, True])
-@pytest.mark.parametrize('name', ['efficientnet_sff', 'efficientnet_unet', 'cnn_transpose'])
+@pytest.mark.parametrize('name', ['efficientnet_sff', 'efficientnet_unet', 'cnn_transpose', 'cnn'])
 def test_onnx_equals_the_network(name, dynamic, tmp_path):
     needs_onnx('onnxruntime'), needs_onnx('onnxscript')
     made, file = network(name), tmp_path / 'network.onnx'
@@ -60,7 +60,32 @@ def test_onnx_equals_the_network(name, dynamic, tmp_path):
     assert relative_error(file, made, torch.randn(1, 3, 64, 96)) <= 1e-5
     if dynamic:
         assert relative_error(file, made, torch.randn(3, 3, 96, 160)) <= 1e-5
+        assert relative_error(file, made, torch.randn(1, 3, 77, 103)) <= 1e-5
     assert [path.name for path in tmp_path.iterdir()] == ['network.onnx']
+
+
+def test_the_bundled_network_with_open_sizes_has_named_dimensions(tmp_path):
+    """Its padding depends on the size, of which torch.export thinks for minutes."""
+    needs_onnx('onnxruntime')
+    onnx, loaded, file = needs_onnx('onnx'), load_weights(), tmp_path / 'network.onnx'
+    export_onnx(loaded.network, file, 64, 96, dynamic=True, info=loaded.info)
+    model = onnx.load(file)
+    names = [[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
+             for value in (model.graph.input[0], model.graph.output[0])]
+    assert names == [['batch', 3, 'height', 'width'], ['batch', 1, 'depth_height', 'depth_width']]
+    assert loaded.info.network in {p.key: p.value for p in model.metadata_props}[METADATA_KEY]
+    assert relative_error(file, loaded.network, torch.randn(2, 3, 61, 45)) <= 1e-5
+
+
+@pytest.mark.parametrize('more, said', [
+    (['--format', 'onnx', '--half'], '--half is for safetensors: onnx is checked'),
+    (['--format', 'program', '--half'], '--half is for safetensors: program is'),
+    (['--format', 'safetensors', '--dynamic'], '--dynamic is for onnx and program'),
+])
+def test_an_option_without_effect_is_refused(more, said, tmp_path, capsys):
+    save_weights(tmp_path / 'w.safetensors', network('efficientnet_sff'), tiny_info())
+    assert command(tmp_path / 'w.safetensors', '--output', tmp_path / 'x', *more) == 1
+    assert said in capsys.readouterr().err and not (tmp_path / 'x').exists()
 
 
 def test_onnx_of_the_fast_up_projections_equals_the_network(tmp_path):
@@ -78,6 +103,21 @@ def test_program_equals_the_network(dynamic, tmp_path):
     with torch.inference_mode():
         torch.testing.assert_close(
             torch.export.load(file).module()(image), made(image), rtol=1e-5, atol=1e-5)
+
+
+def test_the_bundled_network_is_a_program_of_any_multiple_of_32(tmp_path):
+    """Its padding depends on the size, of which torch.export would think for minutes."""
+    made, file = load_weights().network, tmp_path / 'network.pt2'
+    before = [type(module) for module in made.modules()]
+    export_program(made, file, 60, 90, dynamic=True)
+    program = torch.export.load(file).module()
+    with torch.inference_mode():
+        for size in ((1, 3, 64, 96), (3, 3, 96, 64)):
+            image = torch.randn(*size)
+            torch.testing.assert_close(program(image), made(image), rtol=1e-5, atol=1e-5)
+        with pytest.raises(AssertionError, match='Guard failed'):
+            program(torch.randn(1, 3, 72, 96))
+    assert [type(module) for module in made.modules()] == before
 
 
 def test_onnx_that_computes_something_else_is_not_written(tmp_path, monkeypatch):

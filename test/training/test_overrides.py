@@ -34,6 +34,7 @@ OTHER = {
     'reduce': ('mean', 'mean'), 'min_depth': ('0.5', 0.5), 'max_depth': ('5', 5.0),
     'pretrained': ('false', False), 'views': ('2', 2), 'averaging': ('images', 'images'),
     'test_geometry': ('squeeze', 'squeeze'), 'beyond': ('clipped', 'clipped'),
+    'holes': ('as_zero', 'as_zero'),
 }
 
 

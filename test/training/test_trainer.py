@@ -181,7 +181,8 @@ def test_the_best_weights_lie_beside_the_last(data, tmp_path, monkeypatch):
     assert cli.main(words(data, out)) == 130
     best, last = (out / 'best.safetensors', out / 'weights.safetensors')
     second = best.read_bytes()
-    assert second == last.read_bytes()
+    # Not the bytes: entries of the header have no fixed order.
+    assert load_weights(best).checksum == load_weights(last).checksum
     errors.append(0.7)
     assert cli.main(words(data, out, '--resume')) == 0
     assert best.read_bytes() == second != last.read_bytes()
