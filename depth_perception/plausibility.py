@@ -41,8 +41,10 @@ def doubts(info: CameraInfo) -> tuple[str, ...]:
             continue
         try:
             camera = CameraModel.from_matrix(info.width, info.height, matrix)
-        except CameraError:
-            continue  # whoever uses it says so
+        except CameraError as error:
+            if name == 'p':
+                found.append(f'P is not used: {error}')
+            continue  # without K there is no camera, and whoever wants one says so
         found += _matrix_doubts(name.upper(), camera, matrix[1], info, check_centre=not outside)
     return tuple(found)
 

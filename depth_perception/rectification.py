@@ -65,11 +65,13 @@ def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
         if not np.isfinite(getattr(info, name)).all():
             raise CameraError(f'the calibration has values that are not finite in {name.upper()}')
     size = _full_size(info, width, height)
-    k, p = (info.k, info.p) if info.p[0] != 0.0 else (info.k, info.k)
-    full = CameraModel.from_matrix(*size, k if k[0] != 0.0 else p)
+    has_k = info.k[0] != 0.0
+    full = CameraModel.from_matrix(*size, info.k if has_k else info.p)
     raw = _windowed(info, full).scaled_to(width, height)
-    rectified = _windowed(info, CameraModel.from_matrix(*size, p)).scaled_to(width, height)
-    model, coefficients = info.distortion_model, tuple(info.d) if k[0] != 0.0 else ()
+    rectified = raw
+    if not lacks_p(info, *size):
+        rectified = _windowed(info, CameraModel.from_matrix(*size, info.p)).scaled_to(width, height)
+    model, coefficients = info.distortion_model, tuple(info.d) if has_k else ()
     found, unknown = doubts(info), ''
     try:
         lens = understood(model, coefficients, full.horizontal_fov_deg)
@@ -78,6 +80,15 @@ def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
     except CameraError as error:
         unknown = str(error)
     return Calibration(raw, rectified, model, coefficients, tuple(info.r), found, unknown)
+
+
+def lacks_p(info: CameraInfo, width: int, height: int) -> bool:
+    """Whether P is zero, or none of an image of that size, where K is: K stands in then."""
+    try:
+        CameraModel.from_matrix(width, height, info.p)
+    except CameraError:
+        return info.k[0] != 0.0
+    return False
 
 
 def _full_size(info: CameraInfo, width: int, height: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from depth_perception.camera import CameraModel
-from depth_perception.rectification import Calibration, calibration_of
+from depth_perception.rectification import Calibration, calibration_of, lacks_p
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -89,6 +89,8 @@ def _info_of_size(info: CameraInfo, calibration: Calibration) -> CameraInfo:
     roi = info.roi
     window = roi.width or info.width, roi.height or info.height
     result = copy.deepcopy(info)
+    if lacks_p(info, max(1, info.width), max(1, info.height)):
+        result.p = [0.0] * 12
     if (window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)) \
             != (camera.width, camera.height):
         result.width, result.height = camera.width, camera.height

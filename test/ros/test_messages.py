@@ -131,6 +131,18 @@ def test_a_region_that_is_larger_than_the_image_is_none():
     assert '160x120 at (0, 0) is not inside' in camera.remarks[0]
 
 
+@pytest.mark.parametrize('fy', [0.0, -64.0, NAN, INF])
+def test_a_p_that_is_none_is_replaced_by_k(fy):
+    info = camera_info()
+    info.k[0], info.p[5] = 70.0, fy
+    for size in ((80, 60), (40, 30)):
+        camera = image_camera(info, *size, 'auto', False)
+        published = camera.info(HEADER)
+        assert camera.camera.fx == published.k[0] == published.p[0] == 70.0 * size[0] / 80
+        assert published.p[5] == published.k[4]
+        assert 'P is not used' in camera.remarks[0]
+
+
 def test_p_alone_is_the_camera_and_distortion_needs_k():
     info = camera_info()
     info.k, info.d = [0.0] * 9, [-0.2, 0.1, 0.0, 0.0, 0.0]
