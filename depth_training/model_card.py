@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -88,6 +88,7 @@ class Judged:
         scores: metric and median-aligned, of each contender.
         absrel: the network's, metric, of each pair that was judged, by its index.
         bands: the network's, metric, by true distance.
+        factors: that depth was multiplied by, for the camera of each pair.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Judged:
     scores: dict[str, tuple[Metrics, Metrics]]
     absrel: dict[int, float]
     bands: DistanceBands
+    factors: list[float] = field(default_factory=list)
 
 
 def model_card(options: ModelCardOptions) -> int:
@@ -160,6 +162,7 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
                 result.absrel[index] = _last_absrel(metric)
                 count = protocols.counted(WHOLE_FRAME, depths[NETWORK], sample.depth)
                 result.bands.add(count.depth, count.truth)
+                result.factors.append(estimator.focal_factor(sample.camera))
     return result
 
 
@@ -206,6 +209,10 @@ def _notes(judged: list[Judged], training: DepthDataset,
         'pictures themselves.',
         f'*{MEAN_MAP.capitalize()}*: of the training pictures ({training.describe()}), corrected '
         "to each picture's focal length as the network's answer is."]
+    factors = (f'{data.name} {min(data.factors):.2f} to {max(data.factors):.2f}'
+               for data in judged if data.factors)
+    notes += ["Depth is multiplied by the focal length of what the network saw over that of its "
+              f'training: {", ".join(factors)}.']
     notes += [f'Focal length unknown, so taken as that of the training: {", ".join(blind)}.'] \
         if blind else []
     notes += [f'One pair in {options.every} was judged, and averaged for the map.'] \
