@@ -11,6 +11,8 @@ from rclpy.node import Node
 from depth_perception.ros.topics import diagnostics_name
 
 RECEIVED, PROCESSED = 'received', 'processed'
+#: Before the name of an output.
+PUBLISHED = 'published '
 #: What a frame without depth is counted as, and what that means.
 LOSSES = {
     'bad': 'it is no usable image', 'failed': 'the network failed',
@@ -56,6 +58,12 @@ class FrameCounters:
         return Counter({what: totals[what] for what in LOSSES if totals[what]})
 
     @property
+    def published(self) -> Counter[str]:
+        """Messages by output."""
+        return Counter({what.removeprefix(PUBLISHED): count for what, count in self.totals.items()
+                        if what.startswith(PUBLISHED)})
+
+    @property
     def settled(self) -> bool:
         """Whether nothing was under way in the node when it last spoke."""
         done = self._now[PROCESSED] + sum(self._now[what] for what in LOSSES)
@@ -87,11 +95,15 @@ class FrameCounters:
         errors = [status.message for status in statuses if status.level == DiagnosticStatus.ERROR]
         self.error = errors[0] if errors else ''
         values = {value.key: value.value for status in statuses for value in status.values}
-        counts = Counter({what: int(values[what]) for what in (RECEIVED, PROCESSED, *LOSSES)
-                          if values.get(what, '').isdecimal()})
+        counts = Counter({what: int(value) for what, value in values.items()
+                          if _is_counter(what) and value.isdecimal()})
         self.heard_at = time.monotonic()
         if counts != self._now:
             self.changed_at = self.heard_at
         if counts[RECEIVED] < self._now[RECEIVED]:
             self._before += self._now
         self._now = counts
+
+
+def _is_counter(what: str) -> bool:
+    return what in (RECEIVED, PROCESSED, *LOSSES) or what.startswith(PUBLISHED)

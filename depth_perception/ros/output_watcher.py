@@ -34,6 +34,7 @@ class OutputWatcher(Node):
         self._images = self.resolve_topic_name(images)
         self._record = record
         self._replay_seen = False
+        self._published_before: Counter[str] | None = None
         self._last_sign = time.monotonic()
         for topic, kind in OUTPUTS.items():
             self.create_subscription(
@@ -51,6 +52,7 @@ class OutputWatcher(Node):
         """
         while self.context.ok():
             rclpy.spin_once(self, timeout_sec=0.1)
+            self._note_beginning()
             if self._waits_for_replay():
                 self._last_sign = time.monotonic()
             quiet = time.monotonic() - self._last_sign
@@ -61,6 +63,21 @@ class OutputWatcher(Node):
             if quiet > PATIENCE:
                 return False
         return False
+
+    def missed(self) -> dict[str, int]:
+        """Outputs that were published and did not arrive here, by topic, as far as is known."""
+        if self._published_before is None:
+            return {}
+        published = self.counters.published - self._published_before
+        missed = published - Counter({topic: stamps.total()
+                                      for topic, stamps in self.stamps.items()})
+        return {topic: count for topic, count in missed.items() if topic in OUTPUTS}
+
+    def _note_beginning(self) -> None:
+        """What the node has published before the first output that was heard."""
+        if self._published_before is None and self.counters.heard_at is not None \
+                and not any(self.stamps.values()):
+            self._published_before = self.counters.published
 
     def _waits_for_replay(self) -> bool:
         """Whether it has not begun or is not over: it publishes images."""

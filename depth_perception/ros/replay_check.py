@@ -146,7 +146,7 @@ def _check(options: argparse.Namespace) -> int:
     found = faults(about.stamps, watcher.stamps, expected, finished)
     report = {'images': len(about.stamps),
               'outputs': {topic: stamps.total() for topic, stamps in watcher.stamps.items()},
-              'lost': dict(watcher.counters.lost), 'faults': found}
+              'lost': dict(watcher.counters.lost), 'missed': watcher.missed(), 'faults': found}
     if options.report:
         write_atomically(options.report, [json.dumps(report, indent=1).encode() + b'\n'])
     _say(report)
@@ -169,6 +169,9 @@ def _say(report: dict[str, Any]) -> None:
         f'{count} on {topic}' for topic, count in report['outputs'].items()))
     for what, count in report['lost'].items():
         logger.warning(f'{count} images got no depth: {LOSSES[what]}')
+    for topic, count in report['missed'].items():
+        logger.warning(f'{count} messages on {topic} were published and did not arrive here: see '
+                       'docs/dds.md on large images')
     for fault in report['faults']:
         logger.error(fault)
 
