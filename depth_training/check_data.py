@@ -132,7 +132,9 @@ def described(findings: Findings) -> Iterator[str]:
           f'{depth.max():.2f} m'
     yield f'holes: {100 * np.mean(findings.holes):.1f} % of the pixels, ' \
           f'{sum(share > 0.5 for share in findings.holes)} pairs with more than half'
-    yield 'focal length: ' + ', '.join(map(_focal, findings.focals))
+    known = sorted(share for share in findings.focals if share is not None)
+    yield 'focal length: ' + ', '.join(
+        ([_focals(known)] if known else []) + ['unknown'] * (None in findings.focals))
     if None in findings.focals:
         yield '  where it is unknown, depth is learnt for that camera alone, and finetune needs ' \
               'it: write {"horizontal_fov_deg": 62} or fx, cx and width into camera.json ' \
@@ -205,11 +207,13 @@ def _counted(counter: Counter[str]) -> str:
     return ', '.join(f'{name} ({count})' for name, count in counter.most_common(_NAMED))
 
 
-def _focal(share: float | None) -> str:
-    if share is None:
-        return 'unknown'
-    angle = math.degrees(2 * math.atan(0.5 / share))
-    return f'{share:g} of the width (field of view {angle:.0f} degrees)'
+def _focals(shares: list[float]) -> str:
+    """Focal lengths over the width, sorted, in words."""
+    angles = [f'{math.degrees(2 * math.atan(0.5 / share)):.0f}' for share in shares]
+    if len(shares) == 1:
+        return f'{shares[0]:g} of the width (field of view {angles[0]} degrees)'
+    return f'{shares[0]:g} to {shares[-1]:g} of the width ' \
+           f'(field of view {angles[-1]} to {angles[0]} degrees)'
 
 
 def _say(text: str) -> None:

@@ -241,7 +241,7 @@ def test_check_data_names_the_likely_unit_and_shows_the_pairs_all_the_same(tmp_p
 
 def test_check_data_of_a_known_camera(tmp_path, checked):
     code, said = checked(str(layouts.rooms(tmp_path / 'rooms')))
-    assert code == 0 and 'field of view 65 degrees' in said
+    assert code == 0 and 'of the width (field of view 64 to 65 degrees)' in said
 
 
 def shown_commands() -> list[list[str]]:
