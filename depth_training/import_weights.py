@@ -19,6 +19,7 @@ from depth_training.cli import sentence
 from depth_training.data.sync import NYU_FX
 from depth_training.foreign.densedepth import fill_densedepth, read_keras
 from depth_training.foreign.encoders import fill_encoder
+from depth_training.foreign.fcrn import fill_fcrn, read_arrays
 from depth_training.foreign.hybrid import fill_hybrid
 from depth_training.foreign.reading import ForeignError, checksum, read_state
 from depth_training.foreign.sff import fill_sff
@@ -43,6 +44,13 @@ INFOS: dict[str, WeightsInfo] = {
     'densedepth': dataclasses.replace(
         _NYU, network='densedepth', output='reciprocal', recipe_name='paper_004', **_UNIT),
     'sff': dataclasses.replace(_NYU, **_UNIT),
+    # Laina et al.: RGB of 0 to 255 as it is; half a frame, of which 304x228 are left. BSD-2, as
+    # their repository.
+    'fcrn': dataclasses.replace(
+        _NYU, network='fcrn', input_height=228, input_width=304, mean=(0.0, 0.0, 0.0),
+        std=(1 / 255, 1 / 255, 1 / 255), training_focal_length=0.5 * NYU_FX,
+        training_image_width=304, licence='BSD-2-Clause', recipe_name='paper_003_laina',
+        test_geometry='laina'),
     'encoder': _NYU,
 }
 
@@ -89,6 +97,8 @@ def _save_encoder(output: str | Path, encoder: nn.Module, origin: str) -> str:
 def _fill(kind: str, network: nn.Module, source: str | Path) -> None:
     if kind == 'densedepth':
         fill_densedepth(network, read_keras(source))
+    elif kind == 'fcrn':
+        fill_fcrn(network, read_arrays(source))
     elif kind == 'encoder':
         if not hasattr(network, 'encoder'):
             raise ForeignError('the network has no encoder to fill: choose another --network')
@@ -101,8 +111,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `import-weights`."""
     parser.add_argument('kind', choices=INFOS, help=(
         "hybrid: paper 003's hyb_net_weights.model; densedepth: paper 004's nyu.h5; sff: paper "
-        "001's network on GLPDepth's classes; encoder: ImageNet weights of timm or torchvision, "
-        'for train --encoder-weights'))
+        "001's network on GLPDepth's classes; fcrn: Laina et al.'s, converted to .npz; encoder: "
+        'ImageNet weights of timm or torchvision, for train --encoder-weights'))
     parser.add_argument('checkpoint', type=Path, help='the file to read')
     parser.add_argument('--output', type=Path, required=True, help='the .safetensors to write')
     parser.add_argument('--network', help="for encoder: the network whose encoder it is, such as "

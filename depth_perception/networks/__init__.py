@@ -8,6 +8,7 @@ from depth_perception.networks import (  # noqa: F401
     densedepth,
     efficientnet_sff,
     efficientnet_unet,
+    fcrn,
     resnet_unet,
     resnet_unet_hybrid,
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Unpooling = Literal['zero', 'average', 'fast']
+Unpooling = Literal['zero', 'average', 'fast', 'leading']
 
 
 def zero_unpool(features: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class UnpoolConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, unpooling: Unpooling) -> None:
         super().__init__()
         if unpooling not in ('zero', 'average'):
-            raise ValueError(f'unpooling {unpooling!r} is none of zero, average, fast')
+            raise ValueError(f'unpooling {unpooling!r} is none of zero, average, fast, leading')
         self.unpool = zero_unpool if unpooling == 'zero' else average_unpool
         self.convolution = nn.Conv2d(in_channels, out_channels, 5, padding=2)
 

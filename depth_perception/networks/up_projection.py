@@ -55,13 +55,24 @@ class FastUnpoolConv(nn.Module):
         return kernel
 
 
+class LeadingUnpoolConv(FastUnpoolConv):
+    """As `FastUnpoolConv`, but kernels of 2 are padded at the top and left (Laina et al.)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
+        padded = F.pad(features, (1, 1, 1, 1))
+        parts = ((self.even_even, padded), (self.even_odd, padded[..., :-1]),
+                 (self.odd_even, padded[..., :-1, :]), (self.odd_odd, padded[..., :-1, :-1]))
+        return interleave(*(F.conv2d(part, place.weight, place.bias) for place, part in parts))
+
+
 class UpProjection(nn.Module):
     """Residual up-projection block: doubles height and width (Laina et al., Fig. 2c and 3).
 
     Args:
         in_channels: channels of the input (B, in_channels, H, W).
         out_channels: channels of the output (B, out_channels, 2H, 2W).
-        unpooling: `fast`, or the slow `zero` or `average` that paper 002 compares.
+        unpooling: `fast`, or the slow `zero` or `average` that paper 002 compares, or `leading`.
         norm: `batch`, or `none` (paper 002 mentions none inside the blocks).
 
     Raises:
@@ -89,8 +100,9 @@ class UpProjection(nn.Module):
 
 
 def _unpool_conv(unpooling: Unpooling, in_channels: int, out_channels: int) -> nn.Module:
-    if unpooling == 'fast':
-        return FastUnpoolConv(in_channels, out_channels)
+    if unpooling in ('fast', 'leading'):
+        kind = FastUnpoolConv if unpooling == 'fast' else LeadingUnpoolConv
+        return kind(in_channels, out_channels)
     return UnpoolConv(in_channels, out_channels, unpooling)
 
 

@@ -21,6 +21,7 @@ PARAMETERS = {
     'densedepth': 42_657_689,
     'efficientnet_sff': 7_652_147,
     'efficientnet_unet': 7_967_747,
+    'fcrn': 63_572_673,
     'resnet_fcrn': 63_572_673,
     'resnet_unet': 80_775_425,
     'resnet_unet_hybrid': 64_614_017,
@@ -29,11 +30,12 @@ PARAMETERS = {
 ODD_OUTPUT = {
     'cnn': (16, 24), 'cnn_fc': (55, 74), 'cnn_transpose': (16, 24), 'cnn_residual': (48, 64),
     'densedepth': (33, 49), 'efficientnet_sff': (65, 97), 'efficientnet_unet': (65, 97),
+    'fcrn': (48, 64),
 }
 #: Output size for the size of each paper's training.
 TRAINED = {
     'cnn': ((228, 304), (57, 76)), 'cnn_transpose': ((228, 304), (56, 76)),
-    'cnn_residual': ((228, 304), (128, 160)),
+    'cnn_residual': ((228, 304), (128, 160)), 'fcrn': ((228, 304), (128, 160)),
     'efficientnet_unet': ((96, 128), (96, 128)),
 }
 
