@@ -28,6 +28,7 @@ from depth_training import checkpoint, cli
 from depth_training.run_folder import read_run
 from test.support import imagenet, layouts
 from test.support.slim_training import slim
+from test.training.test_import_fcrn import Graph
 from test.training.test_import_weights import keras_layers, published_hybrid
 from test.training.test_prepare_raw import raw_scene
 from test.training.test_reproducing import PAGE, commands, shown_calls
@@ -77,6 +78,20 @@ def publish_hybrid(file):
     torch.save(published_hybrid(create_network('resnet_unet_hybrid')), file)
 
 
+def convert_fcrn(file):
+    """Laina et al.'s dictionary of dictionaries, by the lines that the page gives its user."""
+    graph, layers = Graph(), {}
+    with torch.inference_mode():
+        graph.run(torch.zeros(1, 3, 32, 32))
+    for path, array in graph.arrays.items():
+        layer, kind = path.split('/')
+        layers.setdefault(layer, {})[kind] = array
+    np.save(file.parent / 'NYU_ResNet-UpProj.npy', layers, allow_pickle=True)
+    (conversion,) = re.findall(r'```python\n(.*?)```', PAGE, re.S)
+    subprocess.run([sys.executable, '-c', conversion], cwd=file.parent, check=True)
+    assert file.exists()
+
+
 def publish_densedepth(file):
     with h5py.File(file, 'w') as content:
         layers, names = content.create_group('model_weights'), []
@@ -110,7 +125,8 @@ def place(nyu, weights_of_others, tmp_path, monkeypatch):
 
 def files_that_others_publish(work, calls):
     for words in commands(calls, 'import-weights'):
-        publish = {'hyb_net_weights.model': publish_hybrid, 'nyu.h5': publish_densedepth}
+        publish = {'hyb_net_weights.model': publish_hybrid, 'nyu.h5': publish_densedepth,
+                   'fcrn.npz': convert_fcrn}
         for name, write in publish.items():
             if name in words:
                 write(work / name)
