@@ -69,6 +69,15 @@ def test_a_missing_package_is_one_sentence(missing, module, words, extra):
     assert f'pip install "depth_perception{extra}"' in result.stderr
 
 
+def test_every_command_of_the_installation_explains_what_is_missing():
+    """The function that runs is decorated, whatever else its module has."""
+    for module in (*COMMANDS[:2], 'depth_perception.demo.arguments', *COMMANDS[3:]):
+        path = ROOT / (module.replace('.', '/') + '.py')
+        text = (path if path.exists() else path.with_suffix('') / 'cli.py').read_text()
+        decorated = re.findall(r"@explains_missing\([^)]*\)\ndef (\w+)", text)
+        assert decorated == ['main'], module
+
+
 @pytest.mark.parametrize('module', COMMANDS)
 def test_help_and_version_need_nothing_but_python(module):
     for option, said in (('--help', 'usage'), ('--version', __version__)):

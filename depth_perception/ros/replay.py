@@ -312,7 +312,6 @@ def chosen_topics(bag: Bag, names: list[str] | None) -> list[Topic]:
     return [bag.topics[name] for name in names or bag.topics]
 
 
-@explains_missing('replay_bag')
 def contents(bag: Bag) -> dict[str, Any]:
     """What a bag has: its cameras by the topic of their images, the likeliest first; all topics.
 
@@ -328,6 +327,7 @@ def contents(bag: Bag) -> dict[str, Any]:
     return {'cameras': cameras, 'topics': {topic.name: topic.type for topic in bag.topics.values()}}
 
 
+@explains_missing('replay_bag')
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when played or interrupted, 1 when that failed, 2 for wrong usage."""
     quit_at_once_on_signals()

@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from depth_perception.errors import first_line
 from depth_perception.ros.topics import INPUTS, OUTPUTS
 
@@ -88,6 +86,8 @@ def parameter_sections(path: str) -> list[str]:
     Raises:
         StartError: it is missing, or no parameter file.
     """
+    import yaml
+
     try:
         content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
