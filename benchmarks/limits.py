@@ -68,8 +68,8 @@ def _products(device: torch.device, precision: str) -> Iterator[tuple[str, int, 
             runner = openvino.OpenVino(
                 nn.Linear(side, side, bias=False), 'fp16' if precision == 'bf16' else 'fp32')
             if runner.precision == precision:
-                image = torch.randn(side, side)
-                yield (f'openvino, {side}x{side}', 2 * side**3,
+                image = torch.randn(1, 3, side, side)  # its networks take images
+                yield (f'openvino, {side}x{side}', 3 * 2 * side**3,
                        lambda runner=runner, image=image: runner.run(image))
 
 
