@@ -64,6 +64,10 @@ ARGUMENTS = (
         'device', default_value='',
         description='Where the network runs: auto, cpu, cuda or cuda:N. Empty: as in params_file.'),
     DeclareLaunchArgument(
+        'image_sizes', default_value='',
+        description='Sizes of the images, such as 1280x720, for which OpenVINO compiles at the '
+                    'start. Empty: that of the bag, otherwise as in params_file.'),
+    DeclareLaunchArgument(
         'params_file', default_value=str(SHARE / 'config' / 'depth.yaml'),
         description='YAML file with the parameters of the node.'),
     DeclareLaunchArgument(
@@ -129,6 +133,8 @@ def _actions(context: LaunchContext) -> list[Action]:
     given['image'] = image
     sim_time = bag is not None or is_on(given['use_sim_time'])
     inputs = _inputs(given, compressed, bag)
+    if bag is not None and not given['image_sizes']:
+        given['image_sizes'] = _sizes_of_bag(given, bag)
     actions: list[Action] = [_depth_node(given, inputs, compressed, sim_time)]
     if bag is not None:
         actions.append(_bag(given, inputs['camera_info'], bag))
@@ -212,7 +218,8 @@ def _overrides(given: dict[str, str], compressed: bool | None,
         overrides['model_file'] = str(Path(given['model']).expanduser().absolute())
     if compressed is not None:
         overrides['image_transport'] = 'compressed' if compressed else 'raw'
-    overrides |= {name: given[name] for name in ('device', 'base_frame') if given[name]}
+    overrides |= {name: given[name] for name in ('device', 'base_frame', 'image_sizes')
+                  if given[name]}
     overrides |= {name: _number(given, name)
                   for name in ('camera_pitch', 'camera_height', 'max_age') if given[name]}
     return overrides
@@ -249,6 +256,11 @@ def _image_of_bag(given: dict[str, str], cameras: dict[str, Any]) -> tuple[str, 
     missing = next(name for name in _full_names(given, given['image']) if name not in cameras)
     raise RuntimeError(f'bag {given["bag"]} has no camera images on {missing}; it has them on '
                        f'{", ".join(cameras)}: image:=TOPIC chooses')
+
+
+def _sizes_of_bag(given: dict[str, str], bag: dict[str, Any]) -> str:
+    sizes = (bag['cameras'][name]['size'] for name in _full_names(given, given['image']))
+    return ','.join(dict.fromkeys(filter(None, sizes)))
 
 
 def _inputs(given: dict[str, str], compressed: bool | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
@@ -90,18 +91,19 @@ def _actions(context: LaunchContext) -> list[Action]:
     heard = [image, *([info] if info in bag['topics'] else [])]
     return [
         RegisterEventHandler(OnProcessExit(on_exit=_on_exit)),
-        _depth(given, image, camera['compressed'], info),
+        _depth(given, image, camera, info),
         _check(given, image, info),
         _player(given, heard)]
 
 
-def _depth(given: dict[str, str], image: str, compressed: bool, camera_info: str) -> Action:
+def _depth(given: dict[str, str], image: str, camera: dict[str, Any], camera_info: str) -> Action:
     # An included launch file sees this one's arguments: `bag` would play the bag a second time.
     arguments = {name: given[name] for name in PASSED_ON}
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(DEPTH_LAUNCH)),
         launch_arguments={
-            **arguments, 'image': image, 'image_transport': 'compressed' if compressed else 'raw',
+            **arguments, 'image': image, 'image_sizes': camera['size'] or '',
+            'image_transport': 'compressed' if camera['compressed'] else 'raw',
             'camera_info': camera_info, 'bag': '', 'use_sim_time': 'true',
             'max_age': '0.0' if DEPTH['is_on'](given['lockstep']) else ''}.items())
 

@@ -21,6 +21,7 @@ from depth_perception.bag import COMPRESSED, Bag, BagError, Message, Topic
 from depth_perception.errors import first_line
 from depth_perception.extras import explains_missing
 from depth_perception.ros.arguments import without_ros_arguments
+from depth_perception.ros.encoded_size import encoded_size
 from depth_perception.ros.process import (
     ignore_signals,
     leave,
@@ -323,8 +324,19 @@ def contents(bag: Bag) -> dict[str, Any]:
     for image in bag.image_topics():
         info = bag.camera_info_topic(image)
         cameras[image.name] = {'compressed': image.type == COMPRESSED,
+                               'size': _size(bag, image),
                                'camera_info': info.name if info else None}
     return {'cameras': cameras, 'topics': {topic.name: topic.type for topic in bag.topics.values()}}
+
+
+def _size(bag: Bag, topic: Topic) -> str | None:
+    """WIDTHxHEIGHT of the first image; None where it does not say."""
+    first = bag.deserialize(next(bag.messages([topic.name])))
+    if topic.type == COMPRESSED:
+        size = encoded_size(first.data.tobytes())
+    else:
+        size = first.width, first.height
+    return f'{size[0]}x{size[1]}' if size and min(size) > 0 else None
 
 
 @explains_missing('replay_bag')

@@ -168,8 +168,10 @@ def test_a_list_of_cameras_and_topics_is_printed_for_the_launch_files(bag, tmp_p
         [sys.executable, '-m', 'depth_perception.ros.replay', str(more), '--list'],
         cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert json.loads(shown.stdout)['cameras'] == {
-        '/camera/image_raw': {'compressed': False, 'camera_info': '/camera/camera_info'},
-        '/CAM/image_rect_compressed': {'compressed': True, 'camera_info': '/camera/camera_info'}}
+        '/camera/image_raw': {
+            'compressed': False, 'size': '80x60', 'camera_info': '/camera/camera_info'},
+        '/CAM/image_rect_compressed': {
+            'compressed': True, 'size': '80x60', 'camera_info': '/camera/camera_info'}}
     assert main([str(tmp_path / 'nothing'), '--list']) == 1
 
 
