@@ -64,8 +64,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
-        return self.folder.resolve().name
+        """Of the folder; of one of several seeds, with that of the folder around it."""
+        folder = self.folder.resolve()
+        return f'{folder.parent.name}/{folder.name}' if folder.name.startswith('seed_') \
+            else folder.name
 
     @property
     def weights(self) -> Path:

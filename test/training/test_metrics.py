@@ -74,7 +74,8 @@ def test_images_without_valid_pixels_are_skipped_and_counted():
     metrics.add(*image(0, 100, 0.1), clamped=7)
     metrics.add(np.empty(0), np.empty(0))
     assert metrics.counts() == {
-        'images': 1, 'skipped_images': 1, 'pixels': 100, 'clamped_pixels': 7}
+        'images': 1, 'skipped_images': 1, 'pixels': 100, 'clamped_pixels': 7,
+        'unseen_pixels': 0}
     assert np.isfinite(list(metrics.scores('images').values())).all()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from depth_training import cli, journal, trainer
 from depth_training.recipes import RECIPES
+from depth_training.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 
@@ -57,6 +58,7 @@ def test_each_seed_is_trained_and_the_same_command_goes_on(command, tmp_path, ca
                        for word in ('mean of 3', 'deviation'))
     assert f'{np.mean(each):.4f}' in mean and f'{np.std(each, ddof=1):.4f}' in deviation
     assert all(f'{file}:' in table for file in weights)
+    assert read_run(tmp_path / 'run/seed_5').name == 'run/seed_5'
 
 
 def test_what_does_not_go_together_is_refused(command, tmp_path, capsys, monkeypatch):
