@@ -36,6 +36,9 @@ def remedy(error: ImportError) -> str | None:
     if module in ROS_MODULES:
         return (f'this needs ROS 2 ({error}): source its setup.bash, or on x86-64 Linux '
                 'pip install "depth_perception[ros]"')
+    if isinstance(error.__cause__, RuntimeError):
+        return (f'{module} does not fit PyTorch ({error}): install both from one index, such as '
+                'pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu')
     if module not in EXTRAS:
         return None
     extra = f'[{EXTRAS[module]}]' if EXTRAS[module] else ''

@@ -75,8 +75,9 @@ def _feature_distance(pred: Tensor, target: Tensor, valid: Tensor,
 
 
 def _resnet50(weights: Path | None) -> nn.Module:
-    import timm
+    from depth_perception.networks.encoder import import_timm
 
+    timm = import_timm()
     network = timm.create_model('resnet50', pretrained=False, features_only=True,
                                 out_indices=_FEATURES)
     if weights is not None:

@@ -8,7 +8,7 @@
 #
 # DEPTH_PERCEPTION_PYTHON  the interpreter to start from; otherwise a fitting one is searched for
 # DEPTH_PERCEPTION_VENV    another folder for the environment
-# DEPTH_PERCEPTION_TORCH_INDEX  a package index to look at too, such as PyTorch's for CPUs alone,
+# DEPTH_PERCEPTION_TORCH_INDEX  where PyTorch comes from, such as its index for CPUs alone,
 #                          https://download.pytorch.org/whl/cpu: 3 GB less
 
 _dp_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -102,8 +102,9 @@ _dp_requirements() {  # options of pip install
 _dp_install() {
     local words
     mapfile -t words < <(_dp_requirements)
-    [[ -z ${DEPTH_PERCEPTION_TORCH_INDEX:-} ]] ||
-        words+=(--extra-index-url "$DEPTH_PERCEPTION_TORCH_INDEX")
+    # First and from there alone: a newer one of another index would be taken otherwise.
+    [[ -z ${DEPTH_PERCEPTION_TORCH_INDEX:-} ]] || _dp_pip torch torchvision \
+        --index-url "$DEPTH_PERCEPTION_TORCH_INDEX" || return
     _dp_pip "${words[@]}" && _dp_pip --no-deps --editable . || return
     # By itself: where there is no wheel of it, or pip fails, nothing but speed is lost.
     _dp_pip -r requirements/openvino.txt || printf 'set-up: without OpenVINO, which pip could not %s\n' \

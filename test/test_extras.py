@@ -90,6 +90,20 @@ def test_an_error_of_our_own_stays_one():
     assert 'setup.bash' in remedy(ModuleNotFoundError('no', name='rclpy._rclpy_pybind11'))
 
 
+def test_a_torchvision_of_another_pytorch_is_told_from_bad_weights(tmp_path):
+    """PyPI's torchvision beside PyTorch's wheel for CPUs cannot find its operators."""
+    (tmp_path / 'timm.py').write_text(
+        'raise RuntimeError("operator torchvision::nms does not exist")')
+    image = tmp_path / 'a.png'
+    image.write_bytes(b'')
+    result = subprocess.run(
+        [sys.executable, '-m', 'depth_perception.cli', 'predict', image, '--out', tmp_path / 'o'],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'})
+    assert result.returncode == 2 and result.stderr.count('\n') == 1, result.stderr
+    assert 'torchvision does not fit PyTorch' in result.stderr and 'weights' not in result.stderr
+
+
 @pytest.mark.parametrize('command', ['predict', 'compile', 'view'])
 def test_help_of_a_command_does_not_load_torch(command):
     code = (f'import sys\nfrom depth_perception.cli import main\n'

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depth_perception.networks.encoder import import_timm
 from depth_perception.networks.registry import register_network
 from depth_perception.networks.small_images import at_least
 
@@ -30,8 +31,7 @@ class DenseNetEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        import timm
-
+        timm = import_timm()
         self.name = 'densenet169'
         self.body = timm.create_model(
             self.name, pretrained=False, num_classes=0, global_pool='').features

@@ -6,9 +6,24 @@ No weights are ever downloaded here: they come from a weights file or from a loc
 """
 from __future__ import annotations
 
+from types import ModuleType
+
 from torch import Tensor, nn
 
 STRIDES = (2, 4, 8, 16, 32)
+
+
+def import_timm() -> ModuleType:
+    """The module timm.
+
+    Raises:
+        ImportError: it or what it needs is missing, or torch and torchvision do not fit together.
+    """
+    try:
+        import timm
+    except RuntimeError as error:  # torchvision's operators, compiled for another torch
+        raise ImportError(str(error), name='torchvision') from error
+    return timm
 
 
 class Encoder(nn.Module):
@@ -23,8 +38,7 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        import timm
-
+        timm = import_timm()
         if not isinstance(name, str) or not timm.is_model(name):
             raise ValueError(f'unknown encoder {name!r}: give a timm name such as "resnet50"')
         self.name = name
