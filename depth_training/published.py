@@ -109,9 +109,9 @@ def _scores(result: Result, averaging: Averaging) -> list[float | None]:
 
 def _protocol(result: Result, averaging: Averaging) -> str:
     """What it was judged by, with the options that differ from the protocol of that name."""
-    swapped = [word for word in ('swapped', 'holes counted', 'scaled to the median')
+    options = [word for word in ('swapped', 'holes counted', 'scaled to the median')
                if result['description'].endswith(word) or f', {word},' in result['description']]
-    return ', '.join([result['protocol'], AVERAGED[averaging], *swapped])
+    return ', '.join([result['protocol'], AVERAGED[averaging], *options])
 
 
 def _about(result: Result) -> str:

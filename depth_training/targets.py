@@ -83,7 +83,8 @@ TARGETS = (
     Target('paper_003', 'harsanyi', (.130, .593, .057, .833, .960, .989)),
     Target('paper_003_laina', 'harsanyi', (.137, .597, .059, .818, .955, .988),
            "the paper's row is the output of Laina et al.'s released weights"),
-    Target('paper_004', 'densedepth', (.123, .465, .053, .846, .974, .994)),
+    Target('paper_004', 'densedepth', (.123, .465, .053, .846, .974, .994),
+           'its AbsRel divides by the prediction: evaluate --swapped'),
     Target('paper_004_kitti', 'kitti_densedepth', (.093, 4.170, None, .886, .965, .986),
            'on KITTI; the paper does not say which depth is the truth'),
 )
