@@ -43,7 +43,10 @@ def completed(options: TrainOptions, read: Callable[..., TrainOptions]) -> Train
     own = own_options(folder)
     if own is None:
         return options
-    merged = dataclasses.replace(read(default=own), resume=(folder,), out=folder)
+    merged = read(default=own)
+    # --set is appended to the run's own: the last one of each field counts.
+    fields = {word.partition('=')[0]: word for word in merged.set}
+    merged = dataclasses.replace(merged, resume=(folder,), out=folder, set=tuple(fields.values()))
     _refuse_other_options(folder, own, merged)
     return merged
 
@@ -71,7 +74,8 @@ def differing(own: TrainOptions, now: TrainOptions) -> Iterator[str]:
     """The options that differ, in words: `--workers 0 (was 4)`."""
     for field in dataclasses.fields(TrainOptions):
         values = [getattr(one, field.name) for one in (now, own)]
-        if values[0] != values[1] and field.name not in ('out', 'resume'):
+        # A file may be given by its whole path or not.
+        if _absolute(values[0]) != _absolute(values[1]) and field.name not in ('out', 'resume'):
             yield f'{option(field.name)} {_plain(values[0])} (was {_plain(values[1])})'
 
 

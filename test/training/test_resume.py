@@ -100,6 +100,18 @@ def test_resume_alone_takes_the_runs_own_options(run, tmp_path, monkeypatch, cap
     assert [path.name for path in tmp_path.iterdir() if path.name == 'runs'] == []
 
 
+def test_the_same_command_with_resume_goes_on_too(run, tmp_path, capsys):
+    again = words(Path('data'), run, '--epochs', '2', '--seed', '3', '--batch', '2',
+                  '--set', 'clip_gradient=0.5', '--time-limit', '60', '--resume')
+    other = [word.replace('clip_gradient=0.5', 'clip_gradient=0.7') for word in again]
+    assert cli.main(other) == 1
+    assert 'another recipe (clip_gradient 0.5; now clip_gradient 0.7)' in capsys.readouterr().err
+    assert cli.main(again) == 0
+    said = capsys.readouterr().err
+    assert said.count('other than before') == 1  # the time limit; data is the same by its name
+    assert read_run(run).step == 8
+
+
 def test_resume_names_what_may_differ_and_refuses_what_may_not(run, capsys):
     resume = ['train', '--resume', str(run), '--time-limit', '60']
     for more, sentence in (
