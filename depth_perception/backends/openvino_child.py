@@ -31,7 +31,9 @@ def compile_apart(weights: Path, checksum: str, precision: str, size: tuple[int,
     """
     words = [sys.executable, '-m', __name__, str(weights), checksum, precision,
              *map(str, size), str(file)]
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    # One thread leaves the other cores to those at work; the model runs with as many as ever.
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
+                   'OMP_NUM_THREADS': '1'}
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                              stderr=subprocess.PIPE, text=True, env=environment)
     try:
