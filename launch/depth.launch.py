@@ -33,6 +33,8 @@ BAG_PATIENCE = '300'
 #: Seconds until a node that ended starts again, with respawn.
 RESPAWN_DELAY = 2.0
 
+#: Outputs of the node beside the scan.
+OUTPUTS = ('depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color')
 #: What rviz/depth.rviz calls the topics that have arguments.
 RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'
 
@@ -87,6 +89,10 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         'max_age', default_value='',
         description='Seconds; older images are dropped; 0 keeps all. Empty: as in params_file.'),
+    DeclareLaunchArgument(
+        'output_queue', default_value='',
+        description='Messages of an output that are kept for a subscriber that is slow. Empty: as '
+                    'in params_file, by default the newest alone.'),
     DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=SWITCH,
         description='Take the time from /clock. With bag it always is.'),
@@ -211,9 +217,9 @@ def _params_file(given: dict[str, str]) -> str:
 
 
 def _overrides(given: dict[str, str], compressed: bool | None,
-               sim_time: bool) -> dict[str, str | bool | float]:
+               sim_time: bool) -> dict[str, Any]:
     """Parameters of arguments that were given; params_file has the others."""
-    overrides: dict[str, str | bool | float] = {'use_sim_time': sim_time}
+    overrides: dict[str, Any] = {'use_sim_time': sim_time}
     if given['model']:
         overrides['model_file'] = str(Path(given['model']).expanduser().absolute())
     if compressed is not None:
@@ -222,6 +228,10 @@ def _overrides(given: dict[str, str], compressed: bool | None,
                   if given[name]}
     overrides |= {name: _number(given, name)
                   for name in ('camera_pitch', 'camera_height', 'max_age') if given[name]}
+    if given['output_queue']:
+        queue = {'publisher': {'depth': int(_number(given, 'output_queue'))}}
+        overrides['qos_overrides'] = {name: queue for output in (*OUTPUTS, given['scan'])
+                                      for name in _full_names(given, output)}
     return overrides
 
 

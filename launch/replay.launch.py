@@ -31,8 +31,8 @@ PACKAGE = 'depth_perception'
 SHARE = Path(__file__).resolve().parents[1]
 #: Seconds that the bag waits for the node, which loads its network meanwhile.
 PATIENCE = '300'
-#: Outputs of the node: a bag that has them is to be played without.
-OUTPUTS = ('depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color')
+#: Outputs that wait for whoever keeps and judges them: the next image waits for depth alone.
+QUEUE = '10'
 
 #: Arguments of depth.launch.py that a replay passes on as they are.
 PASSED_ON = ('namespace', 'model', 'device', 'params_file', 'scan', 'base_frame', 'camera_pitch',
@@ -104,7 +104,7 @@ def _depth(given: dict[str, str], image: str, camera: dict[str, Any], camera_inf
         launch_arguments={
             **arguments, 'image': image, 'image_sizes': camera['size'] or '',
             'image_transport': 'compressed' if camera['compressed'] else 'raw',
-            'camera_info': camera_info, 'bag': '', 'use_sim_time': 'true',
+            'camera_info': camera_info, 'bag': '', 'use_sim_time': 'true', 'output_queue': QUEUE,
             'max_age': '0.0' if DEPTH['is_on'](given['lockstep']) else ''}.items())
 
 
@@ -127,7 +127,8 @@ def _player(given: dict[str, str], heard: list[str]) -> Node:
     return Node(
         package=PACKAGE, executable='replay_bag', output='screen',
         arguments=[given['bag'], '--clock', '--rate', given['rate'],
-                   '--exclude', *map(full, (*OUTPUTS, given['scan'])), '/diagnostics',
+                   # A bag that has another run's outputs is played without.
+                   '--exclude', *map(full, (*DEPTH['OUTPUTS'], given['scan'])), '/diagnostics',
                    '--wait-for-subscribers', PATIENCE, '--wait-for', *heard,
                    '--wait-for-nodes', full('replay_check'),
                    *(lockstep if DEPTH['is_on'](given['lockstep']) else [])])

@@ -98,8 +98,8 @@ EVERYTHING = {
         'camera_info': '/camera/camera_info',
         'namespace': 'robot', 'model': 'a.safetensors', 'device': 'cpu', 'scan': 'obstacles',
         'base_frame': 'base_footprint', 'camera_pitch': '10', 'camera_height': '0.5',
-        'image_sizes': '640x480', 'max_age': '1', 'use_sim_time': 'True', 'respawn': 'True',
-        'rate': '2', 'loop': 'True',
+        'image_sizes': '640x480', 'max_age': '1', 'output_queue': '5', 'use_sim_time': 'True',
+        'respawn': 'True', 'rate': '2', 'loop': 'True',
         'rviz': 'true', 'frame': 'lens_optical_frame', 'camera_tf': 'true', 'log_level': 'debug'},
     'replay.launch.py': {
         'image': NUSCENES, 'camera_info': '/CAM_FRONT/camera_info', 'rate': '20',
@@ -230,8 +230,11 @@ def test_a_bag_tells_its_transport_and_only_what_the_node_takes_is_waited_for(
 def test_a_replay_decides_by_the_bag_and_keeps_the_outputs_of_another_run_out(commands, bag):
     result = launched('replay.launch.py', bag=bag, image=NUSCENES, namespace='robot')
     assert result.returncode == 1  # depth_node ended before the replay did
-    assert overrides(commands) == {'use_sim_time': True, 'image_transport': 'compressed',
-                                   'image_sizes': '80x60', 'max_age': 0.0}
+    given = overrides(commands)
+    queues = {name: given.pop(name) for name in list(given) if name.startswith('qos_overrides')}
+    assert given == {'use_sim_time': True, 'image_transport': 'compressed',
+                     'image_sizes': '80x60', 'max_age': 0.0}
+    assert len(queues) == 5 and queues['qos_overrides./robot/scan.publisher.depth'] == 10
     said = words(commands, 'replay_bag')
     assert said[said.index('--wait-for') + 1:][:2] == [NUSCENES, '/CAM_FRONT/camera_info']
     assert said[said.index('--wait-for-nodes') + 1] == '/robot/replay_check'
