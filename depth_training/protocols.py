@@ -51,7 +51,8 @@ class Protocol:
     Attributes:
         name: what users call it.
         used_by: papers and programs.
-        ground_truth: `filled` (`depths`) or `raw` (`rawDepths`).
+        ground_truth: `filled` (`depths`) or `raw` (`rawDepths`); of KITTI `raw` (annotated) or
+            `laser` (single scans).
         averaging: over all pixels, or per image and then over images.
         crop: the pixels of the frame that count.
         clamp: smallest and largest prediction; None = no such limit.
@@ -66,7 +67,7 @@ class Protocol:
 
     name: str
     used_by: str
-    ground_truth: Literal['filled', 'raw']
+    ground_truth: Literal['filled', 'raw', 'laser']
     averaging: Averaging
     crop: Box | Shares
     clamp: tuple[float, float | None]
@@ -128,8 +129,9 @@ _KITTI = (
              crop=_GARG, clamp=_FAR, valid=_FAR),
     Protocol('kitti_eigen', 'Eigen et al. 2014, on KITTI', 'raw', 'images',
              crop=_EIGEN, clamp=_FAR, valid=_FAR),
-    # Its authors: the crop of monodepth (their issue 27); the mirror image is in the paper.
-    Protocol('kitti_densedepth', 'paper 004, on KITTI', 'raw', 'images',
+    # Its authors: the crop of monodepth's evaluate_kitti.py (their issue 27), whose truth is the
+    # laser's; the mirror image is in the paper.
+    Protocol('kitti_densedepth', 'paper 004, on KITTI', 'laser', 'images',
              crop=_GARG, clamp=(0.8, 80.0), valid=_FAR, flip=True),
 )
 KITTI: dict[str, Protocol] = {protocol.name: protocol for protocol in _KITTI}

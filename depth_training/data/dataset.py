@@ -14,7 +14,7 @@ import numpy as np
 
 from depth_training.data.sample import DataError, Sample, check_sample
 
-GroundTruth = Literal['raw', 'filled', 'exact']
+GroundTruth = Literal['raw', 'filled', 'exact', 'laser']
 Split = Literal['train', 'test', 'all']
 Handle = TypeVar('Handle')
 
@@ -48,7 +48,8 @@ class DepthDataset(ABC):
 
     Attributes:
         layout: name of the layout, as `open_dataset` recognised it.
-        ground_truth: `raw` (sensor, with holes), `filled` (holes painted in), `exact` (rendered).
+        ground_truth: `raw` (sensor, with holes), `filled` (holes painted in), `exact` (rendered),
+            `laser` (KITTI's single scans).
         units: how depth is stored, such as `16-bit mm`.
         depth_scale: units a metre in which depth is stored, of which `read` makes metres.
         unit_is_sure: the user or the format says it; else depth implausible for rooms is refused.

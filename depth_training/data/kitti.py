@@ -5,8 +5,9 @@
 unknown) and `<date>/<drive>/image_02/data/<frame>.png` or `.jpg`, both at most three folders down,
 with `<date>/calib_cam_to_cam.txt`. A list `eigen_train_files*.txt` or `eigen_test_files*.txt` in
 the folder (BTS's rows of pictures and depth maps, or monodepth's of drive, frame and side) is the
-Eigen split. Without it the folders `train` and `val` decide, which are not that split. The left
-colour camera alone is taken, unless a list names others.
+Eigen split. Where `velodyne_points` lie beside the pictures, the raw laser points are there as
+truth too (`depth_training.data.kitti_laser`). Without a list the folders `train` and `val` decide,
+which are not that split. The left colour camera alone is taken, unless a list names others.
 """
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from typing import NamedTuple
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.depth_files import read_depth
 from depth_training.data.images import read_bytes
+from depth_training.data.kitti_laser import FOLDER, LaserPairs
 from depth_training.data.matching import left_over
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
@@ -47,7 +49,7 @@ def recognise(path: Path) -> bool:
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open the annotated frames of the split.
+    """Open the frames of the split: the annotated ones, or with `laser` truth those with points.
 
     Raises:
         DataError: no frame has both picture and depth map, or the list is malformed.
@@ -56,10 +58,13 @@ def open_layout(request: Request) -> DepthDataset:
     pictures, depths = _drives(root, f'{_LEFT}/data'), _drives(root, _TRUTH)
     listed = request.list_file or _find_list(root, request.split)
     frames = list(_read_list(listed)) if listed else list(_annotated(depths, request.split))
+    laser = request.ground_truth == 'laser' and any(
+        (folder / FOLDER).is_dir() for folder in pictures.values())
     pairs: list[Pair] = []
     without: list[str] = []
     for frame in frames:
-        picture, depth = _picture(pictures, frame), _depth(depths, frame)
+        picture = _picture(pictures, frame)
+        depth = _points(pictures, frame) if laser else _depth(depths, frame)
         if picture and depth:
             pairs.append(Pair(picture.relative_to(root).as_posix(),
                               depth.relative_to(root).as_posix(),
@@ -72,8 +77,11 @@ def open_layout(request: Request) -> DepthDataset:
                         'its depth map')
     note = f'list {listed.name}' if listed else \
         f'{request.split} part of the depth benchmark, which is not the Eigen split'
-    return PairFiles('kitti', root, pairs, 'raw', '256 units a metre',
-                     '; '.join(filter(None, (note, left_over(without)))),
+    note = '; '.join(filter(None, (note, left_over(without))))
+    if laser:
+        return LaserPairs('kitti', root, pairs, 'laser', 'points in metres', note, depth_scale=1.0,
+                          unit_is_sure=True)
+    return PairFiles('kitti', root, pairs, 'raw', '256 units a metre', note,
                      partial(read_depth, scale=SCALE), SCALE, unit_is_sure=True)
 
 
@@ -129,6 +137,13 @@ def _depth(drives: dict[str, Path], frame: Frame) -> Path | None:
     if frame.drive not in drives:
         return None
     file = drives[frame.drive] / _TRUTH / frame.camera / f'{frame.number}.png'
+    return file if file.is_file() else None
+
+
+def _points(drives: dict[str, Path], frame: Frame) -> Path | None:
+    if frame.drive not in drives:
+        return None
+    file = drives[frame.drive] / FOLDER / f'{frame.number}.bin'
     return file if file.is_file() else None
 
 

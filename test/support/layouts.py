@@ -229,12 +229,35 @@ def ppm(rgb: np.ndarray) -> bytes:
     return f'P6 {width} {height} 255\n'.encode() + rgb.tobytes()
 
 
+def kitti_laser(root: Path) -> Path:
+    """The points of `kitti`'s scenes as the laser's files: what the annotated depth knows.
+
+    The laser is where the camera is, and its x is the camera's z.
+    """
+    axes = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]])
+    write(root / '2011_09_26/calib_velo_to_cam.txt',
+          f'R: {" ".join(map(str, axes.ravel()))}\nT: 0 0 0\n')
+    for file in root.glob('*/*/proj_depth/groundtruth/image_02/*.png'):
+        depth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) / 256
+        rows, columns = np.nonzero(depth)
+        z = depth[rows, columns]
+        # As P_rect_02 below has it, with pixels that count from 1.
+        w = z + 0.003
+        x = ((columns + 1) * w - 4.5 - 76.2 * z) / 90.2
+        y = ((rows + 1) * w - 0.2 - 21.6 * z) / 90.2
+        points = np.stack([z, -x, -y, np.zeros_like(z)], axis=1).astype('<f4')
+        drive = root / '2011_09_26' / file.parents[3].name
+        write(drive / 'velodyne_points/data' / f'{file.stem}.bin', points.tobytes())
+    return root
+
+
 def kitti(root: Path, drives: int = 2, count: int = 3, size: tuple[int, int] = (48, 160)) -> Path:
     """Raw drives beside sparse annotated depth, 256 units a metre; the last drive is in `val`."""
     for number in range(drives):
         drive = f'2011_09_26_drive_{number + 1:04d}_sync'
         date = root / '2011_09_26'
         write(date / 'calib_cam_to_cam.txt', 'calib_time: 09-Jan-2012 13:57:47\n'
+              'R_rect_00: 1 0 0 0 1 0 0 0 1\n'
               f'S_rect_02: {size[1]}.0 {size[0]}.0\n'
               'P_rect_02: 90.2 0 76.2 4.5 0 90.2 21.6 0.2 0 0 1 0.003\n')
         part = 'val' if number == drives - 1 else 'train'

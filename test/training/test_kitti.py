@@ -13,6 +13,7 @@ from depth_perception.weights import load_weights
 from depth_training import build, cli, protocols
 from depth_training.data import DataError, open_dataset
 from depth_training.data.filling import filled
+from depth_training.data.kitti_laser import projected
 from depth_training.losses import from_reciprocal, reciprocal
 from depth_training.metrics import Metrics
 from depth_training.recipes import RECIPES, get_recipe
@@ -55,6 +56,30 @@ def test_lists_are_the_eigen_split(tmp_path):
     layouts.write(own, f'{DRIVE} 77 l\n')
     with pytest.raises(DataError, match='none has both its picture and its depth map'):
         open_dataset(root, 'test', list_file=own)
+
+
+def test_laser_points_are_projected_into_the_picture(tmp_path):
+    root = layouts.kitti(tmp_path)
+    assert open_dataset(root, 'test', ground_truth='laser').ground_truth == 'raw'
+    layouts.kitti_laser(root)
+    laser = open_dataset(root, 'test', ground_truth='laser')
+    annotated = open_dataset(root, 'test')
+    assert 'points in metres, laser depth' in laser.describe() and len(laser) == 3
+    assert annotated.ground_truth == 'raw'
+    np.testing.assert_allclose(laser[1].depth, annotated[1].depth, atol=1e-5)
+    assert laser[1].fx == annotated[1].fx
+    file = next(root.glob('*/*/velodyne_points/data/*.bin'))
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(DataError, match='is truncated'):
+        [open_dataset(root, 'all', ground_truth='laser')[index] for index in range(6)]
+
+
+def test_the_nearest_point_wins_and_what_is_behind_is_left_out():
+    projection = np.array([[0, -100.0, 0, 0], [0, 0, -100.0, 0], [1, 0, 0, 0]])
+    projection[:2, 0] = 20, 10  # the optical axis, in pixels that count from 1
+    points = np.array([[5, 0, 0], [3, 0, 0], [-4, 0, 0], [2, 9, 0]], np.float32)
+    depth = projected(points, projection, 20, 40)
+    assert depth[9, 19] == 3 and np.count_nonzero(depth) == 1
 
 
 @pytest.mark.parametrize('name, rows, columns', [
@@ -122,7 +147,7 @@ def test_the_recipe_is_the_papers():
 
 def test_from_kitti_to_scores(tmp_path, monkeypatch, capsys):
     """Prepare, train two steps, and judge by KITTI's protocols, as docs/reproducing.md has it."""
-    root = layouts.kitti(tmp_path / 'kitti', count=2)
+    root = layouts.kitti_laser(layouts.kitti(tmp_path / 'kitti', count=2))
     recipe = replace(TINY, output='reciprocal', loss='densedepth', loss_arguments={},
                      min_depth=0.8, max_depth=80.0, protocol='kitti_densedepth', batch=2,
                      beyond='clipped')
