@@ -10,9 +10,9 @@ running:
 * `network`: `benchmarks.network` and `benchmarks.roofline`;
 * `train`: `depth_training.train_packed` for the time that is left.
 
-OUT gets `session.json` (the steps, their exit codes and seconds, rewritten after each),
-`session.log`, the JSON files and pictures of the benchmarks, `training.json` and
-`weights.safetensors`: at most 8 files.
+OUT gets four files: `session.json` (the steps, their exit codes and seconds, and the JSON that each
+wrote; rewritten after each step), `session.log`, `network.png` and `weights.safetensors`. A machine
+that is lent may give few files back.
 """
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class Step:
         name: of the step.
         command: arguments of the Python interpreter.
         seconds: that it may take.
-        results: files that it leaves in the work folder, and their names in OUT.
+        results: files that it leaves in the work folder, and their names in OUT; a JSON file goes
+            into `session.json` under its name.
     """
 
     name: str
@@ -85,10 +86,10 @@ def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step
         *(['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2'] if dry else
           ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100'])],
         0.2 * left,
-        {'network.json': 'network.json', 'network.png': 'network.png'})
+        {'network.json': 'gpu_network.json', 'network.png': 'network.png'})
     yield Step('roofline', [
         '-m', 'benchmarks.roofline', *device, '--times', str(work / 'network.json'),
-        '--out', str(work)], 0.15 * left, {'roofline.json': 'roofline.json'})
+        '--out', str(work)], 0.15 * left, {'roofline.json': 'gpu_roofline.json'})
 
 
 def training(options: argparse.Namespace, work: Path, left: float) -> Step:
@@ -101,7 +102,8 @@ def training(options: argparse.Namespace, work: Path, left: float) -> Step:
         '-m', 'depth_training.train_packed', str(options.pack), '--out', str(work / 'run'),
         '--start-from', options.start_from, *length,
         '--device', 'cpu' if options.dry_run else 'cuda'], left,
-        {'run/training.json': 'training.json', 'run/weights.safetensors': 'weights.safetensors'})
+        {'run/training.json': 'gpu_training.json',
+         'run/weights.safetensors': 'weights.safetensors'})
 
 
 class Session:
@@ -115,6 +117,7 @@ class Session:
     def __init__(self, out: Path, work: Path) -> None:
         self.out, self.work = out, work
         self.done: list[dict[str, object]] = []
+        self.results: dict[str, object] = {}
         self.log = out / 'session.log'
         self.log.write_text('')
 
@@ -134,7 +137,12 @@ class Session:
                 self._end(process)
         taken = time.monotonic() - start
         for source, target in step.results.items():
-            if (self.work / source).exists():
+            if not (self.work / source).exists():
+                continue
+            if target.endswith('.json'):
+                text = (self.work / source).read_text(encoding='utf-8')
+                self.results[target.removesuffix('.json')] = json.loads(text)
+            else:
                 shutil.copyfile(self.work / source, self.out / target)
         self.done.append({**asdict(step), 'exit_code': process.returncode, 'timed_out': timed_out,
                           'taken_seconds': round(taken, 1)})
@@ -154,7 +162,7 @@ class Session:
 
     def _write(self) -> None:
         write_atomically(self.out / 'session.json', [json.dumps(
-            {'machine': machine(), 'steps': self.done}, indent=1).encode()])
+            {'machine': machine(), 'steps': self.done, **self.results}, indent=1).encode()])
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -24,13 +24,16 @@ def session(tmp_path: Path) -> Session:
 
 
 def test_results_are_there_after_each_step_whatever_it_did(session, tmp_path):
-    made = f'open({str(tmp_path / "made")!r}, "w").write("good")'
-    assert session.run(Step('good', ['-c', made], 60, {'made': 'good.txt'}))
+    made = ''.join(f'open({str(tmp_path / name)!r}, "w").write({text!r});'
+                   for name, text in (('made', 'good'), ('figures', '{"ms": 1}')))
+    assert session.run(Step('good', ['-c', made], 60, {
+        'made': 'good.txt', 'figures': 'figures.json'}))
     assert not session.run(Step('bad', ['-c', 'raise SystemExit(3)'], 60, {'missing': 'x'}))
     said = json.loads((session.out / 'session.json').read_text())
     assert [(step['name'], step['exit_code']) for step in said['steps']] == [
         ('good', 0), ('bad', 3)]
     assert (session.out / 'good.txt').read_text() == 'good' and said['machine']
+    assert said['figures'] == {'ms': 1} and not (session.out / 'figures.json').exists()
     assert not (session.out / 'x').exists()
 
 
@@ -52,8 +55,10 @@ def test_the_limits_of_the_steps_leave_time_for_training(tmp_path):
     assert sum(step.seconds for step in steps) < 500
     for step in steps:
         assert all((ROOT / part).exists() for part in step.command if part.startswith('test/'))
-    # At most 8 files, with session.json, session.log and the training's two.
-    assert sum(len(step.results) for step in steps) + 4 <= 8
+    steps.append(gpu_session.training(options, tmp_path, 100.0))
+    # With session.json and session.log four files: JSON goes into the first of them.
+    assert sum(not target.endswith('.json') for step in steps
+               for target in step.results.values()) == 2
 
 
 @pytest.mark.parametrize('arguments, text', [
