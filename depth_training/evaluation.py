@@ -179,13 +179,18 @@ def table(evaluations: list[Evaluation]) -> str:
     lines.append('* the averaging of the paper or protocol')
     if named:
         lines += _together(evaluations)
-    for result in evaluations:
-        counts = ', '.join(f'{value} {name.replace("_", " ")}'
-                           for name, value in result.counts.items())
-        lines += [result.description, f'  {result.data}', f'  the network saw {result.geometry}',
-                  f'  {rescaled(result)}', f'  {counts}']
-        lines += [f'  note: {result.note}'] if result.note else []
+    # What several weights share is said once.
+    lines += dict.fromkeys(_circumstances(result) for result in evaluations)
     return '\n'.join(lines)
+
+
+def _circumstances(result: Evaluation) -> str:
+    """All that moves the figures, in lines."""
+    counts = ', '.join(f'{value} {name.replace("_", " ")}'
+                       for name, value in result.counts.items())
+    note = [f'note: {result.note}'] if result.note else []
+    return '\n  '.join([result.description, result.data, f'the network saw {result.geometry}',
+                        rescaled(result), counts, *note])
 
 
 def _together(evaluations: list[Evaluation]) -> list[str]:
