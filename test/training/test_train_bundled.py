@@ -62,3 +62,18 @@ def test_without_data_it_says_how_it_is_called(script, tmp_path):
         done = run(script, *words)
         assert done.returncode == 2
         assert 'train_bundled OUT DATA...' in done.stderr
+
+
+def test_called_again_it_resumes_the_parts_that_there_are(script, tmp_path):
+    said = tmp_path / 'said'
+    stub = layouts.write(tmp_path / 'python', f'#!/bin/sh\necho "$@" >> {said}\n')
+    stub.chmod(0o755)
+    (script.parent / 'environment.sh').write_text(f'PYTHON={stub}\n')
+    layouts.write(tmp_path / 'out/bundled/checkpoint.safetensors', b'')
+    done = run(script, tmp_path / 'out', tmp_path, '--', '--hold-out', 'attic')
+    assert done.returncode == 0, done.stderr
+    calls = [line.split() for line in said.read_text().splitlines() if ' train ' in line]
+    assert [(call[call.index('train') + 1], '--resume' in call) for call in calls] == [
+        (part, part == 'bundled') for part in PARTS]
+    # Last, so that nothing behind it is taken for its folder.
+    assert calls[0][-1] == '--resume' and all('attic' in call for call in calls)
