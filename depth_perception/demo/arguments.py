@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +23,17 @@ CLIP_BAG = Path(__file__).parents[2] / 'data' / 'clip_bag'
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when all is written, 1 with one sentence when not, 2 for wrong usage."""
     options = parse(arguments)
-    import rclpy  # noqa: F401 - first, so that without ROS nothing is begun
+    # Before the imports, which take seconds.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        import rclpy  # noqa: F401 - first, so that without ROS nothing is begun
 
-    from depth_perception.demo import run
+        from depth_perception.demo import run
 
-    return run.main(options)
+        return run.main(options)
+    except KeyboardInterrupt:
+        sys.stderr.write('demo: interrupted\n')
+        return 130
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,7 +32,6 @@ RESULTS = ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.js
 
 def main(options: argparse.Namespace) -> int:
     """Run with parsed options; 0 when all is written, 1 with one sentence when not."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     isolate_ros()
     try:
         run(options.bag, options.image, options.out)
@@ -43,9 +41,6 @@ def main(options: argparse.Namespace) -> int:
     except OSError as error:
         sys.stderr.write(f'demo: cannot write to {options.out}: {error.strerror or error}\n')
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write('demo: interrupted\n')
-        return 130
     return 0
 
 
