@@ -263,7 +263,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 say(name)
                 listener = Listener(topics=(DEPTH, POINTS, SCAN))
                 try:
-                    with child(module) as node:
+                    sizes = {'image_sizes': '{}x{}'.format(*options.size)}
+                    with child(module, parameters=sizes) as node:
                         results[name].append(judge(Bench(node, camera, listener), options))
                 finally:
                     listener.close()
