@@ -17,8 +17,10 @@ from depth_perception.images import ImageError
 from depth_perception.predict import EDGE_THRESHOLD, training_fov_deg
 from depth_perception.view.footage import Footage, Pace, Picture
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
-from depth_perception.visualise import colourise
+from depth_perception.visualise import colourise, fitted_range
 
+#: Frames that decide about the range of the colours.
+FITTED = 30
 #: Metres; as the node's parameter `min_depth`.
 MIN_DEPTH = 0.3
 
@@ -41,6 +43,7 @@ class PredictedSource:
         self._near = max(MIN_DEPTH, estimator.info.min_depth)
         self._far = estimator.info.max_depth
         self._seconds: deque[float] = deque(maxlen=10)
+        self._fitted: deque[tuple[float, float]] = deque(maxlen=FITTED)
         self._stand = stand or Stand()
         self._clean: NDArray[np.float32] | None = None
         self._layout: tuple[tuple[CameraModel, Stand], scan.ScanLayout] | None = None
@@ -92,12 +95,18 @@ class PredictedSource:
         clean = geometry.mask_edges(depth, EDGE_THRESHOLD)
         clean = geometry.mask_range(clean, self._near, self._far)
         self._clean = clean
-        colours = np.ascontiguousarray(colourise(ranged, self._near, self._far)[..., ::-1])
+        colours = self._colours(ranged)
+        drawn = np.ascontiguousarray(colourise(ranged, *colours)[..., ::-1])
         return Frame(
-            image=rgb, depth=colours, depth_range=(self._near, self._far),
+            image=rgb, depth=drawn, depth_range=colours,
             cloud=Cloud(geometry.back_project(clean, camera), rgb),
             scan=self._scan(clean, camera), camera=camera, stand=self._stand,
             remarks=(self._input(picture), self._network()))
+
+    def _colours(self, ranged: NDArray[np.float32]) -> tuple[float, float]:
+        """The range of colours: what fits the last frames, so that it changes seldom."""
+        self._fitted.append(fitted_range([ranged[::4, ::4]], self._near, self._far))
+        return min(near for near, _ in self._fitted), max(far for _, far in self._fitted)
 
     def _scan(self, depth: NDArray[np.float32], camera: CameraModel) -> Scan:
         stand, known = self._stand, self._layout

@@ -2,6 +2,7 @@
 """`depth-perception view` as a person calls it, on footage."""
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ from depth_perception.estimator import DepthEstimator
 from depth_perception.ros.colour import decode_compressed
 from depth_perception.view.footage import Folder, open_footage
 from depth_perception.view.frame import Level, Stand
-from depth_perception.view.predicted import PredictedSource
+from depth_perception.view.predicted import MIN_DEPTH, PredictedSource
 from depth_perception.weights import save_weights
 from test.support.weights import tiny_info, tiny_network
 
@@ -113,6 +114,14 @@ def test_frames_are_numbered_and_the_scan_follows_the_stand_of_the_camera(estima
     assert low.image is first.image and low.stand.height == 0.4
     assert not np.array_equal(low.scan.ranges, first.scan.ranges, equal_nan=True)
     assert source.next(2.0).stand == low.stand == source.stand
+
+
+def test_the_colours_fit_the_last_frames_and_do_not_flicker(estimator):
+    source = PredictedSource(open_footage(str(CLIP), None, CameraSource()), estimator)
+    ranges = [source.next(2.0).depth_range for _ in range(4)]
+    assert ranges[0][1] - ranges[0][0] < estimator.info.max_depth - MIN_DEPTH
+    for before, after in itertools.pairwise(ranges):
+        assert after[0] <= before[0] and after[1] >= before[1]
 
 
 def test_an_unknown_camera_is_assumed_and_it_says_so(estimator, tmp_path):
