@@ -50,6 +50,8 @@ def test_two_steps_of_each_part(script, tmp_path):
         assert f'from weights.safetensors ({before.recipe})' in info.training_data
         assert f'train {part} --' in info.recipe and info.licence == 'Apache-2.0'
         assert json.loads((out / part / 'run.json').read_text())['processes'] == 2
+    mean = load_weights(out / 'bundled.safetensors').info
+    assert mean.test_geometry == 'canonical' and infos[-1].recipe in mean.recipe
     small, last = infos[2:4]
     assert last.network_arguments['refined']
     # Small pictures have the same view: the same focal length for their width.
