@@ -1,4 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metric depth, point clouds and obstacle scans from one RGB camera."""
+"""Metric depth, point clouds and obstacle scans from one RGB camera.
 
-__version__ = '0.1.0'
+Example:
+    >>> import numpy as np
+    >>> from depth_perception import CameraModel, DepthEstimator, back_project, write_ply
+    >>> rgb = np.zeros((240, 320, 3), np.uint8)                       # an image, RGB
+    >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+    >>> estimator = DepthEstimator.load(device='cpu')                 # the bundled network
+    >>> depth = estimator.infer(rgb, camera)                          # metres
+    >>> depth.shape, depth.dtype
+    ((240, 320), dtype('float32'))
+    >>> points = back_project(depth, camera)                          # x right, y down, z forward
+    >>> points.shape
+    (240, 320, 3)
+
+The names below are imported when they are used: PyTorch takes seconds, `--version` must not.
+"""
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depth_perception.camera import CameraModel
+    from depth_perception.camera_file import read_camera
+    from depth_perception.estimator import DepthEstimator
+    from depth_perception.geometry import back_project, mask_edges, mask_range, pack_cloud
+    from depth_perception.ply import write_ply
+    from depth_perception.scan import CameraPose, ObstacleBand, scan_layout, scan_ranges
+    from depth_perception.visualise import colourise
+    from depth_perception.weights import WeightsInfo, load_weights, save_weights
+
+__version__ = '0.2.0'
+
+__all__ = ['CameraModel', 'CameraPose', 'DepthEstimator', 'ObstacleBand', 'WeightsInfo',
+           'back_project', 'colourise', 'load_weights', 'mask_edges', 'mask_range', 'pack_cloud',
+           'read_camera', 'save_weights', 'scan_layout', 'scan_ranges', 'write_ply']
+
+_MODULES = {
+    'camera': ('CameraModel',), 'camera_file': ('read_camera',), 'estimator': ('DepthEstimator',),
+    'geometry': ('back_project', 'mask_edges', 'mask_range', 'pack_cloud'), 'ply': ('write_ply',),
+    'scan': ('CameraPose', 'ObstacleBand', 'scan_layout', 'scan_ranges'),
+    'visualise': ('colourise',), 'weights': ('WeightsInfo', 'load_weights', 'save_weights'),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use (PEP 562)."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f'depth_perception.{module}'), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
