@@ -49,9 +49,9 @@ def read(path: Path | None) -> bytes | None:
     with contextlib.suppress(OSError):
         if path is None or not all(_is_private(place) for place in (path.parent, path)):
             return None
-        content = path.read_bytes()
-        model = content[_HASH:]
-        if content[:_HASH] == _digest(model):
+        with path.open('rb') as file:  # in two parts: a copy would hold up other threads
+            digest, model = file.read(_HASH), file.read()
+        if digest == _digest(model):
             return model
     return None
 
