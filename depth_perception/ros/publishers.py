@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The output topics: reliable, depth 1, and work only for those that somebody listens to."""
+"""The output topics: reliable, and work only for those that somebody listens to."""
 from __future__ import annotations
 
 from typing import Any
@@ -12,6 +12,9 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from depth_perception.ros.qos import overrides
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 
+#: Messages that are kept to be sent again. An old image is of no use; a few of the small topics
+#: cost nothing, and large images beside them can push them out of a receive buffer (docs/dds.md).
+KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5}
 TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
 
 
@@ -30,7 +33,7 @@ class DepthPublishers:
 
     def _create(self, topic: str, kind: type) -> LifecyclePublisher:
         # A profile each: rclpy writes the overrides of a topic into the one that it gets.
-        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
+        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=KEPT[topic],
                              reliability=ReliabilityPolicy.RELIABLE)
         return self._node.create_lifecycle_publisher(
             kind, topic, profile,

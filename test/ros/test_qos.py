@@ -77,3 +77,12 @@ def test_an_override_of_one_output_is_of_that_output_alone(namespace, robot):
                 f'{namespace}/{topic}'))[0].qos_profile.reliability
         assert reliability('depth/camera_info') == ReliabilityPolicy.BEST_EFFORT
         assert reliability('depth/image') == ReliabilityPolicy.RELIABLE
+
+
+def test_small_outputs_are_kept_to_be_sent_again(namespace):
+    """Reliability with one message kept loses a scan that a large image pushed out of a buffer."""
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        kept = {topic: publisher.qos_profile.depth
+                for topic, publisher in node._outputs._publishers.items()}
+    assert kept == {'scan': 5, 'depth/camera_info': 5, 'depth/image': 1, 'depth/points': 1,
+                    'depth/image_color': 1}
