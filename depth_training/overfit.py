@@ -124,8 +124,9 @@ def _resized(recipe: Recipe, shrink: int) -> Recipe:
     arguments = dict(recipe.network_arguments)
     if 'head_bias' in arguments:
         arguments['head_bias'] = MEAN_INDOOR_DEPTH
+    # It is judged on the known pixels alone, so it learns those alone.
     return replace(recipe, height=height, width=width, perceptual_weight=0.0,
-                   network_arguments=arguments)
+                   network_arguments=arguments, holes='left_out')
 
 
 def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Result:

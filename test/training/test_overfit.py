@@ -51,6 +51,17 @@ def test_a_network_learns_a_few_pairs(pairs, tmp_path, capsys):
     assert picture.shape[1] == 960
 
 
+def test_a_recipe_that_learns_holes_is_judged_on_known_depth(pairs, monkeypatch, capsys):
+    """Paper 002's recipes learn unknown depth as 0, of which no relative error exists."""
+    monkeypatch.setitem(RECIPES, 'tiny', replace(RECIPES['tiny'], holes='as_zero'))
+    for file in pairs.glob('*/sync_depth_*.png'):
+        depth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        depth[:20] = 0
+        cv2.imwrite(str(file), depth)
+    assert run(pairs, '--steps', '1') == 1
+    assert 'NOT LEARNT' in capsys.readouterr().out
+
+
 def test_too_few_steps_are_a_failure(pairs, capsys):
     assert run(pairs, '--steps', '1') == 1
     assert 'NOT LEARNT' in capsys.readouterr().out
