@@ -54,7 +54,7 @@ def _rival_rows(paper: str) -> Iterator[Row]:
     for rival in RIVALS:
         if rival.paper == paper:
             yield [rival.name, "the rival's own", 'published', *map(figure, rival.published),
-                   rival.note]
+                   '; '.join(filter(None, (f'from {rival.source}', rival.note)))]
 
 
 def _aims_at(result: Result, target: Target) -> bool:

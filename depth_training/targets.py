@@ -31,11 +31,16 @@ class Target(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """A row of a paper's table that is not the paper's own, as that paper quotes it."""
+    """A row of a paper's table that is not the paper's own; None = not confirmed.
+
+    `source` is where the figures can be read, or what they were checked against: what nothing but
+    memory has is left out.
+    """
 
     paper: str
     name: str
     published: tuple[float | None, ...]
+    source: str
     note: str = ''
 
 
@@ -47,20 +52,19 @@ PAPERS = {
     'paper_004': 'Paper 004: DenseDepth (Alhashim & Wonka 2018)',
 }
 _SHIFTED = "the labels of the paper's Table 4 are one row off"
-_LAINA = (.127, .573, .055, .811, .953, .988)
-_DORN = (.115, .509, .051, .828, .965, .992)
+_LAINA = (.127, .573, .055, .811, .953, .988), 'README of dontLoveBugs/FCRN_pytorch'
+_DORN = (.115, .509, .051, .828, .965, .992), 'README of DORN_depth_estimation_Pytorch'
 RIVALS = (
-    Rival('paper_000', 'Liu et al. 2015', (.230, .824, .095, .614, .883, .971),
-          'its log10 is the better one'),
-    Rival('paper_001', 'Laina et al. 2016', _LAINA, _SHIFTED),
-    Rival('paper_001', 'DORN (Fu et al. 2018)', _DORN, _SHIFTED),
-    Rival('paper_001', '[14] of the paper', (.139, .474, .057, .823, .964, .994), _SHIFTED),
-    Rival('paper_004', 'Eigen & Fergus 2015', (.158, .641, None, .769, .950, .988)),
-    Rival('paper_004', 'Laina et al. 2016', _LAINA),
-    Rival('paper_004', 'MS-CRF (Xu et al. 2017)', (.121, .586, .052, .811, .954, .987)),
-    Rival('paper_004', 'Hao et al. 2018', (.127, .555, .053, .841, .966, .991)),
-    Rival('paper_004', 'DORN (Fu et al. 2018)', _DORN),
+    Rival('paper_001', 'Laina et al. 2016', *_LAINA, _SHIFTED),
+    Rival('paper_001', 'DORN (Fu et al. 2018)', *_DORN, _SHIFTED),
+    Rival('paper_001', '[14] of the paper', (.139, .474, .057, .823, .964, .994),
+          'the paper, whose text has its own gain over this row in per cent', _SHIFTED),
+    Rival('paper_004', 'Eigen & Fergus 2015', (.158, .641, None, None, None, None),
+          'README of iro-cp/FCRN-DepthPrediction'),
+    Rival('paper_004', 'Laina et al. 2016', *_LAINA),
+    Rival('paper_004', 'DORN (Fu et al. 2018)', *_DORN),
     Rival('paper_004', 'DenseDepth, scaled to the median', (.103, .390, .043, .895, .980, .996),
+          "READMEs of DenseDepth's port to Paddle; scaling: its issue 142",
           'evaluate --median-scaled'),
 )
 
