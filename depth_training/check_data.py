@@ -26,6 +26,10 @@ from depth_training.ranges import Count, Positive
 
 #: Width and height of one picture of the sheet, and pairs side by side.
 _CELL, _COLUMNS = (200, 150), 2
+#: How a line begins that says why `train` would refuse the data.
+_REFUSED = ('training: none, ', 'validation: none, ')
+#: So many known depths of a pair count.
+_DEPTHS = 20_000
 #: So many bad pairs, sizes and folders are printed.
 _NAMED = 5
 
@@ -73,8 +77,8 @@ class Findings:
         height, width = sample.depth.shape
         self.sizes[f'{width}x{height}'] += 1
         self.focals[sample.fx and round(sample.fx / width, 3)] += 1
-        part = sample.depth[::4, ::4]
-        self.depths.append(part[part > 0])
+        known = sample.depth[sample.depth > 0]
+        self.depths.append(known[::max(1, known.size // _DEPTHS)])
         self.holes.append(float((sample.depth == 0).mean()))
 
 
@@ -90,7 +94,8 @@ def check_data(options: CheckDataOptions) -> int:
     dataset = open_dataset(options.data, 'all', **arguments)
     _say(dataset.describe())
     findings = read(evenly(dataset, options.read))
-    for line in (_folders(dataset), *described(findings), *_parts(options, arguments)):
+    parts = _parts(options, arguments)
+    for line in (_folders(dataset), *described(findings), *parts):
         _say(line)
     file = options.out or Path(f'{options.data.resolve().stem}_pairs.jpg')
     picture = sheet(evenly(dataset, options.shown))
@@ -98,7 +103,7 @@ def check_data(options: CheckDataOptions) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, [jpeg(picture)])
         _say(f'sheet: {file} (picture, depth, and both; depth from red, near, to blue, far)')
-    return _verdict(dataset, findings)
+    return _verdict(dataset, findings) or int(any(part.startswith(_REFUSED) for part in parts))
 
 
 def _folders(dataset: DepthDataset) -> str:
@@ -181,14 +186,19 @@ def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cell
 
 
-def _parts(options: CheckDataOptions, arguments: dict) -> Iterator[str]:
-    """What would be trained and validated on."""
+def _parts(options: CheckDataOptions, arguments: dict) -> list[str]:
+    """What would be trained and validated on, or why `train` would refuse it."""
+    if options.list_file:
+        count = len(open_dataset(options.data, 'all', **arguments))
+        return [f'training: {count} pairs of the list', 'validation: what --validation-data gives']
+    lines = []
     for split, name in (('train', 'training'), ('test', 'validation')):
         try:
             part = open_dataset(options.data, split, hold_out=options.hold_out, **arguments)
-            yield f'{name}: {len(part)} pairs' + (f' ({part.note})' if part.note else '')
+            lines.append(f'{name}: {len(part)} pairs' + (f' ({part.note})' if part.note else ''))
         except DataError as error:
-            yield f'{name}: none, {error}'
+            lines.append(f'{name}: none, {error}')
+    return lines
 
 
 def _verdict(dataset: DepthDataset, findings: Findings) -> int:

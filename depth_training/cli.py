@@ -19,7 +19,8 @@ from depth_training.failures import explained
 #: name: (module, function, one line of help). A function takes one dataclass of options; a name
 #: with `!` takes the arguments as they are. Modules are imported when used.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    'prepare': ('depth_training.commands', 'prepare', 'turn the raw NYU dump into pairs'),
+    'prepare': ('depth_training.commands', 'prepare',
+                'turn the raw NYU dump or sparse KITTI into pairs'),
     'check-data': ('depth_training.check_data', 'check_data',
                    'say what RGB-D data holds, and show a sheet of pairs'),
     'train': ('depth_training.trainer', 'train', 'train a recipe, or go on with a run'),

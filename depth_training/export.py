@@ -33,6 +33,8 @@ TOLERANCE = 1e-5
 #: Where an ONNX file and a program keep what the weights file says of itself, as JSON.
 METADATA_KEY = 'depth_perception'
 FORMATS = ('safetensors', 'onnx', 'program')
+#: How the names of their files end.
+_SUFFIXES = {'.safetensors': 'safetensors', '.onnx': 'onnx', '.pt2': 'program'}
 _SIDE = Range(1, 1 << 14)
 
 
@@ -209,7 +211,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `export`."""
     parser.add_argument('weights', help='a .safetensors of this package, or "default"')
     parser.add_argument('--output', type=Path, required=True, help='the file to write')
-    parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
+    parser.add_argument('--format', choices=FORMATS,
+                        help="default: by the output's name, which ends in .safetensors, .onnx or "
+                        '.pt2 (program)')
     parser.add_argument('--height', type=number(int, _SIDE),
                         help="image height; default: the training's")
     parser.add_argument('--width', type=number(int, _SIDE),
@@ -239,7 +243,25 @@ def main(words: Sequence[str]) -> int:
     return run(parser.parse_args(words))
 
 
+def _format(output: Path, named: str | None) -> str:
+    """The format that the options name or the file's name has.
+
+    Raises:
+        ExportError: neither does, or the two differ: a file of one kind under another's name
+            would be refused where it is used.
+    """
+    by_name = _SUFFIXES.get(output.suffix.lower())
+    if named is None and by_name is None:
+        raise ExportError(f'{output} does not say which format it is to have: end its name in '
+                          f'{", ".join(_SUFFIXES)}, or give --format')
+    if named and by_name and named != by_name:
+        raise ExportError(f'{output} would be {named} under the name of {by_name}: change the '
+                          'name or leave --format out')
+    return named or str(by_name)
+
+
 def _run(options: Any) -> str:
+    form = _format(options.output, options.format)
     check_writable(options.output)
     loaded = load_weights(options.weights)
     if options.licence:
@@ -247,12 +269,12 @@ def _run(options: Any) -> str:
         loaded = dataclasses.replace(loaded, info=info)
     height = options.height or loaded.info.input_height
     width = options.width or loaded.info.input_width
-    if options.format != 'safetensors':
+    if form != 'safetensors':
         # Equal up to rounding, and cheaper; the safetensors keeps the network that it names.
         use_fast_unpooling(loaded.network)
-    sys.stderr.write(f'exporting {loaded.info.name} at {height}x{width} as {options.format}'
-                     f'{", and checking it" * (options.format == "onnx")}\n')
-    error = export(loaded, options.output, options.format, height, width, options.dynamic,
+    sys.stderr.write(f'exporting {loaded.info.name} at {height}x{width} as {form}'
+                     f'{", and checking it" * (form == "onnx")}\n')
+    error = export(loaded, options.output, form, height, width, options.dynamic,
                    options.half)
     if error is None:
         return 'written'

@@ -54,7 +54,7 @@ def read_camera(folder: Path, root: Path | None = None) -> Camera:
         width = int(values['width'])
         return Camera(float(values['fx']), float(values.get('cx', (width - 1) / 2)), width, scale)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f'{file} has no numbers fx and width, or horizontal_fov_deg ({error!r})') \
+        raise DataError(f'{file} has no numbers fx and width, or horizontal_fov_deg: {error}') \
             from error
 
 

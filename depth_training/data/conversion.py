@@ -145,7 +145,7 @@ def _read_mark(file: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{file} is damaged ({error!r}): delete that folder') from error
+        raise DataError(f'{file} is damaged ({error}): delete that folder') from error
 
 
 def _write_mark(file: Path, digest: str, done: Prepared, complete: bool) -> None:

@@ -160,4 +160,4 @@ def _camera(date: Path, camera: str) -> tuple[float | None, float | None, int | 
         matrix = [float(value) for value in lines[f'P_rect_{number}'].split()]
         return matrix[0], matrix[2], int(float(lines[f'S_rect_{number}'].split()[0]))
     except (KeyError, ValueError, IndexError) as error:
-        raise DataError(f'{file} has no P_rect and S_rect of {camera} ({error!r})') from error
+        raise DataError(f'{file} has no P_rect and S_rect of {camera} ({error})') from error

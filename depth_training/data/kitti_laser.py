@@ -66,7 +66,7 @@ def _projection(date: Path, camera: str) -> NDArray[np.float64]:
         return cameras[f'P_rect_{camera[-2:]}'].reshape(3, 4) @ rectified @ moved
     except (KeyError, ValueError) as error:
         raise DataError(f'{date}: calib_cam_to_cam.txt and calib_velo_to_cam.txt lack R_rect_00, '
-                        f'P_rect, R or T ({error!r})') from error
+                        f'P_rect, R or T ({error})') from error
 
 
 def _calibration(file: Path) -> dict[str, NDArray[np.float64]]:

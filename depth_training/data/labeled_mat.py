@@ -60,7 +60,8 @@ def open_layout(request: Request) -> DepthDataset:
         splits_file = request.splits_file or file.parent / 'splits.mat'
         if not splits_file.exists():
             raise DataError(f'{splits_file} is missing: it says which images of {file.name} are '
-                            'for training; download it or open the split "all"')
+                            'for training; download it, or take all with --split all (in '
+                            'training --validation-data goes with it)')
         indices, note = read_splits(splits_file)[request.split], f'official {request.split} split'
         if indices.max(initial=-1) >= count:
             raise DataError(f'{splits_file} names image {indices.max() + 1}, '

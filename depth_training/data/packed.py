@@ -238,4 +238,4 @@ def _read_index(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
                 raise ValueError(view)
         return index
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f'{path}: its {INDEX} is malformed ({error!r})') from error
+        raise DataError(f'{path}: its {INDEX} is malformed ({error})') from error

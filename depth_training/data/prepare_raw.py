@@ -126,6 +126,9 @@ def _scene_folders(source: Path,
     Raises:
         DataError: there are none, or none that is wanted.
     """
+    if not source.is_dir():
+        raise DataError(f'{source} is no folder' if source.exists() else
+                        f'{source} does not exist')
     seen, taken = '', 0
     for folder, subfolders, files in os.walk(source):
         subfolders.sort()

@@ -85,7 +85,7 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
         return {room['folder']: _SPLITS[room['split']]
                 for room in json.loads(read_bytes(file))['rooms']}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{file} is no manifest of tools/rooms ({error!r})') from error
+        raise DataError(f'{file} is no manifest of tools/rooms ({error})') from error
 
 
 def _frames(path: Path) -> Path:
@@ -105,7 +105,7 @@ def read_cameras(scene: Path, prefix: str = '') -> list[Pair]:
         return [_pair(prefix, int(row['index']), float(row['fx']), float(row['cx']))
                 for row in rows]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f'{file} needs columns index, fx and cx with numbers ({error!r})') \
+        raise DataError(f'{file} needs columns index, fx and cx with numbers ({error})') \
             from error
 
 

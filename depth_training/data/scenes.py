@@ -26,6 +26,9 @@ def choose(scenes: Mapping[str, Sequence[Item]], request: Request) -> tuple[list
     if request.split == 'all':
         return [item for items in scenes.values() for item in items], ''
     unknown = sorted(set(request.hold_out) - set(scenes))
+    if unknown and len(scenes) == 1:
+        raise DataError(f'{request.path} has no scene {unknown[0]!r} to hold out: it is a single '
+                        'scene, of which the last tenth is held out without --hold-out')
     if unknown:
         raise DataError(f'{request.path} has no scene {unknown[0]!r} to hold out; '
                         f'it has {", ".join(list(scenes)[:5])}{" ..." * (len(scenes) > 5)}')
@@ -43,6 +46,8 @@ def choose(scenes: Mapping[str, Sequence[Item]], request: Request) -> tuple[list
 def _part_of_one(items: Sequence[Item], request: Request) -> tuple[list[Item], str]:
     count = max(1, len(items) // ONE_IN)
     if len(items) < 2:
-        raise DataError(f'{request.path} has a single pair: it cannot be split, open it as "all"')
+        raise DataError(f'{request.path} has a single pair, which cannot be split: give more, or '
+                        'judge it whole with --split all, which in training needs '
+                        '--validation-data')
     part = items[-count:] if request.split == 'test' else items[:-count]
     return list(part), f'{request.split} part, held out: the last {count} frames of one scene'

@@ -28,7 +28,7 @@ def read_splits(file: Path) -> dict[str, NDArray[np.int64]]:
         splits = {split: content[key].ravel().astype(np.int64) - 1
                   for split, key in _KEYS.items()}
     except (KeyError, ValueError, OSError, NotImplementedError) as error:
-        raise DataError(f'{file} has no readable trainNdxs and testNdxs ({error!r})') from error
+        raise DataError(f'{file} has no readable trainNdxs and testNdxs ({error})') from error
     train, test = splits['train'], splits['test']
     if np.intersect1d(train, test).size or min(train.min(initial=0), test.min(initial=0)) < 0:
         raise DataError(f'{file}: its training and test images overlap or are not 1-based')

@@ -9,8 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from depth_perception.errors import first_line
-
 State = dict[str, Tensor]
 #: Under which a checkpoint may keep its state dict beside the optimizer's and other things.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model')
@@ -73,7 +71,7 @@ def _read_pickle(file: str | Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ForeignError(
             f'{file} is refused: it is no PyTorch file of tensors alone (weights_only=True), so '
-            f'loading it might run code ({first_line(error)[:120]})') from error
+            'loading it might run code') from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:

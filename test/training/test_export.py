@@ -162,3 +162,19 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path, capsys):
     assert capsys.readouterr().err.count('\n') == 1
     assert command(tmp_path / 'none.safetensors', '--output', tmp_path / 'x') == 1
     assert [path.name for path in tmp_path.iterdir()] == ['w.safetensors']
+
+
+@pytest.mark.parametrize('name, words, said', [
+    ('w.safetensors', ('--format', 'onnx'), 'would be onnx under the name of safetensors'),
+    ('w.pt2', ('--format', 'safetensors'), 'would be safetensors under the name of program'),
+    ('w.xyz', (), 'does not say which format')])
+def test_a_file_of_one_format_under_the_name_of_another_is_refused(name, words, said, tmp_path,
+                                                                   capsys):
+    assert command('default', '--output', tmp_path / name, *words) == 1
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_name_says_the_format(tmp_path):
+    save_weights(tmp_path / 'w.safetensors', network('efficientnet_sff'), tiny_info())
+    assert command(tmp_path / 'w.safetensors', '--output', tmp_path / 'a.safetensors') == 0
+    assert load_weights(tmp_path / 'a.safetensors').info.network == 'efficientnet_sff'

@@ -174,7 +174,9 @@ def test_depth_of_another_size_but_the_same_shape_is_fitted(tmp_path):
      '8 bits a pixel.* --depth-scale, 25.5 where 255 is 10 m'),
     (lambda root: [cv2.imwrite(str(file), np.ones((48, 64, 3), np.uint8) * 200)
                    for file in (root / 'depth').iterdir()], 'one-channel'),
-    (lambda root: (root / 'depth/0000.png').write_bytes(b''), 'is empty')])
+    (lambda root: (root / 'depth/0000.png').write_bytes(b''), 'is empty'),
+    (lambda root: layouts.write(root / 'camera.json', '{"width": 64, "fx": "fifty"}'),
+     "or horizontal_fov_deg: could not convert string to float: 'fifty'$")])
 def test_malformed_folders(break_it, pattern, tmp_path):
     root = layouts.folders(tmp_path / 'data')
     break_it(root)
@@ -242,6 +244,39 @@ def test_check_data_names_the_likely_unit_and_shows_the_pairs_all_the_same(tmp_p
 def test_check_data_of_a_known_camera(tmp_path, checked):
     code, said = checked(str(layouts.rooms(tmp_path / 'rooms')))
     assert code == 0 and 'of the width (field of view 64 to 65 degrees)' in said
+
+
+@pytest.mark.parametrize('make, words, said', [
+    (lambda root: layouts.folders(root, 1), (), 'a single pair, which cannot be split'),
+    (lambda root: layouts.labeled_mat(root / 'a.mat'), (), 'splits.mat is missing'),
+    (lambda root: layouts.folders(root), ('--hold-out', 'attic'), 'it is a single scene'),
+    (layouts.sync, ('--hold-out', 'attic'), 'it has kitchen_0001, office_0002')])
+def test_check_data_ends_with_1_where_train_would_refuse(make, words, said, tmp_path, checked,
+                                                         capsys):
+    make(tmp_path / 'own')
+    code, text = checked('own', *words)
+    assert code == 1 and 'training: none, own' in text and said in text and 'sheet: ' in text
+    assert cli.main(['train', 'paper_002_cnn', '--data', 'own', '--fast-dev-run', *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_check_data_of_a_list_does_not_promise_its_pairs_for_validation(tmp_path, checked):
+    layouts.sync(tmp_path / 'own')
+    layouts.write(tmp_path / 'list.txt',
+                  '/kitchen_0001/rgb_00000.jpg /kitchen_0001/sync_depth_00000.png 50\n')
+    code, text = checked('own', '--list-file', 'list.txt')
+    assert code == 0 and 'training: 1 pairs of the list' in text
+    assert 'validation: what --validation-data gives' in text
+
+
+def test_check_data_counts_depth_wherever_it_is_known(tmp_path, checked):
+    root = layouts.folders(tmp_path / 'own', 2)
+    for file in (root / 'depth').iterdir():
+        depth = np.zeros((layouts.HEIGHT, layouts.WIDTH), np.float32)
+        depth[1, 1] = 2
+        file.write_bytes(layouts.millimetres(depth))
+    code, text = checked('own')
+    assert code == 0 and 'depth: 2.00 to 2.00 m' in text and '2 pairs with more than half' in text
 
 
 def shown_commands() -> list[list[str]]:

@@ -266,3 +266,9 @@ def test_folders_without_frames_are_refused(tmp_path):
         prepare_raw(tmp_path, tmp_path / 'out')
     with pytest.raises(ValueError, match='at least 1'):
         prepare_raw(tmp_path, tmp_path / 'out', every=0)
+
+
+def test_a_source_that_is_not_there_is_named_so(tmp_path, capsys):
+    for source, said in ((tmp_path / 'none', 'does not exist'), (Path(__file__), 'is no folder')):
+        assert cli.main(['prepare', 'raw', str(source), str(tmp_path / 'out')]) == 1
+        assert capsys.readouterr().err == f'depth_training: {source} {said}\n'
