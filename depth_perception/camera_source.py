@@ -52,7 +52,7 @@ class CameraSource:
             CameraError: the picture is not a resized one of this camera.
         """
         height, width = rgb.shape[:2]
-        if self.file is None and self.horizontal_fov_deg is None:
+        if not self.is_known:
             return Prepared(rgb, None)
         if self.file is None:
             return Prepared(rgb, CameraModel.from_field_of_view(
@@ -61,6 +61,11 @@ class CameraSource:
         if rectifier is not None:
             return Prepared(rectifier(rgb), calibration.rectified, rectifier.unseen)
         return Prepared(rgb, calibration.rectified if self.rectified else calibration.camera)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it tells a camera at all."""
+        return self.file is not None or self.horizontal_fov_deg is not None
 
     @property
     def rectifies(self) -> bool:
@@ -93,8 +98,10 @@ def camera_source(file: Path | None, horizontal_fov_deg: float | None,
     """What `--camera`, `--horizontal-fov-deg` and `--rectified` say.
 
     Raises:
-        UsageError: the file or the angle cannot be used.
+        UsageError: the file or the angle cannot be used, or `rectified` has no file.
     """
+    if rectified and file is None:
+        raise UsageError('--rectified says that P of a calibration holds: name it with --camera')
     try:
         if horizontal_fov_deg is not None:
             CameraModel.from_field_of_view(1, 1, horizontal_fov_deg)

@@ -6,6 +6,7 @@ Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +15,8 @@ from depth_perception import __version__
 from depth_perception.extras import explains_missing
 from depth_perception.options import UsageError
 
+#: What OpenCV and its FFmpeg say of a file themselves, in their own words: ours are enough.
+_QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
 #: name: (module with add_arguments and run, one line of help); modules are imported when used.
 _COMMANDS = {
     'predict': ('depth_perception.predict',
@@ -28,6 +31,8 @@ _COMMANDS = {
 @explains_missing('depth-perception', code=2)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    for name, value in _QUIET.items():  # read when cv2 is imported, and when it opens a video
+        os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser(words).parse_args(words)

@@ -17,9 +17,10 @@ from depth_perception.camera import CameraError, CameraModel, same_aspect
 from depth_perception.extras import EXTRAS
 from depth_perception.value_range import ValueRange
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm',
-                  '.heic', '.heif', '.avif')
-VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.jp2', '.png', '.gif', '.bmp', '.webp',
+                  '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.pnm', '.heic', '.heif', '.avif')
+VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.3gp',
+                  '.flv', '.ogv', '.mts', '.m2ts')
 #: Millimetres: the diagonal of the film that "35 mm equivalent" speaks of (CIPA DCG-001).
 _FILM_DIAGONAL = math.hypot(36.0, 24.0)
 #: EXIF tags (CIPA DC-008), and the millimetres of the units of focal-plane resolution.
@@ -62,6 +63,8 @@ def read_photo(path: Path) -> Photo:
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(error.strerror) from error
+    if not content:
+        raise ImageError('it is empty')
     bgr = _decoded(content)
     if bgr is None:
         return _by_pillow(content, path)
@@ -70,8 +73,6 @@ def read_photo(path: Path) -> Photo:
 
 
 def _decoded(content: bytes) -> NDArray[np.uint8] | None:
-    if not content:
-        return None
     try:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8),
                            cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.backends.names import BackendError
+from depth_perception.bag import is_recording
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.camera_source import CameraSource, Prepared, camera_source
 from depth_perception.files import FULL, Parts, write_together
@@ -52,6 +53,11 @@ POINTS = 500_000
 SAMPLES = 5
 #: Pixels: a video's pictures are no higher.
 VIDEO_HEIGHT = 720
+#: Part of the promised frames with which a video is whole: some formats count roughly.
+WHOLE = 0.95
+#: What to do with a bag.
+RECORDING = ('it is a recording, which "depth-perception view" shows and of which scripts/demo '
+             'makes pictures')
 #: Skipped files that are named.
 NAMED = 10
 
@@ -72,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--cloud', action='store_true',
         help='NAME.ply too, a coloured point cloud, where the camera is known')
     add('--cloud-stride', type=_count, metavar='N',
-        help='a cloud of every N-th pixel of every N-th row (default: so that it has no more than '
-        f'{POINTS:,} points)')
+        help='as --cloud, of every N-th pixel of every N-th row (default: so that it has no more '
+        f'than {POINTS:,} points)')
     add('--color-range', type=_metres, nargs=2, metavar=('NEAR', 'FAR'),
         help='metres of the nearest and farthest colour (default: what fits each file)')
     add('--frames', action='store_true',
@@ -111,18 +117,27 @@ def run(options: argparse.Namespace) -> int:
         _say(f'[{number}/{len(jobs)}] {job.path}: {said}')
     kinds = {job.is_video for job in jobs}
     what = 'files' if len(kinds) > 1 else 'videos' if kinds == {True} else 'images'
-    _say(f'{len(jobs) - failed} of {len(jobs)} {what} done, results in {options.out}')
+    where = f', results in {options.out}' if failed < len(jobs) else ''
+    _say(f'{len(jobs) - failed} of {len(jobs)} {what} done{where}')
     return 1 if failed else 0
 
 
 def _jobs(options: argparse.Namespace) -> list[Job]:
     """What is to be done; says what is not."""
+    for path in options.inputs:
+        # Not by metadata.yaml alone, nor by a bag that lies among photographs.
+        if path.is_dir() and (path / 'metadata.yaml').is_file() and any(
+                is_recording(file) for file in path.iterdir() if file.is_file()):
+            raise UsageError(f'cannot use {path}: {RECORDING}')
     found = find(options.inputs, options.out)
     _say_skipped(found)
     if not found.files:
         raise UsageError('there is no image and no video in '
                          f'folder {", ".join(map(str, options.inputs))}')
-    return named(found.files)
+    jobs = named(found.files)
+    if (options.every > 1 or options.frames) and not any(job.is_video for job in jobs):
+        _say('--every and --frames are about videos, and there is none')
+    return jobs
 
 
 def _say_skipped(found: Found) -> None:
@@ -163,6 +178,8 @@ class Predictor:
             ImageError, CameraError: the file cannot be used.
             OSError: a result cannot be written.
         """
+        if job.path.is_file() and is_recording(job.path):
+            raise ImageError(RECORDING)
         target = self._options.out / job.name
         target.parent.mkdir(parents=True, exist_ok=True)
         if job.is_video:
@@ -188,9 +205,10 @@ class Predictor:
         seen = seen if seen.camera else seen._replace(camera=by_exif)
         if seen.camera is None and not self._said_unknown:
             self._said_unknown = True
+            cloud = ', and there is no point cloud' if self._wants_cloud else ''
             _say('no camera given and none in the EXIF data: distances hold for a horizontal field '
-                 f'of view of about {training_fov_deg(self._estimator.info):.0f} degrees, and '
-                 'there is no point cloud (see --camera and --horizontal-fov-deg)')
+                 f'of view of about {training_fov_deg(self._estimator.info):.0f} degrees{cloud} '
+                 '(see --camera and --horizontal-fov-deg)')
         return seen
 
     def _depth(self, seen: Prepared) -> NDArray[np.float32]:
@@ -243,7 +261,8 @@ class Predictor:
 
         video, options = VideoReader(job.path), self._options
         colours = self._colours_of(video)
-        folder = target if options.frames or options.npy or self._wants_cloud else None
+        has_cloud = self._wants_cloud and self._source.is_known
+        folder = target if options.frames or options.npy or has_cloud else None
         if folder is not None:
             folder.mkdir(exist_ok=True)
         path, count = _beside(target, VIDEO_SUFFIX), 0
@@ -258,7 +277,8 @@ class Predictor:
                 count += 1
                 progress.step()
         made = [path, *([folder] if folder else [])]
-        return f'{_names(made, options.out)}: {count} frames, {colours[0]:g} to {colours[1]:g} m'
+        return f'{_names(made, options.out)}: {count} frames, {colours[0]:g} to ' \
+               f'{colours[1]:g} m{_missing(video)}'
 
     def _colours_of(self, video: VideoReader) -> tuple[float, float]:
         """The same for all frames: what fits a few of them."""
@@ -329,6 +349,13 @@ def _summary(depth: NDArray[np.float32]) -> str:
         return 'no depth within the range of the network'
     near, far = np.percentile(known, (5, 95))
     return f'{near:.2f} to {far:.2f} m, {100 * known.size // depth.size} % of the pixels valid'
+
+
+def _missing(video: VideoReader) -> str:
+    """A word on a video that ended too early, otherwise nothing."""
+    if video.read >= WHOLE * video.count - 1:
+        return ''
+    return f'; it ends after {video.read} of the {video.count} frames that it promises'
 
 
 def _beside(target: Path, suffix: str) -> Path:

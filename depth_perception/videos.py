@@ -28,6 +28,7 @@ class VideoReader:
     Attributes:
         rate: frames a second.
         count: frames as the file says, 0 where it does not.
+        read: frames that the last `frames` has found.
 
     Raises:
         ImageError: it cannot be read.
@@ -36,7 +37,9 @@ class VideoReader:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise ImageError('No such file or directory' if not path.exists() else 'it is no file')
-        self._path = path
+        if not path.stat().st_size:
+            raise ImageError('it is empty')
+        self._path, self.read = path, 0
         capture = self._opened()
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 0 < rate < 1000 else USUAL_RATE
@@ -45,17 +48,17 @@ class VideoReader:
 
     def frames(self, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Number and pixels, uint8 (H, W, 3) RGB, of each `every`-th frame."""
-        capture, number = self._opened(), 0
+        capture, self.read = self._opened(), 0
         try:
             while capture.grab():
-                if number % every == 0:
+                if self.read % every == 0:
                     good, bgr = capture.retrieve()
                     if good:
-                        yield number, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-                number += 1
+                        yield self.read, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+                self.read += 1
         finally:
             capture.release()
-        if not number:
+        if not self.read:
             raise ImageError('it is no video that OpenCV can read, or it is damaged')
 
     def _opened(self) -> cv2.VideoCapture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,12 @@ def test_without_a_camera_there_is_no_cloud_and_a_word_about_it(model, out, tmp_
     captured = capsys.readouterr()
     assert captured.err.count('no camera given') == 1 and '65 degrees' in captured.err
     assert captured.out == ''
+
+
+def test_no_cloud_is_spoken_of_where_none_was_asked_for(model, out, tmp_path, capsys):
+    assert predict(model, out, picture(tmp_path / 'a.jpg')) == 0
+    said = capsys.readouterr().err
+    assert 'no camera given' in said and 'point cloud' not in said
 
 
 def test_field_of_view_stands_in_for_a_camera(model, out, tmp_path):
@@ -274,6 +281,15 @@ def video(path, count=6, rate=5.0):
     return path
 
 
+def cut(path):
+    """A copy of an AVI that ends within its eleventh frame."""
+    content = path.read_bytes()
+    frames = [found.start() for found in re.finditer(b'00dc', content)]
+    short = path.with_name('cut.avi')
+    short.write_bytes(content[:frames[10] + 40])
+    return short
+
+
 def test_a_video_becomes_a_video_of_camera_and_depth(model, out, tmp_path, capsys):
     assert predict(model, out, video(tmp_path / 'v.avi')) == 0
     assert names(out) == ['v_color.mp4'] and '6 frames' in capsys.readouterr().err
@@ -292,6 +308,29 @@ def test_frames_of_a_video_are_written_where_they_are_asked_for(model, out, tmp_
     assert names(out) == ['v', 'v_color.mp4']
     assert names(out / 'v') == [f'00000{number}_{what}' for number in (0, 4)
                                 for what in ('color.png', 'depth.npy', 'depth.png')]
+
+
+def test_a_cloud_that_cannot_be_made_leaves_no_folder_of_frames(model, out, tmp_path, capsys):
+    assert predict(model, out, video(tmp_path / 'v.avi'), '--cloud') == 0
+    assert names(out) == ['v_color.mp4'] and 'no point cloud' in capsys.readouterr().err
+    assert predict(model, out, tmp_path / 'v.avi', '--cloud', '--horizontal-fov-deg', 60,
+                   '--every', 5) == 0
+    assert len(list((out / 'v').glob('*.ply'))) == 2
+
+
+def test_a_video_that_ends_too_early_is_told(model, out, tmp_path, capsys):
+    whole = video(tmp_path / 'v.avi', 20)
+    assert predict(model, out, whole) == 0
+    assert 'promises' not in capsys.readouterr().err
+    assert predict(model, out, cut(whole)) == 0
+    assert 'of the 20 frames that it promises' in capsys.readouterr().err
+
+
+def test_options_about_videos_alone_are_told(model, out, tmp_path, capsys):
+    image = picture(tmp_path / 'a.png')
+    for option in (['--every', 3], ['--frames']):
+        assert predict(model, out, image, *option) == 0
+        assert 'there is none' in capsys.readouterr().err
 
 
 def test_a_damaged_video_costs_itself_alone(model, out, tmp_path, capfd):
@@ -415,6 +454,47 @@ def test_bad_images_cost_themselves_alone_and_exit_1(model, out, tmp_path, capsy
     assert 'No such file' in lines[-1] and 'no image that OpenCV or Pillow can read' in lines[0]
 
 
+def test_empty_files_are_called_so(model, out, tmp_path, capsys):
+    files = tmp_path / 'a.jpg', tmp_path / 'v.mp4'
+    for path in files:
+        path.touch()
+    assert predict(model, out, *files) == 1
+    said = capsys.readouterr().err
+    assert said.count('failed: it is empty') == 2 and 'results in' not in said
+
+
+def test_a_recording_costs_itself_and_names_the_command_for_it(model, out, tmp_path, capsys):
+    bag = Path(__file__).parents[1] / 'data' / 'clip_bag'
+    file = next(bag.glob('*.mcap'))
+    assert predict(model, out, file, picture(tmp_path / 'a.png')) == 1
+    assert 'it is a recording, which "depth-perception view" shows' in capsys.readouterr().err
+    assert names(out) == ['a_color.png', 'a_depth.png']
+    assert predict(model, out, bag) == 2
+    assert 'it is a recording' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_gif_and_jpeg_2000_in_a_folder_are_images(tmp_path):
+    for name in ('a.gif', 'b.jp2', 'c.jpe'):
+        (tmp_path / name).touch()
+    assert [file.name for file, _ in find([tmp_path], tmp_path / 'out').files] == [
+        'a.gif', 'b.jp2', 'c.jpe']
+
+
+def test_libraries_say_nothing_of_files_in_words_of_their_own(model, out, tmp_path):
+    cut(video(tmp_path / 'v.avi', 20))
+    (tmp_path / 'a.cr2').write_bytes(b'II*\0')
+    (tmp_path / 'b.mp4').write_bytes(b'no video')
+    files = [tmp_path / name for name in ('cut.avi', 'a.cr2', 'b.mp4')]
+    process = subprocess.run(
+        [sys.executable, '-m', 'depth_perception.cli', 'predict', *files, '--out', out,
+         '--model', model, '--device', 'cpu', '--backend', 'torch'],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300)
+    lines = process.stderr.splitlines()
+    assert process.returncode == 1 and len(lines) == 5, process.stderr
+    assert all(line.startswith(('no camera', f'[{n}/3]', '1 of 3'))
+               for n, line in zip((0, 1, 2, 3, 0), lines)), process.stderr
+
+
 def test_a_picture_of_one_pixel_has_no_result(model, out, tmp_path, capsys):
     assert predict(model, out, picture(tmp_path / 'a.png', 1, 1)) == 1
     assert not names(out) and '1x1 pixels, too small' in capsys.readouterr().err
@@ -445,6 +525,7 @@ def test_what_cannot_be_started_is_one_sentence_and_exit_2(model, out, tmp_path,
         ((model, out, image, '--device', 'tpu'), "unknown device 'tpu'"),
         ((model, out, image, '--camera', image), 'cannot use camera'),
         ((model, out, image, '--horizontal-fov-deg', 200), 'field of view 200'),
+        ((model, out, image, '--rectified'), 'with --camera'),
     ]
     for arguments, said in cases:
         assert said in usage_error(capsys, predict(*arguments))

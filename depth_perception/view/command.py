@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PORT = 8088
 #: Frames a second that are shown at most.
 RATE = 10.0
+#: Options without effect on a running node.
+OF_FOOTAGE = ('once', 'model', 'device', 'precision', 'backend', 'camera', 'horizontal_fov_deg',
+              'rectified', 'camera_pitch', 'camera_height')
 #: Seconds between two looks at who watches.
 PATIENCE = 0.5
 
@@ -66,9 +69,25 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_without_effect(options: argparse.Namespace) -> None:
+    """Of an option that would do nothing, a person should hear."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    usual = vars(parser.parse_args([]))
+    is_live = options.source is None
+    given = ['--' + name.replace('_', '-') for name in (OF_FOOTAGE if is_live else ('namespace',))
+             if getattr(options, name) != usual[name]]
+    if given and is_live:
+        raise UsageError(f'{", ".join(given)}: only with SOURCE, where the network runs here; a '
+                         'running depth_node has parameters of its own')
+    if given:
+        raise UsageError(f'{given[0]}: only without SOURCE, for a running depth_node')
+
+
 def _run(options: argparse.Namespace) -> None:
     from depth_perception.view.viewer import Viewer, ViewError
 
+    _refuse_without_effect(options)
     try:
         viewer = Viewer(options.host, options.port, options.points)
     except ViewError as error:

@@ -213,13 +213,16 @@ def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage
         BagError: the bag cannot be used.
     """
     path = Path(word)
-    if word.isdecimal() and not path.exists():
+    is_webcam = word.isdecimal() and not path.exists()
+    if is_webcam and topic is None:
         return Webcam(int(word), cameras)
-    if not path.exists():
+    if not (path.exists() or is_webcam):
         raise UsageError(f'there is no {word}: give a video, an image, a folder of images, a '
                          'rosbag2 folder, its .mcap or .db3 file, or the number of a webcam')
     if is_recording(path) or path.suffix == '.bag':
         return Recording(path, topic, cameras)
+    if topic is not None:
+        raise UsageError(f'--image {topic} is a topic of a recording, {word} is none')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return Folder(path, cameras)
     return Video(path, cameras)

@@ -59,7 +59,13 @@ def test_bundled_clip_reaches_a_browser_and_ctrl_c_ends_with_0(model):
 
 @pytest.mark.parametrize('arguments, named', [
     (['nowhere.mp4'], 'nowhere.mp4'), ([str(CLIP), '--image', '/nothing'], '/nothing'),
-    ([str(CLIP), '--model', 'none.safetensors'], 'none.safetensors')])
+    ([str(CLIP), '--model', 'none.safetensors'], 'none.safetensors'),
+    (['--model', 'a', '--camera-pitch', '5'], '--model, --camera-pitch: only with SOURCE'),
+    (['--once'], '--once: only with SOURCE'),
+    ([str(CLIP), '--namespace', '/front'], '--namespace: only without SOURCE'),
+    ([__file__, '--image', '/camera'], '--image /camera'),
+    (['97', '--image', '/camera'], '--image /camera'),
+    ([str(CLIP), '--rectified'], 'with --camera')])
 def test_what_cannot_be_shown_is_one_sentence_and_2(capsys, arguments, named):
     pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
     assert main(['view', '--port', '0', *arguments]) == 2
