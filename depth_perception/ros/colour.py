@@ -7,6 +7,7 @@ NumPy 1 fails beside a pip NumPy 2); both give the same picture.
 """
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.util
 import subprocess
@@ -41,6 +42,7 @@ class Encoding:
         to_rgb: OpenCV's colour conversion, None where the values are RGB already.
         rows: stored rows per image row (planar YUV stores one and a half, or three).
         chroma_width: bytes in a row of chroma per pixel, where it is not a row of its own.
+        even: which of width and height must be even, for pixels share their colour.
     """
 
     channels: int
@@ -48,8 +50,10 @@ class Encoding:
     to_rgb: int | None = None
     rows: float = 1
     chroma_width: float = 0
+    even: tuple[str, ...] = ()
 
 
+_BOTH = ('width', 'height')
 ENCODINGS: dict[str, Encoding] = {
     'rgb8': Encoding(3),
     'bgr8': Encoding(3, to_rgb=cv2.COLOR_BGR2RGB),
@@ -65,16 +69,16 @@ ENCODINGS: dict[str, Encoding] = {
     'bgra16': Encoding(4, 16, cv2.COLOR_BGRA2RGB),
     'mono16': Encoding(1, 16, cv2.COLOR_GRAY2RGB),
     '16UC1': Encoding(1, 16, cv2.COLOR_GRAY2RGB),
-    'yuv422': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY),
-    'uyvy': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY),
-    'yuv422_yuy2': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2),
-    'yuyv': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2),
-    'nv12': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV12, rows=1.5),
-    'nv21': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV21, rows=1.5),
+    'yuv422': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY, even=('width',)),
+    'uyvy': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY, even=('width',)),
+    'yuv422_yuy2': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2, even=('width',)),
+    'yuyv': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2, even=('width',)),
+    'nv12': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV12, rows=1.5, even=_BOTH),
+    'nv21': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV21, rows=1.5, even=_BOTH),
     'nv24': Encoding(1, rows=3, chroma_width=2),
-    'yuv420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5),
-    'i420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5),
-    'I420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5),
+    'yuv420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
+    'i420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
+    'I420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
     '32FC3': Encoding(3, 32, cv2.COLOR_BGR2RGB),
     # OpenCV names a Bayer pattern by its second row's second and third pixel.
     'bayer_rggb8': Encoding(1, to_rgb=cv2.COLOR_BayerBG2RGB),
@@ -90,6 +94,8 @@ ENCODINGS: dict[str, Encoding] = {
 FAST = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
 #: The same pixels in 8 bits, where that is not the name with an 8 for the 16.
 _IN_8_BITS = {'16UC1': '8UC1', '32FC3': '8UC3'}
+#: What depth cameras send: metres, which are no picture.
+_DEPTH = ('32FC1', '64FC1')
 #: Encodings without colour begin so.
 _GREY = ('mono', '8UC1', '16UC1')
 
@@ -201,10 +207,13 @@ def check_layout(message: Image) -> Encoding:
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
-        raise FrameError(f'unknown encoding {message.encoding!r}: use one of '
-                         f'{", ".join(ENCODINGS)}')
+        raise FrameError(_unknown(message.encoding))
     if message.width == 0 or message.height == 0:
         raise FrameError(f'image of size {message.width}x{message.height}')
+    odd = [name for name in encoding.even if getattr(message, name) % 2]
+    if odd:
+        raise FrameError(f'{message.width}x{message.height} {message.encoding}: '
+                         f'{" and ".join(odd)} must be even')
     row = message.width * encoding.channels * encoding.bits // 8
     if message.step < row:
         raise FrameError(f'step {message.step} is shorter than a row of {message.width} '
@@ -215,6 +224,19 @@ def check_layout(message: Image) -> Encoding:
                          f'{message.width}x{message.height} {message.encoding}, '
                          f'step {message.step}')
     return encoding
+
+
+def _unknown(encoding: str) -> str:
+    """That an encoding cannot be used, with what may be meant."""
+    if encoding in _DEPTH:
+        return (f'encoding {encoding!r} is that of a depth image: name the topic of a colour '
+                'image, such as -r image:=/camera/image_raw')
+    # Pixel formats of drivers are written in many ways: RGB8, rgb, YUYV.
+    near = [name for name in ENCODINGS if name.lower() == encoding.lower()] \
+        or [name for name in ENCODINGS if name.lower() == f'{encoding.lower()}8'] \
+        or difflib.get_close_matches(encoding.lower(), ENCODINGS, 1, 0.75)
+    meant = f' is it {near[0]}?' if near else ''
+    return f'unknown encoding {encoding!r}:{meant} use one of {", ".join(ENCODINGS)}'
 
 
 def stored_values(message: Image) -> NDArray:
@@ -243,8 +265,6 @@ def stored_values(message: Image) -> NDArray:
 def _planes(message: Image, data: NDArray[np.uint8], chroma_width: float) -> NDArray[np.uint8]:
     """Luma and chroma without padding, (rows, W); a chroma row may be half or twice a luma row."""
     height, width, step = message.height, message.width, message.step
-    if chroma_width < 1 and (height % 2 or width % 2):
-        raise FrameError(f'{width}x{height} {message.encoding}: both must be even')
     stride, used = int(step * chroma_width), int(width * chroma_width)
     luma = data[:height * step].reshape(height, step)[:, :width]
     chroma = data[height * step:height * (step + stride)]

@@ -24,7 +24,7 @@ from depth_perception.errors import first_line, told
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import inputs, parameters
 from depth_perception.ros.cameras import NO_CAMERA_INFO, CameraSource
-from depth_perception.ros.diagnostics import Context, diagnostic_array
+from depth_perception.ros.diagnostics import Context, diagnostic_array, silence
 from depth_perception.ros.guard import guard_services
 from depth_perception.ros.health import OTHER_CLOCK, Health
 from depth_perception.ros.pipeline import Pipeline
@@ -50,6 +50,8 @@ HAND_OVER = 0.002
 #: Seconds between two messages on /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
 
+#: Seconds without an image until the log says so: a camera may start a little later.
+SILENCE_LOGGED = 5.0
 #: Seconds for the frame in hand when the process ends: launch kills what takes ten.
 LAST_FRAME = 5.0
 
@@ -84,6 +86,7 @@ class DepthNode(LifecycleNode):
         self._throttle = Throttle()
         self._said: set[str] = set()
         self._told: set[str] = set()
+        self._silent = False
         self._estimator: DepthEstimator | None = None
         self._outputs: DepthPublishers | None = None
         self._cameras: CameraSource | None = None
@@ -372,11 +375,21 @@ class DepthNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         self._adapt_inputs()
         self._log_warnings()
+        health, context = self.health.snapshot(), self._diagnostics_context()
+        self._log_silence(silence(health, context, SILENCE_LOGGED))
         message = diagnostic_array(
             diagnostics_name(self.get_namespace(), self.get_name()), self._hardware(),
-            self.health.snapshot(), self._diagnostics_context())
+            health, context)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _log_silence(self, text: str) -> None:
+        """Once for each time that no image comes: whoever starts a node reads its log first."""
+        if text and not self._silent:
+            self.get_logger().warning(text)
+        elif self._silent and not text and self._state == 'active':
+            self.get_logger().info(f'images come on {self._image.topic}')
+        self._silent = bool(text)
 
     def _hardware(self) -> str:
         device = self._estimator.device if self._estimator else None
@@ -391,6 +404,7 @@ class DepthNode(LifecycleNode):
             since=self._activated,
             image_topic=image.topic if image else '', info_topic=info.topic if info else '',
             publishers=image.publishers if image else 0,
+            elsewhere=self._images_elsewhere(),
             reliability=image.reliability if image else 'none',
             fell_back=image.fell_back if image else False,
             counts_losses=image.counts_losses if image else True,
@@ -405,6 +419,12 @@ class DepthNode(LifecycleNode):
             paused=not self._enabled, rate_limited=self._settings.max_rate > 0,
             model=self._model_facts(), warnings=self._warnings(),
             focal=(('depth_scale', f'{self._settings.depth_scale:g}'), *self._depth_range()))
+
+    def _images_elsewhere(self) -> str:
+        """Where there are images while nobody publishes those of this node; or ''."""
+        if self._image is None or self._image.publishers:
+            return ''
+        return inputs.images_elsewhere(self, self._image.topic)
 
     def _pinned(self) -> str:
         """The overrides that keep an input from adapting itself; or ''."""

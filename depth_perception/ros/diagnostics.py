@@ -37,6 +37,7 @@ class Context:
         since: steady seconds at activation.
         image_topic, info_topic: resolved names.
         publishers: of the image topic.
+        elsewhere: where there are images while it has none; or ''.
         reliability: of the image subscription, with its history.
         counts_losses: whether the middleware tells of lost images.
         fell_back: whether the input's reliability was lowered to match the camera.
@@ -62,6 +63,7 @@ class Context:
     image_topic: str = ''
     info_topic: str = ''
     publishers: int = 0
+    elsewhere: str = ''
     reliability: str = ''
     fell_back: bool = False
     counts_losses: bool = True
@@ -125,14 +127,9 @@ def _input(health: Snapshot, context: Context) -> tuple[list[Finding], list[tupl
 
 def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
     findings: list[Finding] = []
-    silent_since = health.now - max(health.last_image_at or 0.0, context.since)
-    if silent_since > SILENCE:
-        pinned = f' (here it is {context.pinned})' if context.pinned else ''
-        lost = 'they get lost on the way' if health.lost else ''
-        why = context.misfit or lost or (f'its publisher is silent or of another QoS{pinned}'
-                                 if context.publishers else 'nobody publishes it')
-        findings.append(
-            (WARN, f'no image on {context.image_topic} for {silent_since:.1f} s: {why}'))
+    silent = silence(health, context, SILENCE)
+    if silent:
+        findings.append((WARN, silent))
     elif context.camera_problem == NO_CAMERA_INFO:
         why = f': {context.info_misfit}' if context.info_misfit else ''
         findings.append((WARN, f'no camera_info on {context.info_topic}{why}'))
@@ -145,14 +142,28 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
         findings.append((WARN, 'QoS fell back to best effort'))
     findings += _loss_findings(health, context)
     if health.clock_offset is not None and abs(health.clock_offset) > OTHER_CLOCK:
-        findings.append((WARN, f'stamps and clock differ by {health.clock_offset:.0f} s: '
-                               'use_sim_time?'))
+        cause = 'use_sim_time?' if health.stamp else 'the camera stamps its images with 0'
+        findings.append((WARN, f'stamps and clock differ by {health.clock_offset:.0f} s: {cause}'))
     frame_id = health.image.get('frame_id')
     if frame_id is not None and 'optical' not in frame_id:
         findings.append((WARN, f'frame_id {frame_id!r} does not name an optical frame'))
     findings += [(ERROR, e.text) for kind, e in health.errors.items() if kind == 'input']
     findings += [(OK, e.text) for kind, e in health.errors.items() if kind == 'time']
     return findings
+
+
+def silence(health: Snapshot, context: Context, limit: float) -> str:
+    """That an active node has had no image for longer than `limit` seconds, and why; or ''."""
+    since = health.now - max(health.last_image_at or 0.0, context.since)
+    if not context.active or since <= limit:
+        return ''
+    pinned = f' (here it is {context.pinned})' if context.pinned else ''
+    lost = 'they get lost on the way' if health.lost else ''
+    elsewhere = f'; {context.elsewhere}' if context.elsewhere else ''
+    why = context.misfit or lost or (
+        f'its publisher is silent or of another QoS{pinned}' if context.publishers
+        else f'nobody publishes it{elsewhere}')
+    return f'no image on {context.image_topic} for {since:.1f} s: {why}'
 
 
 def _share_arriving(health: Snapshot, context: Context) -> float | None:

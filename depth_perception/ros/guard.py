@@ -60,9 +60,13 @@ def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
     if wanted.label in possible or (not wanted.label and wanted.id in possible.values()):
         return ''
     labels = {at[0]: at[1] for at in machine.transition_graph}
-    name = wanted.label or labels.get(wanted.id) or f'the transition {wanted.id}'
-    return (f'change_state: cannot {name} while {machine.current_state[1]}: there it can '
-            f'{", ".join(possible) or "do nothing"}')
+    known = wanted.label in labels.values() if wanted.label else wanted.id in labels
+    # One name may have several ids: shutdown is 5, 6 or 7, depending on the state.
+    asked = wanted.label or (f'{labels[wanted.id]} ({wanted.id})' if known else str(wanted.id))
+    here = ', '.join(f'{label} ({number})' for label, number in possible.items())
+    return (f'change_state: {"cannot" if known else "there is no transition"} {asked}'
+            f'{"" if known else ","} while {machine.current_state[1]}: there it can '
+            f'{here or "do nothing"}')
 
 
 def _refusal(kind: type, request: Any, text: str) -> Any:

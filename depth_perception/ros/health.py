@@ -41,6 +41,7 @@ class Snapshot:
     """What diagnostics shows; see `Health` for the meaning of the counters.
 
     Attributes:
+        stamp: of the last image, seconds.
         arrived, lost: images within LOSS_WINDOW, the latter by the middleware's count.
         stamp_coverage: how regularly their stamps follow each other, 1 at best; None for too few.
     """
@@ -55,6 +56,7 @@ class Snapshot:
     last_info_at: float | None
     image: dict[str, str] = field(default_factory=dict)
     clock_offset: float | None = None
+    stamp: float | None = None
     arrived: int = 0
     lost: int = 0
     stamp_coverage: float | None = None
@@ -157,6 +159,7 @@ class Health:
                          for stage, values in self._latency.items() if values},
                 last_image_at=self._last.get('image'), last_info_at=self._last.get('info'),
                 image=dict(self._image), clock_offset=self._clock_offset,
+                stamp=self._stamps[-1][1] if self._stamps else None,
                 arrived=sum(now - at <= LOSS_WINDOW for at, _ in self._stamps),
                 lost=sum(count for at, count in self._lost if now - at <= LOSS_WINDOW),
                 stamp_coverage=_stamp_coverage(

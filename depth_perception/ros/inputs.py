@@ -8,9 +8,14 @@ nobody publishes the other.
 """
 from __future__ import annotations
 
+import difflib
+
 from rclpy.node import Node
 
 IMAGE, COMPRESSED, INFO = 'image', 'image/compressed', 'camera_info'
+_TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage': 'compressed'}
+#: Topics that are named where there are images, but not on the one that was asked for.
+_NAMED = 3
 
 
 def image_topic(node: Node, compressed: bool) -> str:
@@ -37,10 +42,34 @@ def advised(misfit: str, topic: str) -> str:
     """Why a publisher is not heard, with what to do about it."""
     if misfit and topic.endswith('compressedDepth'):
         return f'{misfit}; compressedDepth is a depth image: name the topic of a colour image'
-    for kind, transport in (('CompressedImage', 'compressed'), ('Image', 'raw')):
-        if misfit.startswith(f'its publisher sends sensor_msgs/msg/{kind},'):
+    for kind, transport in _TRANSPORTS.items():
+        if misfit.startswith(f'its publisher sends {kind},'):
             return f'{misfit}: set image_transport to {transport}'
     return misfit
+
+
+def images_elsewhere(node: Node, topic: str) -> str:
+    """Where there are images while nobody publishes this topic, with what to do; or ''."""
+    found = {name: kinds[0] for name, kinds in node.get_topic_names_and_types()
+             if kinds[0] in _TRANSPORTS and _is_camera(node, name)}
+    own = topic.removesuffix('/compressed')
+    sibling = own if own != topic else f'{topic}/compressed'
+    if sibling in found:
+        transport = _TRANSPORTS[found[sibling]]
+        return f'images are on {sibling}: set image_transport to {transport}'
+    def likeness(name: str) -> tuple[bool, float, str]:
+        return 'depth' in name.lower(), -difflib.SequenceMatcher(None, topic, name).ratio(), name
+
+    names = sorted(found, key=likeness)
+    more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+    return f'images are on {", ".join(names[:_NAMED])}{more}' if names else ''
+
+
+def _is_camera(node: Node, topic: str) -> bool:
+    """Whether somebody else than a depth node publishes these images."""
+    publishers = node.get_publishers_info_by_topic(topic)
+    return not topic.endswith('compressedDepth') and any(
+        publisher.node_name != node.get_name() for publisher in publishers)
 
 
 def _is_remapped(node: Node, name: str) -> bool:

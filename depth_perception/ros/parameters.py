@@ -19,7 +19,6 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -180,11 +179,9 @@ def declare(node: Node) -> None:
     for name, rule in RULES.items():
         # Typing is checked here, not by rclpy: "max_depth: 5" in a YAML file is an integer, and a
         # user means 5.0. Ranges too, so that a wrong one at start is one sentence, no traceback.
-        try:
-            given = node.declare_parameter(name, DEFAULTS[name], _descriptor(name, rule)).value
-        except InvalidParameterValueException as error:
-            raise ParameterError(f'{name}: {error}') from error
-        check(name, given)
+        if name in node._parameter_overrides:  # rclpy has no public way to ask
+            check(name, node._parameter_overrides[name].value)
+        given = node.declare_parameter(name, DEFAULTS[name], _descriptor(name, rule)).value
         if type(given) is not type(DEFAULTS[name]):
             Node.set_parameters(node, [Parameter(name, value=_of_type(name, given))])
 
@@ -290,7 +287,9 @@ def check_type(name: str, value: Any) -> None:
     good_type = isinstance(value, (int, float) if kind is float else kind) \
         and (kind is bool or not isinstance(value, bool))
     if not good_type:
-        hint = '; YAML takes on and off for booleans: quote them' if RULES[name].choices else ''
+        hint = (f'; YAML takes on and off for booleans: quote them, in a shell twice: '
+                f'-p {name}:="\'{"on" if value else "off"}\'"'
+                if RULES[name].choices and isinstance(value, bool) else '')
         raise ParameterError(f'{name} must be of type {kind.__name__}, got {value!r}{hint}')
 
 

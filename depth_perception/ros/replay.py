@@ -46,9 +46,16 @@ HEADER_TYPE = 'std_msgs/Header'
 
 @dataclass
 class Report:
-    """What was played: messages by topic and the worst lateness in seconds."""
+    """What was played.
+
+    Attributes:
+        sent: messages by topic.
+        unheard: of these, how many were published before anybody subscribed to the topic.
+        worst_lateness: seconds.
+    """
 
     sent: Counter[str]
+    unheard: Counter[str]
     worst_lateness: float = 0.0
 
 
@@ -106,7 +113,7 @@ class Player:
         self._clock = self._make_clock() if options.clock else None
         self._next_tick = 0.0
         self._last_stamp = (b'', 0)
-        self.report = Report(Counter())
+        self.report = Report(Counter(), Counter())
 
     def wait_for_subscribers(self, seconds: float) -> None:
         """Wait until everybody is there who is to hear the bag, or the time is over.
@@ -195,8 +202,12 @@ class Player:
             self._next_tick = 0.0  # the node is to have the image's time before the image
             self._tick(schedule, message.time)
             self._lockstep.played(data)
-        self._publishers[message.topic].publish(data)
-        self.report.sent[message.topic] += 1
+        sent, unheard, publisher = (
+            self.report.sent, self.report.unheard, self._publishers[message.topic])
+        if unheard[message.topic] == sent[message.topic] and not publisher.get_subscription_count():
+            unheard[message.topic] += 1
+        publisher.publish(data)
+        sent[message.topic] += 1
 
     def _new_stamp(self, recorded: bytes) -> int:
         """The present; the same for an image and its camera_info."""
@@ -365,7 +376,7 @@ def main(arguments: list[str] | None = None) -> int:
             player = Player(node, bag, chosen_topics(bag, options.topics), options)
             player.wait_for_subscribers(options.wait_for_subscribers)
             player.play()
-            _say(node, player.report)
+            _say(node, player.report, [topic.name for topic in bag.image_topics()])
     except (BagError, LockstepError) as error:
         node.get_logger().error(str(error))
         return 1
@@ -391,11 +402,32 @@ def _list(path: str) -> int:
     return 0
 
 
-def _say(node: Node, report: Report) -> None:
+def _say(node: Node, report: Report, images: list[str]) -> None:
     if _alive(node):
         sent = ', '.join(f'{count} on {topic}' for topic, count in sorted(report.sent.items()))
         node.get_logger().info(
             f'played {sent}; at worst {1000 * report.worst_lateness:.1f} ms late')
+        unheard = _unheard(report, [topic for topic in images if topic in report.sent])
+        if unheard:
+            node.get_logger().warning(unheard)
+
+
+def _unheard(report: Report, images: list[str]) -> str:
+    """That the images were played to nobody, or not from the first one on; or ''.
+
+    A recording may have cameras that nobody is interested in: the one that was heard most counts.
+    """
+    if not images:
+        return ''
+    topic = min(images, key=lambda topic: report.unheard[topic] / report.sent[topic])
+    missed, sent = report.unheard[topic], report.sent[topic]
+    remedy = '--wait-for-subscribers 60 waits for a node that is still starting'
+    if missed == sent:
+        return f'nobody subscribed to {" or ".join(images)}: {remedy}'
+    if missed:
+        return f'nobody had subscribed to {topic} yet when its first {missed} of {sent} images ' \
+               f'were played: {remedy}'
+    return ''
 
 
 def _alive(node: Node) -> bool:

@@ -19,11 +19,13 @@ from depth_perception.ros.topics import INPUTS, OUTPUTS
 
 #: Exit code of a process that was started with what cannot be used.
 WRONG_USAGE = 2
+#: The largest ROS_DOMAIN_ID that every DDS vendor has ports for.
+_LAST_DOMAIN = 232
 _NO_LOG_FILES = '--disable-external-lib-logs'
 #: What rcl says it did not understand, and how it should look.
 _HINTS = {
-    '__ns:=': 'a namespace has names of letters, digits and _ that begin with no digit: '
-              '-r __ns:=/robot/front',
+    '__ns:=': 'a namespace begins with / and has names of letters, digits and _ that begin with '
+              'no digit: -r __ns:=/robot/front',
     '__node:=': 'a name has letters, digits and _ and begins with no digit: -r __node:=depth_node',
     'remap rule': 'a remapping is FROM:=TO with names of letters, digits, _ and /, none of which '
                   'begins with a digit: -r image:=/camera/image_raw',
@@ -48,6 +50,7 @@ def enter_ros(words: Sequence[str], **options: Any) -> list[str]:
     import rclpy
 
     words = _checked(list(words))
+    _check_domain(os.environ.get('ROS_DOMAIN_ID', ''))
     problem = '' if _NO_LOG_FILES in words else no_log_folder()
     if problem:
         sys.stderr.write(f'no log files: {problem}; logs go to this console alone\n')
@@ -73,6 +76,13 @@ def _checked(words: list[str]) -> list[str]:
                     f'{name} is a topic, remapped by -r {name}:=/camera/{name}' if is_topic
                     else f"for an empty text it is -p {name}:=\"''\""))
     return words
+
+
+def _check_domain(domain: str) -> None:
+    """Its UDP ports end at 65535; the middleware ends the process, or says something of ports."""
+    if domain and not (domain.isdecimal() and int(domain) <= _LAST_DOMAIN):
+        raise StartError(f'ROS_DOMAIN_ID must be a whole number from 0 to {_LAST_DOMAIN}, '
+                         f'got {domain!r}')
 
 
 def parameter_files(words: Sequence[str]) -> list[str]:

@@ -164,6 +164,27 @@ def test_sizes_that_do_not_fit_are_named(change, named):
         decode_image(image)
 
 
+@pytest.mark.parametrize('encoding, meant', [
+    ('RGB8', 'is it rgb8?'), ('rgb', 'is it rgb8?'), ('mono', 'is it mono8?'),
+    ('NV12', 'is it nv12?'), ('YUYV', 'is it yuyv?'), ('bayer_rgbg8', 'is it bayer_'),
+    ('32FC1', 'of a depth image: name the topic of a colour image'),
+    ('sepia', "'sepia': use one of rgb8, "),
+])
+def test_an_unknown_encoding_comes_with_what_may_be_meant(encoding, meant):
+    with pytest.raises(FrameError) as error:
+        decode_image(message(picture(0, 16, 10), encoding, 10, 16))
+    assert meant in str(error.value)
+
+
+@pytest.mark.parametrize('encoding, width, height, odd', [
+    ('nv12', 15, 10, 'width'), ('nv21', 16, 9, 'height'), ('i420', 15, 9, 'width and height'),
+    ('yuv422', 15, 10, 'width'), ('yuyv', 15, 10, 'width'),
+])
+def test_pixels_that_share_their_colour_come_in_pairs(encoding, width, height, odd):
+    with pytest.raises(FrameError, match=f'^{width}x{height} {encoding}: {odd} must be even$'):
+        decode_image(message(np.zeros((40, 40), np.uint8), encoding, height, width))
+
+
 def test_missing_padding_of_the_last_row_is_fine():
     rgb = picture(3, 16, 10)
     image = message(rgb, 'rgb8', 10, 16, padding=8)

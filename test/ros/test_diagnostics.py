@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import Parameter
 from rclpy.utilities import get_rmw_implementation_identifier
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
 from depth_perception.ros import depth_node, diagnostics, health, worker
@@ -36,6 +37,7 @@ def impatient(monkeypatch):
     """The states' own times, shortened."""
     monkeypatch.setattr(depth_node, 'DIAGNOSTICS_PERIOD', 0.1)
     monkeypatch.setattr(diagnostics, 'SILENCE', 0.5)
+    monkeypatch.setattr(depth_node, 'SILENCE_LOGGED', 0.7)
     monkeypatch.setattr(diagnostics, 'HANG', 0.5)
     monkeypatch.setattr(health, 'ERROR_VISIBLE', 1.0)
     monkeypatch.setattr(health, 'WINDOW', 1.0)
@@ -62,6 +64,40 @@ def says(robot: Robot, task: str, level: bytes, text: str, camera: Camera | None
 def is_ok(robot: Robot, task: str, camera: Camera) -> None:
     wait_until(lambda: camera.send() and not time.sleep(0.05) and (s := robot.status(task))
                and s.message == 'OK' and s.level == OK, what=f'{task} to be OK')
+
+
+class Log:
+    """What ROS writes to the console, as it grows."""
+
+    def __init__(self, capfd: pytest.CaptureFixture) -> None:
+        self.text = ''
+        self._capfd = capfd
+
+    def has(self, text: str) -> bool:
+        self.text += ''.join(self._capfd.readouterr())
+        return text in self.text
+
+
+def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(
+        namespace, robot, capfd):
+    """In diagnostics, and once in the log, which whoever starts a node reads first."""
+    sibling = f'{namespace}/image/compressed'
+    publishers = [robot.node.create_publisher(Image, name, 1)
+                  for name in ('depth/image_raw', 'left/image_raw')]
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        says(robot, 'input', WARN, f'nobody publishes it; images are on {namespace}/left/image_raw')
+        assert f'{namespace}/depth/image,' not in robot.status('input').message
+        publishers.append(robot.node.create_publisher(CompressedImage, 'image/compressed', 1))
+        says(robot, 'input', WARN,
+             f'images are on {sibling}: set image_transport to compressed')
+        log = Log(capfd)
+        wait_until(lambda: log.has(f'no image on {namespace}/image for '), what='the log to say so')
+        camera = robot.camera()
+        wait_until(lambda: camera.send() and not time.sleep(0.05)
+                   and log.has(f'images come on {namespace}/image'),
+                   what='the log to say that images come')
+    assert log.text.count('no image on') == 1, log.text
 
 
 def test_input_from_silence_to_ok(namespace, robot):

@@ -49,8 +49,9 @@ def test_a_transition_that_does_not_fit_is_refused_and_the_process_goes_on(
         node.terminate()
         output, _ = node.communicate(timeout=30)
     assert node.returncode == 0 and 'Traceback' not in output, output
-    assert 'cannot configure while active' in output and 'cannot nonsense while active' in output
-    assert 'cannot the transition 99 while active: there it can deactivate' in output, output
+    assert 'cannot configure (1) while active: there it can deactivate (4), shut' in output, output
+    assert 'there is no transition nonsense, while active' in output, output
+    assert 'there is no transition 99, while active: there it can deactivate (4)' in output, output
 
 
 @pytest.mark.parametrize('kind', TYPES)

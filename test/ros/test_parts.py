@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from depth_perception.ros import parameters
 from depth_perception.ros.cameras import CameraSource
 from depth_perception.ros.colour import decode
-from depth_perception.ros.diagnostics import ERROR, OK, WARN, Context, diagnostic_array
+from depth_perception.ros.diagnostics import ERROR, OK, WARN, Context, diagnostic_array, silence
 from depth_perception.ros.health import Health
 from depth_perception.ros.mailbox import Mailbox
 from depth_perception.ros.parameters import DEFAULTS, RULES, ParameterError, Settings, check
@@ -208,6 +208,15 @@ def test_silence_is_reported_with_its_length(health, clock):
     expect(statuses(health)['input'], WARN, 'no image on /x for 2.5 s')
 
 
+def test_silence_names_where_there_are_images(health, clock):
+    clock.now += 3.0
+    status = statuses(health, elsewhere='images are on /a')['input']
+    expect(status, WARN, 'no image on /x for 3.0 s: nobody publishes it; images are on /a')
+    status = statuses(health, elsewhere='', publishers=1)['input']
+    expect(status, WARN, 'its publisher is silent')
+    assert not silence(health.snapshot(), Context(active=False, state='inactive'), 2.0)
+
+
 @pytest.mark.parametrize('every', [1, 5, 30])
 def test_lost_frames_are_those_that_the_middleware_counts(health, clock, every):
     """At 5 Hz; of many images few come, of 1 in 30 just one in the window."""
@@ -255,8 +264,10 @@ def test_silence_of_a_camera_whose_images_all_get_lost_has_its_cause(health, clo
 def test_frame_and_clock_are_doubted(health, clock):
     feed(health, clock, 3, frame_id='camera_link')
     expect(statuses(health)['input'], WARN, "'camera_link' does not name an optical frame")
-    health.image_received(0.0, 1e9, {'frame_id': 'optical'})
+    health.image_received(5.0, 1e9, {'frame_id': 'optical'})
     expect(statuses(health)['input'], WARN, 'use_sim_time?')
+    health.image_received(0.0, 1e9, {'frame_id': 'optical'})
+    expect(statuses(health)['input'], WARN, 'differ by 1000000000 s: the camera stamps its')
 
 
 def test_overload_is_a_warning_unless_the_rate_is_limited(health, clock):

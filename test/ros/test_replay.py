@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.bag import Bag
-from depth_perception.ros.replay import main
+from depth_perception.ros.replay import Report, _unheard, main
 from depth_perception.ros.stamps import restamped, seconds, serialized_stamp
 from test.support import bags
 from test.support.bags import START, append_topics, write_bag
@@ -89,6 +90,7 @@ def test_every_message_arrives_once_and_whole(any_bag, robot, namespace, request
                            for m in bag.messages([name])] for kind, name in names.items()}
     assert recorded['image'] == ears.heard['image'] and recorded['info'] == ears.heard['info']
     assert f'{FRAMES} on /camera/image_raw' in output and 'ms late' in output
+    assert 'subscribed to' not in output
 
 
 def test_loops_play_again_and_the_clock_follows_the_bag(bag, robot, namespace):
@@ -183,6 +185,23 @@ def test_restamped_keeps_both_byte_orders():
     assert restamped(big, now)[4:12] == (5).to_bytes(4, 'big') + (6).to_bytes(4, 'big')
     assert restamped(little, now)[12:] == b'rest'
     assert serialized_stamp(little) == serialized_stamp(big) == 7 * 10**9 + 8
+
+
+def test_images_that_nobody_hears_are_told(bag, namespace):
+    output = finish(subprocess.Popen(
+        [sys.executable, '-m', 'depth_perception.ros.replay', str(bag), '--ros-args',
+         '-r', f'/camera/image_raw:={namespace}/image'],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    assert 'nobody subscribed to /camera/image_raw: --wait-for-subscribers 60' in output, output
+
+
+@pytest.mark.parametrize('unheard, said', [
+    ({'/a': 5, '/b': 2}, 'nobody had subscribed to /b yet when its first 2 of 5 images'),
+    ({'/a': 5, '/b': 5}, 'nobody subscribed to /a or /b: '), ({'/a': 5}, '')])
+def test_of_several_cameras_the_one_that_was_heard_most_counts(unheard, said):
+    report = Report(Counter({'/a': 5, '/b': 5}), Counter(unheard))
+    text = _unheard(report, ['/a', '/b'])
+    assert said in text and bool(text) == bool(said)
 
 
 def test_best_effort_is_offered_when_asked_for(bag, robot, namespace):

@@ -13,6 +13,7 @@ import rclpy
 from rclpy.context import Context
 
 from depth_perception.ros import start
+from depth_perception.ros.parameters import ParameterError, check
 from depth_perception.ros.start import StartError, enter_ros, is_for, no_log_folder
 from test.support.estimators import StandIn
 from test.support.processes import ROOT, command
@@ -63,7 +64,9 @@ def test_without_a_home_it_works_and_tells_what_acts_on_nothing(tmp_path, weight
 
 @pytest.mark.parametrize('words, environment, reason', [
     (('-p', 'use_sim_time:="true"'), {}, 'use_sim_time must be true or false, without quotes'),
-    (('--log-level', 'debug'), {'ROS_DOMAIN_ID': 'nine'}, 'ROS_DOMAIN_ID')])
+    ((), {'ROS_DOMAIN_ID': 'nine'}, "ROS_DOMAIN_ID must be a whole number from 0 to 232, got 'ni"),
+    ((), {'ROS_DOMAIN_ID': '233'}, "ROS_DOMAIN_ID must be a whole number from 0 to 232, got '233'"),
+    ])
 def test_what_ros_cannot_start_with_is_one_sentence_and_2(words, environment, reason):
     code, said = run(*words, **environment)
     assert code == 2 and 'Traceback' not in said, said
@@ -71,7 +74,8 @@ def test_what_ros_cannot_start_with_is_one_sentence_and_2(words, environment, re
 
 
 @pytest.mark.parametrize('words, reason', [
-    (('-r', '__ns:=/9bad-ns'), 'a namespace has names of letters'),
+    (('-r', '__ns:=/9bad-ns'), 'names of letters, digits and _ that begin with no digit'),
+    (('-r', '__ns:=robot'), 'a namespace begins with /'),
     (('-r', '__node:=9bad'), 'begins with no digit'),
     (('-r', 'image:=9/bad'), 'a remapping is FROM:=TO'),
     (('-p', 'image:='), 'image is a topic, remapped by -r image:='),
@@ -137,6 +141,19 @@ def test_where_no_log_can_be_written_ros_starts_all_the_same(monkeypatch, capfd)
     assert words == ['x', '--ros-args', '--disable-external-lib-logs'] and context.ok()
     rclpy.try_shutdown(context=context)
     assert 'no log files: the disk is full; logs go to this console alone' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('name, value, reason', [
+    ('depth_scale', 20.0, r'^depth_scale must be in \[0.1, 10\], got 20.0$'),
+    ('point_stride', 0, r'^point_stride must be in \[1, 16\], got 0$'),
+    ('rectify', False, 'quote them, in a shell twice: -p rectify:="\'off\'"$'),
+    ('rectify', 5, '^rectify must be of type str, got 5$')])
+def test_a_value_is_refused_at_start_as_at_run_time(namespace, name, value, reason):
+    with pytest.raises(ParameterError, match=reason), \
+            running_node(namespace, load_estimator=StandIn(), **{name: value}):
+        pass
+    with pytest.raises(ParameterError, match=reason):
+        check(name, value)
 
 
 def test_parameters_of_code_that_are_none_of_the_node(namespace, capfd):
