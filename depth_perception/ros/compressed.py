@@ -68,11 +68,14 @@ def unpacked(message: CompressedImage) -> NDArray:
         raise FrameError(f'compressedDepth (format {message.format!r}) is a depth image, not a '
                          "camera's: name the topic of a colour image")
     content = data.tobytes()
-    if not content or is_truncated(content):
+    if not content:
+        raise FrameError(f'{named} has no data')
+    if is_truncated(content):
         raise FrameError(f'{named} is truncated')
     size = encoded_size(content)
     if size is None:
-        raise FrameError(f'{named} cannot be decoded: it is neither a JPEG nor a PNG nor a TIFF')
+        raise FrameError(f'{named} cannot be decoded: it is neither a JPEG nor a PNG nor a TIFF; '
+                         'let the camera send JPEG, or name its raw topic')
     width, height = size
     if width * height > MAX_PIXELS:
         raise FrameError(f'compressed image of {width}x{height} pixels is not decoded: the limit '

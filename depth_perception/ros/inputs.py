@@ -12,10 +12,13 @@ import difflib
 
 from rclpy.node import Node
 
+from depth_perception.ros.topics import DEPTH, PREVIEW
+
 IMAGE, COMPRESSED, INFO = 'image', 'image/compressed', 'camera_info'
 _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage': 'compressed'}
 #: Topics that are named where there are images, but not on the one that was asked for.
 _NAMED = 3
+_NO_CAMERA = ('compressedDepth', f'/{DEPTH}', f'/{PREVIEW}')
 
 
 def image_topic(node: Node, compressed: bool) -> str:
@@ -66,10 +69,8 @@ def images_elsewhere(node: Node, topic: str) -> str:
 
 
 def _is_camera(node: Node, topic: str) -> bool:
-    """Whether somebody else than a depth node publishes these images."""
-    publishers = node.get_publishers_info_by_topic(topic)
-    return not topic.endswith('compressedDepth') and any(
-        publisher.node_name != node.get_name() for publisher in publishers)
+    """Whether somebody publishes these images, and they are no output of a depth node."""
+    return not topic.endswith(_NO_CAMERA) and node.count_publishers(topic) > 0
 
 
 def _is_remapped(node: Node, name: str) -> bool:

@@ -176,6 +176,14 @@ def test_an_unknown_encoding_comes_with_what_may_be_meant(encoding, meant):
     assert meant in str(error.value)
 
 
+@pytest.mark.parametrize('data, named', [
+    (b'', r"\(format 'jpeg', 0 bytes\) has no data$"),
+    (b'GIF89a' + bytes(50), 'nor a TIFF; let the camera send JPEG, or name its raw topic$')])
+def test_compressed_data_that_are_no_picture_come_with_a_remedy(data, named):
+    with pytest.raises(FrameError, match=named):
+        decode_compressed(CompressedImage(format='jpeg', data=array('B', data)))
+
+
 @pytest.mark.parametrize('encoding, width, height, odd', [
     ('nv12', 15, 10, 'width'), ('nv21', 16, 9, 'height'), ('i420', 15, 9, 'width and height'),
     ('yuv422', 15, 10, 'width'), ('yuyv', 15, 10, 'width'),

@@ -87,7 +87,8 @@ def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(
     with running_node(namespace, load_estimator=StandIn()):
         robot.watch_diagnostics()
         says(robot, 'input', WARN, f'nobody publishes it; images are on {namespace}/left/image_raw')
-        assert f'{namespace}/depth/image,' not in robot.status('input').message
+        assert '/depth/image,' not in f'{robot.status("input").message},'
+        assert '/depth/image_color' not in robot.status('input').message
         publishers.append(robot.node.create_publisher(CompressedImage, 'image/compressed', 1))
         says(robot, 'input', WARN,
              f'images are on {sibling}: set image_transport to compressed')
