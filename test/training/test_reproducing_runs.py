@@ -45,6 +45,18 @@ PARTS = {title: text for title, text in zip(*[iter(_SPLIT)] * 2)
          if re.search(r'^(python|torchrun|for) ', text, re.M)}
 
 
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    """Pictures of 64x96 are no work for several threads, whose waiting for each other takes longer.
+
+    Half the processor time, and a third of the time where other tests run beside these.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope='module')
 def nyu(tmp_path_factory):
     """$NYU, with every format that the page names."""
