@@ -25,17 +25,19 @@ class Audience:
         one_of: topics of which one needs a subscriber, where `each` is empty.
         nodes: full names of nodes that must be there.
         more: what else is missing, in words.
+        answers: topics between others; none of their ends may have come for SETTLED seconds.
     """
 
     def __init__(self, node: Node, publishers: Mapping[str, Any], each: Collection[str],
                  one_of: Collection[str], nodes: Collection[str],
-                 more: Callable[[], list[str]]) -> None:
+                 more: Callable[[], list[str]], answers: Collection[str] = ()) -> None:
         self._node = node
         self._publishers = publishers
         self._each = each
         self._one_of = one_of
         self._nodes = nodes
         self._more = more
+        self._answers = answers
 
     def wait(self, seconds: float) -> list[str]:
         """Until all are there and none has come for SETTLED seconds, or the time is over.
@@ -75,4 +77,6 @@ class Audience:
         return self._publishers[topic].get_subscription_count() > 0
 
     def _counts(self) -> list[int]:
-        return [publisher.get_subscription_count() for publisher in self._publishers.values()]
+        return [publisher.get_subscription_count() for publisher in self._publishers.values()] \
+            + [count(topic) for topic in self._answers
+               for count in (self._node.count_publishers, self._node.count_subscribers)]

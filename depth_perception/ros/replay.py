@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from depth_perception.ros.lockstep import Lockstep
 
+#: Name of the node of `replay_check`.
+CHECK = 'replay_check'
 #: rosbag2's own rate of /clock, Hz.
 CLOCK_RATE = 40.0
 #: Seconds that the end waits for subscribers to have everything.
@@ -130,7 +132,8 @@ class Player:
             each = [self._lockstep.images]
         audience = Audience(
             self._node, self._publishers, each, images, self._options.wait_for_nodes,
-            self._lockstep.missing if self._lockstep else list)
+            self._unready if self._lockstep else list,
+            [self._lockstep.depth] if self._lockstep else [])
         missing = audience.wait(seconds)
         if not _alive(self._node):
             return
@@ -139,6 +142,15 @@ class Player:
         if missing and seconds > 0:
             self._node.get_logger().warning(
                 f'plays without {", ".join(missing)}: not there after {seconds:g} s')
+
+    def _unready(self) -> list[str]:
+        """What lockstep lacks; a check whose name is known may not hear depth yet."""
+        listeners = {f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info
+                     in self._node.get_subscriptions_info_by_topic(self._lockstep.depth)}
+        deaf = [name for name in self._options.wait_for_nodes
+                if name.endswith(f'/{CHECK}') and name not in listeners]
+        return [*self._lockstep.missing(),
+                *(f'a subscription of {name} to {self._lockstep.depth}' for name in deaf)]
 
     def play(self) -> None:
         """Play once, or as often as `--loop` says, and wait until subscribers have it all."""

@@ -10,7 +10,8 @@ from depth_perception.networks import create_network, network_names
 from depth_perception.networks.batch_norm_folding import fold_batch_norms
 
 #: In DenseNet-169 those of 82 layers' beginnings, 3 transitions and the end follow no convolution.
-LEFT = {'densedepth': 82 + 3 + 1}
+#: The last one of `cnn_transpose` follows a transposed convolution.
+LEFT = {'densedepth': 82 + 3 + 1, 'cnn_transpose': 1}
 
 
 def count(network: nn.Module) -> int:
