@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `depth-perception`: depth of image files, and a look at depth in a browser.
 
-Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing could be done.
+Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing could be done, 130
+and 143 ended by SIGINT and SIGTERM.
 """
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from depth_perception import __version__
 from depth_perception.extras import explains_missing
@@ -34,15 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in _QUIET.items():  # read when cv2 is imported, and when it opens a video
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    before = signal.getsignal(signal.SIGTERM)
     try:
+        signal.signal(signal.SIGTERM, _terminate)
         options = _parser(words).parse_args(words)
         return options.run(options)
     except UsageError as error:
         sys.stderr.write(f'depth-perception: {error}\n')
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         sys.stderr.write('depth-perception: interrupted; files already written are complete\n')
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C cleans up is cleaned up."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

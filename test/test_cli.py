@@ -24,6 +24,7 @@ from depth_perception.results import find, named
 from depth_perception.videos import VideoReader
 from depth_perception.weights import save_weights
 from test.support.ply import read_ply
+from test.support.waiting import wait_until
 from test.support.weights import tiny_info, tiny_network
 
 CAMERA = {'width': 128, 'height': 96, 'fx': 90.0, 'fy': 91.0, 'cx': 64.0, 'cy': 48.0}
@@ -331,6 +332,20 @@ def test_options_about_videos_alone_are_told(model, out, tmp_path, capsys):
     for option in (['--every', 3], ['--frames']):
         assert predict(model, out, image, *option) == 0
         assert 'there is none' in capsys.readouterr().err
+
+
+def test_a_terminated_command_leaves_no_halves(model, out, tmp_path):
+    """SIGTERM, as job managers send it, cleans up as Ctrl-C does."""
+    clip = video(tmp_path / 'clip.avi', 3000)
+    out.mkdir(parents=True)
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'depth_perception.cli', 'predict', str(clip), '--model', str(model),
+         '--out', str(out), '--device', 'cpu'], stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list(out.iterdir()))  # the half-written video
+    process.terminate()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143 and 'interrupted' in said and 'Traceback' not in said
+    assert not list(out.iterdir())
 
 
 def test_a_damaged_video_costs_itself_alone(model, out, tmp_path, capfd):
