@@ -361,7 +361,9 @@ def test_a_signal_ends_the_page_wherever_it_strikes(number, monkeypatch):
     source.close = lambda: None
     monkeypatch.setattr(command, '_source', lambda _: source)
     monkeypatch.setattr(Viewer, 'wait_for_watchers', lambda *_: True)
-    options = argparse.Namespace(host='127.0.0.1', port=0, points=1000, rate=60.0)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    options = parser.parse_args(['clip.mp4', '--port', '0', '--points', '1000', '--rate', '60'])
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert command.run(options) == 0
