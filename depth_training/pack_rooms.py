@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from depth_training.data import DataError, DepthDataset, open_dataset
@@ -34,23 +35,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _pack(options: argparse.Namespace) -> int:
-    parts = [(open_dataset(path, split), split) for path in options.data
-             for split in _splits(path)]
+    parts = [part for path in options.data for part in _parts(path)]
     code = DepthCode(options.bits)
     share = 1.0 if options.megabytes is None else _share(parts, code, options)
     return write_pack(options.out, _chosen(parts, share), code, options.quality)
 
 
-def _splits(path: Path) -> Iterator[str]:
-    """Those that the data has."""
-    for split in ('train', 'test'):
-        try:
-            open_dataset(path, split)
-        except DataError:
-            if split == 'train':
-                raise
-            continue
-        yield split
+def _parts(path: Path) -> Iterator[tuple[DepthDataset, str]]:
+    """The splits that the data has; the training part must be there."""
+    yield open_dataset(path, 'train'), 'train'
+    with suppress(DataError):
+        yield open_dataset(path, 'test'), 'test'
 
 
 def _share(parts: list[tuple[DepthDataset, str]], code: DepthCode,

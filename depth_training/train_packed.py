@@ -174,6 +174,7 @@ class PackedTrainer:
                             options.seed)
         self.order = BatchOrder(len(self.training), self.recipe.batch, options.seed)
         self.generator = torch.Generator(self.device)
+        self._mean, self._std = _normalisation(self.recipe, self.device)
         self.curve: list[dict[str, Any]] = []
         self.state = checkpoint.Progress(
             {'recipe': self.recipe.name, 'pack': self.training.description})
@@ -232,14 +233,6 @@ class PackedTrainer:
     def _focal(self) -> float:
         assert self.recipe.focal is not None
         return self.recipe.focal
-
-    @property
-    def _mean(self) -> Tensor:
-        return 255 * torch.tensor(self.recipe.mean, device=self.device).view(1, 3, 1, 1)
-
-    @property
-    def _std(self) -> Tensor:
-        return 255 * torch.tensor(self.recipe.std, device=self.device).view(1, 3, 1, 1)
 
     def _size(self, step: int) -> tuple[int, int]:
         """Height and width of this step's pictures, multiples of 16."""
@@ -329,8 +322,7 @@ class PackedTrainer:
 def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
              device: torch.device) -> dict[str, float]:
     """Whole pictures at the recipe's size, depth corrected for focal length; mean over images."""
-    mean, std = (255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
-                 for values in (recipe.mean, recipe.std))
+    mean, std = _normalisation(recipe, device)
     totals: list[Tensor] = []
     training = network.training
     network.eval()
@@ -347,6 +339,13 @@ def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
     values = torch.cat(totals, 1).double().mean(1).tolist()
     return {name: round(value, 5) for name, value in zip(
         ('AbsRel', 'aligned AbsRel', 'delta1'), values)}
+
+
+def _normalisation(recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of images of 0 to 255, (1, 3, 1, 1) each."""
+    mean, std = (255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
+                 for values in (recipe.mean, recipe.std))
+    return mean, std
 
 
 def _scores(pred: Tensor, truth: Tensor) -> Tensor:

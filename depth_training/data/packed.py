@@ -18,7 +18,6 @@ import io
 import json
 import math
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.files import write_atomically
 from depth_training.data.dataset import DepthDataset, PerProcess, Request
 from depth_training.data.sample import DataError, Sample
 
@@ -102,26 +102,20 @@ def write_pack(path: Path, views: Iterable[tuple[Sample, str]], code: DepthCode 
     code = code or DepthCode()
     entries: list[dict[str, Any]] = []
     size: tuple[int, int] | None = None
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(descriptor, 'wb') as file, \
-                zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
-            for sample, split in views:
-                size = size or sample.depth.shape
-                entries.append(_entry(sample, split, size))
-                name = f'{len(entries) - 1:05d}'
-                archive.writestr(f'{name}.rgb.webp', _webp(sample.rgb, quality=quality, method=4))
-                archive.writestr(f'{name}.depth.webp', _depth_webp(code.encode(sample.depth)))
-            if size is None:
-                raise DataError('there is no view to pack')
-            archive.writestr(INDEX, json.dumps({
-                'kind': KIND, 'version': VERSION, **asdict(code), 'height': size[0],
-                'width': size[1], 'views': entries}))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, 'w', zipfile.ZIP_STORED) as archive:
+        for sample, split in views:
+            size = size or sample.depth.shape
+            entries.append(_entry(sample, split, size))
+            name = f'{len(entries) - 1:05d}'
+            archive.writestr(f'{name}.rgb.webp', _webp(sample.rgb, quality=quality, method=4))
+            archive.writestr(f'{name}.depth.webp', _depth_webp(code.encode(sample.depth)))
+        if size is None:
+            raise DataError('there is no view to pack')
+        archive.writestr(INDEX, json.dumps({
+            'kind': KIND, 'version': VERSION, **asdict(code), 'height': size[0],
+            'width': size[1], 'views': entries}))
+    write_atomically(path, [content.getbuffer()])
     return len(entries)
 
 
