@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from depth_perception.ros.frame_counters import FrameCounters
 from depth_perception.ros.replay_record import TF_STATIC, ReplayRecord
 from depth_perception.ros.stamps import serialized_stamp
-from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.topics import CHECK, DEPTH, INFO, POINTS, PREVIEW, SCAN
 
 #: What is watched; publishers.TYPES is the same, but its module imports torch.
 OUTPUTS = {DEPTH: Image, INFO: CameraInfo, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
@@ -28,7 +28,7 @@ class OutputWatcher(Node):
     """Counts the node's outputs by stamp, and keeps them if there is a record."""
 
     def __init__(self, images: str, record: ReplayRecord | None) -> None:
-        super().__init__('replay_check', start_parameter_services=False)
+        super().__init__(CHECK, start_parameter_services=False)
         self.stamps: dict[str, Counter[int]] = {topic: Counter() for topic in OUTPUTS}
         self.counters = FrameCounters(self, self.resolve_topic_name(DEPTH))
         self._images = self.resolve_topic_name(images)

@@ -30,6 +30,7 @@ from depth_perception.ros.process import (
 )
 from depth_perception.ros.stamps import restamped
 from depth_perception.ros.start import WRONG_USAGE, StartError, enter_ros
+from depth_perception.ros.topics import CHECK
 from depth_perception.ros.transport import prefer_large_shared_memory
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
     from depth_perception.ros.lockstep import Lockstep
 
-#: Name of the node of `replay_check`.
-CHECK = 'replay_check'
 #: rosbag2's own rate of /clock, Hz.
 CLOCK_RATE = 40.0
 #: Seconds that the end waits for subscribers to have everything.

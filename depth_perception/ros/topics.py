@@ -6,6 +6,8 @@ DEPTH, INFO, POINTS, PREVIEW, SCAN = (
     'depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color', 'scan')
 INPUTS = ('image', 'image/compressed', 'camera_info')
 OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN)
+#: The node of `replay_check`, for which a replay waits.
+CHECK = 'replay_check'
 
 
 def diagnostics_name(namespace: str, node_name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,12 +233,17 @@ np.savez(sys.argv[2], light=light, depth=depth)
 """
 
 
-def test_depth_is_that_of_the_geometry_along_the_optical_axis(tmp_path):
+def render(script: str, result: Path, seconds: float) -> None:
+    """Run a script of Blender's Python that writes the result; skips the test without one."""
     python = os.environ.get('ROOMS_PYTHON')
     if not python:
         pytest.skip('ROOMS_PYTHON does not name a Python with bpy (tools/rooms/README.md)')
+    subprocess.run([python, '-c', script, str(TOOLS), str(result)], check=True, timeout=seconds)
+
+
+def test_depth_is_that_of_the_geometry_along_the_optical_axis(tmp_path):
     result = tmp_path / 'view.npz'
-    subprocess.run([python, '-c', SCENE, str(TOOLS), str(result)], check=True, timeout=120)
+    render(SCENE, result, 120)
     stored = np.load(result)
     depth, light = stored['depth'], stored['light']
     near = np.zeros((240, 320), bool)
@@ -276,11 +282,8 @@ np.save(sys.argv[2], depth)
 
 
 def test_a_pane_has_no_depth_and_the_wall_around_it_has(tmp_path):
-    python = os.environ.get('ROOMS_PYTHON')
-    if not python:
-        pytest.skip('ROOMS_PYTHON does not name a Python with bpy (tools/rooms/README.md)')
     result = tmp_path / 'depth.npy'
-    subprocess.run([python, '-c', PANE, str(TOOLS), str(result)], check=True, timeout=300)
+    render(PANE, result, 300)
     depth = np.load(result)
     pane = np.zeros((240, 320), bool)
     pane[79:161, 119:201] = True  # one metre wide at 2 m, and a pixel around it

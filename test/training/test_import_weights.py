@@ -117,19 +117,23 @@ def keras_name(name):
     return f'conv{int(parts[2][-1]) + 1}_block{layer}_{inner[parts[4]]}'
 
 
-def test_densedepth_keras_file_is_imported_exactly(tmp_path):
-    reference = randomised(create_network('densedepth'))
-    file = tmp_path / 'nyu.h5'
+def write_keras(file, network):
+    """The HDF5 file that Keras would save of DenseDepth."""
     with h5py.File(file, 'w') as content:
-        layers = content.create_group('model_weights')
-        names = []
-        for layer, arrays in keras_layers(reference):
+        layers, names = content.create_group('model_weights'), []
+        for layer, arrays in keras_layers(network):
             group = layers.create_group(layer)
             group.attrs['weight_names'] = [f'{layer}/{kind}:0'.encode() for kind in arrays]
             for kind, array in arrays.items():
                 group[f'{layer}/{kind}:0'] = array
             names.append(layer.encode())
         layers.attrs['layer_names'] = names
+
+
+def test_densedepth_keras_file_is_imported_exactly(tmp_path):
+    reference = randomised(create_network('densedepth'))
+    file = tmp_path / 'nyu.h5'
+    write_keras(file, reference)
     with torch.device('meta'):
         ours = create_network('densedepth')
     ours = ours.to_empty(device='cpu').eval()

@@ -15,7 +15,6 @@ import sys
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -29,7 +28,7 @@ from depth_training.run_folder import read_run
 from test.support import imagenet, layouts
 from test.support.slim_training import slim
 from test.training.test_import_fcrn import Graph
-from test.training.test_import_weights import keras_layers, published_hybrid
+from test.training.test_import_weights import published_hybrid, write_keras
 from test.training.test_prepare_raw import raw_scene
 from test.training.test_reproducing import PAGE, commands, shown_calls
 
@@ -105,15 +104,7 @@ def convert_fcrn(file):
 
 
 def publish_densedepth(file):
-    with h5py.File(file, 'w') as content:
-        layers, names = content.create_group('model_weights'), []
-        for layer, arrays in keras_layers(create_network('densedepth', half_width=True)):
-            group = layers.create_group(layer)
-            group.attrs['weight_names'] = [f'{layer}/{kind}:0'.encode() for kind in arrays]
-            for kind, array in arrays.items():
-                group[f'{layer}/{kind}:0'] = array
-            names.append(layer.encode())
-        layers.attrs['layer_names'] = names
+    write_keras(file, create_network('densedepth', half_width=True))
 
 
 @pytest.fixture
