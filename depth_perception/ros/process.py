@@ -7,9 +7,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds for others to read that the node is gone, before its memory is.
+_FAREWELL = 0.2
 _left_to_ros = threading.Event()
 
 
@@ -53,4 +56,6 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    # The middleware's farewell may wait in shared memory, which goes with this process.
+    time.sleep(_FAREWELL)
     os._exit(code)
