@@ -10,11 +10,13 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
+from std_msgs.msg import Empty
 
+from depth_perception.ros.discovery import Discovery
 from depth_perception.ros.frame_counters import FrameCounters
 from depth_perception.ros.replay_record import TF_STATIC, ReplayRecord
 from depth_perception.ros.stamps import serialized_stamp
-from depth_perception.ros.topics import CHECK, DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.topics import CHECK, DEPTH, INFO, POINTS, PREVIEW, READY, SCAN
 
 #: What is watched; publishers.TYPES is the same, but its module imports torch.
 OUTPUTS = {DEPTH: Image, INFO: CameraInfo, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
@@ -41,6 +43,8 @@ class OutputWatcher(Node):
                 kind, topic, self._recorder(topic, kind), QoSProfile(depth=100), raw=True)
         if record is not None:
             self._keep_static_transforms(record)
+        self._discovery = Discovery(self, self.resolve_topic_name(DEPTH))
+        self._ready = None
 
     def watch(self, last: int) -> bool:
         """Spin until the replay is over and the node has done with the image of the last stamp.
@@ -52,6 +56,8 @@ class OutputWatcher(Node):
         """
         while self.context.ok():
             rclpy.spin_once(self, timeout_sec=0.1)
+            if self._ready is None and self._discovery.complete():
+                self._ready = self.create_publisher(Empty, READY, 1)
             self._note_beginning()
             if self._waits_for_replay():
                 self._last_sign = time.monotonic()

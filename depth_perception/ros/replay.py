@@ -30,7 +30,7 @@ from depth_perception.ros.process import (
 )
 from depth_perception.ros.stamps import restamped
 from depth_perception.ros.start import WRONG_USAGE, StartError, enter_ros
-from depth_perception.ros.topics import CHECK
+from depth_perception.ros.topics import CHECK, READY
 from depth_perception.ros.transport import prefer_large_shared_memory
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Player:
             each = [self._lockstep.images]
         audience = Audience(
             self._node, self._publishers, each, images, self._options.wait_for_nodes,
-            self._unready if self._lockstep else list,
+            self._unready,
             [self._lockstep.depth] if self._lockstep else [])
         missing = audience.wait(seconds)
         if not _alive(self._node):
@@ -143,13 +143,11 @@ class Player:
                 f'plays without {", ".join(missing)}: not there after {seconds:g} s')
 
     def _unready(self) -> list[str]:
-        """What lockstep lacks; a check whose name is known may not hear depth yet."""
-        listeners = {f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info
-                     in self._node.get_subscriptions_info_by_topic(self._lockstep.depth)}
-        deaf = [name for name in self._options.wait_for_nodes
-                if name.endswith(f'/{CHECK}') and name not in listeners]
-        return [*self._lockstep.missing(),
-                *(f'a subscription of {name} to {self._lockstep.depth}' for name in deaf)]
+        """What else is missing: of a check, that the node's outputs are sure to reach it."""
+        deaf = [name for name in self._options.wait_for_nodes if name.endswith(f'/{CHECK}')
+                and not self._node.count_publishers(f'{name[:-len(CHECK)]}{READY}')]
+        return [*(self._lockstep.missing() if self._lockstep else []),
+                *(f'the word of {name} that the node knows it' for name in deaf)]
 
     def play(self) -> None:
         """Play once, or as often as `--loop` says, and wait until subscribers have it all."""

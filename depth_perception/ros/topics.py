@@ -8,6 +8,8 @@ INPUTS = ('image', 'image/compressed', 'camera_info')
 OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN)
 #: The node of `replay_check`, for which a replay waits.
 CHECK = 'replay_check'
+#: Of the check: has a publisher once the node's outputs are sure to reach it.
+READY = 'replay_check/ready'
 
 
 def diagnostics_name(namespace: str, node_name: str) -> str:

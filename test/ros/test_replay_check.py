@@ -9,10 +9,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -22,12 +28,13 @@ from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.bag import Bag, BagError
 from depth_perception.bag_writer import BagWriter
+from depth_perception.ros.discovery import Discovery
 from depth_perception.ros.output_watcher import OUTPUTS
 from depth_perception.ros.publishers import TYPES
 from depth_perception.ros.replay_check import faults
 from test.support import bags
 from test.support.bags import START, append_topics, write_bag
-from test.support.ros import picture, wait_until
+from test.support.ros import Spinner, picture, wait_until
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 3
@@ -62,6 +69,40 @@ def start(bag: Path, namespace: str, *options: object) -> subprocess.Popen:
 
 def test_every_output_of_the_node_is_watched():
     assert OUTPUTS == TYPES
+
+
+def test_a_publisher_has_to_answer_before_all_of_it_is_sure_to_be_heard(robot, monkeypatch):
+    topic = robot.node.resolve_topic_name('picture')
+    robot.node.create_subscription(Image, topic, lambda message: None, 1)
+    discovery = Discovery(robot.node, topic)
+    assert not discovery.complete()
+    with picture_publisher(robot, start_parameter_services=True) as publisher:
+        wait_until(discovery.complete)
+        assert publisher.get_subscription_count() == 1
+        with picture_publisher(robot, start_parameter_services=False):
+            wait_until(lambda: robot.node.count_publishers(topic) == 2)
+            assert not discovery.complete()
+            monkeypatch.setattr('depth_perception.ros.discovery.SILENT', 0.0)
+            assert discovery.complete(), 'one without services is not waited for for ever'
+
+
+@contextmanager
+def picture_publisher(robot, start_parameter_services: bool) -> Iterator[Publisher]:
+    """That of another participant, so that it has to be discovered."""
+    context = Context()
+    rclpy.init(context=context)
+    node = Node(f'services_{start_parameter_services}', context=context,
+                namespace=robot.node.get_namespace(),
+                start_parameter_services=start_parameter_services)
+    spinner = Spinner(context)
+    spinner.executor.add_node(node)
+    spinner.start()
+    try:
+        yield node.create_publisher(Image, 'picture', 1)
+    finally:
+        spinner.stop()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
 
 
 def test_a_complete_replay_has_no_fault():

@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 
 from depth_perception.ros import guard
 from depth_perception.ros.depth_node import DepthNode
+from depth_perception.ros.discovery import Discovery
 from test.support.waiting import PATIENCE, wait_until
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
@@ -122,14 +123,16 @@ class Robot:
                 TYPES[topic], topic, self._recorder(topic),
                 QoSProfile(depth=100, reliability=reliability))
         for topic in topics:
-            wait_until(lambda topic=topic: self.node.count_publishers(topic) > 0,
-                       what=f'publishers of {topic}')
-        # The publisher's side must know of us too before it counts as subscribed.
-        time.sleep(0.3)
+            self.wait_until_known(topic)
 
     def ignore(self, topic: str) -> None:
         self.node.destroy_subscription(self._subscriptions.pop(topic))
-        time.sleep(0.3)
+        self.wait_until_known(topic)
+
+    def wait_until_known(self, topic: str) -> None:
+        """Until the publishers of a topic know which subscriptions there are now."""
+        wait_until(Discovery(self.node, self.node.resolve_topic_name(topic)).complete,
+                   what=f'publishers of {topic} that answer')
 
     def watch_diagnostics(self) -> None:
         self.node.create_subscription(

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Generous: discovery on a busy machine takes seconds.
-PATIENCE = 30.0
+#: Generous: discovery on a machine at a load of ten takes tens of seconds.
+PATIENCE = 120.0
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE, what: str = '') -> Any:
