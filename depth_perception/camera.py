@@ -30,6 +30,15 @@ class CameraModel:
         width, height: of the image, pixels.
         fx, fy: focal lengths, pixels.
         cx, cy: principal point, pixels.
+
+    Example:
+        >>> from depth_perception import CameraModel
+        >>> camera = CameraModel(640, 480, fx=525.0, fy=525.0, cx=319.5, cy=239.5)
+        >>> round(camera.horizontal_fov_deg)
+        63
+        >>> half = camera.scaled_to(320, 240)  # of the resized image
+        >>> half.fx, half.cx
+        (262.5, 159.75)
     """
 
     width: int
@@ -59,6 +68,12 @@ class CameraModel:
 
         Raises:
             CameraError: the matrix is all zero (uncalibrated), not finite or of another length.
+
+        Example:
+            >>> from depth_perception import CameraModel
+            >>> k = [525.0, 0.0, 319.5, 0.0, 525.0, 239.5, 0.0, 0.0, 1.0]  # as in camera_info
+            >>> CameraModel.from_matrix(640, 480, k)
+            CameraModel(width=640, height=480, fx=525.0, fy=525.0, cx=319.5, cy=239.5)
         """
         if len(matrix) not in (9, 12):
             raise CameraError(f'need a 3x3 K or a 3x4 P, got {len(matrix)} values')
@@ -72,6 +87,12 @@ class CameraModel:
 
         Raises:
             CameraError: the angle is not between 0 and 180 degrees.
+
+        Example:
+            >>> from depth_perception import CameraModel
+            >>> camera = CameraModel.from_field_of_view(640, 480, 90.0)
+            >>> round(camera.fx, 3), camera.cx
+            (320.0, 319.5)
         """
         if not 0 < horizontal_deg < 180:
             raise CameraError(f'horizontal field of view {horizontal_deg} is not in (0, 180)')

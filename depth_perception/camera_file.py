@@ -73,6 +73,18 @@ def read_camera(path: str | Path) -> tuple[CameraModel, bool]:
 
     Raises:
         CameraError: see `read_camera_file`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from depth_perception import read_camera
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, 'camera.json')
+        ...     _ = file.write_text('{"width": 640, "height": 480, "fx": 525, "fy": 525, '
+        ...                         '"cx": 319.5, "cy": 239.5}')
+        ...     camera, must_be_rectified = read_camera(file)
+        >>> camera.fx, must_be_rectified
+        (525.0, False)
     """
     file = read_camera_file(path)
     calibration = file.calibration(*file.image_size)

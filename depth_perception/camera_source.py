@@ -37,6 +37,14 @@ class CameraSource:
         file: what a file says.
         horizontal_fov_deg: stands in for a file.
         rectified: the images are rectified already, so that P holds for them.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.camera_source import camera_source
+        >>> source = camera_source(None, horizontal_fov_deg=70.0)
+        >>> prepared = source.prepared(np.zeros((240, 320, 3), np.uint8))
+        >>> round(prepared.camera.horizontal_fov_deg)
+        70
     """
 
     file: CameraFile | None = None

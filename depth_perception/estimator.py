@@ -58,6 +58,16 @@ class DepthEstimator:
         precision: what the network computes in: `fp16`, `bf16` or `fp32`.
         backend: what runs it: `torch`, `openvino` or `compiled`.
         network_seconds: that the network alone took for the last image; None on a GPU.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, DepthEstimator
+        >>> estimator = DepthEstimator.load(device='cpu')  # the bundled network
+        >>> rgb = np.full((240, 320, 3), 90, np.uint8)  # an image, RGB
+        >>> camera = CameraModel.from_field_of_view(320, 240, 63.0)
+        >>> depth = estimator.infer(rgb, camera)  # metres
+        >>> depth.shape, depth.dtype, bool((depth > 0).all())
+        ((240, 320), dtype('float32'), True)
     """
 
     def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '',
@@ -263,6 +273,8 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
         fx: focal length in pixels of the image; None = unknown.
 
     Example:
+        >>> from depth_perception import load_weights
+        >>> from depth_perception.estimator import network_size
         >>> info = load_weights().info
         >>> network_size(info, 480, 640), network_size(info, 720, 1280)
         ((240, 320), (208, 368))

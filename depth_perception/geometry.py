@@ -36,6 +36,12 @@ def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
     """Depth (H, W) with -Inf below min_depth, +Inf above max_depth and NaN kept (REP-117).
 
     0 is too near whatever min_depth is: no surface lies in the camera itself.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import mask_range
+        >>> mask_range(np.array([[0.2, 1.5, 12.0]]), min_depth=0.3, max_depth=10.0)
+        array([[-inf,  1.5,  inf]])
     """
     # Every depth below a positive minimum includes 0.
     too_near = depth < min_depth if min_depth > 0 else depth <= 0
@@ -45,7 +51,15 @@ def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
 
 @by_numpy
 def mask_edges(depth: Array, threshold: float) -> Array:
-    """Depth (H, W) with NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing."""
+    """Depth (H, W) with NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import mask_edges
+        >>> depth = np.array([[1.0] * 4 + [2.0] + [3.0] * 4])  # a box, a blurred edge, a wall
+        >>> mask_edges(depth, threshold=0.05)
+        array([[ 1.,  1.,  1.,  1., nan, nan,  3.,  3.,  3.]])
+    """
     if threshold <= 0:
         return depth
     return mask(depth, flying_pixels(depth, threshold) & _namespace(depth).isfinite(depth))
@@ -53,19 +67,40 @@ def mask_edges(depth: Array, threshold: float) -> Array:
 
 @by_numpy
 def scaled(depth: Array, factor: float) -> Array:
-    """Depth (H, W) times a factor; itself where that is 1."""
+    """Depth (H, W) times a factor; itself where that is 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.geometry import scaled
+        >>> scaled(np.array([[1.0, 2.0]]), 1.5)
+        array([[1.5, 3. ]])
+    """
     return depth if factor == 1 else depth * factor
 
 
 @by_numpy
 def all_finite(depth: Array) -> Array:
-    """Bool (), whether every depth is a number and none is infinite; waits for no device."""
+    """Bool (), whether every depth is a number and none is infinite; waits for no device.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.geometry import all_finite
+        >>> bool(all_finite(np.array([[1.0, np.inf]])))
+        False
+    """
     return _namespace(depth).isfinite(depth).all()
 
 
 @by_numpy
 def mask(depth: Array, unknown: Array) -> Array:
-    """Depth (H, W) with NaN where the bool (H, W) says so."""
+    """Depth (H, W) with NaN where the bool (H, W) says so.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.geometry import mask
+        >>> mask(np.array([[1.0, 2.0]]), np.array([[True, False]]))
+        array([[nan,  2.]])
+    """
     return _filled(depth, unknown, float('nan'))
 
 
@@ -77,6 +112,12 @@ def flying_pixels(depth: Array, threshold: float) -> Array:
     an obstacle scan must not lose, stays. A jump between two pixels of a row or column is
     |a - b| / min(a, b) less what a slanted plane would give: 1 / depth is linear on a plane, so its
     step is the same a few pixels before and after. A floor that is seen at a grazing angle is kept.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.geometry import flying_pixels
+        >>> flying_pixels(np.array([[1.0] * 6 + [3.0] * 6]), threshold=0.05).nonzero()[1]
+        array([6])
     """
     if isinstance(depth, Tensor):
         # NaN around the image.
@@ -167,6 +208,15 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
 
     Raises:
         ValueError: the depth is not of the camera's size.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, back_project
+        >>> camera = CameraModel(3, 1, fx=2.0, fy=2.0, cx=1.0, cy=0.0)
+        >>> back_project(np.array([[4.0, 4.0, np.nan]]), camera)
+        array([[[-2.,  0.,  4.],
+                [ 0.,  0.,  4.],
+                [nan, nan, nan]]], dtype=float32)
     """
     return _namespace(depth).stack(_points(depth, camera, stride), -1)
 
@@ -178,6 +228,17 @@ def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
 
     The layout of sensor_msgs/PointCloud2 with point_step 16, as depth_image_proc writes it: the
     colour is 0x00RRGGBB reinterpreted as float32. Depth is (H, W), rgb uint8 (H, W, 3).
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, pack_cloud
+        >>> camera = CameraModel(2, 1, fx=2.0, fy=2.0, cx=0.0, cy=0.0)
+        >>> rgb = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
+        >>> cloud = pack_cloud(np.array([[4.0, 4.0]], np.float32), camera, rgb)
+        >>> cloud[0, 1, :3]
+        array([2., 0., 4.], dtype=float32)
+        >>> hex(cloud.view(np.uint32)[0, 0, 3])  # the colour of the first point
+        '0xff0000'
     """
     points = _points(depth, camera, stride)
     if isinstance(depth, Tensor):

@@ -49,7 +49,21 @@ class Photo:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The pixels of an image file, see `read_photo`."""
+    """The pixels of an image file, see `read_photo`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import cv2
+        >>> import numpy as np
+        >>> from depth_perception.images import read_image
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, 'blue.png')  # OpenCV writes blue, green, red
+        ...     _ = cv2.imwrite(str(file), np.full((2, 3, 3), (255, 0, 0), np.uint8))
+        ...     rgb = read_image(file)
+        >>> rgb.shape, rgb[0, 0].tolist()
+        ((2, 3, 3), [0, 0, 255])
+    """
     return read_photo(path).rgb
 
 

@@ -29,6 +29,17 @@ def write_ply(path: str | Path, points: NDArray[np.floating],
     Raises:
         ValueError: the shapes or the colours' type are wrong.
         OSError: the file cannot be written; nothing is left behind.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from depth_perception import write_ply
+        >>> points = np.array([[0.0, 0.0, 1.0], [0.1, 0.0, 1.0], [np.nan, np.nan, np.nan]])
+        >>> red = np.full((3, 3), (255, 0, 0), np.uint8)
+        >>> with TemporaryDirectory() as folder:
+        ...     write_ply(Path(folder, 'cloud.ply'), points, red)  # the unknown point is left out
+        2
     """
     parts, count = ply_parts(points, colours)
     write_atomically(path, parts)

@@ -121,6 +121,16 @@ class Rectifier:
 
     Raises:
         CameraError: the distortion model is unknown, or its coefficients do not fit it.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel
+        >>> from depth_perception.rectification import Calibration, Rectifier
+        >>> camera = CameraModel.from_field_of_view(320, 240, 70.0)
+        >>> barrel = Calibration(camera, camera, 'plumb_bob', (-0.2, 0.05, 0.0, 0.0, 0.0))
+        >>> rectify = Rectifier(barrel)
+        >>> rectify(np.zeros((240, 320, 3), np.uint8)).shape
+        (240, 320, 3)
     """
 
     def __init__(self, calibration: Calibration) -> None:

@@ -47,6 +47,13 @@ class CameraPose:
         pitch: radians, positive looks down (REP-103: about the y axis, which points left).
         roll: radians about the viewing direction, positive raises the left side.
         height: metres above the floor; None is unknown.
+
+    Example:
+        >>> import math
+        >>> from depth_perception import CameraPose
+        >>> pose = CameraPose(pitch=math.radians(15), height=0.4)  # 0.4 m above the floor
+        >>> pose.is_level
+        False
     """
 
     pitch: float = 0.0
@@ -65,6 +72,11 @@ class CameraPose:
 
         Raises:
             PoseError: the camera looks straight down or up.
+
+        Example:
+            >>> from depth_perception import CameraPose
+            >>> CameraPose.from_up((0.0, -1.0, 0.0)).is_level  # y points down in the image
+            True
         """
         x, y, z = up
         return cls(math.asin(max(-1.0, min(1.0, -z))), math.atan2(-x, -y), height)
@@ -112,6 +124,11 @@ class ObstacleBand:
         min_height, max_height: metres above the camera (down is negative).
         floor_tolerance: metres above the floor that still are floor, at the camera; it grows by
             FLOOR_GROWTH with the distance.
+
+    Example:
+        >>> from depth_perception import ObstacleBand
+        >>> ObstacleBand(max_height=0.5)  # what is higher is driven under
+        ObstacleBand(min_height=-0.2, max_height=0.5, floor_tolerance=0.05)
     """
 
     min_height: float = -0.2
@@ -169,6 +186,14 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
         band: which heights are obstacles.
         pose: of the camera.
         device: where the depth images will be.
+
+    Example:
+        >>> import math
+        >>> from depth_perception import CameraModel, scan_layout
+        >>> camera = CameraModel.from_field_of_view(64, 48, 60.0)
+        >>> layout = scan_layout(camera, range_max=5.0)
+        >>> layout.count, round(math.degrees(layout.angle_min)), layout.range_max
+        (58, -30, 5.0)
     """
     forward, left, up = _rays(camera, pose)
     angles = torch.atan2(left, forward)
@@ -211,6 +236,18 @@ def scan_ranges(depth: Tensor | NDArray, layout: ScanLayout, min_depth: float) -
 
     Raises:
         ValueError: the depth is not of the camera's size.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, mask_range, scan_layout, scan_ranges
+        >>> camera = CameraModel.from_field_of_view(64, 48, 60.0)
+        >>> layout = scan_layout(camera, range_max=5.0)
+        >>> depth = np.full((48, 64), 2.0, np.float32)  # a wall, 2 m ahead
+        >>> ranges = scan_ranges(mask_range(depth, 0.3, 10.0), layout, min_depth=0.3)
+        >>> round(float(ranges[layout.count // 2]), 2)  # straight ahead
+        2.0
+        >>> round(float(ranges[0]), 2)  # at the right end of the image
+        2.3
     """
     depth = torch.as_tensor(depth)
     if depth.shape != layout.distance.shape:

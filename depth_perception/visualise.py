@@ -40,6 +40,16 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
 
     Raises:
         ValueError: max_depth is not above min_depth.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import colourise
+        >>> picture = colourise(np.array([[0.5, 9.5, np.nan]], np.float32), 0.5, 10.0)
+        >>> picture.shape, picture.dtype
+        ((1, 3, 3), dtype('uint8'))
+        >>> blue, green, red = (picture[..., channel] for channel in range(3))
+        >>> bool(red[0, 0] > blue[0, 0]), bool(blue[0, 1] > red[0, 1]), picture[0, 2].tolist()
+        (True, True, [0, 0, 0])
     """
     if not max_depth > min_depth:
         raise ValueError(f'max_depth {max_depth} is not above min_depth {min_depth}')
@@ -65,6 +75,12 @@ def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
 
     Returns:
         Metres, in steps of 0.1 m; at least 0.5 m apart.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.visualise import fitted_range
+        >>> fitted_range([np.linspace(1, 4, 100, dtype=np.float32)], nearest=0.1, farthest=10.0)
+        (1.0, 4.0)
     """
     known = [depth[np.isfinite(depth) & (depth > 0)] for depth in depths]
     ends = [np.percentile(values, (1, 99)) for values in known if values.size]
@@ -80,6 +96,11 @@ def round_distances(near: float, far: float) -> list[tuple[float, float]]:
     """Round distances within a range and their places in it, 0 to 1, not too close to each other.
 
     The colours are even over the square root of the distance, and so are the places.
+
+    Example:
+        >>> from depth_perception.visualise import round_distances
+        >>> [distance for distance, _ in round_distances(0.3, 6.0)]
+        [0.5, 1.0, 2.0, 3.0, 5.0]
     """
     marks: list[tuple[float, float]] = []
     for distance in ROUND_DISTANCES:
@@ -91,13 +112,28 @@ def round_distances(near: float, far: float) -> list[tuple[float, float]]:
 
 
 def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) BGR with a bar of the colours below it, and its distances in metres."""
+    """A picture (H, W, 3) BGR with a bar of the colours below it, and its distances in metres.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.visualise import colourise, with_legend
+        >>> picture = colourise(np.full((240, 320), 2.0, np.float32), 0.5, 10.0)
+        >>> with_legend(picture, 0.5, 10.0).shape
+        (268, 320, 3)
+    """
     return np.concatenate([picture, legend(picture.shape[1], near, far)])
 
 
 def relative_error(depth: NDArray[np.float32],
                    truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """|depth - truth| / truth, (H, W); NaN where either is unknown (the truth: 0 or not finite)."""
+    """|depth - truth| / truth, (H, W); NaN where either is unknown (the truth: 0 or not finite).
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.visualise import relative_error
+        >>> relative_error(np.array([[1.5, 2.0]], np.float32), np.array([[1.0, 0.0]], np.float32))
+        array([[0.5, nan]], dtype=float32)
+    """
     known = np.isfinite(truth) & (truth > 0) & np.isfinite(depth)
     error = np.full(truth.shape, np.nan, np.float32)
     error[known] = np.abs(depth[known] - truth[known]) / truth[known]
@@ -108,6 +144,12 @@ def colourise_error(error: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A relative error (H, W) in colour, BGR: from black at 0 to yellow at LARGEST_ERROR and above.
 
     Grey is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.visualise import colourise_error
+        >>> colourise_error(np.array([[np.nan]], np.float32)).tolist()
+        [[[128, 128, 128]]]
     """
     share = np.clip(np.nan_to_num(error, nan=0.0) / LARGEST_ERROR, 0, 1)
     picture = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -127,6 +169,11 @@ def legend(width: int, near: float, far: float,
     """The colours from near to far with distances below them, uint8 (h, width, 3) BGR.
 
     `size` is that of the letters: 1 is legible on a screen; None goes by the width.
+
+    Example:
+        >>> from depth_perception.visualise import legend
+        >>> legend(320, 0.5, 10.0).shape
+        (28, 320, 3)
     """
     distances = near + (far - near) * np.linspace(0, 1, width, dtype=np.float32) ** 2
     marks = [(near, 0.0), (far, 1.0), *round_distances(near, far)]

@@ -72,6 +72,16 @@ class WeightsInfo:
         test_geometry: how a test frame becomes the network's input where papers are reproduced,
             see `depth_training.geometry`; the node shows every network the whole frame, and one
             of geometry `canonical` at the training's focal length.
+
+    Example:
+        >>> from depth_perception import WeightsInfo
+        >>> info = WeightsInfo(
+        ...     network='efficientnet_sff', network_arguments={}, input_height=240,
+        ...     input_width=320, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+        ...     output='metres', min_depth=0.1, max_depth=10.0, training_focal_length=259.0,
+        ...     training_image_width=320, training_data='my own', licence='CC-BY-4.0')
+        >>> info.focal_length_at(640)  # pixels, in images twice as wide
+        518.0
     """
 
     network: str
@@ -187,6 +197,18 @@ def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
     Raises:
         WeightsError: a value is not finite, or too large for `dtype`; nothing is written.
         OSError: the file cannot be written; nothing is left behind.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from depth_perception import load_weights, save_weights
+        >>> bundled = load_weights()
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, 'mine.safetensors')
+        ...     checksum = save_weights(file, bundled.network, replace(bundled.info, name='mine'))
+        ...     load_weights(file).checksum == checksum
+        True
     """
     from safetensors.torch import save
 
@@ -212,6 +234,12 @@ def load_weights(path: str | Path | None = None) -> LoadedWeights:
     Raises:
         WeightsError: the file is missing, truncated, altered, foreign, of a newer format, or a
             pickle; one sentence that names the file, the fault and the remedy.
+
+    Example:
+        >>> from depth_perception import load_weights
+        >>> weights = load_weights()  # the bundled network
+        >>> weights.info.network, weights.network.training
+        ('efficientnet_sff', False)
     """
     file = weights_path(path)
     try:

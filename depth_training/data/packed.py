@@ -48,6 +48,8 @@ class DepthCode:
         near, far: metres of the smallest and the largest number; depth outside is clipped to them.
 
     Example:
+        >>> import numpy as np
+        >>> from depth_training.data.packed import DepthCode
         >>> code = DepthCode()
         >>> metres = code.decode(code.encode(np.array([[0.0, 1.0, 5.0]], np.float32)))
         >>> [round(float(value), 2) for value in metres[0]]
