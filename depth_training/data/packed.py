@@ -53,7 +53,7 @@ class DepthCode:
         >>> code = DepthCode()
         >>> metres = code.decode(code.encode(np.array([[0.0, 1.0, 5.0]], np.float32)))
         >>> [round(float(value), 2) for value in metres[0]]
-        [0.0, 1.0, 5.0]
+        [0.0, 1.0, 4.99]
     """
 
     bits: int = 10
