@@ -2,6 +2,7 @@
 """The bundled clip with its truth, and what a network makes of it."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from benchmarks.camera import CLIP
 from depth_perception.bag import Bag
 from depth_perception.camera import CameraModel
 from depth_perception.demo.scores import read_truth
-from depth_perception.estimator import DepthEstimator
+from depth_perception.inference.protocol import Estimate, Estimator, Sharing
 from depth_perception.ros.colour import decode_compressed
 from depth_perception.ros.stamps import seconds
 from depth_perception.weights import WeightsInfo
@@ -65,30 +66,32 @@ def _frame(image: CompressedImage, info: CameraInfo, truth: NDArray[np.float32])
                  np.where(truth > 0, truth, np.nan).astype(np.float32))
 
 
-def predictions(estimator: DepthEstimator, frames: list[Frame]) -> list[Tensor]:
+def predictions(estimator: Estimator, frames: list[Frame]) -> list[Tensor]:
     """The depth (H, W) in metres of each frame, on a CPU, as the node computes it."""
-    return [estimator.infer_tensor(frame.rgb, frame.camera).cpu() for frame in frames]
+    return [estimator.estimate(frame.rgb, frame.camera).depth.cpu() for frame in frames]
 
 
 class Recorded:
-    """Stands in for an estimator: hands out depths that are there already, one a frame.
+    """An `Estimator` that hands out depths computed before, one for each image.
 
     Args:
-        depths: each (H, W), metres.
+        depths: each (H, W), metres, corrected for the focal length.
         info: of the network that made them.
     """
 
-    checksum, precision, device = '', 'fp32', torch.device('cpu')
-    network_seconds = None
+    checksum, precision, backend = '', 'fp32', 'recorded'
+    device = torch.device('cpu')
+    remarks: tuple[str, ...] = ()
+    sharing: Sharing | None = None
 
     def __init__(self, depths: list[Tensor], info: WeightsInfo) -> None:
         self.info = info
         self._depths = iter(depths)
 
-    def infer_tensor(self, _rgb: NDArray[np.uint8], _camera: CameraModel | None = None) -> Tensor:
-        """The next depth."""
-        return next(self._depths)
+    def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Do nothing: the depths are there."""
 
-    def focal_factor(self, _camera: CameraModel | None) -> float:
-        """The depths are corrected already."""
-        return 1.0
+    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
+                 camera: CameraModel | None = None) -> Estimate:
+        """Return the next depth."""
+        return Estimate(next(self._depths))

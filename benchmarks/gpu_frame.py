@@ -66,7 +66,7 @@ def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: tor
 
     def run(rgb: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
         image = upload(rgb)
-        depth = estimator.infer_tensor(image, camera)
+        depth = estimator.estimate(image, camera).depth
         ranged = geometry.mask_range(depth, NEAR, FAR)
         clean = ranged.masked_fill(geometry.flying_pixels(depth, EDGE), float('nan'))
         found = download({'depth': ranged, 'cloud': geometry.pack_cloud(clean, camera, image),

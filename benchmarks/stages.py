@@ -85,9 +85,8 @@ class Stages:
         self.seconds['sum'].append(
             sum(times[-1] for name, times in self.seconds.items() if name not in ('sum', 'whole')))
         start = time.perf_counter()
-        self._pipeline.process(image, frozenset({DEPTH, POINTS, SCAN}), self.settings)
-        self.seconds['whole'].append(
-            time.perf_counter() - start - self.estimator.network_seconds)
+        result = self._pipeline.process(image, frozenset({DEPTH, POINTS, SCAN}), self.settings)
+        self.seconds['whole'].append(time.perf_counter() - start - result.seconds['network'])
 
     def _one_by_one(self, image: Image) -> None:
         near, far = self.settings.min_depth, self.estimator.info.max_depth
@@ -96,8 +95,9 @@ class Stages:
         colours = Upload(CPU)(rgb)
         camera = self.cameras.for_image(image.width, image.height).camera.camera
         with self._timed('resize, there and back'):
-            depth = self.estimator.infer_tensor(rgb, camera)
-        self.seconds['resize, there and back'][-1] -= self.estimator.network_seconds
+            estimate = self.estimator.estimate(rgb, camera)
+        depth = estimate.depth
+        self.seconds['resize, there and back'][-1] -= estimate.network_seconds
         with self._timed('finite?'):
             geometry.all_finite(depth)
         with self._timed('range mask'):

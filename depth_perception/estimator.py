@@ -22,6 +22,7 @@ from depth_perception.backends.graphs import frames_on
 from depth_perception.by_numpy import by_numpy
 from depth_perception.camera import CameraModel, same_aspect
 from depth_perception.device import resolve_device
+from depth_perception.inference.protocol import Estimate, Sharing
 from depth_perception.transfer import Upload
 from depth_perception.weights import WeightsInfo, load_weights
 
@@ -42,8 +43,6 @@ CANONICAL = 'canonical'
 LEAST_AREA, MOST_AREA = 0.25, 1.25
 #: A focal length within this factor of the training's is taken for it.
 FOCAL_TOLERANCE = 1.1
-#: Sizes of images that are remembered.
-_SIZES = 64
 #: No depth beyond so many times the range: keeps an infinite value from spreading in the resize.
 FAR_LIMIT = 10
 
@@ -54,10 +53,10 @@ class DepthEstimator:
     Attributes:
         info: what the weights file says of the network.
         checksum: of the weights file.
-        device: where inference runs and where `infer_tensor` leaves its result.
+        device: where inference runs and where `estimate` leaves the depth.
         precision: what the network computes in: `fp16`, `bf16` or `fp32`.
         backend: what runs it: `torch`, `openvino` or `compiled`.
-        network_seconds: that the network alone took for the last image; None on a GPU.
+        sharing: None, because it has one user; see `sharing.NetworkShare`.
 
     Example:
         >>> import numpy as np
@@ -70,17 +69,16 @@ class DepthEstimator:
         ((240, 320), dtype('float32'), True)
     """
 
+    sharing: Sharing | None = None
+
     def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '',
                  compile_beside: bool = False) -> None:
         self.info = info
         self.checksum = checksum
         self._backend = backend
         self._compile_beside = compile_beside
-        # What was fed lately, by the image's size and the size that fits it.
-        self._fed: dict[tuple[Size, Size], Size] = {}
         self._frames = frames_on(backend.device)
         self._upload = Upload(backend.device)
-        self.network_seconds: float | None = None
         self._mean = torch.tensor(info.mean, device=backend.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
 
@@ -150,45 +148,52 @@ class DepthEstimator:
         Raises:
             ValueError: the image has another type or shape, or is not of the camera's size.
         """
-        return self.infer_tensor(rgb, camera).cpu().numpy()
+        return self.estimate(rgb, camera).depth.cpu().numpy()
 
     @torch.inference_mode()
-    def infer_tensor(self, rgb: NDArray[np.uint8] | Tensor,
-                     camera: CameraModel | None = None) -> Tensor:
-        """As `infer`, but the depth stays on the estimator's device: float32 (H, W).
+    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
+                 camera: CameraModel | None = None) -> Estimate:
+        """As `infer`, but the depth stays on the estimator's device.
 
         The image may be a tensor that is there already, see `transfer.Upload`. On a GPU the work
         has only been started: what is done next on the same stream comes after it.
         """
         _check_image(rgb, camera)
-        height, width = rgb.shape[:2]
-        size = self._choose_size(height, width, camera)
-        return self._frames(partial(self._depth, size=size), self._upload(rgb),
-                            self.focal_factor(camera), size)
+        size = self._choose_size(*rgb.shape[:2], camera)
+        factor = self.focal_factor(camera, size)
+        seconds: list[float] = []
+        depth = self._frames(partial(self._depth, size=size, seconds=seconds), self._upload(rgb),
+                             factor, size)
+        # On a GPU this is the time to start the work, which says nothing about the network.
+        measured = seconds and self.device.type == 'cpu'
+        return Estimate(depth, factor, seconds[-1] if measured else None)
 
-    def _depth(self, image: Tensor, factor: Tensor | float, size: Size) -> Tensor:
-        """Image uint8 (H, W, 3) on the device, fed at a size -> metres times the factor (H, W)."""
-        output = self._run(self._prepare(image, size))
+    def _depth(self, image: Tensor, factor: Tensor | float, size: Size,
+               seconds: list[float]) -> Tensor:
+        """Image uint8 (H, W, 3) on the device, fed at a size -> metres times the factor (H, W).
+
+        Appends the time of the network to `seconds`.
+        """
+        prepared = self._prepare(image, size)
+        start = time.perf_counter()
+        output = self._backend.run(prepared)
+        seconds.append(time.perf_counter() - start)
         return _resized(_in_metres(output, self.info, factor), tuple(image.shape[:2]))
 
-    def _run(self, image: Tensor) -> Tensor:
-        start = time.perf_counter()
-        output = self._backend.run(image)
-        # On a GPU this is the time to start the work, which tells nothing.
-        self.network_seconds = time.perf_counter() - start if self.device.type == 'cpu' else None
-        return output
-
-    def focal_factor(self, camera: CameraModel | None) -> float:
+    def focal_factor(self, camera: CameraModel | None, fed: Size | None = None) -> float:
         """Camera focal / training focal, both in pixels of the network's input (1 if unknown).
 
         An object twice as large in pixels looks half as far: a network that learnt from one
         focal length misjudges every other by their ratio (Metric3D, Yin et al. 2023, 3.1).
+
+        Args:
+            camera: of the image.
+            fed: (height, width) at which the image is fed; None is `network_size`.
         """
         if camera is None:
             return 1.0
-        image_size = (camera.height, camera.width)
-        height, width = wanted = self.network_size(*image_size, camera)
-        fed_height, fed_width = self._fed.get((image_size, wanted), wanted)
+        height, width = self.network_size(camera.height, camera.width, camera)
+        fed_height, fed_width = fed or (height, width)
         camera_focal = camera.fx * fed_width / camera.width
         if (fed_height, fed_width) != (height, width):  # stretched: between both axes
             camera_focal *= math.sqrt(fed_height * width / (fed_width * height))
@@ -210,13 +215,10 @@ class DepthEstimator:
 
     def _choose_size(self, height: int, width: int, camera: CameraModel | None) -> Size:
         """At which size this image is fed: see `compile_beside`."""
-        wanted = size = self.network_size(height, width, camera)
+        wanted = self.network_size(height, width, camera)
         if self._compile_beside:
-            size = self._backend.size_for(wanted, f'{width}x{height}')
-        if len(self._fed) > _SIZES:
-            self._fed.clear()
-        self._fed[(height, width), wanted] = size
-        return size
+            return self._backend.size_for(wanted, f'{width}x{height}')
+        return wanted
 
     def _prepare(self, image: Tensor, size: Size) -> Tensor:
         """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""

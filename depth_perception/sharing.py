@@ -24,9 +24,10 @@ from torch import Tensor
 from depth_perception.camera import CameraModel
 from depth_perception.device import resolve_device
 from depth_perception.estimator import DepthEstimator
+from depth_perception.inference.protocol import Estimate, Estimator, Sharing
 from depth_perception.weights import weights_path
 
-Load = Callable[[str, str, str, str], DepthEstimator]
+Load = Callable[[str, str, str, str], Estimator]
 #: Seconds on one request after which a network is shared with no further user: it may never end.
 HUNG = 10.0
 
@@ -82,7 +83,7 @@ class Turns:
 class _Network:
     """An estimator, its users and their turns; gone with the last user."""
 
-    def __init__(self, estimator: DepthEstimator) -> None:
+    def __init__(self, estimator: Estimator) -> None:
         self.estimator = estimator
         self.turns = Turns()
         self.users: dict[int, str] = {}
@@ -90,12 +91,11 @@ class _Network:
 
 
 class NetworkShare:
-    """What one user has of a shared network: an estimator whose inference waits for its turn.
+    """What one user has of a shared network: an `Estimator` that waits for its turn.
 
     Attributes:
         user: its name.
-        info, checksum, device, precision, backend, focal_factor, network_seconds: as of
-            `DepthEstimator`.
+        info, checksum, device, precision, backend: as of the shared network.
     """
 
     def __init__(self, network: _Network, user: str) -> None:
@@ -104,47 +104,29 @@ class NetworkShare:
         estimator = network.estimator
         self.info, self.checksum = estimator.info, estimator.checksum
         self.device, self.precision = estimator.device, estimator.precision
-        self.backend, self.focal_factor = estimator.backend, estimator.focal_factor
-        self.network_seconds: float | None = None
+        self.backend = estimator.backend
         network.users[id(self)] = user
         weakref.finalize(self, network.users.pop, id(self))
 
     @property
-    def users(self) -> tuple[str, ...]:
-        """Everybody who shares the network, by name."""
-        return tuple(sorted(self._network.users.values()))
-
-    @property
-    def turn(self) -> str:
-        """Whose request the network is at; '' while it has none."""
-        return self._network.turns.now[0]
+    def sharing(self) -> Sharing:
+        """Everybody who shares the network, and whose turn it is."""
+        return Sharing(tuple(sorted(self._network.users.values())), self._network.turns.now[0])
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """As `DepthEstimator.remarks`."""
+        """As of the shared network."""
         return self._network.estimator.remarks
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """As `DepthEstimator.prepare`; the others' turns go on."""
+        """As `Estimator.prepare`; the others' turns go on."""
         self._network.estimator.prepare(sizes)
 
-    def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
-        """As `DepthEstimator.infer`, when its turn comes."""
-        return self._in_turn(self._network.estimator.infer, rgb, camera)
-
-    def infer_tensor(self, rgb: NDArray[np.uint8] | Tensor,
-                     camera: CameraModel | None = None) -> Tensor:
-        """As `DepthEstimator.infer_tensor`, when its turn comes."""
-        return self._in_turn(self._network.estimator.infer_tensor, rgb, camera)
-
-    def _in_turn(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        result, self.network_seconds = self._network.turns.call(
-            self.user, self._timed, function, *arguments)
-        return result
-
-    def _timed(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, float | None]:
-        """In the turn, for the next one's time takes the place of this one's."""
-        return function(*arguments), self._network.estimator.network_seconds
+    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
+                 camera: CameraModel | None = None) -> Estimate:
+        """As `Estimator.estimate`, when its turn comes."""
+        return self._network.turns.call(
+            self.user, self._network.estimator.estimate, rgb, camera)
 
 
 class SharedNetworks:

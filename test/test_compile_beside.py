@@ -69,19 +69,18 @@ def test_a_new_size_is_compiled_by_another_process_and_kept_for_the_next_start(
     estimator = load(weights, compile_beside=True)
     monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)
     image = picture(0, 160, 90)
-    stretched = estimator.infer(image, WIDE)
+    stretched = estimator.estimate(image, WIDE)
     assert estimator.remarks == ('compiling for 160x90: until then fed at 80x60',)
-    assert stretched.shape == (90, 160) and np.isfinite(stretched).all()
-    factor = estimator.focal_factor(WIDE)
+    assert stretched.depth.shape == (90, 160) and stretched.depth.isfinite().all()
     wait_until(lambda: not estimator.remarks, LONG)
-    right = estimator.infer(image, WIDE)
+    right = estimator.estimate(image, WIDE)
     height, width = estimator.network_size(90, 160)
     # At the other size the picture has fewer or more pixels along both axes, on average.
-    assert factor / estimator.focal_factor(WIDE) == pytest.approx(
+    assert stretched.focal_factor / right.focal_factor == pytest.approx(
         (60 * 80 / (height * width)) ** 0.5, rel=0.01)
     assert len(list(cache.glob('*.blob'))) == 2 and cache.stat().st_mode & 0o777 == 0o700
     again = load(weights)  # both from the disk
-    assert np.array_equal(again.infer(image, WIDE), right)
+    assert np.array_equal(again.infer(image, WIDE), right.depth.numpy())
 
 
 def test_sizes_that_are_named_are_ready_and_of_a_shared_network_too(weights, cache, monkeypatch):
@@ -89,7 +88,7 @@ def test_sizes_that_are_named_are_ready_and_of_a_shared_network_too(weights, cac
     front = networks.loader('front')('', 'cpu', 'fp32')
     monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)
     front.prepare([(90, 160), (60, 80)])
-    front.infer(picture(0, 160, 90))
+    front.estimate(picture(0, 160, 90))
     assert front.remarks == ()
 
 

@@ -174,7 +174,7 @@ def test_inference_repeats_bit_for_bit_and_does_not_write_to_its_input():
 
 
 def test_tensor_result_stays_on_the_device():
-    depth = tiny_estimator().infer_tensor(photograph())
+    depth = tiny_estimator().estimate(photograph()).depth
     assert depth.device.type == 'cpu' and depth.dtype == torch.float32 and depth.ndim == 2
 
 
@@ -361,7 +361,7 @@ def test_cpu_and_cuda_agree(precision, tolerance):
 @cuda_only
 def test_cuda_keeps_the_result_on_the_gpu():
     estimator = tiny_estimator(torch.device('cuda', 0), 'fp16')
-    assert estimator.infer_tensor(photograph()).device.type == 'cuda'
+    assert estimator.estimate(photograph()).depth.device.type == 'cuda'
     assert estimator.precision == 'fp16'
 
 

@@ -83,9 +83,9 @@ def test_a_graph_gives_what_the_operations_give():
 
 def test_a_depth_is_not_overwritten_by_the_next():
     estimator, _ = graphed()
-    first = estimator.infer_tensor(photograph(seed=0))
+    first = estimator.estimate(photograph(seed=0)).depth
     kept = first.clone()
-    second = estimator.infer_tensor(photograph(seed=1))
+    second = estimator.estimate(photograph(seed=1)).depth
     assert torch.equal(first, kept) and not torch.equal(first, second)
 
 

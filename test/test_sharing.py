@@ -13,6 +13,7 @@ import torch
 
 from depth_perception import sharing
 from depth_perception.device import DeviceError
+from depth_perception.inference.protocol import Sharing
 from depth_perception.sharing import SharedNetworks, Turns
 from depth_perception.weights import WeightsError, save_weights
 from test.support.estimators import StandIn
@@ -75,11 +76,11 @@ def test_one_network_for_the_same_file_and_one_each_for_others(weights):
                                               else 'cpu', 'fp32'), left(other, 'cpu', 'fp32')
     estimators = [share._network.estimator for share in shares]
     assert estimators[0] is estimators[1] and estimators[0] is not estimators[2]
-    assert shares[0].users == shares[1].users == ('front', 'rear')
-    assert shares[2].users == ('left',)
+    assert shares[0].sharing == shares[1].sharing == Sharing(('front', 'rear'))
+    assert shares[2].sharing.users == ('left',)
     direct = estimators[0].infer(IMAGE)
-    assert np.array_equal(shares[0].infer(IMAGE), direct)
-    assert np.array_equal(shares[1].infer_tensor(IMAGE).numpy(), direct)
+    assert np.array_equal(shares[0].estimate(IMAGE).depth.numpy(), direct)
+    assert np.array_equal(shares[1].estimate(IMAGE).depth.numpy(), direct)
     assert shares[0].checksum == shares[1].checksum != shares[2].checksum
 
 
@@ -93,21 +94,21 @@ def test_users_who_come_together_load_once(weights):
     networks = SharedNetworks(load)
     with ThreadPoolExecutor(4) as pool:
         shares = list(pool.map(lambda name: networks.loader(name)(file, 'cpu', 'fp32'), 'abcd'))
-    assert len(loaded) == 1 and shares[3].users == ('a', 'b', 'c', 'd')
+    assert len(loaded) == 1 and shares[3].sharing.users == ('a', 'b', 'c', 'd')
 
 
 def test_the_network_and_its_thread_go_with_the_last_user(weights, no_collector):
     networks, file = SharedNetworks(), weights()
     shares = [networks.loader(name)(file, 'cpu', 'fp32') for name in ('front', 'rear')]
     for share in shares:
-        share.infer(IMAGE)
+        share.estimate(IMAGE)
     gone = weakref.ref(shares[0]._network.estimator)
 
     def threads():
         return [t for t in threading.enumerate() if t.name == 'shared_network']
     before = len(threads())
     del share, shares[0]
-    assert gone() is not None and shares[0].users == ('rear',)
+    assert gone() is not None and shares[0].sharing.users == ('rear',)
     shares.clear()
     assert wait_until(lambda: gone() is None, 5)
     wait_until(lambda: len(threads()) == before - 1)
@@ -119,7 +120,7 @@ def test_a_file_that_was_replaced_is_another_network(weights):
     front = networks.loader('front')(file, 'cpu', 'fp32')
     weights(seed=1)
     rear = networks.loader('rear')(file, 'cpu', 'fp32')
-    assert front.checksum != rear.checksum and front.users == ('front',)
+    assert front.checksum != rear.checksum and front.sharing.users == ('front',)
 
 
 def test_what_cannot_be_loaded_says_so_as_without_sharing(tmp_path):
@@ -136,13 +137,13 @@ def test_a_network_that_hangs_is_shared_with_nobody_more(monkeypatch):
     networks = SharedNetworks(lambda *_: made.append(StandIn()) or made[-1])
     front = networks.loader('front')('', 'cpu', 'fp32')
     made[0].release.clear()
-    caller = threading.Thread(target=front.infer_tensor, args=(IMAGE,), daemon=True)
+    caller = threading.Thread(target=front.estimate, args=(IMAGE,), daemon=True)
     caller.start()
     try:
         wait_until(lambda: front._network.turns.now[1] > 0.2)
         rear = networks.loader('rear')('', 'cpu', 'fp32')
-        assert rear.infer_tensor(IMAGE).shape == (60, 80) and len(made) == 2
-        assert (front.turn, rear.turn) == ('front', '')
+        assert rear.estimate(IMAGE).depth.shape == (60, 80) and len(made) == 2
+        assert (front.sharing.turn, rear.sharing.turn) == ('front', '')
     finally:
         made[0].release.set()
         caller.join(30)

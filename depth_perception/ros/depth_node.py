@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool
 from depth_perception.device import free_cached_memory
 from depth_perception.errors import first_line, told
 from depth_perception.estimator import DepthEstimator
+from depth_perception.inference.protocol import Estimator
 from depth_perception.ros import inputs, parameters
 from depth_perception.ros.cameras import NO_CAMERA_INFO, CameraSource
 from depth_perception.ros.diagnostics import Context, diagnostic_array, silence
@@ -36,7 +37,6 @@ from depth_perception.ros.throttle import Throttle
 from depth_perception.ros.topics import diagnostics_name
 from depth_perception.ros.unused import unused_parameters
 from depth_perception.ros.worker import Frame, Worker
-from depth_perception.sharing import NetworkShare
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
@@ -55,7 +55,7 @@ SILENCE_LOGGED = 5.0
 #: Seconds for the frame in hand when the process ends: launch kills what takes ten.
 LAST_FRAME = 5.0
 
-EstimatorFactory = Callable[[str, str, str, str], DepthEstimator]
+EstimatorFactory = Callable[[str, str, str, str], Estimator]
 #: No camera waits for a network that is compiled for another size of image.
 LOAD: EstimatorFactory = functools.partial(DepthEstimator.load, compile_beside=True)
 
@@ -87,7 +87,7 @@ class DepthNode(LifecycleNode):
         self._said: set[str] = set()
         self._told: set[str] = set()
         self._silent = False
-        self._estimator: DepthEstimator | None = None
+        self._estimator: Estimator | None = None
         self._outputs: DepthPublishers | None = None
         self._cameras: CameraSource | None = None
         self._scan_poses: ScanPoses | None = None
@@ -463,8 +463,8 @@ class DepthNode(LifecycleNode):
         facts = [('model', estimator.info.name), ('checksum', estimator.checksum),
                  ('device', str(estimator.device)), ('precision', estimator.precision),
                  ('backend', estimator.backend)]
-        if isinstance(estimator, NetworkShare):
-            facts.append(('shared_by', ', '.join(estimator.users)))
+        if estimator.sharing:
+            facts.append(('shared_by', ', '.join(estimator.sharing.users)))
         if estimator.device.type == 'cuda':
             megabytes = torch.cuda.memory_allocated(estimator.device) / 1e6
             facts.append(('gpu_memory_mb', f'{megabytes:.0f}'))
@@ -479,10 +479,11 @@ class DepthNode(LifecycleNode):
 
     def _sharing(self) -> str:
         """Who has a part in a shared network, and whose frame it is at; or ''."""
-        if not isinstance(self._estimator, NetworkShare):
+        sharing = self._estimator.sharing if self._estimator else None
+        if sharing is None:
             return ''
-        at = f', now at a frame of {self._estimator.turn}' if self._estimator.turn else ''
-        return f'shared by {", ".join(self._estimator.users)}{at}'
+        at = f', now at a frame of {sharing.turn}' if sharing.turn else ''
+        return f'shared by {", ".join(sharing.users)}{at}'
 
     def _warnings(self) -> tuple[str, ...]:
         misfit = (self._misfit,) if self._misfit else ()

@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from depth_perception import geometry, scan
-from depth_perception.estimator import DepthEstimator
+from depth_perception.inference.protocol import Estimator
 from depth_perception.ros import messages, stamps
 from depth_perception.ros.camera_info import ImageCamera
 from depth_perception.ros.cameras import CameraSource, CameraState
@@ -99,7 +99,7 @@ class Pipeline:
         info_expected: whether anybody publishes camera_info.
     """
 
-    def __init__(self, estimator: DepthEstimator, cameras: CameraSource,
+    def __init__(self, estimator: Estimator, cameras: CameraSource,
                  scan_pose: Callable[[Header, Settings], ScanPose],
                  info_expected: Callable[[], bool] = lambda: False) -> None:
         self._estimator = estimator
@@ -174,13 +174,13 @@ class Pipeline:
                settings: Settings, header: Header, result: Result) -> tuple[Tensor, Tensor]:
         """Depth, and whether all that the network gave was finite; nothing waits for a GPU."""
         model = camera.camera if camera and settings.focal_correction else None
-        depth = self._estimator.infer_tensor(image, model)
-        finite = geometry.all_finite(depth)
-        if self._estimator.network_seconds is not None:
-            result.seconds['network'] = self._estimator.network_seconds
-        result.focal_factor = self._estimator.focal_factor(model)
+        estimate = self._estimator.estimate(image, model)
+        finite = geometry.all_finite(estimate.depth)
+        if estimate.network_seconds is not None:
+            result.seconds['network'] = estimate.network_seconds
+        result.focal_factor = estimate.focal_factor
         stamp = stamps.seconds(header.stamp)
-        depth = self._temporal(depth, rgb, stamp, settings.temporal_smoothing)
+        depth = self._temporal(estimate.depth, rgb, stamp, settings.temporal_smoothing)
         return geometry.scaled(depth, settings.depth_scale), finite
 
     def _shape(self, depth: Tensor, image: Tensor, camera: ImageCamera | None,

@@ -60,8 +60,8 @@ class Steps(StandIn):
     def let_on(self, times: int = 1) -> None:
         self._steps.release(times)
 
-    def infer_tensor(self, rgb, camera=None):
-        depth = super().infer_tensor(rgb, camera)
+    def estimate(self, rgb, camera=None):
+        depth = super().estimate(rgb, camera)
         self._steps.acquire(timeout=30)
         self._events.append(('infer', self.calls))
         return depth

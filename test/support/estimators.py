@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from depth_perception.camera import CameraModel
+from depth_perception.inference.protocol import Estimate, Sharing
 from depth_perception.weights import WeightsInfo
 
 INFO = WeightsInfo(
@@ -21,7 +22,7 @@ INFO = WeightsInfo(
 
 
 class StandIn:
-    """Looks like a DepthEstimator; depth comes from a function of the image.
+    """An `Estimator` whose depth comes from a function of the image.
 
     Args:
         depth: (rgb, camera) -> depth (H, W) in metres; may raise.
@@ -35,8 +36,9 @@ class StandIn:
         self.device = torch.device('cpu')
         self.precision = 'fp32'
         self.backend = 'stand-in'
-        self.network_seconds = None
         self.remarks: tuple[str, ...] = ()
+        self.sharing: Sharing | None = None
+        self.prepared: list[tuple[int, int]] = []
         self.calls = 0
         self.started: list[float] = []
         self.release = threading.Event()
@@ -48,14 +50,15 @@ class StandIn:
         """Serves as the node's `load_estimator` too."""
         return self
 
-    def focal_factor(self, camera: CameraModel | None) -> float:
-        return 1.0 if camera is None else camera.fx / camera.width * 80 / 64
+    def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
+        self.prepared += sizes
 
-    def infer_tensor(self, rgb: np.ndarray | Tensor,
-                     camera: CameraModel | None = None) -> Tensor:
+    def estimate(self, rgb: np.ndarray | Tensor, camera: CameraModel | None = None) -> Estimate:
         self.calls += 1
         self.started.append(time.monotonic())
         if self._seconds:  # sleep(0) would give the core away
             time.sleep(self._seconds)
         self.release.wait(30)
-        return torch.from_numpy(np.asarray(self._depth(np.asarray(rgb), camera), np.float32))
+        depth = torch.from_numpy(np.asarray(self._depth(np.asarray(rgb), camera), np.float32))
+        factor = 1.0 if camera is None else camera.fx / camera.width * 80 / 64
+        return Estimate(depth, factor, None)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of everything that turns images into metric depth."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depth_perception.camera import CameraModel
+from depth_perception.weights import WeightsInfo
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The depth of one image, with what is known about how it was computed.
+
+    Attributes:
+        depth: float32 (H, W), metres along the optical axis, not masked, on the estimator's device.
+        focal_factor: the factor on the network's metres that corrects for the focal length.
+        network_seconds: the time the network alone took; None on a GPU, where the work has only
+            been started.
+    """
+
+    depth: Tensor
+    focal_factor: float = 1.0
+    network_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Who uses a shared network.
+
+    Attributes:
+        users: the names of all who share it, sorted.
+        turn: the user whose image the network is processing; '' while it is idle.
+    """
+
+    users: tuple[str, ...]
+    turn: str = ''
+
+
+class Estimator(Protocol):
+    """Turns images into metric depth: `DepthEstimator`, or one user's share of it."""
+
+    @property
+    def info(self) -> WeightsInfo:
+        """What the weights file says about the network."""
+
+    @property
+    def checksum(self) -> str:
+        """The checksum of the weights file."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where inference runs, and where `estimate` leaves the depth."""
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in: `fp16`, `bf16` or `fp32`."""
+
+    @property
+    def backend(self) -> str:
+        """What runs the network: `torch`, `openvino` or `compiled`."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What keeps it from being as fast as it could be, each in one sentence."""
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """Who shares the network; None where it has one user."""
+
+    def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Get ready for images of these (height, width); returns when that is done.
+
+        Raises:
+            CompileError: the network cannot be compiled for one of them.
+        """
+
+    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
+                 camera: CameraModel | None = None) -> Estimate:
+        """Estimate the depth of one image.
+
+        Args:
+            rgb: uint8 (H, W, 3); a tensor may be on the device already, see `transfer.Upload`.
+            camera: of the image, for focal-length correction; None leaves the network's metres,
+                which hold for a camera like that of the training data.
+
+        Raises:
+            ValueError: the image has another type or shape, or is not of the camera's size.
+        """
