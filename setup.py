@@ -44,6 +44,8 @@ setup(
     name=NAME,
     version=version(),
     description='Metric depth, point cloud and obstacle scan from one camera, for ROS 2',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
     maintainer='depth_perception developers',
     maintainer_email='depth_perception@example.org',
@@ -58,6 +60,7 @@ setup(
         (f'share/{NAME}/launch', glob('launch/*.launch.py')),
         (f'share/{NAME}/config', glob('config/*.yaml')),
         (f'share/{NAME}/rviz', glob('rviz/*.rviz')),
+        (f'share/{NAME}/docs', glob('docs/*.md')),  # messages name these pages
     ],
     python_requires='>=3.10',
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],

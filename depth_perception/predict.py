@@ -56,8 +56,8 @@ VIDEO_HEIGHT = 720
 #: Part of the promised frames with which a video is whole: some formats count roughly.
 WHOLE = 0.95
 #: What to do with a bag.
-RECORDING = ('it is a recording, which "depth-perception view" shows and of which scripts/demo '
-             'makes pictures')
+RECORDING = ('it is a recording, which "depth-perception view" shows and of which "python -m '
+             'depth_perception.demo" makes pictures')
 #: Skipped files that are named.
 NAMED = 10
 

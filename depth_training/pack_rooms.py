@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `scripts/pack_rooms` runs: many RGB-D views in one small file."""
+"""Pack many RGB-D views into one small file."""
 from __future__ import annotations
 
 import argparse

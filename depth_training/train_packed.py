@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the bundled network on one GPU, from views packed by `scripts/pack_rooms`.
+"""Train the bundled network on one GPU, from views packed by `depth_training.pack_rooms`.
 
     python -m depth_training.train_packed rooms.zip --out run --start-from default --minutes 7
 
@@ -372,7 +372,7 @@ def _machine(device: torch.device) -> str:
 def parse(arguments: list[str] | None = None) -> Options:
     """The command line's options."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    parser.add_argument('pack', type=Path, help='what scripts/pack_rooms wrote')
+    parser.add_argument('pack', type=Path, help='what depth_training.pack_rooms wrote')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--recipe', default='bundled_packed')
     parser.add_argument('--start-from', help='weights file of the same network, or "default"')

@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='scripts/demo', allow_abbrev=False,
+        prog='demo', allow_abbrev=False,
         description='Metric depth, cloud and scan of a recorded camera.')
     parser.add_argument('--version', action='version', version=f'depth_perception {__version__}')
     parser.add_argument('bag', type=Path, nargs='?',

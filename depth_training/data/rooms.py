@@ -85,7 +85,9 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
         return {room['folder']: _SPLITS[room['split']]
                 for room in json.loads(read_bytes(file))['rooms']}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f'{file} is no manifest of tools/rooms ({error})') from error
+        raise DataError(
+            f'{file} is no manifest of rendered rooms, which tools/rooms of the repository writes '
+            f'({error})') from error
 
 
 def _frames(path: Path) -> Path:
