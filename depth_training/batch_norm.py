@@ -6,7 +6,7 @@ one runs everywhere, so that two processes can be tested to train as one.
 
 A batch of few pictures has statistics of its own, and with them depth has another scale: a network
 that normalises by them is trained with an error that it does not have in use, and cannot learn
-scale well (measured in docs/model_card.md). `freeze` ends that.
+scale well (measured in docs/notes/bundled_network.md). `freeze` ends that.
 """
 from __future__ import annotations
 

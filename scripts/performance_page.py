@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fill the tables of docs/performance.md from docs/performance/*.json.
+"""Fill the tables of docs/performance.md and of the notes on it from docs/performance/*.json.
 
-    python scripts/performance_page.py            writes the page
-    python scripts/performance_page.py --check    exits with 1 if the page is out of date
+    python scripts/performance_page.py            writes the pages
+    python scripts/performance_page.py --check    exits with 1 if a page is out of date
 
 A table, below its picture where there is one, stands between `<!-- figures: NAME -->` and
-`<!-- end -->`; everything else on the page is written by hand. `python -m benchmarks.all`
+`<!-- end -->`; everything else on the pages is written by hand. `python -m benchmarks.all`
 measures, and calls this.
 """
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / 'docs' / 'performance.md'
+DOCS = ROOT / 'docs'
+PAGES = (DOCS / 'performance.md', DOCS / 'notes' / 'performance.md')
 FOLDER = ROOT / 'docs' / 'performance'
 MARKED = re.compile(r'(<!-- figures: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
 OURS, USUAL = 'depth_node', 'usual pattern'
@@ -352,10 +353,10 @@ PICTURES = {
 }
 
 
-def fragment(name: str, data: Data) -> str:
-    """Markdown of one table with its picture, or that it is not there yet."""
+def fragment(name: str, data: Data, up: str = '') -> str:
+    """Markdown of one table with its picture, or that it is not there yet; `up` leads to docs/."""
     try:
-        picture = f'![{PICTURES[name]}](performance/{name}.png)\n\n' \
+        picture = f'![{PICTURES[name]}]({up}performance/{name}.png)\n\n' \
             if name in PICTURES and data.has_picture(name) else ''
         return picture + FRAGMENTS[name](data)
     except NotMeasuredError as error:
@@ -383,25 +384,29 @@ def _or_dash(value: float | None, form: str) -> str:
     return '-' if value is None else format(value, form)
 
 
-def filled(page: str, data: Data) -> str:
-    """The page with its tables anew."""
-    return MARKED.sub(lambda match: match[1] + fragment(match[2], data) + match[3], page)
+def filled(page: str, data: Data, up: str = '') -> str:
+    """The page with its tables filled in again."""
+    return MARKED.sub(lambda match: match[1] + fragment(match[2], data, up) + match[3], page)
+
+
+def fill(page: Path, check: bool) -> bool:
+    """Write one page, or only compare it; False if it was compared and is out of date."""
+    old = page.read_text(encoding='utf-8')
+    new = filled(old, Data(FOLDER), '' if page.parent == DOCS else '../')
+    if not check:
+        page.write_text(new, encoding='utf-8')
+    elif new != old:
+        sys.stderr.write(f'{page} is out of date: run python scripts/performance_page.py\n')
+        return False
+    return True
 
 
 def main() -> int:
-    """Write the page, or compare it; the exit code."""
-    parser = argparse.ArgumentParser(description='Fill docs/performance.md.')
+    """Write the pages, or compare them; the exit code."""
+    parser = argparse.ArgumentParser(description='Fill the tables of docs/performance.md.')
     parser.add_argument('--check', action='store_true', help='only say whether it is out of date')
-    options = parser.parse_args()
-    old = PAGE.read_text(encoding='utf-8')
-    new = filled(old, Data(FOLDER))
-    if not options.check:
-        PAGE.write_text(new, encoding='utf-8')
-        return 0
-    if new == old:
-        return 0
-    sys.stderr.write(f'{PAGE} is out of date: run python scripts/performance_page.py\n')
-    return 1
+    check = parser.parse_args().check
+    return 0 if all([fill(page, check) for page in PAGES]) else 1
 
 
 if __name__ == '__main__':

@@ -195,9 +195,10 @@ def test_all_runs_what_exists_and_tells_what_failed(tmp_path, monkeypatch, capsy
 
 
 def test_the_pages_tables_are_those_of_its_figures():
-    text = page.PAGE.read_text(encoding='utf-8')
-    assert {name for _, name, _ in page.MARKED.findall(text)} == set(page.FRAGMENTS)
-    assert page.filled(text, page.Data(page.FOLDER)) == text, page.__doc__
+    texts = [path.read_text(encoding='utf-8') for path in page.PAGES]
+    names = [name for text in texts for _, name, _ in page.MARKED.findall(text)]
+    assert sorted(names) == sorted(page.FRAGMENTS)
+    assert all([page.fill(path, check=True) for path in page.PAGES]), page.__doc__
 
 
 def test_a_changed_figure_changes_the_page(tmp_path):

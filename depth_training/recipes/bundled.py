@@ -19,7 +19,7 @@ _BUNDLED = Recipe(
     network='efficientnet_sff',
     network_arguments={'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0},
     augment='bundled',
-    augment_arguments={'with_cut_depth': False},  # no gain (docs/model_card.md)
+    augment_arguments={'with_cut_depth': False},  # no gain (docs/notes/bundled_network.md)
     height=240, width=_WIDTH,
     test_height=240, test_width=_WIDTH,
     test_geometry='squeeze',          # the whole frame; the focal length corrects its scale
@@ -48,16 +48,19 @@ _SECOND = replace(
     freeze_batch_norm=0.0,        # pictures of a batch no longer disturb each other's scale
     learning_rate=7e-4, batch=16, steps=2200)
 
-#: The fourth part: the decoder gets more layers, which start as if they were not there.
+#: The fourth part: the network of the third, whose decoder has more layers than that of the
+#: second (they start as an identity), on pictures of full size.
 _REFINED = replace(
-    _SECOND, name='bundled_refined', title='the bundled network, fourth part: a refined decoder',
+    _SECOND, name='bundled_refined', title='the bundled network, fourth part: full size',
     network_arguments={**_BUNDLED.network_arguments, 'refined': True},
     loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5},
     learning_rate=4e-4, steps=1300)
 
-#: The third part: smaller pictures with the same view take two thirds of the time.
+#: The third part: a refined decoder; smaller pictures with the same view take two thirds of the
+#: time.
 _SMALL = replace(
-    _REFINED, name='bundled_small', title='the bundled network, third part: small pictures',
+    _REFINED, name='bundled_small',
+    title='the bundled network, third part: refined decoder, small pictures',
     height=192, width=256, test_height=192, test_width=256, focal=0.81 * 256,
     learning_rate=7e-4, steps=3000)
 
