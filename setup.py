@@ -66,7 +66,7 @@ setup(
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
     extras_require={
         **{group: requirements(group)
-           for group in ('ros', 'openvino', 'heic', 'demo', 'train', 'test')},
+           for group in ('ros', 'openvino', 'heic', 'demo', 'train', 'test', 'docs')},
         'cpu': requirements('openvino'),
         'view': [*requirements('view'), *requirements('openvino')],
     },

@@ -33,7 +33,8 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
 
     Args:
         depth: float32 (H, W), metres.
-        min_depth, max_depth: metres, the ends of the range.
+        min_depth: metres, the near end of the range.
+        max_depth: metres, the far end of the range.
 
     Returns:
         uint8 (H, W, 3), blue, green, red.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('**/*.md'))]
+#: Pages of the repository that are not in docs/.
+OTHERS = ('README.md', 'CONTRIBUTING.md', 'tools/rooms/README.md')
+PAGES = [*(ROOT / name for name in OTHERS), *sorted((ROOT / 'docs').glob('**/*.md'))]
 #: Folders of the repository whose paths may stand in the text.
 FOLDERS = ('benchmarks', 'config', 'data', 'depth_perception', 'depth_training', 'docs', 'launch',
            'requirements', 'rviz', 'scripts', 'test', 'tools')
@@ -28,10 +33,25 @@ def prose(page: Path) -> str:
     return re.sub(r'^```.*?^```', '', page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
+def headings(page: Path) -> list[str]:
+    """Each heading as it is written."""
+    return re.findall(r'^#+ (.*)$', prose(page), flags=re.MULTILINE)
+
+
+def anchor_on_github(heading: str) -> str:
+    """Lower case, hyphens for spaces, no punctuation."""
+    return re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+
+
+def anchor_on_the_site(heading: str) -> str:
+    """As Python-Markdown: the same, in ASCII and with single hyphens."""
+    plain = unicodedata.normalize('NFKD', heading).encode('ascii', 'ignore').decode()
+    return re.sub(r'[-\s]+', '-', re.sub(r'[^\w\s-]', '', plain).strip().lower())
+
+
 def anchors(page: Path) -> set[str]:
-    """What GitHub makes of the headings: lower case, hyphens for spaces, no punctuation."""
-    headings = re.findall(r'^#+ (.*)$', prose(page), flags=re.MULTILINE)
-    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+    """What a link may name behind its `#`."""
+    return {anchor_on_github(heading) for heading in headings(page)}
 
 
 def links(page: Path) -> Iterator[tuple[str, Path, str]]:
@@ -56,10 +76,54 @@ def test_links_lead_to_files_and_headings(page):
     assert not broken
 
 
-def test_the_index_has_every_page():
-    index = {target for _, target, _ in links(ROOT / 'docs' / 'README.md')}
-    assert not [page.name for page in (ROOT / 'docs').glob('*.md')
-                if page.name != 'README.md' and page not in index]
+@pages
+def test_headings_have_one_anchor_each_on_github_and_on_the_site(page):
+    names = [anchor_on_github(heading) for heading in headings(page)]
+    assert len(set(names)) == len(names), 'two headings of one name'
+    linked = {anchor for other in PAGES for _, target, anchor in links(other) if target == page}
+    assert not [heading for heading in headings(page) if anchor_on_github(heading) in linked
+                and anchor_on_github(heading) != anchor_on_the_site(heading)]
+
+
+@pages
+def test_pictures_have_a_description(page):
+    assert not re.findall(r'!\[\]\(|<img', prose(page))
+
+
+def site_pages() -> list[str]:
+    """What the navigation of the site names, in its order."""
+    nav = (ROOT / 'mkdocs.yml').read_text().partition('\nnav:\n')[2]
+    return re.findall(r'([\w/]+\.md)$', nav, flags=re.MULTILINE)
+
+
+def test_index_and_site_have_every_page():
+    docs = ROOT / 'docs'
+    every = {page.relative_to(docs).as_posix() for page in docs.glob('**/*.md')}
+    assert sorted(site_pages()) == sorted(every)
+    index = {target for page in (docs / 'README.md', docs / 'notes' / 'README.md')
+             for _, target, _ in links(page)}
+    assert not [name for name in every - {'README.md'} if docs / name not in index]
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip('mkdocs', reason='pip install -r requirements/docs.txt')
+    pytest.importorskip('mkdocstrings', reason='pip install -r requirements/docs.txt')
+    done = subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', tmp_path],
+                          cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'back_project' in (tmp_path / 'api.html').read_text()
+    assert 'back_project' in (tmp_path / 'search' / 'search_index.json').read_text()
+    broken = [f'{page.name}: {target}' for page in tmp_path.glob('**/*.html')
+              for target in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', page.read_text())
+              if ':' not in target and not (page.parent / target.lstrip('/')).exists()
+              and page.name != '404.html']
+    assert not broken
+
+
+def test_the_readme_is_short():
+    text = (ROOT / 'README.md').read_text()
+    assert len(text.splitlines()) < 120
+    assert 'images/demo.gif' in text and 'scripts/demo' in text and 'scripts/test' in text
 
 
 @pages

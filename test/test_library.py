@@ -61,9 +61,11 @@ def test_examples_run(file):
     assert runner.tries and not runner.failures
 
 
-def test_the_program_of_the_readme_runs(tmp_path):
-    page = (ROOT / 'README.md').read_text(encoding='utf-8')
-    program, = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+def test_the_programs_of_the_pages_run(tmp_path):
+    programs = [program for name in ('README.md', 'docs/library.md') for program in re.findall(
+        r'```python\n(.*?)```', (ROOT / name).read_text(encoding='utf-8'), re.DOTALL)]
     cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((120, 160, 3), 90, np.uint8))
-    subprocess.run([sys.executable, '-c', program], cwd=tmp_path, check=True)
-    assert (tmp_path / 'cloud.ply').stat().st_size > 100_000
+    for program, written in zip(programs, ('cloud.ply', 'cloud.ply', 'depth.png'), strict=True):
+        subprocess.run([sys.executable, '-c', program], cwd=tmp_path, check=True)
+        assert (tmp_path / written).stat().st_size > 1_000
+        (tmp_path / written).unlink()
