@@ -39,6 +39,8 @@ from depth_perception.backends.graphs import CudaGraph, EagerFrames
 from depth_perception.backends.torch_eager import TorchEager
 from depth_perception.bag import Bag
 from depth_perception.camera import CameraModel
+from depth_perception.depth.products import ProductMaker
+from depth_perception.depth.settings import DepthSettings
 from depth_perception.device import resolve_device
 from depth_perception.estimator import DepthEstimator
 from depth_perception.transfer import Download, Upload
@@ -50,7 +52,6 @@ ALONE, ALONE_SIZE = ('efficientnet_sff', 'resnet_unet_hybrid'), (256, 320)
 CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
 #: Image uint8 (H, W, 3) and its depth in metres (H, W), 0 = unknown.
 Pair = tuple[NDArray[np.uint8], NDArray]
-NEAR, FAR, EDGE = 0.3, 10.0, 0.05
 
 #: Image uint8 (H, W, 3) -> depth (H, W) and cloud (H, W, 4), all in host memory.
 Frame = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray]]
@@ -63,14 +64,14 @@ def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: tor
     if not graphs:
         estimator._frames = EagerFrames()
     upload, download = Upload(device), Download(device)
+    make, settings = ProductMaker(info.max_depth), DepthSettings(point_stride=1)
 
     def run(rgb: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
         image = upload(rgb)
         depth = estimator.estimate(image, camera).depth
-        ranged = geometry.mask_range(depth, NEAR, FAR)
-        clean = ranged.masked_fill(geometry.flying_pixels(depth, EDGE), float('nan'))
-        found = download({'depth': ranged, 'cloud': geometry.pack_cloud(clean, camera, image),
-                          'finite': torch.isfinite(depth).all()})
+        products = make(rgb, camera, depth, settings, image=image)
+        found = download({'depth': products.depth, 'cloud': products.cloud,
+                          'finite': geometry.all_finite(depth)})
         if estimator.remarks:
             raise RuntimeError(estimator.remarks[0])
         return found['depth'], found['cloud']

@@ -28,9 +28,10 @@ from torch import Tensor
 
 from benchmarks.camera import serialized_clip
 from benchmarks.machine import machine
-from depth_perception import geometry, scan
+from depth_perception import geometry
 from depth_perception.backends.base import Backend
 from depth_perception.backends.choice import choose_backend
+from depth_perception.depth.products import ProductMaker
 from depth_perception.estimator import DepthEstimator
 from depth_perception.ros import messages
 from depth_perception.ros.cameras import CameraSource
@@ -39,6 +40,7 @@ from depth_perception.ros.parameters import Settings
 from depth_perception.ros.pipeline import Pipeline
 from depth_perception.ros.scan_pose import ScanPose
 from depth_perception.ros.topics import DEPTH, POINTS, SCAN
+from depth_perception.scan import LEVEL
 from depth_perception.transfer import Upload
 from depth_perception.weights import load_weights
 
@@ -75,8 +77,8 @@ class Stages:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self._pipeline = Pipeline(self.estimator, self.cameras, lambda *_: ScanPose(scan.LEVEL))
-        self._layout: scan.ScanLayout | None = None
+        self._pipeline = Pipeline(self.estimator, self.cameras, lambda *_: ScanPose(LEVEL))
+        self._products = ProductMaker(self.estimator.info.max_depth)
 
     def run(self, image: Image) -> None:
         """All stages of one image, then all of them at once."""
@@ -89,7 +91,6 @@ class Stages:
         self.seconds['whole'].append(time.perf_counter() - start - result.seconds['network'])
 
     def _one_by_one(self, image: Image) -> None:
-        near, far = self.settings.min_depth, self.estimator.info.max_depth
         with self._timed('decode'):
             rgb = decode(image)
         colours = Upload(CPU)(rgb)
@@ -100,22 +101,22 @@ class Stages:
         self.seconds['resize, there and back'][-1] -= estimate.network_seconds
         with self._timed('finite?'):
             geometry.all_finite(depth)
+        products = self._products(rgb, camera, depth, self.settings, image=colours)
         with self._timed('range mask'):
-            ranged = geometry.mask_range(depth, near, far)
+            ranged = products.depth
         with self._timed('depth message'):
             messages.depth_message(ranged.numpy(), image.header, '32FC1')
         with self._timed('edge filter'):
-            flying = geometry.flying_pixels(depth, self.settings.edge_threshold)
-            clean = geometry.mask(ranged, flying)
+            products.clean  # noqa: B018 - computed now
         with self._timed('cloud'):
-            cloud = geometry.pack_cloud(clean, camera, colours, self.settings.point_stride)
+            cloud = products.cloud
         with self._timed('cloud message'):
             messages.cloud_message(cloud.numpy(), image.header, True)
-        layout = self._layout = self._layout or scan.scan_layout(camera, far)
         with self._timed('scan'):
-            ranges = scan.scan_ranges(clean, layout, near).numpy()
+            found = products.scan()
         with self._timed('scan message'):
-            messages.scan_message(ranges, layout, image.header, near)
+            messages.scan_message(
+                found.ranges.numpy(), found.layout, image.header, self.settings.min_depth)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

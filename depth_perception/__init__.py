@@ -3,16 +3,18 @@
 
 Example:
     >>> import numpy as np
-    >>> from depth_perception import CameraModel, DepthEstimator, back_project, write_ply
+    >>> from depth_perception import CameraModel, DepthEstimator, depth_products, write_ply
     >>> rgb = np.zeros((240, 320, 3), np.uint8)                       # an image, RGB
     >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
     >>> estimator = DepthEstimator.load(device='cpu')                 # the bundled network
     >>> depth = estimator.infer(rgb, camera)                          # metres
     >>> depth.shape, depth.dtype
     ((240, 320), dtype('float32'))
-    >>> points = back_project(depth, camera)                          # x right, y down, z forward
-    >>> points.shape
-    (240, 320, 3)
+    >>> products = depth_products(rgb, camera, depth)                 # as the node makes them
+    >>> products.points.shape                                         # x right, y down, z forward
+    (120, 160, 3)
+    >>> products.scan().ranges.ndim                                   # obstacles, metres
+    1
 
 The names below are imported when they are used: PyTorch takes seconds, `--version` must not.
 """
@@ -24,6 +26,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from depth_perception.camera import CameraModel
     from depth_perception.camera_file import read_camera
+    from depth_perception.depth.millimetres import to_millimetres
+    from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
+    from depth_perception.depth.settings import DepthSettings
     from depth_perception.estimator import DepthEstimator
     from depth_perception.geometry import back_project, mask_edges, mask_range, pack_cloud
     from depth_perception.ply import write_ply
@@ -33,12 +38,16 @@ if TYPE_CHECKING:
 
 __version__ = '0.2.0'
 
-__all__ = ['CameraModel', 'CameraPose', 'DepthEstimator', 'ObstacleBand', 'WeightsInfo',
-           'back_project', 'colourise', 'load_weights', 'mask_edges', 'mask_range', 'pack_cloud',
-           'read_camera', 'save_weights', 'scan_layout', 'scan_ranges', 'write_ply']
+__all__ = ['CameraModel', 'CameraPose', 'DepthEstimator', 'DepthProducts', 'DepthSettings',
+           'ObstacleBand', 'ProductMaker', 'WeightsInfo', 'back_project', 'colourise',
+           'depth_products', 'load_weights', 'mask_edges', 'mask_range', 'pack_cloud',
+           'read_camera', 'save_weights', 'scan_layout', 'scan_ranges', 'to_millimetres',
+           'write_ply']
 
 _MODULES = {
     'camera': ('CameraModel',), 'camera_file': ('read_camera',), 'estimator': ('DepthEstimator',),
+    'depth.millimetres': ('to_millimetres',), 'depth.settings': ('DepthSettings',),
+    'depth.products': ('DepthProducts', 'ProductMaker', 'depth_products'),
     'geometry': ('back_project', 'mask_edges', 'mask_range', 'pack_cloud'), 'ply': ('write_ply',),
     'scan': ('CameraPose', 'ObstacleBand', 'scan_layout', 'scan_ranges'),
     'visualise': ('colourise',), 'weights': ('WeightsInfo', 'load_weights', 'save_weights'),

@@ -20,6 +20,7 @@ from depth_perception.backends.names import BackendError
 from depth_perception.bag import is_recording
 from depth_perception.camera import CameraError, CameraModel
 from depth_perception.camera_source import CameraSource, Prepared, camera_source
+from depth_perception.depth.millimetres import to_millimetres
 from depth_perception.files import FULL, Parts, write_together
 from depth_perception.images import ImageError, read_photo
 from depth_perception.options import UsageError, add_network_arguments
@@ -235,7 +236,7 @@ class Predictor:
         """The results of one picture by path."""
         ranged = self._ranged(depth)
         picture = with_legend(colourise(ranged, *colours), *colours)
-        files = {_beside(target, DEPTH_SUFFIX): [_png(millimetres(ranged))],
+        files = {_beside(target, DEPTH_SUFFIX): [_png(to_millimetres(ranged))],
                  _beside(target, COLOUR_SUFFIX): [_png(picture)]}
         if self._options.npy:
             files[_beside(target, ARRAY_SUFFIX)] = [_npy(ranged)]
@@ -299,12 +300,6 @@ def beside(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
     right = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
     picture = with_legend(np.concatenate([left, colourise(right, *colours)], axis=1), *colours)
     return picture[:picture.shape[0] // 2 * 2, :picture.shape[1] // 2 * 2]
-
-
-def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Metres -> the nearest millimetre as uint16; 0 for what is not finite or beyond 65.535 m."""
-    known = np.isfinite(depth) & (depth > 0) & (depth < np.iinfo(np.uint16).max / 1000)
-    return np.where(known, depth * 1000 + 0.5, 0).astype(np.uint16)
 
 
 def _prepare_folder(folder: Path) -> None:

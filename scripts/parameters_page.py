@@ -18,7 +18,8 @@ from depth_perception.ros.parameters import DEFAULTS, RULES  # noqa: E402
 PAGE = ROOT / 'docs' / 'parameters.md'
 COMMAND = 'python scripts/parameters_page.py'
 HEAD = f"""\
-<!-- Written by `{COMMAND}`: change depth_perception/ros/parameters.py instead. -->
+<!-- Written by `{COMMAND}`: change depth_perception/ros/parameters.py
+     or depth_perception/depth/settings.py instead. -->
 # Parameters of `depth_node`
 
 [config/depth.yaml](../config/depth.yaml) has all of them with their defaults, as a file to copy and

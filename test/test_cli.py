@@ -18,7 +18,6 @@ from depth_perception.camera_file import read_camera, read_camera_file
 from depth_perception.cli import main
 from depth_perception.estimator import DepthEstimator
 from depth_perception.images import ImageError, read_image, read_photo
-from depth_perception.predict import millimetres
 from depth_perception.rectification import Rectifier
 from depth_perception.results import find, named
 from depth_perception.videos import VideoReader
@@ -392,12 +391,6 @@ def test_pictures_of_other_kinds_are_read_as_colour(tmp_path):
 def test_channels_are_red_green_blue(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((4, 4, 3), (3, 2, 1), np.uint8))
     assert read_image(tmp_path / 'a.png')[0, 0].tolist() == [1, 2, 3]
-
-
-def test_millimetres_round_and_unknown_is_zero():
-    depth = np.array([[1.0004, 1.0006, np.nan, np.inf, -np.inf, 0, -1, 65.53, 65.6, 1e9]],
-                     np.float32)
-    assert millimetres(depth).tolist() == [[1000, 1001, 0, 0, 0, 0, 0, 65530, 0, 0]]
 
 
 # Cameras.

@@ -13,23 +13,14 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, LaserScan, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from depth_perception.depth.millimetres import to_millimetres
 from depth_perception.scan import ScanLayout
-
-#: 16UC1 can hold no more millimetres.
-MAX_MILLIMETRES = 65535
 
 
 def depth_message(depth: NDArray[np.float32], header: Header, encoding: str) -> Image:
     """Depth (H, W) in metres as 32FC1, or as 16UC1 millimetres with 0 for "no depth"."""
     values = depth if encoding == '32FC1' else to_millimetres(depth)
     return _image(values, header, encoding)
-
-
-def to_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Depth in metres -> uint16 millimetres; 0 where it is not finite or too far for 16 bits."""
-    millimetres = np.rint(depth * np.float32(1000))
-    usable = np.isfinite(millimetres) & (millimetres <= MAX_MILLIMETRES)
-    return np.where(usable, millimetres, 0).astype(np.uint16)
 
 
 def preview_message(bgr: NDArray[np.uint8], header: Header) -> Image:

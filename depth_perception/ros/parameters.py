@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every parameter of the node: name, default, range, unit, read-only, meaning.
 
-`Settings` is the table: one field a parameter. It is declared in a loop and read into a frozen
-instance; a change at run time is checked as a whole before it is accepted.
+`Settings` is the table: one field a parameter; those about depth and what is made of it are
+inherited from `depth.settings.DepthSettings`, which programs without ROS have too. The table is
+declared in a loop and read into a frozen instance; a change at run time is checked as a whole
+before it is accepted.
 """
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depth_perception.backends.choice import BACKENDS
+from depth_perception.depth.settings import OPTIONS, DepthSettings, Option
 from depth_perception.estimator import PRECISIONS
 
 
@@ -40,21 +42,16 @@ class RosParameterError(ParameterError):
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Option):
     """What a parameter means and accepts.
 
     Attributes:
-        text: meaning with its unit.
-        low, high: inclusive bounds of a number.
         choices: the values a closed string may have.
         configured: whether it may be set while the node is configured; otherwise at start and
             while it is unconfigured.
         read_only: settable at start only.
     """
 
-    text: str
-    low: float | None = None
-    high: float | None = None
     choices: tuple[str, ...] = ()
     configured: bool = True
     read_only: bool = False
@@ -65,8 +62,11 @@ def _parameter(default: Any, text: str, **rule: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The node's parameters with their defaults, as one consistent set."""
+class Settings(DepthSettings):
+    """The node's parameters with their defaults, as one consistent set.
+
+    What is about depth and its products is `DepthSettings`.
+    """
 
     model_file: str = _parameter(
         '', 'weights file (.safetensors); empty is the bundled network', configured=False)
@@ -100,31 +100,6 @@ class Settings:
     depth_encoding: str = _parameter(
         '32FC1', 'of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too near) or '
         '16UC1 millimetres (0 = none of these)', choices=('32FC1', '16UC1'), configured=False)
-    min_depth: float = _parameter(
-        0.3, 'metres; nearer becomes -Inf', low=0, high=100)
-    max_depth: float = _parameter(
-        0.0, "metres; farther becomes +Inf; 0 = the network's own", low=0, high=100)
-    depth_scale: float = _parameter(
-        1.0, 'factor on every depth: true distance / published distance, from a tape measure',
-        low=0.1, high=10)
-    focal_correction: bool = _parameter(
-        True, "scale depth by the camera's focal length over that of the training images")
-    edge_threshold: float = _parameter(
-        0.05, 'relative depth jump between neighbouring pixels above which the far one is removed '
-        'from points and scan (flying pixels); 0 = off', low=0, high=1)
-    temporal_smoothing: float = _parameter(
-        0.0, "weight of the last frame's depth where the depth hardly changes: against "
-        'flicker; larger lags more when the camera moves; 0 = off',
-        low=0, high=0.95)
-    point_stride: int = _parameter(
-        2, 'depth/points has every n-th pixel of both axes', low=1, high=16)
-    point_color: bool = _parameter(
-        True, 'depth/points has a field rgb')
-    scan_min_height: float = _parameter(
-        -0.2, 'metres above the camera; lower points are not in the scan; not used where the '
-        "camera's height is known", low=-5, high=5)
-    scan_max_height: float = _parameter(
-        0.3, 'metres above the camera; higher points are not in the scan', low=-5, high=5)
     optical_frame: str = _parameter(
         '', "frame_id of what is published, an optical frame (x right, y down, z forward), for a "
         "driver whose images name another; empty: that of the images")
@@ -132,15 +107,6 @@ class Settings:
         '', 'frame with z up and its origin on the floor, such as base_footprint: TF from the '
         "image's frame to it tells how the camera stands; empty: camera_pitch and camera_height "
         'tell', configured=False)
-    camera_pitch: float = _parameter(
-        0.0, 'degrees that the camera looks down (negative: up), for the scan; not used with '
-        'base_frame', low=-80, high=80)
-    camera_height: float = _parameter(
-        0.0, 'metres of the camera above the floor: what stands on the floor is in the scan and '
-        'the floor is not; 0 = unknown, or with base_frame: its height there', low=0, high=20)
-    floor_tolerance: float = _parameter(
-        0.05, "metres above the floor that are floor in the scan, where the camera's height is "
-        'known; grows by 0.015 m with each metre of distance', low=0, high=1)
     scan_frame: str = _parameter(
         '', "frame_id of the scan, level and at the camera with x along its view; empty: the "
         'image\'s frame_id without its "optical" part, or with _level, published on TF, '
@@ -151,22 +117,26 @@ class Settings:
         0.5, 'seconds; a frame whose stamp is older when its turn comes is dropped; 0 = off',
         low=0, high=10)
 
-    def misfit(self) -> tuple[tuple[str, str], str] | None:
-        """Two parameters that do not fit together, and why; or None."""
-        if self.scan_min_height >= self.scan_max_height:
-            return ('scan_min_height', 'scan_max_height'), (
-                f'scan_min_height {self.scan_min_height} must be below '
-                f'scan_max_height {self.scan_max_height}')
-        if 0 < self.max_depth <= self.min_depth:
-            return ('min_depth', 'max_depth'), (
-                f'max_depth {self.max_depth} must be above min_depth {self.min_depth}, or 0')
-        return None
-
 
 #: The state in which all but read-only parameters can be set.
 UNCONFIGURED = 'unconfigured'
-RULES: dict[str, Rule] = {
-    field.name: field.metadata['rule'] for field in dataclasses.fields(Settings)}
+#: What is to be said of a setting where it is the node's parameter.
+_OF_NODE = {
+    'point_stride': 'depth/points has every n-th pixel of both axes',
+    'point_color': 'depth/points has a field rgb',
+    'camera_pitch': f'{OPTIONS["camera_pitch"].text}; not used with base_frame',
+    'camera_height': f'{OPTIONS["camera_height"].text}, or with base_frame: its height there',
+}
+
+
+def _rule(field: dataclasses.Field) -> Rule:
+    known: Option = field.metadata['rule']
+    if isinstance(known, Rule):
+        return known
+    return Rule(_OF_NODE.get(field.name, known.text), known.low, known.high)
+
+
+RULES: dict[str, Rule] = {field.name: _rule(field) for field in dataclasses.fields(Settings)}
 DEFAULTS: dict[str, Any] = dataclasses.asdict(Settings())
 
 
@@ -263,8 +233,8 @@ def check(name: str, value: Any) -> None:
         image_sizes(value)
     if rule.choices and value not in rule.choices:
         raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
-    if rule.low is not None and not (math.isfinite(value) and rule.low <= value <= rule.high):
-        raise ParameterError(f'{name} must be in [{rule.low}, {rule.high}], got {value!r}')
+    if problem := rule.problem(name, value, type(DEFAULTS[name])):
+        raise ParameterError(problem)
 
 
 def image_sizes(text: str) -> list[tuple[int, int]]:
@@ -283,14 +253,13 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
 
 def check_type(name: str, value: Any) -> None:
     """Raise ParameterError unless the value is of the parameter's type."""
-    kind = type(DEFAULTS[name])
-    good_type = isinstance(value, (int, float) if kind is float else kind) \
-        and (kind is bool or not isinstance(value, bool))
-    if not good_type:
+    rule = RULES[name]
+    # The type alone: a number has limits.
+    if problem := Option(rule.text).problem(name, value, type(DEFAULTS[name])):
         hint = (f'; YAML takes on and off for booleans: quote them, in a shell twice: '
                 f'-p {name}:="\'{"on" if value else "off"}\'"'
-                if RULES[name].choices and isinstance(value, bool) else '')
-        raise ParameterError(f'{name} must be of type {kind.__name__}, got {value!r}{hint}')
+                if rule.choices and isinstance(value, bool) else '')
+        raise ParameterError(problem + hint)
 
 
 def refusal(reason: str) -> SetParametersResult:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One frame's way from a message to messages: decode, rectify, infer, shape, encode."""
+"""One frame's way from a message to messages: decode, rectify, infer, encode.
+
+What becomes of depth is not decided here but in `depth.products`.
+"""
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from torch import Tensor
 
-from depth_perception import geometry, scan
+from depth_perception import geometry
+from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
 from depth_perception.inference.protocol import Estimator
 from depth_perception.ros import messages, stamps
 from depth_perception.ros.camera_info import ImageCamera
@@ -26,9 +28,8 @@ from depth_perception.ros.health import OTHER_CLOCK
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.scan_pose import ScanPose
 from depth_perception.ros.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
-from depth_perception.temporal import TemporalFilter
+from depth_perception.scan import CameraPose, ScanLayout
 from depth_perception.transfer import Download, Upload
-from depth_perception.visualise import colourise
 
 #: What each output needs beside the image.
 NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN})
@@ -65,8 +66,8 @@ class Result:
     camera_problem: str = ''
     input_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
-    pose: scan.CameraPose | None = None
-    beams: tuple[scan.ScanLayout, str] | None = None
+    pose: CameraPose | None = None
+    beams: tuple[ScanLayout, str] | None = None
     focal_factor: float = 1.0
     sample: NDArray[np.float32] | None = None
     thumbnail: NDArray[np.uint8] | None = None
@@ -106,12 +107,9 @@ class Pipeline:
         self._cameras = cameras
         self._scan_pose = scan_pose
         self._info_expected = info_expected
-        # Of this camera alone: a layout takes up to 28 bytes a pixel.
-        self._scan_layout = functools.lru_cache(maxsize=1)(scan.scan_layout)
-        self._temporal = TemporalFilter()
+        self._products = ProductMaker(estimator.info.max_depth)
         self._decode = Decoder()
         self._last_scan: float | None = None
-        self._unseen: tuple[NDArray | None, Tensor | None] = (None, None)
         self._upload = Upload(estimator.device)
         self._download = Download(estimator.device)
 
@@ -153,15 +151,16 @@ class Pipeline:
         if wanted & NEEDS_INFERENCE:
             with _timed(seconds, 'inference'):
                 image = self._upload(rgb)
-                depth, finite = self._infer(
-                    rgb, image, state.camera, settings, header, result)
-                if rectifier is not None:
-                    depth = self._without(depth, rectifier.unseen)
+                depth, finite = self._infer(image, state.camera, settings, result)
+                products = self._products(
+                    rgb, state.camera and state.camera.camera, depth, settings,
+                    time=stamps.seconds(header.stamp), image=image,
+                    unseen=rectifier.unseen if rectifier else None)
             meanwhile()
             with _timed(seconds, 'postprocess'):
-                found = {'finite': finite, **self._shape(
-                    depth, image, state.camera, wanted, settings, header, result)}
-                self._fill(self._download(found), wanted, settings, header, result)
+                found = self._compute(products, wanted, header, settings, result)
+                self._fill(self._download({'finite': finite, **found}), products, wanted, header,
+                           settings, result)
         if INFO in wanted:
             result.outputs[INFO] = state.camera.info(header)
         return result
@@ -170,68 +169,55 @@ class Pipeline:
         remarks = state.camera.remarks if state.camera else ()
         return (self._decode.remark, *remarks) if self._decode.remark else remarks
 
-    def _infer(self, rgb: NDArray[np.uint8], image: Tensor, camera: ImageCamera | None,
-               settings: Settings, header: Header, result: Result) -> tuple[Tensor, Tensor]:
+    def _infer(self, image: Tensor, camera: ImageCamera | None, settings: Settings,
+               result: Result) -> tuple[Tensor, Tensor]:
         """Depth, and whether all that the network gave was finite; nothing waits for a GPU."""
-        model = camera.camera if camera and settings.focal_correction else None
+        model = settings.focal_camera(camera and camera.camera)
         estimate = self._estimator.estimate(image, model)
-        finite = geometry.all_finite(estimate.depth)
         if estimate.network_seconds is not None:
             result.seconds['network'] = estimate.network_seconds
         result.focal_factor = estimate.focal_factor
-        stamp = stamps.seconds(header.stamp)
-        depth = self._temporal(estimate.depth, rgb, stamp, settings.temporal_smoothing)
-        return geometry.scaled(depth, settings.depth_scale), finite
+        return estimate.depth, geometry.all_finite(estimate.depth)
 
-    def _shape(self, depth: Tensor, image: Tensor, camera: ImageCamera | None,
-               wanted: frozenset[str], settings: Settings, header: Header,
-               result: Result) -> dict[str, Tensor]:
-        """Masks, cloud and scan by topic, and a thinned depth, all on the depth's device."""
-        ranged = geometry.mask_range(depth, settings.min_depth, self._far(settings))
-        found = {'sample': ranged[::8, ::8]}
+    def _compute(self, products: DepthProducts, wanted: frozenset[str], header: Header,
+                 settings: Settings, result: Result) -> dict[str, Tensor]:
+        """What is wanted by topic, and a thinned depth, all on the depth's device."""
+        found = {'sample': products.depth[::8, ::8]}
         if wanted & {DEPTH, PREVIEW}:
-            found[DEPTH] = ranged
-        if wanted & {POINTS, SCAN}:
-            clean = ranged
-            if settings.edge_threshold > 0:
-                # On the unmasked depth: a smooth floor that crosses min_depth is no edge.
-                flying = geometry.flying_pixels(depth, settings.edge_threshold)
-                clean = geometry.mask(ranged, flying)
-            if POINTS in wanted:
-                found[POINTS] = geometry.pack_cloud(
-                    clean, camera.camera, image if settings.point_color else None,
-                    settings.point_stride)
-            if SCAN in wanted:
-                found.update(self._scan(clean, camera, settings, header, result))
+            found[DEPTH] = products.depth
+        if POINTS in wanted:
+            found[POINTS] = products.cloud
+        if SCAN in wanted:
+            scan = self._scan(products, header, settings, result)
+            if scan is not None:
+                found[SCAN] = scan.ranges
         return found
 
-    def _scan(self, depth: Tensor, camera: ImageCamera, settings: Settings, header: Header,
-              result: Result) -> dict[str, Tensor]:
+    def _scan(self, products: DepthProducts, header: Header, settings: Settings,
+              result: Result) -> DepthScan | None:
+        """The scan, or None where it is not known how the camera stands."""
         stand = self._scan_pose(header, settings)
         result.scan_problem = stand.problem
         result.pose = stand.pose
         if stand.pose is None:
-            return {}
-        band = scan.ObstacleBand(
-            settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance)
-        layout = self._scan_layout(
-            camera.camera, self._far(settings), band, stand.pose, depth.device)
-        result.beams = layout, stand.frame_id
-        return {SCAN: scan.scan_ranges(depth, layout, settings.min_depth)}
+            return None
+        scan = products.scan(stand.pose)
+        result.beams = scan.layout, stand.frame_id
+        return scan
 
-    def _fill(self, found: dict[str, NDArray], wanted: frozenset[str], settings: Settings,
-              header: Header, result: Result) -> None:
+    def _fill(self, found: dict[str, NDArray], products: DepthProducts, wanted: frozenset[str],
+              header: Header, settings: Settings, result: Result) -> None:
         """Messages, which own their bytes: the next frame may write to the arrays."""
         if not found['finite']:
-            self._temporal.reset()
+            self._products.reset()
             raise NonFiniteDepth('the network gave a non-finite depth')
         result.sample = found['sample'].copy()
         if DEPTH in wanted:
             result.outputs[DEPTH] = messages.depth_message(
                 found[DEPTH], header, settings.depth_encoding)
         if PREVIEW in wanted:
-            picture = colourise(found[DEPTH], settings.min_depth, self._far(settings))
-            result.outputs[PREVIEW] = messages.preview_message(picture, header)
+            result.outputs[PREVIEW] = messages.preview_message(
+                products.preview(depth=found[DEPTH]), header)
         if POINTS in found:
             result.outputs[POINTS] = messages.cloud_message(
                 found[POINTS], header, settings.point_color)
@@ -246,14 +232,3 @@ class Pipeline:
         stamp = stamps.seconds(header.stamp)
         last, self._last_scan = self._last_scan, stamp
         return stamp - last if last is not None and 0 < stamp - last < OTHER_CLOCK else 0.0
-
-    def _without(self, depth: Tensor, unseen: NDArray[np.bool_] | None) -> Tensor:
-        """NaN where the camera saw nothing: there the network made something up."""
-        if unseen is None:
-            return depth
-        if self._unseen[0] is not unseen:  # the same for all frames of a camera
-            self._unseen = unseen, torch.from_numpy(unseen).to(depth.device)
-        return geometry.mask(depth, self._unseen[1])
-
-    def _far(self, settings: Settings) -> float:
-        return settings.max_depth or self._estimator.info.max_depth

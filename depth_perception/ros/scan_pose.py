@@ -10,6 +10,7 @@ from geometry_msgs.msg import Transform, TransformStamped
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from depth_perception.depth.products import stated_pose
 from depth_perception.ros.messages import level_frame, scan_frame
 from depth_perception.ros.parameters import Settings
 from depth_perception.ros.stamps import nanoseconds, seconds
@@ -76,7 +77,7 @@ class ScanPoses:
             if self._listener:
                 pose, remark = self._from_tf(image, settings)
             else:
-                pose = _stated(settings)
+                pose = stated_pose(settings)
         except (TransformError, PoseError) as error:
             return ScanPose(None, problem=f'no scan: {error}')
         frame_id, problem = self._frame(image, pose, settings)
@@ -169,12 +170,6 @@ class ScanPoses:
         self._publisher.publish(image.frame_id, level, pose.level_frame_rotation(), moment)
         self._published = key
         return ''
-
-
-def _stated(settings: Settings) -> CameraPose:
-    """The pose that the parameters tell."""
-    return CameraPose(
-        math.radians(settings.camera_pitch), height=settings.camera_height or None)
 
 
 def _up(transform: Transform) -> tuple[float, float, float]:

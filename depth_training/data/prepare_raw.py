@@ -15,6 +15,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from depth_perception.depth.millimetres import to_millimetres
 from depth_training.data import kinect
 from depth_training.data.conversion import Prepared, Report, Scene, write_scenes
 from depth_training.data.dataset import Split
@@ -171,9 +172,8 @@ def _files(folder: Path, index: int, frame: tuple[str, str]) -> dict[str, bytes]
     depth_name, colour_name = frame
     depth = kinect.align_depth(kinect.read_disparity(folder / depth_name))
     rgb = kinect.undistort_colour(kinect.read_colour(folder / colour_name))
-    millimetres = np.round(depth * 1000).astype(np.uint16)
     return {f'rgb_{index:05d}.jpg': _encoded('.jpg', rgb[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 95),
-            f'sync_depth_{index:05d}.png': _encoded('.png', millimetres)}
+            f'sync_depth_{index:05d}.png': _encoded('.png', to_millimetres(depth))}
 
 
 def _encoded(suffix: str, image: np.ndarray, *options: int) -> bytes:

@@ -28,9 +28,9 @@ def test_depth_round_trip_keeps_every_bit():
 
 
 def test_millimetres_are_zero_where_there_is_no_depth():
-    depth = np.array([[1.5, NAN, INF, -INF, 0.0004, 65.535, 65.5361]], np.float32)
+    depth = np.array([[1.5, NAN, INF, -INF, 0.0004, 65.535, 65.5361, -1.0]], np.float32)
     message = messages.depth_message(depth, HEADER, '16UC1')
-    np.testing.assert_array_equal(image_array(message), [[1500, 0, 0, 0, 0, 65535, 0]])
+    np.testing.assert_array_equal(image_array(message), [[1500, 0, 0, 0, 0, 65535, 0, 0]])
 
 
 @pytest.mark.parametrize('coloured', [True, False])

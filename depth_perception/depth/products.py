@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What depth becomes: masked depth, cloud, scan and preview. The one recipe, free of ROS.
+
+The order is that of a frame:
+
+    depth of the network -> smoothed -> scaled -> unknown where the camera saw nothing
+      -> out of range: -Inf, +Inf (`DepthProducts.depth`, preview)
+      -> flying pixels: NaN (`DepthProducts.clean`: cloud, scan)
+
+Depth is a numpy array or a torch tensor on any device; what is made of it is of the same kind, on
+the same device, and made when it is first asked for.
+"""
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depth_perception import geometry
+from depth_perception.camera import CameraModel
+from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
+from depth_perception.scan import (
+    CameraPose,
+    ObstacleBand,
+    ScanLayout,
+    scan_layout,
+    scan_ranges,
+)
+from depth_perception.temporal import TemporalFilter
+from depth_perception.visualise import colourise
+
+#: A depth image or what is made of it.
+Array = Any
+LayoutMaker = Callable[..., ScanLayout]
+
+
+@dataclass(frozen=True, eq=False)
+class DepthScan:
+    """An obstacle scan, as sensor_msgs/LaserScan has it, in the camera's level frame.
+
+    Attributes:
+        ranges: (count,) metres; +Inf free, -Inf too near, NaN unknown; see `scan.scan_ranges`.
+        layout: of the beams.
+        range_min: metres; nearer obstacles are -Inf.
+        pose: of the camera.
+    """
+
+    ranges: Array
+    layout: ScanLayout
+    range_min: float
+    pose: CameraPose
+
+    @property
+    def angles(self) -> NDArray[np.float64]:
+        """Radians (count,), positive to the left."""
+        layout = self.layout
+        return layout.angle_min + layout.angle_increment * np.arange(layout.count)
+
+
+class DepthProducts:
+    """What the depth of one frame becomes; each part is computed once, when it is asked for.
+
+    `ProductMaker` and `depth_products` make it.
+
+    Args:
+        metric: depth (H, W) in metres, NaN where unknown, before the limits.
+        camera: of the depth; None: there is no cloud and no scan.
+        rgb: the image uint8 (H, W, 3), of the depth's kind; None: the cloud has no colours.
+        settings: all that can be set.
+        network_max_depth: metres, the limit where the settings have none.
+        layouts: makes the layout of a scan, as `scan.scan_layout`.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import DepthProducts, DepthSettings
+        >>> depth = np.array([[0.1, 2.0, 20.0]], np.float32)
+        >>> DepthProducts(depth, None, None, DepthSettings(), network_max_depth=10.0).depth.tolist()
+        [[-inf, 2.0, inf]]
+    """
+
+    def __init__(self, metric: Array, camera: CameraModel | None, rgb: Array | None,
+                 settings: DepthSettings, network_max_depth: float,
+                 layouts: LayoutMaker = scan_layout) -> None:
+        self.camera, self.settings = camera, settings
+        #: The smallest and the largest depth, metres.
+        self.limits = settings.limits(network_max_depth)
+        self._metric, self._rgb = metric, rgb
+        self._layouts = layouts
+
+    @cached_property
+    def depth(self) -> Array:
+        """(H, W), metres: NaN unknown, -Inf too near, +Inf too far (REP-117)."""
+        return geometry.mask_range(self._metric, *self.limits)
+
+    @cached_property
+    def clean(self) -> Array:
+        """As `depth`, NaN at flying pixels too: what cloud and scan are made of."""
+        threshold = self.settings.edge_threshold
+        if threshold <= 0:
+            return self.depth
+        # On the depth before the limits: a smooth floor that crosses min_depth is no edge.
+        return geometry.mask(self.depth, geometry.flying_pixels(self._metric, threshold))
+
+    @cached_property
+    def points(self) -> Array:
+        """Every `point_stride`-th pixel's point (h, w, 3), see `geometry.back_project`."""
+        return geometry.back_project(self.clean, self._known_camera, self.settings.point_stride)
+
+    @property
+    def colours(self) -> Array | None:
+        """Of the points: uint8 (h, w, 3) RGB; None where they are to have none."""
+        if self._rgb is None or not self.settings.point_color:
+            return None
+        stride = self.settings.point_stride
+        return self._rgb[::stride, ::stride]
+
+    @cached_property
+    def cloud(self) -> Array:
+        """The points with their colours as sensor_msgs/PointCloud2 has them: (h, w, 4) float32."""
+        return geometry.pack_cloud(
+            self.clean, self._known_camera, self._rgb if self.settings.point_color else None,
+            self.settings.point_stride)
+
+    def scan(self, pose: CameraPose | None = None) -> DepthScan:
+        """The obstacle scan.
+
+        Args:
+            pose: of the camera; None: what the settings state.
+        """
+        settings, (near, far) = self.settings, self.limits
+        pose = pose or stated_pose(settings)
+        band = ObstacleBand(
+            settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance)
+        is_tensor = isinstance(self.clean, Tensor)
+        layout = self._layouts(self._known_camera, far, band, pose,
+                               self.clean.device if is_tensor else 'cpu')
+        ranges = scan_ranges(self.clean, layout, near)
+        return DepthScan(ranges if is_tensor else ranges.numpy(), layout,
+                         near * layout.least_distance, pose)
+
+    def preview(self, colours: tuple[float, float] | None = None,
+                depth: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
+        """The depth in colours, uint8 (H, W, 3) BGR, see `visualise.colourise`.
+
+        Args:
+            colours: metres of the nearest and the farthest colour; None: the limits.
+            depth: `self.depth` in host memory, where it is there already.
+
+        Raises:
+            ValueError: the farthest colour is not beyond the nearest, or is infinite.
+        """
+        near, far = colours or self.limits
+        if math.isinf(far):
+            raise ValueError('a preview needs a largest depth: give max_depth, or the range of '
+                             'its colours')
+        return colourise(_on_host(self.depth) if depth is None else depth, near, far)
+
+    @property
+    def _known_camera(self) -> CameraModel:
+        if self.camera is None:
+            raise ValueError('the camera is unknown: without it there is no cloud and no scan')
+        return self.camera
+
+
+class ProductMaker:
+    """Makes the products of one camera's frames, and keeps what they have in common.
+
+    That is the layout of the scan, the pixels that the camera does not see, and with
+    `temporal_smoothing` the last depth.
+
+    Args:
+        network_max_depth: metres, `WeightsInfo.max_depth`: the limit where the settings have none.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, DepthSettings, ProductMaker
+        >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+        >>> make, rgb = ProductMaker(10.0), np.zeros((240, 320, 3), np.uint8)
+        >>> for time in (0.0, 0.1):
+        ...     depth = np.full((240, 320), 2.0 + time, np.float32)
+        ...     products = make(rgb, camera, depth, DepthSettings(depth_scale=1.5), time=time)
+        ...     print(round(float(products.scan().ranges.min()), 2))
+        3.0
+        3.15
+    """
+
+    def __init__(self, network_max_depth: float = math.inf) -> None:
+        self._network_max_depth = network_max_depth
+        # Of this camera alone: a layout takes up to 28 bytes a pixel.
+        self._layouts = functools.lru_cache(maxsize=1)(scan_layout)
+        self._temporal = TemporalFilter()
+        self._unseen: tuple[NDArray[np.bool_] | None, Array] = (None, None)
+
+    def __call__(self, rgb: NDArray[np.uint8] | None, camera: CameraModel | None, depth: Array,
+                 settings: DepthSettings = DEFAULT_SETTINGS, *, time: float | None = None,
+                 unseen: NDArray[np.bool_] | None = None,
+                 image: Tensor | None = None) -> DepthProducts:
+        """The products of a frame. Nothing waits for a device here.
+
+        Args:
+            rgb: the image, uint8 (H, W, 3); None: no colours.
+            camera: of image and depth; None: no cloud and no scan.
+            depth: metres (H, W), as the network gives it: finite, not masked.
+            settings: all that can be set.
+            time: seconds, of frames in their order; None: it has nothing to do with the last one.
+            unseen: bool (H, W), where the camera saw nothing, such as the border of a rectified
+                image: there the network made something up.
+            image: `rgb` on the depth's device, where it is there already.
+        """
+        metric = self._metric(rgb, depth, settings, time)
+        if unseen is not None:
+            metric = geometry.mask(metric, self._unseen_like(metric, unseen))
+        colours = rgb if image is None else image
+        return DepthProducts(metric, camera, None if colours is None else _like(colours, metric),
+                             settings, self._network_max_depth, self._layouts)
+
+    def reset(self) -> None:
+        """Forget the last depth."""
+        self._temporal.reset()
+
+    def _metric(self, rgb: NDArray[np.uint8] | None, depth: Array, settings: DepthSettings,
+                time: float | None) -> Array:
+        """Smoothed and scaled."""
+        strength = settings.temporal_smoothing
+        if time is None or rgb is None or strength <= 0:
+            self._temporal.reset()
+        else:
+            depth = _like(self._temporal(torch.as_tensor(depth), rgb, time, strength), depth)
+        return geometry.scaled(depth, settings.depth_scale)
+
+    def _unseen_like(self, depth: Array, unseen: NDArray[np.bool_]) -> Array:
+        """On the depth's device; the same array comes with all frames of a camera."""
+        known, there = self._unseen
+        if known is not unseen or _place(there) != _place(depth):
+            there = _like(unseen, depth)
+            self._unseen = unseen, there
+        return there
+
+
+def depth_products(rgb: NDArray[np.uint8] | None, camera: CameraModel | None, depth: Array,
+                   settings: DepthSettings = DEFAULT_SETTINGS, *,
+                   network_max_depth: float = math.inf) -> DepthProducts:
+    """Masked depth, cloud, scan and preview of one image; see `ProductMaker` for several.
+
+    Args:
+        rgb: the image, uint8 (H, W, 3); None: no colours.
+        camera: of image and depth; None: no cloud and no scan.
+        depth: metres (H, W), as `DepthEstimator.infer` gives it.
+        settings: all that can be set.
+        network_max_depth: metres, the limit where `settings.max_depth` is 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, DepthSettings, depth_products
+        >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+        >>> rgb = np.zeros((240, 320, 3), np.uint8)
+        >>> depth = np.full((240, 320), 2.0, np.float32)
+        >>> depth[:, 160:] = 7.0
+        >>> settings = DepthSettings(max_depth=5.0, camera_height=0.4)
+        >>> products = depth_products(rgb, camera, depth, settings)
+        >>> float(products.depth[0, 0]), float(products.depth[0, 319])  # the right half is too far
+        (2.0, inf)
+        >>> products.points.shape, products.colours.shape, products.preview().shape
+        ((120, 160, 3), (120, 160, 3), (240, 320, 3))
+        >>> scan = products.scan()
+        >>> scan.ranges.shape == scan.angles.shape, round(float(np.nanmin(scan.ranges)), 2)
+        (True, 2.0)
+    """
+    return ProductMaker(network_max_depth)(rgb, camera, depth, settings)
+
+
+def stated_pose(settings: DepthSettings) -> CameraPose:
+    """How the camera stands by `camera_pitch` and `camera_height`."""
+    return CameraPose(
+        math.radians(settings.camera_pitch), height=settings.camera_height or None)
+
+
+def _place(array: Array) -> Any:
+    return array.device if isinstance(array, Tensor) else 'numpy'
+
+
+def _like(array: Array, depth: Array) -> Array:
+    """The same values as what the depth is: a numpy array, or a tensor on its device."""
+    if not isinstance(depth, Tensor):
+        return _on_host(array)
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        array = array.copy()  # torch warns of arrays that are read-only, as of `bytes`
+    return torch.as_tensor(array).to(depth.device)
+
+
+def _on_host(array: Array) -> NDArray[Any]:
+    return array.cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)

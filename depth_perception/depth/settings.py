@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be set about depth and its products: names, defaults, limits and meaning, once.
+
+`DepthSettings` is the table. The node's parameters take these from it, and so do the options of
+`depth-perception predict` and `view`. Nothing heavy is imported.
+"""
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Camera = TypeVar('Camera')
+
+
+class SettingError(ValueError):
+    """A value that cannot be used; the text names it and what would do."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a setting means and accepts.
+
+    Attributes:
+        text: meaning with its unit.
+        low, high: inclusive bounds of a number.
+    """
+
+    text: str
+    low: float | None = None
+    high: float | None = None
+
+    def problem(self, name: str, value: Any, kind: type) -> str:
+        """Why a value cannot be used, or ''. Integers are accepted for floats.
+
+        Args:
+            name: of the setting.
+            value: of any type.
+            kind: of the values that it takes.
+        """
+        accepted = (int, float) if kind is float else kind
+        if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+            return f'{name} must be of type {kind.__name__}, got {value!r}'
+        if self.low is not None and self.high is not None and not (
+                math.isfinite(value) and self.low <= value <= self.high):
+            return f'{name} must be in [{self.low}, {self.high}], got {value!r}'
+        return ''
+
+
+def option(default: Any, text: str, low: float | None = None, high: float | None = None) -> Any:
+    """A field of a dataclass with its meaning and limits."""
+    return dataclasses.field(default=default, metadata={'rule': Option(text, low, high)})
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """How depth is computed and what is made of it.
+
+    Example:
+        >>> from depth_perception import DepthSettings
+        >>> DepthSettings(max_depth=5.0).limits(network_max_depth=10.0)
+        (0.3, 5.0)
+        >>> DepthSettings(point_stride=17)
+        Traceback (most recent call last):
+        depth_perception.depth.settings.SettingError: point_stride must be in [1, 16], got 17
+    """
+
+    min_depth: float = option(0.3, 'metres; nearer becomes -Inf', 0, 100)
+    max_depth: float = option(
+        0.0, "metres; farther becomes +Inf; 0 = the network's own", 0, 100)
+    depth_scale: float = option(
+        1.0, 'factor on every depth: true distance / published distance, from a tape measure',
+        0.1, 10)
+    focal_correction: bool = option(
+        True, "scale depth by the camera's focal length over that of the training images")
+    edge_threshold: float = option(
+        0.05, 'relative depth jump between neighbouring pixels above which the far one is removed '
+        'from points and scan (flying pixels); 0 = off', 0, 1)
+    temporal_smoothing: float = option(
+        0.0, "weight of the last frame's depth where the depth hardly changes: against "
+        'flicker; larger lags more when the camera moves; 0 = off', 0, 0.95)
+    point_stride: int = option(2, 'the cloud has every n-th pixel of both axes', 1, 16)
+    point_color: bool = option(True, "the cloud has the image's colours")
+    scan_min_height: float = option(
+        -0.2, 'metres above the camera; lower points are not in the scan; not used where the '
+        "camera's height is known", -5, 5)
+    scan_max_height: float = option(
+        0.3, 'metres above the camera; higher points are not in the scan', -5, 5)
+    camera_pitch: float = option(
+        0.0, 'degrees that the camera looks down (negative: up), for the scan', -80, 80)
+    camera_height: float = option(
+        0.0, 'metres of the camera above the floor: what stands on the floor is in the scan and '
+        'the floor is not; 0 = unknown', 0, 20)
+    floor_tolerance: float = option(
+        0.05, "metres above the floor that are floor in the scan, where the camera's height is "
+        'known; grows by 0.015 m with each metre of distance', 0, 1)
+
+    def __post_init__(self) -> None:
+        for name in OPTIONS:
+            check(name, getattr(self, name))
+
+    def limits(self, network_max_depth: float) -> tuple[float, float]:
+        """The smallest and the largest depth, metres."""
+        return self.min_depth, self.max_depth or network_max_depth
+
+    def focal_camera(self, camera: Camera | None) -> Camera | None:
+        """The camera that the network is told: without focal correction none."""
+        return camera if self.focal_correction else None
+
+    def misfit(self) -> tuple[tuple[str, str], str] | None:
+        """Two settings that do not fit together, and why; or None."""
+        if self.scan_min_height >= self.scan_max_height:
+            return ('scan_min_height', 'scan_max_height'), (
+                f'scan_min_height {self.scan_min_height} must be below '
+                f'scan_max_height {self.scan_max_height}')
+        if 0 < self.max_depth <= self.min_depth:
+            return ('min_depth', 'max_depth'), (
+                f'max_depth {self.max_depth} must be above min_depth {self.min_depth}, or 0')
+        return None
+
+
+#: Of `DepthSettings`, by name.
+OPTIONS: dict[str, Option] = {
+    field.name: field.metadata['rule'] for field in dataclasses.fields(DepthSettings)}
+DEFAULTS: dict[str, Any] = {
+    field.name: field.default for field in dataclasses.fields(DepthSettings)}
+
+
+def check(name: str, value: Any) -> None:
+    """Raise SettingError unless the value is of the setting's type and within its limits."""
+    if problem := OPTIONS[name].problem(name, value, type(DEFAULTS[name])):
+        raise SettingError(problem)
+
+
+DEFAULT_SETTINGS = DepthSettings()

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one recipe: what depth becomes, for arrays and tensors alike, with every setting."""
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from depth_perception import geometry
+from depth_perception.camera import CameraModel
+from depth_perception.depth.millimetres import to_millimetres
+from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
+from depth_perception.depth.settings import (
+    DEFAULTS,
+    OPTIONS,
+    DepthSettings,
+    SettingError,
+    check,
+)
+from depth_perception.scan import CameraPose
+from test.support.settings import CASES, a_scene, base_of
+
+CAMERA = CameraModel(128, 96, 90.0, 91.0, 64.0, 48.0)
+RGB = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='no CUDA device here'))]
+PARTS = ('depth', 'clean', 'points', 'cloud', 'colours')
+#: What acts on more than one frame, or before there is a depth.
+ELSEWHERE = {'temporal_smoothing', 'focal_correction'}
+
+
+def arrays(products: DepthProducts) -> dict[str, np.ndarray]:
+    """All that there is, in host memory."""
+    found = {name: getattr(products, name) for name in PARTS}
+    found['ranges'], found['preview'] = products.scan().ranges, products.preview()
+    found = {name: value for name, value in found.items() if value is not None}
+    return {name: value.cpu().numpy() if isinstance(value, torch.Tensor) else value
+            for name, value in found.items()}
+
+
+def made(settings: DepthSettings) -> dict[str, np.ndarray]:
+    return arrays(depth_products(RGB, CAMERA, a_scene(), settings, network_max_depth=10.0))
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('settings', [case for _, case in CASES], ids=[name for name, _ in CASES])
+def test_a_tensor_gives_what_an_array_gives(settings, device):
+    depth = torch.from_numpy(a_scene()).to(device)
+    products = depth_products(RGB, CAMERA, depth, settings, network_max_depth=10.0)
+    for name in PARTS:
+        value = getattr(products, name)
+        assert value is None or value.device.type == device, name
+    found, expected = arrays(products), made(settings)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        # The bits of a colour may be those of a NaN.
+        equal = np.testing.assert_array_equal if device == 'cpu' else \
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5)
+        equal(found[name], value)
+
+
+@pytest.mark.parametrize('name, settings', [
+    (name, case) for name, case in CASES[1:] if name.split()[0] not in ELSEWHERE])
+def test_every_setting_changes_something(name, settings):
+    before, after = made(base_of(settings)), made(settings)
+    assert before.keys() != after.keys() or any(
+        not np.array_equal(before[name], after[name], equal_nan=value.dtype.kind == 'f')
+        for name, value in before.items())
+
+
+def test_nothing_is_computed_before_it_is_asked_for_and_nothing_twice(monkeypatch):
+    calls = []
+    for name in ('mask_range', 'flying_pixels', 'pack_cloud', 'back_project'):
+        function = getattr(geometry, name)
+        monkeypatch.setattr(geometry, name, lambda *arguments, name=name, function=function: (
+            calls.append(name), function(*arguments))[1])
+    products = depth_products(RGB, CAMERA, a_scene())
+    assert calls == []
+    assert products.depth is products.depth and calls == ['mask_range']
+    products.scan()
+    products.scan(CameraPose(0.1))
+    assert products.cloud is products.cloud
+    assert calls == ['mask_range', 'flying_pixels', 'pack_cloud']
+
+
+def test_flying_pixels_are_unknown_in_cloud_and_scan_but_not_in_the_depth():
+    products = depth_products(RGB, CAMERA, a_scene(), DepthSettings(point_stride=1))
+    flying = geometry.flying_pixels(a_scene(), 0.05)
+    assert flying.any() and not np.isnan(products.depth).any()
+    np.testing.assert_array_equal(np.isnan(products.clean), flying)
+    assert np.isnan(products.points[flying]).all()
+
+
+def test_limits_come_from_the_settings_or_from_the_network():
+    scene = a_scene()
+    for most, network, far in ((0.0, 10.0, 10.0), (3.0, 10.0, 3.0), (0.0, 5.0, 5.0)):
+        products = depth_products(
+            None, CAMERA, scene, DepthSettings(max_depth=most), network_max_depth=network)
+        np.testing.assert_array_equal(np.isposinf(products.depth), scene > far)
+        np.testing.assert_array_equal(np.isneginf(products.depth), scene < 0.3)
+    unlimited = depth_products(None, CAMERA, scene)
+    assert not np.isposinf(unlimited.depth).any()
+    with pytest.raises(ValueError, match='max_depth'):
+        unlimited.preview()
+    assert unlimited.preview((0.5, 5.0)).shape == (96, 128, 3)
+
+
+def test_without_a_camera_there_is_depth_alone_and_it_says_so():
+    products = depth_products(RGB, None, a_scene(), network_max_depth=10.0)
+    assert products.preview().any() and np.isfinite(products.depth).any()
+    for part in (lambda: products.cloud, lambda: products.points, products.scan):
+        with pytest.raises(ValueError, match='camera is unknown'):
+            part()
+
+
+def test_a_maker_keeps_the_layout_until_camera_or_pose_change():
+    maker = ProductMaker(10.0)
+    first, second = (maker(RGB, CAMERA, a_scene()).scan().layout for _ in range(2))
+    assert first is second
+    assert maker(RGB, CAMERA, a_scene()).scan(CameraPose(0.2)).layout is not first
+
+
+@pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
+def test_smoothing_is_over_frames_in_their_order_and_only_there(kind):
+    settings = DepthSettings(temporal_smoothing=0.9, depth_scale=2.0)
+    frames = [np.full((96, 128), metres, np.float32) for metres in (2.0, 2.1)]
+    maker = ProductMaker()
+    first, second = (float(maker(RGB, CAMERA, kind(frame), settings, time=index / 10).depth[0, 0])
+                     for index, frame in enumerate(frames))
+    assert first == 4.0 and 4.0 < second < 4.15
+    lone = [float(maker(RGB, CAMERA, kind(frame), settings).depth[0, 0]) for frame in frames]
+    assert lone == [4.0, pytest.approx(4.2)]
+    maker(RGB, CAMERA, kind(frames[0]), settings, time=0.0)
+    maker.reset()
+    assert float(maker(RGB, CAMERA, kind(frames[1]), settings, time=0.1).depth[0, 0]) \
+        == pytest.approx(4.2)
+
+
+@pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
+def test_what_the_camera_did_not_see_is_unknown_everywhere(kind):
+    unseen = np.zeros((96, 128), bool)
+    unseen[:, :20] = True
+    products = ProductMaker(10.0)(RGB, CAMERA, kind(a_scene()), unseen=unseen)
+    for part in (products.depth, products.clean):
+        assert np.isnan(np.asarray(part)[:, :20]).all()
+
+
+@pytest.mark.parametrize('name', OPTIONS)
+def test_limits_of_each_setting_hold_and_are_told(name):
+    rule, kind = OPTIONS[name], type(DEFAULTS[name])
+    wrong = ['x', None] + ([] if kind is bool else [True])
+    if rule.low is not None:
+        check(name, kind(rule.low)), check(name, kind(rule.high))
+        wrong += [rule.low - 1, rule.high + 1, math.nan, math.inf]
+    for value in wrong:
+        with pytest.raises(SettingError, match=name):
+            DepthSettings(**{name: value})
+
+
+def test_settings_are_frozen_and_told_where_two_do_not_fit():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DepthSettings().max_depth = 3.0
+    assert DepthSettings().misfit() is None
+    assert 'max_depth' in DepthSettings(max_depth=0.2).misfit()[1]
+    assert 'scan_min_height' in DepthSettings(scan_min_height=1.0).misfit()[1]
+
+
+@pytest.mark.parametrize('kind', [np.float32, np.float64])
+def test_millimetres_are_the_nearest_and_unknown_is_zero(kind):
+    metres = [1.0004, 1.0006, 65.535, np.nan, np.inf, -np.inf, 0, -0.001, -1, -70, 65.536, 1e9]
+    found = to_millimetres(np.array([metres], kind))
+    assert found.dtype == np.uint16
+    assert found.tolist() == [[1000, 1001, 65535] + [0] * 9]
+
+
+def test_the_table_of_settings_needs_nothing_heavy():
+    code = ('import sys, depth_perception.depth.settings\n'
+            'assert not {"torch", "cv2", "numpy", "rclpy"} & sys.modules.keys()')
+    subprocess.run([sys.executable, '-c', code], check=True)
