@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -183,6 +184,32 @@ def test_every_claim_of_the_comparison_names_its_proof():
         assert row[-1] != '**Y**' or LINK.search(proofs[number][2]), row[1]
     for row in complaints.values():
         assert row[2] != 'Y' or LINK.search(row[3]), row[1]
+
+
+def test_the_comparison_agrees_with_package_xml():
+    depends = (ROOT / 'package.xml').read_text()
+    claimed = '`package.xml` lists cv_bridge' in comparison_rows(1)[40][2]
+    assert claimed == ('<exec_depend>cv_bridge<' in depends)
+
+
+def test_pages_name_as_many_rooms_as_the_manifest_lists():
+    manifest = json.loads((ROOT / 'tools' / 'rooms' / 'manifest.json').read_text())
+    trained = [room for lot in manifest.values() if isinstance(lot, dict)
+               for room in lot['rooms'] if room['split'] == 'train']
+    views = sum(room['views'] for room in trained)
+    card = (ROOT / 'docs' / 'model_card.md').read_text()
+    assert f'{views:,} rendered views of {len(trained)} generated rooms' in card
+    for page in PAGES:
+        for named in re.findall(r'\b(?:on|seen) (\w+)\s+rendered\s+rooms', prose(page)):
+            assert named == str(len(trained)), page.name
+
+
+def test_the_readme_has_the_obstacle_figures():
+    row = next(line for line in (ROOT / 'docs' / 'obstacles.md').read_text().splitlines()
+               if line.startswith('| 1.0, as published |'))
+    shares = [f'{float(share):.0f} %' for share in re.findall(r'([\d.]+) %', row)[:3]]
+    sentence = re.search(r'its scan (.*?)\(', (ROOT / 'README.md').read_text(), re.DOTALL)[1]
+    assert re.findall(r'\d+ %', sentence) == shares
 
 
 def launch_arguments(name: str) -> set[str]:
