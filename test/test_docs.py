@@ -15,11 +15,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 #: Pages of the repository that are not in docs/.
-OTHERS = ('README.md', 'CONTRIBUTING.md', 'tools/rooms/README.md')
+OTHERS = ('README.md', 'CONTRIBUTING.md', 'examples/README.md', 'tools/rooms/README.md')
 PAGES = [*(ROOT / name for name in OTHERS), *sorted((ROOT / 'docs').glob('**/*.md'))]
 #: Folders of the repository whose paths may stand in the text.
-FOLDERS = ('benchmarks', 'config', 'data', 'depth_perception', 'depth_training', 'docs', 'launch',
-           'requirements', 'rviz', 'scripts', 'test', 'tools')
+FOLDERS = ('benchmarks', 'config', 'data', 'depth_perception', 'depth_training', 'docs',
+           'examples', 'launch', 'requirements', 'rviz', 'scripts', 'test', 'tools')
 #: Fields of a recipe that are named like tests.
 RECIPE_FIELDS = ('test_height', 'test_width', 'test_geometry')
 LINK = re.compile(r'(\[(?P<text>[^][]*)\])\((?P<target>[^()\s]+)\)')
