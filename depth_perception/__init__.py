@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from depth_perception.camera import CameraModel
     from depth_perception.camera_file import read_camera
+    from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors, anchor_depth
     from depth_perception.depth.millimetres import to_millimetres
     from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
     from depth_perception.depth.settings import DepthSettings
@@ -38,14 +39,15 @@ if TYPE_CHECKING:
 
 __version__ = '0.2.0'
 
-__all__ = ['CameraModel', 'CameraPose', 'DepthEstimator', 'DepthProducts', 'DepthSettings',
-           'ObstacleBand', 'ProductMaker', 'WeightsInfo', 'back_project', 'colourise',
-           'depth_products', 'load_weights', 'mask_edges', 'mask_range', 'pack_cloud',
-           'read_camera', 'save_weights', 'scan_layout', 'scan_ranges', 'to_millimetres',
-           'write_ply']
+__all__ = ['AnchorReport', 'AnchoredDepth', 'Anchors', 'CameraModel', 'CameraPose',
+           'DepthEstimator', 'DepthProducts', 'DepthSettings', 'ObstacleBand', 'ProductMaker',
+           'WeightsInfo', 'anchor_depth', 'back_project', 'colourise', 'depth_products',
+           'load_weights', 'mask_edges', 'mask_range', 'pack_cloud', 'read_camera',
+           'save_weights', 'scan_layout', 'scan_ranges', 'to_millimetres', 'write_ply']
 
 _MODULES = {
     'camera': ('CameraModel',), 'camera_file': ('read_camera',), 'estimator': ('DepthEstimator',),
+    'depth.anchors': ('AnchorReport', 'AnchoredDepth', 'Anchors', 'anchor_depth'),
     'depth.millimetres': ('to_millimetres',), 'depth.settings': ('DepthSettings',),
     'depth.products': ('DepthProducts', 'ProductMaker', 'depth_products'),
     'geometry': ('back_project', 'mask_edges', 'mask_range', 'pack_cloud'), 'ply': ('write_ply',),

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anchored depth: a few true distances, from a robot's other sensors, correct a whole depth image.
+
+A network is good at shape and poor at scale. An anchor is a pixel whose true depth is known. What
+the anchors say of the predicted depth, log(true / predicted), becomes a smooth field over the image
+and over depth (`residual_field`), which corrects every pixel. docs/anchors.md has what it gains.
+
+An anchor counts only where it can be compared: where depth is in range and smooth, for beside an
+edge an error of a pixel is an error of metres. Anchors that contradict the others lose their say.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depth_perception.depth.residual_field import (
+    LIMIT,
+    NOISE,
+    ResidualField,
+    apply_field,
+    fit_field,
+    median,
+)
+
+Array = TypeVar('Array', NDArray, Tensor)
+
+#: Anchors in a field at most: the work grows with their square and cube.
+MOST_ANCHORS = 128
+#: Anchors that are compared at most, of which those are taken.
+_MOST_COMPARED = 512
+#: Anchors without which there is no field: of fewer none can be found wrong.
+LEAST_ANCHORS = 4
+#: Log depth: where the depth around an anchor varies by more there is an edge.
+SPREAD_LIMIT = 0.3
+#: Of the variation around an anchor, this share is added to its noise.
+SPREAD_NOISE = 0.3
+#: Depth is looked at in so many places to each side of an anchor's middle, within this part of its
+#: radius, or of a point's: a share of the image's longer side.
+_LOOKS, _WITHIN, _POINT = 2, 0.8, 1 / 160
+#: An anchor agrees with the others if it keeps so much of its weight.
+_AGREES = 0.5
+#: Log depth: if the anchors' median residual is larger than this after the correction, or fewer
+#: than half of them agree, it is rather their place in the image that is wrong than the depth.
+RESIDUAL_LIMIT = 0.2
+#: Cells of the image, (rows, columns), that have a share in the anchors.
+_CELLS = (12, 16)
+#: Infinitely many multiples of it fill the unit interval evenly.
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class AnchorError(ValueError):
+    """Anchors that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Anchors:
+    """Places of an image and their true depth.
+
+    Attributes:
+        u, v: pixels (n,), float64; (0, 0) is the centre of the top left pixel. Those outside of the
+            image are not used.
+        depth: metres along the optical axis (n,), float64. What is not finite or not positive is
+            not used.
+        radius: pixels (n,): what a sensor averages over; 0 is a point.
+        weight: (n,), 1 is an anchor of its own, 1 / 8 one of eight that have one error.
+
+    Example:
+        >>> from depth_perception import Anchors
+        >>> anchors = Anchors.of(u=[160, 200], v=[120, 120], depth=[2.0, 2.1])
+        >>> len(anchors), len(Anchors.joined([anchors, anchors]))
+        (2, 4)
+    """
+
+    u: NDArray[np.float64]
+    v: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    radius: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, u: Sequence[float] | NDArray = (), v: Sequence[float] | NDArray = (),
+           depth: Sequence[float] | NDArray = (), radius: float | NDArray = 0.0,
+           weight: float | NDArray = 1.0) -> Anchors:
+        """From sequences of one length; radius and weight may be one for all.
+
+        Raises:
+            AnchorError: the lengths differ.
+        """
+        arrays = [np.atleast_1d(np.asarray(values, np.float64)) for values in (u, v, depth)]
+        try:
+            shape = arrays[0].shape
+            arrays += [np.broadcast_to(np.asarray(values, np.float64), shape)
+                       for values in (radius, weight)]
+        except ValueError as error:
+            raise AnchorError(f'radius and weight must be one, or one an anchor: {error}') \
+                from error
+        if len(shape) != 1 or any(array.shape != shape for array in arrays):
+            lengths = ', '.join(str(array.shape) for array in arrays[:3])
+            raise AnchorError(f'u, v and depth must have one length, got {lengths}')
+        return cls(*arrays)
+
+    @classmethod
+    def joined(cls, several: Sequence[Anchors]) -> Anchors:
+        """All of them, in order."""
+        if not several:
+            return cls.of()
+        return cls(*(np.concatenate([getattr(one, name) for one in several])
+                     for name in ('u', 'v', 'depth', 'radius', 'weight')))
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+    def where(self, chosen: NDArray) -> Anchors:
+        """Those that a bool or index array chooses."""
+        return Anchors(self.u[chosen], self.v[chosen], self.depth[chosen], self.radius[chosen],
+                       self.weight[chosen])
+
+    def inside(self, height: int, width: int, limits: tuple[float, float]) -> Anchors:
+        """Those in an image of a size, with a depth between limits (metres)."""
+        with np.errstate(invalid='ignore'):
+            usable = ((self.u >= -0.5) & (self.u < width - 0.5)
+                      & (self.v >= -0.5) & (self.v < height - 0.5)
+                      & (self.depth >= limits[0]) & (self.depth <= limits[1])
+                      & (self.radius >= 0) & (self.weight > 0))
+        return self if usable.all() else self.where(usable)
+
+    def evenly(self, height: int, width: int, most: int) -> NDArray[np.intp]:
+        """The numbers of at most so many: each part of the image has its turn, then the next one.
+
+        All of them are to be in the image.
+        """
+        if len(self) <= most:
+            return np.arange(len(self))
+        # Neighbours of one sensor come one after the other: a spread order of them.
+        order = np.argsort(np.arange(len(self)) * _GOLDEN % 1)
+        rows, columns = _CELLS
+        cell = ((self.v[order] + 0.5) / height * rows).astype(int) * columns \
+            + ((self.u[order] + 0.5) / width * columns).astype(int)
+        by_cell = np.argsort(cell, kind='stable')
+        begins = np.searchsorted(cell[by_cell], np.arange(rows * columns))
+        turn = np.empty(len(self), int)
+        turn[by_cell] = np.arange(len(self)) - begins[cell[by_cell]]
+        return np.sort(order[np.argsort(turn, kind='stable')[:most]])
+
+
+@dataclass(frozen=True)
+class AnchorReport:
+    """What became of a frame's anchors.
+
+    Attributes:
+        offered: anchors that there were.
+        compared: those in the image, in range and away from edges.
+        used: those that agree with the field that is made of them.
+        residual_before, residual_after: |log(true / predicted depth)| of those compared, median,
+            as the network predicted and as corrected; 0 where none was.
+        factor: true / predicted depth, as corrected, median of those compared; 1 without a field.
+        strength: 1 where the depth was corrected by these anchors, less while a correction by
+            earlier ones fades, 0 where it was not corrected.
+
+    Example:
+        >>> from depth_perception import AnchorReport
+        >>> report = AnchorReport(offered=90, compared=64, used=10, residual_after=0.3)
+        >>> report.problem.partition(';')[0]
+        'after the correction the anchors are 35 % off, and 10 of 64 agree'
+    """
+
+    offered: int = 0
+    compared: int = 0
+    used: int = 0
+    residual_before: float = 0.0
+    residual_after: float = 0.0
+    factor: float = 1.0
+    strength: float = 0.0
+
+    @property
+    def problem(self) -> str:
+        """Why the anchors cannot be right, or ''."""
+        if self.compared < LEAST_ANCHORS:
+            return ''
+        if self.used * 2 < self.compared or self.residual_after > RESIDUAL_LIMIT:
+            off = 100 * math.expm1(self.residual_after)
+            return (f'after the correction the anchors are {off:.0f} % off, and {self.used} of '
+                    f'{self.compared} agree; check the calibration and the frame of their sensor')
+        return ''
+
+
+def anchor_depth(depth: Array, anchors: Anchors, *, min_depth: float = 0.1,
+                 max_depth: float = 10.0) -> tuple[Array, AnchorReport]:
+    """Depth corrected by anchors; itself where they are too few.
+
+    Args:
+        depth: (H, W), metres, float32; NaN and infinities stay. A numpy array, or a tensor on any
+            device, which its pixels do not leave.
+        anchors: true depths.
+        min_depth, max_depth: the network's range, metres: anchors beyond it are not used.
+
+    Returns:
+        Metres (H, W), and what became of the anchors.
+
+    Raises:
+        AnchorError: the range is empty.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import Anchors, anchor_depth
+        >>> depth = np.full((240, 320), 1.5, np.float32)        # what the network says of a wall
+        >>> row = np.arange(0, 320, 10)
+        >>> lidar = Anchors.of(row, np.full(32, 120), np.full(32, 2.1))  # which is 2.1 m away
+        >>> corrected, report = anchor_depth(depth, lidar)
+        >>> round(float(corrected[0, 0]), 2), report.used, round(report.factor, 2)
+        (2.1, 32, 1.4)
+    """
+    field, report = fit_anchors(depth, anchors, (min_depth, max_depth))
+    return (depth if field is None else apply_field(depth, field)), report
+
+
+def fit_anchors(depth: Array, anchors: Anchors,
+                limits: tuple[float, float]) -> tuple[ResidualField | None, AnchorReport]:
+    """The field of corrections, None where there are too few anchors, and what became of them.
+
+    Of a tensor on a device, a few thousand values come to the host.
+    """
+    if not 0 < limits[0] < limits[1]:
+        raise AnchorError(f'the range of depth {limits[0]:g} to {limits[1]:g} m is empty')
+    offered, size = len(anchors), tuple(depth.shape)
+    anchors = anchors.inside(*size, limits)
+    if len(anchors) < LEAST_ANCHORS:
+        return None, AnchorReport(offered)
+    anchors = anchors.where(anchors.evenly(*size, _MOST_COMPARED))
+    log_depth, spread = _around(depth, anchors, limits)
+    fits = np.flatnonzero(spread <= SPREAD_LIMIT)  # False for NaN
+    fits = fits[anchors.where(fits).evenly(*size, MOST_ANCHORS)]
+    if len(fits) < LEAST_ANCHORS:
+        return None, AnchorReport(offered, len(fits))
+    return _fitted(anchors.where(fits), log_depth[fits], spread[fits], size, limits, offered)
+
+
+def _fitted(anchors: Anchors, log_depth: NDArray, spread: NDArray, size: tuple[int, int],
+            limits: tuple[float, float], offered: int) -> tuple[ResidualField, AnchorReport]:
+    """The field through anchors that can all be compared, and the report."""
+    height, width = size
+    u, v = (anchors.u + 0.5) / width, (anchors.v + 0.5) / height
+    correction = np.log(anchors.depth) - log_depth
+    noise = np.hypot(NOISE, SPREAD_NOISE * spread) / np.sqrt(anchors.weight)
+    field, belief = fit_field(log_depth, u, v, correction, noise, limits)
+    made = np.clip(field.at(log_depth, u, v), -LIMIT, LIMIT)
+    return field, AnchorReport(
+        offered, len(anchors), int(np.count_nonzero(belief >= _AGREES)),
+        median(abs(correction)), median(abs(correction - made)), math.exp(median(made)), 1.0)
+
+
+def _around(depth: Array, anchors: Anchors,
+            limits: tuple[float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log of the predicted depth at each anchor (n,), and by how much it varies around there.
+
+    NaN where a depth around there is unknown or out of range.
+    """
+    height, width = depth.shape
+    radius = np.maximum(_WITHIN * anchors.radius, max(1.0, max(height, width) * _POINT))
+    reach = radius[:, None] * np.linspace(-1, 1, 2 * _LOOKS + 1)
+    rows = np.clip(np.rint(anchors.v[:, None] + reach), 0, height - 1).astype(np.int64)
+    columns = np.clip(np.rint(anchors.u[:, None] + reach), 0, width - 1).astype(np.int64)
+    seen = _taken(depth, (rows[:, :, None] * width + columns[:, None]).reshape(len(anchors), -1))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        logs = np.log(np.where((seen >= limits[0]) & (seen <= limits[1]), seen, np.nan))
+    middle = logs[:, logs.shape[1] // 2]
+    return np.where(anchors.radius > 0, logs.mean(1), middle), logs.max(1) - logs.min(1)
+
+
+def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The depths of some pixels, given by their number, on the host."""
+    if isinstance(depth, Tensor):
+        taken = depth.reshape(-1)[torch.from_numpy(index).to(depth.device)]
+        return taken.cpu().numpy().astype(np.float64)
+    return depth.reshape(-1)[index].astype(np.float64)
+
+
+class AnchoredDepth:
+    """Corrects the frames of one camera; without anchors, the last correction fades.
+
+    Args:
+        hold: seconds in which the last correction fades to the plain prediction.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import AnchoredDepth, Anchors
+        >>> depth = np.full((240, 320), 1.0, np.float32)
+        >>> lidar = Anchors.of(range(0, 320, 10), np.full(32, 120), np.full(32, 2.0))
+        >>> anchored = AnchoredDepth(hold=1.0)
+        >>> for time, anchors in ((0.0, lidar), (0.5, Anchors.of()), (1.0, Anchors.of())):
+        ...     corrected, report = anchored(depth, anchors, time)
+        ...     print(round(float(corrected[120, 160]), 2), round(report.strength, 2))
+        2.0 1.0
+        1.41 0.5
+        1.0 0.0
+    """
+
+    def __init__(self, hold: float = 1.0) -> None:
+        self.hold = hold
+        self._field: ResidualField | None = None
+        self._time = 0.0
+
+    def reset(self) -> None:
+        """Forget the last correction."""
+        self._field = None
+
+    def __call__(self, depth: Array, anchors: Anchors, time: float, min_depth: float = 0.1,
+                 max_depth: float = 10.0) -> tuple[Array, AnchorReport]:
+        """The corrected depth of a frame, and what became of its anchors.
+
+        Args:
+            depth, anchors, min_depth, max_depth: see `anchor_depth`.
+            time: of the frame, seconds. Where it goes back, what was is forgotten.
+        """
+        field, report = fit_anchors(depth, anchors, (min_depth, max_depth))
+        if field is not None:
+            self._field, self._time = field, time
+            return apply_field(depth, field), report
+        strength = self._strength(time)
+        if strength <= 0:
+            self.reset()
+            return depth, report
+        return apply_field(depth, self._field, strength), AnchorReport(
+            report.offered, report.compared, strength=strength)
+
+    def _strength(self, time: float) -> float:
+        """What is left of the last correction."""
+        since = time - self._time
+        if self._field is None or since < 0 or self.hold <= 0:
+            return 0.0
+        return max(0.0, 1 - since / self.hold)

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A smooth field of corrections through a few anchors: robust regression and its evaluation.
+
+The correction log(true / predicted depth) is a Gaussian process over f = (log depth, u, v), with u
+and v as shares of the image (Rasmussen and Williams, 2006, 2.2): about the median of the anchors'
+corrections, a factor for the whole image, a slope in log depth, and a smooth rest that dies out
+away from the anchors. Wrong anchors lose their weight by iteratively reweighted least squares with
+Huber's weights.
+
+An image has too many pixels to evaluate a kernel at each. The field is evaluated at the tiles of a
+coarse grid, for some depths. A tile has the parabola in log depth that agrees with it at the least,
+the middle and the largest depth around there, and the parabolas of tiles are interpolated. So both
+sides of an edge get what the field says of their depths, and nothing is blurred across.
+"""
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from depth_perception.by_numpy import bands, by_numpy
+
+Array = TypeVar('Array', NDArray, Tensor)
+
+#: Standard deviations of the log correction about the median: its smooth rest, its factor, and its
+#: slope by log depth. docs/anchors.md has the measurements.
+SMOOTH, FACTOR, SLOPE = 0.15, 0.3, 0.1
+#: How far the smooth rest reaches: in log depth, and as shares of the image's width and height.
+LENGTHS = (0.5, 0.3, 0.3)
+#: Standard deviation of the log of an anchor's distance over the depth there.
+NOISE = 0.08
+#: No depth is corrected by more than the factor exp(LIMIT), 3.3.
+LIMIT = 1.2
+#: Standard deviations from which on an anchor weighs less, and rounds of weighing.
+HUBER, ROUNDS = 1.5, 6
+#: Rounds end when no weight changes by more.
+SETTLED = 0.01
+#: Tiles along the image's longer side, and depths at which the field is evaluated.
+TILES, NODES = 48, 32
+#: Looks at depth along each side of a tile.
+_LOOKS = 3
+#: Log depth: the least range over which a tile's parabola is drawn.
+_LEAST_RANGE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualField:
+    """Log corrections as a function of log depth and the place in the image.
+
+    Attributes:
+        features: float64 (n, 3) of the anchors: log depth less the centre, u / width, v / height.
+        weights: float64 (n,), of the anchors' kernels in the field.
+        level: log correction without any of them.
+        centre: log depth about which the slope turns.
+        limits: the depths between which the field changes, metres.
+    """
+
+    features: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    level: float
+    centre: float
+    limits: tuple[float, float]
+
+    def at(self, log_depth: NDArray, u: NDArray, v: NDArray) -> NDArray[np.float64]:
+        """Log corrections (m,) at log depths and places (shares of the image), without a limit."""
+        features = np.stack([np.asarray(log_depth) - self.centre, u, v], 1)
+        return self.level + _kernel(features, self.features) @ self.weights
+
+    def table(self, rows: int, columns: int) -> NDArray[np.float32]:
+        """Log corrections (NODES, rows, columns) at the middles of tiles and at `nodes`.
+
+        The kernel is a product of one function of each feature: two matrix products do it.
+        """
+        depths = self.nodes - self.centre
+        log_depth, u, v = (self.features[:, axis] for axis in range(3))
+        by_depth = SMOOTH ** 2 * _bell(depths, log_depth, LENGTHS[0]) * self.weights
+        by_row = _bell((np.arange(rows) + 0.5) / rows, v, LENGTHS[2]).astype(np.float32)
+        by_column = _bell((np.arange(columns) + 0.5) / columns, u, LENGTHS[1]).astype(np.float32)
+        by_both = (by_depth.astype(np.float32)[:, None] * by_row).reshape(NODES * rows, -1)
+        level = (self.level + FACTOR ** 2 * self.weights.sum()
+                 + SLOPE ** 2 * depths * (self.weights @ log_depth))
+        places = (by_both @ by_column.T).reshape(NODES, rows, columns)
+        return places + level.astype(np.float32)[:, None, None]
+
+    @property
+    def nodes(self) -> NDArray[np.float64]:
+        """Log depths (NODES,) at which the field is evaluated, between the limits."""
+        return np.linspace(*np.log(self.limits), NODES)
+
+
+def fit_field(log_depth: NDArray, u: NDArray, v: NDArray, correction: NDArray, noise: NDArray,
+              limits: tuple[float, float]) -> tuple[ResidualField, NDArray[np.float64]]:
+    """The field through some anchors, and how far each is believed.
+
+    Args:
+        log_depth: (n,) of the predicted depth.
+        u, v: (n,) places, shares of the image's width and height.
+        correction: (n,) log(true / predicted depth).
+        noise: (n,) standard deviations of the corrections.
+        limits: the depths between which the field changes, metres.
+
+    Returns:
+        The field, and weights (n,) in (0, 1]: 1 for an anchor that agrees with the others.
+    """
+    centre = median(log_depth)
+    features = np.stack([log_depth - centre, u, v], 1).astype(np.float64)
+    covariance = _kernel(features, features)
+    diagonal = np.arange(len(correction))
+    level = median(correction)
+    rest = correction - level
+    # At first, what differs from one factor is doubted.
+    belief = _belief(rest / noise)
+    weights = np.zeros(len(correction))
+    for _ in range(ROUNDS):
+        variance = noise ** 2 / belief
+        system = covariance.copy()
+        system[diagonal, diagonal] += variance
+        weights = np.linalg.solve(system, rest)
+        # What the field leaves of each correction is its variance times its weight.
+        last, belief = belief, _belief(variance * weights / noise)
+        if abs(belief - last).max() < SETTLED:
+            break
+    return ResidualField(features, weights, level, centre, limits), belief
+
+
+def _belief(deviation: NDArray) -> NDArray[np.float64]:
+    """Huber's weights of deviations in standard deviations, whose scale is told by their median."""
+    sizes = abs(deviation)
+    scale = max(1.0, 1.4826 * median(sizes))
+    return np.minimum(1.0, HUBER * scale / np.maximum(sizes, 1e-9))
+
+
+def median(values: NDArray) -> float:
+    """The upper median of one or more values, many times as quick as numpy's."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
+
+
+def _kernel(first: NDArray, second: NDArray) -> NDArray[np.float64]:
+    """Covariances (m, n) of the corrections at features (m, 3) and (n, 3)."""
+    bells = [_bell(first[:, axis], second[:, axis], length)
+             for axis, length in enumerate(LENGTHS)]
+    level = FACTOR ** 2 + SLOPE ** 2 * np.outer(first[:, 0], second[:, 0])
+    return SMOOTH ** 2 * bells[0] * bells[1] * bells[2] + level
+
+
+def _bell(first: NDArray, second: NDArray, length: float) -> NDArray[np.float64]:
+    """exp(-((a - b) / length)^2 / 2) of all pairs, (m, n)."""
+    return np.exp(-0.5 * ((first[:, None] - second[None]) / length) ** 2)
+
+
+@by_numpy
+def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Array:
+    """Depth (H, W) corrected by a field; what is not finite stays as it is.
+
+    Args:
+        depth: metres, NaN and infinities allowed.
+        field: of the corrections.
+        strength: factor on the log corrections, in [0, 1].
+    """
+    if isinstance(depth, Tensor):
+        return _apply_on_device(depth, field, strength)
+    low, high = field.limits
+    logs, *corrections = _scratch.of(depth.shape)
+    for rows in bands(*depth.shape):
+        # NaN stays.
+        np.clip(depth[rows], np.float32(low), np.float32(high), out=logs[rows])
+        cv2.log(logs[rows], logs[rows])
+    curves = (strength * _curves(logs, field)).astype(np.float32)
+    for curve, correction in zip(curves, corrections):
+        cv2.resize(curve, depth.shape[::-1], correction)
+    result = np.empty(depth.shape, np.float32)
+    for rows in bands(*depth.shape):
+        offset, slope, factor = (correction[rows] for correction in corrections)
+        factor *= logs[rows]
+        factor += slope
+        factor *= logs[rows]
+        factor += offset
+        np.clip(factor, np.float32(-LIMIT), np.float32(LIMIT), out=factor)
+        cv2.exp(factor, factor)
+        np.multiply(depth[rows], factor, out=result[rows])
+    return result
+
+
+class _Scratch(threading.local):
+    """Images that a thread writes to again for each frame: new memory takes longer than the work.
+
+    Of one size, the last.
+    """
+
+    def __init__(self) -> None:
+        self._images: tuple[NDArray[np.float32], ...] = (np.empty((0, 0), np.float32),)
+
+    def of(self, shape: tuple[int, int]) -> tuple[NDArray[np.float32], ...]:
+        """Four images of a size, with anything in them."""
+        if self._images[0].shape != shape:
+            self._images = tuple(np.empty(shape, np.float32) for _ in range(4))
+        return self._images
+
+
+_scratch = _Scratch()
+
+
+def _apply_on_device(depth: Tensor, field: ResidualField, strength: float) -> Tensor:
+    """As `apply_field`; the depth does not leave its device, and nothing waits for that."""
+    logs = depth.float().clip(*field.limits).log()
+    curves = (_curves(logs, field) * strength)[None]
+    offset, slope, bend = F.interpolate(curves, tuple(depth.shape), mode='bilinear')[0]
+    return depth * ((bend * logs + slope) * logs + offset).clip(-LIMIT, LIMIT).exp()
+
+
+def _curves(logs: Array, field: ResidualField) -> Array:
+    """Of each tile's correction a + b z + c z^2, with z the log depth: (3, rows, columns)."""
+    is_tensor = isinstance(logs, Tensor)
+    least, most = _ranges_by_torch(logs) if is_tensor else _ranges(logs)
+    middle, half = (most + least) / 2, (most - least).clip(_LEAST_RANGE, math.inf) / 2
+    table = field.table(*middle.shape)
+    table = torch.from_numpy(table).to(logs.device) if is_tensor else table
+    below, here, above = (
+        _looked_up(table, field, z) for z in (middle - half, middle, middle + half))
+    slope, bend = (above - below) / (2 * half), ((above + below) / 2 - here) / half ** 2
+    return (torch if is_tensor else np).stack(
+        [here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend])
+
+
+def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
+    """The table's values (rows, columns) at log depths (rows, columns), by linear interpolation."""
+    start, following = field.nodes[:2].tolist()
+    place = ((log_depth - start) / (following - start)).clip(0, NODES - 1)
+    below = place.clip(0, NODES - 2)
+    if isinstance(table, Tensor):
+        below = below.floor()
+        node, tile = below.long(), torch.arange(below.numel(), device=below.device)
+    else:
+        below = np.floor(below)
+        node, tile = below.astype(np.int64), np.arange(below.size)
+    index = node * len(tile) + tile.reshape(below.shape)
+    values = table.reshape(-1)
+    first, second = values[index], values[index + len(tile)]
+    return first + (second - first) * (place - below)
+
+
+def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray, NDArray]:
+    """The least and the largest log depth in and beside each tile, (rows, columns); 0 if none."""
+    rows, columns = _looks(*logs.shape)
+    seen = logs[rows][:, columns]
+    unknown = np.isnan(seen)
+    around = np.ones((3 * _LOOKS, 3 * _LOOKS), np.uint8)
+    middles = slice(_LOOKS // 2, None, _LOOKS)
+    least = cv2.erode(np.where(unknown, np.float32(np.inf), seen), around)[middles, middles]
+    most = cv2.dilate(np.where(unknown, np.float32(-np.inf), seen), around)[middles, middles]
+    known = least <= most
+    return np.where(known, least, 0), np.where(known, most, 0)
+
+
+def _ranges_by_torch(logs: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_ranges`."""
+    rows, columns = (torch.from_numpy(looks).to(logs.device) for looks in _looks(*logs.shape))
+    seen = logs[rows][:, columns]
+    unknown = seen.isnan()
+    both = torch.stack([-seen, seen]).masked_fill(unknown, -math.inf)
+    least, most = F.max_pool2d(both[None], 3 * _LOOKS, _LOOKS, _LOOKS)[0]
+    known = -least <= most
+    return (-least).masked_fill(~known, 0), most.masked_fill(~known, 0)
+
+
+@functools.lru_cache(maxsize=16)
+def _looks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows and columns of an image at which depth is looked at: _LOOKS for each tile."""
+    tile = max(1.0, max(height, width) / TILES)
+    counts = (_LOOKS * math.ceil(side / tile) for side in (height, width))
+    return tuple(((np.arange(count) + 0.5) * side / count).astype(np.int64)
+                 for count, side in zip(counts, (height, width)))
