@@ -43,7 +43,7 @@ def slow_subscriber(times: int) -> Outcome:
     with stage() as (node, robot, camera), a_neighbour(robot) as slow:
         slow.node.create_subscription(
             PointCloud2, 'depth/points', lambda _: time.sleep(0.5), QoSProfile(depth=1))
-        wait_until(lambda: 'depth/points' in node._outputs.wanted())
+        wait_until(lambda: 'depth/points' in node._parts.outputs.wanted())
         seconds = [serves(robot, camera, image=rgb_image(picture(0, 320, 240)))
                    for _ in range(times)]
         publish = node.health.snapshot().latency['publish']

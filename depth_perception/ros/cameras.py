@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Protocol
 
 from sensor_msgs.msg import CameraInfo
 
@@ -40,6 +41,14 @@ class _Info:
     states: dict[tuple[int, int], CameraState]
 
 
+class InfoTopic(Protocol):
+    """Where camera_info comes from."""
+
+    @property
+    def has_info_publisher(self) -> bool:
+        """Whether anybody publishes it."""
+
+
 class CameraSource:
     """Keeps the newest camera_info; hands out the cameras of images. Thread-safe.
 
@@ -50,13 +59,15 @@ class CameraSource:
         rectify: `auto`, `on` or `off`.
         horizontal_fov_deg: stands in where camera_info is missing or uncalibrated; 0 = nothing.
         rectified_topic: whether the images are rectified already.
+        info_topic: while it has a publisher, an image without its camera_info waits a little.
     """
 
     def __init__(self, rectify: str = 'auto', horizontal_fov_deg: float = 0.0,
-                 rectified_topic: bool = False) -> None:
+                 rectified_topic: bool = False, info_topic: InfoTopic | None = None) -> None:
         self._rectify = rectify
         self._horizontal_fov_deg = horizontal_fov_deg
         self._rectified_topic = rectified_topic
+        self._info_topic = info_topic
         self._newest: _Info | None = None
         self._by_stamp: OrderedDict[int, _Info] = OrderedDict()
         self._rectifiers: dict[tuple[int, int], Rectifier] = {}
@@ -84,17 +95,18 @@ class CameraSource:
                 self._by_stamp.popitem(last=False)
             self._arrived.notify_all()
 
-    def for_image(self, width: int, height: int, expected: bool = False,
-                  stamp: int | None = None) -> CameraState:
+    def for_image(self, width: int, height: int, stamp: int | None = None) -> CameraState:
         """The camera of an image of that size.
+
+        While somebody publishes camera_info and none fits yet, it is waited for a little; a wait
+        in vain is not repeated.
 
         Args:
             width, height: of the image, pixels.
-            expected: whether somebody publishes camera_info, so that a short wait is worth while
-                when none fits yet; a wait in vain is not repeated.
             stamp: of the image, nanoseconds.
         """
         size = (width, height)
+        expected = self._info_topic is not None and self._info_topic.has_info_publisher
         with self._arrived:
             self._wait_for_own(stamp, expected)
             state = self._state(size, stamp)

@@ -22,6 +22,7 @@ from rclpy.node import Node
 from rclpy.service import Service
 
 from depth_perception.errors import named
+from depth_perception.ros.lifecycle_state import lifecycle_state
 from depth_perception.ros.throttle import Throttle
 
 #: Seconds after an exception that nobody caught: one that comes again at once takes no whole core.
@@ -65,7 +66,7 @@ def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
     asked = wanted.label or (f'{labels[wanted.id]} ({wanted.id})' if known else str(wanted.id))
     here = ', '.join(f'{label} ({number})' for label, number in possible.items())
     return (f'change_state: {"cannot" if known else "there is no transition"} {asked}'
-            f'{"" if known else ","} while {machine.current_state[1]}: there it can '
+            f'{"" if known else ","} while {lifecycle_state(node)}: there it can '
             f'{here or "do nothing"}')
 
 

@@ -97,16 +97,13 @@ class Pipeline:
         estimator: the network.
         cameras: where the camera of an image comes from.
         scan_pose: how the camera stands whose image has a header.
-        info_expected: whether anybody publishes camera_info.
     """
 
     def __init__(self, estimator: Estimator, cameras: CameraSource,
-                 scan_pose: Callable[[Header, Settings], ScanPose],
-                 info_expected: Callable[[], bool] = lambda: False) -> None:
+                 scan_pose: Callable[[Header, Settings], ScanPose]) -> None:
         self._estimator = estimator
         self._cameras = cameras
         self._scan_pose = scan_pose
-        self._info_expected = info_expected
         self._products = ProductMaker(estimator.info.max_depth)
         self._decode = Decoder()
         self._last_scan: float | None = None
@@ -138,7 +135,7 @@ class Pipeline:
             rgb = self._decode(message)
             height, width = rgb.shape[:2]
             state = self._cameras.for_image(
-                width, height, self._info_expected(), stamps.nanoseconds(message.header.stamp))
+                width, height, stamps.nanoseconds(message.header.stamp))
             rectifier = self._cameras.rectifier(state.camera) if state.camera else None
             if rectifier is not None:
                 rgb = rectifier(rgb)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from builtin_interfaces.msg import Time
+    from rclpy.clock import Clock
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -21,6 +22,11 @@ def nanoseconds(stamp: Time) -> int:
 def seconds(stamp: Time) -> float:
     """A stamp in seconds."""
     return nanoseconds(stamp) / 10**9
+
+
+def age(clock: Clock, stamp: Time) -> float:
+    """Seconds from a stamp to the present of a clock."""
+    return (clock.now().nanoseconds - nanoseconds(stamp)) / 10**9
 
 
 def serialized_stamp(data: bytes) -> int:

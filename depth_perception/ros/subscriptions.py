@@ -44,7 +44,6 @@ class AdaptiveSubscription:
         message_type: of the topic.
         topic: its name.
         callback: called with each message.
-        defer: runs a function in the executor, outside of the callback that asks for it.
         lost: called with the number of messages that the middleware has found lost.
         depth: messages that wait for the executor.
 
@@ -58,13 +57,11 @@ class AdaptiveSubscription:
 
     def __init__(self, node: Node, message_type: type, topic: str,
                  callback: Callable[[Any], None],
-                 defer: Callable[[Callable[[], None]], None],
                  lost: Callable[[int], None] = lambda _: None, depth: int = 1) -> None:
         self._node = node
         self._message_type = message_type
         self._topic = topic
         self._callback = callback
-        self._defer = defer
         self._lost = lost
         self._depth = depth
         self._pins = {policy: pinned(node, topic, 'subscription', policy, default)
@@ -185,7 +182,8 @@ class AdaptiveSubscription:
             reliability = BEST_EFFORT
         elif event.last_policy_kind == QoSPolicyKind.DURABILITY:
             durability = VOLATILE
-        self._defer(lambda: self._take((reliability, durability)))
+        # Outside of this callback, which belongs to the subscription that is replaced.
+        self._node.executor.create_task(lambda: self._take((reliability, durability)))
 
     def _on_lost(self, event: Any) -> None:
         self._lost(event.total_count_change)

@@ -228,8 +228,7 @@ class _Listener(Node):
     def _subscribe(self, key: str, topic: str, kind: type) -> None:
         if key not in self._subscriptions_by_topic:
             self._subscriptions_by_topic[key] = AdaptiveSubscription(
-                self, kind, topic, lambda message: self._keep(key, message),
-                self.executor.create_task)
+                self, kind, topic, lambda message: self._keep(key, message))
 
     def _unsubscribe(self, key: str) -> None:
         subscription = self._subscriptions_by_topic.pop(key, None)

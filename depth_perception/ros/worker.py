@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_perception.camera import CameraError
@@ -47,6 +48,27 @@ class Outputs(Protocol):
         """Publish one message."""
 
 
+class Owner(Protocol):
+    """What a worker needs of the node that it belongs to; called from the worker's thread."""
+
+    @property
+    def health(self) -> Health:
+        """The record of what happened."""
+
+    @property
+    def settings(self) -> Settings:
+        """The present parameters."""
+
+    def age(self, stamp: Time) -> float:
+        """Seconds between a message's stamp and the node's clock."""
+
+    def on_frame_lost(self, reason: str) -> None:
+        """A frame was lost, and why in one sentence."""
+
+    def on_out_of_memory(self) -> None:
+        """The device has no memory left."""
+
+
 class Worker:
     """Runs a pipeline on a mailbox's frames in a thread of its own.
 
@@ -56,26 +78,16 @@ class Worker:
     Args:
         pipeline: does the work.
         outputs: what is wanted, and where it goes.
-        health: what happened.
-        settings: the present parameters.
-        age: seconds between a message's stamp and the node's clock.
-        log_error: called with one sentence for a frame that was lost.
-        out_of_memory: called when the device has no memory left.
+        owner: the node.
     """
 
-    def __init__(self, pipeline: Pipeline, outputs: Outputs, health: Health,
-                 settings: Callable[[], Settings], age: Callable[[Any], float],
-                 log_error: Callable[[str], None],
-                 out_of_memory: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, pipeline: Pipeline, outputs: Outputs, owner: Owner) -> None:
         self.mailbox: Mailbox[Frame] = Mailbox()
         self.last_result: Result | None = None
         self._pipeline = pipeline
         self._outputs = outputs
-        self._health = health
-        self._settings = settings
-        self._age = age
-        self._log_error = log_error
-        self._out_of_memory = out_of_memory
+        self._owner = owner
+        self._health = owner.health
         self._kept: tuple[Frame, Result] | None = None
         self._busy_since: float | None = None
         self._abandoned = False
@@ -137,7 +149,7 @@ class Worker:
 
     def _hold_rate(self, started: float) -> None:
         """Wait until max_rate allows the next frame; newer frames replace older ones meanwhile."""
-        max_rate = self._settings().max_rate
+        max_rate = self._owner.settings.max_rate
         while max_rate > 0 and not self.mailbox.closed:
             left = started + 1 / max_rate - time.monotonic()
             if left <= 0:
@@ -155,7 +167,7 @@ class Worker:
             self._lose('failed', 'inference', f'frame dropped: {error}')
         except torch.cuda.OutOfMemoryError as error:
             self._lose('failed', 'memory', f'out of memory on the device: {first_line(error)}')
-            self._out_of_memory()
+            self._owner.on_out_of_memory()
         except Exception as error:  # the next frame must be served whatever this one did
             self._lose('failed', 'inference', f'frame dropped: {named(error)}')
         return None
@@ -165,10 +177,10 @@ class Worker:
             return  # publishing fails during shutdown; that is no news
         self._health.count(count)
         self._health.error(kind, text)
-        self._log_error(text)
+        self._owner.on_frame_lost(text)
 
     def _process(self, frame: Frame) -> Result | None:
-        settings = self._settings()
+        settings = self._owner.settings
         wanted = self._outputs.wanted()
         if not wanted:
             self._health.count('idle')
@@ -179,7 +191,7 @@ class Worker:
         return self._pipeline.process(frame.message, wanted, settings, self._publish_kept)
 
     def _is_stale(self, frame: Frame, max_age: float) -> bool:
-        age = self._age(frame.message.header.stamp)
+        age = self._owner.age(frame.message.header.stamp)
         return max_age > 0 and max_age < age < OTHER_CLOCK
 
     def _publish_kept(self) -> None:
@@ -198,7 +210,7 @@ class Worker:
         result.seconds['arrival_to_publish'] = done - frame.arrived
         if 'network' in result.seconds:
             result.seconds['beside_network'] = done - frame.arrived - result.seconds['network']
-        age = self._age(frame.message.header.stamp)
+        age = self._owner.age(frame.message.header.stamp)
         if abs(age) < OTHER_CLOCK:
             result.seconds['capture_to_publish'] = age
         self._health.count('processed')

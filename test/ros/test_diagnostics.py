@@ -14,7 +14,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
-from depth_perception.ros import depth_node, diagnostics, health, worker
+from depth_perception.ros import depth_node, diagnostics, health, reporter, worker
 from depth_perception.ros.diagnostics import ERROR, OK, WARN
 from depth_perception.ros.transport import PROFILE
 from test.support.estimators import StandIn
@@ -37,7 +37,7 @@ def impatient(monkeypatch):
     """The states' own times, shortened."""
     monkeypatch.setattr(depth_node, 'DIAGNOSTICS_PERIOD', 0.1)
     monkeypatch.setattr(diagnostics, 'SILENCE', 0.5)
-    monkeypatch.setattr(depth_node, 'SILENCE_LOGGED', 0.7)
+    monkeypatch.setattr(reporter, 'SILENCE_LOGGED', 0.7)
     monkeypatch.setattr(diagnostics, 'HANG', 0.5)
     monkeypatch.setattr(health, 'ERROR_VISIBLE', 1.0)
     monkeypatch.setattr(health, 'WINDOW', 1.0)

@@ -13,6 +13,7 @@ from std_srvs.srv import SetBool
 from depth_perception.ros import depth_node
 from depth_perception.ros.depth_node import DepthNode
 from depth_perception.ros.diagnostics import ERROR
+from depth_perception.ros.receiver import Receiver
 from depth_perception.ros.subscriptions import AdaptiveSubscription
 from test.ros.test_node_process import node_command
 from test.support.estimators import StandIn
@@ -87,17 +88,19 @@ def test_a_service_that_raises_answers_no(namespace, robot, monkeypatch, capfd):
     assert capfd.readouterr().err.count('a mistake in the node') == 1
 
 
-@pytest.mark.parametrize('callback', ['_on_image', '_on_camera_info', '_publish_diagnostics'])
-def test_a_callback_that_raises_costs_that_call(namespace, robot, monkeypatch, callback, capfd):
-    original, failed = getattr(DepthNode, callback), []
+@pytest.mark.parametrize('owner, callback', [
+    (Receiver, 'on_image'), (Receiver, 'on_camera_info'), (DepthNode, '_every_second')])
+def test_a_callback_that_raises_costs_that_call(
+        namespace, robot, monkeypatch, owner, callback, capfd):
+    original, failed = getattr(owner, callback), []
 
-    def fail_twice(node, *message):
+    def fail_twice(self, *message):
         if len(failed) < 2:
             failed.append(True)
             raise RuntimeError('a mistake in the node')
-        original(node, *message)
+        original(self, *message)
 
-    monkeypatch.setattr(DepthNode, callback, fail_twice)
+    monkeypatch.setattr(owner, callback, fail_twice)
     monkeypatch.setattr(depth_node, 'DIAGNOSTICS_PERIOD', 0.1)
     with running_node(namespace, load_estimator=StandIn(), max_age=0.0):
         robot.watch_diagnostics()
@@ -146,7 +149,7 @@ def test_a_transition_that_raises_is_an_error_in_the_state_that_it_left(
 def test_autostart_beside_a_lifecycle_manager_that_was_first(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(), autostart=False) as node:
         assert robot.change_state(CONFIGURE)
-        node._settings = node._settings.__class__(autostart=True)
+        node._parts.parameters.settings = node.settings.__class__(autostart=True)
         node.autostart()
         assert robot.state() == 'inactive'
 

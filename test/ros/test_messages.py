@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_an_image_has_the_camera_info_of_its_own_stamp_otherwise_the_newest():
 
 
 def test_an_image_that_overtakes_the_camera_info_of_a_zoom_lens_waits_for_it():
-    source = CameraSource()
+    source = CameraSource(info_topic=SimpleNamespace(has_info_publisher=True))
 
     def update(second: int) -> None:
         info = camera_info(focal=50.0 + second)
@@ -197,9 +198,9 @@ def test_an_image_that_overtakes_the_camera_info_of_a_zoom_lens_waits_for_it():
 
     for second in (0, 1):
         update(second)
-        assert source.for_image(80, 60, True, second * 10**9).camera.camera.fx == 50 + second
+        assert source.for_image(80, 60, second * 10**9).camera.camera.fx == 50 + second
     with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(source.for_image, 80, 60, True, 2 * 10**9)
+        found = pool.submit(source.for_image, 80, 60, 2 * 10**9)
         update(2)
         assert found.result().camera.camera.fx == 52
 

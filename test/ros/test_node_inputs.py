@@ -40,12 +40,13 @@ def test_reliable_and_best_effort_cameras_are_heard(namespace, robot, reliabilit
     with running_node(namespace, load_estimator=StandIn()) as node:
         robot.listen(*TYPES)
         camera = camera or robot.camera(reliability, matched=False)
-        wait_until(lambda: camera.images.get_subscription_count() and node._image.reliability
+        inputs = node._parts.inputs
+        wait_until(lambda: camera.images.get_subscription_count() and inputs.image.reliability
                    == ('reliable' if reliability == RELIABLE else 'best_effort'))
-        wait_until(lambda: camera.infos.get_subscription_count() and node._info.reliability
-                   == node._image.reliability)
+        wait_until(lambda: camera.infos.get_subscription_count() and inputs.info.reliability
+                   == inputs.image.reliability)
         wait_until(lambda: camera.send() and robot.received['scan'], what='a scan')
-        assert node._image.fell_back is (reliability == BEST_EFFORT)
+        assert node._parts.inputs.image.fell_back is (reliability == BEST_EFFORT)
 
 
 def test_best_effort_fallback_is_seen_in_diagnostics(namespace, robot):
@@ -65,7 +66,8 @@ def test_overridden_reliability_is_respected(namespace, robot):
     override = f'qos_overrides.{namespace}/image.subscription.reliability'
     with running_node(namespace, load_estimator=StandIn(),
                       **{override: 'best_effort'}) as node:
-        assert node._image.reliability == 'best_effort' and not node._image.fell_back
+        image = node._parts.inputs.image
+        assert image.reliability == 'best_effort' and not image.fell_back
         robot.listen('depth/image')
         camera = robot.camera()
         camera.send()
@@ -209,7 +211,7 @@ def test_an_image_has_the_camera_info_with_its_own_stamp(namespace, robot):
             info = camera_info(focal=focal)
             info.header = own
             camera.infos.publish(info)
-            wait_until(lambda count=count: len(node._cameras._by_stamp) == count)
+            wait_until(lambda count=count: len(node._parts.cameras._by_stamp) == count)
         camera.send(header=header, with_info=False)
         assert robot.wait_for('depth/camera_info', 1)[0].k[0] == 70.0
 
@@ -371,11 +373,12 @@ def test_the_fallback_is_undone_when_no_best_effort_camera_is_left(namespace, ro
     with running_node(namespace, load_estimator=StandIn()) as node:
         robot.listen('depth/image')
         first = robot.camera(BEST_EFFORT, matched=False)
-        wait_until(lambda: node._image and node._image.fell_back and node._info.fell_back)
+        inputs = node._parts.inputs
+        wait_until(lambda: inputs.image.fell_back and inputs.info.fell_back)
         second = robot.camera(RELIABLE, matched=False)
         for publisher in (first.images, first.infos):
             robot.node.destroy_publisher(publisher)
-        wait_until(lambda: node._image.reliability == node._info.reliability == 'reliable')
+        wait_until(lambda: inputs.image.reliability == inputs.info.reliability == 'reliable')
         wait_until(lambda: second.send() and robot.received['depth/image'])
 
 
@@ -395,7 +398,7 @@ def test_what_was_latched_before_the_node_came_is_heard(namespace, robot):
         usual = robot.camera(matched=False)
         wait_until(lambda: usual.send(info=camera_info(focal=90.0)) and robot.received[
             'depth/camera_info'][-1].k[0] == 90.0)
-        assert not node._info.pinned
+        assert not node._parts.inputs.info.pinned
 
 
 def test_a_middleware_that_does_not_count_losses_serves_all_the_same(
@@ -424,11 +427,12 @@ def test_an_overridden_durability_is_respected(namespace, robot):
         profile = wait_until(lambda: robot.node.get_subscriptions_info_by_topic(
             f'{namespace}/camera_info'))[0].qos_profile
         assert profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        assert override in node._info.pinned
+        assert override in node._parts.inputs.info.pinned
         robot.node.create_publisher(CameraInfo, 'camera_info', 1)
-        wait_until(lambda: node._info.publishers == 1)
-        node._info.adapt()
-        assert node._info._subscription.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        wait_until(lambda: node._parts.inputs.info.publishers == 1)
+        node._parts.inputs.info.adapt()
+        profile = node._parts.inputs.info._subscription.qos_profile
+        assert profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
 
 
 @pytest.mark.parametrize('transport, remapped, image, info', [
@@ -451,7 +455,7 @@ def test_topics_follow_the_image_as_image_transport_has_it(
     words = [word for old, new in remapped.items() for word in ('-r', f'{old}:={new}')]
     with running_node(namespace, load_estimator=StandIn(), image_transport=transport,
                       arguments=tuple(words)) as node:
-        assert (node._image.topic, node._info.topic) == (
+        assert (node._parts.inputs.image.topic, node._parts.inputs.info.topic) == (
             image.format(ns=namespace), info.format(ns=namespace))
 
 
@@ -460,10 +464,10 @@ def test_camera_info_by_its_own_name_is_taken_where_nobody_publishes_it_beside_t
     with running_node(namespace, load_estimator=StandIn(),
                       arguments=('-r', f'image:={namespace}/cam/image_raw')) as node:
         robot.listen('scan')
-        assert node._info.topic == f'{namespace}/cam/camera_info'
+        assert node._parts.inputs.info.topic == f'{namespace}/cam/camera_info'
         camera = robot.camera(topic='cam/image_raw', matched=False)  # its camera_info is not there
         wait_until(lambda: camera.send() and robot.received['scan'])
-        assert node._info.topic == f'{namespace}/camera_info'
+        assert node._parts.inputs.info.topic == f'{namespace}/camera_info'
 
 
 @pytest.mark.parametrize('topic, advice', [
@@ -484,7 +488,8 @@ def test_two_cameras_on_one_topic_of_both_kinds_are_heard(namespace, robot):
     with running_node(namespace, load_estimator=StandIn()) as node:
         robot.listen('depth/image')
         best_effort = Camera(robot.node, BEST_EFFORT, 'image', Image)
-        wait_until(lambda: node._image.fell_back and best_effort.images.get_subscription_count()
+        image = node._parts.inputs.image
+        wait_until(lambda: image.fell_back and best_effort.images.get_subscription_count()
                    and reliable.images.get_subscription_count())
         for count, camera in enumerate((reliable, best_effort), 1):
             wait_until(lambda camera=camera, count=count: camera.send()

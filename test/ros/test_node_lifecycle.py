@@ -112,7 +112,7 @@ def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
             if 40 <= cycle < 50 or cycle >= 90:  # a collection takes a third of a second
                 gc.collect()
                 (before if cycle < 50 else after).append(process.memory_info().rss / 1e6)
-        assert node._worker is None
+        assert node._parts.worker is None
         assert threading.active_count() <= threads
         assert process.num_fds() <= handles + 2
         growth = (sum(after) - sum(before)) / 10

@@ -188,7 +188,7 @@ def test_without_subscribers_nothing_runs_and_diagnostics_say_idle(namespace, ro
         camera = robot.camera()
         for _ in range(3):
             camera.send()
-            wait_until(lambda: node._worker.mailbox._item is None)
+            wait_until(lambda: node._parts.worker.mailbox._item is None)
         wait_until(lambda: (s := robot.status('inference')) and 'idle' in s.message)
         assert network.calls == 0
         robot.listen('depth/image')
@@ -196,7 +196,7 @@ def test_without_subscribers_nothing_runs_and_diagnostics_say_idle(namespace, ro
         robot.wait_for('depth/image', 1)
         robot.ignore('depth/image')
         calls = network.calls
-        wait_until(lambda: not node._outputs.wanted())
+        wait_until(lambda: not node._parts.outputs.wanted())
         camera.send()
         wait_until(lambda: node.health.snapshot().window_counts['idle'] >= 2)
         assert network.calls == calls

@@ -144,7 +144,7 @@ def test_parameters_that_act_at_configure_are_set_while_the_node_is_unconfigured
     with running_node(namespace, load_estimator=StandIn(), autostart=False) as node:
         for name in names:
             assert set_parameter(robot, name, other_than(name)).successful, name
-            assert getattr(node._settings, name) == other_than(name)
+            assert getattr(node.settings, name) == other_than(name)
             assert set_parameter(robot, name, DEFAULTS[name]).successful
         assert not set_parameter(robot, 'autostart', True).successful  # read-only
         assert robot.change_state(1)
@@ -153,7 +153,7 @@ def test_parameters_that_act_at_configure_are_set_while_the_node_is_unconfigured
             assert not result.successful and 'now it is inactive' in result.reason
             assert set_parameter(robot, name, DEFAULTS[name]).successful  # no change
             assert node.get_parameter(name).value == DEFAULTS[name] == getattr(
-                node._settings, name)
+                node.settings, name)
 
 
 def test_a_model_file_that_failed_is_set_anew(namespace, robot, weights_file):
@@ -180,26 +180,26 @@ def test_the_band_of_the_scan_is_moved_one_limit_at_a_time(namespace, robot, nam
     goal = dict(zip(('scan_min_height', 'scan_max_height'), band))
     with running_node(namespace, load_estimator=StandIn(scene), device='cpu') as node:
         robot.watch_diagnostics()
-        before = node._settings
+        before = node.settings
         assert set_parameter(robot, names[0], goal[names[0]]).successful
-        settings = node._settings
+        settings = node.settings
         if settings == before:
             wait_until(lambda: (s := robot.status('inference')) and s.level == WARN
                        and f'{names[0]} {goal[names[0]]}' in s.message)
         assert set_parameter(robot, names[1], goal[names[1]]).successful
-        assert (node._settings.scan_min_height, node._settings.scan_max_height) == band
+        assert (node.settings.scan_min_height, node.settings.scan_max_height) == band
         wait_until(lambda: (s := robot.status('inference')) and 'must be below' not in s.message)
 
 
 def test_what_is_refused_together_changes_nothing(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(scene)) as node:
-        before = node._settings
+        before = node.settings
         for other in (Parameter('use_sim_time', value='x'), Parameter('point_stride', value=99)):
             request = SetParametersAtomically.Request(parameters=[
                 p.to_parameter_msg() for p in (Parameter('max_depth', value=5), other)])
             assert not robot.call(SetParametersAtomically, 'depth_node/set_parameters_atomically',
                                   request).result.successful
-        assert node._settings == before and node.get_parameter('max_depth').value == 0
+        assert node.settings == before and node.get_parameter('max_depth').value == 0
 
 
 @pytest.mark.parametrize('name, value', [
@@ -209,19 +209,19 @@ def test_what_is_refused_together_changes_nothing(namespace, robot):
 ])
 def test_values_out_of_range_are_refused_with_the_reason(namespace, robot, name, value):
     with running_node(namespace, load_estimator=StandIn(scene)) as node:
-        before = node._settings
+        before = node.settings
         result = set_parameter(robot, name, value)
         assert not result.successful and result.reason
-        assert node._settings == before
+        assert node.settings == before
         assert node.get_parameter(name).value == DEFAULTS[name]
 
 
 def test_an_integer_is_taken_for_a_float(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(scene), max_depth=5) as node:
-        assert node._settings.max_depth == 5.0
+        assert node.settings.max_depth == 5.0
         assert type(node.get_parameter('max_depth').value) is float
         assert set_parameter(robot, 'max_depth', 4).successful
-        assert node._settings.max_depth == 4.0
+        assert node.settings.max_depth == 4.0
         for value in (6, 'far'):  # a value that is refused leaves no other type behind, either
             set_parameter(robot, 'max_depth', value)
             request = DescribeParameters.Request(names=['max_depth'])

@@ -72,7 +72,7 @@ def two_frames(node, camera, network) -> tuple[int, int]:
     first = camera.send()
     wait_until(lambda: network.calls == 1, what='the network to have the first frame')
     second = camera.send()
-    wait_until(lambda: node._worker.mailbox.waiting, what='the second frame to wait')
+    wait_until(lambda: node._parts.worker.mailbox.waiting, what='the second frame to wait')
     return nanoseconds(first.stamp), nanoseconds(second.stamp)
 
 
@@ -133,7 +133,7 @@ def test_with_a_slow_publisher_all_that_was_inferred_comes_in_order(namespace, r
 
 def test_deactivating_loses_no_frame_that_was_inferred(namespace, robot, events):
     with at_the_second_frame(namespace, robot, events) as (node, network, first, second):
-        worker = node._worker
+        worker = node._parts.worker
         stopping = threading.Thread(
             target=robot.change_state, args=(Transition.TRANSITION_DEACTIVATE,))
         stopping.start()
@@ -152,7 +152,7 @@ def test_a_next_frame_that_fails_holds_nothing_back(namespace, robot, events):
         camera.send()
         wait_until(lambda: network.calls == 1)
         camera.send(Image(height=60, width=80, encoding='no such', step=80), with_info=False)
-        wait_until(lambda: node._worker.mailbox.waiting)
+        wait_until(lambda: node._parts.worker.mailbox.waiting)
         network.let_on()
         robot.wait_for(TOPIC, 1)
         wait_until(lambda: node.health.snapshot().counts['bad'] == 1)
@@ -211,8 +211,8 @@ def test_what_waits_for_the_next_frame_is_published_when_none_comes_any_more():
     outputs = SimpleNamespace(wanted=lambda: frozenset({TOPIC}),
                               publish=lambda topic, message: published.append(topic))
     closing = ClosesMeanwhile()
-    worker = closing.worker = Worker(
-        closing, outputs, Health(), Settings, lambda stamp: 0.0, lambda text: None)
+    owner = SimpleNamespace(health=Health(), settings=Settings(), age=lambda stamp: 0.0)
+    worker = closing.worker = Worker(closing, outputs, owner)
     worker.put(Frame(Image(), time.monotonic()))
     worker.start()
     wait_until(lambda: published == [TOPIC])

@@ -83,6 +83,6 @@ def test_small_outputs_are_kept_to_be_sent_again(namespace):
     """Reliability with one message kept loses a scan that a large image pushed out of a buffer."""
     with running_node(namespace, load_estimator=StandIn()) as node:
         kept = {topic: publisher.qos_profile.depth
-                for topic, publisher in node._outputs._publishers.items()}
+                for topic, publisher in node._parts.outputs._publishers.items()}
     assert kept == {'scan': 5, 'depth/camera_info': 5, 'depth/image': 1, 'depth/points': 1,
                     'depth/image_color': 1}

@@ -368,7 +368,7 @@ def test_base_frame_without_tf2_is_a_configuration_that_fails(namespace, robot, 
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     with running_node(namespace, load_estimator=StandIn(), base_frame='base_link') as node:
         assert robot.state() == 'unconfigured'
-        assert 'base_frame needs tf2_ros' in node._problem
+        assert 'base_frame needs tf2_ros' in node._parts.problem
 
 
 def test_a_pitch_without_tf2_is_a_scan_whose_frame_nobody_knows(namespace, robot, monkeypatch):

@@ -21,6 +21,7 @@ from depth_perception.ros import depth_node, diagnostics
 from depth_perception.ros.arguments import process_namespace
 from depth_perception.ros.depth_node import DepthNode
 from depth_perception.ros.diagnostics import ERROR, OK, WARN
+from depth_perception.ros.receiver import Receiver
 from depth_perception.ros.several_cameras import create_nodes, spin_all
 from depth_perception.sharing import SharedNetworks
 from test.support.estimators import StandIn
@@ -89,7 +90,7 @@ def test_a_node_each_one_network_for_all_and_it_goes_with_the_last(
         wait_until(lambda: all(node._state == 'active' for node in nodes))
         assert [node.get_fully_qualified_name() for node in nodes] == [
             f'{namespace}/{name}/depth_node' for name in NAMES]
-        first, second = (node._estimator._network for node in nodes)
+        first, second = (node._parts.estimator._network for node in nodes)
         assert first is second
         network = weakref.ref(first.estimator)
         del first, second
@@ -201,15 +202,15 @@ def test_one_camera_out_of_memory_leaves_the_other_at_work(namespace, robots):
 
 
 def test_an_exception_that_nobody_caught_ends_no_camera(namespace, robots, monkeypatch, capfd):
-    original, failed = DepthNode._on_camera_info, []
+    original, failed = Receiver.on_camera_info, []
 
-    def fail_once(node, message):
-        if node.get_namespace().endswith('rear') and not failed:
+    def fail_once(receiver, message):
+        if receiver._node.get_namespace().endswith('rear') and not failed:
             failed.append(True)
             raise RuntimeError('a mistake in the node')
-        original(node, message)
+        original(receiver, message)
 
-    monkeypatch.setattr(DepthNode, '_on_camera_info', fail_once)
+    monkeypatch.setattr(Receiver, 'on_camera_info', fail_once)
     with running_cameras(namespace, stand_in_networks(StandIn()), max_age=0.0):
         for robot in robots:
             robot.listen('scan')
@@ -232,7 +233,7 @@ def test_a_camera_with_a_wrong_parameter_is_left_out_and_others_have_their_own(
     with running_cameras(namespace, stand_in_networks(StandIn()),
                          ('--params-file', str(path))) as nodes:
         assert [node.get_namespace() for node in nodes] == [f'{namespace}/front']
-        assert nodes[0]._settings.horizontal_fov_deg == 90 and nodes[0]._settings.max_age == 2
+        assert nodes[0].settings.horizontal_fov_deg == 90 and nodes[0].settings.max_age == 2
         assert robots[0].state() == 'active'
         wait_until(lambda: not any('rear/depth_node' in f'{space}/{name}' for name, space in
                                    robots[1].node.get_node_names_and_namespaces()))

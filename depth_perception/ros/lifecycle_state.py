@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of a lifecycle node."""
+from __future__ import annotations
+
+from rclpy.lifecycle import LifecycleNode
+
+
+def lifecycle_state(node: LifecycleNode) -> str:
+    """The state machine's own state: whatever a transition raised, there is no other."""
+    return node._state_machine.current_state[1]  # rclpy has no public way to ask

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a depth node is made of at a time."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from depth_perception.inference.protocol import Estimator
+from depth_perception.ros.cameras import CameraSource
+from depth_perception.ros.health import Health
+from depth_perception.ros.inputs import Inputs
+from depth_perception.ros.live_parameters import LiveParameters
+from depth_perception.ros.publishers import DepthPublishers
+from depth_perception.ros.scan_pose import ScanPoses
+from depth_perception.ros.worker import Worker
+
+
+@dataclass
+class Parts:
+    """The parts of a node and how it is doing. Changed on the executor's thread only.
+
+    Attributes:
+        parameters: the present ones.
+        health: what happened.
+        problem: why the last transition failed, or why the node deactivated itself; or ''.
+        enabled: false while it is paused by ~/enable.
+        activated: steady seconds at the last activation.
+        estimator, outputs, scan_poses: while the node is configured, otherwise None.
+        inputs, cameras, worker: while the node is active, otherwise None.
+    """
+
+    parameters: LiveParameters
+    health: Health = field(default_factory=Health)
+    problem: str = ''
+    enabled: bool = True
+    activated: float = 0.0
+    estimator: Estimator | None = None
+    outputs: DepthPublishers | None = None
+    scan_poses: ScanPoses | None = None
+    inputs: Inputs | None = None
+    cameras: CameraSource | None = None
+    worker: Worker | None = None

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Take images and camera_info in, on the executor's thread, and hand them on."""
+from __future__ import annotations
+
+import time
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from depth_perception.ros.health import OTHER_CLOCK
+from depth_perception.ros.parts import Parts
+from depth_perception.ros.stamps import age, seconds
+from depth_perception.ros.worker import Frame
+
+#: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
+JUMP_BACK = 0.1
+#: When a bag begins again, its first images come before the /clock that goes with them: for so many
+#: seconds ages say nothing.
+CLOCK_FOLLOWS = 1.0
+#: Seconds that the executor leaves the interpreter to a worker that has just got a frame: until the
+#: network runs, which needs no interpreter.
+HAND_OVER = 0.002
+
+
+class Receiver:
+    """Notes each message and leaves it to the worker, or to the cameras.
+
+    Args:
+        node: whose clock tells the age of an image.
+        parts: of that node.
+    """
+
+    def __init__(self, node: Node, parts: Parts) -> None:
+        self._node = node
+        self._parts = parts
+        self._last_stamp: float | None = None
+        self._jumped_back = float('-inf')
+
+    def on_lost(self, count: int) -> None:
+        """Count images that the middleware has found lost."""
+        self._parts.health.lost(count)
+
+    def on_camera_info(self, message: CameraInfo) -> None:
+        """Keep the calibration for the images to come."""
+        self._parts.health.info_received()
+        if self._parts.cameras is not None:
+            self._parts.cameras.update(message)
+
+    def on_image(self, message: Image | CompressedImage) -> None:
+        """Leave the image to the worker unless the node is paused."""
+        parts = self._parts
+        if parts.worker is None:
+            return
+        stamp = seconds(message.header.stamp)
+        self._watch_time(stamp)
+        parts.health.image_received(
+            stamp, age(self._node.get_clock(), message.header.stamp),
+            _image_facts(message, parts.parameters.settings.optical_frame))
+        if parts.enabled:
+            now = time.monotonic()
+            self._hand_over(Frame(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
+        else:
+            parts.health.count('paused')
+
+    def _hand_over(self, frame: Frame) -> None:
+        """Leave a frame to the worker, and the interpreter too, if it has been waiting for one.
+
+        What rclpy does after a callback is Python, and goes on until it waits for a message.
+        """
+        worker = self._parts.worker
+        idle = worker.busy_for == 0
+        worker.put(frame)
+        if idle:
+            time.sleep(HAND_OVER)
+
+    def _watch_time(self, stamp: float) -> None:
+        """Start over where a bag begins again, a clock was set or a simulation reset."""
+        last, self._last_stamp = self._last_stamp, stamp
+        if last is not None and stamp < last - JUMP_BACK:
+            text = f'time went back by {last - stamp:.1f} s: counters start anew'
+            self._parts.health.start_anew()
+            self._parts.scan_poses.reset()
+            self._jumped_back = time.monotonic()
+        elif last is not None and stamp > last + OTHER_CLOCK:
+            text = f'stamps went ahead by {stamp - last:.1f} s'
+        else:
+            return
+        self._node.get_logger().info(text)
+        self._parts.health.error('time', text)
+
+
+def _image_facts(message: Image | CompressedImage, optical_frame: str) -> dict[str, str]:
+    facts = {'frame_id': optical_frame or message.header.frame_id}
+    if isinstance(message, Image):
+        return {**facts, 'encoding': message.encoding, 'size': f'{message.width}x{message.height}'}
+    return {**facts, 'encoding': message.format}
