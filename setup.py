@@ -72,10 +72,10 @@ setup(
     },
     entry_points={
         'console_scripts': [
-            'depth_node = depth_perception.ros.node:command',
-            'replay_bag = depth_perception.ros.replay:command',
-            'replay_check = depth_perception.ros.replay_check:command',
-            'depth-perception = depth_perception.cli:main',
+            'depth_node = depth_perception.ros.node.main:command',
+            'replay_bag = depth_perception.ros.replay.replay_bag:command',
+            'replay_check = depth_perception.ros.replay.replay_check:command',
+            'depth-perception = depth_perception.cli.main:main',
         ],
     },
     cmdclass={'develop': Develop},

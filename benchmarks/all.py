@@ -34,7 +34,7 @@ STEPS: dict[str, list[str]] = {
     'layers': ['benchmarks.layers', '--networks', 'default', 'efficientnet_sff',
                'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--out', 'OUT'],
     'node': ['benchmarks.node', '--turns', '1', '--seconds', '10', '--out', 'OUT'],
-    'cameras': ['benchmarks.cameras', '--rate', '5', '--seconds', '10', '--out', 'OUT'],
+    'cameras': ['benchmarks.several_cameras', '--rate', '5', '--seconds', '10', '--out', 'OUT'],
     'training': ['benchmarks.training_speed', '--recipes', 'paper_000', 'paper_003', '--precisions',
                  'fp32', '--batch', '2', '--steps', '4', '--plain', '--out', 'OUT/training.json'],
 }

@@ -10,7 +10,7 @@ import psutil
 
 from benchmarks.camera import CameraProcess
 from depth_perception.demo.processes import Child
-from depth_perception.ros.topics import DEPTH
+from depth_perception.ros.conversions.topics import DEPTH
 
 if TYPE_CHECKING:
     from benchmarks.listener import Listener

@@ -67,8 +67,8 @@ def serialized_clip(size: tuple[int, int] | None = None) -> list[tuple[bytes, by
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import CameraInfo, Image
 
-    from depth_perception.bag import Bag
-    from depth_perception.ros.colour import decode_compressed
+    from depth_perception.io.bag import Bag
+    from depth_perception.io.image_messages import decode_compressed
 
     with Bag(CLIP) as bag:
         image = bag.image_topic()
@@ -108,7 +108,7 @@ def _run(namespace: str, reliable: bool, size: tuple[int, int] | None, rate: Any
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CameraInfo, Image
 
-    from depth_perception.ros.stamps import restamped
+    from depth_perception.ros.conversions.stamps import restamped
     from depth_perception.ros.transport import prefer_large_shared_memory
 
     prefer_large_shared_memory()

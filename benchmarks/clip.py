@@ -14,13 +14,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from torch import Tensor
 
 from benchmarks.camera import CLIP
-from depth_perception.bag import Bag
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 from depth_perception.demo.scores import read_truth
 from depth_perception.inference.protocol import Estimate, Estimator, Sharing
-from depth_perception.ros.colour import decode_compressed
-from depth_perception.ros.stamps import seconds
-from depth_perception.weights import WeightsInfo
+from depth_perception.io.bag import Bag
+from depth_perception.io.image_messages import decode_compressed
+from depth_perception.io.weights import WeightsInfo
+from depth_perception.ros.conversions.stamps import seconds
 
 #: How the clip's camera stands: it looks 7 degrees down and is 0.49 to 0.51 m above the floor.
 PITCH_DEG, HEIGHT = 7.0, 0.5

@@ -12,10 +12,10 @@ import time
 
 from torch.utils.data import DataLoader
 
-from depth_training import augment
+from depth_training.augment import pipelines as augment
 from depth_training.data import open_dataset
-from depth_training.data.training import ToTensors, TrainingData, start_worker
 from depth_training.ranges import Range, number
+from depth_training.train.training_data import ToTensors, TrainingData, start_worker
 
 PIPELINES = {'000': augment.paper_000, '001': augment.paper_001, '002': augment.paper_002,
              '003': augment.paper_003, '004': augment.paper_004}

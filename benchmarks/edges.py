@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, predictions, read_clip
 from benchmarks.machine import machine
-from depth_perception import geometry
-from depth_perception.estimator import DepthEstimator
-from depth_perception.scan import CameraPose
+from depth_perception.depth import geometry
+from depth_perception.depth.scan import CameraPose
+from depth_perception.inference.estimator import DepthEstimator
 
 matplotlib.use('Agg')  # no display is needed
 

@@ -34,18 +34,18 @@ from torch.nn import functional as F
 from benchmarks.machine import machine
 from benchmarks.network import NETWORKS, build, parse_size
 from benchmarks.resources import PeakMemory
-from depth_perception import geometry
-from depth_perception.backends.graphs import CudaGraph, EagerFrames
-from depth_perception.backends.torch_eager import TorchEager
-from depth_perception.bag import Bag
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth import geometry
 from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.settings import DepthSettings
-from depth_perception.device import resolve_device
-from depth_perception.estimator import DepthEstimator
-from depth_perception.transfer import Download, Upload
-from depth_perception.weights import WeightsInfo, load_weights
-from depth_training.data.packed import PackedViews
+from depth_perception.inference.backends.graphs import CudaGraph, EagerFrames
+from depth_perception.inference.backends.torch_eager import TorchEager
+from depth_perception.inference.device import resolve_device
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.inference.transfer import Download, Upload
+from depth_perception.io.bag import Bag
+from depth_perception.io.weights import WeightsInfo, load_weights
+from depth_training.data.layouts.packed import PackedViews
 
 #: Networks whose time alone is taken, at this (height, width).
 ALONE, ALONE_SIZE = ('efficientnet_sff', 'resnet_unet_hybrid'), (256, 320)

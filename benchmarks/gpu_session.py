@@ -8,7 +8,7 @@ running:
 * `frame`: `benchmarks.gpu_frame`, a frame from bytes to cloud, by precision, with and without
   graphs;
 * `network`: `benchmarks.network` and `benchmarks.roofline`;
-* `train`: `depth_training.train_packed` for the time that is left.
+* `train`: `depth_training.train.packed` for the time that is left.
 
 OUT gets four files: `session.json` (the steps, their exit codes and seconds, and the JSON that each
 wrote; rewritten after each step), `session.log`, `network.png` and `weights.safetensors`. A machine
@@ -30,13 +30,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.machine import machine
-from depth_perception.files import write_atomically
+from depth_perception.io.files import write_atomically
 
 NAMES = ('tests', 'frame', 'network', 'train')
 #: Tests that run without ROS and without packages beyond those named above.
-TESTS = ('test/test_estimator.py', 'test/test_graphs.py', 'test/test_transfer.py',
-         'test/test_geometry.py', 'test/test_scan.py', 'test/test_backends.py',
-         'test/test_sharing.py', 'test/test_temporal.py', 'test/networks',
+TESTS = ('test/inference/test_estimator.py', 'test/inference/test_graphs.py',
+         'test/inference/test_transfer.py', 'test/inference/test_backends.py',
+         'test/inference/test_sharing.py', 'test/depth/test_geometry.py',
+         'test/depth/test_scan.py', 'test/depth/test_temporal.py', 'test/networks',
          'test/training/test_mixed_precision.py', 'test/training/test_train_packed.py')
 NETWORKS = ('default', 'efficientnet_sff', 'resnet_unet_hybrid')
 #: Seconds kept for writing the last files.
@@ -99,7 +100,7 @@ def training(options: argparse.Namespace, work: Path, left: float) -> Step:
         if options.dry_run else ['--minutes', f'{(left - 45) / 60:.2f}', '--batch',
                                  str(options.batch)]
     return Step('train', [
-        '-m', 'depth_training.train_packed', str(options.pack), '--out', str(work / 'run'),
+        '-m', 'depth_training.train.packed', str(options.pack), '--out', str(work / 'run'),
         '--start-from', options.start_from, *length,
         '--device', 'cpu' if options.dry_run else 'cuda'], left,
         {'run/training.json': 'gpu_training.json',

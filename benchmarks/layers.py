@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.machine import machine
 from benchmarks.network import NETWORKS, build, parse_size
-from depth_perception.backends.openvino import OpenVino
+from depth_perception.inference.backends.openvino import OpenVino
 
 RUNS = 10
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from depth_perception.backends import openvino
+from depth_perception.inference.backends import openvino
 
 #: Sides of the square matrices that are multiplied; the best counts.
 SIDES = {'cpu': (512, 1024, 2048), 'cuda': (4096, 8192)}

@@ -16,9 +16,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from depth_perception.ros.publishers import TYPES
-from depth_perception.ros.stamps import serialized_stamp
-from depth_perception.ros.topics import DEPTH
+from depth_perception.ros.conversions.stamps import serialized_stamp
+from depth_perception.ros.conversions.topics import DEPTH
+from depth_perception.ros.node.publishers import TYPES
 
 LEVELS = {DiagnosticStatus.OK: 'OK', DiagnosticStatus.WARN: 'WARN',
           DiagnosticStatus.ERROR: 'ERROR', DiagnosticStatus.STALE: 'STALE'}

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from benchmarks.machine import machine
 from benchmarks.resources import PeakMemory
 from benchmarks.ways import BASELINE, Run, default_way, ways
+from depth_perception.io.weights import load_weights
 from depth_perception.networks import create_network
-from depth_perception.weights import load_weights
 
 #: Networks by the name used here: registered name and arguments; None is the bundled one.
 NETWORKS: dict[str, tuple[str, dict[str, Any]] | None] = {

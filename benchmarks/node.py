@@ -32,7 +32,7 @@ from benchmarks.network import plain_logarithms
 from benchmarks.process import prepare_process
 from benchmarks.resources import resources
 from depth_perception.demo.processes import child
-from depth_perception.ros.topics import DEPTH, POINTS, SCAN
+from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
 
 if TYPE_CHECKING:
     from benchmarks.listener import Listener
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 RATES = (5.0, 10.0, 15.0, 30.0)
 #: What takes part: module, arguments as parameters.
 NODES = {
-    'depth_node': 'depth_perception.ros.node',
+    'depth_node': 'depth_perception.ros.node.main',
     'usual pattern': 'benchmarks.usual_node',
 }
 _MEDIAN = re.compile(r'p50 ([\d.]+)')

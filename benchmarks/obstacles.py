@@ -24,13 +24,13 @@ from torch import Tensor
 
 from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, Recorded, predictions, read_clip
 from benchmarks.machine import machine
-from depth_perception.estimator import DepthEstimator
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.parameters import Settings
-from depth_perception.ros.pipeline import SCAN, Pipeline
-from depth_perception.ros.scan_pose import ScanPose
-from depth_perception.scan import CameraPose
-from depth_perception.weights import WeightsInfo
+from depth_perception.depth.scan import CameraPose
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.weights import WeightsInfo
+from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.pipeline import SCAN, Pipeline
+from depth_perception.ros.node.scan_pose import ScanPose
 
 matplotlib.use('Agg')  # no display is needed
 

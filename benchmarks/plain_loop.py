@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depth_training.data.training import Batch
-from depth_training.learner import Learner
-from depth_training.losses import Loss
-from depth_training.schedule import Place
+from depth_training.losses.losses import Loss
+from depth_training.recipes.schedule import Place
+from depth_training.train.step import Learner
+from depth_training.train.training_data import Batch
 
 
 class PlainLoop:

@@ -29,7 +29,7 @@ from benchmarks.machine import machine
 from benchmarks.process import prepare_process
 from benchmarks.resources import LIMITS, resources, slope
 from depth_perception.demo.processes import child
-from depth_perception.ros.topics import DEPTH
+from depth_perception.ros.conversions.topics import DEPTH
 
 #: Seconds between two samples.
 PERIOD = 10.0
@@ -181,7 +181,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     listener = Listener()
     camera = CameraProcess()
     try:
-        with child('depth_perception.ros.node', parameters={'device': options.device}) as node:
+        with child('depth_perception.ros.node.main', parameters={'device': options.device}) as node:
             bench = Bench(node, camera, listener)
             bench.wait_until_ready()
             rate = options.rate or bench.highest_rate(options.ceiling)

@@ -28,21 +28,21 @@ from torch import Tensor
 
 from benchmarks.camera import serialized_clip
 from benchmarks.machine import machine
-from depth_perception import geometry
-from depth_perception.backends.base import Backend
-from depth_perception.backends.choice import choose_backend
+from depth_perception.depth import geometry
 from depth_perception.depth.products import ProductMaker
-from depth_perception.estimator import DepthEstimator
-from depth_perception.ros import messages
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.colour import decode
-from depth_perception.ros.parameters import Settings
-from depth_perception.ros.pipeline import Pipeline
-from depth_perception.ros.scan_pose import ScanPose
-from depth_perception.ros.topics import DEPTH, POINTS, SCAN
-from depth_perception.scan import LEVEL
-from depth_perception.transfer import Upload
-from depth_perception.weights import load_weights
+from depth_perception.depth.scan import LEVEL
+from depth_perception.inference.backends.base import Backend
+from depth_perception.inference.backends.choice import choose_backend
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.inference.transfer import Upload
+from depth_perception.io.image_messages import decode
+from depth_perception.io.weights import load_weights
+from depth_perception.ros.conversions import messages
+from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
+from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.pipeline import Pipeline
+from depth_perception.ros.node.scan_pose import ScanPose
 
 CPU = torch.device('cpu')
 #: Every so many images of the clip take part.

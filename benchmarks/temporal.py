@@ -17,8 +17,8 @@ from torch import Tensor
 
 from benchmarks.clip import Frame, predictions, read_clip
 from benchmarks.machine import machine
-from depth_perception.estimator import DepthEstimator
-from depth_perception.temporal import TemporalFilter
+from depth_perception.depth.temporal import TemporalFilter
+from depth_perception.inference.estimator import DepthEstimator
 
 STRENGTHS = (0.0, 0.3, 0.5, 0.7, 0.9)
 #: |d log depth| from frame to frame, of the truth: below the one a pixel rests, above the other

@@ -26,15 +26,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.data_loading import images_per_second
 from benchmarks.plain_loop import PlainLoop, ratio
-from depth_training import build
 from depth_training.data import DepthDataset, open_dataset
-from depth_training.data.training import Batch
-from depth_training.distributed import Processes, local_device
-from depth_training.learner import Learner
 from depth_training.ranges import Range, number
 from depth_training.recipes import Recipe, get_recipe
-from depth_training.run_folder import machine
-from depth_training.schedule import Place
+from depth_training.recipes.schedule import Place
+from depth_training.train import build
+from depth_training.train.distributed import Processes, local_device
+from depth_training.train.run_folder import machine
+from depth_training.train.step import Learner
+from depth_training.train.training_data import Batch
 
 #: Training pairs of each paper's data set, see docs/reproducing.md.
 PAIRS = {'paper_000': 795, 'paper_001_m1': 24_231, 'paper_001_m4': 24_231, 'paper_001_m5': 24_231,

@@ -21,9 +21,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField
 from torch.nn import functional as F
 
+from depth_perception.io.weights import load_weights
 from depth_perception.ros.process import quit_at_once_on_signals
 from depth_perception.ros.transport import prefer_large_shared_memory
-from depth_perception.weights import load_weights
 
 STRIDE = 2
 #: Seconds without an image after which the statistics begin anew.

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from depth_perception.backends import openvino
-from depth_perception.backends.choice import choose_backend
-from depth_perception.backends.torch_eager import TorchEager
+from depth_perception.inference.backends import openvino
+from depth_perception.inference.backends.choice import choose_backend
+from depth_perception.inference.backends.torch_eager import TorchEager
 
 #: Takes a normalised float32 image (1, 3, H, W) on the host, returns depth there.
 Run = Callable[[Tensor], Tensor]

@@ -24,18 +24,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depth_perception.camera import CameraModel
-    from depth_perception.camera_file import read_camera
+    from depth_perception.camera.file import read_camera
+    from depth_perception.camera.model import CameraModel
     from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors, anchor_depth
+    from depth_perception.depth.geometry import back_project, mask_edges, mask_range, pack_cloud
     from depth_perception.depth.millimetres import to_millimetres
     from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
+    from depth_perception.depth.scan import CameraPose, ObstacleBand, scan_layout, scan_ranges
     from depth_perception.depth.settings import DepthSettings
-    from depth_perception.estimator import DepthEstimator
-    from depth_perception.geometry import back_project, mask_edges, mask_range, pack_cloud
-    from depth_perception.ply import write_ply
-    from depth_perception.scan import CameraPose, ObstacleBand, scan_layout, scan_ranges
-    from depth_perception.visualise import colourise
-    from depth_perception.weights import WeightsInfo, load_weights, save_weights
+    from depth_perception.depth.visualise import colourise
+    from depth_perception.inference.estimator import DepthEstimator
+    from depth_perception.io.ply import write_ply
+    from depth_perception.io.weights import WeightsInfo, load_weights, save_weights
 
 __version__ = '0.2.0'
 
@@ -46,13 +46,18 @@ __all__ = ['AnchorReport', 'AnchoredDepth', 'Anchors', 'CameraModel', 'CameraPos
            'save_weights', 'scan_layout', 'scan_ranges', 'to_millimetres', 'write_ply']
 
 _MODULES = {
-    'camera': ('CameraModel',), 'camera_file': ('read_camera',), 'estimator': ('DepthEstimator',),
+    'camera.file': ('read_camera',),
+    'camera.model': ('CameraModel',),
     'depth.anchors': ('AnchorReport', 'AnchoredDepth', 'Anchors', 'anchor_depth'),
-    'depth.millimetres': ('to_millimetres',), 'depth.settings': ('DepthSettings',),
+    'depth.geometry': ('back_project', 'mask_edges', 'mask_range', 'pack_cloud'),
+    'depth.millimetres': ('to_millimetres',),
     'depth.products': ('DepthProducts', 'ProductMaker', 'depth_products'),
-    'geometry': ('back_project', 'mask_edges', 'mask_range', 'pack_cloud'), 'ply': ('write_ply',),
-    'scan': ('CameraPose', 'ObstacleBand', 'scan_layout', 'scan_ranges'),
-    'visualise': ('colourise',), 'weights': ('WeightsInfo', 'load_weights', 'save_weights'),
+    'depth.scan': ('CameraPose', 'ObstacleBand', 'scan_layout', 'scan_ranges'),
+    'depth.settings': ('DepthSettings',),
+    'depth.visualise': ('colourise',),
+    'inference.estimator': ('DepthEstimator',),
+    'io.ply': ('write_ply',),
+    'io.weights': ('WeightsInfo', 'load_weights', 'save_weights'),
 }
 
 

@@ -15,13 +15,13 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from depth_perception.files import write_atomically
+from depth_perception.depth.visualise import colourise
+from depth_perception.io.files import write_atomically
 from depth_perception.progress import tracked
-from depth_perception.visualise import colourise
 from depth_training.data import DataError, DepthDataset, Sample, evenly, open_dataset
 from depth_training.data.sample import UnitError
 from depth_training.data.units import check_units
-from depth_training.pictures import jpeg, labelled
+from depth_training.evaluate.pictures import jpeg, labelled
 from depth_training.ranges import Count, Positive
 
 #: Width and height of one picture of the sheet, and pairs side by side.

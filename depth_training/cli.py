@@ -23,14 +23,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
                 'turn the raw NYU dump or sparse KITTI into pairs'),
     'check-data': ('depth_training.check_data', 'check_data',
                    'say what RGB-D data holds, and show a sheet of pairs'),
-    'train': ('depth_training.trainer', 'train', 'train a recipe, or go on with a run'),
+    'train': ('depth_training.train.trainer', 'train', 'train a recipe, or go on with a run'),
     'evaluate': ('depth_training.commands', 'evaluate', "judge weights by the papers' protocols"),
-    'model-card': ('depth_training.model_card', 'model_card',
+    'model-card': ('depth_training.report.model_card', 'model_card',
                    'judge weights beside baselines, into their model card'),
-    'report': ('depth_training.report', 'report', 'tables beside the published ones, pictures'),
-    'import-weights': ('depth_training.import_weights', '!main', 'use checkpoints of others'),
-    'export': ('depth_training.export', '!main', 'weights as ONNX or torch.export program'),
-    'overfit': ('depth_training.overfit', 'overfit', 'learn a few pairs by heart: a quick proof'),
+    'report': ('depth_training.report.report', 'report',
+               'tables beside the published ones, pictures'),
+    'import-weights': ('depth_training.convert.import_weights', '!main',
+                       'use checkpoints of others'),
+    'export': ('depth_training.convert.export', '!main', 'weights as ONNX or torch.export program'),
+    'overfit': ('depth_training.train.overfit', 'overfit',
+                'learn a few pairs by heart: a quick proof'),
     'predict': ('depth_training.commands', '!predict', 'depth of image files'),
 }
 
@@ -94,7 +97,7 @@ def parse(name: str, words: Sequence[str]) -> Any:
 
     options = read()
     if name == 'train':
-        from depth_training.resume import completed
+        from depth_training.train.resume import completed
 
         options = completed(options, read)
     try:

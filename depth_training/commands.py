@@ -15,7 +15,7 @@ import tyro
 from depth_training.ranges import Count, Positive
 
 if TYPE_CHECKING:
-    from depth_training.protocols import Protocol
+    from depth_training.evaluate.protocols import Protocol
 
 _CORES = os.cpu_count() or 1
 
@@ -53,7 +53,7 @@ def prepare(options: PrepareOptions) -> int:
         done = prepare_kitti(options.source, options.target, options.every or 1, _say,
                              split=options.split, pairs=options.pairs, processes=options.jobs)
     else:
-        from depth_training.data.prepare_raw import prepare_raw
+        from depth_training.data.nyu_raw.prepare import prepare_raw
 
         done = prepare_raw(
             options.source, options.target, options.every or 7, report=_say, split=options.split,
@@ -105,10 +105,10 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> int:
     """Print the scores, with protocol, ground truth and counts."""
-    from depth_perception.weights import load_weights
-    from depth_training import evaluation, protocols
+    from depth_perception.io.weights import load_weights
     from depth_training.data import evenly, open_dataset
-    from depth_training.distributed import local_device
+    from depth_training.evaluate import evaluation, protocols
+    from depth_training.train.distributed import local_device
 
     device = local_device(options.device)
     names = (options.protocol,)
@@ -135,7 +135,7 @@ def evaluate(options: EvaluateOptions) -> int:
 
 def _protocol(name: str, options: EvaluateOptions, recipe_name: str) -> Protocol:
     """The protocol of that name as the options change it."""
-    from depth_training import protocols
+    from depth_training.evaluate import protocols
     from depth_training.recipes import RECIPES
 
     protocol, recipe = protocols.get_protocol(name), RECIPES.get(recipe_name)
@@ -150,7 +150,7 @@ def _protocol(name: str, options: EvaluateOptions, recipe_name: str) -> Protocol
 
 def predict(words: list[str]) -> int:
     """`depth-perception predict` with the same options."""
-    from depth_perception.cli import main
+    from depth_perception.cli.main import main
 
     return main(['predict', *words])
 

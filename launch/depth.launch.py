@@ -310,7 +310,7 @@ def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
 
 
 def forward_frame(optical_frame: str) -> str:
-    """Where the node has its scan: as `scan_frame` in depth_perception/ros/messages.py."""
+    """The frame of the scan, as `scan_frame` in depth_perception/ros/conversions/messages.py."""
     for old, new in (('_optical_frame', '_frame'), ('_frame_optical', '_frame'),
                      ('_optical_link', '_link'), ('_optical', '')):
         if optical_frame.endswith(old):

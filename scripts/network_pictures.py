@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from depth_perception.weights import load_weights
-from depth_training.network_pictures import record
+from depth_perception.io.weights import load_weights
+from depth_training.report.network_pictures import record
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / 'docs' / 'images'
@@ -80,7 +80,8 @@ def view(folder: Path) -> list[Path]:
     _write_frame(image)
     words = ('view', image.name, '--once', '--port', '0', '--horizontal-fov-deg', FOV,
              '--camera-pitch', PITCH, '--camera-height', HEIGHT, '--points', '200000')
-    with _process('-m', 'depth_perception.cli', *words, folder=folder) as page, _browser() as call:
+    with (_process('-m', 'depth_perception.cli.main', *words, folder=folder) as page,
+          _browser() as call):
         call('Page.navigate', url=_awaited(page, r'open (http://\S+)'))
         _until(lambda: _evaluated(call, 'document.body.innerText.includes("frame 1")'))
         time.sleep(DRAWING)
@@ -96,7 +97,7 @@ def view(folder: Path) -> list[Path]:
 
 
 def _write_frame(path: Path) -> None:
-    from depth_perception.bag import Bag
+    from depth_perception.io.bag import Bag
 
     with Bag(ROOT / 'data' / 'clip_bag') as bag:
         messages = bag.messages([bag.image_topic().name])

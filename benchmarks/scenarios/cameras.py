@@ -19,8 +19,8 @@ from sensor_msgs.msg import Image
 from benchmarks.scenarios import Outcome, scenario
 from benchmarks.scenarios.stage import a_robot, is_served, says, serves, stage
 from depth_perception.demo.processes import child
-from depth_perception.ros.colour import ENCODINGS
-from depth_perception.ros.stamps import nanoseconds
+from depth_perception.io.image_messages import ENCODINGS
+from depth_perception.ros.conversions.stamps import nanoseconds
 from test.support.estimators import StandIn
 from test.support.ros import (
     BEST_EFFORT,
@@ -131,8 +131,8 @@ def looped_bag(times: int) -> Outcome:
         bag = write_bag(Path(folder) / 'bag', [picture(i) for i in range(frames)],
                         storage=StoragePlugin.MCAP, jpeg=False, hz=10.0)
         namespace = robot.node.get_namespace()
-        with child('depth_perception.ros.replay', str(bag), '--loop', str(times), '--clock',
-                   '--wait-for-subscribers', '30',
+        with child('depth_perception.ros.replay.replay_bag', str(bag), '--loop', str(times),
+                   '--clock', '--wait-for-subscribers', '30',
                    remaps={'/camera/image_raw': f'{namespace}/image',
                            '/camera/camera_info': f'{namespace}/camera_info'}) as replay:
             said = says(robot, 'input', 'time went back by 0.9 s: counters start anew')

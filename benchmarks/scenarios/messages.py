@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from benchmarks.scenarios import Outcome, scenario
 from benchmarks.scenarios.stage import a_robot, is_served, node_process
-from depth_perception.weights import save_weights
+from depth_perception.io.weights import save_weights
 from test.support.fuzz import camera_infos, compressed_images, images, serve
 from test.support.ros import camera_info, picture, rgb_image
 from test.support.weights import tiny_info, tiny_network

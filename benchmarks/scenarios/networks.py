@@ -11,7 +11,7 @@ from lifecycle_msgs.msg import Transition
 
 from benchmarks.scenarios import Outcome, scenario
 from benchmarks.scenarios.stage import says, serves, stage
-from depth_perception.ros import worker
+from depth_perception.ros.node import worker
 from test.support.estimators import StandIn
 from test.support.ros import Robot, rgb_image, wait_until
 

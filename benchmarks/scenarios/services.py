@@ -30,9 +30,9 @@ from rclpy.parameter import parameter_value_to_python
 from std_srvs.srv import SetBool
 
 from benchmarks.scenarios import Outcome, scenario
-from depth_perception.ros.parameters import DEFAULTS, RULES
-from depth_perception.ros.topics import INPUTS, OUTPUTS
-from depth_perception.weights import save_weights
+from depth_perception.io.weights import save_weights
+from depth_perception.ros.conversions.topics import INPUTS, OUTPUTS
+from depth_perception.ros.node.parameters import DEFAULTS, RULES
 from test.support.ros import Robot, wait_until
 from test.support.weights import tiny_info, tiny_network
 
@@ -134,7 +134,7 @@ class Session:
         environment = {name: value for name, value in {**os.environ, **change}.items()
                        if value is not None}
         environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, '-m', 'depth_perception.ros.node', *several, *words]
+        command = [sys.executable, '-m', 'depth_perception.ros.node.main', *several, *words]
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
                                        env=environment)

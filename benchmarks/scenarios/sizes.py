@@ -84,7 +84,7 @@ def _join(figures: dict[str, Any]) -> None:
         space = base.node.get_namespace()
         robots = [Robot(f'{space}/{name}') for name in ('front', 'rear')]
         try:
-            with child('depth_perception.ros.node', '--cameras', 'front,rear',
+            with child('depth_perception.ros.node.main', '--cameras', 'front,rear',
                        remaps={'__ns': space}, parameters={'device': 'cpu', 'max_age': '0.0'}):
                 _follow(robots, figures)
         finally:
@@ -124,7 +124,7 @@ def _follow(robots: list[Robot], figures: dict[str, Any]) -> None:
 def _alone() -> float:
     """Seconds from the first 16:9 image to its depth."""
     with a_robot() as robot, child(
-            'depth_perception.ros.node', remaps={'__ns': robot.node.get_namespace()},
+            'depth_perception.ros.node.main', remaps={'__ns': robot.node.get_namespace()},
             parameters={'device': 'cpu', 'max_age': '0.0'}):
         wait_until(lambda: robot.node.count_publishers(DEPTH), START)
         stream = Stream(robot, WIDE)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from depth_perception.demo.processes import Child, child
-from depth_perception.ros.depth_node import DepthNode
+from depth_perception.ros.node.depth_node import DepthNode
 from test.support.estimators import StandIn
 from test.support.ros import PATIENCE, Camera, Robot, running_node, wait_until
 
@@ -47,7 +47,7 @@ def stage(load_estimator: Callable | None = None,
 def node_process(robot: Robot, **parameters: Any) -> Iterator[Child]:
     """The real `depth_node` process in the robot's namespace."""
     given = {name: str(value) for name, value in {'device': 'cpu', **parameters}.items()}
-    with child('depth_perception.ros.node', parameters=given,
+    with child('depth_perception.ros.node.main', parameters=given,
                remaps={'__ns': robot.node.get_namespace()}) as process:
         wait_until(lambda: robot.node.count_publishers(DEPTH) or process.ended(), 120)
         if process.ended():

@@ -20,7 +20,7 @@ from sensor_msgs.msg import PointCloud2
 
 from benchmarks.scenarios import Outcome, scenario
 from benchmarks.scenarios.stage import a_robot, is_served, node_process, says, serves, stage
-from depth_perception.weights import BUNDLED_DEFAULT
+from depth_perception.io.weights import BUNDLED_DEFAULT
 from test.support.bags import write_bag
 from test.support.estimators import StandIn
 from test.support.ros import (

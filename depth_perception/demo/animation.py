@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception import geometry
-from depth_perception.files import write_atomically
-from depth_perception.perspective import draw_points, middle_view
-from depth_perception.visualise import colourise, with_legend
+from depth_perception.depth import geometry
+from depth_perception.depth.perspective import draw_points, middle_view
+from depth_perception.depth.visualise import colourise, with_legend
+from depth_perception.io.files import write_atomically
 
 if TYPE_CHECKING:
-    from depth_perception.camera import CameraModel
+    from depth_perception.camera.model import CameraModel
     from depth_perception.demo.recorder import FrameRecord
 
 #: Frames at most, and pixels: the width of each part.

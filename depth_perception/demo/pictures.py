@@ -10,22 +10,22 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.files import write_atomically
-from depth_perception.perspective import draw_points, middle_view
-from depth_perception.visualise import (
+from depth_perception.depth.perspective import draw_points, middle_view
+from depth_perception.depth.visualise import (
     LARGEST_ERROR,
     colourise,
     colourise_error,
     fitted_range,
     relative_error,
 )
+from depth_perception.io.files import write_atomically
 
 matplotlib.use('Agg')  # no display is needed
 
 from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
-    from depth_perception.camera import CameraModel
+    from depth_perception.camera.model import CameraModel
     from depth_perception.demo.recorder import FrameRecord, Scan
 
 #: Metres; as the node's parameter `min_depth`.
@@ -118,8 +118,8 @@ def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
     """The scan that the node would make of the true depth, with its default band of heights."""
     if truth is None or camera is None or truth.shape != (camera.height, camera.width):
         return None
-    from depth_perception import geometry, scan
     from depth_perception.demo.recorder import Scan
+    from depth_perception.depth import geometry, scan
 
     layout = scan.scan_layout(camera, far)
     known = np.where(truth > 0, truth, np.float32('nan'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from depth_perception.bag import COMPRESSED, Bag, Topic
+from depth_perception.io.bag import COMPRESSED, Bag, Topic
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Plan:
 
 def make_plan(path: Path, image: str | None) -> Plan:
     """Choose the topics of a bag."""
-    from depth_perception.ros.colour import decode
+    from depth_perception.io.image_messages import decode
 
     with Bag(path) as bag:
         topic = bag.image_topic(image)

@@ -15,10 +15,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
-from depth_perception.camera import CameraModel
-from depth_perception.ros.colour import decode
-from depth_perception.ros.stamps import nanoseconds, seconds
-from depth_perception.ros.topics import DEPTH, INFO, POINTS, SCAN
+from depth_perception.camera.model import CameraModel
+from depth_perception.io.image_messages import decode
+from depth_perception.ros.conversions.stamps import nanoseconds, seconds
+from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, SCAN
 
 
 @dataclass

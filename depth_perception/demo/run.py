@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depth_perception.bag import Bag, BagError
 from depth_perception.demo.animation import FRAMES
 from depth_perception.demo.plan import Plan, make_plan
 from depth_perception.demo.processes import isolate_ros
 from depth_perception.demo.scores import read_truth
 from depth_perception.demo.session import DemoError, record
 from depth_perception.demo.summary import make_summary
-from depth_perception.files import write_atomically
+from depth_perception.io.bag import Bag, BagError
+from depth_perception.io.files import write_atomically
 
 if TYPE_CHECKING:
-    from depth_perception.camera import CameraModel
+    from depth_perception.camera.model import CameraModel
     from depth_perception.demo.recorder import FrameRecord
 
 #: Frames that get a picture.
@@ -85,7 +85,7 @@ def _spread(count: int, most: int) -> set[int]:
 
 def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
     """Camera images that the recorder missed, from the bag: frame n is its n-th image."""
-    from depth_perception.ros.colour import decode
+    from depth_perception.io.image_messages import decode
 
     missing = {frame.index: frame for frame in frames if frame.rgb is None}
     if not missing:
@@ -111,7 +111,7 @@ def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: lis
                    summary: dict[str, Any], camera: CameraModel | None) -> None:
     """montage.png; cloud.png and cloud.ply where there is a camera."""
     from depth_perception.demo.pictures import cloud_points, cloud_views, montage
-    from depth_perception.ply import write_ply
+    from depth_perception.io.ply import write_ply
 
     pictured = [truths[frame.index] if frame.index < len(truths) else None for frame in frames]
     montage(out / 'montage.png', frames, pictured, _title(plan, summary), camera)

@@ -54,7 +54,7 @@ def record(plan: Plan, keep: set[int], film: set[int],
     enter_ros([], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(plan.image.name, plan.compressed, keep, film, keep_depth)
     try:
-        with child('depth_perception.ros.node', remaps=remaps, parameters=parameters) as node:
+        with child('depth_perception.ros.node.main', remaps=remaps, parameters=parameters) as node:
             _wait_for_node(recorder, node)
             return _record_at_a_pace_that_fits(recorder, plan, node), recorder.recording
     finally:
@@ -78,7 +78,7 @@ def _record_at_a_pace_that_fits(recorder: Recorder, plan: Plan, node: Child) -> 
 
 def _replay(plan: Plan) -> AbstractContextManager[Child]:
     topics = [plan.image.name, *([plan.info.name] if plan.info else [])]
-    return child('depth_perception.ros.replay', str(plan.bag), '--restamp', '--rate',
+    return child('depth_perception.ros.replay.replay_bag', str(plan.bag), '--restamp', '--rate',
                  str(plan.rate), '--wait-for-subscribers', '30', '--wait-for', *topics, '--topics',
                  *topics)
 

@@ -24,18 +24,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depth_perception import geometry
-from depth_perception.camera import CameraModel
-from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
-from depth_perception.scan import (
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth import geometry
+from depth_perception.depth.scan import (
     CameraPose,
     ObstacleBand,
     ScanLayout,
     scan_layout,
     scan_ranges,
 )
-from depth_perception.temporal import TemporalFilter
-from depth_perception.visualise import colourise
+from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
+from depth_perception.depth.temporal import TemporalFilter
+from depth_perception.depth.visualise import colourise
 
 #: A depth image or what is made of it.
 Array = Any

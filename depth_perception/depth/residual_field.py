@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from depth_perception.by_numpy import bands, by_numpy
+from depth_perception.depth.by_numpy import bands, by_numpy
 
 Array = TypeVar('Array', NDArray, Tensor)
 

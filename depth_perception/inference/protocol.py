@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depth_perception.camera import CameraModel
-from depth_perception.weights import WeightsInfo
+from depth_perception.camera.model import CameraModel
+from depth_perception.io.weights import WeightsInfo
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from depth_perception.ros import parameters
-from depth_perception.ros.parameters import Settings
+from depth_perception.ros.node import parameters
+from depth_perception.ros.node.parameters import Settings
 
 Set = Callable[[list[Parameter]], SetParametersResult]
 

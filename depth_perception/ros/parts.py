@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from depth_perception.inference.protocol import Estimator
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.health import Health
-from depth_perception.ros.inputs import Inputs
 from depth_perception.ros.live_parameters import LiveParameters
-from depth_perception.ros.publishers import DepthPublishers
-from depth_perception.ros.scan_pose import ScanPoses
-from depth_perception.ros.worker import Worker
+from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.health import Health
+from depth_perception.ros.node.inputs import Inputs
+from depth_perception.ros.node.publishers import DepthPublishers
+from depth_perception.ros.node.scan_pose import ScanPoses
+from depth_perception.ros.node.worker import Worker
 
 
 @dataclass

@@ -7,10 +7,10 @@ import time
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_perception.ros.health import OTHER_CLOCK
+from depth_perception.ros.conversions.stamps import age, seconds
+from depth_perception.ros.node.health import OTHER_CLOCK
+from depth_perception.ros.node.worker import Frame
 from depth_perception.ros.parts import Parts
-from depth_perception.ros.stamps import age, seconds
-from depth_perception.ros.worker import Frame
 
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
 JUMP_BACK = 0.1

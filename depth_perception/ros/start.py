@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_perception.errors import first_line
-from depth_perception.ros.topics import INPUTS, OUTPUTS
+from depth_perception.ros.conversions.topics import INPUTS, OUTPUTS
 
 #: Exit code of a process that was started with what cannot be used.
 WRONG_USAGE = 2

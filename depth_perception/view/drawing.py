@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.camera import CameraModel
-from depth_perception.perspective import View, draw_points, middle_view
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.perspective import View, draw_points, middle_view
+from depth_perception.depth.visualise import ROUND_DISTANCES, colourise, with_legend
 from depth_perception.view.frame import Cloud, Frame, Scan
-from depth_perception.visualise import ROUND_DISTANCES, colourise, with_legend
 
 #: Two hits of the scan are joined by a line if their ranges differ by less than this share.
 SAME_SURFACE = 0.15

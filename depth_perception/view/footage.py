@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.bag import Bag, is_recording
-from depth_perception.camera import CameraModel
-from depth_perception.camera_source import CameraSource
-from depth_perception.images import IMAGE_SUFFIXES, ImageError, Photo, read_photo
-from depth_perception.options import UsageError
-from depth_perception.rectification import Calibration, Rectifier, calibration_of
-from depth_perception.videos import USUAL_RATE
+from depth_perception.camera.model import CameraModel
+from depth_perception.camera.rectification import Calibration, Rectifier, calibration_of
+from depth_perception.camera.source import CameraSource
+from depth_perception.cli.options import UsageError
+from depth_perception.io.bag import Bag, is_recording
+from depth_perception.io.image_files import IMAGE_SUFFIXES, ImageError, Photo, read_photo
+from depth_perception.io.video_files import USUAL_RATE
 
 #: Seconds that each image of a folder stays.
 STAY = 1.0
@@ -177,7 +177,7 @@ class Recording(Footage):
                        number)
 
     def _picture(self, message: object) -> Picture:
-        from depth_perception.ros.colour import Decoder, FrameError
+        from depth_perception.io.image_messages import Decoder, FrameError
 
         self._decode = self._decode or Decoder()
         try:

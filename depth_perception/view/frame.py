@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 
 
 class Level(IntEnum):

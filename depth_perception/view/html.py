@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from depth_perception.depth.visualise import colourise, round_distances
 from depth_perception.view.frame import Level, Remark
-from depth_perception.visualise import colourise, round_distances
 
 #: Colours that tell the levels apart on white and on black.
 _DOTS = {Level.OK: '#2f9e44', Level.WARN: '#e8890c', Level.ERROR: '#e03131'}

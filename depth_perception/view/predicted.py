@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception import geometry, scan
-from depth_perception.bag import BagError
-from depth_perception.camera import CameraError, CameraModel
-from depth_perception.estimator import DepthEstimator
-from depth_perception.images import ImageError
-from depth_perception.predict import EDGE_THRESHOLD, training_fov_deg
+from depth_perception.camera.model import CameraError, CameraModel
+from depth_perception.cli.predict import EDGE_THRESHOLD, training_fov_deg
+from depth_perception.depth import geometry, scan
+from depth_perception.depth.visualise import colourise, fitted_range
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.bag import BagError
+from depth_perception.io.image_files import ImageError
 from depth_perception.view.footage import Footage, Pace, Picture
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
-from depth_perception.visualise import colourise, fitted_range
 
 #: Frames that decide about the range of the colours.
 FITTED = 30

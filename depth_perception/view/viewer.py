@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.perspective import View
 from depth_perception.extras import remedy
-from depth_perception.perspective import View
 from depth_perception.view import drawing
 from depth_perception.view.frame import Cloud, Frame, Scan, Stand
 from depth_perception.view.html import HINT, label_html, remarks_html, scale_html

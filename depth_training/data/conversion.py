@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from depth_perception.files import write_atomically, write_together
+from depth_perception.io.files import write_atomically, write_together
 from depth_perception.progress import duration
 from depth_training.data.sample import DataError
 

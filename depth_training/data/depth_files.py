@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_training.data.images import NOT_MEASURED, decode, read_bytes
+from depth_training.data.image_files import NOT_MEASURED, decode, read_bytes
 from depth_training.data.sample import DataError
 
 SUFFIXES = ('.png', '.npy', '.tif', '.tiff')
@@ -33,7 +33,7 @@ def read_stored(path: Path) -> NDArray[np.generic]:
         DataError: it cannot be read or is not one depth map.
     """
     if path.suffix.lower() == '.npy':
-        from depth_training.data.densedepth_test import open_array
+        from depth_training.data.layouts.densedepth_test import open_array
 
         stored = np.squeeze(np.asarray(open_array(path)))
     else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from depth_training.data.dataset import DepthDataset
-from depth_training.data.folders import PICTURES
+from depth_training.data.layouts.folders import PICTURES
 from depth_training.data.open import open_dataset
 from depth_training.data.sample import DataError, Sample
 

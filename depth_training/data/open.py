@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from depth_training.data import (
+from depth_training.data.dataset import DepthDataset, GroundTruth, Request
+from depth_training.data.layouts import (
     densedepth,
     densedepth_test,
     folders,
@@ -21,7 +22,6 @@ from depth_training.data import (
     sync,
     tum,
 )
-from depth_training.data.dataset import DepthDataset, GroundTruth, Request
 from depth_training.data.sample import DataError, UnitError
 from depth_training.data.units import check_units
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_training.data.dataset import DepthDataset, GroundTruth
-from depth_training.data.images import decode_depth, decode_rgb, millimetres, read_bytes
+from depth_training.data.image_files import decode_depth, decode_rgb, millimetres, read_bytes
 from depth_training.data.sample import Sample
 
 

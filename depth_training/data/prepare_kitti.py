@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_training.data import kitti
-from depth_training.data.cameras import FILE
+from depth_training.data.camera_files import FILE
 from depth_training.data.conversion import Prepared, Report, Scene, write_scenes
 from depth_training.data.dataset import Split
 from depth_training.data.depth_files import read_depth
 from depth_training.data.filling import filled
-from depth_training.data.images import decode_rgb, read_bytes
+from depth_training.data.image_files import decode_rgb, read_bytes
+from depth_training.data.layouts import kitti
 from depth_training.data.open import open_dataset
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
@@ -30,7 +30,7 @@ def prepare_kitti(source: Path, target: Path, every: int = 1, report: Report | N
     """Write filled pairs of a split to `target`; called again, it goes on.
 
     Args:
-        source: KITTI, see `depth_training.data.kitti`.
+        source: KITTI, see `depth_training.data.layouts.kitti`.
         target: folder for `<drive>/rgb_00000.jpg`, `sync_depth_00000.png` (256 units a metre) and
             `camera.json`.
         every: take every so many pairs.

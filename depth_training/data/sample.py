@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 from depth_training.data.scales import remedy
 
 #: Limits outside which depth cannot be metres of a room: a wrong unit, not a strange scene.

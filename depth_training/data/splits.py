@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_training.data.images import read_bytes
+from depth_training.data.image_files import read_bytes
 from depth_training.data.sample import DataError
 
 _KEYS = {'train': 'trainNdxs', 'test': 'testNdxs'}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_training.recipes.recipe import Recipe
-from depth_training.schedule import OneCycle
+from depth_training.recipes.schedule import OneCycle
 
 _WIDTH = 320
 
@@ -70,7 +70,7 @@ _DECALS = replace(
     augment_arguments={**_BUNDLED.augment_arguments, 'decal_probability': 0.35},
     learning_rate=5e-4, steps=2700)
 
-#: On a GPU, from views packed by `scripts/pack_rooms`: see `depth_training.train_packed`.
+#: On a GPU, from views packed by `scripts/pack_rooms`: see `depth_training.train.packed`.
 _PACKED = replace(
     _REFINED, name='bundled_packed', title='the bundled network, on a GPU: a million pictures',
     loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5, 'scale_weight': 0.2},

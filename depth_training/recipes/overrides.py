@@ -22,7 +22,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from depth_training import ranges, schedule
+from depth_training import ranges
+from depth_training.recipes import schedule
 from depth_training.recipes.recipe import Recipe
 
 #: Given by the recipe's own name, file or base.
@@ -97,9 +98,10 @@ def check(recipe: Recipe) -> None:
             the named part takes.
     """
     from depth_perception.networks import network_arguments, network_names
-    from depth_training import augment, losses
-    from depth_training.geometry import GEOMETRIES
-    from depth_training.protocols import KITTI, PROTOCOLS
+    from depth_training.augment import pipelines as augment
+    from depth_training.evaluate.geometry import GEOMETRIES
+    from depth_training.evaluate.protocols import KITTI, PROTOCOLS
+    from depth_training.losses import losses
 
     ranges.check(recipe)
     for field, known in (('network', network_names()), ('protocol', PROTOCOLS | KITTI),

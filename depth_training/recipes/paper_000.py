@@ -6,7 +6,7 @@ The paper leaves open input size, loss, batch, epochs and channel plan; "chosen"
 from __future__ import annotations
 
 from depth_training.recipes.recipe import Recipe
-from depth_training.schedule import StepDecay
+from depth_training.recipes.schedule import StepDecay
 
 RECIPES = (Recipe(
     name='paper_000',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_training.recipes.recipe import Recipe
-from depth_training.schedule import Drops
+from depth_training.recipes.schedule import Drops
 
 _HYBRID = Recipe(
     name='paper_003',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_training.recipes.recipe import UNIT, Recipe
-from depth_training.schedule import Plateau
+from depth_training.recipes.schedule import Plateau
 
 _NYU = Recipe(
     name='paper_004',

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from depth_training.metrics import Averaging
-from depth_training.protocols import Protocol, get_protocol
+from depth_training.evaluate.metrics import Averaging
+from depth_training.evaluate.protocols import Protocol, get_protocol
 from depth_training.ranges import Count, NotNegative, Pixels, Positive, Share
-from depth_training.schedule import Constant, Schedule
+from depth_training.recipes.schedule import Constant, Schedule
 
 #: ImageNet's normalisation of RGB / 255 (torchvision's and timm's ResNets, EfficientNet-B).
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: Only RGB / 255 (DenseDepth).
 UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-#: Functions of `depth_training.losses`.
+#: Functions of `depth_training.losses.losses`.
 LossName = Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'log_l1_gradient',
                    'abs_rel_gradient', 'densedepth']
 
@@ -29,12 +29,12 @@ class Recipe:
         name: what users call it.
         title: one line: which row of which paper.
         network: registered name, with `network_arguments` for its factory.
-        augment: function of `depth_training.augment`, with `augment_arguments`.
+        augment: function of `depth_training.augment.pipelines`, with `augment_arguments`.
         height, width: pixels of the training crop.
         test_height, test_width: pixels of what the network sees of a frame in a test.
-        test_geometry: how a frame becomes that, see `depth_training.geometry`; it must show
-            things at the scale of the training pictures.
-        loss: name in `depth_training.losses`, with `loss_arguments`.
+        test_geometry: how a frame becomes that, see `depth_training.evaluate.geometry`; it must
+            show things at the scale of the training pictures.
+        loss: name in `depth_training.losses.losses`, with `loss_arguments`.
         optimizer: `adam`, `adamw` or `sgd`.
         learning_rate: the largest; `encoder_factor` times it for the encoder.
         batch: images a step, over all processes together.
@@ -46,7 +46,7 @@ class Recipe:
         average: decay of the moving average that is judged and saved; None = the network itself.
         focal: depth is learnt as a camera of this focal length would see it, in pixels of
             `test_width`; None = NYU's, and only where the cameras of the data differ.
-        protocol: by which the paper judges, see `depth_training.protocols`.
+        protocol: by which the paper judges, see `depth_training.evaluate.protocols`.
         averaging: the paper's, of its scores; None = the protocol's.
         perceptual_weight: of paper 001's loss network; 0 = without it.
         output: what the network gives, see `WeightsInfo.output`.

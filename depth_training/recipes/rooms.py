@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from depth_training.recipes.recipe import Recipe
-from depth_training.schedule import OneCycle
+from depth_training.recipes.schedule import OneCycle
 
 _SFF = Recipe(
     name='rooms_efficientnet_sff',

@@ -19,7 +19,7 @@ pytest.importorskip('matplotlib', reason='the package matplotlib is not installe
 from PIL import Image
 from rosbags.rosbag2 import StoragePlugin
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 from depth_perception.demo.animation import WIDTH, animation
 from depth_perception.demo.pictures import cloud_points, cloud_views, montage, true_scan
 from depth_perception.demo.processes import Child

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from depth_perception import geometry
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth import geometry
 from depth_perception.depth.millimetres import to_millimetres
 from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
+from depth_perception.depth.scan import CameraPose
 from depth_perception.depth.settings import (
     DEFAULTS,
     OPTIONS,
@@ -22,7 +23,6 @@ from depth_perception.depth.settings import (
     SettingError,
     check,
 )
-from depth_perception.scan import CameraPose
 from test.support.settings import CASES, a_scene, base_of
 
 CAMERA = CameraModel(128, 96, 90.0, 91.0, 64.0, 48.0)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from depth_perception.backends.torch_eager import TorchEager
-from depth_perception.camera import CameraModel
-from depth_perception.estimator import DepthEstimator
+from depth_perception.camera.model import CameraModel
+from depth_perception.inference.backends.torch_eager import TorchEager
+from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.protocol import Estimate, Estimator
-from depth_perception.sharing import SharedNetworks
+from depth_perception.inference.sharing import SharedNetworks
 from test.support.estimators import INFO, StandIn
 from test.support.waiting import wait_until
 from test.support.weights import tiny_info, tiny_network

@@ -23,7 +23,7 @@ pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 
 from rosbags.rosbag2 import StoragePlugin
 
-from depth_perception.ros.messages import scan_frame
+from depth_perception.ros.conversions.messages import scan_frame
 from test.support import bags
 from test.support.bags import START, append_topics, write_bag
 from test.support.launch import PATIENCE, ROOT, Launched, offer_command
@@ -35,7 +35,8 @@ NUSCENES = '/CAM_FRONT/image_rect_compressed'
 @pytest.fixture
 def commands(tmp_path, monkeypatch) -> Path:
     """A folder into which each command writes its words, one a line."""
-    listing = f'PYTHONPATH={ROOT}:$PYTHONPATH exec {sys.executable} -m depth_perception.ros.replay'
+    listing = f'PYTHONPATH={ROOT}:$PYTHONPATH exec {sys.executable} -m '
+    listing += 'depth_perception.ros.replay.replay_bag'
     prefixes = []
     for package, names in (('depth_perception', ('depth_node', 'replay_bag', 'replay_check')),
                            ('rviz2', ('rviz2',)), ('tf2_ros', ('static_transform_publisher',))):

@@ -20,7 +20,7 @@ pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 
 from rosbags.rosbag2 import StoragePlugin
 
-from depth_perception.bag import Bag
+from depth_perception.io.bag import Bag
 from test.support.bags import START, write_bag
 from test.support.launch import PATIENCE, Launched
 from test.support.ros import picture, wait_until

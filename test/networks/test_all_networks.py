@@ -7,10 +7,10 @@ import functools
 import pytest
 import torch
 
+from depth_perception.io.weights import load_weights, save_weights
 from depth_perception.networks import create_network, registry
 from depth_perception.networks.fast_unpooling import fast_equal, use_fast_unpooling
 from depth_perception.networks.unpooling import UnpoolConv, average_unpool, zero_unpool
-from depth_perception.weights import load_weights, save_weights
 from test.support.weights import tiny_info
 
 PARAMETERS = {

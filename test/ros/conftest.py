@@ -11,8 +11,8 @@ import torch
 
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 
+from depth_perception.io.weights import save_weights
 from depth_perception.networks import create_network
-from depth_perception.weights import save_weights
 from test.support.estimators import INFO
 from test.support.ros import Robot
 

@@ -12,7 +12,7 @@ import yaml
 from rclpy.context import Context
 from rclpy.node import Node
 
-from depth_perception.ros import parameters
+from depth_perception.ros.node import parameters
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'config' / 'depth.yaml'

@@ -6,7 +6,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 
-from depth_perception.ros.frame_counters import FrameCounters
+from depth_perception.ros.replay.frame_counters import FrameCounters
 from test.support.ros import wait_until
 
 

@@ -10,11 +10,11 @@ from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters, Set
 from rclpy.parameter import Parameter as RclpyParameter
 from std_srvs.srv import SetBool
 
-from depth_perception.ros import depth_node
-from depth_perception.ros.depth_node import DepthNode
-from depth_perception.ros.diagnostics import ERROR
+from depth_perception.ros.node import depth_node
+from depth_perception.ros.node.depth_node import DepthNode
+from depth_perception.ros.node.diagnostics import ERROR
+from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 from depth_perception.ros.receiver import Receiver
-from depth_perception.ros.subscriptions import AdaptiveSubscription
 from test.ros.test_node_process import node_command
 from test.support.estimators import StandIn
 from test.support.processes import process

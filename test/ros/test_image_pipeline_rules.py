@@ -28,7 +28,7 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from depth_perception.ros.stamps import nanoseconds
+from depth_perception.ros.conversions.stamps import nanoseconds
 from test.support.estimators import StandIn
 from test.support.ros import (
     camera_info,

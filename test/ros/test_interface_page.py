@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_perception.ros.colour import ENCODINGS
-from depth_perception.ros.diagnostics import Context, diagnostic_array
-from depth_perception.ros.health import STAGES, Health
-from depth_perception.ros.publishers import TYPES
+from depth_perception.io.image_messages import ENCODINGS
+from depth_perception.ros.node.diagnostics import Context, diagnostic_array
+from depth_perception.ros.node.health import STAGES, Health
+from depth_perception.ros.node.publishers import TYPES
 
 PAGE = (Path(__file__).parents[2] / 'docs' / 'interface.md').read_text()
 

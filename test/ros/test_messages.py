@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from std_msgs.msg import Header
 
-from depth_perception.camera import CameraError
-from depth_perception.ros import messages
-from depth_perception.ros.camera_info import field_of_view_camera, image_camera
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.scan import scan_layout
+from depth_perception.camera.model import CameraError
+from depth_perception.depth.scan import scan_layout
+from depth_perception.ros.conversions import messages
+from depth_perception.ros.conversions.camera_info import field_of_view_camera, image_camera
+from depth_perception.ros.node.calibrations import CameraSource
 from test.support.ros import camera_info, cloud_array, image_array
 
 HEADER = Header(frame_id='camera_optical_frame')

@@ -21,10 +21,10 @@ from rclpy.qos import (
 )
 from sensor_msgs.msg import LaserScan
 
-from depth_perception.camera import CameraModel
-from depth_perception.ros.parameters import DEFAULTS
-from depth_perception.ros.publishers import TYPES
-from depth_perception.scan import CameraPose
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.scan import CameraPose
+from depth_perception.ros.node.parameters import DEFAULTS
+from depth_perception.ros.node.publishers import TYPES
 from test.support.estimators import StandIn
 from test.support.nav2 import Mounting, ObstacleLayer, points_in_polygon, project_laser
 from test.support.ros import BEST_EFFORT, camera_info, picture, rgb_image, running_node

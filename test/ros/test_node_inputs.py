@@ -12,11 +12,11 @@ import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_perception.backends import openvino
-from depth_perception.estimator import DepthEstimator
-from depth_perception.ros import subscriptions
-from depth_perception.ros.diagnostics import ERROR, WARN
-from depth_perception.weights import save_weights
+from depth_perception.inference.backends import openvino
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.weights import save_weights
+from depth_perception.ros.node import subscriptions
+from depth_perception.ros.node.diagnostics import ERROR, WARN
 from test.support.estimators import StandIn
 from test.support.ros import (
     BEST_EFFORT,

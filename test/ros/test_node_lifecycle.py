@@ -11,8 +11,8 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from std_srvs.srv import SetBool
 
-from depth_perception.backends.beside import CompileError
-from depth_perception.ros.diagnostics import ERROR
+from depth_perception.inference.backends.beside import CompileError
+from depth_perception.ros.node.diagnostics import ERROR
 from test.support.estimators import StandIn
 from test.support.ros import TYPES, running_node, wait_until
 

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from depth_perception.ros.diagnostics import OK, WARN
-from depth_perception.ros.stamps import seconds
+from depth_perception.ros.conversions.stamps import seconds
+from depth_perception.ros.node.diagnostics import OK, WARN
 from test.support.estimators import StandIn
 from test.support.ros import running_node, wait_until
 

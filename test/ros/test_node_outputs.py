@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from depth_perception.ros.topics import OUTPUTS
+from depth_perception.ros.conversions.topics import OUTPUTS
 from test.support.estimators import StandIn
 from test.support.ros import (
     TYPES,

@@ -12,8 +12,8 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersA
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
-from depth_perception.ros.diagnostics import WARN
-from depth_perception.ros.parameters import DEFAULTS, RULES
+from depth_perception.ros.node.diagnostics import WARN
+from depth_perception.ros.node.parameters import DEFAULTS, RULES
 from test.support.estimators import StandIn
 from test.support.ros import (
     TYPES,

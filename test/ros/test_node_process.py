@@ -19,7 +19,7 @@ CLIP = ROOT / 'data' / 'clip_bag'
 
 
 def node_command(namespace: str, weights: Path, *more: str) -> list[str]:
-    return command('depth_perception.ros.node', '--ros-args', '-r', f'__ns:={namespace}',
+    return command('depth_perception.ros.node.main', '--ros-args', '-r', f'__ns:={namespace}',
                    '-p', f'model_file:={weights}', *more)
 
 
@@ -76,7 +76,9 @@ def test_the_process_leaves_once_all_is_closed():
 
 
 def test_each_command_leaves_so(monkeypatch):
-    from depth_perception.ros import node, replay, replay_check
+    from depth_perception.ros.node import main as node
+    from depth_perception.ros.replay import replay_bag as replay
+    from depth_perception.ros.replay import replay_check
 
     for module in (node, replay, replay_check):
         left = []
@@ -121,7 +123,7 @@ def _replay(weights: Path, bag: Path, topic: str, transport: str, frames: int) -
         namespace, weights, '-p', f'image_transport:={transport}', '-p', 'edge_threshold:=0.0',
         '-p', 'device:=cpu', '-r', f'{image}:={topic}', '-r', 'camera_info:=/camera/camera_info')
     rate = 0.4 if transport == 'raw' else 0.25
-    replay_words = command('depth_perception.ros.replay', str(bag), '--rate', str(rate),
+    replay_words = command('depth_perception.ros.replay.replay_bag', str(bag), '--rate', str(rate),
                            '--wait-for-subscribers', '30')
     robot = Robot(namespace)
     try:

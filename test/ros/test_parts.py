@@ -10,20 +10,27 @@ import pytest
 import torch
 from rclpy.parameter import Parameter
 
-from depth_perception.ros import parameters
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.colour import decode
-from depth_perception.ros.diagnostics import ERROR, OK, WARN, Context, diagnostic_array, silence
-from depth_perception.ros.health import Health
-from depth_perception.ros.mailbox import Mailbox
-from depth_perception.ros.parameters import DEFAULTS, RULES, ParameterError, Settings, check
-from depth_perception.ros.pipeline import Pipeline
-from depth_perception.ros.scan_pose import ScanPose
-from depth_perception.ros.throttle import Throttle
-from depth_perception.ros.topics import DEPTH, POINTS, PREVIEW, SCAN
-from depth_perception.scan import LEVEL
-from depth_perception.threads import share_the_cores
-from depth_perception.transfer import Upload
+from depth_perception.depth.scan import LEVEL
+from depth_perception.inference.threads import share_the_cores
+from depth_perception.inference.transfer import Upload
+from depth_perception.io.image_messages import decode
+from depth_perception.ros.conversions.topics import DEPTH, POINTS, PREVIEW, SCAN
+from depth_perception.ros.node import parameters
+from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    Context,
+    diagnostic_array,
+    silence,
+)
+from depth_perception.ros.node.health import Health
+from depth_perception.ros.node.mailbox import Mailbox
+from depth_perception.ros.node.parameters import DEFAULTS, RULES, ParameterError, Settings, check
+from depth_perception.ros.node.pipeline import Pipeline
+from depth_perception.ros.node.scan_pose import ScanPose
+from depth_perception.ros.node.throttle import Throttle
 from test.support.estimators import StandIn
 from test.support.ros import camera_info, cloud_array, image_array, picture, rgb_image
 

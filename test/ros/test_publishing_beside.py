@@ -15,16 +15,16 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from sensor_msgs.msg import Image
 
-from depth_perception.ros import pipeline
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.health import Health
-from depth_perception.ros.parameters import Settings
-from depth_perception.ros.pipeline import Pipeline, Result
-from depth_perception.ros.publishers import DepthPublishers
-from depth_perception.ros.scan_pose import ScanPose
-from depth_perception.ros.stamps import nanoseconds
-from depth_perception.ros.worker import Frame, Worker
-from depth_perception.scan import LEVEL
+from depth_perception.depth.scan import LEVEL
+from depth_perception.ros.conversions.stamps import nanoseconds
+from depth_perception.ros.node import pipeline
+from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.health import Health
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.pipeline import Pipeline, Result
+from depth_perception.ros.node.publishers import DepthPublishers
+from depth_perception.ros.node.scan_pose import ScanPose
+from depth_perception.ros.node.worker import Frame, Worker
 from test.support.estimators import StandIn
 from test.support.ros import picture, rgb_image, running_node, wait_until
 

@@ -6,7 +6,7 @@ import pytest
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 
-from depth_perception.ros.diagnostics import ERROR, WARN
+from depth_perception.ros.node.diagnostics import ERROR, WARN
 from test.support.estimators import StandIn
 from test.support.ros import BEST_EFFORT, running_node, wait_until
 

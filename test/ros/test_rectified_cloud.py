@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.parameters import Settings
-from depth_perception.ros.pipeline import Pipeline
-from depth_perception.ros.scan_pose import ScanPose
-from depth_perception.ros.topics import POINTS
-from depth_perception.scan import LEVEL
+from depth_perception.depth.scan import LEVEL
+from depth_perception.ros.conversions.topics import POINTS
+from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.pipeline import Pipeline
+from depth_perception.ros.node.scan_pose import ScanPose
 from test.support.board import FAR, NEAR, Lens, Window, depth_seen, off_plane
 from test.support.estimators import StandIn
 from test.support.ros import cloud_array, rgb_image, running_node

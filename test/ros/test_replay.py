@@ -23,9 +23,9 @@ pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 
 from rosbags.rosbag2 import StoragePlugin
 
-from depth_perception.bag import Bag
-from depth_perception.ros.replay import Report, _unheard, main
-from depth_perception.ros.stamps import restamped, seconds, serialized_stamp
+from depth_perception.io.bag import Bag
+from depth_perception.ros.conversions.stamps import restamped, seconds, serialized_stamp
+from depth_perception.ros.replay.replay_bag import Report, _unheard, main
 from test.support import bags
 from test.support.bags import START, append_topics, write_bag
 from test.support.ros import picture, wait_until
@@ -68,8 +68,8 @@ class Ears:
 
 def start(bag: Path, ears: Ears, *options: str, output: int = subprocess.PIPE) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, '-m', 'depth_perception.ros.replay', str(bag), '--wait-for-subscribers',
-         '30', *options, '--ros-args', *ears.remaps],
+        [sys.executable, '-m', 'depth_perception.ros.replay.replay_bag', str(bag),
+         '--wait-for-subscribers', '30', *options, '--ros-args', *ears.remaps],
         cwd=ROOT, env={**os.environ}, stdout=output, stderr=subprocess.STDOUT, text=True)
 
 
@@ -167,7 +167,7 @@ def test_a_list_of_cameras_and_topics_is_printed_for_the_launch_files(bag, tmp_p
     more = append_topics(bag, [('/CAM/image_rect_compressed', bags.COMPRESSED, START, jpeg),
                                ('/CAM/compressedDepth', bags.COMPRESSED, START, depth)])
     shown = subprocess.run(
-        [sys.executable, '-m', 'depth_perception.ros.replay', str(more), '--list'],
+        [sys.executable, '-m', 'depth_perception.ros.replay.replay_bag', str(more), '--list'],
         cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert json.loads(shown.stdout)['cameras'] == {
         '/camera/image_raw': {
@@ -189,7 +189,7 @@ def test_restamped_keeps_both_byte_orders():
 
 def test_images_that_nobody_hears_are_told(bag, namespace):
     output = finish(subprocess.Popen(
-        [sys.executable, '-m', 'depth_perception.ros.replay', str(bag), '--ros-args',
+        [sys.executable, '-m', 'depth_perception.ros.replay.replay_bag', str(bag), '--ros-args',
          '-r', f'/camera/image_raw:={namespace}/image'],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     assert 'nobody subscribed to /camera/image_raw: --wait-for-subscribers 60' in output, output

@@ -57,13 +57,13 @@ def replay(bag: Path, namespace: str, report: Path, *expect: str) -> tuple[int, 
              *(word for old, new in places.items() for word in ('-r', f'{old}:={new}'))]
     module = [sys.executable, '-m']
     check = subprocess.Popen(
-        [*module, 'depth_perception.ros.replay_check', str(bag), '--image', IMAGES, '--report',
-         str(report), *expect, *place], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True)
+        [*module, 'depth_perception.ros.replay.replay_check', str(bag), '--image', IMAGES,
+         '--report', str(report), *expect, *place], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         player = subprocess.run(
-            [*module, 'depth_perception.ros.replay', str(bag), '--clock', '--rate', '100',
-             '--wait-for-subscribers', '60', '--wait-for', IMAGES, '/cam/camera_info',
+            [*module, 'depth_perception.ros.replay.replay_bag', str(bag), '--clock', '--rate',
+             '100', '--wait-for-subscribers', '60', '--wait-for', IMAGES, '/cam/camera_info',
              '--wait-for-nodes', f'{namespace}/replay_check', '--lockstep', IMAGES,
              f'{namespace}/depth/image', '--exclude', '/depth/image', *place],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)

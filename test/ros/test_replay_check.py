@@ -26,12 +26,12 @@ pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 
 from rosbags.rosbag2 import StoragePlugin
 
-from depth_perception.bag import Bag, BagError
-from depth_perception.bag_writer import BagWriter
-from depth_perception.ros.discovery import Discovery
-from depth_perception.ros.output_watcher import OUTPUTS
-from depth_perception.ros.publishers import TYPES
-from depth_perception.ros.replay_check import faults
+from depth_perception.io.bag import Bag, BagError
+from depth_perception.io.bag_writer import BagWriter
+from depth_perception.ros.node.publishers import TYPES
+from depth_perception.ros.replay.discovery import Discovery
+from depth_perception.ros.replay.output_watcher import OUTPUTS
+from depth_perception.ros.replay.replay_check import faults
 from test.support import bags
 from test.support.bags import START, append_topics, write_bag
 from test.support.ros import Spinner, picture, wait_until
@@ -60,7 +60,7 @@ def no_orphans():
 
 def start(bag: Path, namespace: str, *options: object) -> subprocess.Popen:
     process = subprocess.Popen(
-        [sys.executable, '-m', 'depth_perception.ros.replay_check', str(bag),
+        [sys.executable, '-m', 'depth_perception.ros.replay.replay_check', str(bag),
          *map(str, options), '--ros-args', '-r', f'__ns:={namespace}'],
         cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     started.append(process)
@@ -82,7 +82,7 @@ def test_a_publisher_has_to_answer_before_all_of_it_is_sure_to_be_heard(robot, m
         with picture_publisher(robot, start_parameter_services=False):
             wait_until(lambda: robot.node.count_publishers(topic) == 2)
             assert not discovery.complete()
-            monkeypatch.setattr('depth_perception.ros.discovery.SILENT', 0.0)
+            monkeypatch.setattr('depth_perception.ros.replay.discovery.SILENT', 0.0)
             assert discovery.complete(), 'one without services is not waited for for ever'
 
 

@@ -18,11 +18,11 @@ from geometry_msgs.msg import Transform, TransformStamped
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
-from depth_perception.ros import scan_pose
-from depth_perception.ros.messages import level_frame
-from depth_perception.ros.parameters import Settings
-from depth_perception.ros.scan_pose import ScanPoses
-from depth_perception.ros.transforms import TransformError, TransformListener
+from depth_perception.ros.conversions.messages import level_frame
+from depth_perception.ros.conversions.transforms import TransformError, TransformListener
+from depth_perception.ros.node import scan_pose
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.scan_pose import ScanPoses
 from test.ros.test_node_parameters import set_parameter
 from test.support.estimators import StandIn
 from test.support.ros import running_node, wait_until

@@ -17,13 +17,13 @@ from lifecycle_msgs.msg import Transition
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 
-from depth_perception.ros import depth_node, diagnostics
+from depth_perception.inference.sharing import SharedNetworks
 from depth_perception.ros.arguments import process_namespace
-from depth_perception.ros.depth_node import DepthNode
-from depth_perception.ros.diagnostics import ERROR, OK, WARN
+from depth_perception.ros.node import depth_node, diagnostics
+from depth_perception.ros.node.depth_node import DepthNode
+from depth_perception.ros.node.diagnostics import ERROR, OK, WARN
+from depth_perception.ros.node.several_cameras import create_nodes, spin_all
 from depth_perception.ros.receiver import Receiver
-from depth_perception.ros.several_cameras import create_nodes, spin_all
-from depth_perception.sharing import SharedNetworks
 from test.support.estimators import StandIn
 from test.support.processes import command, ends_quietly_on, process
 from test.support.ros import Robot, image_array, rgb_image, wait_until
@@ -244,7 +244,7 @@ def test_a_camera_with_a_wrong_parameter_is_left_out_and_others_have_their_own(
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_the_process_serves_both_in_its_namespace_and_ends_with_0(
         namespace, robots, weights_file, number):
-    words = command('depth_perception.ros.node', '--cameras', 'front,rear', '--ros-args',
+    words = command('depth_perception.ros.node.main', '--cameras', 'front,rear', '--ros-args',
                     '-r', f'__ns:={namespace}', '-p', f'model_file:={weights_file}',
                     '-p', 'device:=cpu', '-p', 'max_age:=0.0')
     with process(*words) as node:
@@ -262,7 +262,7 @@ def test_the_process_serves_both_in_its_namespace_and_ends_with_0(
     ('front,9a', "'9a' is no name"), ('front,', "'' is no name"), ('re-ar', "'re-ar' is no name"),
     ('a__b', "'a__b' is no name"), ('front, front', "two cameras 'front'")])
 def test_wrong_names_are_told_before_anything_is_loaded(names, reason, capsys, monkeypatch):
-    from depth_perception.ros import node
+    from depth_perception.ros.node import main as node
     monkeypatch.setattr(node, 'quit_at_once_on_signals', lambda: None)
     with pytest.raises(SystemExit) as caught:
         node.main(['--cameras', names])

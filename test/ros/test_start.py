@@ -13,7 +13,7 @@ import rclpy
 from rclpy.context import Context
 
 from depth_perception.ros import start
-from depth_perception.ros.parameters import ParameterError, check
+from depth_perception.ros.node.parameters import ParameterError, check
 from depth_perception.ros.start import StartError, enter_ros, is_for, no_log_folder
 from test.support.estimators import StandIn
 from test.support.processes import ROOT, command
@@ -27,7 +27,7 @@ def run(*words: str, until: str = '', **environment: str | None) -> tuple[int, s
     """A process of the node and what it said, once it ended or, by SIGINT, when it says `until`."""
     env = {**os.environ, 'PYTHONUNBUFFERED': '1', **environment}
     child = subprocess.Popen(
-        command('depth_perception.ros.node', '--ros-args', *words), cwd=ROOT, text=True,
+        command('depth_perception.ros.node.main', '--ros-args', *words), cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={name: value for name, value in env.items() if value is not None})
     said = ''

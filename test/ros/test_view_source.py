@@ -13,11 +13,11 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 
-from depth_perception.options import UsageError
-from depth_perception.ros import view_source
-from depth_perception.ros.view_source import LiveSource
+from depth_perception.cli.options import UsageError
+from depth_perception.depth.visualise import colourise
+from depth_perception.view import ros_source as view_source
 from depth_perception.view.frame import Level, Stand
-from depth_perception.visualise import colourise
+from depth_perception.view.ros_source import LiveSource
 from test.support.estimators import StandIn
 from test.support.ros import TYPES, picture, rgb_image, running_node, wait_until
 

@@ -71,7 +71,7 @@ def transform(stamp: int, parent: str, child: str) -> bytes:
 
 def append_topics(path: Path, messages: list[tuple[str, str, int, bytes]]) -> Path:
     """A bag like that of `path`, with more messages: topic, type, time and bytes of each."""
-    from depth_perception.bag import Bag
+    from depth_perception.io.bag import Bag
 
     with Bag(path) as bag:
         all_messages = [(message.topic, bag.topics[message.topic].type, message.time, message.data)

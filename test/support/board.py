@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 from test.support.lenses import LENSES, undone
 
 #: Where the plane is, in the optical frame: through ORIGIN, square to NORMAL, metres.

@@ -139,7 +139,7 @@ def _with_arrays(value: Any, buffers: list[bytes]) -> Any:
 @contextmanager
 def viewing(*arguments: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """`depth-perception view` as a process of its own, and the address of its page."""
-    words = [sys.executable, '-m', 'depth_perception.cli', 'view', '--port', '0', *arguments]
+    words = [sys.executable, '-m', 'depth_perception.cli.main', 'view', '--port', '0', *arguments]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process, _address(process)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 from depth_perception.inference.protocol import Estimate, Sharing
-from depth_perception.weights import WeightsInfo
+from depth_perception.io.weights import WeightsInfo
 
 INFO = WeightsInfo(
     network='efficientnet_sff', network_arguments={}, input_height=60, input_width=80,

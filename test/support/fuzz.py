@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from depth_perception.camera import CameraError
-from depth_perception.ros.cameras import CameraSource
-from depth_perception.ros.colour import ENCODINGS, FrameError
-from depth_perception.ros.parameters import Settings
-from depth_perception.ros.pipeline import Pipeline, Result
-from depth_perception.ros.scan_pose import ScanPose
-from depth_perception.ros.topics import DEPTH, INFO, OUTPUTS, POINTS, PREVIEW, SCAN
-from depth_perception.scan import LEVEL, CameraPose
+from depth_perception.camera.model import CameraError
+from depth_perception.depth.scan import LEVEL, CameraPose
+from depth_perception.io.image_messages import ENCODINGS, FrameError
+from depth_perception.ros.conversions.topics import DEPTH, INFO, OUTPUTS, POINTS, PREVIEW, SCAN
+from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.pipeline import Pipeline, Result
+from depth_perception.ros.node.scan_pose import ScanPose
 from test.support.estimators import StandIn
 from test.support.ros import camera_info, picture
 

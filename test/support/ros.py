@@ -22,9 +22,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 
-from depth_perception.ros import guard
-from depth_perception.ros.depth_node import DepthNode
-from depth_perception.ros.discovery import Discovery
+from depth_perception.ros.node import guard
+from depth_perception.ros.node.depth_node import DepthNode
+from depth_perception.ros.replay.discovery import Discovery
 from test.support.waiting import PATIENCE, wait_until
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from depth_perception.camera import CameraModel
-from depth_perception.scan import CameraPose
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.scan import CameraPose
 
 INF = float('inf')
 

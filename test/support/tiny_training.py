@@ -9,7 +9,7 @@ from pathlib import Path
 
 from depth_training import cli
 from depth_training.recipes import RECIPES, Recipe
-from depth_training.schedule import OneCycle
+from depth_training.recipes.schedule import OneCycle
 from test.support.weights import TINY_ARGUMENTS
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from depth_perception.io.weights import WeightsInfo
 from depth_perception.networks import create_network
-from depth_perception.weights import WeightsInfo
 
 TINY_ARGUMENTS = {'encoder': 'test_efficientnet', 'max_depth': 10.0}
 

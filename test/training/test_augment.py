@@ -9,15 +9,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from depth_training import augment
-from depth_training.augment import Pipeline, sample_generator
-from depth_training.data import Sample, open_dataset, steps, transforms
-from depth_training.data.training import (
-    ToTensors,
-    TrainingData,
-    reduce_depth,
-    start_worker,
-)
+from depth_training.augment import pipelines as augment
+from depth_training.augment import steps
+from depth_training.augment.pipelines import Pipeline, sample_generator
+from depth_training.data import Sample, open_dataset, transforms
+from depth_training.train.training_data import ToTensors, TrainingData, reduce_depth, start_worker
 from test.support import layouts
 
 PAPERS = [augment.paper_000, augment.paper_001, augment.paper_002, augment.paper_003,

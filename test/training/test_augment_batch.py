@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from depth_training import augment_batch
-from depth_training.augment_batch import Draw, Views
+from depth_training.augment import batch as augment_batch
+from depth_training.augment.batch import Draw, Views
 
 FOCAL = 60.0
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from depth_perception.networks import create_network
-from depth_training import build
-from depth_training.data.training import Batch
-from depth_training.distributed import Processes
-from depth_training.learner import Learner
-from depth_training.schedule import Place
+from depth_training.recipes.schedule import Place
+from depth_training.train import build
+from depth_training.train.distributed import Processes
+from depth_training.train.step import Learner
+from depth_training.train.training_data import Batch
 from test.support.tiny_training import TINY
 
 

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from depth_perception.camera import CameraModel
-from depth_perception.estimator import DepthEstimator
-from depth_perception.weights import WeightsInfo, load_weights
-from depth_training import build, checkpoint, cli, raycaster
-from depth_training.average import MovingAverage
-from depth_training.data import DataError, Sample, open_dataset
-from depth_training.data.camera_steps import FieldOfView
-from depth_training.data.steps import CanonicalFocal, CutDepth
-from depth_training.data.training import Batch, ToTensors
-from depth_training.evaluation import focal_factor
-from depth_training.geometry import look
+from depth_perception.camera.model import CameraModel
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.weights import WeightsInfo, load_weights
+from depth_training import cli
+from depth_training.augment.camera_steps import FieldOfView
+from depth_training.augment.steps import CanonicalFocal, CutDepth
+from depth_training.data import DataError, Sample, open_dataset, raycaster
+from depth_training.evaluate.evaluation import focal_factor
+from depth_training.evaluate.geometry import look
 from depth_training.recipes import RECIPES, get_recipe
+from depth_training.train import build, checkpoint
+from depth_training.train.ema import MovingAverage
+from depth_training.train.training_data import Batch, ToTensors
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 

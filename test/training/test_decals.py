@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from depth_training import build
+from depth_training.augment.decals import Decals
 from depth_training.data import Sample
-from depth_training.data.decals import Decals
 from depth_training.recipes import get_recipe
+from depth_training.train import build
 
 HEIGHT, WIDTH, FOCAL = 120, 160, 130.0
 CAMERA_HEIGHT, WALL, BOX = 0.8, 3.0, 1.6

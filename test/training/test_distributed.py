@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from depth_training import journal
-from depth_training.run_folder import read_run
+from depth_training.train import run_log as journal
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import start, words
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors.torch import safe_open
 
+from depth_perception.io.weights import WeightsError, load_weights, save_weights
 from depth_perception.networks.encoder import Encoder
-from depth_perception.weights import WeightsError, load_weights, save_weights
-from depth_training import build, cli, imagenet
+from depth_training import cli
+from depth_training.convert import imagenet
 from depth_training.recipes import get_recipe
+from depth_training.train import build
 from test.support import imagenet as stubs
 from test.support import layouts
 from test.support.slim_training import slim

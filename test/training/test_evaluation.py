@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from depth_perception.weights import save_weights
+from depth_perception.io.weights import save_weights
 from depth_training import cli
 from depth_training.data import open_dataset
-from depth_training.evaluation import Predictor, evaluate, focal_factor
-from depth_training.geometry import look
-from depth_training.protocols import PROTOCOLS, get_protocol
+from depth_training.evaluate.evaluation import Predictor, evaluate, focal_factor
+from depth_training.evaluate.geometry import look
+from depth_training.evaluate.protocols import PROTOCOLS, get_protocol
 from test.support import layouts
 from test.support.weights import tiny_info, tiny_network
 

@@ -7,10 +7,10 @@ import argparse
 import pytest
 import torch
 
+from depth_perception.io.weights import load_weights, save_weights
 from depth_perception.networks import create_network
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
-from depth_perception.weights import load_weights, save_weights
-from depth_training.export import (
+from depth_training.convert.export import (
     METADATA_KEY,
     ExportError,
     add_arguments,
@@ -122,7 +122,7 @@ def test_the_bundled_network_is_a_program_of_any_multiple_of_32(tmp_path):
 
 def test_onnx_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
     needs_onnx('onnxruntime'), needs_onnx('onnxscript')
-    monkeypatch.setattr('depth_training.export.relative_error', lambda *_: float('nan'))
+    monkeypatch.setattr('depth_training.convert.export.relative_error', lambda *_: float('nan'))
     with pytest.raises(ExportError, match='is not written'):
         export_onnx(network('cnn'), tmp_path / 'network.onnx', 16, 16)
     assert not list(tmp_path.iterdir())

@@ -13,10 +13,12 @@ import psutil
 import pytest
 import torch
 
-from depth_training import checkpoint, cli, journal
+from depth_training import cli
 from depth_training.failures import check_shared_memory, explained
-from depth_training.learner import Learner
 from depth_training.recipes import RECIPES
+from depth_training.train import checkpoint
+from depth_training.train import run_log as journal
+from depth_training.train.step import Learner
 from test.support import layouts
 from test.support.tiny_training import ROOT, TINY, start, words
 from test.support.waiting import wait_until
@@ -117,7 +119,7 @@ def test_other_failures_of_memory_have_their_sentence_and_the_rest_its_traceback
 
 def long_step(mark: Path) -> None:
     """Make the second step of a run as long as workers once lived on after SIGTERM, and longer."""
-    from depth_training.data import training
+    from depth_training.train import training_data as training
 
     # Of the 30 s that they lived on.
     training.GRACE = 1
@@ -156,7 +158,7 @@ def test_a_signal_during_a_long_step_still_leaves_a_checkpoint(data, tmp_path):
 
 def test_the_trainer_itself_can_end_its_workers(data):
     """By SIGTERM, as Python ends daemons that are left over; a stranger cannot."""
-    from depth_training.data.training import start_worker
+    from depth_training.train.training_data import start_worker
 
     loader = torch.utils.data.DataLoader(range(10 ** 6), 1, num_workers=1,
                                          worker_init_fn=start_worker)

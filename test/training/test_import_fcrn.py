@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from depth_perception.io.weights import load_weights
 from depth_perception.networks import up_projection_decoder
-from depth_perception.weights import load_weights
 from depth_training import cli
 
 #: Narrow: channels of the bridge and of the four up-projections.

@@ -12,14 +12,14 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from depth_perception.io.weights import load_weights
 from depth_perception.networks import create_network
 from depth_perception.networks.encoder import Encoder
-from depth_perception.weights import load_weights
-from depth_training.foreign.densedepth import EPSILON_DIFFERENCE, fill_densedepth, read_keras
-from depth_training.foreign.encoders import fill_encoder
-from depth_training.foreign.reading import ForeignError, checksum, read_state
-from depth_training.foreign.sff import fill_sff
-from depth_training.import_weights import add_arguments, run
+from depth_training.convert.densedepth import EPSILON_DIFFERENCE, fill_densedepth, read_keras
+from depth_training.convert.encoders import fill_encoder
+from depth_training.convert.import_weights import add_arguments, run
+from depth_training.convert.reading import ForeignError, checksum, read_state
+from depth_training.convert.sff import fill_sff
 
 
 def randomised(module, seed=0):

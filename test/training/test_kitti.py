@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from depth_perception.weights import load_weights
-from depth_training import build, cli, protocols
+from depth_perception.io.weights import load_weights
+from depth_training import cli
 from depth_training.data import DataError, open_dataset
 from depth_training.data.filling import filled
-from depth_training.data.kitti_laser import projected
-from depth_training.losses import from_reciprocal, reciprocal
-from depth_training.metrics import Metrics
+from depth_training.data.layouts.kitti_laser import projected
+from depth_training.evaluate import protocols
+from depth_training.evaluate.metrics import Metrics
+from depth_training.losses.losses import from_reciprocal, reciprocal
 from depth_training.recipes import RECIPES, get_recipe
+from depth_training.train import build
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 

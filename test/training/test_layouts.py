@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from depth_training.data import DataError, DepthDataset, Part, Sample, evenly, open_dataset
-from depth_training.data.sync import read_list
+from depth_training.data.layouts.sync import read_list
 from test.support import layouts
 
 pytest.importorskip('h5py')

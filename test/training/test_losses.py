@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from depth_training import losses
-from depth_training.losses import ReciprocalLoss, WeightedSum
-from depth_training.perceptual import PerceptualLoss
+from depth_training.losses import losses
+from depth_training.losses.losses import ReciprocalLoss, WeightedSum
+from depth_training.losses.perceptual import PerceptualLoss
 
 
 def silog_rooted(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from depth_training import losses
+from depth_training.losses import losses
 
 
 class Meeting:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from depth_training.augment import paper_003
+from depth_training.augment.pipelines import paper_003
 from depth_training.data import DataError, open_dataset
 from depth_training.data.splits import read_splits
-from depth_training.data.training import SkipBadPairs, ToTensors, TrainingData
+from depth_training.train.training_data import SkipBadPairs, ToTensors, TrainingData
 from test.support import layouts
 
 pytest.importorskip('h5py')

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from depth_perception.weights import load_weights, save_weights
-from depth_training import mean_weights
+from depth_perception.io.weights import load_weights, save_weights
+from depth_training.convert import mean_weights
 from test.support.weights import tiny_info, tiny_network
 
 

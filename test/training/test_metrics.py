@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depth_training.metrics import METRICS, Metrics, error_sums, scores_of
+from depth_training.evaluate.metrics import METRICS, Metrics, error_sums, scores_of
 
 
 def by_hand(p: np.ndarray, g: np.ndarray) -> dict[str, float]:

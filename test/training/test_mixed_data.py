@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depth_training import build, cli
+from depth_training import cli
 from depth_training.data import DataError, open_dataset
 from depth_training.data.joined import Joined, open_joined
-from depth_training.data.raycast import RaycastRooms, with_raycast
+from depth_training.data.raycast_rooms import RaycastRooms, with_raycast
 from depth_training.recipes import RECIPES, get_recipe
-from depth_training.run_folder import read_run
+from depth_training.train import build
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 

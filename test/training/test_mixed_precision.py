@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from depth_training import mixed_precision
+from depth_training.train import mixed_precision
 
 CPU = torch.device('cpu')
 

@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_perception.weights import save_weights
-from depth_training import cli, model_card
-from depth_training.bands import DistanceBands
-from depth_training.baselines import best_constant, mean_depth_map
+from depth_perception.io.weights import save_weights
+from depth_training import cli
 from depth_training.data import every, open_dataset
-from depth_training.flicker import flicker
-from depth_training.model_card import BEGIN, END
-from depth_training.protocols import WHOLE_FRAME, counted
+from depth_training.evaluate.baselines import best_constant, mean_depth_map
+from depth_training.evaluate.distance_bins import DistanceBands
+from depth_training.evaluate.flicker import flicker
+from depth_training.evaluate.protocols import WHOLE_FRAME, counted
+from depth_training.report import model_card
+from depth_training.report.model_card import BEGIN, END
 from test.support import layouts
 from test.support.weights import tiny_info, tiny_network
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from depth_training import build
 from depth_training.data import DataError, DepthDataset, Sample, open_dataset
-from depth_training.evaluation import Predictor, evaluate, rescaled
-from depth_training.geometry import GEOMETRIES, look
-from depth_training.protocols import KITTI, PROTOCOLS
+from depth_training.evaluate.evaluation import Predictor, evaluate, rescaled
+from depth_training.evaluate.geometry import GEOMETRIES, look
+from depth_training.evaluate.protocols import KITTI, PROTOCOLS
 from depth_training.recipes import RECIPES, Recipe, overrides
+from depth_training.train import build
 from test.support import layouts
 from test.support.weights import tiny_info
 

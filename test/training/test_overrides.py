@@ -7,11 +7,12 @@ import json
 
 import pytest
 
-from depth_perception.weights import load_weights
-from depth_training import build, cli, schedule
-from depth_training.recipes import RECIPES, Recipe, get_recipe, overrides
-from depth_training.run_folder import read_run
-from depth_training.train_options import TrainOptions, chosen
+from depth_perception.io.weights import load_weights
+from depth_training import cli
+from depth_training.recipes import RECIPES, Recipe, get_recipe, overrides, schedule
+from depth_training.train import build
+from depth_training.train.options import TrainOptions, chosen
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_perception.camera import CameraModel
-from depth_perception.estimator import DepthEstimator
-from depth_perception.weights import load_weights
+from depth_perception.camera.model import CameraModel
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.weights import load_weights
 from depth_training import cli
 from depth_training.data import DataError, open_dataset
 from depth_training.data.matching import match, match_times

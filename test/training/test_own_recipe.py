@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from depth_perception.io.weights import load_weights
 from depth_perception.networks import network_names
-from depth_perception.weights import load_weights
-from depth_training import augment, cli
+from depth_training import cli
+from depth_training.augment import pipelines as augment
 from depth_training.recipes import Recipe, overrides
-from depth_training.run_folder import read_run
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.training.test_reproducing import shown_calls
 

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_training import pack_rooms
-from depth_training.data import DataError, open_dataset
-from depth_training.data.packed import DepthCode, PackedViews, write_pack
+from depth_training.data import DataError, open_dataset, pack_rooms
+from depth_training.data.layouts.packed import DepthCode, PackedViews, write_pack
 from depth_training.data.sample import Sample
 
 HEIGHT, WIDTH = 48, 64

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from depth_training import build, cli
+from depth_training import cli
+from depth_training.augment.steps import MaskExtremes
 from depth_training.data import Sample
-from depth_training.data.steps import MaskExtremes
-from depth_training.data.training import Batch
-from depth_training.distributed import Processes
-from depth_training.learner import Learner
-from depth_training.metrics import Metrics
-from depth_training.protocols import counting_holes, get_protocol, judge
+from depth_training.evaluate.metrics import Metrics
+from depth_training.evaluate.protocols import counting_holes, get_protocol, judge
 from depth_training.recipes import RECIPES, get_recipe
-from depth_training.run_folder import read_run
-from depth_training.schedule import Place
+from depth_training.recipes.schedule import Place
+from depth_training.train import build
+from depth_training.train.distributed import Processes
+from depth_training.train.run_folder import read_run
+from depth_training.train.step import Learner
+from depth_training.train.training_data import Batch
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from depth_perception.networks import create_network, network_names
-from depth_training import augment, build, losses, mixed_precision
+from depth_training.augment import pipelines as augment
 from depth_training.data import Sample, open_dataset
-from depth_training.data.training import ToTensors, reduce_depth
+from depth_training.losses import losses
 from depth_training.recipes import RECIPES
-from depth_training.schedule import Place
+from depth_training.recipes.schedule import Place
+from depth_training.train import build, mixed_precision
+from depth_training.train.training_data import ToTensors, reduce_depth
 from test.support import layouts
 
 RECIPE = RECIPES['paper_004']

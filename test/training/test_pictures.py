@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_training.pictures import comparison
+from depth_training.evaluate.pictures import comparison
 
 
 def test_a_comparison_has_four_parts_and_a_legend_below():

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from depth_training import cli
-from depth_training.data import DataError, kinect, open_dataset
+from depth_training.data import DataError, open_dataset
 from depth_training.data.conversion import MARK
-from depth_training.data.nyu_scenes import TRAINING_SCENES
-from depth_training.data.prepare_raw import pair_frames, prepare_raw
+from depth_training.data.nyu_raw import kinect
+from depth_training.data.nyu_raw.prepare import pair_frames, prepare_raw
+from depth_training.data.nyu_raw.scenes import TRAINING_SCENES
 from test.support import layouts
 from test.support.waiting import wait_until
 

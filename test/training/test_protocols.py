@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_training.geometry import look
-from depth_training.metrics import Metrics
-from depth_training.protocols import (
+from depth_training.evaluate.geometry import look
+from depth_training.evaluate.metrics import Metrics
+from depth_training.evaluate.protocols import (
     HOLE_DEPTH,
     PROTOCOLS,
     clamped,

@@ -9,7 +9,8 @@ from typing import get_type_hints
 import pytest
 
 from benchmarks import training_speed
-from depth_training import cli, export, import_weights, ranges
+from depth_training import cli, ranges
+from depth_training.convert import export, import_weights
 from depth_training.recipes import Recipe
 
 #: Enough to be parsed but for the option that is tried.

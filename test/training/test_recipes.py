@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
-from depth_training import augment
-from depth_training.order import BatchOrder
-from depth_training.protocols import KITTI, PROTOCOLS
+from depth_training.augment import pipelines as augment
+from depth_training.evaluate.protocols import KITTI, PROTOCOLS
 from depth_training.recipes import RECIPES, get_recipe
-from depth_training.schedule import Constant, OneCycle, Place, Plateau
+from depth_training.recipes.schedule import Constant, OneCycle, Place, Plateau
+from depth_training.train.sampler import BatchOrder
 
 
 def test_every_experiment_of_the_five_papers_has_a_recipe():

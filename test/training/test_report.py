@@ -9,14 +9,15 @@ from itertools import combinations
 import cv2
 import pytest
 
-from depth_perception.weights import save_weights
-from depth_training import cli, page
-from depth_training.curves import smooth
-from depth_training.published import published_rows
+from depth_perception.io.weights import save_weights
+from depth_training import cli
 from depth_training.recipes import RECIPES
-from depth_training.report import contents, validation_rows
-from depth_training.run_folder import read_run
-from depth_training.targets import COLUMNS, PAPERS, RIVALS, TARGETS
+from depth_training.recipes.targets import COLUMNS, PAPERS, RIVALS, TARGETS
+from depth_training.report import page
+from depth_training.report.curves import smooth
+from depth_training.report.published import published_rows
+from depth_training.report.report import contents, validation_rows
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 from test.support.weights import tiny_info, tiny_network

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import training_speed
-from depth_perception.cli import _parser
-from depth_training import cli, export, import_weights
+from depth_perception.cli.main import _parser
+from depth_training import cli
+from depth_training.convert import export, import_weights
 from depth_training.recipes import RECIPES
-from depth_training.targets import TARGETS
+from depth_training.recipes.targets import TARGETS
 
 PAGE = (Path(__file__).parents[2] / 'docs/reproducing.md').read_text('utf-8')
 #: Programs write down how they are called instead of running.

@@ -20,11 +20,12 @@ import pytest
 import torch
 
 from benchmarks import training_speed
-from depth_perception.camera import CameraModel
-from depth_perception.estimator import DepthEstimator
+from depth_perception.camera.model import CameraModel
+from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.networks import create_network
-from depth_training import checkpoint, cli
-from depth_training.run_folder import read_run
+from depth_training import cli
+from depth_training.train import checkpoint
+from depth_training.train.run_folder import read_run
 from test.support import imagenet, layouts
 from test.support.slim_training import slim
 from test.training.test_import_fcrn import Graph

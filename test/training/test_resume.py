@@ -10,9 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from depth_training import checkpoint, cli, journal
+from depth_training import cli
 from depth_training.recipes import RECIPES
-from depth_training.run_folder import read_run
+from depth_training.train import checkpoint
+from depth_training.train import run_log as journal
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, start, words
 

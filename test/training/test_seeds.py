@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from depth_training import cli, journal, trainer
+from depth_training import cli
 from depth_training.recipes import RECIPES
-from depth_training.run_folder import read_run
+from depth_training.train import run_log as journal
+from depth_training.train import trainer
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 

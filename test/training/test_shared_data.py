@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from depth_training.data import open_dataset
+from depth_training.data.layouts.sync import read_list
 from depth_training.data.splits import read_splits
-from depth_training.data.sync import read_list
 
 FOLDER = Path(os.environ.get('DEPTH_PERCEPTION_DATA')
               or Path(__file__).resolve().parents[2].parent / 'shared/data')

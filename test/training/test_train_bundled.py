@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_perception.weights import load_weights
+from depth_perception.io.weights import load_weights
 from test.support import layouts
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,14 @@ import dataclasses
 import pytest
 import torch
 
+from depth_perception.io.weights import load_weights, save_weights
 from depth_perception.networks import create_network
-from depth_perception.weights import load_weights, save_weights
-from depth_training import build, cli, imagenet
+from depth_training import cli
+from depth_training.convert import imagenet
 from depth_training.recipes import RECIPES
-from depth_training.run_folder import read_run
-from depth_training.train_options import TrainOptions, notices
+from depth_training.train import build
+from depth_training.train.options import TrainOptions, notices
+from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 from test.support.weights import tiny_info, tiny_network

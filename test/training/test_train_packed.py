@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from depth_perception.weights import load_weights
-from depth_training import build, train_packed
-from depth_training.data.packed import write_pack
-from depth_training.distributed import Processes
-from depth_training.learner import Learner
+from depth_perception.io.weights import load_weights
+from depth_training.data.layouts.packed import write_pack
 from depth_training.recipes import get_recipe
+from depth_training.train import build
+from depth_training.train import packed as train_packed
+from depth_training.train.distributed import Processes
+from depth_training.train.step import Learner
 from test.training.test_packed import view
 
 cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')

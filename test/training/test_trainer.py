@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from depth_perception.weights import load_weights
-from depth_training import build, checkpoint, cli, journal
-from depth_training.commit import commit
+from depth_perception.io.weights import load_weights
+from depth_training import cli
 from depth_training.data import open_dataset
-from depth_training.evaluation import Predictor
-from depth_training.geometry import look
-from depth_training.order import BatchOrder
+from depth_training.evaluate.evaluation import Predictor
+from depth_training.evaluate.geometry import look
 from depth_training.recipes import RECIPES
-from depth_training.validation import Validation
+from depth_training.train import build, checkpoint
+from depth_training.train import run_log as journal
+from depth_training.train.commit import commit
+from depth_training.train.sampler import BatchOrder
+from depth_training.train.validation import Validation
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 
@@ -76,7 +78,8 @@ def test_what_is_wrong_is_one_sentence(data, tmp_path, capsys, more, sentence):
 
 @pytest.mark.parametrize('workers', ['0', '1'])
 def test_dead_data_is_one_sentence(data, tmp_path, capsys, monkeypatch, workers):
-    from depth_training.data import DataError, pairs, training
+    from depth_training.data import DataError, pairs
+    from depth_training.train import training_data as training
 
     read = pairs.PairFiles.read
 
@@ -213,7 +216,7 @@ def test_an_oracle_has_no_validation_loss(data, tmp_path):
 
 def test_a_network_that_cannot_learn_is_named_at_its_first_step(data, tmp_path, capsys,
                                                                  monkeypatch):
-    from depth_training import learner
+    from depth_training.train import step as learner
 
     monkeypatch.setattr(learner.Learner, 'gradients', dead)
     assert cli.main(words(data, tmp_path / 'run')) == 1

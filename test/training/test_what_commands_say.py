@@ -7,12 +7,12 @@ import re
 import pytest
 
 from depth_perception import progress
-from depth_perception.weights import save_weights
+from depth_perception.io.weights import save_weights
 from depth_training import cli
-from depth_training import progress as run_progress
-from depth_training.progress import ProgressDisplay
 from depth_training.recipes import RECIPES
-from depth_training.train_options import TrainOptions, usual_workers
+from depth_training.train import progress as run_progress
+from depth_training.train.options import TrainOptions, usual_workers
+from depth_training.train.progress import ProgressDisplay
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 from test.support.weights import tiny_info, tiny_network
@@ -63,7 +63,7 @@ def test_a_log_of_a_training_hears_of_its_first_steps_and_of_the_time_left(
 
 def test_the_time_left_is_that_of_the_steps_left(capsys, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr('depth_training.progress.time.monotonic', lambda: now[0])
+    monkeypatch.setattr('depth_training.train.progress.time.monotonic', lambda: now[0])
     display = ProgressDisplay('run', 1000, 2000)
     for step in (1001, 1200, 2000):
         now[0] += 600

@@ -8,9 +8,9 @@ import cv2
 import pytest
 import torch
 
-from depth_perception.weights import load_weights
+from depth_perception.io.weights import load_weights
 from depth_training import cli
-from depth_training.protocols import PROTOCOLS
+from depth_training.evaluate.protocols import PROTOCOLS
 from depth_training.recipes import RECIPES
 from test.support import layouts
 from test.support.tiny_training import TINY, words

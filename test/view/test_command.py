@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_perception.bag import Bag
-from depth_perception.camera_source import CameraSource
-from depth_perception.cli import main
-from depth_perception.estimator import DepthEstimator
-from depth_perception.ros.colour import decode_compressed
+from depth_perception.camera.source import CameraSource
+from depth_perception.cli.main import main
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.bag import Bag
+from depth_perception.io.image_messages import decode_compressed
+from depth_perception.io.weights import save_weights
 from depth_perception.view.footage import Folder, open_footage
 from depth_perception.view.frame import Level, Stand
 from depth_perception.view.predicted import MIN_DEPTH, PredictedSource
-from depth_perception.weights import save_weights
 from test.support.weights import tiny_info, tiny_network
 
 CLIP = Path(__file__).parents[2] / 'data' / 'clip_bag'
@@ -89,7 +89,7 @@ def test_without_the_extra_it_names_the_command_that_installs_it(capsys, monkeyp
 
 def test_without_ros_a_running_node_cannot_be_seen_and_it_says_so(capsys, monkeypatch):
     pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
-    monkeypatch.setitem(sys.modules, 'depth_perception.ros.view_source', None)
+    monkeypatch.setitem(sys.modules, 'depth_perception.view.ros_source', None)
     assert main(['view', '--port', '0']) == 2
     errors = capsys.readouterr().err
     assert 'ROS 2' in errors and errors.count('\n') == 1

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.visualise import colourise
 from depth_perception.view import drawing
 from depth_perception.view.frame import Cloud, Level, Remark, Scan
 from depth_perception.view.html import remarks_html, scale_html
-from depth_perception.visualise import colourise
 
 CAMERA = CameraModel(640, 480, 500.0, 500.0, 319.5, 239.5)
 

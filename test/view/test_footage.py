@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
 
-from depth_perception.bag import BagError
-from depth_perception.camera import CameraModel
-from depth_perception.camera_source import CameraSource
-from depth_perception.images import ImageError
-from depth_perception.options import UsageError
+from depth_perception.camera.model import CameraModel
+from depth_perception.camera.source import CameraSource
+from depth_perception.cli.options import UsageError
+from depth_perception.io.bag import BagError
+from depth_perception.io.image_files import ImageError
 from depth_perception.view import footage
 from depth_perception.view.footage import Footage, Pace, Picture, Shot, open_footage
 from test.support import bags

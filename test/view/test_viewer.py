@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_perception.camera import CameraModel
-from depth_perception.view import command
+from depth_perception.camera.model import CameraModel
+from depth_perception.cli import view as command
 from depth_perception.view.drawing import by_distance
 from depth_perception.view.ending import Ending
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `depth-perception`: depth of image files, and a look at depth in a browser.
+
+Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing could be done, 130
+and 143 ended by SIGINT and SIGTERM.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from depth_perception import __version__
+from depth_perception.cli.options import UsageError
+from depth_perception.extras import explains_missing
+
+#: What OpenCV and its FFmpeg say of a file themselves, in their own words: ours are enough.
+_QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
+#: name: (module with add_arguments and run, one line of help); modules are imported when used.
+_COMMANDS = {
+    'predict': ('depth_perception.cli.predict',
+                'write depth images, pictures and point clouds of images and videos'),
+    'compile': ('depth_perception.cli.compile',
+                'compile a network for this machine, for backend compiled'),
+    'view': ('depth_perception.cli.view',
+             'show camera, depth, cloud and scan live in a browser'),
+}
+
+
+@explains_missing('depth-perception', code=2)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    for name, value in _QUIET.items():  # read when cv2 is imported, and when it opens a video
+        os.environ.setdefault(name, value)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+        options = _parser(words).parse_args(words)
+        return options.run(options)
+    except UsageError as error:
+        sys.stderr.write(f'depth-perception: {error}\n')
+        return 2
+    except KeyboardInterrupt as error:
+        sys.stderr.write('depth-perception: interrupted; files already written are complete\n')
+        return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: what Ctrl-C cleans up is cleaned up."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """All commands by name, and the options of the one that the words name."""
+    parser = argparse.ArgumentParser(
+        prog='depth-perception', description='Metric depth from one colour camera.')
+    parser.add_argument('--version', action='version', version=f'depth-perception {__version__}')
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    wanted = next((word for word in words if not word.startswith('-')), None)
+    for name, (module, text) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=f'{text.capitalize()}.')
+        if name == wanted:
+            chosen = import_module(module)
+            chosen.add_arguments(command)
+            command.set_defaults(run=chosen.run)
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of image and video files: `depth-perception predict`."""
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.camera.model import CameraError, CameraModel
+from depth_perception.camera.source import CameraSource, Prepared, camera_source
+from depth_perception.cli.options import UsageError, add_network_arguments
+from depth_perception.cli.results import (
+    ARRAY_SUFFIX,
+    CLOUD_SUFFIX,
+    COLOUR_SUFFIX,
+    DEPTH_SUFFIX,
+    VIDEO_SUFFIX,
+    Found,
+    Job,
+    find,
+    named,
+)
+from depth_perception.depth.millimetres import to_millimetres
+from depth_perception.depth.visualise import colourise, fitted_range, with_legend
+from depth_perception.inference.backends.names import BackendError
+from depth_perception.io.bag import is_recording
+from depth_perception.io.files import FULL, Parts, write_together
+from depth_perception.io.image_files import ImageError, read_photo
+from depth_perception.io.ply import ply_parts
+from depth_perception.progress import Progress
+
+if TYPE_CHECKING:
+    from depth_perception.inference.estimator import DepthEstimator
+    from depth_perception.io.video_files import VideoReader
+    from depth_perception.io.weights import WeightsInfo
+
+#: As the node's `edge_threshold`: what jumps more from pixel to pixel floats between surfaces.
+EDGE_THRESHOLD = 0.05
+#: Pixels: of an image with a shorter side there is nothing to be said.
+MIN_SIDE = 16
+#: Points of a cloud at most, unless a stride is asked for: about 8 MB.
+POINTS = 500_000
+#: Frames of a video that decide about its colours.
+SAMPLES = 5
+#: Pixels: a video's pictures are no higher.
+VIDEO_HEIGHT = 720
+#: Part of the promised frames with which a video is whole: some formats count roughly.
+WHOLE = 0.95
+#: What to do with a bag.
+RECORDING = ('it is a recording, which "depth-perception view" shows and of which "python -m '
+             'depth_perception.demo" makes pictures')
+#: Skipped files that are named.
+NAMED = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `depth-perception predict`."""
+    add = parser.add_argument
+    add('inputs', nargs='+', metavar='FILE', type=Path,
+        help='images or videos, or folders of which all are taken, those of their folders too')
+    add('--out', required=True, metavar='DIR', type=Path,
+        help='folder for the results, made where it is missing')
+    results = parser.add_argument_group(
+        'results', 'Always: NAME_depth.png, 16 bits, millimetres, 0 = unknown, and NAME_color.png, '
+        'the depth in colours with a legend; of a video NAME_color.mp4, beside the camera.')
+    add = results.add_argument
+    add('--npy', action='store_true',
+        help='NAME_depth.npy too: float32, metres; NaN unknown, Inf out of range')
+    add('--cloud', action='store_true',
+        help='NAME.ply too, a coloured point cloud, where the camera is known')
+    add('--cloud-stride', type=_count, metavar='N',
+        help='as --cloud, of every N-th pixel of every N-th row (default: so that it has no more '
+        f'than {POINTS:,} points)')
+    add('--color-range', type=_metres, nargs=2, metavar=('NEAR', 'FAR'),
+        help='metres of the nearest and farthest colour (default: what fits each file)')
+    add('--frames', action='store_true',
+        help="of a video each frame's results too, in the folder NAME (--npy and --cloud mean it)")
+    add('--every', type=_count, default=1, metavar='N', help='of a video every N-th frame')
+    add_network_arguments(parser.add_argument_group('network and camera'))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict every file; 0 if all went well, 1 if some failed.
+
+    Raises:
+        UsageError: a folder, weights, device or camera cannot be used, so nothing was done.
+    """
+    source = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
+    _say_camera(source, options.camera)
+    if options.color_range and not options.color_range[0] < options.color_range[1]:
+        raise UsageError(f'--color-range {options.color_range[0]:g} {options.color_range[1]:g}: '
+                         'the second must be larger')
+    jobs = _jobs(options)
+    _prepare_folder(options.out)
+    predictor = Predictor(load_network(options), options, source)
+    failed = 0
+    for number, job in enumerate(jobs, 1):
+        try:
+            said = predictor.run(job)
+        except (ImageError, CameraError, OSError) as error:
+            failed += 1
+            said = f'failed: {_one_line(error)}'
+            if isinstance(error, OSError) and error.errno in FULL:
+                _say(f'[{number}/{len(jobs)}] {job.path}: {said}')
+                _say(f'stopped: nothing more can be written to {options.out}; '
+                     f'{number - failed} of {len(jobs)} files done')
+                return 1
+        _say(f'[{number}/{len(jobs)}] {job.path}: {said}')
+    kinds = {job.is_video for job in jobs}
+    what = 'files' if len(kinds) > 1 else 'videos' if kinds == {True} else 'images'
+    where = f', results in {options.out}' if failed < len(jobs) else ''
+    _say(f'{len(jobs) - failed} of {len(jobs)} {what} done{where}')
+    return 1 if failed else 0
+
+
+def _jobs(options: argparse.Namespace) -> list[Job]:
+    """What is to be done; says what is not."""
+    for path in options.inputs:
+        # Not by metadata.yaml alone, nor by a bag that lies among photographs.
+        if path.is_dir() and (path / 'metadata.yaml').is_file() and any(
+                is_recording(file) for file in path.iterdir() if file.is_file()):
+            raise UsageError(f'cannot use {path}: {RECORDING}')
+    found = find(options.inputs, options.out)
+    _say_skipped(found)
+    if not found.files:
+        raise UsageError('there is no image and no video in '
+                         f'folder {", ".join(map(str, options.inputs))}')
+    jobs = named(found.files)
+    if (options.every > 1 or options.frames) and not any(job.is_video for job in jobs):
+        _say('--every and --frames are about videos, and there is none')
+    return jobs
+
+
+def _say_skipped(found: Found) -> None:
+    for files, why in ((found.skipped, 'neither images nor videos'),
+                       (found.earlier, 'results of an earlier run')):
+        if files:
+            names = ', '.join(map(str, files[:NAMED]))
+            more = f' and {len(files) - NAMED} more' if len(files) > NAMED else ''
+            _say(f'skipped, {why}: {names}{more}')
+
+
+def _say_camera(source: CameraSource, file: Path | None) -> None:
+    for remark in source.remarks:
+        _say(f'camera {file}: {remark}')
+    if source.rectifies:
+        _say(f'camera {file} has a lens that distorts: images are rectified first '
+             '(--rectified: they are already)')
+
+
+class Predictor:
+    """Writes the results of one file after the other.
+
+    Args:
+        estimator: the network.
+        options: parsed command line.
+        source: of the cameras.
+    """
+
+    def __init__(self, estimator: DepthEstimator, options: argparse.Namespace,
+                 source: CameraSource) -> None:
+        self._estimator, self._options, self._source = estimator, options, source
+        self._said_unknown = False
+
+    def run(self, job: Job) -> str:
+        """Write all results of a file, or none; what can be said of them.
+
+        Raises:
+            ImageError, CameraError: the file cannot be used.
+            OSError: a result cannot be written.
+        """
+        if job.path.is_file() and is_recording(job.path):
+            raise ImageError(RECORDING)
+        target = self._options.out / job.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if job.is_video:
+            return self._video(job, target)
+        photo = read_photo(job.path)
+        seen = self._prepared(photo.rgb, photo.camera)
+        depth = self._depth(seen)
+        ranged = self._ranged(depth)
+        files = self._files(target, seen, depth, self._colours([ranged]))
+        write_together(files)
+        said = f'{_names(files, self._options.out)}: {_summary(ranged)}'
+        if seen.camera is not None and seen.camera is photo.camera:
+            said += f'; {_fov_deg(photo.camera):.0f} degrees wide by its EXIF data'
+        return said
+
+    def _prepared(self, rgb: NDArray[np.uint8], by_exif: CameraModel | None = None) -> Prepared:
+        """The picture with its camera, rectified where that is needed."""
+        height, width = rgb.shape[:2]
+        if min(height, width) < MIN_SIDE:
+            raise ImageError(f'it is {width}x{height} pixels, too small for depth: '
+                             f'{MIN_SIDE}x{MIN_SIDE} are the least')
+        seen = self._source.prepared(rgb)
+        seen = seen if seen.camera else seen._replace(camera=by_exif)
+        if seen.camera is None and not self._said_unknown:
+            self._said_unknown = True
+            cloud = ', and there is no point cloud' if self._wants_cloud else ''
+            _say('no camera given and none in the EXIF data: distances hold for a horizontal field '
+                 f'of view of about {training_fov_deg(self._estimator.info):.0f} degrees{cloud} '
+                 '(see --camera and --horizontal-fov-deg)')
+        return seen
+
+    def _depth(self, seen: Prepared) -> NDArray[np.float32]:
+        """Metres of all that the camera saw."""
+        from depth_perception.depth import geometry
+
+        depth = self._estimator.infer(seen.rgb, seen.camera)
+        return depth if seen.unseen is None else geometry.mask(depth, seen.unseen)
+
+    def _ranged(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth with what is out of the network's range as infinity."""
+        from depth_perception.depth import geometry
+
+        info = self._estimator.info
+        return geometry.mask_range(depth, info.min_depth, info.max_depth)
+
+    def _colours(self, depths: list[NDArray[np.float32]]) -> tuple[float, float]:
+        info = self._estimator.info
+        return tuple(self._options.color_range or
+                     fitted_range(depths, info.min_depth, info.max_depth))
+
+    def _files(self, target: Path, seen: Prepared, depth: NDArray[np.float32],
+               colours: tuple[float, float]) -> Mapping[Path, Parts]:
+        """The results of one picture by path."""
+        ranged = self._ranged(depth)
+        picture = with_legend(colourise(ranged, *colours), *colours)
+        files = {_beside(target, DEPTH_SUFFIX): [_png(to_millimetres(ranged))],
+                 _beside(target, COLOUR_SUFFIX): [_png(picture)]}
+        if self._options.npy:
+            files[_beside(target, ARRAY_SUFFIX)] = [_npy(ranged)]
+        if self._wants_cloud and seen.camera is not None:
+            files[_beside(target, CLOUD_SUFFIX)] = self._cloud(seen, depth)
+        return files
+
+    @property
+    def _wants_cloud(self) -> bool:
+        return self._options.cloud or self._options.cloud_stride is not None
+
+    def _cloud(self, seen: Prepared, depth: NDArray[np.float32]) -> list[bytes]:
+        from depth_perception.depth import geometry
+
+        stride = self._options.cloud_stride or math.ceil(math.sqrt(depth.size / POINTS))
+        clean = self._ranged(geometry.mask_edges(depth, EDGE_THRESHOLD))
+        points = geometry.back_project(clean, seen.camera, stride)
+        return ply_parts(points, seen.rgb[::stride, ::stride])[0]
+
+    def _video(self, job: Job, target: Path) -> str:
+        """A video of camera and depth side by side; each frame's results where they are wanted."""
+        from depth_perception.io.video_files import VideoReader, VideoWriter
+
+        video, options = VideoReader(job.path), self._options
+        colours = self._colours_of(video)
+        has_cloud = self._wants_cloud and self._source.is_known
+        folder = target if options.frames or options.npy or has_cloud else None
+        if folder is not None:
+            folder.mkdir(exist_ok=True)
+        path, count = _beside(target, VIDEO_SUFFIX), 0
+        with VideoWriter(path, video.rate / options.every) as writer, Progress(
+                str(job.path), video.count // options.every or None, ' frames') as progress:
+            for number, rgb in video.frames(options.every):
+                seen = self._prepared(rgb)
+                depth = self._depth(seen)
+                writer.write(beside(seen.rgb, self._ranged(depth), colours))
+                if folder is not None:
+                    write_together(self._files(folder / f'{number:06d}', seen, depth, colours))
+                count += 1
+                progress.step()
+        made = [path, *([folder] if folder else [])]
+        return f'{_names(made, options.out)}: {count} frames, {colours[0]:g} to ' \
+               f'{colours[1]:g} m{_missing(video)}'
+
+    def _colours_of(self, video: VideoReader) -> tuple[float, float]:
+        """The same for all frames: what fits a few of them."""
+        if self._options.color_range:
+            return tuple(self._options.color_range)
+        every = max(1, video.count // SAMPLES)
+        frames = [rgb for _, rgb in zip(range(SAMPLES), (f for _, f in video.frames(every)))]
+        return self._colours([self._ranged(self._depth(self._prepared(rgb))) for rgb in frames])
+
+
+def beside(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
+           colours: tuple[float, float]) -> NDArray[np.uint8]:
+    """Camera and depth side by side with a legend, BGR, at most VIDEO_HEIGHT high, sides even."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, VIDEO_HEIGHT / height)
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    left = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_AREA)
+    right = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
+    picture = with_legend(np.concatenate([left, colourise(right, *colours)], axis=1), *colours)
+    return picture[:picture.shape[0] // 2 * 2, :picture.shape[1] // 2 * 2]
+
+
+def _prepare_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f'cannot make folder {folder}: {error.strerror}') from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f'cannot write to folder {folder}: {os.strerror(errno.EACCES)}')
+
+
+def load_network(options: argparse.Namespace) -> DepthEstimator:
+    """The network that `--model`, `--device` and `--precision` name.
+
+    Raises:
+        UsageError: it cannot be loaded, or not there.
+    """
+    from depth_perception.inference.device import DeviceError
+    from depth_perception.inference.estimator import DepthEstimator
+    from depth_perception.io.weights import WeightsError
+
+    try:
+        return DepthEstimator.load(
+            options.model, options.device, options.precision, options.backend)
+    except (BackendError, DeviceError, WeightsError) as error:
+        raise UsageError(str(error)) from error
+
+
+def training_fov_deg(info: WeightsInfo) -> float:
+    """The horizontal field of view that the network learnt from, degrees."""
+    half = info.input_width / 2 / info.focal_length_at(info.input_width)
+    return 2 * math.degrees(math.atan(half))
+
+
+def _fov_deg(camera: CameraModel) -> float:
+    return 2 * math.degrees(math.atan(camera.width / 2 / camera.fx))
+
+
+def _summary(depth: NDArray[np.float32]) -> str:
+    known = depth[np.isfinite(depth)]
+    if not known.size:
+        return 'no depth within the range of the network'
+    near, far = np.percentile(known, (5, 95))
+    return f'{near:.2f} to {far:.2f} m, {100 * known.size // depth.size} % of the pixels valid'
+
+
+def _missing(video: VideoReader) -> str:
+    """A word on a video that ended too early, otherwise nothing."""
+    if video.read >= WHOLE * video.count - 1:
+        return ''
+    return f'; it ends after {video.read} of the {video.count} frames that it promises'
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    # Not with_suffix: a name may hold dots of its own.
+    return target.parent / (target.name + suffix)
+
+
+def _names(paths: Mapping[Path, Parts] | list[Path], out: Path) -> str:
+    return ', '.join(str(path.relative_to(out)) for path in paths)
+
+
+def _png(image: NDArray) -> bytes:
+    return cv2.imencode('.png', image)[1].tobytes()
+
+
+def _npy(depth: NDArray[np.float32]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, depth, allow_pickle=False)
+    return content.getvalue()
+
+
+def _one_line(error: Exception) -> str:
+    text = getattr(error, 'strerror', None) or str(error)
+    return ' '.join(str(text).split())
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
+    return int(text)
+
+
+def _metres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} is no distance in metres')
+    return value
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f'{text}\n')
+    sys.stderr.flush()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files `predict` takes, and what their results are called."""
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from depth_perception.io.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX = '_depth.png', '_depth.npy', '_color.png'
+CLOUD_SUFFIX, VIDEO_SUFFIX = '.ply', '_color.mp4'
+_RESULTS = (DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX, VIDEO_SUFFIX)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file and where its results go.
+
+    Attributes:
+        path: of the file.
+        name: of its results below the output folder, without their endings.
+    """
+
+    path: Path
+    name: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is one by its name."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+@dataclass
+class Found:
+    """What the words of a command line stand for.
+
+    Attributes:
+        files: each file with its path below the folder that was named.
+        skipped: other files in those folders.
+        earlier: results of an earlier run in them.
+    """
+
+    files: list[tuple[Path, Path]] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    earlier: list[Path] = field(default_factory=list)
+
+
+def find(paths: Iterable[Path], out: Path) -> Found:
+    """The files named, and the images and videos in the folders named and in theirs.
+
+    What is hidden, and the output folder where it lies in one of them, is left out.
+    """
+    found, seen = Found(), set()
+    for path in paths:
+        for file, relative in _files(path, out) if path.is_dir() else [(path, Path(path.name))]:
+            is_asked_for = file == path
+            if file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
+            if not is_asked_for and _lies_in(file, out) and file.name.endswith(_RESULTS):
+                found.earlier.append(file)
+            elif is_asked_for or file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
+                found.files.append((file, relative))
+            elif not (_lies_in(file, out) and file.suffix == CLOUD_SUFFIX):
+                found.skipped.append(file)
+    return found
+
+
+def _files(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
+    """The files below a folder in order, each with its path from there."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith('.')
+                            and Path(place, name).resolve() != out.resolve())
+        for name in sorted(names):
+            if not name.startswith('.'):
+                path = Path(place, name)
+                yield path, path.relative_to(folder)
+
+
+def _lies_in(file: Path, folder: Path) -> bool:
+    return folder.resolve() in file.resolve().parents
+
+
+def named(files: Iterable[tuple[Path, Path]]) -> list[Job]:
+    """Each file with the name of its results: the file's own, as much of it as tells it apart.
+
+    `a` for a.jpg; beside an a.png `a.jpg`; beside another folder's a.jpg `folder/a`.
+    """
+    files = list(files)
+    levels = [0] * len(files)
+    while True:
+        names = [_candidate(*file, level) for file, level in zip(files, levels)]
+        counts = Counter(names)
+        clashing = [index for index, name in enumerate(names) if counts[name] > 1]
+        if not clashing:
+            return [Job(path, name) for (path, _), name in zip(files, names)]
+        for index in clashing:
+            levels[index] += 1
+
+
+def _candidate(path: Path, relative: Path, level: int) -> Path:
+    """The shortest name for results, a longer one at each level."""
+    more, with_suffix = divmod(level, 2)
+    folder = relative.parent
+    if more:
+        # The folders above the one that was named, as many as are needed.
+        above = path.resolve().parents[len(relative.parts) - 1].parts[1:]
+        folder = Path(*above[-more:], folder)
+    return folder / (relative.name if with_suffix else relative.stem)

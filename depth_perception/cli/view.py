@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depth-perception view`: the command line, and the loop from a source to the page."""
+from __future__ import annotations
+
+import argparse
+import math
+import signal
+import sys
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from depth_perception.cli.options import UsageError, add_network_arguments
+from depth_perception.view.ending import Ending
+
+if TYPE_CHECKING:
+    from depth_perception.view.frame import Source
+    from depth_perception.view.viewer import Viewer
+
+PORT = 8088
+#: Frames a second that are shown at most.
+RATE = 10.0
+#: Options without effect on a running node.
+OF_FOOTAGE = ('once', 'model', 'device', 'precision', 'backend', 'camera', 'horizontal_fov_deg',
+              'rectified', 'camera_pitch', 'camera_height')
+#: Seconds between two looks at who watches.
+PATIENCE = 0.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `depth-perception view`."""
+    parser.add_argument('source', nargs='?', metavar='SOURCE',
+                        help='a video, an image, a folder of images, a rosbag2 folder, its .mcap '
+                             'or .db3 file, or the number of a webcam: the network runs here; '
+                             'without it: a running depth_node, over ROS 2')
+    parser.add_argument('--image', metavar='TOPIC',
+                        help='topic of the camera, live or in the bag (default: the one that the '
+                             'node uses; the one of the bag that looks most like a camera)')
+    parser.add_argument('--once', action='store_true',
+                        help='play SOURCE once and then stand still')
+    page = parser.add_argument_group('the page')
+    page.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
+                      help='address to listen at; 0.0.0.0 lets other machines in, without a '
+                           'password (default: %(default)s, this machine alone)')
+    page.add_argument('--port', type=_port, default=PORT, help='(default: %(default)s)')
+    page.add_argument('--rate', type=_rate, default=RATE, metavar='HZ',
+                      help='show at most so many frames a second (default: %(default)g)')
+    page.add_argument('--points', type=_count, default=50_000, metavar='N',
+                      help='show at most so many points of the cloud (default: %(default)s)')
+    live = parser.add_argument_group('without SOURCE')
+    live.add_argument('--namespace', default='/', metavar='NS', help='of the node (default: /)')
+    network = parser.add_argument_group('with SOURCE')
+    add_network_arguments(network)
+    network.add_argument('--camera-pitch', type=_pitch, default=0.0, metavar='DEG',
+                         help='degrees that the camera looks down (default: 0)')
+    network.add_argument('--camera-height', type=_height, metavar='M',
+                         help='metres of the camera above the floor, which then is no obstacle')
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show until SIGINT or SIGTERM; 0 then.
+
+    Raises:
+        UsageError: the page cannot be served, or there is nothing to show.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        _run(options)
+    return 0
+
+
+def _refuse_without_effect(options: argparse.Namespace) -> None:
+    """Of an option that would do nothing, a person should hear."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    usual = vars(parser.parse_args([]))
+    is_live = options.source is None
+    given = ['--' + name.replace('_', '-') for name in (OF_FOOTAGE if is_live else ('namespace',))
+             if getattr(options, name) != usual[name]]
+    if given and is_live:
+        raise UsageError(f'{", ".join(given)}: only with SOURCE, where the network runs here; a '
+                         'running depth_node has parameters of its own')
+    if given:
+        raise UsageError(f'{given[0]}: only without SOURCE, for a running depth_node')
+
+
+def _run(options: argparse.Namespace) -> None:
+    from depth_perception.view.viewer import Viewer, ViewError
+
+    _refuse_without_effect(options)
+    try:
+        viewer = Viewer(options.host, options.port, options.points)
+    except ViewError as error:
+        raise UsageError(str(error)) from error
+    with closing(viewer), closing(_source(options)) as source:
+        if hasattr(source, 'restand'):  # otherwise the node knows how its camera stands
+            viewer.offer_stand(source.stand, source.restand)
+        _say(f'open {viewer.url} in a browser; Ctrl-C ends')
+        with Ending() as ending:
+            play(source, viewer, options.rate, ending)
+
+
+def play(source: Source, viewer: Viewer, rate: float, ending: Ending) -> None:
+    """Show what comes, while somebody watches, until a signal asks for the end."""
+    while not ending.asked:
+        if not viewer.wait_for_watchers(PATIENCE):
+            source.rest()
+            continue
+        if not viewer.may_go_on():
+            source.rest()
+            ending.sleep_until(time.monotonic() + 0.1)
+            continue
+        start = time.monotonic()
+        frame = source.next(PATIENCE)
+        if frame is not None:
+            viewer.show(frame)
+        ending.sleep_until(start + 1 / rate)
+
+
+def _source(options: argparse.Namespace) -> Source:
+    if options.source is None:
+        return _live(options)
+    from depth_perception.camera.source import camera_source
+    from depth_perception.cli.predict import load_network
+    from depth_perception.io.bag import BagError
+    from depth_perception.view.footage import open_footage
+    from depth_perception.view.frame import Stand
+    from depth_perception.view.predicted import PredictedSource
+
+    cameras = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
+    try:
+        footage = open_footage(options.source, options.image, cameras)
+    except BagError as error:
+        raise UsageError(str(error)) from error
+    stand = Stand(math.radians(options.camera_pitch), 0.0, options.camera_height)
+    return PredictedSource(footage, load_network(options), not options.once, stand)
+
+
+def _live(options: argparse.Namespace) -> Source:
+    try:
+        from depth_perception.view.ros_source import LiveSource
+    except ImportError as error:
+        raise UsageError(
+            f'a running depth_node can be seen only with ROS 2 ({error}): source its setup.bash, '
+            'or name a video, folder, bag or webcam') from error
+    return LiveSource(options.namespace, options.image)
+
+
+def _port(text: str) -> int:
+    if not 0 <= int(text) < 65536:
+        raise argparse.ArgumentTypeError(f'{text} is not 0 to 65535')
+    return int(text)
+
+
+def _pitch(text: str) -> float:
+    if not -80 <= float(text) <= 80:
+        raise argparse.ArgumentTypeError(f'{text} is not -80 to 80')
+    return float(text)
+
+
+def _height(text: str) -> float:
+    if not 0 < float(text) <= 100:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0 and at most 100')
+    return float(text)
+
+
+def _rate(text: str) -> float:
+    if not 0 < float(text) <= 60:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0 and at most 60')
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
+    return int(text)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f'{text}\n')
+    sys.stderr.flush()

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a depth image to masks, points and a packed cloud; numpy and torch alike.
+
+Every function takes a numpy array or a torch tensor on any device and returns the same kind, on
+the same device; on a CPU numpy does the work (see `by_numpy`). Depth is along the optical axis, in
+metres: NaN unknown, -Inf nearer than the sensor can see, +Inf farther (REP-117). The optical frame
+has x right, y down, z forward (REP-103).
+"""
+from __future__ import annotations
+
+import functools
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.by_numpy import bands, by_numpy, fill
+
+Array = TypeVar('Array', NDArray, Tensor)
+
+#: Pixels: where an edge is blurred over more, its ramp is taken for a slanted surface.
+WIDEST_BLUR = 4
+#: Pixels to each side that decide whether one is a flying pixel.
+_REACH = WIDEST_BLUR + 1
+#: Share of an image up to which looking at single pixels is faster than passes over all of it.
+_FEW = 0.02
+
+
+@by_numpy
+def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
+    """Depth (H, W) with -Inf below min_depth, +Inf above max_depth and NaN kept (REP-117).
+
+    0 is too near whatever min_depth is: no surface lies in the camera itself.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import mask_range
+        >>> mask_range(np.array([[0.2, 1.5, 12.0]]), min_depth=0.3, max_depth=10.0)
+        array([[-inf,  1.5,  inf]])
+    """
+    # Every depth below a positive minimum includes 0.
+    too_near = depth < min_depth if min_depth > 0 else depth <= 0
+    inf = float('inf')
+    return _filled(_filled(depth, too_near, -inf), depth > max_depth, inf)
+
+
+@by_numpy
+def mask_edges(depth: Array, threshold: float) -> Array:
+    """Depth (H, W) with NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import mask_edges
+        >>> depth = np.array([[1.0] * 4 + [2.0] + [3.0] * 4])  # a box, a blurred edge, a wall
+        >>> mask_edges(depth, threshold=0.05)
+        array([[ 1.,  1.,  1.,  1., nan, nan,  3.,  3.,  3.]])
+    """
+    if threshold <= 0:
+        return depth
+    return mask(depth, flying_pixels(depth, threshold) & _namespace(depth).isfinite(depth))
+
+
+@by_numpy
+def scaled(depth: Array, factor: float) -> Array:
+    """Depth (H, W) times a factor; itself where that is 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.depth.geometry import scaled
+        >>> scaled(np.array([[1.0, 2.0]]), 1.5)
+        array([[1.5, 3. ]])
+    """
+    return depth if factor == 1 else depth * factor
+
+
+@by_numpy
+def all_finite(depth: Array) -> Array:
+    """Bool (), whether every depth is a number and none is infinite; waits for no device.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.depth.geometry import all_finite
+        >>> bool(all_finite(np.array([[1.0, np.inf]])))
+        False
+    """
+    return _namespace(depth).isfinite(depth).all()
+
+
+@by_numpy
+def mask(depth: Array, unknown: Array) -> Array:
+    """Depth (H, W) with NaN where the bool (H, W) says so.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.depth.geometry import mask
+        >>> mask(np.array([[1.0, 2.0]]), np.array([[True, False]]))
+        array([[nan,  2.]])
+    """
+    return _filled(depth, unknown, float('nan'))
+
+
+@by_numpy
+def flying_pixels(depth: Array, threshold: float) -> Array:
+    """Bool (H, W): the far side of each relative jump above threshold between two neighbours.
+
+    The far side lies between the two surfaces when the edge is blurred, and the near side, which
+    an obstacle scan must not lose, stays. A jump between two pixels of a row or column is
+    |a - b| / min(a, b) less what a slanted plane would give: 1 / depth is linear on a plane, so its
+    step is the same a few pixels before and after. A floor that is seen at a grazing angle is kept.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception.depth.geometry import flying_pixels
+        >>> flying_pixels(np.array([[1.0] * 6 + [3.0] * 6]), threshold=0.05).nonzero()[1]
+        array([6])
+    """
+    if isinstance(depth, Tensor):
+        # NaN around the image.
+        nearness = F.pad(1 / depth, (0, _REACH, _REACH, _REACH), value=float('nan'))
+        return _far_sides(nearness, threshold)
+    height, width = depth.shape
+    nearness = np.empty((height + 2 * _REACH, width + _REACH), depth.dtype)
+    nearness[:_REACH] = nearness[-_REACH:] = nearness[:, width:] = np.nan
+    with np.errstate(invalid='ignore', divide='ignore'):
+        np.divide(1, depth, out=nearness[_REACH:-_REACH, :width])
+        return _far_sides_by_numpy(nearness, threshold)
+
+
+def _far_sides_by_numpy(nearness: NDArray, threshold: float) -> NDArray[np.bool_]:
+    """As `_far_sides`; planes are looked at only where there would be a jump without them."""
+    far = _far_sides_by_bands(nearness, threshold, planes=False)
+    if np.count_nonzero(far) > far.size * _FEW:
+        return _far_sides_by_bands(nearness, threshold, planes=True)
+    found = np.flatnonzero(far)
+    far.reshape(-1)[found] = _are_far_sides(nearness, found, threshold)
+    return far
+
+
+def _far_sides_by_bands(nearness: NDArray, threshold: float, planes: bool) -> NDArray[np.bool_]:
+    height, width = nearness.shape[0] - 2 * _REACH, nearness.shape[1]
+    far = np.empty((height, width - _REACH), bool)
+    for rows in bands(height, width):
+        far[rows] = _far_sides(nearness[rows.start:rows.stop + 2 * _REACH], threshold, planes)
+    return far
+
+
+def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
+    """Bool (h, w): the far side of each jump, of 1 / depth with a margin of NaN or of other rows.
+
+    Args:
+        nearness: (h + 2 _REACH, w + _REACH); its margin is above, below and to the right. In the
+            order of memory the right one is to the left of the next row, too.
+        threshold: of a jump.
+        planes: whether to take off what a plane would give.
+    """
+    xp = _namespace(nearness)
+    width = nearness.shape[1]
+    flat = nearness.reshape(-1)
+    size = len(flat) - 2 * _REACH * width
+    limit = flat[_REACH * width:][:size] * threshold
+    opposite = -limit
+    far = None
+    reach = _REACH if planes else 1
+    # The next pixel of a row and of a column is so many values away: both are the same work.
+    for step in (1, width):
+        around = flat[_REACH * width - reach * step:][:size + 2 * reach * step]
+        change = around[step:] - around[:-step]
+        # From the pixel before each one to itself, and from the last one to the next.
+        pairs = change[(reach - 1) * step:][:size + step]
+        up = down = pairs
+        if planes:
+            sizes = abs(change)
+            plane = xp.fmin(sizes[:len(pairs)], sizes[-len(pairs):])
+            up, down = pairs - plane, pairs + plane
+        jumps = (up[step:] > limit) | (down[:size] < opposite)
+        far = jumps if far is None else far | jumps
+    return far.reshape(-1, width)[:, :width - _REACH]
+
+
+def _are_far_sides(nearness: NDArray, found: NDArray[np.intp],
+                   threshold: float) -> NDArray[np.bool_]:
+    """What `_far_sides` says of some of its pixels, given by their number: bool (n,)."""
+    width = nearness.shape[1]
+    row, column = np.divmod(found, width - _REACH)
+    pixel = (row + _REACH) * width + column
+    flat = nearness.reshape(-1)
+    limit = flat[pixel] * threshold
+    far = np.zeros(len(pixel), bool)
+    for step in (1, width):
+        change = np.diff(flat[pixel[:, None] + step * np.arange(-_REACH, _REACH + 1)])
+        sizes = abs(change)
+        before, after = WIDEST_BLUR, WIDEST_BLUR + 1
+        far |= change[:, after] - np.fmin(sizes[:, 1], sizes[:, -1]) > limit
+        far |= change[:, before] + np.fmin(sizes[:, 0], sizes[:, -2]) < -limit
+    return far
+
+
+@by_numpy
+def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
+    """Points (ceil(H / stride), ceil(W / stride), 3) in the optical frame, NaN where unknown.
+
+    x = (u - cx) z / fx, y = (v - cy) z / fy for every stride-th pixel (u, v) of depth (H, W).
+
+    Raises:
+        ValueError: the depth is not of the camera's size.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, back_project
+        >>> camera = CameraModel(3, 1, fx=2.0, fy=2.0, cx=1.0, cy=0.0)
+        >>> back_project(np.array([[4.0, 4.0, np.nan]]), camera)
+        array([[[-2.,  0.,  4.],
+                [ 0.,  0.,  4.],
+                [nan, nan, nan]]], dtype=float32)
+    """
+    return _namespace(depth).stack(_points(depth, camera, stride), -1)
+
+
+@by_numpy
+def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
+               stride: int = 1) -> Array:
+    """An organized cloud (h, w, 4) float32: x, y, z and the colour's bits (0 without rgb).
+
+    The layout of sensor_msgs/PointCloud2 with point_step 16, as depth_image_proc writes it: the
+    colour is 0x00RRGGBB reinterpreted as float32. Depth is (H, W), rgb uint8 (H, W, 3).
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, pack_cloud
+        >>> camera = CameraModel(2, 1, fx=2.0, fy=2.0, cx=0.0, cy=0.0)
+        >>> rgb = np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
+        >>> cloud = pack_cloud(np.array([[4.0, 4.0]], np.float32), camera, rgb)
+        >>> cloud[0, 1, :3]
+        array([2., 0., 4.], dtype=float32)
+        >>> hex(cloud.view(np.uint32)[0, 0, 3])  # the colour of the first point
+        '0xff0000'
+    """
+    points = _points(depth, camera, stride)
+    if isinstance(depth, Tensor):
+        colour = _packed_colour(rgb, stride) if rgb is not None else torch.zeros_like(points[0])
+        return torch.stack((*points, colour), -1)
+    colour = _packed_colour_by_opencv(rgb, stride) if rgb is not None else np.zeros_like(points[0])
+    return cv2.merge((*points, colour))
+
+
+def _packed_colour(rgb: Tensor, stride: int) -> Tensor:
+    """0x00RRGGBB of every stride-th pixel, as float32 (h, w)."""
+    red, green, blue = rgb[::stride, ::stride].int().unbind(-1)
+    return (red << 16 | green << 8 | blue).view(torch.float32)
+
+
+def _packed_colour_by_opencv(rgb: NDArray[np.uint8], stride: int) -> NDArray[np.float32]:
+    """As `_packed_colour`."""
+    # Three bytes at a time cannot be copied quickly; OpenCV adds the fourth, of 255.
+    bgra = cv2.cvtColor(rgb[::stride], cv2.COLOR_RGB2BGRA).view('<u4')[:, ::stride, 0]
+    return (bgra & 0xFFFFFF).view(np.float32)
+
+
+def _points(depth: Array, camera: CameraModel, stride: int) -> tuple[Array, Array, Array]:
+    """x, y and z of every stride-th pixel, each (h, w) float32, NaN where unknown."""
+    _check_size(depth, camera)
+    xp = _namespace(depth)
+    z = depth[::stride, ::stride]
+    z = z.contiguous() if isinstance(depth, Tensor) else np.ascontiguousarray(z, np.float32)
+    z = mask(z, ~xp.isfinite(z))
+    x, y = _rays(camera, stride, _place(depth))
+    return z * x, z * y, z
+
+
+@functools.lru_cache(maxsize=64)
+def _rays(camera: CameraModel, stride: int, place: str | torch.device) -> tuple[Array, Array]:
+    """(u - cx) / fx as a row (w,) and (v - cy) / fy as a column (h, 1), float32."""
+    x = ((np.arange(0, camera.width, stride) - camera.cx) / camera.fx).astype(np.float32)
+    y = ((np.arange(0, camera.height, stride) - camera.cy) / camera.fy).astype(np.float32)[:, None]
+    if place == 'numpy':
+        return x, y
+    return torch.from_numpy(x).to(place), torch.from_numpy(y).to(place)
+
+
+def _check_size(depth: Array, camera: CameraModel) -> None:
+    if tuple(depth.shape) != (camera.height, camera.width):
+        raise ValueError(f'the depth is {tuple(depth.shape)}, '
+                         f'the camera {camera.height} rows x {camera.width} columns')
+
+
+def _namespace(array: Array):  # noqa: ANN202 - a module
+    return torch if isinstance(array, Tensor) else np
+
+
+def _place(array: Array) -> str | torch.device:
+    return array.device if isinstance(array, Tensor) else 'numpy'
+
+
+def _device(array: Array) -> dict[str, torch.device]:
+    return {'device': array.device} if isinstance(array, Tensor) else {}
+
+
+def _filled(array: Array, where: Array, value: float) -> Array:
+    """The array with the value where the bool array says so; itself where that is nowhere."""
+    if isinstance(array, Tensor):
+        return array.masked_fill(where, value)
+    if not where.any():
+        return array
+    filled = array.copy()
+    fill(filled, where, value)
+    return filled

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a depth image to an obstacle scan on the ground plane, for a camera mounted at any tilt.
+
+The scan lies in the camera's level frame: origin at the camera, z up against gravity, x the
+horizontal direction that the camera looks in, y left (REP-103). A beam is an azimuth there. It
+holds every pixel whose ray has that azimuth; with a tilted camera these are no image column.
+
+A pixel's ray is fixed, and so are the depths at which a point on it is above the floor, below the
+upper limit and in range. `scan_layout` computes these once, `scan_ranges` compares.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.by_numpy import bands, fill
+
+Array = TypeVar('Array', NDArray, Tensor)
+
+#: Metres by which the floor's tolerance grows with each metre of distance: a pitch that is wrong by
+#: 0.9 degrees raises the floor by so much. Together with the default tolerance of 0.05 m, obstacles
+#: of 0.1 m are seen as far as 3 m.
+FLOOR_GROWTH = 0.015
+#: A camera that looks closer to straight down or up than this (radians) has no forward direction.
+STEEPEST = math.radians(80)
+#: A beam is free if the camera sees along it as far as this share of the scan's range.
+_WHOLE = 0.999
+
+
+class PoseError(ValueError):
+    """A camera pose that allows no scan; the text says why."""
+
+
+@dataclass(frozen=True)
+class CameraPose:
+    """How a camera stands: its turn away from level, and its height.
+
+    Attributes:
+        pitch: radians, positive looks down (REP-103: about the y axis, which points left).
+        roll: radians about the viewing direction, positive raises the left side.
+        height: metres above the floor; None is unknown.
+
+    Example:
+        >>> import math
+        >>> from depth_perception import CameraPose
+        >>> pose = CameraPose(pitch=math.radians(15), height=0.4)  # 0.4 m above the floor
+        >>> pose.is_level
+        False
+    """
+
+    pitch: float = 0.0
+    roll: float = 0.0
+    height: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.pitch) and abs(self.pitch) <= STEEPEST):
+            raise PoseError(
+                f'the camera looks {math.degrees(self.pitch):.0f} degrees down; a scan needs '
+                f'{-math.degrees(STEEPEST):.0f} to {math.degrees(STEEPEST):.0f}')
+
+    @classmethod
+    def from_up(cls, up: Sequence[float], height: float | None = None) -> CameraPose:
+        """From the direction against gravity, a unit vector in the camera's optical frame.
+
+        Raises:
+            PoseError: the camera looks straight down or up.
+
+        Example:
+            >>> from depth_perception import CameraPose
+            >>> CameraPose.from_up((0.0, -1.0, 0.0)).is_level  # y points down in the image
+            True
+        """
+        x, y, z = up
+        return cls(math.asin(max(-1.0, min(1.0, -z))), math.atan2(-x, -y), height)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the camera is not turned."""
+        return self.pitch == 0 and self.roll == 0
+
+    def is_close(self, other: CameraPose) -> bool:
+        """Whether the two differ by less than matters: 0.06 degrees and 5 millimetres."""
+        return (abs(self.pitch - other.pitch) < 1e-3 and abs(self.roll - other.roll) < 1e-3
+                and (self.height is None) == (other.height is None)
+                and abs((self.height or 0) - (other.height or 0)) < 0.005)
+
+    def level_frame_rotation(self) -> tuple[float, float, float, float]:
+        """The level frame's pose in the optical frame as a quaternion (x, y, z, w)."""
+        cp, sp = math.cos(self.pitch / 2), math.sin(self.pitch / 2)
+        cr, sr = math.cos(self.roll / 2), math.sin(self.roll / 2)
+        # pitch * roll, then times (0.5, -0.5, 0.5, -0.5), which exchanges the axes; conjugated.
+        x, y, z, w = cp * sr, sp * cr, -sp * sr, cp * cr
+        return ((w - x + y + z) / 2, (z - w - x - y) / 2, (w - x - y - z) / 2, (w + x - y + z) / 2)
+
+    def rotation(self) -> Tensor:
+        """(3, 3) float64: from the optical frame (z forward, y down) to the level frame."""
+        cp, sp, cr, sr = (function(angle) for angle in (self.pitch, self.roll)
+                          for function in (math.cos, math.sin))
+        pitch = torch.tensor([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]], dtype=torch.float64)
+        roll = torch.tensor([[1, 0, 0], [0, cr, -sr], [0, sr, cr]], dtype=torch.float64)
+        body = torch.tensor([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], dtype=torch.float64)
+        return pitch @ roll @ body
+
+
+LEVEL = CameraPose()
+
+
+@dataclass(frozen=True)
+class ObstacleBand:
+    """Which heights are obstacles.
+
+    With a known camera height everything is that lies above the floor, and `min_height` is not
+    used. `max_height` is always about the camera.
+
+    Attributes:
+        min_height, max_height: metres above the camera (down is negative).
+        floor_tolerance: metres above the floor that still are floor, at the camera; it grows by
+            FLOOR_GROWTH with the distance.
+
+    Example:
+        >>> from depth_perception import ObstacleBand
+        >>> ObstacleBand(max_height=0.5)  # what is higher is driven under
+        ObstacleBand(min_height=-0.2, max_height=0.5, floor_tolerance=0.05)
+    """
+
+    min_height: float = -0.2
+    max_height: float = 0.3
+    floor_tolerance: float = 0.05
+
+
+# Compared by identity: a tensor has no hash.
+@dataclass(frozen=True, eq=False)
+class ScanLayout:
+    """A camera's beams, and at which depths its pixels show an obstacle.
+
+    Attributes:
+        angle_min, angle_max, angle_increment: radians, positive to the left: the first beam is the
+            rightmost.
+        count: number of beams.
+        range_max: metres; what the camera cannot see of the middle beam is beyond.
+        least_distance: the smallest of `distance`.
+        beam: int64 (H * W,), the beam of each pixel.
+        by_beam: int64, the pixels (H * W,) in the order of their beams; where every row has the
+            same beams, as before a level camera, the columns (W,).
+        begins: int64 (count + 1,), where in by_beam each beam begins, and the last one ends.
+        distance: float32 (H, W), metres on the ground plane for each metre of depth.
+        nearest, farthest: float32 (H, W), the depths between which a point is an obstacle.
+        certain: the depths between which a point of any pixel is one.
+        in_range: float32 (W,), the depth at which a point of each column is range_max away, where
+            every row has the same beams: `farthest` then leaves that out. Otherwise None.
+        sees_far: bool (count,), whether the beam is seen as far as range_max.
+    """
+
+    angle_min: float
+    angle_max: float
+    angle_increment: float
+    count: int
+    range_max: float
+    least_distance: float
+    beam: Tensor
+    by_beam: Tensor
+    begins: Tensor
+    distance: Tensor
+    nearest: Tensor
+    farthest: Tensor
+    certain: tuple[float, float]
+    in_range: Tensor | None
+    sees_far: Tensor
+
+
+def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = ObstacleBand(),
+                pose: CameraPose = LEVEL, device: torch.device | str = 'cpu') -> ScanLayout:
+    """The layout of a camera's scan: some ten milliseconds of work, to be kept.
+
+    Args:
+        camera: of the depth image.
+        range_max: metres; farther points count as free.
+        band: which heights are obstacles.
+        pose: of the camera.
+        device: where the depth images will be.
+
+    Example:
+        >>> import math
+        >>> from depth_perception import CameraModel, scan_layout
+        >>> camera = CameraModel.from_field_of_view(64, 48, 60.0)
+        >>> layout = scan_layout(camera, range_max=5.0)
+        >>> layout.count, round(math.degrees(layout.angle_min)), layout.range_max
+        (58, -30, 5.0)
+    """
+    forward, left, up = _rays(camera, pose)
+    angles = torch.atan2(left, forward)
+    distance = torch.hypot(forward, left)
+    increment = _increment(angles, camera)
+    angle_min = float(angles.min())
+    beam = ((angles - angle_min) / increment + 0.5).long().reshape(-1)
+    count = int(beam.max()) + 1
+    nearest, farthest = _obstacle_depths(up, distance, band, pose.height)
+    reach = _reach(nearest, farthest, distance, beam, count)
+    if reach[count // 2] > 0:
+        range_max = min(range_max, float(reach[count // 2]))
+    by_beam, begins = _by_beam(beam.reshape(angles.shape), count)
+    in_range = range_max / distance
+    is_level = len(by_beam) < len(beam)
+    if not is_level:
+        farthest = torch.minimum(farthest, in_range)
+    return ScanLayout(
+        angle_min, angle_min + (count - 1) * increment, increment, count, range_max,
+        float(distance.min()), beam.to(device), by_beam.to(device), begins.to(device),
+        *(_thin(values.to(device, torch.float32)) for values in (distance, nearest, farthest)),
+        (float(nearest.max()), float(farthest.min())),
+        in_range[0].to(device, torch.float32) if is_level else None,
+        (reach >= range_max * _WHOLE).to(device))
+
+
+def scan_ranges(depth: Tensor | NDArray, layout: ScanLayout, min_depth: float) -> Tensor:
+    """Ranges (count,) of the nearest obstacle in each beam.
+
+    Args:
+        depth: (H, W), range-masked (`geometry.mask_range`): NaN unknown, -Inf too near, +Inf too
+            far; on the layout's device.
+        layout: of the camera.
+        min_depth: metres; where a too-near pixel is placed to tell whether it is an obstacle.
+
+    Returns:
+        Metres on the ground plane; +Inf where the beam is free, -Inf where an obstacle is too
+        near (REP-117), NaN where it is unknown: no obstacle, and no pixel of it is known or they
+        do not look as far as range_max.
+
+    Raises:
+        ValueError: the depth is not of the camera's size.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, mask_range, scan_layout, scan_ranges
+        >>> camera = CameraModel.from_field_of_view(64, 48, 60.0)
+        >>> layout = scan_layout(camera, range_max=5.0)
+        >>> depth = np.full((48, 64), 2.0, np.float32)  # a wall, 2 m ahead
+        >>> ranges = scan_ranges(mask_range(depth, 0.3, 10.0), layout, min_depth=0.3)
+        >>> round(float(ranges[layout.count // 2]), 2)  # straight ahead
+        2.0
+        >>> round(float(ranges[0]), 2)  # at the right end of the image
+        2.3
+    """
+    depth = torch.as_tensor(depth)
+    if depth.shape != layout.distance.shape:
+        height, width = layout.distance.shape
+        raise ValueError(f'the depth is {tuple(depth.shape)}, '
+                         f'the camera {height} rows x {width} columns')
+    nearest = _nearest_on_cpu if depth.device.type == 'cpu' else _nearest_on_gpu
+    ranges = nearest(depth, layout, min_depth)
+    unknown = (ranges == math.inf) & ~layout.sees_far
+    return ranges.masked_fill(unknown, math.nan)
+
+
+def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
+    """Metres (count,) to the nearest obstacle; +Inf where none is known, NaN where nothing is.
+
+    A thread has the beams one after the other here: pixels that are sorted by beam are reduced in
+    a fraction of the time of a scatter.
+    """
+    obstacles = _of_pixels if layout.in_range is None else _of_columns
+    values = obstacles(depth.numpy(), layout, min_depth)
+    by_beam, begins = layout.by_beam.numpy(), layout.begins.numpy()
+    has_pixels = begins[1:] > begins[:-1]
+    ranges = np.full(layout.count, np.nan, values.dtype)
+    # fmin takes NaN for the last choice.
+    ranges[has_pixels] = np.fmin.reduceat(
+        values.reshape(-1).take(by_beam), begins[:-1][has_pixels])
+    return torch.from_numpy(ranges)
+
+
+def _of_pixels(z: NDArray, layout: ScanLayout, min_depth: float) -> NDArray:
+    """Metres (H, W) to each pixel's obstacle, +Inf where there is none, NaN where unknown."""
+    distance, nearest, farthest = (
+        values.numpy() for values in (layout.distance, layout.nearest, layout.farthest))
+    values = np.empty_like(z)
+    for rows in bands(*z.shape):
+        np.multiply(z[rows], distance[rows], out=values[rows])
+        none = _is_no_obstacle(z[rows], nearest[rows], farthest[rows], layout.certain, min_depth)
+        fill(values[rows], none, np.inf)
+    return values
+
+
+def _of_columns(z: NDArray, layout: ScanLayout, min_depth: float) -> NDArray:
+    """As `_of_pixels`, the least of each column (W,): there the nearest has the least depth."""
+    nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
+    least = []
+    for rows in bands(*z.shape):
+        values = z[rows].copy()
+        none = _is_no_obstacle(values, nearest[rows], farthest[rows], layout.certain, min_depth)
+        fill(values, none, np.inf)
+        least.append(np.fmin.reduce(values, axis=0))
+    depth = np.fmin.reduce(least)
+    values = depth * layout.distance[0].numpy()
+    values[depth.clip(min_depth) > layout.in_range.numpy()] = np.inf
+    return values
+
+
+def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
+    """As `_nearest_on_cpu`, in one scatter."""
+    # NaN, the least important, as infinity; free as the largest finite number.
+    free = torch.finfo(depth.dtype).max
+    no_obstacle = _is_no_obstacle(
+        depth, layout.nearest, layout.farthest, layout.certain, min_depth)
+    if layout.in_range is not None:
+        no_obstacle = no_obstacle | (depth.clip(min_depth) > layout.in_range)
+    values = (depth * layout.distance).masked_fill(no_obstacle, free)
+    values = values.masked_fill(torch.isnan(depth), math.inf)
+    ranges = values.new_full((layout.count,), math.inf).scatter_reduce(
+        0, layout.beam, values.reshape(-1), 'amin')
+    return ranges.masked_fill(ranges == math.inf, math.nan).masked_fill(ranges == free, math.inf)
+
+
+def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, certain: tuple[float, float],
+                    min_depth: float) -> Array:
+    """Bool (H, W); False where the depth is NaN. A too-near pixel stands at min_depth."""
+    if certain[0] <= min_depth <= certain[1]:
+        # As a rule: then no known depth is below `nearest`, and a too-near pixel is an obstacle.
+        return depth > farthest
+    placed = depth.clip(min_depth)
+    return (placed < nearest) | (placed > farthest)
+
+
+def _thin(values: Tensor) -> Tensor:
+    """The same (H, W), but one row or column in memory where all of them are alike.
+
+    With a level camera most are: memory that a scan does not have to read.
+    """
+    for one in (values[:1], values[:, :1]):
+        if torch.equal(values, one.expand_as(values)):
+            return one.clone().expand_as(values)
+    return values
+
+
+def _rays(camera: CameraModel, pose: CameraPose) -> Tensor:
+    """(3, H, W) float64: each pixel's ray at a depth of 1, in the level frame."""
+    x = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
+    y = (torch.arange(camera.height, dtype=torch.float64) - camera.cy) / camera.fy
+    y, x = torch.meshgrid(y, x, indexing='ij')
+    return torch.einsum('ij,jhw->ihw', pose.rotation(), torch.stack([x, y, torch.ones_like(x)]))
+
+
+def _increment(angles: Tensor, camera: CameraModel) -> float:
+    """The widest angle between neighbouring columns, so that no beam is left without a pixel.
+
+    At most twice that of the level camera: near the nadir of a steep one the columns spread out,
+    and coarse beams everywhere would be a high price for a few empty ones there.
+    """
+    if camera.width == 1:
+        return 1e-3
+    widest = float(angles.diff(dim=1).abs().max())
+    x = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
+    increment = min(widest, 2 * float(torch.atan(x).diff().abs().max()))
+    # Whatever camera_info says, beams are no more than a few for each column.
+    increment = max(increment, float(angles.max() - angles.min()) / (4 * camera.width), 1e-6)
+    # A hair more, so that rounding cannot make two columns skip a beam.
+    return increment * (1 + 1e-9)
+
+
+def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`ScanLayout`'s by_beam and begins of the beams (H, W)."""
+    beam = (beam[0] if (beam == beam[0]).all() else beam).reshape(-1)
+    # numpy's stable sort is of a kind that is quick where beams run on.
+    by_beam = torch.from_numpy(np.argsort(beam.numpy(), kind='stable'))
+    pixels = torch.bincount(beam, minlength=count)
+    return by_beam, torch.cat([pixels.new_zeros(1), pixels.cumsum(0)])
+
+
+def _reach(nearest: Tensor, farthest: Tensor, distance: Tensor, beam: Tensor,
+           count: int) -> Tensor:
+    """Metres (count,) as far as each beam's pixels would show an obstacle."""
+    reach = torch.where(nearest <= farthest, farthest * distance, -math.inf).reshape(-1)
+    return reach.new_full((count,), -math.inf).scatter_reduce(0, beam, reach, 'amax')
+
+
+def _obstacle_depths(up: Tensor, distance: Tensor, band: ObstacleBand,
+                     height: float | None) -> tuple[Tensor, Tensor]:
+    """The depths (nearest, farthest) between which each pixel's point is in the band."""
+    if height is None:
+        above = _at_least(up, band.min_height)
+    else:
+        # height + up * depth >= floor_tolerance + FLOOR_GROWTH * distance * depth
+        above = _at_least(up - FLOOR_GROWTH * distance, band.floor_tolerance - height)
+    below = _at_least(-up, -band.max_height)
+    return torch.maximum(above[0], below[0]), torch.minimum(above[1], below[1])
+
+
+def _at_least(slope: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """The depths (from, to), none below 0, at which slope * depth >= limit."""
+    bound = limit / slope
+    never = torch.where(slope == 0, math.inf if limit > 0 else 0.0, 0.0).to(slope.dtype)
+    return torch.where(slope > 0, bound, never), torch.where(slope < 0, bound, math.inf)

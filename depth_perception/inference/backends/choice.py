@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which backend runs a network: the fastest that is there, or the one that was asked for."""
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from depth_perception.inference.backends import openvino
+from depth_perception.inference.backends.base import Backend
+from depth_perception.inference.backends.compiled import Compiled, PackageError
+from depth_perception.inference.backends.names import BACKENDS, BackendError
+from depth_perception.inference.backends.torch_eager import TorchEager
+
+__all__ = ['BACKENDS', 'BackendError', 'choose_backend']
+
+
+def choose_backend(network: nn.Module, device: torch.device, precision: str,
+                   name: str = 'auto', checksum: str = '',
+                   weights: Path | None = None) -> Backend:
+    """The network on its device, ready to run.
+
+    Args:
+        network: with its weights.
+        device: where it shall run.
+        precision: `fp16` or `bf16` (half precision where that is faster), or `fp32`.
+        name: `torch`, `openvino` (CPU alone), `compiled` (after `depth-perception compile`), or
+            `auto`: OpenVINO on a CPU where it is installed, otherwise PyTorch.
+        checksum: of the weights file; `compiled` looks for its packages, and OpenVINO keeps what it
+            compiles under it.
+        weights: that file; with it OpenVINO compiles for further sizes in another process.
+
+    Raises:
+        BackendError: the one that was asked for is not installed or not for this device.
+        ValueError: the name is unknown.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f'unknown backend {name!r}: choose one of {", ".join(BACKENDS)}')
+    if name == 'openvino' and device.type != 'cpu':
+        raise BackendError(f'backend openvino runs on the CPU, not on {device}: set device to cpu, '
+                           'or backend to auto')
+    if name == 'openvino' and not openvino.is_installed():
+        raise BackendError('backend openvino needs OpenVINO: '
+                           'pip install "depth_perception[cpu]", or set backend to auto')
+    if name == 'compiled':
+        try:
+            return Compiled(network, device, precision, checksum)
+        except PackageError as error:
+            raise BackendError(str(error)) from error
+    if name == 'openvino':
+        try:
+            return openvino.OpenVino(network, precision, checksum, weights)
+        except ImportError as error:
+            raise BackendError(f'OpenVINO is installed but broken ({error}): install it anew, or '
+                               'set backend to auto') from error
+    if name == 'auto' and device.type == 'cpu' and openvino.is_installed():
+        with suppress(ImportError):  # a broken installation of it
+            return openvino.OpenVino(network, precision, checksum, weights)
+    return TorchEager(network, device, precision)

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a colour image to metric depth: the network and everything between bytes and metres."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from depth_perception.camera.model import CameraModel, same_aspect
+from depth_perception.depth.by_numpy import by_numpy
+from depth_perception.inference.backends.base import Backend
+from depth_perception.inference.backends.choice import choose_backend
+from depth_perception.inference.backends.graphs import frames_on
+from depth_perception.inference.device import resolve_device
+from depth_perception.inference.protocol import Estimate, Sharing
+from depth_perception.inference.transfer import Upload
+from depth_perception.io.weights import WeightsInfo, load_weights
+
+Array = TypeVar('Array', NDArray, Tensor)
+#: Height and width.
+Size = tuple[int, int]
+
+PRECISIONS = ('fp16', 'bf16', 'fp32')
+#: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
+#: five strides, so that padding shifts the features as in training.
+SIZE_STEP = 16
+#: Longest shape that is fed as it is.
+MAX_ASPECT = 16
+#: The test geometry that feeds every camera at the training's focal length.
+CANONICAL = 'canonical'
+#: Least and largest area at which it does, as factors of the training's: the network's time grows
+#: with the area, and what is too small shows nothing.
+LEAST_AREA, MOST_AREA = 0.25, 1.25
+#: A focal length within this factor of the training's is taken for it.
+FOCAL_TOLERANCE = 1.1
+#: No depth beyond so many times the range: keeps an infinite value from spreading in the resize.
+FAR_LIMIT = 10
+
+
+class DepthEstimator:
+    """A network, ready to turn images into metres.
+
+    Attributes:
+        info: what the weights file says of the network.
+        checksum: of the weights file.
+        device: where inference runs and where `estimate` leaves the depth.
+        precision: what the network computes in: `fp16`, `bf16` or `fp32`.
+        backend: what runs it: `torch`, `openvino` or `compiled`.
+        sharing: None, because it has one user; see `sharing.NetworkShare`.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, DepthEstimator
+        >>> estimator = DepthEstimator.load(device='cpu')  # the bundled network
+        >>> rgb = np.full((240, 320, 3), 90, np.uint8)  # an image, RGB
+        >>> camera = CameraModel.from_field_of_view(320, 240, 63.0)
+        >>> depth = estimator.infer(rgb, camera)  # metres
+        >>> depth.shape, depth.dtype, bool((depth > 0).all())
+        ((240, 320), dtype('float32'), True)
+    """
+
+    sharing: Sharing | None = None
+
+    def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '',
+                 compile_beside: bool = False) -> None:
+        self.info = info
+        self.checksum = checksum
+        self._backend = backend
+        self._compile_beside = compile_beside
+        self._frames = frames_on(backend.device)
+        self._upload = Upload(backend.device)
+        self._mean = torch.tensor(info.mean, device=backend.device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, device: str = 'auto',
+             precision: str = 'fp16', backend: str = 'auto', *,
+             compile_beside: bool = False) -> DepthEstimator:
+        """Read weights, move them to the device and run one frame, so that the first is fast.
+
+        Args:
+            path: weights file; None, '' or 'default' is the bundled network.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            precision: `fp16` or `bf16` (half precision where that is faster: on CUDA, and, as
+                bfloat16, on a CPU that has it), or `fp32`.
+            backend: `auto`, `torch`, `openvino` or `compiled`, see `backends.choice`.
+            compile_beside: where a size of images must be compiled first, feed them at another
+                size until that is done, instead of waiting seconds.
+
+        Raises:
+            WeightsError: the file cannot be used.
+            DeviceError: the device is not there.
+            BackendError: the backend is not installed, or not for the device.
+            ValueError: the precision or the backend is unknown.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
+        torch_device = resolve_device(device)
+        weights = load_weights(path)
+        runner = choose_backend(weights.network, torch_device, precision, backend, weights.checksum,
+                                weights.path)
+        estimator = cls(runner, weights.info, weights.checksum, compile_beside)
+        height, width = weights.info.input_height, weights.info.input_width
+        estimator.infer(np.zeros((height, width, 3), np.uint8))
+        return estimator
+
+    @property
+    def device(self) -> torch.device:
+        """Where inference runs."""
+        return self._backend.device
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in."""
+        return self._backend.precision
+
+    @property
+    def backend(self) -> str:
+        """What runs the network."""
+        return self._backend.name
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What keeps it from being as fast as it should be, each in one sentence."""
+        return tuple(filter(None, (self._frames.problem, self._backend.problem)))
+
+    def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
+        """Metric depth of one image.
+
+        Args:
+            rgb: uint8 (H, W, 3).
+            camera: of the image, for focal-length correction; None leaves the network's metres,
+                which hold for a camera like that of the training data.
+
+        Returns:
+            float32 (H, W), metres along the optical axis, not masked.
+
+        Raises:
+            ValueError: the image has another type or shape, or is not of the camera's size.
+        """
+        return self.estimate(rgb, camera).depth.cpu().numpy()
+
+    @torch.inference_mode()
+    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
+                 camera: CameraModel | None = None) -> Estimate:
+        """As `infer`, but the depth stays on the estimator's device.
+
+        The image may be a tensor that is there already, see `transfer.Upload`. On a GPU the work
+        has only been started: what is done next on the same stream comes after it.
+        """
+        _check_image(rgb, camera)
+        size = self._choose_size(*rgb.shape[:2], camera)
+        factor = self.focal_factor(camera, size)
+        seconds: list[float] = []
+        depth = self._frames(partial(self._depth, size=size, seconds=seconds), self._upload(rgb),
+                             factor, size)
+        # On a GPU this is the time to start the work, which says nothing about the network.
+        measured = seconds and self.device.type == 'cpu'
+        return Estimate(depth, factor, seconds[-1] if measured else None)
+
+    def _depth(self, image: Tensor, factor: Tensor | float, size: Size,
+               seconds: list[float]) -> Tensor:
+        """Image uint8 (H, W, 3) on the device, fed at a size -> metres times the factor (H, W).
+
+        Appends the time of the network to `seconds`.
+        """
+        prepared = self._prepare(image, size)
+        start = time.perf_counter()
+        output = self._backend.run(prepared)
+        seconds.append(time.perf_counter() - start)
+        return _resized(_in_metres(output, self.info, factor), tuple(image.shape[:2]))
+
+    def focal_factor(self, camera: CameraModel | None, fed: Size | None = None) -> float:
+        """Camera focal / training focal, both in pixels of the network's input (1 if unknown).
+
+        An object twice as large in pixels looks half as far: a network that learnt from one
+        focal length misjudges every other by their ratio (Metric3D, Yin et al. 2023, 3.1).
+
+        Args:
+            camera: of the image.
+            fed: (height, width) at which the image is fed; None is `network_size`.
+        """
+        if camera is None:
+            return 1.0
+        height, width = self.network_size(camera.height, camera.width, camera)
+        fed_height, fed_width = fed or (height, width)
+        camera_focal = camera.fx * fed_width / camera.width
+        if (fed_height, fed_width) != (height, width):  # stretched: between both axes
+            camera_focal *= math.sqrt(fed_height * width / (fed_width * height))
+        # A camera may hold numpy's numbers, which would make float64 of the depth.
+        return float(camera_focal / self.info.focal_length_at(self.info.input_width))
+
+    def network_size(self, height: int, width: int, camera: CameraModel | None = None) -> Size:
+        """(height, width) at which an image is fed, see the function of this name."""
+        return network_size(self.info, height, width, camera and camera.fx)
+
+    def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Make ready for images of these (height, width), and wait until that is done.
+
+        Raises:
+            CompileError: the network cannot be compiled for one.
+        """
+        self._backend.prepare(
+            (self.network_size(*size), f'{size[1]}x{size[0]}') for size in sizes)
+
+    def _choose_size(self, height: int, width: int, camera: CameraModel | None) -> Size:
+        """At which size this image is fed: see `compile_beside`."""
+        wanted = self.network_size(height, width, camera)
+        if self._compile_beside:
+            return self._backend.size_for(wanted, f'{width}x{height}')
+        return wanted
+
+    def _prepare(self, image: Tensor, size: Size) -> Tensor:
+        """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""
+        image = image.permute(2, 0, 1)[None]
+        if tuple(image.shape[-2:]) != size:
+            # On a CPU the resize of bytes is several times faster than that of floats.
+            image = image if self.device.type == 'cpu' else image.float()
+            image = F.interpolate(image, size, mode='bilinear', antialias=True)
+        return _normalised(image, self._mean, self._std)
+
+
+@by_numpy
+def _normalised(image: Array, mean: Array, std: Array) -> Array:
+    normalised = image - mean
+    normalised /= std  # in place: half the memory
+    return normalised
+
+
+@by_numpy
+def _in_metres(output: Array, info: WeightsInfo, factor: Tensor | float) -> Array:
+    """The network's raw output -> metres, as for a camera like the training data's, x factor."""
+    if info.output == 'metres':
+        return output * factor
+    scale = info.reciprocal_scale
+    # With a bound above, numpy is three times as fast.
+    metres = scale / output.clip(scale / (FAR_LIMIT * info.max_depth), math.inf)
+    metres *= factor
+    return metres
+
+
+def _resized(depth: Tensor, size: tuple[int, int]) -> Tensor:
+    """(1, 1, h, w) -> (H, W), bilinear."""
+    if depth.device.type == 'cpu':
+        # The same to a rounding, in a sixth of the time (see `by_numpy`).
+        return torch.from_numpy(cv2.resize(depth[0, 0].numpy(), size[::-1]))
+    return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
+
+
+def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = None) -> Size:
+    """(height, width) at which an image is fed: its aspect ratio, the training's area.
+
+    The whole frame is seen and hardly stretched. The training size itself where the aspect
+    ratios agree, otherwise those multiples of 16 near it that stretch the least. A strip
+    longer than MAX_ASPECT is fed as one of that aspect ratio: one pixel high, it would
+    otherwise be fed millions of pixels wide.
+
+    A network of the test geometry `canonical` sees every camera as one: its image is fed at the
+    size at which its focal length in pixels is the training's, within LEAST_AREA and MOST_AREA. An
+    image within a tenth of that is fed as if it were so, to keep the sizes few.
+
+    Args:
+        info: of the network.
+        height, width: of the image, pixels.
+        fx: focal length in pixels of the image; None = unknown.
+
+    Example:
+        >>> from depth_perception import load_weights
+        >>> from depth_perception.inference.estimator import network_size
+        >>> info = load_weights().info
+        >>> network_size(info, 480, 640), network_size(info, 720, 1280)
+        ((240, 320), (208, 368))
+    """
+    trained = (info.input_width, info.input_height)
+    area = float(trained[0] * trained[1])
+    if info.test_geometry == CANONICAL and fx is not None:
+        wanted = (info.focal_length_at(info.input_width) / fx) ** 2 * height * width / area
+        if abs(math.log(wanted)) > 2 * math.log(FOCAL_TOLERANCE):
+            area *= min(max(wanted, LEAST_AREA), MOST_AREA)
+            return _size_near(area, width / height, of_area=0.5)
+    if same_aspect(trained, (width, height)):
+        return trained[1], trained[0]
+    return _size_near(area, width / height)
+
+
+def _size_near(area: float, aspect: float, of_area: float = 0.0) -> Size:
+    """The multiples of 16 about this area that stretch an aspect ratio (width / height) least.
+
+    `of_area` is how much a factor in area counts beside as large a stretch.
+    """
+    aspect = min(max(aspect, 1 / MAX_ASPECT), MAX_ASPECT)
+    steps = math.sqrt(area / aspect) / SIZE_STEP
+    rows = [max(1, math.floor(steps) + offset) for offset in (0, 1)]
+    sizes = [(row, max(1, round(row * aspect))) for row in rows]
+    row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect))
+                      + of_area * abs(math.log(size[0] * size[1] * SIZE_STEP ** 2 / area)))
+    return row * SIZE_STEP, column * SIZE_STEP
+
+
+def _check_image(rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None) -> None:
+    shape, dtype = tuple(rgb.shape), str(rgb.dtype).removeprefix('torch.')
+    if dtype != 'uint8' or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ValueError(f'need an image uint8 (H, W, 3), got {dtype} {shape}')
+    if camera is not None and (camera.height, camera.width) != shape[:2]:
+        raise ValueError(f'the camera is {camera.width}x{camera.height}, '
+                         f'the image {rgb.shape[1]}x{rgb.shape[0]}')

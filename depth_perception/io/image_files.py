@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image files: their pixels, and the camera as far as their EXIF data tells it."""
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.camera.model import CameraError, CameraModel, same_aspect
+from depth_perception.extras import EXTRAS
+from depth_perception.io.value_range import ValueRange
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.jp2', '.png', '.gif', '.bmp', '.webp',
+                  '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.pnm', '.heic', '.heif', '.avif')
+VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.3gp',
+                  '.flv', '.ogv', '.mts', '.m2ts')
+#: Millimetres: the diagonal of the film that "35 mm equivalent" speaks of (CIPA DCG-001).
+_FILM_DIAGONAL = math.hypot(36.0, 24.0)
+#: EXIF tags (CIPA DC-008), and the millimetres of the units of focal-plane resolution.
+_EXIF_IFD = 0x8769
+_FOCAL_LENGTH, _FOCAL_LENGTH_35 = 0x920A, 0xA405
+_WIDTH, _HEIGHT, _PLANE_RESOLUTION, _PLANE_UNIT = 0xA002, 0xA003, 0xA20E, 0xA210
+_UNITS = {2: 25.4, 3: 10.0, 4: 1.0}
+
+
+class ImageError(ValueError):
+    """One image that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file.
+
+    Attributes:
+        rgb: uint8 (H, W, 3), upright.
+        camera: as the EXIF data tells it, without distortion and with the principal point in the
+            middle; None where it does not.
+    """
+
+    rgb: NDArray[np.uint8]
+    camera: CameraModel | None = None
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The pixels of an image file, see `read_photo`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import cv2
+        >>> import numpy as np
+        >>> from depth_perception.io.image_files import read_image
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, 'blue.png')  # OpenCV writes blue, green, red
+        ...     _ = cv2.imwrite(str(file), np.full((2, 3, 3), (255, 0, 0), np.uint8))
+        ...     rgb = read_image(file)
+        >>> rgb.shape, rgb[0, 0].tolist()
+        ((2, 3, 3), [0, 0, 255])
+    """
+    return read_photo(path).rgb
+
+
+def read_photo(path: Path) -> Photo:
+    """An image file, turned upright where its EXIF data says so.
+
+    Raises:
+        ImageError: the file is missing, cannot be read or holds no image.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageError(error.strerror) from error
+    if not content:
+        raise ImageError('it is empty')
+    bgr = _decoded(content)
+    if bgr is None:
+        return _by_pillow(content, path)
+    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return Photo(rgb, _camera_of(_exif(content), rgb.shape[1], rgb.shape[0]))
+
+
+def _decoded(content: bytes) -> NDArray[np.uint8] | None:
+    try:
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8),
+                           cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:
+        return None
+    if bgr is None or bgr.dtype not in (np.uint8, np.uint16, np.float32):
+        return None
+    bgr = bgr if bgr.dtype == np.uint8 else ValueRange().to_8_bits(bgr)
+    return cv2.cvtColor(bgr, cv2.COLOR_GRAY2BGR) if bgr.ndim == 2 else bgr
+
+
+def _by_pillow(content: bytes, path: Path) -> Photo:
+    """What OpenCV cannot read: HEIC with the package pillow-heif, AVIF where Pillow has it."""
+    is_heic = path.suffix.lower() in ('.heic', '.heif')
+    try:
+        _register_heic()
+    except ImportError as error:
+        if is_heic:
+            raise ImageError('HEIC needs the package pillow-heif: pip install '
+                             f'"depth_perception[{EXTRAS["pillow_heif"]}]"') from error
+    try:
+        from PIL import Image, ImageOps
+
+        with Image.open(io.BytesIO(content)) as image:
+            exif = _plain(image.getexif())
+            rgb = np.array(ImageOps.exif_transpose(image).convert('RGB'))
+    except Exception as error:  # Pillow's plugins raise whatever their libraries do
+        raise ImageError('it is no image that OpenCV or Pillow can read, or it is damaged') \
+            from error
+    return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]))
+
+
+def _register_heic() -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+
+def _exif(content: bytes) -> dict[int, Any]:
+    """The EXIF tags of an image file; none where there are none, or no Pillow."""
+    try:
+        from PIL import Image
+
+        with Image.open(io.BytesIO(content)) as image:
+            return _plain(image.getexif())
+    except Exception:  # nothing but the focal length is lost
+        return {}
+
+
+def _plain(exif: Any) -> dict[int, Any]:
+    return {**exif, **exif.get_ifd(_EXIF_IFD)}
+
+
+def _camera_of(exif: Mapping[int, Any], width: int, height: int) -> CameraModel | None:
+    """The camera of an image of this size; None where it was cropped or its tags do not tell."""
+    try:
+        focal = _focal_length(exif, width, height)
+        return focal and CameraModel(
+            width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+    except (CameraError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def _focal_length(exif: Mapping[int, Any], width: int, height: int) -> float | None:
+    """Pixels of an image of this size, upright or not."""
+    sides = [float(exif.get(tag, 0)) for tag in (_WIDTH, _HEIGHT)]
+    short, long = sorted(sides)
+    if short > 0 and not same_aspect((long, short), (max(width, height), min(width, height))):
+        return None  # cropped since
+    if (equivalent := float(exif.get(_FOCAL_LENGTH_35, 0))) > 0:
+        return equivalent * math.hypot(width, height) / _FILM_DIAGONAL
+    length, resolution = (float(exif.get(tag, 0)) for tag in (_FOCAL_LENGTH, _PLANE_RESOLUTION))
+    if not (length > 0 and resolution > 0 and short > 0):
+        return None
+    return length * resolution / _UNITS[int(exif.get(_PLANE_UNIT, 2))] * max(width, height) / long

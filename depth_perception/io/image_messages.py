@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an image message's bytes to RGB: every encoding of sensor_msgs/image_encodings.
+
+rgb8, bgr8, rgba8, bgra8 and mono8 need no library. The others go through cv_bridge where it can be
+imported, and through OpenCV where it is missing or broken (an apt cv_bridge built against
+NumPy 1 fails beside a pip NumPy 2); both give the same picture.
+"""
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.io.compressed_images import Format, unpacked
+from depth_perception.io.frame_error import FrameError
+from depth_perception.io.value_range import ValueRange
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
+
+Rgb = NDArray[np.uint8]
+Converter = Callable[['Image'], Rgb]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the bytes of an encoding are laid out.
+
+    Attributes:
+        channels: values a pixel, as stored in a row.
+        bits: of one value, 8 or 16, or 32 for a floating-point one.
+        to_rgb: OpenCV's colour conversion, None where the values are RGB already.
+        rows: stored rows per image row (planar YUV stores one and a half, or three).
+        chroma_width: bytes in a row of chroma per pixel, where it is not a row of its own.
+        even: which of width and height must be even, for pixels share their colour.
+    """
+
+    channels: int
+    bits: int = 8
+    to_rgb: int | None = None
+    rows: float = 1
+    chroma_width: float = 0
+    even: tuple[str, ...] = ()
+
+
+_BOTH = ('width', 'height')
+ENCODINGS: dict[str, Encoding] = {
+    'rgb8': Encoding(3),
+    'bgr8': Encoding(3, to_rgb=cv2.COLOR_BGR2RGB),
+    'rgba8': Encoding(4, to_rgb=cv2.COLOR_RGBA2RGB),
+    'bgra8': Encoding(4, to_rgb=cv2.COLOR_BGRA2RGB),
+    'mono8': Encoding(1, to_rgb=cv2.COLOR_GRAY2RGB),
+    '8UC1': Encoding(1, to_rgb=cv2.COLOR_GRAY2RGB),
+    '8UC3': Encoding(3, to_rgb=cv2.COLOR_BGR2RGB),
+    '8UC4': Encoding(4, to_rgb=cv2.COLOR_BGRA2RGB),
+    'rgb16': Encoding(3, 16),
+    'bgr16': Encoding(3, 16, cv2.COLOR_BGR2RGB),
+    'rgba16': Encoding(4, 16, cv2.COLOR_RGBA2RGB),
+    'bgra16': Encoding(4, 16, cv2.COLOR_BGRA2RGB),
+    'mono16': Encoding(1, 16, cv2.COLOR_GRAY2RGB),
+    '16UC1': Encoding(1, 16, cv2.COLOR_GRAY2RGB),
+    'yuv422': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY, even=('width',)),
+    'uyvy': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_UYVY, even=('width',)),
+    'yuv422_yuy2': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2, even=('width',)),
+    'yuyv': Encoding(2, to_rgb=cv2.COLOR_YUV2RGB_YUY2, even=('width',)),
+    'nv12': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV12, rows=1.5, even=_BOTH),
+    'nv21': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_NV21, rows=1.5, even=_BOTH),
+    'nv24': Encoding(1, rows=3, chroma_width=2),
+    'yuv420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
+    'i420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
+    'I420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
+    '32FC3': Encoding(3, 32, cv2.COLOR_BGR2RGB),
+    # OpenCV names a Bayer pattern by its second row's second and third pixel.
+    'bayer_rggb8': Encoding(1, to_rgb=cv2.COLOR_BayerBG2RGB),
+    'bayer_bggr8': Encoding(1, to_rgb=cv2.COLOR_BayerRG2RGB),
+    'bayer_gbrg8': Encoding(1, to_rgb=cv2.COLOR_BayerGR2RGB),
+    'bayer_grbg8': Encoding(1, to_rgb=cv2.COLOR_BayerGB2RGB),
+    'bayer_rggb16': Encoding(1, 16, cv2.COLOR_BayerBG2RGB),
+    'bayer_bggr16': Encoding(1, 16, cv2.COLOR_BayerRG2RGB),
+    'bayer_gbrg16': Encoding(1, 16, cv2.COLOR_BayerGR2RGB),
+    'bayer_grbg16': Encoding(1, 16, cv2.COLOR_BayerGB2RGB),
+}
+#: Converted here whatever else is installed: nothing is faster.
+FAST = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
+#: The same pixels in 8 bits, where that is not the name with an 8 for the 16.
+_IN_8_BITS = {'16UC1': '8UC1', '32FC3': '8UC3'}
+#: What depth cameras send: metres, which are no picture.
+_DEPTH = ('32FC1', '64FC1')
+#: Encodings without colour begin so.
+_GREY = ('mono', '8UC1', '16UC1')
+
+
+class Decoder:
+    """Makes RGB of the images of one stream.
+
+    Args:
+        converter: for encodings beyond the plain ones; None is the best that is installed.
+
+    Attributes:
+        remark: what was lost before the image came here, or ''.
+    """
+
+    def __init__(self, converter: Converter | None = None) -> None:
+        self.remark = ''
+        self._converter = converter
+        self._range = ValueRange()
+
+    def __call__(self, message: Image | CompressedImage) -> Rgb:
+        """RGB uint8 (H, W, 3), contiguous; of a raw image it may share the message's memory.
+
+        Raises:
+            FrameError: the message is no usable image.
+        """
+        return self._raw(message) if hasattr(message, 'encoding') else self._compressed(message)
+
+    def _raw(self, message: Image) -> Rgb:
+        if message.encoding in FAST:
+            return opencv_converter(message)
+        encoding = check_layout(message)
+        if encoding.bits > 8:
+            return self._raw(_packed(
+                self._range.to_8_bits(stored_values(message)), _in_8_bits(message.encoding),
+                message.width, message.height))
+        if encoding.chroma_width:
+            return opencv_converter(message)  # cv_bridge's releases do not agree on these
+        return (self._converter or default_converter())(message)
+
+    def _compressed(self, message: CompressedImage) -> Rgb:
+        values, kind = unpacked(message), Format.of(message.format)
+        if values.dtype != np.uint8:
+            values = self._range.to_8_bits(values)
+        height, width = values.shape[:2]
+        channels = values.size // (height * width)
+        is_mosaic = channels == 1 and kind.is_mosaic
+        self.remark = _lost_colour(kind) if channels == 1 and not is_mosaic else ''
+        encoding = _in_8_bits(kind.source) if is_mosaic else {
+            1: 'mono8', 3: 'rgb8' if kind.is_rgb else 'bgr8',
+            4: 'rgba8' if kind.is_rgb else 'bgra8'}[channels]
+        return self._raw(_packed(values, encoding, width, height))
+
+
+def decode(message: Image | CompressedImage) -> Rgb:
+    """RGB uint8 (H, W, 3) of one image message of either kind; see `Decoder`.
+
+    Raises:
+        FrameError: the message is no usable image.
+    """
+    return Decoder()(message)
+
+
+def decode_image(message: Image, converter: Converter | None = None) -> Rgb:
+    """RGB of a raw image message; rows may be padded, values of 16 bits big-endian.
+
+    Raises:
+        FrameError: unknown encoding, a step shorter than a row, or too few bytes.
+    """
+    return Decoder(converter)(message)
+
+
+def decode_compressed(message: CompressedImage) -> Rgb:
+    """RGB of a JPEG, PNG or TIFF image message.
+
+    Raises:
+        FrameError: see `unpacked`.
+    """
+    return Decoder()(message)
+
+
+def _lost_colour(kind: Format) -> str:
+    """Of a grey file: whether the image had colour before it was compressed; or ''."""
+    if kind.source not in ENCODINGS or kind.source.startswith(_GREY):
+        return ''
+    return (f'the publisher of the compressed images turns {kind.source} into grey: depth is less '
+            'exact; use the raw topic, or let the camera publish rgb8')
+
+
+def _in_8_bits(encoding: str) -> str:
+    """The encoding of the same pixels with 8 bits a value."""
+    if encoding.endswith('16'):
+        return f'{encoding[:-2]}8'
+    return _IN_8_BITS.get(encoding, encoding)
+
+
+def _packed(values: NDArray[np.uint8], encoding: str, width: int, height: int) -> SimpleNamespace:
+    """A message with these values and no padding."""
+    values = np.ascontiguousarray(values)
+    return SimpleNamespace(height=height, width=width, encoding=encoding,
+                           is_bigendian=int(sys.byteorder == 'big'),
+                           step=values.nbytes // len(values), data=memoryview(values).cast('B'))
+
+
+def check_layout(message: Image) -> Encoding:
+    """The message's encoding, after checking that its sizes fit together.
+
+    Raises:
+        FrameError: naming the value that does not fit.
+    """
+    encoding = ENCODINGS.get(message.encoding)
+    if encoding is None:
+        raise FrameError(_unknown(message.encoding))
+    if message.width == 0 or message.height == 0:
+        raise FrameError(f'image of size {message.width}x{message.height}')
+    odd = [name for name in encoding.even if getattr(message, name) % 2]
+    if odd:
+        raise FrameError(f'{message.width}x{message.height} {message.encoding}: '
+                         f'{" and ".join(odd)} must be even')
+    row = message.width * encoding.channels * encoding.bits // 8
+    if message.step < row:
+        raise FrameError(f'step {message.step} is shorter than a row of {message.width} '
+                         f'{message.encoding} pixels ({row} bytes)')
+    needed = message.step * (_stored_rows(message, encoding) - 1) + row
+    if len(message.data) < needed:
+        raise FrameError(f'{len(message.data)} bytes of data, needed are {needed} for '
+                         f'{message.width}x{message.height} {message.encoding}, '
+                         f'step {message.step}')
+    return encoding
+
+
+def _unknown(encoding: str) -> str:
+    """That an encoding cannot be used, with what may be meant."""
+    if encoding in _DEPTH:
+        return (f'encoding {encoding!r} is that of a depth image: name the topic of a colour '
+                'image, such as -r image:=/camera/image_raw')
+    # Pixel formats of drivers are written in many ways: RGB8, rgb, YUYV.
+    near = [name for name in ENCODINGS if name.lower() == encoding.lower()] \
+        or [name for name in ENCODINGS if name.lower() == f'{encoding.lower()}8'] \
+        or difflib.get_close_matches(encoding.lower(), ENCODINGS, 1, 0.75)
+    meant = f' is it {near[0]}?' if near else ''
+    return f'unknown encoding {encoding!r}:{meant} use one of {", ".join(ENCODINGS)}'
+
+
+def stored_values(message: Image) -> NDArray:
+    """The message's values (rows, W) or (rows, W, channels), padding cut off, native endian.
+
+    Raises:
+        FrameError: see `check_layout`.
+    """
+    encoding = check_layout(message)
+    rows, width = _stored_rows(message, encoding), message.width * encoding.channels
+    itemsize = encoding.bits // 8
+    data = np.frombuffer(message.data, np.uint8)
+    if encoding.chroma_width:
+        return _planes(message, data, encoding.chroma_width)
+    # The last row's padding may be missing: a view by strides never touches it.
+    data = np.lib.stride_tricks.as_strided(data, (rows, width * itemsize), (message.step, 1))
+    if encoding.bits > 8:
+        kind = 'u2' if encoding.bits == 16 else 'f4'
+        data = np.ascontiguousarray(data).view(f'{">" if message.is_bigendian else "<"}{kind}')
+        data = data.astype(kind, copy=False)
+    if encoding.channels == 1:
+        return data
+    return data.reshape(rows, message.width, encoding.channels)
+
+
+def _planes(message: Image, data: NDArray[np.uint8], chroma_width: float) -> NDArray[np.uint8]:
+    """Luma and chroma without padding, (rows, W); a chroma row may be half or twice a luma row."""
+    height, width, step = message.height, message.width, message.step
+    stride, used = int(step * chroma_width), int(width * chroma_width)
+    luma = data[:height * step].reshape(height, step)[:, :width]
+    chroma = data[height * step:height * (step + stride)]
+    # The last row's padding may be missing.
+    chroma = np.pad(chroma, (0, height * stride - chroma.size)).reshape(height, stride)[:, :used]
+    return np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(-1, width)
+
+
+def _nv24_to_rgb(values: NDArray[np.uint8], height: int) -> Rgb:
+    """RGB of a plane of luma and one of chroma at the same size (ITU-R BT.601, limited range)."""
+    steps = np.arange(256)
+    luma = np.clip(np.rint((steps - 16) * 255 / 219), 0, 255).astype(np.uint8)
+    chroma = np.clip(np.rint((steps - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
+    blue_red = chroma[values[height:].reshape(height, -1, 2)]
+    whole = np.dstack([luma[values[:height]], blue_red[..., 1], blue_red[..., 0]])
+    return cv2.cvtColor(whole, cv2.COLOR_YCrCb2RGB)
+
+
+def opencv_converter(message: Image) -> Rgb:
+    """RGB of a message by OpenCV alone."""
+    encoding = ENCODINGS.get(message.encoding)
+    values = stored_values(message)
+    if message.encoding == 'nv24':
+        return _nv24_to_rgb(values, message.height)
+    if encoding.to_rgb is None:
+        return np.ascontiguousarray(values)
+    try:
+        return cv2.cvtColor(np.ascontiguousarray(values), encoding.to_rgb)
+    except cv2.error as error:
+        raise FrameError(f'{message.width}x{message.height} {message.encoding} cannot be '
+                         f'converted: {error.err}') from error
+
+
+def cv_bridge_converter() -> Converter:
+    """RGB by cv_bridge; by OpenCV for an encoding that this release of it does not know.
+
+    cv_bridge gets rows without padding and values in native order: its releases differ in what
+    they make of others.
+
+    Raises:
+        ImportError: it is not installed, or was built against another NumPy.
+    """
+    if not _cv_bridge_works():
+        raise ImportError('cv_bridge is not installed, or was built against another NumPy')
+    from cv_bridge import CvBridge, CvBridgeError
+
+    bridge = CvBridge()
+
+    def convert(message: Image) -> Rgb:
+        try:
+            return np.ascontiguousarray(bridge.imgmsg_to_cv2(_plain(message), 'rgb8'))
+        except CvBridgeError:
+            return opencv_converter(message)
+
+    return convert
+
+
+@functools.cache
+def _cv_bridge_works() -> bool:
+    """Try a conversion in a process of its own: a broken cv_bridge may crash instead of raise."""
+    if importlib.util.find_spec('cv_bridge') is None:
+        return False
+    trial = ('from types import SimpleNamespace as S; from cv_bridge import CvBridge; '
+             'm = S(height=2, width=2, encoding="bayer_rggb8", is_bigendian=0, step=2, '
+             'data=bytes(4)); '
+             'raise SystemExit(CvBridge().imgmsg_to_cv2(m, "rgb8").shape != (2, 2, 3))')
+    result = subprocess.run([sys.executable, '-c', trial], capture_output=True, check=False)
+    return result.returncode == 0
+
+
+def _plain(message: Image) -> SimpleNamespace:
+    """The message with its rows packed and its values in native order."""
+    values = np.ascontiguousarray(stored_values(message))
+    return SimpleNamespace(
+        height=message.height, width=message.width, encoding=message.encoding,
+        is_bigendian=int(sys.byteorder == 'big'), step=values.nbytes // len(values),
+        data=values.tobytes())
+
+
+@functools.cache
+def default_converter() -> Converter:
+    """cv_bridge where it works, otherwise OpenCV."""
+    try:
+        return cv_bridge_converter()
+    except ImportError:
+        return opencv_converter
+
+
+def _stored_rows(message: Image, encoding: Encoding) -> int:
+    return int(message.height * encoding.rows)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Video files frame by frame, read and written by OpenCV."""
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.io.image_files import ImageError
+
+#: Frames a second of a video that does not say.
+USUAL_RATE = 25.0
+#: MPEG-4 part 2 in .mp4: of what every OpenCV can write, what most players show.
+_CODEC = 'mp4v'
+
+
+class VideoReader:
+    """A video file.
+
+    Attributes:
+        rate: frames a second.
+        count: frames as the file says, 0 where it does not.
+        read: frames that the last `frames` has found.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise ImageError('No such file or directory' if not path.exists() else 'it is no file')
+        if not path.stat().st_size:
+            raise ImageError('it is empty')
+        self._path, self.read = path, 0
+        capture = self._opened()
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < 1000 else USUAL_RATE
+        self.count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        capture.release()
+
+    def frames(self, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Number and pixels, uint8 (H, W, 3) RGB, of each `every`-th frame."""
+        capture, self.read = self._opened(), 0
+        try:
+            while capture.grab():
+                if self.read % every == 0:
+                    good, bgr = capture.retrieve()
+                    if good:
+                        yield self.read, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+                self.read += 1
+        finally:
+            capture.release()
+        if not self.read:
+            raise ImageError('it is no video that OpenCV can read, or it is damaged')
+
+    def _opened(self) -> cv2.VideoCapture:
+        with _quiet():
+            capture = cv2.VideoCapture(str(self._path))
+        if not capture.isOpened():
+            raise ImageError('it is no video that OpenCV can read, or it is damaged')
+        return capture
+
+
+class VideoWriter:
+    """A video file that is there when it is complete; a context manager.
+
+    Args:
+        path: the .mp4 to write.
+        rate: frames a second.
+
+    Raises:
+        OSError: it cannot be written, or not to its end; nothing is left behind.
+    """
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self._path, self._rate, self._written = path, rate, 0
+        self._aside: Path | None = None
+        self._writer: cv2.VideoWriter | None = None
+
+    def __enter__(self) -> VideoWriter:
+        descriptor, name = tempfile.mkstemp(
+            dir=self._path.parent, prefix=f'.{self._path.name}.', suffix=self._path.suffix)
+        os.close(descriptor)
+        self._aside = Path(name)
+        return self
+
+    def write(self, bgr: NDArray[np.uint8]) -> None:
+        """Add a picture; all are of the first one's size, whose sides are even."""
+        if self._writer is None:
+            height, width = bgr.shape[:2]
+            self._writer = cv2.VideoWriter(
+                str(self._aside), cv2.VideoWriter_fourcc(*_CODEC), self._rate, (width, height))
+            if not self._writer.isOpened():
+                raise OSError(errno.EIO, 'OpenCV cannot write this video', str(self._path))
+        self._writer.write(np.ascontiguousarray(bgr))
+        self._written += 1
+        # OpenCV does not tell of a disk that is full.
+        if shutil.disk_usage(self._path.parent).free < bgr.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.release()
+            if kind is None and self._written:
+                self._check()
+                os.chmod(self._aside, 0o644)
+                os.replace(self._aside, self._path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(self._aside)
+
+    def _check(self) -> None:
+        capture = cv2.VideoCapture(str(self._aside))
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+        if count < self._written:
+            raise OSError(errno.ENOSPC, f'only {count} of {self._written} frames could be written',
+                          str(self._path))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without OpenCV's own words on a file that it cannot read: ours are enough."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights file: one `.safetensors` whose header says all that is needed to use it.
+
+The header's `depth_perception` entry is a JSON document (see :class:`WeightsInfo`), its
+`checksum` entry the SHA-256 of everything else in the file. No pickle is ever read.
+"""
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from depth_perception.errors import first_line
+from depth_perception.io.files import write_atomically
+from depth_perception.networks import create_network, network_names
+
+FORMAT_VERSION = 1
+#: The network that is used where none is named; it lies in the package.
+BUNDLED_DEFAULT = Path(__file__).parents[1] / 'models' / 'default.safetensors'
+
+_INFO_KEY = 'depth_perception'
+_CHECKSUM_KEY = 'checksum'
+#: In the header of a file that holds an encoder alone.
+ENCODER_KEY = 'depth_perception_encoder'
+#: What files of this project that are no depth networks have in their header.
+_NO_NETWORKS = {
+    ENCODER_KEY: 'it holds an encoder alone, which gives no depth: a training starts from it '
+                 '(train --encoder-weights)',
+    'depth_training': 'it is the checkpoint of a training, whose network is weights.safetensors '
+                      'beside it',
+}
+#: What the first version said of an encoder with a random decoder, which it wrote as a network.
+_RANDOM_DECODER = 'decoder: random'
+#: Entries that older files lack; their defaults say what those files are.
+_ADDED = frozenset({'recipe_name', 'origin', 'test_geometry'})
+_REMEDY = ('use a .safetensors file written by depth_perception, or name none for the bundled '
+           'network')
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a weights file says of itself.
+
+    Attributes:
+        network: registered name, see :func:`depth_perception.networks.create_network`.
+        network_arguments: arguments of that network's factory.
+        input_height, input_width: pixels at which the network was trained.
+        mean, std: per-channel normalisation of RGB / 255.
+        output: `metres`, or `reciprocal` (depth = reciprocal_scale / output).
+        reciprocal_scale: metres; used with `reciprocal` alone (DenseDepth: 10).
+        min_depth, max_depth: metres within which the network was trained.
+        training_focal_length: pixels, of images `training_image_width` wide.
+        training_data: which data, in words.
+        scores: one entry an evaluation: `data`, `protocol` and the figures.
+        licence: SPDX identifier of the weights.
+        name: what to call the network in logs and diagnostics.
+        recipe: the command that made it, in words.
+        format_version: of this format.
+        recipe_name: name of the training recipe whose result it is; '' = of none.
+        origin: `trained` by this program, `imported` from the recipe's authors, or '' = unknown.
+        test_geometry: how a test frame becomes the network's input where papers are reproduced,
+            see `depth_training.evaluate.geometry`; the node shows every network the whole
+            frame, and one of geometry `canonical` at the training's focal length.
+
+    Example:
+        >>> from depth_perception import WeightsInfo
+        >>> info = WeightsInfo(
+        ...     network='efficientnet_sff', network_arguments={}, input_height=240,
+        ...     input_width=320, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+        ...     output='metres', min_depth=0.1, max_depth=10.0, training_focal_length=259.0,
+        ...     training_image_width=320, training_data='my own', licence='CC-BY-4.0')
+        >>> info.focal_length_at(640)  # pixels, in images twice as wide
+        518.0
+    """
+
+    network: str
+    network_arguments: dict[str, Any]
+    input_height: int
+    input_width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    output: Literal['metres', 'reciprocal']
+    min_depth: float
+    max_depth: float
+    training_focal_length: float
+    training_image_width: int
+    training_data: str
+    licence: str
+    scores: tuple[dict[str, Any], ...] = ()
+    reciprocal_scale: float = 10.0
+    name: str = 'unnamed'
+    recipe: str = ''
+    format_version: int = field(default=FORMAT_VERSION)
+    recipe_name: str = ''
+    origin: Literal['', 'trained', 'imported'] = ''
+    test_geometry: str = 'squeeze'
+
+    def __post_init__(self) -> None:
+        for problem in _problems(self):
+            raise WeightsError(problem)
+
+    def focal_length_at(self, width: int) -> float:
+        """Training focal length in pixels of an image `width` pixels wide."""
+        return self.training_focal_length * width / self.training_image_width
+
+
+def _problems(info: WeightsInfo) -> list[str]:
+    """Everything wrong with the values, each as one sentence."""
+    checks = {
+        'format_version': info.format_version == FORMAT_VERSION and _is_size(info.format_version),
+        'network': info.network in network_names(),
+        'network_arguments': _are_arguments(info.network_arguments),
+        'input_height': _is_size(info.input_height),
+        'input_width': _is_size(info.input_width),
+        'mean': _is_triple(info.mean),
+        'std': _is_triple(info.std) and all(value > 0 for value in info.std),
+        'output': info.output in ('metres', 'reciprocal'),
+        'min_depth': _is_number(info.min_depth) and info.min_depth >= 0,
+        'max_depth': _is_number(info.max_depth) and 0 < info.max_depth <= 1000,
+        'training_focal_length': _is_number(info.training_focal_length)
+        and info.training_focal_length > 0,
+        'training_image_width': _is_size(info.training_image_width),
+        'training_data': isinstance(info.training_data, str),
+        'licence': isinstance(info.licence, str),
+        'scores': isinstance(info.scores, (list, tuple))
+        and all(isinstance(score, dict) for score in info.scores),
+        'reciprocal_scale': _is_number(info.reciprocal_scale) and info.reciprocal_scale > 0,
+        'name': isinstance(info.name, str),
+        'recipe': isinstance(info.recipe, str),
+        'recipe_name': isinstance(info.recipe_name, str),
+        'origin': info.origin in ('', 'trained', 'imported'),
+        'test_geometry': isinstance(info.test_geometry, str),
+    }
+    known = {'network': f' (it knows {", ".join(network_names())})'}
+    problems = [
+        f'its metadata has {key} = {getattr(info, key)!r}, which this version cannot use'
+        f'{known.get(key, "")}' for key, good in checks.items() if not good
+    ]
+    if not problems and info.min_depth >= info.max_depth:
+        problems.append(f'min_depth {info.min_depth} is not below max_depth {info.max_depth}')
+    return problems
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) \
+        and abs(value) < float('inf')
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1 << 14
+
+
+def _are_arguments(value: Any) -> bool:
+    """Keyword arguments of a factory: names and plain values."""
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value) \
+        and all(isinstance(item, (str, bool)) or _is_number(item) for item in value.values())
+
+
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_is_number, value))
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """A network ready for inference (eval mode, CPU, float32) and what its file says of it."""
+
+    network: nn.Module
+    info: WeightsInfo
+    checksum: str
+    path: Path
+
+
+def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
+                 dtype: torch.dtype | None = None) -> str:
+    """Write a weights file; a file already there is replaced only by a complete one.
+
+    Args:
+        path: where to; the folder must exist.
+        network: the network `info` describes.
+        info: the metadata.
+        dtype: floating-point type to store (such as `torch.float16`); None keeps each tensor's.
+
+    Returns:
+        The checksum, 64 hexadecimal digits.
+
+    Raises:
+        WeightsError: a value is not finite, or too large for `dtype`; nothing is written.
+        OSError: the file cannot be written; nothing is left behind.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from depth_perception import load_weights, save_weights
+        >>> bundled = load_weights()
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, 'mine.safetensors')
+        ...     checksum = save_weights(file, bundled.network, replace(bundled.info, name='mine'))
+        ...     load_weights(file).checksum == checksum
+        True
+    """
+    from safetensors.torch import save
+
+    tensors = {name: _for_storage(tensor, dtype) for name, tensor in network.state_dict().items()}
+    _refuse_not_finite(tensors)
+    metadata = {_INFO_KEY: json.dumps(dataclasses.asdict(info), sort_keys=True)}
+    checksum = _checksum(save(tensors, metadata))
+    write_atomically(path, [save(tensors, {**metadata, _CHECKSUM_KEY: checksum})])
+    return checksum
+
+
+def weights_path(path: str | Path | None = None) -> Path:
+    """The file that `load_weights` reads."""
+    return BUNDLED_DEFAULT if str(path or 'default') == 'default' else Path(str(path))
+
+
+def load_weights(path: str | Path | None = None) -> LoadedWeights:
+    """Read a weights file and build its network, after checking all of it.
+
+    Args:
+        path: the file; None, '' or 'default' is the bundled network.
+
+    Raises:
+        WeightsError: the file is missing, truncated, altered, foreign, of a newer format, or a
+            pickle; one sentence that names the file, the fault and the remedy.
+
+    Example:
+        >>> from depth_perception import load_weights
+        >>> weights = load_weights()  # the bundled network
+        >>> weights.info.network, weights.network.training
+        ('efficientnet_sff', False)
+    """
+    file = weights_path(path)
+    try:
+        content = _read(file)
+        info, checksum = _checked_info(content)
+        return LoadedWeights(_build(info, content), info, checksum, file)
+    except WeightsError as error:
+        raise WeightsError(f'cannot use weights {file}: {error}; {_REMEDY}') from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        content = file.expanduser().read_bytes()
+    except FileNotFoundError as error:
+        raise WeightsError('there is no such file') from error
+    except IsADirectoryError as error:
+        raise WeightsError('it is a folder') from error
+    except (OSError, ValueError, RuntimeError) as error:
+        # ValueError: a zero byte in the name; RuntimeError: the home of an unknown user.
+        reason = getattr(error, 'strerror', None) or error
+        raise WeightsError(f'it cannot be read ({reason})') from error
+    _refuse_foreign(content)
+    return content
+
+
+def _refuse_foreign(content: bytes) -> None:
+    """Name the usual wrong files, so that the message helps."""
+    kinds = {
+        b'PK\x03\x04': 'it is a zip or PyTorch pickle, which could run code when loaded',
+        b'\x80': 'it is a Python pickle, which could run code when loaded',
+        b'\x89HDF\r\n\x1a\n': 'it is an HDF5 (Keras) file',
+        b'version https://git-lfs': 'it is a Git LFS pointer, not the file itself',
+    }
+    for signature, meaning in kinds.items():
+        # A safetensors header starts with its length; byte 8 is always "{".
+        if content.startswith(signature) and content[8:9] != b'{':
+            raise WeightsError(meaning)
+
+
+def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    """The header as a dictionary, and the tensors' bytes."""
+    length = int.from_bytes(content[:8], 'little')
+    if len(content) < 8 or length > len(content) - 8:
+        raise WeightsError('it is truncated or not a safetensors file')
+    try:
+        text = content[8:8 + length].decode()
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError('it is not a safetensors file') from error
+    if not isinstance(header, dict):
+        raise WeightsError('it is not a safetensors file')
+    # The checksum is taken over what the header says; this covers how it is written.
+    if text.rstrip(' ') != json.dumps(header, separators=(',', ':'), ensure_ascii=False):
+        raise WeightsError('its header was altered, or written by another program')
+    return header, memoryview(content)[8 + length:]
+
+
+def _checksum(content: bytes) -> str:
+    """SHA-256 of the header (but for the checksum itself) and of the tensors' bytes."""
+    header, data = _split(content)
+    header.get('__metadata__', {}).pop(_CHECKSUM_KEY, None)
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _checked_info(content: bytes) -> tuple[WeightsInfo, str]:
+    header, _ = _split(content)
+    metadata = header.get('__metadata__')
+    if not isinstance(metadata, dict) or _INFO_KEY not in metadata:
+        raise WeightsError(next((what for key, what in _NO_NETWORKS.items()
+                                 if key in (metadata or {})),
+                                'it is a safetensors file of another program'))
+    checksum = _checksum(content)
+    if metadata.get(_CHECKSUM_KEY) != checksum:
+        raise WeightsError('its checksum does not match: it is truncated or was altered')
+    info = _parse_info(metadata[_INFO_KEY])
+    if _RANDOM_DECODER in info.training_data:
+        raise WeightsError(_NO_NETWORKS[ENCODER_KEY])
+    return info, checksum
+
+
+def _parse_info(text: str) -> WeightsInfo:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise WeightsError('its metadata is not JSON') from error
+    if not isinstance(values, dict):
+        raise WeightsError('its metadata is not a JSON object')
+    version = values.get('format_version')
+    if version != FORMAT_VERSION:
+        newer = ', so update depth_perception' if _is_number(version) and version > 1 else ''
+        raise WeightsError(
+            f'its format version is {version!r}, this program reads {FORMAT_VERSION}{newer}')
+    _refuse_other_fields(set(values))
+    for key in ('mean', 'std', 'scores'):
+        if isinstance(values.get(key), list):
+            values[key] = tuple(values[key])
+    return WeightsInfo(**values)
+
+
+def _refuse_other_fields(names: set[str]) -> None:
+    expected = {item.name for item in dataclasses.fields(WeightsInfo)}
+    if missing := sorted(expected - names - _ADDED):
+        raise WeightsError(f'its metadata lacks {", ".join(missing)}')
+    if unknown := sorted(names - expected):
+        raise WeightsError(f'its metadata has unknown entries: {", ".join(unknown)}')
+
+
+def _build(info: WeightsInfo, content: bytes) -> nn.Module:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+        network = create_network(info.network, **info.network_arguments)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise WeightsError(first_line(error)) from error
+    _refuse_misfits(network.state_dict(), tensors, info.network)
+    _refuse_not_finite(tensors)
+    network.load_state_dict(tensors)
+    return network.float().eval().requires_grad_(False)
+
+
+def _refuse_misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor],
+                    network: str) -> None:
+    """Name the first tensor that is missing, unknown or of another shape."""
+    for name in sorted(expected.keys() | found.keys()):
+        shapes = [tuple(side[name].shape) if name in side else None for side in (expected, found)]
+        if shapes[0] != shapes[1]:
+            texts = ['absent' if shape is None else str(shape) for shape in shapes]
+            raise WeightsError(f'its tensors do not fit network {network!r}: {name} is '
+                               f'{texts[1]} in the file, {texts[0]} in the network')
+
+
+def _refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise WeightsError(f'tensor {name} has values that are not finite, or too large for '
+                               f'its type {str(tensor.dtype).removeprefix("torch.")}')
+
+
+def _for_storage(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The newest camera_info, and from them the camera of each image."""
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+from sensor_msgs.msg import CameraInfo
+
+from depth_perception.camera.model import CameraError
+from depth_perception.camera.rectification import Rectifier, is_uncalibrated
+from depth_perception.ros.conversions.camera_info import (
+    ImageCamera,
+    field_of_view_camera,
+    image_camera,
+)
+from depth_perception.ros.conversions.stamps import nanoseconds
+
+#: How long the first frame of a size waits for its camera_info, seconds: the two are published
+#: one after the other, and either may arrive first.
+GRACE = 0.2
+#: So many stamps of camera_info are known: what a camera with a zoom lens publishes while a slow
+#: network has one image in hand.
+STAMPS = 64
+#: The problem of an image before any camera_info came.
+NO_CAMERA_INFO = 'no camera_info'
+
+
+@dataclass(frozen=True)
+class CameraState:
+    """The camera of an image, or why there is none."""
+
+    camera: ImageCamera | None
+    problem: str = ''
+
+
+@dataclass(frozen=True)
+class _Info:
+    """A camera_info, its content, and the cameras made of it by image size."""
+
+    message: CameraInfo
+    key: tuple
+    states: dict[tuple[int, int], CameraState]
+
+
+class InfoTopic(Protocol):
+    """Where camera_info comes from."""
+
+    @property
+    def has_info_publisher(self) -> bool:
+        """Whether anybody publishes it."""
+
+
+class CameraSource:
+    """Keeps the newest camera_info; hands out the cameras of images. Thread-safe.
+
+    An image has the camera_info of its own stamp where that came, otherwise the newest: a lens may
+    zoom, and most cameras send the same one all the time.
+
+    Args:
+        rectify: `auto`, `on` or `off`.
+        horizontal_fov_deg: stands in where camera_info is missing or uncalibrated; 0 = nothing.
+        rectified_topic: whether the images are rectified already.
+        info_topic: while it has a publisher, an image without its camera_info waits a little.
+    """
+
+    def __init__(self, rectify: str = 'auto', horizontal_fov_deg: float = 0.0,
+                 rectified_topic: bool = False, info_topic: InfoTopic | None = None) -> None:
+        self._rectify = rectify
+        self._horizontal_fov_deg = horizontal_fov_deg
+        self._rectified_topic = rectified_topic
+        self._info_topic = info_topic
+        self._newest: _Info | None = None
+        self._by_stamp: OrderedDict[int, _Info] = OrderedDict()
+        self._rectifiers: dict[tuple[int, int], Rectifier] = {}
+        self._waited_in_vain: set[tuple[int, int]] = set()
+        self._is_paired = False
+        self._without_info: dict[tuple[int, int], CameraState] = {}
+        self._arrived = threading.Condition()
+
+    @property
+    def has_info(self) -> bool:
+        """Whether any camera_info came."""
+        return self._newest is not None
+
+    def update(self, info: CameraInfo) -> None:
+        """Take in a message; cameras are rebuilt only when its content changed."""
+        key = _content(info)
+        with self._arrived:
+            if self._newest is None or key != self._newest.key:
+                self._newest = _Info(info, key, {})
+                self._waited_in_vain.clear()
+            stamp = nanoseconds(info.header.stamp)
+            self._by_stamp[stamp] = self._newest
+            self._by_stamp.move_to_end(stamp)
+            if len(self._by_stamp) > STAMPS:
+                self._by_stamp.popitem(last=False)
+            self._arrived.notify_all()
+
+    def for_image(self, width: int, height: int, stamp: int | None = None) -> CameraState:
+        """The camera of an image of that size.
+
+        While somebody publishes camera_info and none fits yet, it is waited for a little; a wait
+        in vain is not repeated.
+
+        Args:
+            width, height: of the image, pixels.
+            stamp: of the image, nanoseconds.
+        """
+        size = (width, height)
+        expected = self._info_topic is not None and self._info_topic.has_info_publisher
+        with self._arrived:
+            self._wait_for_own(stamp, expected)
+            state = self._state(size, stamp)
+            if state.camera is None and expected and size not in self._waited_in_vain:
+                self._arrived.wait_for(
+                    lambda: self._state(size, stamp).camera is not None, GRACE)
+                self._waited_in_vain.add(size)
+                state = self._state(size, stamp)
+        return state
+
+    def _wait_for_own(self, stamp: int | None, expected: bool) -> None:
+        """Of a camera whose calibration changes, the newest may be that of the image before."""
+        changes = any(info is not self._newest for info in self._by_stamp.values())
+        if changes and expected and self._is_paired:
+            self._arrived.wait_for(lambda: stamp in self._by_stamp, GRACE)
+        # Drivers that stamp the two differently are not waited for.
+        self._is_paired = stamp in self._by_stamp
+
+    def rectifier(self, camera: ImageCamera) -> Rectifier | None:
+        """What makes images fit the camera's model, or None where they do already.
+
+        Its maps are computed once a camera.
+        """
+        if not camera.rectify:
+            return None
+        size = (camera.camera.width, camera.camera.height)
+        rectifier = self._rectifiers.get(size)
+        if rectifier is None or rectifier.calibration is not camera.calibration:
+            rectifier = self._rectifiers[size] = Rectifier(camera.calibration)
+        return rectifier
+
+    def _state(self, size: tuple[int, int], stamp: int | None) -> CameraState:
+        info = self._by_stamp.get(stamp, self._newest)
+        states = self._without_info if info is None else info.states
+        if size not in states:
+            states[size] = self._new_state(info.message if info else None, *size)
+        return states[size]
+
+    def _new_state(self, info: CameraInfo | None, width: int, height: int) -> CameraState:
+        substitute = self._horizontal_fov_deg > 0
+        if substitute and (info is None or is_uncalibrated(info)):
+            return CameraState(field_of_view_camera(width, height, self._horizontal_fov_deg))
+        if info is None:
+            return CameraState(None, NO_CAMERA_INFO)
+        try:
+            return CameraState(image_camera(
+                info, width, height, self._rectify, self._rectified_topic))
+        except CameraError as error:
+            return CameraState(None, str(error))
+
+
+def _content(info: CameraInfo) -> tuple:
+    """Everything but the header."""
+    roi = info.roi
+    return (info.width, info.height, info.distortion_model, tuple(info.d), tuple(info.k),
+            tuple(info.r), tuple(info.p), info.binning_x, info.binning_y,
+            roi.x_offset, roi.y_offset, roi.width, roi.height)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exception costs the call that raised it, never the node.
+
+rclpy ends the process when a callback raises, and the client of a service that raises waits for
+ever. Here a service answers that it failed, any other callback is given up, and one line in the log
+says what it was.
+"""
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.service import Service
+
+from depth_perception.errors import named
+from depth_perception.ros.lifecycle_state import lifecycle_state
+from depth_perception.ros.node.throttle import Throttle
+
+#: Seconds after an exception that nobody caught: one that comes again at once takes no whole core.
+PAUSE = 0.01
+
+Answer = Callable[[Any, Any], Any]
+
+
+def guard_services(node: LifecycleNode) -> None:
+    """Let each service of the node, rclpy's own too, answer whatever its callback raises."""
+    for service in node.services:
+        service.callback = _answering(node, service, service.callback)
+
+
+def _answering(node: LifecycleNode, service: Service, answer: Answer) -> Answer:
+    def call(request: Any, response: Any) -> Any:
+        try:
+            if isinstance(request, ChangeState.Request) and (no := _no_such(node, request)):
+                node.get_logger().warning(no)
+                return response
+            return answer(request, response)
+        except Exception as error:  # whoever calls must get an answer
+            text = f'{service.srv_name}: {_where(error)}'
+            if node.context.ok():
+                node.get_logger().error(text)
+            return _refusal(service.srv_type, request, text)
+    return call
+
+
+def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
+    """Why this transition is none of the present state; or ''."""
+    machine = node._state_machine  # rclpy has no public way to ask
+    # (id, label, ...) each; a label goes before an id.
+    possible = {at[1]: at[0] for at in machine.available_transitions}
+    wanted = request.transition
+    if wanted.label in possible or (not wanted.label and wanted.id in possible.values()):
+        return ''
+    labels = {at[0]: at[1] for at in machine.transition_graph}
+    known = wanted.label in labels.values() if wanted.label else wanted.id in labels
+    # One name may have several ids: shutdown is 5, 6 or 7, depending on the state.
+    asked = wanted.label or (f'{labels[wanted.id]} ({wanted.id})' if known else str(wanted.id))
+    here = ', '.join(f'{label} ({number})' for label, number in possible.items())
+    return (f'change_state: {"cannot" if known else "there is no transition"} {asked}'
+            f'{"" if known else ","} while {lifecycle_state(node)}: there it can '
+            f'{here or "do nothing"}')
+
+
+def _refusal(kind: type, request: Any, text: str) -> Any:
+    """The answer of a service that failed: its type's own word for no, with the reason."""
+    response = kind.Response()  # success is False
+    refused = SetParametersResult(successful=False, reason=text)
+    if kind is SetParameters:
+        response.results = [refused] * len(request.parameters)
+    elif kind is SetParametersAtomically:
+        response.result = refused
+    elif hasattr(response, 'message'):
+        response.message = text
+    return response
+
+
+def spin(executor: Executor, node: Node) -> None:
+    """Serve the node until ROS is shut down, whatever its callbacks raise.
+
+    Raises:
+        KeyboardInterrupt, ExternalShutdownException: a signal ended it.
+    """
+    throttle = Throttle()
+    while node.context.ok():
+        try:
+            executor.spin()
+            return
+        except (KeyboardInterrupt, ExternalShutdownException):
+            raise
+        except Exception as error:
+            # A signal may end the context in the middle of any call; that is no error.
+            if not node.context.ok():
+                return
+            text = f'goes on after an error: {_where(error)}'
+            if throttle.allows(text):
+                node.get_logger().error(text)
+            time.sleep(PAUSE)
+
+
+def _where(error: BaseException) -> str:
+    """The error, and the line of this package that it came from."""
+    package = Path(__file__).parents[1]
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__)
+             if package in Path(frame.filename).parents and frame.filename != __file__]
+    at = f' ({Path(lines[-1].filename).name}, line {lines[-1].lineno})' if lines else ''
+    return f'{named(error)}{at}'

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every parameter of the node: name, default, range, unit, read-only, meaning.
+
+`Settings` is the table: one field a parameter; those about depth and what is made of it are
+inherited from `depth.settings.DepthSettings`, which programs without ROS have too. The table is
+declared in a loop and read into a frozen instance; a change at run time is checked as a whole
+before it is accepted.
+"""
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from depth_perception.depth.settings import OPTIONS, DepthSettings, Option
+from depth_perception.inference.backends.choice import BACKENDS
+from depth_perception.inference.estimator import PRECISIONS
+
+
+class ParameterError(ValueError):
+    """A parameter's value that cannot be used; the text names it and what would do."""
+
+    #: Of a process that cannot start for it.
+    exit_code = 1
+
+
+class RosParameterError(ParameterError):
+    """The same of a parameter that ROS has in every node."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Rule(Option):
+    """What a parameter means and accepts.
+
+    Attributes:
+        choices: the values a closed string may have.
+        configured: whether it may be set while the node is configured; otherwise at start and
+            while it is unconfigured.
+        read_only: settable at start only.
+    """
+
+    choices: tuple[str, ...] = ()
+    configured: bool = True
+    read_only: bool = False
+
+
+def _parameter(default: Any, text: str, **rule: Any) -> Any:
+    return dataclasses.field(default=default, metadata={'rule': Rule(text, **rule)})
+
+
+@dataclass(frozen=True)
+class Settings(DepthSettings):
+    """The node's parameters with their defaults, as one consistent set.
+
+    What is about depth and its products is `DepthSettings`.
+    """
+
+    model_file: str = _parameter(
+        '', 'weights file (.safetensors); empty is the bundled network', configured=False)
+    device: str = _parameter(
+        'auto', 'where the network runs: auto, cpu, cuda or cuda:N; auto takes the CPU, with a '
+        'warning, where there is no GPU; cuda without a GPU fails', configured=False)
+    precision: str = _parameter(
+        'fp16', 'what the network computes in: fp16 is half precision where that is faster (a GPU; '
+        'as bfloat16 a CPU that has it), otherwise fp32; bf16 is the same with bfloat16 '
+        'on a GPU', choices=PRECISIONS, configured=False)
+    backend: str = _parameter(
+        'auto', 'what runs the network: torch, openvino (on a CPU), compiled (after '
+        'depth-perception compile), or auto: openvino on a CPU where it is installed, otherwise '
+        'torch', choices=BACKENDS, configured=False)
+    image_sizes: str = _parameter(
+        '', "sizes of the camera's images, such as 1280x720,640x480, for which the network is "
+        'compiled when the node is configured (OpenVINO); others are compiled when their first '
+        'image comes, and fed at another size for those seconds', configured=False)
+    image_transport: str = _parameter(
+        'raw', 'raw subscribes to image, compressed to /compressed below that name, as '
+        'image_transport does',
+        choices=('raw', 'compressed'), configured=False)
+    autostart: bool = _parameter(
+        True, 'configure and activate at start, without a lifecycle manager', read_only=True)
+    rectify: str = _parameter(
+        'auto', 'undistort the image first; auto: when camera_info has distortion and the topic '
+        'is not named image_rect*', choices=('auto', 'on', 'off'), configured=False)
+    horizontal_fov_deg: float = _parameter(
+        0.0, "the camera's horizontal field of view in degrees, for a camera without a usable "
+        'camera_info; 0 = off', low=0, high=170, configured=False)
+    depth_encoding: str = _parameter(
+        '32FC1', 'of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too near) or '
+        '16UC1 millimetres (0 = none of these)', choices=('32FC1', '16UC1'), configured=False)
+    optical_frame: str = _parameter(
+        '', "frame_id of what is published, an optical frame (x right, y down, z forward), for a "
+        "driver whose images name another; empty: that of the images")
+    base_frame: str = _parameter(
+        '', 'frame with z up and its origin on the floor, such as base_footprint: TF from the '
+        "image's frame to it tells how the camera stands; empty: camera_pitch and camera_height "
+        'tell', configured=False)
+    scan_frame: str = _parameter(
+        '', "frame_id of the scan, level and at the camera with x along its view; empty: the "
+        'image\'s frame_id without its "optical" part, or with _level, published on TF, '
+        'where base_frame or camera_pitch is set', configured=False)
+    max_rate: float = _parameter(
+        0.0, 'Hz; at most so many frames a second are processed; 0 = no limit', low=0, high=120)
+    max_age: float = _parameter(
+        0.5, 'seconds; a frame whose stamp is older when its turn comes is dropped; 0 = off',
+        low=0, high=10)
+
+
+#: The state in which all but read-only parameters can be set.
+UNCONFIGURED = 'unconfigured'
+#: What is to be said of a setting where it is the node's parameter.
+_OF_NODE = {
+    'point_stride': 'depth/points has every n-th pixel of both axes',
+    'point_color': 'depth/points has a field rgb',
+    'camera_pitch': f'{OPTIONS["camera_pitch"].text}; not used with base_frame',
+    'camera_height': f'{OPTIONS["camera_height"].text}, or with base_frame: its height there',
+}
+
+
+def _rule(field: dataclasses.Field) -> Rule:
+    known: Option = field.metadata['rule']
+    if isinstance(known, Rule):
+        return known
+    return Rule(_OF_NODE.get(field.name, known.text), known.low, known.high)
+
+
+RULES: dict[str, Rule] = {field.name: _rule(field) for field in dataclasses.fields(Settings)}
+DEFAULTS: dict[str, Any] = dataclasses.asdict(Settings())
+
+
+def declare(node: Node) -> None:
+    """Declare every parameter on the node, with descriptor and range.
+
+    Raises:
+        ParameterError: a value given at start is out of range or of the wrong type.
+    """
+    for name, rule in RULES.items():
+        # Typing is checked here, not by rclpy: "max_depth: 5" in a YAML file is an integer, and a
+        # user means 5.0. Ranges too, so that a wrong one at start is one sentence, no traceback.
+        if name in node._parameter_overrides:  # rclpy has no public way to ask
+            check(name, node._parameter_overrides[name].value)
+        given = node.declare_parameter(name, DEFAULTS[name], _descriptor(name, rule)).value
+        if type(given) is not type(DEFAULTS[name]):
+            Node.set_parameters(node, [Parameter(name, value=_of_type(name, given))])
+
+
+def read(node: Node) -> Settings:
+    """The parameters' values at start.
+
+    Raises:
+        ParameterError: they do not fit together.
+    """
+    settings = Settings(**{name: node.get_parameter(name).value for name in RULES})
+    if misfit := settings.misfit():
+        raise ParameterError(misfit[1])
+    return settings
+
+
+def typed(parameters: Sequence[Parameter]) -> list[Parameter]:
+    """The same parameters, with a whole number made real where one of ours is a real number.
+
+    Raises:
+        ParameterError: the value of one of ours is of another type.
+    """
+    for parameter in parameters:
+        if parameter.name in RULES:
+            check_type(parameter.name, parameter.value)
+    return [Parameter(p.name, value=_of_type(p.name, p.value)) if p.name in RULES else p
+            for p in parameters]
+
+
+def changed(asked: Settings, parameters: Sequence[Parameter], state: str) -> Settings:
+    """What is asked for after a change; other parameters than ours are passed over.
+
+    Of two that do not fit together for a while one may be set after the other; see `in_effect`.
+
+    Args:
+        asked: for until now.
+        parameters: the change.
+        state: of the node's life cycle.
+
+    Raises:
+        ParameterError: a value is out of range or of the wrong type, cannot be changed in this
+            state, or does not fit one that is set with it.
+    """
+    ours = {p.name: p.value for p in parameters if p.name in RULES}
+    for name, value in ours.items():
+        check(name, value)
+        if not RULES[name].configured and state != UNCONFIGURED \
+                and value != getattr(asked, name):
+            raise ParameterError(f'{name} can be set while the node is unconfigured, now it is '
+                                 f'{state}: deactivate it and clean it up first')
+    settings = dataclasses.replace(
+        asked, **{name: _of_type(name, value) for name, value in ours.items()})
+    misfit = settings.misfit()
+    if misfit and set(misfit[0]) <= set(ours):
+        raise ParameterError(misfit[1])
+    return settings
+
+
+def in_effect(asked: Settings, before: Settings) -> tuple[Settings, str]:
+    """What the node works with, and a remark where that is not all that is asked for.
+
+    Two parameters that do not fit together both stay as they were before.
+    """
+    remarks = []
+    while misfit := asked.misfit():
+        names, reason = misfit
+        kept = {name: getattr(before, name) for name in names}
+        remarks.append(f'{reason}: until one of them changes, ' + ' and '.join(
+            f'{name} {value:g}' for name, value in kept.items()) + ' are used')
+        asked = dataclasses.replace(asked, **kept)
+    return asked, '; '.join(remarks)
+
+
+def check(name: str, value: Any) -> None:
+    """Raise ParameterError unless the value is of the parameter's type and in its range."""
+    rule = RULES[name]
+    check_type(name, value)
+    if name == 'image_sizes':
+        image_sizes(value)
+    if rule.choices and value not in rule.choices:
+        raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
+    if problem := rule.problem(name, value, type(DEFAULTS[name])):
+        raise ParameterError(problem)
+
+
+def image_sizes(text: str) -> list[tuple[int, int]]:
+    """(height, width) of each in a list such as `1280x720,640x480`.
+
+    Raises:
+        ParameterError: one is no size.
+    """
+    sizes = [re.fullmatch(r'\s*([1-9]\d{0,4})x([1-9]\d{0,4})\s*', word)
+             for word in text.split(',')] if text else []
+    if not all(sizes):
+        raise ParameterError(
+            f'image_sizes must be WIDTHxHEIGHT, such as 1280x720,640x480, got {text!r}')
+    return [(int(size[2]), int(size[1])) for size in sizes]
+
+
+def check_type(name: str, value: Any) -> None:
+    """Raise ParameterError unless the value is of the parameter's type."""
+    rule = RULES[name]
+    # The type alone: a number has limits.
+    if problem := Option(rule.text).problem(name, value, type(DEFAULTS[name])):
+        hint = (f'; YAML takes on and off for booleans: quote them, in a shell twice: '
+                f'-p {name}:="\'{"on" if value else "off"}\'"'
+                if rule.choices and isinstance(value, bool) else '')
+        raise ParameterError(problem + hint)
+
+
+def refusal(reason: str) -> SetParametersResult:
+    """The answer to a change that is not accepted."""
+    return SetParametersResult(successful=False, reason=reason)
+
+
+def _of_type(name: str, value: Any) -> Any:
+    return type(DEFAULTS[name])(value)
+
+
+def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        name=name, description=rule.text, read_only=rule.read_only, dynamic_typing=True)
+    when = '' if rule.configured else 'at start or while the node is unconfigured'
+    which = f'one of {", ".join(rule.choices)}' if rule.choices else ''
+    descriptor.additional_constraints = '; '.join(filter(None, (which, when)))
+    if rule.low is not None and isinstance(DEFAULTS[name], float):
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(rule.low), to_value=float(rule.high))]
+    elif rule.low is not None:
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(rule.low), to_value=int(rule.high), step=1)]
+    return descriptor

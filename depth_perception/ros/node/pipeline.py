@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One frame's way from a message to messages: decode, rectify, infer, encode.
+
+What becomes of depth is not decided here but in `depth.products`.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from torch import Tensor
+
+from depth_perception.depth import geometry
+from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
+from depth_perception.depth.scan import CameraPose, ScanLayout
+from depth_perception.inference.protocol import Estimator
+from depth_perception.inference.transfer import Download, Upload
+from depth_perception.io.image_messages import Decoder
+from depth_perception.ros.conversions import messages, stamps
+from depth_perception.ros.conversions.camera_info import ImageCamera
+from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.node.calibrations import CameraSource, CameraState
+from depth_perception.ros.node.health import OTHER_CLOCK
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.scan_pose import ScanPose
+
+#: What each output needs beside the image.
+NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN})
+NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
+
+
+class NonFiniteDepth(RuntimeError):  # noqa: N818 - names the finding
+    """The network's output holds NaN or infinity."""
+
+
+@dataclass
+class Result:
+    """What became of a frame.
+
+    Attributes:
+        outputs: message by topic, only those wanted.
+        seconds: time spent by stage (decode, inference, network [a part of inference, on a CPU],
+            postprocess). On a GPU, inference is the time to start the work, and postprocess
+            includes the wait for all of it.
+        size: (width, height) of the image.
+        camera_problem: why there is no camera, or ''.
+        input_remarks: what looks wrong about the images or their calibration.
+        scan_problem: why there is no scan, or what is wrong with its frame; or ''.
+        pose: of the camera, as the scan used it; None without a scan.
+        beams: the scan's layout and frame_id; None without a scan.
+        focal_factor: applied to depth.
+        sample: a thinned depth image for statistics, or None.
+        thumbnail: a thinned image, or None.
+    """
+
+    size: tuple[int, int]
+    outputs: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    camera_problem: str = ''
+    input_remarks: tuple[str, ...] = ()
+    scan_problem: str = ''
+    pose: CameraPose | None = None
+    beams: tuple[ScanLayout, str] | None = None
+    focal_factor: float = 1.0
+    sample: NDArray[np.float32] | None = None
+    thumbnail: NDArray[np.uint8] | None = None
+
+    @property
+    def contrast(self) -> float:
+        """Standard deviation of the thinned image, 0..255; computed when it is asked for."""
+        return 0.0 if self.thumbnail is None else float(self.thumbnail.std())
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start
+
+
+def _header(image: Header, optical_frame: str) -> Header:
+    """The image's header, in another frame where one is given."""
+    return Header(stamp=image.stamp, frame_id=optical_frame) if optical_frame else image
+
+
+class Pipeline:
+    """Turns one image message into the wanted output messages.
+
+    Args:
+        estimator: the network.
+        cameras: where the camera of an image comes from.
+        scan_pose: how the camera stands whose image has a header.
+    """
+
+    def __init__(self, estimator: Estimator, cameras: CameraSource,
+                 scan_pose: Callable[[Header, Settings], ScanPose]) -> None:
+        self._estimator = estimator
+        self._cameras = cameras
+        self._scan_pose = scan_pose
+        self._products = ProductMaker(estimator.info.max_depth)
+        self._decode = Decoder()
+        self._last_scan: float | None = None
+        self._upload = Upload(estimator.device)
+        self._download = Download(estimator.device)
+
+    @property
+    def leaves_host_free(self) -> bool:
+        """Whether a device does the work while the host can do something else."""
+        return self._estimator.device.type == 'cuda'
+
+    def process(self, message: Image | CompressedImage, wanted: frozenset[str],
+                settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> Result:
+        """All wanted outputs that the frame allows; without a camera there are no points.
+
+        Args:
+            message: the image.
+            wanted: topics.
+            settings: the present parameters.
+            meanwhile: called when a device has been given the network to compute, before anything
+                waits for it; not called where nothing is inferred.
+
+        Raises:
+            FrameError: the message is no usable image.
+            NonFiniteDepth: the network's output cannot be used.
+        """
+        seconds: dict[str, float] = {}
+        with _timed(seconds, 'decode'):
+            rgb = self._decode(message)
+            height, width = rgb.shape[:2]
+            state = self._cameras.for_image(
+                width, height, stamps.nanoseconds(message.header.stamp))
+            rectifier = self._cameras.rectifier(state.camera) if state.camera else None
+            if rectifier is not None:
+                rgb = rectifier(rgb)
+        result = Result((width, height), seconds=seconds, camera_problem=state.problem,
+                        input_remarks=self._remarks(state))
+        result.thumbnail = rgb[::16, ::16].copy()
+        header = _header(message.header, settings.optical_frame)
+        if state.camera is None:
+            wanted -= NEEDS_CAMERA
+        if wanted & NEEDS_INFERENCE:
+            with _timed(seconds, 'inference'):
+                image = self._upload(rgb)
+                depth, finite = self._infer(image, state.camera, settings, result)
+                products = self._products(
+                    rgb, state.camera and state.camera.camera, depth, settings,
+                    time=stamps.seconds(header.stamp), image=image,
+                    unseen=rectifier.unseen if rectifier else None)
+            meanwhile()
+            with _timed(seconds, 'postprocess'):
+                found = self._compute(products, wanted, header, settings, result)
+                self._fill(self._download({'finite': finite, **found}), products, wanted, header,
+                           settings, result)
+        if INFO in wanted:
+            result.outputs[INFO] = state.camera.info(header)
+        return result
+
+    def _remarks(self, state: CameraState) -> tuple[str, ...]:
+        remarks = state.camera.remarks if state.camera else ()
+        return (self._decode.remark, *remarks) if self._decode.remark else remarks
+
+    def _infer(self, image: Tensor, camera: ImageCamera | None, settings: Settings,
+               result: Result) -> tuple[Tensor, Tensor]:
+        """Depth, and whether all that the network gave was finite; nothing waits for a GPU."""
+        model = settings.focal_camera(camera and camera.camera)
+        estimate = self._estimator.estimate(image, model)
+        if estimate.network_seconds is not None:
+            result.seconds['network'] = estimate.network_seconds
+        result.focal_factor = estimate.focal_factor
+        return estimate.depth, geometry.all_finite(estimate.depth)
+
+    def _compute(self, products: DepthProducts, wanted: frozenset[str], header: Header,
+                 settings: Settings, result: Result) -> dict[str, Tensor]:
+        """What is wanted by topic, and a thinned depth, all on the depth's device."""
+        found = {'sample': products.depth[::8, ::8]}
+        if wanted & {DEPTH, PREVIEW}:
+            found[DEPTH] = products.depth
+        if POINTS in wanted:
+            found[POINTS] = products.cloud
+        if SCAN in wanted:
+            scan = self._scan(products, header, settings, result)
+            if scan is not None:
+                found[SCAN] = scan.ranges
+        return found
+
+    def _scan(self, products: DepthProducts, header: Header, settings: Settings,
+              result: Result) -> DepthScan | None:
+        """The scan, or None where it is not known how the camera stands."""
+        stand = self._scan_pose(header, settings)
+        result.scan_problem = stand.problem
+        result.pose = stand.pose
+        if stand.pose is None:
+            return None
+        scan = products.scan(stand.pose)
+        result.beams = scan.layout, stand.frame_id
+        return scan
+
+    def _fill(self, found: dict[str, NDArray], products: DepthProducts, wanted: frozenset[str],
+              header: Header, settings: Settings, result: Result) -> None:
+        """Messages, which own their bytes: the next frame may write to the arrays."""
+        if not found['finite']:
+            self._products.reset()
+            raise NonFiniteDepth('the network gave a non-finite depth')
+        result.sample = found['sample'].copy()
+        if DEPTH in wanted:
+            result.outputs[DEPTH] = messages.depth_message(
+                found[DEPTH], header, settings.depth_encoding)
+        if PREVIEW in wanted:
+            result.outputs[PREVIEW] = messages.preview_message(
+                products.preview(depth=found[DEPTH]), header)
+        if POINTS in found:
+            result.outputs[POINTS] = messages.cloud_message(
+                found[POINTS], header, settings.point_color)
+        if SCAN in found:
+            layout, frame_id = result.beams
+            result.outputs[SCAN] = messages.scan_message(
+                found[SCAN], layout, Header(stamp=header.stamp, frame_id=frame_id),
+                settings.min_depth, self._scan_time(header))
+
+    def _scan_time(self, header: Header) -> float:
+        """Seconds since the last scan, 0 for the first one and where time went back."""
+        stamp = stamps.seconds(header.stamp)
+        last, self._last_scan = self._last_scan, stamp
+        return stamp - last if last is not None and 0 < stamp - last < OTHER_CLOCK else 0.0

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The output topics: reliable, and work only for those that somebody listens to."""
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
+
+from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.node.qos import overrides
+
+#: Messages that are kept to be sent again. An old image is of no use; a few of the small topics
+#: cost nothing, and large images beside them can push them out of a receive buffer (docs/dds.md).
+KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5}
+TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
+
+
+class DepthPublishers:
+    """The five output publishers; they publish while the node is active.
+
+    Raises:
+        QosError: an override of a topic cannot be used.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        for topic in TYPES:  # before there is any publisher
+            overrides(node, topic, 'publisher')
+        self._publishers = {topic: self._create(topic, kind) for topic, kind in TYPES.items()}
+
+    def _create(self, topic: str, kind: type) -> LifecyclePublisher:
+        # A profile each: rclpy writes the overrides of a topic into the one that it gets.
+        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=KEPT[topic],
+                             reliability=ReliabilityPolicy.RELIABLE)
+        return self._node.create_lifecycle_publisher(
+            kind, topic, profile,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def wanted(self) -> frozenset[str]:
+        """Topics that somebody subscribes to."""
+        return frozenset(topic for topic, publisher in self._publishers.items()
+                         if publisher.get_subscription_count() > 0)
+
+    def rivals(self) -> tuple[str, ...]:
+        """Resolved names of topics that somebody else publishes too."""
+        names = [publisher.topic_name for publisher in self._publishers.values()]
+        return tuple(name for name in names if self._node.count_publishers(name) > 1)
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish one message; nothing happens while the node is not active."""
+        self._publishers[topic].publish(message)
+
+    def destroy(self) -> None:
+        """Take the topics down."""
+        publishers, self._publishers = self._publishers, {}
+        for publisher in publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the camera stands, from TF or from parameters, and the frame of its scan."""
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+from geometry_msgs.msg import Transform, TransformStamped
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from depth_perception.depth.products import stated_pose
+from depth_perception.depth.scan import CameraPose, PoseError
+from depth_perception.ros.conversions.messages import level_frame, scan_frame
+from depth_perception.ros.conversions.stamps import nanoseconds, seconds
+from depth_perception.ros.conversions.transforms import (
+    TransformError,
+    TransformListener,
+    TransformPublisher,
+)
+from depth_perception.ros.node.parameters import Settings
+
+#: By how much a given scan_frame may be off: degrees and metres.
+MAX_TURN, MAX_OFFSET = 2.0, 0.05
+#: Seconds that an image waits for the transform of its moment, which comes after it.
+PATIENCE = 0.2
+#: Seconds after a wait in vain until the next: TF that is always late costs no frame its time.
+IN_VAIN = 1.0
+
+
+@dataclass(frozen=True)
+class ScanPose:
+    """The camera's pose and its scan's frame.
+
+    Attributes:
+        pose: None where it is not known, so that there can be no scan.
+        frame_id: of the scan.
+        problem: why there is no scan, or what is wrong with its pose or frame; or ''.
+    """
+
+    pose: CameraPose | None
+    frame_id: str = ''
+    problem: str = ''
+
+
+class ScanPoses:
+    """Knows the pose of the camera whose images come in one frame at a time.
+
+    With `base_frame` it is what TF has at the image's stamp, or the newest where TF does not reach
+    to it. The level frame of a tilted camera's scan is published as a child of the image's frame:
+    it has the same origin, and a leaf cannot get in the way of a robot description. It is on
+    /tf_static, or on /tf at the image's stamp where the camera moves.
+
+    Args:
+        node: hears and publishes TF.
+        base_frame: the parameter.
+
+    Raises:
+        TransformError: base_frame is set and tf2_ros is not installed.
+    """
+
+    def __init__(self, node: Node, base_frame: str) -> None:
+        self._node = node
+        self._base_frame = base_frame
+        self._listener = TransformListener(node) if base_frame else None
+        self._publisher: TransformPublisher | None = None
+        self._published: tuple[str, CameraPose] | None = None
+        self._last: CameraPose | None = None
+        self._moves = False
+        self._waits_from = 0.0
+
+    def of(self, image: Header, settings: Settings) -> ScanPose:
+        """The pose of the camera whose image has this header; waits PATIENCE at most."""
+        remark = ''
+        try:
+            if self._listener:
+                pose, remark = self._from_tf(image, settings)
+            else:
+                pose = stated_pose(settings)
+        except (TransformError, PoseError) as error:
+            return ScanPose(None, problem=f'no scan: {error}')
+        frame_id, problem = self._frame(image, pose, settings)
+        return ScanPose(pose, frame_id, '; '.join(filter(None, (remark, problem))))
+
+    def reset(self) -> None:
+        """Time went back: transforms that change are of another run."""
+        if self._listener:
+            self._listener.clear()
+
+    def destroy(self) -> None:
+        """Leave TF."""
+        for entity in (self._listener, self._publisher):
+            if entity is not None:
+                entity.destroy()
+
+    def _from_tf(self, image: Header, settings: Settings) -> tuple[CameraPose, str]:
+        """The pose, and a remark where it is not that of the image's moment, or has no height."""
+        stamped, remark = self._lookup(self._base_frame, image.frame_id, image)
+        # TF that never changes has no stamp.
+        self._moves = nanoseconds(stamped.header.stamp) != 0
+        height = settings.camera_height or stamped.transform.translation.z
+        if height <= 0:
+            above = f'{self._base_frame} is {-height:.2f} m above the camera, so that its height ' \
+                    'is not used: base_frame is to be on the floor'
+            remark = '; '.join(filter(None, (remark, above)))
+        pose = CameraPose.from_up(_up(stamped.transform), height if height > 0 else None)
+        if self._last is None or not pose.is_close(self._last):
+            self._last = pose
+        return self._last, remark
+
+    def _lookup(self, target: str, source: str, image: Header) -> tuple[TransformStamped, str]:
+        """The transform at the image's stamp, or the newest with a remark.
+
+        Raises:
+            TransformError: there is none at all.
+        """
+        newest = self._listener.latest(target, source)
+        if nanoseconds(newest.header.stamp) == 0:
+            return newest, ''
+        to_come = nanoseconds(newest.header.stamp) < nanoseconds(image.stamp)
+        waits = to_come and time.monotonic() >= self._waits_from
+        exact = self._listener.at(target, source, image.stamp, PATIENCE if waits else 0.0)
+        if exact is not None:
+            return exact, ''
+        if waits:
+            self._waits_from = time.monotonic() + IN_VAIN
+        newest = self._listener.latest(target, source)
+        age = seconds(image.stamp) - seconds(newest.header.stamp)
+        return newest, (f'the transform from {source} to {target} is {abs(age):.2g} s '
+                        f'{"older" if age > 0 else "newer"} than the image')
+
+    def _frame(self, image: Header, pose: CameraPose, settings: Settings) -> tuple[str, str]:
+        """The frame of the scan, and what is wrong with it or ''."""
+        if settings.scan_frame:
+            return settings.scan_frame, self._misfit(settings.scan_frame, image, pose)
+        if not self._listener and pose.is_level:
+            return scan_frame(image.frame_id), ''
+        return level_frame(image.frame_id), self._publish(image, pose)
+
+    def _misfit(self, scan_frame: str, image: Header, pose: CameraPose) -> str:
+        """Why a frame of the robot description is not the one that the scan needs, or ''."""
+        if self._listener is None:
+            return ''
+        try:
+            transform = self._lookup(image.frame_id, scan_frame, image)[0].transform
+        except TransformError as error:
+            return f'scan_frame: {error}'
+        q, offset = transform.rotation, transform.translation
+        wanted = pose.level_frame_rotation()
+        cosine = abs(sum(a * b for a, b in zip((q.x, q.y, q.z, q.w), wanted)))
+        turned = math.degrees(2 * math.acos(min(1.0, cosine)))
+        moved = math.hypot(offset.x, offset.y, offset.z)
+        if turned < MAX_TURN and moved < MAX_OFFSET:
+            return ''
+        return (f'scan_frame {scan_frame} is not level at the camera with x along its view: it is '
+                f'{turned:.0f} degrees and {moved:.2f} m away')
+
+    def _publish(self, image: Header, pose: CameraPose) -> str:
+        """Publish the level frame where it is new or moves; why it cannot be, or ''."""
+        key = (image.frame_id, pose)
+        if key == self._published and not self._moves:
+            return ''
+        level = level_frame(image.frame_id)
+        try:
+            self._publisher = self._publisher or TransformPublisher(self._node)
+        except TransformError as error:
+            return f'nobody publishes the frame {level} of the scan: {error}'
+        moment = image.stamp if self._moves else None
+        self._publisher.publish(image.frame_id, level, pose.level_frame_rotation(), moment)
+        self._published = key
+        return ''
+
+
+def _up(transform: Transform) -> tuple[float, float, float]:
+    """The target's z axis in the source's frame: the last row of the rotation matrix."""
+    q = transform.rotation
+    norm = q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w
+    if norm == 0:
+        raise TransformError('the transform has no rotation: its quaternion is zero')
+    return (2 * (q.x * q.z - q.w * q.y) / norm, 2 * (q.y * q.z + q.w * q.x) / norm,
+            1 - 2 * (q.x * q.x + q.y * q.y) / norm)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Input subscriptions that match any camera, by what its publishers offer.
+
+Reliable delivery loses no large image on Fast DDS's default transports, best effort does; but a
+reliable subscription hears nothing of a best-effort camera. And a volatile one hears nothing of
+what was latched (published once, transient local) before it came, where a transient-local one hears
+nothing of a volatile publisher. So: subscribe reliable and volatile, adapt as soon as the
+middleware reports an incompatible publisher, and look once a second whether something else fits.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+
+from depth_perception.ros.node.qos import pinned
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
+
+
+class AdaptiveSubscription:
+    """A KEEP_LAST subscription whose reliability and durability follow the topic's publishers.
+
+    What is set through `qos_overrides` to something else than the default is kept as it is.
+
+    Args:
+        node: the owner.
+        message_type: of the topic.
+        topic: its name.
+        callback: called with each message.
+        lost: called with the number of messages that the middleware has found lost.
+        depth: messages that wait for the executor.
+
+    Attributes:
+        pinned: overrides that keep it from adapting, or ''.
+        counts_losses: whether the middleware tells of lost messages.
+
+    Raises:
+        QosError: an override of this topic cannot be used.
+    """
+
+    def __init__(self, node: Node, message_type: type, topic: str,
+                 callback: Callable[[Any], None],
+                 lost: Callable[[int], None] = lambda _: None, depth: int = 1) -> None:
+        self._node = node
+        self._message_type = message_type
+        self._topic = topic
+        self._callback = callback
+        self._lost = lost
+        self._depth = depth
+        self._pins = {policy: pinned(node, topic, 'subscription', policy, default)
+                      for policy, default in (('reliability', RELIABLE), ('durability', VOLATILE))}
+        self.pinned = ', '.join(filter(None, self._pins.values()))
+        self.counts_losses = True
+        self._fit = RELIABLE, VOLATILE
+        self._subscription: Subscription | None = None
+        self._subscribe()
+
+    @property
+    def topic(self) -> str:
+        """The resolved name."""
+        return self._subscription.topic_name if self._subscription else self._topic
+
+    @property
+    def reliability(self) -> str:
+        """What is in use: `reliable` or `best_effort`."""
+        if self._subscription is None:
+            return 'none'
+        return self._subscription.qos_profile.reliability.name.lower()
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether it is best effort because a publisher offers no more."""
+        return self._fit[0] == BEST_EFFORT
+
+    @property
+    def publishers(self) -> int:
+        """How many publishers the topic has."""
+        return self._node.count_publishers(self.topic)
+
+    @property
+    def misfit(self) -> str:
+        """That all of the topic's publishers send another type; or ''."""
+        others = self._node.get_publishers_info_by_topic(self.topic)
+        wanted = _type_name(self._message_type)
+        types = sorted({info.topic_type for info in others} - {wanted})
+        if others and len(types) == len({info.topic_type for info in others}):
+            return f'its publisher sends {types[0]}, not {wanted}'
+        return ''
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._node.destroy_subscription(subscription)
+
+    def adapt(self) -> None:
+        """Fit the publishers that there are now; cheap where nothing changes, for a timer."""
+        if self._subscription is not None:
+            self._take(self._fitting())
+
+    def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+        """What hears every publisher, and loses least; without any, what was."""
+        wanted = _type_name(self._message_type)
+        offers = [info.qos_profile
+                  for info in self._node.get_publishers_info_by_topic(self.topic)
+                  if info.topic_type == wanted]
+        reliability, durability = self._fit
+        if offers:
+            reliability = BEST_EFFORT if any(
+                offer.reliability == BEST_EFFORT for offer in offers) else RELIABLE
+            is_latched = reliability == RELIABLE and all(
+                offer.durability == TRANSIENT_LOCAL for offer in offers)
+            durability = TRANSIENT_LOCAL if is_latched else VOLATILE
+        return reliability, durability
+
+    def _take(self, fit: tuple[ReliabilityPolicy, DurabilityPolicy]) -> None:
+        """Subscribe anew with what fits, but for what is pinned."""
+        reliability, durability = fit
+        before = self._fit
+        self._fit = (RELIABLE if self._pins['reliability'] else reliability,
+                     VOLATILE if self._pins['durability'] else durability)
+        if self._subscription is None or self._fit == before:
+            return
+        self.destroy()
+        self._subscribe()
+        if self._fit[0] != before[0]:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.fell_back:
+            self._node.get_logger().warning(
+                f'{self.topic}: a publisher is best effort, so the subscription is now too; large '
+                'images may get lost on the way (see docs/dds.md)')
+        else:
+            self._node.get_logger().info(
+                f'{self.topic}: all publishers are reliable, so the subscription is now too')
+
+    def _subscribe(self) -> None:
+        reliability, durability = self._fit
+        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=self._depth,
+                             reliability=reliability, durability=durability)
+        # What was given for a policy holds no longer where the publishers offer another.
+        kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
+        kinds += [QoSPolicyKind.RELIABILITY] if reliability == RELIABLE else []
+        kinds += [QoSPolicyKind.DURABILITY] if durability == VOLATILE else []
+        events = {'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
+        try:
+            self._subscription = self._created(profile, kinds, events)
+        except UnsupportedEventTypeError:
+            self.counts_losses = False
+            del events['message_lost']
+            self._subscription = self._created(profile, kinds, events)
+
+    def _created(self, profile: QoSProfile, kinds: list[QoSPolicyKind],
+                 events: dict[str, Callable[[Any], None]]) -> Subscription:
+        return self._node.create_subscription(
+            self._message_type, self._topic, self._callback, profile,
+            event_callbacks=SubscriptionEventCallbacks(**events),
+            qos_overriding_options=QoSOverridingOptions(kinds))
+
+    def _on_incompatible(self, event: Any) -> None:
+        # The graph may not have the publisher yet that the middleware has just met.
+        reliability, durability = self._fit
+        if event.last_policy_kind == QoSPolicyKind.RELIABILITY:
+            reliability = BEST_EFFORT
+        elif event.last_policy_kind == QoSPolicyKind.DURABILITY:
+            durability = VOLATILE
+        # Outside of this callback, which belongs to the subscription that is replaced.
+        self._node.executor.create_task(lambda: self._take((reliability, durability)))
+
+    def _on_lost(self, event: Any) -> None:
+        self._lost(event.total_count_change)
+
+
+def _type_name(message_type: type) -> str:
+    """As the graph has it: sensor_msgs/msg/Image."""
+    package, kind, *_ = message_type.__module__.split('.')
+    return f'{package}/{kind}/{message_type.__name__}'

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was given at start and acts on nothing: misspelt parameters, sections for other nodes."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rclpy.node import Node
+
+from depth_perception.ros.conversions.topics import INPUTS, OUTPUTS
+from depth_perception.ros.start import is_for, parameter_files, parameter_sections
+
+_QOS = 'qos_overrides.'
+
+
+def unused_parameters(node: Node, qos: bool) -> str:
+    """The parameters that were given and that the node does not have, in one sentence; or ''.
+
+    Args:
+        node: whose parameters are declared.
+        qos: look at the qualities of service, which are declared with their topics, or at all else.
+    """
+    names = [name for name in node._parameter_overrides  # rclpy has no public way to ask
+             if name.startswith(_QOS) == qos and not node.has_parameter(name)]
+    known = [name for name in node._parameters if name.startswith(_QOS) == qos]
+    described = [f'{name}{_meant(name, node._parameter_overrides[name].value, known)}'
+                 for name in sorted(names)]
+    return f'given, but no parameter of this node: {", ".join(described)}' if names else ''
+
+
+def _meant(name: str, value: Any, known: Iterable[str]) -> str:
+    if name in (*INPUTS, *OUTPUTS):
+        return f' (a topic: -r {name}:={value})'
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f' (is it {near[0]}?)' if near else ''
+
+
+def unused_files(words: Sequence[str], nodes: Sequence[Node]) -> list[str]:
+    """Parameter files on the command line without a section for any node, one sentence each."""
+    names = [node.get_fully_qualified_name() for node in nodes]
+    remarks = []
+    for path in parameter_files(words):
+        sections = parameter_sections(path)
+        if not any(is_for(section, name) for section in sections for name in names):
+            remarks.append(f'{path} has parameters for {", ".join(sections)} alone, '
+                           f'none for {", ".join(names)}: begin it with /**: to be for any node')
+    return remarks

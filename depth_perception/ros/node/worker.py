@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that takes the newest frame, processes it and publishes what is subscribed.
+
+No exception leaves it: whatever a frame does, the next one is served.
+"""
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from depth_perception.camera.model import CameraError
+from depth_perception.depth.scan import CameraPose
+from depth_perception.errors import first_line, named
+from depth_perception.io.image_messages import FrameError
+from depth_perception.ros.node.health import OTHER_CLOCK, Health
+from depth_perception.ros.node.mailbox import Mailbox
+from depth_perception.ros.node.parameters import Settings
+from depth_perception.ros.node.pipeline import NonFiniteDepth, Pipeline, Result
+
+#: Seconds that stopping waits for the frame in hand.
+STOP_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image message and when it arrived, steady seconds; whether its age can be told."""
+
+    message: Image | CompressedImage
+    arrived: float
+    has_age: bool = True
+
+
+class Outputs(Protocol):
+    """Where results go."""
+
+    def wanted(self) -> frozenset[str]:
+        """Topics that somebody subscribes to."""
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish one message."""
+
+
+class Owner(Protocol):
+    """What a worker needs of the node that it belongs to; called from the worker's thread."""
+
+    @property
+    def health(self) -> Health:
+        """The record of what happened."""
+
+    @property
+    def settings(self) -> Settings:
+        """The present parameters."""
+
+    def age(self, stamp: Time) -> float:
+        """Seconds between a message's stamp and the node's clock."""
+
+    def on_frame_lost(self, reason: str) -> None:
+        """A frame was lost, and why in one sentence."""
+
+    def on_out_of_memory(self) -> None:
+        """The device has no memory left."""
+
+
+class Worker:
+    """Runs a pipeline on a mailbox's frames in a thread of its own.
+
+    A result is published at once, or, where a device leaves the host free and the next frame waits
+    already, as soon as that device works on the next frame.
+
+    Args:
+        pipeline: does the work.
+        outputs: what is wanted, and where it goes.
+        owner: the node.
+    """
+
+    def __init__(self, pipeline: Pipeline, outputs: Outputs, owner: Owner) -> None:
+        self.mailbox: Mailbox[Frame] = Mailbox()
+        self.last_result: Result | None = None
+        self._pipeline = pipeline
+        self._outputs = outputs
+        self._owner = owner
+        self._health = owner.health
+        self._kept: tuple[Frame, Result] | None = None
+        self._busy_since: float | None = None
+        self._abandoned = False
+        self._thread = threading.Thread(target=self._run, name='depth_worker', daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish the frame in hand and end; False if that takes longer (STOP_TIMEOUT seconds)."""
+        self.mailbox.close()
+        self._thread.join(STOP_TIMEOUT if timeout is None else timeout)
+        self._abandoned = self._thread.is_alive()
+        return not self._abandoned
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds since the frame in hand was taken; 0 while there is none."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def put(self, frame: Frame) -> None:
+        """Leave a frame for the thread; one not yet taken is replaced and counted."""
+        if self.mailbox.put(frame):
+            self._health.count('replaced')
+
+    def _run(self) -> None:
+        while not self.mailbox.closed:
+            frame = self.mailbox.take()
+            if frame is None:
+                continue
+            started = self._busy_since = time.monotonic()
+            try:
+                self._serve(frame)
+                self._busy_since = None
+                self._hold_rate(started)
+            except Exception as error:  # in what surrounds the work, such as the log at the end
+                self._busy_since = None
+                self._health.error('inference', f'frame dropped: {named(error)}')
+        self._publish_kept()
+
+    def _serve(self, frame: Frame) -> None:
+        result = self._guarded(self._process, frame)
+        self._publish_kept()  # nothing was started for this frame that it could have gone beside
+        if result is not None:
+            self._kept = frame, result
+            if not self._may_keep(frame):
+                self._publish_kept()
+
+    def _may_keep(self, frame: Frame) -> bool:
+        """Whether its result may wait until a device works on the next frame.
+
+        The next one's decoding comes before that, and may take longer than publishing where it is
+        compressed.
+        """
+        return (self.mailbox.waiting and self._pipeline.leaves_host_free
+                and isinstance(frame.message, Image))
+
+    def _hold_rate(self, started: float) -> None:
+        """Wait until max_rate allows the next frame; newer frames replace older ones meanwhile."""
+        max_rate = self._owner.settings.max_rate
+        while max_rate > 0 and not self.mailbox.closed:
+            left = started + 1 / max_rate - time.monotonic()
+            if left <= 0:
+                return
+            self._publish_kept()
+            time.sleep(min(left, 0.1))
+
+    def _guarded(self, function: Callable[..., Result | None], *arguments: Any) -> Result | None:
+        """What the function returns; None where it fails, which costs this frame alone."""
+        try:
+            return function(*arguments)
+        except (FrameError, CameraError) as error:
+            self._lose('bad', 'input', f'image dropped: {error}')
+        except NonFiniteDepth as error:
+            self._lose('failed', 'inference', f'frame dropped: {error}')
+        except torch.cuda.OutOfMemoryError as error:
+            self._lose('failed', 'memory', f'out of memory on the device: {first_line(error)}')
+            self._owner.on_out_of_memory()
+        except Exception as error:  # the next frame must be served whatever this one did
+            self._lose('failed', 'inference', f'frame dropped: {named(error)}')
+        return None
+
+    def _lose(self, count: str, kind: str, text: str) -> None:
+        if self.mailbox.closed:
+            return  # publishing fails during shutdown; that is no news
+        self._health.count(count)
+        self._health.error(kind, text)
+        self._owner.on_frame_lost(text)
+
+    def _process(self, frame: Frame) -> Result | None:
+        settings = self._owner.settings
+        wanted = self._outputs.wanted()
+        if not wanted:
+            self._health.count('idle')
+            return None
+        if frame.has_age and self._is_stale(frame, settings.max_age):
+            self._health.count('stale')
+            return None
+        return self._pipeline.process(frame.message, wanted, settings, self._publish_kept)
+
+    def _is_stale(self, frame: Frame, max_age: float) -> bool:
+        age = self._owner.age(frame.message.header.stamp)
+        return max_age > 0 and max_age < age < OTHER_CLOCK
+
+    def _publish_kept(self) -> None:
+        """Publish the result that has not been, if there is one."""
+        kept, self._kept = self._kept, None
+        if kept is not None and not self._abandoned:  # otherwise the node went on without it
+            self._guarded(self._publish, *kept)
+
+    def _publish(self, frame: Frame, result: Result) -> None:
+        start = time.monotonic()
+        for topic, message in result.outputs.items():
+            self._outputs.publish(topic, message)
+            self._health.count(f'published {topic}')
+        done = time.monotonic()
+        result.seconds['publish'] = done - start
+        result.seconds['arrival_to_publish'] = done - frame.arrived
+        if 'network' in result.seconds:
+            result.seconds['beside_network'] = done - frame.arrived - result.seconds['network']
+        age = self._owner.age(frame.message.header.stamp)
+        if abs(age) < OTHER_CLOCK:
+            result.seconds['capture_to_publish'] = age
+        self._health.count('processed')
+        self._record(result)
+
+    def _record(self, result: Result) -> None:
+        self.last_result = result
+        self._health.latencies(result.seconds)
+        if result.sample is not None:
+            self._health.depth_seen(result.sample, {
+                'contrast': result.contrast, 'focal_factor': result.focal_factor,
+                **_pose_facts(result.pose)})
+
+
+def _pose_facts(pose: CameraPose | None) -> dict[str, float]:
+    """How the camera stands, as the scan took it."""
+    if pose is None:
+        return {}
+    height = {} if pose.height is None else {'camera_height_m': pose.height}
+    return {'camera_pitch_deg': math.degrees(pose.pitch),
+            'camera_roll_deg': math.degrees(pose.roll), **height}

@@ -1,0 +1,495 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`replay_bag`: play a rosbag2 recording onto its topics, for machines without `ros2 bag`.
+
+Messages are published as they were recorded, byte for byte; only `--restamp` touches a header.
+`--list` says what is in a recording, for the launch files, whose Python cannot read one.
+"""
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from depth_perception import __version__
+from depth_perception.errors import first_line
+from depth_perception.extras import explains_missing
+from depth_perception.io.bag import COMPRESSED, Bag, BagError, Message, Topic
+from depth_perception.io.encoded_size import encoded_size
+from depth_perception.ros.arguments import without_ros_arguments
+from depth_perception.ros.conversions.stamps import restamped
+from depth_perception.ros.conversions.topics import CHECK, READY
+from depth_perception.ros.process import (
+    ignore_signals,
+    leave,
+    leave_signals_to_ros,
+    quit_at_once_on_signals,
+)
+from depth_perception.ros.start import WRONG_USAGE, StartError, enter_ros
+from depth_perception.ros.transport import prefer_large_shared_memory
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from depth_perception.ros.replay.lockstep import Lockstep
+
+#: rosbag2's own rate of /clock, Hz.
+CLOCK_RATE = 40.0
+#: Seconds that the end waits for subscribers to have everything.
+ACKNOWLEDGE_TIMEOUT = 10.0
+HEADER_TYPE = 'std_msgs/Header'
+
+
+@dataclass
+class Report:
+    """What was played.
+
+    Attributes:
+        sent: messages by topic.
+        unheard: of these, how many were published before anybody subscribed to the topic.
+        worst_lateness: seconds.
+    """
+
+    sent: Counter[str]
+    unheard: Counter[str]
+    worst_lateness: float = 0.0
+
+
+class Schedule:
+    """When each message of a bag is due, on the steady clock; drift-free.
+
+    Args:
+        start: bag time of the first message, nanoseconds.
+        rate: 2 plays twice as fast.
+    """
+
+    def __init__(self, start: int, rate: float) -> None:
+        self.bag_start = start
+        self._steady_start = time.monotonic()
+        self._rate = rate
+
+    def seconds_left(self, bag_time: int) -> float:
+        """Until that time of the bag is due; negative when it is past."""
+        due = self._steady_start + (bag_time - self.bag_start) / 1e9 / self._rate
+        return due - time.monotonic()
+
+    def hold(self, bag_time: int) -> None:
+        """The bag's time stood still: it is this one now."""
+        self._steady_start -= self.seconds_left(bag_time)
+
+    def bag_time(self) -> int:
+        """The bag's time now, nanoseconds."""
+        passed = (time.monotonic() - self._steady_start) * self._rate
+        return self.bag_start + int(passed * 1e9)
+
+
+class Player:
+    """Publishes a bag's messages through a node.
+
+    Args:
+        node: makes the publishers.
+        bag: what to play.
+        topics: which of its topics.
+        options: parsed command line.
+    """
+
+    def __init__(self, node: Node, bag: Bag, topics: list[Topic],
+                 options: argparse.Namespace) -> None:
+        self._node = node
+        self._bag = bag
+        self._options = options
+        self._headed: set[str] = set()
+        self._publishers: dict[str, Any] = {}
+        self._lockstep = self._make_lockstep() if options.lockstep else None
+        for topic in topics:
+            why = self._unwanted(topic) or self._add_publisher(topic)
+            if why:
+                node.get_logger().warning(f'{topic.name} is not played: {why}')
+        self._check()
+        self._clock = self._make_clock() if options.clock else None
+        self._next_tick = 0.0
+        self._last_stamp = (b'', 0)
+        self.report = Report(Counter(), Counter())
+
+    def wait_for_subscribers(self, seconds: float) -> None:
+        """Wait until everybody is there who is to hear the bag, or the time is over.
+
+        Raises:
+            LockstepError: nobody publishes depth.
+        """
+        from depth_perception.ros.replay.audience import Audience
+
+        images = [topic.name for topic in self._bag.image_topics()
+                  if topic.name in self._publishers]
+        each = [topic for topic in self._options.wait_for or () if topic in self._publishers]
+        if self._lockstep and not each:
+            each = [self._lockstep.images]
+        audience = Audience(
+            self._node, self._publishers, each, images, self._options.wait_for_nodes,
+            self._unready,
+            [self._lockstep.depth] if self._lockstep else [])
+        missing = audience.wait(seconds)
+        if not _alive(self._node):
+            return
+        if self._lockstep and not self._node.count_publishers(self._lockstep.depth):
+            self._lockstep.give_up(seconds)
+        if missing and seconds > 0:
+            self._node.get_logger().warning(
+                f'plays without {", ".join(missing)}: not there after {seconds:g} s')
+
+    def _unready(self) -> list[str]:
+        """What else is missing: of a check, that the node's outputs are sure to reach it."""
+        deaf = [name for name in self._options.wait_for_nodes if name.endswith(f'/{CHECK}')
+                and not self._node.count_publishers(f'{name[:-len(CHECK)]}{READY}')]
+        return [*(self._lockstep.missing() if self._lockstep else []),
+                *(f'the word of {name} that the node knows it' for name in deaf)]
+
+    def play(self) -> None:
+        """Play once, or as often as `--loop` says, and wait until subscribers have it all."""
+        times = self._options.loop
+        played = 0
+        while _alive(self._node) and (times == 0 or played < times):
+            self._last_stamp = (b'', 0)
+            played += 1
+            self._play_once(again=played != times)
+        self._drain()
+
+    def _play_once(self, again: bool) -> None:
+        """From the beginning to the end; `again` tells whether another round follows."""
+        schedule, counts, last = None, Counter(), 0
+        if self._lockstep:
+            self._lockstep.start()
+        for message in self._bag.messages(self._publishers):
+            schedule = schedule or Schedule(message.time, self._options.rate)
+            if self._lockstep:
+                self._keep_step(schedule, message, last)
+            if not self._wait(schedule, message.time):
+                return
+            if self._lockstep:
+                schedule.hold(message.time)
+            lateness = -schedule.seconds_left(message.time)
+            self.report.worst_lateness = max(self.report.worst_lateness, lateness)
+            self._publish(message, schedule)
+            counts[message.topic] += 1
+            last = message.time
+        if self._lockstep:
+            self._lockstep.wait()
+        elif again and schedule is not None:
+            # Images of two rounds at once are no distance apart: a node would keep the newer alone.
+            period = (last - schedule.bag_start) // max(1, max(counts.values()) - 1)
+            self._wait(schedule, last + period)
+
+    def _keep_step(self, schedule: Schedule, message: Message, last: int) -> None:
+        """Wait for the depth of the last image; the clock stands still meanwhile.
+
+        It does so while a message is read and published, too: no image grows old by that.
+        """
+        if message.topic == self._lockstep.images:
+            self._lockstep.wait()
+        schedule.hold(last or message.time)
+
+    def _wait(self, schedule: Schedule, bag_time: int) -> bool:
+        """Sleep until a message is due, ticking /clock; False when shut down."""
+        while _alive(self._node):
+            self._tick(schedule, bag_time)
+            left = schedule.seconds_left(bag_time)
+            if left <= 0:
+                return True
+            time.sleep(min(left, 1 / (self._options.clock or 10.0)))
+        return False
+
+    def _publish(self, message: Message, schedule: Schedule) -> None:
+        data = message.data
+        if self._options.restamp and message.topic in self._headed:
+            data = restamped(data, self._new_stamp(data[4:12]))
+        if self._lockstep and message.topic == self._lockstep.images:
+            self._next_tick = 0.0  # the node is to have the image's time before the image
+            self._tick(schedule, message.time)
+            self._lockstep.played(data)
+        sent, unheard, publisher = (
+            self.report.sent, self.report.unheard, self._publishers[message.topic])
+        if unheard[message.topic] == sent[message.topic] and not publisher.get_subscription_count():
+            unheard[message.topic] += 1
+        publisher.publish(data)
+        sent[message.topic] += 1
+
+    def _new_stamp(self, recorded: bytes) -> int:
+        """The present; the same for an image and its camera_info."""
+        if recorded != self._last_stamp[0]:
+            self._last_stamp = (recorded, time.time_ns())
+        return self._last_stamp[1]
+
+    def _drain(self) -> None:
+        """A publisher that goes away takes what was not yet delivered with it."""
+        from rclpy.duration import Duration
+
+        for publisher in self._publishers.values():
+            deadline = time.monotonic() + ACKNOWLEDGE_TIMEOUT
+            # In small parts: a signal is not to wait for a subscriber that hangs.
+            while _alive(self._node) and time.monotonic() < deadline:
+                if publisher.wait_for_all_acked(Duration(seconds=0.2)):
+                    break
+
+    def _unwanted(self, topic: Topic) -> str:
+        """Why a topic must not be played, or ''."""
+        if topic.name in self._options.exclude:
+            return 'it is excluded'
+        if topic.name == '/clock' and self._options.clock:
+            return 'the clock is this replay\'s'
+        if self._lockstep and topic.name in ('/diagnostics', self._lockstep.depth):
+            return 'the replay listens to that of the node'
+        return ''
+
+    def _add_publisher(self, topic: Topic) -> str:
+        """Make a publisher; why that cannot be, or ''."""
+        kind = message_class(topic.type)
+        if kind is None:
+            return f'its type {topic.type} is not installed here'
+        try:
+            from rclpy.validate_full_topic_name import validate_full_topic_name
+
+            validate_full_topic_name(topic.name)
+            publisher = self._node.create_publisher(kind, topic.name, self._profile(topic))
+        except Exception as error:  # a name or type that ROS refuses must not stop the others
+            if not _alive(self._node):
+                raise
+            return f'ROS 2 refuses it: {first_line(error)}'
+        fields = list(kind.get_fields_and_field_types().items())
+        if fields and fields[0] == ('header', HEADER_TYPE):
+            self._headed.add(topic.name)
+        self._publishers[topic.name] = publisher
+        return ''
+
+    def _check(self) -> None:
+        """Raise BagError where there is nothing to play, or not what was asked for."""
+        if not self._publishers:
+            raise BagError(f'no topic of bag {self._bag.path} can be played')
+        for option, topics in (('--lockstep', (self._options.lockstep or ())[:1]),
+                               ('--wait-for', self._options.wait_for or ())):
+            for topic in topics:
+                if topic not in self._publishers:
+                    raise BagError(f'{option}: bag {self._bag.path} plays no {topic}; it plays '
+                                   f'{", ".join(self._publishers)}')
+
+    def _profile(self, topic: Topic) -> Any:
+        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+        reliable = topic.reliable is not False and not self._options.best_effort
+        if self._lockstep and topic.name == self._lockstep.images:
+            reliable = True  # any subscriber hears that, and no image is lost
+        latched = topic.transient_local or topic.name == '/tf_static'
+        return QoSProfile(
+            depth=10,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+
+    def _make_clock(self) -> Any:
+        from rosgraph_msgs.msg import Clock
+
+        return self._node.create_publisher(Clock, '/clock', 10)
+
+    def _make_lockstep(self) -> Lockstep:
+        from depth_perception.ros.replay.lockstep import Lockstep
+
+        return Lockstep(self._node, *self._options.lockstep)
+
+    def _tick(self, schedule: Schedule, latest: int) -> None:
+        """Publish the bag's time where that is due, but none after `latest`."""
+        now = time.monotonic()
+        if self._clock is None or now < self._next_tick:
+            return
+        from rosgraph_msgs.msg import Clock
+
+        self._next_tick = now + 1 / self._options.clock
+        message = Clock()
+        bag_time = min(schedule.bag_time(), latest)
+        message.clock.sec, message.clock.nanosec = divmod(bag_time, 10**9)
+        self._clock.publish(message)
+
+
+def message_class(name: str) -> Any | None:
+    """The Python class of `package/msg/Name`; None where the package is not installed."""
+    package, *middle, kind = name.split('/')
+    try:
+        return getattr(importlib.import_module('.'.join([package, *(middle or ['msg'])])), kind)
+    except (ImportError, AttributeError):
+        return None
+
+
+def chosen_topics(bag: Bag, names: list[str] | None) -> list[Topic]:
+    """The topics to play: all, or the named ones.
+
+    Raises:
+        BagError: a name is not in the bag; lists what is.
+    """
+    for name in names or ():
+        if name not in bag.topics:
+            raise BagError(f'bag {bag.path} has no topic {name}; it has {", ".join(bag.topics)}')
+    return [bag.topics[name] for name in names or bag.topics]
+
+
+def contents(bag: Bag) -> dict[str, Any]:
+    """What a bag has: its cameras by the topic of their images, the likeliest first; all topics.
+
+    Raises:
+        BagError: it has no camera.
+    """
+    bag.image_topic()
+    cameras = {}
+    for image in bag.image_topics():
+        info = bag.camera_info_topic(image)
+        cameras[image.name] = {'compressed': image.type == COMPRESSED,
+                               'size': _size(bag, image),
+                               'camera_info': info.name if info else None}
+    return {'cameras': cameras, 'topics': {topic.name: topic.type for topic in bag.topics.values()}}
+
+
+def _size(bag: Bag, topic: Topic) -> str | None:
+    """WIDTHxHEIGHT of the first image; None where it does not say."""
+    first = bag.deserialize(next(bag.messages([topic.name])))
+    if topic.type == COMPRESSED:
+        size = encoded_size(first.data.tobytes())
+    else:
+        size = first.width, first.height
+    return f'{size[0]}x{size[1]}' if size and min(size) > 0 else None
+
+
+@explains_missing('replay_bag')
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 when played or interrupted, 1 when that failed, 2 for wrong usage."""
+    quit_at_once_on_signals()
+    words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
+    options = _parser().parse_args(without_ros_arguments(words[1:]))
+    if options.list:
+        return _list(options.bag)
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+
+    from depth_perception.ros.replay.lockstep import LockstepError
+
+    prefer_large_shared_memory()
+    try:
+        enter_ros(words)
+    except StartError as error:
+        sys.stderr.write(f'replay_bag: cannot start: {error}\n')
+        return WRONG_USAGE
+    node = rclpy.create_node('replay_bag', start_parameter_services=False)
+    leave_signals_to_ros()
+    try:
+        with Bag(options.bag) as bag:
+            player = Player(node, bag, chosen_topics(bag, options.topics), options)
+            player.wait_for_subscribers(options.wait_for_subscribers)
+            player.play()
+            _say(node, player.report, [topic.name for topic in bag.image_topics()])
+    except (BagError, LockstepError) as error:
+        node.get_logger().error(str(error))
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        if rclpy.ok():  # otherwise a signal ended the context in the middle of a call
+            raise
+    finally:
+        ignore_signals()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _list(path: str) -> int:
+    try:
+        with Bag(path) as bag:
+            sys.stdout.write(json.dumps(contents(bag), indent=1) + '\n')
+    except BagError as error:
+        sys.stderr.write(f'replay_bag: {error}\n')
+        return 1
+    return 0
+
+
+def _say(node: Node, report: Report, images: list[str]) -> None:
+    if _alive(node):
+        sent = ', '.join(f'{count} on {topic}' for topic, count in sorted(report.sent.items()))
+        node.get_logger().info(
+            f'played {sent}; at worst {1000 * report.worst_lateness:.1f} ms late')
+        unheard = _unheard(report, [topic for topic in images if topic in report.sent])
+        if unheard:
+            node.get_logger().warning(unheard)
+
+
+def _unheard(report: Report, images: list[str]) -> str:
+    """That the images were played to nobody, or not from the first one on; or ''.
+
+    A recording may have cameras that nobody is interested in: the one that was heard most counts.
+    """
+    if not images:
+        return ''
+    topic = min(images, key=lambda topic: report.unheard[topic] / report.sent[topic])
+    missed, sent = report.unheard[topic], report.sent[topic]
+    remedy = '--wait-for-subscribers 60 waits for a node that is still starting'
+    if missed == sent:
+        return f'nobody subscribed to {" or ".join(images)}: {remedy}'
+    if missed:
+        return f'nobody had subscribed to {topic} yet when its first {missed} of {sent} images ' \
+               f'were played: {remedy}'
+    return ''
+
+
+def _alive(node: Node) -> bool:
+    return node.context.ok()
+
+
+def _positive(low: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = float(text)
+        if not low < value < float('inf'):
+            raise argparse.ArgumentTypeError(f'{text} is not above {low:g}')
+        return value
+    return number
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='replay_bag',
+        description='Play a rosbag2 recording (sqlite3 or mcap) onto its topics.')
+    add = parser.add_argument
+    add('--version', action='version', version=f'replay_bag {__version__}')
+    add('bag', help='rosbag2 folder, or its .mcap or .db3 file')
+    add('--list', action='store_true',
+        help='play nothing, print as JSON which cameras and topics there are')
+    add('--rate', type=_positive(0), default=1.0, help='2 plays twice as fast (default 1)')
+    add('--loop', type=_count, nargs='?', const=0, default=1, metavar='N',
+        help='play N times, or without N until interrupted')
+    add('--clock', type=_positive(0), nargs='?', const=CLOCK_RATE, default=None, metavar='HZ',
+        help=f"publish the bag's time on /clock (default {CLOCK_RATE:g} Hz)")
+    add('--topics', nargs='+', metavar='TOPIC', help='play these alone')
+    add('--exclude', nargs='+', default=[], metavar='TOPIC', help='do not play these')
+    add('--wait-for-subscribers', type=float, default=0.0, metavar='SECONDS',
+        help='first wait so long for subscribers: of --wait-for, or of the images of one camera')
+    add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must have a subscriber each')
+    add('--wait-for-nodes', nargs='+', default=[], metavar='NODE',
+        help='full names of nodes that must be there, too')
+    add('--lockstep', nargs=2, metavar=('IMAGES', 'DEPTH'),
+        help='play the next message on topic IMAGES when the last one has its depth on topic DEPTH')
+    add('--restamp', action='store_true', help='put the present time into headers')
+    add('--best-effort', action='store_true', help='publish best effort, as many cameras do')
+    return parser
+
+
+def command() -> None:
+    """What the installed `replay_bag` runs: `main`, and out."""
+    leave(main())
+
+
+if __name__ == '__main__':
+    command()

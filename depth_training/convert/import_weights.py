@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`import-weights`: checkpoints that people already have, as the weights file of the node."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from depth_perception.io.files import check_writable, write_atomically
+from depth_perception.io.weights import ENCODER_KEY, WeightsInfo, save_weights
+from depth_perception.networks import create_network
+from depth_training.cli import sentence
+from depth_training.convert.densedepth import fill_densedepth, read_keras
+from depth_training.convert.encoders import fill_encoder
+from depth_training.convert.fcrn import fill_fcrn, read_arrays
+from depth_training.convert.hybrid import fill_hybrid
+from depth_training.convert.reading import ForeignError, checksum, read_state
+from depth_training.convert.sff import fill_sff
+from depth_training.data.layouts.sync import NYU_FX
+
+_IMAGENET = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225)}
+_UNIT = {'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0)}
+_NYU = WeightsInfo(
+    network='efficientnet_sff', network_arguments={}, input_height=480, input_width=640,
+    **_IMAGENET, output='metres', min_depth=0.1, max_depth=10.0, training_focal_length=NYU_FX,
+    training_image_width=640, training_data='NYU Depth v2, by others', licence='NOASSERTION',
+    origin='imported')
+
+#: What each kind of checkpoint becomes.
+INFOS: dict[str, WeightsInfo] = {
+    # Paper 003's code scales a frame by 0.55 and crops 320x256 from its centre. Its licence is
+    # that of the repository which publishes the weights.
+    'hybrid': dataclasses.replace(
+        _NYU, network='resnet_unet_hybrid', input_height=256, input_width=320,
+        training_focal_length=0.55 * NYU_FX, training_image_width=320, licence='BSD-3-Clause',
+        recipe_name='paper_003', test_geometry='harsanyi'),
+    # DenseDepth and GLPDepth feed RGB / 255 without ImageNet's normalisation.
+    'densedepth': dataclasses.replace(
+        _NYU, network='densedepth', output='reciprocal', recipe_name='paper_004', **_UNIT),
+    'sff': dataclasses.replace(_NYU, **_UNIT),
+    # Laina et al.: RGB of 0 to 255 as it is; half a frame, of which 304x228 are left. BSD-2, as
+    # their repository.
+    'fcrn': dataclasses.replace(
+        _NYU, network='fcrn', input_height=228, input_width=304, mean=(0.0, 0.0, 0.0),
+        std=(1 / 255, 1 / 255, 1 / 255), training_focal_length=0.5 * NYU_FX,
+        training_image_width=304, licence='BSD-2-Clause', recipe_name='paper_003_laina',
+        test_geometry='laina'),
+    'encoder': _NYU,
+}
+
+
+def import_weights(kind: str, source: str | Path, output: str | Path,
+                   info: WeightsInfo | None = None) -> str:
+    """Write a foreign checkpoint as a weights file; an encoder as one that is no depth network.
+
+    Args:
+        kind: one of `INFOS`.
+        source: the checkpoint.
+        output: the `.safetensors` to write, whole or not at all.
+        info: metadata in place of the kind's own; for `encoder` and `sff` it names the network
+            and its arguments.
+
+    Returns:
+        The new file's checksum. The source's SHA-256 is kept in the metadata's `recipe`.
+
+    Raises:
+        ForeignError: the checkpoint cannot be used, or is of another network.
+        ValueError: the network or its arguments are unknown.
+        OSError: a file cannot be read or written.
+    """
+    info = info or INFOS[kind]
+    recipe = f'import-weights {kind} {Path(source).name}, sha256 {checksum(source)}'
+    info = dataclasses.replace(info, recipe=recipe, name=f'{info.network} ({Path(source).name})')
+    network = create_network(info.network, **info.network_arguments)
+    _fill(kind, network, source)
+    if kind == 'encoder':
+        return _save_encoder(output, network.encoder, recipe)
+    return save_weights(output, network, info)
+
+
+def _save_encoder(output: str | Path, encoder: nn.Module, origin: str) -> str:
+    """The encoder's tensors under timm's names, for `train --encoder-weights`."""
+    from safetensors.torch import save
+
+    tensors = {name: value.contiguous() for name, value in encoder.body.state_dict().items()}
+    about = json.dumps({'encoder': encoder.name, 'origin': origin})
+    write_atomically(output, [save(tensors, {ENCODER_KEY: about})])
+    return checksum(output)
+
+
+def _fill(kind: str, network: nn.Module, source: str | Path) -> None:
+    if kind == 'densedepth':
+        fill_densedepth(network, read_keras(source))
+    elif kind == 'fcrn':
+        fill_fcrn(network, read_arrays(source))
+    elif kind == 'encoder':
+        if not hasattr(network, 'encoder'):
+            raise ForeignError('the network has no encoder to fill: choose another --network')
+        fill_encoder(network.encoder, read_state(source))
+    else:
+        {'hybrid': fill_hybrid, 'sff': fill_sff}[kind](network, read_state(source))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `import-weights`."""
+    parser.add_argument('kind', choices=INFOS, help=(
+        "hybrid: paper 003's hyb_net_weights.model; densedepth: paper 004's nyu.h5; sff: paper "
+        "001's network on GLPDepth's classes; fcrn: Laina et al.'s, converted to .npz; encoder: "
+        'ImageNet weights of timm or torchvision, for train --encoder-weights'))
+    parser.add_argument('checkpoint', type=Path, help='the file to read')
+    parser.add_argument('--output', type=Path, required=True, help='the .safetensors to write')
+    parser.add_argument('--network', help="for encoder: the network whose encoder it is, such as "
+                                          'resnet_unet')
+    parser.add_argument('--encoder', help="timm name of the encoder of an EfficientNet network")
+    parser.add_argument('--half-width', action='store_true',
+                        help="densedepth: the halved decoder of its code's default")
+    parser.add_argument('--normalize', choices=('imagenet', 'unit'),
+                        help='how its training fed images, where it differs from the usual')
+    parser.add_argument('--licence', help='SPDX identifier of the weights')
+    parser.add_argument('--sha256', help='refuse a checkpoint that has another SHA-256')
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import, show both checksums; 0 = done, 1 = one sentence of failure."""
+    try:
+        text = _run(options)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f'import-weights: {" ".join(sentence(error).split())}\n')
+        return 1
+    sys.stdout.write(text)
+    return 0
+
+
+def main(words: Sequence[str]) -> int:
+    """The command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        'python -m depth_training import-weights', description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(words))
+
+
+def _run(options: Any) -> str:
+    check_writable(options.output)
+    found = checksum(options.checkpoint)
+    if options.sha256 and options.sha256.lower() != found:
+        raise ForeignError(f'{options.checkpoint} has SHA-256 {found}, not the one asked for')
+    written = import_weights(options.kind, options.checkpoint, options.output, _info(options))
+    return (f'{options.checkpoint}: sha256 {found}\n'
+            f'{options.output}: {options.kind}, checksum {written}\n')
+
+
+def _info(options: Any) -> WeightsInfo:
+    """The kind's metadata with what the options change."""
+    info = INFOS[options.kind]
+    if options.kind == 'encoder':
+        if not options.network:
+            raise ForeignError('an encoder needs --network: whose encoder it is')
+        info = dataclasses.replace(info, network=options.network)
+    arguments = {'encoder': options.encoder} if options.encoder else {}
+    arguments |= {'half_width': True} if options.half_width else {}
+    changes: dict[str, Any] = {'network_arguments': arguments}
+    if options.half_width:  # the published row is of the full width
+        changes['recipe_name'] = ''
+    if options.normalize:
+        changes |= _IMAGENET if options.normalize == 'imagenet' else _UNIT
+    if options.licence:
+        changes['licence'] = options.licence
+    return dataclasses.replace(info, **changes)

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The five evaluation protocols of the papers, by name, and those of KITTI.
+
+A protocol says which ground truth is used, which pixels count, how they are clamped and how they
+are averaged. What a network sees of the frame is its own affair
+(`depth_training.evaluate.geometry`). Crops are those of 640x480 frames; on frames of another size
+they scale along.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from depth_training.evaluate.geometry import WHOLE, Box, Size
+from depth_training.evaluate.metrics import Averaging, Metrics
+
+Image = NDArray[np.uint8]
+Depth = NDArray[np.float32]
+
+#: What stands for 0 m where holes are counted: paper 002's numbers need such an epsilon.
+HOLE_DEPTH = float(np.finfo(np.float32).eps)
+#: Metres that an infinite prediction counts as where a protocol has no upper limit: NYU's range.
+FARTHEST = 10.0
+
+
+class Shares(NamedTuple):
+    """A crop as shares of the frame's height and width, cut down to whole pixels (monodepth)."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+    def scaled(self, size: Size) -> Box:
+        """The crop of a frame of that height and width."""
+        height, width = size
+        return Box(int(self.top * height), int(self.bottom * height),
+                   int(self.left * width), int(self.right * width))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to judge a network on NYU Depth v2, or on KITTI.
+
+    Attributes:
+        name: what users call it.
+        used_by: papers and programs.
+        ground_truth: `filled` (`depths`) or `raw` (`rawDepths`); of KITTI `raw` (annotated) or
+            `laser` (single scans).
+        averaging: over all pixels, or per image and then over images.
+        crop: the pixels of the frame that count.
+        clamp: smallest and largest prediction; None = no such limit.
+        valid: open interval of truths that count; None = all that are known.
+        visible: outside of it the colour image is black; None = all of it is visible.
+        flip: average with the mirrored prediction of the mirrored image.
+        swapped: divide by the prediction, as DenseDepth's Keras evaluation does.
+        count_holes: count unknown pixels as depth 0, as paper 002 does.
+        median_scaled: scale each prediction to the truth's median; for networks of relative depth
+            alone, and never comparable with the papers' metric numbers.
+    """
+
+    name: str
+    used_by: str
+    ground_truth: Literal['filled', 'raw', 'laser']
+    averaging: Averaging
+    crop: Box | Shares
+    clamp: tuple[float, float | None]
+    valid: tuple[float, float] | None = None
+    visible: Box | None = None
+    flip: bool = False
+    swapped: bool = False
+    count_holes: bool = False
+    median_scaled: bool = False
+
+    def describe(self) -> str:
+        """One line for a table's caption."""
+        top, bottom, left, right = self.crop
+        crop = 'the whole frame' if self.crop == WHOLE else \
+            f'rows {top:.3f} to {bottom:.3f} of the height, columns {left:.3f} to {right:.3f} of ' \
+            'the width' if isinstance(self.crop, Shares) else \
+            f'rows {top}:{bottom}, columns {left}:{right} of 640x480, of other sizes in proportion'
+        limits = 'every known depth' if self.valid is None else \
+            f'{self.valid[0]:g} < depth < {self.valid[1]:g} m'
+        low, high = self.clamp
+        parts = [f'{self.ground_truth} ground truth', crop, limits,
+                 f'prediction at least {low:g} m' if high is None
+                 else f'prediction clamped to {low:g}..{high:g} m',
+                 'averaged over all pixels' if self.averaging == 'pixels'
+                 else 'per image, then averaged',
+                 'with its mirror image' if self.flip else 'no test-time augmentation']
+        options = {'swapped': self.swapped, 'holes counted': self.count_holes,
+                   'scaled to the median': self.median_scaled}
+        return f'{self.name}: ' + ', '.join(parts + [text for text, on in options.items() if on])
+
+
+#: The NYU toolbox's valid region, as BTS crops it.
+_TOOLBOX = Box(45, 471, 41, 601)
+#: Where colour and depth overlap, as the official split is written.
+_OFFICIAL = Box(7, 474, 7, 632)
+_SMALLEST = 1e-3
+
+_TABLE = (
+    Protocol('harsanyi', 'paper 003 and its Laina row', 'filled', 'pixels',
+             crop=Box(7, 473, 29, 611), clamp=(_SMALLEST, None)),
+    Protocol('laina', 'Laina et al. 2016 (0.127 / 0.573 / 0.055)', 'filled', 'pixels',
+             crop=WHOLE, clamp=(_SMALLEST, None)),
+    Protocol('eigen_bts', 'paper 001; BTS, GLPDepth, AdaBins', 'raw', 'images',
+             crop=_TOOLBOX, clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0), visible=_OFFICIAL),
+    Protocol('densedepth', 'paper 004', 'filled', 'pixels',
+             crop=Box(20, 460, 24, 616), clamp=(0.1, 10.0), flip=True),
+    Protocol('plain', 'papers 000 and 002, which do not say', 'filled', 'pixels',
+             crop=_TOOLBOX, clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0)),
+)
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _TABLE}
+
+#: monodepth's evaluate_kitti.py: by Garg et al. 2016, and as found to reproduce Eigen et al. 2014.
+_GARG = Shares(0.40810811, 0.99189189, 0.03594771, 0.96405229)
+_EIGEN = Shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
+#: Of KITTI, on the Eigen split, whose depth is capped at 80 m.
+_FAR = (_SMALLEST, 80.0)
+_KITTI = (
+    Protocol('kitti_garg', 'monodepth and most papers since, on KITTI', 'raw', 'images',
+             crop=_GARG, clamp=_FAR, valid=_FAR),
+    Protocol('kitti_eigen', 'Eigen et al. 2014, on KITTI', 'raw', 'images',
+             crop=_EIGEN, clamp=_FAR, valid=_FAR),
+    # Its authors: the crop of monodepth's evaluate_kitti.py (their issue 27), whose truth is the
+    # laser's; the mirror image is in the paper.
+    Protocol('kitti_densedepth', 'paper 004, on KITTI', 'laser', 'images',
+             crop=_GARG, clamp=(0.8, 80.0), valid=_FAR, flip=True),
+)
+KITTI: dict[str, Protocol] = {protocol.name: protocol for protocol in _KITTI}
+
+#: No paper's: all of the picture that the network is used on. The bundled network's model card.
+WHOLE_FRAME = Protocol('whole_frame', 'the model card', 'raw', 'pixels', crop=WHOLE,
+                       clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0))
+
+
+def get_protocol(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    known = PROTOCOLS | KITTI
+    if name not in known:
+        raise ValueError(f'unknown protocol {name!r}: choose one of {", ".join(known)}')
+    return known[name]
+
+
+def counting_holes(protocol: Protocol) -> Protocol:
+    """The protocol as paper 002 must have used it: raw truth, with every hole counted as 0 m."""
+    return replace(protocol, ground_truth='raw', count_holes=True)
+
+
+def shown(protocol: Protocol, rgb: Image) -> Image:
+    """The frame uint8 (H, W, 3) with black outside of what the protocol shows."""
+    if protocol.visible is None:
+        return rgb
+    visible, black = protocol.visible.scaled(rgb.shape[:2]), np.zeros_like(rgb)
+    visible.of(black)[:] = visible.of(rgb)
+    return black
+
+
+def predict(protocol: Protocol, image: Image, network: Callable[[Image], Depth]) -> Depth:
+    """The network's depth (h, w) of an input, averaged with its mirror where asked for."""
+    depth = network(image)
+    if not protocol.flip:
+        return depth
+    mirrored = network(np.ascontiguousarray(image[:, ::-1]))
+    return (depth + mirrored[:, ::-1]) / 2
+
+
+def to_frame(prediction: Depth, size: Size, box: Box | None = None) -> Depth:
+    """A prediction (h, w) of any size laid on the frame: (H, W), NaN where there is none.
+
+    Args:
+        prediction: metres (h, w).
+        size: of the frame.
+        box: the part of the frame that it is of; None = the whole.
+    """
+    top, bottom, left, right = box or (0, size[0], 0, size[1])
+    resized = F.interpolate(_as_tensor(prediction), (bottom - top, right - left), mode='bilinear',
+                            align_corners=False)
+    frame = np.full(size, np.nan, np.float32)
+    frame[top:bottom, left:right] = resized[0, 0].numpy()
+    return frame
+
+
+def clamped(protocol: Protocol, depth: Depth) -> tuple[Depth, int]:
+    """Depth within the protocol's limits, and how many pixels were not.
+
+    A NaN becomes the smallest depth, an infinity the largest (GLPDepth).
+    """
+    bounded = np.clip(_bounded(protocol, depth), *protocol.clamp)
+    return bounded, int((bounded != depth).sum())
+
+
+def valid_pixels(protocol: Protocol, truth: Depth) -> NDArray[np.bool_]:
+    """Which pixels of the frame (H, W) count."""
+    inside = protocol.crop.scaled(truth.shape).mask(truth.shape)
+    if protocol.count_holes:
+        return inside
+    low, high = protocol.valid or (0.0, np.inf)
+    return inside & (truth > low) & (truth < high)
+
+
+def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics,
+          box: Box | None = None) -> None:
+    """Add one image to the metrics.
+
+    Pixels that count and of which there is no prediction, for they lie outside of what the network
+    saw, are left out and counted.
+
+    Args:
+        protocol: the protocol.
+        prediction: metres (h, w), at any size.
+        truth: metres (H, W), 0 = unknown.
+        metrics: what to add to; read `metrics.scores(protocol.averaging)` in the end.
+        box: the part of the frame that the prediction is of; None = the whole.
+    """
+    metrics.add(*counted(protocol, prediction, truth, box))
+    if box is not None:
+        metrics.unseen += int((valid_pixels(protocol, truth) & ~box.mask(truth.shape)).sum())
+
+
+class Counted(NamedTuple):
+    """Of the pixels that count.
+
+    Attributes:
+        depth, truth: metres (N,).
+        clamped: how many of them were outside of the protocol's limits.
+        factor: to the truth's median; 1 = not scaled.
+    """
+
+    depth: Depth
+    truth: Depth
+    clamped: int
+    factor: float = 1.0
+
+
+def counted(protocol: Protocol, prediction: Depth, truth: Depth,
+            box: Box | None = None) -> Counted:
+    """What counts of an image; see `judge`."""
+    valid = valid_pixels(protocol, truth)
+    if box is not None:
+        valid &= box.mask(truth.shape)
+    depth, odd = _finite(protocol, prediction)
+    depth, factor = to_frame(depth, truth.shape, box)[valid], 1.0
+    if protocol.median_scaled and depth.size:
+        factor = float(np.median(truth[valid])) / max(float(np.median(depth)), _SMALLEST)
+        depth = depth * np.float32(factor)
+    depth, count = clamped(protocol, depth)
+    if odd.any():
+        count = max(count, int((to_frame(odd, truth.shape, box)[valid] > 0).sum()))
+    known = np.maximum(truth[valid], HOLE_DEPTH) if protocol.count_holes else truth[valid]
+    if protocol.swapped:
+        depth, known = known, depth
+    return Counted(depth, known, count, factor)
+
+
+def _finite(protocol: Protocol, depth: Depth) -> tuple[Depth, Depth]:
+    """Depth without infinite values, which a resize would spread, and 1 where it had some."""
+    odd = ~np.isfinite(depth)
+    return _bounded(protocol, depth) if odd.any() else depth, odd.astype(np.float32)
+
+
+def _bounded(protocol: Protocol, depth: Depth) -> Depth:
+    """An infinity as the largest depth, a NaN as the smallest."""
+    low, high = protocol.clamp
+    return np.nan_to_num(depth, nan=low, posinf=FARTHEST if high is None else high, neginf=low)
+
+
+def _as_tensor(depth: Depth) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(depth, np.float32))[None, None]

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`model-card`: judge weights beside baselines, and write the table into their model card.
+
+Every picture is judged as the node would serve it: by the estimator, in fp32, with the picture's
+own camera where it is known.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.files import check_writable, write_atomically
+from depth_perception.progress import tracked
+from depth_training.data import DepthDataset, Sample, every, good_samples, open_dataset
+from depth_training.data.joined import open_joined
+from depth_training.evaluate import distance_bins as bands
+from depth_training.evaluate import pictures, protocols
+from depth_training.evaluate.baselines import best_constant, mean_depth_map
+from depth_training.evaluate.distance_bins import DistanceBands
+from depth_training.evaluate.flicker import flicker
+from depth_training.evaluate.metrics import Metrics
+from depth_training.evaluate.protocols import WHOLE_FRAME
+from depth_training.ranges import Count, Positive
+from depth_training.report.network_pictures import record
+from depth_training.report.page import Bullets, Element, Heading, Picture, Table, Text, markdown
+
+BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
+NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
+HELD_OUT, CLIP = 'held-out rooms', 'clip'
+#: The page of the bundled network; absent where the package is installed.
+SHIPPED = Path(__file__).resolve().parents[2] / 'docs/model_card.md'
+#: Pictures of a sheet, best and worst each.
+SHOWN = 10
+_ALIGNED = replace(WHOLE_FRAME, median_scaled=True)
+
+Depth = NDArray[np.float32]
+Contender = Callable[[Sample], Depth]
+
+
+@dataclass(frozen=True)
+class ModelCardOptions:
+    """Judge weights beside two baselines and write the measured part of their model card.
+
+    It goes to --out, a new page or between the two marks of one that is there.
+    """
+
+    data: tuple[Path, ...]
+    """What the network was trained on: the training part gives a baseline, the test part is
+    judged, and shown on the page."""
+    hold_out: tuple[str, ...] = ()
+    """Scenes that are the test part, of data without an official split."""
+    unseen: tuple[Path, ...] = ()
+    """Other data of which nothing was trained on; each is judged whole, under its folder's name."""
+    clip: Path | None = None
+    """Consecutive frames with truth, of which flicker is measured too."""
+    depth_scale: Positive | None = None
+    """Units a metre in which --unseen and --clip store depth, where their layouts do not say so;
+    1000 confirms millimetres of what lies nearer than rooms do."""
+    weights: str = 'default'
+    """A weights file; default: the network that comes with the package."""
+    out: Path | None = None
+    """The card, FILE.md; of one that exists, only what stands between its two marks is replaced.
+    Its picture goes to the folder images beside it."""
+    update_shipped: bool = False
+    """Write into docs/model_card.md of this repository instead, the page of the bundled network."""
+    sheets: Path | None = None
+    """Folder for sheets of the best and worst pictures of --unseen, which the page does not show:
+    such pictures may not be yours to publish."""
+    every: Count = 1
+    """Judge every so many-th pair only."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """auto: a GPU where there is one."""
+
+
+@dataclass
+class Judged:
+    """One data set, judged.
+
+    Attributes:
+        name: of the data set in the table.
+        pairs: of it.
+        scores: metric and median-aligned, of each contender.
+        absrel: the network's, metric, of each pair that was judged, by its index.
+        bands: the network's, metric, by true distance.
+        factors: that depth was multiplied by, for the camera of each pair.
+    """
+
+    name: str
+    pairs: DepthDataset
+    scores: dict[str, tuple[Metrics, Metrics]]
+    absrel: dict[int, float]
+    bands: DistanceBands
+    factors: list[float] = field(default_factory=list)
+
+
+def model_card(options: ModelCardOptions) -> int:
+    """Judge, and rewrite the page.
+
+    Raises:
+        ValueError: no page is named or it has no marks, or weights or data cannot be used.
+        OSError: a file cannot be read or written.
+    """
+    page = _page(options)
+    estimator = DepthEstimator.load(options.weights, options.device, 'fp32', 'torch')
+    before, after = _around(page) if page.exists() else (_beginning(estimator), '')
+    check_writable(page)
+    training = open_joined(options.data, 'train', options.hold_out)
+    mean = _mean_map(estimator, every(training, options.every))
+    held_out = open_joined(options.data, 'test', options.hold_out)
+    names = [HELD_OUT, *(path.name for path in options.unseen), *([CLIP] if options.clip else [])]
+    if len(set(names)) < len(names):
+        raise ValueError(f'data sets are told apart by the last part of their path, and of '
+                         f'{", ".join(names)} two are alike: rename a folder')
+    sources = {HELD_OUT: held_out,
+               **{path.name: open_dataset(path, 'all', depth_scale=options.depth_scale)
+                  for path in options.unseen}}
+    clip = None if options.clip is None else \
+        open_dataset(options.clip, 'all', depth_scale=options.depth_scale)
+    if clip is not None:
+        sources[CLIP] = clip
+    judged = [judge(name, every(pairs, options.every), estimator, mean)
+              for name, pairs in sources.items()]
+    shown = page.with_suffix('').name + '_held_out.jpg'
+    _write_sheets(judged, estimator, page.parent / 'images' / shown, options.sheets)
+    elements = [*_table(judged), *_notes(judged, training, options), *_band_table(judged)]
+    elements += [] if clip is None else [_flicker_text(clip, estimator)]
+    elements += [Picture(f'images/{shown}', 'Held-out rooms: the ten best pictures (left) and the '
+                         'ten worst (right), with the mean relative error (AbsRel) in the corner. '
+                         'Picture, true depth, prediction, relative error.')]
+    content = f'{before}{BEGIN}\n\n{markdown(elements)}\n{END}{after}'
+    write_atomically(page, [content.encode()])
+    record(page.parent / 'images', shown, estimator.checksum)
+    sys.stdout.write(markdown(elements))
+    sheets = f'{page.parent / "images" / shown}' + (
+        f', other sheets in {options.sheets}' if options.sheets else '')
+    sys.stderr.write(f'wrote {page} and {sheets}\n')
+    return 0
+
+
+def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Contender) -> Judged:
+    """The network and both baselines on all pairs; bad ones are passed over."""
+    constant = np.full((1, 1), best_constant(s.depth for s in good_samples(pairs)), np.float32)
+    contenders: dict[str, Contender] = {
+        NETWORK: lambda sample: predicted(estimator, sample),
+        CONSTANT: lambda sample: constant, MEAN_MAP: mean}
+    result = Judged(name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {},
+                    DistanceBands())
+    for index in tracked(range(len(pairs)), name, ' pairs'):
+        for sample in good_samples(pairs, [index]):
+            depths = {key: contender(sample) for key, contender in contenders.items()}
+            for key, depth in depths.items():
+                for protocol, metrics in zip((WHOLE_FRAME, _ALIGNED), result.scores[key]):
+                    protocols.judge(protocol, depth, sample.depth, metrics)
+            metric = result.scores[NETWORK][0]
+            if len(metric.sums) > len(result.absrel):  # one without any usable pixel counts nowhere
+                result.absrel[index] = _last_absrel(metric)
+                count = protocols.counted(WHOLE_FRAME, depths[NETWORK], sample.depth)
+                result.bands.add(count.depth, count.truth)
+                result.factors.append(estimator.focal_factor(sample.camera))
+    return result
+
+
+def predicted(estimator: DepthEstimator, sample: Sample) -> Depth:
+    """What the node would publish of a picture, unmasked."""
+    return estimator.infer(sample.rgb, sample.camera)
+
+
+def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
+    """The mean depth of the training set, corrected to each picture's camera as a network's is."""
+    info = estimator.info
+    mean = mean_depth_map(training, info.focal_length_at(info.input_width), info.input_height,
+                          info.input_width)
+    return lambda sample: mean * np.float32(estimator.focal_factor(sample.camera))
+
+
+def _last_absrel(metrics: Metrics) -> float:
+    count, abs_rel = metrics.sums[-1][:2]
+    return float(abs_rel / count)
+
+
+def _table(judged: list[Judged]) -> list[Element]:
+    head = ('Data', 'Pictures', '', 'AbsRel', 'RMSE', 'δ1', 'AbsRel, aligned', 'δ1, aligned')
+    rows = [_row(source, key) for source in judged for key in source.scores]
+    return [Table(head, rows)]
+
+
+def _row(source: Judged, key: str) -> list[str]:
+    metric, aligned = (metrics.scores('pixels') for metrics in source.scores[key])
+    first = key == NETWORK
+    return [source.name if first else '', str(len(source.absrel)) if first else '', key,
+            *(f'{metric[name]:.3f}' for name in ('AbsRel', 'RMSE', 'delta1')),
+            *(f'{aligned[name]:.3f}' for name in ('AbsRel', 'delta1'))]
+
+
+def _notes(judged: list[Judged], training: DepthDataset,
+           options: ModelCardOptions) -> list[Element]:
+    blind = [source.name for source in judged if _without_camera(source.pairs)]
+    notes = [
+        f'Protocol of all figures: {WHOLE_FRAME.describe()}. RMSE in metres.',
+        '*Aligned*: each prediction is first scaled to the median of its truth, which no robot '
+        'can do; it tells shape from scale. For a constant that leaves the median of the truth.',
+        f'*{CONSTANT.capitalize()}*: the one depth with the smallest AbsRel on the judged '
+        'pictures themselves.',
+        f'*{MEAN_MAP.capitalize()}*: of the training pictures ({training.describe()}), corrected '
+        "to each picture's focal length as the network's answer is."]
+    factors = (f'{data.name} {min(data.factors):.2f} to {max(data.factors):.2f}'
+               for data in judged if data.factors)
+    notes += ["Depth is multiplied by the focal length of what the network saw over that of its "
+              f'training: {", ".join(factors)}.']
+    notes += [f'Focal length unknown, so taken as that of the training: {", ".join(blind)}.'] \
+        if blind else []
+    notes += [f'One pair in {options.every} was judged, and averaged for the map.'] \
+        if options.every > 1 else []
+    return [Bullets(notes)]
+
+
+def _band_table(judged: list[Judged]) -> list[Element]:
+    """AbsRel, bias and share of the pixels of each band, a column for each data set."""
+    columns = [[f'{error:.2f} (×{bias:.2f}, {100 * share:.0f} %)' if share else '-'
+                for error, bias, share in zip(data.abs_rel, data.bias, data.share)]
+               for data in (source.bands for source in judged)]
+    rows = [[name, *cells] for name, *cells in zip(bands.names(), *columns)]
+    return [Table(('True distance', *(source.name for source in judged)), rows),
+            Text('The network by true distance: AbsRel over all pixels of that distance, in '
+                 'brackets predicted / true (geometric mean: above 1 is too far) and the share of '
+                 'the pixels. Metric, same pictures and limits.')]
+
+
+def _without_camera(pairs: DepthDataset) -> bool:
+    return any(sample.fx is None for sample in good_samples(pairs, [0]))
+
+
+def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
+    samples = list(good_samples(clip))
+    result = flicker([predicted(estimator, s) for s in samples], [s.depth for s in samples])
+    median, p90 = (f'{100 * value:.1f} %' for value in (result.median, result.p90))
+    return Text(
+        f'Flicker on the clip ({len(samples)} frames in order): from frame to frame the predicted '
+        f'depth changes by {median} more or less than the true depth does (median; 90th '
+        f'percentile {p90}), over the {result.pixels:,} pixels whose true change is below 5 %.')
+
+
+def _write_sheets(judged: list[Judged], estimator: DepthEstimator, shown: Path,
+                  others: Path | None) -> None:
+    """The first data set's sheet goes to `shown`, the others' to the folder `others`."""
+    shown.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(shown, [pictures.jpeg(sheet(judged[0], estimator))])
+    for source in judged[1:] if others else ():
+        others.mkdir(parents=True, exist_ok=True)
+        write_atomically(others / f'{source.name}.jpg', [pictures.jpeg(sheet(source, estimator))])
+
+
+def sheet(source: Judged, estimator: DepthEstimator) -> NDArray[np.uint8]:
+    """The best pictures in the left half, best first; the worst in the right, worst first."""
+    order = sorted((value, index) for index, value in source.absrel.items() if np.isfinite(value))
+    count = min(SHOWN, max(len(order) // 2, 1))
+    halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 960)
+              for half in (order[:count], order[::-1][:count])]
+    rows = min(len(half) for half in halves)
+    return np.concatenate([half[:rows] for half in halves], axis=1)
+
+
+def _comparison(source: Judged, estimator: DepthEstimator, absrel: float,
+                index: int) -> NDArray[np.uint8]:
+    sample = source.pairs[index]
+    row = pictures.comparison(sample.rgb, sample.depth, predicted(estimator, sample),
+                              estimator.info.max_depth)
+    return pictures.labelled(row, f'{100 * absrel:.0f} %')
+
+
+def _page(options: ModelCardOptions) -> Path:
+    """Where the card goes.
+
+    Raises:
+        ValueError: nowhere or to two places, or to the shipped page without being told to.
+    """
+    if options.update_shipped:
+        if options.out is not None:
+            raise ValueError('--update-shipped writes into the shipped page: leave --out out')
+        if not SHIPPED.exists():
+            raise ValueError('--update-shipped needs the repository: an installed package has no '
+                             'docs/model_card.md; give --out FILE.md')
+        return SHIPPED
+    if options.out is None:
+        raise ValueError('name the page to write: --out FILE.md')
+    if options.out.resolve() == SHIPPED:
+        raise ValueError(f'{options.out} is the page of the bundled network: give another --out, '
+                         'or --update-shipped')
+    if options.out.suffix != '.md':
+        raise ValueError(f'--out {options.out} is no Markdown file: give FILE.md')
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    return options.out
+
+
+def _beginning(estimator: DepthEstimator) -> str:
+    """Of a new page: what the weights file says of itself."""
+    info = estimator.info
+    facts = [f'Network: {info.network}, {info.input_width}x{info.input_height}, '
+             f'{info.min_depth:g} to {info.max_depth:g} m.',
+             f'Trained on: {info.training_data}.', f'Made by: {info.recipe or "unknown"}.',
+             f'Licence of the weights: {info.licence}.']
+    return markdown([Heading(f'Model card: {info.name}', 1), Bullets(facts)]) + '\n'
+
+
+def _around(page: Path) -> tuple[str, str]:
+    """What stands before and after the measured part.
+
+    Raises:
+        ValueError: the page has not each mark once, in order.
+    """
+    text = page.read_text('utf-8')
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f'{page} has no lines {BEGIN} and {END}, between which scores go')
+    return before, after

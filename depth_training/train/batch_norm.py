@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batch normalisation over the batch of all processes, or by what was learnt before.
+
+torch's SyncBatchNorm runs on GPUs alone and does not know timm's norm-and-activation layers; this
+one runs everywhere, so that two processes can be tested to train as one.
+
+A batch of few pictures has statistics of its own, and with them depth has another scale: a network
+that normalises by them is trained with an error that it does not have in use, and cannot learn
+scale well (measured in docs/notes/bundled_network.md). `freeze` ends that.
+"""
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from depth_training.losses.masked import total
+
+
+def normalise_across_processes(network: nn.Module) -> nn.Module:
+    """Make every BatchNorm2d of a network use the statistics of all processes in training.
+
+    Names and tensors stay as they are; only the layers' `forward` changes. Statistics are global
+    inside `across_processes`, where every process must take part.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.forward = partial(_forward, layer, layer.forward)
+    return network
+
+
+def freeze(network: nn.Module) -> None:
+    """Let a network in training mode normalise by its running statistics, which then stay.
+
+    Weight and bias of the layers go on learning. `network.train()` undoes it.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.training = False
+
+
+def _forward(layer: nn.BatchNorm2d, in_evaluation: nn.Module, features: Tensor) -> Tensor:
+    if not layer.training:
+        return in_evaluation(features)
+    with torch.autocast(features.device.type, enabled=False):
+        result = _normalise(layer, features.float()).to(features.dtype)
+    # timm's BatchNormAct2d goes on with these two.
+    for name in ('drop', 'act'):
+        result = getattr(layer, name, nn.Identity())(result)
+    return result
+
+
+def _normalise(layer: nn.BatchNorm2d, features: Tensor) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, and the running statistics."""
+    axes, shape = (0, 2, 3), (1, -1, 1, 1)
+    count = total(features.new_tensor(features.numel() / features.shape[1]))
+    mean = total(features.sum(axes)) / count
+    centred = features - mean.view(shape)
+    variance = total(centred.square().sum(axes)) / count
+    _remember(layer, mean.detach(), variance.detach() * count / (count - 1).clamp_min(1))
+    scale = layer.weight * (variance + layer.eps).rsqrt()
+    return centred * scale.view(shape) + layer.bias.view(shape)
+
+
+def _remember(layer: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    layer.num_batches_tracked += 1
+    share = layer.momentum or 1 / float(layer.num_batches_tracked)
+    layer.running_mean.lerp_(mean, share)
+    layer.running_var.lerp_(variance, share)

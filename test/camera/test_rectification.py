@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rectification makes straight what a lens bent; the lens here is independent mathematics."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from depth_perception.camera.model import CameraError, CameraModel
+from depth_perception.camera.rectification import Calibration, Rectifier
+from test.support.lenses import LENSES, undone
+
+RAW = CameraModel(320, 240, 200.0, 205.0, 158.0, 122.0)
+RECTIFIED = CameraModel(320, 240, 180.0, 180.0, 160.0, 118.0)
+IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+TILTED = (0.9950041653, 0, 0.0998334166, 0, 1, 0, -0.0998334166, 0, 0.9950041653)
+
+
+def pattern(x, y):
+    """A smooth picture of straight lines, defined on rays: uint8 (H, W, 3)."""
+    channels = [127 + 100 * np.sin(25 * x), 127 + 100 * np.sin(25 * y),
+                127 + 100 * np.sin(15 * (x + y))]
+    return np.stack(channels, -1).round().astype(np.uint8)
+
+
+def pixels(camera):
+    """Rays through the pixels of a camera: two arrays (H, W)."""
+    v, u = np.mgrid[:camera.height, :camera.width].astype(float)
+    return (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
+
+
+@pytest.mark.parametrize('rotation', [IDENTITY, TILTED, (0,) * 9], ids=['same', 'tilted', 'zero'])
+@pytest.mark.parametrize('case', LENSES)
+def test_straight_lines_become_straight_again(case, rotation):
+    model, d, distort = LENSES[case]
+    matrix = np.array(rotation if any(rotation) else IDENTITY, float).reshape(3, 3)
+    # The picture that the lens gives: each raw pixel shows what its own ray sees.
+    x, y = undone(*pixels(RAW), distort, d)
+    rays = np.stack([x, y, np.ones_like(x)], -1) @ matrix.T
+    raw = pattern(rays[..., 0] / rays[..., 2], rays[..., 1] / rays[..., 2])
+    rectify = Rectifier(Calibration(RAW, RECTIFIED, model, d, rotation))
+    result = rectify(raw)
+    # Not where black from outside was mixed in.
+    seen = (rectify(np.full_like(raw, 255)) == 255).all(-1)
+    error = np.abs(result.astype(int) - pattern(*pixels(RECTIFIED)))[seen]
+    assert seen.mean() > 0.6
+    # Interpolation and maps of 1/32 pixel: 100 grey levels x 25 per ray / 180 pixels / 32 = 0.4.
+    assert np.percentile(error, 99) <= 3
+    assert error.mean() < 1
+
+
+def test_without_rectification_the_same_lines_are_bent():
+    _, d, distort = LENSES['plumb_bob']
+    raw = pattern(*undone(*pixels(RAW), distort, d))
+    assert np.abs(raw.astype(int) - pattern(*pixels(RAW))).mean() > 10
+
+
+@pytest.mark.parametrize('model', ['', 'plumb_bob', 'rational_polynomial'])
+def test_no_distortion_and_the_same_camera_change_nothing(model):
+    rgb = pattern(*pixels(RAW))
+    assert np.array_equal(Rectifier(Calibration(RAW, RAW, model))(rgb), rgb)
+
+
+@pytest.mark.parametrize('model, count', [('plumb_bob', 3), ('plumb_bob', 15), ('equidistant', 5)])
+def test_wrong_number_of_coefficients_is_named(model, count):
+    with pytest.raises(CameraError, match=f'{count} distortion coefficients do not fit .*{model}'):
+        Rectifier(Calibration(RAW, RAW, model, (0.1,) * count))
+
+
+def test_unknown_model_names_the_known():
+    with pytest.raises(CameraError, match=r"'thin_prism'.*plumb_bob"):
+        Rectifier(Calibration(RAW, RAW, 'thin_prism', (0.1,) * 4))
+
+
+def test_distortion_is_any_coefficient_but_zero():
+    assert not Calibration(RAW, RAW, 'plumb_bob', (0.0,) * 5).is_distorted
+    assert not Calibration(RAW, RAW).is_distorted
+    assert Calibration(RAW, RAW, 'plumb_bob', (0, 0, 0, 0, 1e-9)).is_distorted
+
+
+def test_pixels_that_the_raw_image_does_not_show_are_known():
+    model, d, distort = LENSES['plumb_bob of 4']
+    rectifier = Rectifier(Calibration(RAW, RECTIFIED, model, d))
+    x, y = distort(*pixels(RECTIFIED), d)
+    column, row = x * RAW.fx + RAW.cx, y * RAW.fy + RAW.cy
+    hair = 0.01
+    outside = (column < -hair) | (column > 319 + hair) | (row < -hair) | (row > 239 + hair)
+    assert 0.05 < outside.mean() < 0.5
+    np.testing.assert_array_equal(rectifier.unseen, outside)
+    assert Rectifier(Calibration(RAW, RAW)).unseen is None
+
+
+def test_a_lens_model_that_turns_round_shows_nothing_twice():
+    # r - 0.28 r^3 grows up to r = 1 / sqrt(3 * 0.28) only; beyond r = 1.89 it is negative.
+    wide = CameraModel(320, 240, 70.0, 70.0, 160.0, 118.0)
+    rectifier = Rectifier(Calibration(RAW, wide, 'plumb_bob', (-0.28, 0.0, 0.0, 0.0)))
+    beyond = np.hypot(*pixels(wide)) > 1.11
+    shown = (rectifier(np.full((240, 320, 3), 255, np.uint8)) == 255).all(-1)
+    assert shown[beyond].mean() > 0.3, 'the map alone would show ghosts there'
+    assert rectifier.unseen[beyond].all()
+    assert not rectifier.unseen[100:140, 140:180].any()
+
+
+def test_a_map_that_shows_nothing_leaves_all_unseen():
+    aside = CameraModel(320, 240, 180.0, 180.0, 5000.0, 118.0)
+    assert Rectifier(Calibration(RAW, aside)).unseen.all()

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new size of images stops nothing: they are fed at a size that is there until it is compiled."""
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('openvino')
+
+from depth_perception.camera.model import CameraModel
+from depth_perception.inference.backends import openvino, openvino_cache
+from depth_perception.inference.backends.beside import Beside, CompileError
+from depth_perception.inference.backends.openvino_child import compile_apart, compile_to_file
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.inference.sharing import SharedNetworks
+from depth_perception.io.weights import load_weights, save_weights
+from depth_perception.networks import create_network
+from test.support.estimators import INFO
+from test.support.ros import picture
+from test.support.waiting import wait_until
+
+#: A process that imports torch, on a busy machine.
+LONG = 240.0
+WIDE = CameraModel(160, 90, 130.0, 130.0, 79.5, 44.5)
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp('beside') / 'tiny.safetensors'
+    info = dataclasses.replace(INFO, network='cnn', name='tiny')  # soon converted
+    save_weights(path, create_network('cnn'), info)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    return tmp_path / 'depth_perception' / 'openvino'
+
+
+@pytest.fixture(scope='module')
+def kept(weights, tmp_path_factory) -> Path:
+    """A cache with the model of the training's size."""
+    folder = tmp_path_factory.mktemp('kept')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(folder))
+        load(weights)
+    return folder / 'depth_perception' / 'openvino'
+
+
+def load(weights: Path, **more: bool) -> DepthEstimator:
+    return DepthEstimator.load(weights, 'cpu', 'fp32', 'openvino', **more)
+
+
+def no_conversion(*_: object) -> None:
+    raise AssertionError('this process must not convert')
+
+
+def test_a_new_size_is_compiled_by_another_process_and_kept_for_the_next_start(
+        weights, cache, monkeypatch):
+    estimator = load(weights, compile_beside=True)
+    monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)
+    image = picture(0, 160, 90)
+    stretched = estimator.estimate(image, WIDE)
+    assert estimator.remarks == ('compiling for 160x90: until then fed at 80x60',)
+    assert stretched.depth.shape == (90, 160) and stretched.depth.isfinite().all()
+    wait_until(lambda: not estimator.remarks, LONG)
+    right = estimator.estimate(image, WIDE)
+    height, width = estimator.network_size(90, 160)
+    # At the other size the picture has fewer or more pixels along both axes, on average.
+    assert stretched.focal_factor / right.focal_factor == pytest.approx(
+        (60 * 80 / (height * width)) ** 0.5, rel=0.01)
+    assert len(list(cache.glob('*.blob'))) == 2 and cache.stat().st_mode & 0o777 == 0o700
+    again = load(weights)  # both from the disk
+    assert np.array_equal(again.infer(image, WIDE), right.depth.numpy())
+
+
+def test_sizes_that_are_named_are_ready_and_of_a_shared_network_too(weights, cache, monkeypatch):
+    networks = SharedNetworks(lambda *words: load(weights, compile_beside=True))
+    front = networks.loader('front')('', 'cpu', 'fp32')
+    monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)
+    front.prepare([(90, 160), (60, 80)])
+    front.estimate(picture(0, 160, 90))
+    assert front.remarks == ()
+
+
+@pytest.mark.parametrize('harm', ['cut', 'altered', 'others may write', 'a link', 'foreign'])
+def test_what_is_on_disk_is_used_only_if_it_is_as_it_was_written(
+        weights, cache, kept, tmp_path, monkeypatch, harm):
+    shutil.copytree(kept, cache)
+    file, = cache.glob('*.blob')
+    content = file.read_bytes()
+    if harm == 'cut':
+        file.write_bytes(content[:-100])
+    elif harm == 'altered':
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif harm == 'others may write':
+        file.chmod(0o666)
+    elif harm == 'a link':
+        file.rename(tmp_path / 'elsewhere')
+        file.symlink_to(tmp_path / 'elsewhere')
+    else:  # whole, but nothing that OpenVINO has written
+        openvino_cache.write(file, b'no model at all')
+    converted, plain = [], openvino.OpenVino._converted
+    monkeypatch.setattr(openvino.OpenVino, '_converted',
+                        lambda *words: converted.append(words) or plain(*words))
+    load(weights)
+    assert len(converted) == 1
+
+
+def test_without_a_folder_it_compiles_all_the_same(weights, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', '/proc/nowhere')
+    estimator = load(weights, compile_beside=True)
+    estimator.infer(picture(0, 160, 90))
+    monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)  # the other process does
+    wait_until(lambda: not estimator.remarks, LONG)
+    monkeypatch.delenv('XDG_CACHE_HOME')
+    monkeypatch.setattr(Path, 'home', classmethod(lambda cls: (_ for _ in ()).throw(
+        RuntimeError('Could not determine home directory.'))))
+    assert openvino_cache.model_path('abc', 'fp32', '1', (60, 80)) is None
+
+
+def test_old_models_go(cache):
+    for index in range(openvino_cache.KEPT + 5):
+        assert openvino_cache.write(cache / f'{index}.blob', b'model')
+        os.utime(cache / f'{index}.blob', (index, index))
+    assert len(list(cache.glob('*.blob'))) == openvino_cache.KEPT
+    assert not (cache / '0.blob').exists()
+    assert openvino_cache.read(cache / f'{openvino_cache.KEPT}.blob') == b'model'
+
+
+def test_a_process_that_cannot_compile_says_why(weights, tmp_path):
+    with pytest.raises(CompileError, match='is no longer the file that was loaded'):
+        compile_to_file(str(weights), '0' * 64, 'fp32', (48, 80), tmp_path / 'x.blob')
+    checksum = load_weights(weights).checksum
+    with pytest.raises(CompileError, match='cannot be written'):
+        compile_to_file(str(weights), checksum, 'fp32', (48, 80), Path('/proc/x/x.blob'))
+    with pytest.raises(CompileError, match='there is no such file'):
+        compile_apart(tmp_path / 'none', '', 'fp32', (48, 80), tmp_path / 'x.blob')
+
+
+def test_where_no_other_process_can_this_one_compiles(weights, cache, monkeypatch):
+    def fail(*_: object) -> None:
+        raise CompileError('no memory for another process')
+
+    monkeypatch.setattr(openvino, 'compile_apart', fail)
+    estimator = load(weights, compile_beside=True)
+    estimator.infer(picture(0, 160, 90))
+    wait_until(lambda: not estimator.remarks, LONG)
+
+
+def test_what_cannot_be_compiled_is_told_and_served(weights, cache, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError('no such layer')
+
+    estimator = load(weights, compile_beside=True)
+    monkeypatch.setattr(openvino, 'compile_apart', lambda *_: None)  # wrote nothing
+    monkeypatch.setattr(openvino.OpenVino, 'compiled', fail)
+    for _ in range(3):
+        assert estimator.infer(picture(0, 160, 90)).shape == (90, 160)
+        wait_until(lambda: 'RuntimeError: no such layer' in ''.join(estimator.remarks), LONG)
+    assert estimator.remarks[0].startswith('cannot compile for 160x90, fed at 80x60: ')
+    with pytest.raises(CompileError, match='cannot compile for 160x90: RuntimeError'):
+        estimator.prepare([(90, 160)])
+
+
+def test_of_a_stream_whose_size_changes_each_frame_only_the_newest_wait():
+    go, made = threading.Event(), []
+    beside = Beside(lambda size: go.wait(30) and made.append(size))
+    for width in range(1, 20):
+        beside.want((1, width), str(width), (1, 1))
+    assert beside.remark.count('compiling for') == 4
+    go.set()
+    wait_until(lambda: not beside.remark)
+    assert made[0] == (1, 1) and made[-1] == (1, 19) and len(made) == 4
