@@ -37,8 +37,7 @@ prefer_large_shared_memory()
 share_the_cores()
 
 #: What talks over ROS, or waits for processes that do: one worker runs these, one after the other.
-_TOGETHER = ('demo', 'examples', 'launch', 'ros', 'view', 'test_benchmarks.py',
-             'test_performance.py')
+_TOGETHER = ('benchmarks', 'demo', 'examples', 'launch', 'ros', 'view')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,8 +14,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool
 
-from depth_perception.ros import reporter
-from depth_perception.ros.node import depth_node, diagnostics, health, worker
+from depth_perception.ros.node import depth_node, diagnostics, health, reporter, worker
 from depth_perception.ros.node.diagnostics import ERROR, OK, WARN
 from depth_perception.ros.transport import PROFILE
 from test.support.estimators import StandIn

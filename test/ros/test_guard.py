@@ -13,8 +13,8 @@ from std_srvs.srv import SetBool
 from depth_perception.ros.node import depth_node
 from depth_perception.ros.node.depth_node import DepthNode
 from depth_perception.ros.node.diagnostics import ERROR
+from depth_perception.ros.node.receiver import Receiver
 from depth_perception.ros.node.subscriptions import AdaptiveSubscription
-from depth_perception.ros.receiver import Receiver
 from test.ros.test_node_process import node_command
 from test.support.estimators import StandIn
 from test.support.processes import process

@@ -22,8 +22,8 @@ from depth_perception.ros.arguments import process_namespace
 from depth_perception.ros.node import depth_node, diagnostics
 from depth_perception.ros.node.depth_node import DepthNode
 from depth_perception.ros.node.diagnostics import ERROR, OK, WARN
+from depth_perception.ros.node.receiver import Receiver
 from depth_perception.ros.node.several_cameras import create_nodes, spin_all
-from depth_perception.ros.receiver import Receiver
 from test.support.estimators import StandIn
 from test.support.processes import command, ends_quietly_on, process
 from test.support.ros import Robot, image_array, rgb_image, wait_until

@@ -20,21 +20,21 @@ from depth_perception.inference.device import free_cached_memory
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.protocol import Estimator
 from depth_perception.ros.conversions import stamps
-from depth_perception.ros.lifecycle_state import lifecycle_state
-from depth_perception.ros.live_parameters import LiveParameters
 from depth_perception.ros.node import parameters
 from depth_perception.ros.node.calibrations import CameraSource
 from depth_perception.ros.node.guard import guard_services
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
+from depth_perception.ros.node.lifecycle_state import lifecycle_state
+from depth_perception.ros.node.live_parameters import LiveParameters
+from depth_perception.ros.node.parts import Parts
 from depth_perception.ros.node.pipeline import Pipeline
 from depth_perception.ros.node.publishers import DepthPublishers
+from depth_perception.ros.node.receiver import Receiver
+from depth_perception.ros.node.reporter import Reporter
 from depth_perception.ros.node.scan_pose import ScanPoses
 from depth_perception.ros.node.unused import unused_parameters
 from depth_perception.ros.node.worker import Worker
-from depth_perception.ros.parts import Parts
-from depth_perception.ros.receiver import Receiver
-from depth_perception.ros.reporter import Reporter
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 #: Seconds between two messages on /diagnostics.

@@ -22,7 +22,7 @@ from rclpy.node import Node
 from rclpy.service import Service
 
 from depth_perception.errors import named
-from depth_perception.ros.lifecycle_state import lifecycle_state
+from depth_perception.ros.node.lifecycle_state import lifecycle_state
 from depth_perception.ros.node.throttle import Throttle
 
 #: Seconds after an exception that nobody caught: one that comes again at once takes no whole core.
@@ -108,7 +108,7 @@ def spin(executor: Executor, node: Node) -> None:
 
 def _where(error: BaseException) -> str:
     """The error, and the line of this package that it came from."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     lines = [frame for frame in traceback.extract_tb(error.__traceback__)
              if package in Path(frame.filename).parents and frame.filename != __file__]
     at = f' ({Path(lines[-1].filename).name}, line {lines[-1].lineno})' if lines else ''

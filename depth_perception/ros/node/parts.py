@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from depth_perception.inference.protocol import Estimator
-from depth_perception.ros.live_parameters import LiveParameters
 from depth_perception.ros.node.calibrations import CameraSource
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
+from depth_perception.ros.node.live_parameters import LiveParameters
 from depth_perception.ros.node.publishers import DepthPublishers
 from depth_perception.ros.node.scan_pose import ScanPoses
 from depth_perception.ros.node.worker import Worker

@@ -9,13 +9,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 
 from depth_perception.ros.conversions.topics import diagnostics_name
-from depth_perception.ros.lifecycle_state import lifecycle_state
 from depth_perception.ros.node import inputs
 from depth_perception.ros.node.calibrations import NO_CAMERA_INFO
 from depth_perception.ros.node.diagnostics import Context, diagnostic_array, silence
+from depth_perception.ros.node.lifecycle_state import lifecycle_state
+from depth_perception.ros.node.parts import Parts
 from depth_perception.ros.node.pipeline import Result
 from depth_perception.ros.node.throttle import Throttle
-from depth_perception.ros.parts import Parts
 
 #: Seconds without an image until the log says so: a camera may start a little later.
 SILENCE_LOGGED = 5.0

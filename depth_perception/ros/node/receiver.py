@@ -9,8 +9,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_perception.ros.conversions.stamps import age, seconds
 from depth_perception.ros.node.health import OTHER_CLOCK
+from depth_perception.ros.node.parts import Parts
 from depth_perception.ros.node.worker import Frame
-from depth_perception.ros.parts import Parts
 
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
 JUMP_BACK = 0.1
