@@ -87,6 +87,15 @@ def test_headings_have_one_anchor_each_on_github_and_on_the_site(page):
 
 
 @pages
+def test_lists_are_lists_on_the_site_too(page):
+    """Python-Markdown wants an empty line before a list, and four spaces before its blocks."""
+    item = r'(?:\* |\d+\. )'
+    text = page.read_text()
+    assert not re.findall(rf'^(?!{item}| |\n).+\n{item}.*', prose(page), flags=re.MULTILINE)
+    assert not re.findall(r'^ {1,3}```', text, flags=re.MULTILINE)
+
+
+@pages
 def test_pictures_have_a_description(page):
     assert not re.findall(r'!\[\]\(|<img', prose(page))
 
