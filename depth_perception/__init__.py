@@ -26,7 +26,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from depth_perception.camera.file import read_camera
     from depth_perception.camera.model import CameraModel
+    from depth_perception.depth.anchor_sources import (
+        depth_anchors,
+        point_anchors,
+        range_anchors,
+        scan_anchors,
+    )
     from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors, anchor_depth
+    from depth_perception.depth.floor_anchors import floor_anchors
     from depth_perception.depth.geometry import back_project, mask_edges, mask_range, pack_cloud
     from depth_perception.depth.millimetres import to_millimetres
     from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
@@ -41,14 +48,17 @@ __version__ = '0.2.0'
 
 __all__ = ['AnchorReport', 'AnchoredDepth', 'Anchors', 'CameraModel', 'CameraPose',
            'DepthEstimator', 'DepthProducts', 'DepthSettings', 'ObstacleBand', 'ProductMaker',
-           'WeightsInfo', 'anchor_depth', 'back_project', 'colourise', 'depth_products',
-           'load_weights', 'mask_edges', 'mask_range', 'pack_cloud', 'read_camera',
-           'save_weights', 'scan_layout', 'scan_ranges', 'to_millimetres', 'write_ply']
+           'WeightsInfo', 'anchor_depth', 'back_project', 'colourise', 'depth_anchors',
+           'depth_products', 'floor_anchors', 'load_weights', 'mask_edges', 'mask_range',
+           'pack_cloud', 'point_anchors', 'range_anchors', 'read_camera', 'save_weights',
+           'scan_anchors', 'scan_layout', 'scan_ranges', 'to_millimetres', 'write_ply']
 
 _MODULES = {
     'camera.file': ('read_camera',),
     'camera.model': ('CameraModel',),
     'depth.anchors': ('AnchorReport', 'AnchoredDepth', 'Anchors', 'anchor_depth'),
+    'depth.anchor_sources': ('depth_anchors', 'point_anchors', 'range_anchors', 'scan_anchors'),
+    'depth.floor_anchors': ('floor_anchors',),
     'depth.geometry': ('back_project', 'mask_edges', 'mask_range', 'pack_cloud'),
     'depth.millimetres': ('to_millimetres',),
     'depth.products': ('DepthProducts', 'ProductMaker', 'depth_products'),

@@ -282,6 +282,20 @@ def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
     return depth.reshape(-1)[index].astype(np.float64)
 
 
+def lattice(height: int, width: int, rows: int,
+            columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns (rows * columns,) of pixels that lie evenly over an image."""
+    row, column = (((np.arange(count) + 0.5) * side / count).astype(np.int64)
+                   for count, side in ((rows, height), (columns, width)))
+    return np.repeat(row, columns), np.tile(column, rows)
+
+
+def pixels(depth: Array, rows: NDArray[np.int64],
+           columns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The depths (n,) of some pixels of a depth (H, W), on the host."""
+    return _taken(depth, rows * depth.shape[1] + columns)
+
+
 class AnchoredDepth:
     """Corrects the frames of one camera; without anchors, the last correction fades.
 

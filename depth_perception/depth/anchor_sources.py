@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a robot's sensors measure as anchors of a camera's image: no ROS, arrays and transforms.
+
+A transform is a 4x4 matrix from the sensor's frame to the camera's optical frame (x right, y down,
+z forward), at the sensor's own time. The frames of sensors are those of REP-103 and of their
+messages: a scan lies in its x-y plane, a range is measured along x.
+"""
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.anchors import Anchors, lattice, pixels
+
+Array = TypeVar('Array', NDArray, Tensor)
+
+#: Points of a cloud that are looked at.
+MOST_POINTS = 20_000
+#: A point is hidden from the camera if another one in its cell, of so many along the image's longer
+#: side, is nearer by more than this factor: sensors stand beside the camera and see behind things.
+_CELLS, HIDDEN = 80, 1.15
+#: A range is that of the nearest thing in its cone: this percentile of the predicted distances, for
+#: a few pixels may be wrong. What is within this factor of it is what was measured.
+NEAREST_PERCENTILE, _SAME = 10, 1.1
+#: Anchors that one range makes.
+RANGE_ANCHORS = 8
+#: Pixels of the image, (rows, columns), at which a cone is looked at.
+_LOOKS = (48, 64)
+
+
+def scan_anchors(ranges: NDArray, angle_min: float, angle_increment: float, transform: NDArray,
+                 camera: CameraModel, range_min: float = 0.0,
+                 range_max: float = math.inf) -> Anchors:
+    """Beams of a laser scan (sensor_msgs/LaserScan) in the image.
+
+    Args:
+        ranges: (n,), metres; those out of [range_min, range_max] and NaN measured nothing.
+        angle_min, angle_increment: radians, of the first beam and between two.
+        transform: from the scanner's frame to the camera's optical frame.
+        camera: of the image.
+        range_min, range_max: metres.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, scan_anchors
+        >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+        >>> beside = np.array([[0, -1, 0, 0.1], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+        >>> anchors = scan_anchors(np.full(360, 2.0), -np.pi, np.pi / 180, beside, camera)
+        >>> len(anchors), round(float(anchors.depth.max()), 2)
+        (64, 2.0)
+    """
+    ranges = np.asarray(ranges, np.float64)
+    angles = angle_min + angle_increment * np.arange(len(ranges))
+    with np.errstate(invalid='ignore'):
+        measured = (ranges >= range_min) & (ranges <= range_max) & np.isfinite(ranges)
+    ranges, angles = ranges[measured], angles[measured]
+    return point_anchors(
+        np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros(len(ranges))], 1),
+        transform, camera)
+
+
+def point_anchors(points: NDArray, transform: NDArray, camera: CameraModel,
+                  radius_deg: float = 0.0) -> Anchors:
+    """Points in the image, without those that others hide from the camera.
+
+    Args:
+        points: (n, 3), metres in the sensor's frame; NaN is no point.
+        transform: from that frame to the camera's optical frame.
+        camera: of the image.
+        radius_deg: half the angle over which the sensor averages: of one with 8 x 8 zones over 45
+            degrees, 2.8.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, point_anchors
+        >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+        >>> points = np.array([[0.5, 0.0, 2.0], [0.5, 0.0, -2.0]])
+        >>> anchors = point_anchors(points, np.eye(4), camera)
+        >>> anchors.u, anchors.v, anchors.depth
+        (array([224.5]), array([119.5]), array([2.]))
+    """
+    points = np.asarray(points, np.float64).reshape(-1, 3)
+    points = points[::max(1, math.ceil(len(points) / MOST_POINTS))]
+    rotation, offset = _parts(transform)
+    seen = points @ rotation.T + offset
+    with np.errstate(invalid='ignore'):
+        seen = seen[np.isfinite(seen).all(1) & (seen[:, 2] > 0)]
+    depth = seen[:, 2]
+    u = camera.fx * seen[:, 0] / depth + camera.cx
+    v = camera.fy * seen[:, 1] / depth + camera.cy
+    inside = ((u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5))
+    u, v, depth = u[inside], v[inside], depth[inside]
+    shown = _shown(u, v, depth, camera)
+    radius = math.tan(math.radians(radius_deg)) * camera.fx
+    return Anchors.of(u[shown], v[shown], depth[shown], radius)
+
+
+def depth_anchors(depth: NDArray, depth_camera: CameraModel, transform: NDArray,
+                  camera: CameraModel) -> Anchors:
+    """The depth image of another camera in this one's.
+
+    Args:
+        depth: (h, w), metres along that camera's axis; what is not finite or not positive is none.
+        depth_camera: of the depth image.
+        transform: from that camera's optical frame to this one's.
+        camera: of the image.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, depth_anchors
+        >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+        >>> narrow = CameraModel(32, 24, fx=60.0, fy=60.0, cx=15.5, cy=11.5)
+        >>> len(depth_anchors(np.full((24, 32), 2.0), narrow, np.eye(4), camera))
+        768
+    """
+    stride = max(1, math.ceil(math.sqrt(depth.size / MOST_POINTS)))
+    rows, columns = (np.arange(stride // 2, side, stride) for side in depth.shape)
+    z = np.asarray(depth[rows][:, columns], np.float64)
+    z = np.where(np.isfinite(z) & (z > 0), z, np.nan)
+    x = z * ((columns - depth_camera.cx) / depth_camera.fx)
+    y = z * ((rows - depth_camera.cy) / depth_camera.fy)[:, None]
+    return point_anchors(np.stack([x, y, z], -1), transform, camera)
+
+
+def range_anchors(distance: float, field_of_view: float, transform: NDArray, camera: CameraModel,
+                  predicted: Array) -> Anchors:
+    """A range (sensor_msgs/Range) in the image: of the nearest thing that is in its cone.
+
+    Which pixels that is the predicted depth tells: those whose distances from the sensor are about
+    a low percentile of all in the cone. All of them have one error, so together they weigh one.
+
+    Args:
+        distance: metres from the sensor; what is not finite or not positive is none.
+        field_of_view: radians, the cone's whole angle, about the x axis of the sensor's frame.
+        transform: from that frame to the camera's optical frame.
+        camera: of the image.
+        predicted: its depth (H, W), not corrected; a numpy array or a tensor on any device.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, range_anchors
+        >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+        >>> same_place = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+        >>> anchors = range_anchors(2.0, 0.2, same_place, camera, np.full((240, 320), 2.8))
+        >>> len(anchors), [round(float(depth), 1) for depth in anchors.depth[:2]]
+        (8, [2.0, 2.0])
+    """
+    if not (math.isfinite(distance) and distance > 0):
+        return Anchors.of()
+    rotation, offset = _parts(transform)
+    rows, columns = lattice(camera.height, camera.width, *_LOOKS)
+    depth = pixels(predicted, rows, columns)
+    rays = _rays(camera, rows, columns) @ rotation  # in the sensor's frame
+    places = depth[:, None] * rays - offset @ rotation
+    away = np.linalg.norm(places, axis=1)
+    with np.errstate(invalid='ignore'):
+        inside = np.isfinite(depth) & (depth > 0) & (
+            places[:, 0] >= away * math.cos(min(field_of_view / 2, math.pi / 2)))
+    if not inside.any():
+        return Anchors.of()
+    nearest = np.percentile(away[inside], NEAREST_PERCENTILE)
+    same = np.flatnonzero(inside & (away <= nearest * _SAME) & (away * _SAME >= nearest))
+    same = same[np.linspace(0, len(same) - 1, min(len(same), RANGE_ANCHORS)).round().astype(int)]
+    # What is a little farther than the nearest by prediction is so in truth.
+    true = _along(rays[same], offset @ rotation, distance * away[same] / nearest)
+    return Anchors.of(columns[same], rows[same], true, weight=1 / len(same))
+
+
+def _along(rays: NDArray, offset: NDArray, distance: NDArray) -> NDArray[np.float64]:
+    """Depths (n,) at which points on rays (n, 3), less an offset, have distances (n,), or NaN."""
+    # |z ray - offset|^2 = distance^2, its farther solution.
+    a, b = (rays * rays).sum(1), rays @ offset
+    inner = b * b - a * (offset @ offset - distance * distance)
+    return (b + np.sqrt(np.where(inner >= 0, inner, np.nan))) / a
+
+
+def _rays(camera: CameraModel, rows: NDArray, columns: NDArray) -> NDArray[np.float64]:
+    """Points (n, 3) of pixels at a depth of 1, in the optical frame."""
+    return np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy,
+                     np.ones(len(rows))], 1)
+
+
+def _parts(transform: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotation (3, 3) and offset (3,) of a 4x4 matrix."""
+    transform = np.asarray(transform, np.float64)
+    if transform.shape != (4, 4):
+        raise ValueError(f'a transform is a 4x4 matrix, got {transform.shape}')
+    return transform[:3, :3], transform[:3, 3]
+
+
+def _shown(u: NDArray, v: NDArray, depth: NDArray, camera: CameraModel) -> NDArray[np.bool_]:
+    """Whether a point is not hidden behind a nearer one of its cell of the image."""
+    size = max(camera.width, camera.height) / _CELLS
+    width = math.ceil(camera.width / size) + 1
+    cell = ((v + 0.5) / size).astype(int) * width + ((u + 0.5) / size).astype(int)
+    nearest = np.full(width * (math.ceil(camera.height / size) + 1), np.inf)
+    np.minimum.at(nearest, cell, depth)
+    return depth <= HIDDEN * nearest[cell]
