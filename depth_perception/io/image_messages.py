@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -100,18 +100,21 @@ _DEPTH = ('32FC1', '64FC1')
 _GREY = ('mono', '8UC1', '16UC1')
 
 
+class Decoded(NamedTuple):
+    """An image, and what was lost before it came here, or ''."""
+
+    rgb: Rgb
+    remark: str = ''
+
+
 class Decoder:
     """Makes RGB of the images of one stream.
 
     Args:
         converter: for encodings beyond the plain ones; None is the best that is installed.
-
-    Attributes:
-        remark: what was lost before the image came here, or ''.
     """
 
     def __init__(self, converter: Converter | None = None) -> None:
-        self.remark = ''
         self._converter = converter
         self._range = ValueRange()
 
@@ -121,7 +124,13 @@ class Decoder:
         Raises:
             FrameError: the message is no usable image.
         """
-        return self._raw(message) if hasattr(message, 'encoding') else self._compressed(message)
+        return self.decode(message).rgb
+
+    def decode(self, message: Image | CompressedImage) -> Decoded:
+        """As calling it, with a remark."""
+        if hasattr(message, 'encoding'):
+            return Decoded(self._raw(message))
+        return self._compressed(message)
 
     def _raw(self, message: Image) -> Rgb:
         if message.encoding in FAST:
@@ -135,18 +144,18 @@ class Decoder:
             return opencv_converter(message)  # cv_bridge's releases do not agree on these
         return (self._converter or default_converter())(message)
 
-    def _compressed(self, message: CompressedImage) -> Rgb:
+    def _compressed(self, message: CompressedImage) -> Decoded:
         values, kind = unpacked(message), Format.of(message.format)
         if values.dtype != np.uint8:
             values = self._range.to_8_bits(values)
         height, width = values.shape[:2]
         channels = values.size // (height * width)
         is_mosaic = channels == 1 and kind.is_mosaic
-        self.remark = _lost_colour(kind) if channels == 1 and not is_mosaic else ''
+        remark = _lost_colour(kind) if channels == 1 and not is_mosaic else ''
         encoding = _in_8_bits(kind.source) if is_mosaic else {
             1: 'mono8', 3: 'rgb8' if kind.is_rgb else 'bgr8',
             4: 'rgba8' if kind.is_rgb else 'bgra8'}[channels]
-        return self._raw(_packed(values, encoding, width, height))
+        return Decoded(self._raw(_packed(values, encoding, width, height)), remark)
 
 
 def decode(message: Image | CompressedImage) -> Rgb:

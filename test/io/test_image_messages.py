@@ -281,11 +281,11 @@ def test_pngs_of_16_bits_are_scaled_by_those_that_the_camera_uses():
 def test_colour_that_was_lost_on_the_way_is_told(form):
     decoder = Decoder()
     grey = np.full((16, 16), 90, np.uint8)
-    assert np.ptp(decoder(_compressed('.jpg', grey, form)).mean((0, 1))) == 0
-    assert form.partition(';')[0] in decoder.remark and 'grey' in decoder.remark
+    rgb, remark = decoder.decode(_compressed('.jpg', grey, form))
+    assert np.ptp(rgb.mean((0, 1))) == 0
+    assert form.partition(';')[0] in remark and 'grey' in remark
     for fine in ('mono8; jpeg compressed ', 'mono16; png compressed ', 'jpeg'):
-        decoder(_compressed('.jpg', grey, fine))
-        assert decoder.remark == ''
+        assert decoder.decode(_compressed('.jpg', grey, fine)).remark == ''
 
 
 @pytest.mark.parametrize('form, exchanged', [

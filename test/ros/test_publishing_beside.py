@@ -201,8 +201,11 @@ class ClosesMeanwhile:
         self.worker.mailbox.close()
         return True
 
-    def process(self, message, *_) -> Result:
+    def start(self, message, *_) -> Image:
         self.worker.put(Frame(message, time.monotonic()))
+        return message
+
+    def finish(self, message) -> Result:
         return Result((1, 1), outputs={TOPIC: message})
 
 
@@ -222,7 +225,9 @@ def test_what_waits_for_the_next_frame_is_published_when_none_comes_any_more():
 def test_stage_times_do_not_hold_what_was_done_meanwhile(monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(pipeline.time, 'perf_counter', lambda: next(ticks))
-    made = Pipeline(StandIn(), CameraSource('off'), lambda *_: ScanPose(LEVEL)).process(
-        rgb_image(picture()), frozenset({TOPIC}), Settings(), lambda: next(ticks))
+    made = Pipeline(StandIn(), CameraSource('off'), lambda *_: ScanPose(LEVEL))
+    work = made.start(rgb_image(picture()), frozenset({TOPIC}), Settings())
+    next(ticks)
+    result = made.finish(work)
     # A tick for each look at the clock.
-    assert made.seconds == {'decode': 1, 'inference': 1, 'postprocess': 1}
+    assert result.seconds == {'decode': 1, 'inference': 1, 'postprocess': 1}

@@ -78,6 +78,30 @@ class Result:
         return 0.0 if self.thumbnail is None else float(self.thumbnail.std())
 
 
+@dataclass
+class Work:
+    """A frame between `Pipeline.start` and `Pipeline.finish`.
+
+    Attributes:
+        result: as far as it is known.
+        header: of the outputs.
+        settings: the parameters at the start.
+        wanted: topics that can be made.
+        camera: None where it is not known.
+        products: what is made of the depth, which a device may still be computing; None where
+            nothing is inferred.
+        finite: whether all that the network gave was finite.
+    """
+
+    result: Result
+    header: Header
+    settings: Settings
+    wanted: frozenset[str]
+    camera: ImageCamera | None
+    products: DepthProducts | None = None
+    finite: Tensor | None = None
+
+
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
@@ -88,6 +112,11 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 def _header(image: Header, optical_frame: str) -> Header:
     """The image's header, in another frame where one is given."""
     return Header(stamp=image.stamp, frame_id=optical_frame) if optical_frame else image
+
+
+def _remarks(decoding: str, state: CameraState) -> tuple[str, ...]:
+    remarks = state.camera.remarks if state.camera else ()
+    return (decoding, *remarks) if decoding else remarks
 
 
 class Pipeline:
@@ -105,7 +134,7 @@ class Pipeline:
         self._cameras = cameras
         self._scan_pose = scan_pose
         self._products = ProductMaker(estimator.info.max_depth)
-        self._decode = Decoder()
+        self._decoder = Decoder()
         self._last_scan: float | None = None
         self._upload = Upload(estimator.device)
         self._download = Download(estimator.device)
@@ -116,23 +145,25 @@ class Pipeline:
         return self._estimator.device.type == 'cuda'
 
     def process(self, message: Image | CompressedImage, wanted: frozenset[str],
-                settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> Result:
-        """All wanted outputs that the frame allows; without a camera there are no points.
+                settings: Settings) -> Result:
+        """`start` and `finish` at once."""
+        return self.finish(self.start(message, wanted, settings))
+
+    def start(self, message: Image | CompressedImage, wanted: frozenset[str],
+              settings: Settings) -> Work:
+        """Decode an image and infer its depth; where a device does that, it has only begun.
 
         Args:
             message: the image.
             wanted: topics.
             settings: the present parameters.
-            meanwhile: called when a device has been given the network to compute, before anything
-                waits for it; not called where nothing is inferred.
 
         Raises:
             FrameError: the message is no usable image.
-            NonFiniteDepth: the network's output cannot be used.
         """
         seconds: dict[str, float] = {}
         with _timed(seconds, 'decode'):
-            rgb = self._decode(message)
+            rgb, remark = self._decoder.decode(message)
             height, width = rgb.shape[:2]
             state = self._cameras.for_image(
                 width, height, stamps.nanoseconds(message.header.stamp))
@@ -140,85 +171,85 @@ class Pipeline:
             if rectifier is not None:
                 rgb = rectifier(rgb)
         result = Result((width, height), seconds=seconds, camera_problem=state.problem,
-                        input_remarks=self._remarks(state))
+                        input_remarks=_remarks(remark, state))
         result.thumbnail = rgb[::16, ::16].copy()
-        header = _header(message.header, settings.optical_frame)
-        if state.camera is None:
-            wanted -= NEEDS_CAMERA
-        if wanted & NEEDS_INFERENCE:
+        work = Work(result, _header(message.header, settings.optical_frame), settings,
+                    wanted if state.camera else wanted - NEEDS_CAMERA, state.camera)
+        if work.wanted & NEEDS_INFERENCE:
             with _timed(seconds, 'inference'):
-                image = self._upload(rgb)
-                depth, finite = self._infer(image, state.camera, settings, result)
-                products = self._products(
-                    rgb, state.camera and state.camera.camera, depth, settings,
-                    time=stamps.seconds(header.stamp), image=image,
-                    unseen=rectifier.unseen if rectifier else None)
-            meanwhile()
-            with _timed(seconds, 'postprocess'):
-                found = self._compute(products, wanted, header, settings, result)
-                self._fill(self._download({'finite': finite, **found}), products, wanted, header,
-                           settings, result)
-        if INFO in wanted:
-            result.outputs[INFO] = state.camera.info(header)
+                self._infer(work, rgb, rectifier.unseen if rectifier else None)
+        return work
+
+    def finish(self, work: Work) -> Result:
+        """Make all wanted outputs that the frame allows; without a camera there are no points.
+
+        Raises:
+            NonFiniteDepth: the network's output cannot be used.
+        """
+        result = work.result
+        if work.products is not None:
+            with _timed(result.seconds, 'postprocess'):
+                found = self._compute(work.products, work)
+                self._fill(self._download({'finite': work.finite, **found}), work.products, work)
+        if INFO in work.wanted and work.camera is not None:
+            result.outputs[INFO] = work.camera.info(work.header)
         return result
 
-    def _remarks(self, state: CameraState) -> tuple[str, ...]:
-        remarks = state.camera.remarks if state.camera else ()
-        return (self._decode.remark, *remarks) if self._decode.remark else remarks
-
-    def _infer(self, image: Tensor, camera: ImageCamera | None, settings: Settings,
-               result: Result) -> tuple[Tensor, Tensor]:
+    def _infer(self, work: Work, rgb: NDArray[np.uint8],
+               unseen: NDArray[np.bool_] | None) -> None:
         """Depth, and whether all that the network gave was finite; nothing waits for a GPU."""
-        model = settings.focal_camera(camera and camera.camera)
-        estimate = self._estimator.estimate(image, model)
+        settings, camera = work.settings, work.camera.camera if work.camera else None
+        image = self._upload(rgb)
+        estimate = self._estimator.estimate(image, settings.focal_camera(camera))
+        work.finite = geometry.all_finite(estimate.depth)
         if estimate.network_seconds is not None:
-            result.seconds['network'] = estimate.network_seconds
-        result.focal_factor = estimate.focal_factor
-        return estimate.depth, geometry.all_finite(estimate.depth)
+            work.result.seconds['network'] = estimate.network_seconds
+        work.result.focal_factor = estimate.focal_factor
+        work.products = self._products(
+            rgb, camera, estimate.depth, settings, time=stamps.seconds(work.header.stamp),
+            image=image, unseen=unseen)
 
-    def _compute(self, products: DepthProducts, wanted: frozenset[str], header: Header,
-                 settings: Settings, result: Result) -> dict[str, Tensor]:
+    def _compute(self, products: DepthProducts, work: Work) -> dict[str, Tensor]:
         """What is wanted by topic, and a thinned depth, all on the depth's device."""
         found = {'sample': products.depth[::8, ::8]}
-        if wanted & {DEPTH, PREVIEW}:
+        if work.wanted & {DEPTH, PREVIEW}:
             found[DEPTH] = products.depth
-        if POINTS in wanted:
+        if POINTS in work.wanted:
             found[POINTS] = products.cloud
-        if SCAN in wanted:
-            scan = self._scan(products, header, settings, result)
+        if SCAN in work.wanted:
+            scan = self._scan(products, work)
             if scan is not None:
                 found[SCAN] = scan.ranges
         return found
 
-    def _scan(self, products: DepthProducts, header: Header, settings: Settings,
-              result: Result) -> DepthScan | None:
+    def _scan(self, products: DepthProducts, work: Work) -> DepthScan | None:
         """The scan, or None where it is not known how the camera stands."""
-        stand = self._scan_pose(header, settings)
-        result.scan_problem = stand.problem
-        result.pose = stand.pose
+        stand = self._scan_pose(work.header, work.settings)
+        work.result.scan_problem = stand.problem
+        work.result.pose = stand.pose
         if stand.pose is None:
             return None
         scan = products.scan(stand.pose)
-        result.beams = scan.layout, stand.frame_id
+        work.result.beams = scan.layout, stand.frame_id
         return scan
 
-    def _fill(self, found: dict[str, NDArray], products: DepthProducts, wanted: frozenset[str],
-              header: Header, settings: Settings, result: Result) -> None:
+    def _fill(self, found: dict[str, NDArray], products: DepthProducts, work: Work) -> None:
         """Messages, which own their bytes: the next frame may write to the arrays."""
+        result, header, settings = work.result, work.header, work.settings
         if not found['finite']:
             self._products.reset()
             raise NonFiniteDepth('the network gave a non-finite depth')
         result.sample = found['sample'].copy()
-        if DEPTH in wanted:
+        if DEPTH in work.wanted:
             result.outputs[DEPTH] = messages.depth_message(
                 found[DEPTH], header, settings.depth_encoding)
-        if PREVIEW in wanted:
+        if PREVIEW in work.wanted:
             result.outputs[PREVIEW] = messages.preview_message(
                 products.preview(depth=found[DEPTH]), header)
         if POINTS in found:
             result.outputs[POINTS] = messages.cloud_message(
                 found[POINTS], header, settings.point_color)
-        if SCAN in found:
+        if SCAN in found and result.beams is not None:
             layout, frame_id = result.beams
             result.outputs[SCAN] = messages.scan_message(
                 found[SCAN], layout, Header(stamp=header.stamp, frame_id=frame_id),

@@ -188,7 +188,9 @@ class Worker:
         if frame.has_age and self._is_stale(frame, settings.max_age):
             self._health.count('stale')
             return None
-        return self._pipeline.process(frame.message, wanted, settings, self._publish_kept)
+        work = self._pipeline.start(frame.message, wanted, settings)
+        self._publish_kept()  # while a device computes the depth
+        return self._pipeline.finish(work)
 
     def _is_stale(self, frame: Frame, max_age: float) -> bool:
         age = self._owner.age(frame.message.header.stamp)
