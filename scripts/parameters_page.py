@@ -22,29 +22,30 @@ HEAD = f"""\
      or depth_perception/depth/settings.py instead. -->
 # Parameters of `depth_node`
 
-[config/depth.yaml](../config/depth.yaml) has all of them with their defaults, as a file to copy and
-give to the launch file:
+[config/depth.yaml](../config/depth.yaml) lists all of them with their defaults. Copy it and pass
+the copy to the launch file:
 
 ```bash
 ros2 launch depth_perception depth.launch.py image:=/camera/image_raw params_file:=my.yaml
 ros2 run depth_perception depth_node --ros-args --params-file my.yaml -p max_depth:=5.0
-ros2 param describe /depth_node edge_threshold    # the node tells the same as this page
+ros2 param describe /depth_node edge_threshold    # prints the same as this page
 ```
 
 A value of the wrong type or outside its range is refused with one sentence: at start the process
-ends with exit code 1, while the node runs the old value stays. An integer does for a real number.
+exits with code 1; while the node runs it keeps the old value. Integers are accepted for floats.
 """
 CHANGEABLE = """
 ## Changeable while the node runs
 
-A change acts on the next frame: `ros2 param set /depth_node max_depth 5.0`. Two that belong
-together, such as `scan_min_height` and `scan_max_height`, may be set one after the other: while
-they do not fit, both stay as they were, and diagnostics says so.
+A change takes effect on the next frame: `ros2 param set /depth_node max_depth 5.0`. Parameters
+that belong together, such as `scan_min_height` and `scan_max_height`, may be set one after the
+other: while they contradict each other, the node uses the old values of both, and diagnostics says
+so.
 """
 AT_CONFIGURE = """
 ## Read when the node is configured
 
-Set them in the parameter file or on the command line, or while the node is unconfigured, as it is
+Set them in the parameter file, on the command line, or while the node is unconfigured, for example
 after a failed configure: `ros2 param set /depth_node model_file /new/net.safetensors`, then
 `ros2 lifecycle set /depth_node configure`. A configured node refuses a change.
 """
@@ -56,10 +57,10 @@ TAIL = """
 
 | Parameter | Default | Meaning |
 |---|---|---|
-| `use_sim_time` | `false` | take the time from `/clock`; `depth.launch.py` sets it for a bag |
+| `use_sim_time` | `false` | use the time of `/clock`; `depth.launch.py` sets it for a bag |
 | `qos_overrides./TOPIC.subscription.reliability` and other policies | as in \
 [interface.md](interface.md) | quality of service of a topic, by its full name; read at start. A \
-reliability that is set to something else than `reliable` is kept: no fallback to best effort |
+reliability other than `reliable` is kept: the node does not adapt it |
 """
 
 

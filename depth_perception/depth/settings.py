@@ -66,35 +66,35 @@ class DepthSettings:
         depth_perception.depth.settings.SettingError: point_stride must be in [1, 16], got 17
     """
 
-    min_depth: float = option(0.3, 'metres; nearer becomes -Inf', 0, 100)
+    min_depth: float = option(0.3, 'metres; nearer depth becomes -Inf', 0, 100)
     max_depth: float = option(
-        0.0, "metres; farther becomes +Inf; 0 = the network's own", 0, 100)
+        0.0, "metres; farther depth becomes +Inf; 0 = the network's own limit", 0, 100)
     depth_scale: float = option(
         1.0, 'factor on every depth: true distance / published distance, from a tape measure',
         0.1, 10)
     focal_correction: bool = option(
-        True, "scale depth by the camera's focal length over that of the training images")
+        True, "multiply depth by the camera's focal length / that of the training images")
     edge_threshold: float = option(
         0.05, 'relative depth jump between neighbouring pixels above which the far one is removed '
-        'from points and scan (flying pixels); 0 = off', 0, 1)
+        'from cloud and scan (flying pixels); 0 = off', 0, 1)
     temporal_smoothing: float = option(
-        0.0, "weight of the last frame's depth where the depth hardly changes: against "
-        'flicker; larger lags more when the camera moves; 0 = off', 0, 0.95)
-    point_stride: int = option(2, 'the cloud has every n-th pixel of both axes', 1, 16)
+        0.0, 'weight of the previous depth where the depth hardly changes, against flicker; a '
+        'larger value lags more when the camera moves; 0 = off', 0, 0.95)
+    point_stride: int = option(2, 'the cloud contains every n-th pixel of both axes', 1, 16)
     point_color: bool = option(True, "the cloud has the image's colours")
     scan_min_height: float = option(
-        -0.2, 'metres above the camera; lower points are not in the scan; not used where the '
+        -0.2, 'metres above the camera; lower points are not in the scan; not used if the '
         "camera's height is known", -5, 5)
     scan_max_height: float = option(
         0.3, 'metres above the camera; higher points are not in the scan', -5, 5)
     camera_pitch: float = option(
-        0.0, 'degrees that the camera looks down (negative: up), for the scan', -80, 80)
+        0.0, 'degrees by which the camera looks down (negative: up), for the scan', -80, 80)
     camera_height: float = option(
-        0.0, 'metres of the camera above the floor: what stands on the floor is in the scan and '
-        'the floor is not; 0 = unknown', 0, 20)
+        0.0, 'height of the camera above the floor in metres: objects on the floor are in the '
+        'scan, the floor is not; 0 = unknown', 0, 20)
     floor_tolerance: float = option(
-        0.05, "metres above the floor that are floor in the scan, where the camera's height is "
-        'known; grows by 0.015 m with each metre of distance', 0, 1)
+        0.05, "metres above the floor that the scan ignores, if the camera's height is known; "
+        'grows by 0.015 m with each metre of distance', 0, 1)
 
     def __post_init__(self) -> None:
         for name in OPTIONS:

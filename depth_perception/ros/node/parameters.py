@@ -69,63 +69,63 @@ class Settings(DepthSettings):
     """
 
     model_file: str = _parameter(
-        '', 'weights file (.safetensors); empty is the bundled network', configured=False)
+        '', 'weights file (.safetensors); empty: the bundled network', configured=False)
     device: str = _parameter(
-        'auto', 'where the network runs: auto, cpu, cuda or cuda:N; auto takes the CPU, with a '
-        'warning, where there is no GPU; cuda without a GPU fails', configured=False)
+        'auto', 'where the network runs: auto, cpu, cuda or cuda:N; without a GPU, auto uses the '
+        'CPU with a warning and cuda fails', configured=False)
     precision: str = _parameter(
-        'fp16', 'what the network computes in: fp16 is half precision where that is faster (a GPU; '
-        'as bfloat16 a CPU that has it), otherwise fp32; bf16 is the same with bfloat16 '
-        'on a GPU', choices=PRECISIONS, configured=False)
+        'fp16', 'number format of the network: fp16 is half precision where that is faster (on a '
+        'GPU, and as bfloat16 on a CPU that supports it), otherwise fp32; bf16 is the same with '
+        'bfloat16 on a GPU', choices=PRECISIONS, configured=False)
     backend: str = _parameter(
         'auto', 'what runs the network: torch, openvino (on a CPU), compiled (after '
-        'depth-perception compile), or auto: openvino on a CPU where it is installed, otherwise '
+        'depth-perception compile), or auto: openvino on a CPU if it is installed, otherwise '
         'torch', choices=BACKENDS, configured=False)
     image_sizes: str = _parameter(
-        '', "sizes of the camera's images, such as 1280x720,640x480, for which the network is "
-        'compiled when the node is configured (OpenVINO); others are compiled when their first '
-        'image comes, and fed at another size for those seconds', configured=False)
+        '', 'image sizes, such as 1280x720,640x480, for which the network is compiled when the '
+        'node is configured (OpenVINO); for other sizes it is compiled when their first image '
+        'arrives, and images are resized to another size for those seconds', configured=False)
     image_transport: str = _parameter(
-        'raw', 'raw subscribes to image, compressed to /compressed below that name, as '
-        'image_transport does',
+        'raw', 'raw subscribes to image, compressed to image/compressed, as image_transport does',
         choices=('raw', 'compressed'), configured=False)
     autostart: bool = _parameter(
         True, 'configure and activate at start, without a lifecycle manager', read_only=True)
     rectify: str = _parameter(
-        'auto', 'undistort the image first; auto: when camera_info has distortion and the topic '
-        'is not named image_rect*', choices=('auto', 'on', 'off'), configured=False)
+        'auto', 'undistort the image first; auto: if camera_info has distortion and the topic is '
+        'not named image_rect*', choices=('auto', 'on', 'off'), configured=False)
     horizontal_fov_deg: float = _parameter(
         0.0, "the camera's horizontal field of view in degrees, for a camera without a usable "
         'camera_info; 0 = off', low=0, high=170, configured=False)
     depth_encoding: str = _parameter(
-        '32FC1', 'of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too near) or '
-        '16UC1 millimetres (0 = none of these)', choices=('32FC1', '16UC1'), configured=False)
+        '32FC1', 'encoding of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too '
+        'near) or 16UC1 millimetres (0 for all three)', choices=('32FC1', '16UC1'),
+        configured=False)
     optical_frame: str = _parameter(
-        '', "frame_id of what is published, an optical frame (x right, y down, z forward), for a "
-        "driver whose images name another; empty: that of the images")
+        '', 'frame_id of the outputs, an optical frame (x right, y down, z forward), for a driver '
+        'whose images name another; empty: that of the images')
     base_frame: str = _parameter(
         '', 'frame with z up and its origin on the floor, such as base_footprint: TF from the '
-        "image's frame to it tells how the camera stands; empty: camera_pitch and camera_height "
-        'tell', configured=False)
+        "image's frame to it gives the camera pose; empty: camera_pitch and camera_height do",
+        configured=False)
     scan_frame: str = _parameter(
-        '', "frame_id of the scan, level and at the camera with x along its view; empty: the "
-        'image\'s frame_id without its "optical" part, or with _level, published on TF, '
-        'where base_frame or camera_pitch is set', configured=False)
+        '', 'frame_id of the scan, level and at the camera with x forward; empty: the frame_id of '
+        'the image without its "optical" part, or, if base_frame or camera_pitch is set, with '
+        '_level, published on TF', configured=False)
     max_rate: float = _parameter(
-        0.0, 'Hz; at most so many frames a second are processed; 0 = no limit', low=0, high=120)
+        0.0, 'Hz; maximum number of frames processed a second; 0 = no limit', low=0, high=120)
     max_age: float = _parameter(
-        0.5, 'seconds; a frame whose stamp is older when its turn comes is dropped; 0 = off',
+        0.5, 'seconds; a frame whose stamp is older when it is to be processed is dropped; 0 = off',
         low=0, high=10)
 
 
 #: The state in which all but read-only parameters can be set.
 UNCONFIGURED = 'unconfigured'
-#: What is to be said of a setting where it is the node's parameter.
+#: Texts of settings that differ for the node's parameters.
 _OF_NODE = {
-    'point_stride': 'depth/points has every n-th pixel of both axes',
-    'point_color': 'depth/points has a field rgb',
+    'point_stride': 'depth/points contains every n-th pixel of both axes',
+    'point_color': 'depth/points has the field rgb',
     'camera_pitch': f'{OPTIONS["camera_pitch"].text}; not used with base_frame',
-    'camera_height': f'{OPTIONS["camera_height"].text}, or with base_frame: its height there',
+    'camera_height': f'{OPTIONS["camera_height"].text}, or with base_frame: taken from TF',
 }
 
 
