@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -362,7 +362,7 @@ def _names(paths: Mapping[Path, Parts] | list[Path], out: Path) -> str:
     return ', '.join(str(path.relative_to(out)) for path in paths)
 
 
-def _png(image: NDArray) -> bytes:
+def _png(image: NDArray[Any]) -> bytes:
     return cv2.imencode('.png', image)[1].tobytes()
 
 

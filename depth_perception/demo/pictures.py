@@ -35,7 +35,7 @@ CLOUD_SIZE = (960, 720)
 _PREDICTED, _TRUE = '#d62728', '#1f77b4'
 
 
-def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray | None], title: str,
+def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | None], title: str,
             camera: CameraModel | None = None) -> None:
     """One row a frame: image, depth, scan; where the truth is known also it, and the error.
 
@@ -96,7 +96,7 @@ def spacing(camera: CameraModel | None, columns: int) -> float:
     return 1.2 / columns if camera is None else camera.width / columns / camera.fx
 
 
-def cloud_points(cloud: NDArray[np.float32]) -> tuple[NDArray, NDArray[np.uint8]]:
+def cloud_points(cloud: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Packed cloud (h, w, 4) -> known points (N, 3) and their RGB (N, 3)."""
     flat = cloud.reshape(-1, 4)
     flat = flat[np.isfinite(flat[:, :3]).all(axis=1)]
@@ -106,7 +106,7 @@ def cloud_points(cloud: NDArray[np.float32]) -> tuple[NDArray, NDArray[np.uint8]
 
 
 def depth_range(frames: list[FrameRecord],
-                truths: list[NDArray | None]) -> tuple[float, float]:
+                truths: list[NDArray[Any] | None]) -> tuple[float, float]:
     """Metres of the nearest and farthest colour: one scale for the whole picture."""
     depths = [depth for depth in (*(frame.depth for frame in frames), *truths)
               if depth is not None]
@@ -142,7 +142,7 @@ def _error_picture(depth: NDArray[np.float32],
     return colourise_error(relative_error(depth, truth))[..., ::-1]
 
 
-def _show(axes: Any, picture: NDArray | None) -> None:
+def _show(axes: Any, picture: NDArray[Any] | None) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     if picture is not None:

@@ -8,7 +8,7 @@ messages: a scan lies in its x-y plane, a range is measured along x.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from torch import Tensor
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import Anchors, lattice, pixels
 
-Array = TypeVar('Array', NDArray, Tensor)
+Array = TypeVar('Array', NDArray[Any], Tensor)
 
 #: Points of a cloud that are looked at.
 MOST_POINTS = 20_000
@@ -33,8 +33,8 @@ RANGE_ANCHORS = 8
 _LOOKS = (48, 64)
 
 
-def scan_anchors(ranges: NDArray, angle_min: float, angle_increment: float, transform: NDArray,
-                 camera: CameraModel, range_min: float = 0.0,
+def scan_anchors(ranges: NDArray[Any], angle_min: float, angle_increment: float,
+                 transform: NDArray[Any], camera: CameraModel, range_min: float = 0.0,
                  range_max: float = math.inf) -> Anchors:
     """Beams of a laser scan (sensor_msgs/LaserScan) in the image.
 
@@ -64,7 +64,7 @@ def scan_anchors(ranges: NDArray, angle_min: float, angle_increment: float, tran
         transform, camera)
 
 
-def point_anchors(points: NDArray, transform: NDArray, camera: CameraModel,
+def point_anchors(points: NDArray[Any], transform: NDArray[Any], camera: CameraModel,
                   radius_deg: float = 0.0) -> Anchors:
     """Points in the image, without those that others hide from the camera.
 
@@ -100,7 +100,7 @@ def point_anchors(points: NDArray, transform: NDArray, camera: CameraModel,
     return Anchors.of(u[shown], v[shown], depth[shown], radius)
 
 
-def depth_anchors(depth: NDArray, depth_camera: CameraModel, transform: NDArray,
+def depth_anchors(depth: NDArray[Any], depth_camera: CameraModel, transform: NDArray[Any],
                   camera: CameraModel) -> Anchors:
     """The depth image of another camera in this one's.
 
@@ -127,8 +127,8 @@ def depth_anchors(depth: NDArray, depth_camera: CameraModel, transform: NDArray,
     return point_anchors(np.stack([x, y, z], -1), transform, camera)
 
 
-def range_anchors(distance: float, field_of_view: float, transform: NDArray, camera: CameraModel,
-                  predicted: Array) -> Anchors:
+def range_anchors(distance: float, field_of_view: float, transform: NDArray[Any],
+                  camera: CameraModel, predicted: Array) -> Anchors:
     """A range (sensor_msgs/Range) in the image: of the nearest thing that is in its cone.
 
     Which pixels that is the predicted depth tells: those whose distances from the sensor are about
@@ -171,7 +171,7 @@ def range_anchors(distance: float, field_of_view: float, transform: NDArray, cam
     return Anchors.of(columns[same], rows[same], true, weight=1 / len(same))
 
 
-def _along(rays: NDArray, offset: NDArray, distance: NDArray) -> NDArray[np.float64]:
+def _along(rays: NDArray[Any], offset: NDArray[Any], distance: NDArray[Any]) -> NDArray[np.float64]:
     """Depths (n,) at which points on rays (n, 3), less an offset, have distances (n,), or NaN."""
     # |z ray - offset|^2 = distance^2, its farther solution.
     a, b = (rays * rays).sum(1), rays @ offset
@@ -179,13 +179,13 @@ def _along(rays: NDArray, offset: NDArray, distance: NDArray) -> NDArray[np.floa
     return (b + np.sqrt(np.where(inner >= 0, inner, np.nan))) / a
 
 
-def _rays(camera: CameraModel, rows: NDArray, columns: NDArray) -> NDArray[np.float64]:
+def _rays(camera: CameraModel, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float64]:
     """Points (n, 3) of pixels at a depth of 1, in the optical frame."""
     return np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy,
                      np.ones(len(rows))], 1)
 
 
-def _parts(transform: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _parts(transform: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rotation (3, 3) and offset (3,) of a 4x4 matrix."""
     transform = np.asarray(transform, np.float64)
     if transform.shape != (4, 4):
@@ -193,7 +193,8 @@ def _parts(transform: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return transform[:3, :3], transform[:3, 3]
 
 
-def _shown(u: NDArray, v: NDArray, depth: NDArray, camera: CameraModel) -> NDArray[np.bool_]:
+def _shown(u: NDArray[Any], v: NDArray[Any], depth: NDArray[Any],
+           camera: CameraModel) -> NDArray[np.bool_]:
     """Whether a point is not hidden behind a nearer one of its cell of the image."""
     size = max(camera.width, camera.height) / _CELLS
     width = math.ceil(camera.width / size) + 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from depth_perception.depth.residual_field import (
     median,
 )
 
-Array = TypeVar('Array', NDArray, Tensor)
+Array = TypeVar('Array', NDArray[Any], Tensor)
 
 #: Anchors in a field at most: the work grows with their square and cube.
 MOST_ANCHORS = 128
@@ -85,9 +85,9 @@ class Anchors:
     weight: NDArray[np.float64]
 
     @classmethod
-    def of(cls, u: Sequence[float] | NDArray = (), v: Sequence[float] | NDArray = (),
-           depth: Sequence[float] | NDArray = (), radius: float | NDArray = 0.0,
-           weight: float | NDArray = 1.0) -> Anchors:
+    def of(cls, u: Sequence[float] | NDArray[Any] = (), v: Sequence[float] | NDArray[Any] = (),
+           depth: Sequence[float] | NDArray[Any] = (), radius: float | NDArray[Any] = 0.0,
+           weight: float | NDArray[Any] = 1.0) -> Anchors:
         """From sequences of one length; radius and weight may be one for all.
 
         Raises:
@@ -117,7 +117,7 @@ class Anchors:
     def __len__(self) -> int:
         return len(self.u)
 
-    def where(self, chosen: NDArray) -> Anchors:
+    def where(self, chosen: NDArray[Any]) -> Anchors:
         """Those that a bool or index array chooses."""
         return Anchors(self.u[chosen], self.v[chosen], self.depth[chosen], self.radius[chosen],
                        self.weight[chosen])
@@ -242,7 +242,7 @@ def fit_anchors(depth: Array, anchors: Anchors,
     return _fitted(anchors.where(fits), log_depth[fits], spread[fits], size, limits, offered)
 
 
-def _fitted(anchors: Anchors, log_depth: NDArray, spread: NDArray, size: tuple[int, int],
+def _fitted(anchors: Anchors, log_depth: NDArray[Any], spread: NDArray[Any], size: tuple[int, int],
             limits: tuple[float, float], offered: int) -> tuple[ResidualField, AnchorReport]:
     """The field through anchors that can all be compared, and the report."""
     height, width = size

@@ -66,5 +66,5 @@ def fill(image: NDArray[np.float32], where: NDArray[np.bool_], value: float) -> 
 
 
 @functools.lru_cache(maxsize=16)
-def _constant(height: int, width: int, value: float, dtype: np.dtype) -> NDArray:
+def _constant(height: int, width: int, value: float, dtype: np.dtype) -> NDArray[Any]:
     return np.full((height, width), value, dtype)

@@ -9,7 +9,7 @@ to the predicted one is larger for all that lies above it.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from depth_perception.depth.anchors import Anchors, lattice, pixels
 from depth_perception.depth.residual_field import NOISE
 from depth_perception.depth.scan import CameraPose
 
-Array = TypeVar('Array', NDArray, Tensor)
+Array = TypeVar('Array', NDArray[Any], Tensor)
 
 #: Metres: a higher camera sees tables from above, and takes them for the floor.
 HIGHEST_CAMERA = 0.7
@@ -83,7 +83,7 @@ def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> An
     return found.where(found.evenly(camera.height, camera.width, FLOOR_ANCHORS))
 
 
-def _is_level(depth: NDArray, rays: NDArray, up: NDArray) -> NDArray[np.bool_]:
+def _is_level(depth: NDArray[Any], rays: NDArray[Any], up: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether the surface at each look (n,) is level; False at the border and at edges."""
     places = (depth[:, None] * rays).reshape(*_LOOKS, 3)
     normals = np.full(places.shape, np.nan)
@@ -93,7 +93,7 @@ def _is_level(depth: NDArray, rays: NDArray, up: NDArray) -> NDArray[np.bool_]:
     return abs(normals @ up) >= math.cos(math.radians(LEVEL_DEG)) * np.linalg.norm(normals, axis=1)
 
 
-def _lowest_plane(ratio: NDArray) -> float | None:
+def _lowest_plane(ratio: NDArray[Any]) -> float | None:
     """The log ratio of the lowest plane of level looks (n,); None where there is no clear one."""
     if len(ratio) < LEAST_LOOKS:
         return None

@@ -9,7 +9,7 @@ has x right, y down, z forward (REP-103).
 from __future__ import annotations
 
 import functools
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.by_numpy import bands, by_numpy, fill
 
-Array = TypeVar('Array', NDArray, Tensor)
+Array = TypeVar('Array', NDArray[Any], Tensor)
 
 #: Pixels: where an edge is blurred over more, its ramp is taken for a slanted surface.
 WIDEST_BLUR = 4
@@ -131,7 +131,7 @@ def flying_pixels(depth: Array, threshold: float) -> Array:
         return _far_sides_by_numpy(nearness, threshold)
 
 
-def _far_sides_by_numpy(nearness: NDArray, threshold: float) -> NDArray[np.bool_]:
+def _far_sides_by_numpy(nearness: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
     """As `_far_sides`; planes are looked at only where there would be a jump without them."""
     far = _far_sides_by_bands(nearness, threshold, planes=False)
     if np.count_nonzero(far) > far.size * _FEW:
@@ -141,7 +141,8 @@ def _far_sides_by_numpy(nearness: NDArray, threshold: float) -> NDArray[np.bool_
     return far
 
 
-def _far_sides_by_bands(nearness: NDArray, threshold: float, planes: bool) -> NDArray[np.bool_]:
+def _far_sides_by_bands(nearness: NDArray[Any], threshold: float,
+                        planes: bool) -> NDArray[np.bool_]:
     height, width = nearness.shape[0] - 2 * _REACH, nearness.shape[1]
     far = np.empty((height, width - _REACH), bool)
     for rows in bands(height, width):
@@ -182,7 +183,7 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
     return far.reshape(-1, width)[:, :width - _REACH]
 
 
-def _are_far_sides(nearness: NDArray, found: NDArray[np.intp],
+def _are_far_sides(nearness: NDArray[Any], found: NDArray[np.intp],
                    threshold: float) -> NDArray[np.bool_]:
     """What `_far_sides` says of some of its pixels, given by their number: bool (n,)."""
     width = nearness.shape[1]

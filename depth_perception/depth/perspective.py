@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,8 @@ def _axes(view: View) -> NDArray[np.float64]:
     return np.stack([right, np.cross(forward, right), forward])
 
 
-def _painted(column: NDArray, row: NDArray, size: NDArray, width: int,
-             height: int) -> tuple[NDArray, NDArray]:
+def _painted(column: NDArray[Any], row: NDArray[Any], size: NDArray[Any], width: int,
+             height: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """The pixels that each point covers, and whose each is, in the order of the points."""
     places, owners = [], []
     for dy in range(_LARGEST):

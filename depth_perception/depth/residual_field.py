@@ -18,7 +18,7 @@ import functools
 import math
 import threading
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from depth_perception.depth.by_numpy import bands, by_numpy
 
-Array = TypeVar('Array', NDArray, Tensor)
+Array = TypeVar('Array', NDArray[Any], Tensor)
 
 #: Standard deviations of the log correction about the median: its smooth rest, its factor, and its
 #: slope by log depth. docs/anchors.md has the measurements.
@@ -70,7 +70,7 @@ class ResidualField:
     centre: float
     limits: tuple[float, float]
 
-    def at(self, log_depth: NDArray, u: NDArray, v: NDArray) -> NDArray[np.float64]:
+    def at(self, log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """Log corrections (m,) at log depths and places (shares of the image), without a limit."""
         features = np.stack([np.asarray(log_depth) - self.centre, u, v], 1)
         return self.level + _kernel(features, self.features) @ self.weights
@@ -97,7 +97,8 @@ class ResidualField:
         return np.linspace(*np.log(self.limits), NODES)
 
 
-def fit_field(log_depth: NDArray, u: NDArray, v: NDArray, correction: NDArray, noise: NDArray,
+def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
+              correction: NDArray[Any], noise: NDArray[Any],
               limits: tuple[float, float]) -> tuple[ResidualField, NDArray[np.float64]]:
     """The field through some anchors, and how far each is believed.
 
@@ -132,20 +133,20 @@ def fit_field(log_depth: NDArray, u: NDArray, v: NDArray, correction: NDArray, n
     return ResidualField(features, weights, level, centre, limits), belief
 
 
-def _belief(deviation: NDArray) -> NDArray[np.float64]:
+def _belief(deviation: NDArray[Any]) -> NDArray[np.float64]:
     """Huber's weights of deviations in standard deviations, whose scale is told by their median."""
     sizes = abs(deviation)
     scale = max(1.0, 1.4826 * median(sizes))
     return np.minimum(1.0, HUBER * scale / np.maximum(sizes, 1e-9))
 
 
-def median(values: NDArray) -> float:
+def median(values: NDArray[Any]) -> float:
     """The upper median of one or more values, many times as quick as numpy's."""
     middle = len(values) // 2
     return float(np.partition(values, middle)[middle])
 
 
-def _kernel(first: NDArray, second: NDArray) -> NDArray[np.float64]:
+def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """Covariances (m, n) of the corrections at features (m, 3) and (n, 3)."""
     bells = [_bell(first[:, axis], second[:, axis], length)
              for axis, length in enumerate(LENGTHS)]
@@ -153,7 +154,7 @@ def _kernel(first: NDArray, second: NDArray) -> NDArray[np.float64]:
     return SMOOTH ** 2 * bells[0] * bells[1] * bells[2] + level
 
 
-def _bell(first: NDArray, second: NDArray, length: float) -> NDArray[np.float64]:
+def _bell(first: NDArray[Any], second: NDArray[Any], length: float) -> NDArray[np.float64]:
     """exp(-((a - b) / length)^2 / 2) of all pairs, (m, n)."""
     return np.exp(-0.5 * ((first[:, None] - second[None]) / length) ** 2)
 
@@ -249,7 +250,7 @@ def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
     return first + (second - first) * (place - below)
 
 
-def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray, NDArray]:
+def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The least and the largest log depth in and beside each tile, (rows, columns); 0 if none."""
     rows, columns = _looks(*logs.shape)
     seen = logs[rows][:, columns]

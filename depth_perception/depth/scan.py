@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.by_numpy import bands, fill
 
-Array = TypeVar('Array', NDArray, Tensor)
+Array = TypeVar('Array', NDArray[Any], Tensor)
 
 #: Metres by which the floor's tolerance grows with each metre of distance: a pitch that is wrong by
 #: 0.9 degrees raises the floor by so much. Together with the default tolerance of 0.05 m, obstacles
@@ -220,7 +220,7 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
         (reach >= range_max * _WHOLE).to(device))
 
 
-def scan_ranges(depth: Tensor | NDArray, layout: ScanLayout, min_depth: float) -> Tensor:
+def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: float) -> Tensor:
     """Ranges (count,) of the nearest obstacle in each beam.
 
     Args:
@@ -277,7 +277,7 @@ def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     return torch.from_numpy(ranges)
 
 
-def _of_pixels(z: NDArray, layout: ScanLayout, min_depth: float) -> NDArray:
+def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray[Any]:
     """Metres (H, W) to each pixel's obstacle, +Inf where there is none, NaN where unknown."""
     distance, nearest, farthest = (
         values.numpy() for values in (layout.distance, layout.nearest, layout.farthest))
@@ -289,7 +289,7 @@ def _of_pixels(z: NDArray, layout: ScanLayout, min_depth: float) -> NDArray:
     return values
 
 
-def _of_columns(z: NDArray, layout: ScanLayout, min_depth: float) -> NDArray:
+def _of_columns(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray[Any]:
     """As `_of_pixels`, the least of each column (W,): there the nearest has the least depth."""
     nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
     least = []

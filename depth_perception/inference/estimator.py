@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from depth_perception.inference.protocol import Estimate, Sharing
 from depth_perception.inference.transfer import Upload
 from depth_perception.io.weights import WeightsInfo, load_weights
 
-Array = TypeVar('Array', NDArray, Tensor)
+Array = TypeVar('Array', NDArray[Any], Tensor)
 #: Height and width.
 Size = tuple[int, int]
 
@@ -134,7 +134,7 @@ class DepthEstimator:
         """What keeps it from being as fast as it should be, each in one sentence."""
         return tuple(filter(None, (self._frames.problem, self._backend.problem)))
 
-    def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray:
+    def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray[Any]:
         """Metric depth of one image.
 
         Args:

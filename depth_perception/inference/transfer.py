@@ -8,6 +8,7 @@ a CPU nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class Download:
         self._staged = device.type == 'cuda' if staged is None else staged
         self._buffers: dict[str, Tensor] = {}
 
-    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, NDArray]:
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
         """The tensors as arrays, after one wait for all of them.
 
         The arrays may be buffers that the next call writes to, or the tensors' own memory.

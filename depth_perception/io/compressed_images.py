@@ -8,7 +8,7 @@ whose red and blue are exchanged in the file. Other publishers write `jpeg` or `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -55,7 +55,7 @@ class Format:
         return self.target.startswith('rgb')
 
 
-def unpacked(message: CompressedImage) -> NDArray:
+def unpacked(message: CompressedImage) -> NDArray[Any]:
     """The values in the file, (H, W) or (H, W, channels) in OpenCV's order, of any type.
 
     Raises:
@@ -88,7 +88,7 @@ def unpacked(message: CompressedImage) -> NDArray:
     return values
 
 
-def _decoded(data: NDArray[np.uint8]) -> NDArray | None:
+def _decoded(data: NDArray[np.uint8]) -> NDArray[Any] | None:
     """The values as they are in the file; None where OpenCV cannot read it."""
     try:
         # An EXIF rotation would turn the picture but not its camera_info; this flag keeps it out.

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -248,7 +248,7 @@ def _unknown(encoding: str) -> str:
     return f'unknown encoding {encoding!r}:{meant} use one of {", ".join(ENCODINGS)}'
 
 
-def stored_values(message: Image) -> NDArray:
+def stored_values(message: Image) -> NDArray[Any]:
     """The message's values (rows, W) or (rows, W, channels), padding cut off, native endian.
 
     Raises:

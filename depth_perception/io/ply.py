@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def _check(points: NDArray[np.floating], colours: NDArray[np.uint8] | None) -> N
             f'need colours uint8 {points.shape}, got {colours.dtype} {colours.shape}')
 
 
-def _header(vertices: NDArray) -> bytes:
+def _header(vertices: NDArray[Any]) -> bytes:
     properties = [f'property {_NAMES[vertices.dtype[name].str]} {name}'
                   for name in vertices.dtype.names]
     lines = ['ply', 'format binary_little_endian 1.0', 'comment metres; x right, y down, z forward',

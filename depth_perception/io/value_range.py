@@ -2,6 +2,8 @@
 """Values of more than 8 bits to 8: by the bits that a camera uses, which no encoding tells."""
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ class ValueRange:
         self.bits = _SENSORS[0]
         self._is_unit = True
 
-    def to_8_bits(self, values: NDArray) -> NDArray[np.uint8]:
+    def to_8_bits(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """The same image as uint8; from uint16, or from floats of 0 to 1 or of 0 to 255."""
         values = np.ascontiguousarray(values)
         if values.dtype.kind == 'f':
@@ -35,7 +37,7 @@ class ValueRange:
             bits == 16 or np.count_nonzero(values >= 1 << bits) <= allowed))
         return cv2.convertScaleAbs(values, alpha=255 / ((1 << self.bits) - 1))
 
-    def _of_floats(self, values: NDArray) -> NDArray[np.uint8]:
+    def _of_floats(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         self._is_unit = self._is_unit and float(values.max(initial=0)) <= _UNIT_LIMIT
         return np.clip(np.rint(values * (255 if self._is_unit else 1)), 0, 255).astype(np.uint8)

@@ -314,7 +314,7 @@ def _cloud(message: PointCloud2) -> Cloud:
                                   axis=-1).astype(np.uint8))
 
 
-def _column(message: PointCloud2, offset: int, kind: str) -> NDArray:
+def _column(message: PointCloud2, offset: int, kind: str) -> NDArray[Any]:
     """One field (h, w) of a cloud, as a view."""
     return np.ndarray((message.height, message.width), kind, message.data, offset,
                       (message.row_step, message.point_step))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,13 +77,13 @@ def level_frame(frame_id: str) -> str:
     return f'{stem}_level'
 
 
-def _image(values: NDArray, header: Header, encoding: str) -> Image:
+def _image(values: NDArray[Any], header: Header, encoding: str) -> Image:
     height, width = values.shape[:2]
     return Image(header=header, height=height, width=width, encoding=encoding, is_bigendian=0,
                  step=values.nbytes // height, data=_bytes(values))
 
 
-def _bytes(values: NDArray) -> array:
+def _bytes(values: NDArray[Any]) -> array:
     data = array('B')
     data.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
     return data

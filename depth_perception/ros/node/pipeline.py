@@ -233,7 +233,7 @@ class Pipeline:
         work.result.beams = scan.layout, stand.frame_id
         return scan
 
-    def _fill(self, found: dict[str, NDArray], products: DepthProducts, work: Work) -> None:
+    def _fill(self, found: dict[str, NDArray[Any]], products: DepthProducts, work: Work) -> None:
         """Messages, which own their bytes: the next frame may write to the arrays."""
         result, header, settings = work.result, work.header, work.settings
         if not found['finite']:
