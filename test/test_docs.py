@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import depth_perception
+
 ROOT = Path(__file__).parents[1]
 #: Pages of the repository that are not in docs/.
 OTHERS = ('README.md', 'CONTRIBUTING.md', 'examples/README.md', 'tools/rooms/README.md')
@@ -113,6 +115,20 @@ def test_index_and_site_have_every_page():
     index = {target for page in (docs / 'README.md', docs / 'notes' / 'README.md')
              for _, target, _ in links(page)}
     assert not [name for name in every - {'README.md'} if docs / name not in index]
+
+
+def docstrings(path: Path) -> list[str]:
+    """Every docstring of a module."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    return [ast.get_docstring(node) or '' for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, kinds)]
+
+
+def test_public_docstrings_name_one_thing_a_line():
+    """The page of the API shows nothing of `width, height: pixels`."""
+    for module in depth_perception._MODULES:
+        text = '\n'.join(docstrings(ROOT / 'depth_perception' / f'{module.replace(".", "/")}.py'))
+        assert not re.findall(r'^ {4}\w+(?:, \w+)+: .*', text, flags=re.MULTILINE), module
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):

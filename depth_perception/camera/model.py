@@ -27,9 +27,12 @@ class CameraModel:
     Pixel (0, 0) is the centre of the top left pixel, as in sensor_msgs/CameraInfo.
 
     Attributes:
-        width, height: of the image, pixels.
-        fx, fy: focal lengths, pixels.
-        cx, cy: principal point, pixels.
+        width: of the image, pixels.
+        height: of the image, pixels.
+        fx: horizontal focal length, pixels.
+        fy: vertical focal length, pixels.
+        cx: principal point, column, pixels.
+        cy: principal point, row, pixels.
 
     Example:
         >>> from depth_perception import CameraModel

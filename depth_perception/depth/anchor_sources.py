@@ -40,10 +40,12 @@ def scan_anchors(ranges: NDArray[Any], angle_min: float, angle_increment: float,
 
     Args:
         ranges: (n,), metres; those out of [range_min, range_max] and NaN measured nothing.
-        angle_min, angle_increment: radians, of the first beam and between two.
+        angle_min: radians, of the first beam.
+        angle_increment: radians between two beams.
         transform: from the scanner's frame to the camera's optical frame.
         camera: of the image.
-        range_min, range_max: metres.
+        range_min: metres, the smallest range that the sensor measures.
+        range_max: metres, the largest.
 
     Example:
         >>> import numpy as np

@@ -64,8 +64,9 @@ class Anchors:
     """Places of an image and their true depth.
 
     Attributes:
-        u, v: pixels (n,), float64; (0, 0) is the centre of the top left pixel. Those outside of the
+        u: columns (n,), float64; (0, 0) is the centre of the top left pixel. Anchors outside of the
             image are not used.
+        v: rows (n,), float64.
         depth: metres along the optical axis (n,), float64. What is not finite or not positive is
             not used.
         radius: pixels (n,): what a sensor averages over; 0 is a point.
@@ -158,8 +159,9 @@ class AnchorReport:
         offered: anchors that there were.
         compared: those in the image, in range and away from edges.
         used: those that agree with the field that is made of them.
-        residual_before, residual_after: |log(true / predicted depth)| of those compared, median,
-            as the network predicted and as corrected; 0 where none was.
+        residual_before: median |log(true / predicted depth)| of those compared, as the network
+            predicted; 0 where none was.
+        residual_after: the same, as corrected.
         factor: true / predicted depth, as corrected, median of those compared; 1 without a field.
         strength: 1 where the depth was corrected by these anchors, less while a correction by
             earlier ones fades, 0 where it was not corrected.
@@ -199,7 +201,8 @@ def anchor_depth(depth: Array, anchors: Anchors, *, min_depth: float = 0.1,
         depth: (H, W), metres, float32; NaN and infinities stay. A numpy array, or a tensor on any
             device, which its pixels do not leave.
         anchors: true depths.
-        min_depth, max_depth: the network's range, metres: anchors beyond it are not used.
+        min_depth: start of the network's range, metres: nearer anchors are not used.
+        max_depth: end of the network's range, metres: farther anchors are not used.
 
     Returns:
         Metres (H, W), and what became of the anchors.
@@ -330,7 +333,10 @@ class AnchoredDepth:
         """The corrected depth of a frame, and what became of its anchors.
 
         Args:
-            depth, anchors, min_depth, max_depth: see `anchor_depth`.
+            depth: as for `anchor_depth`.
+            anchors: as for `anchor_depth`.
+            min_depth: as for `anchor_depth`.
+            max_depth: as for `anchor_depth`.
             time: of the frame, seconds. Where it goes back, what was is forgotten.
         """
         field, report = fit_anchors(depth, anchors, (min_depth, max_depth))

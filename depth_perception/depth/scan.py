@@ -121,7 +121,8 @@ class ObstacleBand:
     used. `max_height` is always about the camera.
 
     Attributes:
-        min_height, max_height: metres above the camera (down is negative).
+        min_height: lower limit, metres above the camera (down is negative).
+        max_height: upper limit, metres above the camera.
         floor_tolerance: metres above the floor that still are floor, at the camera; it grows by
             FLOOR_GROWTH with the distance.
 
@@ -142,8 +143,9 @@ class ScanLayout:
     """A camera's beams, and at which depths its pixels show an obstacle.
 
     Attributes:
-        angle_min, angle_max, angle_increment: radians, positive to the left: the first beam is the
-            rightmost.
+        angle_min: radians, positive to the left, of the first beam, the rightmost.
+        angle_max: radians, of the last beam.
+        angle_increment: radians between two beams.
         count: number of beams.
         range_max: metres; what the camera cannot see of the middle beam is beyond.
         least_distance: the smallest of `distance`.
@@ -152,7 +154,8 @@ class ScanLayout:
             same beams, as before a level camera, the columns (W,).
         begins: int64 (count + 1,), where in by_beam each beam begins, and the last one ends.
         distance: float32 (H, W), metres on the ground plane for each metre of depth.
-        nearest, farthest: float32 (H, W), the depths between which a point is an obstacle.
+        nearest: float32 (H, W), the smallest depth at which a point is an obstacle.
+        farthest: float32 (H, W), the largest one.
         certain: the depths between which a point of any pixel is one.
         in_range: float32 (W,), the depth at which a point of each column is range_max away, where
             every row has the same beams: `farthest` then leaves that out. Otherwise None.

@@ -24,7 +24,8 @@ class Option:
 
     Attributes:
         text: meaning with its unit.
-        low, high: inclusive bounds of a number.
+        low: inclusive lower bound of a number.
+        high: inclusive upper bound of a number.
     """
 
     text: str

@@ -72,7 +72,8 @@ def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
 
     Args:
         depths: float32 arrays, metres; what is not finite or not positive is unknown.
-        nearest, farthest: bounds of the range, and the range itself where nothing is known.
+        nearest: lower bound of the range, used as it is where nothing is known.
+        farthest: upper bound, likewise.
 
     Returns:
         Metres, in steps of 0.1 m; at least 0.5 m apart.

@@ -271,7 +271,8 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
 
     Args:
         info: of the network.
-        height, width: of the image, pixels.
+        height: of the image, pixels.
+        width: of the image, pixels.
         fx: focal length in pixels of the image; None = unknown.
 
     Example:

@@ -55,11 +55,14 @@ class WeightsInfo:
     Attributes:
         network: registered name, see :func:`depth_perception.networks.create_network`.
         network_arguments: arguments of that network's factory.
-        input_height, input_width: pixels at which the network was trained.
-        mean, std: per-channel normalisation of RGB / 255.
+        input_height: pixels at which the network was trained.
+        input_width: pixels at which the network was trained.
+        mean: of each channel of RGB / 255, for normalisation.
+        std: of each channel of RGB / 255, for normalisation.
         output: `metres`, or `reciprocal` (depth = reciprocal_scale / output).
         reciprocal_scale: metres; used with `reciprocal` alone (DenseDepth: 10).
-        min_depth, max_depth: metres within which the network was trained.
+        min_depth: metres, the smallest depth of the training.
+        max_depth: metres, the largest depth of the training.
         training_focal_length: pixels, of images `training_image_width` wide.
         training_data: which data, in words.
         scores: one entry an evaluation: `data`, `protocol` and the figures.
