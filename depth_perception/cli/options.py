@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from depth_perception.depth.settings import (
+    DEFAULTS,
+    OPTIONS,
+    DepthSettings,
+    SettingError,
+    check,
+)
 from depth_perception.inference.backends.names import BACKENDS
 
 
@@ -38,3 +47,60 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument('--rectified', action='store_true',
                         help='the images are rectified already: the camera is P of --camera '
                              '(default: images of a lens that distorts are rectified first)')
+
+
+def add_depth_arguments(parser: argparse._ActionsContainer) -> None:
+    """Declare an option for each of `DepthSettings`, with the node's name, default and limits."""
+    for name, rule in OPTIONS.items():
+        option, default, text = '--' + name.replace('_', '-'), DEFAULTS[name], rule.text
+        # None stands for the default: so it can be told what was asked for.
+        if isinstance(default, bool):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None,
+                                help=f'{text} (default: {"on" if default else "off"})')
+        else:
+            parser.add_argument(option, type=_setting(name), default=None, metavar='X',
+                                help=f'{text} ({rule.low:g} to {rule.high:g}, default: '
+                                     f'{default:g})')
+
+
+def depth_settings(options: argparse.Namespace) -> DepthSettings:
+    """The settings that such options give.
+
+    Raises:
+        UsageError: two of them do not fit together.
+    """
+    given = {name: value for name in OPTIONS
+             if (value := getattr(options, name)) is not None}
+    settings = DepthSettings(**given)
+    if misfit := settings.misfit():
+        raise UsageError(misfit[1])
+    return settings
+
+
+def check_limits(settings: DepthSettings, network_max_depth: float) -> None:
+    """Refuse settings that leave nothing of a network's depth.
+
+    Raises:
+        UsageError: nothing lies between the limits.
+    """
+    near, far = settings.limits(network_max_depth)
+    if not near < far:
+        raise UsageError(f'min_depth {near:g} must be below the {far:g} m that the network '
+                         'reaches, unless max_depth is set')
+
+
+def _setting(name: str) -> Callable[[str], Any]:
+    """Read the text of an option; argparse names the option in front of what is wrong."""
+    kind = type(DEFAULTS[name])
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+            check(name, value)
+        except SettingError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(
+                f'{name} must be of type {kind.__name__}, got {text!r}') from error
+        return value
+    return read

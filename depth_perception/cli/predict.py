@@ -18,12 +18,19 @@ from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.camera.source import CameraSource, Prepared, camera_source
-from depth_perception.cli.options import UsageError, add_network_arguments
+from depth_perception.cli.options import (
+    UsageError,
+    add_depth_arguments,
+    add_network_arguments,
+    check_limits,
+    depth_settings,
+)
 from depth_perception.cli.results import (
     ARRAY_SUFFIX,
     CLOUD_SUFFIX,
     COLOUR_SUFFIX,
     DEPTH_SUFFIX,
+    SCAN_SUFFIX,
     VIDEO_SUFFIX,
     Found,
     Job,
@@ -40,16 +47,14 @@ from depth_perception.io.ply import ply_parts
 from depth_perception.progress import Progress
 
 if TYPE_CHECKING:
+    from depth_perception.depth.products import DepthProducts, DepthScan
+    from depth_perception.depth.settings import DepthSettings
     from depth_perception.inference.estimator import DepthEstimator
     from depth_perception.io.video_files import VideoReader
     from depth_perception.io.weights import WeightsInfo
 
-#: As the node's `edge_threshold`: what jumps more from pixel to pixel floats between surfaces.
-EDGE_THRESHOLD = 0.05
 #: Pixels: of an image with a shorter side there is nothing to be said.
 MIN_SIDE = 16
-#: Points of a cloud at most, unless a stride is asked for: about 8 MB.
-POINTS = 500_000
 #: Frames of a video that decide about its colours.
 SAMPLES = 5
 #: Pixels: a video's pictures are no higher.
@@ -77,16 +82,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--npy', action='store_true',
         help='NAME_depth.npy too: float32, metres; NaN unknown, Inf out of range')
     add('--cloud', action='store_true',
-        help='NAME.ply too, a coloured point cloud, where the camera is known')
-    add('--cloud-stride', type=_count, metavar='N',
-        help='as --cloud, of every N-th pixel of every N-th row (default: so that it has no more '
-        f'than {POINTS:,} points)')
+        help='NAME.ply too, the point cloud, where the camera is known')
+    add('--scan', action='store_true',
+        help='NAME_scan.csv too, the obstacle scan, where the camera is known: the angle of each '
+        'beam, radians to the left, and metres to its nearest obstacle; inf free, nan unknown, '
+        '-inf too near')
     add('--color-range', type=_metres, nargs=2, metavar=('NEAR', 'FAR'),
         help='metres of the nearest and farthest colour (default: what fits each file)')
     add('--frames', action='store_true',
-        help="of a video each frame's results too, in the folder NAME (--npy and --cloud mean it)")
+        help="of a video each frame's results too, in the folder NAME (meant by --npy, "
+        '--cloud and --scan)')
     add('--every', type=_count, default=1, metavar='N', help='of a video every N-th frame')
     add_network_arguments(parser.add_argument_group('network and camera'))
+    add_depth_arguments(parser.add_argument_group(
+        'depth, cloud and scan', "the node's parameters of these names"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -100,9 +109,12 @@ def run(options: argparse.Namespace) -> int:
     if options.color_range and not options.color_range[0] < options.color_range[1]:
         raise UsageError(f'--color-range {options.color_range[0]:g} {options.color_range[1]:g}: '
                          'the second must be larger')
+    settings = depth_settings(options)
     jobs = _jobs(options)
     _prepare_folder(options.out)
-    predictor = Predictor(load_network(options), options, source)
+    estimator = load_network(options)
+    check_limits(settings, estimator.info.max_depth)
+    predictor = Predictor(estimator, options, source, settings)
     failed = 0
     for number, job in enumerate(jobs, 1):
         try:
@@ -165,11 +177,15 @@ class Predictor:
         estimator: the network.
         options: parsed command line.
         source: of the cameras.
+        settings: of depth and what is made of it.
     """
 
     def __init__(self, estimator: DepthEstimator, options: argparse.Namespace,
-                 source: CameraSource) -> None:
+                 source: CameraSource, settings: DepthSettings) -> None:
+        from depth_perception.depth.products import ProductMaker
+
         self._estimator, self._options, self._source = estimator, options, source
+        self._settings, self._make = settings, ProductMaker(estimator.info.max_depth)
         self._said_unknown = False
 
     def run(self, job: Job) -> str:
@@ -187,11 +203,10 @@ class Predictor:
             return self._video(job, target)
         photo = read_photo(job.path)
         seen = self._prepared(photo.rgb, photo.camera)
-        depth = self._depth(seen)
-        ranged = self._ranged(depth)
-        files = self._files(target, seen, depth, self._colours([ranged]))
+        products = self._products(seen)
+        files = self._files(target, products, self._colours([products.depth]))
         write_together(files)
-        said = f'{_names(files, self._options.out)}: {_summary(ranged)}'
+        said = f'{_names(files, self._options.out)}: {_summary(products.depth)}'
         if seen.camera is not None and seen.camera is photo.camera:
             said += f'; {_fov_deg(photo.camera):.0f} degrees wide by its EXIF data'
         return said
@@ -206,55 +221,42 @@ class Predictor:
         seen = seen if seen.camera else seen._replace(camera=by_exif)
         if seen.camera is None and not self._said_unknown:
             self._said_unknown = True
-            cloud = ', and there is no point cloud' if self._wants_cloud else ''
+            missed = ' and no '.join(self._of_camera)
+            cloud = f', and there is no {missed}' if missed else ''
             _say('no camera given and none in the EXIF data: distances hold for a horizontal field '
                  f'of view of about {training_fov_deg(self._estimator.info):.0f} degrees{cloud} '
                  '(see --camera and --horizontal-fov-deg)')
         return seen
 
-    def _depth(self, seen: Prepared) -> NDArray[np.float32]:
-        """Metres of all that the camera saw."""
-        from depth_perception.depth import geometry
-
-        depth = self._estimator.infer(seen.rgb, seen.camera)
-        return depth if seen.unseen is None else geometry.mask(depth, seen.unseen)
-
-    def _ranged(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Depth with what is out of the network's range as infinity."""
-        from depth_perception.depth import geometry
-
-        info = self._estimator.info
-        return geometry.mask_range(depth, info.min_depth, info.max_depth)
+    def _products(self, seen: Prepared, time: float | None = None) -> DepthProducts:
+        """What becomes of a picture's depth; `time`, seconds, in a video."""
+        depth = self._estimator.infer(seen.rgb, self._settings.focal_camera(seen.camera))
+        return self._make(seen.rgb, seen.camera, depth, self._settings, time=time,
+                          unseen=seen.unseen)
 
     def _colours(self, depths: list[NDArray[np.float32]]) -> tuple[float, float]:
-        info = self._estimator.info
-        return tuple(self._options.color_range or
-                     fitted_range(depths, info.min_depth, info.max_depth))
+        limits = self._settings.limits(self._estimator.info.max_depth)
+        return tuple(self._options.color_range or fitted_range(depths, *limits))
 
-    def _files(self, target: Path, seen: Prepared, depth: NDArray[np.float32],
+    def _files(self, target: Path, products: DepthProducts,
                colours: tuple[float, float]) -> Mapping[Path, Parts]:
         """The results of one picture by path."""
-        ranged = self._ranged(depth)
-        picture = with_legend(colourise(ranged, *colours), *colours)
-        files = {_beside(target, DEPTH_SUFFIX): [_png(to_millimetres(ranged))],
+        picture = with_legend(products.preview(colours), *colours)
+        files = {_beside(target, DEPTH_SUFFIX): [_png(to_millimetres(products.depth))],
                  _beside(target, COLOUR_SUFFIX): [_png(picture)]}
         if self._options.npy:
-            files[_beside(target, ARRAY_SUFFIX)] = [_npy(ranged)]
-        if self._wants_cloud and seen.camera is not None:
-            files[_beside(target, CLOUD_SUFFIX)] = self._cloud(seen, depth)
+            files[_beside(target, ARRAY_SUFFIX)] = [_npy(products.depth)]
+        if self._options.cloud and products.camera is not None:
+            files[_beside(target, CLOUD_SUFFIX)] = ply_parts(products.points, products.colours)[0]
+        if self._options.scan and products.camera is not None:
+            files[_beside(target, SCAN_SUFFIX)] = [_csv(products.scan())]
         return files
 
     @property
-    def _wants_cloud(self) -> bool:
-        return self._options.cloud or self._options.cloud_stride is not None
-
-    def _cloud(self, seen: Prepared, depth: NDArray[np.float32]) -> list[bytes]:
-        from depth_perception.depth import geometry
-
-        stride = self._options.cloud_stride or math.ceil(math.sqrt(depth.size / POINTS))
-        clean = self._ranged(geometry.mask_edges(depth, EDGE_THRESHOLD))
-        points = geometry.back_project(clean, seen.camera, stride)
-        return ply_parts(points, seen.rgb[::stride, ::stride])[0]
+    def _of_camera(self) -> list[str]:
+        """What is wanted and needs a camera."""
+        wanted = {'point cloud': self._options.cloud, 'scan': self._options.scan}
+        return [what for what, is_wanted in wanted.items() if is_wanted]
 
     def _video(self, job: Job, target: Path) -> str:
         """A video of camera and depth side by side; each frame's results where they are wanted."""
@@ -262,19 +264,21 @@ class Predictor:
 
         video, options = VideoReader(job.path), self._options
         colours = self._colours_of(video)
-        has_cloud = self._wants_cloud and self._source.is_known
-        folder = target if options.frames or options.npy or has_cloud else None
+        needs_folder = options.frames or options.npy or (
+            self._of_camera and self._source.is_known)
+        folder = target if needs_folder else None
         if folder is not None:
             folder.mkdir(exist_ok=True)
         path, count = _beside(target, VIDEO_SUFFIX), 0
+        self._make.reset()
         with VideoWriter(path, video.rate / options.every) as writer, Progress(
                 str(job.path), video.count // options.every or None, ' frames') as progress:
             for number, rgb in video.frames(options.every):
                 seen = self._prepared(rgb)
-                depth = self._depth(seen)
-                writer.write(beside(seen.rgb, self._ranged(depth), colours))
+                products = self._products(seen, number / video.rate)
+                writer.write(beside(seen.rgb, products.depth, colours))
                 if folder is not None:
-                    write_together(self._files(folder / f'{number:06d}', seen, depth, colours))
+                    write_together(self._files(folder / f'{number:06d}', products, colours))
                 count += 1
                 progress.step()
         made = [path, *([folder] if folder else [])]
@@ -287,7 +291,7 @@ class Predictor:
             return tuple(self._options.color_range)
         every = max(1, video.count // SAMPLES)
         frames = [rgb for _, rgb in zip(range(SAMPLES), (f for _, f in video.frames(every)))]
-        return self._colours([self._ranged(self._depth(self._prepared(rgb))) for rgb in frames])
+        return self._colours([self._products(self._prepared(rgb)).depth for rgb in frames])
 
 
 def beside(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
@@ -341,7 +345,7 @@ def _fov_deg(camera: CameraModel) -> float:
 def _summary(depth: NDArray[np.float32]) -> str:
     known = depth[np.isfinite(depth)]
     if not known.size:
-        return 'no depth within the range of the network'
+        return 'no depth between the limits'
     near, far = np.percentile(known, (5, 95))
     return f'{near:.2f} to {far:.2f} m, {100 * known.size // depth.size} % of the pixels valid'
 
@@ -364,6 +368,13 @@ def _names(paths: Mapping[Path, Parts] | list[Path], out: Path) -> str:
 
 def _png(image: NDArray[Any]) -> bytes:
     return cv2.imencode('.png', image)[1].tobytes()
+
+
+def _csv(scan: DepthScan) -> bytes:
+    """Angle and range of each beam, with all the digits of the node's 32 bits."""
+    lines = ['angle,range', *(f'{angle:.9g},{metres:.9g}'
+                              for angle, metres in zip(scan.angles, scan.ranges))]
+    return ('\n'.join(lines) + '\n').encode()
 
 
 def _npy(depth: NDArray[np.float32]) -> bytes:

@@ -11,8 +11,8 @@ from pathlib import Path
 from depth_perception.io.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX = '_depth.png', '_depth.npy', '_color.png'
-CLOUD_SUFFIX, VIDEO_SUFFIX = '.ply', '_color.mp4'
-_RESULTS = (DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX, VIDEO_SUFFIX)
+CLOUD_SUFFIX, SCAN_SUFFIX, VIDEO_SUFFIX = '.ply', '_scan.csv', '_color.mp4'
+_RESULTS = (DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX, SCAN_SUFFIX, VIDEO_SUFFIX)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import math
 import signal
 import sys
 import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from depth_perception.cli.options import UsageError, add_network_arguments
+from depth_perception.cli.options import (
+    UsageError,
+    add_depth_arguments,
+    add_network_arguments,
+    check_limits,
+    depth_settings,
+)
+from depth_perception.depth.settings import OPTIONS
 from depth_perception.view.ending import Ending
 
 if TYPE_CHECKING:
@@ -22,7 +28,7 @@ PORT = 8088
 RATE = 10.0
 #: Options without effect on a running node.
 OF_FOOTAGE = ('once', 'model', 'device', 'precision', 'backend', 'camera', 'horizontal_fov_deg',
-              'rectified', 'camera_pitch', 'camera_height')
+              'rectified', *OPTIONS)
 #: Seconds between two looks at who watches.
 PATIENCE = 0.5
 
@@ -49,12 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='show at most so many points of the cloud (default: %(default)s)')
     live = parser.add_argument_group('without SOURCE')
     live.add_argument('--namespace', default='/', metavar='NS', help='of the node (default: /)')
-    network = parser.add_argument_group('with SOURCE')
-    add_network_arguments(network)
-    network.add_argument('--camera-pitch', type=_pitch, default=0.0, metavar='DEG',
-                         help='degrees that the camera looks down (default: 0)')
-    network.add_argument('--camera-height', type=_height, metavar='M',
-                         help='metres of the camera above the floor, which then is no obstacle')
+    add_network_arguments(parser.add_argument_group('with SOURCE'))
+    add_depth_arguments(parser.add_argument_group(
+        'depth, cloud and scan, with SOURCE', "the node's parameters of these names"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -124,16 +127,17 @@ def _source(options: argparse.Namespace) -> Source:
     from depth_perception.cli.predict import load_network
     from depth_perception.io.bag import BagError
     from depth_perception.view.footage import open_footage
-    from depth_perception.view.frame import Stand
     from depth_perception.view.predicted import PredictedSource
 
+    settings = depth_settings(options)
     cameras = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
     try:
         footage = open_footage(options.source, options.image, cameras)
     except BagError as error:
         raise UsageError(str(error)) from error
-    stand = Stand(math.radians(options.camera_pitch), 0.0, options.camera_height)
-    return PredictedSource(footage, load_network(options), not options.once, stand)
+    estimator = load_network(options)
+    check_limits(settings, estimator.info.max_depth)
+    return PredictedSource(footage, estimator, not options.once, settings)
 
 
 def _live(options: argparse.Namespace) -> Source:
@@ -150,18 +154,6 @@ def _port(text: str) -> int:
     if not 0 <= int(text) < 65536:
         raise argparse.ArgumentTypeError(f'{text} is not 0 to 65535')
     return int(text)
-
-
-def _pitch(text: str) -> float:
-    if not -80 <= float(text) <= 80:
-        raise argparse.ArgumentTypeError(f'{text} is not -80 to 80')
-    return float(text)
-
-
-def _height(text: str) -> float:
-    if not 0 < float(text) <= 100:
-        raise argparse.ArgumentTypeError(f'{text} is not above 0 and at most 100')
-    return float(text)
 
 
 def _rate(text: str) -> float:

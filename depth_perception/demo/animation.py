@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.depth import geometry
 from depth_perception.depth.perspective import draw_points, middle_view
+from depth_perception.depth.products import depth_products
+from depth_perception.depth.settings import OPTIONS, DepthSettings
 from depth_perception.depth.visualise import colourise, with_legend
 from depth_perception.io.files import write_atomically
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Frames at most, and pixels: the width of each part.
 FRAMES, WIDTH = 24, 300
-#: As the node's `edge_threshold`.
-_EDGE_THRESHOLD = 0.05
 #: Degrees by which the eye sways about straight ahead.
 _SWAY = 12.0
 
@@ -68,10 +67,9 @@ def _picture(frame: FrameRecord, camera: CameraModel | None, colours: tuple[floa
 
 def _cloud(frame: FrameRecord, camera: CameraModel, height: int,
            yaw_deg: float) -> NDArray[np.uint8]:
-    stride = max(1, round(camera.width / WIDTH / 1.5))
-    depth = geometry.mask_edges(frame.depth, _EDGE_THRESHOLD)
-    points = geometry.back_project(depth, camera, stride).reshape(-1, 3)
-    rgb = frame.rgb[::stride, ::stride].reshape(-1, 3)
+    stride = int(np.clip(round(camera.width / WIDTH / 1.5), 1, OPTIONS['point_stride'].high))
+    products = depth_products(frame.rgb, camera, frame.depth, DepthSettings(point_stride=stride))
+    points, rgb = products.points.reshape(-1, 3), products.colours.reshape(-1, 3)
     known = np.isfinite(points).all(axis=1)
     return draw_points(points[known], rgb[known], middle_view(points[known], yaw_deg),
                        WIDTH, height, stride / camera.fx)

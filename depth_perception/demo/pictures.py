@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from depth_perception.camera.model import CameraModel
     from depth_perception.demo.recorder import FrameRecord, Scan
 
-#: Metres; as the node's parameter `min_depth`.
-NEAR = 0.3
 #: Pixels: a picture of the cloud.
 CLOUD_SIZE = (960, 720)
 _PREDICTED, _TRUE = '#d62728', '#1f77b4'
@@ -119,12 +117,14 @@ def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
     if truth is None or camera is None or truth.shape != (camera.height, camera.width):
         return None
     from depth_perception.demo.recorder import Scan
-    from depth_perception.depth import geometry, scan
+    from depth_perception.depth.products import depth_products
+    from depth_perception.depth.settings import DepthSettings
 
-    layout = scan.scan_layout(camera, far)
     known = np.where(truth > 0, truth, np.float32('nan'))
-    ranges = scan.scan_ranges(geometry.mask_range(known, NEAR, far), layout, NEAR).numpy()
-    return Scan(layout.angle_min + layout.angle_increment * np.arange(layout.count), ranges)
+    # The truth has no flying pixels.
+    settings = DepthSettings(edge_threshold=0.0)
+    scan = depth_products(None, camera, known, settings, network_max_depth=far).scan()
+    return Scan(scan.angles, scan.ranges)
 
 
 def _depth_picture(depth: NDArray[np.float32] | None, near: float,

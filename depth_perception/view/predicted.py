@@ -2,17 +2,19 @@
 """Frames without ROS: the network runs here, on footage."""
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraError, CameraModel
-from depth_perception.cli.predict import EDGE_THRESHOLD, training_fov_deg
-from depth_perception.depth import geometry, scan
-from depth_perception.depth.visualise import colourise, fitted_range
+from depth_perception.cli.predict import training_fov_deg
+from depth_perception.depth.products import DepthProducts, ProductMaker
+from depth_perception.depth.scan import CameraPose
+from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
+from depth_perception.depth.visualise import fitted_range
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.bag import BagError
 from depth_perception.io.image_files import ImageError
@@ -21,8 +23,6 @@ from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
 
 #: Frames that decide about the range of the colours.
 FITTED = 30
-#: Metres; as the node's parameter `min_depth`.
-MIN_DEPTH = 0.3
 
 
 class PredictedSource:
@@ -32,21 +32,21 @@ class PredictedSource:
         footage: the pictures.
         estimator: the network.
         repeat: from the start again at the end.
-        stand: of the camera; None: level, at an unknown height.
+        settings: of depth and what is made of it; how the camera stands, too.
     """
 
     def __init__(self, footage: Footage, estimator: DepthEstimator, repeat: bool = True,
-                 stand: Stand | None = None) -> None:
+                 settings: DepthSettings = DEFAULT_SETTINGS) -> None:
         self._footage = footage
         self._estimator = estimator
         self._pace = Pace(footage, repeat)
-        self._near = max(MIN_DEPTH, estimator.info.min_depth)
-        self._far = estimator.info.max_depth
+        self._settings = settings
+        self._make = ProductMaker(estimator.info.max_depth)
         self._seconds: deque[float] = deque(maxlen=10)
         self._fitted: deque[tuple[float, float]] = deque(maxlen=FITTED)
-        self._stand = stand or Stand()
-        self._clean: NDArray[np.float32] | None = None
-        self._layout: tuple[tuple[CameraModel, Stand], scan.ScanLayout] | None = None
+        self._stand = Stand(
+            math.radians(settings.camera_pitch), height=settings.camera_height or None)
+        self._products: DepthProducts | None = None
         self._last = Frame()
 
     def next(self, timeout: float) -> Frame | None:
@@ -57,7 +57,7 @@ class PredictedSource:
                 return None
             start = time.perf_counter()
             label = f'frame {shot.number + 1}, {shot.time:.2f} s'
-            self._last = replace(self._frame(shot.picture()), label=label)
+            self._last = replace(self._frame(shot.picture(), shot.time), label=label)
             self._seconds.append(time.perf_counter() - start)
         except (ImageError, CameraError, BagError) as error:
             problem = Remark(Level.ERROR, 'input', str(error))
@@ -73,8 +73,8 @@ class PredictedSource:
         """Take the camera to stand so from now on; the last frame with the scan that it gives."""
         self._stand = stand
         last = replace(self._last, stand=stand)
-        if self._clean is not None and last.camera is not None:
-            last = replace(last, scan=self._scan(self._clean, last.camera))
+        if self._products is not None:
+            last = replace(last, scan=self._scan(self._products))
         self._last = last
         return last
 
@@ -85,38 +85,29 @@ class PredictedSource:
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _frame(self, picture: Picture) -> Frame:
+    def _frame(self, picture: Picture, time: float) -> Frame:
         rgb = picture.rgb
         camera = picture.camera or self._assumed(rgb.shape[1], rgb.shape[0])
-        depth = self._estimator.infer(rgb, picture.camera)
-        if picture.unseen is not None:
-            depth = geometry.mask(depth, picture.unseen)
-        ranged = geometry.mask_range(depth, self._near, self._far)
-        clean = geometry.mask_edges(depth, EDGE_THRESHOLD)
-        clean = geometry.mask_range(clean, self._near, self._far)
-        self._clean = clean
-        colours = self._colours(ranged)
-        drawn = np.ascontiguousarray(colourise(ranged, *colours)[..., ::-1])
+        depth = self._estimator.infer(rgb, self._settings.focal_camera(picture.camera))
+        products = self._products = self._make(
+            rgb, camera, depth, self._settings, time=time, unseen=picture.unseen)
+        colours = self._colours(products)
+        drawn = np.ascontiguousarray(products.preview(colours)[..., ::-1])
         return Frame(
             image=rgb, depth=drawn, depth_range=colours,
-            cloud=Cloud(geometry.back_project(clean, camera), rgb),
-            scan=self._scan(clean, camera), camera=camera, stand=self._stand,
+            cloud=Cloud(products.points, products.colours),
+            scan=self._scan(products), camera=camera, stand=self._stand,
             remarks=(self._input(picture), self._network()))
 
-    def _colours(self, ranged: NDArray[np.float32]) -> tuple[float, float]:
+    def _colours(self, products: DepthProducts) -> tuple[float, float]:
         """The range of colours: what fits the last frames, so that it changes seldom."""
-        self._fitted.append(fitted_range([ranged[::4, ::4]], self._near, self._far))
+        self._fitted.append(fitted_range([products.depth[::4, ::4]], *products.limits))
         return min(near for near, _ in self._fitted), max(far for _, far in self._fitted)
 
-    def _scan(self, depth: NDArray[np.float32], camera: CameraModel) -> Scan:
-        stand, known = self._stand, self._layout
-        if known is None or known[0] != (camera, stand):
-            pose = scan.CameraPose(stand.pitch, stand.roll, stand.height)
-            known = (camera, stand), scan.scan_layout(camera, self._far, pose=pose)
-            self._layout = known
-        layout = known[1]
-        ranges = scan.scan_ranges(depth, layout, self._near).numpy()
-        return Scan(layout.angle_min + layout.angle_increment * np.arange(layout.count), ranges)
+    def _scan(self, products: DepthProducts) -> Scan:
+        stand = self._stand
+        found = products.scan(CameraPose(stand.pitch, stand.roll, stand.height))
+        return Scan(found.angles, found.ranges)
 
     def _assumed(self, width: int, height: int) -> CameraModel:
         """A camera like that of the training data."""

@@ -105,7 +105,7 @@ def test_each_image_gives_depth_colour_and_cloud(model, out, tmp_path):
     array = np.load(out / 'a.b_depth.npy')
     assert array.dtype == np.float32
     np.testing.assert_array_equal(array, np.where(
-        expected > 10, np.inf, np.where(expected < 0.1, -np.inf, expected)))
+        expected > 10, np.inf, np.where(expected < 0.3, -np.inf, expected)))
 
 
 def test_cloud_points_have_the_depth_and_the_colour_of_their_pixels(model, out, tmp_path):
@@ -208,12 +208,43 @@ def test_the_lines_say_which_result_is_of_which_file(model, out, tmp_path, capsy
     assert all(f'{path}: {path.name}_depth.png' in line for path, line in zip(images, lines))
 
 
-def test_a_large_cloud_is_thinned_unless_a_stride_is_asked_for(model, out, tmp_path):
-    image = picture(tmp_path / 'a.png', 1024, 768)
-    assert predict(model, out, image, '--horizontal-fov-deg', 70, '--cloud') == 0
-    assert len(read_ply(out / 'a.ply')) <= 512 * 384
-    assert predict(model, out, image, '--horizontal-fov-deg', 70, '--cloud-stride', 8) == 0
-    assert len(read_ply(out / 'a.ply')) <= 128 * 96
+def test_the_stride_of_a_cloud_is_the_node_s(model, out, tmp_path):
+    image = picture(tmp_path / 'a.png', 256, 192)
+    found = {}
+    for more, stride in (((), 2), (('--point-stride', 8), 8)):
+        assert predict(model, out, image, '--horizontal-fov-deg', 70, '--cloud',
+                       '--edge-threshold', 0, *more) == 0
+        found[stride] = len(read_ply(out / 'a.ply'))
+    assert found == {2: 128 * 96, 8: 32 * 24}
+
+
+def test_a_scan_is_a_table_of_angles_and_ranges(model, out, tmp_path, capsys):
+    image = picture(tmp_path / 'a.png')
+    assert predict(model, out, image, '--scan') == 0
+    assert 'a_scan.csv' not in names(out) and 'there is no scan' in capsys.readouterr().err
+    assert predict(model, out, image, '--horizontal-fov-deg', 70, '--scan',
+                   '--depth-scale', 0.2, '--max-depth', 2) == 0
+    table = np.genfromtxt(out / 'a_scan.csv', delimiter=',', names=True)
+    assert table.dtype.names == ('angle', 'range')
+    assert (np.diff(table['angle']) > 0).all()
+    assert np.degrees(np.ptp(table['angle'])) == pytest.approx(70, abs=1)
+    finite = table['range'][np.isfinite(table['range'])]
+    assert finite.size and (finite >= 0.3).all() and (finite <= 2 / np.cos(np.radians(35))).all()
+
+
+@pytest.mark.parametrize('words, said', [
+    (['--max-depth', '200'], 'max_depth must be in [0, 100], got 200'),
+    (['--point-stride', '2.5'], "point_stride must be of type int, got '2.5'"),
+    (['--edge-threshold', 'nan'], 'edge_threshold must be in [0, 1], got nan'),
+    (['--scan-min-height', '1'], 'scan_min_height 1.0 must be below scan_max_height 0.3'),
+    (['--min-depth', '12'], 'min_depth 12 must be below the 10 m that the network reaches')])
+def test_settings_that_cannot_be_used_are_told_by_name(model, out, tmp_path, capsys, words, said):
+    try:
+        code = predict(model, out, picture(tmp_path / 'a.png'), *words)
+    except SystemExit as refused:  # by argparse
+        code = refused.code
+    assert code == 2 and said in capsys.readouterr().err
+    assert not out.exists() or not names(out)
 
 
 def exif(path, width=128, height=96, **tags):
