@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metric depth, point clouds and obstacle scans from one RGB camera.
 
-Example:
+Examples:
     >>> import numpy as np
     >>> from depth_perception import CameraModel, DepthEstimator, depth_products, write_ply
     >>> rgb = np.zeros((240, 320, 3), np.uint8)                       # an image, RGB
@@ -16,7 +16,7 @@ Example:
     >>> products.scan().ranges.ndim                                   # obstacles, metres
     1
 
-The names below are imported when they are used: PyTorch takes seconds, `--version` must not.
+Names are imported when they are first used, because importing PyTorch takes seconds.
 """
 from __future__ import annotations
 

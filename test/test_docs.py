@@ -95,6 +95,7 @@ def test_lists_are_lists_on_the_site_too(page):
     text = page.read_text()
     assert not re.findall(rf'^(?!{item}| |\n).+\n{item}.*', prose(page), flags=re.MULTILINE)
     assert not re.findall(r'^ {1,3}```', text, flags=re.MULTILINE)
+    assert not re.findall(rf'\n\n(?: {{4}}.+\n)+{item}.*', prose(page))
 
 
 @pages
@@ -124,11 +125,12 @@ def docstrings(path: Path) -> list[str]:
             if isinstance(node, kinds)]
 
 
-def test_public_docstrings_name_one_thing_a_line():
-    """The page of the API shows nothing of `width, height: pixels`."""
-    for module in depth_perception._MODULES:
+def test_public_docstrings_are_read_by_the_page_of_the_api():
+    """It shows nothing of `width, height: pixels`, and programs below `Examples:` alone as code."""
+    for module in ('__init__', *depth_perception._MODULES):
         text = '\n'.join(docstrings(ROOT / 'depth_perception' / f'{module.replace(".", "/")}.py'))
         assert not re.findall(r'^ {4}\w+(?:, \w+)+: .*', text, flags=re.MULTILINE), module
+        assert not re.findall(r'^Example:$', text, flags=re.MULTILINE), f'{module}: say Examples:'
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):

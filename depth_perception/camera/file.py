@@ -74,7 +74,7 @@ def read_camera(path: str | Path) -> tuple[CameraModel, bool]:
     Raises:
         CameraError: see `read_camera_file`.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> from depth_perception import read_camera

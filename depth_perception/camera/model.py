@@ -34,7 +34,7 @@ class CameraModel:
         cx: principal point, column, pixels.
         cy: principal point, row, pixels.
 
-    Example:
+    Examples:
         >>> from depth_perception import CameraModel
         >>> camera = CameraModel(640, 480, fx=525.0, fy=525.0, cx=319.5, cy=239.5)
         >>> round(camera.horizontal_fov_deg)
@@ -72,7 +72,7 @@ class CameraModel:
         Raises:
             CameraError: the matrix is all zero (uncalibrated), not finite or of another length.
 
-        Example:
+        Examples:
             >>> from depth_perception import CameraModel
             >>> k = [525.0, 0.0, 319.5, 0.0, 525.0, 239.5, 0.0, 0.0, 1.0]  # as in camera_info
             >>> CameraModel.from_matrix(640, 480, k)
@@ -91,7 +91,7 @@ class CameraModel:
         Raises:
             CameraError: the angle is not between 0 and 180 degrees.
 
-        Example:
+        Examples:
             >>> from depth_perception import CameraModel
             >>> camera = CameraModel.from_field_of_view(640, 480, 90.0)
             >>> round(camera.fx, 3), camera.cx

@@ -122,7 +122,7 @@ class Rectifier:
     Raises:
         CameraError: the distortion model is unknown, or its coefficients do not fit it.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel
         >>> from depth_perception.camera.rectification import Calibration, Rectifier

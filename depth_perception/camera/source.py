@@ -38,7 +38,7 @@ class CameraSource:
         horizontal_fov_deg: stands in for a file.
         rectified: the images are rectified already, so that P holds for them.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.camera.source import camera_source
         >>> source = camera_source(None, horizontal_fov_deg=70.0)

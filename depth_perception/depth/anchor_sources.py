@@ -47,7 +47,7 @@ def scan_anchors(ranges: NDArray[Any], angle_min: float, angle_increment: float,
         range_min: metres, the smallest range that the sensor measures.
         range_max: metres, the largest.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, scan_anchors
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
@@ -77,7 +77,7 @@ def point_anchors(points: NDArray[Any], transform: NDArray[Any], camera: CameraM
         radius_deg: half the angle over which the sensor averages: of one with 8 x 8 zones over 45
             degrees, 2.8.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, point_anchors
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
@@ -112,7 +112,7 @@ def depth_anchors(depth: NDArray[Any], depth_camera: CameraModel, transform: NDA
         transform: from that camera's optical frame to this one's.
         camera: of the image.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, depth_anchors
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
@@ -143,7 +143,7 @@ def range_anchors(distance: float, field_of_view: float, transform: NDArray[Any]
         camera: of the image.
         predicted: its depth (H, W), not corrected; a numpy array or a tensor on any device.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, range_anchors
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)

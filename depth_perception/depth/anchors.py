@@ -72,7 +72,7 @@ class Anchors:
         radius: pixels (n,): what a sensor averages over; 0 is a point.
         weight: (n,), 1 is an anchor of its own, 1 / 8 one of eight that have one error.
 
-    Example:
+    Examples:
         >>> from depth_perception import Anchors
         >>> anchors = Anchors.of(u=[160, 200], v=[120, 120], depth=[2.0, 2.1])
         >>> len(anchors), len(Anchors.joined([anchors, anchors]))
@@ -166,7 +166,7 @@ class AnchorReport:
         strength: 1 where the depth was corrected by these anchors, less while a correction by
             earlier ones fades, 0 where it was not corrected.
 
-    Example:
+    Examples:
         >>> from depth_perception import AnchorReport
         >>> report = AnchorReport(offered=90, compared=64, used=10, residual_after=0.3)
         >>> report.problem.partition(';')[0]
@@ -210,7 +210,7 @@ def anchor_depth(depth: Array, anchors: Anchors, *, min_depth: float = 0.1,
     Raises:
         AnchorError: the range is empty.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import Anchors, anchor_depth
         >>> depth = np.full((240, 320), 1.5, np.float32)        # what the network says of a wall
@@ -305,7 +305,7 @@ class AnchoredDepth:
     Args:
         hold: seconds in which the last correction fades to the plain prediction.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import AnchoredDepth, Anchors
         >>> depth = np.full((240, 320), 1.0, np.float32)

@@ -50,7 +50,7 @@ def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> An
         camera: of the image.
         pose: of the camera above the floor.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, CameraPose, floor_anchors
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)

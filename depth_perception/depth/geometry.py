@@ -37,7 +37,7 @@ def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
 
     0 is too near whatever min_depth is: no surface lies in the camera itself.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import mask_range
         >>> mask_range(np.array([[0.2, 1.5, 12.0]]), min_depth=0.3, max_depth=10.0)
@@ -53,7 +53,7 @@ def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
 def mask_edges(depth: Array, threshold: float) -> Array:
     """Depth (H, W) with NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import mask_edges
         >>> depth = np.array([[1.0] * 4 + [2.0] + [3.0] * 4])  # a box, a blurred edge, a wall
@@ -69,7 +69,7 @@ def mask_edges(depth: Array, threshold: float) -> Array:
 def scaled(depth: Array, factor: float) -> Array:
     """Depth (H, W) times a factor; itself where that is 1.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.geometry import scaled
         >>> scaled(np.array([[1.0, 2.0]]), 1.5)
@@ -82,7 +82,7 @@ def scaled(depth: Array, factor: float) -> Array:
 def all_finite(depth: Array) -> Array:
     """Bool (), whether every depth is a number and none is infinite; waits for no device.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.geometry import all_finite
         >>> bool(all_finite(np.array([[1.0, np.inf]])))
@@ -95,7 +95,7 @@ def all_finite(depth: Array) -> Array:
 def mask(depth: Array, unknown: Array) -> Array:
     """Depth (H, W) with NaN where the bool (H, W) says so.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.geometry import mask
         >>> mask(np.array([[1.0, 2.0]]), np.array([[True, False]]))
@@ -113,7 +113,7 @@ def flying_pixels(depth: Array, threshold: float) -> Array:
     |a - b| / min(a, b) less what a slanted plane would give: 1 / depth is linear on a plane, so its
     step is the same a few pixels before and after. A floor that is seen at a grazing angle is kept.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.geometry import flying_pixels
         >>> flying_pixels(np.array([[1.0] * 6 + [3.0] * 6]), threshold=0.05).nonzero()[1]
@@ -210,7 +210,7 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
     Raises:
         ValueError: the depth is not of the camera's size.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, back_project
         >>> camera = CameraModel(3, 1, fx=2.0, fy=2.0, cx=1.0, cy=0.0)
@@ -230,7 +230,7 @@ def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
     The layout of sensor_msgs/PointCloud2 with point_step 16, as depth_image_proc writes it: the
     colour is 0x00RRGGBB reinterpreted as float32. Depth is (H, W), rgb uint8 (H, W, 3).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, pack_cloud
         >>> camera = CameraModel(2, 1, fx=2.0, fy=2.0, cx=0.0, cy=0.0)

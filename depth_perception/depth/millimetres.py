@@ -14,7 +14,7 @@ def to_millimetres(depth: NDArray[np.floating]) -> NDArray[np.uint16]:
 
     0 stands for "no depth": NaN, infinite, not positive, or beyond 65.535 m.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import to_millimetres
         >>> to_millimetres(np.array([1.5, np.nan, np.inf, -1.0, 65.535, 65.536])).tolist()

@@ -78,7 +78,7 @@ class DepthProducts:
         network_max_depth: metres, the limit where the settings have none.
         layouts: makes the layout of a scan, as `scan.scan_layout`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import DepthProducts, DepthSettings
         >>> depth = np.array([[0.1, 2.0, 20.0]], np.float32)
@@ -179,7 +179,7 @@ class ProductMaker:
     Args:
         network_max_depth: metres, `WeightsInfo.max_depth`: the limit where the settings have none.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, DepthSettings, ProductMaker
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
@@ -257,7 +257,7 @@ def depth_products(rgb: NDArray[np.uint8] | None, camera: CameraModel | None, de
         settings: all that can be set.
         network_max_depth: metres, the limit where `settings.max_depth` is 0.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, DepthSettings, depth_products
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)

@@ -48,7 +48,7 @@ class CameraPose:
         roll: radians about the viewing direction, positive raises the left side.
         height: metres above the floor; None is unknown.
 
-    Example:
+    Examples:
         >>> import math
         >>> from depth_perception import CameraPose
         >>> pose = CameraPose(pitch=math.radians(15), height=0.4)  # 0.4 m above the floor
@@ -73,7 +73,7 @@ class CameraPose:
         Raises:
             PoseError: the camera looks straight down or up.
 
-        Example:
+        Examples:
             >>> from depth_perception import CameraPose
             >>> CameraPose.from_up((0.0, -1.0, 0.0)).is_level  # y points down in the image
             True
@@ -126,7 +126,7 @@ class ObstacleBand:
         floor_tolerance: metres above the floor that still are floor, at the camera; it grows by
             FLOOR_GROWTH with the distance.
 
-    Example:
+    Examples:
         >>> from depth_perception import ObstacleBand
         >>> ObstacleBand(max_height=0.5)  # what is higher is driven under
         ObstacleBand(min_height=-0.2, max_height=0.5, floor_tolerance=0.05)
@@ -190,7 +190,7 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
         pose: of the camera.
         device: where the depth images will be.
 
-    Example:
+    Examples:
         >>> import math
         >>> from depth_perception import CameraModel, scan_layout
         >>> camera = CameraModel.from_field_of_view(64, 48, 60.0)
@@ -240,7 +240,7 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
     Raises:
         ValueError: the depth is not of the camera's size.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, mask_range, scan_layout, scan_ranges
         >>> camera = CameraModel.from_field_of_view(64, 48, 60.0)

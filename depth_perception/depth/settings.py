@@ -58,7 +58,7 @@ def option(default: Any, text: str, low: float | None = None, high: float | None
 class DepthSettings:
     """How depth is computed and what is made of it.
 
-    Example:
+    Examples:
         >>> from depth_perception import DepthSettings
         >>> DepthSettings(max_depth=5.0).limits(network_max_depth=10.0)
         (0.3, 5.0)

@@ -28,7 +28,7 @@ THINNING = 16
 class TemporalFilter:
     """Remembers the last filtered depth of one camera.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import torch
         >>> from depth_perception.depth.temporal import TemporalFilter

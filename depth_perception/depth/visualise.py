@@ -42,7 +42,7 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
     Raises:
         ValueError: max_depth is not above min_depth.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import colourise
         >>> picture = colourise(np.array([[0.5, 9.5, np.nan]], np.float32), 0.5, 10.0)
@@ -78,7 +78,7 @@ def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
     Returns:
         Metres, in steps of 0.1 m; at least 0.5 m apart.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.visualise import fitted_range
         >>> fitted_range([np.linspace(1, 4, 100, dtype=np.float32)], nearest=0.1, farthest=10.0)
@@ -99,7 +99,7 @@ def round_distances(near: float, far: float) -> list[tuple[float, float]]:
 
     The colours are even over the square root of the distance, and so are the places.
 
-    Example:
+    Examples:
         >>> from depth_perception.depth.visualise import round_distances
         >>> [distance for distance, _ in round_distances(0.3, 6.0)]
         [0.5, 1.0, 2.0, 3.0, 5.0]
@@ -116,7 +116,7 @@ def round_distances(near: float, far: float) -> list[tuple[float, float]]:
 def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[np.uint8]:
     """A picture (H, W, 3) BGR with a bar of the colours below it, and its distances in metres.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.visualise import colourise, with_legend
         >>> picture = colourise(np.full((240, 320), 2.0, np.float32), 0.5, 10.0)
@@ -130,7 +130,7 @@ def relative_error(depth: NDArray[np.float32],
                    truth: NDArray[np.float32]) -> NDArray[np.float32]:
     """|depth - truth| / truth, (H, W); NaN where either is unknown (the truth: 0 or not finite).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.visualise import relative_error
         >>> relative_error(np.array([[1.5, 2.0]], np.float32), np.array([[1.0, 0.0]], np.float32))
@@ -147,7 +147,7 @@ def colourise_error(error: NDArray[np.float32]) -> NDArray[np.uint8]:
 
     Grey is unknown.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.visualise import colourise_error
         >>> colourise_error(np.array([[np.nan]], np.float32)).tolist()
@@ -172,7 +172,7 @@ def legend(width: int, near: float, far: float,
 
     `size` is that of the letters: 1 is legible on a screen; None goes by the width.
 
-    Example:
+    Examples:
         >>> from depth_perception.depth.visualise import legend
         >>> legend(320, 0.5, 10.0).shape
         (28, 320, 3)

@@ -58,7 +58,7 @@ class DepthEstimator:
         backend: what runs it: `torch`, `openvino` or `compiled`.
         sharing: None, because it has one user; see `sharing.NetworkShare`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, DepthEstimator
         >>> estimator = DepthEstimator.load(device='cpu')  # the bundled network
@@ -275,7 +275,7 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
         width: of the image, pixels.
         fx: focal length in pixels of the image; None = unknown.
 
-    Example:
+    Examples:
         >>> from depth_perception import load_weights
         >>> from depth_perception.inference.estimator import network_size
         >>> info = load_weights().info

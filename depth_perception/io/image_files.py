@@ -51,7 +51,7 @@ class Photo:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The pixels of an image file, see `read_photo`.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> import cv2

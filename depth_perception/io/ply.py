@@ -31,7 +31,7 @@ def write_ply(path: str | Path, points: NDArray[np.floating],
         ValueError: the shapes or the colours' type are wrong.
         OSError: the file cannot be written; nothing is left behind.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> import numpy as np

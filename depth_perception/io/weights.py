@@ -76,7 +76,7 @@ class WeightsInfo:
             see `depth_training.evaluate.geometry`; the node shows every network the whole
             frame, and one of geometry `canonical` at the training's focal length.
 
-    Example:
+    Examples:
         >>> from depth_perception import WeightsInfo
         >>> info = WeightsInfo(
         ...     network='efficientnet_sff', network_arguments={}, input_height=240,
@@ -201,7 +201,7 @@ def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
         WeightsError: a value is not finite, or too large for `dtype`; nothing is written.
         OSError: the file cannot be written; nothing is left behind.
 
-    Example:
+    Examples:
         >>> from dataclasses import replace
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -238,7 +238,7 @@ def load_weights(path: str | Path | None = None) -> LoadedWeights:
         WeightsError: the file is missing, truncated, altered, foreign, of a newer format, or a
             pickle; one sentence that names the file, the fault and the remedy.
 
-    Example:
+    Examples:
         >>> from depth_perception import load_weights
         >>> weights = load_weights()  # the bundled network
         >>> weights.info.network, weights.network.training

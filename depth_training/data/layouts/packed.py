@@ -47,7 +47,7 @@ class DepthCode:
         bits: of a number.
         near, far: metres of the smallest and the largest number; depth outside is clipped to them.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_training.data.layouts.packed import DepthCode
         >>> code = DepthCode()
