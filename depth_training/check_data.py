@@ -8,11 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import cv2
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from depth_perception.depth.visualise import colourise
@@ -22,7 +20,7 @@ from depth_training.data import DataError, DepthDataset, Sample, evenly, open_da
 from depth_training.data.sample import UnitError
 from depth_training.data.units import check_units
 from depth_training.evaluate.pictures import jpeg, labelled
-from depth_training.ranges import Count, Positive
+from depth_training.options import CheckDataOptions
 
 #: Width and height of one picture of the sheet, and pairs side by side.
 _CELL, _COLUMNS = (200, 150), 2
@@ -32,26 +30,6 @@ _REFUSED = ('training: none, ', 'validation: none, ')
 _DEPTHS = 20_000
 #: So many bad pairs, sizes and folders are printed.
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class CheckDataOptions:
-    """Look at RGB-D pairs: layout, units, sizes, ranges, holes, camera, and how they look."""
-
-    data: Annotated[Path, tyro.conf.Positional]
-    """File or folder; its layout is recognised."""
-    depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
-    hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
-    list_file: Path | None = None
-    """Rows that choose the pairs."""
-    out: Path | None = None
-    """The sheet, a JPEG (default: NAME_pairs.jpg in the current folder)."""
-    shown: Count = 12
-    """Equally spaced pairs on the sheet."""
-    read: Count = 500
-    """Equally spaced pairs that are read for the figures."""
 
 
 @dataclass

@@ -7,34 +7,59 @@ time limit ended a training before its last step, 128 + signal when stopped by o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple
 
 from depth_perception import __version__
 from depth_perception.extras import explains_missing
 from depth_training import ranges
 from depth_training.failures import explained
 
-#: name: (module, function, one line of help). A function takes one dataclass of options; a name
-#: with `!` takes the arguments as they are. Modules are imported when used.
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    'prepare': ('depth_training.commands', 'prepare',
-                'turn the raw NYU dump or sparse KITTI into pairs'),
-    'check-data': ('depth_training.check_data', 'check_data',
-                   'say what RGB-D data holds, and show a sheet of pairs'),
-    'train': ('depth_training.train.trainer', 'train', 'train a recipe, or go on with a run'),
-    'evaluate': ('depth_training.commands', 'evaluate', "judge weights by the papers' protocols"),
-    'model-card': ('depth_training.report.model_card', 'model_card',
-                   'judge weights beside baselines, into their model card'),
-    'report': ('depth_training.report.report', 'report',
-               'tables beside the published ones, pictures'),
-    'import-weights': ('depth_training.convert.import_weights', '!main',
-                       'use checkpoints of others'),
-    'export': ('depth_training.convert.export', '!main', 'weights as ONNX or torch.export program'),
-    'overfit': ('depth_training.train.overfit', 'overfit',
-                'learn a few pairs by heart: a quick proof'),
-    'predict': ('depth_training.commands', '!predict', 'depth of image files'),
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        module, function: what runs, with one dataclass of options, or with the words as they are.
+        help: one line.
+        options: module and name of that dataclass; None for the words.
+    """
+
+    module: str
+    function: str
+    help: str
+    options: tuple[str, str] | None = None
+
+
+def _options(name: str) -> tuple[str, str]:
+    return 'depth_training.options', name
+
+
+#: Modules are imported when a command runs: its help takes those of its options alone.
+COMMANDS: dict[str, Command] = {
+    'prepare': Command('depth_training.commands', 'prepare',
+                       'turn the raw NYU dump or sparse KITTI into pairs',
+                       _options('PrepareOptions')),
+    'check-data': Command('depth_training.check_data', 'check_data',
+                          'say what RGB-D data holds, and show a sheet of pairs',
+                          _options('CheckDataOptions')),
+    'train': Command('depth_training.train.trainer', 'train', 'train a recipe, or go on with a run',
+                     ('depth_training.train.options', 'TrainOptions')),
+    'evaluate': Command('depth_training.commands', 'evaluate',
+                        "judge weights by the papers' protocols", _options('EvaluateOptions')),
+    'model-card': Command('depth_training.report.model_card', 'model_card',
+                          'judge weights beside baselines, into their model card',
+                          _options('ModelCardOptions')),
+    'report': Command('depth_training.report.report', 'report',
+                      'tables beside the published ones, pictures', _options('ReportOptions')),
+    'import-weights': Command('depth_training.commands', 'import_weights',
+                              'use checkpoints of others'),
+    'export': Command('depth_training.commands', 'export',
+                      'weights as ONNX or torch.export program'),
+    'overfit': Command('depth_training.train.overfit', 'overfit',
+                       'learn a few pairs by heart: a quick proof', _options('OverfitOptions')),
+    'predict': Command('depth_training.commands', 'predict', 'depth of image files'),
 }
 
 
@@ -74,11 +99,15 @@ def sentence(error: Exception) -> str:
 
 
 def _run(name: str, words: list[str]) -> int | None:
-    module, function, _ = COMMANDS[name]
-    run: Callable = getattr(import_module(module), function.lstrip('!'))
-    if function.startswith('!'):
-        return run(words)
-    return run(parse(name, words))
+    command = COMMANDS[name]
+    options = words if command.options is None else parse(name, words)
+    return getattr(import_module(command.module), command.function)(options)
+
+
+def options_type(name: str) -> type:
+    """The dataclass of a command's options."""
+    module, kind = COMMANDS[name].options or ('', '')
+    return getattr(import_module(module), kind)
 
 
 def parse(name: str, words: Sequence[str]) -> Any:
@@ -89,14 +118,15 @@ def parse(name: str, words: Sequence[str]) -> Any:
     """
     import tyro
 
-    module, function, text = COMMANDS[name]
-    kind = get_type_hints(getattr(import_module(module), function))['options']
+    kind = options_type(name)
+
     def read(**default: Any) -> Any:
         return tyro.cli(kind, prog=f'python -m depth_training {name}', args=words,
-                        description=text, config=(tyro.conf.OmitArgPrefixes,), **default)
+                        description=COMMANDS[name].help, config=(tyro.conf.OmitArgPrefixes,),
+                        **default)
 
     options = read()
-    if name == 'train':
+    if name == 'train' and options.resume is not None:
         from depth_training.train.resume import completed
 
         options = completed(options, read)
@@ -109,7 +139,7 @@ def parse(name: str, words: Sequence[str]) -> Any:
 
 
 def _help() -> str:
-    lines = [f'  {name:<16}{text}' for name, (_, _, text) in COMMANDS.items()]
+    lines = [f'  {name:<16}{text}' for name, (_, _, text, _) in COMMANDS.items()]
     return ('usage: python -m depth_training COMMAND [OPTIONS]\n\n' + '\n'.join(lines)
             + '\n\npython -m depth_training COMMAND --help explains its options.\n\n'
               'A first try, with RGB-D pairs in folder DATA (see docs/own_data.md):\n'

@@ -1,48 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that need only a few lines: prepare, evaluate, predict."""
+"""The commands that need only a few lines, and the command lines of export and import-weights.
+
+What takes time to import is imported when a command runs: help is shown at once, without PyTorch.
+"""
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
-import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-import tyro
-
-from depth_training.ranges import Count, Positive
+from depth_training.ranges import Range, number
 
 if TYPE_CHECKING:
     from depth_training.evaluate.protocols import Protocol
+    from depth_training.options import EvaluateOptions, PrepareOptions
 
-_CORES = os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """Turn data that cannot be trained on as it is into pairs."""
-
-    kind: Annotated[Literal['raw', 'kitti'], tyro.conf.Positional]
-    """raw: NYU's raw dump, paired, undistorted and aligned; kitti: KITTI with its depth filled."""
-    source: Annotated[Path, tyro.conf.Positional]
-    """Folder with scene folders of d-*.pgm and r-*.ppm, or KITTI."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """Folder for the pairs."""
-    every: Count | None = None
-    """Keep every so many pairs of a scene (default: 7 of raw, as BTS; all of kitti)."""
-    pairs: Count | None = None
-    """Keep so many, equally spaced over all scenes, instead of --every."""
-    split: Literal['train', 'test', 'all'] = 'train'
-    """Scenes of the official split: no test scene gets among the training pairs. all: every one."""
-    scenes: Path | None = None
-    """File that names the scenes instead, one a line, or a list of pairs such as BTS's."""
-    claims: Literal['discard', 'nearest'] = 'discard'
-    """Where several depth frames have the same colour frame nearest: discard drops them all (Eigen
-    et al., paper 002), nearest keeps the one nearest in time."""
-    jobs: Count = _CORES
-    """Processes that work side by side. A run that was stopped goes on when it is started again."""
+#: What `export` writes.
+FORMATS = ('safetensors', 'onnx', 'program')
+#: What `import-weights` reads.
+KINDS = ('hybrid', 'densedepth', 'sff', 'fcrn', 'encoder')
+_SIDE = Range(1, 1 << 14)
 
 
 def prepare(options: PrepareOptions) -> int:
@@ -64,43 +44,6 @@ def prepare(options: PrepareOptions) -> int:
     _say(f'{options.target}: {done.pairs} pairs of {done.scenes} scenes, '
          f'{len(done.skipped)} frames skipped')
     return 0
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Judge weights on RGB-D pairs."""
-
-    weights: tuple[Path, ...]
-    """The .safetensors file, or several, such as those of three seeds, of which mean and deviation
-    are shown too."""
-    data: Path
-    """File or folder; its layout is recognised."""
-    protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain',
-                      'kitti_garg', 'kitti_eigen', 'kitti_densedepth'] = 'all'
-    """By whose rules: harsanyi paper 003, laina its parent, eigen_bts paper 001 and most papers
-    since, densedepth paper 004, plain papers 000 and 002; kitti_* for KITTI. Their scores are not
-    comparable. all: those of the data."""
-    json: bool = False
-    """Print JSON, which `report` reads, instead of a table."""
-    split: Literal['train', 'test', 'all'] = 'test'
-    """Part of the data to judge on."""
-    hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
-    depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
-    averaging: Literal['paper', 'protocol', 'pixels', 'images'] = 'paper'
-    """Which averaging the table marks and `report` takes: paper, of the weights' own recipe under
-    its own protocol, elsewhere the protocol's; pixels over all, or for each image by itself."""
-    swapped: bool = False
-    """Divide by the prediction instead of the truth, as DenseDepth's published AbsRel does."""
-    count_holes: bool = False
-    """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
-    median_scaled: bool = False
-    """Scale each prediction to the truth's median; for networks of relative depth alone."""
-    limit: Count | None = None
-    """Judge so many equally spaced images."""
-    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """auto: a GPU where there is one."""
 
 
 def evaluate(options: EvaluateOptions) -> int:
@@ -153,6 +96,65 @@ def predict(words: list[str]) -> int:
     from depth_perception.cli.main import main
 
     return main(['predict', *words])
+
+
+def export_parser() -> argparse.ArgumentParser:
+    """Options of `export`."""
+    parser = argparse.ArgumentParser('python -m depth_training export', description=(
+        "A weights file as the node's own file, as ONNX, or as a torch.export program."))
+    parser.add_argument('weights', help='a .safetensors of this package, or "default"')
+    parser.add_argument('--output', type=Path, required=True, help='the file to write')
+    parser.add_argument('--format', choices=FORMATS,
+                        help="default: by the output's name, which ends in .safetensors, .onnx or "
+                        '.pt2 (program)')
+    parser.add_argument('--height', type=number(int, _SIDE),
+                        help="image height; default: the training's")
+    parser.add_argument('--width', type=number(int, _SIDE),
+                        help="image width; default: the training's")
+    parser.add_argument('--dynamic', action='store_true',
+                        help='leave batch and size open (onnx: batch, height, width)')
+    parser.add_argument('--licence', metavar='SPDX', help='licence that the file will name, such '
+                        "as CC-BY-NC-4.0, instead of the weights file's")
+    parser.add_argument('--half', action='store_true', help='store safetensors as float16')
+    return parser
+
+
+def export(words: list[str]) -> int:
+    """`export`, see the module of this name."""
+    options = export_parser().parse_args(words)
+    from depth_training.convert.export import run
+
+    return run(options)
+
+
+def import_weights_parser() -> argparse.ArgumentParser:
+    """Options of `import-weights`."""
+    parser = argparse.ArgumentParser('python -m depth_training import-weights', description=(
+        'Turn checkpoints that others published into the weights file of the node.'))
+    parser.add_argument('kind', choices=KINDS, help=(
+        "hybrid: paper 003's hyb_net_weights.model; densedepth: paper 004's nyu.h5; sff: paper "
+        "001's network on GLPDepth's classes; fcrn: Laina et al.'s, converted to .npz; encoder: "
+        'ImageNet weights of timm or torchvision, for train --encoder-weights'))
+    parser.add_argument('checkpoint', type=Path, help='the file to read')
+    parser.add_argument('--output', type=Path, required=True, help='the .safetensors to write')
+    parser.add_argument('--network', help="for encoder: the network whose encoder it is, such as "
+                                          'resnet_unet')
+    parser.add_argument('--encoder', help="timm name of the encoder of an EfficientNet network")
+    parser.add_argument('--half-width', action='store_true',
+                        help="densedepth: the halved decoder of its code's default")
+    parser.add_argument('--normalize', choices=('imagenet', 'unit'),
+                        help='how its training fed images, where it differs from the usual')
+    parser.add_argument('--licence', help='SPDX identifier of the weights')
+    parser.add_argument('--sha256', help='refuse a checkpoint that has another SHA-256')
+    return parser
+
+
+def import_weights(words: list[str]) -> int:
+    """`import-weights`, see the module of this name."""
+    options = import_weights_parser().parse_args(words)
+    from depth_training.convert.import_weights import run
+
+    return run(options)
 
 
 def _say(text: str) -> None:

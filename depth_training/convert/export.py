@@ -14,7 +14,7 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,15 @@ from depth_perception.io.files import check_writable, write_atomically
 from depth_perception.io.weights import LoadedWeights, WeightsInfo, load_weights, save_weights
 from depth_perception.networks.fast_unpooling import use_fast_unpooling
 from depth_training.cli import sentence
+from depth_training.commands import FORMATS
 from depth_training.convert.same_padding import MULTIPLE, WholeStrides, with_fixed_padding
-from depth_training.ranges import Range, number
 
 #: Largest relative error of an ONNX file against PyTorch, in float32.
 TOLERANCE = 1e-5
 #: Where an ONNX file and a program keep what the weights file says of itself, as JSON.
 METADATA_KEY = 'depth_perception'
-FORMATS = ('safetensors', 'onnx', 'program')
 #: How the names of their files end.
 _SUFFIXES = {'.safetensors': 'safetensors', '.onnx': 'onnx', '.pt2': 'program'}
-_SIDE = Range(1, 1 << 14)
 
 
 class ExportError(ValueError):
@@ -207,24 +205,6 @@ def _refuse_without_effect(form: str, dynamic: bool, half: bool) -> None:
         raise ExportError('--dynamic is for onnx and program: a safetensors file fits every size')
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `export`."""
-    parser.add_argument('weights', help='a .safetensors of this package, or "default"')
-    parser.add_argument('--output', type=Path, required=True, help='the file to write')
-    parser.add_argument('--format', choices=FORMATS,
-                        help="default: by the output's name, which ends in .safetensors, .onnx or "
-                        '.pt2 (program)')
-    parser.add_argument('--height', type=number(int, _SIDE),
-                        help="image height; default: the training's")
-    parser.add_argument('--width', type=number(int, _SIDE),
-                        help="image width; default: the training's")
-    parser.add_argument('--dynamic', action='store_true',
-                        help='leave batch and size open (onnx: batch, height, width)')
-    parser.add_argument('--licence', metavar='SPDX', help='licence that the file will name, such '
-                        "as CC-BY-NC-4.0, instead of the weights file's")
-    parser.add_argument('--half', action='store_true', help='store safetensors as float16')
-
-
 def run(options: argparse.Namespace) -> int:
     """Export, check ONNX against PyTorch, say the error; 0 = done, 1 = one sentence of failure."""
     try:
@@ -234,13 +214,6 @@ def run(options: argparse.Namespace) -> int:
         return 1
     sys.stdout.write(f'{options.output}: {text}\n')
     return 0
-
-
-def main(words: Sequence[str]) -> int:
-    """The command; returns the exit code."""
-    parser = argparse.ArgumentParser('python -m depth_training export', description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args(words))
 
 
 def _format(output: Path, named: str | None) -> str:

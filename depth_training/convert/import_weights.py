@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,25 +106,6 @@ def _fill(kind: str, network: nn.Module, source: str | Path) -> None:
         {'hybrid': fill_hybrid, 'sff': fill_sff}[kind](network, read_state(source))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `import-weights`."""
-    parser.add_argument('kind', choices=INFOS, help=(
-        "hybrid: paper 003's hyb_net_weights.model; densedepth: paper 004's nyu.h5; sff: paper "
-        "001's network on GLPDepth's classes; fcrn: Laina et al.'s, converted to .npz; encoder: "
-        'ImageNet weights of timm or torchvision, for train --encoder-weights'))
-    parser.add_argument('checkpoint', type=Path, help='the file to read')
-    parser.add_argument('--output', type=Path, required=True, help='the .safetensors to write')
-    parser.add_argument('--network', help="for encoder: the network whose encoder it is, such as "
-                                          'resnet_unet')
-    parser.add_argument('--encoder', help="timm name of the encoder of an EfficientNet network")
-    parser.add_argument('--half-width', action='store_true',
-                        help="densedepth: the halved decoder of its code's default")
-    parser.add_argument('--normalize', choices=('imagenet', 'unit'),
-                        help='how its training fed images, where it differs from the usual')
-    parser.add_argument('--licence', help='SPDX identifier of the weights')
-    parser.add_argument('--sha256', help='refuse a checkpoint that has another SHA-256')
-
-
 def run(options: argparse.Namespace) -> int:
     """Import, show both checksums; 0 = done, 1 = one sentence of failure."""
     try:
@@ -135,14 +115,6 @@ def run(options: argparse.Namespace) -> int:
         return 1
     sys.stdout.write(text)
     return 0
-
-
-def main(words: Sequence[str]) -> int:
-    """The command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        'python -m depth_training import-weights', description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args(words))
 
 
 def _run(options: Any) -> str:

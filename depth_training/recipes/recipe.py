@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from depth_training.evaluate.metrics import Averaging
 from depth_training.evaluate.protocols import Protocol, get_protocol
+from depth_training.options import LossName
 from depth_training.ranges import Count, NotNegative, Pixels, Positive, Share
 from depth_training.recipes.schedule import Constant, Schedule
 
@@ -16,9 +17,6 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: Only RGB / 255 (DenseDepth).
 UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-#: Functions of `depth_training.losses.losses`.
-LossName = Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'log_l1_gradient',
-                   'abs_rel_gradient', 'densedepth']
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from depth_training.evaluate.distance_bins import DistanceBands
 from depth_training.evaluate.flicker import flicker
 from depth_training.evaluate.metrics import Metrics
 from depth_training.evaluate.protocols import WHOLE_FRAME
-from depth_training.ranges import Count, Positive
+from depth_training.options import ModelCardOptions
 from depth_training.report.network_pictures import record
 from depth_training.report.page import Bullets, Element, Heading, Picture, Table, Text, markdown
 
@@ -42,41 +41,6 @@ _ALIGNED = replace(WHOLE_FRAME, median_scaled=True)
 
 Depth = NDArray[np.float32]
 Contender = Callable[[Sample], Depth]
-
-
-@dataclass(frozen=True)
-class ModelCardOptions:
-    """Judge weights beside two baselines and write the measured part of their model card.
-
-    It goes to --out, a new page or between the two marks of one that is there.
-    """
-
-    data: tuple[Path, ...]
-    """What the network was trained on: the training part gives a baseline, the test part is
-    judged, and shown on the page."""
-    hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
-    unseen: tuple[Path, ...] = ()
-    """Other data of which nothing was trained on; each is judged whole, under its folder's name."""
-    clip: Path | None = None
-    """Consecutive frames with truth, of which flicker is measured too."""
-    depth_scale: Positive | None = None
-    """Units a metre in which --unseen and --clip store depth, where their layouts do not say so;
-    1000 confirms millimetres of what lies nearer than rooms do."""
-    weights: str = 'default'
-    """A weights file; default: the network that comes with the package."""
-    out: Path | None = None
-    """The card, FILE.md; of one that exists, only what stands between its two marks is replaced.
-    Its picture goes to the folder images beside it."""
-    update_shipped: bool = False
-    """Write into docs/model_card.md of this repository instead, the page of the bundled network."""
-    sheets: Path | None = None
-    """Folder for sheets of the best and worst pictures of --unseen, which the page does not show:
-    such pictures may not be yours to publish."""
-    every: Count = 1
-    """Judge every so many-th pair only."""
-    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """auto: a GPU where there is one."""
 
 
 @dataclass

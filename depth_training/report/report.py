@@ -6,14 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from depth_perception.io.files import write_atomically
 from depth_perception.progress import tracked
 from depth_training.evaluate.protocols import get_protocol
-from depth_training.ranges import Count, Positive
+from depth_training.options import TITLE, ReportOptions
 from depth_training.recipes import RECIPES
 from depth_training.recipes.targets import COLUMNS, TARGETS
 from depth_training.report import page
@@ -21,36 +20,8 @@ from depth_training.report.page import Bullets, Element, Heading, Picture, Table
 from depth_training.report.published import HEAD, figure, paper_tables
 from depth_training.train.run_folder import Run, differing, read_run
 
-TITLE = 'Depth networks: published and measured'
 _FIELDS = {'protocol', 'description', 'averaging', 'scores', 'counts', 'weights', 'data'}
 Row = list[str]
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Write report.md and report.html, with pictures as files beside them."""
-
-    out: Path
-    """Folder for the report."""
-    results: tuple[Path, ...] = ()
-    """Files that `evaluate --json` printed."""
-    runs: tuple[Path, ...] = ()
-    """Folders of training runs, to show their learning curves side by side."""
-    weights: tuple[Path, ...] = ()
-    """Weights files to show pictures of, on --data, such as the authors'; those of --runs are
-    shown too."""
-    data: Path | None = None
-    """RGB-D pairs for the pictures; the test part is shown."""
-    hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
-    depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
-    pictures: Count = 6
-    """Equally spaced pairs to show."""
-    title: str = TITLE
-    """Heading of the page."""
-    note: str = ''
-    """A sentence below it, such as what was compared and why."""
 
 
 def report(options: ReportOptions) -> int:

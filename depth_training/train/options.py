@@ -7,13 +7,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from depth_perception.io.weights import load_weights
+from depth_training.options import LossName
 from depth_training.ranges import Count, NotNegative, Positive, Range, Share, WholeNumber
-from depth_training.recipes import RECIPES, LossName, Recipe, get_recipe, overrides
+
+if TYPE_CHECKING:
+    from depth_training.recipes import Recipe
 
 #: Options that change a field of the recipe of the same name.
 _OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
@@ -138,6 +140,8 @@ def chosen(options: TrainOptions) -> Recipe:
     if not options.recipe:
         raise TrainingError('no recipe is given: name one, such as paper_003, or go on with a run '
                             'by --resume FOLDER')
+    from depth_training.recipes import get_recipe, overrides
+
     file = Path(options.recipe)
     if file.suffix not in ('.yaml', '.yml'):
         return adapted(get_recipe(options.recipe), options)
@@ -149,6 +153,8 @@ def chosen(options: TrainOptions) -> Recipe:
 
 def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
     """The recipe with what the command line changes."""
+    from depth_training.recipes import overrides
+
     changes = {name: getattr(options, name) for name in _OF_RECIPE
                if getattr(options, name) is not None}
     if options.epochs is not None and options.steps is None:
@@ -196,6 +202,8 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
 
 def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
     """What a user should know before the run, a line each."""
+    from depth_training.recipes import RECIPES, overrides
+
     base = RECIPES.get(recipe.base or recipe.name, recipe)
     if different := overrides.differences(recipe, base):
         yield f'changed from {base.name}: ' + ', '.join(
@@ -222,5 +230,7 @@ def initial(options: TrainOptions) -> str:
 
 def _origin(weights: Path) -> str:
     """A weights file and how it was made, as far as it says."""
+    from depth_perception.io.weights import load_weights
+
     recipe = load_weights(weights).info.recipe
     return f'{weights.name} ({recipe})' if recipe else weights.name

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -29,50 +28,16 @@ from depth_training.data import DataError, evenly, open_dataset
 from depth_training.evaluate import pictures
 from depth_training.evaluate.metrics import error_sums, scores_of
 from depth_training.losses import losses
-from depth_training.ranges import Count, Positive, WholeNumber
+from depth_training.options import OverfitOptions
 from depth_training.recipes import Recipe, get_recipe
 from depth_training.train import build
 from depth_training.train.distributed import local_device
 from depth_training.train.training_data import Batch, ToTensors
 
-#: The recipe whose network, loss and output are tried, for each network. Paper 001's loss network
-#: needs ImageNet weights, so its model 4 stands in for model 5.
-RECIPES = ('paper_000', 'paper_001_m1', 'paper_001_m4', 'paper_002_cnn_fc', 'paper_002_cnn',
-           'paper_002_cnn_transpose', 'paper_002_cnn_residual', 'paper_002_unpool_average',
-           'paper_003', 'paper_003_laina', 'paper_004', 'rooms_efficientnet_sff')
 #: Sides that every network's skips divide evenly.
 _MULTIPLE = 32
 #: 1e-3 throws DenseDepth's reciprocal depth about, and CNN + FC's with its dropout of half.
 _LEARNING_RATE = {'densedepth': 3e-4, 'cnn_fc': 3e-4}
-
-
-@dataclass(frozen=True)
-class OverfitOptions:
-    """Learn a few pairs by heart and say how well that went."""
-
-    data: Path
-    """File or folder of RGB-D pairs; its layout is recognised."""
-    recipes: tuple[str, ...] = RECIPES
-    """Whose networks and losses; all by default."""
-    pairs: Count = 8
-    """Equally spaced pairs of the data, learnt in one batch."""
-    target: Positive = 0.05
-    """AbsRel that counts as learnt."""
-    steps: Count = 600
-    """At most."""
-    learning_rate: Positive | None = None
-    """Of Adam, at the start; by default 1e-3, for DenseDepth and CNN + FC 3e-4."""
-    shrink: Count = 2
-    """Train at the recipe's size divided by this."""
-    depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
-    precision: Literal['fp32', 'bf16'] = 'fp32'
-    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    seed: WholeNumber = 0
-    every: Count = 20
-    """Steps between looks at the error."""
-    out: Path | None = None
-    """Folder for a picture of each network's pairs and results.json."""
 
 
 @dataclass(frozen=True)

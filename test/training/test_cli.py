@@ -2,6 +2,8 @@
 """One command line for all of training."""
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -17,8 +19,12 @@ def test_help_lists_the_commands(capsys):
 
 
 def test_every_command_exists():
-    for module, function, _ in cli.COMMANDS.values():
-        assert callable(getattr(import_module(module), function.lstrip('!')))
+    for name, command in cli.COMMANDS.items():
+        run = getattr(import_module(command.module), command.function)
+        if command.options is None:
+            assert callable(run)
+        else:
+            assert run.__annotations__['options'] == cli.options_type(name).__name__
 
 
 @pytest.mark.parametrize('command', cli.COMMANDS)
@@ -27,6 +33,18 @@ def test_each_command_explains_itself(command, capsys):
         cli.main([command, '--help'])
     assert stop.value.code == 0
     assert 'usage' in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize('command', cli.COMMANDS)
+def test_help_of_a_command_does_not_load_torch(command):
+    code = ('import sys\n'
+            'from depth_training.cli import main\n'
+            f'try: main([{command!r}, "--help"])\n'
+            'finally: print(*{"torch", "timm", "scipy", "h5py"} & sys.modules.keys(), "loaded")')
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                            timeout=300)
+    assert 'usage' in result.stdout, result.stderr
+    assert result.stdout.splitlines()[-1] == 'loaded'
 
 
 def test_what_is_wrong_is_one_sentence(tmp_path, capsys):

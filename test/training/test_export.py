@@ -2,18 +2,16 @@
 """Exports give what the network gives: weights and BatchNorm statistics are random."""
 from __future__ import annotations
 
-import argparse
-
 import pytest
 import torch
 
 from depth_perception.io.weights import load_weights, save_weights
 from depth_perception.networks import create_network
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
+from depth_training.commands import export_parser
 from depth_training.convert.export import (
     METADATA_KEY,
     ExportError,
-    add_arguments,
     export_onnx,
     export_program,
     relative_error,
@@ -129,9 +127,7 @@ def test_onnx_that_computes_something_else_is_not_written(tmp_path, monkeypatch)
 
 
 def command(*arguments):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return run(parser.parse_args([str(argument) for argument in arguments]))
+    return run(export_parser().parse_args([str(argument) for argument in arguments]))
 
 
 def test_command_writes_onnx_and_says_the_error(tmp_path, capsys):

@@ -2,7 +2,6 @@
 """Foreign checkpoints: made here with random values in the foreign layout, imported, compared."""
 from __future__ import annotations
 
-import argparse
 import pickle
 
 import h5py
@@ -15,9 +14,10 @@ from safetensors.torch import save_file
 from depth_perception.io.weights import load_weights
 from depth_perception.networks import create_network
 from depth_perception.networks.encoder import Encoder
+from depth_training.commands import KINDS, import_weights_parser
 from depth_training.convert.densedepth import EPSILON_DIFFERENCE, fill_densedepth, read_keras
 from depth_training.convert.encoders import fill_encoder
-from depth_training.convert.import_weights import add_arguments, run
+from depth_training.convert.import_weights import INFOS, run
 from depth_training.convert.reading import ForeignError, checksum, read_state
 from depth_training.convert.sff import fill_sff
 
@@ -203,10 +203,12 @@ def test_published_hybrid_layout_is_imported_exactly(tmp_path):
     assert loaded.info.test_geometry == 'harsanyi'
 
 
+def test_every_kind_of_checkpoint_has_its_metadata():
+    assert tuple(INFOS) == KINDS
+
+
 def command(*arguments):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return run(parser.parse_args([str(argument) for argument in arguments]))
+    return run(import_weights_parser().parse_args([str(argument) for argument in arguments]))
 
 
 class Dangerous:

@@ -2,15 +2,10 @@
 """Every number that a user gives has a range, and one outside is refused before anything runs."""
 from __future__ import annotations
 
-import argparse
-from importlib import import_module
-from typing import get_type_hints
-
 import pytest
 
 from benchmarks import training_speed
-from depth_training import cli, ranges
-from depth_training.convert import export, import_weights
+from depth_training import cli, commands, ranges
 from depth_training.recipes import Recipe
 
 #: Enough to be parsed but for the option that is tried.
@@ -24,10 +19,9 @@ NONSENSE = ('many', '1e999', 'nan', '-1e999', '')
 
 def by_dataclass():
     """Command and type of its options, of all commands that have such."""
-    for name, (module, function, _) in cli.COMMANDS.items():
-        if not function.startswith('!'):
-            run = getattr(import_module(module), function)
-            yield name, get_type_hints(run)['options']
+    for name, command in cli.COMMANDS.items():
+        if command.options is not None:
+            yield name, cli.options_type(name)
 
 
 def numeric_options():
@@ -71,14 +65,13 @@ def numbers_of(parser):
     return [action for action in parser._actions if getattr(action.type, 'limits', None)]
 
 
-@pytest.mark.parametrize('module', [export, import_weights])
-def test_so_do_the_options_of_export_and_import(module, capsys):
-    parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
+@pytest.mark.parametrize('parser, count', [
+    (commands.export_parser(), 2), (commands.import_weights_parser(), 0)])
+def test_so_do_the_options_of_export_and_import(parser, count, capsys):
     assert not [action for action in parser._actions if action.type in (int, float)]
     for action in numbers_of(parser):
         all_are_refused(parser, action, ['w', '--output', 'o'], capsys)
-    assert module is import_weights or len(numbers_of(parser)) == 2
+    assert len(numbers_of(parser)) == count
 
 
 def test_so_do_those_of_the_training_benchmark(capsys):

@@ -2,7 +2,6 @@
 """docs/reproducing.md: every command that it shows exists, and its tables are the targets."""
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 from benchmarks import training_speed
 from depth_perception.cli.main import _parser
 from depth_training import cli
-from depth_training.convert import export, import_weights
+from depth_training.commands import export_parser, import_weights_parser
 from depth_training.recipes import RECIPES
 from depth_training.recipes.targets import TARGETS
 
@@ -66,10 +65,9 @@ def test_commands_parse(calls, name):
     assert options
 
 
-@pytest.mark.parametrize('name, module', [('import-weights', import_weights), ('export', export)])
-def test_commands_on_files_of_others_parse(calls, name, module):
-    parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
+@pytest.mark.parametrize('name, parser', [
+    ('import-weights', import_weights_parser()), ('export', export_parser())])
+def test_commands_on_files_of_others_parse(calls, name, parser):
     assert [parser.parse_args(words) for words in commands(calls, name)]
 
 
