@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of the commands, each a dataclass; those of `train` are in `train_options`.
+"""The options of the commands, each a dataclass; those of `train` are in `train/options.py`.
 
 Nothing that takes time is imported here: help is shown at once, without PyTorch.
 """
