@@ -59,7 +59,7 @@ TAIL = """
 |---|---|---|
 | `use_sim_time` | `false` | use the time of `/clock`; `depth.launch.py` sets it for a bag |
 | `qos_overrides./TOPIC.subscription.reliability` and other policies | as in \
-[interface.md](interface.md) | quality of service of a topic, by its full name; read at start. A \
+[Interface](interface.md) | quality of service of a topic, by its full name; read at start. A \
 reliability other than `reliable` is kept: the node does not adapt it |
 """
 
