@@ -27,7 +27,7 @@ from benchmarks.machine import machine
 from depth_perception.depth.scan import CameraPose
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.weights import WeightsInfo
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import SCAN, Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
@@ -49,7 +49,7 @@ PANELS = 4
 def scans(frames: list[Frame], depths: list[Tensor], info: WeightsInfo,
           settings: Settings) -> list[LaserScan]:
     """The scan of each frame that the node's pipeline makes of these depths."""
-    cameras = CameraSource()
+    cameras = Calibrations()
     cameras.update(frames[0].info)
     pose = CameraPose(math.radians(PITCH_DEG), height=HEIGHT)
     pipeline = Pipeline(Recorded(depths, info), cameras, lambda *_: ScanPose(pose, 'level'))

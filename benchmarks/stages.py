@@ -39,7 +39,7 @@ from depth_perception.io.image_messages import decode
 from depth_perception.io.weights import load_weights
 from depth_perception.ros.conversions import messages
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
@@ -72,7 +72,7 @@ class Stages:
     """Calls the stages of a frame one by one and keeps their seconds, by name in order."""
 
     estimator: DepthEstimator
-    cameras: CameraSource
+    cameras: Calibrations
     settings: Settings = field(default_factory=Settings)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -135,7 +135,7 @@ def clip(size: tuple[int, int]) -> tuple[list[Image], CameraInfo]:
 def measure(size: tuple[int, int], frames: int, backend: str = 'auto') -> dict[str, list[float]]:
     """Seconds of each stage, of so many frames."""
     images, info = clip(size)
-    cameras = CameraSource()
+    cameras = Calibrations()
     cameras.update(info)
     weights = load_weights(None)
     runner = Replay(choose_backend(weights.network, CPU, 'fp16', backend))

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of others, as part of a sentence."""
+"""The error of a wrong request; errors of others, as part of a sentence."""
 from __future__ import annotations
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be started; the text says why."""
 
 
 def first_line(error: BaseException) -> str:

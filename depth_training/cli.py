@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from depth_perception import __version__
 from depth_perception.extras import explains_missing
 from depth_training import ranges
-from depth_training.failures import explained
+from depth_training.failures import explained, sentence
 
 
 class Command(NamedTuple):
@@ -88,14 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def sentence(error: Exception) -> str:
-    """What an error says, without the traceback that a data worker puts around it."""
-    if isinstance(error, OSError) and error.strerror:
-        return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
-    last = (str(error).strip() or type(error).__name__).splitlines()[-1]
-    return last.split('DataError: ')[-1].split('UnitError: ')[-1]
 
 
 def _run(name: str, words: list[str]) -> int | None:

@@ -12,16 +12,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depth_training.convert import FORMATS, KINDS
 from depth_training.ranges import Range, number
 
 if TYPE_CHECKING:
     from depth_training.evaluate.protocols import Protocol
     from depth_training.options import EvaluateOptions, PrepareOptions
 
-#: What `export` writes.
-FORMATS = ('safetensors', 'onnx', 'program')
-#: What `import-weights` reads.
-KINDS = ('hybrid', 'densedepth', 'sff', 'fcrn', 'encoder')
 _SIDE = Range(1, 1 << 14)
 
 

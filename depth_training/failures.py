@@ -28,6 +28,14 @@ def explained(error: Exception) -> str | None:
     return None
 
 
+def sentence(error: Exception) -> str:
+    """What an error says, without the traceback that a data worker puts around it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+    last = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return last.split('DataError: ')[-1].split('UnitError: ')[-1]
+
+
 def check_shared_memory(needed: int) -> None:
     """Refuse to start processes that load data where their batches have no room.
 

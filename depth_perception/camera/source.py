@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from depth_perception.camera.file import CameraFile, read_camera_file
 from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.camera.rectification import Calibration, Rectifier
-from depth_perception.cli.options import UsageError
+from depth_perception.errors import UsageError
 
 
 class Prepared(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from depth_perception.cli.options import UsageError, add_model_arguments
+from depth_perception.cli.options import add_model_arguments
+from depth_perception.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

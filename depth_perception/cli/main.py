@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from depth_perception import __version__
-from depth_perception.cli.options import UsageError
+from depth_perception.errors import UsageError
 from depth_perception.extras import explains_missing
 
 #: What OpenCV and its FFmpeg say of a file themselves, in their own words: ours are enough.

@@ -14,11 +14,8 @@ from depth_perception.depth.settings import (
     SettingError,
     check,
 )
+from depth_perception.errors import UsageError
 from depth_perception.inference.backends.names import BACKENDS
-
-
-class UsageError(ValueError):
-    """What was asked for cannot be started; the text says why."""
 
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.camera.source import CameraSource, Prepared, camera_source
 from depth_perception.cli.options import (
-    UsageError,
     add_depth_arguments,
     add_network_arguments,
     check_limits,
@@ -39,6 +38,7 @@ from depth_perception.cli.results import (
 )
 from depth_perception.depth.millimetres import to_millimetres
 from depth_perception.depth.visualise import colourise, fitted_range, with_legend
+from depth_perception.errors import UsageError
 from depth_perception.inference.backends.names import BackendError
 from depth_perception.io.bag import is_recording
 from depth_perception.io.files import FULL, Parts, write_together
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from depth_perception.depth.settings import DepthSettings
     from depth_perception.inference.estimator import DepthEstimator
     from depth_perception.io.video_files import VideoReader
-    from depth_perception.io.weights import WeightsInfo
 
 #: Pixels: of an image with a shorter side there is nothing to be said.
 MIN_SIDE = 16
@@ -224,7 +223,7 @@ class Predictor:
             missed = ' and no '.join(self._of_camera)
             cloud = f', and there is no {missed}' if missed else ''
             _say('no camera given and none in the EXIF data: distances hold for a horizontal field '
-                 f'of view of about {training_fov_deg(self._estimator.info):.0f} degrees{cloud} '
+                 f'of view of about {self._estimator.info.horizontal_fov_deg:.0f} degrees{cloud} '
                  '(see --camera and --horizontal-fov-deg)')
         return seen
 
@@ -330,12 +329,6 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
             options.model, options.device, options.precision, options.backend)
     except (BackendError, DeviceError, WeightsError) as error:
         raise UsageError(str(error)) from error
-
-
-def training_fov_deg(info: WeightsInfo) -> float:
-    """The horizontal field of view that the network learnt from, degrees."""
-    half = info.input_width / 2 / info.focal_length_at(info.input_width)
-    return 2 * math.degrees(math.atan(half))
 
 
 def _fov_deg(camera: CameraModel) -> float:

@@ -10,13 +10,13 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from depth_perception.cli.options import (
-    UsageError,
     add_depth_arguments,
     add_network_arguments,
     check_limits,
     depth_settings,
 )
 from depth_perception.depth.settings import OPTIONS
+from depth_perception.errors import UsageError
 from depth_perception.view.ending import Ending
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from depth_perception.camera.model import CameraModel
-    from depth_perception.demo.recorder import FrameRecord, Scan
+    from depth_perception.demo.recorder import FrameRecord, ScanRecord
 
 #: Pixels: a picture of the cloud.
 CLOUD_SIZE = (960, 720)
@@ -112,11 +112,11 @@ def depth_range(frames: list[FrameRecord],
 
 
 def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
-              far: float) -> Scan | None:
+              far: float) -> ScanRecord | None:
     """The scan that the node would make of the true depth, with its default band of heights."""
     if truth is None or camera is None or truth.shape != (camera.height, camera.width):
         return None
-    from depth_perception.demo.recorder import Scan
+    from depth_perception.demo.recorder import ScanRecord
     from depth_perception.depth.products import depth_products
     from depth_perception.depth.settings import DepthSettings
 
@@ -124,7 +124,7 @@ def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
     # The truth has no flying pixels.
     settings = DepthSettings(edge_threshold=0.0)
     scan = depth_products(None, camera, known, settings, network_max_depth=far).scan()
-    return Scan(scan.angles, scan.ranges)
+    return ScanRecord(scan.angles, scan.ranges)
 
 
 def _depth_picture(depth: NDArray[np.float32] | None, near: float,
@@ -149,7 +149,8 @@ def _show(axes: Any, picture: NDArray[Any] | None) -> None:
         axes.imshow(picture)
 
 
-def _draw_scan(axes: Any, predicted: Scan | None, true: Scan | None, far: float) -> None:
+def _draw_scan(axes: Any, predicted: ScanRecord | None, true: ScanRecord | None,
+               far: float) -> None:
     axes.set_aspect('equal')
     axes.set(xlim=(-far / 1.5, far / 1.5), ylim=(-0.05 * far, far))
     axes.grid(alpha=0.3)
@@ -161,7 +162,7 @@ def _draw_scan(axes: Any, predicted: Scan | None, true: Scan | None, far: float)
         axes.legend(fontsize=7, loc='upper right', markerscale=2)
 
 
-def _scan_points(axes: Any, scan: Scan | None, far: float, colour: str, label: str) -> None:
+def _scan_points(axes: Any, scan: ScanRecord | None, far: float, colour: str, label: str) -> None:
     """Free space as a pale fan, obstacles as points, the camera as a triangle."""
     axes.plot(0, 0, 'k^', markersize=9)
     if scan is None:

@@ -22,7 +22,7 @@ from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, SCAN
 
 
 @dataclass
-class Scan:
+class ScanRecord:
     """A LaserScan as arrays: angles (radians, left positive) and ranges (metres)."""
 
     angles: NDArray[np.float64]
@@ -37,7 +37,7 @@ class FrameRecord:
     rgb: NDArray[np.uint8] | None = None
     depth: NDArray[np.float32] | None = None
     cloud: NDArray[np.float32] | None = None
-    scan: Scan | None = None
+    scan: ScanRecord | None = None
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Recorder(Node):
         if frame.index in self._keep:
             ranges = np.array(message.ranges, np.float64)
             angles = message.angle_min + np.arange(len(ranges)) * message.angle_increment
-            frame.scan = Scan(angles, ranges)
+            frame.scan = ScanRecord(angles, ranges)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,12 @@ class WeightsInfo:
     def focal_length_at(self, width: int) -> float:
         """Training focal length in pixels of an image `width` pixels wide."""
         return self.training_focal_length * width / self.training_image_width
+
+    @property
+    def horizontal_fov_deg(self) -> float:
+        """The horizontal field of view that the network learnt from, degrees."""
+        half = self.input_width / 2 / self.focal_length_at(self.input_width)
+        return 2 * math.degrees(math.atan(half))
 
 
 def _problems(info: WeightsInfo) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraModel
 from depth_perception.camera.rectification import Calibration, Rectifier, calibration_of
 from depth_perception.camera.source import CameraSource
-from depth_perception.cli.options import UsageError
+from depth_perception.errors import UsageError
 from depth_perception.io.bag import Bag, is_recording
 from depth_perception.io.image_files import IMAGE_SUFFIXES, ImageError, Photo, read_photo
 from depth_perception.io.video_files import USUAL_RATE
@@ -145,7 +145,7 @@ class Webcam(Footage):
         return True
 
 
-class Recording(Footage):
+class BagFootage(Footage):
     """The images of a rosbag2 recording, rectified where their camera_info says how.
 
     Args:
@@ -220,7 +220,7 @@ def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage
         raise UsageError(f'there is no {word}: give a video, an image, a folder of images, a '
                          'rosbag2 folder, its .mcap or .db3 file, or the number of a webcam')
     if is_recording(path) or path.suffix == '.bag':
-        return Recording(path, topic, cameras)
+        return BagFootage(path, topic, cameras)
     if topic is not None:
         raise UsageError(f'--image {topic} is a topic of a recording, {word} is none')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 
 from depth_perception.camera.model import CameraError, CameraModel
-from depth_perception.cli.predict import training_fov_deg
 from depth_perception.depth.products import DepthProducts, ProductMaker
 from depth_perception.depth.scan import CameraPose
 from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
@@ -112,7 +111,7 @@ class PredictedSource:
     def _assumed(self, width: int, height: int) -> CameraModel:
         """A camera like that of the training data."""
         return CameraModel.from_field_of_view(
-            width, height, training_fov_deg(self._estimator.info))
+            width, height, self._estimator.info.horizontal_fov_deg)
 
     def _input(self, picture: Picture) -> Remark:
         height, width = picture.rgb.shape[:2]
@@ -122,7 +121,7 @@ class PredictedSource:
         return Remark(
             Level.WARN, 'input',
             f'{said}; the camera is unknown: a horizontal field of view of '
-            f'{training_fov_deg(self._estimator.info):.0f} degrees is assumed '
+            f'{self._estimator.info.horizontal_fov_deg:.0f} degrees is assumed '
             '(see --camera and --horizontal-fov-deg)')
 
     def _network(self) -> Remark:

@@ -29,7 +29,7 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_perception.camera.model import CameraError, CameraModel
-from depth_perception.cli.options import UsageError
+from depth_perception.errors import UsageError
 from depth_perception.io.image_messages import Decoder, FrameError, decode
 from depth_perception.ros.conversions.topics import INFO, POINTS, PREVIEW, SCAN, diagnostics_name
 from depth_perception.ros.node.subscriptions import AdaptiveSubscription

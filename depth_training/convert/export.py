@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from depth_perception.io.files import check_writable, write_atomically
 from depth_perception.io.weights import LoadedWeights, WeightsInfo, load_weights, save_weights
 from depth_perception.networks.fast_unpooling import use_fast_unpooling
-from depth_training.cli import sentence
-from depth_training.commands import FORMATS
+from depth_training.convert import FORMATS
 from depth_training.convert.same_padding import MULTIPLE, WholeStrides, with_fixed_padding
+from depth_training.failures import sentence
 
 #: Largest relative error of an ONNX file against PyTorch, in float32.
 TOLERANCE = 1e-5

@@ -14,7 +14,6 @@ from torch import nn
 from depth_perception.io.files import check_writable, write_atomically
 from depth_perception.io.weights import ENCODER_KEY, WeightsInfo, save_weights
 from depth_perception.networks import create_network
-from depth_training.cli import sentence
 from depth_training.convert.densedepth import fill_densedepth, read_keras
 from depth_training.convert.encoders import fill_encoder
 from depth_training.convert.fcrn import fill_fcrn, read_arrays
@@ -22,6 +21,7 @@ from depth_training.convert.hybrid import fill_hybrid
 from depth_training.convert.reading import ForeignError, checksum, read_state
 from depth_training.convert.sff import fill_sff
 from depth_training.data.layouts.sync import NYU_FX
+from depth_training.failures import sentence
 
 _IMAGENET = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225)}
 _UNIT = {'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0)}

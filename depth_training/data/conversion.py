@@ -29,7 +29,7 @@ MARK = '.prepared.json'
 Report = Callable[[str], None]
 
 
-class Scene(NamedTuple):
+class SceneToWrite(NamedTuple):
     """What is to be written of a scene.
 
     Attributes:
@@ -69,7 +69,7 @@ class Prepared:
     kept: int = 0
 
 
-def write_scenes(scenes: Sequence[Scene], processes: int, report: Report | None) -> Prepared:
+def write_scenes(scenes: Sequence[SceneToWrite], processes: int, report: Report | None) -> Prepared:
     """Write all scenes; says so scene by scene, with the time that is left.
 
     Raises:
@@ -93,7 +93,7 @@ def write_scenes(scenes: Sequence[Scene], processes: int, report: Report | None)
     return total
 
 
-def write_scene(scene: Scene) -> Prepared:
+def write_scene(scene: SceneToWrite) -> Prepared:
     """Write what is missing of one scene.
 
     Raises:
@@ -122,7 +122,8 @@ def write_scene(scene: Scene) -> Prepared:
     return done
 
 
-def _write_frame(scene: Scene, index: int, frame: Any, there: set[str], done: Prepared) -> None:
+def _write_frame(scene: SceneToWrite, index: int, frame: Any, there: set[str],
+                 done: Prepared) -> None:
     if any(name.rpartition('.')[0].endswith(f'_{index:05d}') for name in there
            if name.startswith('rgb_')):
         done.pairs, done.kept = done.pairs + 1, done.kept + 1
@@ -154,7 +155,8 @@ def _write_mark(file: Path, digest: str, done: Prepared, complete: bool) -> None
         'skipped': done.skipped}).encode()])
 
 
-def _results(scenes: Sequence[Scene], processes: int) -> Iterator[tuple[Scene, Prepared]]:
+def _results(scenes: Sequence[SceneToWrite], processes: int) \
+        -> Iterator[tuple[SceneToWrite, Prepared]]:
     """Each scene with what was written of it, in order; large ones would else come last."""
     processes = min(processes, len(scenes))
     if processes <= 1:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from depth_training.data.camera_files import FILE
-from depth_training.data.conversion import Prepared, Report, Scene, write_scenes
+from depth_training.data.conversion import Prepared, Report, SceneToWrite, write_scenes
 from depth_training.data.dataset import Split
 from depth_training.data.depth_files import read_depth
 from depth_training.data.filling import filled
@@ -54,7 +54,7 @@ def prepare_kitti(source: Path, target: Path, every: int = 1, report: Report | N
     if report:
         report(f'{dataset.describe()}; {len(taken)} pairs are written to {target}')
     return write_scenes([
-        Scene(drive, target / drive, tuple(frames), partial(_files, dataset.root),
+        SceneToWrite(drive, target / drive, tuple(frames), partial(_files, dataset.root),
               {FILE: _camera(frames[0])}) for drive, frames in drives.items()], processes, report)
 
 

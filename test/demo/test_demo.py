@@ -23,7 +23,7 @@ from depth_perception.camera.model import CameraModel
 from depth_perception.demo.animation import WIDTH, animation
 from depth_perception.demo.pictures import cloud_points, cloud_views, montage, true_scan
 from depth_perception.demo.processes import Child
-from depth_perception.demo.recorder import FrameRecord, Scan
+from depth_perception.demo.recorder import FrameRecord, ScanRecord
 from depth_perception.demo.scores import read_truth, scores
 from test.support.bags import write_bag
 from test.support.ros import picture, wait_until
@@ -51,7 +51,7 @@ def frame() -> FrameRecord:
     rng = np.random.default_rng(0)
     cloud = rng.uniform(0.5, 3, (10, 12, 4)).astype(np.float32)
     cloud[0, 0, :3] = np.nan
-    scan = Scan(np.linspace(-0.5, 0.5, 20), np.where(np.arange(20) % 3, 2.0, np.inf))
+    scan = ScanRecord(np.linspace(-0.5, 0.5, 20), np.where(np.arange(20) % 3, 2.0, np.inf))
     return FrameRecord(0, picture(0), np.full((60, 80), 2.0, np.float32), cloud, scan)
 
 

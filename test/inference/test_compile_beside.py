@@ -17,7 +17,8 @@ pytest.importorskip('openvino')
 from depth_perception.camera.model import CameraModel
 from depth_perception.inference.backends import openvino, openvino_cache
 from depth_perception.inference.backends.beside import Beside, CompileError
-from depth_perception.inference.backends.openvino_child import compile_apart, compile_to_file
+from depth_perception.inference.backends.openvino_apart import compile_apart
+from depth_perception.inference.backends.openvino_child import compile_to_file
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.sharing import SharedNetworks
 from depth_perception.io.weights import load_weights, save_weights

@@ -14,7 +14,7 @@ from depth_perception.camera.model import CameraError
 from depth_perception.depth.scan import scan_layout
 from depth_perception.ros.conversions import messages
 from depth_perception.ros.conversions.camera_info import field_of_view_camera, image_camera
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from test.support.ros import camera_info, cloud_array, image_array
 
 HEADER = Header(frame_id='camera_optical_frame')
@@ -178,7 +178,7 @@ def test_a_lens_that_is_not_known_is_left_as_it_is_with_a_remark(model, d, recti
 
 
 def test_an_image_has_the_camera_info_of_its_own_stamp_otherwise_the_newest():
-    source = CameraSource()
+    source = Calibrations()
     for second, focal in enumerate((50.0, 60.0, 70.0)):
         info = camera_info(focal=focal)
         info.header.stamp.sec = second
@@ -189,7 +189,7 @@ def test_an_image_has_the_camera_info_of_its_own_stamp_otherwise_the_newest():
 
 
 def test_an_image_that_overtakes_the_camera_info_of_a_zoom_lens_waits_for_it():
-    source = CameraSource(info_topic=SimpleNamespace(has_info_publisher=True))
+    source = Calibrations(info_topic=SimpleNamespace(has_info_publisher=True))
 
     def update(second: int) -> None:
         info = camera_info(focal=50.0 + second)
@@ -231,7 +231,7 @@ def test_rectify_follows_distortion_topic_and_parameter(rectify, topic_is_rectif
 
 
 def test_cameras_are_built_once_for_equal_camera_info():
-    source = CameraSource()
+    source = Calibrations()
     source.update(camera_info())
     first = source.for_image(80, 60).camera
     source.update(camera_info())
@@ -241,7 +241,7 @@ def test_cameras_are_built_once_for_equal_camera_info():
 
 
 def test_field_of_view_stands_in_only_for_an_unusable_camera_info():
-    source = CameraSource(horizontal_fov_deg=90)
+    source = Calibrations(horizontal_fov_deg=90)
     assert source.for_image(80, 60).camera.camera.fx == pytest.approx(40)
     zero = camera_info()
     zero.k, zero.p = [0.0] * 9, [0.0] * 12

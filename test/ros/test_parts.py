@@ -16,7 +16,7 @@ from depth_perception.inference.transfer import Upload
 from depth_perception.io.image_messages import decode
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, PREVIEW, SCAN
 from depth_perception.ros.node import parameters
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.diagnostics import (
     ERROR,
     OK,
@@ -63,7 +63,7 @@ def test_throttle_lets_a_different_text_through_at_once():
 def test_messages_stay_as_they_are_while_the_network_writes_to_the_same_memory_again():
     buffer = np.full((60, 80), 2.0, np.float32)
     estimator = StandIn(lambda rgb, camera: buffer)
-    cameras = CameraSource()
+    cameras = Calibrations()
     cameras.update(camera_info())
     pipeline = Pipeline(estimator, cameras, lambda *_: ScanPose(LEVEL))
     first, second = ({}, {})
@@ -82,7 +82,7 @@ def test_an_image_is_read_where_its_message_has_it_and_stays_as_it_was():
     before = bytes(image.data)
     uploaded = Upload(torch.device('cpu'))(decode(image)).numpy()
     assert np.shares_memory(uploaded, np.frombuffer(image.data, np.uint8))
-    cameras = CameraSource()
+    cameras = Calibrations()
     cameras.update(camera_info())
     Pipeline(StandIn(), cameras, lambda *_: ScanPose(LEVEL)).process(
         image, frozenset({DEPTH, POINTS, SCAN, PREVIEW}), Settings(temporal_smoothing=0.5))
@@ -91,7 +91,7 @@ def test_an_image_is_read_where_its_message_has_it_and_stays_as_it_was():
 
 def test_a_sample_stays_as_it_is_while_the_network_writes_to_the_same_memory_again():
     buffer = np.full((60, 80), 2.0, np.float32)
-    pipeline = Pipeline(StandIn(lambda rgb, camera: buffer), CameraSource(), lambda *_: None)
+    pipeline = Pipeline(StandIn(lambda rgb, camera: buffer), Calibrations(), lambda *_: None)
     image = rgb_image(picture())
     result = pipeline.process(image, frozenset({DEPTH}), Settings())
     contrast = result.contrast

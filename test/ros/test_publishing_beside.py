@@ -18,13 +18,13 @@ from sensor_msgs.msg import Image
 from depth_perception.depth.scan import LEVEL
 from depth_perception.ros.conversions.stamps import nanoseconds
 from depth_perception.ros.node import pipeline
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline, Result
 from depth_perception.ros.node.publishers import DepthPublishers
 from depth_perception.ros.node.scan_pose import ScanPose
-from depth_perception.ros.node.worker import Frame, Worker
+from depth_perception.ros.node.worker import ReceivedImage, Worker
 from test.support.estimators import StandIn
 from test.support.ros import picture, rgb_image, running_node, wait_until
 
@@ -202,7 +202,7 @@ class ClosesMeanwhile:
         return True
 
     def start(self, message, *_) -> Image:
-        self.worker.put(Frame(message, time.monotonic()))
+        self.worker.put(ReceivedImage(message, time.monotonic()))
         return message
 
     def finish(self, message) -> Result:
@@ -216,7 +216,7 @@ def test_what_waits_for_the_next_frame_is_published_when_none_comes_any_more():
     closing = ClosesMeanwhile()
     owner = SimpleNamespace(health=Health(), settings=Settings(), age=lambda stamp: 0.0)
     worker = closing.worker = Worker(closing, outputs, owner)
-    worker.put(Frame(Image(), time.monotonic()))
+    worker.put(ReceivedImage(Image(), time.monotonic()))
     worker.start()
     wait_until(lambda: published == [TOPIC])
     assert worker.stop(30)
@@ -225,7 +225,7 @@ def test_what_waits_for_the_next_frame_is_published_when_none_comes_any_more():
 def test_stage_times_do_not_hold_what_was_done_meanwhile(monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(pipeline.time, 'perf_counter', lambda: next(ticks))
-    made = Pipeline(StandIn(), CameraSource('off'), lambda *_: ScanPose(LEVEL))
+    made = Pipeline(StandIn(), Calibrations('off'), lambda *_: ScanPose(LEVEL))
     work = made.start(rgb_image(picture()), frozenset({TOPIC}), Settings())
     next(ticks)
     result = made.finish(work)

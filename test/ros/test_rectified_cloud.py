@@ -12,7 +12,7 @@ import pytest
 
 from depth_perception.depth.scan import LEVEL
 from depth_perception.ros.conversions.topics import POINTS
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
@@ -29,7 +29,7 @@ SETTINGS = Settings(point_stride=1, edge_threshold=0.0)
 
 def cloud_of(lens: Lens, rectify: str) -> np.ndarray:
     """The cloud (h, w, 4) that the node's pipeline makes of the board."""
-    cameras = CameraSource(rectify)
+    cameras = Calibrations(rectify)
     cameras.update(lens.info())
     pipeline = Pipeline(StandIn(depth_seen), cameras, lambda *_: ScanPose(LEVEL))
     result = pipeline.process(rgb_image(lens.picture()), frozenset({POINTS}), SETTINGS)

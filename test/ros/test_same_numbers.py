@@ -23,7 +23,7 @@ from depth_perception.io.image_files import read_image
 from depth_perception.io.video_files import VideoReader
 from depth_perception.io.weights import save_weights
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, PREVIEW, SCAN
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
@@ -72,7 +72,7 @@ class Node:
     """What the node makes of images, with these settings."""
 
     def __init__(self, model: Path, settings: DepthSettings, encoding: str) -> None:
-        cameras = CameraSource()
+        cameras = Calibrations()
         cameras.update(INFO)
         self._settings = Settings(**dataclasses.asdict(settings), depth_encoding=encoding)
         self._pipeline = Pipeline(

@@ -13,8 +13,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import CompressedImage
 
-from depth_perception.cli.options import UsageError
 from depth_perception.depth.visualise import colourise
+from depth_perception.errors import UsageError
 from depth_perception.view import ros_source as view_source
 from depth_perception.view.frame import Level, Stand
 from depth_perception.view.ros_source import LiveSource

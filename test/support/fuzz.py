@@ -21,7 +21,7 @@ from depth_perception.camera.model import CameraError
 from depth_perception.depth.scan import LEVEL, CameraPose
 from depth_perception.io.image_messages import ENCODINGS, FrameError
 from depth_perception.ros.conversions.topics import DEPTH, INFO, OUTPUTS, POINTS, PREVIEW, SCAN
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline, Result
 from depth_perception.ros.node.scan_pose import ScanPose
@@ -128,7 +128,7 @@ def serve(message: Image | CompressedImage, info: CameraInfo, rectify: str = 'au
         AssertionError: an output has a wrong size, or is missing without a word.
         Exception: whatever else than a refusal: a defect.
     """
-    cameras = CameraSource(rectify)
+    cameras = Calibrations(rectify)
     cameras.update(info)
     pose = ScanPose(TILTED if rectify == 'on' else LEVEL, 'camera_frame')
     pipeline = Pipeline(StandIn(lambda rgb, _: rgb[..., 0] / 25 + 0.1), cameras, lambda *_: pose)

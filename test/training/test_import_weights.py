@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from depth_perception.io.weights import load_weights
 from depth_perception.networks import create_network
 from depth_perception.networks.encoder import Encoder
-from depth_training.commands import KINDS, import_weights_parser
+from depth_training.commands import import_weights_parser
+from depth_training.convert import KINDS
 from depth_training.convert.densedepth import EPSILON_DIFFERENCE, fill_densedepth, read_keras
 from depth_training.convert.encoders import fill_encoder
 from depth_training.convert.import_weights import INFOS, run

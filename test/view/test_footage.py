@@ -14,7 +14,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.camera.source import CameraSource
-from depth_perception.cli.options import UsageError
+from depth_perception.errors import UsageError
 from depth_perception.io.bag import BagError
 from depth_perception.io.image_files import ImageError
 from depth_perception.view import footage

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from depth_perception.inference.backends import openvino_cache
 from depth_perception.inference.backends.beside import Beside, CompileError
-from depth_perception.inference.backends.openvino_child import compile_apart
+from depth_perception.inference.backends.openvino_apart import compile_apart
 
 _has_traced = False
 #: Compiled sizes that are kept; the one that was used the longest ago goes first.

@@ -11,42 +11,12 @@ its standard input.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 from depth_perception.errors import told
 from depth_perception.inference.backends.beside import CompileError
-
-#: Seconds that the work may take.
-LIMIT = 600.0
-
-
-def compile_apart(weights: Path, checksum: str, precision: str, size: tuple[int, int],
-                  file: Path) -> None:
-    """Run this module as a process and wait for its file.
-
-    Raises:
-        CompileError: it did not write the file.
-    """
-    words = [sys.executable, '-m', __name__, str(weights), checksum, precision,
-             *map(str, size), str(file)]
-    # One thread leaves the other cores to those at work; the model runs with as many as ever.
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
-                   'OMP_NUM_THREADS': '1'}
-    child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        child.wait(LIMIT)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        raise CompileError(f'it took more than {LIMIT:.0f} s') from None
-    finally:
-        with child:  # closes its pipes
-            said = child.stderr.read()
-    if child.returncode:
-        raise CompileError((said.strip().splitlines() or [f'exit code {child.returncode}'])[-1])
 
 
 def compile_to_file(weights: str, checksum: str, precision: str, size: tuple[int, int],

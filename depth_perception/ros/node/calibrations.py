@@ -53,7 +53,7 @@ class InfoTopic(Protocol):
         """Whether anybody publishes it."""
 
 
-class CameraSource:
+class Calibrations:
     """Keeps the newest camera_info; hands out the cameras of images. Thread-safe.
 
     An image has the camera_info of its own stamp where that came, otherwise the newest: a lens may

@@ -21,7 +21,7 @@ from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.protocol import Estimator
 from depth_perception.ros.conversions import stamps
 from depth_perception.ros.node import parameters
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.guard import guard_services
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
@@ -165,7 +165,7 @@ class DepthNode(LifecycleNode):
         parts.activated = time.monotonic()
         parts.inputs = Inputs(
             self, settings.image_transport == 'compressed', Receiver(self, parts))
-        parts.cameras = CameraSource(
+        parts.cameras = Calibrations(
             settings.rectify, settings.horizontal_fov_deg, parts.inputs.is_rectified, parts.inputs)
         pipeline = Pipeline(parts.estimator, parts.cameras, parts.scan_poses.of)
         parts.worker = Worker(pipeline, parts.outputs, self)

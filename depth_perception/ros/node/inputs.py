@@ -27,7 +27,7 @@ _INFOS = 10
 _NO_CAMERA = ('compressedDepth', f'/{DEPTH}', f'/{PREVIEW}')
 
 
-class Receiver(Protocol):
+class MessageSink(Protocol):
     """What takes the messages in; called on the executor's thread."""
 
     def on_image(self, message: Image | CompressedImage) -> None:
@@ -55,7 +55,7 @@ class Inputs:
         QosError: an override of a topic cannot be used.
     """
 
-    def __init__(self, node: Node, compressed: bool, receiver: Receiver) -> None:
+    def __init__(self, node: Node, compressed: bool, receiver: MessageSink) -> None:
         self._node = node
         self._receiver = receiver
         # Before the image: of messages that have come together rclpy takes them in this order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from depth_perception.inference.protocol import Estimator
-from depth_perception.ros.node.calibrations import CameraSource
+from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
 from depth_perception.ros.node.live_parameters import LiveParameters
@@ -37,5 +37,5 @@ class Parts:
     outputs: DepthPublishers | None = None
     scan_poses: ScanPoses | None = None
     inputs: Inputs | None = None
-    cameras: CameraSource | None = None
+    cameras: Calibrations | None = None
     worker: Worker | None = None

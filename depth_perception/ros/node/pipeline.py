@@ -26,7 +26,7 @@ from depth_perception.io.image_messages import Decoder
 from depth_perception.ros.conversions import messages, stamps
 from depth_perception.ros.conversions.camera_info import ImageCamera
 from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
-from depth_perception.ros.node.calibrations import CameraSource, CameraState
+from depth_perception.ros.node.calibrations import Calibrations, CameraState
 from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.scan_pose import ScanPose
@@ -128,7 +128,7 @@ class Pipeline:
         scan_pose: how the camera stands whose image has a header.
     """
 
-    def __init__(self, estimator: Estimator, cameras: CameraSource,
+    def __init__(self, estimator: Estimator, cameras: Calibrations,
                  scan_pose: Callable[[Header, Settings], ScanPose]) -> None:
         self._estimator = estimator
         self._cameras = cameras

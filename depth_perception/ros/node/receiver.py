@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from depth_perception.ros.conversions.stamps import age, seconds
 from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.parts import Parts
-from depth_perception.ros.node.worker import Frame
+from depth_perception.ros.node.worker import ReceivedImage
 
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
 JUMP_BACK = 0.1
@@ -58,11 +58,11 @@ class Receiver:
             _image_facts(message, parts.parameters.settings.optical_frame))
         if parts.enabled:
             now = time.monotonic()
-            self._hand_over(Frame(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
+            self._hand_over(ReceivedImage(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
         else:
             parts.health.count('paused')
 
-    def _hand_over(self, frame: Frame) -> None:
+    def _hand_over(self, frame: ReceivedImage) -> None:
         """Leave a frame to the worker, and the interpreter too, if it has been waiting for one.
 
         What rclpy does after a callback is Python, and goes on until it waits for a message.

@@ -30,7 +30,7 @@ STOP_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
-class Frame:
+class ReceivedImage:
     """An image message and when it arrived, steady seconds; whether its age can be told."""
 
     message: Image | CompressedImage
@@ -82,13 +82,13 @@ class Worker:
     """
 
     def __init__(self, pipeline: Pipeline, outputs: Outputs, owner: Owner) -> None:
-        self.mailbox: Mailbox[Frame] = Mailbox()
+        self.mailbox: Mailbox[ReceivedImage] = Mailbox()
         self.last_result: Result | None = None
         self._pipeline = pipeline
         self._outputs = outputs
         self._owner = owner
         self._health = owner.health
-        self._kept: tuple[Frame, Result] | None = None
+        self._kept: tuple[ReceivedImage, Result] | None = None
         self._busy_since: float | None = None
         self._abandoned = False
         self._thread = threading.Thread(target=self._run, name='depth_worker', daemon=True)
@@ -110,7 +110,7 @@ class Worker:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
-    def put(self, frame: Frame) -> None:
+    def put(self, frame: ReceivedImage) -> None:
         """Leave a frame for the thread; one not yet taken is replaced and counted."""
         if self.mailbox.put(frame):
             self._health.count('replaced')
@@ -130,7 +130,7 @@ class Worker:
                 self._health.error('inference', f'frame dropped: {named(error)}')
         self._publish_kept()
 
-    def _serve(self, frame: Frame) -> None:
+    def _serve(self, frame: ReceivedImage) -> None:
         result = self._guarded(self._process, frame)
         self._publish_kept()  # nothing was started for this frame that it could have gone beside
         if result is not None:
@@ -138,7 +138,7 @@ class Worker:
             if not self._may_keep(frame):
                 self._publish_kept()
 
-    def _may_keep(self, frame: Frame) -> bool:
+    def _may_keep(self, frame: ReceivedImage) -> bool:
         """Whether its result may wait until a device works on the next frame.
 
         The next one's decoding comes before that, and may take longer than publishing where it is
@@ -179,7 +179,7 @@ class Worker:
         self._health.error(kind, text)
         self._owner.on_frame_lost(text)
 
-    def _process(self, frame: Frame) -> Result | None:
+    def _process(self, frame: ReceivedImage) -> Result | None:
         settings = self._owner.settings
         wanted = self._outputs.wanted()
         if not wanted:
@@ -192,7 +192,7 @@ class Worker:
         self._publish_kept()  # while a device computes the depth
         return self._pipeline.finish(work)
 
-    def _is_stale(self, frame: Frame, max_age: float) -> bool:
+    def _is_stale(self, frame: ReceivedImage, max_age: float) -> bool:
         age = self._owner.age(frame.message.header.stamp)
         return max_age > 0 and max_age < age < OTHER_CLOCK
 
@@ -202,7 +202,7 @@ class Worker:
         if kept is not None and not self._abandoned:  # otherwise the node went on without it
             self._guarded(self._publish, *kept)
 
-    def _publish(self, frame: Frame, result: Result) -> None:
+    def _publish(self, frame: ReceivedImage, result: Result) -> None:
         start = time.monotonic()
         for topic, message in result.outputs.items():
             self._outputs.publish(topic, message)

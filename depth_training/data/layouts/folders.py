@@ -41,7 +41,7 @@ _SPLITS = {'train': ('train',), 'test': ('test', 'val', 'validation')}
 _SAME_ASPECT = 0.02
 
 
-class Scene(NamedTuple):
+class SceneFolders(NamedTuple):
     """Where one scene's pictures and depth maps lie; both may be in the folder itself."""
 
     folder: Path
@@ -58,14 +58,14 @@ class Scene(NamedTuple):
             [name for name in names if _is_depth(name)]
 
 
-def mixed_folders(root: Path) -> Iterator[Scene]:
+def mixed_folders(root: Path) -> Iterator[SceneFolders]:
     """Folders that hold pictures and, told by their names, depth maps, sorted."""
     for folder, subfolders, files in os.walk(root):
         subfolders.sort()
         if len(Path(folder).relative_to(root).parts) >= _DEEPEST:
             subfolders.clear()
         if any(map(_is_picture, files)) and any(map(_is_depth, files)):
-            yield Scene(*[Path(folder)] * 3)
+            yield SceneFolders(*[Path(folder)] * 3)
 
 
 def _is_picture(name: str) -> bool:
@@ -102,7 +102,7 @@ def recognise(path: Path) -> bool:
 
 
 def open_layout(request: Request,
-                scenes: Callable[[Path], Iterator[Scene]] | None = None) -> DepthDataset:
+                scenes: Callable[[Path], Iterator[SceneFolders]] | None = None) -> DepthDataset:
     """Open it; `hold_out` names the scenes to test on, where no `train` and `test` folders do.
 
     Raises:
@@ -119,7 +119,7 @@ def open_layout(request: Request,
                       '; '.join(text for text in (how, *found.notes) if text))
 
 
-def scene_folders(root: Path) -> Iterator[Scene]:
+def scene_folders(root: Path) -> Iterator[SceneFolders]:
     """Folders that hold a folder of pictures and one of depth maps, sorted."""
     for folder, subfolders, _ in os.walk(root):
         subfolders.sort()
@@ -130,7 +130,7 @@ def scene_folders(root: Path) -> Iterator[Scene]:
             subfolders.clear()
         if pictures and depths:
             subfolders.clear()
-            yield Scene(Path(folder), Path(folder, pictures), Path(folder, depths))
+            yield SceneFolders(Path(folder), Path(folder, pictures), Path(folder, depths))
 
 
 def as_dataset(layout: str, root: Path, pairs: list[Pair], scale: float | None,
@@ -167,7 +167,7 @@ class FolderPairs(PairFiles):
         return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), depth
 
 
-def _found(root: Path, request: Request, scenes: Callable[[Path], Iterator[Scene]]) -> Found:
+def _found(root: Path, request: Request, scenes: Callable[[Path], Iterator[SceneFolders]]) -> Found:
     folder, note = _split_folder(root, request)
     found = Found(notes=[note], split_is_decided=folder != root)
     pictures: list[str] = []

@@ -23,7 +23,7 @@ from depth_training.data.sample import DataError, Sample
 _SPLITS = {'train': ('train',), 'test': ('val', 'test'), 'all': ('train', 'val', 'test')}
 
 
-class Frame(NamedTuple):
+class FramePlace(NamedTuple):
     """Where one HDF5 file lies: a file, or `size` bytes from `offset` in a tar."""
 
     file: Path
@@ -60,7 +60,7 @@ class H5Frames(DepthDataset):
     ground_truth = 'filled'
     units = 'float metres'
 
-    def __init__(self, path: Path, frames: list[Frame], note: str) -> None:
+    def __init__(self, path: Path, frames: list[FramePlace], note: str) -> None:
         self.path, self.frames, self.note = path, tuple(frames), note
 
     def __len__(self) -> int:
@@ -101,10 +101,10 @@ def _containers(path: Path, split: str) -> Iterator[Path]:
             yield from sorted(root.glob(f'{name}-*.tar'))
 
 
-def _frames(container: Path, root: Path) -> Iterator[Frame]:
+def _frames(container: Path, root: Path) -> Iterator[FramePlace]:
     if container.is_dir():
         for file in sorted(container.glob('**/*.h5')):
-            yield Frame(file, file.relative_to(root).as_posix())
+            yield FramePlace(file, file.relative_to(root).as_posix())
         return
     try:
         with tarfile.open(container, 'r:') as archive:
@@ -112,10 +112,10 @@ def _frames(container: Path, root: Path) -> Iterator[Frame]:
     except (tarfile.TarError, OSError) as error:
         raise DataError(f'{container} is damaged, truncated or no tar ({error})') from error
     for member in members:
-        yield Frame(container, member.name, member.offset_data, member.size)
+        yield FramePlace(container, member.name, member.offset_data, member.size)
 
 
-def _read(frame: Frame) -> bytes:
+def _read(frame: FramePlace) -> bytes:
     if frame.size is None:
         return read_bytes(frame.file)
     with frame.file.open('rb') as stream:

@@ -33,7 +33,7 @@ _DRIVE = re.compile(r'\d{4}_\d\d_\d\d_drive_\d{4}_sync')
 _SIDES = {'l': 'image_02', 'r': 'image_03'}
 
 
-class Frame(NamedTuple):
+class KittiFrame(NamedTuple):
     """One picture."""
 
     drive: str
@@ -96,12 +96,12 @@ def _drives(root: Path, inner: str) -> dict[str, Path]:
     return found
 
 
-def _annotated(depths: dict[str, Path], split: str) -> Iterator[Frame]:
+def _annotated(depths: dict[str, Path], split: str) -> Iterator[KittiFrame]:
     """All frames with a depth map of the left camera, in folders of the split."""
     for drive, folder in sorted(depths.items()):
         if folder.parent.name in _SPLITS[split] or split == 'all':
             for file in sorted((folder / _TRUTH / _LEFT).glob('*.png')):
-                yield Frame(drive, _LEFT, file.stem)
+                yield KittiFrame(drive, _LEFT, file.stem)
 
 
 def _find_list(root: Path, split: str) -> Path | None:
@@ -109,7 +109,7 @@ def _find_list(root: Path, split: str) -> Path | None:
     return files[0] if files and split != 'all' else None
 
 
-def _read_list(file: Path) -> Iterator[Frame]:
+def _read_list(file: Path) -> Iterator[KittiFrame]:
     for number, line in enumerate(read_bytes(file).decode('utf-8-sig').splitlines(), 1):
         columns = line.split()
         if not columns:
@@ -118,15 +118,15 @@ def _read_list(file: Path) -> Iterator[Frame]:
         if drive and '.' in columns[0]:
             path = Path(columns[0])
             camera = next((part for part in path.parts if part in _SIDES.values()), _LEFT)
-            yield Frame(drive.group(), camera, path.stem)
+            yield KittiFrame(drive.group(), camera, path.stem)
         elif drive and len(columns) == 3 and columns[2] in _SIDES:
-            yield Frame(drive.group(), _SIDES[columns[2]], f'{int(columns[1]):010d}')
+            yield KittiFrame(drive.group(), _SIDES[columns[2]], f'{int(columns[1]):010d}')
         else:
             raise DataError(f'{file} line {number}: "{line[:60].strip()}" names no picture of a '
                             'drive')
 
 
-def _picture(drives: dict[str, Path], frame: Frame) -> Path | None:
+def _picture(drives: dict[str, Path], frame: KittiFrame) -> Path | None:
     if frame.drive not in drives:
         return None
     stem = drives[frame.drive] / frame.camera / 'data' / frame.number
@@ -134,14 +134,14 @@ def _picture(drives: dict[str, Path], frame: Frame) -> Path | None:
                  if (file := stem.with_suffix(suffix)).is_file()), None)
 
 
-def _depth(drives: dict[str, Path], frame: Frame) -> Path | None:
+def _depth(drives: dict[str, Path], frame: KittiFrame) -> Path | None:
     if frame.drive not in drives:
         return None
     file = drives[frame.drive] / _TRUTH / frame.camera / f'{frame.number}.png'
     return file if file.is_file() else None
 
 
-def _points(drives: dict[str, Path], frame: Frame) -> Path | None:
+def _points(drives: dict[str, Path], frame: KittiFrame) -> Path | None:
     if frame.drive not in drives:
         return None
     file = drives[frame.drive] / FOLDER / f'{frame.number}.bin'

@@ -93,7 +93,7 @@ def _scene_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
             yield Path(folder), files
 
 
-class Scene(NamedTuple):
+class SyncScene(NamedTuple):
     """A folder's complete pairs, its camera, and its pictures without depth."""
 
     name: str
@@ -102,7 +102,7 @@ class Scene(NamedTuple):
     without_depth: list[str]
 
 
-def _scan(root: Path, official: bool) -> Iterator[Scene]:
+def _scan(root: Path, official: bool) -> Iterator[SyncScene]:
     for folder, files in _scene_folders(root):
         scene = folder.relative_to(root).as_posix()
         camera = _camera(folder, root, official)
@@ -111,7 +111,7 @@ def _scan(root: Path, official: bool) -> Iterator[Scene]:
         found = [(prefix + rgb, _depth_name(rgb, known)) for rgb in sorted(files)
                  if rgb.startswith('rgb_') and rgb.endswith(_RGB_SUFFIXES)]
         pairs = [Pair(rgb, prefix + depth, *camera[:3]) for rgb, depth in found if depth]
-        yield Scene(scene, pairs, camera, [rgb for rgb, depth in found if not depth])
+        yield SyncScene(scene, pairs, camera, [rgb for rgb, depth in found if not depth])
 
 
 def _depth_name(rgb: str, known: set[str]) -> str | None:

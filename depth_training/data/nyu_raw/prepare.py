@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from depth_perception.depth.millimetres import to_millimetres
-from depth_training.data.conversion import Prepared, Report, Scene, write_scenes
+from depth_training.data.conversion import Prepared, Report, SceneToWrite, write_scenes
 from depth_training.data.dataset import Split
 from depth_training.data.image_files import read_bytes
 from depth_training.data.nyu_raw import kinect
@@ -157,9 +157,9 @@ def _evenly(found: dict[Path, list[tuple[str, str]]],
     return chosen
 
 
-def _scene(source: Path, target: Path, folder: Path, frames: list[tuple[str, str]]) -> Scene:
+def _scene(source: Path, target: Path, folder: Path, frames: list[tuple[str, str]]) -> SceneToWrite:
     name = folder.relative_to(source).as_posix() if folder != source else folder.resolve().name
-    return Scene(name, target / name, tuple(frames), partial(_files, folder),
+    return SceneToWrite(name, target / name, tuple(frames), partial(_files, folder),
                  {'camera.json': _camera()})
 
 
