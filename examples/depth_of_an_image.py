@@ -18,21 +18,11 @@ import numpy as np
 
 from depth_perception import (
     CameraModel,
-    CameraPose,
     DepthEstimator,
-    back_project,
-    colourise,
-    mask_edges,
-    mask_range,
-    scan_layout,
-    scan_ranges,
+    DepthSettings,
+    depth_products,
     write_ply,
 )
-
-#: Metres: nearer depth is too near to be true, farther depth is not used.
-MIN_DEPTH, MAX_DEPTH = 0.3, 10.0
-#: Relative jump between two pixels above which the farther one floats between two surfaces.
-EDGE_THRESHOLD = 0.05
 
 
 def main() -> int:
@@ -46,33 +36,34 @@ def main() -> int:
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     height, width = rgb.shape[:2]
     camera = CameraModel.from_field_of_view(width, height, options.horizontal_fov_deg)
-    pose = CameraPose(math.radians(options.camera_pitch), height=options.camera_height)
+    # The parameters of the node that are about depth, with the same names and defaults.
+    settings = DepthSettings(
+        camera_pitch=options.camera_pitch, camera_height=options.camera_height, point_stride=1)
+
+    estimator = DepthEstimator.load(device=options.device)
+    metres = estimator.infer(rgb, camera)
+    products = depth_products(
+        rgb, camera, metres, settings, network_max_depth=estimator.info.max_depth)
 
     # Depth: float32 (height, width), metres; -Inf too near, +Inf too far, NaN unknown.
-    estimator = DepthEstimator.load(device=options.device)
-    depth = mask_range(estimator.infer(rgb, camera), MIN_DEPTH, MAX_DEPTH)
-    depth = mask_edges(depth, EDGE_THRESHOLD)
-    cv2.imwrite(str(options.out / 'depth.png'), colourise(depth, MIN_DEPTH, MAX_DEPTH))
-    np.save(options.out / 'depth.npy', depth)
-
+    np.save(options.out / 'depth.npy', products.clean)
+    cv2.imwrite(str(options.out / 'depth.png'), products.preview())
     # Cloud: (height, width, 3), x right, y down, z forward.
-    count = write_ply(options.out / 'cloud.ply', back_project(depth, camera), rgb)
-
+    count = write_ply(options.out / 'cloud.ply', products.points, products.colours)
     # Scan: metres to the nearest obstacle in each direction, as sensor_msgs/LaserScan has them.
-    layout = scan_layout(camera, MAX_DEPTH, pose=pose)  # compute once for each camera
-    ranges = scan_ranges(depth, layout, MIN_DEPTH).numpy()
-    angles = layout.angle_min + layout.angle_increment * np.arange(layout.count)
-    np.savetxt(options.out / 'scan.csv', np.stack([angles, ranges], 1), '%.4f', ',',
+    scan = products.scan()
+    np.savetxt(options.out / 'scan.csv', np.stack([scan.angles, scan.ranges], 1), '%.4f', ',',
                header='angle in radians (positive: left),range in metres', comments='')
 
-    sys.stdout.write(f'{count} points in {options.out / "cloud.ply"}\n{_nearest(angles, ranges)}\n')
+    nearest = _nearest(scan.angles, scan.ranges)
+    sys.stdout.write(f'{count} points in {options.out / "cloud.ply"}\n{nearest}\n')
     return 0
 
 
 def _nearest(angles: np.ndarray, ranges: np.ndarray) -> str:
     """Say where the nearest obstacle is."""
     if np.isneginf(ranges).any():
-        return f'an obstacle is nearer than {MIN_DEPTH} m'
+        return 'an obstacle is too near to be measured'
     if not np.isfinite(ranges).any():
         return 'no obstacle in sight'
     beam = int(np.nanargmin(ranges))
@@ -90,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
                         help='horizontal field of view of the camera (default: %(default)s)')
     parser.add_argument('--camera-pitch', type=float, default=0.0,
                         help='degrees that the camera looks down')
-    parser.add_argument('--camera-height', type=float,
+    parser.add_argument('--camera-height', type=float, default=0.0,
                         help='metres above the floor; then the floor is no obstacle')
     return parser
 
