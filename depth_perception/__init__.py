@@ -36,7 +36,12 @@ if TYPE_CHECKING:
     from depth_perception.depth.floor_anchors import floor_anchors
     from depth_perception.depth.geometry import back_project, mask_edges, mask_range, pack_cloud
     from depth_perception.depth.millimetres import to_millimetres
-    from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
+    from depth_perception.depth.products import (
+        DepthProducts,
+        DepthScan,
+        ProductMaker,
+        depth_products,
+    )
     from depth_perception.depth.scan import CameraPose, ObstacleBand, scan_layout, scan_ranges
     from depth_perception.depth.settings import DepthSettings
     from depth_perception.depth.visualise import colourise
@@ -47,11 +52,12 @@ if TYPE_CHECKING:
 __version__ = '0.2.0'
 
 __all__ = ['AnchorReport', 'AnchoredDepth', 'Anchors', 'CameraModel', 'CameraPose',
-           'DepthEstimator', 'DepthProducts', 'DepthSettings', 'ObstacleBand', 'ProductMaker',
-           'WeightsInfo', 'anchor_depth', 'back_project', 'colourise', 'depth_anchors',
-           'depth_products', 'floor_anchors', 'load_weights', 'mask_edges', 'mask_range',
-           'pack_cloud', 'point_anchors', 'range_anchors', 'read_camera', 'save_weights',
-           'scan_anchors', 'scan_layout', 'scan_ranges', 'to_millimetres', 'write_ply']
+           'DepthEstimator', 'DepthProducts', 'DepthScan', 'DepthSettings', 'ObstacleBand',
+           'ProductMaker', 'WeightsInfo', 'anchor_depth', 'back_project', 'colourise',
+           'depth_anchors', 'depth_products', 'floor_anchors', 'load_weights', 'mask_edges',
+           'mask_range', 'pack_cloud', 'point_anchors', 'range_anchors', 'read_camera',
+           'save_weights', 'scan_anchors', 'scan_layout', 'scan_ranges', 'to_millimetres',
+           'write_ply']
 
 _MODULES = {
     'camera.file': ('read_camera',),
@@ -61,7 +67,7 @@ _MODULES = {
     'depth.floor_anchors': ('floor_anchors',),
     'depth.geometry': ('back_project', 'mask_edges', 'mask_range', 'pack_cloud'),
     'depth.millimetres': ('to_millimetres',),
-    'depth.products': ('DepthProducts', 'ProductMaker', 'depth_products'),
+    'depth.products': ('DepthProducts', 'DepthScan', 'ProductMaker', 'depth_products'),
     'depth.scan': ('CameraPose', 'ObstacleBand', 'scan_layout', 'scan_ranges'),
     'depth.settings': ('DepthSettings',),
     'depth.visualise': ('colourise',),

@@ -51,6 +51,15 @@ class DepthScan:
         layout: of the beams.
         range_min: metres; nearer obstacles are -Inf.
         pose: of the camera.
+
+    Example:
+        >>> import numpy as np
+        >>> from depth_perception import CameraModel, CameraPose, DepthScan, scan_layout
+        >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
+        >>> layout = scan_layout(camera, range_max=10.0)
+        >>> scan = DepthScan(np.full(layout.count, 2.0), layout, 0.3, CameraPose())
+        >>> [round(float(angle), 2) for angle in scan.angles[[0, -1]]]    # right and left border
+        [-0.55, 0.55]
     """
 
     ranges: Array
