@@ -52,7 +52,7 @@ class DepthScan:
         range_min: metres; nearer obstacles are -Inf.
         pose: of the camera.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, CameraPose, DepthScan, scan_layout
         >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
