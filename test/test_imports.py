@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,18 @@ def test_functions_are_short():
           'longest:', lengths[-3:])
     assert lengths[-1][0] <= 50, lengths[-1]
     assert lengths[len(lengths) // 2][0] <= 8
+
+
+def test_the_architecture_page_names_files_that_are_there_and_every_folder():
+    text = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
+    paths = re.findall(r'`([\w./]+(?:/|\.py))`', text)
+    missing = [path for path in paths if not any(
+        (folder / path).exists() for folder in (
+            ROOT, ROOT / 'depth_perception', *(ROOT / 'depth_perception' / 'ros').iterdir(),
+            *(folder for folder in (ROOT / 'depth_training').iterdir() if folder.is_dir()),
+            *(folder for folder in (ROOT / 'depth_perception').iterdir() if folder.is_dir())))]
+    assert missing == []
+    folders = [folder for package in PACKAGES[:2] for folder in (ROOT / package).iterdir()
+               if (folder / '__init__.py').exists()]
+    assert [str(folder) for folder in folders
+            if str(folder.relative_to(ROOT)) not in text] == []
