@@ -168,19 +168,20 @@ def _notes(judged: list[Judged], training: DepthDataset,
     blind = [source.name for source in judged if _without_camera(source.pairs)]
     notes = [
         f'Protocol of all figures: {WHOLE_FRAME.describe()}. RMSE in metres.',
-        '*Aligned*: each prediction is first scaled to the median of its truth, which no robot '
-        'can do; it tells shape from scale. For a constant that leaves the median of the truth.',
-        f'*{CONSTANT.capitalize()}*: the one depth with the smallest AbsRel on the judged '
-        'pictures themselves.',
+        '*Aligned*: each prediction is first scaled to the median of its truth. This separates the '
+        'error of shape from that of scale; a robot cannot do it. An aligned constant is the '
+        'median of the truth.',
+        f'*{CONSTANT.capitalize()}*: the single depth with the smallest AbsRel on the '
+        'evaluated pictures themselves.',
         f'*{MEAN_MAP.capitalize()}*: of the training pictures ({training.describe()}), corrected '
-        "to each picture's focal length as the network's answer is."]
+        "to each picture's focal length, like the network's prediction."]
     factors = (f'{data.name} {min(data.factors):.2f} to {max(data.factors):.2f}'
                for data in judged if data.factors)
-    notes += ["Depth is multiplied by the focal length of what the network saw over that of its "
+    notes += ["Depth is multiplied by the focal length of the network's input / that of its "
               f'training: {", ".join(factors)}.']
-    notes += [f'Focal length unknown, so taken as that of the training: {", ".join(blind)}.'] \
+    notes += [f'Focal length unknown, assumed to be that of the training: {", ".join(blind)}.'] \
         if blind else []
-    notes += [f'One pair in {options.every} was judged, and averaged for the map.'] \
+    notes += [f'One pair in {options.every} was evaluated, and averaged for the mean depth map.'] \
         if options.every > 1 else []
     return [Bullets(notes)]
 
@@ -192,9 +193,9 @@ def _band_table(judged: list[Judged]) -> list[Element]:
                for data in (source.bands for source in judged)]
     rows = [[name, *cells] for name, *cells in zip(bands.names(), *columns)]
     return [Table(('True distance', *(source.name for source in judged)), rows),
-            Text('The network by true distance: AbsRel over all pixels of that distance, in '
-                 'brackets predicted / true (geometric mean: above 1 is too far) and the share of '
-                 'the pixels. Metric, same pictures and limits.')]
+            Text('The network by true distance, not aligned, on the same pictures with the same '
+                 'limits: AbsRel over all pixels of that distance; in brackets predicted / true '
+                 '(geometric mean: above 1 is too far) and the share of the pixels.')]
 
 
 def _without_camera(pairs: DepthDataset) -> bool:
@@ -206,8 +207,8 @@ def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
     result = flicker([predicted(estimator, s) for s in samples], [s.depth for s in samples])
     median, p90 = (f'{100 * value:.1f} %' for value in (result.median, result.p90))
     return Text(
-        f'Flicker on the clip ({len(samples)} frames in order): from frame to frame the predicted '
-        f'depth changes by {median} more or less than the true depth does (median; 90th '
+        f'Flicker on the clip ({len(samples)} consecutive frames): the change of the predicted '
+        f'depth from frame to frame differs by {median} from that of the true depth (median; 90th '
         f'percentile {p90}), over the {result.pixels:,} pixels whose true change is below 5 %.')
 
 

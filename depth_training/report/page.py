@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 Cells = Sequence[str]
 
@@ -84,7 +85,7 @@ class Picture:
     @property
     def alternative(self) -> str:
         """What stands in for it where it cannot be shown."""
-        return self.file.rpartition('.')[0].replace('_', ' ')
+        return PurePosixPath(self.file).stem.replace('_', ' ')
 
     def markdown(self) -> str:
         """As Markdown."""

@@ -107,10 +107,10 @@ def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments,
     assert len(shares) == 6
     for column in zip(*shares):
         assert sum(int(cell.split()[-2]) for cell in column if cell != '-') in (99, 100, 101)
-    assert 'Focal length unknown, so taken as that of the training: real, clip.' in text
-    assert re.search(r'over that of its training: held-out rooms \d\.\d\d to \d\.\d\d, '
+    assert 'Focal length unknown, assumed to be that of the training: real, clip.' in text
+    assert re.search(r'input / that of its training: held-out rooms \d\.\d\d to \d\.\d\d, '
                      r'real 1\.00 to 1\.00, clip 1\.00 to 1\.00\.', text)
-    assert 'Flicker on the clip (3 frames in order)' in text and str(tmp_path) not in text
+    assert 'Flicker on the clip (3 consecutive frames)' in text and str(tmp_path) not in text
     sheet = cv2.imread(str(tmp_path / 'docs/images/card_held_out.jpg'))
     assert sheet.shape[1] == 1920 and sheet.shape[0] > 180  # a legend is below
     assert (tmp_path / 'sheets/real.jpg').exists()
