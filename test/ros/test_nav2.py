@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Nav2 relies on: names, times, heights, quality of service, and that obstacles go away.
 
-Nav2 itself is not installed here: its rules are restated in test/support/nav2.py.
+Nav2 itself is not installed here: its rules are restated in test/support/nav2_rules.py.
 """
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from depth_perception.depth.scan import CameraPose
 from depth_perception.ros.node.parameters import DEFAULTS
 from depth_perception.ros.node.publishers import TYPES
 from test.support.estimators import StandIn
-from test.support.nav2 import Mounting, ObstacleLayer, points_in_polygon, project_laser
+from test.support.nav2 import Mounting
+from test.support.nav2_rules import ObstacleLayer, points_in_polygon, project_laser
 from test.support.ros import BEST_EFFORT, camera_info, picture, rgb_image, running_node
 from test.support.scenes import box_on_the_floor, floor, with_box
 

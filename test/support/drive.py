@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated robot that drives by the node's cloud and scan through Nav2's rules.
+
+Each camera frame goes the real way: true depth, the errors of a network, a corrector where there is
+one, and then the masks, the cloud and the scan of this package. Nav2 is `nav2_rules` with the
+files of config/. The robot knows its own motion exactly.
+"""
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from depth_perception import geometry, scan
+from depth_perception.camera import CameraModel
+from test.support.depth_errors import DepthErrors
+from test.support.nav2_rules import CollisionMonitor, ObstacleLayer, Points, Velocity, project_laser
+from test.support.ray_caster import Mount, Scene, true_depth
+
+CONFIG = Path(__file__).parents[2] / 'config'
+MONITOR = yaml.safe_load((CONFIG / 'nav2_collision_monitor.yaml').read_text())[
+    'collision_monitor']['ros__parameters']
+COSTMAP = yaml.safe_load((CONFIG / 'nav2_costmap.yaml').read_text())[
+    'local_costmap']['local_costmap']['ros__parameters']
+
+#: With these strides a cloud has as many points as 640x480 with 4, as docs/nav2.md advises.
+SMALL_CAMERA = CameraModel(160, 120, 125.0, 125.0, 79.5, 59.5)
+CAMERA = CameraModel(320, 240, 250.0, 250.0, 159.5, 119.5)
+POINTS_WIDTH = 160
+MIN_DEPTH, MAX_DEPTH, EDGE_THRESHOLD = 0.3, 6.0, 0.05
+#: Seconds: of Nav2's controller (20 Hz), between frames, from a frame's stamp to its outputs, from
+#: a command to the wheels.
+STEP, FRAME, LATENCY, WHEELS = 0.05, 0.1, 0.1, 0.05
+#: Metres per second squared.
+ACCELERATION = 1.5
+#: A robot that is slower (m/s, rad/s) stands.
+STANDS = 0.02
+#: Of the controller's own check of the costmap: seconds ahead, as
+#: max_allowed_time_to_collision_up_to_carrot of Nav2's regulated pure pursuit.
+LOOKS_AHEAD = 1.0
+#: Metres of free way before it that make a stop one for nothing.
+FREE_WAY = 1.5
+
+Pose = tuple[float, float, float]
+#: (depth, true depth at lidar pixels as rows of u, v, metres) -> corrected depth.
+Corrector = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Robot:
+    """A round robot on two wheels.
+
+    Attributes:
+        radius, height: of its body, metres.
+        mount: of its camera.
+        camera: of its images.
+        speed: metres per second that its plan wants.
+        lidar: metres above the floor, at the middle of the robot.
+    """
+
+    radius: float
+    height: float
+    mount: Mount
+    camera: CameraModel = SMALL_CAMERA
+    speed: float = 0.5
+    lidar: float = 0.2
+
+    @property
+    def footprint(self) -> Points:
+        """As Nav2 makes a polygon of robot_radius, with footprint_padding 0.01."""
+        angles = np.arange(16) * 2 * np.pi / 16
+        circle = np.stack([np.cos(angles), np.sin(angles)], -1) * self.radius
+        return circle + 0.01 * np.sign(np.round(circle, 9))
+
+
+#: The camera at the front, low: what is above it can be passed below.
+LOW = Robot(0.22, 0.4, Mount(0.2, 0.3, math.radians(15)))
+#: The camera high, looking down.
+TALL = Robot(0.22, 0.9, Mount(0.2, 0.8, math.radians(30)))
+
+#: (seconds, pose) -> the velocity that the plan wants; None at the goal.
+Plan = Callable[[float, Pose], 'Velocity | None']
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scene with a plan.
+
+    Attributes:
+        scene: the room.
+        plan: what the robot wants to do.
+        passable: whether it can get to its goal.
+        seconds: after which it ends.
+    """
+
+    scene: Scene
+    plan: Plan
+    passable: bool = False
+    seconds: float = 12.0
+
+
+@dataclass
+class Outcome:
+    """What became of a drive.
+
+    Attributes:
+        collided: whether the robot hit something.
+        arrived: whether it got to the goal.
+        stops_for_nothing: how often it stood with nothing in its way within FREE_WAY.
+        gap: metres to what it stands before in the end; None while it moves or is there.
+        track: rows of seconds, x, y, heading, speed.
+        seen: last cloud and scan, points in the world, for pictures.
+        reasons: the polygons (or 'costmap') that held it.
+    """
+
+    collided: bool = False
+    arrived: bool = False
+    stops_for_nothing: int = 0
+    gap: float | None = None
+    track: list[tuple[float, ...]] = field(default_factory=list)
+    seen: dict[str, Points] = field(default_factory=dict)
+    reasons: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One frame's outputs as Nav2 has them, by the source names of config/.
+
+    Attributes:
+        stamp, arrival: seconds.
+        pose: of the robot at the stamp.
+        points: (n, 3) by source in the base frame of the stamp.
+    """
+
+    stamp: float
+    arrival: float
+    pose: Pose
+    points: dict[str, Points]
+
+
+def to_world(points: Points, pose: Pose) -> Points:
+    """Points (n, 3) of a base frame in the odom frame."""
+    x, y, heading = pose
+    cos, sin = math.cos(heading), math.sin(heading)
+    return points @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + (x, y, 0)
+
+
+def to_base(points: Points, pose: Pose) -> Points:
+    """Points (n, 3) of the odom frame in a base frame."""
+    x, y, heading = pose
+    cos, sin = math.cos(heading), math.sin(heading)
+    return (points - (x, y, 0)) @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+
+
+@functools.lru_cache(maxsize=4)
+def _layout(robot: Robot) -> scan.ScanLayout:
+    pose = scan.CameraPose(robot.mount.pitch, height=robot.mount.height)
+    band = scan.ObstacleBand(max_height=robot.height - robot.mount.height)
+    return scan.scan_layout(robot.camera, MAX_DEPTH, band, pose)
+
+
+def outputs(depth: NDArray[np.float32], robot: Robot) -> dict[str, Points]:
+    """The cloud's and the scan's points in the base frame, as the node makes them of depth."""
+    ranged = geometry.mask_range(depth, MIN_DEPTH, MAX_DEPTH)
+    clean = geometry.mask(ranged, geometry.flying_pixels(depth, EDGE_THRESHOLD))
+    cloud = geometry.back_project(
+        clean, robot.camera, robot.camera.width // POINTS_WIDTH).reshape(-1, 3).astype(float)
+    layout = _layout(robot)
+    message = SimpleNamespace(
+        angle_min=layout.angle_min, angle_increment=layout.angle_increment,
+        range_min=MIN_DEPTH * layout.least_distance, range_max=layout.range_max,
+        ranges=scan.scan_ranges(torch.from_numpy(clean), layout, MIN_DEPTH).numpy())
+    level = project_laser(message, inf_is_valid=True)
+    mount = robot.mount
+    return {'depth_points': mount.to_base(cloud[np.isfinite(cloud[:, 2])]),
+            'depth_scan': level + (mount.forward, 0, mount.height)}
+
+
+def lidar_row(scene: Scene, robot: Robot, pose: Pose, seconds: float,
+              random: np.random.Generator) -> NDArray[np.float64]:
+    """What a 2D lidar sees in the image: rows of u, v, metres of depth; noise of 1 cm."""
+    x, y, heading = pose
+    angles = np.radians(np.arange(-60, 60.1, 0.5))
+    world = np.stack([np.cos(angles + heading), np.sin(angles + heading), 0 * angles], -1)
+    ranges = scene.cast(np.array([x, y, robot.lidar + scene.ground(x)[0]]), world, seconds)
+    ranges = (ranges + random.normal(0, 0.01, len(ranges)))[:, None]
+    base = ranges * np.stack([np.cos(angles), np.sin(angles), 0 * angles], -1)
+    mount, camera = robot.mount, robot.camera
+    cos, sin = math.cos(mount.pitch), math.sin(mount.pitch)
+    ahead, up = base[:, 0] - mount.forward, robot.lidar - mount.height
+    depth = cos * ahead - sin * up
+    with np.errstate(divide='ignore', invalid='ignore'):
+        u = camera.cx - camera.fx * base[:, 1] / depth
+        v = camera.cy + camera.fy * (-sin * ahead - cos * up) / depth
+    rows = np.stack([u, v, depth], -1)
+    kept = (np.isfinite(rows).all(1) & (depth > 0.05) & (depth < MAX_DEPTH)
+            & (u >= 0) & (u <= camera.width - 1) & (v >= 0) & (v <= camera.height - 1))
+    return rows[kept]
+
+
+def one_factor(depth: NDArray[np.float32], row: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Depth times the median of true / predicted at the lidar's pixels."""
+    if len(row) < 5:
+        return depth
+    u, v = row[:, :2].round().astype(int).T
+    return depth * np.float32(np.median(row[:, 2] / depth[v, u]))
+
+
+def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = DepthErrors(),
+          corrector: Corrector | None = None, guard: str = 'monitor', seed: int = 0,
+          monitor: dict[str, Any] = MONITOR, costmap: dict[str, Any] = COSTMAP) -> Outcome:
+    """Drive a scenario once.
+
+    Args:
+        scenario: where to and through what.
+        robot: that drives.
+        errors: of its depth.
+        corrector: what corrects depth by a lidar's row; None has no lidar.
+        guard: what stops it: 'monitor' (the collision monitor alone, its controller being blind) or
+            'costmap' (the controller's look at the obstacle layer alone).
+        seed: of the errors' randomness.
+        monitor, costmap: parameters of the two.
+    """
+    return _Drive(scenario, robot, errors, corrector, seed,
+                  _Monitor(robot, monitor) if guard == 'monitor' else _Costmap(robot, costmap)).run()
+
+
+class _Drive:
+    def __init__(self, scenario: Scenario, robot: Robot, errors: DepthErrors,
+                 corrector: Corrector | None, seed: int, guard: _Monitor | _Costmap) -> None:
+        self._scenario, self._robot, self._errors = scenario, robot, errors
+        self._corrector, self._seed, self._guard = corrector, seed, guard
+        self._random = np.random.default_rng(seed)
+        self._pose: Pose = (0.0, 0.0, 0.0)
+        self._speed = Velocity(0.0, 0.0)
+        self._under_way: list[Observation] = []
+        self._commands = [Velocity(0.0, 0.0)] * round(WHEELS / STEP)
+        self._outcome = Outcome()
+        self._standing = 0.0
+
+    def run(self) -> Outcome:
+        outcome = self._outcome
+        for step in range(round(self._scenario.seconds / STEP)):
+            seconds = step * STEP
+            if step % round(FRAME / STEP) == 0:
+                self._look(seconds)
+            wanted = self._scenario.plan(seconds, self._pose)
+            if wanted is None:
+                outcome.arrived = True
+                break
+            self._take(seconds)
+            allowed, reason = self._guard.allow(seconds, self._pose, wanted)
+            self._judge(seconds, reason)
+            self._move(allowed)
+            outcome.track.append((seconds, *self._pose, self._speed.x))
+            if self._gap(seconds) <= 0:
+                outcome.collided = True
+                break
+        if self._standing > 1 and not outcome.arrived and not outcome.collided:
+            outcome.gap = self._gap(seconds)
+        return outcome
+
+    def _look(self, seconds: float) -> None:
+        """One camera frame: into the queue of those that will arrive."""
+        if self._random.random() < self._errors.lost:
+            return
+        scene, robot = self._scenario.scene, self._robot
+        truth = true_depth(scene, robot.camera, robot.mount, self._pose, seconds)
+        depth = self._errors.apply(truth, seconds, self._seed)
+        if self._corrector is not None:
+            depth = self._corrector(
+                depth, lidar_row(scene, robot, self._pose, seconds, self._random))
+        self._under_way.append(Observation(
+            seconds, seconds + LATENCY + self._errors.late, self._pose, outputs(depth, robot)))
+
+    def _take(self, seconds: float) -> None:
+        while self._under_way and self._under_way[0].arrival <= seconds + 1e-9:
+            observation = self._under_way.pop(0)
+            self._guard.take(observation)
+            self._outcome.seen = {name: to_world(points, observation.pose)
+                                  for name, points in observation.points.items()}
+
+    def _gap(self, seconds: float) -> float:
+        return self._scenario.scene.gap(
+            *self._pose[:2], self._robot.radius, self._robot.height, seconds)
+
+    def _judge(self, seconds: float, reason: str) -> None:
+        """Count a stop once, when it has lasted for a second."""
+        if reason:
+            self._outcome.reasons.add(reason)
+        stands = abs(self._speed.x) < STANDS and abs(self._speed.turn) < STANDS
+        before, self._standing = self._standing, self._standing + STEP if stands else 0.0
+        if before <= 1 < self._standing and self._scenario.scene.gap_ahead(
+                self._pose, self._robot.radius, self._robot.height, seconds) > FREE_WAY:
+            self._outcome.stops_for_nothing += 1
+
+    def _move(self, allowed: Velocity) -> None:
+        """The wheels get a command late, and accelerate as they can."""
+        self._commands.append(allowed)
+        command = self._commands.pop(0)
+        most = ACCELERATION * STEP
+        speed = self._speed.x + min(max(command.x - self._speed.x, -most), most)
+        self._speed = Velocity(speed, command.turn)
+        x, y, heading = self._pose
+        self._pose = (x + speed * math.cos(heading) * STEP, y + speed * math.sin(heading) * STEP,
+                      heading + command.turn * STEP)
+
+
+class _Monitor:
+    """The collision monitor alone."""
+
+    def __init__(self, robot: Robot, parameters: dict[str, Any]) -> None:
+        self._monitor = CollisionMonitor(parameters, robot.footprint)
+        self._last: Observation | None = None
+
+    def take(self, observation: Observation) -> None:
+        self._last = observation
+
+    def allow(self, seconds: float, pose: Pose, wanted: Velocity) -> tuple[Velocity, str]:
+        if self._last is None:
+            return self._monitor(wanted, {})
+        last = self._last
+        cloud = to_base(to_world(last.points['depth_points'], last.pose), pose)
+        return self._monitor(wanted, {'depth_points': (seconds - last.stamp, cloud)})
+
+
+class _Costmap:
+    """A controller that stops where its way of the next second meets a lethal cell."""
+
+    def __init__(self, robot: Robot, parameters: dict[str, Any]) -> None:
+        self._robot, self._parameters = robot, parameters
+        self.layer = ObstacleLayer(parameters)
+        self._last: Observation | None = None
+        self._updated = -math.inf
+
+    def take(self, observation: Observation) -> None:
+        self._last = observation
+
+    def allow(self, seconds: float, pose: Pose, wanted: Velocity) -> tuple[Velocity, str]:
+        if self._last is None or seconds - self._last.arrival > min(self._rates()):
+            return Velocity(0, 0), 'costmap not current'
+        if seconds - self._updated >= 1 / self._parameters['update_frequency'] - 1e-9:
+            self._updated = seconds
+            self._update(pose)
+        if self._way_meets_a_cell(pose, wanted):
+            return Velocity(0, 0), 'costmap'
+        return wanted, ''
+
+    def _rates(self) -> Iterator[float]:
+        layer = self._parameters['obstacle_layer']
+        return (layer[name]['expected_update_rate']
+                for name in layer['observation_sources'].split())
+
+    def _update(self, pose: Pose) -> None:
+        last = self._last
+        points = {name: to_world(points, last.pose) for name, points in last.points.items()}
+        origin = to_world(np.array([[self._robot.mount.forward, 0, 0]]), last.pose)[0]
+        self.layer.update(points, tuple(origin[:2]))
+        self.layer.roll(pose[:2], self._robot.radius)
+
+    def _way_meets_a_cell(self, pose: Pose, wanted: Velocity) -> bool:
+        cells = self.layer.centres()
+        x, y, heading = pose
+        for _ in range(round(LOOKS_AHEAD / STEP)):
+            x += wanted.x * math.cos(heading) * STEP
+            y += wanted.x * math.sin(heading) * STEP
+            heading += wanted.turn * STEP
+            if (np.hypot(*(cells - (x, y)).T) < self._robot.radius).any():
+                return True
+        return False
+
+
+def ahead(speed: float, goal: float) -> Plan:
+    """Straight on to x = goal."""
+    return lambda seconds, pose: None if pose[0] >= goal else Velocity(speed, 0.0)
+
+
+def turn_and_leave(speed: float, rate: float, distance: float) -> Plan:
+    """Turn to the left by 90 degrees on the spot, then straight on so many metres."""
+    def plan(seconds: float, pose: Pose) -> Velocity | None:
+        if pose[2] < math.pi / 2 - 0.02:
+            return Velocity(0.0, rate)
+        return None if pose[1] >= distance else Velocity(speed, 0.0)
+    return plan
