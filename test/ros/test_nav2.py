@@ -65,6 +65,9 @@ POLYGON_KEYS = {  # nav2_collision_monitor/src/polygon.cpp; `type` is of collisi
     'angular_limit', 'time_before_collision', 'simulation_time_step', 'visualize',
     'polygon_pub_topic', 'polygon_sub_topic', 'polygon_subscribe_transient_local',
     'footprint_topic', 'sources_names', 'points'}
+VELOCITY_POLYGON_KEYS = {  # nav2_collision_monitor/src/velocity_polygon.cpp; those of its parts
+    'points', 'linear_min', 'linear_max', 'theta_min', 'theta_max', 'direction_start_angle',
+    'direction_end_angle'}
 MONITOR_SOURCE_KEYS = {  # nav2_collision_monitor/src/source.cpp and pointcloud.cpp; `type` as above
     'type', 'topic', 'enabled', 'source_timeout', 'min_height', 'max_height', 'min_range',
     'use_global_height'}
@@ -86,7 +89,11 @@ def test_collision_monitor_has_only_parameters_that_nav2_has():
     polygons, sources = MONITOR['polygons'], MONITOR['observation_sources']
     assert set(MONITOR) - {*polygons, *sources} <= MONITOR_KEYS
     for name in polygons:
-        assert set(MONITOR[name]) <= POLYGON_KEYS
+        parts = set(MONITOR[name].get('velocity_polygons', ()))
+        own = {'velocity_polygons', 'holonomic', *parts} if parts else set()
+        assert set(MONITOR[name]) <= POLYGON_KEYS | own
+        for part in parts:
+            assert set(MONITOR[name][part]) <= VELOCITY_POLYGON_KEYS
     for name in sources:
         assert set(MONITOR[name]) <= MONITOR_SOURCE_KEYS
 
@@ -132,9 +139,16 @@ def test_heights_are_set_for_each_source_as_the_defaults_let_nothing_through():
     assert MONITOR['depth_points']['min_height'] < floor_obstacle
 
 
-def test_the_slow_polygon_reaches_beyond_what_is_too_near_to_be_seen():
-    points = np.array(ast.literal_eval(MONITOR['PolygonSlow']['points']))
-    assert points[:, 0].max() > 2 * DEFAULTS['min_depth']
+def test_the_stop_ahead_covers_every_speed_and_reaches_beyond_what_is_too_near_to_be_seen():
+    stop = MONITOR['StopAhead']
+    ahead = np.array(ast.literal_eval(stop['forward']['points']))
+    slow = np.array(ast.literal_eval(MONITOR['PolygonSlow']['points']))
+    assert ahead[:, 0].max() > 2 * DEFAULTS['min_depth']
+    assert slow[:, 0].max() >= ahead[:, 0].max() + 0.4, 'time to brake'
+    # A velocity without a shape would have the last one's.
+    assert stop['turn_or_back']['linear_max'] == stop['forward']['linear_min'] == 0
+    for name in stop['velocity_polygons']:
+        assert stop[name]['theta_min'] <= -10 and stop[name]['theta_max'] >= 10
 
 
 def test_setup_installs_both_files():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""True depth with the errors of a network: scale, smooth fields, blur, a near limit, lost frames."""
+"""True depth with a network's errors: scale, smooth fields, blur, a near limit, lost frames."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -41,6 +41,9 @@ class DepthErrors:
         if self.blur:
             wrong = cv2.GaussianBlur(wrong, (0, 0), self.blur)
         return np.maximum(wrong, max(self.nearest, 1e-3)).astype(np.float32)
+
+
+IDEAL = DepthErrors()
 
 
 def smooth_field(shape: tuple[int, int], seconds: float, seed: int) -> NDArray[np.float32]:

@@ -7,7 +7,6 @@ files of config/. The robot knows its own motion exactly.
 """
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,15 +15,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from numpy.typing import NDArray
 
-from depth_perception import geometry, scan
 from depth_perception.camera import CameraModel
-from test.support.depth_errors import DepthErrors
+from depth_perception.depth.anchors import AnchoredDepth, Anchors
+from depth_perception.depth.products import ProductMaker
+from depth_perception.depth.settings import DepthSettings
+from test.support.depth_errors import IDEAL, DepthErrors
 from test.support.nav2_rules import CollisionMonitor, ObstacleLayer, Points, Velocity, project_laser
-from test.support.ray_caster import Mount, Scene, true_depth
+from test.support.ray_caster import Mount, Scene, attitude, true_depth
 
 CONFIG = Path(__file__).parents[2] / 'config'
 MONITOR = yaml.safe_load((CONFIG / 'nav2_collision_monitor.yaml').read_text())[
@@ -36,10 +36,13 @@ COSTMAP = yaml.safe_load((CONFIG / 'nav2_costmap.yaml').read_text())[
 SMALL_CAMERA = CameraModel(160, 120, 125.0, 125.0, 79.5, 59.5)
 CAMERA = CameraModel(320, 240, 250.0, 250.0, 159.5, 119.5)
 POINTS_WIDTH = 160
-MIN_DEPTH, MAX_DEPTH, EDGE_THRESHOLD = 0.3, 6.0, 0.05
+#: Metres: what the network can tell, and `max_depth` in docs/nav2.md.
+NETWORK_MIN_DEPTH, NETWORK_MAX_DEPTH, MAX_DEPTH = 0.1, 10.0, 6.0
 #: Seconds: of Nav2's controller (20 Hz), between frames, from a frame's stamp to its outputs, from
 #: a command to the wheels.
 STEP, FRAME, LATENCY, WHEELS = 0.05, 0.1, 0.1, 0.05
+#: Of the small time-of-flight sensor: zones to a side, metres.
+ZONES, ZONES_REACH = 8, 4.0
 #: Metres per second squared.
 ACCELERATION = 1.5
 #: A robot that is slower (m/s, rad/s) stands.
@@ -51,9 +54,6 @@ LOOKS_AHEAD = 1.0
 FREE_WAY = 1.5
 
 Pose = tuple[float, float, float]
-#: (depth, true depth at lidar pixels as rows of u, v, metres) -> corrected depth.
-Corrector = Callable[[NDArray[np.float32], NDArray[np.float64]], NDArray[np.float32]]
-
 
 @dataclass(frozen=True)
 class Robot:
@@ -63,16 +63,15 @@ class Robot:
         radius, height: of its body, metres.
         mount: of its camera.
         camera: of its images.
-        speed: metres per second that its plan wants.
-        lidar: metres above the floor, at the middle of the robot.
+        lidar: metres above the floor of a 2D lidar at the middle of the robot; None: it has 8x8
+            distances (a small time-of-flight sensor) at the camera instead.
     """
 
     radius: float
     height: float
     mount: Mount
     camera: CameraModel = SMALL_CAMERA
-    speed: float = 0.5
-    lidar: float = 0.2
+    lidar: float | None = None
 
     @property
     def footprint(self) -> Points:
@@ -83,8 +82,9 @@ class Robot:
 
 
 #: The camera at the front, low: what is above it can be passed below.
-LOW = Robot(0.22, 0.4, Mount(0.2, 0.3, math.radians(15)))
-#: The camera high, looking down.
+LOW = Robot(0.22, 0.4, Mount(0.2, 0.3, math.radians(15)), lidar=0.2)
+#: The camera high, looking down. A lidar below it would see past the table tops that the camera
+#: sees, and take what is behind them for what the camera sees.
 TALL = Robot(0.22, 0.9, Mount(0.2, 0.8, math.radians(30)))
 
 #: (seconds, pose) -> the velocity that the plan wants; None at the goal.
@@ -161,62 +161,69 @@ def to_base(points: Points, pose: Pose) -> Points:
     return (points - (x, y, 0)) @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
 
 
-@functools.lru_cache(maxsize=4)
-def _layout(robot: Robot) -> scan.ScanLayout:
-    pose = scan.CameraPose(robot.mount.pitch, height=robot.mount.height)
-    band = scan.ObstacleBand(max_height=robot.height - robot.mount.height)
-    return scan.scan_layout(robot.camera, MAX_DEPTH, band, pose)
+def settings(robot: Robot) -> DepthSettings:
+    """The node's parameters for a robot, otherwise the defaults."""
+    mount = robot.mount
+    return DepthSettings(
+        max_depth=MAX_DEPTH, point_stride=robot.camera.width // POINTS_WIDTH,
+        scan_max_height=robot.height - mount.height, camera_height=mount.height,
+        camera_pitch=math.degrees(mount.pitch))
 
 
-def outputs(depth: NDArray[np.float32], robot: Robot) -> dict[str, Points]:
+def outputs(depth: NDArray[np.float32], robot: Robot, make: ProductMaker) -> dict[str, Points]:
     """The cloud's and the scan's points in the base frame, as the node makes them of depth."""
-    ranged = geometry.mask_range(depth, MIN_DEPTH, MAX_DEPTH)
-    clean = geometry.mask(ranged, geometry.flying_pixels(depth, EDGE_THRESHOLD))
-    cloud = geometry.back_project(
-        clean, robot.camera, robot.camera.width // POINTS_WIDTH).reshape(-1, 3).astype(float)
-    layout = _layout(robot)
+    products = make(None, robot.camera, depth, settings(robot))
+    cloud = products.points.reshape(-1, 3).astype(float)
+    scan = products.scan()
     message = SimpleNamespace(
-        angle_min=layout.angle_min, angle_increment=layout.angle_increment,
-        range_min=MIN_DEPTH * layout.least_distance, range_max=layout.range_max,
-        ranges=scan.scan_ranges(torch.from_numpy(clean), layout, MIN_DEPTH).numpy())
-    level = project_laser(message, inf_is_valid=True)
+        angle_min=scan.layout.angle_min, angle_increment=scan.layout.angle_increment,
+        range_min=scan.range_min, range_max=scan.layout.range_max, ranges=scan.ranges)
     mount = robot.mount
     return {'depth_points': mount.to_base(cloud[np.isfinite(cloud[:, 2])]),
-            'depth_scan': level + (mount.forward, 0, mount.height)}
+            'depth_scan': project_laser(message, inf_is_valid=True)
+            + (mount.forward, 0, mount.height)}
 
 
 def lidar_row(scene: Scene, robot: Robot, pose: Pose, seconds: float,
-              random: np.random.Generator) -> NDArray[np.float64]:
-    """What a 2D lidar sees in the image: rows of u, v, metres of depth; noise of 1 cm."""
+              random: np.random.Generator) -> Anchors:
+    """What a 2D lidar sees, projected into the image; noise of 1 cm."""
     x, y, heading = pose
     angles = np.radians(np.arange(-60, 60.1, 0.5))
-    world = np.stack([np.cos(angles + heading), np.sin(angles + heading), 0 * angles], -1)
-    ranges = scene.cast(np.array([x, y, robot.lidar + scene.ground(x)[0]]), world, seconds)
-    ranges = (ranges + random.normal(0, 0.01, len(ranges)))[:, None]
-    base = ranges * np.stack([np.cos(angles), np.sin(angles), 0 * angles], -1)
-    mount, camera = robot.mount, robot.camera
-    cos, sin = math.cos(mount.pitch), math.sin(mount.pitch)
-    ahead, up = base[:, 0] - mount.forward, robot.lidar - mount.height
-    depth = cos * ahead - sin * up
-    with np.errstate(divide='ignore', invalid='ignore'):
-        u = camera.cx - camera.fx * base[:, 1] / depth
-        v = camera.cy + camera.fy * (-sin * ahead - cos * up) / depth
-    rows = np.stack([u, v, depth], -1)
-    kept = (np.isfinite(rows).all(1) & (depth > 0.05) & (depth < MAX_DEPTH)
-            & (u >= 0) & (u <= camera.width - 1) & (v >= 0) & (v <= camera.height - 1))
-    return rows[kept]
+    beams = np.stack([np.cos(angles), np.sin(angles), 0 * angles], -1)
+    z, slope = scene.ground(x)
+    turn = attitude(heading, slope)
+    ranges = scene.cast(turn @ (0, 0, robot.lidar) + (x, y, z), beams @ turn.T, seconds)
+    ranges = ranges + random.normal(0, 0.01, len(ranges))
+    seen = np.isfinite(ranges)
+    base = ranges[seen, None] * beams[seen] + (0, 0, robot.lidar)
+    x, y, depth = robot.mount.to_optical(base).T
+    x, y, depth = (values[depth > 0] for values in (x, y, depth))
+    camera = robot.camera
+    return Anchors.of(
+        camera.cx + camera.fx * x / depth, camera.cy + camera.fy * y / depth, depth)
 
 
-def one_factor(depth: NDArray[np.float32], row: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Depth times the median of true / predicted at the lidar's pixels."""
-    if len(row) < 5:
-        return depth
-    u, v = row[:, :2].round().astype(int).T
-    return depth * np.float32(np.median(row[:, 2] / depth[v, u]))
+def zones(truth: NDArray[np.float32], robot: Robot, random: np.random.Generator) -> Anchors:
+    """What a sensor of 8x8 zones over 45 degrees sees at the camera: the mean of each zone.
+
+    Within 4 m, with noise of 3 % and 2 cm.
+    """
+    camera = robot.camera
+    side = 2 * camera.fx * math.tan(math.radians(45 / 2)) / ZONES
+    centres = (np.arange(ZONES) - (ZONES - 1) / 2) * side
+    v, u = (grid.reshape(-1) for grid in np.meshgrid(
+        camera.cy + centres, camera.cx + centres, indexing='ij'))
+    half = side / 2
+    depth = np.array([truth[max(0, round(y - half)):round(y + half) + 1,
+                            max(0, round(x - half)):round(x + half) + 1].mean()
+                      for x, y in zip(u, v)])
+    depth = depth * random.normal(1, 0.03, len(depth)) + random.normal(0, 0.02, len(depth))
+    near = depth < ZONES_REACH
+    return Anchors.of(u[near], v[near], depth[near], radius=half)
 
 
-def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = DepthErrors(),
-          corrector: Corrector | None = None, guard: str = 'monitor', seed: int = 0,
+def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = IDEAL,
+          anchored: bool = False, guard: str = 'monitor', seed: int = 0,
           monitor: dict[str, Any] = MONITOR, costmap: dict[str, Any] = COSTMAP) -> Outcome:
     """Drive a scenario once.
 
@@ -224,21 +231,23 @@ def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = DepthErrors(),
         scenario: where to and through what.
         robot: that drives.
         errors: of its depth.
-        corrector: what corrects depth by a lidar's row; None has no lidar.
+        anchored: whether the robot's ranging sensor corrects depth.
         guard: what stops it: 'monitor' (the collision monitor alone, its controller being blind) or
             'costmap' (the controller's look at the obstacle layer alone).
         seed: of the errors' randomness.
         monitor, costmap: parameters of the two.
     """
-    return _Drive(scenario, robot, errors, corrector, seed,
-                  _Monitor(robot, monitor) if guard == 'monitor' else _Costmap(robot, costmap)).run()
+    held_by = _Monitor(robot, monitor) if guard == 'monitor' else _Costmap(robot, costmap)
+    return _Drive(scenario, robot, errors, anchored, seed, held_by).run()
 
 
 class _Drive:
     def __init__(self, scenario: Scenario, robot: Robot, errors: DepthErrors,
-                 corrector: Corrector | None, seed: int, guard: _Monitor | _Costmap) -> None:
+                 anchored: bool, seed: int, guard: _Monitor | _Costmap) -> None:
         self._scenario, self._robot, self._errors = scenario, robot, errors
-        self._corrector, self._seed, self._guard = corrector, seed, guard
+        self._seed, self._guard = seed, guard
+        self._anchored = AnchoredDepth() if anchored else None
+        self._make = ProductMaker(NETWORK_MAX_DEPTH)
         self._random = np.random.default_rng(seed)
         self._pose: Pose = (0.0, 0.0, 0.0)
         self._speed = Velocity(0.0, 0.0)
@@ -276,11 +285,13 @@ class _Drive:
         scene, robot = self._scenario.scene, self._robot
         truth = true_depth(scene, robot.camera, robot.mount, self._pose, seconds)
         depth = self._errors.apply(truth, seconds, self._seed)
-        if self._corrector is not None:
-            depth = self._corrector(
-                depth, lidar_row(scene, robot, self._pose, seconds, self._random))
+        if self._anchored is not None:
+            anchors = zones(truth, robot, self._random) if robot.lidar is None else lidar_row(
+                scene, robot, self._pose, seconds, self._random)
+            depth, _ = self._anchored(depth, anchors, seconds, NETWORK_MIN_DEPTH, NETWORK_MAX_DEPTH)
         self._under_way.append(Observation(
-            seconds, seconds + LATENCY + self._errors.late, self._pose, outputs(depth, robot)))
+            seconds, seconds + LATENCY + self._errors.late, self._pose,
+            outputs(depth, robot, self._make)))
 
     def _take(self, seconds: float) -> None:
         while self._under_way and self._under_way[0].arrival <= seconds + 1e-9:

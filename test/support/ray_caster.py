@@ -101,7 +101,8 @@ class Scene:
             if self.ramp is None:
                 return level
             rise = math.tan(self.slope)
-            ramp = (rise * (origin[0] - self.ramp) - origin[2]) / (rays[..., 2] - rise * rays[..., 0])
+            above = origin[2] - rise * (origin[0] - self.ramp)
+            ramp = above / (rise * rays[..., 0] - rays[..., 2])
             is_ramp = (ramp > 0) & (origin[0] + ramp * rays[..., 0] >= self.ramp)
             is_level = origin[0] + level * rays[..., 0] < self.ramp
         return np.minimum(np.where(is_ramp, ramp, np.inf), np.where(is_level, level, np.inf))
@@ -123,6 +124,10 @@ class Mount:
     def to_base(self, points: NDArray) -> NDArray:
         """Points (n, 3) of the optical frame (z forward, y down) in the base frame."""
         return points @ self._optical_axes() + (self.forward, 0, self.height)
+
+    def to_optical(self, points: NDArray) -> NDArray:
+        """Points (n, 3) of the base frame in the optical frame."""
+        return (points - (self.forward, 0, self.height)) @ self._optical_axes().T
 
     def rays(self, camera: CameraModel) -> NDArray[np.float32]:
         """(H, W, 3) in the base frame: each pixel's ray at a depth of 1."""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated robot drives by cloud and scan through Nav2's rules: does it hit anything?
+
+    python -m benchmarks.closed_loop [--out FOLDER] [--scenario NAME ...] [--error NAME ...]
+
+Every scenario with every error of the depth, for a low and a tall robot, held by the collision
+monitor or by the costmap, with and without a ranging sensor that corrects depth. Prints a table for
+each and writes closed_loop.json and closed_loop.png, drives from above. docs/nav2.md has the
+definitions. All of it takes half an hour on one core.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from test.support.drive import LOW, TALL, Outcome, Robot, drive
+from test.support.drive_scenarios import ERRORS, SCENARIOS
+
+matplotlib.use('Agg')  # no display is needed
+
+from matplotlib import pyplot as plt
+
+ROBOTS = {'low': LOW, 'tall': TALL}
+GUARDS = ('monitor', 'costmap')
+#: Drives in the picture: (scenario, error, anchored).
+PANELS = (('box of 10 cm', 'none', False), ('box of 10 cm', 'scale 1.6', False),
+          ('box of 10 cm', 'scale 1.6', True), ('doorway of 0.8 m', 'none', False),
+          ('doorway of 0.8 m', 'scale 0.6', False), ('doorway of 0.8 m', 'scale 0.6', True))
+
+
+def told(outcome: Outcome) -> str:
+    """An outcome in a cell of the table."""
+    if outcome.collided:
+        return 'HIT'
+    stops = f', {outcome.stops_for_nothing} for nothing' if outcome.stops_for_nothing else ''
+    if outcome.arrived:
+        return f'through{stops}'
+    where = 'on its way' if outcome.gap is None else f'{outcome.gap:.2f} m'
+    return f'{where}{stops}'
+
+
+def table(name: str, guard: str, anchored: bool, scenarios: list[str],
+          errors: list[str]) -> list[dict[str, Any]]:
+    """Rows of a robot's drives: one a scenario and error."""
+    robot: Robot = ROBOTS[name]
+    rows = []
+    for scenario in scenarios:
+        for error in errors:
+            outcome = drive(SCENARIOS[scenario], robot, ERRORS[error], anchored, guard)
+            rows.append({
+                'robot': name, 'guard': guard, 'anchored': anchored, 'scenario': scenario,
+                'error': error, 'collided': outcome.collided, 'arrived': outcome.arrived,
+                'stops_for_nothing': outcome.stops_for_nothing, 'gap_m': outcome.gap,
+                'told': told(outcome)})
+    return rows
+
+
+def as_markdown(rows: list[dict[str, Any]], scenarios: list[str], errors: list[str]) -> str:
+    """A table: scenarios down, errors across."""
+    cells = {(row['scenario'], row['error']): row['told'] for row in rows}
+    lines = [['Scenario', *errors], ['---'] * (len(errors) + 1)]
+    lines += [[scenario, *(cells[scenario, error] for error in errors)] for scenario in scenarios]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def totals(rows: list[dict[str, Any]]) -> str:
+    """One line of counts."""
+    hits = sum(row['collided'] for row in rows)
+    stops = sum(row['stops_for_nothing'] for row in rows)
+    gaps = [row['gap_m'] for row in rows if row['gap_m'] is not None]
+    nearest = f', stops {min(gaps):.2f} to {max(gaps):.2f} m before things' if gaps else ''
+    return f'{hits} collisions in {len(rows)} drives, {stops} stops for nothing{nearest}'
+
+
+def draw(path: Path) -> None:
+    """Drives from above, in metres: true boxes grey, the last cloud's points, the robot's way."""
+    figure, axes = plt.subplots(3, 2, figsize=(11, 8.4), layout='constrained', sharex=True,
+                                sharey=True)
+    for cell, (scenario, error, anchored) in zip(axes.T.flat, PANELS):
+        outcome = drive(SCENARIOS[scenario], LOW, ERRORS[error], anchored)
+        _panel(cell, scenario, outcome)
+        depth = 'true depth' if error == 'none' else error
+        cell.set_title(f'{scenario}, {depth}{", lidar" if anchored else ""}: {told(outcome)}',
+                       fontsize=10, color='tab:red' if outcome.collided else 'black')
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def _panel(cell: plt.Axes, scenario: str, outcome: Outcome) -> None:
+    seconds, x, y, heading, _ = outcome.track[-1]
+    for box in SCENARIOS[scenario].scene.boxes:
+        low, high = box.at(seconds)
+        cell.add_patch(plt.Rectangle(low[:2], *(high - low)[:2], color='0.75'))
+    cloud = outcome.seen['depth_points']
+    low_and_high = (cloud[:, 2] >= 0.08) & (cloud[:, 2] <= LOW.height)
+    cell.plot(*cloud[~low_and_high][:, :2].T, ',', color='#c8ddf0', zorder=0)
+    cell.plot(*cloud[low_and_high][:, :2].T, '.', color='tab:orange', ms=2)
+    track = np.array(outcome.track)
+    cell.plot(track[:, 1], track[:, 2], color='tab:blue', lw=1)
+    cell.add_patch(plt.Circle((x, y), LOW.radius, fill=False, lw=1.5,
+                              color='tab:red' if outcome.collided else 'tab:blue'))
+    cell.plot([x, x + LOW.radius * np.cos(heading)], [y, y + LOW.radius * np.sin(heading)],
+              color='tab:blue')
+    cell.set_aspect('equal')
+    cell.set_xlim(-0.4, 6)
+    cell.set_ylim(-1.5, 1.5)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--out', type=Path, default=Path('closed_loop_output'))
+    parser.add_argument('--scenario', nargs='+', choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument('--error', nargs='+', choices=ERRORS, default=list(ERRORS))
+    parser.add_argument('--robot', nargs='+', choices=ROBOTS, default=list(ROBOTS))
+    parser.add_argument('--guard', nargs='+', choices=GUARDS, default=list(GUARDS))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    report = []
+    for robot in options.robot:
+        for guard in options.guard:
+            for anchored in (False, True):
+                rows = table(robot, guard, anchored, options.scenario, options.error)
+                report += rows
+                sensor = ('no ranging sensor' if not anchored else 'one lidar row'
+                          if ROBOTS[robot].lidar is not None else '8x8 distances')
+                print(f'\n{robot} robot, {guard}, {sensor}: {totals(rows)}\n', flush=True)
+                print(as_markdown(rows, options.scenario, options.error), flush=True)
+    (options.out / 'closed_loop.json').write_text(json.dumps(report, indent=1) + '\n')
+    draw(options.out / 'closed_loop.png')
+    print(f'\n{options.out}/closed_loop.json, closed_loop.png')
+
+
+if __name__ == '__main__':
+    main()
