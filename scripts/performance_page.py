@@ -72,7 +72,7 @@ def about(data: Data) -> str:
 
 def targets(data: Data) -> str:
     """What was aimed at, and what came out."""
-    return table(('Aim', 'Measured', 'Reached'), [
+    return table(('Target', 'Measured', 'Reached'), [
         (aim, *_verdict(judge, data)) for aim, judge in AIMS])
 
 
@@ -121,10 +121,11 @@ def _two_cameras(data: Data) -> tuple[str, bool]:
 
 
 AIMS: tuple[tuple[str, Callable[[Data], tuple[str, bool]]], ...] = (
-    ('`efficientnet_sff` (B2), 480x640: the default way at least 3 times faster than PyTorch eager',
+    ('`efficientnet_sff` (B2), 480x640: the default implementation at least 3 times faster than '
+     'PyTorch eager',
      _times_eager('efficientnet_sff')),
     ('`resnet_unet_hybrid`, 480x640: the same', _times_eager('resnet_unet_hybrid')),
-    ('the node beside the network, 640x480 with depth, cloud and scan: at most 6 ms', _beside),
+    ('the node without the network, 640x480 with depth, cloud and scan: at most 6 ms', _beside),
     ('at least 3 times less than the usual pattern', _beside_usual),
     ('camera twice as fast as the network: depth younger than two network periods', _age),
     ('latency grows no faster than the pixels', _growth),
@@ -142,7 +143,8 @@ def network(data: Data) -> str:
              _or_dash(row['peak_mb'], '.0f'), _or_dash(row['joules'], '.2f'))
             for row in found['rows']]
     return f'{found["machine"]}\n\n' + table(
-        ('Network', 'Size', 'Way', 'Median, ms', 'p95, ms', 'x eager', 'Error', 'Memory, MB', 'J'),
+        ('Network', 'Size', 'Implementation', 'Median, ms', 'p95, ms', 'x eager', 'Error',
+         'Memory, MB', 'J'),
         rows)
 
 
@@ -156,7 +158,7 @@ def growth(data: Data) -> str:
     ways = list(dict.fromkeys(row['way'] for row in found['rows']))
     sizes = list(dict.fromkeys(row['size'] for row in found['rows']))
     cells = {(row['way'], row['size']): _ms(row['median_ms']) for row in found['rows']}
-    return table(('Way, median ms', *sizes, 'Exponent'), [
+    return table(('Implementation, median ms', *sizes, 'Exponent'), [
         (_way(way, found), *(cells.get((way, size), '-') for size in sizes),
          f'{found["exponents"][f"default, {way}"]:.2f}') for way in ways])
 
@@ -270,7 +272,7 @@ def roofline(data: Data) -> str:
     """Each way's part of what is possible."""
     found = data['roofline']
     return table(
-        ('Network', 'Size', 'Way', 'Operations a byte', 'Bound, ms', 'by', 'Median, ms',
+        ('Network', 'Size', 'Implementation', 'Operations a byte', 'Bound, ms', 'by', 'Median, ms',
          'Of the bound'),
         [(f'`{p["network"]}`', p['size'], _way(p['way'], found), f'{p["intensity"]:.0f}',
           _ms(p['bound_ms']), p['bound_by'], _ms(p['median_ms']), f'{100 * p["fraction"]:.0f} %')
@@ -308,7 +310,7 @@ def gpu_frame(data: Data) -> str:
     half = found['half_precision']
     scores = ', '.join(f'{name} {value:.4f}' for name, value in half['AbsRel'].items())
     return f'{found["machine"]}; {found["rounds"]} rounds.\n\n' + table(
-        ('Network', 'Size', 'Way', 'Median ms', 'p95', 'p99', 'Times faster than usual',
+        ('Network', 'Size', 'Implementation', 'Median ms', 'p95', 'p99', 'Times faster than usual',
          'First frame', 'GPU memory MB'), rows) \
         + f'\nAbsRel of the bundled network on {half["frames"]} frames by precision: {scores}.\n'
 
@@ -323,7 +325,7 @@ def gpu_network(data: Data) -> str:
               _ms(row['median_ms']), _ms(row['p95_ms']), '-', '-')
              for row in data['gpu_frame']['network_alone']]
     return f'{found["machine"]}.\n\n' + table(
-        ('Network', 'Size', 'Way', 'Median ms', 'p95', 'Times faster than eager',
+        ('Network', 'Size', 'Implementation', 'Median ms', 'p95', 'Times faster than eager',
          'Largest difference'), rows + alone)
 
 
@@ -346,7 +348,7 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
 
 #: What the picture of a benchmark shows; it stands above the table of the same name.
 PICTURES = {
-    'network': "Each way's milliseconds", 'growth': 'Milliseconds against pixels',
+    'network': 'Milliseconds of each implementation', 'growth': 'Milliseconds against pixels',
     'node': 'Latency by rate, where it goes, and age at overload',
     'cameras': 'Cost against the number of cameras',
     'roofline': 'Operations a second against operations a byte, below the limits',

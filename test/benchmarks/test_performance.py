@@ -220,7 +220,7 @@ def test_a_picture_stands_above_its_table_where_there_is_one(tmp_path):
     assert '![' not in page.filled(text, page.Data(tmp_path))
     (tmp_path / 'growth.png').touch()
     new = page.filled(text, page.Data(tmp_path))
-    assert '](performance/growth.png)\n\n| Way' in new
+    assert '](performance/growth.png)\n\n| Implementation' in new
     assert set(page.PICTURES) <= set(page.FRAGMENTS)
 
 
