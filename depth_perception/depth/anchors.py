@@ -252,8 +252,8 @@ def _fitted(anchors: Anchors, log_depth: NDArray[Any], spread: NDArray[Any], siz
     u, v = (anchors.u + 0.5) / width, (anchors.v + 0.5) / height
     correction = np.log(anchors.depth) - log_depth
     noise = np.hypot(NOISE, SPREAD_NOISE * spread) / np.sqrt(anchors.weight)
-    field, belief = fit_field(log_depth, u, v, correction, noise, limits)
-    made = np.clip(field.at(log_depth, u, v), -LIMIT, LIMIT)
+    field, left, belief = fit_field(log_depth, u, v, correction, noise, limits)
+    made = np.clip(correction - left, -LIMIT, LIMIT)
     return field, AnchorReport(
         offered, len(anchors), int(np.count_nonzero(belief >= _AGREES)),
         median(abs(correction)), median(abs(correction - made)), math.exp(median(made)), 1.0)

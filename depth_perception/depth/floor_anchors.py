@@ -36,6 +36,10 @@ _BIN, _PLANE = 0.05, 0.15
 #: The lowest plane has at least so many looks, this share of all level ones, and this share of the
 #: largest plane.
 LEAST_LOOKS, LEAST_SHARE, LEAST_OF_LARGEST = 40, 0.15, 0.3
+#: Log ratio of the lowest plane at most: a level thing that hides the floor would be taken for it,
+#: and all depth for too small. So the floor alone makes no depth larger by more than a factor 1.35;
+#: how much smaller it makes one is not limited here.
+LARGEST_RATIO = 0.3
 #: Anchors that the floor makes, and their weight: their errors are not independent.
 FLOOR_ANCHORS, FLOOR_WEIGHT = 48, 0.5
 
@@ -75,7 +79,7 @@ def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> An
         ratio = np.log(true / depth)
     looks = np.flatnonzero(level & np.isfinite(ratio))
     lowest = _lowest_plane(ratio[looks])
-    if lowest is None:
+    if lowest is None or lowest > LARGEST_RATIO:
         return Anchors.of()
     looks = looks[abs(ratio[looks] - lowest) <= _PLANE]
     found = Anchors.of(columns[looks], rows[looks], true[looks], weight=FLOOR_WEIGHT / (

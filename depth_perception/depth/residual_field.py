@@ -45,7 +45,7 @@ HUBER, ROUNDS = 1.5, 6
 #: Rounds end when no weight changes by more.
 SETTLED = 0.01
 #: Tiles along the image's longer side, and depths at which the field is evaluated.
-TILES, NODES = 48, 32
+TILES, NODES = 40, 24
 #: Looks at depth along each side of a tile.
 _LOOKS = 3
 #: Log depth: the least range over which a tile's parabola is drawn.
@@ -98,8 +98,8 @@ class ResidualField:
 
 
 def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
-              correction: NDArray[Any], noise: NDArray[Any],
-              limits: tuple[float, float]) -> tuple[ResidualField, NDArray[np.float64]]:
+              correction: NDArray[Any], noise: NDArray[Any], limits: tuple[float, float],
+              ) -> tuple[ResidualField, NDArray[np.float64], NDArray[np.float64]]:
     """The field through some anchors, and how far each is believed.
 
     Args:
@@ -110,7 +110,8 @@ def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
         limits: the depths between which the field changes, metres.
 
     Returns:
-        The field, and weights (n,) in (0, 1]: 1 for an anchor that agrees with the others.
+        The field, what it leaves of each correction (n,), and weights (n,) in (0, 1]: 1 for an
+        anchor that agrees with the others.
     """
     centre = median(log_depth)
     features = np.stack([log_depth - centre, u, v], 1).astype(np.float64)
@@ -120,17 +121,17 @@ def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
     rest = correction - level
     # At first, what differs from one factor is doubted.
     belief = _belief(rest / noise)
-    weights = np.zeros(len(correction))
+    weights = left = np.zeros(len(correction))
     for _ in range(ROUNDS):
         variance = noise ** 2 / belief
         system = covariance.copy()
         system[diagonal, diagonal] += variance
         weights = np.linalg.solve(system, rest)
-        # What the field leaves of each correction is its variance times its weight.
-        last, belief = belief, _belief(variance * weights / noise)
+        left = variance * weights  # as (covariance + variance) weights = rest
+        last, belief = belief, _belief(left / noise)
         if abs(belief - last).max() < SETTLED:
             break
-    return ResidualField(features, weights, level, centre, limits), belief
+    return ResidualField(features, weights, level, centre, limits), left, belief
 
 
 def _belief(deviation: NDArray[Any]) -> NDArray[np.float64]:
@@ -148,10 +149,13 @@ def median(values: NDArray[Any]) -> float:
 
 def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """Covariances (m, n) of the corrections at features (m, 3) and (n, 3)."""
-    bells = [_bell(first[:, axis], second[:, axis], length)
-             for axis, length in enumerate(LENGTHS)]
-    level = FACTOR ** 2 + SLOPE ** 2 * np.outer(first[:, 0], second[:, 0])
-    return SMOOTH ** 2 * bells[0] * bells[1] * bells[2] + level
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 a b: of small matrices no pass is dear, but an exponential is.
+    a, b = first / LENGTHS, second / LENGTHS
+    squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
+    bells = np.exp(-0.5 * squares)
+    bells *= SMOOTH ** 2
+    bells += FACTOR ** 2 + SLOPE ** 2 * (first[:, :1] * second[:, 0])
+    return bells
 
 
 def _bell(first: NDArray[Any], second: NDArray[Any], length: float) -> NDArray[np.float64]:

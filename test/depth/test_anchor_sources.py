@@ -165,7 +165,7 @@ def floor_and_wall(pose: CameraPose, wall: float = 4.0, table: float | None = No
 
 
 @pytest.mark.parametrize('pitch, roll', [(0.0, 0.0), (15.0, 0.0), (10.0, 8.0), (-5.0, 0.0)])
-@pytest.mark.parametrize('factor', [0.6, 1.0, 1.5])
+@pytest.mark.parametrize('factor', [0.8, 1.0, 1.5, 2.0])
 def test_the_floor_is_found_at_any_scale_and_tilt(pitch, roll, factor):
     pose = CameraPose(math.radians(pitch), math.radians(roll), height=0.3)
     truth = floor_and_wall(pose)
@@ -185,6 +185,13 @@ def test_a_table_seen_from_above_is_not_the_floor():
     anchors = floor_anchors(1.3 * truth, CAMERA, pose)
     np.testing.assert_allclose(
         anchors.depth, truth[anchors.v.astype(int), anchors.u.astype(int)], rtol=1e-5)
+
+
+def test_a_bed_that_hides_the_floor_does_not_put_it_farther_away():
+    """A level thing before the camera: were it the floor, all depth would be half of the truth."""
+    pose = CameraPose(math.radians(20), height=0.6)
+    truth = floor_and_wall(CameraPose(math.radians(20), height=0.3))  # what lies 0.3 m up, only
+    assert len(floor_anchors(truth, CAMERA, pose)) == 0
 
 
 @pytest.mark.parametrize('pose', [
