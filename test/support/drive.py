@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import AnchoredDepth, Anchors
 from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.settings import DepthSettings

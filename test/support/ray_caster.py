@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.camera import CameraModel
+from depth_perception.camera.model import CameraModel
 
 Corner = tuple[float, float, float]
 #: Metres: what is lower is no obstacle for a wheel.
