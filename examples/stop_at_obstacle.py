@@ -113,12 +113,17 @@ def main() -> int:
     """Run until a signal ends it."""
     rclpy.init()
     try:
-        rclpy.spin(StopAtObstacle())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        node = StopAtObstacle()
     except ValueError as error:
         sys.stderr.write(f'stop_at_obstacle: {error}\n')
         return 2
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        if rclpy.ok():  # otherwise a signal ended ROS while the node waited
+            raise
     finally:
         rclpy.try_shutdown()
     return 0

@@ -52,8 +52,9 @@ def test_the_front_page_needs_no_torch():
 
 
 @pytest.mark.parametrize('file', MODULES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_examples_run(file):
+def test_examples_run(file, monkeypatch):
     """Each by itself, in an empty namespace: as a reader copies it."""
+    monkeypatch.chdir(ROOT)
     name = '.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
     runner = doctest.DocTestRunner()
     for example in doctest.DocTestFinder().find(import_module(name), globs={}):

@@ -203,8 +203,8 @@ def test_without_a_bag_the_demo_says_where_the_clip_is(installed, tmp_path):
 def test_the_wheel_in_an_empty_environment(wheel, tmp_path):
     subprocess.run([sys.executable, '-m', 'venv', tmp_path / 'venv'], check=True)
     pip = [tmp_path / 'venv' / 'bin' / 'python', '-m', 'pip', 'install', '--quiet']
-    cpu = 'https://download.pytorch.org/whl/cpu'
-    subprocess.run([*pip, 'torch', 'torchvision', '--index-url', cpu], check=True)
+    if index := os.environ.get('DEPTH_PERCEPTION_TORCH_INDEX'):  # as in scripts/environment.sh
+        subprocess.run([*pip, 'torch', 'torchvision', '--index-url', index], check=True)
     subprocess.run([*pip, f'{wheel}[cpu]'], check=True)
     environment = {'PATH': os.environ['PATH'], 'HOME': str(tmp_path)}
 

@@ -59,6 +59,15 @@ def draw_points(points: NDArray[np.floating], colours: NDArray[np.uint8], view: 
 
     Returns:
         uint8 (height, width, 3), channels as those of the colours.
+
+    Examples:
+        >>> import numpy as np
+        >>> from depth_perception.depth.perspective import draw_points, middle_view
+        >>> points = np.array([[0.0, 0.0, 2.0]], np.float32)
+        >>> red = np.array([[255, 0, 0]], np.uint8)
+        >>> picture = draw_points(points, red, middle_view(points), 64, 48, spacing=0.01)
+        >>> picture.shape, bool((picture == red[0]).all(-1).any())
+        ((48, 64, 3), True)
     """
     picture = np.full((height * width, 3), background, np.uint8)
     kept = np.isfinite(points).all(axis=1)

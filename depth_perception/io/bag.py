@@ -57,6 +57,16 @@ class Bag:
 
     Raises:
         BagError: it is missing, no recording, damaged or empty.
+
+    Examples:
+        >>> from depth_perception.io.bag import Bag
+        >>> with Bag('data/clip_bag') as bag:  # the recording of the repository
+        ...     topic = bag.image_topic()
+        ...     print(topic.name, topic.count, round(bag.rate(topic.name)))
+        ...     first = bag.deserialize(next(bag.messages([topic.name])))
+        /camera/image_raw/compressed 40 10
+        >>> first.format
+        'rgb8; jpeg compressed bgr8'
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -163,6 +163,14 @@ def decode(message: Image | CompressedImage) -> Rgb:
 
     Raises:
         FrameError: the message is no usable image.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from depth_perception.io.image_messages import decode
+        >>> image = SimpleNamespace(height=1, width=2, encoding='bgr8', step=6, is_bigendian=0,
+        ...                         data=bytes([255, 0, 0, 0, 0, 255]))  # or a sensor_msgs/Image
+        >>> decode(image).tolist()
+        [[[0, 0, 255], [255, 0, 0]]]
     """
     return Decoder()(message)
 
