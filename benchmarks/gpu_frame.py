@@ -38,7 +38,7 @@ from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.settings import DepthSettings
-from depth_perception.inference.backends.graphs import CudaGraph, EagerFrames
+from depth_perception.inference.backends.graphs import CudaGraph
 from depth_perception.inference.backends.torch_eager import TorchEager
 from depth_perception.inference.device import resolve_device
 from depth_perception.inference.estimator import DepthEstimator
@@ -60,9 +60,8 @@ Frame = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray]]
 def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: torch.device,
          precision: str, graphs: bool = True) -> Frame:
     """As the node does it: masks and flying pixels too; `graphs` False launches each kernel."""
-    estimator = DepthEstimator(TorchEager(copy.deepcopy(network), device, precision), info)
-    if not graphs:
-        estimator._frames = EagerFrames()
+    estimator = DepthEstimator(
+        TorchEager(copy.deepcopy(network), device, precision), info, graphs=graphs)
     upload, download = Upload(device), Download(device)
     make, settings = ProductMaker(info.max_depth), DepthSettings(point_stride=1)
 

@@ -58,7 +58,8 @@ def evaluate(options: EvaluateOptions) -> int:
     results = []
     for file in options.weights:
         loaded = load_weights(file)
-        predictor = evaluation.Predictor(loaded.network.to(device), loaded.info, device)
+        info = evaluation.as_node(loaded.info) if options.as_node else loaded.info
+        predictor = evaluation.Predictor(loaded.network.to(device), info, device)
         for name in names:
             protocol = _protocol(name, options, loaded.info.recipe_name)
             dataset = open_dataset(options.data, options.split, ground_truth=protocol.ground_truth,

@@ -104,6 +104,9 @@ class EvaluateOptions:
     """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
     median_scaled: bool = False
     """Scale each prediction to the truth's median; for networks of relative depth alone."""
+    as_node: bool = False
+    """Show every network the whole frame, as the node does, instead of as its paper tests it: the
+    scores are then those of what the node publishes."""
     limit: Count | None = None
     """Judge so many equally spaced images."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'

@@ -20,7 +20,7 @@ from depth_perception.camera.model import CameraModel, same_aspect
 from depth_perception.depth.by_numpy import by_numpy
 from depth_perception.inference.backends.base import Backend
 from depth_perception.inference.backends.choice import choose_backend
-from depth_perception.inference.backends.graphs import frames_on
+from depth_perception.inference.backends.graphs import EagerFrames, frames_on
 from depth_perception.inference.device import resolve_device
 from depth_perception.inference.protocol import Estimate, Sharing
 from depth_perception.inference.transfer import Upload
@@ -72,12 +72,12 @@ class DepthEstimator:
     sharing: Sharing | None = None
 
     def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '',
-                 compile_beside: bool = False) -> None:
+                 compile_beside: bool = False, graphs: bool = True) -> None:
         self.info = info
         self.checksum = checksum
         self._backend = backend
         self._compile_beside = compile_beside
-        self._frames = frames_on(backend.device)
+        self._frames = frames_on(backend.device) if graphs else EagerFrames()
         self._upload = Upload(backend.device)
         self._mean = torch.tensor(info.mean, device=backend.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
@@ -179,6 +179,12 @@ class DepthEstimator:
         output = self._backend.run(prepared)
         seconds.append(time.perf_counter() - start)
         return _resized(_in_metres(output, self.info, factor), tuple(image.shape[:2]))
+
+    def network_input(self, rgb: NDArray[np.uint8] | Tensor,
+                      camera: CameraModel | None = None) -> Tensor:
+        """What the network is given of an image: normalised (1, 3, h, w) float32, on the device."""
+        _check_image(rgb, camera)
+        return self._prepare(self._upload(rgb), self._choose_size(*rgb.shape[:2], camera))
 
     def focal_factor(self, camera: CameraModel | None, fed: Size | None = None) -> float:
         """Camera focal / training focal, both in pixels of the network's input (1 if unknown).

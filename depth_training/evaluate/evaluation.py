@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,21 +12,65 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from depth_perception.camera.model import CameraModel
+from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.inference.protocol import Estimate
 from depth_perception.io.weights import WeightsInfo
 from depth_perception.progress import tracked
 from depth_training.data import DataError, DepthDataset, Sample
 from depth_training.evaluate import protocols
-from depth_training.evaluate.geometry import Box, View, get_geometry, look
+from depth_training.evaluate.geometry import WHOLE, Box, View, get_geometry, look
 from depth_training.evaluate.metrics import METRICS, Metrics
 from depth_training.evaluate.protocols import Protocol
 from depth_training.losses.losses import from_reciprocal
 
 
+class _Unchanged:
+    """An inference backend that runs a network as it is, in float32: it may be in training."""
+
+    name, precision, problem = 'torch', 'fp32', ''
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._network, self.device = network, device
+
+    def run(self, image: Tensor) -> Tensor:
+        """Normalised image (1, 3, H, W) -> raw output (1, 1, h, w) float32."""
+        return self._network(image).float()
+
+    def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
+        """Any size is ready."""
+        return size
+
+    def prepare(self, sizes: Iterable[tuple[tuple[int, int], str]]) -> None:
+        """Nothing is to be done."""
+
+
+class Output(NamedTuple):
+    """What a network itself gives for a frame.
+
+    Attributes:
+        raw: (1, 1, h, w), float32, on the device.
+        box: the part of the frame that it is of.
+        factor: that corrects its metres to the frame's camera.
+    """
+
+    raw: Tensor
+    box: Box
+    factor: float
+
+
 class Predictor:
-    """A network as a function from uint8 (h, w, 3) RGB to float32 (h', w') metres."""
+    """A network as the node runs it, or as its paper tests it.
+
+    Which of both its weights file says (`info.test_geometry`). With `keep_aspect` and `canonical`
+    depth comes from the node's own `DepthEstimator`. The other geometries are the papers': as a
+    function from uint8 (h, w, 3) RGB to float32 (h', w') metres.
+    """
 
     def __init__(self, network: nn.Module, info: WeightsInfo, device: torch.device) -> None:
         self.network, self.info, self.device = network, info, device
+        # A graph would keep the weights of the moment, and one for each size of image.
+        self._estimator = DepthEstimator(_Unchanged(network, device), info, graphs=False)
         self._mean = torch.tensor(info.mean, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=device).view(1, 3, 1, 1) * 255
 
@@ -39,12 +83,38 @@ class Predictor:
                                      self.info.min_depth, self.info.max_depth)
         return output[0, 0].cpu().numpy()
 
+    @property
+    def is_as_published(self) -> bool:
+        """Whether depth is computed as the node does it."""
+        return get_geometry(self.info.test_geometry).keep_aspect
+
+    def published(self, rgb: NDArray[np.uint8], camera: CameraModel | None) -> Estimate:
+        """Depth (H, W) of a frame uint8 (H, W, 3) as the node computes it, before its limits."""
+        return self._estimator.estimate(rgb, camera)
+
+    @torch.no_grad()
+    def output_of(self, sample: Sample) -> Output:
+        """What the network gives for a frame that it is shown as in a test."""
+        if self.is_as_published:
+            shown = self._estimator.network_input(sample.rgb, sample.camera)
+            factor = self._estimator.focal_factor(sample.camera)
+            return Output(self.network(shown).float(), WHOLE.scaled(sample.rgb.shape[:2]), factor)
+        view = look(self.info, sample.rgb, sample.fx)
+        return Output(self.output(view.image), view.box, focal_factor(self.info, sample, view))
+
     @torch.no_grad()
     def output(self, image: NDArray[np.uint8]) -> Tensor:
         """What the network itself gives: (1, 1, h', w'), float32, on the device."""
         tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
         tensor = tensor.permute(2, 0, 1)[None].float()
         return self.network((tensor - self._mean) / self._std).float()
+
+
+def as_node(info: WeightsInfo) -> WeightsInfo:
+    """A network's metadata with the geometry that the node shows it every frame in."""
+    if get_geometry(info.test_geometry).keep_aspect:
+        return info
+    return dataclasses.replace(info, test_geometry='keep_aspect')
 
 
 @dataclass
@@ -110,10 +180,26 @@ def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> Predi
     Where the pair's camera is known, depth is corrected from the training camera to it. For a
     paper's network on NYU the factor is 1.
     """
-    view = look(predictor.info, protocols.shown(protocol, sample.rgb), sample.fx)
+    rgb = protocols.shown(protocol, sample.rgb)
+    if predictor.is_as_published:
+        return _published(predictor, rgb, sample.camera, protocol)
+    view = look(predictor.info, rgb, sample.fx)
     factor = focal_factor(predictor.info, sample, view)
     depth = protocols.predict(protocol, view.image, predictor)
     return Prediction(depth * np.float32(factor), view.box, factor)
+
+
+def _published(predictor: Predictor, rgb: NDArray[np.uint8], camera: CameraModel | None,
+               protocol: Protocol) -> Prediction:
+    """Depth of a frame as the node computes it; the protocol's limits stand for the node's."""
+    factors = []
+
+    def depth(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        estimate = predictor.published(image, camera)
+        factors.append(estimate.focal_factor)
+        return estimate.depth.cpu().numpy()
+    found = protocols.predict(protocol, rgb, depth)
+    return Prediction(found, WHOLE.scaled(rgb.shape[:2]), factors[0])
 
 
 def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:

@@ -82,7 +82,8 @@ class Geometry:
         resize: how the frame is resized.
         laid: the prediction lies where the input was cut, or is stretched over the whole frame.
         keep_aspect: a whole frame keeps its aspect ratio, and the input's size follows; for
-            `canonical` it follows the camera's focal length, too, as in the node.
+            `canonical` it follows the camera's focal length, too. So the node shows every frame to
+            every network, and with these two geometries a score is one of what it publishes.
     """
 
     name: str

@@ -12,14 +12,7 @@ import torch
 from depth_perception.io.files import write_atomically
 from depth_training.data import DepthDataset, evenly, good_samples
 from depth_training.evaluate import pictures
-from depth_training.evaluate.evaluation import (
-    Evaluation,
-    Predictor,
-    evaluate,
-    focal_factor,
-    rescaled,
-)
-from depth_training.evaluate.geometry import look
+from depth_training.evaluate.evaluation import Evaluation, Predictor, evaluate, rescaled
 from depth_training.losses.losses import Loss
 from depth_training.recipes import Recipe
 from depth_training.train import build
@@ -70,10 +63,8 @@ class Validation:
         """
         losses = []
         for sample in good_samples(self._pairs):
-            view = look(predictor.info, sample.rgb, sample.fx)
-            output = predictor.output(view.image)
-            truth = np.ascontiguousarray(view.box.of(sample.depth))
-            truth = truth / np.float32(focal_factor(predictor.info, sample, view))
+            output, box, factor = predictor.output_of(sample)
+            truth = np.ascontiguousarray(box.of(sample.depth)) / np.float32(factor)
             target = reduce_depth(torch.from_numpy(truth)[None, None], tuple(output.shape[-2:]),
                                   self._recipe.reduce).to(output.device)
             known = build.to_learn(self._recipe, target)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from depth_perception.camera.model import CameraModel
+from depth_perception.inference.protocol import Estimate
 from depth_training.data import DataError, DepthDataset, Sample, open_dataset
 from depth_training.evaluate.evaluation import Predictor, evaluate, rescaled
 from depth_training.evaluate.geometry import GEOMETRIES, look
@@ -96,6 +98,17 @@ class Oracle(Predictor):
             return truth
         return truth * np.float32(self.focal / (sample.fx * view.scale))
 
+    def published(self, rgb: np.ndarray, camera: CameraModel | None) -> Estimate:
+        sample = self.pairs.last
+        factor = self._estimator.focal_factor(camera)
+        truth = sample.depth if self.focal is None or sample.fx is None else \
+            sample.depth * np.float32(self.focal / sample.fx * self._scale(sample)) * factor
+        return Estimate(torch.from_numpy(truth), factor)
+
+    def _scale(self, sample: Sample) -> float:
+        """Columns of the frame for each column of the network's input."""
+        return 1 / look(self.info, sample.rgb, sample.fx).scale
+
 
 def judged(recipe: Recipe, trained_on: DepthDataset, data: Path, protocol: str,
            list_file: Path | None = None):
@@ -149,6 +162,9 @@ class Seeing(Predictor):
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         return image[..., 0].astype(np.float32) / 25
+
+    def published(self, rgb: np.ndarray, camera: CameraModel | None) -> Estimate:
+        return Estimate(torch.from_numpy(self(rgb)))
 
 
 @pytest.mark.parametrize('geometry', GEOMETRIES)
