@@ -148,6 +148,13 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert not broken
 
 
+def test_extras_of_the_pages_exist():
+    extras = (ROOT / 'setup.py').read_text().partition('extras_require')[2]
+    table = re.findall(r'^\| `(\w+)` \|', (ROOT / 'docs' / 'install.md').read_text(), re.MULTILINE)
+    named = [name for page in PAGES for name in re.findall(r"'\.\[(\w+)\]'", page.read_text())]
+    assert len(table) > 3 and not [name for name in {*table, *named} if f"'{name}'" not in extras]
+
+
 def test_the_readme_is_short():
     text = (ROOT / 'README.md').read_text()
     assert len(text.splitlines()) < 120
