@@ -40,6 +40,7 @@ from depth_perception.depth.millimetres import to_millimetres
 from depth_perception.depth.visualise import colourise, fitted_range, with_legend
 from depth_perception.errors import UsageError
 from depth_perception.inference.backends.names import BackendError
+from depth_perception.io.anchor_files import ANCHORS_SUFFIX, AnchorFileError, read_anchors
 from depth_perception.io.bag import is_recording
 from depth_perception.io.files import FULL, Parts, write_together
 from depth_perception.io.image_files import ImageError, read_photo
@@ -47,6 +48,7 @@ from depth_perception.io.ply import ply_parts
 from depth_perception.progress import Progress
 
 if TYPE_CHECKING:
+    from depth_perception.depth.anchors import AnchorReport
     from depth_perception.depth.products import DepthProducts, DepthScan
     from depth_perception.depth.settings import DepthSettings
     from depth_perception.inference.estimator import DepthEstimator
@@ -92,6 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a video each frame's results too, in the folder NAME (meant by --npy, "
         '--cloud and --scan)')
     add('--every', type=_count, default=1, metavar='N', help='of a video every N-th frame')
+    add('--anchors', type=Path, metavar='FILE',
+        help='true distances that correct the depth: a text file with lines of u, v (pixels of the '
+        f'image) and metres, for one image; or a folder with NAME{ANCHORS_SUFFIX} for each image')
     add_network_arguments(parser.add_argument_group('network and camera'))
     add_depth_arguments(parser.add_argument_group(
         'depth, cloud and scan', "the node's parameters of these names"))
@@ -110,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
                          'the second must be larger')
     settings = depth_settings(options)
     jobs = _jobs(options)
+    _check_anchors(options.anchors, jobs, source)
     _prepare_folder(options.out)
     estimator = load_network(options)
     check_limits(settings, estimator.info.max_depth)
@@ -118,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
     for number, job in enumerate(jobs, 1):
         try:
             said = predictor.run(job)
-        except (ImageError, CameraError, OSError) as error:
+        except (AnchorFileError, ImageError, CameraError, OSError) as error:
             failed += 1
             said = f'failed: {_one_line(error)}'
             if isinstance(error, OSError) and error.errno in FULL:
@@ -150,6 +156,22 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     if (options.every > 1 or options.frames) and not any(job.is_video for job in jobs):
         _say('--every and --frames are about videos, and there is none')
     return jobs
+
+
+def _check_anchors(anchors: Path | None, jobs: list[Job], source: CameraSource) -> None:
+    """Refuse what `--anchors` cannot mean."""
+    if anchors is None:
+        return
+    if not anchors.exists():
+        raise UsageError(f'cannot read --anchors {anchors}: there is no such file or folder')
+    if source.rectifies:
+        raise UsageError('--anchors are pixels of images without distortion, and these are '
+                         'rectified first: give rectified images and --rectified')
+    if videos := [job.path for job in jobs if job.is_video]:
+        raise UsageError(f'--anchors are those of images, and {videos[0]} is a video')
+    if anchors.is_file() and len(jobs) > 1:
+        raise UsageError(f'--anchors {anchors} is of one image, and there are {len(jobs)}: give a '
+                         f'folder with NAME{ANCHORS_SUFFIX} for each')
 
 
 def _say_skipped(found: Found) -> None:
@@ -192,6 +214,7 @@ class Predictor:
 
         Raises:
             ImageError, CameraError: the file cannot be used.
+            AnchorFileError: its anchors cannot.
             OSError: a result cannot be written.
         """
         if job.path.is_file() and is_recording(job.path):
@@ -202,10 +225,10 @@ class Predictor:
             return self._video(job, target)
         photo = read_photo(job.path)
         seen = self._prepared(photo.rgb, photo.camera)
-        products = self._products(seen)
+        products, about_anchors = self._anchored(job, seen, self._products(seen))
         files = self._files(target, products, self._colours([products.depth]))
         write_together(files)
-        said = f'{_names(files, self._options.out)}: {_summary(products.depth)}'
+        said = f'{_names(files, self._options.out)}: {_summary(products.depth)}{about_anchors}'
         if seen.camera is not None and seen.camera is photo.camera:
             said += f'; {_fov_deg(photo.camera):.0f} degrees wide by its EXIF data'
         return said
@@ -232,6 +255,19 @@ class Predictor:
         depth = self._estimator.infer(seen.rgb, self._settings.focal_camera(seen.camera))
         return self._make(seen.rgb, seen.camera, depth, self._settings, time=time,
                           unseen=seen.unseen)
+
+    def _anchored(self, job: Job, seen: Prepared,
+                  products: DepthProducts) -> tuple[DepthProducts, str]:
+        """The products as the image's anchors correct them, and what can be said of that."""
+        path = self._options.anchors
+        if path is None:
+            return products, ''
+        if path.is_dir():
+            path = _beside(path / job.name, ANCHORS_SUFFIX)
+            if not path.exists():
+                return products, f'; not corrected: there is no {path}'
+        corrected, report = self._make.anchored(products, read_anchors(path, seen.camera))
+        return corrected, f'; {_about(report)}'
 
     def _colours(self, depths: list[NDArray[np.float32]]) -> tuple[float, float]:
         limits = self._settings.limits(self._estimator.info.max_depth)
@@ -341,6 +377,20 @@ def _summary(depth: NDArray[np.float32]) -> str:
         return 'no depth between the limits'
     near, far = np.percentile(known, (5, 95))
     return f'{near:.2f} to {far:.2f} m, {100 * known.size // depth.size} % of the pixels valid'
+
+
+def _about(report: AnchorReport) -> str:
+    """What became of an image's anchors."""
+    from depth_perception.depth.anchors import LEAST_ANCHORS
+
+    if not report.strength:
+        return (f'not corrected: {report.compared} of {report.offered} anchors lie in the image, '
+                f'in range and away from edges; {LEAST_ANCHORS} are needed')
+    before, after = (100 * math.expm1(residual) for residual in (
+        report.residual_before, report.residual_after))
+    problem = f'; {report.problem}' if report.problem else ''
+    return (f'corrected by {report.used} of {report.offered} anchors: {before:.0f} % off before, '
+            f'{after:.0f} % after{problem}')
 
 
 def _missing(video: VideoReader) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from depth_perception.io.anchor_files import ANCHORS_SUFFIX
 from depth_perception.io.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX = '_depth.png', '_depth.npy', '_color.png'
@@ -64,7 +65,8 @@ def find(paths: Iterable[Path], out: Path) -> Found:
                 found.earlier.append(file)
             elif is_asked_for or file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
                 found.files.append((file, relative))
-            elif not (_lies_in(file, out) and file.suffix == CLOUD_SUFFIX):
+            elif not ((_lies_in(file, out) and file.suffix == CLOUD_SUFFIX)
+                      or file.name.endswith(ANCHORS_SUFFIX)):
                 found.skipped.append(file)
     return found
 

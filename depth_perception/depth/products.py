@@ -4,6 +4,7 @@
 The order is that of a frame:
 
     depth of the network -> smoothed -> scaled -> unknown where the camera saw nothing
+      -> corrected by anchors, if there are any (`DepthProducts.metric`)
       -> out of range: -Inf, +Inf (`DepthProducts.depth`, preview)
       -> flying pixels: NaN (`DepthProducts.clean`: cloud, scan)
 
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
+from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors
 from depth_perception.depth.scan import (
     CameraPose,
     ObstacleBand,
@@ -40,6 +42,8 @@ from depth_perception.depth.visualise import colourise
 #: A depth image or what is made of it.
 Array = Any
 LayoutMaker = Callable[..., ScanLayout]
+#: Metres between which anchors are used, whatever the network's range.
+_ANCHORED = (0.1, 100.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +105,19 @@ class DepthProducts:
         self.camera, self.settings = camera, settings
         #: The smallest and the largest depth, metres.
         self.limits = settings.limits(network_max_depth)
-        self._metric, self._rgb = metric, rgb
-        self._layouts = layouts
+        #: (H, W) metres, NaN where unknown, before the limits.
+        self.metric, self._rgb = metric, rgb
+        self._network_max_depth, self._layouts = network_max_depth, layouts
+
+    def with_metric(self, metric: Array) -> DepthProducts:
+        """Return the products of another depth of the same frame."""
+        return DepthProducts(metric, self.camera, self._rgb, self.settings,
+                             self._network_max_depth, self._layouts)
 
     @cached_property
     def depth(self) -> Array:
         """(H, W), metres: NaN unknown, -Inf too near, +Inf too far (REP-117)."""
-        return geometry.mask_range(self._metric, *self.limits)
+        return geometry.mask_range(self.metric, *self.limits)
 
     @cached_property
     def clean(self) -> Array:
@@ -116,7 +126,7 @@ class DepthProducts:
         if threshold <= 0:
             return self.depth
         # On the depth before the limits: a smooth floor that crosses min_depth is no edge.
-        return geometry.mask(self.depth, geometry.flying_pixels(self._metric, threshold))
+        return geometry.mask(self.depth, geometry.flying_pixels(self.metric, threshold))
 
     @cached_property
     def points(self) -> Array:
@@ -203,6 +213,7 @@ class ProductMaker:
 
     def __init__(self, network_max_depth: float = math.inf) -> None:
         self._network_max_depth = network_max_depth
+        self._anchored = AnchoredDepth()
         # Of this camera alone: a layout takes up to 28 bytes a pixel.
         self._layouts = functools.lru_cache(maxsize=1)(scan_layout)
         self._temporal = TemporalFilter()
@@ -231,9 +242,26 @@ class ProductMaker:
         return DepthProducts(metric, camera, None if colours is None else _like(colours, metric),
                              settings, self._network_max_depth, self._layouts)
 
+    def anchored(self, products: DepthProducts, anchors: Anchors, time: float = 0.0,
+                 hold: float = 0.0) -> tuple[DepthProducts, AnchorReport]:
+        """The products of a frame's depth as corrected by anchors; waits for a device.
+
+        Args:
+            products: of the frame, not corrected.
+            anchors: true depths in its image.
+            time: seconds, of frames in their order.
+            hold: seconds in which the last correction fades where there are too few anchors.
+        """
+        self._anchored.hold = hold
+        near, far = _ANCHORED
+        far = min(far, self._network_max_depth * products.settings.depth_scale)
+        metric, report = self._anchored(products.metric, anchors, time, near, far)
+        return products.with_metric(metric), report
+
     def reset(self) -> None:
-        """Forget the last depth."""
+        """Forget the last depth and the last correction."""
         self._temporal.reset()
+        self._anchored.reset()
 
     def _metric(self, rgb: NDArray[np.uint8] | None, depth: Array, settings: DepthSettings,
                 time: float | None) -> Array:

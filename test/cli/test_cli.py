@@ -247,6 +247,56 @@ def test_settings_that_cannot_be_used_are_told_by_name(model, out, tmp_path, cap
     assert not out.exists() or not names(out)
 
 
+def anchors_of(depth, path, factor, header=''):
+    """A file of anchors: a factor on a depth at every eighth pixel."""
+    lines = [f'{u},{v},{factor * depth[v, u]}' for v in range(4, 96, 8) for u in range(4, 128, 8)]
+    return written(path, '\n'.join([header, *lines]))
+
+
+def test_anchors_of_an_image_correct_its_depth(model, out, tmp_path, capsys):
+    image = picture(tmp_path / 'a.png')
+    assert predict(model, out, image, '--npy') == 0
+    plain = np.load(out / 'a_depth.npy')
+    anchors = anchors_of(plain, tmp_path / 'lidar.csv', 1.3, 'u,v,depth')
+    capsys.readouterr()
+    assert predict(model, out, image, '--npy', '--anchors', anchors) == 0
+    assert re.search(r'corrected by \d+ of 192 anchors: 30 % off before, 0 % after',
+                     capsys.readouterr().err)
+    np.testing.assert_allclose(np.load(out / 'a_depth.npy'), plain * 1.3, rtol=0.01)
+    assert predict(model, out, image, '--anchors', written(tmp_path / 'few', '5 5 2\n9 9 2')) == 0
+    assert 'not corrected: ' in capsys.readouterr().err
+
+
+def test_anchors_of_a_folder_of_images(model, out, tmp_path, capsys):
+    (tmp_path / 'in').mkdir()
+    for name in ('a', 'b', 'c'):
+        picture(tmp_path / 'in' / f'{name}.png')
+    assert predict(model, out, tmp_path / 'in', '--npy') == 0
+    plain = np.load(out / 'a_depth.npy')
+    anchors_of(plain, tmp_path / 'in' / 'a.anchors.csv', 1.3)
+    written(tmp_path / 'in' / 'b.anchors.csv', '1,2,3\n1,2')
+    capsys.readouterr()
+    # One whose file is wrong costs itself alone; one without a file is as it was.
+    assert predict(model, out, tmp_path / 'in', '--npy', '--anchors', tmp_path / 'in') == 1
+    said = capsys.readouterr().err
+    assert 'b.anchors.csv, line 2: need u, v and metres' in said and 'skipped' not in said
+    assert f"not corrected: there is no {tmp_path / 'in' / 'c.anchors.csv'}" in said
+    np.testing.assert_allclose(np.load(out / 'a_depth.npy'), plain * 1.3, rtol=0.01)
+    np.testing.assert_array_equal(np.load(out / 'c_depth.npy'), plain)
+
+
+def test_anchors_that_cannot_be_meant_are_told(model, out, tmp_path, capsys):
+    image, anchors = picture(tmp_path / 'a.png'), written(tmp_path / 'a.csv', '1,2,3')
+    camera = written(tmp_path / 'c.yaml', CALIBRATION % -0.3)
+    for words, said in [((image, '--anchors', tmp_path / 'no.csv'), 'there is no such file'),
+                        ((image, picture(tmp_path / 'b.png'), '--anchors', anchors),
+                         'is of one image, and there are 2'),
+                        ((video(tmp_path / 'v.avi'), '--anchors', anchors), 'v.avi is a video'),
+                        ((image, '--camera', camera, '--anchors', anchors), '--rectified')]:
+        assert predict(model, out, *words) == 2
+        assert said in capsys.readouterr().err
+
+
 def exif(path, width=128, height=96, **tags):
     """A picture on the disk with EXIF tags."""
     from PIL import ExifTags, Image
