@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from depth_perception import __version__
 from depth_perception.extras import explains_missing
+from depth_perception.termination import exit_code
 from depth_training import ranges
 from depth_training.failures import explained, sentence
 
@@ -86,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f'depth_training: {text}\n')
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return exit_code(error)
 
 
 def _run(name: str, words: list[str]) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.camera.rectification import Calibration, calibration_of, is_uncalibrated
+from depth_perception.errors import why_missing
 
 FORMATS = ('give JSON with width, height, fx, fy, cx, cy; the YAML or ost.txt of '
            'camera_calibration or of "ros2 topic echo --once .../camera_info"; YAML of OpenCV; a '
@@ -103,7 +104,8 @@ def read_camera_file(path: str | Path) -> CameraFile:
     try:
         return _usable(_chosen(_document(Path(path).read_text(encoding='utf-8')), name))
     except OSError as error:
-        raise CameraError(f'cannot read camera {path}: {error.strerror}') from error
+        reason = why_missing(path, error.strerror)
+        raise CameraError(f'cannot read camera {path}: {reason}') from error
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise CameraError(f'cannot use camera {path}: {error}') from error
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 from depth_perception import __version__
 from depth_perception.errors import UsageError
 from depth_perception.extras import explains_missing
+from depth_perception.termination import exit_code, terminable
 
 #: What OpenCV and its FFmpeg say of a file themselves, in their own words: ours are enough.
 _QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
@@ -37,27 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in _QUIET.items():  # read when cv2 is imported, and when it opens a video
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    before = signal.getsignal(signal.SIGTERM)
     try:
-        signal.signal(signal.SIGTERM, _terminate)
-        options = _parser(words).parse_args(words)
-        return options.run(options)
+        with terminable():
+            options = _parser(words).parse_args(words)
+            return options.run(options)
     except UsageError as error:
         sys.stderr.write(f'depth-perception: {error}\n')
         return 2
     except KeyboardInterrupt as error:
         sys.stderr.write('depth-perception: interrupted; files already written are complete\n')
-        return 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: what Ctrl-C cleans up is cleaned up."""
-
-
-def _terminate(number: int, frame: Any) -> None:
-    raise _Terminated
+        return exit_code(error)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -231,6 +231,8 @@ class Predictor:
         said = f'{_names(files, self._options.out)}: {_summary(products.depth)}{about_anchors}'
         if seen.camera is not None and seen.camera is photo.camera:
             said += f'; {_fov_deg(photo.camera):.0f} degrees wide by its EXIF data'
+        if photo.remark:
+            said += f'; {photo.remark}'
         return said
 
     def _prepared(self, rgb: NDArray[np.uint8], by_exif: CameraModel | None = None) -> Prepared:

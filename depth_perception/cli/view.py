@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from contextlib import closing, suppress
@@ -66,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UsageError: the page cannot be served, or there is nothing to show.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         _run(options)
     return 0

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from depth_perception import __version__
 from depth_perception.extras import explains_missing
+from depth_perception.termination import exit_code, terminable
 
 #: In the repository; an installed package does not have it.
 CLIP_BAG = Path(__file__).parents[2] / 'data' / 'clip_bag'
@@ -23,17 +23,16 @@ CLIP_BAG = Path(__file__).parents[2] / 'data' / 'clip_bag'
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when all is written, 1 with one sentence when not, 2 for wrong usage."""
     options = parse(arguments)
-    # Before the imports, which take seconds.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        import rclpy  # noqa: F401 - first, so that without ROS nothing is begun
+        with terminable():  # before the imports, which take seconds
+            import rclpy  # noqa: F401 - first, so that without ROS nothing is begun
 
-        from depth_perception.demo import run
+            from depth_perception.demo import run
 
-        return run.main(options)
-    except KeyboardInterrupt:
+            return run.main(options)
+    except KeyboardInterrupt as error:
         sys.stderr.write('demo: interrupted\n')
-        return 130
+        return exit_code(error)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from depth_perception.termination import Terminated
+
 #: What ROS puts around its messages where RCUTILS_COLORIZED_OUTPUT is 1.
 _COLOURS = re.compile('\x1b\\[[0-9;]*m')
 #: Seconds that a child has to end after SIGINT.
@@ -101,7 +103,7 @@ def _interrupted_later() -> Iterator[None]:
     with _signals_go_to(lambda number, _frame: pending.append(number)):
         yield
     if pending:
-        raise KeyboardInterrupt
+        raise Terminated if pending[0] == signal.SIGTERM else KeyboardInterrupt
 
 
 def _uninterrupted() -> AbstractContextManager[None]:

@@ -21,6 +21,10 @@ _UNKNOWN_ERROR = 128
 _SMALLEST_RANGE = 0.5
 #: Least distance of two labels of a legend, as a share of its length.
 _LABEL_GAP = 0.1
+#: Pixels of a picture's width for letters of size 1; least width of a legend.
+_USUAL_WIDTH, _LEAST_WIDTH = 640, 96
+#: Width by height from which on a picture is a strip.
+_STRIP = 4
 
 
 def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) -> NDArray[np.uint8]:
@@ -116,6 +120,8 @@ def round_distances(near: float, far: float) -> list[tuple[float, float]]:
 def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[np.uint8]:
     """A picture (H, W, 3) BGR with a bar of the colours below it, and its distances in metres.
 
+    One narrower than the legend has a white margin on its right.
+
     Examples:
         >>> import numpy as np
         >>> from depth_perception.depth.visualise import colourise, with_legend
@@ -123,7 +129,12 @@ def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[
         >>> with_legend(picture, 0.5, 10.0).shape
         (268, 320, 3)
     """
-    return np.concatenate([picture, legend(picture.shape[1], near, far)])
+    height, width = picture.shape[:2]
+    # The letters of a strip go by both of its sides; a narrow picture stands on a wider legend.
+    size = max(1.0, min(width, _STRIP * height) / _USUAL_WIDTH)
+    bar = legend(max(width, _LEAST_WIDTH), near, far, size)
+    margin = np.full((height, bar.shape[1] - width, 3), 255, np.uint8)
+    return np.concatenate([np.concatenate([picture, margin], axis=1), bar])
 
 
 def relative_error(depth: NDArray[np.float32],
@@ -190,7 +201,7 @@ def _bar(colours: NDArray[np.uint8], marks: Iterable[tuple[str, float]],
     A text that would overlap with one before it is left out.
     """
     width = colours.shape[1]
-    size = size or max(1.0, width / 640)
+    size = size or max(1.0, width / _USUAL_WIDTH)
     bar, height = round(10 * size), round(28 * size)
     result = np.full((height, width, 3), 255, np.uint8)
     result[:bar] = colours

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraError, CameraModel, same_aspect
+from depth_perception.errors import why_missing
 from depth_perception.extras import EXTRAS
 from depth_perception.io.value_range import ValueRange
 
@@ -27,6 +28,8 @@ _FILM_DIAGONAL = math.hypot(36.0, 24.0)
 _EXIF_IFD = 0x8769
 _FOCAL_LENGTH, _FOCAL_LENGTH_35 = 0x920A, 0xA405
 _WIDTH, _HEIGHT, _PLANE_RESOLUTION, _PLANE_UNIT = 0xA002, 0xA003, 0xA20E, 0xA210
+#: Formats of animations and pages, as Pillow calls them.
+_PAGED = ('GIF', 'TIFF', 'WEBP', 'PNG', 'AVIF')
 _UNITS = {2: 25.4, 3: 10.0, 4: 1.0}
 
 
@@ -42,10 +45,17 @@ class Photo:
         rgb: uint8 (H, W, 3), upright.
         camera: as the EXIF data tells it, without distortion and with the principal point in the
             middle; None where it does not.
+        pages: pictures that the file holds; this is the first.
     """
 
     rgb: NDArray[np.uint8]
     camera: CameraModel | None = None
+    pages: int = 1
+
+    @property
+    def remark(self) -> str:
+        """What of the file was not read, or ''."""
+        return f'only the first of its {self.pages} pictures' if self.pages > 1 else ''
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -75,6 +85,8 @@ def read_photo(path: Path) -> Photo:
     """
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(why_missing(path)) from error
     except OSError as error:
         raise ImageError(error.strerror) from error
     if not content:
@@ -83,7 +95,8 @@ def read_photo(path: Path) -> Photo:
     if bgr is None:
         return _by_pillow(content, path)
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return Photo(rgb, _camera_of(_exif(content), rgb.shape[1], rgb.shape[0]))
+    exif, pages = _besides(content)
+    return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]), pages)
 
 
 def _decoded(content: bytes) -> NDArray[np.uint8] | None:
@@ -111,12 +124,12 @@ def _by_pillow(content: bytes, path: Path) -> Photo:
         from PIL import Image, ImageOps
 
         with Image.open(io.BytesIO(content)) as image:
-            exif = _plain(image.getexif())
+            exif, pages = _plain(image.getexif()), _pages(image)
             rgb = np.array(ImageOps.exif_transpose(image).convert('RGB'))
     except Exception as error:  # Pillow's plugins raise whatever their libraries do
         raise ImageError('it is no image that OpenCV or Pillow can read, or it is damaged') \
             from error
-    return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]))
+    return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]), pages)
 
 
 def _register_heic() -> None:
@@ -125,15 +138,20 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _exif(content: bytes) -> dict[int, Any]:
-    """The EXIF tags of an image file; none where there are none, or no Pillow."""
+def _besides(content: bytes) -> tuple[dict[int, Any], int]:
+    """EXIF tags of an image file and how many pictures it holds; none and 1 without Pillow."""
     try:
         from PIL import Image
 
         with Image.open(io.BytesIO(content)) as image:
-            return _plain(image.getexif())
+            return _plain(image.getexif()), _pages(image)
     except Exception:  # nothing but the focal length is lost
-        return {}
+        return {}, 1
+
+
+def _pages(image: Any) -> int:
+    # Not of JPEG: phones add pictures for brightness or depth, which nobody calls pages.
+    return getattr(image, 'n_frames', 1) if image.format in _PAGED else 1
 
 
 def _plain(exif: Any) -> dict[int, Any]:

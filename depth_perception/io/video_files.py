@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.errors import why_missing
 from depth_perception.io.image_files import ImageError
 
 #: Frames a second of a video that does not say.
@@ -36,7 +37,7 @@ class VideoReader:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise ImageError('No such file or directory' if not path.exists() else 'it is no file')
+            raise ImageError('it is no file' if path.exists() else why_missing(path))
         if not path.stat().st_size:
             raise ImageError('it is empty')
         self._path, self.read = path, 0
@@ -59,7 +60,7 @@ class VideoReader:
         finally:
             capture.release()
         if not self.read:
-            raise ImageError('it is no video that OpenCV can read, or it is damaged')
+            raise ImageError('it holds no frame that OpenCV can read')
 
     def _opened(self) -> cv2.VideoCapture:
         with _quiet():

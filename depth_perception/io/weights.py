@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from depth_perception.errors import first_line
+from depth_perception.errors import first_line, why_missing
 from depth_perception.io.files import write_atomically
 from depth_perception.networks import create_network, network_names
 
@@ -264,7 +264,7 @@ def _read(file: Path) -> bytes:
     try:
         content = file.expanduser().read_bytes()
     except FileNotFoundError as error:
-        raise WeightsError('there is no such file') from error
+        raise WeightsError(why_missing(file, 'there is no such file')) from error
     except IsADirectoryError as error:
         raise WeightsError('it is a folder') from error
     except (OSError, ValueError, RuntimeError) as error:

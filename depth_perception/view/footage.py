@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraModel
 from depth_perception.camera.rectification import Calibration, Rectifier, calibration_of
 from depth_perception.camera.source import CameraSource
-from depth_perception.errors import UsageError
+from depth_perception.errors import UsageError, why_missing
 from depth_perception.io.bag import Bag, is_recording
 from depth_perception.io.image_files import IMAGE_SUFFIXES, ImageError, Photo, read_photo
-from depth_perception.io.video_files import USUAL_RATE
+from depth_perception.io.video_files import USUAL_RATE, VideoReader
 
 #: Seconds that each image of a folder stays.
 STAY = 1.0
@@ -102,7 +102,10 @@ class Video(Footage):
     def __init__(self, path: Path, cameras: CameraSource) -> None:
         self.name = str(path)
         self._cameras = cameras
-        _opened(str(path), f'{path} is no video that OpenCV can read').release()
+        try:
+            next(VideoReader(path).frames())
+        except ImageError as error:
+            raise UsageError(f'cannot show {path}: {error}') from error
 
     def shots(self) -> Iterator[Shot]:
         """Every frame of the file."""
@@ -217,8 +220,9 @@ def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage
     if is_webcam and topic is None:
         return Webcam(int(word), cameras)
     if not (path.exists() or is_webcam):
-        raise UsageError(f'there is no {word}: give a video, an image, a folder of images, a '
-                         'rosbag2 folder, its .mcap or .db3 file, or the number of a webcam')
+        said = why_missing(word, 'give a video, an image, a folder of images, a rosbag2 folder, '
+                                 'its .mcap or .db3 file, or the number of a webcam')
+        raise UsageError(f'there is no {word}: {said}')
     if is_recording(path) or path.suffix == '.bag':
         return BagFootage(path, topic, cameras)
     if topic is not None:
@@ -302,7 +306,8 @@ def _retrieved(capture: cv2.VideoCapture, cameras: CameraSource) -> Picture:
 
 def _of_photo(photo: Photo, cameras: CameraSource) -> Picture:
     picture = _with_camera(photo.rgb, cameras)
-    return picture if picture.camera else replace(picture, camera=photo.camera)
+    return replace(picture, camera=picture.camera or photo.camera,
+                   remarks=tuple(filter(None, (*picture.remarks, photo.remark))))
 
 
 def _with_camera(rgb: NDArray[np.uint8], cameras: CameraSource) -> Picture:

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ import cv2
 
 from depth_perception.io.files import write_atomically, write_together
 from depth_perception.progress import duration
+from depth_perception.termination import terminable
 from depth_training.data.sample import DataError
 
 MARK = '.prepared.json'
@@ -164,7 +165,7 @@ def _results(scenes: Sequence[SceneToWrite], processes: int) \
             yield scene, write_scene(scene)
         return
     # Spawned, not forked: OpenCV's threads do not survive a fork.
-    with _terminable(), multiprocessing.get_context('spawn').Pool(
+    with terminable(), multiprocessing.get_context('spawn').Pool(
             processes, initializer=_start_worker) as pool:
         workers = {process.pid for process in multiprocessing.active_children()}
         results = pool.imap(write_scene, scenes)
@@ -180,19 +181,6 @@ def _next(results: Any, workers: set[int | None]) -> Prepared:
         if not workers <= {process.pid for process in multiprocessing.active_children()}:
             raise DataError('a process that wrote pairs was killed, perhaps for want of memory: '
                             'start again, which goes on where it was, with fewer --jobs')
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block by an exception, so that its processes end with it."""
-    def stop(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _start_worker() -> None:

@@ -543,6 +543,30 @@ def test_bad_images_cost_themselves_alone_and_exit_1(model, out, tmp_path, capsy
     assert 'No such file' in lines[-1] and 'no image that OpenCV or Pillow can read' in lines[0]
 
 
+def test_network_addresses_are_told_from_missing_files(model, out, tmp_path, capsys):
+    image = picture(tmp_path / 'a.png')
+    assert predict(model, out, 'http://host/a.jpg', 'https://host/v.mp4', image) == 1
+    said = capsys.readouterr().err
+    assert said.count('it is a network address, and only local files are read') == 2
+    assert predict('https://host/m.safetensors', out, image) == 2
+    assert predict(model, out, image, '--camera', 'ftp://host/camera.yaml') == 2
+    assert capsys.readouterr().err.count('network address') == 2
+
+
+@pytest.mark.parametrize('name, is_told', [
+    ('a.gif', True), ('a.tif', True), ('a.webp', True), ('a.png', True), ('a.jpg', False)])
+def test_of_a_file_of_many_pictures_it_says_that_the_first_is_taken(
+        model, out, tmp_path, capsys, name, is_told):
+    from PIL import Image
+
+    frames = [Image.fromarray(np.full((48, 64, 3), level, np.uint8)) for level in (60, 120, 180)]
+    kind = {'.jpg': 'MPO'}.get(Path(name).suffix)  # as phones add a gain map to a photograph
+    frames[0].save(tmp_path / name, kind, save_all=True, append_images=frames[1:])
+    assert abs(read_image(tmp_path / name).mean() - 60) < 3
+    assert predict(model, out, tmp_path / name) == 0
+    assert ('only the first of its 3 pictures' in capsys.readouterr().err) == is_told
+
+
 def test_empty_files_are_called_so(model, out, tmp_path, capsys):
     files = tmp_path / 'a.jpg', tmp_path / 'v.mp4'
     for path in files:

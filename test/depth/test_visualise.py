@@ -74,4 +74,15 @@ def test_the_legend_has_the_colours_of_its_distances_and_labels_below(width):
     assert np.abs(bar[0, width // 2].astype(int) - middle).max() < 12
     assert (bar[-bar.shape[0] // 2:] < 60).any()
     picture = np.zeros((10, width, 3), np.uint8)
-    assert (with_legend(picture, 1.0, 9.0)[:10] == picture).all()
+    assert (with_legend(picture, 1.0, 9.0)[:10, :width] == picture).all()
+
+
+@pytest.mark.parametrize('height, width', [(16, 2000), (48, 3000), (2000, 16), (600, 64), (16, 16)])
+def test_the_legend_of_a_strip_can_be_read_and_is_no_larger_than_needed(height, width):
+    picture = np.zeros((height, width, 3), np.uint8)
+    result = with_legend(picture, 0.5, 9.0)
+    assert (result[:height, :width] == picture).all() and (result[:height, width:] == 255).all()
+    assert 28 <= result.shape[0] - height <= 40
+    letters = (result[height + 12:].max(axis=2) < 128).any(axis=0)
+    # Both ends are named, and nothing is cut off at the sides.
+    assert letters[:60].any() and letters[-45:].any() and not letters[[0, -1]].any()

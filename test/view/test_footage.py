@@ -132,16 +132,37 @@ def test_images_of_a_distorting_camera_are_rectified(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name, content, named', [
     ('a.mp4', b'no video', 'no video'), ('empty', None, 'no image'),
-    ('missing', False, 'there is')])
+    ('missing', False, 'there is'), ('a.avi', b'', 'it is empty')])
 def test_what_cannot_be_shown_is_one_sentence(tmp_path, name, content, named):
     path = tmp_path / name
     if content is None:
         path.mkdir()
-    elif content:
+    elif content is not False:
         path.write_bytes(content)
     with pytest.raises(UsageError, match=named) as caught:
         open_footage(str(path), None, UNKNOWN)
     assert name in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_video_without_frames_is_one_sentence(tmp_path):
+    path = tmp_path / 'none.avi'
+    cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 20, (64, 48)).release()
+    with pytest.raises(UsageError, match=r'it holds no frame|it is no video'):
+        open_footage(str(path), None, UNKNOWN)
+
+
+def test_a_network_address_is_told_from_a_missing_file():
+    with pytest.raises(UsageError, match=r'a\.mp4: it is a network address'):
+        open_footage('http://host/a.mp4', None, UNKNOWN)
+
+
+def test_an_animation_says_that_its_first_picture_is_shown(tmp_path):
+    from PIL import Image
+
+    frames = [Image.fromarray(picture) for picture in pictures(3)]
+    frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
+    shown = next(open_footage(str(tmp_path / 'a.gif'), None, UNKNOWN).shots()).picture()
+    assert 'only the first of its 3 pictures' in shown.remarks
 
 
 def test_a_webcam_that_is_not_there_is_one_sentence():
