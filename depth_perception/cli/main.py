@@ -23,8 +23,6 @@ _QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
 _COMMANDS = {
     'predict': ('depth_perception.cli.predict',
                 'write depth images, pictures and point clouds of images and videos'),
-    'compile': ('depth_perception.cli.compile',
-                'compile a network for this machine, for backend compiled'),
     'view': ('depth_perception.cli.view',
              'show camera, depth, cloud and scan live in a browser'),
 }

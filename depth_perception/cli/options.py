@@ -32,8 +32,7 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare which network runs where, and the camera of its images."""
     add_model_arguments(parser)
     parser.add_argument('--backend', default='auto', choices=BACKENDS,
-                        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch; '
-                        'compiled: what depth-perception compile has made')
+                        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch')
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument('--camera', metavar='FILE', type=Path,
                         help="the camera's calibration: camera_info as YAML, ost.txt, YAML of "

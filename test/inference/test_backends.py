@@ -124,7 +124,7 @@ def test_a_signal_finds_its_stack_after_another_thread_has_freed_the_network():
     program = '''
 import os, signal, threading
 import torch
-from depth_perception.backends.openvino import OpenVino
+from depth_perception.inference.backends.openvino import OpenVino
 
 signal.signal(signal.SIGUSR1, lambda *_: print('handled'))
 held = [OpenVino(torch.nn.Conv2d(3, 1, 1), 'fp32')]

@@ -10,7 +10,6 @@ from torch import nn
 
 from depth_perception.inference.backends import openvino
 from depth_perception.inference.backends.base import Backend
-from depth_perception.inference.backends.compiled import Compiled, PackageError
 from depth_perception.inference.backends.names import BACKENDS, BackendError
 from depth_perception.inference.backends.torch_eager import TorchEager
 
@@ -26,10 +25,9 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
         network: with its weights.
         device: where it shall run.
         precision: `fp16` or `bf16` (half precision where that is faster), or `fp32`.
-        name: `torch`, `openvino` (CPU alone), `compiled` (after `depth-perception compile`), or
-            `auto`: OpenVINO on a CPU where it is installed, otherwise PyTorch.
-        checksum: of the weights file; `compiled` looks for its packages, and OpenVINO keeps what it
-            compiles under it.
+        name: `torch`, `openvino` (CPU alone), or `auto`: OpenVINO on a CPU where it is installed,
+            otherwise PyTorch.
+        checksum: of the weights file; OpenVINO keeps what it compiles under it.
         weights: that file; with it OpenVINO compiles for further sizes in another process.
 
     Raises:
@@ -44,11 +42,6 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
     if name == 'openvino' and not openvino.is_installed():
         raise BackendError('backend openvino needs OpenVINO: '
                            'pip install "depth_perception[cpu]", or set backend to auto')
-    if name == 'compiled':
-        try:
-            return Compiled(network, device, precision, checksum)
-        except PackageError as error:
-            raise BackendError(str(error)) from error
     if name == 'openvino':
         try:
             return openvino.OpenVino(network, precision, checksum, weights)

@@ -2,7 +2,7 @@
 """The backends by name, for command lines: nothing heavy is imported."""
 from __future__ import annotations
 
-BACKENDS = ('auto', 'torch', 'openvino', 'compiled')
+BACKENDS = ('auto', 'torch', 'openvino')
 
 
 class BackendError(RuntimeError):
