@@ -37,7 +37,7 @@ prefer_large_shared_memory()
 share_the_cores()
 
 #: What talks over ROS, or waits for processes that do: one worker runs these, one after the other.
-_TOGETHER = ('benchmarks', 'demo', 'examples', 'launch', 'ros', 'view')
+_TOGETHER = {'benchmarks', 'demo', 'launch', 'ros', 'test_stop_at_obstacle.py', 'view'}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,5 +52,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(file: Path) -> str:
-    talks = file.relative_to(Path(__file__).parent).parts[0] in _TOGETHER
+    talks = not _TOGETHER.isdisjoint(file.relative_to(Path(__file__).parent).parts)
     return 'ros' if talks else str(file)
