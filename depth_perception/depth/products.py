@@ -72,7 +72,7 @@ class DepthScan:
     pose: CameraPose
 
     @property
-    def angles(self) -> NDArray[np.float64]:
+    def angles(self) -> NDArray[np.floating]:
         """Radians (count,), positive to the left."""
         layout = self.layout
         return layout.angle_min + layout.angle_increment * np.arange(layout.count)

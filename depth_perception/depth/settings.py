@@ -40,7 +40,7 @@ class Option:
             value: of any type.
             kind: of the values that it takes.
         """
-        accepted = (int, float) if kind is float else kind
+        accepted: Any = (int, float) if kind is float else kind
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             return f'{name} must be of type {kind.__name__}, got {value!r}'
         if self.low is not None and self.high is not None and not (

@@ -35,7 +35,8 @@ class _Unchanged:
 
     def run(self, image: Tensor) -> Tensor:
         """Normalised image (1, 3, H, W) -> raw output (1, 1, h, w) float32."""
-        return self._network(image).float()
+        output: Tensor = self._network(image)
+        return output.float()
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
         """Any size is ready."""
