@@ -129,8 +129,9 @@ def test_a_message_names_only_files_that_are_installed(installed):
     folders = '|'.join(path.name for path in ROOT.iterdir()
                        if path.is_dir() and not path.name.startswith(('.', 'depth_')))
     missing = []
-    for file in sorted(installed.glob('depth_*/**/*.py')):
-        for text in messages(file):
+    files = [*installed.glob('depth_*/**/*.py'), *share.glob('config/*.yaml')]
+    for file in sorted(files):
+        for text in messages(file) if file.suffix == '.py' else file.read_text().splitlines():
             named = re.findall(rf'(?<![\w./])(?:{folders})/[\w-][\w./-]*\w', text)
             missing += [f'{file.relative_to(installed)}: {name}' for name in named
                         if not (share / name).exists() and 'repository' not in text]
