@@ -13,6 +13,7 @@ import pytest
 
 from depth_perception import __version__
 from depth_perception.extras import EXTRAS, ROS_MODULES, remedy
+from depth_training.cli import COMMANDS as TRAINING
 from test.support.missing import run_bare, run_without
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +68,15 @@ def test_a_missing_package_is_one_sentence(missing, module, words, extra):
     assert result.returncode in (1, 2) and not result.stdout
     assert result.stderr.count('\n') == 1, result.stderr
     assert f'pip install "depth_perception{extra}"' in result.stderr
+
+
+@pytest.mark.parametrize('command', [
+    name for name, command in TRAINING.items() if command.options is not None])
+def test_without_the_extra_train_each_training_command_is_one_sentence(command):
+    result = run_without(('tyro', 'torch'), 'depth_training', command, '--help')
+    assert result.returncode == 1 and not result.stdout
+    assert result.stderr.count('\n') == 1, result.stderr
+    assert 'pip install "depth_perception[train]"' in result.stderr
 
 
 def test_every_command_of_the_installation_explains_what_is_missing():
