@@ -104,7 +104,7 @@ def read_camera_file(path: str | Path) -> CameraFile:
     try:
         return _usable(_chosen(_document(Path(path).read_text(encoding='utf-8')), name))
     except OSError as error:
-        reason = why_missing(path, error.strerror)
+        reason = why_missing(path, error.strerror or str(error))
         raise CameraError(f'cannot read camera {path}: {reason}') from error
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise CameraError(f'cannot use camera {path}: {error}') from error
@@ -157,7 +157,7 @@ def _loader() -> type:
     """The safe loader of yaml, which also knows a matrix of OpenCV."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no type hints
         pass
 
     Loader.add_constructor('tag:yaml.org,2002:opencv-matrix',

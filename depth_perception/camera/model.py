@@ -142,7 +142,7 @@ class CameraModel:
         return dataclasses.asdict(self)
 
 
-def same_aspect(first: tuple[int, int], second: tuple[int, int]) -> bool:
+def same_aspect(first: tuple[float, float], second: tuple[float, float]) -> bool:
     """Whether two sizes (width, height) have the same aspect ratio within the tolerance."""
     ratio = first[0] * second[1] / (first[1] * second[0])
     return abs(ratio - 1) < ASPECT_TOLERANCE

@@ -47,7 +47,7 @@ class Calibration:
 
 def is_uncalibrated(info: CameraInfo) -> bool:
     """Whether K[0] is zero, which CameraInfo.msg defines as "uncalibrated", and there is no P."""
-    return info.k[0] == 0.0 and info.p[0] == 0.0
+    return bool(info.k[0] == 0.0 and info.p[0] == 0.0)
 
 
 def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
@@ -87,7 +87,7 @@ def lacks_p(info: CameraInfo, width: int, height: int) -> bool:
     try:
         CameraModel.from_matrix(width, height, info.p)
     except CameraError:
-        return info.k[0] != 0.0
+        return bool(info.k[0] != 0.0)
     return False
 
 
@@ -143,7 +143,9 @@ class Rectifier:
 
     def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Rectified image, uint8 (H, W, 3); black where the raw image has nothing."""
-        return cv2.remap(rgb, *self._maps, interpolation=cv2.INTER_LINEAR)
+        rectified: NDArray[np.uint8] = cv2.remap(
+            rgb, *self._maps, interpolation=cv2.INTER_LINEAR)
+        return rectified
 
 
 def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -156,7 +158,9 @@ def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArr
     make = cv2.fisheye.initUndistortRectifyMap if lens.is_fisheye else cv2.initUndistortRectifyMap
     # OpenCV's fisheye functions want four coefficients where the others take none.
     coefficients = np.array(lens.coefficients or (0.0,) * 4, np.float64)
-    return make(_matrix(raw), coefficients, rotation, _matrix(rectified), size, cv2.CV_32FC1)
+    columns, rows = make(
+        _matrix(raw), coefficients, rotation, _matrix(rectified), size, cv2.CV_32FC1)
+    return columns, rows
 
 
 def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -168,8 +172,9 @@ def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[
     height, width = columns.shape
     # So little outside is the border itself once the map is rounded to 1/32 pixel.
     slack = 0.01
-    seen = ((columns >= -slack) & (columns <= width - 1 + slack)
-            & (rows >= -slack) & (rows <= height - 1 + slack))
+    seen: NDArray[np.bool_] = (
+        (columns >= -slack) & (columns <= width - 1 + slack)
+        & (rows >= -slack) & (rows <= height - 1 + slack))
     if min(height, width) < 2:
         return ~seen
     column_down, column_right = np.gradient(columns)
@@ -179,7 +184,8 @@ def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[
     _, regions, facts, _ = cv2.connectedComponentsWithStats(seen.astype(np.uint8), connectivity=4)
     if len(facts) < 2:
         return ~seen
-    return regions != 1 + facts[1:, cv2.CC_STAT_AREA].argmax()
+    others: NDArray[np.bool_] = regions != 1 + facts[1:, cv2.CC_STAT_AREA].argmax()
+    return others
 
 
 def _matrix(camera: CameraModel) -> NDArray[np.float64]:

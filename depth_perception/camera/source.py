@@ -60,12 +60,11 @@ class CameraSource:
             CameraError: the picture is not a resized one of this camera.
         """
         height, width = rgb.shape[:2]
-        if not self.is_known:
-            return Prepared(rgb, None)
         if self.file is None:
-            return Prepared(rgb, CameraModel.from_field_of_view(
-                width, height, self.horizontal_fov_deg))
-        calibration, rectifier = self._of_size(width, height)
+            angle = self.horizontal_fov_deg
+            return Prepared(rgb, None if angle is None else CameraModel.from_field_of_view(
+                width, height, angle))
+        calibration, rectifier = self._of_size(self.file, width, height)
         if rectifier is not None:
             return Prepared(rectifier(rgb), calibration.rectified, rectifier.unseen)
         return Prepared(rgb, calibration.rectified if self.rectified else calibration.camera)
@@ -78,24 +77,26 @@ class CameraSource:
     @property
     def rectifies(self) -> bool:
         """Whether the images are of a lens whose distortion is undone."""
-        return self.file is not None and self._of_size(*self.file.image_size)[1] is not None
+        return self.file is not None and self._of_size(
+            self.file, *self.file.image_size)[1] is not None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What looks wrong about the camera, a sentence each."""
         if self.file is None:
             return ()
-        calibration, _ = self._of_size(*self.file.image_size)
+        calibration, _ = self._of_size(self.file, *self.file.image_size)
         if not calibration.unknown or self.rectified:
             return calibration.doubts
         return (*calibration.doubts, 'images are not rectified, so points are off towards their '
                 f'border: {calibration.unknown}')
 
-    def _of_size(self, width: int, height: int) -> tuple[Calibration, Rectifier | None]:
+    def _of_size(self, file: CameraFile, width: int,
+                 height: int) -> tuple[Calibration, Rectifier | None]:
         """The calibration, and what rectifies with it where that is needed and possible."""
         size = (width, height)
         if size not in self._made:
-            calibration = self.file.calibration(width, height)
+            calibration = file.calibration(width, height)
             wanted = calibration.is_distorted and not (self.rectified or calibration.unknown)
             self._made[size] = calibration, Rectifier(calibration) if wanted else None
         return self._made[size]

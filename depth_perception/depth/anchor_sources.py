@@ -178,7 +178,8 @@ def _along(rays: NDArray[Any], offset: NDArray[Any], distance: NDArray[Any]) -> 
     # |z ray - offset|^2 = distance^2, its farther solution.
     a, b = (rays * rays).sum(1), rays @ offset
     inner = b * b - a * (offset @ offset - distance * distance)
-    return (b + np.sqrt(np.where(inner >= 0, inner, np.nan))) / a
+    depths: NDArray[np.float64] = (b + np.sqrt(np.where(inner >= 0, inner, np.nan))) / a
+    return depths
 
 
 def _rays(camera: CameraModel, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float64]:
@@ -203,4 +204,5 @@ def _shown(u: NDArray[Any], v: NDArray[Any], depth: NDArray[Any],
     cell = ((v + 0.5) / size).astype(int) * width + ((u + 0.5) / size).astype(int)
     nearest = np.full(width * (math.ceil(camera.height / size) + 1), np.inf)
     np.minimum.at(nearest, cell, depth)
-    return depth <= HIDDEN * nearest[cell]
+    shown: NDArray[np.bool_] = depth <= HIDDEN * nearest[cell]
+    return shown

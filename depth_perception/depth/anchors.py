@@ -232,17 +232,19 @@ def fit_anchors(depth: Array, anchors: Anchors,
     """
     if not 0 < limits[0] < limits[1]:
         raise AnchorError(f'the range of depth {limits[0]:g} to {limits[1]:g} m is empty')
-    offered, size = len(anchors), tuple(depth.shape)
-    anchors = anchors.inside(*size, limits)
+    offered = len(anchors)
+    height, width = depth.shape
+    anchors = anchors.inside(height, width, limits)
     if len(anchors) < LEAST_ANCHORS:
         return None, AnchorReport(offered)
-    anchors = anchors.where(anchors.evenly(*size, _MOST_COMPARED))
+    anchors = anchors.where(anchors.evenly(height, width, _MOST_COMPARED))
     log_depth, spread = _around(depth, anchors, limits)
     fits = np.flatnonzero(spread <= SPREAD_LIMIT)  # False for NaN
-    fits = fits[anchors.where(fits).evenly(*size, MOST_ANCHORS)]
+    fits = fits[anchors.where(fits).evenly(height, width, MOST_ANCHORS)]
     if len(fits) < LEAST_ANCHORS:
         return None, AnchorReport(offered, len(fits))
-    return _fitted(anchors.where(fits), log_depth[fits], spread[fits], size, limits, offered)
+    return _fitted(anchors.where(fits), log_depth[fits], spread[fits], (height, width), limits,
+                   offered)
 
 
 def _fitted(anchors: Anchors, log_depth: NDArray[Any], spread: NDArray[Any], size: tuple[int, int],
@@ -344,7 +346,7 @@ class AnchoredDepth:
             self._field, self._time = field, time
             return apply_field(depth, field), report
         strength = self._strength(time)
-        if strength <= 0:
+        if self._field is None or strength <= 0:
             self.reset()
             return depth, report
         return apply_field(depth, self._field, strength), AnchorReport(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -17,11 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Function = TypeVar('Function', bound=Callable[..., Any])
+
 #: Pixels of a band: a few arrays of so many floats stay in a core's own cache.
 BAND = 2 ** 16
 
 
-def by_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
+def by_numpy(function: Function) -> Function:
     """A function of numpy arrays or tensors, which takes tensors on a CPU for arrays.
 
     Args:
@@ -34,7 +36,7 @@ def by_numpy(function: Callable[..., Any]) -> Callable[..., Any]:
         arrays = (_as_array(argument) for argument in arguments)
         named = {name: _as_array(argument) for name, argument in more.items()}
         return torch.as_tensor(function(image.numpy(), *arrays, **named))
-    return run
+    return cast(Function, run)
 
 
 def _is_on_cpu(image: Any) -> bool:
@@ -66,5 +68,5 @@ def fill(image: NDArray[np.float32], where: NDArray[np.bool_], value: float) -> 
 
 
 @functools.lru_cache(maxsize=16)
-def _constant(height: int, width: int, value: float, dtype: np.dtype) -> NDArray[Any]:
+def _constant(height: int, width: int, value: float, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.full((height, width), value, dtype)

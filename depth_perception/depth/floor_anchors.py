@@ -94,7 +94,9 @@ def _is_level(depth: NDArray[Any], rays: NDArray[Any], up: NDArray[Any]) -> NDAr
     normals[1:-1, 1:-1] = np.cross(places[1:-1, 2:] - places[1:-1, :-2],
                                    places[2:, 1:-1] - places[:-2, 1:-1])
     normals = normals.reshape(-1, 3)
-    return abs(normals @ up) >= math.cos(math.radians(LEVEL_DEG)) * np.linalg.norm(normals, axis=1)
+    least = math.cos(math.radians(LEVEL_DEG)) * np.linalg.norm(normals, axis=1)
+    level: NDArray[np.bool_] = abs(normals @ up) >= least
+    return level
 
 
 def _lowest_plane(ratio: NDArray[Any]) -> float | None:

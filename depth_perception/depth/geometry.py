@@ -9,7 +9,7 @@ has x right, y down, z forward (REP-103).
 from __future__ import annotations
 
 import functools
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -62,7 +62,8 @@ def mask_edges(depth: Array, threshold: float) -> Array:
     """
     if threshold <= 0:
         return depth
-    return mask(depth, flying_pixels(depth, threshold) & _namespace(depth).isfinite(depth))
+    flying: Array = flying_pixels(depth, threshold) & _namespace(depth).isfinite(depth)
+    return mask(depth, flying)
 
 
 @by_numpy
@@ -75,7 +76,9 @@ def scaled(depth: Array, factor: float) -> Array:
         >>> scaled(np.array([[1.0, 2.0]]), 1.5)
         array([[1.5, 3. ]])
     """
-    return depth if factor == 1 else depth * factor
+    if factor == 1:
+        return depth
+    return depth * factor
 
 
 @by_numpy
@@ -88,7 +91,7 @@ def all_finite(depth: Array) -> Array:
         >>> bool(all_finite(np.array([[1.0, np.inf]])))
         False
     """
-    return _namespace(depth).isfinite(depth).all()
+    return cast(Array, _namespace(depth).isfinite(depth).all())
 
 
 @by_numpy
@@ -165,7 +168,7 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
     size = len(flat) - 2 * _REACH * width
     limit = flat[_REACH * width:][:size] * threshold
     opposite = -limit
-    far = None
+    far: Array | None = None
     reach = _REACH if planes else 1
     # The next pixel of a row and of a column is so many values away: both are the same work.
     for step in (1, width):
@@ -180,6 +183,7 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
             up, down = pairs - plane, pairs + plane
         jumps = (up[step:] > limit) | (down[:size] < opposite)
         far = jumps if far is None else far | jumps
+    assert far is not None
     return far.reshape(-1, width)[:, :width - _REACH]
 
 
@@ -219,7 +223,7 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
                 [ 0.,  0.,  4.],
                 [nan, nan, nan]]], dtype=float32)
     """
-    return _namespace(depth).stack(_points(depth, camera, stride), -1)
+    return cast(Array, _namespace(depth).stack(_points(depth, camera, stride), -1))
 
 
 @by_numpy
@@ -241,12 +245,13 @@ def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
         >>> hex(cloud.view(np.uint32)[0, 0, 3])  # the colour of the first point
         '0xff0000'
     """
-    points = _points(depth, camera, stride)
+    points: tuple[Any, ...] = _points(depth, camera, stride)
     if isinstance(depth, Tensor):
         colour = _packed_colour(rgb, stride) if rgb is not None else torch.zeros_like(points[0])
         return torch.stack((*points, colour), -1)
     colour = _packed_colour_by_opencv(rgb, stride) if rgb is not None else np.zeros_like(points[0])
-    return cv2.merge((*points, colour))
+    cloud: NDArray[np.float32] = cv2.merge((*points, colour))
+    return cloud
 
 
 def _packed_colour(rgb: Tensor, stride: int) -> Tensor:
@@ -259,7 +264,8 @@ def _packed_colour_by_opencv(rgb: NDArray[np.uint8], stride: int) -> NDArray[np.
     """As `_packed_colour`."""
     # Three bytes at a time cannot be copied quickly; OpenCV adds the fourth, of 255.
     bgra = cv2.cvtColor(rgb[::stride], cv2.COLOR_RGB2BGRA).view('<u4')[:, ::stride, 0]
-    return (bgra & 0xFFFFFF).view(np.float32)
+    colour: NDArray[np.float32] = (bgra & 0xFFFFFF).view(np.float32)
+    return colour
 
 
 def _points(depth: Array, camera: CameraModel, stride: int) -> tuple[Array, Array, Array]:
@@ -274,7 +280,7 @@ def _points(depth: Array, camera: CameraModel, stride: int) -> tuple[Array, Arra
 
 
 @functools.lru_cache(maxsize=64)
-def _rays(camera: CameraModel, stride: int, place: str | torch.device) -> tuple[Array, Array]:
+def _rays(camera: CameraModel, stride: int, place: str | torch.device) -> tuple[Any, Any]:
     """(u - cx) / fx as a row (w,) and (v - cy) / fy as a column (h, 1), float32."""
     x = ((np.arange(0, camera.width, stride) - camera.cx) / camera.fx).astype(np.float32)
     y = ((np.arange(0, camera.height, stride) - camera.cy) / camera.fy).astype(np.float32)[:, None]
@@ -289,7 +295,7 @@ def _check_size(depth: Array, camera: CameraModel) -> None:
                          f'the camera {camera.height} rows x {camera.width} columns')
 
 
-def _namespace(array: Array):  # noqa: ANN202 - a module
+def _namespace(array: Array) -> Any:
     return torch if isinstance(array, Tensor) else np
 
 

@@ -75,7 +75,7 @@ class DepthScan:
     def angles(self) -> NDArray[np.floating]:
         """Radians (count,), positive to the left."""
         layout = self.layout
-        return layout.angle_min + layout.angle_increment * np.arange(layout.count)
+        return layout.angle_min + layout.angle_increment * np.arange(layout.count, dtype=float)
 
 
 class DepthProducts:

@@ -18,7 +18,7 @@ import functools
 import math
 import threading
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -89,12 +89,13 @@ class ResidualField:
         level = (self.level + FACTOR ** 2 * self.weights.sum()
                  + SLOPE ** 2 * depths * (self.weights @ log_depth))
         places = (by_both @ by_column.T).reshape(NODES, rows, columns)
-        return places + level.astype(np.float32)[:, None, None]
+        return np.asarray(places + level.astype(np.float32)[:, None, None], np.float32)
 
     @property
     def nodes(self) -> NDArray[np.float64]:
         """Log depths (NODES,) at which the field is evaluated, between the limits."""
-        return np.linspace(*np.log(self.limits), NODES)
+        least, most = np.log(self.limits).tolist()
+        return np.linspace(least, most, NODES)
 
 
 def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
@@ -121,7 +122,8 @@ def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
     rest = correction - level
     # At first, what differs from one factor is doubted.
     belief = _belief(rest / noise)
-    weights = left = np.zeros(len(correction))
+    weights: NDArray[Any] = np.zeros(len(correction))
+    left = weights
     for _ in range(ROUNDS):
         variance = noise ** 2 / belief
         system = covariance.copy()
@@ -138,7 +140,8 @@ def _belief(deviation: NDArray[Any]) -> NDArray[np.float64]:
     """Huber's weights of deviations in standard deviations, whose scale is told by their median."""
     sizes = abs(deviation)
     scale = max(1.0, 1.4826 * median(sizes))
-    return np.minimum(1.0, HUBER * scale / np.maximum(sizes, 1e-9))
+    belief: NDArray[np.float64] = np.minimum(1.0, HUBER * scale / np.maximum(sizes, 1e-9))
+    return belief
 
 
 def median(values: NDArray[Any]) -> float:
@@ -152,7 +155,7 @@ def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     # |a - b|^2 = |a|^2 + |b|^2 - 2 a b: of small matrices no pass is dear, but an exponential is.
     a, b = first / LENGTHS, second / LENGTHS
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
-    bells = np.exp(-0.5 * squares)
+    bells: NDArray[np.float64] = np.exp(-0.5 * squares)
     bells *= SMOOTH ** 2
     bells += FACTOR ** 2 + SLOPE ** 2 * (first[:, :1] * second[:, 0])
     return bells
@@ -160,7 +163,8 @@ def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
 
 def _bell(first: NDArray[Any], second: NDArray[Any], length: float) -> NDArray[np.float64]:
     """exp(-((a - b) / length)^2 / 2) of all pairs, (m, n)."""
-    return np.exp(-0.5 * ((first[:, None] - second[None]) / length) ** 2)
+    bell: NDArray[np.float64] = np.exp(-0.5 * ((first[:, None] - second[None]) / length) ** 2)
+    return bell
 
 
 @by_numpy
@@ -220,28 +224,33 @@ def _apply_on_device(depth: Tensor, field: ResidualField, strength: float) -> Te
     logs = depth.float().clip(*field.limits).log()
     curves = (_curves(logs, field) * strength)[None]
     offset, slope, bend = F.interpolate(curves, tuple(depth.shape), mode='bilinear')[0]
-    return depth * ((bend * logs + slope) * logs + offset).clip(-LIMIT, LIMIT).exp()
+    correction: Tensor = ((bend * logs + slope) * logs + offset).clip(-LIMIT, LIMIT)
+    return depth * correction.exp()
 
 
 def _curves(logs: Array, field: ResidualField) -> Array:
     """Of each tile's correction a + b z + c z^2, with z the log depth: (3, rows, columns)."""
-    is_tensor = isinstance(logs, Tensor)
-    least, most = _ranges_by_torch(logs) if is_tensor else _ranges(logs)
+    least: Any
+    most: Any
+    least, most = _ranges_by_torch(logs) if isinstance(logs, Tensor) else _ranges(logs)
     middle, half = (most + least) / 2, (most - least).clip(_LEAST_RANGE, math.inf) / 2
-    table = field.table(*middle.shape)
-    table = torch.from_numpy(table).to(logs.device) if is_tensor else table
+    table: Any = field.table(*middle.shape)
+    table = torch.from_numpy(table).to(logs.device) if isinstance(logs, Tensor) else table
     below, here, above = (
         _looked_up(table, field, z) for z in (middle - half, middle, middle + half))
     slope, bend = (above - below) / (2 * half), ((above + below) / 2 - here) / half ** 2
-    return (torch if is_tensor else np).stack(
-        [here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend])
+    namespace: Any = torch if isinstance(logs, Tensor) else np
+    return cast(Array, namespace.stack(
+        [here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend]))
 
 
 def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
     """The table's values (rows, columns) at log depths (rows, columns), by linear interpolation."""
     start, following = field.nodes[:2].tolist()
     place = ((log_depth - start) / (following - start)).clip(0, NODES - 1)
-    below = place.clip(0, NODES - 2)
+    below: Any = place.clip(0, NODES - 2)
+    node: Any
+    tile: Any
     if isinstance(table, Tensor):
         below = below.floor()
         node, tile = below.long(), torch.arange(below.numel(), device=below.device)
@@ -251,7 +260,7 @@ def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
     index = node * len(tile) + tile.reshape(below.shape)
     values = table.reshape(-1)
     first, second = values[index], values[index + len(tile)]
-    return first + (second - first) * (place - below)
+    return cast(Array, first + (second - first) * (place - below))
 
 
 def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -282,6 +291,8 @@ def _ranges_by_torch(logs: Tensor) -> tuple[Tensor, Tensor]:
 def _looks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows and columns of an image at which depth is looked at: _LOOKS for each tile."""
     tile = max(1.0, max(height, width) / TILES)
-    counts = (_LOOKS * math.ceil(side / tile) for side in (height, width))
-    return tuple(((np.arange(count) + 0.5) * side / count).astype(np.int64)
-                 for count, side in zip(counts, (height, width)))
+
+    def looks(side: int) -> NDArray[np.int64]:
+        count = _LOOKS * math.ceil(side / tile)
+        return ((np.arange(count) + 0.5) * side / count).astype(np.int64)
+    return looks(height), looks(width)

@@ -217,10 +217,12 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
     return ScanLayout(
         angle_min, angle_min + (count - 1) * increment, increment, count, range_max,
         float(distance.min()), beam.to(device), by_beam.to(device), begins.to(device),
-        *(_thin(values.to(device, torch.float32)) for values in (distance, nearest, farthest)),
-        (float(nearest.max()), float(farthest.min())),
-        in_range[0].to(device, torch.float32) if is_level else None,
-        (reach >= range_max * _WHOLE).to(device))
+        distance=_thin(distance.to(device, torch.float32)),
+        nearest=_thin(nearest.to(device, torch.float32)),
+        farthest=_thin(farthest.to(device, torch.float32)),
+        certain=(float(nearest.max()), float(farthest.min())),
+        in_range=in_range[0].to(device, torch.float32) if is_level else None,
+        sees_far=(reach >= range_max * _WHOLE).to(device))
 
 
 def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: float) -> Tensor:
@@ -269,8 +271,10 @@ def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     A thread has the beams one after the other here: pixels that are sorted by beam are reduced in
     a fraction of the time of a scatter.
     """
-    obstacles = _of_pixels if layout.in_range is None else _of_columns
-    values = obstacles(depth.numpy(), layout, min_depth)
+    if layout.in_range is None:
+        values = _of_pixels(depth.numpy(), layout, min_depth)
+    else:
+        values = _of_columns(depth.numpy(), layout, layout.in_range.numpy(), min_depth)
     by_beam, begins = layout.by_beam.numpy(), layout.begins.numpy()
     has_pixels = begins[1:] > begins[:-1]
     ranges = np.full(layout.count, np.nan, values.dtype)
@@ -292,7 +296,8 @@ def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray
     return values
 
 
-def _of_columns(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray[Any]:
+def _of_columns(z: NDArray[Any], layout: ScanLayout, in_range: NDArray[Any],
+                min_depth: float) -> NDArray[Any]:
     """As `_of_pixels`, the least of each column (W,): there the nearest has the least depth."""
     nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
     least = []
@@ -301,10 +306,10 @@ def _of_columns(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArra
         none = _is_no_obstacle(values, nearest[rows], farthest[rows], layout.certain, min_depth)
         fill(values, none, np.inf)
         least.append(np.fmin.reduce(values, axis=0))
-    depth = np.fmin.reduce(least)
-    values = depth * layout.distance[0].numpy()
-    values[depth.clip(min_depth) > layout.in_range.numpy()] = np.inf
-    return values
+    depth: NDArray[Any] = np.fmin.reduce(least)
+    ranges: NDArray[Any] = depth * layout.distance[0].numpy()
+    ranges[depth.clip(min_depth) > in_range] = np.inf
+    return ranges
 
 
 def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:

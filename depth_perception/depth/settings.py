@@ -43,8 +43,9 @@ class Option:
         accepted: Any = (int, float) if kind is float else kind
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             return f'{name} must be of type {kind.__name__}, got {value!r}'
+        number: Any = value  # where there are limits
         if self.low is not None and self.high is not None and not (
-                math.isfinite(value) and self.low <= value <= self.high):
+                math.isfinite(number) and self.low <= number <= self.high):
             return f'{name} must be in [{self.low}, {self.high}], got {value!r}'
         return ''
 

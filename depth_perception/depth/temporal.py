@@ -69,16 +69,18 @@ class TemporalFilter:
             self.reset()
             return depth
         thumbnail = _thumbnail(rgb)
-        if self._depth is None or not self._continues(depth, thumbnail, time):
-            # A copy: the network's output may be a buffer that the next frame is written to.
-            self._depth = depth.clone()
+        last = self._depth
+        if last is not None and self._continues(last, depth, thumbnail, time):
+            depth = blend(last, depth, strength)
         else:
-            self._depth = blend(self._depth, depth, strength)
-        self._thumbnail, self._time = thumbnail, time
-        return self._depth
+            # A copy: the network's output may be a buffer that the next frame is written to.
+            depth = depth.clone()
+        self._depth, self._thumbnail, self._time = depth, thumbnail, time
+        return depth
 
-    def _continues(self, depth: Tensor, thumbnail: NDArray[np.float32], time: float) -> bool:
-        return (self._depth.shape == depth.shape
+    def _continues(self, last: Tensor, depth: Tensor, thumbnail: NDArray[np.float32],
+                   time: float) -> bool:
+        return (last.shape == depth.shape
                 and 0 <= time - self._time <= LONGEST_GAP
                 and _correlation(self._thumbnail, thumbnail) >= SAME_SCENE)
 
@@ -96,8 +98,9 @@ def blend(last: Tensor, depth: Tensor, strength: float) -> Tensor:
 
 def _thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """A few grey pixels about their mean, (ceil(H / 16), ceil(W / 16))."""
-    grey = rgb[::THINNING, ::THINNING].mean(-1, dtype=np.float32)
-    return grey - grey.mean()
+    grey: NDArray[np.float32] = rgb[::THINNING, ::THINNING].mean(-1, dtype=np.float32)
+    grey -= grey.mean()
+    return grey
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

@@ -67,7 +67,8 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
     level *= _FARTHEST - _NEAREST
     level += _NEAREST + 0.5
     np.copyto(level, 0, where=np.isnan(level))
-    return cv2.applyColorMap(level.astype(np.uint8), _table())
+    picture: NDArray[np.uint8] = cv2.applyColorMap(level.astype(np.uint8), _table())
+    return picture
 
 
 def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
@@ -165,7 +166,8 @@ def colourise_error(error: NDArray[np.float32]) -> NDArray[np.uint8]:
         [[[128, 128, 128]]]
     """
     share = np.clip(np.nan_to_num(error, nan=0.0) / LARGEST_ERROR, 0, 1)
-    picture = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    picture: NDArray[np.uint8] = cv2.applyColorMap(
+        (share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     picture[np.isnan(error)] = _UNKNOWN_ERROR
     return picture
 

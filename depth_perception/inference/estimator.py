@@ -159,7 +159,8 @@ class DepthEstimator:
         has only been started: what is done next on the same stream comes after it.
         """
         _check_image(rgb, camera)
-        size = self._choose_size(*rgb.shape[:2], camera)
+        height, width = rgb.shape[:2]
+        size = self._choose_size(height, width, camera)
         factor = self.focal_factor(camera, size)
         seconds: list[float] = []
         depth = self._frames(partial(self._depth, size=size, seconds=seconds), self._upload(rgb),
@@ -178,13 +179,15 @@ class DepthEstimator:
         start = time.perf_counter()
         output = self._backend.run(prepared)
         seconds.append(time.perf_counter() - start)
-        return _resized(_in_metres(output, self.info, factor), tuple(image.shape[:2]))
+        height, width = image.shape[:2]
+        return _resized(_in_metres(output, self.info, factor), (height, width))
 
     def network_input(self, rgb: NDArray[np.uint8] | Tensor,
                       camera: CameraModel | None = None) -> Tensor:
         """What the network is given of an image: normalised (1, 3, h, w) float32, on the device."""
         _check_image(rgb, camera)
-        return self._prepare(self._upload(rgb), self._choose_size(*rgb.shape[:2], camera))
+        height, width = rgb.shape[:2]
+        return self._prepare(self._upload(rgb), self._choose_size(height, width, camera))
 
     def focal_factor(self, camera: CameraModel | None, fed: Size | None = None) -> float:
         """Camera focal / training focal, both in pixels of the network's input (1 if unknown).
@@ -208,7 +211,7 @@ class DepthEstimator:
 
     def network_size(self, height: int, width: int, camera: CameraModel | None = None) -> Size:
         """(height, width) at which an image is fed, see the function of this name."""
-        return network_size(self.info, height, width, camera and camera.fx)
+        return network_size(self.info, height, width, camera.fx if camera else None)
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Make ready for images of these (height, width), and wait until that is done.
@@ -238,7 +241,7 @@ class DepthEstimator:
 
 @by_numpy
 def _normalised(image: Array, mean: Array, std: Array) -> Array:
-    normalised = image - mean
+    normalised: Array = image - mean
     normalised /= std  # in place: half the memory
     return normalised
 

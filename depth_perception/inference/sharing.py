@@ -36,7 +36,7 @@ class Turns:
     """Runs functions one at a time in a thread of its own, first come, first served."""
 
     def __init__(self) -> None:
-        self._requests: SimpleQueue[tuple | None] = SimpleQueue()
+        self._requests: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._now: tuple[str, float] | None = None
         threading.Thread(target=self._serve, name='shared_network', daemon=True).start()
 
@@ -48,7 +48,7 @@ class Turns:
 
     def call(self, user: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Wait for a turn; what the function returns or raises."""
-        future: Future = Future()
+        future: Future[Any] = Future()
         self._requests.put((user, future, function, arguments))
         try:
             return future.result()
@@ -125,8 +125,9 @@ class NetworkShare:
     def estimate(self, rgb: NDArray[np.uint8] | Tensor,
                  camera: CameraModel | None = None) -> Estimate:
         """As `Estimator.estimate`, when its turn comes."""
-        return self._network.turns.call(
+        estimate: Estimate = self._network.turns.call(
             self.user, self._network.estimator.estimate, rgb, camera)
+        return estimate
 
 
 class SharedNetworks:
@@ -144,7 +145,7 @@ class SharedNetworks:
     def __init__(self, load: Load = DepthEstimator.load) -> None:
         self._load = load
         self._loading = threading.Lock()
-        self._networks: weakref.WeakValueDictionary[tuple, _Network] = \
+        self._networks: weakref.WeakValueDictionary[tuple[Any, ...], _Network] = \
             weakref.WeakValueDictionary()
 
     def loader(self, user: str) -> Callable[..., NetworkShare]:
@@ -168,7 +169,7 @@ class SharedNetworks:
         return network
 
 
-def _identity(path: Path) -> tuple:
+def _identity(path: Path) -> tuple[Any, ...]:
     """What tells a file and its content from others, without reading it."""
     try:
         status = path.expanduser().stat()

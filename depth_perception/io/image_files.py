@@ -162,7 +162,7 @@ def _camera_of(exif: Mapping[int, Any], width: int, height: int) -> CameraModel 
     """The camera of an image of this size; None where it was cropped or its tags do not tell."""
     try:
         focal = _focal_length(exif, width, height)
-        return focal and CameraModel(
+        return None if focal is None else CameraModel(
             width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
     except (CameraError, TypeError, ValueError, ArithmeticError):
         return None

@@ -213,7 +213,7 @@ def _packed(values: NDArray[np.uint8], encoding: str, width: int, height: int) -
     values = np.ascontiguousarray(values)
     return SimpleNamespace(height=height, width=width, encoding=encoding,
                            is_bigendian=int(sys.byteorder == 'big'),
-                           step=values.nbytes // len(values), data=memoryview(values).cast('B'))
+                           step=values.nbytes // len(values), data=values.data.cast('B'))
 
 
 def check_layout(message: Image) -> Encoding:
@@ -297,19 +297,21 @@ def _nv24_to_rgb(values: NDArray[np.uint8], height: int) -> Rgb:
     chroma = np.clip(np.rint((steps - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
     blue_red = chroma[values[height:].reshape(height, -1, 2)]
     whole = np.dstack([luma[values[:height]], blue_red[..., 1], blue_red[..., 0]])
-    return cv2.cvtColor(whole, cv2.COLOR_YCrCb2RGB)
+    rgb: Rgb = cv2.cvtColor(whole, cv2.COLOR_YCrCb2RGB)
+    return rgb
 
 
 def opencv_converter(message: Image) -> Rgb:
     """RGB of a message by OpenCV alone."""
-    encoding = ENCODINGS.get(message.encoding)
     values = stored_values(message)
     if message.encoding == 'nv24':
         return _nv24_to_rgb(values, message.height)
-    if encoding.to_rgb is None:
+    to_rgb = ENCODINGS[message.encoding].to_rgb
+    if to_rgb is None:
         return np.ascontiguousarray(values)
     try:
-        return cv2.cvtColor(np.ascontiguousarray(values), encoding.to_rgb)
+        rgb: Rgb = cv2.cvtColor(np.ascontiguousarray(values), to_rgb)
+        return rgb
     except cv2.error as error:
         raise FrameError(f'{message.width}x{message.height} {message.encoding} cannot be '
                          f'converted: {error.err}') from error

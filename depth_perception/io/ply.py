@@ -72,7 +72,7 @@ def _check(points: NDArray[np.floating], colours: NDArray[np.uint8] | None) -> N
 
 def _header(vertices: NDArray[Any]) -> bytes:
     properties = [f'property {_NAMES[vertices.dtype[name].str]} {name}'
-                  for name in vertices.dtype.names]
+                  for name in vertices.dtype.names or ()]
     lines = ['ply', 'format binary_little_endian 1.0', 'comment metres; x right, y down, z forward',
              f'element vertex {len(vertices)}', *properties, 'end_header', '']
     return '\n'.join(lines).encode()

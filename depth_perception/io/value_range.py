@@ -35,9 +35,12 @@ class ValueRange:
         allowed = _OUTLIERS * values.size
         self.bits = next(bits for bits in _SENSORS if bits >= self.bits and (
             bits == 16 or np.count_nonzero(values >= 1 << bits) <= allowed))
-        return cv2.convertScaleAbs(values, alpha=255 / ((1 << self.bits) - 1))
+        scaled: NDArray[np.uint8] = cv2.convertScaleAbs(
+            values, alpha=255 / ((1 << self.bits) - 1))
+        return scaled
 
     def _of_floats(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         self._is_unit = self._is_unit and float(values.max(initial=0)) <= _UNIT_LIMIT
-        return np.clip(np.rint(values * (255 if self._is_unit else 1)), 0, 255).astype(np.uint8)
+        scaled = np.rint(values * (255 if self._is_unit else 1))
+        return np.asarray(np.clip(scaled, 0, 255), np.uint8)

@@ -83,7 +83,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float) -> None:
         self._path, self._rate, self._written = path, rate, 0
-        self._aside: Path | None = None
+        self._aside = Path()  # the file that is written, beside the path
         self._writer: cv2.VideoWriter | None = None
 
     def __enter__(self) -> VideoWriter:
@@ -98,7 +98,7 @@ class VideoWriter:
         if self._writer is None:
             height, width = bgr.shape[:2]
             self._writer = cv2.VideoWriter(
-                str(self._aside), cv2.VideoWriter_fourcc(*_CODEC), self._rate, (width, height))
+                str(self._aside), cv2.VideoWriter.fourcc(*_CODEC), self._rate, (width, height))
             if not self._writer.isOpened():
                 raise OSError(errno.EIO, 'OpenCV cannot write this video', str(self._path))
         self._writer.write(np.ascontiguousarray(bgr))

@@ -341,7 +341,8 @@ def _parse_info(text: str) -> WeightsInfo:
         raise WeightsError('its metadata is not a JSON object')
     version = values.get('format_version')
     if version != FORMAT_VERSION:
-        newer = ', so update depth_perception' if _is_number(version) and version > 1 else ''
+        is_newer = isinstance(version, (int, float)) and version > FORMAT_VERSION
+        newer = ', so update depth_perception' if is_newer else ''
         raise WeightsError(
             f'its format version is {version!r}, this program reads {FORMAT_VERSION}{newer}')
     _refuse_other_fields(set(values))

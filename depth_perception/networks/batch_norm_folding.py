@@ -45,10 +45,10 @@ def _followed(network: nn.Module, image: Tensor) -> tuple[Tensor, _Pairs]:
     makers: dict[int, tuple[Tensor, nn.Module]] = {}
     pairs: _Pairs = []
 
-    def made(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+    def made(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         makers[id(output)] = (output, module)
 
-    def taken(module: nn.BatchNorm2d, inputs: tuple) -> None:
+    def taken(module: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         if id(inputs[0]) in makers and module.running_mean is not None:
             pairs.append((makers[id(inputs[0])][1], module))
 
@@ -67,6 +67,8 @@ def _followed(network: nn.Module, image: Tensor) -> tuple[Tensor, _Pairs]:
 def _fold(maker: nn.Module, norm: nn.BatchNorm2d) -> None:
     # The four convolutions of an unpooling make every fourth pixel of each of its channels.
     for layer in maker.children() if isinstance(maker, FastUnpoolConv) else (maker,):
+        assert isinstance(layer, nn.Conv2d)
+        assert norm.running_mean is not None and norm.running_var is not None  # see `_followed`
         layer.weight, layer.bias = fuse_conv_bn_weights(
             layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
             norm.bias)

@@ -36,8 +36,9 @@ class CNN(nn.Module):
             layers += [nn.MaxPool2d(2)] if index in POOLED else []
             channels = width
         self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(last, nn.BatchNorm2d(1), nn.ReLU(inplace=True))
-        nn.init.constant_(self.head[1].bias, head_bias)
+        norm = nn.BatchNorm2d(1)
+        self.head = nn.Sequential(last, norm, nn.ReLU(inplace=True))
+        nn.init.constant_(norm.bias, head_bias)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised image (B, 3, H, W) -> depth in metres (B, 1, h, w), h about H / 4."""

@@ -35,5 +35,6 @@ def fast_equal(convolution: nn.Conv2d) -> FastUnpoolConv:
         for branch, row, column in ((fast.even_even, 0, 0), (fast.odd_even, 1, 0),
                                     (fast.even_odd, 0, 1), (fast.odd_odd, 1, 1)):
             branch.weight.copy_(kernel[:, :, row::2, column::2])
-            branch.bias.copy_(convolution.bias)
+            if branch.bias is not None and convolution.bias is not None:
+                branch.bias.copy_(convolution.bias)
     return fast.train(convolution.training)

@@ -14,8 +14,8 @@ class Refinement(nn.Module):
     def __init__(self, branch: nn.Sequential) -> None:
         super().__init__()
         self.branch = branch
-        nn.init.zeros_(branch[-1].weight)
-        nn.init.zeros_(branch[-1].bias)
+        for parameter in branch[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""

@@ -40,7 +40,8 @@ class Concatenation1x1(nn.Conv2d):
     def __init__(self, skip_channels: int, width: int) -> None:
         super().__init__(skip_channels + width, width, 1)
 
-    def forward(self, skip: Tensor, features: Tensor) -> Tensor:
+    # Two inputs in place of their concatenation.
+    def forward(self, skip: Tensor, features: Tensor) -> Tensor:  # type: ignore[override]
         """(B, skip_channels, H, W) and (B, width, H, W) -> (B, width, H, W)."""
         of_skip, of_features = self.weight.split([skip.shape[1], features.shape[1]], dim=1)
         return F.conv2d(skip, of_skip) + F.conv2d(features, of_features, self.bias)
@@ -116,4 +117,5 @@ class UpProjectionDecoder(nn.Module):
                 nn.init.normal_(module.weight, 0.0, std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.constant_(self.head.bias, head_bias)
+        if self.head.bias is not None:
+            nn.init.constant_(self.head.bias, head_bias)

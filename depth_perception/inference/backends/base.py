@@ -18,8 +18,10 @@ class Backend(Protocol):
     device: torch.device
     #: What the network really computes in: `fp32`, `fp16` or `bf16`.
     precision: str
-    #: What keeps it from being as fast as it should be, or ''.
-    problem: str
+
+    @property
+    def problem(self) -> str:
+        """What keeps it from being as fast as it should be, or ''."""
 
     def run(self, image: Tensor) -> Tensor:
         """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,8 @@ class OpenVino:
         The first image of a size takes seconds, unless `size_for` was asked before: the network is
         compiled for it.
         """
-        size = tuple(image.shape[-2:])
+        height, width = image.shape[-2:]
+        size = (height, width)
         request = self._request(size) or self._add(size, self._made(size))
         output = request.infer([image.contiguous().numpy()], share_inputs=True)[0]
         return torch.from_numpy(output)
@@ -142,14 +143,15 @@ class OpenVino:
         """The same while others work: another process compiles, this one only reads the result."""
         model = self._cached(size)
         if model is None and self._weights is not None:
-            model = self._compiled_apart(size)
+            model = self._compiled_apart(self._weights, size)
         self._add(size, self._made(size) if model is None else model)
 
-    def _compiled_apart(self, size: Size) -> Any:
+    def _compiled_apart(self, weights: Path, size: Size) -> Any:
         path = self._path(size)
         with tempfile.TemporaryDirectory() as spare, contextlib.suppress(CompileError, OSError):
-            file = path if openvino_cache.can_keep(path) else Path(spare, 'model.blob')
-            compile_apart(self._weights, self._checksum, self.precision, size, file)
+            keep = path is not None and openvino_cache.can_keep(path)
+            file = path if path is not None and keep else Path(spare, 'model.blob')
+            compile_apart(weights, self._checksum, self.precision, size, file)
             return self._imported(openvino_cache.read(file))
         return None
 
@@ -215,7 +217,8 @@ def _nothing(_size: Size) -> None:
 
 def exported(model: Any) -> bytes:
     """A compiled model as bytes, for `import_model`."""
-    return model.export_model().getvalue()
+    content: bytes = model.export_model().getvalue()
+    return content
 
 
 def is_installed() -> bool:
@@ -240,4 +243,4 @@ def _import_openvino() -> ModuleType:
         sys.modules['openvino_telemetry'] = None  # type: ignore[assignment]
     import openvino
 
-    return openvino
+    return cast(ModuleType, openvino)

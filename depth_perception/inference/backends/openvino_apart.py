@@ -36,6 +36,6 @@ def compile_apart(weights: Path, checksum: str, precision: str, size: tuple[int,
         raise CompileError(f'it took more than {LIMIT:.0f} s') from None
     finally:
         with child:  # closes its pipes
-            said = child.stderr.read()
+            said = child.stderr.read() if child.stderr else ''
     if child.returncode:
         raise CompileError((said.strip().splitlines() or [f'exit code {child.returncode}'])[-1])

@@ -67,7 +67,7 @@ def can_keep(path: Path | None) -> bool:
 
 def write(path: Path | None, model: bytes) -> bool:
     """Keep a model; False where that is not possible."""
-    if not can_keep(path):
+    if path is None or not can_keep(path):
         return False
     try:
         write_atomically(path, [_digest(model), model])

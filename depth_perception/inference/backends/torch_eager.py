@@ -37,14 +37,14 @@ class TorchEager:
         self.dtype = _TYPES[self.precision]
         if device.type == 'cuda' or self.precision != 'fp32':
             network = fold_batch_norms(network)
-        self.network = network.to(
-            device=device, dtype=self.dtype, memory_format=torch.channels_last)
+        self.network = network.to(device, self.dtype).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(self, image: Tensor) -> Tensor:
         """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""
         image = image.to(dtype=self.dtype, memory_format=torch.channels_last)
-        return self.network(image).float()
+        output: Tensor = self.network(image)
+        return output.float()
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
         """Any size is ready."""
