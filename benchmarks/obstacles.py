@@ -58,9 +58,8 @@ def scans(frames: list[Frame], depths: list[Tensor], info: WeightsInfo,
 
 
 def ranges_of(scan: LaserScan) -> NDArray[np.float64]:
-    """Ranges (count,); what is too near is at range_min."""
-    ranges = np.array(scan.ranges, float)
-    return np.where(np.isneginf(ranges), scan.range_min, ranges)
+    """Ranges (count,)."""
+    return np.array(scan.ranges, float)
 
 
 def verdicts(found: NDArray, true: NDArray) -> NDArray[np.str_]:

@@ -55,14 +55,14 @@ def main() -> int:
     np.savetxt(options.out / 'scan.csv', np.stack([scan.angles, scan.ranges], 1), '%.4f', ',',
                header='angle in radians (positive: left),range in metres', comments='')
 
-    nearest = _nearest(scan.angles, scan.ranges)
+    nearest = _nearest(scan.angles, scan.ranges, scan.range_min)
     sys.stdout.write(f'{count} points in {options.out / "cloud.ply"}\n{nearest}\n')
     return 0
 
 
-def _nearest(angles: np.ndarray, ranges: np.ndarray) -> str:
+def _nearest(angles: np.ndarray, ranges: np.ndarray, range_min: float) -> str:
     """Say where the nearest obstacle is."""
-    if np.isneginf(ranges).any():
+    if (ranges <= range_min).any():
         return 'an obstacle is too near to be measured'
     if not np.isfinite(ranges).any():
         return 'no obstacle in sight'

@@ -90,8 +90,8 @@ class StopAtObstacle(Node):
 def obstruction(scan: LaserScan, stop_distance: float, robot_width: float) -> str:
     """Say what is in the way, or ''.
 
-    In the scan's ranges (REP-117) +Inf is free, -Inf an obstacle that is too near to be measured,
-    and NaN unknown.
+    In the scan's ranges +Inf is free and NaN unknown. An obstacle that is too near to be measured
+    is at range_min in depth_perception's scans, and -Inf in others (REP-117).
     """
     ahead = unknown = 0
     for index, distance in enumerate(scan.ranges):

@@ -50,6 +50,34 @@ def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
 
 
 @by_numpy
+def place_near(masked: Array, depth: Array, min_depth: float) -> Array:
+    """Masked depth (H, W) with what is too near where it is: a near obstacle is still an obstacle.
+
+    Args:
+        masked: of `mask_range` and `mask`: -Inf too near, +Inf too far, NaN unknown.
+        depth: the same before it was masked. Where that is not above 0, min_depth stands for it.
+        min_depth: metres.
+
+    Examples:
+        >>> import numpy as np
+        >>> from depth_perception import mask_range
+        >>> from depth_perception.depth.geometry import place_near
+        >>> depth = np.array([[0.1, 2.0, 20.0, np.nan, 0.0]], np.float32)
+        >>> place_near(mask_range(depth, 0.3, 10.0), depth, 0.3).round(1).tolist()
+        [[0.1, 2.0, inf, nan, 0.3]]
+    """
+    too_near = masked == -float('inf')
+    if isinstance(masked, Tensor):
+        return torch.where(too_near, torch.where(depth > 0, depth, min_depth), masked)
+    if not too_near.any():
+        return masked
+    placed = masked.copy()
+    near = depth[too_near]
+    placed[too_near] = np.where(near > 0, near, min_depth)
+    return placed
+
+
+@by_numpy
 def mask_edges(depth: Array, threshold: float) -> Array:
     """Depth (H, W) with NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing.
 

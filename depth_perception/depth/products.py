@@ -6,7 +6,8 @@ The order is that of a frame:
     depth of the network -> smoothed -> scaled -> unknown where the camera saw nothing
       -> corrected by anchors, if there are any (`DepthProducts.metric`)
       -> out of range: -Inf, +Inf (`DepthProducts.depth`, preview)
-      -> flying pixels: NaN (`DepthProducts.clean`: cloud, scan)
+      -> flying pixels: NaN (`DepthProducts.clean`)
+      -> what is too near where it is: an obstacle (`DepthProducts.standing`: cloud, scan)
 
 Depth is a numpy array or a torch tensor on any device; what is made of it is of the same kind, on
 the same device, and made when it is first asked for.
@@ -51,9 +52,9 @@ class DepthScan:
     """An obstacle scan, as sensor_msgs/LaserScan has it, in the camera's level frame.
 
     Attributes:
-        ranges: (count,) metres; +Inf free, -Inf too near, NaN unknown; see `scan.scan_ranges`.
+        ranges: (count,) metres; +Inf free, NaN unknown; see `scan.scan_ranges`.
         layout: of the beams.
-        range_min: metres; nearer obstacles are -Inf.
+        range_min: metres; nearer obstacles are at this range.
         pose: of the camera.
 
     Examples:
@@ -121,7 +122,7 @@ class DepthProducts:
 
     @cached_property
     def clean(self) -> Array:
-        """As `depth`, NaN at flying pixels too: what cloud and scan are made of."""
+        """As `depth`, NaN at flying pixels too."""
         threshold = self.settings.edge_threshold
         if threshold <= 0:
             return self.depth
@@ -129,9 +130,18 @@ class DepthProducts:
         return geometry.mask(self.depth, geometry.flying_pixels(self.metric, threshold))
 
     @cached_property
+    def standing(self) -> Array:
+        """As `clean`, but what is too near is where it is: what cloud and scan are made of.
+
+        The network cannot tell how near it is. But masked out, it would be free for the programs
+        that read cloud and scan, and a robot would drive on into it.
+        """
+        return geometry.place_near(self.clean, self._metric, self.limits[0])
+
+    @cached_property
     def points(self) -> Array:
         """Every `point_stride`-th pixel's point (h, w, 3), see `geometry.back_project`."""
-        return geometry.back_project(self.clean, self._known_camera, self.settings.point_stride)
+        return geometry.back_project(self.standing, self._known_camera, self.settings.point_stride)
 
     @property
     def colours(self) -> Array | None:
@@ -145,7 +155,7 @@ class DepthProducts:
     def cloud(self) -> Array:
         """The points with their colours as sensor_msgs/PointCloud2 has them: (h, w, 4) float32."""
         return geometry.pack_cloud(
-            self.clean, self._known_camera, self._rgb if self.settings.point_color else None,
+            self.standing, self._known_camera, self._rgb if self.settings.point_color else None,
             self.settings.point_stride)
 
     def scan(self, pose: CameraPose | None = None) -> DepthScan:
@@ -158,12 +168,12 @@ class DepthProducts:
         pose = pose or stated_pose(settings)
         band = ObstacleBand(
             settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance)
-        is_tensor = isinstance(self.clean, Tensor)
+        is_tensor = isinstance(self.standing, Tensor)
         layout = self._layouts(self._known_camera, far, band, pose,
-                               self.clean.device if is_tensor else 'cpu')
-        ranges = scan_ranges(self.clean, layout, near)
+                               self.standing.device if is_tensor else 'cpu')
+        ranges = scan_ranges(self.standing, layout, near)
         return DepthScan(ranges if is_tensor else ranges.numpy(), layout,
-                         near * layout.least_distance, pose)
+                         layout.range_min(near), pose)
 
     def preview(self, colours: tuple[float, float] | None = None,
                 depth: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:

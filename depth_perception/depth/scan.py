@@ -178,6 +178,10 @@ class ScanLayout:
     in_range: Tensor | None
     sees_far: Tensor
 
+    def range_min(self, min_depth: float) -> float:
+        """Metres: the least range of anything that is min_depth away along the optical axis."""
+        return min_depth * self.least_distance
+
 
 def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = ObstacleBand(),
                 pose: CameraPose = LEVEL, device: torch.device | str = 'cpu') -> ScanLayout:
@@ -229,15 +233,16 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
     """Ranges (count,) of the nearest obstacle in each beam.
 
     Args:
-        depth: (H, W), range-masked (`geometry.mask_range`): NaN unknown, -Inf too near, +Inf too
-            far; on the layout's device.
+        depth: (H, W): NaN unknown, +Inf too far; on the layout's device. What is nearer than
+            min_depth is judged where it is, and -Inf (`geometry.mask_range`) at min_depth.
         layout: of the camera.
-        min_depth: metres; where a too-near pixel is placed to tell whether it is an obstacle.
+        min_depth: metres.
 
     Returns:
-        Metres on the ground plane; +Inf where the beam is free, -Inf where an obstacle is too
-        near (REP-117), NaN where it is unknown: no obstacle, and no pixel of it is known or they
-        do not look as far as range_max.
+        Metres on the ground plane, at least `ScanLayout.range_min`: an obstacle that is nearer is
+        there, for REP-117's -Inf is no obstacle to most programs. +Inf where the beam is free, NaN
+        where it is unknown: no obstacle, and no pixel of it is known or they do not look as far as
+        range_max.
 
     Raises:
         ValueError: the depth is not of the camera's size.
@@ -262,7 +267,8 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
     nearest = _nearest_on_cpu if depth.device.type == 'cpu' else _nearest_on_gpu
     ranges = nearest(depth, layout, min_depth)
     unknown = (ranges == math.inf) & ~layout.sees_far
-    return ranges.masked_fill(unknown, math.nan)
+    # NaN stays.
+    return ranges.clamp(min=layout.range_min(min_depth)).masked_fill(unknown, math.nan)
 
 
 def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
@@ -329,12 +335,13 @@ def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
 
 def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, certain: tuple[float, float],
                     min_depth: float) -> Array:
-    """Bool (H, W); False where the depth is NaN. A too-near pixel stands at min_depth."""
-    if certain[0] <= min_depth <= certain[1]:
-        # As a rule: then no known depth is below `nearest`, and a too-near pixel is an obstacle.
+    """Bool (H, W); False where the depth is NaN. -Inf stands at min_depth."""
+    if certain[0] <= 0 and min_depth <= certain[1]:
+        # As a rule: then no depth is below `nearest`, and -Inf is an obstacle.
         return depth > farthest
-    placed = depth.clip(min_depth)
-    return (placed < nearest) | (placed > farthest)
+    no_obstacle = (depth < nearest) | (depth > farthest)
+    at_min_depth = (min_depth < nearest) | (min_depth > farthest)
+    return no_obstacle & ((depth != -math.inf) | at_min_depth)
 
 
 def _thin(values: Tensor) -> Tensor:

@@ -68,7 +68,9 @@ class DepthSettings:
         depth_perception.depth.settings.SettingError: point_stride must be in [1, 16], got 17
     """
 
-    min_depth: float = option(0.3, 'metres; nearer depth becomes -Inf', 0, 100)
+    min_depth: float = option(
+        0.3, 'metres; nearer depth becomes -Inf in the depth image, and stays an obstacle in cloud '
+        'and scan', 0, 100)
     max_depth: float = option(
         0.0, "metres; farther depth becomes +Inf; 0 = the network's own limit", 0, 100)
     depth_scale: float = option(

@@ -62,7 +62,7 @@ class Scan:
 
     Attributes:
         angles: (N,), radians, positive to the left.
-        ranges: (N,), metres; +Inf free, NaN unknown, -Inf too near.
+        ranges: (N,), metres; +Inf free, NaN unknown.
     """
 
     angles: NDArray[np.floating]

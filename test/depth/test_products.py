@@ -96,6 +96,28 @@ def test_flying_pixels_are_unknown_in_cloud_and_scan_but_not_in_the_depth():
     assert np.isnan(products.points[flying]).all()
 
 
+@pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
+def test_what_is_too_near_is_an_obstacle_in_cloud_and_scan_and_masked_in_the_depth(kind):
+    """Nothing else changes: unknown pixels and flying ones are no obstacle."""
+    scene = a_scene()
+    scene[40:60, 60:70], scene[40:60, 75:80], scene[5:9, 5:9] = 0.1, 0.0, np.nan
+    settings = DepthSettings(point_stride=1, camera_height=0.4)
+    products = depth_products(RGB, CAMERA, kind(scene), settings, network_max_depth=10.0)
+    depth, clean, standing, points, cloud, ranges = (np.asarray(part) for part in (
+        products.depth, products.clean, products.standing, products.points, products.cloud,
+        products.scan().ranges))
+    near = np.isneginf(clean)
+    assert near.any() and (near == (scene < 0.3) & ~np.isnan(clean)).all()
+    np.testing.assert_array_equal(standing[~near], clean[~near])
+    z = np.where(scene > 0, scene, 0.3)[near]
+    np.testing.assert_array_equal(standing[near], z)
+    np.testing.assert_array_equal(points[..., 2][near], z)
+    np.testing.assert_array_equal(cloud[..., 2][near], z)
+    assert np.isnan(points[np.isnan(clean)]).all() and np.isneginf(depth[scene < 0.3]).all()
+    assert not np.isneginf(ranges).any()
+    assert (ranges == np.float32(products.scan().range_min)).sum() >= 10
+
+
 def test_limits_come_from_the_settings_or_from_the_network():
     scene = a_scene()
     for most, network, far in ((0.0, 10.0, 10.0), (3.0, 10.0, 3.0), (0.0, 5.0, 5.0)):

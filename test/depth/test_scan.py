@@ -129,13 +129,27 @@ def test_farther_than_the_range_is_free(device):
     assert (scan(device, constant(9.9), range_max=9.0)[0] == INF).all()
 
 
-def test_too_near_in_the_band_is_minus_infinity(device):
+@pytest.mark.parametrize('near', [-INF, 0.05, 0.29])
+def test_too_near_in_the_band_is_an_obstacle_at_the_least_range(device, near):
+    """REP-117's -Inf would be no obstacle to Nav2."""
     depth = constant(4.0)
-    depth[:, 10:20] = -INF
+    depth[:, 10:20] = near
     ranges, _, layout = scan(device, depth)
-    near = np.unique(column_beams(layout)[10:20])
-    assert (ranges[near] == -INF).all()
-    assert np.isfinite(np.delete(ranges, near)).all()
+    beams = np.unique(column_beams(layout)[10:20])
+    # As in the message, where both are float32.
+    assert (ranges[beams] >= np.float32(layout.range_min(0.3))).all()
+    assert ranges[beams].max() < 0.4
+    assert (np.delete(ranges, beams) > 3).all()
+
+
+def test_a_near_obstacle_is_judged_where_it_is(device):
+    """A box of 10 cm before a camera at 0.12 m: at min_depth its rays would be below the floor."""
+    pose = CameraPose(height=0.12)
+    depth = with_box(floor(ROBOT, pose), ROBOT, pose, *box_on_the_floor(pose, 0.15, 0.1))
+    ranges, angles, layout = scan(device, depth, ROBOT, pose=pose)
+    assert (ranges[np.abs(angles) < 0.5] == np.float32(layout.range_min(0.3))).all()
+    near_floor = scan(device, floor(ROBOT, pose), ROBOT, pose=pose)[0]
+    assert (near_floor == INF).all()
 
 
 def test_too_near_outside_the_band_is_no_obstacle(device):
@@ -330,7 +344,7 @@ def by_loops(depth, layout, camera, pose, band, min_depth):
             above = up * placed >= band.min_height if pose.height is None else (
                 pose.height + up * placed >= band.floor_tolerance + FLOOR_GROWTH * away * placed)
             if above and up * placed <= band.max_height and away * placed <= layout.range_max:
-                ranges[beam] = np.fmin(ranges[beam], away * z)
+                ranges[beam] = np.fmin(ranges[beam], max(away * z, layout.range_min(min_depth)))
         if not math.isnan(z) and layout.sees_far[beam] and math.isnan(ranges[beam]):
             ranges[beam] = INF
     return ranges
@@ -343,7 +357,7 @@ def test_any_depth_at_any_pose_agrees_with_the_definitions(device, seed):
     pose = CameraPose(rng.uniform(-0.5, 1.2), rng.uniform(-0.6, 0.6),
                       None if seed % 3 == 0 else rng.uniform(0.1, 1.5))
     band = ObstacleBand(rng.uniform(-1, 0), rng.uniform(0.1, 1), rng.uniform(0, 0.2))
-    depth = rng.uniform(0.3, 9, (18, 24)).astype(np.float32)
+    depth = rng.uniform(0.1, 9, (18, 24)).astype(np.float32)
     for value in (NAN, INF, -INF):
         depth[rng.random(depth.shape) < 0.2] = value
     depth[:, :3] = NAN
@@ -390,4 +404,4 @@ def test_a_masked_depth_image_of_geometry_goes_in(device):
     depth[:, :32], depth[0] = 0.1, NAN
     ranges = scan_ranges(geometry.mask_range(depth, 0.3, 10.0),
                          scan_layout(CAMERA, 10.0, device=device), 0.3)
-    assert ranges[-1] == -INF and ranges[0] == INF
+    assert ranges[-1] == pytest.approx(0.3, abs=1e-4) and ranges[0] == INF

@@ -12,7 +12,7 @@ from test.support.drive import LOW, TALL, drive
 from test.support.drive_scenarios import ERRORS, SCENARIOS
 
 ROBOTS = {'low': LOW, 'tall': TALL}
-OBSTACLES = ['wall', 'wall 0.35 m before the camera', 'post of 4 cm', 'box of 10 cm', 'person']
+OBSTACLES = ['wall', 'wall 0.25 m before the camera', 'post of 4 cm', 'box of 10 cm', 'person']
 PASSABLE = ['table', 'rug of 2 cm', 'doorway of 0.8 m', 'turn before a wall']
 
 

@@ -266,6 +266,18 @@ def test_the_collision_monitor_counts_a_box_and_no_floor(drive):
     assert seen >= slow['min_points']
 
 
+def test_what_is_too_near_is_an_obstacle_for_both(drive):
+    """A wall 0.2 m before the camera; a covered camera's NaN is none."""
+    wall = np.full_like(EMPTY, 0.2)
+    seen = drive.see(wall)
+    ahead = np.array(ast.literal_eval(MONITOR['StopAhead']['forward']['points']))
+    assert points_in_polygon(seen['depth_points'], MONITOR['depth_points'], ahead) >= 1000
+    assert len(seen['depth_scan']) > 100, 'a beam at range_min is valid'
+    layer = ObstacleLayer(COSTMAP)
+    layer.update(seen, (0, 0))
+    assert layer.marked_between(0.1, 0.3)
+
+
 def test_publishers_match_nav2s_sensor_data_subscriptions(namespace):
     """nav2_ros_common/qos_profiles.hpp: SensorDataQoS is best effort and volatile."""
     wanted = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT,

@@ -51,7 +51,7 @@ def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header
     return LaserScan(
         header=header, angle_min=layout.angle_min, angle_max=layout.angle_max,
         angle_increment=layout.angle_increment, scan_time=scan_time,
-        range_min=min_depth * layout.least_distance, range_max=layout.range_max, ranges=values)
+        range_min=layout.range_min(min_depth), range_max=layout.range_max, ranges=values)
 
 
 def scan_frame(frame_id: str) -> str:
