@@ -79,10 +79,8 @@ def check_limits(settings: DepthSettings, network_max_depth: float) -> None:
     Raises:
         UsageError: nothing lies between the limits.
     """
-    near, far = settings.limits(network_max_depth)
-    if not near < far:
-        raise UsageError(f'min_depth {near:g} must be below the {far:g} m that the network '
-                         'reaches, unless max_depth is set')
+    if misfit := settings.misfit(network_max_depth):
+        raise UsageError(misfit[1])
 
 
 def _setting(name: str) -> Callable[[str], Any]:

@@ -112,8 +112,12 @@ class DepthSettings:
         """The camera that the network is told: without focal correction none."""
         return camera if self.focal_correction else None
 
-    def misfit(self) -> tuple[tuple[str, str], str] | None:
-        """Two settings that do not fit together, and why; or None."""
+    def misfit(self, network_max_depth: float = math.inf) -> tuple[tuple[str, str], str] | None:
+        """Two settings that do not fit together, or leave nothing of a network's depth; or None.
+
+        Args:
+            network_max_depth: metres, the limit where `max_depth` is 0.
+        """
         if self.scan_min_height >= self.scan_max_height:
             return ('scan_min_height', 'scan_max_height'), (
                 f'scan_min_height {self.scan_min_height} must be below '
@@ -121,6 +125,10 @@ class DepthSettings:
         if 0 < self.max_depth <= self.min_depth:
             return ('min_depth', 'max_depth'), (
                 f'max_depth {self.max_depth} must be above min_depth {self.min_depth}, or 0')
+        if self.max_depth == 0 and self.min_depth >= network_max_depth:
+            return ('min_depth', 'max_depth'), (
+                f'min_depth {self.min_depth:g} must be below the {network_max_depth:g} m that the '
+                'network reaches, unless max_depth is set')
         return None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.perspective import View
+from depth_perception.depth.settings import OPTIONS
 from depth_perception.extras import remedy
 from depth_perception.view import drawing
 from depth_perception.view.frame import Cloud, Frame, Scan, Stand
@@ -102,11 +103,12 @@ class Viewer:
     def offer_stand(self, stand: Stand, change: Callable[[Stand], Frame]) -> None:
         """Let people say how the camera stands; the change gives the frame that is shown then."""
         gui = self._server.gui
-        pitch = gui.add_slider('Camera looks down', -30.0, 80.0, 0.5,
-                               float(np.clip(math.degrees(stand.pitch), -30, 80)),
+        down, up = OPTIONS['camera_pitch'], OPTIONS['camera_height']
+        pitch = gui.add_slider('Camera looks down', down.low, down.high, 0.5,
+                               float(np.clip(math.degrees(stand.pitch), down.low, down.high)),
                                hint='degrees')
-        height = gui.add_slider('Camera height', 0.0, 3.0, 0.01,
-                                float(np.clip(stand.height or 0, 0, 3)),
+        height = gui.add_slider('Camera height', up.low, up.high, 0.01,
+                                float(np.clip(stand.height or 0, up.low, up.high)),
                                 hint='metres above the floor; 0 is unknown')
 
         def apply(_event: Any) -> None:

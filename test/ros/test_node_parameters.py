@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
@@ -214,6 +215,25 @@ def test_values_out_of_range_are_refused_with_the_reason(namespace, robot, name,
         assert not result.successful and result.reason
         assert node.settings == before
         assert node.get_parameter(name).value == DEFAULTS[name]
+
+
+def test_limits_that_leave_nothing_of_the_networks_depth_are_told(namespace, robot):
+    text = f'min_depth 12 must be below the {StandIn().info.max_depth:g} m that the network reaches'
+    with running_node(namespace, load_estimator=StandIn(scene), min_depth=12.0) as node:
+        assert node._parts.problem.startswith(f'cannot configure: {text}')
+        assert set_parameter(robot, 'min_depth', 0.5).successful
+        assert robot.change_state(Transition.TRANSITION_CONFIGURE)
+        both = SetParametersAtomically.Request(parameters=[
+            Parameter(name, value=value).to_parameter_msg()
+            for name, value in (('min_depth', 12.0), ('max_depth', 0.0))])
+        refused = robot.call(
+            SetParametersAtomically, 'depth_node/set_parameters_atomically', both).result
+        assert not refused.successful and refused.reason.startswith(text)
+        # One may be set after the other: until then, both stay as they were.
+        assert set_parameter(robot, 'min_depth', 12.0).successful
+        assert node.settings.min_depth == 0.5 and node._parts.parameters.remark.startswith(text)
+        assert set_parameter(robot, 'max_depth', 20.0).successful
+        assert (node.settings.min_depth, node.settings.max_depth) == (12, 20)
 
 
 def test_an_integer_is_taken_for_a_float(namespace, robot):

@@ -17,6 +17,7 @@ import pytest
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.cli import view as command
+from depth_perception.depth.settings import OPTIONS
 from depth_perception.view.drawing import by_distance
 from depth_perception.view.ending import Ending
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
@@ -259,11 +260,18 @@ def test_the_stand_of_the_camera_can_be_set_where_the_network_runs_here(viewer):
     def change(stand):
         stands.append(stand)
         return replace(frame(), stand=stand)
-    viewer.offer_stand(Stand(pitch=math.radians(10)), change)
+    viewer.offer_stand(Stand(pitch=math.radians(-60)), change)
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: any(
             message['type'] == 'GuiSliderMessage' and message['props']['label'] == 'Camera height'
             for message in browser.messages))
+        sliders = {message['props']['label']: message for message in browser.messages
+                   if message['type'] == 'GuiSliderMessage'}
+        for label, name, value in (
+                ('looks down', 'camera_pitch', -60), ('height', 'camera_height', 0)):
+            props, option = sliders[f'Camera {label}']['props'], OPTIONS[name]
+            assert (props['min'], props['max']) == (option.low, option.high)
+            assert sliders[f'Camera {label}']['value'] == pytest.approx(value)
         browser.set('GuiSliderMessage', 'Camera looks down', 30)
         browser.set('GuiSliderMessage', 'Camera height', 0.5)
         wait_until(lambda: stands and stands[-1].height == 0.5)

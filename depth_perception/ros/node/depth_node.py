@@ -153,6 +153,7 @@ class DepthNode(LifecycleNode):
         settings, parts = self.settings, self._parts
         parts.estimator = self._load_estimator(
             settings.model_file, settings.device, settings.precision, settings.backend)
+        parts.parameters.network_loaded(parts.estimator.info.max_depth)
         if settings.image_sizes:
             parts.estimator.prepare(parameters.image_sizes(settings.image_sizes))
         parts.scan_poses = ScanPoses(self, settings.base_frame)
@@ -194,6 +195,7 @@ class DepthNode(LifecycleNode):
         parts = self._parts
         entities = parts.outputs, parts.scan_poses
         parts.outputs = parts.scan_poses = parts.estimator = None
+        parts.parameters.network_gone()
         for entity in entities:
             if entity is not None:
                 entity.destroy()

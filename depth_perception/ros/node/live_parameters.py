@@ -2,6 +2,7 @@
 """The present parameters of a node, which change while its threads work."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from rcl_interfaces.msg import SetParametersResult
@@ -31,6 +32,21 @@ class LiveParameters:
         self.settings: Settings = parameters.read(node)
         self.remark = ''
         self._asked = self.settings
+        self._network_max_depth = math.inf
+
+    def network_loaded(self, max_depth: float) -> None:
+        """From now on a network reaches so many metres.
+
+        Raises:
+            ParameterError: the parameters leave nothing of its depth.
+        """
+        if misfit := self._asked.misfit(max_depth):
+            raise parameters.ParameterError(misfit[1])
+        self._network_max_depth = max_depth
+
+    def network_gone(self) -> None:
+        """No network is loaded any more: the next one may reach farther."""
+        self._network_max_depth = math.inf
 
     def change(self, node: Node, changes: Sequence[Parameter], state: str,
                set_all: Set) -> SetParametersResult:
@@ -47,11 +63,13 @@ class LiveParameters:
             return parameters.refusal(f'there is no parameter {unknown[0]!r}')
         try:
             typed = parameters.typed(changes)
-            asked = parameters.changed(self._asked, typed, state)
+            asked = parameters.changed(
+                self._asked, typed, state, self._network_max_depth)
         except parameters.ParameterError as error:
             return parameters.refusal(str(error))
         result = set_all(typed)
         if result.successful:
             self._asked = asked
-            self.settings, self.remark = parameters.in_effect(asked, self.settings)
+            self.settings, self.remark = parameters.in_effect(
+                asked, self.settings, self._network_max_depth)
         return result

@@ -9,6 +9,7 @@ before it is accepted.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -180,7 +181,8 @@ def typed(parameters: Sequence[Parameter]) -> list[Parameter]:
             for p in parameters]
 
 
-def changed(asked: Settings, parameters: Sequence[Parameter], state: str) -> Settings:
+def changed(asked: Settings, parameters: Sequence[Parameter], state: str,
+            network_max_depth: float = math.inf) -> Settings:
     """What is asked for after a change; other parameters than ours are passed over.
 
     Of two that do not fit together for a while one may be set after the other; see `in_effect`.
@@ -189,6 +191,7 @@ def changed(asked: Settings, parameters: Sequence[Parameter], state: str) -> Set
         asked: for until now.
         parameters: the change.
         state: of the node's life cycle.
+        network_max_depth: metres that the network reaches.
 
     Raises:
         ParameterError: a value is out of range or of the wrong type, cannot be changed in this
@@ -203,19 +206,20 @@ def changed(asked: Settings, parameters: Sequence[Parameter], state: str) -> Set
                                  f'{state}: deactivate it and clean it up first')
     settings = dataclasses.replace(
         asked, **{name: _of_type(name, value) for name, value in ours.items()})
-    misfit = settings.misfit()
+    misfit = settings.misfit(network_max_depth)
     if misfit and set(misfit[0]) <= set(ours):
         raise ParameterError(misfit[1])
     return settings
 
 
-def in_effect(asked: Settings, before: Settings) -> tuple[Settings, str]:
+def in_effect(asked: Settings, before: Settings,
+              network_max_depth: float = math.inf) -> tuple[Settings, str]:
     """What the node works with, and a remark where that is not all that is asked for.
 
     Two parameters that do not fit together both stay as they were before.
     """
     remarks = []
-    while misfit := asked.misfit():
+    while misfit := asked.misfit(network_max_depth):
         names, reason = misfit
         kept = {name: getattr(before, name) for name in names}
         remarks.append(f'{reason}: until one of them changes, ' + ' and '.join(
