@@ -62,9 +62,9 @@ def place_near(masked: Array, depth: Array, min_depth: float) -> Array:
         >>> import numpy as np
         >>> from depth_perception import mask_range
         >>> from depth_perception.depth.geometry import place_near
-        >>> depth = np.array([[0.1, 2.0, 20.0, np.nan, 0.0]], np.float32)
-        >>> place_near(mask_range(depth, 0.3, 10.0), depth, 0.3).round(1).tolist()
-        [[0.1, 2.0, inf, nan, 0.3]]
+        >>> depth = np.array([[0.25, 2.0, 20.0, np.nan, 0.0]], np.float32)
+        >>> place_near(mask_range(depth, 0.5, 10.0), depth, 0.5).tolist()
+        [[0.25, 2.0, inf, nan, 0.5]]
     """
     too_near = masked == -float('inf')
     if isinstance(masked, Tensor):
