@@ -136,7 +136,7 @@ class DepthProducts:
         The network cannot tell how near it is. But masked out, it would be free for the programs
         that read cloud and scan, and a robot would drive on into it.
         """
-        return geometry.place_near(self.clean, self._metric, self.limits[0])
+        return geometry.place_near(self.clean, self.metric, self.limits[0])
 
     @cached_property
     def points(self) -> Array:
