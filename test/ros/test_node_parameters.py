@@ -88,6 +88,8 @@ ACTS = {
     'camera_pitch': (10.0, lambda o: o['scan'].header.frame_id == 'camera_level_frame'),
     'camera_height': (0.15, None),  # both: test_scan_pose
     'floor_tolerance': (0.2, None),
+    'anchor_max_age': (1.0, None),  # both: test_anchor_inputs
+    'anchor_hold': (2.0, None),
     'max_rate': (50.0, None),  # acts on pace: test_max_rate_is_kept_and_not_called_overload
     'max_age': (1.0, None),  # test_frames_older_than_max_age_are_dropped_and_counted
 }
@@ -132,8 +134,8 @@ def test_focal_correction_uses_the_cameras_focal_length(namespace, robot):
 
 def other_than(name: str) -> Any:
     default, rule = DEFAULTS[name], RULES[name]
-    if name == 'image_sizes':
-        return '160x90'
+    if name in ('image_sizes', 'anchors'):
+        return {'image_sizes': '160x90', 'anchors': 'scan,floor'}[name]
     return rule.choices[1] if rule.choices else {
         bool: not default, str: 'other', float: 45.0}[type(default)]
 

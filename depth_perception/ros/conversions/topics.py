@@ -4,7 +4,11 @@ from __future__ import annotations
 
 DEPTH, INFO, POINTS, PREVIEW, SCAN = (
     'depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color', 'scan')
-INPUTS = ('image', 'image/compressed', 'camera_info')
+#: Of the sensors that correct depth.
+ANCHOR_SCAN, ANCHOR_RANGE, ANCHOR_POINTS, ANCHOR_DEPTH, ANCHOR_DEPTH_INFO = (
+    'anchors/scan', 'anchors/range', 'anchors/points', 'anchors/depth', 'anchors/depth/camera_info')
+INPUTS = ('image', 'image/compressed', 'camera_info', ANCHOR_SCAN, ANCHOR_RANGE, ANCHOR_POINTS,
+          ANCHOR_DEPTH, ANCHOR_DEPTH_INFO)
 OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN)
 #: The node of `replay_check`, for which a replay waits.
 CHECK = 'replay_check'

@@ -26,16 +26,20 @@ class TransformError(RuntimeError):
 class TransformListener:
     """Hears /tf and /tf_static in the node's executor.
 
+    Args:
+        node: whose executor that is.
+        purpose: the parameter for which it is needed.
+
     Raises:
         TransformError: tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, purpose: str = 'base_frame') -> None:
         try:
             import tf2_ros
         except ImportError as error:
             raise TransformError(
-                f'base_frame needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}') from error
+                f'{purpose} needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}') from error
         self._failure = tf2_ros.TransformException
         self._too_late_or_early = tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()

@@ -21,6 +21,7 @@ from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.protocol import Estimator
 from depth_perception.ros.conversions import stamps
 from depth_perception.ros.node import parameters
+from depth_perception.ros.node.anchor_inputs import AnchorInputs
 from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.guard import guard_services
 from depth_perception.ros.node.health import Health
@@ -168,7 +169,9 @@ class DepthNode(LifecycleNode):
             self, settings.image_transport == 'compressed', Receiver(self, parts))
         parts.cameras = Calibrations(
             settings.rectify, settings.horizontal_fov_deg, parts.inputs.is_rectified, parts.inputs)
-        pipeline = Pipeline(parts.estimator, parts.cameras, parts.scan_poses.of)
+        if settings.anchors:
+            parts.anchors = AnchorInputs(self, settings.anchors, parts.scan_poses.listener)
+        pipeline = Pipeline(parts.estimator, parts.cameras, parts.scan_poses.of, parts.anchors)
         parts.worker = Worker(pipeline, parts.outputs, self)
         parts.worker.start()
         self._reporter.unused(unused_parameters(self, qos=True))
@@ -180,10 +183,11 @@ class DepthNode(LifecycleNode):
 
     def _stop_work(self, patience: float | None = None) -> None:
         parts = self._parts
-        inputs, worker = parts.inputs, parts.worker
-        parts.inputs = parts.cameras = parts.worker = None
-        if inputs is not None:
-            inputs.destroy()
+        inputs, anchors, worker = parts.inputs, parts.anchors, parts.worker
+        parts.inputs = parts.cameras = parts.anchors = parts.worker = None
+        for entity in (inputs, anchors):
+            if entity is not None:
+                entity.destroy()
         if worker is not None and not worker.stop(patience) and self.context.ok():
             self.get_logger().error('the frame in hand did not finish; its thread is left behind')
 
@@ -239,6 +243,8 @@ class DepthNode(LifecycleNode):
         parts = self._parts
         if parts.inputs is not None:
             parts.inputs.adapt(has_info=parts.cameras.has_info)
+        if parts.anchors is not None:
+            parts.anchors.adapt()
         self._reporter.report()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

@@ -47,6 +47,7 @@ class Context:
         camera_problem: why there is no camera, or ''.
         input_remarks: what looks wrong about the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
+        anchor_problem: what is wrong with the sensors that correct depth; or ''.
         paused: by ~/enable.
         rate_limited: whether max_rate is set.
         busy_for: seconds since the frame in hand was taken.
@@ -73,6 +74,7 @@ class Context:
     camera_problem: str = ''
     input_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
+    anchor_problem: str = ''
     paused: bool = False
     rate_limited: bool = False
     busy_for: float = 0.0
@@ -239,6 +241,8 @@ def _depth(health: Snapshot, context: Context) -> tuple[list[Finding], list[tupl
     findings = _inactive(context) or [(OK, 'OK')]
     if context.active and health.depth.get('valid_percent', 100.0) == 0.0:
         findings.append((WARN, '0 % valid pixels'))
+    if context.active and context.anchor_problem:
+        findings.append((WARN, context.anchor_problem))
     if context.active and health.depth.get('contrast', 255.0) < COVERED_CONTRAST:
         findings.append((WARN, 'camera covered? the image is almost constant'))
     return findings, values

@@ -24,7 +24,7 @@ ENOUGH = 9
 ERROR_VISIBLE = 5.0
 #: A stamp this far from the clock is of another clock, not of an old frame (seconds).
 OTHER_CLOCK = 60.0
-STAGES = ('decode', 'inference', 'network', 'postprocess', 'publish', 'beside_network',
+STAGES = ('decode', 'inference', 'network', 'postprocess', 'anchors', 'publish', 'beside_network',
           'arrival_to_publish', 'capture_to_publish')
 
 

@@ -111,6 +111,16 @@ class Settings(DepthSettings):
         '', 'frame_id of the scan, level and at the camera with x forward; empty: the frame_id of '
         'the image without its "optical" part, or, if base_frame or camera_pitch is set, with '
         '_level, published on TF', configured=False)
+    anchors: str = _parameter(
+        '', 'what corrects depth by true distances, a list of scan, range, points, depth (sensors '
+        'on anchors/scan and so on) and floor (the known height of the camera), such as '
+        'scan,floor; empty: nothing', configured=False)
+    anchor_max_age: float = _parameter(
+        0.2, 'seconds; a measurement whose stamp is farther from that of the image is not used',
+        low=0, high=10)
+    anchor_hold: float = _parameter(
+        1.0, 'seconds in which the last correction fades when there are too few anchors', low=0,
+        high=60)
     max_rate: float = _parameter(
         0.0, 'Hz; maximum number of frames processed a second; 0 = no limit', low=0, high=120)
     max_age: float = _parameter(
@@ -118,6 +128,9 @@ class Settings(DepthSettings):
         low=0, high=10)
 
 
+#: What may correct depth.
+FLOOR = 'floor'
+ANCHORS = ('scan', 'range', 'points', 'depth', FLOOR)
 #: The state in which all but read-only parameters can be set.
 UNCONFIGURED = 'unconfigured'
 #: Texts of settings that differ for the node's parameters.
@@ -234,6 +247,8 @@ def check(name: str, value: Any) -> None:
     check_type(name, value)
     if name == 'image_sizes':
         image_sizes(value)
+    if name == 'anchors':
+        anchor_sources(value)
     if rule.choices and value not in rule.choices:
         raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
     if problem := rule.problem(name, value, type(DEFAULTS[name])):
@@ -252,6 +267,19 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
         raise ParameterError(
             f'image_sizes must be WIDTHxHEIGHT, such as 1280x720,640x480, got {text!r}')
     return [(int(size[2]), int(size[1])) for size in sizes]
+
+
+def anchor_sources(text: str) -> tuple[str, ...]:
+    """The sources in a list such as `scan,floor`, each once.
+
+    Raises:
+        ParameterError: one is unknown.
+    """
+    words = [word.strip() for word in text.split(',')] if text.strip() else []
+    if unknown := [word for word in words if word not in ANCHORS]:
+        raise ParameterError(f'anchors must be a list of {", ".join(ANCHORS)}, such as scan,floor, '
+                             f'got {unknown[0]!r} in {text!r}')
+    return tuple(dict.fromkeys(words))
 
 
 def check_type(name: str, value: Any) -> None:

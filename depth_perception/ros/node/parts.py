@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from depth_perception.inference.protocol import Estimator
+from depth_perception.ros.node.anchor_inputs import AnchorInputs
 from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
@@ -25,6 +26,7 @@ class Parts:
         enabled: false while it is paused by ~/enable.
         activated: steady seconds at the last activation.
         estimator, outputs, scan_poses: while the node is configured, otherwise None.
+        anchors: the sensors that correct depth; None without, and while the node is not active.
         inputs, cameras, worker: while the node is active, otherwise None.
     """
 
@@ -38,4 +40,5 @@ class Parts:
     scan_poses: ScanPoses | None = None
     inputs: Inputs | None = None
     cameras: Calibrations | None = None
+    anchors: AnchorInputs | None = None
     worker: Worker | None = None

@@ -5,6 +5,7 @@ What becomes of depth is not decided here but in `depth.products`.
 """
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from depth_perception.depth import geometry
+from depth_perception.depth.anchors import LEAST_ANCHORS, AnchorReport
 from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
 from depth_perception.depth.scan import CameraPose, ScanLayout
 from depth_perception.inference.protocol import Estimator
@@ -26,6 +28,7 @@ from depth_perception.io.image_messages import Decoder
 from depth_perception.ros.conversions import messages, stamps
 from depth_perception.ros.conversions.camera_info import ImageCamera
 from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.node.anchor_inputs import AnchorInputs
 from depth_perception.ros.node.calibrations import Calibrations, CameraState
 from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.parameters import Settings
@@ -38,6 +41,31 @@ NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
 
 class NonFiniteDepth(RuntimeError):  # noqa: N818 - names the finding
     """The network's output holds NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class AnchorOutcome:
+    """How the other sensors corrected a frame.
+
+    Attributes:
+        report: of the correction.
+        age: seconds between the image and the oldest measurement; None for none.
+        problem: what is wrong with the sensors or with what they say, or ''.
+    """
+
+    report: AnchorReport
+    age: float | None
+    problem: str
+
+    def facts(self) -> dict[str, float]:
+        """Figures for diagnostics."""
+        report = self.report
+        age = {} if self.age is None else {'anchor_age_s': self.age}
+        return {'anchors_offered': report.offered, 'anchors_compared': report.compared,
+                'anchors_used': report.used,
+                'anchor_residual_before_percent': 100 * math.expm1(report.residual_before),
+                'anchor_residual_after_percent': 100 * math.expm1(report.residual_after),
+                'anchor_factor': report.factor, 'anchor_strength': report.strength, **age}
 
 
 @dataclass
@@ -53,6 +81,7 @@ class Result:
         camera_problem: why there is no camera, or ''.
         input_remarks: what looks wrong about the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
+        anchors: how the other sensors corrected the depth; None where none is configured.
         pose: of the camera, as the scan used it; None without a scan.
         beams: the scan's layout and frame_id; None without a scan.
         focal_factor: applied to depth.
@@ -66,6 +95,7 @@ class Result:
     camera_problem: str = ''
     input_remarks: tuple[str, ...] = ()
     scan_problem: str = ''
+    anchors: AnchorOutcome | None = None
     pose: CameraPose | None = None
     beams: tuple[ScanLayout, str] | None = None
     focal_factor: float = 1.0
@@ -91,6 +121,7 @@ class Work:
         products: what is made of the depth, which a device may still be computing; None where
             nothing is inferred.
         finite: whether all that the network gave was finite.
+        stand: how the camera stands, once it was asked for.
     """
 
     result: Result
@@ -100,6 +131,7 @@ class Work:
     camera: ImageCamera | None
     products: DepthProducts | None = None
     finite: Tensor | None = None
+    stand: ScanPose | None = None
 
 
 @contextmanager
@@ -114,6 +146,14 @@ def _header(image: Header, optical_frame: str) -> Header:
     return Header(stamp=image.stamp, frame_id=optical_frame) if optical_frame else image
 
 
+def _uncorrected(report: AnchorReport) -> str:
+    """That too few anchors could be compared, or ''."""
+    if report.compared >= LEAST_ANCHORS or not report.offered:
+        return ''
+    return (f'depth is not corrected by anchors: of {report.offered} in the image, '
+            f'{report.compared} are in range and away from edges, {LEAST_ANCHORS} are needed')
+
+
 def _remarks(decoding: str, state: CameraState) -> tuple[str, ...]:
     remarks = state.camera.remarks if state.camera else ()
     return (decoding, *remarks) if decoding else remarks
@@ -126,13 +166,16 @@ class Pipeline:
         estimator: the network.
         cameras: where the camera of an image comes from.
         scan_pose: how the camera stands whose image has a header.
+        anchors: the sensors that correct depth, or None.
     """
 
     def __init__(self, estimator: Estimator, cameras: Calibrations,
-                 scan_pose: Callable[[Header, Settings], ScanPose]) -> None:
+                 scan_pose: Callable[[Header, Settings], ScanPose],
+                 anchors: AnchorInputs | None = None) -> None:
         self._estimator = estimator
         self._cameras = cameras
         self._scan_pose = scan_pose
+        self._anchors = anchors
         self._products = ProductMaker(estimator.info.max_depth)
         self._decoder = Decoder()
         self._last_scan: float | None = None
@@ -189,8 +232,9 @@ class Pipeline:
         result = work.result
         if work.products is not None:
             with _timed(result.seconds, 'postprocess'):
-                found = self._compute(work.products, work)
-                self._fill(self._download({'finite': work.finite, **found}), work.products, work)
+                products = self._anchored(work.products, work)
+                found = self._compute(products, work)
+                self._fill(self._download({'finite': work.finite, **found}), products, work)
         if INFO in work.wanted and work.camera is not None:
             result.outputs[INFO] = work.camera.info(work.header)
         return result
@@ -222,9 +266,33 @@ class Pipeline:
                 found[SCAN] = scan.ranges
         return found
 
+    def _anchored(self, products: DepthProducts, work: Work) -> DepthProducts:
+        """The products as the other sensors correct them; with any, it waits for a GPU."""
+        if self._anchors is None:
+            return products
+        if products.camera is None:
+            work.result.anchors = AnchorOutcome(
+                AnchorReport(), None, 'depth is not corrected by anchors: the camera is unknown')
+            return products
+        with _timed(work.result.seconds, 'anchors'):
+            settings = work.settings
+            seen = self._anchors.of(work.header, products.camera, products.metric,
+                                    settings.anchor_max_age, lambda: self._stand(work).pose)
+            products, report = self._products.anchored(
+                products, seen.anchors, stamps.seconds(work.header.stamp), settings.anchor_hold)
+        problems = (seen.problem, report.problem or _uncorrected(report))
+        work.result.anchors = AnchorOutcome(report, seen.age, '; '.join(filter(None, problems)))
+        return products
+
+    def _stand(self, work: Work) -> ScanPose:
+        """How the camera of a frame stands."""
+        if work.stand is None:
+            work.stand = self._scan_pose(work.header, work.settings)
+        return work.stand
+
     def _scan(self, products: DepthProducts, work: Work) -> DepthScan | None:
         """The scan, or None where it is not known how the camera stands."""
-        stand = self._scan_pose(work.header, work.settings)
+        stand = self._stand(work)
         work.result.scan_problem = stand.problem
         work.result.pose = stand.pose
         if stand.pose is None:

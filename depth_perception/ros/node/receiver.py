@@ -80,6 +80,8 @@ class Receiver:
             text = f'time went back by {last - stamp:.1f} s: counters start anew'
             self._parts.health.start_anew()
             self._parts.scan_poses.reset()
+            if self._parts.anchors is not None:
+                self._parts.anchors.reset()
             self._jumped_back = time.monotonic()
         elif last is not None and stamp > last + OTHER_CLOCK:
             text = f'stamps went ahead by {stamp - last:.1f} s'

@@ -81,8 +81,8 @@ class Reporter:
 
     def _log_remarks(self) -> None:
         """Each once, whatever its figures; some come up only with a certain image."""
-        scan = (self._scan_problem(), self._no_camera())
-        for remark in filter(None, (*self._warnings(), *self._input_remarks(), *scan)):
+        last = (self._scan_problem(), self._no_camera(), self._anchor_problem())
+        for remark in filter(None, (*self._warnings(), *self._input_remarks(), *last)):
             kind = re.sub(r'\d+(\.\d+)?', '#', remark)
             if kind not in self._said:
                 self._said.add(kind)
@@ -96,7 +96,7 @@ class Reporter:
             active=state == 'active', state=state, problem=parts.problem, since=parts.activated,
             **self._input_facts(),
             camera_problem=self._camera_problem(), input_remarks=self._input_remarks(),
-            scan_problem=self._scan_problem(),
+            scan_problem=self._scan_problem(), anchor_problem=self._anchor_problem(),
             busy_for=worker.busy_for if worker else 0.0, sharing=self._sharing(),
             rivals=outputs.rivals() if outputs else (),
             paused=not parts.enabled, rate_limited=settings.max_rate > 0,
@@ -142,6 +142,10 @@ class Reporter:
     def _scan_problem(self) -> str:
         last = self._last()
         return last.scan_problem if last else ''
+
+    def _anchor_problem(self) -> str:
+        last = self._last()
+        return last.anchors.problem if last and last.anchors else ''
 
     def _no_camera(self) -> str:
         """Why an image that was served had no cloud and no scan; or ''."""

@@ -70,6 +70,11 @@ class ScanPoses:
         self._moves = False
         self._waits_from = 0.0
 
+    @property
+    def listener(self) -> TransformListener | None:
+        """What hears TF, with `base_frame`."""
+        return self._listener
+
     def of(self, image: Header, settings: Settings) -> ScanPose:
         """The pose of the camera whose image has this header; waits PATIENCE at most."""
         remark = ''

@@ -224,7 +224,8 @@ class Worker:
         if result.sample is not None:
             self._health.depth_seen(result.sample, {
                 'contrast': result.contrast, 'focal_factor': result.focal_factor,
-                **_pose_facts(result.pose)})
+                **_pose_facts(result.pose),
+                **(result.anchors.facts() if result.anchors else {})})
 
 
 def _pose_facts(pose: CameraPose | None) -> dict[str, float]:

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From messages of other sensors to arrays: clouds, depth images, transforms."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Transform
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, PointCloud2, PointField
+
+#: Of the fields of a cloud and of depth images.
+_KINDS = {PointField.FLOAT32: 'f4', PointField.FLOAT64: 'f8'}
+_DEPTHS = {'32FC1': ('f4', 1.0), '16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001)}
+
+
+class SensorError(ValueError):
+    """A message that cannot be used; the text says why."""
+
+
+def cloud_points(message: PointCloud2) -> NDArray[np.float64]:
+    """x, y and z of every point of a cloud, (n, 3), metres.
+
+    Raises:
+        SensorError: it has no fields x, y and z, or less data than it says.
+    """
+    fields = {field.name: field for field in message.fields}
+    if any(name not in fields or fields[name].datatype not in _KINDS for name in 'xyz'):
+        raise SensorError('the cloud has no fields x, y and z of real numbers, it has '
+                          f'{", ".join(fields) or "none"}')
+    height, width = message.height, message.width
+    data = np.asarray(message.data, np.uint8)
+    if len(data) < _size(height, width * message.point_step, message.row_step):
+        raise SensorError(f'the cloud has {len(data)} bytes, too few for {width}x{height} points '
+                          f'of {message.point_step}')
+    order = '>' if message.is_bigendian else '<'
+    columns = [_strided(data, fields[name].offset, order + _KINDS[fields[name].datatype],
+                        (height, width), (message.row_step, message.point_step)) for name in 'xyz']
+    return np.stack(columns, -1).reshape(-1, 3).astype(np.float64)
+
+
+def depth_array(message: Image) -> NDArray[np.float32]:
+    """Depth (h, w) in metres of a depth image (REP-118); 0 or NaN where unknown.
+
+    Raises:
+        SensorError: it has another encoding, or less data than it says.
+    """
+    if message.encoding not in _DEPTHS:
+        raise SensorError(f'the depth image has the encoding {message.encoding!r}, it needs 32FC1 '
+                          'or 16UC1')
+    kind, metres = _DEPTHS[message.encoding]
+    height, width, size = message.height, message.width, int(kind[1])
+    data = np.asarray(message.data, np.uint8)
+    if len(data) < _size(height, width * size, message.step):
+        raise SensorError(f'the depth image has {len(data)} bytes, too few for {width}x{height}')
+    order = '>' if message.is_bigendian else '<'
+    values = _strided(data, 0, order + kind, (height, width), (message.step, size))
+    return np.asarray(values, np.float32) * np.float32(metres)
+
+
+def transform_matrix(transform: Transform) -> NDArray[np.float64]:
+    """A 4x4 matrix from the child's frame to the parent's.
+
+    Raises:
+        SensorError: its quaternion is zero or not finite.
+    """
+    q, t = transform.rotation, transform.translation
+    w, x, y, z = np.array([q.w, q.x, q.y, q.z])
+    norm = w * w + x * x + y * y + z * z
+    if not (np.isfinite(norm) and norm > 0):
+        raise SensorError('the transform has no rotation: its quaternion is zero or not finite')
+    s = 2 / norm
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
+        [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
+        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)]]
+    matrix[:3, 3] = t.x, t.y, t.z
+    return matrix
+
+
+def _size(height: int, row: int, step: int) -> int:
+    """The bytes that rows of so many need, in steps of others."""
+    return 0 if height == 0 else (height - 1) * step + row
+
+
+def _strided(data: NDArray[np.uint8], offset: int, kind: str, shape: tuple[int, int],
+             strides: tuple[int, int]) -> NDArray[Any]:
+    """Numbers of a kind that lie in bytes at steps; none where the shape has none."""
+    if 0 in shape:
+        return np.empty(shape, kind)
+    return np.ndarray(shape, kind, data, offset, strides)
