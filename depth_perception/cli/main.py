@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with terminable():
             options = _parser(words).parse_args(words)
-            return options.run(options)
+            return int(options.run(options))
     except UsageError as error:
         sys.stderr.write(f'depth-perception: {error}\n')
         return 2

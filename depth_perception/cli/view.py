@@ -86,6 +86,7 @@ def _refuse_without_effect(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from depth_perception.view.frame import Standing
     from depth_perception.view.viewer import Viewer, ViewError
 
     _refuse_without_effect(options)
@@ -94,7 +95,7 @@ def _run(options: argparse.Namespace) -> None:
     except ViewError as error:
         raise UsageError(str(error)) from error
     with closing(viewer), closing(_source(options)) as source:
-        if hasattr(source, 'restand'):  # otherwise the node knows how its camera stands
+        if isinstance(source, Standing):  # otherwise the node knows how its camera stands
             viewer.offer_stand(source.stand, source.restand)
         _say(f'open {viewer.url} in a browser; Ctrl-C ends')
         with Ending() as ending:

@@ -53,23 +53,25 @@ def animation(path: Path, frames: list[FrameRecord], camera: CameraModel | None,
 def _picture(frame: FrameRecord, camera: CameraModel | None, colours: tuple[float, float],
              phase: float) -> NDArray[np.uint8]:
     """Camera, depth with its legend, cloud: uint8 (h, w, 3) RGB."""
-    height = round(WIDTH * frame.rgb.shape[0] / frame.rgb.shape[1])
-    depth = cv2.resize(colourise(frame.depth, *colours), (WIDTH, height))
-    parts = [cv2.resize(frame.rgb, (WIDTH, height), interpolation=cv2.INTER_AREA),
+    rgb, metres = frame.rgb, frame.depth
+    assert rgb is not None and metres is not None  # what is filmed is recorded whole
+    height = round(WIDTH * rgb.shape[0] / rgb.shape[1])
+    depth = cv2.resize(colourise(metres, *colours), (WIDTH, height))
+    parts = [cv2.resize(rgb, (WIDTH, height), interpolation=cv2.INTER_AREA),
              with_legend(depth, *colours)[..., ::-1]]
     if camera is not None:
-        parts.append(_cloud(frame, camera, height, _SWAY * math.sin(2 * math.pi * phase)))
+        parts.append(_cloud(rgb, metres, camera, height, _SWAY * math.sin(2 * math.pi * phase)))
     highest = max(map(len, parts))
     return np.concatenate([
         np.pad(part, ((0, highest - len(part)), (0, 0), (0, 0)), constant_values=255)
         for part in parts], axis=1)
 
 
-def _cloud(frame: FrameRecord, camera: CameraModel, height: int,
+def _cloud(rgb: NDArray[np.uint8], depth: NDArray[np.float32], camera: CameraModel, height: int,
            yaw_deg: float) -> NDArray[np.uint8]:
     stride = int(np.clip(round(camera.width / WIDTH / 1.5), 1, OPTIONS['point_stride'].high))
-    products = depth_products(frame.rgb, camera, frame.depth, DepthSettings(point_stride=stride))
-    points, rgb = products.points.reshape(-1, 3), products.colours.reshape(-1, 3)
+    products = depth_products(rgb, camera, depth, DepthSettings(point_stride=stride))
+    points, colours = products.points.reshape(-1, 3), np.asarray(products.colours).reshape(-1, 3)
     known = np.isfinite(points).all(axis=1)
-    return draw_points(points[known], rgb[known], middle_view(points[known], yaw_deg),
+    return draw_points(points[known], colours[known], middle_view(points[known], yaw_deg),
                        WIDTH, height, stride / camera.fx)

@@ -70,13 +70,15 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
 
 
 def cloud_views(path: Path, frame: FrameRecord, camera: CameraModel | None = None) -> None:
-    """The cloud in perspective, and from above in metres with the scan drawn in."""
+    """A frame's cloud in perspective, and from above in metres with the scan drawn in."""
+    cloud = frame.cloud
+    assert cloud is not None
     figure, (view, above) = plt.subplots(
         1, 2, figsize=(13, 6), layout='constrained', width_ratios=(1.35, 1))
     figure.suptitle(f'point cloud of frame {frame.index}')
-    points, colours = cloud_points(frame.cloud)
+    points, colours = cloud_points(cloud)
     _show(view, draw_points(points, colours, middle_view(points), *CLOUD_SIZE,
-                            spacing(camera, frame.cloud.shape[1])))
+                            spacing(camera, cloud.shape[1])))
     view.set_title('seen from beside the camera')
     left, up, forward = -points[:, 0], -points[:, 1], points[:, 2]
     order = np.argsort(up)  # what is nearest to the eye is drawn last
@@ -135,9 +137,9 @@ def _depth_picture(depth: NDArray[np.float32] | None, near: float,
     return colourise(depth, near, far)[..., ::-1]
 
 
-def _error_picture(depth: NDArray[np.float32],
+def _error_picture(depth: NDArray[np.float32] | None,
                    truth: NDArray[np.float32] | None) -> NDArray[np.uint8] | None:
-    if truth is None or truth.shape != depth.shape:
+    if depth is None or truth is None or truth.shape != depth.shape:
         return None
     return colourise_error(relative_error(depth, truth))[..., ::-1]
 

@@ -25,8 +25,8 @@ from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, SCAN
 class ScanRecord:
     """A LaserScan as arrays: angles (radians, left positive) and ranges (metres)."""
 
-    angles: NDArray[np.float64]
-    ranges: NDArray[np.float64]
+    angles: NDArray[np.floating[Any]]
+    ranges: NDArray[np.floating[Any]]
 
 
 @dataclass

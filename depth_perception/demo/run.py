@@ -115,11 +115,11 @@ def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: lis
 
     pictured = [truths[frame.index] if frame.index < len(truths) else None for frame in frames]
     montage(out / 'montage.png', frames, pictured, _title(plan, summary), camera)
-    clouds = [frame for frame in frames if frame.cloud is not None]
+    clouds = [(frame, frame.cloud) for frame in frames if frame.cloud is not None]
     if clouds:
-        frame = clouds[len(clouds) // 2]
+        frame, cloud = clouds[len(clouds) // 2]
         cloud_views(out / 'cloud.png', frame, camera)
-        write_ply(out / 'cloud.ply', *cloud_points(frame.cloud))
+        write_ply(out / 'cloud.ply', *cloud_points(cloud))
 
 
 def tell(out: Path, summary: dict[str, Any]) -> None:

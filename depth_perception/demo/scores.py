@@ -19,8 +19,14 @@ Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 def read_truth(folder: Path) -> list[NDArray[np.float32]]:
     """True depth in metres of each frame in order; empty where the bag has no truth."""
     files = sorted(folder.glob('*.png'), key=lambda file: int(file.stem))
-    return [cv2.imread(str(file), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
-            for file in files]
+    return [_metres(file) for file in files]
+
+
+def _metres(file: Path) -> NDArray[np.float32]:
+    millimetres = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if millimetres is None:
+        raise OSError(f'{file} is no image, or is damaged')
+    return np.asarray(millimetres, np.float32) / np.float32(1000)
 
 
 def scores(pairs: Iterable[Pair]) -> dict[str, float | str]:

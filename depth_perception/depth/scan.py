@@ -339,9 +339,10 @@ def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, certain: tupl
     if certain[0] <= 0 and min_depth <= certain[1]:
         # As a rule: then no depth is below `nearest`, and -Inf is an obstacle.
         return depth > farthest
-    no_obstacle = (depth < nearest) | (depth > farthest)
     at_min_depth = (min_depth < nearest) | (min_depth > farthest)
-    return no_obstacle & ((depth != -math.inf) | at_min_depth)
+    no_obstacle: Array = ((depth < nearest) | (depth > farthest)) & (
+        (depth != -math.inf) | at_min_depth)
+    return no_obstacle
 
 
 def _thin(values: Tensor) -> Tensor:

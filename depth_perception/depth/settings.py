@@ -32,6 +32,13 @@ class Option:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Both bounds of a number that has them."""
+        if self.low is None or self.high is None:
+            raise ValueError('this setting has no limits')
+        return self.low, self.high
+
     def problem(self, name: str, value: Any, kind: type) -> str:
         """Why a value cannot be used, or ''. Integers are accepted for floats.
 

@@ -25,10 +25,10 @@ def write_atomically(path: str | Path, parts: Parts) -> None:
         OSError: the folder is missing or not writable, or the disk is full; it names the path, and
             nothing is left behind.
     """
-    write_together({path: parts})
+    write_together({Path(path): parts})
 
 
-def write_together(files: Mapping[str | Path, Parts]) -> None:
+def write_together(files: Mapping[Path, Parts]) -> None:
     """Write files that belong together: none is replaced or made before all are complete.
 
     Raises:

@@ -137,9 +137,8 @@ def no_log_folder(environment: Mapping[str, str] = os.environ) -> str:
         home = environment.get('ROS_HOME')
         if not home and not environment.get('HOME'):
             return 'there is no HOME and no ROS_LOG_DIR in the environment'
-        folder = Path(home or Path(environment['HOME'], '.ros'), 'log')
-    path = Path(environment.get('HOME', '~') + str(folder)[1:]
-                if str(folder).startswith('~') else folder)
+        folder = str(Path(home or Path(environment['HOME'], '.ros'), 'log'))
+    path = Path(environment.get('HOME', '~') + folder[1:] if folder.startswith('~') else folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

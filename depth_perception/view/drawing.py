@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,8 @@ def shrunk(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     if image.shape[1] <= width:
         return image
     height = max(1, round(image.shape[0] * width / image.shape[1]))
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    small: NDArray[np.uint8] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def thinned(cloud: Cloud, most: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -37,8 +39,11 @@ def thinned(cloud: Cloud, most: int) -> tuple[NDArray[np.float32], NDArray[np.ui
     if colours is None:
         colours = np.full(points.shape, GREY, np.uint8)
     rows, columns = _strides(points.shape[:-1], most)
-    points, colours = (values.reshape(-1, values.shape[-2], 3)[::rows, ::columns].reshape(-1, 3)
-                       for values in (points, colours))
+
+    def thin(values: NDArray[Any]) -> NDArray[Any]:
+        return values.reshape(-1, values.shape[-2], 3)[::rows, ::columns].reshape(-1, 3)
+
+    points, colours = thin(points), thin(colours)
     known = np.isfinite(points).all(axis=1)
     return points[known], colours[known]
 
@@ -69,7 +74,8 @@ def point_on_ray(points: NDArray[np.float32], origin: NDArray[np.floating],
         met = cosine > math.cos(tolerance)
     if not met.any():
         return None
-    return points[np.argmin(np.where(met, distance, np.inf))]
+    nearest: NDArray[np.float32] = points[np.argmin(np.where(met, distance, np.inf))]
+    return nearest
 
 
 def still(frame: Frame, view: View | None, most: int) -> NDArray[np.uint8] | None:
@@ -112,7 +118,8 @@ def scan_lines(scan: Scan) -> NDArray[np.float32]:
 
 
 def _hits(scan: Scan) -> NDArray[np.bool_]:
-    return np.isfinite(scan.ranges)
+    hits: NDArray[np.bool_] = np.isfinite(scan.ranges)
+    return hits
 
 
 def _points(scan: Scan) -> NDArray[np.float32]:

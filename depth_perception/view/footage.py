@@ -2,6 +2,7 @@
 """Pictures from a video, a folder of images, a bag or a webcam, at the pace they were taken."""
 from __future__ import annotations
 
+import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from depth_perception.camera.model import CameraModel
 from depth_perception.camera.rectification import Calibration, Rectifier, calibration_of
 from depth_perception.camera.source import CameraSource
 from depth_perception.errors import UsageError, why_missing
-from depth_perception.io.bag import Bag, is_recording
+from depth_perception.io.bag import Bag, Message, Topic, is_recording
 from depth_perception.io.image_files import IMAGE_SUFFIXES, ImageError, Photo, read_photo
 from depth_perception.io.video_files import USUAL_RATE, VideoReader
 
@@ -92,8 +93,10 @@ class Folder(Footage):
     def shots(self) -> Iterator[Shot]:
         """One a second."""
         for index, file in enumerate(self._files):
-            yield Shot(STAY * index,
-                       lambda file=file: _of_photo(read_photo(file), self._cameras), index)
+            yield Shot(STAY * index, functools.partial(self._picture, file), index)
+
+    def _picture(self, file: Path) -> Picture:
+        return _of_photo(read_photo(file), self._cameras)
 
 
 class Video(Footage):
@@ -175,27 +178,27 @@ class BagFootage(Footage):
         first: int | None = None
         for number, message in enumerate(self._bag.messages([self._image.name])):
             first = message.time if first is None else first
-            yield Shot((message.time - first) / 1e9,
-                       lambda message=message: self._picture(self._bag.deserialize(message)),
+            yield Shot((message.time - first) / 1e9, functools.partial(self._picture, message),
                        number)
 
-    def _picture(self, message: object) -> Picture:
-        from depth_perception.io.image_messages import Decoder, FrameError
+    def _picture(self, message: Message) -> Picture:
+        from depth_perception.io.frame_error import FrameError
+        from depth_perception.io.image_messages import Decoder
 
         self._decode = self._decode or Decoder()
         try:
-            rgb = self._decode(message)
+            rgb = self._decode(self._bag.deserialize(message))
         except FrameError as error:
             raise ImageError(str(error)) from error
         if self._cameras != CameraSource() or self._info is None:
             return _with_camera(rgb, self._cameras)
-        return self._rectified(rgb)
+        return self._rectified(rgb, self._info)
 
-    def _rectified(self, rgb: NDArray[np.uint8]) -> Picture:
+    def _rectified(self, rgb: NDArray[np.uint8], topic: Topic) -> Picture:
         height, width = rgb.shape[:2]
         calibration = self._calibration
         if calibration is None or calibration.camera.width != width:
-            info = next(self._bag.messages([self._info.name]))
+            info = next(self._bag.messages([topic.name]))
             calibration = calibration_of(self._bag.deserialize(info), width, height)
             undone = calibration.is_distorted and '/image_rect' not in self._image.name
             self._calibration = calibration

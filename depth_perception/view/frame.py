@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,18 @@ class Frame:
     stand: Stand = Stand()
     remarks: tuple[Remark, ...] = ()
     label: str = ''
+
+
+@runtime_checkable
+class Standing(Protocol):
+    """A source that can be told how the camera stands."""
+
+    @property
+    def stand(self) -> Stand:
+        """How it stands now."""
+
+    def restand(self, stand: Stand) -> Frame:
+        """The newest frame of a camera that stands like that."""
 
 
 class Source(Protocol):

@@ -30,7 +30,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 
 from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.errors import UsageError
-from depth_perception.io.image_messages import Decoder, FrameError, decode
+from depth_perception.io.frame_error import FrameError
+from depth_perception.io.image_messages import Decoder, decode
 from depth_perception.ros.conversions.topics import INFO, POINTS, PREVIEW, SCAN, diagnostics_name
 from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 from depth_perception.ros.start import StartError, enter_ros
@@ -168,7 +169,8 @@ class _Listener(Node):
         """Begin or stop to listen; from any thread."""
         if watched != self._watched:
             self._watched = watched
-            self.executor.create_task(self._look)
+            if self.executor is not None:
+                self.executor.create_task(self._look)
 
     def state(self) -> _State:
         """What the node says of itself, or what may be wrong where it says nothing."""

@@ -12,7 +12,7 @@ import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import cv2
 import numpy as np
@@ -27,6 +27,9 @@ from depth_perception.view.html import HINT, label_html, remarks_html, scale_htm
 
 if TYPE_CHECKING:
     import viser
+
+#: Of a frame.
+Part = TypeVar('Part')
 
 #: Pixels; the panel's pictures are no wider on most screens.
 PICTURE_WIDTH = 480
@@ -68,7 +71,7 @@ class Viewer:
         self._lock = threading.Lock()
         self._shown = Frame()
         self._switches: dict[str, Any] = {}
-        self._cloud_style: tuple = ()
+        self._cloud_style: tuple[Any, ...] = ()
         self._changed = threading.Event()
         self._ray: tuple[Any, Any] | None = None
         self._picked: Any = None
@@ -103,12 +106,12 @@ class Viewer:
     def offer_stand(self, stand: Stand, change: Callable[[Stand], Frame]) -> None:
         """Let people say how the camera stands; the change gives the frame that is shown then."""
         gui = self._server.gui
-        down, up = OPTIONS['camera_pitch'], OPTIONS['camera_height']
-        pitch = gui.add_slider('Camera looks down', down.low, down.high, 0.5,
-                               float(np.clip(math.degrees(stand.pitch), down.low, down.high)),
+        down, up = OPTIONS['camera_pitch'].limits, OPTIONS['camera_height'].limits
+        pitch = gui.add_slider('Camera looks down', *down, 0.5,
+                               float(np.clip(math.degrees(stand.pitch), *down)),
                                hint='degrees')
-        height = gui.add_slider('Camera height', up.low, up.high, 0.01,
-                                float(np.clip(stand.height or 0, up.low, up.high)),
+        height = gui.add_slider('Camera height', *up, 0.01,
+                                float(np.clip(stand.height or 0, *up)),
                                 hint='metres above the floor; 0 is unknown')
 
         def apply(_event: Any) -> None:
@@ -246,7 +249,7 @@ class Viewer:
     def _pick(self) -> bool:
         """Label what lies on the ray with its distance; False where nothing does."""
         cloud, point = self._shown.cloud, None
-        if cloud is not None:
+        if cloud is not None and self._ray is not None:
             points, _ = drawing.thinned(cloud, self._most_points)
             point = drawing.point_on_ray(points, *map(self._optical, self._ray))
         if point is None:
@@ -255,7 +258,7 @@ class Viewer:
                 self._picked = None
             return False
         text = f'{np.linalg.norm(point):.2f} m away, depth {point[2]:.2f} m'
-        position = tuple(map(float, point))
+        position = (float(point[0]), float(point[1]), float(point[2]))
         if self._picked is None:
             self._picked = self._server.scene.add_label(
                 '/camera/picked', text, position=position)
@@ -264,7 +267,7 @@ class Viewer:
 
     # Parts of the scene --------------------------------------------------------------------
 
-    def _wanted_style(self) -> tuple:
+    def _wanted_style(self) -> tuple[Any, ...]:
         return self._colours.value, self._point_size.value, self._shown.depth_range
 
     def _draw_cloud(self, cloud: Cloud | None) -> None:
@@ -359,7 +362,7 @@ def _url_host(host: str) -> str:
     return f'[{host}]' if ':' in host else host
 
 
-def _is_new(value: Any, before: Any) -> bool:
+def _is_new(value: Part | None, before: Part | None) -> TypeGuard[Part]:
     return value is not None and value is not before
 
 

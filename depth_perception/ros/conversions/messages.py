@@ -47,7 +47,7 @@ def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header
     All beams are of one moment (time_increment 0), `scan_time` seconds after the last scan.
     """
     values = array('f')
-    values.frombytes(memoryview(np.ascontiguousarray(ranges, np.float32)).cast('B'))
+    values.frombytes(np.ascontiguousarray(ranges, np.float32).data.cast('B'))
     return LaserScan(
         header=header, angle_min=layout.angle_min, angle_max=layout.angle_max,
         angle_increment=layout.angle_increment, scan_time=scan_time,
@@ -83,7 +83,7 @@ def _image(values: NDArray[Any], header: Header, encoding: str) -> Image:
                  step=values.nbytes // height, data=_bytes(values))
 
 
-def _bytes(values: NDArray[Any]) -> array:
+def _bytes(values: NDArray[Any]) -> array[int]:
     data = array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
+    data.frombytes(np.ascontiguousarray(values).data.cast('B'))
     return data

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def nanoseconds(stamp: Time) -> int:
     """A stamp in nanoseconds; negative, as rclpy's Time cannot be, where a message says so."""
-    return stamp.sec * 10**9 + stamp.nanosec
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def seconds(stamp: Time) -> float:
@@ -32,7 +32,7 @@ def age(clock: Clock, stamp: Time) -> float:
 def serialized_stamp(data: bytes) -> int:
     """Its stamp in nanoseconds."""
     whole, fraction = struct.unpack_from(_layout(data), data, 4)
-    return whole * 10**9 + fraction
+    return int(whole) * 10**9 + int(fraction)
 
 
 def restamped(data: bytes, now: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sensor_msgs.msg import CameraInfo
 
@@ -41,7 +41,7 @@ class _Info:
     """A camera_info, its content, and the cameras made of it by image size."""
 
     message: CameraInfo
-    key: tuple
+    key: tuple[Any, ...]
     states: dict[tuple[int, int], CameraState]
 
 
@@ -143,7 +143,7 @@ class Calibrations:
         return rectifier
 
     def _state(self, size: tuple[int, int], stamp: int | None) -> CameraState:
-        info = self._by_stamp.get(stamp, self._newest)
+        info = self._newest if stamp is None else self._by_stamp.get(stamp, self._newest)
         states = self._without_info if info is None else info.states
         if size not in states:
             states[size] = self._new_state(info.message if info else None, *size)
@@ -162,7 +162,7 @@ class Calibrations:
             return CameraState(None, str(error))
 
 
-def _content(info: CameraInfo) -> tuple:
+def _content(info: CameraInfo) -> tuple[Any, ...]:
     """Everything but the header."""
     roi = info.roi
     return (info.width, info.height, info.distortion_model, tuple(info.d), tuple(info.k),

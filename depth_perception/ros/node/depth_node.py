@@ -159,10 +159,12 @@ class DepthNode(LifecycleNode):
             parts.estimator.prepare(parameters.image_sizes(settings.image_sizes))
         parts.scan_poses = ScanPoses(self, settings.base_frame)
         parts.outputs = DepthPublishers(self)
-        self._reporter.network_loaded()
+        self._reporter.network_loaded(parts.estimator)
 
     def _start_work(self) -> None:
         settings, parts = self.settings, self._parts
+        # The state machine activates only what was configured.
+        assert parts.estimator and parts.scan_poses and parts.outputs
         parts.health.reset()
         parts.activated = time.monotonic()
         parts.inputs = Inputs(
@@ -229,7 +231,8 @@ class DepthNode(LifecycleNode):
         """Stop taking frames and give the memory back; called by the worker."""
         problem = 'out of memory on the device: deactivated; use a smaller network or image'
         self._parts.problem = problem
-        self.executor.create_task(self._deactivate_after, problem)
+        if self.executor is not None:
+            self.executor.create_task(self._deactivate_after, problem)
 
     def _deactivate_after(self, problem: str) -> None:
         if self._state == 'active':
@@ -241,7 +244,7 @@ class DepthNode(LifecycleNode):
 
     def _every_second(self) -> None:
         parts = self._parts
-        if parts.inputs is not None:
+        if parts.inputs is not None and parts.cameras is not None:
             parts.inputs.adapt(has_info=parts.cameras.has_info)
         if parts.anchors is not None:
             parts.anchors.adapt()

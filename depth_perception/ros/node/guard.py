@@ -70,7 +70,7 @@ def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
             f'{here or "do nothing"}')
 
 
-def _refusal(kind: type, request: Any, text: str) -> Any:
+def _refusal(kind: Any, request: Any, text: str) -> Any:
     """The answer of a service that failed: its type's own word for no, with the reason."""
     response = kind.Response()  # success is False
     refused = SetParametersResult(successful=False, reason=text)

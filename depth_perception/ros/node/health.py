@@ -91,7 +91,8 @@ class Health:
             self._recent: deque[tuple[float, str]] = deque(maxlen=4096)
             self._stamps: deque[tuple[float, float]] = deque(maxlen=4096)
             self._lost: deque[tuple[float, int]] = deque(maxlen=4096)
-            self._latency = {stage: deque(maxlen=256) for stage in STAGES}
+            self._latency: dict[str, deque[float]] = {
+                stage: deque(maxlen=256) for stage in STAGES}
             self._last: dict[str, float] = {}
             self._image: dict[str, str] = {}
             self._clock_offset: float | None = None

@@ -7,4 +7,5 @@ from rclpy.lifecycle import LifecycleNode
 
 def lifecycle_state(node: LifecycleNode) -> str:
     """The state machine's own state: whatever a transition raised, there is no other."""
-    return node._state_machine.current_state[1]  # rclpy has no public way to ask
+    state: str = node._state_machine.current_state[1]  # rclpy has no public way to ask
+    return state

@@ -142,7 +142,7 @@ _OF_NODE = {
 }
 
 
-def _rule(field: dataclasses.Field) -> Rule:
+def _rule(field: dataclasses.Field[Any]) -> Rule:
     known: Option = field.metadata['rule']
     if isinstance(known, Rule):
         return known
@@ -261,12 +261,14 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
     Raises:
         ParameterError: one is no size.
     """
-    sizes = [re.fullmatch(r'\s*([1-9]\d{0,4})x([1-9]\d{0,4})\s*', word)
-             for word in text.split(',')] if text else []
-    if not all(sizes):
-        raise ParameterError(
-            f'image_sizes must be WIDTHxHEIGHT, such as 1280x720,640x480, got {text!r}')
-    return [(int(size[2]), int(size[1])) for size in sizes]
+    sizes = []
+    for word in text.split(',') if text else []:
+        size = re.fullmatch(r'\s*([1-9]\d{0,4})x([1-9]\d{0,4})\s*', word)
+        if size is None:
+            raise ParameterError(
+                f'image_sizes must be WIDTHxHEIGHT, such as 1280x720,640x480, got {text!r}')
+        sizes.append((int(size[2]), int(size[1])))
+    return sizes
 
 
 def anchor_sources(text: str) -> tuple[str, ...]:
@@ -308,10 +310,12 @@ def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
     when = '' if rule.configured else 'at start or while the node is unconfigured'
     which = f'one of {", ".join(rule.choices)}' if rule.choices else ''
     descriptor.additional_constraints = '; '.join(filter(None, (which, when)))
-    if rule.low is not None and isinstance(DEFAULTS[name], float):
+    if rule.low is None or rule.high is None:
+        return descriptor
+    if isinstance(DEFAULTS[name], float):
         descriptor.floating_point_range = [
             FloatingPointRange(from_value=float(rule.low), to_value=float(rule.high))]
-    elif rule.low is not None:
+    else:
         descriptor.integer_range = [
             IntegerRange(from_value=int(rule.low), to_value=int(rule.high), step=1)]
     return descriptor

@@ -230,7 +230,7 @@ class Pipeline:
             NonFiniteDepth: the network's output cannot be used.
         """
         result = work.result
-        if work.products is not None:
+        if work.products is not None and work.finite is not None:
             with _timed(result.seconds, 'postprocess'):
                 products = self._anchored(work.products, work)
                 found = self._compute(products, work)

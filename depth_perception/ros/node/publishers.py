@@ -35,9 +35,10 @@ class DepthPublishers:
         # A profile each: rclpy writes the overrides of a topic into the one that it gets.
         profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=KEPT[topic],
                              reliability=ReliabilityPolicy.RELIABLE)
-        return self._node.create_lifecycle_publisher(
+        publisher: LifecyclePublisher = self._node.create_lifecycle_publisher(
             kind, topic, profile,
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        return publisher
 
     def wanted(self) -> frozenset[str]:
         """Topics that somebody subscribes to."""

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from depth_perception.ros.conversions.stamps import age, seconds
 from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.parts import Parts
-from depth_perception.ros.node.worker import ReceivedImage
+from depth_perception.ros.node.worker import ReceivedImage, Worker
 
 #: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
 JUMP_BACK = 0.1
@@ -58,16 +58,16 @@ class Receiver:
             _image_facts(message, parts.parameters.settings.optical_frame))
         if parts.enabled:
             now = time.monotonic()
-            self._hand_over(ReceivedImage(message, now, now - self._jumped_back > CLOCK_FOLLOWS))
+            self._hand_over(parts.worker, ReceivedImage(
+                message, now, now - self._jumped_back > CLOCK_FOLLOWS))
         else:
             parts.health.count('paused')
 
-    def _hand_over(self, frame: ReceivedImage) -> None:
+    def _hand_over(self, worker: Worker, frame: ReceivedImage) -> None:
         """Leave a frame to the worker, and the interpreter too, if it has been waiting for one.
 
         What rclpy does after a callback is Python, and goes on until it waits for a message.
         """
-        worker = self._parts.worker
         idle = worker.busy_for == 0
         worker.put(frame)
         if idle:
@@ -79,9 +79,9 @@ class Receiver:
         if last is not None and stamp < last - JUMP_BACK:
             text = f'time went back by {last - stamp:.1f} s: counters start anew'
             self._parts.health.start_anew()
-            self._parts.scan_poses.reset()
-            if self._parts.anchors is not None:
-                self._parts.anchors.reset()
+            for part in (self._parts.scan_poses, self._parts.anchors):
+                if part is not None:
+                    part.reset()
             self._jumped_back = time.monotonic()
         elif last is not None and stamp > last + OTHER_CLOCK:
             text = f'stamps went ahead by {stamp - last:.1f} s'

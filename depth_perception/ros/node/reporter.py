@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 
+from depth_perception.inference.protocol import Estimator
 from depth_perception.ros.conversions.topics import diagnostics_name
 from depth_perception.ros.node import inputs
 from depth_perception.ros.node.calibrations import NO_CAMERA_INFO
@@ -50,9 +52,8 @@ class Reporter:
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
-    def network_loaded(self) -> None:
+    def network_loaded(self, estimator: Estimator) -> None:
         """Log which network runs, and remarks on it again."""
-        estimator = self._parts.estimator
         self._node.get_logger().info(
             f'network {estimator.info.name} ({estimator.info.network}) on {estimator.device}, '
             f'{estimator.backend}, {estimator.precision}')
@@ -102,7 +103,7 @@ class Reporter:
             paused=not parts.enabled, rate_limited=settings.max_rate > 0,
             model=self._model_facts(), warnings=self._warnings(), focal=self._depth_facts())
 
-    def _input_facts(self) -> dict[str, object]:
+    def _input_facts(self) -> dict[str, Any]:
         """What is known of the subscriptions, as fields of `Context`."""
         if self._parts.inputs is None:
             return {'reliability': 'none'}
@@ -151,8 +152,8 @@ class Reporter:
         """Why an image that was served had no cloud and no scan; or ''."""
         if self._last() is None:
             return ''
-        problem = self._camera_problem()
-        where = f' on {self._parts.inputs.info.topic}' if problem == NO_CAMERA_INFO else ''
+        problem, inputs = self._camera_problem(), self._parts.inputs
+        where = f' on {inputs.info.topic}' if inputs and problem == NO_CAMERA_INFO else ''
         return f'no cloud and no scan: {problem}{where}' if problem else ''
 
     def _model_facts(self) -> Facts:

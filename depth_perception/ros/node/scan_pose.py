@@ -80,7 +80,7 @@ class ScanPoses:
         remark = ''
         try:
             if self._listener:
-                pose, remark = self._from_tf(image, settings)
+                pose, remark = self._from_tf(self._listener, image, settings)
             else:
                 pose = stated_pose(settings)
         except (TransformError, PoseError) as error:
@@ -99,9 +99,10 @@ class ScanPoses:
             if entity is not None:
                 entity.destroy()
 
-    def _from_tf(self, image: Header, settings: Settings) -> tuple[CameraPose, str]:
+    def _from_tf(self, listener: TransformListener, image: Header,
+                 settings: Settings) -> tuple[CameraPose, str]:
         """The pose, and a remark where it is not that of the image's moment, or has no height."""
-        stamped, remark = self._lookup(self._base_frame, image.frame_id, image)
+        stamped, remark = self._lookup(listener, self._base_frame, image.frame_id, image)
         # TF that never changes has no stamp.
         self._moves = nanoseconds(stamped.header.stamp) != 0
         height = settings.camera_height or stamped.transform.translation.z
@@ -114,23 +115,24 @@ class ScanPoses:
             self._last = pose
         return self._last, remark
 
-    def _lookup(self, target: str, source: str, image: Header) -> tuple[TransformStamped, str]:
+    def _lookup(self, listener: TransformListener, target: str, source: str,
+                image: Header) -> tuple[TransformStamped, str]:
         """The transform at the image's stamp, or the newest with a remark.
 
         Raises:
             TransformError: there is none at all.
         """
-        newest = self._listener.latest(target, source)
+        newest = listener.latest(target, source)
         if nanoseconds(newest.header.stamp) == 0:
             return newest, ''
         to_come = nanoseconds(newest.header.stamp) < nanoseconds(image.stamp)
         waits = to_come and time.monotonic() >= self._waits_from
-        exact = self._listener.at(target, source, image.stamp, PATIENCE if waits else 0.0)
+        exact = listener.at(target, source, image.stamp, PATIENCE if waits else 0.0)
         if exact is not None:
             return exact, ''
         if waits:
             self._waits_from = time.monotonic() + IN_VAIN
-        newest = self._listener.latest(target, source)
+        newest = listener.latest(target, source)
         age = seconds(image.stamp) - seconds(newest.header.stamp)
         return newest, (f'the transform from {source} to {target} is {abs(age):.2g} s '
                         f'{"older" if age > 0 else "newer"} than the image')
@@ -148,7 +150,8 @@ class ScanPoses:
         if self._listener is None:
             return ''
         try:
-            transform = self._lookup(image.frame_id, scan_frame, image)[0].transform
+            transform = self._lookup(
+                self._listener, image.frame_id, scan_frame, image)[0].transform
         except TransformError as error:
             return f'scan_frame: {error}'
         q, offset = transform.rotation, transform.translation

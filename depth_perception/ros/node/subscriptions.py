@@ -75,14 +75,14 @@ class AdaptiveSubscription:
     @property
     def topic(self) -> str:
         """The resolved name."""
-        return self._subscription.topic_name if self._subscription else self._topic
+        return str(self._subscription.topic_name) if self._subscription else self._topic
 
     @property
     def reliability(self) -> str:
         """What is in use: `reliable` or `best_effort`."""
         if self._subscription is None:
             return 'none'
-        return self._subscription.qos_profile.reliability.name.lower()
+        return str(self._subscription.qos_profile.reliability.name).lower()
 
     @property
     def fell_back(self) -> bool:
@@ -160,7 +160,8 @@ class AdaptiveSubscription:
         kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
         kinds += [QoSPolicyKind.RELIABILITY] if reliability == RELIABLE else []
         kinds += [QoSPolicyKind.DURABILITY] if durability == VOLATILE else []
-        events = {'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
+        events: dict[str, Any] = {
+            'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
         try:
             self._subscription = self._created(profile, kinds, events)
         except UnsupportedEventTypeError:
@@ -169,7 +170,7 @@ class AdaptiveSubscription:
             self._subscription = self._created(profile, kinds, events)
 
     def _created(self, profile: QoSProfile, kinds: list[QoSPolicyKind],
-                 events: dict[str, Callable[[Any], None]]) -> Subscription:
+                 events: dict[str, Any]) -> Subscription:
         return self._node.create_subscription(
             self._message_type, self._topic, self._callback, profile,
             event_callbacks=SubscriptionEventCallbacks(**events),
@@ -183,7 +184,9 @@ class AdaptiveSubscription:
         elif event.last_policy_kind == QoSPolicyKind.DURABILITY:
             durability = VOLATILE
         # Outside of this callback, which belongs to the subscription that is replaced.
-        self._node.executor.create_task(lambda: self._take((reliability, durability)))
+        executor = self._node.executor
+        if executor is not None:
+            executor.create_task(lambda: self._take((reliability, durability)))
 
     def _on_lost(self, event: Any) -> None:
         self._lost(event.total_count_change)

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from depth_perception.camera.model import CameraError
 from depth_perception.depth.scan import CameraPose
 from depth_perception.errors import first_line, named
-from depth_perception.io.image_messages import FrameError
+from depth_perception.io.frame_error import FrameError
 from depth_perception.ros.node.health import OTHER_CLOCK, Health
 from depth_perception.ros.node.mailbox import Mailbox
 from depth_perception.ros.node.parameters import Settings

@@ -74,7 +74,7 @@ class Audience:
         return words + self._more()
 
     def _heard(self, topic: str) -> bool:
-        return self._publishers[topic].get_subscription_count() > 0
+        return bool(self._publishers[topic].get_subscription_count() > 0)
 
     def _counts(self) -> list[int]:
         return [publisher.get_subscription_count() for publisher in self._publishers.values()] \

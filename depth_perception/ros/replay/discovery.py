@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rcl_interfaces.srv import GetParameters
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -29,7 +30,7 @@ class Discovery:
         self._node = node
         self._topic = topic
         self._since = time.monotonic()
-        self._clients = {}
+        self._clients: dict[str, Client] = {}
         self._answers: dict[str, Future] = {}
 
     def complete(self) -> bool:
@@ -51,4 +52,4 @@ class Discovery:
         client = self._clients[name]
         if name not in self._answers and client.service_is_ready():
             self._answers[name] = client.call_async(GetParameters.Request())
-        return name in self._answers and self._answers[name].done()
+        return name in self._answers and bool(self._answers[name].done())

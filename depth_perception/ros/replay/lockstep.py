@@ -54,7 +54,7 @@ class Lockstep:
     @property
     def depth(self) -> str:
         """The topic of the depth images, resolved."""
-        return self._subscription.topic_name
+        return str(self._subscription.topic_name)
 
     def missing(self) -> list[str]:
         """What has to be there before the first image, in words; empty when all is."""
@@ -98,7 +98,7 @@ class Lockstep:
             if not self._answered and self.dropped >= HOPELESS:
                 self._awaited = None
             elif self._is_dropped():
-                self._drop()
+                self._drop(self._awaited)
             elif time.monotonic() - start > self._patience:
                 raise LockstepError(
                     f'no depth on {self.depth} within {self._patience:g} s for the image of '
@@ -115,8 +115,8 @@ class Lockstep:
         received = self._counters.totals[RECEIVED] - self._received_before
         return received >= self._played and bool(self._counters.lost - self._lost_before)
 
-    def _drop(self) -> None:
-        last = self._awaited / 1e9
+    def _drop(self, awaited: int) -> None:
+        last = awaited / 1e9
         self._awaited = None
         self.dropped += 1
         lost = self._counters.lost

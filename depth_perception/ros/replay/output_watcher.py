@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import rclpy
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import Empty
@@ -44,7 +45,7 @@ class OutputWatcher(Node):
         if record is not None:
             self._keep_static_transforms(record)
         self._discovery = Discovery(self, self.resolve_topic_name(DEPTH))
-        self._ready = None
+        self._ready: Publisher | None = None
 
     def watch(self, last: int) -> bool:
         """Spin until the replay is over and the node has done with the image of the last stamp.

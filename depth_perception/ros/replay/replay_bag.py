@@ -161,13 +161,15 @@ class Player:
 
     def _play_once(self, again: bool) -> None:
         """From the beginning to the end; `again` tells whether another round follows."""
-        schedule, counts, last = None, Counter(), 0
+        schedule: Schedule | None = None
+        counts: Counter[str] = Counter()
+        last = 0
         if self._lockstep:
             self._lockstep.start()
         for message in self._bag.messages(self._publishers):
             schedule = schedule or Schedule(message.time, self._options.rate)
             if self._lockstep:
-                self._keep_step(schedule, message, last)
+                self._keep_step(self._lockstep, schedule, message, last)
             if not self._wait(schedule, message.time):
                 return
             if self._lockstep:
@@ -184,13 +186,14 @@ class Player:
             period = (last - schedule.bag_start) // max(1, max(counts.values()) - 1)
             self._wait(schedule, last + period)
 
-    def _keep_step(self, schedule: Schedule, message: Message, last: int) -> None:
+    def _keep_step(self, lockstep: Lockstep, schedule: Schedule, message: Message,
+                   last: int) -> None:
         """Wait for the depth of the last image; the clock stands still meanwhile.
 
         It does so while a message is read and published, too: no image grows old by that.
         """
-        if message.topic == self._lockstep.images:
-            self._lockstep.wait()
+        if message.topic == lockstep.images:
+            lockstep.wait()
         schedule.hold(last or message.time)
 
     def _wait(self, schedule: Schedule, bag_time: int) -> bool:

@@ -153,7 +153,7 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
-def _record(options: argparse.Namespace, about: Played) -> AbstractContextManager:
+def _record(options: argparse.Namespace, about: Played) -> AbstractContextManager[Any]:
     if options.record is None:
         return nullcontext()
     return ReplayRecord(options.record, options.bag, about.inputs, about.times)
