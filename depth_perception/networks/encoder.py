@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoders: the feature pyramid of a timm network, strides 2 to 32.
 
-timm defines every encoder the papers use behind one interface that reports channels and strides.
+timm defines every encoder the papers use behind one interface that reports channels and strides;
+that of the bundled network is in `efficientnet_lite`, which needs no timm.
 No weights are ever downloaded here: they come from a weights file or from a local state dict.
 """
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from types import ModuleType
 
 from torch import Tensor, nn
+
+from depth_perception.networks.efficientnet_lite import VARIANTS, EfficientNetLite
 
 STRIDES = (2, 4, 8, 16, 32)
 
@@ -38,15 +41,20 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
+        self.name = name
+        self.channels: tuple[int, ...]
+        if isinstance(name, str) and name in VARIANTS:
+            self.body: nn.Module = EfficientNetLite(name)
+            self.channels = self.body.channels
+            return
         timm = import_timm()
         if not isinstance(name, str) or not timm.is_model(name):
             raise ValueError(f'unknown encoder {name!r}: give a timm name such as "resnet50"')
-        self.name = name
         self.body = timm.create_model(name, pretrained=False, features_only=True)
         strides = tuple(self.body.feature_info.reduction())
         if strides != STRIDES:
             raise ValueError(f'encoder {name!r} has strides {strides}, needed are {STRIDES}')
-        self.channels: tuple[int, ...] = tuple(self.body.feature_info.channels())
+        self.channels = tuple(self.body.feature_info.channels())
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> five tensors (B, channels[i], ceil(H / stride), ceil(W / stride))."""

@@ -11,6 +11,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from depth_perception.networks.efficientnet_lite import SamePadConv2d
+
 #: Sides for which the fixed padding is right.
 MULTIPLE = 32
 
@@ -41,7 +43,7 @@ def _fix(module: nn.Module) -> bool:
 
     found = False
     for name, child in list(module.named_children()):
-        if isinstance(child, Conv2dSame):
+        if isinstance(child, (SamePadConv2d, Conv2dSame)):
             setattr(module, name, _fixed(child))
             found = True
         else:
