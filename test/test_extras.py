@@ -13,8 +13,10 @@ import pytest
 
 from depth_perception import __version__
 from depth_perception.extras import EXTRAS, ROS_MODULES, remedy
+from depth_perception.io.weights import save_weights
 from depth_training.cli import COMMANDS as TRAINING
 from test.support.missing import run_bare, run_without
+from test.support.weights import tiny_info, tiny_network
 
 ROOT = Path(__file__).parents[1]
 #: Where a module's package has another name.
@@ -104,11 +106,12 @@ def test_a_torchvision_of_another_pytorch_is_told_from_bad_weights(tmp_path):
     """PyPI's torchvision beside PyTorch's wheel for CPUs cannot find its operators."""
     (tmp_path / 'timm.py').write_text(
         'raise RuntimeError("operator torchvision::nms does not exist")')
-    image = tmp_path / 'a.png'
+    image, model = tmp_path / 'a.png', tmp_path / 'tiny.safetensors'
     image.write_bytes(b'')
+    save_weights(model, tiny_network(), tiny_info())  # one with an encoder of timm
     result = subprocess.run(
         [sys.executable, '-m', 'depth_perception.cli.main', 'predict', image, '--out',
-         tmp_path / 'o'],
+         tmp_path / 'o', '--model', model],
         cwd=ROOT, capture_output=True, text=True, timeout=300,
         env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'})
     assert result.returncode == 2 and result.stderr.count('\n') == 1, result.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EfficientNet-Lite 0 to 4, as features at strides 2 to 32 (Tan and Le 2019; Google's lite release).
+"""EfficientNet-Lite 0 to 4, features at strides 2 to 32 (Tan and Le 2019; Google's lite release).
 
 timm's `tf_efficientnet_lite*`: the same names of tensors, the same initialisation, the same numbers
 to the last bit. It is here because the bundled network has it, and importing timm takes longer than
