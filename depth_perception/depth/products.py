@@ -7,7 +7,8 @@ The order is that of a frame:
       -> corrected by anchors, if there are any (`DepthProducts.metric`)
       -> out of range: -Inf, +Inf (`DepthProducts.depth`, preview)
       -> flying pixels: NaN (`DepthProducts.clean`)
-      -> what is too near where it is: an obstacle (`DepthProducts.standing`: cloud, scan)
+      -> its floor where that is known to be; what is too near where it is: an obstacle
+         (`DepthProducts.standing`: cloud, scan)
 
 Depth is a numpy array or a torch tensor on any device; what is made of it is of the same kind, on
 the same device, and made when it is first asked for.
@@ -29,6 +30,7 @@ from torch import Tensor
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors
+from depth_perception.depth.floor import FloorLayout, floor_layout, level_floor
 from depth_perception.depth.scan import (
     CameraPose,
     ObstacleBand,
@@ -43,6 +45,7 @@ from depth_perception.depth.visualise import colourise
 #: A depth image or what is made of it.
 Array = Any
 LayoutMaker = Callable[..., ScanLayout]
+FloorMaker = Callable[..., 'FloorLayout | None']
 #: Metres between which anchors are used, whatever the network's range.
 _ANCHORED = (0.1, 100.0)
 
@@ -91,6 +94,8 @@ class DepthProducts:
         settings: all that can be set.
         network_max_depth: metres, the limit where the settings have none.
         layouts: makes the layout of a scan, as `scan.scan_layout`.
+        floors: makes the layout of a floor, as `floor.floor_layout`.
+        anchored: whether other sensors have made the distances true already.
 
     Examples:
         >>> import numpy as np
@@ -102,18 +107,25 @@ class DepthProducts:
 
     def __init__(self, metric: Array, camera: CameraModel | None, rgb: Array | None,
                  settings: DepthSettings, network_max_depth: float,
-                 layouts: LayoutMaker = scan_layout) -> None:
+                 layouts: LayoutMaker = scan_layout, floors: FloorMaker = floor_layout,
+                 anchored: bool = False) -> None:
         self.camera, self.settings = camera, settings
+        #: How the camera stands, as the settings state it; to be set before cloud and scan are made
+        #: where something else tells it, to None where nothing does.
+        self.pose: CameraPose | None = stated_pose(settings)
         #: The smallest and the largest depth, metres.
         self.limits = settings.limits(network_max_depth)
         #: (H, W) metres, NaN where unknown, before the limits.
         self.metric, self._rgb = metric, rgb
         self._network_max_depth, self._layouts = network_max_depth, layouts
+        self._floors, self._anchored = floors, anchored
 
-    def with_metric(self, metric: Array) -> DepthProducts:
+    def with_metric(self, metric: Array, anchored: bool = False) -> DepthProducts:
         """Return the products of another depth of the same frame."""
-        return DepthProducts(metric, self.camera, self._rgb, self.settings,
-                             self._network_max_depth, self._layouts)
+        products = DepthProducts(metric, self.camera, self._rgb, self.settings,
+                                 self._network_max_depth, self._layouts, self._floors, anchored)
+        products.pose = self.pose
+        return products
 
     @cached_property
     def depth(self) -> Array:
@@ -123,11 +135,7 @@ class DepthProducts:
     @cached_property
     def clean(self) -> Array:
         """As `depth`, NaN at flying pixels too."""
-        threshold = self.settings.edge_threshold
-        if threshold <= 0:
-            return self.depth
-        # On the depth before the limits: a smooth floor that crosses min_depth is no edge.
-        return geometry.mask(self.depth, geometry.flying_pixels(self.metric, threshold))
+        return self._without_flying(self.depth)
 
     @cached_property
     def standing(self) -> Array:
@@ -135,8 +143,36 @@ class DepthProducts:
 
         The network cannot tell how near it is. But masked out, it would be free for the programs
         that read cloud and scan, and a robot would drive on into it.
+
+        With `floor_model`, and where the camera's height is known, the floor is where it is known
+        to be, and what stands on it with it; see `floor.level_floor`.
         """
-        return geometry.place_near(self.clean, self.metric, self.limits[0])
+        return self._standing(self.pose)
+
+    def _standing(self, pose: CameraPose | None) -> Array:
+        levelled = self._levelled(pose)
+        if levelled is None:
+            return geometry.place_near(self.clean, self.metric, self.limits[0])
+        clean = self._without_flying(geometry.mask_range(levelled, *self.limits))
+        return geometry.place_near(clean, levelled, self.limits[0])
+
+    def _without_flying(self, depth: Array) -> Array:
+        return depth if self._flying is None else geometry.mask(depth, self._flying)
+
+    @cached_property
+    def _flying(self) -> Array | None:
+        threshold = self.settings.edge_threshold
+        # On the depth before the limits: a smooth floor that crosses min_depth is no edge.
+        return geometry.flying_pixels(self.metric, threshold) if threshold > 0 else None
+
+    def _levelled(self, pose: CameraPose | None) -> Array | None:
+        """The metric depth with its floor where it is known to be; None where it is not known."""
+        settings = self.settings
+        if not settings.floor_model or self.camera is None or pose is None or pose.height is None:
+            return None
+        layout = self._floors(
+            self.camera, pose, settings.floor_tolerance, _kind_of_work(self.metric))
+        return None if layout is None else level_floor(self.metric, layout, self._anchored)
 
     @cached_property
     def points(self) -> Array:
@@ -162,16 +198,17 @@ class DepthProducts:
         """The obstacle scan.
 
         Args:
-            pose: of the camera; None: what the settings state.
+            pose: of the camera; None: `self.pose`, or what the settings state.
         """
         settings, (near, far) = self.settings, self.limits
-        pose = pose or stated_pose(settings)
+        pose = pose or self.pose or stated_pose(settings)
+        standing = self.standing if pose == self.pose else self._standing(pose)
         band = ObstacleBand(
             settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance)
-        is_tensor = isinstance(self.standing, Tensor)
+        is_tensor = isinstance(standing, Tensor)
         layout = self._layouts(self._known_camera, far, band, pose,
-                               self.standing.device if is_tensor else 'cpu')
-        ranges = scan_ranges(self.standing, layout, near)
+                               standing.device if is_tensor else 'cpu')
+        ranges = scan_ranges(standing, layout, near)
         return DepthScan(ranges if is_tensor else ranges.numpy(), layout,
                          layout.range_min(near), pose)
 
@@ -202,7 +239,7 @@ class DepthProducts:
 class ProductMaker:
     """Makes the products of one camera's frames, and keeps what they have in common.
 
-    That is the layout of the scan, the pixels that the camera does not see, and with
+    That is the layouts of scan and floor, the pixels that the camera does not see, and with
     `temporal_smoothing` the last depth.
 
     Args:
@@ -226,6 +263,7 @@ class ProductMaker:
         self._anchored = AnchoredDepth()
         # Of this camera alone: a layout takes up to 28 bytes a pixel.
         self._layouts = functools.lru_cache(maxsize=1)(scan_layout)
+        self._floors = functools.lru_cache(maxsize=1)(floor_layout)
         self._temporal = TemporalFilter()
         self._unseen: tuple[NDArray[np.bool_] | None, Array] = (None, None)
 
@@ -250,7 +288,7 @@ class ProductMaker:
             metric = geometry.mask(metric, self._unseen_like(metric, unseen))
         colours = rgb if image is None else image
         return DepthProducts(metric, camera, None if colours is None else _like(colours, metric),
-                             settings, self._network_max_depth, self._layouts)
+                             settings, self._network_max_depth, self._layouts, self._floors)
 
     def anchored(self, products: DepthProducts, anchors: Anchors, time: float = 0.0,
                  hold: float = 0.0) -> tuple[DepthProducts, AnchorReport]:
@@ -266,7 +304,7 @@ class ProductMaker:
         near, far = _ANCHORED
         far = min(far, self._network_max_depth * products.settings.depth_scale)
         metric, report = self._anchored(products.metric, anchors, time, near, far)
-        return products.with_metric(metric), report
+        return products.with_metric(metric, anchored=report.strength > 0.5), report
 
     def reset(self) -> None:
         """Forget the last depth and the last correction."""
@@ -328,6 +366,12 @@ def stated_pose(settings: DepthSettings) -> CameraPose:
     """How the camera stands by `camera_pitch` and `camera_height`."""
     return CameraPose(
         math.radians(settings.camera_pitch), height=settings.camera_height or None)
+
+
+def _kind_of_work(depth: Array) -> Any:
+    """Where a layout is to be: on the depth's device, or 'numpy' for what numpy does on a CPU."""
+    place = _place(depth)
+    return 'numpy' if place == 'numpy' or place.type == 'cpu' else place
 
 
 def _place(array: Array) -> Any:

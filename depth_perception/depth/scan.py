@@ -202,7 +202,7 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
         >>> layout.count, round(math.degrees(layout.angle_min)), layout.range_max
         (58, -30, 5.0)
     """
-    forward, left, up = _rays(camera, pose)
+    forward, left, up = level_rays(camera, pose)
     angles = torch.atan2(left, forward)
     distance = torch.hypot(forward, left)
     increment = _increment(angles, camera)
@@ -356,7 +356,7 @@ def _thin(values: Tensor) -> Tensor:
     return values
 
 
-def _rays(camera: CameraModel, pose: CameraPose) -> Tensor:
+def level_rays(camera: CameraModel, pose: CameraPose) -> Tensor:
     """(3, H, W) float64: each pixel's ray at a depth of 1, in the level frame."""
     x = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
     y = (torch.arange(camera.height, dtype=torch.float64) - camera.cy) / camera.fy

@@ -107,6 +107,11 @@ class DepthSettings:
         0.05, "metres above the floor that the scan ignores, if the camera's height is known; "
         'grows by 0.015 m with each metre of distance', 0, 1)
 
+    floor_model: bool = option(
+        True, "where the camera's height is known, tell the floor from obstacles by the floor that "
+        'is seen, and put what stands on it at its place there, in cloud and scan; otherwise by '
+        'height alone')
+
     def __post_init__(self) -> None:
         for name in OPTIONS:
             check(name, getattr(self, name))

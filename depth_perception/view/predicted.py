@@ -90,6 +90,7 @@ class PredictedSource:
         depth = self._estimator.infer(rgb, self._settings.focal_camera(picture.camera))
         products = self._products = self._make(
             rgb, camera, depth, self._settings, time=time, unseen=picture.unseen)
+        products.pose = self._pose()
         colours = self._colours(products)
         drawn = np.ascontiguousarray(products.preview(colours)[..., ::-1])
         return Frame(
@@ -104,9 +105,12 @@ class PredictedSource:
         return min(near for near, _ in self._fitted), max(far for _, far in self._fitted)
 
     def _scan(self, products: DepthProducts) -> Scan:
-        stand = self._stand
-        found = products.scan(CameraPose(stand.pitch, stand.roll, stand.height))
+        found = products.scan(self._pose())
         return Scan(found.angles, found.ranges)
+
+    def _pose(self) -> CameraPose:
+        stand = self._stand
+        return CameraPose(stand.pitch, stand.roll, stand.height)
 
     def _assumed(self, width: int, height: int) -> CameraModel:
         """A camera like that of the training data."""

@@ -23,6 +23,7 @@ from depth_perception.depth.settings import (
     SettingError,
     check,
 )
+from test.support.scenes import floor, with_box
 from test.support.settings import CASES, a_scene, base_of
 
 CAMERA = CameraModel(128, 96, 90.0, 91.0, 64.0, 48.0)
@@ -101,7 +102,7 @@ def test_what_is_too_near_is_an_obstacle_in_cloud_and_scan_and_masked_in_the_dep
     """Nothing else changes: unknown pixels and flying ones are no obstacle."""
     scene = a_scene()
     scene[40:60, 60:70], scene[40:60, 75:80], scene[5:9, 5:9] = 0.1, 0.0, np.nan
-    settings = DepthSettings(point_stride=1, camera_height=0.4)
+    settings = DepthSettings(point_stride=1, camera_height=0.4, floor_model=False)
     products = depth_products(RGB, CAMERA, kind(scene), settings, network_max_depth=10.0)
     depth, clean, standing, points, cloud, ranges = (np.asarray(part) for part in (
         products.depth, products.clean, products.standing, products.points, products.cloud,
@@ -116,6 +117,56 @@ def test_what_is_too_near_is_an_obstacle_in_cloud_and_scan_and_masked_in_the_dep
     assert np.isnan(points[np.isnan(clean)]).all() and np.isneginf(depth[scene < 0.3]).all()
     assert not np.isneginf(ranges).any()
     assert (ranges == np.float32(products.scan().range_min)).sum() >= 10
+
+
+def a_floor_seen_too_near(pose):
+    """Depth (96, 128) of a floor and a wall at 3 m, all of it for 0.7 times as far as it is."""
+    wall = (3.0, -9.0, -9.0), (3.1, 9.0, 9.0)
+    return np.minimum(with_box(floor(CAMERA, pose), CAMERA, pose, *wall), 9) * np.float32(0.7)
+
+
+@pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
+def test_cloud_and_scan_have_the_floor_where_it_is_known_to_be(kind):
+    pose = CameraPose(math.radians(10), 0.0, 0.4)
+    scene = kind(a_floor_seen_too_near(pose))
+    stated = DepthSettings(camera_pitch=10.0, camera_height=0.4, scan_max_height=5.0)
+    by_height = dataclasses.replace(stated, floor_model=False)
+    for settings, lowest in ((stated, 0.0), (by_height, 0.4 * 0.3)):
+        products = depth_products(RGB, CAMERA, scene, settings)
+        np.testing.assert_array_equal(products.depth, scene)
+        nearest = float(np.nanmin(products.scan().ranges))
+        assert nearest == pytest.approx(3.0, rel=0.1) if settings.floor_model else nearest < 0.6
+        down = np.array([0, math.cos(pose.pitch), math.sin(pose.pitch)])
+        heights = 0.4 - np.asarray(products.points) @ down
+        assert float(np.nanmin(heights)) == pytest.approx(lowest, abs=0.02)
+
+
+def test_the_pose_comes_from_the_settings_or_is_told():
+    pose = CameraPose(math.radians(10), 0.0, 0.4)
+    scene = a_floor_seen_too_near(pose)
+    stated = depth_products(None, CAMERA, scene, DepthSettings(camera_pitch=10.0,
+                                                               camera_height=0.4))
+    told = depth_products(None, CAMERA, scene)
+    told.pose = pose
+    np.testing.assert_array_equal(told.points, stated.points)
+    np.testing.assert_array_equal(told.scan().ranges, stated.scan().ranges)
+    unknown = depth_products(None, CAMERA, scene)
+    unknown.pose = None
+    np.testing.assert_array_equal(unknown.standing, unknown.clean)
+    np.testing.assert_array_equal(unknown.scan(pose).ranges, stated.scan().ranges)
+
+
+def test_a_maker_keeps_the_layout_of_the_floor_and_anchored_depth_moves_the_floor_alone():
+    settings = DepthSettings(camera_pitch=10.0, camera_height=0.4, edge_threshold=0.0)
+    scene = a_floor_seen_too_near(CameraPose(math.radians(10), 0.0, 0.4))
+    maker = ProductMaker(10.0)
+    products = maker(None, CAMERA, scene, settings)
+    alone = products.standing
+    anchored = products.with_metric(scene, anchored=True).standing
+    assert maker._floors.cache_info().misses == 1
+    np.testing.assert_allclose(alone[:20], scene[:20] / 0.7, rtol=0.02)
+    np.testing.assert_allclose(anchored[:20], scene[:20], rtol=0.02)
+    np.testing.assert_allclose(anchored[-20:], alone[-20:], rtol=0.02)
 
 
 def test_limits_come_from_the_settings_or_from_the_network():

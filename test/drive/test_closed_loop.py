@@ -50,13 +50,13 @@ def test_with_a_ranging_sensor_no_error_of_the_network_makes_it_hit(robot, name,
 
 def test_a_ranging_sensor_frees_the_floor_that_a_wrong_scale_has_raised():
     scenario, wrong = SCENARIOS['open floor'], ERRORS['scale 0.6']
-    assert drive(scenario, LOW, wrong).stops_for_nothing
-    assert drive(scenario, LOW, wrong, anchored=True).arrived
+    assert drive(scenario, LOW, wrong, floor_model=False).stops_for_nothing
+    assert drive(scenario, LOW, wrong, anchored=True, floor_model=False).arrived
 
 
-def test_without_one_a_scale_that_is_too_long_hits_a_low_box():
+def test_without_either_a_scale_that_is_too_long_hits_a_low_box():
     """The test can fail: a robot is not held by itself."""
-    assert drive(SCENARIOS['box of 10 cm'], LOW, ERRORS['scale 1.6']).collided
+    assert drive(SCENARIOS['box of 10 cm'], LOW, ERRORS['scale 1.6'], floor_model=False).collided
 
 
 def test_a_robot_whose_camera_has_failed_stands():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rclpy.parameter import Parameter
 
-from depth_perception.depth.scan import LEVEL
+from depth_perception.depth.scan import LEVEL, CameraPose
 from depth_perception.inference.threads import share_the_cores
 from depth_perception.inference.transfer import Upload
 from depth_perception.io.image_messages import decode
@@ -75,6 +75,21 @@ def test_messages_stay_as_they_are_while_the_network_writes_to_the_same_memory_a
         assert (image_array(outputs[DEPTH]) == metres).all()
         assert (cloud_array(outputs[POINTS])[..., 2] == metres).all()
         assert min(outputs[SCAN].ranges) == pytest.approx(metres, rel=1e-3)
+
+
+@pytest.mark.parametrize('wanted', [{POINTS}, {SCAN}, {POINTS, SCAN}])
+def test_the_pose_is_asked_for_once_a_frame_where_the_cloud_needs_it_too(wanted):
+    asked, cameras = [], Calibrations()
+    cameras.update(camera_info())
+    pose = CameraPose(0.2, 0.0, 0.4)
+    pipeline = Pipeline(StandIn(), cameras, lambda *_: (asked.append(1), ScanPose(pose))[1])
+    for settings, times in ((Settings(camera_height=0.4), 1),
+                            (Settings(base_frame='base_footprint'), 1),
+                            (Settings(camera_height=0.4, floor_model=False), int(SCAN in wanted)),
+                            (Settings(), int(SCAN in wanted))):
+        asked.clear()
+        outputs = pipeline.process(rgb_image(picture()), frozenset(wanted), settings).outputs
+        assert len(asked) == times and outputs.keys() == wanted
 
 
 def test_an_image_is_read_where_its_message_has_it_and_stays_as_it_was():

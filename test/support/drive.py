@@ -161,18 +161,21 @@ def to_base(points: Points, pose: Pose) -> Points:
     return (points - (x, y, 0)) @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
 
 
-def settings(robot: Robot) -> DepthSettings:
+def settings(robot: Robot, floor_model: bool = True) -> DepthSettings:
     """The node's parameters for a robot, otherwise the defaults."""
     mount = robot.mount
     return DepthSettings(
         max_depth=MAX_DEPTH, point_stride=robot.camera.width // POINTS_WIDTH,
         scan_max_height=robot.height - mount.height, camera_height=mount.height,
-        camera_pitch=math.degrees(mount.pitch))
+        camera_pitch=math.degrees(mount.pitch), floor_model=floor_model)
 
 
-def outputs(depth: NDArray[np.float32], robot: Robot, make: ProductMaker) -> dict[str, Points]:
+def outputs(depth: NDArray[np.float32], robot: Robot, make: ProductMaker,
+            floor_model: bool = True, anchored: bool = False) -> dict[str, Points]:
     """The cloud's and the scan's points in the base frame, as the node makes them of depth."""
-    products = make(None, robot.camera, depth, settings(robot))
+    products = make(None, robot.camera, depth, settings(robot, floor_model))
+    if anchored:
+        products = products.with_metric(products.metric, anchored=True)
     cloud = products.points.reshape(-1, 3).astype(float)
     scan = products.scan()
     message = SimpleNamespace(
@@ -224,7 +227,8 @@ def zones(truth: NDArray[np.float32], robot: Robot, random: np.random.Generator)
 
 def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = IDEAL,
           anchored: bool = False, guard: str = 'monitor', seed: int = 0,
-          monitor: dict[str, Any] = MONITOR, costmap: dict[str, Any] = COSTMAP) -> Outcome:
+          monitor: dict[str, Any] = MONITOR, costmap: dict[str, Any] = COSTMAP,
+          floor_model: bool = True) -> Outcome:
     """Drive a scenario once.
 
     Args:
@@ -236,16 +240,18 @@ def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = IDEAL,
             'costmap' (the controller's look at the obstacle layer alone).
         seed: of the errors' randomness.
         monitor, costmap: parameters of the two.
+        floor_model: as the node's parameter.
     """
     held_by = _Monitor(robot, monitor) if guard == 'monitor' else _Costmap(robot, costmap)
-    return _Drive(scenario, robot, errors, anchored, seed, held_by).run()
+    return _Drive(scenario, robot, errors, anchored, seed, held_by, floor_model).run()
 
 
 class _Drive:
     def __init__(self, scenario: Scenario, robot: Robot, errors: DepthErrors,
-                 anchored: bool, seed: int, guard: _Monitor | _Costmap) -> None:
+                 anchored: bool, seed: int, guard: _Monitor | _Costmap,
+                 floor_model: bool) -> None:
         self._scenario, self._robot, self._errors = scenario, robot, errors
-        self._seed, self._guard = seed, guard
+        self._seed, self._guard, self._floor_model = seed, guard, floor_model
         self._anchored = AnchoredDepth() if anchored else None
         self._make = ProductMaker(NETWORK_MAX_DEPTH)
         self._random = np.random.default_rng(seed)
@@ -291,7 +297,7 @@ class _Drive:
             depth, _ = self._anchored(depth, anchors, seconds, NETWORK_MIN_DEPTH, NETWORK_MAX_DEPTH)
         self._under_way.append(Observation(
             seconds, seconds + LATENCY + self._errors.late, self._pose,
-            outputs(depth, robot, self._make)))
+            outputs(depth, robot, self._make, self._floor_model, self._anchored is not None)))
 
     def _take(self, seconds: float) -> None:
         while self._under_way and self._under_way[0].arrival <= seconds + 1e-9:

@@ -47,3 +47,14 @@ def box_on_the_floor(pose: CameraPose, distance: float, height: float,
     """Corners of a box whose front is so far ahead."""
     return ((distance, -half_width, -pose.height),
             (distance + 0.2, half_width, height - pose.height))
+
+
+def ramp(depth: np.ndarray, camera: CameraModel, pose: CameraPose, begin: float, end: float,
+         degrees: float) -> np.ndarray:
+    """The depth with a ramp across the floor, which rises from `begin` to `end` metres ahead."""
+    rays, slope = level_rays(camera, pose), math.tan(math.radians(degrees))
+    with np.errstate(divide='ignore', invalid='ignore'):
+        hit = (-pose.height - begin * slope) / (rays[..., 2] - slope * rays[..., 0])
+    ahead = hit * rays[..., 0]
+    on_ramp = (hit > 0) & (ahead >= begin) & (ahead <= end)
+    return np.where(on_ramp, np.minimum(depth, hit), depth).astype(np.float32)

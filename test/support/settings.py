@@ -16,8 +16,10 @@ VALUES: dict[str, tuple[Any, ...]] = {
     'temporal_smoothing': (0.4, 0.95), 'point_stride': (1, 3, 16), 'point_color': (False,),
     'scan_min_height': (-5, 0.05), 'scan_max_height': (-0.1, 5), 'camera_pitch': (-80, 7.5, 80),
     'camera_height': (0.3, 20), 'floor_tolerance': (0, 0.2),
+    'floor_model': (False,),
 }
-NEEDED = {'floor_tolerance': {'camera_height': 0.3, 'camera_pitch': 10.0}}
+NEEDED = {name: {'camera_height': 0.3, 'camera_pitch': 10.0}
+          for name in ('floor_tolerance', 'floor_model')}
 
 #: The defaults, and each value in its settings.
 CASES: list[tuple[str, DepthSettings]] = [('defaults', DepthSettings())] + [

@@ -258,6 +258,8 @@ class Pipeline:
         found = {'sample': products.depth[::8, ::8]}
         if work.wanted & {DEPTH, PREVIEW}:
             found[DEPTH] = products.depth
+        if work.wanted & {POINTS, SCAN} and self._needs_pose(work):
+            products.pose = self._stand(work).pose
         if POINTS in work.wanted:
             found[POINTS] = products.cloud
         if SCAN in work.wanted:
@@ -289,6 +291,12 @@ class Pipeline:
         if work.stand is None:
             work.stand = self._scan_pose(work.header, work.settings)
         return work.stand
+
+    def _needs_pose(self, work: Work) -> bool:
+        """Whether the scan, or the cloud with its floor, needs to know how the camera stands."""
+        settings = work.settings
+        return SCAN in work.wanted or (settings.floor_model and (
+            bool(settings.base_frame) or settings.camera_height > 0))
 
     def _scan(self, products: DepthProducts, work: Work) -> DepthScan | None:
         """The scan, or None where it is not known how the camera stands."""
