@@ -34,7 +34,8 @@ BAG_PATIENCE = '300'
 RESPAWN_DELAY = 2.0
 
 #: Outputs of the node beside the scan.
-OUTPUTS = ('depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color')
+OUTPUTS = ('depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color',
+           'depth/image/compressedDepth', 'depth/image_color/compressed')
 #: What rviz/depth.rviz calls the topics that have arguments.
 RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'
 

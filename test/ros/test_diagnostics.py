@@ -84,6 +84,8 @@ def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(
     sibling = f'{namespace}/image/compressed'
     publishers = [robot.node.create_publisher(Image, name, 1)
                   for name in ('depth/image_raw', 'left/image_raw')]
+    publishers.append(
+        robot.node.create_publisher(CompressedImage, 'depth/image_color/compressed', 1))
     with running_node(namespace, load_estimator=StandIn()):
         robot.watch_diagnostics()
         says(robot, 'input', WARN, f'nobody publishes it; images are on {namespace}/left/image_raw')

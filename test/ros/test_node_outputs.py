@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import struct
 
+import cv2
 import numpy as np
 import pytest
 
 from depth_perception.ros.conversions.topics import OUTPUTS
 from test.support.estimators import StandIn
 from test.support.ros import (
+    COMPRESSED,
     TYPES,
     camera_info,
     cloud_array,
@@ -165,6 +168,40 @@ def test_distorted_camera_is_rectified_and_said_to_be(namespace, robot):
         depth = image_array(robot.wait_for('depth/image', 1)[0])
     assert not any(published.d) and list(published.k)[:3] == [50.0, 0.0, 39.5]
     assert not np.allclose(depth, picture(0)[..., 0] / 100 + 0.5)
+
+
+@pytest.mark.parametrize('encoding, min_depth', [('32FC1', 0.3), ('32FC1', 0.01), ('16UC1', 0.3)])
+def test_compressed_depth_is_what_image_transport_decodes(namespace, robot, encoding, min_depth):
+    """By the inverse in compressed_depth_image_transport, codec.cpp, and the picture by cv2."""
+    def scene(rgb: np.ndarray, _camera: object) -> np.ndarray:
+        depth = np.geomspace(min_depth, 9.99, rgb.size // 3, dtype=np.float32)
+        depth[:80], depth[-80:] = min_depth / 2, 11.0
+        return depth.reshape(rgb.shape[:2])
+    with running_node(namespace, load_estimator=StandIn(scene), depth_encoding=encoding,
+                      min_depth=min_depth):
+        robot.listen('depth/image', 'depth/image_color', *COMPRESSED)
+        header = robot.camera().send()
+        depth, picture, packed, jpeg = (robot.wait_for(topic, 1)[0] for topic in (
+            'depth/image', 'depth/image_color', *COMPRESSED))
+    assert depth.header == packed.header == jpeg.header == header
+    assert packed.format == f'{encoding}; compressedDepth png'
+    assert jpeg.format == 'bgr8; jpeg compressed bgr8'
+    # ConfigHeader: enum compressionFormat { INV_DEPTH = 0 }, float depthParam[2].
+    kind, a, b = struct.unpack('<iff', bytes(packed.data[:12]))
+    values = cv2.imdecode(np.frombuffer(packed.data[12:], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert kind == 0 and values.dtype == np.uint16
+    expected = image_array(depth)
+    if encoding == '16UC1':
+        np.testing.assert_array_equal(values, expected)
+    else:
+        known = np.isfinite(expected)
+        np.testing.assert_array_equal(values > 0, known)
+        decoded = a / (values[known].astype(np.float32) - b)
+        # Half a step of the inverse depth, and what float32 has at its numbers.
+        assert (np.abs(1 / decoded - 1 / expected[known]) <= 0.51 / a + 1e-6).all()
+        assert np.abs(decoded / expected[known] - 1).max() < 0.01
+    shown = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(shown.astype(int) - image_array(picture)).mean() < 4
 
 
 @pytest.mark.parametrize('topic', OUTPUTS)

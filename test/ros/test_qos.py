@@ -85,4 +85,5 @@ def test_small_outputs_are_kept_to_be_sent_again(namespace):
         kept = {topic: publisher.qos_profile.depth
                 for topic, publisher in node._parts.outputs._publishers.items()}
     assert kept == {'scan': 5, 'depth/camera_info': 5, 'depth/image': 1, 'depth/points': 1,
-                    'depth/image_color': 1}
+                    'depth/image_color': 1, 'depth/image/compressedDepth': 1,
+                    'depth/image_color/compressed': 1}

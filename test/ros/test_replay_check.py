@@ -19,7 +19,7 @@ from builtin_interfaces.msg import Time
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 pytest.importorskip('rosbags', reason='the package rosbags is not installed')
@@ -68,7 +68,7 @@ def start(bag: Path, namespace: str, *options: object) -> subprocess.Popen:
 
 
 def test_every_output_of_the_node_is_watched():
-    assert OUTPUTS == TYPES
+    assert {topic: kind for topic, kind in TYPES.items() if kind != CompressedImage} == OUTPUTS
 
 
 def test_a_publisher_has_to_answer_before_all_of_it_is_sure_to_be_heard(robot, monkeypatch):

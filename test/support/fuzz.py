@@ -20,7 +20,16 @@ from std_msgs.msg import Header
 from depth_perception.camera.model import CameraError
 from depth_perception.depth.scan import LEVEL, CameraPose
 from depth_perception.io.image_messages import ENCODINGS, FrameError
-from depth_perception.ros.conversions.topics import DEPTH, INFO, OUTPUTS, POINTS, PREVIEW, SCAN
+from depth_perception.ros.conversions.topics import (
+    DEPTH,
+    DEPTH_PNG,
+    INFO,
+    OUTPUTS,
+    POINTS,
+    PREVIEW,
+    PREVIEW_JPEG,
+    SCAN,
+)
 from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline, Result
@@ -146,7 +155,8 @@ def serve(message: Image | CompressedImage, info: CameraInfo, rectify: str = 'au
 
 def check_outputs(result: Result, header: Header, settings: Settings) -> None:
     width, height = result.size
-    expected = {DEPTH, PREVIEW} if result.camera_problem else ANYTHING
+    pictures = {DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG}
+    expected = pictures if result.camera_problem else ANYTHING
     assert set(result.outputs) == expected, (set(result.outputs), result.camera_problem)
     for topic, size in ((DEPTH, 4), (PREVIEW, 3)):
         image = result.outputs[topic]

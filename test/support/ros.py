@@ -19,7 +19,7 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 
 from depth_perception.ros.node import guard
@@ -30,6 +30,8 @@ from test.support.waiting import PATIENCE, wait_until
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 TYPES = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'depth/points': PointCloud2,
          'depth/image_color': Image, 'scan': LaserScan}
+COMPRESSED = dict.fromkeys(
+    ('depth/image/compressedDepth', 'depth/image_color/compressed'), CompressedImage)
 
 
 class Spinner:
@@ -120,7 +122,7 @@ class Robot:
         """Subscribe outputs; waits until matched."""
         for topic in topics:
             self._subscriptions[topic] = self.node.create_subscription(
-                TYPES[topic], topic, self._recorder(topic),
+                (TYPES | COMPRESSED)[topic], topic, self._recorder(topic),
                 QoSProfile(depth=100, reliability=reliability))
         for topic in topics:
             self.wait_until_known(topic)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_perception.ros.conversions.topics import DEPTH, PREVIEW
+from depth_perception.ros.conversions.topics import DEPTH, PREVIEW, PREVIEW_JPEG
 from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 
 IMAGE, COMPRESSED, INFO = 'image', 'image/compressed', 'camera_info'
@@ -24,7 +24,7 @@ _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage'
 _NAMED = 3
 #: Several wait: the one with an image's own stamp need not be the newest.
 _INFOS = 10
-_NO_CAMERA = ('compressedDepth', f'/{DEPTH}', f'/{PREVIEW}')
+_NO_CAMERA = ('compressedDepth', f'/{DEPTH}', f'/{PREVIEW}', f'/{PREVIEW_JPEG}')
 
 
 class MessageSink(Protocol):

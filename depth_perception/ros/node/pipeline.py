@@ -27,7 +27,15 @@ from depth_perception.inference.transfer import Download, Upload
 from depth_perception.io.image_messages import Decoder
 from depth_perception.ros.conversions import messages, stamps
 from depth_perception.ros.conversions.camera_info import ImageCamera
-from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.conversions.topics import (
+    DEPTH,
+    DEPTH_PNG,
+    INFO,
+    POINTS,
+    PREVIEW,
+    PREVIEW_JPEG,
+    SCAN,
+)
 from depth_perception.ros.node.anchor_inputs import AnchorInputs
 from depth_perception.ros.node.calibrations import Calibrations, CameraState
 from depth_perception.ros.node.health import OTHER_CLOCK
@@ -35,7 +43,9 @@ from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.scan_pose import ScanPose
 
 #: What each output needs beside the image.
-NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN})
+NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG})
+#: Made of the depth image in host memory.
+_OF_DEPTH = frozenset({DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG})
 NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
 
 
@@ -256,7 +266,7 @@ class Pipeline:
     def _compute(self, products: DepthProducts, work: Work) -> dict[str, Tensor]:
         """What is wanted by topic, and a thinned depth, all on the depth's device."""
         found = {'sample': products.depth[::8, ::8]}
-        if work.wanted & {DEPTH, PREVIEW}:
+        if work.wanted & _OF_DEPTH:
             found[DEPTH] = products.depth
         if work.wanted & {POINTS, SCAN} and self._needs_pose(work):
             products.pose = self._stand(work).pose
@@ -316,12 +326,8 @@ class Pipeline:
             self._products.reset()
             raise NonFiniteDepth('the network gave a non-finite depth')
         result.sample = found['sample'].copy()
-        if DEPTH in work.wanted:
-            result.outputs[DEPTH] = messages.depth_message(
-                found[DEPTH], header, settings.depth_encoding)
-        if PREVIEW in work.wanted:
-            result.outputs[PREVIEW] = messages.preview_message(
-                products.preview(depth=found[DEPTH]), header)
+        if DEPTH in found:
+            self._fill_images(found[DEPTH], products, work)
         if POINTS in found:
             result.outputs[POINTS] = messages.cloud_message(
                 found[POINTS], header, settings.point_color)
@@ -330,6 +336,20 @@ class Pipeline:
             result.outputs[SCAN] = messages.scan_message(
                 found[SCAN], layout, Header(stamp=header.stamp, frame_id=frame_id),
                 settings.min_depth, self._scan_time(header))
+
+    def _fill_images(self, depth: NDArray[np.float32], products: DepthProducts, work: Work) -> None:
+        outputs, header, encoding = work.result.outputs, work.header, work.settings.depth_encoding
+        if DEPTH in work.wanted:
+            outputs[DEPTH] = messages.depth_message(depth, header, encoding)
+        if DEPTH_PNG in work.wanted:
+            outputs[DEPTH_PNG] = messages.compressed_depth_message(
+                depth, header, encoding, products.limits)
+        if work.wanted & {PREVIEW, PREVIEW_JPEG}:
+            picture = products.preview(depth=depth)
+            if PREVIEW in work.wanted:
+                outputs[PREVIEW] = messages.preview_message(picture, header)
+            if PREVIEW_JPEG in work.wanted:
+                outputs[PREVIEW_JPEG] = messages.jpeg_message(picture, header)
 
     def _scan_time(self, header: Header) -> float:
         """Seconds since the last scan, 0 for the first one and where time went back."""

@@ -7,19 +7,29 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
-from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
+from depth_perception.ros.conversions.topics import (
+    DEPTH,
+    DEPTH_PNG,
+    INFO,
+    POINTS,
+    PREVIEW,
+    PREVIEW_JPEG,
+    SCAN,
+)
 from depth_perception.ros.node.qos import overrides
 
 #: Messages that are kept to be sent again. An old image is of no use; a few of the small topics
 #: cost nothing, and large images beside them can push them out of a receive buffer (docs/dds.md).
-KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5}
-TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
+KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5, DEPTH_PNG: 1,
+        PREVIEW_JPEG: 1}
+TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan,
+         DEPTH_PNG: CompressedImage, PREVIEW_JPEG: CompressedImage}
 
 
 class DepthPublishers:
-    """The five output publishers; they publish while the node is active.
+    """The output publishers; they publish while the node is active.
 
     Raises:
         QosError: an override of a topic cannot be used.

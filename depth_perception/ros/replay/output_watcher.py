@@ -19,7 +19,7 @@ from depth_perception.ros.replay.discovery import Discovery
 from depth_perception.ros.replay.frame_counters import FrameCounters
 from depth_perception.ros.replay.record import TF_STATIC, ReplayRecord
 
-#: What is watched; publishers.TYPES is the same, but its module imports torch.
+#: What is watched: the outputs but for the compressed ones, which are made of the same depth.
 OUTPUTS = {DEPTH: Image, INFO: CameraInfo, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
 #: Seconds without a message after which the outputs of the last image are taken to be complete.
 SETTLED = 1.0
