@@ -23,7 +23,7 @@ _INVERSE_DEPTH = 0
 _QUANTIZATION = 100.0
 #: The largest number of 16 bits.
 _LARGEST = 65535
-#: A larger one takes four times as long for a few per cent (the plugin has 9).
+#: 9, which the plugin has, takes 30 times as long for a tenth fewer bytes (a frame of the clip).
 _PNG_LEVEL = 1
 #: As compressed_image_transport has it.
 _JPEG_QUALITY = 95
