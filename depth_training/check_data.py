@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def check_data(options: CheckDataOptions) -> int:
         DataError: there are no pairs.
         OSError: the sheet cannot be written.
     """
-    arguments = {'depth_scale': options.depth_scale, 'list_file': options.list_file,
+    arguments: dict[str, Any] = {'depth_scale': options.depth_scale, 'list_file': options.list_file,
                  'check': False}
     dataset = open_dataset(options.data, 'all', **arguments)
     _say(dataset.describe())

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def evaluate(options: EvaluateOptions) -> int:
     from depth_training.train.distributed import local_device
 
     device = local_device(options.device)
-    names = (options.protocol,)
+    names: Iterable[str] = (options.protocol,)
     if options.protocol == 'all':
         layout = open_dataset(options.data, 'all', depth_scale=options.depth_scale).layout
         names = protocols.KITTI if layout == 'kitti' else protocols.PROTOCOLS

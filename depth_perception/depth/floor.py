@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,7 +35,8 @@ from depth_perception.camera.model import CameraModel
 from depth_perception.depth.by_numpy import bands, by_numpy
 from depth_perception.depth.scan import FLOOR_GROWTH, CameraPose, level_rays
 
-Array = TypeVar('Array', NDArray, Tensor)
+#: A numpy array, or a tensor on any device.
+Array = Any
 
 #: Log depth of the floor from row to row of the grid; but this is no more rows than so many in an
 #: image, and no more columns.
@@ -396,9 +397,9 @@ def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array]:
     q, floor = q[::thin, ::thin], floor[::thin, ::thin]
     least = _LEAST_FLOOR * floor.shape[0] * floor.shape[1]
     if isinstance(q, Tensor):
-        values = torch.where(floor, q, math.nan).reshape(-1)
-        middle = values.nanmedian()
-        spread = 1.4826 * (values - middle).abs().nanmedian()
+        known = torch.where(floor, q, math.nan).reshape(-1)
+        middle = known.nanmedian()
+        spread = 1.4826 * (known - middle).abs().nanmedian()
         is_seen = floor.sum() > least
         return torch.where(is_seen, middle, 0.0), torch.where(is_seen, spread, 1.0)
     values = np.sort(q[floor])
@@ -447,7 +448,7 @@ def _grid_rows(rays: NDArray[np.float64], camera: CameraModel, height: float) ->
     return np.array(rows, np.int64) if np.isfinite(depth[-1]) else np.empty(0, np.int64)
 
 
-def _slopes(height: float, away: NDArray) -> tuple[NDArray, NDArray]:
+def _slopes(height: float, away: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Tangents of the slopes between which a surface begins to stand up, at metres away."""
     grazing = _GRAZING * np.degrees(np.arctan2(height, away))
     low = np.clip(grazing, _LEAST_SLOPES[0], _SLOPES[0])
@@ -455,14 +456,14 @@ def _slopes(height: float, away: NDArray) -> tuple[NDArray, NDArray]:
     return np.tan(np.radians(low)), np.tan(np.radians(high))
 
 
-def _between(lines: NDArray, places: NDArray) -> tuple[NDArray[np.int64], NDArray]:
+def _between(lines: NDArray[Any], places: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """For each place the line before it, and the share of the next; constant beyond the ends."""
     before = np.clip(np.searchsorted(lines, places, 'right') - 1, 0, len(lines) - 2)
     share = (places - lines[before]) / (lines[before + 1] - lines[before])
     return before, np.clip(share, 0, 1)
 
 
-def _on(array: NDArray, device: torch.device | str) -> Array:
+def _on(array: NDArray[Any], device: torch.device | str) -> Array:
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     array = np.ascontiguousarray(array)

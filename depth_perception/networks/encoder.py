@@ -8,6 +8,7 @@ No weights are ever downloaded here: they come from a weights file or from a loc
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -44,7 +45,7 @@ class Encoder(nn.Module):
         self.name = name
         self.channels: tuple[int, ...]
         if isinstance(name, str) and name in VARIANTS:
-            self.body: nn.Module = EfficientNetLite(name)
+            self.body: Any = EfficientNetLite(name)
             self.channels = self.body.channels
             return
         timm = import_timm()

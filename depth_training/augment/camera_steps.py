@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -78,7 +79,7 @@ class Exposure:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Recolour."""
         stops = rng.normal(0, self.stops) + rng.normal(0, self.cast, 3)
-        return transforms.gain(sample, 2.0 ** (stops / _GAMMA))
+        return transforms.gain(sample, (2.0 ** (stops / _GAMMA)).tolist())
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ class Shake:
         kernel = np.zeros((size, size), np.float32)
         end = np.array([math.cos(angle), math.sin(angle)]) * length / 2 + size // 2
         start = size - 1 - end
-        cv2.line(kernel, *(tuple(round(float(value)) for value in point) for point in (start, end)),
-                 1.0)
+        first, last = ([round(value) for value in point.tolist()] for point in (start, end))
+        cv2.line(kernel, first, last, 1.0)
         return replace(sample, rgb=cv2.filter2D(sample.rgb, -1, kernel / kernel.sum()))
 
 
@@ -140,7 +141,7 @@ class Jpeg:
         """Compress and decompress; OpenCV takes the channels for BGR, so they are swapped."""
         quality = int(rng.integers(self.low, self.high + 1))
         coded = cv2.imencode('.jpg', sample.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        decoded: Any = cv2.imdecode(coded, cv2.IMREAD_COLOR)
         return replace(sample, rgb=np.ascontiguousarray(decoded[..., ::-1]))
 
 

@@ -200,7 +200,7 @@ class Gain:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Recolour."""
-        return transforms.gain(sample, rng.uniform(self.low, self.high, 3))
+        return transforms.gain(sample, rng.uniform(self.low, self.high, 3).tolist())
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class SwapChannels:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Recolour."""
-        return transforms.permute_channels(sample, rng.permutation(3))
+        return transforms.permute_channels(sample, rng.permutation(3).tolist())
 
 
 def _covering(sample: Sample, height: int, width: int, rng: np.random.Generator) -> Sample:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from depth_training.convert.reading import ForeignError, State, fill
 
@@ -20,7 +21,7 @@ _PLAIN = {'0.0': 'conv_dw', '0.1': 'bn1', '2.0': 'conv_pw', '2.1': 'bn2',
 _CLASSIFIER = ('fc.', 'classifier.', 'conv_head.', 'head.')
 
 
-def fill_encoder(encoder: nn.Module, state: Mapping[str, Tensor]) -> None:
+def fill_encoder(encoder: Any, state: Mapping[str, Tensor]) -> None:
     """Fill an encoder of `depth_perception.networks` from timm's or torchvision's state dict.
 
     Args:

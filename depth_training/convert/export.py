@@ -79,6 +79,7 @@ def _write_static(network: nn.Module, file: Path, height: int, width: int,
     with _silence():
         onnx = torch.onnx.export(
             program, (), dynamo=True, input_names=['image'], output_names=['depth'])
+    assert onnx is not None  # with dynamo
     onnx.model.metadata_props.update(_metadata(info))
     onnx.save(str(file), external_data=False)
 

@@ -23,8 +23,8 @@ from depth_training.convert.sff import fill_sff
 from depth_training.data.layouts.sync import NYU_FX
 from depth_training.failures import sentence
 
-_IMAGENET = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225)}
-_UNIT = {'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0)}
+_IMAGENET: dict[str, Any] = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225)}
+_UNIT: dict[str, Any] = {'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0)}
 _NYU = WeightsInfo(
     network='efficientnet_sff', network_arguments={}, input_height=480, input_width=640,
     **_IMAGENET, output='metres', min_depth=0.1, max_depth=10.0, training_focal_length=NYU_FX,
@@ -83,7 +83,7 @@ def import_weights(kind: str, source: str | Path, output: str | Path,
     return save_weights(output, network, info)
 
 
-def _save_encoder(output: str | Path, encoder: nn.Module, origin: str) -> str:
+def _save_encoder(output: str | Path, encoder: Any, origin: str) -> str:
     """The encoder's tensors under timm's names, for `train --encoder-weights`."""
     from safetensors.torch import save
 

@@ -39,7 +39,7 @@ def with_fixed_padding(network: nn.Module) -> tuple[nn.Module, bool]:
 
 
 def _fix(module: nn.Module) -> bool:
-    from timm.layers import Conv2dSame
+    from timm.layers.conv2d_same import Conv2dSame
 
     found = False
     for name, child in list(module.named_children()):
@@ -53,12 +53,13 @@ def _fix(module: nn.Module) -> bool:
 
 def _fixed(layer: nn.Conv2d) -> nn.Module:
     """The same convolution behind a padding; more of it goes to the right and the bottom."""
-    sides = []
+    sides: list[int] = []
+    kernel, stride, dilation = (
+        (values[0], values[1]) for values in (layer.kernel_size, layer.stride, layer.dilation))
     for axis in (1, 0):
-        total = max(layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
-                    - layer.stride[axis], 0)
+        total = max(dilation[axis] * (kernel[axis] - 1) + 1 - stride[axis], 0)
         sides += [total // 2, total - total // 2]
-    plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, 0,
-                      layer.dilation, layer.groups, layer.bias is not None, device='meta')
+    plain = nn.Conv2d(layer.in_channels, layer.out_channels, kernel, stride, 0,
+                      dilation, layer.groups, layer.bias is not None, device='meta')
     plain.weight, plain.bias = layer.weight, layer.bias
-    return nn.Sequential(nn.ZeroPad2d(sides), plain)
+    return nn.Sequential(nn.ZeroPad2d((sides[0], sides[1], sides[2], sides[3])), plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,7 +51,7 @@ def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.ui
     Raises:
         DataError: it is truncated, not an image, or has several channels.
     """
-    image = decode(content, name, cv2.IMREAD_UNCHANGED)
+    image: NDArray[Any] = decode(content, name, cv2.IMREAD_UNCHANGED)
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
         raise DataError(f'{name} is {image.dtype} {image.shape}, not a one-channel depth image')
     return image
@@ -64,13 +65,13 @@ def millimetres(image: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     """
     if image.dtype != np.uint16:
         raise DataError(f'{name} has 8 bits a pixel; this layout has 16-bit millimetres')
-    return np.where(image == NOT_MEASURED, 0, image).astype(np.float32) / 1000
+    return np.where(image == NOT_MEASURED, 0, image).astype(np.float32) / np.float32(1000)
 
 
 def densedepth_metres(image: NDArray[np.generic]) -> NDArray[np.float32]:
     """DenseDepth's PNGs: 8 bits, 255 = 10 m, in training; 16-bit millimetres in its test set."""
     if image.dtype == np.uint16:
-        return image.astype(np.float32) / 1000
+        return image.astype(np.float32) / np.float32(1000)
     return image.astype(np.float32) * np.float32(DENSEDEPTH_METRES_PER_STEP)
 
 

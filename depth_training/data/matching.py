@@ -44,9 +44,10 @@ def match(pictures: Sequence[str], depths: Sequence[str]) -> Matches:
         found = _by_key(pictures, depths, key)
         if found.pairs:
             return found
-    times = [[_time(name) for name in names] for names in (pictures, depths)]
-    if all(time is not None for part in times for time in part):
-        return match_times(list(zip(times[0], pictures)), list(zip(times[1], depths)))
+    timed = [[(time, name) for name in names if (time := _time(name)) is not None]
+             for names in (pictures, depths)]
+    if len(timed[0]) == len(pictures) and len(timed[1]) == len(depths):
+        return match_times(timed[0], timed[1])
     return Matches([], list(pictures), list(depths))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from depth_training.data.dataset import DepthDataset, GroundTruth, Request
+from depth_training.data.dataset import DepthDataset, GroundTruth, Request, Split
 from depth_training.data.layouts import (
     densedepth,
     densedepth_test,
@@ -30,7 +30,7 @@ from depth_training.data.units import check_units
 LAYOUTS: tuple[ModuleType, ...] = (
     packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, kitti,
     tum, folders, sync, mixed)
-_SPLITS = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
+_SPLITS: dict[str, Split] = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
 
 
 def open_dataset(

@@ -76,7 +76,7 @@ def _files(root: Path, index: int, pair: Pair) -> dict[str, bytes]:
 
 
 def _camera(pair: Pair) -> bytes:
-    values = {'depth_scale': kitti.SCALE}
+    values: dict[str, float | None] = {'depth_scale': kitti.SCALE}
     if pair.fx is not None:
         values |= {'width': pair.width, 'fx': pair.fx, 'cx': pair.cx}
     return (json.dumps(values, indent=1) + '\n').encode()

@@ -96,7 +96,8 @@ def _furniture(rng: np.random.Generator, room: NDArray) -> list[tuple[float, ...
 
 def _table(x: float, y: float, length: float, depth: float, height: float,
            yaw: float) -> list[tuple[float, ...]]:
-    rows = [(x, y, height - 0.02, length / 2, depth / 2, 0.02, yaw)]
+    rows: list[tuple[float, ...]] = [
+        (x, y, height - 0.02, length / 2, depth / 2, 0.02, yaw)]
     cosine, sine = np.cos(yaw), np.sin(yaw)
     for u in (-1, 1):
         for v in (-1, 1):
@@ -251,7 +252,7 @@ def _plain(rng: np.random.Generator, _pictures: object) -> Floats:
 
 
 def _cutting(rng: np.random.Generator, pictures: Sequence[NDArray[np.uint8]]) -> Floats:
-    picture = pictures[rng.integers(len(pictures))]
+    picture = pictures[int(rng.integers(len(pictures)))]
     size = int(rng.integers(24, max(min(picture.shape[:2]), 25)))
     top, left = (int(rng.integers(0, side - size + 1)) for side in picture.shape[:2])
     cut = cv2.resize(picture[top:top + size, left:left + size], (TEXTURE, TEXTURE),

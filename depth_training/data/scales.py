@@ -34,10 +34,10 @@ def likely_scales(stored: NDArray[np.floating]) -> list[float]:
 
 def remedy(stored: NDArray[np.floating], scale: float) -> str:
     """What to do about values that are implausible in `scale` units a metre: a sentence's end."""
-    first, *others = [other for other in likely_scales(stored) if other != scale] or [None]
-    likely = '' if first is None else \
-        f'likely {first:g} units a metre ({KNOWN_SCALES[first]})' \
-        + ''.join(f' or {other:g}' for other in others[:_NAMED - 1]) + '; '
+    others = [other for other in likely_scales(stored) if other != scale]
+    likely = '' if not others else \
+        f'likely {others[0]:g} units a metre ({KNOWN_SCALES[others[0]]})' \
+        + ''.join(f' or {other:g}' for other in others[1:_NAMED]) + '; '
     return f'{likely}give the units a metre with --depth-scale, or confirm with --depth-scale ' \
            f'{scale:g}'
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from depth_training.data.sample import Sample
 
+Value = TypeVar('Value', bound=np.generic)
 Interpolation = Literal['smooth', 'nearest']
 
 
@@ -138,7 +139,7 @@ def permute_channels(sample: Sample, order: Sequence[int]) -> Sample:
     return replace(sample, rgb=np.ascontiguousarray(sample.rgb[..., list(order)]))
 
 
-def nearest(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+def nearest(image: NDArray[Value], height: int, width: int) -> NDArray[Value]:
     """The pixel nearest to each new pixel's centre."""
     rows = ((np.arange(height) + 0.5) * image.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)

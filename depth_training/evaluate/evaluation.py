@@ -223,7 +223,9 @@ def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol,
     Raises:
         DataError: not one pair could be judged.
     """
-    metrics, bad, factors, blind = Metrics(), [], [], 0
+    metrics, blind = Metrics(), 0
+    bad: list[DataError] = []
+    factors: list[float] = []
     predictor.network.eval()
     for sample in _good_pairs(dataset, bad, f'evaluate {protocol.name}' if shown else ''):
         depth, box, factor = predicted(predictor, sample, protocol)

@@ -142,10 +142,11 @@ def look(info: WeightsInfo, rgb: Image, fx: float | None = None) -> View:
     Raises:
         ValueError: the file names a geometry that there is not.
     """
-    geometry, frame = get_geometry(info.test_geometry), rgb.shape[:2]
+    geometry = get_geometry(info.test_geometry)
+    rows, columns = frame = rgb.shape[0], rgb.shape[1]
     size = info.input_height, info.input_width
     if geometry.margin is None:
-        size = network_size(info, *frame, fx) if geometry.keep_aspect else size
+        size = network_size(info, rows, columns, fx) if geometry.keep_aspect else size
         return View(_resized(rgb, size, 'smooth'), WHOLE.scaled(frame), size[1] / frame[1])
     covering = _covering(geometry.frame_size(*size), frame)
     top, left = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2

@@ -174,7 +174,7 @@ def predict(protocol: Protocol, image: Image, network: Callable[[Image], Depth])
     if not protocol.flip:
         return depth
     mirrored = network(np.ascontiguousarray(image[:, ::-1]))
-    return (depth + mirrored[:, ::-1]) / 2
+    return (depth + mirrored[:, ::-1]) / np.float32(2)
 
 
 def to_frame(prediction: Depth, size: Size, box: Box | None = None) -> Depth:

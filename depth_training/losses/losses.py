@@ -246,7 +246,8 @@ class WeightedSum(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """The weighted sum."""
-        return sum(weight * loss(pred, target, valid)
+        # There is at least one term, so that the sum is a tensor.
+        return sum(weight * loss(pred, target, valid)  # type: ignore[return-value]
                    for weight, loss in zip(self.weights, self.losses))
 
 

@@ -38,6 +38,9 @@ class PerceptualLoss(nn.Module):
         ValueError: the file does not hold these weights.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, weights: Path | None, max_depth: float = 10.0) -> None:
         super().__init__()
         self.max_depth = max_depth
@@ -71,7 +74,7 @@ def _feature_distance(pred: Tensor, target: Tensor, valid: Tensor,
         wanted = features(filled)
     distances = [mse(mine, theirs, torch.ones_like(mine, dtype=torch.bool))
                  for mine, theirs in zip(features(pred), wanted)]
-    return sum(distances) / len(distances)
+    return sum(distances) / len(distances)  # type: ignore[return-value]  # some features
 
 
 def _resnet50(weights: Path | None) -> nn.Module:

@@ -78,7 +78,8 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     whole = {key: value for key, value in changes.items() if '.' not in key}
     for kind, arguments in _ARGUMENTS.items():
         if whole.get(kind, getattr(recipe, kind)) != getattr(recipe, kind):
-            recipe = dataclasses.replace(recipe, **{arguments: {}})
+            none: dict[str, Any] = {arguments: {}}
+            recipe = dataclasses.replace(recipe, **none)
     before = recipe
     for key, value in {**whole, **changes}.items():
         field, _, part = key.partition('.')
@@ -142,7 +143,7 @@ def as_words(recipe: Recipe, base: Recipe) -> list[str]:
 
 def _text(value: Any) -> str:
     """A field's value as YAML reads it."""
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {'kind': type(value).__name__, **dataclasses.asdict(value)}
     return value if isinstance(value, str) else json.dumps(value)
 

@@ -73,7 +73,7 @@ def _finish(axes: Sequence[Axes]) -> None:
         panel.set_xlabel('epoch' if title.startswith('validation') else 'step')
         panel.grid(alpha=0.3)
     for panel in axes[2:]:
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.locator_params('x', integer=True)
 
 
 def _column(rows: Sequence[Row], name: str, by: str = 'step') -> tuple[list[float], list[float]]:

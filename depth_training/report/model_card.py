@@ -217,7 +217,9 @@ def _write_sheets(judged: list[Judged], estimator: DepthEstimator, shown: Path,
     """The first data set's sheet goes to `shown`, the others' to the folder `others`."""
     shown.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(shown, [pictures.jpeg(sheet(judged[0], estimator))])
-    for source in judged[1:] if others else ():
+    for source in judged[1:]:
+        if others is None:
+            break
         others.mkdir(parents=True, exist_ok=True)
         write_atomically(others / f'{source.name}.jpg', [pictures.jpeg(sheet(source, estimator))])
 

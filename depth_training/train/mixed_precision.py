@@ -38,9 +38,9 @@ def prepare(network: nn.Module, precision: str, device: torch.device) -> None:
         layer = last_layer(network)
         layer.forward = partial(_to_float32, layer.forward)
     if precision == 'bf16' and device.type == 'cpu':
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d) and layer.groups > 1:
-                layer.forward = partial(_in_float32, layer.forward)
+        for each in network.modules():
+            if isinstance(each, nn.Conv2d) and each.groups > 1:
+                setattr(each, 'forward', partial(_in_float32, each.forward))  # noqa: B010
 
 
 def last_layer(network: nn.Module) -> nn.Module:

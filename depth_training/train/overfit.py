@@ -208,7 +208,8 @@ def _write_picture(out: Path, recipe: Recipe, images: list[np.ndarray], batch: B
     size = images[0].shape[:2]
     near = [nn.functional.interpolate(part, size, mode='nearest').cpu().numpy()[:, 0]
             for part in (batch.depth, depth)]
-    rows = [pictures.comparison(*row, recipe.max_depth) for row in zip(images, *near)]
+    rows = [pictures.comparison(image, truth, found, recipe.max_depth)
+            for image, truth, found in zip(images, *near)]
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f'{recipe.name}.png', [pictures.png(pictures.stacked(rows, 960))])
 

@@ -19,7 +19,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class Options:
     steps: int | None
     batch: int
     device: str
-    precision: str
+    precision: Literal['auto', 'fp32', 'bf16']
     resume: bool
     graphs: bool
     seed: int
@@ -274,7 +274,7 @@ class PackedTrainer:
         self._spoke = (self.state.step, time.monotonic())
 
     def _save(self) -> None:
-        average = self.learner.average and self.learner.average.network
+        average = self.learner.averaged
         self.state.settings['seconds'] = self.seconds
         checkpoint.save(self.options.out, self.learner.network, self.learner.optimizer,
                         self.state, average)
@@ -285,7 +285,7 @@ class PackedTrainer:
         if not checkpoint.exists(self.options.out):
             raise ValueError(f'{self.options.out} holds no run to resume')
         state = checkpoint.load(self.options.out, self.learner.network, self.learner.optimizer,
-                                self.learner.average and self.learner.average.network)
+                                self.learner.averaged)
         self.seconds = state.settings.pop('seconds')
         if state.settings != self.state.settings:
             raise ValueError(f'{self.options.out} was started with {state.settings}, not '
@@ -333,6 +333,7 @@ def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):
             output = network((image - mean) / std).float()
         output = torch.nn.functional.interpolate(output, batch.depth.shape[-2:], mode='bilinear')
+        assert batch.fx is not None and recipe.focal is not None
         factor = batch.fx * size[1] / batch.depth.shape[-1] / recipe.focal
         totals.append(_scores(output * factor.view(-1, 1, 1, 1), batch.depth))
     network.train(training)

@@ -63,8 +63,10 @@ def folder_of(options: TrainOptions) -> Path:
     if given and options.out not in (None, given[0]):
         raise TrainingError(f'--resume {given[0]} and --out {options.out} are two folders: '
                             'leave one out')
-    if given or options.out:
-        return given[0] if given else options.out
+    if given:
+        return given[0]
+    if options.out:
+        return options.out
     if not options.recipe:
         raise TrainingError('name the folder of the run: --resume FOLDER')
     return Path('runs', chosen(options).name)

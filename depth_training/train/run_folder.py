@@ -138,7 +138,7 @@ def read_run(folder: Path) -> Run:
 
 def differing(runs: Sequence[Run]) -> list[str]:
     """What of data and budget is not the same in all runs, in words; empty if all is."""
-    seen = {
+    seen: dict[str, set[Any]] = {
         'training data': {run.description.training for run in runs},
         'validation data': {run.description.validation for run in runs},
         'images seen': {run.images for run in runs},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -75,12 +75,18 @@ class Learner:
         if group.count > 1:
             if not local_batch_norm:
                 normalise_across_processes(network)
-            self.model = DistributedDataParallel(network, **{_BUFFERS: False})
+            buffers: dict[str, Any] = {_BUFFERS: False}
+            self.model = DistributedDataParallel(network, **buffers)
 
     @property
     def result(self) -> nn.Module:
         """What the training is for: the network to judge and to save."""
         return self.network if self.average is None else self.average.network
+
+    @property
+    def averaged(self) -> nn.Module | None:
+        """The average of the network; None where the recipe has none."""
+        return None if self.average is None else self.average.network
 
     def learn(self, batch: Batch, place: Place) -> StepResult:
         """One step at a place of the run.

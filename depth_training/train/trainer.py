@@ -234,7 +234,7 @@ class Trainer:
             with writing('checkpoint', self.out):
                 checkpoint.save(
                     self.out, self.learner.network, self.learner.optimizer, self.state,
-                    self.learner.average and self.learner.average.network)
+                    self.learner.averaged)
         self.group.wait()
 
     def _prepare_folder(self) -> bool:
@@ -259,7 +259,7 @@ class Trainer:
         if not self.resumed:
             return checkpoint.Progress(settings)
         state = checkpoint.load(self.out, self.learner.network, self.learner.optimizer,
-                                self.learner.average and self.learner.average.network)
+                                self.learner.averaged)
         resume.check_settings(self.out, state.settings, settings)
         return state
 

@@ -95,7 +95,7 @@ class TrainingData(Dataset[Batch]):
 
     def __init__(self, dataset: DepthDataset,
                  augment: Callable[[Sample, np.random.Generator], Sample],
-                 to_tensors: Callable[[Sample], Batch], seed: int = 0, views: int = 1) -> None:
+                 to_tensors: ToTensors, seed: int = 0, views: int = 1) -> None:
         self.views = views
         self.pairs = SkipBadPairs(dataset)
         self.augment, self.to_tensors, self.seed = augment, to_tensors, seed

@@ -65,7 +65,8 @@ class Validation:
         for sample in good_samples(self._pairs):
             output, box, factor = predictor.output_of(sample)
             truth = np.ascontiguousarray(box.of(sample.depth)) / np.float32(factor)
-            target = reduce_depth(torch.from_numpy(truth)[None, None], tuple(output.shape[-2:]),
+            height, width = output.shape[-2:]
+            target = reduce_depth(torch.from_numpy(truth)[None, None], (height, width),
                                   self._recipe.reduce).to(output.device)
             known = build.to_learn(self._recipe, target)
             if known.any():

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from depth_training.data.dataset import DepthDataset, Request
+from depth_training.data.dataset import DepthDataset, GroundTruth, Request
 from depth_training.data.layouts.sync import NYU_CX, NYU_FX
 from depth_training.data.matching import left_over
 from depth_training.data.pairs import Pair, PairFiles
@@ -28,7 +28,8 @@ def open_layout(request: Request) -> DepthDataset:
     Raises:
         DataError: no triple is complete.
     """
-    root, truth = request.path, 'raw' if request.ground_truth == 'raw' else 'filled'
+    root = request.path
+    truth: GroundTruth = 'raw' if request.ground_truth == 'raw' else 'filled'
     if request.split != 'all' and (root / request.split).is_dir():
         root = root / request.split
     scenes: dict[str, list[Pair]] = {}

@@ -183,7 +183,8 @@ class PackedViews(DepthDataset):
         rgb = _decode(archive.read(f'{number:05d}.rgb.webp'), self.source(index))
         planes = _decode(archive.read(f'{number:05d}.depth.webp'), self.source(index))
         planes = planes.astype(np.uint16)
-        return rgb, planes[..., 0] << 8 | planes[..., 1]
+        numbers: NDArray[np.uint16] = planes[..., 0] << np.uint16(8) | planes[..., 1]
+        return rgb, numbers
 
     def read_all(self, threads: int | None = None,
                  ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:

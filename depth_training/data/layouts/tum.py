@@ -44,7 +44,8 @@ def open_layout(request: Request) -> DepthDataset:
     for folder in _sequences(request.path):
         prefix = '' if folder == request.path else f'{folder.relative_to(request.path).as_posix()}/'
         cameras[folder] = _camera(folder, request.path)
-        matches = match_times(*(list(_rows(folder / name, prefix)) for name in _LISTS))
+        first, second = (list(_rows(folder / name, prefix)) for name in _LISTS)
+        matches = match_times(first, second)
         scenes[prefix.rstrip('/') or '.'] = [
             Pair(rgb, depth, *cameras[folder][:3]) for rgb, depth in matches.pairs]
         pictures += matches.pictures

@@ -91,7 +91,8 @@ def align_depth(disparity: NDArray[np.uint16]) -> NDArray[np.float32]:
     rays = np.linalg.inv(DEPTH_MATRIX) @ np.stack([columns + 1, rows + 1, np.ones_like(rows)])
     x, y, w = RGB_MATRIX @ (ROTATION @ (rays * z) + TRANSLATION[:, None])
     # Half a pixel up, as MATLAB's round does with positive numbers.
-    return _nearest_wins(*(np.floor(side / w + 0.5).astype(int) - 1 for side in (x, y)), z)
+    column, row = (np.floor(side / w + 0.5).astype(int) - 1 for side in (x, y))
+    return _nearest_wins(column, row, z)
 
 
 def _nearest_wins(x: NDArray[np.int_], y: NDArray[np.int_], z: Matrix) -> NDArray[np.float32]:
