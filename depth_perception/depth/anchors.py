@@ -281,6 +281,8 @@ def _around(depth: Array, anchors: Anchors,
 
 def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
     """The depths of some pixels, given by their number, on the host."""
+    if isinstance(depth, Tensor) and depth.device.type == 'cpu':
+        depth = depth.numpy()  # by torch's threads it would take longer
     if isinstance(depth, Tensor):
         taken = depth.reshape(-1)[torch.from_numpy(index).to(depth.device)]
         return taken.cpu().numpy().astype(np.float64)
