@@ -6,19 +6,22 @@ import dataclasses
 import os
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 pytest.importorskip('openvino')
 
 from depth_perception.camera.model import CameraModel
-from depth_perception.inference.backends import openvino, openvino_cache
+from depth_perception.inference.backends import openvino, openvino_apart, openvino_cache
 from depth_perception.inference.backends.beside import Beside, CompileError
 from depth_perception.inference.backends.openvino_apart import compile_apart
 from depth_perception.inference.backends.openvino_child import compile_to_file
+from depth_perception.inference.backends.priority import gives_way
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.sharing import SharedNetworks
 from depth_perception.io.weights import load_weights, save_weights
@@ -82,6 +85,45 @@ def test_a_new_size_is_compiled_by_another_process_and_kept_for_the_next_start(
     assert len(list(cache.glob('*.blob'))) == 2 and cache.stat().st_mode & 0o777 == 0o700
     again = load(weights)  # both from the disk
     assert np.array_equal(again.infer(image, WIDE), right.depth.numpy())
+
+
+def test_compiling_leaves_the_cores_to_frames(weights, cache, monkeypatch):
+    policies, niceness = set(), []
+    estimator = load(weights, compile_beside=True)
+    plain = openvino.OpenVino._imported
+
+    def imported(*words: object) -> object:
+        niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return plain(*words)
+
+    monkeypatch.setattr(openvino.OpenVino, '_imported', imported)
+    estimator.infer(picture(0, 160, 90))
+
+    def is_done() -> bool:
+        for child in psutil.Process().children():
+            with suppress(ProcessLookupError):
+                policies.add(os.sched_getscheduler(child.pid))
+        return not estimator.remarks
+    wait_until(is_done, LONG)
+    assert os.SCHED_IDLE in policies and set(niceness) == {19}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0
+
+
+def test_on_a_machine_that_is_never_idle_it_is_compiled_all_the_same(
+        weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(openvino_apart, 'TRIES', (('idle', 0.01), ('low', LONG)))
+    file = tmp_path / 'x.blob'
+    compile_apart(weights, load_weights(weights).checksum, 'fp32', (48, 80), file)
+    assert file.exists()
+    monkeypatch.setattr(openvino_apart, 'TRIES', (('idle', 0.01), ('low', 0.01)))
+    with pytest.raises(CompileError, match='it took more than'):
+        compile_apart(weights, '', 'fp32', (48, 80), tmp_path / 'y.blob')
+
+
+def test_an_error_of_work_that_gives_way_reaches_its_caller():
+    assert gives_way(lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        gives_way(lambda: 1 // 0)
 
 
 def test_sizes_that_are_named_are_ready_and_of_a_shared_network_too(weights, cache, monkeypatch):

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from depth_perception.inference.backends import openvino_cache
 from depth_perception.inference.backends.beside import Beside, CompileError
 from depth_perception.inference.backends.openvino_apart import compile_apart
+from depth_perception.inference.backends.priority import gives_way
 
 _has_traced = False
 #: Compiled sizes that are kept; the one that was used the longest ago goes first.
@@ -141,7 +142,7 @@ class OpenVino:
 
     def _make_beside(self, size: Size) -> None:
         """The same while others work: another process compiles, this one only reads the result."""
-        model = self._cached(size)
+        model = gives_way(lambda: self._cached(size))
         if model is None and self._weights is not None:
             model = self._compiled_apart(self._weights, size)
         self._add(size, self._made(size) if model is None else model)
@@ -152,7 +153,7 @@ class OpenVino:
             keep = path is not None and openvino_cache.can_keep(path)
             file = path if path is not None and keep else Path(spare, 'model.blob')
             compile_apart(weights, self._checksum, self.precision, size, file)
-            return self._imported(openvino_cache.read(file))
+            return gives_way(lambda: self._imported(openvino_cache.read(file)))
         return None
 
     def _cached(self, size: Size) -> Any:

@@ -2,11 +2,11 @@
 """A process that compiles a network for one input size and writes the model to a file.
 
     python -m depth_perception.inference.backends.openvino_child \
-        WEIGHTS CHECKSUM PRECISION HEIGHT WIDTH FILE
+        WEIGHTS CHECKSUM PRECISION HEIGHT WIDTH FILE PRIORITY
 
 Converting a network holds the interpreter for tenths of a second at a time. A node at work has that
-done here, at low priority; this process ends with the one that started it, whose end it notices at
-its standard input.
+done here, at the priority that is named: `idle` or `low`. This process ends with the one that
+started it, whose end it notices at its standard input.
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from depth_perception.errors import told
 from depth_perception.inference.backends.beside import CompileError
+from depth_perception.inference.backends.priority import only_when_idle, with_low_priority
 
 
 def compile_to_file(weights: str, checksum: str, precision: str, size: tuple[int, int],
@@ -41,10 +42,10 @@ def compile_to_file(weights: str, checksum: str, precision: str, size: tuple[int
 
 
 def main(words: list[str]) -> int:
-    """What the words say, at low priority."""
-    os.nice(10)
+    """What the words say."""
+    weights, checksum, precision, height, width, file, priority = words
+    {'idle': only_when_idle, 'low': with_low_priority}[priority]()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    weights, checksum, precision, height, width, file = words
     try:
         compile_to_file(weights, checksum, precision, (int(height), int(width)), Path(file))
     except Exception as error:  # one line for the process that waits
