@@ -281,12 +281,11 @@ def _around(depth: Array, anchors: Anchors,
 
 def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
     """The depths of some pixels, given by their number, on the host."""
-    if isinstance(depth, Tensor) and depth.device.type == 'cpu':
-        depth = depth.numpy()  # by torch's threads it would take longer
-    if isinstance(depth, Tensor):
+    if isinstance(depth, Tensor) and depth.device.type != 'cpu':
         taken = depth.reshape(-1)[torch.from_numpy(index).to(depth.device)]
         return taken.cpu().numpy().astype(np.float64)
-    return depth.reshape(-1)[index].astype(np.float64)
+    # Also of a tensor on a CPU: by torch's threads it would take longer.
+    return np.asarray(depth).reshape(-1)[index].astype(np.float64)
 
 
 def lattice(height: int, width: int, rows: int,
