@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's command line, by the standard library alone: it is read before anything is installed.
 
-    python -m depth_perception.demo [BAG] [--image TOPIC] [--out FOLDER]
+    python -m depth_perception.demo [BAG] [--image TOPIC] [--anchors] [--out FOLDER]
     python -m depth_perception.demo.arguments ...    only says what is wrong with these words
 """
 from __future__ import annotations
@@ -50,6 +50,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if not options.bag.exists():
         parser.error(f'there is no {options.bag}: name a rosbag2 folder, or its .mcap or '
                      '.db3 file')
+    if options.anchors and not any((options.bag / 'truth').glob('*.png')):
+        parser.error(f'--anchors takes distances from the true depth, and there is no '
+                     f'{options.bag / "truth"} with pictures of it')
     return options
 
 
@@ -62,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
                         help='rosbag2 folder, or its .mcap or .db3 file (default: the bundled '
                              'clip)')
     parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")
+    parser.add_argument('--anchors', action='store_true',
+                        help='play it a second time, with one row of true distances, as of a '
+                             'lidar, that correct the depth; for a recording with its truth, as '
+                             'the bundled clip is')
     parser.add_argument('--out', type=Path, default=Path('demo_output'),
                         help='where the results go (default: demo_output)')
     return parser

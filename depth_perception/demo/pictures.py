@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
 #: Pixels: a picture of the cloud.
 CLOUD_SIZE = (960, 720)
-_PREDICTED, _TRUE = '#d62728', '#1f77b4'
+_PREDICTED, _TRUE, _CORRECTED = '#d62728', '#1f77b4', '#2ca02c'
+#: Columns of a replay with anchors.
+_ANCHORED, _ANCHORED_ERROR = 'depth with anchors', 'error with anchors'
 
 
 def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | None], title: str,
             camera: CameraModel | None = None) -> None:
     """One row a frame: image, depth, scan; where the truth is known also it, and the error.
+
+    With the frames of a replay with anchors, depth, error and scan of that one too.
 
     Args:
         path: of the PNG.
@@ -45,8 +49,10 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
         camera: of the depth, for the scan that the true depth gives.
     """
     with_truth = any(truth is not None for truth in truths)
-    columns = ['camera', 'depth', *(['true depth', 'error'] if with_truth else []),
-               'obstacle scan from above']
+    with_anchors = any(frame.anchored is not None for frame in frames)
+    columns = ['camera', 'depth', *([_ANCHORED] * with_anchors),
+               *(['true depth', 'error'] if with_truth else []),
+               *([_ANCHORED_ERROR] * (with_truth and with_anchors)), 'obstacle scan from above']
     figure, axes = plt.subplots(
         len(frames), len(columns), squeeze=False,
         figsize=(3.2 * len(columns) + 0.6, 2.5 * len(frames) + 1.2), layout='constrained')
@@ -60,13 +66,27 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
         if with_truth:
             _show(cells['true depth'], _depth_picture(truth, near, far))
             _show(cells['error'], _error_picture(frame.depth, truth))
-        _draw_scan(cells[columns[-1]], frame.scan, true_scan(truth, camera, far), far)
+        _draw_scan(cells[columns[-1]], frame.scan, true_scan(truth, camera, far), far,
+                   frame.anchored and frame.anchored.scan)
+        if frame.anchored is not None:
+            _show_anchored(cells, frame.anchored, truth, near, far)
     for name, cell in zip(columns, axes[0]):
         cell.set_title(name)
-    _depth_bar(figure, axes[:, 1:3 if with_truth else 2], near, far)
+    errors = columns.index('error') if with_truth else len(columns) - 1
+    _depth_bar(figure, axes[:, 1:errors], near, far)
     if with_truth:
-        _error_bar(figure, axes[:, 3:4])
+        _error_bar(figure, axes[:, errors:-1])
     _save(figure, path)
+
+
+def _show_anchored(cells: dict[str, Any], frame: FrameRecord, truth: NDArray[np.float32] | None,
+                   near: float, far: float) -> None:
+    """Depth and error of a frame with anchors, and where these are."""
+    _show(cells[_ANCHORED], _depth_picture(frame.depth, near, far))
+    if frame.anchors is not None:
+        cells['camera'].scatter(frame.anchors.u, frame.anchors.v, s=2, c='red')
+    if _ANCHORED_ERROR in cells and frame.depth is not None:
+        _show(cells[_ANCHORED_ERROR], _error_picture(frame.depth, truth))
 
 
 def cloud_views(path: Path, frame: FrameRecord, camera: CameraModel | None = None) -> None:
@@ -152,7 +172,7 @@ def _show(axes: Any, picture: NDArray[Any] | None) -> None:
 
 
 def _draw_scan(axes: Any, predicted: ScanRecord | None, true: ScanRecord | None,
-               far: float) -> None:
+               far: float, anchored: ScanRecord | None = None) -> None:
     axes.set_aspect('equal')
     axes.set(xlim=(-far / 1.5, far / 1.5), ylim=(-0.05 * far, far))
     axes.grid(alpha=0.3)
@@ -160,6 +180,8 @@ def _draw_scan(axes: Any, predicted: ScanRecord | None, true: ScanRecord | None,
     axes.set_ylabel('metres ahead', fontsize=7)
     _scan_points(axes, true, far, _TRUE, 'from the true depth')
     _scan_points(axes, predicted, far, _PREDICTED, 'predicted')
+    if anchored is not None:
+        _scan_points(axes, anchored, far, _CORRECTED, 'with anchors')
     if true is not None:
         axes.legend(fontsize=7, loc='upper right', markerscale=2)
 

@@ -18,8 +18,9 @@ class Plan:
         info: topic of camera_info, or None.
         frames: number of images.
         hertz: of the recorded images.
-        rate: of the replay; below 1 where this machine could not follow.
         size: (width, height) of the images.
+        rate: of the replay; below 1 where this machine could not follow.
+        anchors: topic of points that correct the depth, or ''.
     """
 
     bag: Path
@@ -29,6 +30,7 @@ class Plan:
     hertz: float
     size: tuple[int, int]
     rate: float = 1.0
+    anchors: str = ''
 
     @property
     def compressed(self) -> bool:

@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_perception.camera.model import CameraModel
+from depth_perception.depth.anchors import Anchors
 from depth_perception.io.image_messages import decode
 from depth_perception.ros.conversions.stamps import nanoseconds, seconds
 from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, SCAN
@@ -31,13 +32,22 @@ class ScanRecord:
 
 @dataclass
 class FrameRecord:
-    """What is known of one input frame, by its stamp."""
+    """What is known of one input frame, by its stamp.
+
+    Attributes:
+        index: its number.
+        rgb, depth, cloud, scan: arrays of the messages.
+        anchored: the same frame in the replay with anchors.
+        anchors: that corrected it.
+    """
 
     index: int
     rgb: NDArray[np.uint8] | None = None
     depth: NDArray[np.float32] | None = None
     cloud: NDArray[np.float32] | None = None
     scan: ScanRecord | None = None
+    anchored: FrameRecord | None = None
+    anchors: Anchors | None = None
 
 
 @dataclass

@@ -13,6 +13,7 @@ import numpy as np
 from depth_perception.demo.plan import Plan
 from depth_perception.demo.processes import Child, child
 from depth_perception.progress import Progress
+from depth_perception.ros.conversions.topics import ANCHOR_POINTS
 
 if TYPE_CHECKING:
     from depth_perception.demo.recorder import Recorder, Recording
@@ -33,9 +34,14 @@ class DemoError(RuntimeError):
     """The demo cannot go on; one sentence says why."""
 
 
-def record(plan: Plan, keep: set[int], film: set[int],
-           keep_depth: bool) -> tuple[Plan, Recording]:
+def record(plan: Plan, keep: set[int], film: set[int], keep_depth: bool) -> tuple[Plan, Recording]:
     """Run the node and the replay as processes of their own and record over DDS.
+
+    Args:
+        plan: what is played.
+        keep: indices of the frames to keep whole.
+        film: indices of those to keep image and depth of.
+        keep_depth: whether every frame's depth is kept.
 
     Returns:
         The plan with the pace at which every frame was processed, and the recording.
@@ -50,6 +56,9 @@ def record(plan: Plan, keep: set[int], film: set[int],
               'camera_info': plan.info.name if plan.info else 'camera_info'}
     parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0',
                   'image_sizes': f'{plan.size[0]}x{plan.size[1]}'}  # no frame at another size
+    if plan.anchors:
+        remaps[ANCHOR_POINTS] = plan.anchors
+        parameters['anchors'] = 'points'
     # Signals stay Python's: KeyboardInterrupt ends the children too.
     enter_ros([], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(plan.image.name, plan.compressed, keep, film, keep_depth)
@@ -77,7 +86,8 @@ def _record_at_a_pace_that_fits(recorder: Recorder, plan: Plan, node: Child) -> 
 
 
 def _replay(plan: Plan) -> AbstractContextManager[Child]:
-    topics = [plan.image.name, *([plan.info.name] if plan.info else [])]
+    topics = [plan.image.name, *([plan.info.name] if plan.info else []),
+              *([plan.anchors] if plan.anchors else [])]
     return child('depth_perception.ros.replay.replay_bag', str(plan.bag), '--restamp', '--rate',
                  str(plan.rate), '--wait-for-subscribers', '30', '--wait-for', *topics, '--topics',
                  *topics)

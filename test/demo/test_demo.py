@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from depth_perception.demo.pictures import cloud_points, cloud_views, montage, t
 from depth_perception.demo.processes import Child
 from depth_perception.demo.recorder import FrameRecord, ScanRecord
 from depth_perception.demo.scores import read_truth, scores
+from depth_perception.depth.anchors import Anchors
 from test.support.bags import write_bag
 from test.support.ros import picture, wait_until
 
@@ -64,8 +66,12 @@ def test_pictures_are_written_and_not_blank(tmp_path, truth):
     cloud_views(tmp_path / 'c.png', frame(), CAMERA)
     images = [cv2.imread(str(tmp_path / name)) for name in ('m.png', 'c.png')]
     assert all(image is not None and image.std() > 10 for image in images)
-    # With the truth there are columns for it and for the error.
+    # With the truth there are columns for it and for the error, and with anchors for them.
     assert (images[0].shape[1] > 1500) is (truth is not None)
+    anchored = replace(frame(), anchored=replace(
+        frame(), anchors=Anchors.of([5.0], [6.0], [2.0])))
+    montage(tmp_path / 'a.png', [anchored, anchored], [truth, truth], 'title', CAMERA)
+    assert cv2.imread(str(tmp_path / 'a.png')).shape[1] > images[0].shape[1]
 
 
 def test_the_true_scan_is_what_the_node_makes_of_the_true_depth():
@@ -112,6 +118,26 @@ def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
         assert str(tmp_path / name) in result.stdout
         assert (tmp_path / name).stat().st_size > 500
     assert len(read_truth(ROOT / 'data' / 'clip_bag' / 'truth')) == 40
+
+
+def test_anchors_of_the_truth_correct_the_depth_of_a_second_replay(tmp_path):
+    bag = write_bag(tmp_path / 'bag', [picture(i, 160, 120) for i in range(4)],
+                    storage=StoragePlugin.MCAP, jpeg=True, hz=6)
+    missing = demo(str(bag), '--anchors', '--out', str(tmp_path / 'out'))
+    assert missing.returncode == 2 and 'there is no' in missing.stderr
+    (bag / 'truth').mkdir()
+    for number in range(4):
+        cv2.imwrite(str(bag / 'truth' / f'{number}.png'), np.full((120, 160), 900, np.uint16))
+    result = demo(str(bag), '--anchors', '--out', str(tmp_path / 'out'))
+    assert result.returncode == 0, result.stderr
+    assert 'with one row of a lidar:  AbsRel 0.' in result.stdout
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    anchored = summary['anchored']
+    assert set(anchored['frames_out'].values()) == {4}
+    assert 'anchors_ms' in anchored['node_stages_ms']
+    assert anchored['scores']['AbsRel'] < 0.5 * summary['scores']['AbsRel']
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == sorted(
+        ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json'))
 
 
 def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
