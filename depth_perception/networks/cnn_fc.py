@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolutions and two fully connected layers: paper 002's CNN+FC.
 
-It is the coarse network of Eigen et al., NIPS 2014, section 3.1.1: the paper's own sums of
-parameters (27232 and 7329382) give the widths 96, 256, 384, 384, 256 and 13824 -> 4096 -> 4070.
+This is the coarse network of Eigen et al., NIPS 2014, section 3.1.1. The widths 96, 256, 384, 384,
+256 and 13824 -> 4096 -> 4070 follow from paper 002's parameter counts (27232 and 7329382).
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from depth_perception.networks.registry import register_network
 
-#: (height, width) of the only input that the fully connected layers fit, and of the output.
+#: (height, width) of the input, fixed by the fully connected layers, and of the output.
 INPUT_SIZE = (228, 304)
 OUTPUT_SIZE = (55, 74)
 #: Width between the two fully connected layers (Eigen et al.).
@@ -36,9 +36,9 @@ class CNNFC(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised image (B, 3, H, W) -> depth in metres (B, 1, 55, 74).
+        """Map a normalised image (B, 3, H, W) to depth in metres (B, 1, 55, 74).
 
-        An image of another size than 228x304 is resized; one of that size is not changed.
+        Resizes the image to 228x304 first.
         """
         image = F.interpolate(image, INPUT_SIZE, mode='bilinear', align_corners=False)
         return self.fc(self.features(image).flatten(1)).unflatten(1, (1, *OUTPUT_SIZE))
@@ -52,5 +52,5 @@ def _convolution(in_channels: int, out_channels: int, side: int, stride: int = 1
 
 @register_network('cnn_fc')
 def cnn_fc() -> CNNFC:
-    """77,051,942 parameters, 73,301,990 of them in the fully connected layers."""
+    """Build CNN+FC: 77,051,942 parameters, 73,301,990 of them in the fully connected layers."""
     return CNNFC()

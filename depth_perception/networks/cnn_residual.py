@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ResNet-50 and up-projections without skips (FCRN, Laina et al. 2016).
 
-Paper 002's "CNN + residual", and the parent from which paper 003 starts.
+Paper 002's "CNN + residual", and the network that paper 003 extends.
 """
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from depth_perception.networks.up_projection_decoder import (
 def cnn_residual(unpooling: Unpooling = 'zero', norm: Norm = 'batch', crop: bool = False,
                  decoder_init_std: float = 0.01,
                  head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
-    """Paper 002's network, 63,566,913 parameters; 128x160 for an input of 228x304.
+    """Build paper 002's network: 63,566,913 parameters; output 128x160 for an input of 228x304.
 
     Args:
         unpooling: `zero` or `average`, which the paper compares, or `fast` (as `zero`, in less
-            than half the time; 63,572,673 parameters, for each place has a bias of its own).
-        norm: `batch`, or `none` inside the up-projections (the paper mentions none).
-        crop: half the input's size, each depth on its pixel, also where a side is no multiple of
-            32. Laina's network leaves the crop out and learns the stretch of its one input size.
-        decoder_init_std: of the decoder's convolutions.
-        head_bias: metres at which the head starts.
+            than half the time; 63,572,673 parameters, because each of the four positions has its
+            own bias).
+        norm: `batch`, or `none` for no normalisation inside the up-projections (the paper
+            mentions no normalisation).
+        crop: crop to half the input's size, so that the depth is aligned with the image even if a
+            side is not a multiple of 32. Laina's network does not crop; it learns the stretch for
+            its fixed input size.
+        decoder_init_std: standard deviation of the decoder's initial weights.
+        head_bias: initial bias of the head, in metres.
     """
     return _without_skips(unpooling, norm, crop, decoder_init_std, head_bias)
 
@@ -37,7 +40,7 @@ def cnn_residual(unpooling: Unpooling = 'zero', norm: Norm = 'batch', crop: bool
 @register_network('resnet_fcrn')
 def resnet_fcrn(decoder_init_std: float = 0.01,
                 head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
-    """Paper 003's network without its skips, 63,572,673 parameters; half the input's size."""
+    """Build paper 003's network without skips: 63,572,673 parameters; half the input's size."""
     return _without_skips('fast', 'batch', True, decoder_init_std, head_bias)
 
 

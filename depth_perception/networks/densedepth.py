@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """DenseDepth: paper 004 (Alhashim and Wonka 2018), Fig. 1 and section 3.1.
 
-The output is reciprocal: 10 m / depth. A weights file says so (`output: reciprocal`), and wants
-RGB / 255 without ImageNet's normalisation (mean 0, std 1), as the paper's code feeds it.
+The output is reciprocal: 10 m / depth. Its weights files declare this (`output: reciprocal`), and
+an input of RGB / 255 without ImageNet's normalisation (mean 0, std 1), as in the paper's code.
 """
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TAPS = ('norm0', 'pool0', 'transition1', 'transition2')
 _SKIP_CHANNELS = (64, 64, 128, 256)
 _CHANNELS = 1664
 _SLOPE = 0.2  # paper 004, section 3.1: leaky ReLU
-#: Pixels a side needs so that stride 32 leaves something.
+#: Smallest height and width, in pixels, that leaves at least one feature at stride 32.
 SMALLEST_SIDE = 32
 
 
 class DenseNetEncoder(nn.Module):
-    """DenseNet-169 with the taps of paper 004, which lie behind the poolings.
+    """DenseNet-169 with the skip features of paper 004, taken after the poolings.
 
-    timm's own feature pyramid taps before them, so its blocks are walked here.
+    timm's own feature pyramid takes them before the poolings, so this class runs its blocks itself.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class DenseNetEncoder(nn.Module):
             self.name, pretrained=False, num_classes=0, global_pool='').features
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> 64, 64, 128, 256 and 1664 channels at strides 2, 4, 8, 16 and 32."""
+        """Return features of 64, 64, 128, 256, 1664 channels at strides 2, 4, 8, 16, 32."""
         taps = []
         features = image
         for name, block in self.body.named_children():
@@ -48,7 +48,7 @@ class DenseNetEncoder(nn.Module):
 
 
 class UpStage(nn.Module):
-    """Bilinear to the skip's size, concatenation, two 3x3 convolutions with leaky ReLU."""
+    """Resize to the skip's size, concatenate, apply two 3x3 convolutions with leaky ReLU."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -56,8 +56,8 @@ class UpStage(nn.Module):
         self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        """(B, in, h, w) and (B, skip, H, W) -> (B, out, H, W)."""
-        # TensorFlow's resize has half-pixel centres, which is align_corners=False.
+        """Merge (B, in, h, w) and (B, skip, H, W) to (B, out, H, W)."""
+        # TensorFlow's resize uses half-pixel centres: align_corners=False.
         features = F.interpolate(features, skip.shape[-2:], mode='bilinear', align_corners=False)
         features = F.leaky_relu(self.first(torch.cat([features, skip], dim=1)), _SLOPE)
         return F.leaky_relu(self.second(features), _SLOPE)
@@ -67,8 +67,8 @@ class DenseDepth(nn.Module):
     """Reciprocal depth by DenseNet-169 and a plain decoder without BatchNorm.
 
     Args:
-        half_width: the halved decoder of the published code's default (21,365,405 parameters);
-            the paper's and its released weights' is full.
+        half_width: use half the decoder width, the default of the published code (21,365,405
+            parameters). The paper and the released weights use the full width.
     """
 
     def __init__(self, half_width: bool = False) -> None:
@@ -83,7 +83,7 @@ class DenseDepth(nn.Module):
         self.head = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """RGB / 255 (B, 3, H, W) -> 10 m / depth (B, 1, ceil(H / 2), ceil(W / 2))."""
+        """Map RGB / 255 (B, 3, H, W) to 10 m / depth (B, 1, ceil(H / 2), ceil(W / 2))."""
         *skips, features = self.encoder(at_least(image, SMALLEST_SIDE))
         features = self.bridge(features)
         for stage, skip in zip(self.stages, reversed(skips)):
@@ -93,5 +93,5 @@ class DenseDepth(nn.Module):
 
 @register_network('densedepth')
 def densedepth(half_width: bool = False) -> DenseDepth:
-    """Paper 004's network, 42,657,689 parameters; half the input's size."""
+    """Build paper 004's network: 42,657,689 parameters; half the input's size."""
     return DenseDepth(half_width)

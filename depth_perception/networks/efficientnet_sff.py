@@ -15,9 +15,9 @@ from depth_perception.networks.selective_feature_fusion import SelectiveFeatureF
 
 
 class FusionStage(nn.Module):
-    """Reduce to the skip's width by 1x1, bring to its size, fuse.
+    """Reduce to the skip's channels by a 1x1 convolution, resize to its size, and fuse.
 
-    The 1x1 comes before the bilinear resize: equal up to rounding, and cheaper.
+    The 1x1 convolution runs before the bilinear resize: same result up to rounding, but cheaper.
     """
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
@@ -26,25 +26,26 @@ class FusionStage(nn.Module):
         self.fuse = SelectiveFeatureFusion(skip_channels)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        """(B, in, h, w) and (B, skip, H, W) -> (B, skip, H, W)."""
+        """Merge (B, in, h, w) and (B, skip, H, W) to (B, skip, H, W)."""
         features = self.reduce(features)
         features = F.interpolate(features, skip.shape[-2:], mode='bilinear', align_corners=False)
         return self.fuse(skip, features)
 
 
 class EfficientNetSFF(nn.Module):
-    """Metric depth by an EfficientNet encoder and a selective-feature-fusion decoder.
+    """Metric depth from an EfficientNet encoder and a selective-feature-fusion decoder.
 
     Args:
         encoder: timm name of the encoder (paper: `efficientnet_b2`, 7,652,147 parameters).
         max_depth: metres at which the sigmoid saturates (paper: 10).
-        refined: global context before the first fusion, and a residual unit after each (ours).
+        refined: add global context before the first fusion and a residual unit after each stage
+            (not in the paper).
 
     Raises:
-        ValueError: the encoder is unknown, or max_depth is no positive number.
+        ValueError: the encoder is unknown, or max_depth is not a positive number.
     """
 
-    #: Made with (in_channels, skip_channels); called with (features, skip).
+    #: Decoder stage: constructed with (in_channels, skip_channels), called with (features, skip).
     stage: type[nn.Module] = FusionStage
 
     def __init__(self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0,
@@ -56,7 +57,7 @@ class EfficientNetSFF(nn.Module):
         self.max_depth = max_depth
         deepest_first = self.encoder.channels[::-1]
         self.stages = nn.ModuleList(self.stage(i, o) for i, o in pairwise(deepest_first))
-        # One before the first stage and one after each.
+        # One refinement before the first stage and one after each stage.
         self.refinements = nn.ModuleList(
             (global_context(deepest_first[0]), *map(residual_unit, deepest_first[1:]))
             if refined else (nn.Identity() for _ in deepest_first))
@@ -68,7 +69,7 @@ class EfficientNetSFF(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised image (B, 3, H, W) -> depth in metres (B, 1, H, W)."""
+        """Map a normalised image (B, 3, H, W) to depth in metres (B, 1, H, W)."""
         *skips, features = self.encoder(image)
         first, *others = self.refinements
         features = first(features)
@@ -83,5 +84,5 @@ class EfficientNetSFF(nn.Module):
 def efficientnet_sff(
     encoder: str = 'efficientnet_b2', max_depth: float = 10.0, refined: bool = False,
 ) -> EfficientNetSFF:
-    """Paper 001's network; `tf_efficientnet_lite2` is the small encoder of the bundled one."""
+    """Build paper 001's network; the bundled weights use the encoder `tf_efficientnet_lite2`."""
     return EfficientNetSFF(encoder, max_depth, refined)

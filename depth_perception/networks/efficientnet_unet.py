@@ -2,7 +2,7 @@
 """EfficientNet U-Net without selective feature fusion: models 1 and 2 of paper 001's ablation.
 
 The paper does not describe this baseline; upsampling, concatenation and two convolutions are our
-choice. Encoder, head and range are those of its full network.
+choice. Encoder, head and depth range are the same as in the full network.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from depth_perception.networks.registry import register_network
 
 
 class ConcatenationStage(nn.Module):
-    """Bring to the skip's size, concatenate, and reduce to its width by two 3x3 convolutions."""
+    """Resize to the skip's size, concatenate, reduce to its channels by two 3x3 convolutions."""
 
     def __init__(self, in_channels: int, skip_channels: int) -> None:
         super().__init__()
@@ -29,13 +29,13 @@ class ConcatenationStage(nn.Module):
         )
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        """(B, in, h, w) and (B, skip, H, W) -> (B, skip, H, W)."""
+        """Merge (B, in, h, w) and (B, skip, H, W) to (B, skip, H, W)."""
         features = F.interpolate(features, skip.shape[-2:], mode='bilinear', align_corners=False)
         return self.convolutions(torch.cat([skip, features], dim=1))
 
 
 class EfficientNetUNet(EfficientNetSFF):
-    """Paper 001's network with plain U-Net stages in place of those that fuse."""
+    """Paper 001's network with plain U-Net stages instead of fusion stages."""
 
     stage = ConcatenationStage
 
@@ -44,5 +44,5 @@ class EfficientNetUNet(EfficientNetSFF):
 def efficientnet_unet(
     encoder: str = 'efficientnet_b2', max_depth: float = 10.0,
 ) -> EfficientNetUNet:
-    """7,967,747 parameters with EfficientNet-B2; the depth has the image's size."""
+    """Build the U-Net: 7,967,747 parameters with EfficientNet-B2; depth at the image's size."""
     return EfficientNetUNet(encoder, max_depth)

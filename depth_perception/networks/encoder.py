@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoders: the feature pyramid of a timm network, strides 2 to 32.
 
-timm defines every encoder the papers use behind one interface that reports channels and strides;
-that of the bundled network is in `efficientnet_lite`, which needs no timm.
-No weights are ever downloaded here: they come from a weights file or from a local state dict.
+timm has every encoder that the papers use, behind one interface that reports channels and strides;
+the encoder of the bundled network is in `efficientnet_lite`, which does not need timm.
+Nothing is downloaded: the weights come from a weights file or from a local state dict.
 """
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ STRIDES = (2, 4, 8, 16, 32)
 
 
 def import_timm() -> ModuleType:
-    """The module timm.
+    """Import timm.
 
     Raises:
-        ImportError: it or what it needs is missing, or torch and torchvision do not fit together.
+        ImportError: timm or one of its requirements is missing, or torch and torchvision are
+            incompatible.
     """
     try:
         import timm
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
         name: a timm name, such as `resnet50`, `efficientnet_b2` or `tf_efficientnet_lite2`.
 
     Raises:
-        ValueError: timm does not know the name, or it lacks one of the five strides.
+        ValueError: timm does not know the name, or the network lacks one of the five strides.
     """
 
     def __init__(self, name: str) -> None:
@@ -54,9 +55,9 @@ class Encoder(nn.Module):
         self.body = timm.create_model(name, pretrained=False, features_only=True)
         strides = tuple(self.body.feature_info.reduction())
         if strides != STRIDES:
-            raise ValueError(f'encoder {name!r} has strides {strides}, needed are {STRIDES}')
+            raise ValueError(f'encoder {name!r} has strides {strides}, but {STRIDES} are needed')
         self.channels = tuple(self.body.feature_info.channels())
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> five tensors (B, channels[i], ceil(H / stride), ceil(W / stride))."""
+        """Return five tensors (B, channels[i], ceil(H / stride), ceil(W / stride))."""
         return self.body(image)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FCRN as Laina et al. (3DV 2016) released it: `cnn_residual` in the details of its weights.
+"""FCRN as Laina et al. (3DV 2016) released it: `cnn_residual` in the layout of their weights.
 
-Their network was converted from Caffe's ResNet-50: strides lie on the first 1x1 convolution of a
-stage, pooling is padded at the bottom and right alone, unpooling at the top and left.
+Their encoder is Caffe's ResNet-50: the first 1x1 convolution of a stage has the stride, pooling is
+padded only at the bottom and right, and unpooling only at the top and left.
 """
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
 
 
 class SamePool(nn.Module):
-    """3x3 maximum at stride 2, padded as TensorFlow does; of features that are nowhere below 0."""
+    """3x3 max pooling at stride 2 with TensorFlow's `SAME` padding, for non-negative features."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, ceil(H / 2), ceil(W / 2))."""
+        """Pool (B, C, H, W) to (B, C, ceil(H / 2), ceil(W / 2))."""
         height, width = features.shape[-2:]
         return F.max_pool2d(F.pad(features, (width % 2, 1, height % 2, 1)), 3, 2)
 
 
 @register_network('fcrn')
 def fcrn() -> ResNetUNet:
-    """63,572,673 parameters; 128x160 for an input of 228x304, stretched as the authors' is."""
+    """Build FCRN: 63,572,673 parameters; 128x160 for 228x304, stretched as in the original."""
     encoder = Encoder('resnet50')
     for stage in ('layer2', 'layer3', 'layer4'):
         block = encoder.body[stage][0]

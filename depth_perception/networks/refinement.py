@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Residual parts that change nothing until they are trained: more depth for a learnt decoder."""
+"""Residual blocks that start as the identity, to deepen a decoder that is already trained."""
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 
 class Refinement(nn.Module):
-    """A residual branch whose last layer starts as zero, so that the whole starts as identity.
+    """A residual branch whose last layer starts at zero, so that the block starts as identity.
 
-    A network that has learnt without it goes on from where it was.
+    It can therefore be added to a trained network without changing its output.
     """
 
     def __init__(self, branch: nn.Sequential) -> None:
@@ -18,19 +18,19 @@ class Refinement(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
+        """Refine features (B, C, H, W); the shape is kept."""
         return features + self.branch(features)
 
 
 def residual_unit(channels: int) -> Refinement:
-    """ReLU and 3x3 convolution, twice: RefineNet's unit (Lin et al. 2017, Fig. 3b)."""
+    """Build RefineNet's unit, ReLU and 3x3 convolution twice (Lin et al. 2017, Fig. 3b)."""
     return Refinement(nn.Sequential(
         nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1),
         nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)))
 
 
 def global_context(channels: int, narrow: int = 64) -> Refinement:
-    """What the whole image holds, added everywhere: ParseNet (Liu et al. 2015), made residual."""
+    """Build a block that adds pooled image features to every pixel (ParseNet, Liu et al. 2015)."""
     return Refinement(nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, narrow, 1),
         nn.ReLU(), nn.Conv2d(narrow, channels, 1)))

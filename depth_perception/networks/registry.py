@@ -12,7 +12,7 @@ _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register_network(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
-    """Decorator: make a factory function known under `name`."""
+    """Register the decorated factory function under `name`."""
 
     def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         _FACTORIES[name] = factory
@@ -22,12 +22,12 @@ def register_network(name: str) -> Callable[[Callable[..., nn.Module]], Callable
 
 
 def network_names() -> list[str]:
-    """All registered names, sorted."""
+    """Return all registered names, sorted."""
     return sorted(_FACTORIES)
 
 
 def network_arguments(name: str) -> list[str]:
-    """What the factory of a registered network takes."""
+    """Return the argument names of a registered network's factory."""
     return list(inspect.signature(_FACTORIES[name]).parameters)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ResNet-50 U-Net with fast up-projection and plain concatenation: paper 000.
 
-The paper gives no channel plan. The halving of channels is read as Laina's decoder widths: halving
-the concatenated features instead gives 185 million parameters, against the paper's "greatly fewer".
+The paper does not list the channels. We take "halving" to mean Laina's decoder widths: halving the
+concatenated features instead gives 185 million parameters, which contradicts "greatly fewer".
 """
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ class ResNetUNet(nn.Module):
         self.decoder = decoder
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised image (B, 3, H, W) -> depth in metres (B, 1, ceil(H / 2), ceil(W / 2))."""
+        """Map a normalised image (B, 3, H, W) to metres (B, 1, ceil(H / 2), ceil(W / 2))."""
         return self.decoder(self.encoder(image))
 
 
 @register_network('resnet_unet')
 def resnet_unet(decoder_init_std: float = 0.01, dropout: float = 0.0,
                 head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
-    """Paper 000's network, 80,775,425 parameters; half the input's size. It names no dropout."""
+    """Build paper 000's network: 80,775,425 parameters; half the input's size.
+
+    The paper does not mention dropout, so it is off by default.
+    """
     encoder = Encoder('resnet50')
     decoder = UpProjectionDecoder(
         encoder.channels, skip='concat', bridge_bias=False, dropout=dropout,

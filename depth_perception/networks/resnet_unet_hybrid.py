@@ -14,7 +14,7 @@ from depth_perception.networks.up_projection_decoder import (
 @register_network('resnet_unet_hybrid')
 def resnet_unet_hybrid(decoder_init_std: float = 0.01,
                        head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
-    """Paper 003's network, 64,614,017 parameters; trained at 320x256 for a 160x128 output."""
+    """Build paper 003's network: 64,614,017 parameters; trained at 320x256, output 160x128."""
     encoder = Encoder('resnet50')
     decoder = UpProjectionDecoder(
         encoder.channels, skip='concat_1x1', bridge_bias=True, init_std=decoder_init_std,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SelectiveFeatureFusion(nn.Module):
-    """Weighs an encoder's local and a decoder's global features by two learnt attention maps.
+    """Weigh local encoder features and global decoder features by two learnt attention maps.
 
     Args:
         channels: channels of both inputs and of the output.
@@ -27,6 +27,6 @@ class SelectiveFeatureFusion(nn.Module):
         )
 
     def forward(self, local: Tensor, global_: Tensor) -> Tensor:
-        """Two tensors (B, channels, H, W) -> one of the same shape."""
+        """Fuse two tensors (B, channels, H, W) into one of the same shape."""
         attention = self.attention(torch.cat([local, global_], dim=1))
         return local * attention[:, 0:1] + global_ * attention[:, 1:2]

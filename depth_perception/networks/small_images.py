@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images smaller than what pooling leaves anything of."""
+"""Enlarge images that are too small for the poolings of a network."""
 from __future__ import annotations
 
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def at_least(image: Tensor, side: int) -> Tensor:
-    """(B, C, H, W), enlarged so that no side is shorter than `side` pixels; others untouched."""
+    """Enlarge an image (B, C, H, W) so that neither side is shorter than `side` pixels."""
     height, width = image.shape[-2:]
     if height >= side and width >= side:
         return image

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Slow unpooling: paper 002 (Tang & Pham), which compares two ways to fill the new places.
+"""Slow unpooling: paper 002 (Tang & Pham), which compares two ways to fill the new pixels.
 
-Zero unpooling is Laina et al., 3DV 2016, section 3.1; averages of neighbours are paper 002's own.
+Zero unpooling is from Laina et al., 3DV 2016, section 3.1; averaging neighbours is from paper 002.
 """
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Unpooling = Literal['zero', 'average', 'fast', 'leading']
 
 
 def zero_unpool(features: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, 2H, 2W): each value at the top left of a 2x2 cell, the rest 0."""
+    """Upsample (B, C, H, W) to (B, C, 2H, 2W): values at the top left of 2x2 cells, the rest 0."""
     zeros = torch.zeros_like(features)
     return interleave(features, zeros, zeros, zeros)
 
 
 def average_unpool(features: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, 2H, 2W): new places hold the mean of their two nearest values.
+    """Upsample (B, C, H, W) to (B, C, 2H, 2W): new pixels are the mean of two neighbours.
 
-    The paper says "the mean of the two nearest neighbours". The diagonal place has four nearest;
-    here it takes the right and the lower one. Edges are replicated.
+    The paper says "the mean of the two nearest neighbours". The diagonal pixel has four nearest
+    neighbours; here it takes the right and the lower one. Edges are replicated.
     """
     padded = F.pad(features, (0, 1, 0, 1), mode='replicate')
     right, lower = padded[:, :, :-1, 1:], padded[:, :, 1:, :-1]
@@ -32,10 +32,10 @@ def average_unpool(features: Tensor) -> Tensor:
 
 
 def interleave(top_left: Tensor, top_right: Tensor, low_left: Tensor, low_right: Tensor) -> Tensor:
-    """Four tensors (B, C, H, W), interleaved to (B, C, 2H, 2W).
+    """Interleave four tensors (B, C, H, W) to (B, C, 2H, 2W).
 
-    As pixel_shuffle, but with the places before the channels: inference engines move whole
-    channels then, instead of single values.
+    Like pixel_shuffle, but with the four positions before the channels, so that inference engines
+    move whole channels instead of single values.
     """
     batch, channels, height, width = top_left.shape
     places = torch.cat([top_left, top_right, low_left, low_right], dim=1)
@@ -52,16 +52,17 @@ class UnpoolConv(nn.Module):
         unpooling: `zero` or `average`.
 
     Raises:
-        ValueError: unpooling is something else.
+        ValueError: unpooling is unknown.
     """
 
     def __init__(self, in_channels: int, out_channels: int, unpooling: Unpooling) -> None:
         super().__init__()
         if unpooling not in ('zero', 'average'):
-            raise ValueError(f'unpooling {unpooling!r} is none of zero, average, fast, leading')
+            raise ValueError(
+                f'unknown unpooling {unpooling!r}: choose zero, average, fast or leading')
         self.unpool = zero_unpool if unpooling == 'zero' else average_unpool
         self.convolution = nn.Conv2d(in_channels, out_channels, 5, padding=2)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
+        """Map (B, in_channels, H, W) to (B, out_channels, 2H, 2W)."""
         return self.convolution(self.unpool(features))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Up-projection: Laina et al., 3DV 2016, sections 3.1 and 3.2; used by papers 000, 002 and 003.
 
-A zero unpooling (each value at the top left of a 2x2 cell, the rest 0) followed by a 5x5
-convolution multiplies mostly by zeros. Four small convolutions, one for each place of the cell,
-give the same result, interleaved.
+After a zero unpooling (each value at the top left of a 2x2 cell, the rest 0), a 5x5 convolution
+mostly multiplies by zeros. Four small convolutions, one for each position in the cell, give the
+same result when their outputs are interleaved.
 """
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from depth_perception.networks.unpooling import UnpoolConv, Unpooling, interleav
 
 Norm = Literal['batch', 'none']
 
-# A copy of the features, which costs nothing beside the convolution.
+# The warning is about a copy of the features, which is cheap compared with the convolution.
 warnings.filterwarnings('ignore', "Using padding='same' with even kernel lengths")
 
 
 class FastUnpoolConv(nn.Module):
-    """Zero unpooling by 2 and a 5x5 convolution, computed on the non-zero values alone.
+    """Zero unpooling by 2 and a 5x5 convolution, computed only on the non-zero values.
 
     Args:
         in_channels: channels of the input (B, in_channels, H, W).
         out_channels: channels of the output (B, out_channels, 2H, 2W).
 
-    Kernels of 2 are padded at the bottom and right alone, which is what `same` means: the only
-    choice that equals the 5x5 convolution.
+    Kernels of size 2 are padded only at the bottom and right (`same`), the only choice that equals
+    the 5x5 convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -45,7 +45,7 @@ class FastUnpoolConv(nn.Module):
                           self.odd_even(features), self.odd_odd(features))
 
     def equivalent_kernel(self) -> Tensor:
-        """The 5x5 kernel (out, in, 5, 5) that does the same after a zero unpooling."""
+        """Return the 5x5 kernel (out, in, 5, 5) that is equivalent after a zero unpooling."""
         weight = self.even_even.weight
         kernel = weight.new_zeros(*weight.shape[:2], 5, 5)
         kernel[:, :, 0::2, 0::2] = self.even_even.weight
@@ -56,7 +56,7 @@ class FastUnpoolConv(nn.Module):
 
 
 class LeadingUnpoolConv(FastUnpoolConv):
-    """As `FastUnpoolConv`, but kernels of 2 are padded at the top and left (Laina et al.)."""
+    """Like `FastUnpoolConv`, but kernels of 2 are padded at the top and left (Laina et al.)."""
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
@@ -72,11 +72,11 @@ class UpProjection(nn.Module):
     Args:
         in_channels: channels of the input (B, in_channels, H, W).
         out_channels: channels of the output (B, out_channels, 2H, 2W).
-        unpooling: `fast`, or the slow `zero` or `average` that paper 002 compares, or `leading`.
-        norm: `batch`, or `none` (paper 002 mentions none inside the blocks).
+        unpooling: `fast`, `leading`, or the slow `zero` or `average` that paper 002 compares.
+        norm: `batch`, or `none` for no normalisation (paper 002 mentions no normalisation here).
 
     Raises:
-        ValueError: unpooling or norm is something else.
+        ValueError: unpooling or norm is unknown.
     """
 
     def __init__(self, in_channels: int, out_channels: int, unpooling: Unpooling = 'fast',

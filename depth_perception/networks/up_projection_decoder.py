@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoder of up-projections that papers 000, 002 and 003 share.
+"""The up-projection decoder that papers 000, 002 and 003 share.
 
-The three differ in what happens with the encoder's features: nothing (Laina's FCRN), plain
-concatenation (paper 000), or concatenation and a 1x1 convolution back (paper 003).
+They differ in how they use the encoder's features: not at all (paper 002, after Laina's FCRN), by
+plain concatenation (paper 000), or by concatenation and a 1x1 convolution (paper 003).
 """
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from depth_perception.networks.up_projection import Norm, UpProjection
 
 Skip = Literal['none', 'concat', 'concat_1x1']
 
-#: Laina et al., section 3.1: the bridge's width, halved by each of four up-projections.
+#: Laina et al., section 3.1: width of the bridge, then of each of the four up-projections.
 WIDTHS = (1024, 512, 256, 128, 64)
-#: Mean depth of an indoor training set, metres: where an untrained head should start.
+#: Mean depth of an indoor training set, metres: a good initial bias for the head.
 MEAN_INDOOR_DEPTH = 2.7
 
 
 class Concatenation(nn.Module):
-    """Skip and features, one after the other; nothing to learn."""
+    """Concatenation of skip and features, without parameters."""
 
     def __init__(self, skip_channels: int, width: int) -> None:
         super().__init__()
 
     def forward(self, skip: Tensor, features: Tensor) -> Tensor:
-        """(B, skip_channels, H, W) and (B, width, H, W) -> (B, skip_channels + width, H, W)."""
+        """Merge (B, skip_channels, H, W), (B, width, H, W) to (B, skip_channels + width, H, W)."""
         return torch.cat([skip, features], dim=1)
 
 
 class Concatenation1x1(nn.Conv2d):
-    """A 1x1 convolution of the concatenation, which is not made: a sum of two convolutions."""
+    """1x1 convolution of the concatenation, computed as the sum of two convolutions."""
 
     def __init__(self, skip_channels: int, width: int) -> None:
         super().__init__(skip_channels + width, width, 1)
 
-    # Two inputs in place of their concatenation.
+    # Takes two inputs instead of their concatenation.
     def forward(self, skip: Tensor, features: Tensor) -> Tensor:  # type: ignore[override]
-        """(B, skip_channels, H, W) and (B, width, H, W) -> (B, width, H, W)."""
+        """Merge (B, skip_channels, H, W) and (B, width, H, W) to (B, width, H, W)."""
         of_skip, of_features = self.weight.split([skip.shape[1], features.shape[1]], dim=1)
         return F.conv2d(skip, of_skip) + F.conv2d(features, of_features, self.bias)
 
@@ -55,19 +55,22 @@ class UpProjectionDecoder(nn.Module):
     """Bridge, four up-projections with skips, and a head that ends in ReLU.
 
     Args:
-        encoder_channels: of the five features, strides 2 to 32.
-        skip: what is done with the features of strides 16 to 2.
+        encoder_channels: channels of the five encoder features, strides 2 to 32.
+        skip: how to merge the features of strides 16 to 2.
         bridge_bias: whether the 1x1 bridge has a bias (papers 002 and 003: yes; 000: no).
-        dropout: before the head (papers 002 and 003: 0.5).
-        init_std: of every convolution (paper 003's code: 0.01; its text: 0.001).
-        unpooling, norm: of the up-projections, see there (paper 002 varies them).
-        head_bias: metres at which the head starts; papers that draw all weights from N(0, small)
-            start at 0. There the ReLU may give 0 everywhere, and then never learns.
-        crop: cut what odd features double too much, so that the output lies on the image. Without
-            skips it may be left (Laina's output is stretched: 128x160 for an input of 228x304).
+        dropout: dropout probability before the head (papers 002 and 003: 0.5).
+        init_std: standard deviation of all initial weights (paper 003's code: 0.01; its text:
+            0.001).
+        unpooling: see `UpProjection` (paper 002 varies it).
+        norm: see `UpProjection` (paper 002 varies it).
+        head_bias: initial bias of the head, in metres. The papers start at 0, where the ReLU may
+            output 0 everywhere and then never learns.
+        crop: remove the extra row or column of features that were upsampled from an odd size, so
+            that the output is aligned with the image. Optional without skips (Laina's output is
+            stretched: 128x160 for an input of 228x304).
 
     Raises:
-        ValueError: unpooling or norm is unknown, or skips lack the crop that they need.
+        ValueError: unpooling or norm is unknown, or there are skips but no crop.
     """
 
     def __init__(
@@ -96,16 +99,16 @@ class UpProjectionDecoder(nn.Module):
         self._initialise(init_std, head_bias)
 
     def forward(self, encoder_features: list[Tensor]) -> Tensor:
-        """Five tensors (B, C_i, H_i, W_i), stride 2 first -> depth (B, 1, H_0, W_0) in metres.
+        """Decode five tensors (B, C_i, H_i, W_i), stride 2 first, to metres (B, 1, H_0, W_0).
 
-        Without `crop` the depth is (B, 1, 16 H_4, 16 W_4).
+        Without `crop` the output is (B, 1, 16 H_4, 16 W_4).
         """
         *skips, features = encoder_features
         features = self.bridge(features)
         for up, merge, skip in zip(self.ups, self.merges, reversed(skips)):
             features = up(features)
             if self.crop:
-                # An odd feature map doubles to one row or column more than its skip has.
+                # If the skip has an odd size, the doubled features have one row or column too many.
                 features = features[..., : skip.shape[-2], : skip.shape[-1]]
             if self.skip != 'none':
                 features = merge(skip, features)

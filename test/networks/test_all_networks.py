@@ -9,7 +9,7 @@ import torch
 
 from depth_perception.io.weights import load_weights, save_weights
 from depth_perception.networks import create_network, registry
-from depth_perception.networks.fast_unpooling import fast_equal, use_fast_unpooling
+from depth_perception.networks.fast_unpooling import fast_equivalent, use_fast_unpooling
 from depth_perception.networks.unpooling import UnpoolConv, average_unpool, zero_unpool
 from test.support.weights import tiny_info
 
@@ -32,7 +32,7 @@ ODD_OUTPUT = {
     'densedepth': (33, 49), 'efficientnet_sff': (65, 97), 'efficientnet_unet': (65, 97),
     'fcrn': (48, 64),
 }
-#: Output size for the size of each paper's training.
+#: Output size for each paper's training size.
 TRAINED = {
     'cnn': ((228, 304), (57, 76)), 'cnn_transpose': ((228, 304), (56, 76)),
     'cnn_residual': ((228, 304), (128, 160)), 'fcrn': ((228, 304), (128, 160)),
@@ -118,25 +118,25 @@ def test_every_parameter_of_the_plain_u_net_learns():
     assert all(parameter.grad is not None for parameter in made.parameters())
 
 
-def test_zero_unpooling_and_its_fast_equal_are_exchangeable():
+def test_zero_unpooling_equals_its_fast_equivalent():
     torch.manual_seed(0)
     slow = UnpoolConv(3, 4, 'zero').double()
     features = torch.randn(2, 3, 5, 6, dtype=torch.float64)
     torch.testing.assert_close(
-        fast_equal(slow.convolution)(features), slow(features), rtol=1e-12, atol=1e-12)
+        fast_equivalent(slow.convolution)(features), slow(features), rtol=1e-12, atol=1e-12)
 
 
-def test_average_unpooling_is_not_exchangeable_with_zero_unpooling():
+def test_average_unpooling_has_no_fast_equivalent():
     torch.manual_seed(0)
     average = UnpoolConv(3, 4, 'average')
     features = torch.randn(2, 3, 5, 6)
-    difference = fast_equal(average.convolution)(features) - average(features)
+    difference = fast_equivalent(average.convolution)(features) - average(features)
     assert difference.abs().max() > 0.1
     assert use_fast_unpooling(torch.nn.Sequential(average)) == 0
 
 
 def test_a_residual_cnn_with_zero_unpooling_becomes_the_fast_one():
-    """As a whole network, on the meta device but for its names and shapes."""
+    """Compare names and shapes of the whole networks on the meta device."""
     with torch.device('meta'):
         slow = create_network('cnn_residual', unpooling='zero')
         fast = create_network('cnn_residual', unpooling='fast')

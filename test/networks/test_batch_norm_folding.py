@@ -9,9 +9,10 @@ from torch import nn
 from depth_perception.networks import create_network, network_names
 from depth_perception.networks.batch_norm_folding import fold_batch_norms
 
-#: In DenseNet-169 those of 82 layers' beginnings, 3 transitions and the end follow no convolution.
-#: The last one of `cnn_transpose` follows a transposed convolution.
-LEFT = {'densedepth': 82 + 3 + 1, 'cnn_transpose': 1}
+#: BatchNorms that cannot be folded. In DenseNet-169 those at the start of 82 layers and 3 transitions
+#: and the final one do not follow a convolution; the last one of `cnn_transpose` follows a transposed
+#: convolution.
+UNFOLDED = {'densedepth': 82 + 3 + 1, 'cnn_transpose': 1}
 
 
 def count(network: nn.Module) -> int:
@@ -19,7 +20,7 @@ def count(network: nn.Module) -> int:
 
 
 def trained(network: nn.Module) -> nn.Module:
-    """As if trained: statistics and weights that are not 0 and 1."""
+    """Give all BatchNorms random statistics and weights, as if the network were trained."""
     torch.manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -37,11 +38,11 @@ def test_every_network_gives_the_same_with_folded_norms(name):
     image = torch.rand(1, 3, 60, 90)
     expected = network(image)
     assert (folded(image) - expected).abs().max() < 1e-4 * expected.abs().max()
-    assert count(network) > count(folded) == LEFT.get(name, 0)
+    assert count(network) > count(folded) == UNFOLDED.get(name, 0)
 
 
-class Past(nn.Module):
-    """The convolution's output goes past its BatchNorm too, as in pre-activated networks."""
+class PreActivated(nn.Module):
+    """A network that also uses a convolution's output before its BatchNorm."""
 
     def __init__(self):
         super().__init__()
@@ -52,6 +53,6 @@ class Past(nn.Module):
         return features + self.norm(features)
 
 
-def test_what_cannot_be_folded_stays_as_it_is():
-    network = trained(Past())
+def test_network_that_cannot_be_folded_is_returned_unchanged():
+    network = trained(PreActivated())
     assert fold_batch_norms(network) is network

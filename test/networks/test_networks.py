@@ -112,7 +112,7 @@ def test_registry_knows_both_networks():
     assert {'efficientnet_sff', 'resnet_unet_hybrid'} <= set(network_names())
 
 
-def test_unknown_network_names_the_known():
+def test_error_for_an_unknown_network_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"'nonsense'.*efficientnet_sff, .*resnet_unet_hybrid"):
         create_network('nonsense')
 
