@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras: the model, its calibration, the files that describe it."""
+"""Camera model, calibration and calibration files."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and coefficients of lens distortion, as the programs write them that calibrate cameras."""
+"""Names and coefficients of lens distortion models, as calibration programs write them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from depth_perception.camera.model import CameraError
 
-#: sensor_msgs/distortion_models.hpp; the empty name stands for "not said".
+#: sensor_msgs/distortion_models.hpp; the empty name means that no model is named.
 UNNAMED, PLUMB_BOB, RATIONAL, EQUIDISTANT = '', 'plumb_bob', 'rational_polynomial', 'equidistant'
-#: What else they are called: by Kalibr, librealsense, COLMAP, Open3D and in drivers. In lower case,
-#: words joined by an underscore.
+#: Other names of the models in Kalibr, librealsense, COLMAP, Open3D and drivers, in lower case with
+#: underscores between words.
 _ALIASES = {
     UNNAMED: ('',),
     PLUMB_BOB: ('plumb_bob', 'plumbbob', 'radtan', 'radial_tangential', 'brown', 'brown_conrady',
@@ -20,23 +20,23 @@ _ALIASES = {
                   'kannala_brandt8', 'kb4', 'opencv_fisheye'),
 }
 _MODELS = {alias: model for model, aliases in _ALIASES.items() for alias in aliases}
-#: Models whose name says that there is nothing to undo.
+#: Names of models without distortion.
 _NONE = ('none', 'no_distortion', 'perspective', 'pinhole')
-#: How many coefficients OpenCV takes: k1 k2 p1 p2, k3, k4 k5 k6, s1 to s4, tau_x tau_y.
+#: Numbers of coefficients that OpenCV accepts: k1 k2 p1 p2, k3, k4 k5 k6, s1 to s4, tau_x tau_y.
 _COUNTS = {PLUMB_BOB: (0, 4, 5, 8, 12, 14), EQUIDISTANT: (0, 4)}
-#: Degrees of horizontal field of view from which four coefficients without a name are those of a
-#: fisheye lens: few lenses that are called wide see more without being one.
+#: Horizontal field of view in degrees above which four coefficients without a model name are taken
+#: for a fisheye lens: few other wide-angle lenses see more.
 FISHEYE_FOV = 90.0
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """A model that can be undone.
+    """A distortion model that OpenCV can undo.
 
     Attributes:
-        model: `plumb_bob`, `rational_polynomial`, `equidistant` or '' for none.
-        coefficients: as many as OpenCV takes for it.
-        remark: what was guessed, or ''.
+        model: `plumb_bob`, `rational_polynomial`, `equidistant`, or '' for no distortion.
+        coefficients: D, with a length that OpenCV accepts for the model.
+        remark: a sentence about what was guessed, or ''.
     """
 
     model: str = UNNAMED
@@ -45,20 +45,20 @@ class Distortion:
 
     @property
     def is_fisheye(self) -> bool:
-        """Whether OpenCV's fisheye functions undo it."""
+        """Whether to use OpenCV's fisheye functions."""
         return self.model == EQUIDISTANT
 
 
 def understood(name: str, coefficients: Sequence[float], fov_deg: float = 0.0) -> Distortion:
-    """What a model's name and its coefficients D mean.
+    """Interpret the name of a distortion model and its coefficients D.
 
     Args:
-        name: as it was written.
-        coefficients: D; of any length where what is too much is zero, and what lacks is clear.
-        fov_deg: the camera's horizontal field of view by K, for coefficients without a name.
+        name: the name as written in the calibration.
+        coefficients: D. Surplus coefficients must be zero; missing ones are filled with zeros.
+        fov_deg: horizontal field of view according to K, used if the model is not named.
 
     Raises:
-        CameraError: they are not known, or do not fit together.
+        CameraError: the model is unknown, or the number of coefficients does not fit it.
     """
     values = tuple(float(value) for value in coefficients)
     # pyrealsense2 writes "distortion.brown_conrady".
@@ -77,10 +77,10 @@ def understood(name: str, coefficients: Sequence[float], fov_deg: float = 0.0) -
 
 
 def _fitted(name: str, values: tuple[float, ...], counts: Sequence[int]) -> tuple[float, ...]:
-    """The coefficients with zeros added, or those at the end left out."""
+    """Pad with zeros, or drop zeros at the end, to a length in `counts`."""
     needed = max(at + 1 for at, value in enumerate(values) if value)
     count = next((count for count in counts if count >= needed), None)
-    # Three may be k1 k2 k3 or k1 k2 p1; of a fisheye lens they are k1 k2 k3.
+    # Three coefficients are k1 k2 k3 for a fisheye lens, but ambiguous otherwise (k1 k2 p1?).
     if count is None or (len(values) == needed == 3 and len(counts) > 2):
         raise CameraError(f'{len(values)} distortion coefficients do not fit model {name!r}')
     if len(values) in counts:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras from files, as the programs write them that calibrate cameras or record with them."""
+"""Read camera files written by calibration and recording programs."""
 from __future__ import annotations
 
 import json
@@ -25,7 +25,7 @@ _R, _P = ('rectification_matrix', 'r', 'R'), ('projection_matrix', 'p', 'P')
 _MODEL = ('distortion_model', 'model')
 #: Focal lengths and principal point; librealsense calls the latter ppx and ppy.
 _NUMBERS = (('fx',), ('fy',), ('cx', 'ppx'), ('cy', 'ppy'))
-#: How deep a camera may be in a file: {"color": {"intrinsics": {...}}}.
+#: Maximum nesting of a camera in a file, such as {"color": {"intrinsics": {...}}}.
 _DEPTH = 3
 
 
@@ -41,7 +41,7 @@ class RegionOfInterest:
 
 @dataclass(frozen=True)
 class CameraFile:
-    """What a file says of a camera, in the fields of sensor_msgs/CameraInfo."""
+    """The contents of a camera file, in the fields of sensor_msgs/CameraInfo."""
 
     width: int
     height: int
@@ -56,21 +56,24 @@ class CameraFile:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(width, height) of its images: of the region of interest, binned."""
+        """(width, height) of the images, after region of interest and binning."""
         return ((self.roi.width or self.width) // max(1, self.binning_x),
                 (self.roi.height or self.height) // max(1, self.binning_y))
 
     def calibration(self, width: int, height: int) -> Calibration:
-        """What it says of an image of that size, by the rules of the node.
+        """Return the calibration for an image of this size, by the rules of the node.
 
         Raises:
-            CameraError: the image is not a resized one of this camera.
+            CameraError: the image cannot be a resized image of this camera.
         """
         return calibration_of(self, width, height)
 
 
 def read_camera(path: str | Path) -> tuple[CameraModel, bool]:
-    """The camera of a file's images, and whether they must be rectified to have it.
+    """Read a camera from a file.
+
+    Returns:
+        The camera model, and whether images must be rectified to match it.
 
     Raises:
         CameraError: see `read_camera_file`.
@@ -95,14 +98,14 @@ def read_camera(path: str | Path) -> tuple[CameraModel, bool]:
 
 
 def read_camera_file(path: str | Path) -> CameraFile:
-    """The camera that a file describes; of several, `FILE:NAME` is the one of that name.
+    """Read a camera file; `FILE:NAME` selects one of several cameras in a file.
 
     Raises:
-        CameraError: the file cannot be read, or describes no camera; one sentence that names it.
+        CameraError: the file cannot be read or does not describe a camera.
     """
     path, name = _split(str(path))
     try:
-        return _usable(_chosen(_document(Path(path).read_text(encoding='utf-8')), name))
+        return _checked(_chosen(_document(Path(path).read_text(encoding='utf-8')), name))
     except OSError as error:
         reason = why_missing(path, error.strerror or str(error))
         raise CameraError(f'cannot read camera {path}: {reason}') from error
@@ -111,13 +114,13 @@ def read_camera_file(path: str | Path) -> CameraFile:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """File, and the name of a camera in it or ''."""
+    """Split `FILE:NAME` into the file and the name of the camera, '' without a name."""
     file, colon, name = path.rpartition(':')
     return (file, name) if colon and not Path(path).exists() and Path(file).is_file() \
         else (path, '')
 
 
-def _usable(camera: CameraFile) -> CameraFile:
+def _checked(camera: CameraFile) -> CameraFile:
     if is_uncalibrated(camera):
         raise CameraError('it is uncalibrated: its focal length is 0')
     camera.calibration(*camera.image_size)
@@ -127,7 +130,7 @@ def _usable(camera: CameraFile) -> CameraFile:
 # The document: text to mappings ------------------------------------------------------------
 
 def _document(text: str) -> Mapping[str, Any]:
-    """The first mapping of a JSON or YAML text, or what camera_calibration's ost.txt says."""
+    """Return the first mapping in a JSON or YAML text, or the values of an ost.txt."""
     for found in _documents(text):
         if isinstance(found, Mapping):
             return found
@@ -143,7 +146,7 @@ def _documents(text: str) -> Iterable[Any]:
         return [_ost(text)]
     import yaml
 
-    # OpenCV's first line, "%YAML:1.0", is no YAML.
+    # OpenCV's first line, "%YAML:1.0", is not valid YAML.
     if text.startswith('%YAML:'):
         text = text.partition('\n')[2]
     try:
@@ -154,7 +157,7 @@ def _documents(text: str) -> Iterable[Any]:
 
 
 def _loader() -> type:
-    """The safe loader of yaml, which also knows a matrix of OpenCV."""
+    """Return PyYAML's safe loader, extended by OpenCV's matrices."""
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no type hints
@@ -166,7 +169,7 @@ def _loader() -> type:
 
 
 def _ost(text: str) -> dict[str, Any]:
-    """The values of camera_calibration's ost.txt: a line that names them, then their lines."""
+    """Parse the ost.txt of camera_calibration: lines of values after a line with their name."""
     found: dict[str, Any] = {}
     name = ''
     for line in map(str.strip, text.splitlines()):
@@ -185,13 +188,13 @@ def _ost(text: str) -> dict[str, Any]:
 # The camera: mappings to fields ------------------------------------------------------------
 
 def _chosen(document: Mapping[str, Any], name: str) -> CameraFile:
-    """The camera of that name, or the only one."""
+    """Return the camera with this name; without a name, the only one."""
     found = dict(_cameras('', document, _DEPTH))
     if not found and _has_matrix(document):
-        raise CameraError('it has the matrix of a camera, but not the size of its images: add '
-                          'image_width and image_height')
+        raise CameraError('it has a camera matrix, but no image size: add image_width and '
+                          'image_height')
     if not found:
-        raise CameraError(f'it lacks the size or the matrix of a camera; {FORMATS}')
+        raise CameraError(f'it has no image size or no camera matrix; {FORMATS}')
     if not name and len(found) == 1:
         name = next(iter(found))
     if name not in found:
@@ -202,7 +205,7 @@ def _chosen(document: Mapping[str, Any], name: str) -> CameraFile:
 
 def _cameras(name: str, document: Mapping[str, Any],
              depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each mapping that describes a camera, by the name of it or of what holds it."""
+    """Yield each mapping that describes a camera, with its dotted name in the document."""
     if _describes_camera(document):
         yield name, document
     elif depth:
@@ -249,16 +252,16 @@ def _matrix_k(document: Mapping[str, Any]) -> tuple[float, ...]:
         fx, fy, cx, cy = map(float, numbers)
         return fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0
     k = _matrix(document, _K, 9)
-    # Open3D writes column after column.
+    # Open3D writes the matrix in column-major order.
     return k[0::3] + k[1::3] + k[2::3] if any(k[6:8]) and not (k[2] or k[5]) else k
 
 
 def _kalibr(document: Mapping[str, Any]) -> tuple[float, ...]:
-    """K of a camera of Kalibr, whose intrinsics are fu, fv, pu, pv."""
+    """Return K for the intrinsics fu, fv, pu, pv of Kalibr."""
     values = _values(document, ('intrinsics',))
     if document['camera_model'] != 'pinhole' or len(values) != 4:
         raise CameraError(f'camera model {document["camera_model"]!r} with {len(values)} '
-                          'intrinsics is no pinhole camera: calibrate as pinhole-radtan or '
+                          'intrinsics is not a pinhole camera: calibrate as pinhole-radtan or '
                           'pinhole-equi')
     return values[0], 0.0, values[2], 0.0, values[1], values[3], 0.0, 0.0, 1.0
 
@@ -270,15 +273,15 @@ def _model(document: Mapping[str, Any]) -> str:
 
 
 def _matrix(document: Mapping[str, Any], names: tuple[str, ...], count: int) -> tuple[float, ...]:
-    """The numbers of a matrix; zeros where it is not there."""
+    """Return the numbers of a matrix, or zeros if the document does not have it."""
     values = _values(document, names) or (0.0,) * count
     if len(values) != count:
-        raise CameraError(f'{names[0]} must have {count} values, it has {len(values)}')
+        raise CameraError(f'{names[0]} must have {count} values, but has {len(values)}')
     return values
 
 
 def _values(document: Mapping[str, Any], names: tuple[str, ...]) -> tuple[float, ...]:
-    """The numbers under the first of these names that is there."""
+    """Return the numbers under the first of these names in the document."""
     found = _first(document, names)
     found = found.get('data') if isinstance(found, Mapping) else found
     if found is not None and not isinstance(found, list | tuple):

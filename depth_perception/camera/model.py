@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pinhole camera: intrinsics, where they come from, and what resizing does to them."""
+"""The pinhole camera: its intrinsics, and how resizing and cropping change them."""
 from __future__ import annotations
 
 import dataclasses
@@ -7,17 +7,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Two aspect ratios count as equal when they differ by less: one pixel in 100.
+#: Two aspect ratios are equal if they differ by less than this fraction (one pixel in 100).
 ASPECT_TOLERANCE = 0.01
-#: Focal lengths that a camera can have, in image widths (from 180 degrees down to a microscope's
-#: region of interest), and how far outside of its image the principal point may lie. Beyond, angles
-#: and depths are no longer numbers.
+#: Accepted focal lengths (from nearly 180 degrees to a microscope's region of interest) and largest
+#: distance of the principal point from the image origin, both in image widths or heights. Outside
+#: these limits angles and depths overflow.
 FOCAL_RANGE = (1e-3, 1e5)
 MAX_OFFSET = 1e5
 
 
 class CameraError(ValueError):
-    """Intrinsics that cannot be used; the text says why."""
+    """The intrinsics cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class CameraModel:
     Pixel (0, 0) is the centre of the top left pixel, as in sensor_msgs/CameraInfo.
 
     Attributes:
-        width: of the image, pixels.
-        height: of the image, pixels.
+        width: image width, pixels.
+        height: image height, pixels.
         fx: horizontal focal length, pixels.
         fy: vertical focal length, pixels.
-        cx: principal point, column, pixels.
-        cy: principal point, row, pixels.
+        cx: column of the principal point, pixels.
+        cy: row of the principal point, pixels.
 
     Examples:
         >>> from depth_perception import CameraModel
         >>> camera = CameraModel(640, 480, fx=525.0, fy=525.0, cx=319.5, cy=239.5)
         >>> round(camera.horizontal_fov_deg)
         63
-        >>> half = camera.scaled_to(320, 240)  # of the resized image
+        >>> half = camera.scaled_to(320, 240)  # for the resized image
         >>> half.fx, half.cx
         (262.5, 159.75)
     """
@@ -54,7 +54,7 @@ class CameraModel:
     def __post_init__(self) -> None:
         values = (self.fx, self.fy, self.cx, self.cy)
         if self.width < 1 or self.height < 1:
-            raise CameraError(f'camera has no size: {self.width}x{self.height}')
+            raise CameraError(f'camera has no image size: {self.width}x{self.height}')
         if not all(math.isfinite(value) for value in values) or min(self.fx, self.fy) <= 0:
             raise CameraError(
                 f'camera is uncalibrated: fx {self.fx}, fy {self.fy}, cx {self.cx}, cy {self.cy}')
@@ -67,10 +67,10 @@ class CameraModel:
 
     @classmethod
     def from_matrix(cls, width: int, height: int, matrix: Sequence[float]) -> CameraModel:
-        """From a row-major 3x3 K or 3x4 P.
+        """Create a camera from a row-major 3x3 K or 3x4 P.
 
         Raises:
-            CameraError: the matrix is all zero (uncalibrated), not finite or of another length.
+            CameraError: the matrix is all zero (uncalibrated), not finite, or has a wrong length.
 
         Examples:
             >>> from depth_perception import CameraModel
@@ -86,7 +86,7 @@ class CameraModel:
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_deg: float) -> CameraModel:
-        """Square pixels, the principal point in the middle, a horizontal field of view.
+        """Create a camera with square pixels and the principal point in the middle.
 
         Raises:
             CameraError: the angle is not between 0 and 180 degrees.
@@ -104,16 +104,16 @@ class CameraModel:
 
     @property
     def horizontal_fov_deg(self) -> float:
-        """Horizontal field of view of a lens without distortion, degrees."""
+        """Horizontal field of view in degrees, without distortion."""
         return 2 * math.degrees(math.atan(self.width / 2 / self.fx))
 
     def scaled_to(self, width: int, height: int) -> CameraModel:
-        """The same camera for an image resized to another size.
+        """Return the camera of the image after it was resized to this size.
 
-        fx, cx, fy and cy scale in proportion, the rule of image_proc's resize node.
+        fx, cx, fy and cy scale in proportion, as in image_proc's resize node.
 
         Raises:
-            CameraError: the aspect ratio differs, so the image is not a resized one.
+            CameraError: the aspect ratio differs.
         """
         if (width, height) == (self.width, self.height):
             return self
@@ -126,11 +126,11 @@ class CameraModel:
 
     def windowed(self, x_offset: int, y_offset: int, width: int, height: int,
                  binning_x: int = 1, binning_y: int = 1) -> CameraModel:
-        """The camera of a region of interest, binned (sensor_msgs/CameraInfo, binning and roi).
+        """Return the camera of a binned region of interest (sensor_msgs/CameraInfo).
 
-        As there, binning 0 is binning 1. And as in image_geometry, a binned pixel stands where the
-        first of its pixels is: true if it is that one (image_proc's CropDecimate), a quarter of a
-        binned pixel off if it is the mean of two by two.
+        As in CameraInfo, binning 0 means 1. As in image_geometry, a binned pixel has the position
+        of its first pixel. This is exact for decimation (image_proc's CropDecimate), but off by a
+        quarter of a binned pixel for averaging over 2x2 pixels.
         """
         binning_x, binning_y = binning_x or 1, binning_y or 1
         return CameraModel(
@@ -138,11 +138,11 @@ class CameraModel:
             (self.cx - x_offset) / binning_x, (self.cy - y_offset) / binning_y)
 
     def as_dict(self) -> dict[str, float]:
-        """Plain values, as they are written to JSON."""
+        """Return the fields as a dictionary for JSON."""
         return dataclasses.asdict(self)
 
 
 def same_aspect(first: tuple[float, float], second: tuple[float, float]) -> bool:
-    """Whether two sizes (width, height) have the same aspect ratio within the tolerance."""
+    """Return whether two sizes (width, height) have the same aspect ratio within the tolerance."""
     ratio = first[0] * second[1] / (first[1] * second[0])
     return abs(ratio - 1) < ASPECT_TOLERANCE

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a calibration look like that of a camera? What does not is said with its likely cause.
+"""Check whether a calibration is plausible, and name the likely cause if it is not.
 
-Nothing here stops anybody: a lens may be odd. But most such numbers are those of another image
-size, in other units, or in another convention, and every distance is wrong by them.
+The findings are warnings only, because unusual lenses exist. But most implausible values belong to
+another image size, unit or convention, and make every distance wrong.
 """
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from depth_perception.camera.model import CameraError, CameraModel
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
 
-#: Degrees of horizontal field of view: from a long telephoto lens to the widest one that a pinhole
-#: can stand for.
+#: Plausible horizontal field of view in degrees, from a long telephoto lens to the widest lens that
+#: a pinhole camera can approximate.
 FIELD_OF_VIEW = (20.0, 150.0)
-#: The part of an image that its principal point is in, about the middle.
+#: The principal point lies in the central part of the image: this fraction of width and height.
 MIDDLE = 0.5
-#: Height of a pixel over its width.
+#: Plausible ratios of pixel height to pixel width.
 PIXEL_ASPECT = (0.9, 1.1)
-#: Skew over the focal length; cameras have had none since they are digital.
+#: Largest plausible skew relative to the focal length; digital cameras have no skew.
 MAX_SKEW = 1e-3
 
 
 def doubts(info: CameraInfo) -> tuple[str, ...]:
-    """What looks wrong about a calibration, a sentence each; empty for a usual camera.
+    """Return a sentence for each implausible value of a calibration.
 
     Args:
-        info: sensor_msgs/CameraInfo, or what has its fields. Its values may be anything.
+        info: sensor_msgs/CameraInfo, or an object with the same fields and any values.
     """
     if not (info.width and info.height):
         return ()
@@ -44,7 +44,7 @@ def doubts(info: CameraInfo) -> tuple[str, ...]:
         except CameraError as error:
             if name == 'p':
                 found.append(f'P is not used: {error}')
-            continue  # without K there is no camera, and whoever wants one says so
+            continue  # an unusable K is reported as an error elsewhere
         found += _matrix_doubts(name.upper(), camera, matrix[1], info, check_centre=not outside)
     return tuple(found)
 
@@ -110,7 +110,7 @@ def _centre_cause(camera: CameraModel, info: CameraInfo) -> str:
 
 
 def _of_size(camera: CameraModel, width: int, height: int) -> CameraModel:
-    """The same numbers for another size of image."""
+    """Return the same intrinsics with another image size."""
     return dataclasses.replace(camera, width=max(1, width), height=max(1, height))
 
 

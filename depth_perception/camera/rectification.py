@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Undistort images: the maps of a camera, computed once, applied to each frame."""
+"""Rectify images with maps that are computed once per camera."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a CameraInfo says, in the pixels of the image that it belongs to.
+    """The calibration of a CameraInfo, in pixels of the image that it belongs to.
 
     Attributes:
-        camera: K of the raw image.
-        rectified: P of the rectified image.
-        model: distortion model's name.
+        camera: K, for the raw image.
+        rectified: P, for the rectified image.
+        model: name of the distortion model.
         distortion: coefficients D.
-        rotation: R, row-major 3x3; all zero counts as identity.
-        doubts: what looks wrong or was guessed, a sentence each.
+        rotation: R, row-major 3x3; all zero means identity.
+        doubts: a sentence for each value that is implausible or was guessed.
         unknown: why the distortion cannot be undone, or ''.
     """
 
@@ -46,18 +46,23 @@ class Calibration:
 
 
 def is_uncalibrated(info: CameraInfo) -> bool:
-    """Whether K[0] is zero, which CameraInfo.msg defines as "uncalibrated", and there is no P."""
+    """Return whether K[0] is zero ("uncalibrated" in CameraInfo.msg) and there is no P."""
     return bool(info.k[0] == 0.0 and info.p[0] == 0.0)
 
 
 def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
-    """What a CameraInfo says of an image of that size: the message, a bag's, or a file's.
+    """Return the calibration of a CameraInfo for an image of this size.
 
-    A size of zero is that of the image. Of K and P the one that is zero is taken from the other;
-    with P alone there is no distortion to undo.
+    A CameraInfo without a size gets that of the image. If K or P is zero, the other one is used for
+    both; if only P is given, images count as rectified.
+
+    Args:
+        info: the message (live or from a bag), or a camera file.
+        width: image width, pixels.
+        height: image height, pixels.
 
     Raises:
-        CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
+        CameraError: uncalibrated, not finite, or another aspect ratio than the image.
     """
     if is_uncalibrated(info):
         raise CameraError('the camera is uncalibrated (K[0] = 0)')
@@ -83,7 +88,7 @@ def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
 
 
 def lacks_p(info: CameraInfo, width: int, height: int) -> bool:
-    """Whether P is zero, or none of an image of that size, where K is: K stands in then."""
+    """Return whether P is unusable for an image of this size while there is a K to replace it."""
     try:
         CameraModel.from_matrix(width, height, info.p)
     except CameraError:
@@ -92,7 +97,7 @@ def lacks_p(info: CameraInfo, width: int, height: int) -> bool:
 
 
 def _full_size(info: CameraInfo, width: int, height: int) -> tuple[int, int]:
-    """Of the full image: of drivers that leave it zero, what the region and the image tell."""
+    """Return (width, height) of the full image; if zero, derive it from roi, binning and image."""
     roi = info.roi
     return (info.width or (roi.x_offset + roi.width if roi.width
                            else width * max(1, info.binning_x)),
@@ -101,10 +106,10 @@ def _full_size(info: CameraInfo, width: int, height: int) -> tuple[int, int]:
 
 
 def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
-    """The full-resolution camera of K or P, cut and binned as the driver did."""
+    """Apply the driver's region of interest and binning to the full-resolution camera."""
     roi = info.roi
     width, height = roi.width or camera.width, roi.height or camera.height
-    if width > camera.width or height > camera.height:  # no part of this image
+    if width > camera.width or height > camera.height:  # not inside this image
         width, height = camera.width, camera.height
     binning = max(1, info.binning_x), max(1, info.binning_y)
     if (width, height, *binning) == (camera.width, camera.height, 1, 1):
@@ -113,11 +118,11 @@ def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
 
 
 class Rectifier:
-    """Maps a raw image to the rectified image of the same size.
+    """Rectify raw images of one camera; the size is kept.
 
     Attributes:
-        unseen: bool (H, W), True at pixels of the rectified image that the raw one does not show;
-            None where it shows all of them.
+        unseen: bool (H, W), True at pixels of the rectified image that lie outside the raw image;
+            None if there are no such pixels.
 
     Raises:
         CameraError: the distortion model is unknown, or its coefficients do not fit it.
@@ -142,21 +147,21 @@ class Rectifier:
         self._maps = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
 
     def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Rectified image, uint8 (H, W, 3); black where the raw image has nothing."""
+        """Return the rectified image, uint8 (H, W, 3); black outside the raw image."""
         rectified: NDArray[np.uint8] = cv2.remap(
             rgb, *self._maps, interpolation=cv2.INTER_LINEAR)
         return rectified
 
 
 def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Column and row in the raw image of each pixel of the rectified one, (H, W) each."""
+    """Return the raw image's column and row (H, W) for each pixel of the rectified image."""
     raw, rectified = calibration.camera, calibration.rectified
     size = (raw.width, raw.height)
     rotation = np.array(calibration.rotation, np.float64).reshape(3, 3)
     rotation = rotation if rotation.any() else np.eye(3)
     lens = understood(calibration.model, calibration.distortion, raw.horizontal_fov_deg)
     make = cv2.fisheye.initUndistortRectifyMap if lens.is_fisheye else cv2.initUndistortRectifyMap
-    # OpenCV's fisheye functions want four coefficients where the others take none.
+    # OpenCV's fisheye functions always need four coefficients.
     coefficients = np.array(lens.coefficients or (0.0,) * 4, np.float64)
     columns, rows = make(
         _matrix(raw), coefficients, rotation, _matrix(rectified), size, cv2.CV_32FC1)
@@ -164,13 +169,13 @@ def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArr
 
 
 def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where a map (H, W) leaves the raw image, or comes back into it, bool (H, W).
+    """Return the pixels, bool (H, W), that a map takes from outside the raw image or mirrored.
 
-    The models' polynomials turn round far outside the field that they were fitted to: the margin
-    of a wide rectified image would show the raw one a second time, mirrored.
+    Far outside the field of view that they were fitted to, the distortion polynomials turn back, so
+    that the margin of a wide rectified image would show the raw image again, mirrored.
     """
     height, width = columns.shape
-    # So little outside is the border itself once the map is rounded to 1/32 pixel.
+    # Pixels; less than the maps' rounding to 1/32 pixel.
     slack = 0.01
     seen: NDArray[np.bool_] = (
         (columns >= -slack) & (columns <= width - 1 + slack)
@@ -180,7 +185,7 @@ def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[
     column_down, column_right = np.gradient(columns)
     row_down, row_right = np.gradient(rows)
     seen &= column_right * row_down > column_down * row_right  # not mirrored
-    # Past the mirrored ring the picture may come a third time; the true one is the largest.
+    # Beyond the mirrored ring the image may repeat unmirrored; keep the largest region.
     _, regions, facts, _ = cv2.connectedComponentsWithStats(seen.astype(np.uint8), connectivity=4)
     if len(facts) < 2:
         return ~seen

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cameras of pictures that have no camera_info: `--camera` and `--horizontal-fov-deg`."""
+"""Cameras for images without camera_info: `--camera` and `--horizontal-fov-deg`."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from depth_perception.errors import UsageError
 
 
 class Prepared(NamedTuple):
-    """A picture that fits its camera.
+    """An image, rectified if necessary, and its camera.
 
     Attributes:
-        rgb: uint8 (H, W, 3), rectified where the lens distorts.
-        camera: None where unknown.
-        unseen: bool (H, W), where the camera saw nothing; None for nowhere.
+        rgb: uint8 (H, W, 3), rectified if the lens has distortion.
+        camera: the camera; None if unknown.
+        unseen: bool (H, W), True at pixels outside the raw image; None if there are none.
     """
 
     rgb: NDArray[np.uint8]
@@ -31,12 +31,12 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class CameraSource:
-    """Where the cameras of the images come from: a file, a field of view, or nowhere.
+    """Source of the camera of images: a file, a field of view, or none (camera unknown).
 
     Attributes:
-        file: what a file says.
-        horizontal_fov_deg: stands in for a file.
-        rectified: the images are rectified already, so that P holds for them.
+        file: contents of a camera file.
+        horizontal_fov_deg: horizontal field of view, used without a file.
+        rectified: whether the images are already rectified, so that P applies to them.
 
     Examples:
         >>> import numpy as np
@@ -54,10 +54,10 @@ class CameraSource:
         default_factory=dict, init=False, compare=False, repr=False)
 
     def prepared(self, rgb: NDArray[np.uint8]) -> Prepared:
-        """The picture with its camera, rectified as the node does it.
+        """Return an image with its camera, rectified as in the node.
 
         Raises:
-            CameraError: the picture is not a resized one of this camera.
+            CameraError: the image cannot be a resized image of this camera.
         """
         height, width = rgb.shape[:2]
         if self.file is None:
@@ -71,29 +71,29 @@ class CameraSource:
 
     @property
     def is_known(self) -> bool:
-        """Whether it tells a camera at all."""
+        """Whether there is a camera at all."""
         return self.file is not None or self.horizontal_fov_deg is not None
 
     @property
     def rectifies(self) -> bool:
-        """Whether the images are of a lens whose distortion is undone."""
+        """Whether `prepared` rectifies the images."""
         return self.file is not None and self._of_size(
             self.file, *self.file.image_size)[1] is not None
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What looks wrong about the camera, a sentence each."""
+        """A sentence for each implausible value of the camera."""
         if self.file is None:
             return ()
         calibration, _ = self._of_size(self.file, *self.file.image_size)
         if not calibration.unknown or self.rectified:
             return calibration.doubts
-        return (*calibration.doubts, 'images are not rectified, so points are off towards their '
-                f'border: {calibration.unknown}')
+        return (*calibration.doubts, 'the images are not rectified, so points near the image '
+                f'border are inaccurate: {calibration.unknown}')
 
     def _of_size(self, file: CameraFile, width: int,
                  height: int) -> tuple[Calibration, Rectifier | None]:
-        """The calibration, and what rectifies with it where that is needed and possible."""
+        """Return the calibration, and a rectifier if one is needed and possible."""
         size = (width, height)
         if size not in self._made:
             calibration = file.calibration(width, height)
@@ -104,13 +104,13 @@ class CameraSource:
 
 def camera_source(file: Path | None, horizontal_fov_deg: float | None,
                   rectified: bool = False) -> CameraSource:
-    """What `--camera`, `--horizontal-fov-deg` and `--rectified` say.
+    """Create the source for `--camera`, `--horizontal-fov-deg` and `--rectified`.
 
     Raises:
-        UsageError: the file or the angle cannot be used, or `rectified` has no file.
+        UsageError: the file or the angle cannot be used, or `rectified` is given without a file.
     """
     if rectified and file is None:
-        raise UsageError('--rectified says that P of a calibration holds: name it with --camera')
+        raise UsageError('--rectified needs the calibration whose P applies: add --camera')
     try:
         if horizontal_fov_deg is not None:
             CameraModel.from_field_of_view(1, 1, horizontal_fov_deg)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and bytes: weights, bags, images, videos, point clouds."""
+"""Read and write weights, bags, images, videos and point clouds."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchors in text files: lines of u, v and metres, such as a spreadsheet or a script writes."""
+"""Read anchors from text files: lines of u, v and metres, as from a spreadsheet or script."""
 from __future__ import annotations
 
 import math
@@ -14,33 +14,33 @@ from depth_perception.camera.model import CameraModel
 if TYPE_CHECKING:
     from depth_perception.depth.anchors import Anchors
 
-#: The end of the name of a file that belongs to an image.
+#: File name ending of the anchors of an image.
 ANCHORS_SUFFIX = '.anchors.csv'
-#: What the third column may be called: metres along the optical axis, or from the camera.
+#: Names of the third column: metres along the optical axis, or from the camera.
 DEPTH, DISTANCE = 'depth', 'distance'
 _HEADERS = (['u', 'v', DEPTH], ['u', 'v', DISTANCE])
-#: A file with more bytes is no list of anchors.
-_MOST_BYTES = 50_000_000
+#: Larger files are refused.
+_MAX_BYTES = 50_000_000
 
 
 class AnchorFileError(ValueError):
-    """A file of anchors that cannot be used; the text names it and says why."""
+    """A file of anchors cannot be used; the message names it and says why."""
 
 
 def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
-    """Anchors of a text file: a line each with u, v and metres.
+    """Read anchors from a text file; each line has u, v and metres.
 
-    Columns are separated by commas, semicolons or blanks; a line that is empty or begins with # is
-    none. The first line may be a header: `u,v,depth` (the default), metres along the optical axis,
-    or `u,v,distance`, metres from the camera, as a tape measures.
+    Columns are separated by commas, semicolons or blanks. Empty lines and lines that start with #
+    are ignored. The first line may be a header: `u,v,depth` (the default) for metres along the
+    optical axis, or `u,v,distance` for metres from the camera, as a tape measures.
 
     Args:
-        path: of the file.
-        camera: of the image; needed for distances.
+        path: the text file.
+        camera: camera of the image; needed for distances.
 
     Raises:
-        AnchorFileError: the file cannot be read, a line is something else, or distances are given
-            and the camera is not known.
+        AnchorFileError: the file cannot be read, a line cannot be parsed, or distances are given
+            but the camera is unknown.
     """
     from depth_perception.depth.anchors import Anchors
 
@@ -70,18 +70,18 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise AnchorFileError(f'{path} is no list of anchors: it has '
+        if path.stat().st_size > _MAX_BYTES:
+            raise AnchorFileError(f'{path} is too large for a list of anchors: it has '
                                   f'{path.stat().st_size / 1e6:.0f} MB')
         return path.read_text(encoding='utf-8-sig')
     except OSError as error:
         raise AnchorFileError(f'cannot read {path}: {error.strerror}') from error
     except UnicodeDecodeError as error:
-        raise AnchorFileError(f'{path} is no text') from error
+        raise AnchorFileError(f'{path} is not a text file') from error
 
 
 def _row(path: Path, number: int, words: list[str], line: str) -> list[float]:
-    """u, v and metres of a line."""
+    """Parse u, v and metres of a line."""
     shown = line.strip()[:60]
     try:
         values = [float(word) for word in words]

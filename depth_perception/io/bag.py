@@ -13,14 +13,14 @@ from typing import Any
 
 RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
-#: Endings of the files in which rosbag2 stores messages.
+#: File name endings of rosbag2's storage files.
 STORAGES = ('.mcap', '.db3')
-#: What image_transport appends to the topic of a depth image, and writes into its `format`.
+#: Suffix of image_transport's topics of depth images, also part of their field `format`.
 COMPRESSED_DEPTH = 'compressedDepth'
 
 
 class BagError(ValueError):
-    """A bag that cannot be used; the text names it and says what to do."""
+    """A bag cannot be used; the message names it and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class Topic:
     """A recorded topic.
 
     Attributes:
-        name, type: such as `/camera/image_raw` and `sensor_msgs/msg/Image`.
-        count: recorded messages.
-        reliable, transient_local: the QoS it was offered with; None where the bag does not say.
+        name: such as `/camera/image_raw`.
+        type: such as `sensor_msgs/msg/Image`.
+        count: number of recorded messages.
+        reliable: QoS reliability; None if the bag does not store it.
+        transient_local: QoS durability; None if the bag does not store it.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Message:
-    """A recorded message: serialized `data` (CDR) and when it was recorded, nanoseconds."""
+    """A recorded message: serialized `data` (CDR) and the recording `time` in nanoseconds."""
 
     topic: str
     time: int
@@ -53,14 +55,14 @@ class Bag:
     """A rosbag2 recording, opened for reading; a context manager.
 
     Args:
-        path: a folder, with metadata.yaml or without, or a single .mcap or .db3 file.
+        path: a folder, with or without metadata.yaml, or a single .mcap or .db3 file.
 
     Raises:
-        BagError: it is missing, no recording, damaged or empty.
+        BagError: the path is missing, damaged, empty or not a recording.
 
     Examples:
         >>> from depth_perception.io.bag import Bag
-        >>> with Bag('data/clip_bag') as bag:  # the recording of the repository
+        >>> with Bag('data/clip_bag') as bag:  # the recording in the repository
         ...     topic = bag.image_topic()
         ...     print(topic.name, topic.count, round(bag.rate(topic.name)))
         ...     first = bag.deserialize(next(bag.messages([topic.name])))
@@ -90,7 +92,7 @@ class Bag:
             file.close()
 
     def messages(self, topics: Collection[str]) -> Iterator[Message]:
-        """Messages of these topics in the order of their recording.
+        """Yield the messages of these topics in the order of recording.
 
         Raises:
             BagError: the file is damaged.
@@ -99,32 +101,33 @@ class Bag:
             for connection, time, data in heapq.merge(
                     *(_messages(file, topics) for file in self._files), key=lambda found: found[1]):
                 yield Message(connection.topic, time, bytes(data))
-        except Exception as error:  # the storage libraries raise whatever they like
+        except Exception as error:  # the storage libraries raise all kinds of errors
             raise BagError(f'bag {self.path} is damaged: {_one_line(error)}') from error
 
     def deserialize(self, message: Message) -> Any:
-        """The message as an object with the fields of its type.
+        """Return the message as an object with the fields of its type.
 
         Raises:
-            BagError: its bytes are no such message.
+            BagError: the bytes are not a message of this type.
         """
         kind = self.topics[message.topic].type
         try:
             return _types().deserialize_cdr(message.data, kind)
         except Exception as error:  # a damaged message fails in many ways
-            raise BagError(f'bag {self.path}: a message on {message.topic} is no {kind}: '
+            raise BagError(f'bag {self.path}: a message on {message.topic} is not a valid {kind}: '
                            f'{_one_line(error)}') from error
 
     def rate(self, topic: str) -> float:
-        """Mean frequency of a topic, Hz; 0 with fewer than two messages."""
+        """Return the mean frequency of a topic in Hz; 0 with fewer than two messages."""
         times = [message.time for message in self.messages([topic])]
         return (len(times) - 1) * 1e9 / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
     def image_topic(self, wanted: str | None = None) -> Topic:
-        """The topic of camera images: the wanted one, or the one that looks most like it.
+        """Return the wanted topic, or the one most likely to have the colour camera's images.
 
         Raises:
-            BagError: the wanted topic is not there, or no topic holds camera images; lists what is.
+            BagError: the wanted topic is missing, or no topic has camera images; the message lists
+                the topics of the bag.
         """
         images = self.image_topics()
         if wanted is None and images:
@@ -139,14 +142,14 @@ class Bag:
         raise BagError(f'bag {self.path} has {what}{remark}; it has {self._listing()}')
 
     def image_topics(self) -> list[Topic]:
-        """Topics of camera images, those that look most like a colour camera first."""
+        """Return the topics of camera images, the most likely colour camera first."""
         images = [topic for topic in self.topics.values()
                   if topic.type in (RAW, COMPRESSED) and topic.count and not self._is_depth(topic)]
         return sorted(images, reverse=True,
                       key=lambda topic: (_colour_likeness(topic.name), topic.count))
 
     def _is_depth(self, topic: Topic) -> bool:
-        """Whether its images are distances, which are no picture of a camera."""
+        """Return whether a topic has depth images, which cannot be used as camera images."""
         if topic.type not in (RAW, COMPRESSED) or not topic.count:
             return False
         if topic.name.endswith(f'/{COMPRESSED_DEPTH}'):
@@ -154,14 +157,14 @@ class Bag:
         try:
             first = self.deserialize(next(self.messages([topic.name])))
         except (BagError, StopIteration):
-            return False  # whoever plays it says so
+            return False  # the error is reported when the topic is read
         if topic.type == COMPRESSED:
             return COMPRESSED_DEPTH in first.format
         return first.encoding == '32FC1' or (
             first.encoding in ('16UC1', 'mono16') and _names_depth(topic.name))
 
     def camera_info_topic(self, image: Topic) -> Topic | None:
-        """The image's sibling `camera_info`, or the only one there is."""
+        """Return the `camera_info` next to the image topic, or the only one in the bag."""
         folder = image.name.removesuffix('/compressed').rsplit('/', 1)[0]
         infos = [topic for topic in self.topics.values()
                  if topic.type == CAMERA_INFO and topic.count]
@@ -173,17 +176,17 @@ class Bag:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a path looks like a rosbag2 recording: a folder of one, or one of its files."""
+    """Return whether a path looks like a rosbag2 folder or one of its storage files."""
     if path.is_dir():
         return (path / 'metadata.yaml').is_file() or bool(_storage_files(path))
     return path.suffix in STORAGES
 
 
 def _open(path: Path) -> list[Any]:
-    """Readers of the files.
+    """Open readers for the files of a bag.
 
-    Not rosbags' AnyReader: it reads the definitions of all types, and one that it does not
-    understand, of whatever topic, would refuse the bag.
+    rosbags' AnyReader is not used: it parses the definitions of all types, and refuses the whole
+    bag if it does not understand one of them.
     """
     try:
         from rosbags.rosbag2 import Reader
@@ -200,9 +203,9 @@ def _open(path: Path) -> list[Any]:
                     reader.close()
             opened.pop_all()
             return readers
-    except Exception as error:  # the storage libraries raise whatever they like
+    except Exception as error:  # the storage libraries raise all kinds of errors
         raise BagError(f'bag {path} cannot be opened: {_one_line(error)}. If its recorder was '
-                       f'killed, `ros2 bag reindex` or `mcap recover` may mend it') from error
+                       f'killed, `ros2 bag reindex` or `mcap recover` may repair it') from error
 
 
 def _opened(reader: Any, until: ExitStack) -> Any:
@@ -212,9 +215,9 @@ def _opened(reader: Any, until: ExitStack) -> Any:
 
 
 def _fits(described: Any, parts: Collection[Any]) -> bool:
-    """Whether a metadata.yaml describes the topics as the files do, down to their QoS.
+    """Return whether metadata.yaml describes the topics, including QoS, as the files do.
 
-    Of others rosbags finds no message, and does not say so.
+    If it does not, rosbags silently finds no messages of a topic.
     """
     known = [(connection.topic, connection.msgtype, connection.ext)
              for part in parts for connection in part.connections]
@@ -224,25 +227,25 @@ def _fits(described: Any, parts: Collection[Any]) -> bool:
 
 def _messages(reader: Any, topics: Collection[str]) -> Iterator[Any]:
     chosen = [connection for connection in reader.connections if connection.topic in topics]
-    # Without any, rosbags would take all.
+    # Without connections, rosbags would return the messages of all topics.
     return reader.messages(connections=chosen) if chosen else iter(())
 
 
 @functools.cache
 def _types() -> Any:
-    """The message types of ROS 2; images and camera_info are the same in every release."""
+    """Return the message types of ROS 2; images and camera_info are equal in all releases."""
     from rosbags.typesys import Stores, get_typestore
 
     return get_typestore(Stores.ROS2_JAZZY)
 
 
 def _files(path: Path) -> list[Path]:
-    """What is opened: the folder where it describes itself, otherwise its files."""
+    """Return what to open: a folder that has a metadata.yaml, otherwise the storage files."""
     if path.is_dir():
         files = [path] if (path / 'metadata.yaml').is_file() else _storage_files(path)
         if not files:
-            raise BagError(f'{path} is no rosbag2 folder: it has no metadata.yaml, and no .mcap or '
-                           '.db3 file either')
+            raise BagError(f'{path} is not a rosbag2 folder: it has no metadata.yaml and no .mcap '
+                           'or .db3 file')
         return files
     if not path.exists():
         raise BagError(f'there is no bag {path}')
@@ -250,12 +253,12 @@ def _files(path: Path) -> list[Path]:
         raise BagError(f'{path} is a bag of ROS 1: convert it first, with '
                        f'rosbags-convert --src {path} --dst {path.with_suffix("")}')
     if path.suffix not in STORAGES:
-        raise BagError(f'{path} is no bag: give a rosbag2 folder, or its .mcap or .db3 file')
+        raise BagError(f'{path} is not a bag: give a rosbag2 folder, or its .mcap or .db3 file')
     return [path]
 
 
 def _storage_files(folder: Path) -> list[Path]:
-    """The files of messages in a folder; of one kind, for a copy in the other repeats them."""
+    """Return the storage files of a folder; only one kind, so that converted copies are ignored."""
     kinds = (sorted(folder.glob(f'*{suffix}')) for suffix in STORAGES)
     return next(filter(None, kinds), [])
 
@@ -265,7 +268,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _topics(connections: Iterable[Any]) -> dict[str, Topic]:
-    """By name; a recording in several files has a connection in each."""
+    """Return the topics by name; a recording in several files has a connection in each."""
     found: dict[str, Topic] = {}
     for topic in map(_topic, connections):
         before = found.get(topic.name)
@@ -285,7 +288,7 @@ def _topic(connection: Any) -> Topic:
 
 
 def _colour_likeness(name: str) -> int:
-    """Cameras' names for their colour images win, depth and infrared images lose."""
+    """Return a score that is high for names of colour topics, low for depth and infrared."""
     words = name.lower()
     return (any(word in words for word in ('rgb', 'color', 'colour', 'image_raw'))
             - 2 * (_names_depth(name) or any(word in words for word in ('infra', '/ir', 'theora'))))

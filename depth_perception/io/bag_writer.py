@@ -10,10 +10,10 @@ from depth_perception.io.bag import BagError
 
 
 class BagWriter:
-    """A new bag; a context manager, complete after it.
+    """A new bag; a context manager that completes the bag at its end.
 
     Raises:
-        BagError: the folder is there already or cannot be made.
+        BagError: the folder exists already or cannot be created.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -37,7 +37,7 @@ class BagWriter:
         self._writer.close()
 
     def write(self, topic: str, kind: str, time: int, data: bytes) -> None:
-        """A serialized message (CDR) of a type such as sensor_msgs/msg/Image; time in ns."""
+        """Write a serialized message (CDR) of a type such as sensor_msgs/msg/Image; time in ns."""
         if topic not in self._topics:
             self._topics[topic] = self._writer.add_connection(
                 topic, kind, typestore=self._store,
@@ -46,7 +46,7 @@ class BagWriter:
 
 
 def _latched() -> Any:
-    """Quality of service with which late subscribers get everything: static transforms."""
+    """Return the transient-local QoS of static transforms, also for late subscribers."""
     from rosbags import interfaces as rosbags
 
     unlimited = rosbags.QosTime(2147483647, 4294967295)

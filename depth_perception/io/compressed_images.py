@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG, PNG and TIFF of sensor_msgs/CompressedImage, by the conventions of image_transport.
+"""Decode JPEG, PNG and TIFF of sensor_msgs/CompressedImage by image_transport's conventions.
 
-Its field `format` says what was compressed and how: `bayer_rggb8; jpeg compressed ` is the mosaic
-itself as a grey JPEG, `rgb8; jpeg compressed bgr8` a picture, and `rgb8; jpeg compressed rgb8` one
-whose red and blue are exchanged in the file. Other publishers write `jpeg` or `png` alone.
+The field `format` says what was compressed and how: `bayer_rggb8; jpeg compressed ` is a Bayer
+mosaic stored as a grey JPEG, `rgb8; jpeg compressed bgr8` is a colour image, and
+`rgb8; jpeg compressed rgb8` one with red and blue exchanged in the file. Other publishers write
+only `jpeg` or `png`.
 """
 from __future__ import annotations
 
@@ -20,17 +21,17 @@ from depth_perception.io.frame_error import FrameError
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage
 
-#: Pixels that a compressed image may have: decoded, they take three bytes each, and more to work.
+#: Largest number of pixels of a compressed image; bounds the memory for decoding.
 MAX_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
 class Format:
-    """What the field `format` says.
+    """The parsed field `format`.
 
     Attributes:
         source: encoding of the image that was compressed, or ''.
-        target: encoding that it was converted to before, or ''.
+        target: encoding that it was converted to before compression, or ''.
     """
 
     source: str = ''
@@ -38,7 +39,7 @@ class Format:
 
     @classmethod
     def of(cls, text: str) -> Format:
-        """Of `<source>; <codec> compressed <target>`, or of the codec alone."""
+        """Parse `<source>; <codec> compressed <target>`, or the codec alone."""
         source, separator, rest = text.partition(';')
         if not separator:
             return cls()
@@ -46,21 +47,21 @@ class Format:
 
     @property
     def is_mosaic(self) -> bool:
-        """Whether a grey file has the colours in the pattern of its pixels."""
+        """Whether a grey file is a Bayer mosaic."""
         return self.source.startswith('bayer_') and not self.target.startswith('mono')
 
     @property
     def is_rgb(self) -> bool:
-        """Whether the file's red is the picture's blue: OpenCV got RGB where it expects BGR."""
+        """Whether red and blue are exchanged: the publisher gave OpenCV RGB instead of BGR."""
         return self.target.startswith('rgb')
 
 
 def unpacked(message: CompressedImage) -> NDArray[Any]:
-    """The values in the file, (H, W) or (H, W, channels) in OpenCV's order, of any type.
+    """Return the decoded values, (H, W) or (H, W, channels) in OpenCV's order, of any type.
 
     Raises:
-        FrameError: the format is another, the bytes are truncated or no image, or it claims more
-            than MAX_PIXELS.
+        FrameError: the format is not supported, the bytes are truncated or not an image, or the
+            header declares more than MAX_PIXELS.
     """
     data = np.frombuffer(message.data, np.uint8)
     named = f'compressed image (format {message.format!r}, {data.size} bytes)'
@@ -89,9 +90,9 @@ def unpacked(message: CompressedImage) -> NDArray[Any]:
 
 
 def _decoded(data: NDArray[np.uint8]) -> NDArray[Any] | None:
-    """The values as they are in the file; None where OpenCV cannot read it."""
+    """Return the values as stored, or None if OpenCV cannot decode them."""
     try:
-        # An EXIF rotation would turn the picture but not its camera_info; this flag keeps it out.
+        # Also ignores an EXIF rotation, which would not apply to camera_info.
         return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None

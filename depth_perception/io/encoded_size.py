@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The size that an encoded image claims to have, read before anything is decoded; and its end.
+"""Read an encoded image's declared size without decoding it, and check that it is complete.
 
-A few hundred bytes may claim 30000x30000 pixels, and a decoder takes the memory for them.
+A header of a few hundred bytes may declare 30000x30000 pixels, for which a decoder would allocate
+memory.
 """
 from __future__ import annotations
 
@@ -11,17 +12,17 @@ _JPEG, _PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
 #: The two byte orders of TIFF 6.0.
 _TIFF = {b'II*\x00': '<', b'MM\x00*': '>'}
 _END_OF_JPEG = b'\xff\xd9'
-#: Start of frame: C0 to CF but for DHT, JPG and DAC (ITU-T T.81, table B.1).
+#: Start of frame: C0 to CF except DHT, JPG and DAC (ITU-T T.81, table B.1).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-#: Markers without a segment, beside fill bytes: TEM, RST0 to RST7, SOI.
+#: Fill bytes, and markers without a segment: TEM, RST0 to RST7, SOI.
 _ALONE = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xD9)})
-#: TIFF's tags of the size, and the layouts of the types that they may have.
+#: TIFF tags of the size, and the struct formats of their possible types.
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_TYPES = {3: 'H', 4: 'I'}
 
 
 def encoded_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) of a JPEG, PNG or TIFF; None for others, or where the header is broken."""
+    """Return (width, height) of a JPEG, PNG or TIFF; None for other formats or broken headers."""
     if data.startswith(_PNG):
         return struct.unpack_from('>II', data, 16) if len(data) >= 24 else None
     if data[:4] in _TIFF:
@@ -34,32 +35,32 @@ def encoded_size(data: bytes) -> tuple[int, int] | None:
 
 
 def is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end; OpenCV would fill the rest with grey in silence.
+    """Return whether a JPEG or PNG lacks its end; OpenCV would silently fill the rest with grey.
 
-    Bytes after the end do not matter: cameras send buffers of a fixed size.
+    Bytes after the end are allowed: some cameras send buffers of a fixed size.
     """
     if data.startswith(_JPEG):
-        # A thumbnail's end comes before the picture's frame.
+        # The end of an embedded thumbnail comes before the frame header of the image.
         at = _jpeg_frame(data)
         return data.rfind(_END_OF_JPEG) < (len(data) if at is None else at)
     return data.startswith(_PNG) and b'IEND' not in data
 
 
 def _jpeg_frame(data: bytes) -> int | None:
-    """Where the frame header is; what stands between two segments is skipped, as decoders do."""
+    """Return the offset of the frame header; bytes between segments are skipped."""
     at = data.find(b'\xff', len(_JPEG))
     while 0 <= at < len(data) - 9:
         marker = data[at + 1]
         if marker in _FRAMES:
             return at
-        # A length counts itself. After a fill byte the marker is the next byte.
+        # A length includes its own two bytes. After a fill byte the marker is the next byte.
         skipped = 1 if marker in _ALONE else 2 + int.from_bytes(data[at + 2:at + 4], 'big')
         at = data.find(b'\xff', at + skipped)
     return None
 
 
 def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
-    """From the first directory: a count, then 12 bytes each of tag, type, count and value."""
+    """Parse the first directory: a count, then 12 bytes per entry (tag, type, count, value)."""
     found: dict[int, int] = {}
     try:
         at, = struct.unpack_from(f'{order}I', data, 4)

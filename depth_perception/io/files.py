@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are either complete or not there."""
+"""Write files atomically: a file is either complete or not there."""
 from __future__ import annotations
 
 import contextlib
@@ -10,29 +10,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 Parts = Iterable[bytes | memoryview]
-#: Errors after which every further file would fail, too.
+#: Errors after which writing any other file would fail too.
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 
 
 def write_atomically(path: str | Path, parts: Parts) -> None:
-    """Write a file; one already there is replaced only by a complete one.
+    """Write a file; an existing file is replaced only when the new one is complete.
 
     Args:
-        path: where to; the folder must exist.
-        parts: what is written, one after the other.
+        path: the file to write; its folder must exist.
+        parts: the contents, written one after the other.
 
     Raises:
-        OSError: the folder is missing or not writable, or the disk is full; it names the path, and
-            nothing is left behind.
+        OSError: the folder is missing or not writable, or the disk is full; the error names the
+            path, and no partial file is left behind.
     """
     write_together({Path(path): parts})
 
 
 def write_together(files: Mapping[Path, Parts]) -> None:
-    """Write files that belong together: none is replaced or made before all are complete.
+    """Write files that belong together: none is created or replaced before all are complete.
 
     Raises:
-        OSError: as `write_atomically`.
+        OSError: see `write_atomically`.
     """
     ready: list[tuple[str, Path]] = []
     try:
@@ -50,10 +50,10 @@ def write_together(files: Mapping[Path, Parts]) -> None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Whether a file could be written there, to be known before long work.
+    """Check that a file can be written, for example before a long computation.
 
     Raises:
-        OSError: it could not; it names the path.
+        OSError: it cannot; the error names the path.
     """
     path = Path(path)
     with _naming(path):
@@ -66,7 +66,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def _written_aside(path: Path, parts: Parts) -> str:
-    """A complete file beside the path, under a name of its own; that name."""
+    """Write a complete temporary file next to the path, and return its name."""
     with _naming(path):
         descriptor, temporary = tempfile.mkstemp(
             dir=path.parent, prefix=f'.{path.name}.', suffix='.part')
@@ -75,7 +75,7 @@ def _written_aside(path: Path, parts: Parts) -> str:
                 file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp gives 0600; what is written here is for everyone to read.
+            # mkstemp creates files with mode 0600; make them readable for everyone.
             os.chmod(temporary, 0o644)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ def _written_aside(path: Path, parts: Parts) -> str:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Errors name the file that was asked for, not the one beside it."""
+    """Let errors name the requested path instead of the temporary file."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error of a message that is no usable image."""
+"""The error for messages that are not usable images."""
 from __future__ import annotations
 
 
 class FrameError(ValueError):
-    """A message that is no usable image; the text names the value that is wrong."""
+    """A message is not a usable image; the text names the wrong value."""

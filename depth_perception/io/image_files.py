@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files: their pixels, and the camera as far as their EXIF data tells it."""
+"""Read image files, and derive the camera from their EXIF data if possible."""
 from __future__ import annotations
 
 import io
@@ -22,19 +22,20 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.jp2', '.png', '.gif', '.bm
                   '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.pnm', '.heic', '.heif', '.avif')
 VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.3gp',
                   '.flv', '.ogv', '.mts', '.m2ts')
-#: Millimetres: the diagonal of the film that "35 mm equivalent" speaks of (CIPA DCG-001).
+#: Diagonal in millimetres of the film of the "35 mm equivalent" focal length (CIPA DCG-001).
 _FILM_DIAGONAL = math.hypot(36.0, 24.0)
-#: EXIF tags (CIPA DC-008), and the millimetres of the units of focal-plane resolution.
+#: EXIF tags (CIPA DC-008).
 _EXIF_IFD = 0x8769
 _FOCAL_LENGTH, _FOCAL_LENGTH_35 = 0x920A, 0xA405
 _WIDTH, _HEIGHT, _PLANE_RESOLUTION, _PLANE_UNIT = 0xA002, 0xA003, 0xA20E, 0xA210
-#: Formats of animations and pages, as Pillow calls them.
+#: Pillow's names of formats that hold animations or pages.
 _PAGED = ('GIF', 'TIFF', 'WEBP', 'PNG', 'AVIF')
+#: EXIF units of the focal-plane resolution, in millimetres.
 _UNITS = {2: 25.4, 3: 10.0, 4: 1.0}
 
 
 class ImageError(ValueError):
-    """One image that cannot be used; the text says why."""
+    """An image cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Photo:
 
     Attributes:
         rgb: uint8 (H, W, 3), upright.
-        camera: as the EXIF data tells it, without distortion and with the principal point in the
-            middle; None where it does not.
-        pages: pictures that the file holds; this is the first.
+        camera: derived from the EXIF data, without distortion and with the principal point in the
+            middle; None if the data is not sufficient.
+        pages: number of images in the file; `rgb` is the first.
     """
 
     rgb: NDArray[np.uint8]
@@ -54,12 +55,12 @@ class Photo:
 
     @property
     def remark(self) -> str:
-        """What of the file was not read, or ''."""
+        """A note if the file has more images than were read, otherwise ''."""
         return f'only the first of its {self.pages} pictures' if self.pages > 1 else ''
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The pixels of an image file, see `read_photo`.
+    """Read the RGB pixels of an image file; see `read_photo` for the errors.
 
     Examples:
         >>> from pathlib import Path
@@ -78,10 +79,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_photo(path: Path) -> Photo:
-    """An image file, turned upright where its EXIF data says so.
+    """Read an image file and turn it upright according to its EXIF data.
 
     Raises:
-        ImageError: the file is missing, cannot be read or holds no image.
+        ImageError: the file is missing, cannot be read or does not contain an image.
     """
     try:
         content = path.read_bytes()
@@ -93,9 +94,9 @@ def read_photo(path: Path) -> Photo:
         raise ImageError('it is empty')
     bgr = _decoded(content)
     if bgr is None:
-        return _by_pillow(content, path)
+        return _read_by_pillow(content, path)
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    exif, pages = _besides(content)
+    exif, pages = _exif_and_pages(content)
     return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]), pages)
 
 
@@ -111,8 +112,8 @@ def _decoded(content: bytes) -> NDArray[np.uint8] | None:
     return cv2.cvtColor(bgr, cv2.COLOR_GRAY2BGR) if bgr.ndim == 2 else bgr
 
 
-def _by_pillow(content: bytes, path: Path) -> Photo:
-    """What OpenCV cannot read: HEIC with the package pillow-heif, AVIF where Pillow has it."""
+def _read_by_pillow(content: bytes, path: Path) -> Photo:
+    """Read what OpenCV cannot: HEIC if pillow-heif is installed, AVIF if Pillow supports it."""
     is_heic = path.suffix.lower() in ('.heic', '.heif')
     try:
         _register_heic()
@@ -126,8 +127,8 @@ def _by_pillow(content: bytes, path: Path) -> Photo:
         with Image.open(io.BytesIO(content)) as image:
             exif, pages = _plain(image.getexif()), _pages(image)
             rgb = np.array(ImageOps.exif_transpose(image).convert('RGB'))
-    except Exception as error:  # Pillow's plugins raise whatever their libraries do
-        raise ImageError('it is no image that OpenCV or Pillow can read, or it is damaged') \
+    except Exception as error:  # Pillow's plugins raise all kinds of errors
+        raise ImageError('it is not an image that OpenCV or Pillow can read, or it is damaged') \
             from error
     return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]), pages)
 
@@ -138,19 +139,19 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _besides(content: bytes) -> tuple[dict[int, Any], int]:
-    """EXIF tags of an image file and how many pictures it holds; none and 1 without Pillow."""
+def _exif_and_pages(content: bytes) -> tuple[dict[int, Any], int]:
+    """Return EXIF tags and number of images of a file; no tags and 1 without Pillow."""
     try:
         from PIL import Image
 
         with Image.open(io.BytesIO(content)) as image:
             return _plain(image.getexif()), _pages(image)
-    except Exception:  # nothing but the focal length is lost
+    except Exception:  # only the focal length is lost
         return {}, 1
 
 
 def _pages(image: Any) -> int:
-    # Not of JPEG: phones add pictures for brightness or depth, which nobody calls pages.
+    # Not for JPEG: the extra images that phones add for brightness or depth are not pages.
     return getattr(image, 'n_frames', 1) if image.format in _PAGED else 1
 
 
@@ -159,7 +160,7 @@ def _plain(exif: Any) -> dict[int, Any]:
 
 
 def _camera_of(exif: Mapping[int, Any], width: int, height: int) -> CameraModel | None:
-    """The camera of an image of this size; None where it was cropped or its tags do not tell."""
+    """Return the camera of an image of this size; None if it was cropped or tags are missing."""
     try:
         focal = _focal_length(exif, width, height)
         return None if focal is None else CameraModel(
@@ -169,7 +170,7 @@ def _camera_of(exif: Mapping[int, Any], width: int, height: int) -> CameraModel 
 
 
 def _focal_length(exif: Mapping[int, Any], width: int, height: int) -> float | None:
-    """Pixels of an image of this size, upright or not."""
+    """Return the focal length in pixels of an image of this size, upright or not."""
     sides = [float(exif.get(tag, 0)) for tag in (_WIDTH, _HEIGHT)]
     short, long = sorted(sides)
     if short > 0 and not same_aspect((long, short), (max(width, height), min(width, height))):

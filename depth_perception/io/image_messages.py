@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an image message's bytes to RGB: every encoding of sensor_msgs/image_encodings.
+"""Convert image messages to RGB: every encoding of sensor_msgs/image_encodings.
 
-rgb8, bgr8, rgba8, bgra8 and mono8 need no library. The others go through cv_bridge where it can be
-imported, and through OpenCV where it is missing or broken (an apt cv_bridge built against
-NumPy 1 fails beside a pip NumPy 2); both give the same picture.
+rgb8, bgr8, rgba8, bgra8 and mono8 are always converted by OpenCV. The others are converted by
+cv_bridge if it works, otherwise by OpenCV too (cv_bridge from apt, built against NumPy 1, fails
+with NumPy 2 from pip); the results are the same.
 """
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ Converter = Callable[['Image'], Rgb]
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the bytes of an encoding are laid out.
+    """Memory layout of an encoding.
 
     Attributes:
-        channels: values a pixel, as stored in a row.
-        bits: of one value, 8 or 16, or 32 for a floating-point one.
-        to_rgb: OpenCV's colour conversion, None where the values are RGB already.
+        channels: values per pixel in a stored row.
+        bits: bits per value: 8, 16, or 32 for floating point.
+        to_rgb: OpenCV's colour conversion; None if the values are already RGB.
         rows: stored rows per image row (planar YUV stores one and a half, or three).
-        chroma_width: bytes in a row of chroma per pixel, where it is not a row of its own.
-        even: which of width and height must be even, for pixels share their colour.
+        chroma_width: width of a chroma row relative to a luma row, if they differ; otherwise 0.
+        even: which of width and height must be even, because pixels share their colour.
     """
 
     channels: int
@@ -80,7 +80,7 @@ ENCODINGS: dict[str, Encoding] = {
     'i420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
     'I420': Encoding(1, to_rgb=cv2.COLOR_YUV2RGB_I420, rows=1.5, chroma_width=0.5, even=_BOTH),
     '32FC3': Encoding(3, 32, cv2.COLOR_BGR2RGB),
-    # OpenCV names a Bayer pattern by its second row's second and third pixel.
+    # OpenCV names a Bayer pattern by the second and third pixel of its second row.
     'bayer_rggb8': Encoding(1, to_rgb=cv2.COLOR_BayerBG2RGB),
     'bayer_bggr8': Encoding(1, to_rgb=cv2.COLOR_BayerRG2RGB),
     'bayer_gbrg8': Encoding(1, to_rgb=cv2.COLOR_BayerGR2RGB),
@@ -90,28 +90,28 @@ ENCODINGS: dict[str, Encoding] = {
     'bayer_gbrg16': Encoding(1, 16, cv2.COLOR_BayerGR2RGB),
     'bayer_grbg16': Encoding(1, 16, cv2.COLOR_BayerGB2RGB),
 }
-#: Converted here whatever else is installed: nothing is faster.
+#: Always converted by OpenCV, even if cv_bridge is installed: nothing is faster.
 FAST = ('rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', '8UC4')
-#: The same pixels in 8 bits, where that is not the name with an 8 for the 16.
+#: 8-bit encodings whose name does not follow from replacing 16 by 8.
 _IN_8_BITS = {'16UC1': '8UC1', '32FC3': '8UC3'}
-#: What depth cameras send: metres, which are no picture.
+#: Encodings of depth images, which cannot be used as camera images.
 _DEPTH = ('32FC1', '64FC1')
-#: Encodings without colour begin so.
+#: Prefixes of encodings without colour.
 _GREY = ('mono', '8UC1', '16UC1')
 
 
 class Decoded(NamedTuple):
-    """An image, and what was lost before it came here, or ''."""
+    """A decoded image, and a remark if its publisher lost information, otherwise ''."""
 
     rgb: Rgb
     remark: str = ''
 
 
 class Decoder:
-    """Makes RGB of the images of one stream.
+    """Convert the images of one stream to RGB.
 
     Args:
-        converter: for encodings beyond the plain ones; None is the best that is installed.
+        converter: conversion for encodings that are not in FAST; None selects the best installed.
     """
 
     def __init__(self, converter: Converter | None = None) -> None:
@@ -119,15 +119,15 @@ class Decoder:
         self._range = ValueRange()
 
     def __call__(self, message: Image | CompressedImage) -> Rgb:
-        """RGB uint8 (H, W, 3), contiguous; of a raw image it may share the message's memory.
+        """Return RGB, uint8 (H, W, 3), contiguous; it may share memory with a raw message.
 
         Raises:
-            FrameError: the message is no usable image.
+            FrameError: the message is not a usable image.
         """
         return self.decode(message).rgb
 
     def decode(self, message: Image | CompressedImage) -> Decoded:
-        """As calling it, with a remark."""
+        """Convert a message like `__call__`, and return a remark too."""
         if hasattr(message, 'encoding'):
             return Decoded(self._raw(message))
         return self._compressed(message)
@@ -141,7 +141,7 @@ class Decoder:
                 self._range.to_8_bits(stored_values(message)), _in_8_bits(message.encoding),
                 message.width, message.height))
         if encoding.chroma_width:
-            return opencv_converter(message)  # cv_bridge's releases do not agree on these
+            return opencv_converter(message)  # cv_bridge releases differ here
         return (self._converter or default_converter())(message)
 
     def _compressed(self, message: CompressedImage) -> Decoded:
@@ -159,10 +159,10 @@ class Decoder:
 
 
 def decode(message: Image | CompressedImage) -> Rgb:
-    """RGB uint8 (H, W, 3) of one image message of either kind; see `Decoder`.
+    """Convert one raw or compressed image message to RGB, uint8 (H, W, 3); see `Decoder`.
 
     Raises:
-        FrameError: the message is no usable image.
+        FrameError: the message is not a usable image.
 
     Examples:
         >>> from types import SimpleNamespace
@@ -176,7 +176,7 @@ def decode(message: Image | CompressedImage) -> Rgb:
 
 
 def decode_image(message: Image, converter: Converter | None = None) -> Rgb:
-    """RGB of a raw image message; rows may be padded, values of 16 bits big-endian.
+    """Convert a raw image message to RGB; rows may be padded, 16-bit values may be big-endian.
 
     Raises:
         FrameError: unknown encoding, a step shorter than a row, or too few bytes.
@@ -185,7 +185,7 @@ def decode_image(message: Image, converter: Converter | None = None) -> Rgb:
 
 
 def decode_compressed(message: CompressedImage) -> Rgb:
-    """RGB of a JPEG, PNG or TIFF image message.
+    """Convert a JPEG, PNG or TIFF image message to RGB.
 
     Raises:
         FrameError: see `unpacked`.
@@ -194,7 +194,7 @@ def decode_compressed(message: CompressedImage) -> Rgb:
 
 
 def _lost_colour(kind: Format) -> str:
-    """Of a grey file: whether the image had colour before it was compressed; or ''."""
+    """Return a remark if a grey file had colour before compression, otherwise ''."""
     if kind.source not in ENCODINGS or kind.source.startswith(_GREY):
         return ''
     return (f'the publisher of the compressed images turns {kind.source} into grey: depth is less '
@@ -202,14 +202,14 @@ def _lost_colour(kind: Format) -> str:
 
 
 def _in_8_bits(encoding: str) -> str:
-    """The encoding of the same pixels with 8 bits a value."""
+    """Return the encoding of the same pixels with 8 bits per value."""
     if encoding.endswith('16'):
         return f'{encoding[:-2]}8'
     return _IN_8_BITS.get(encoding, encoding)
 
 
 def _packed(values: NDArray[np.uint8], encoding: str, width: int, height: int) -> SimpleNamespace:
-    """A message with these values and no padding."""
+    """Return a message with these values and no padding."""
     values = np.ascontiguousarray(values)
     return SimpleNamespace(height=height, width=width, encoding=encoding,
                            is_bigendian=int(sys.byteorder == 'big'),
@@ -217,10 +217,10 @@ def _packed(values: NDArray[np.uint8], encoding: str, width: int, height: int) -
 
 
 def check_layout(message: Image) -> Encoding:
-    """The message's encoding, after checking that its sizes fit together.
+    """Check that size, step and data of a message are consistent, and return its encoding.
 
     Raises:
-        FrameError: naming the value that does not fit.
+        FrameError: the message names the inconsistent value.
     """
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
@@ -237,18 +237,18 @@ def check_layout(message: Image) -> Encoding:
                          f'{message.encoding} pixels ({row} bytes)')
     needed = message.step * (_stored_rows(message, encoding) - 1) + row
     if len(message.data) < needed:
-        raise FrameError(f'{len(message.data)} bytes of data, needed are {needed} for '
+        raise FrameError(f'{len(message.data)} bytes of data, but {needed} are needed for '
                          f'{message.width}x{message.height} {message.encoding}, '
                          f'step {message.step}')
     return encoding
 
 
 def _unknown(encoding: str) -> str:
-    """That an encoding cannot be used, with what may be meant."""
+    """Return the error for an encoding that cannot be used, with the likely correction."""
     if encoding in _DEPTH:
         return (f'encoding {encoding!r} is that of a depth image: name the topic of a colour '
                 'image, such as -r image:=/camera/image_raw')
-    # Pixel formats of drivers are written in many ways: RGB8, rgb, YUYV.
+    # Drivers write pixel formats in many ways: RGB8, rgb, YUYV.
     near = [name for name in ENCODINGS if name.lower() == encoding.lower()] \
         or [name for name in ENCODINGS if name.lower() == f'{encoding.lower()}8'] \
         or difflib.get_close_matches(encoding.lower(), ENCODINGS, 1, 0.75)
@@ -257,7 +257,7 @@ def _unknown(encoding: str) -> str:
 
 
 def stored_values(message: Image) -> NDArray[Any]:
-    """The message's values (rows, W) or (rows, W, channels), padding cut off, native endian.
+    """Return the values (rows, W) or (rows, W, channels) without padding, in native byte order.
 
     Raises:
         FrameError: see `check_layout`.
@@ -268,7 +268,7 @@ def stored_values(message: Image) -> NDArray[Any]:
     data = np.frombuffer(message.data, np.uint8)
     if encoding.chroma_width:
         return _planes(message, data, encoding.chroma_width)
-    # The last row's padding may be missing: a view by strides never touches it.
+    # The last row's padding may be missing; a strided view does not access it.
     data = np.lib.stride_tricks.as_strided(data, (rows, width * itemsize), (message.step, 1))
     if encoding.bits > 8:
         kind = 'u2' if encoding.bits == 16 else 'f4'
@@ -280,7 +280,7 @@ def stored_values(message: Image) -> NDArray[Any]:
 
 
 def _planes(message: Image, data: NDArray[np.uint8], chroma_width: float) -> NDArray[np.uint8]:
-    """Luma and chroma without padding, (rows, W); a chroma row may be half or twice a luma row."""
+    """Return luma and chroma without padding, (rows, W), if their rows have different widths."""
     height, width, step = message.height, message.width, message.step
     stride, used = int(step * chroma_width), int(width * chroma_width)
     luma = data[:height * step].reshape(height, step)[:, :width]
@@ -291,7 +291,7 @@ def _planes(message: Image, data: NDArray[np.uint8], chroma_width: float) -> NDA
 
 
 def _nv24_to_rgb(values: NDArray[np.uint8], height: int) -> Rgb:
-    """RGB of a plane of luma and one of chroma at the same size (ITU-R BT.601, limited range)."""
+    """Convert full-size planes of luma and chroma to RGB (ITU-R BT.601, limited range)."""
     steps = np.arange(256)
     luma = np.clip(np.rint((steps - 16) * 255 / 219), 0, 255).astype(np.uint8)
     chroma = np.clip(np.rint((steps - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
@@ -302,7 +302,7 @@ def _nv24_to_rgb(values: NDArray[np.uint8], height: int) -> Rgb:
 
 
 def opencv_converter(message: Image) -> Rgb:
-    """RGB of a message by OpenCV alone."""
+    """Convert a message to RGB without cv_bridge."""
     values = stored_values(message)
     if message.encoding == 'nv24':
         return _nv24_to_rgb(values, message.height)
@@ -318,13 +318,13 @@ def opencv_converter(message: Image) -> Rgb:
 
 
 def cv_bridge_converter() -> Converter:
-    """RGB by cv_bridge; by OpenCV for an encoding that this release of it does not know.
+    """Return a converter by cv_bridge, or by OpenCV for encodings that cv_bridge does not know.
 
-    cv_bridge gets rows without padding and values in native order: its releases differ in what
-    they make of others.
+    cv_bridge gets rows without padding and values in native byte order, because its releases treat
+    others differently.
 
     Raises:
-        ImportError: it is not installed, or was built against another NumPy.
+        ImportError: cv_bridge is not installed, or was built against another NumPy.
     """
     if not _cv_bridge_works():
         raise ImportError('cv_bridge is not installed, or was built against another NumPy')
@@ -343,7 +343,7 @@ def cv_bridge_converter() -> Converter:
 
 @functools.cache
 def _cv_bridge_works() -> bool:
-    """Try a conversion in a process of its own: a broken cv_bridge may crash instead of raise."""
+    """Try a conversion in a separate process, because a broken cv_bridge may crash."""
     if importlib.util.find_spec('cv_bridge') is None:
         return False
     trial = ('from types import SimpleNamespace as S; from cv_bridge import CvBridge; '
@@ -355,7 +355,7 @@ def _cv_bridge_works() -> bool:
 
 
 def _plain(message: Image) -> SimpleNamespace:
-    """The message with its rows packed and its values in native order."""
+    """Return the message with packed rows and values in native byte order."""
     values = np.ascontiguousarray(stored_values(message))
     return SimpleNamespace(
         height=message.height, width=message.width, encoding=message.encoding,
@@ -365,7 +365,7 @@ def _plain(message: Image) -> SimpleNamespace:
 
 @functools.cache
 def default_converter() -> Converter:
-    """cv_bridge where it works, otherwise OpenCV."""
+    """Return the converter by cv_bridge if it works, otherwise by OpenCV."""
     try:
         return cv_bridge_converter()
     except ImportError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Point clouds as `.ply` files, which MeshLab, CloudCompare, Blender and Open3D read."""
+"""Write point clouds as `.ply` files for MeshLab, CloudCompare, Blender or Open3D."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,19 +17,19 @@ _NAMES = {'<f4': 'float', '|u1': 'uchar'}
 
 def write_ply(path: str | Path, points: NDArray[np.floating],
               colours: NDArray[np.uint8] | None = None) -> int:
-    """Write a binary little-endian PLY; a file already there is replaced only by a complete one.
+    """Write a binary little-endian PLY; an existing file is replaced only by a complete one.
 
     Args:
-        path: where to; the folder must exist.
+        path: the file to write; its folder must exist.
         points: (..., 3), metres; points that are not finite are left out.
-        colours: uint8 RGB, of the points' shape.
+        colours: uint8 RGB, same shape as the points.
 
     Returns:
         The number of points written.
 
     Raises:
-        ValueError: the shapes or the colours' type are wrong.
-        OSError: the file cannot be written; nothing is left behind.
+        ValueError: the shapes or the type of the colours are wrong.
+        OSError: the file cannot be written; no partial file is left behind.
 
     Examples:
         >>> from pathlib import Path
@@ -49,7 +49,7 @@ def write_ply(path: str | Path, points: NDArray[np.floating],
 
 def ply_parts(points: NDArray[np.floating],
               colours: NDArray[np.uint8] | None = None) -> tuple[list[bytes], int]:
-    """The content of such a file, and the number of its points; arguments as `write_ply`."""
+    """Return the contents of a PLY file and its number of points; arguments as `write_ply`."""
     _check(points, colours)
     points = points.reshape(-1, 3)
     finite = np.isfinite(points).all(axis=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of more than 8 bits to 8: by the bits that a camera uses, which no encoding tells."""
+"""Convert values to 8 bits by the bits that the camera uses, which encodings do not tell."""
 from __future__ import annotations
 
 from typing import Any
@@ -8,19 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Bits that sensors have; 16 bits hold any of them.
+#: Bit depths of sensors whose values are sent in 16 bits.
 _SENSORS = (10, 12, 14, 16)
-#: Share of an image's values that may be larger: hot pixels, and lines of a camera's own data.
+#: Fraction of values that may exceed the bit depth: hot pixels and lines with embedded data.
 _OUTLIERS = 1e-3
-#: A floating-point image with a larger value is not of 0 to 1, but of 0 to 255.
+#: A floating-point image with a larger value has the range 0 to 255 instead of 0 to 1.
 _UNIT_LIMIT = 2.0
 
 
 class ValueRange:
-    """What the values of one stream run to; it only ever grows, so that brightness does not jump.
+    """The value range of one image stream; it never shrinks, so that brightness does not jump.
 
-    Cameras of 10, 12 or 14 bits leave the upper ones of 16 empty: taken as 16 bits, their images
-    are all but black.
+    Cameras with 10, 12 or 14 bits do not use the upper bits of 16-bit values: scaled by 16 bits,
+    their images would be nearly black.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class ValueRange:
         self._is_unit = True
 
     def to_8_bits(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """The same image as uint8; from uint16, or from floats of 0 to 1 or of 0 to 255."""
+        """Convert an image from uint16, or from floats of 0 to 1 or 0 to 255, to uint8."""
         values = np.ascontiguousarray(values)
         if values.dtype.kind == 'f':
             return self._of_floats(values)

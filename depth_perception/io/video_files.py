@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Video files frame by frame, read and written by OpenCV."""
+"""Read and write video files frame by frame with OpenCV."""
 from __future__ import annotations
 
 import contextlib
@@ -17,27 +17,27 @@ from numpy.typing import NDArray
 from depth_perception.errors import why_missing
 from depth_perception.io.image_files import ImageError
 
-#: Frames a second of a video that does not say.
+#: Frame rate for videos that do not declare one, Hz.
 USUAL_RATE = 25.0
-#: MPEG-4 part 2 in .mp4: of what every OpenCV can write, what most players show.
+#: MPEG-4 part 2 in .mp4: every OpenCV build can write it, and most players show it.
 _CODEC = 'mp4v'
 
 
 class VideoReader:
-    """A video file.
+    """Reader of a video file.
 
     Attributes:
-        rate: frames a second.
-        count: frames as the file says, 0 where it does not.
-        read: frames that the last `frames` has found.
+        rate: frames per second.
+        count: number of frames according to the file; 0 if unknown.
+        read: number of frames that the last call of `frames` has read.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise ImageError('it is no file' if path.exists() else why_missing(path))
+            raise ImageError('it is not a file' if path.exists() else why_missing(path))
         if not path.stat().st_size:
             raise ImageError('it is empty')
         self._path, self.read = path, 0
@@ -48,7 +48,7 @@ class VideoReader:
         capture.release()
 
     def frames(self, every: int = 1) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Number and pixels, uint8 (H, W, 3) RGB, of each `every`-th frame."""
+        """Yield the number and the RGB pixels, uint8 (H, W, 3), of each `every`-th frame."""
         capture, self.read = self._opened(), 0
         try:
             while capture.grab():
@@ -60,30 +60,30 @@ class VideoReader:
         finally:
             capture.release()
         if not self.read:
-            raise ImageError('it holds no frame that OpenCV can read')
+            raise ImageError('it has no frame that OpenCV can read')
 
     def _opened(self) -> cv2.VideoCapture:
         with _quiet():
             capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
-            raise ImageError('it is no video that OpenCV can read, or it is damaged')
+            raise ImageError('it is not a video that OpenCV can read, or it is damaged')
         return capture
 
 
 class VideoWriter:
-    """A video file that is there when it is complete; a context manager.
+    """Writer of a video file that appears only when complete; a context manager.
 
     Args:
-        path: the .mp4 to write.
-        rate: frames a second.
+        path: the .mp4 file to write.
+        rate: frames per second.
 
     Raises:
-        OSError: it cannot be written, or not to its end; nothing is left behind.
+        OSError: the file cannot be written completely; no partial file is left behind.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
         self._path, self._rate, self._written = path, rate, 0
-        self._aside = Path()  # the file that is written, beside the path
+        self._aside = Path()  # the temporary file, next to the path
         self._writer: cv2.VideoWriter | None = None
 
     def __enter__(self) -> VideoWriter:
@@ -94,7 +94,7 @@ class VideoWriter:
         return self
 
     def write(self, bgr: NDArray[np.uint8]) -> None:
-        """Add a picture; all are of the first one's size, whose sides are even."""
+        """Add a BGR image; all images must have the same size, with even sides."""
         if self._writer is None:
             height, width = bgr.shape[:2]
             self._writer = cv2.VideoWriter(
@@ -103,7 +103,7 @@ class VideoWriter:
                 raise OSError(errno.EIO, 'OpenCV cannot write this video', str(self._path))
         self._writer.write(np.ascontiguousarray(bgr))
         self._written += 1
-        # OpenCV does not tell of a disk that is full.
+        # OpenCV does not report a full disk.
         if shutil.disk_usage(self._path.parent).free < bgr.nbytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
@@ -130,7 +130,7 @@ class VideoWriter:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without OpenCV's own words on a file that it cannot read: ours are enough."""
+    """Silence OpenCV's messages about unreadable files; ours suffice."""
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

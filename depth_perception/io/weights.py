@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights file: one `.safetensors` whose header says all that is needed to use it.
+"""The weights file: a `.safetensors` file whose header has all that is needed to use it.
 
-The header's `depth_perception` entry is a JSON document (see :class:`WeightsInfo`), its
-`checksum` entry the SHA-256 of everything else in the file. No pickle is ever read.
+The header's `depth_perception` entry is a JSON document (see :class:`WeightsInfo`); its
+`checksum` entry is the SHA-256 of everything else in the file. Pickles are never read.
 """
 from __future__ import annotations
 
@@ -23,59 +23,59 @@ from depth_perception.io.files import write_atomically
 from depth_perception.networks import create_network, network_names
 
 FORMAT_VERSION = 1
-#: The network that is used where none is named; it lies in the package.
+#: The bundled network, used if no file is given.
 BUNDLED_DEFAULT = Path(__file__).parents[1] / 'models' / 'default.safetensors'
 
 _INFO_KEY = 'depth_perception'
 _CHECKSUM_KEY = 'checksum'
-#: In the header of a file that holds an encoder alone.
+#: Header entry of a file with only an encoder.
 ENCODER_KEY = 'depth_perception_encoder'
-#: What files of this project that are no depth networks have in their header.
+#: Header entries of this project's other files, which are not depth networks, and the errors.
 _NO_NETWORKS = {
-    ENCODER_KEY: 'it holds an encoder alone, which gives no depth: a training starts from it '
+    ENCODER_KEY: 'it has only an encoder, which gives no depth: use it to start a training '
                  '(train --encoder-weights)',
-    'depth_training': 'it is the checkpoint of a training, whose network is weights.safetensors '
-                      'beside it',
+    'depth_training': 'it is the checkpoint of a training; the network is in weights.safetensors '
+                      'next to it',
 }
-#: What the first version said of an encoder with a random decoder, which it wrote as a network.
+#: Marks an encoder with a random decoder, which the first version saved as a network.
 _RANDOM_DECODER = 'decoder: random'
-#: Entries that older files lack; their defaults say what those files are.
+#: Entries that older files lack; the default values are true for those files.
 _ADDED = frozenset({'recipe_name', 'origin', 'test_geometry'})
 _REMEDY = ('use a .safetensors file written by depth_perception, or name none for the bundled '
            'network')
 
 
 class WeightsError(ValueError):
-    """A weights file that cannot be used; the text says why and what to do."""
+    """A weights file cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What a weights file says of itself.
+    """Metadata of a weights file.
 
     Attributes:
         network: registered name, see :func:`depth_perception.networks.create_network`.
         network_arguments: arguments of that network's factory.
-        input_height: pixels at which the network was trained.
-        input_width: pixels at which the network was trained.
-        mean: of each channel of RGB / 255, for normalisation.
-        std: of each channel of RGB / 255, for normalisation.
+        input_height: image height at which the network was trained, pixels.
+        input_width: image width at which the network was trained, pixels.
+        mean: mean of each channel of RGB / 255, for normalisation.
+        std: standard deviation of each channel of RGB / 255, for normalisation.
         output: `metres`, or `reciprocal` (depth = reciprocal_scale / output).
-        reciprocal_scale: metres; used with `reciprocal` alone (DenseDepth: 10).
-        min_depth: metres, the smallest depth of the training.
-        max_depth: metres, the largest depth of the training.
-        training_focal_length: pixels, of images `training_image_width` wide.
-        training_data: which data, in words.
-        scores: one entry an evaluation: `data`, `protocol` and the figures.
+        reciprocal_scale: metres; used only with `reciprocal` (DenseDepth: 10).
+        min_depth: smallest depth of the training, metres.
+        max_depth: largest depth of the training, metres.
+        training_focal_length: focal length in pixels, for images `training_image_width` wide.
+        training_data: description of the training data.
+        scores: one entry per evaluation: `data`, `protocol` and the figures.
         licence: SPDX identifier of the weights.
-        name: what to call the network in logs and diagnostics.
-        recipe: the command that made it, in words.
-        format_version: of this format.
-        recipe_name: name of the training recipe whose result it is; '' = of none.
-        origin: `trained` by this program, `imported` from the recipe's authors, or '' = unknown.
-        test_geometry: how a test frame becomes the network's input where papers are reproduced,
-            see `depth_training.evaluate.geometry`; the node shows every network the whole
-            frame, and one of geometry `canonical` at the training's focal length.
+        name: name of the network in logs and diagnostics.
+        recipe: the command that made the weights, as text.
+        format_version: version of the file format.
+        recipe_name: name of the training recipe; '' if the weights belong to no recipe.
+        origin: `trained` by this program, `imported` from the recipe's authors, or '' (unknown).
+        test_geometry: how test frames are resized and cropped to reproduce a paper, see
+            `depth_training.evaluate.geometry`. The node always uses the whole frame; with
+            geometry `canonical`, it resizes the frame to the focal length of the training.
 
     Examples:
         >>> from depth_perception import WeightsInfo
@@ -115,18 +115,18 @@ class WeightsInfo:
             raise WeightsError(problem)
 
     def focal_length_at(self, width: int) -> float:
-        """Training focal length in pixels of an image `width` pixels wide."""
+        """Return the training focal length in pixels for an image `width` pixels wide."""
         return self.training_focal_length * width / self.training_image_width
 
     @property
     def horizontal_fov_deg(self) -> float:
-        """The horizontal field of view that the network learnt from, degrees."""
+        """Horizontal field of view of the training images, degrees."""
         half = self.input_width / 2 / self.focal_length_at(self.input_width)
         return 2 * math.degrees(math.atan(half))
 
 
 def _problems(info: WeightsInfo) -> list[str]:
-    """Everything wrong with the values, each as one sentence."""
+    """Return a sentence for each invalid value."""
     checks = {
         'format_version': info.format_version == FORMAT_VERSION and _is_size(info.format_version),
         'network': info.network in network_names(),
@@ -172,7 +172,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _are_arguments(value: Any) -> bool:
-    """Keyword arguments of a factory: names and plain values."""
+    """Return whether a value can be keyword arguments of a factory: names and plain values."""
     return isinstance(value, dict) and all(isinstance(key, str) for key in value) \
         and all(isinstance(item, (str, bool)) or _is_number(item) for item in value.values())
 
@@ -183,7 +183,7 @@ def _is_triple(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """A network ready for inference (eval mode, CPU, float32) and what its file says of it."""
+    """A network ready for inference (eval mode, CPU, float32) and its metadata."""
 
     network: nn.Module
     info: WeightsInfo
@@ -193,20 +193,20 @@ class LoadedWeights:
 
 def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
                  dtype: torch.dtype | None = None) -> str:
-    """Write a weights file; a file already there is replaced only by a complete one.
+    """Write a weights file; an existing file is replaced only by a complete one.
 
     Args:
-        path: where to; the folder must exist.
-        network: the network `info` describes.
+        path: the file to write; its folder must exist.
+        network: the network that `info` describes.
         info: the metadata.
-        dtype: floating-point type to store (such as `torch.float16`); None keeps each tensor's.
+        dtype: floating-point type to store, such as `torch.float16`; None keeps the types.
 
     Returns:
         The checksum, 64 hexadecimal digits.
 
     Raises:
         WeightsError: a value is not finite, or too large for `dtype`; nothing is written.
-        OSError: the file cannot be written; nothing is left behind.
+        OSError: the file cannot be written; no partial file is left behind.
 
     Examples:
         >>> from dataclasses import replace
@@ -231,19 +231,19 @@ def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
 
 
 def weights_path(path: str | Path | None = None) -> Path:
-    """The file that `load_weights` reads."""
+    """Return the file that `load_weights` reads."""
     return BUNDLED_DEFAULT if str(path or 'default') == 'default' else Path(str(path))
 
 
 def load_weights(path: str | Path | None = None) -> LoadedWeights:
-    """Read a weights file and build its network, after checking all of it.
+    """Read a weights file, check it completely, and build its network.
 
     Args:
-        path: the file; None, '' or 'default' is the bundled network.
+        path: the file; None, '' or 'default' for the bundled network.
 
     Raises:
-        WeightsError: the file is missing, truncated, altered, foreign, of a newer format, or a
-            pickle; one sentence that names the file, the fault and the remedy.
+        WeightsError: the file is missing, truncated, altered, a pickle, of a newer format or of
+            another program; the message names the file, the fault and the remedy.
 
     Examples:
         >>> from depth_perception import load_weights
@@ -276,7 +276,7 @@ def _read(file: Path) -> bytes:
 
 
 def _refuse_foreign(content: bytes) -> None:
-    """Name the usual wrong files, so that the message helps."""
+    """Raise a helpful error for typical wrong files."""
     kinds = {
         b'PK\x03\x04': 'it is a zip or PyTorch pickle, which could run code when loaded',
         b'\x80': 'it is a Python pickle, which could run code when loaded',
@@ -290,7 +290,7 @@ def _refuse_foreign(content: bytes) -> None:
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
-    """The header as a dictionary, and the tensors' bytes."""
+    """Return the header as a dictionary, and the bytes of the tensors."""
     length = int.from_bytes(content[:8], 'little')
     if len(content) < 8 or length > len(content) - 8:
         raise WeightsError('it is truncated or not a safetensors file')
@@ -301,14 +301,14 @@ def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
         raise WeightsError('it is not a safetensors file') from error
     if not isinstance(header, dict):
         raise WeightsError('it is not a safetensors file')
-    # The checksum is taken over what the header says; this covers how it is written.
+    # The checksum covers the parsed header; this check covers its exact bytes.
     if text.rstrip(' ') != json.dumps(header, separators=(',', ':'), ensure_ascii=False):
         raise WeightsError('its header was altered, or written by another program')
     return header, memoryview(content)[8 + length:]
 
 
 def _checksum(content: bytes) -> str:
-    """SHA-256 of the header (but for the checksum itself) and of the tensors' bytes."""
+    """Return the SHA-256 of the header (without the checksum) and the bytes of the tensors."""
     header, data = _split(content)
     header.get('__metadata__', {}).pop(_CHECKSUM_KEY, None)
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
@@ -377,7 +377,7 @@ def _build(info: WeightsInfo, content: bytes) -> nn.Module:
 
 def _refuse_misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor],
                     network: str) -> None:
-    """Name the first tensor that is missing, unknown or of another shape."""
+    """Raise an error for the first tensor that is missing, unknown or of another shape."""
     for name in sorted(expected.keys() | found.keys()):
         shapes = [tuple(side[name].shape) if name in side else None for side in (expected, found)]
         if shapes[0] != shapes[1]:

@@ -54,7 +54,7 @@ class EfficientNetLite(nn.Module):
         self.apply(_initialise)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> five tensors (B, channels[i], ceil(H / stride), ceil(W / stride))."""
+        """Return five tensors (B, channels[i], ceil(H / stride), ceil(W / stride))."""
         features = self.bn1(self.conv_stem(image))
         found = []
         for index, stage in enumerate(self.blocks):
@@ -65,16 +65,16 @@ class EfficientNetLite(nn.Module):
 
 
 class SamePadConv2d(nn.Conv2d):
-    """A convolution without bias, of a kernel no smaller than its stride, with SAME padding.
+    """A convolution without bias and with TensorFlow's SAME padding; kernel >= stride.
 
-    That of TensorFlow: ceil(size / stride) outputs; the odd pixel is on the right and the bottom.
+    The output has ceil(size / stride) pixels; an odd padding pixel is at the right and bottom.
     """
 
     def __init__(self, before: int, after: int, kernel: int, stride: int, groups: int = 1) -> None:
         super().__init__(before, after, kernel, stride, groups=groups, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, before, H, W) -> (B, after, ceil(H / stride), ceil(W / stride))."""
+        """Map (B, before, H, W) to (B, after, ceil(H / stride), ceil(W / stride))."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         height, width = (kernel - stride + -size % stride for size in image.shape[-2:])
         sides = (width // 2, width - width // 2, height // 2, height - height // 2)
@@ -82,7 +82,7 @@ class SamePadConv2d(nn.Conv2d):
 
 
 class _NormAct(nn.BatchNorm2d):
-    """BatchNorm and then ReLU6."""
+    """BatchNorm followed by ReLU6."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=_EPSILON)
@@ -93,7 +93,7 @@ class _NormAct(nn.BatchNorm2d):
 
 
 class _DepthwiseSeparable(nn.Module):
-    """Each channel by itself, then all together."""
+    """A depthwise convolution, then a 1x1 convolution."""
 
     def __init__(self, before: int, after: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class _DepthwiseSeparable(nn.Module):
 
 
 class _InvertedResidual(nn.Module):
-    """More channels, each by itself, then fewer (MobileNetV2, Sandler et al. 2018)."""
+    """Expand, depthwise convolution, project (MobileNetV2, Sandler et al. 2018)."""
 
     def __init__(self, before: int, after: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -143,14 +143,14 @@ def _conv(before: int, after: int, kernel: int, stride: int = 1, groups: int = 1
 
 
 def _divisible(channels: float, by: int = 8) -> int:
-    """The nearest multiple that is not more than a tenth below."""
+    """Round to a multiple of `by`, but not down by more than a tenth."""
     rounded = max(by, int(channels + by / 2) // by * by)
     return rounded + by if rounded < 0.9 * channels else rounded
 
 
 @torch.no_grad()
 def _initialise(module: nn.Module) -> None:
-    """Normal by the fan-out, as TensorFlow's implementation does it."""
+    """Draw the weights from a normal distribution by fan-out, as TensorFlow's implementation."""
     if isinstance(module, nn.Conv2d):
         height, width = module.kernel_size
         module.weight.normal_(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pinhole camera: where its values come from and what resizing does to them."""
+"""The pinhole camera: creation, limits, resizing and cropping."""
 from __future__ import annotations
 
 import math
@@ -36,11 +36,11 @@ def test_matrix_of_another_length_is_refused(matrix):
 
 @pytest.mark.parametrize('size', [(0, 480), (640, 0), (-1, 1)])
 def test_camera_without_size_is_refused(size):
-    with pytest.raises(CameraError, match='no size'):
+    with pytest.raises(CameraError, match='no image size'):
         CameraModel(*size, 1, 1, 0, 0)
 
 
-def test_90_degrees_see_as_far_to_the_side_as_ahead():
+def test_focal_length_at_90_degrees_is_half_the_width():
     camera = CameraModel.from_field_of_view(640, 480, 90)
     assert camera.fx == camera.fy == pytest.approx(320)
     assert (camera.cx, camera.cy) == (319.5, 239.5)
@@ -57,7 +57,7 @@ def test_half_the_size_halves_every_value():
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_scaling_keeps_where_a_point_falls_relative_to_the_size(numerator, denominator):
+def test_scaling_keeps_the_relative_position_of_a_projected_point(numerator, denominator):
     width, height = 640 * numerator // denominator, 480 * numerator // denominator
     if min(width, height) < 100:
         return
@@ -84,7 +84,7 @@ def test_rounded_sizes_have_the_same_aspect():
 
 @pytest.mark.parametrize('values', [
     (1e300, 60, 39.5, 29.5), (64, 1e-5, 39.5, 29.5), (64, 64, 1e12, 29.5), (64, 64, 39.5, -1e30)])
-def test_numbers_that_no_camera_has_are_refused(values):
+def test_impossible_intrinsics_are_refused(values):
     with pytest.raises(CameraError, match='no camera of 80x60'):
         CameraModel(80, 60, *values)
 
@@ -98,5 +98,5 @@ def test_binning_0_is_binning_1_as_in_camera_info():
     assert KINECT.windowed(0, 0, 640, 480, 0, 0) == KINECT
 
 
-def test_plain_values_make_the_same_camera_again():
+def test_camera_is_restored_from_its_dictionary():
     assert CameraModel(**KINECT.as_dict()) == KINECT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera files of every program give the camera that the program meant, by the node's rules."""
+"""Camera files of each calibration program give the same camera as in the node."""
 from __future__ import annotations
 
 import json
@@ -83,7 +83,7 @@ PLAIN = {'width': 128, 'height': 96, 'fx': 90, 'fy': 91, 'cx': 64, 'cy': 48}
 
 
 def opencv_yaml() -> str:
-    """What cv2.FileStorage itself writes."""
+    """Return a camera file written by cv2.FileStorage."""
     storage = cv2.FileStorage('.yaml', cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
     storage.write('image_width', 128)
     storage.write('image_height', 96)
@@ -124,7 +124,7 @@ def test_rectified_images_have_the_camera_of_p(tmp_path, text):
         == CameraModel(128, 96, 80.0, 81.0, 63.0, 47.0)
 
 
-def test_binning_and_region_of_interest_count_as_in_the_node(tmp_path):
+def test_binning_and_region_of_interest_are_applied_as_in_the_node(tmp_path):
     camera = read(tmp_path, '''height: 960
 width: 1280
 distortion_model: plumb_bob
@@ -139,21 +139,21 @@ roi: {x_offset: 320, y_offset: 240, height: 480, width: 640}
         1280, 960, 1000.0, 1020.0, 639.5, 479.5).windowed(320, 240, 640, 480, 2, 2)
 
 
-def test_the_camera_of_a_file_s_images_is_that_of_p_where_they_must_be_rectified(tmp_path):
+def test_read_camera_returns_p_if_images_must_be_rectified(tmp_path):
     read(tmp_path, CALIBRATION)
     assert read_camera(tmp_path / 'camera') == (CameraModel(128, 96, 80.0, 81.0, 63.0, 47.0), True)
     read(tmp_path, json.dumps(PLAIN))
     assert read_camera(tmp_path / 'camera') == (CAMERA, False)
 
 
-def test_a_fisheye_lens_of_kalibr_or_opencv_is_one(tmp_path):
+def test_fisheye_models_of_kalibr_and_opencv_are_recognised(tmp_path):
     kalibr = KALIBR.replace('radtan', 'equidistant')
     assert read(tmp_path, kalibr).calibration(128, 96).model == 'equidistant'
     opencv = json.dumps({**PLAIN, 'd': D, 'fisheye_model': 1})
     assert read(tmp_path, opencv).calibration(128, 96).model == 'equidistant'
 
 
-def test_of_several_cameras_one_is_named(tmp_path):
+def test_one_of_several_cameras_is_selected_by_name(tmp_path):
     two = KALIBR + KALIBR.replace('cam0', 'cam1').replace('90.0', '95.0')
     with pytest.raises(CameraError, match=r'several cameras: cam0, cam1; name one as FILE:cam0'):
         read(tmp_path, two)
@@ -163,15 +163,15 @@ def test_of_several_cameras_one_is_named(tmp_path):
 
 
 @pytest.mark.parametrize('text, named', [
-    (KALIBR.replace('pinhole', 'omni'), "'omni' with 4 intrinsics is no pinhole camera"),
+    (KALIBR.replace('pinhole', 'omni'), "'omni' with 4 intrinsics is not a pinhole camera"),
     (KALIBR.replace('64.0, 48.0]', '64.0]'), 'with 3 intrinsics'),
-    ('[image]\nwidth\n4\nheight\n3\ncamera matrix\n1 2\n', 'must have 9 values, it has 2'),
+    ('[image]\nwidth\n4\nheight\n3\ncamera matrix\n1 2\n', 'must have 9 values, but has 2'),
     (json.dumps({**PLAIN, 'fx': 0, 'fy': 0}), 'uncalibrated'),
     (ECHOED.replace('width: 128', 'width: 0'), '0x96'),
-    (opencv_yaml().replace('image_', 'x_'), 'not the size of its images: add image_width'),
-    ('%YAML:1.0\n---\nimage_width: 4\n', 'lacks the size or the matrix'),
+    (opencv_yaml().replace('image_', 'x_'), 'no image size: add image_width'),
+    ('%YAML:1.0\n---\nimage_width: 4\n', 'no image size or no camera matrix'),
 ])
-def test_what_is_wrong_with_a_file_is_named(tmp_path, text, named):
+def test_error_names_the_fault_of_the_file(tmp_path, text, named):
     with pytest.raises(CameraError, match=named) as caught:
         read(tmp_path, text)
     assert str(tmp_path / 'camera') in str(caught.value) and '\n' not in str(caught.value)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrations that no usual camera has are doubted with their value and a cause; others are not.
+"""Implausible calibrations are reported with value and cause; usual ones are not.
 
-The cases are those of bug reports of camera drivers.
+The cases come from bug reports of camera drivers.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def info(width=640, height=480, fx=500.0, fy=None, cx=None, cy=None, skew=0.0, p
     info(roi=RegionOfInterest(0, 240, 640, 240)), info(skew=0.01), info(width=0, height=0),
     info(p=(430.0, 0.0, 300.0, -42.6, 0.0, 430.0, 250.0, 0.0, 0.0, 0.0, 1.0, 0.0)),
     info(516, 384, 299.5, cx=254.1, cy=183.9)])
-def test_usual_cameras_are_not_doubted(camera):
+def test_usual_cameras_have_no_findings(camera):
     assert doubts(camera) == ()
 
 
@@ -55,13 +55,13 @@ CASES = {
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_an_odd_camera_is_doubted_once_with_value_and_cause(case):
+def test_implausible_camera_gives_one_finding_with_value_and_cause(case):
     camera, words = CASES[case]
     found = doubts(camera)
     assert len(found) == 1 and all(word in found[0] for word in words), found
 
 
-def test_numbers_that_are_none_are_left_to_others():
+def test_invalid_numbers_are_not_reported_here():
     assert doubts(info(fx=float('nan'))) == () and doubts(info(fy=-500.0)) == ()
     assert doubts(CameraFile(640, 480)) == ()
 
@@ -81,7 +81,7 @@ def test_numbers_that_are_none_are_left_to_others():
     ('equidistant', (0.1, 0.2, 0.3), 'equidistant', (0.1, 0.2, 0.3, 0)),
     ('', (0.1,) * 5, '', (0.1,) * 5), ('None', (), '', ()), ('anything', (0.0,) * 5, '', ()),
 ])
-def test_names_and_counts_of_coefficients_are_understood(name, d, model, coefficients):
+def test_model_names_and_numbers_of_coefficients_are_recognised(name, d, model, coefficients):
     lens = understood(name, d)
     assert (lens.model, lens.coefficients, lens.remark) == (model, coefficients, '')
 
@@ -89,13 +89,13 @@ def test_names_and_counts_of_coefficients_are_understood(name, d, model, coeffic
 @pytest.mark.parametrize('name, d', [
     ('Inverse Brown Conrady', (0.1,) * 5), ('thin_prism', (0.1,) * 4), ('None', (0.1,) * 4),
     ('plumb_bob', (0.1, 0.1, 0.1)), ('plumb_bob', (0.1,) * 15), ('equidistant', (0.1,) * 5)])
-def test_a_distortion_that_is_not_known_is_named(name, d):
+def test_error_names_an_unknown_distortion_model(name, d):
     with pytest.raises(CameraError) as caught:
         understood(name, d)
     assert repr(name) in str(caught.value) and str(len(d)) in str(caught.value)
 
 
-def test_four_coefficients_without_a_name_are_a_wide_lens_s_with_a_remark():
+def test_four_unnamed_coefficients_of_a_wide_lens_are_fisheye_with_a_remark():
     d = (0.175, -0.03, 0.0003, -0.0007)
     wide = dataclasses.replace(info(fx=250.0), d=d).calibration(640, 480)
     assert wide.model == 'equidistant' and '104 degrees' in wide.doubts[0]

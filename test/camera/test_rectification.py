@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rectification makes straight what a lens bent; the lens here is independent mathematics."""
+"""Rectification straightens lines; the lens is simulated independently of OpenCV."""
 from __future__ import annotations
 
 import numpy as np
@@ -16,14 +16,14 @@ TILTED = (0.9950041653, 0, 0.0998334166, 0, 1, 0, -0.0998334166, 0, 0.9950041653
 
 
 def pattern(x, y):
-    """A smooth picture of straight lines, defined on rays: uint8 (H, W, 3)."""
+    """Return a smooth image of straight lines, defined on rays: uint8 (H, W, 3)."""
     channels = [127 + 100 * np.sin(25 * x), 127 + 100 * np.sin(25 * y),
                 127 + 100 * np.sin(15 * (x + y))]
     return np.stack(channels, -1).round().astype(np.uint8)
 
 
 def pixels(camera):
-    """Rays through the pixels of a camera: two arrays (H, W)."""
+    """Return the rays through the pixels of a camera as two arrays (H, W)."""
     v, u = np.mgrid[:camera.height, :camera.width].astype(float)
     return (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
 
@@ -33,13 +33,13 @@ def pixels(camera):
 def test_straight_lines_become_straight_again(case, rotation):
     model, d, distort = LENSES[case]
     matrix = np.array(rotation if any(rotation) else IDENTITY, float).reshape(3, 3)
-    # The picture that the lens gives: each raw pixel shows what its own ray sees.
+    # The raw image: each pixel shows the scene along its own distorted ray.
     x, y = undone(*pixels(RAW), distort, d)
     rays = np.stack([x, y, np.ones_like(x)], -1) @ matrix.T
     raw = pattern(rays[..., 0] / rays[..., 2], rays[..., 1] / rays[..., 2])
     rectify = Rectifier(Calibration(RAW, RECTIFIED, model, d, rotation))
     result = rectify(raw)
-    # Not where black from outside was mixed in.
+    # Ignore pixels that interpolation mixed with the black outside.
     seen = (rectify(np.full_like(raw, 255)) == 255).all(-1)
     error = np.abs(result.astype(int) - pattern(*pixels(RECTIFIED)))[seen]
     assert seen.mean() > 0.6
@@ -48,7 +48,7 @@ def test_straight_lines_become_straight_again(case, rotation):
     assert error.mean() < 1
 
 
-def test_without_rectification_the_same_lines_are_bent():
+def test_without_rectification_the_lines_are_bent():
     _, d, distort = LENSES['plumb_bob']
     raw = pattern(*undone(*pixels(RAW), distort, d))
     assert np.abs(raw.astype(int) - pattern(*pixels(RAW))).mean() > 10
@@ -66,18 +66,18 @@ def test_wrong_number_of_coefficients_is_named(model, count):
         Rectifier(Calibration(RAW, RAW, model, (0.1,) * count))
 
 
-def test_unknown_model_names_the_known():
+def test_error_for_an_unknown_model_lists_the_known_ones():
     with pytest.raises(CameraError, match=r"'thin_prism'.*plumb_bob"):
         Rectifier(Calibration(RAW, RAW, 'thin_prism', (0.1,) * 4))
 
 
-def test_distortion_is_any_coefficient_but_zero():
+def test_any_non_zero_coefficient_means_distortion():
     assert not Calibration(RAW, RAW, 'plumb_bob', (0.0,) * 5).is_distorted
     assert not Calibration(RAW, RAW).is_distorted
     assert Calibration(RAW, RAW, 'plumb_bob', (0, 0, 0, 0, 1e-9)).is_distorted
 
 
-def test_pixels_that_the_raw_image_does_not_show_are_known():
+def test_pixels_outside_the_raw_image_are_marked_unseen():
     model, d, distort = LENSES['plumb_bob of 4']
     rectifier = Rectifier(Calibration(RAW, RECTIFIED, model, d))
     x, y = distort(*pixels(RECTIFIED), d)
@@ -89,7 +89,7 @@ def test_pixels_that_the_raw_image_does_not_show_are_known():
     assert Rectifier(Calibration(RAW, RAW)).unseen is None
 
 
-def test_a_lens_model_that_turns_round_shows_nothing_twice():
+def test_a_polynomial_that_turns_back_does_not_repeat_the_image():
     # r - 0.28 r^3 grows up to r = 1 / sqrt(3 * 0.28) only; beyond r = 1.89 it is negative.
     wide = CameraModel(320, 240, 70.0, 70.0, 160.0, 118.0)
     rectifier = Rectifier(Calibration(RAW, wide, 'plumb_bob', (-0.28, 0.0, 0.0, 0.0)))
@@ -100,6 +100,6 @@ def test_a_lens_model_that_turns_round_shows_nothing_twice():
     assert not rectifier.unseen[100:140, 140:180].any()
 
 
-def test_a_map_that_shows_nothing_leaves_all_unseen():
+def test_a_map_outside_the_raw_image_leaves_all_unseen():
     aside = CameraModel(320, 240, 180.0, 180.0, 5000.0, 118.0)
     assert Rectifier(Calibration(RAW, aside)).unseen.all()

@@ -432,7 +432,7 @@ def test_a_damaged_video_costs_itself_alone(model, out, tmp_path, capfd):
     (tmp_path / 'v.mp4').write_bytes(b'no video')
     assert predict(model, out, tmp_path / 'v.mp4', picture(tmp_path / 'a.png')) == 1
     assert names(out) == ['a_color.png', 'a_depth.png']
-    assert 'it is no video that OpenCV can read' in capfd.readouterr().err
+    assert 'it is not a video that OpenCV can read' in capfd.readouterr().err
 
 
 @pytest.mark.skipif(not Path('/dev/shm').is_dir() or os.geteuid() != 0,
@@ -540,7 +540,7 @@ def test_bad_images_cost_themselves_alone_and_exit_1(model, out, tmp_path, capsy
     assert len(lines) == 4
     for path, line in zip(bad, lines):
         assert f'] {path}: failed: ' in line
-    assert 'No such file' in lines[-1] and 'no image that OpenCV or Pillow can read' in lines[0]
+    assert 'No such file' in lines[-1] and 'not an image that OpenCV or Pillow can read' in lines[0]
 
 
 def test_network_addresses_are_told_from_missing_files(model, out, tmp_path, capsys):

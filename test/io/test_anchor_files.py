@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of anchors: what is read, and what is said of what is not."""
+"""Anchor files: accepted formats, and the errors for invalid ones."""
 from __future__ import annotations
 
 import numpy as np
@@ -38,8 +38,8 @@ def test_distances_from_the_camera_become_depths(tmp_path):
     ('1,2,three\n', 'line 1: need u, v and metres'), ('u,v,range\n1,2,3\n', 'line 1: need u, v'),
     ('1,2,3,4\n', 'line 1'), ('1,2,nan\n', 'line 1'), ('1,inf,2\n', 'line 1'),
     ('1,2,0\n', 'metres must be above 0'), ('1,2,-3\n', 'metres must be above 0'),
-    (b'\xff\xd8\xff\xe0\x00', 'is no text')])
-def test_what_is_no_anchor_is_named_with_its_line(tmp_path, content, said):
+    (b'\xff\xd8\xff\xe0\x00', 'is not a text file')])
+def test_an_invalid_line_is_named_with_its_number(tmp_path, content, said):
     path = written(tmp_path / 'a.csv', content)
     with pytest.raises(AnchorFileError) as error:
         read_anchors(path)

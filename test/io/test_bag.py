@@ -21,7 +21,7 @@ STORAGES = [StoragePlugin.SQLITE3, StoragePlugin.MCAP]
 
 @pytest.mark.parametrize('storage', STORAGES)
 @pytest.mark.parametrize('jpeg', [False, True])
-def test_messages_come_in_order_and_whole(tmp_path, storage, jpeg):
+def test_messages_are_read_in_order_and_complete(tmp_path, storage, jpeg):
     path = write_bag(tmp_path / 'bag', PICTURES, storage=storage, jpeg=jpeg)
     with Bag(path) as bag:
         image = bag.image_topic()
@@ -35,13 +35,13 @@ def test_messages_come_in_order_and_whole(tmp_path, storage, jpeg):
             np.testing.assert_array_equal(values, PICTURES)
 
 
-def test_a_wrong_topic_is_refused_with_what_there_is(tmp_path):
+def test_error_for_a_wrong_topic_lists_the_topics(tmp_path):
     path = write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False)
     with Bag(path) as bag, pytest.raises(BagError, match=r'/nope.*/camera/image_raw'):
         bag.image_topic('/nope')
 
 
-def test_without_camera_info_there_is_none(tmp_path):
+def test_bag_without_camera_info(tmp_path):
     path = write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False, with_info=False)
     with Bag(path) as bag:
         assert bag.camera_info_topic(bag.image_topic()) is None
@@ -92,7 +92,7 @@ def test_damaged_bags_are_refused_in_one_sentence_with_their_name(tmp_path, faul
 
 
 @pytest.mark.parametrize('storage', STORAGES)
-def test_one_file_and_a_folder_without_metadata_are_read_like_the_whole(tmp_path, storage):
+def test_one_file_and_a_folder_without_metadata_are_read_like_the_bag(tmp_path, storage):
     path = write_bag(tmp_path / 'bag', PICTURES, storage=storage, jpeg=False)
     with Bag(path) as bag:
         topics, messages = bag.topics, list(bag.messages(bag.topics))
@@ -114,7 +114,7 @@ def test_files_of_a_folder_without_metadata_are_one_recording(tmp_path):
 
 
 @pytest.mark.parametrize('storage', STORAGES)
-def test_neither_an_unknown_definition_nor_metadata_without_qos_costs_the_images(tmp_path, storage):
+def test_images_are_read_despite_unknown_definitions_or_metadata_without_qos(tmp_path, storage):
     from rosbags.rosbag2 import Writer
 
     from depth_perception.io.bag_writer import _latched
@@ -147,7 +147,7 @@ def test_a_bag_of_ros_1_is_refused_with_the_command_that_converts_it(tmp_path):
 
 
 def _write_images(path, kinds):
-    """One message on each topic, by name: an encoding, or a format of a compressed image."""
+    """Write one message per topic with an encoding, or the format of a compressed image."""
     from rosbags.rosbag2 import Writer
 
     from test.support import bags
@@ -170,7 +170,7 @@ DEPTHS = {
 
 
 @pytest.mark.parametrize('topic', DEPTHS)
-def test_a_bag_of_depth_alone_has_no_camera(tmp_path, topic):
+def test_a_bag_with_only_depth_has_no_camera(tmp_path, topic):
     from test.support import bags
 
     kind, change = DEPTHS[topic]
@@ -181,7 +181,7 @@ def test_a_bag_of_depth_alone_has_no_camera(tmp_path, topic):
             bag.image_topic(wanted)
 
 
-def test_depth_beside_a_camera_is_left_alone_and_infrared_is_a_camera(tmp_path):
+def test_depth_topics_are_ignored_and_infrared_is_a_camera(tmp_path):
     from test.support import bags
 
     path = _write_images(tmp_path / 'bag', {
@@ -219,7 +219,7 @@ def test_the_colour_image_is_preferred(tmp_path):
         assert bag.image_topic().name == '/camera/color/image_raw'
 
 
-def test_the_bundled_bag_has_a_truth_for_each_frame():
+def test_the_bundled_bag_has_ground_truth_for_each_frame():
     from pathlib import Path
     path = Path(__file__).parents[2] / 'data' / 'clip_bag'
     with Bag(path) as bag:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are complete or not there, and errors that name them."""
+"""Atomic writing, and errors that name the file."""
 from __future__ import annotations
 
 import os
@@ -9,7 +9,7 @@ import pytest
 from depth_perception.io.files import check_writable, write_atomically, write_together
 
 
-def test_files_that_belong_together_are_all_written_or_none(tmp_path):
+def test_files_that_belong_together_are_written_all_or_none(tmp_path):
     def failing():
         yield b'half'
         raise OSError(28, 'No space left on device')
@@ -25,7 +25,7 @@ def test_files_that_belong_together_are_all_written_or_none(tmp_path):
 
 
 @pytest.mark.parametrize('act', [lambda path: write_atomically(path, [b'x']), check_writable])
-def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path, act):
+def test_error_names_the_requested_path(tmp_path, act):
     (tmp_path / 'file').touch()
     for path in (tmp_path / 'none' / 'a.onnx', tmp_path / 'file' / 'a.onnx', tmp_path):
         with pytest.raises(OSError) as caught:
@@ -34,7 +34,7 @@ def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path, act):
     assert os.listdir(tmp_path) == ['file']
 
 
-def test_what_can_be_written_is_not_touched_by_the_check(tmp_path):
+def test_check_does_not_touch_an_existing_file(tmp_path):
     (tmp_path / 'a').write_text('before')
     check_writable(tmp_path / 'a')
     check_writable(tmp_path / 'b')

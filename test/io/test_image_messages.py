@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every encoding gives the picture that was encoded, whatever library converts it."""
+"""Every encoding is converted to the same RGB, by cv_bridge and by OpenCV."""
 from __future__ import annotations
 
 import struct
@@ -40,7 +40,7 @@ converters = pytest.mark.parametrize('converter', _converters())
 
 def message(values: np.ndarray, encoding: str, height: int, width: int, padding: int = 0,
             big_endian: bool = False) -> Image:
-    """An image message whose rows are followed by `padding` bytes of rubbish."""
+    """Return an image message whose rows are followed by `padding` random bytes."""
     if values.dtype == np.uint16:
         values = values.astype('>u2' if big_endian else '<u2')
     rows = np.ascontiguousarray(values).view(np.uint8).reshape(values.shape[0], -1)
@@ -50,7 +50,7 @@ def message(values: np.ndarray, encoding: str, height: int, width: int, padding:
 
 
 def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
-    """What a camera would store; plain numpy, no conversion library."""
+    """Return the bytes that a camera would store, computed by NumPy alone."""
     if encoding.startswith('bayer_'):
         return _mosaic(rgb, encoding)
     name = {'8UC1': 'mono8', '16UC1': 'mono16', '8UC3': 'bgr8', '8UC4': 'bgra8'}.get(
@@ -77,7 +77,7 @@ PLAIN = [name for name in ENCODINGS if not name.startswith(
 @converters
 @pytest.mark.parametrize('padding', [0, 4])
 @pytest.mark.parametrize('encoding', PLAIN)
-def test_plain_encodings_give_the_exact_picture(encoding, padding, converter):
+def test_plain_encodings_are_converted_exactly(encoding, padding, converter):
     rgb = picture(1, 16, 10)
     if 'mono' in encoding or encoding.endswith('C1'):
         rgb = np.repeat(rgb[..., :1], 3, -1)
@@ -112,7 +112,7 @@ def test_bayer_patterns_keep_the_colour(pattern, bits, converter):
 def test_yuv_keeps_the_colour(encoding, padding, converter):
     y, u, v = _bt601(COLOUR)
     if encoding == 'nv24':
-        # A row of chroma is two rows long, its padding too.
+        # A chroma row, with its padding, is twice as long as a luma row.
         chroma = np.pad(np.tile([u, v], (12, 16)), ((0, 0), (0, 2 * padding)), constant_values=9)
         luma = np.pad(np.full((12, 16), y), ((0, 0), (0, padding)), constant_values=9)
         values = np.concatenate([luma, chroma.reshape(24, 16 + padding)]).astype(np.uint8)
@@ -136,7 +136,7 @@ def test_yuv_keeps_the_colour(encoding, padding, converter):
 
 
 def _bt601(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    """ITU-R BT.601, limited range."""
+    """Convert YUV to RGB by ITU-R BT.601, limited range."""
     matrix = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112], [112, -93.786, -18.214]])
     return tuple(np.rint(matrix @ (np.array(rgb) / 255) + [16, 128, 128]).astype(int))
 
@@ -156,7 +156,7 @@ def test_every_encoding_decodes_to_the_images_size(encoding):
     ({'height': 0}, '16x0'), ({'height': 11}, '480 bytes'), ({'width': 2**31}, 'step'),
     ({'height': 2**31}, 'bytes'),
 ])
-def test_sizes_that_do_not_fit_are_named(change, named):
+def test_error_names_inconsistent_sizes(change, named):
     image = message(picture(0, 16, 10), 'rgb8', 10, 16)
     for key, value in change.items():
         setattr(image, key, value)
@@ -170,7 +170,7 @@ def test_sizes_that_do_not_fit_are_named(change, named):
     ('32FC1', 'of a depth image: name the topic of a colour image'),
     ('sepia', "'sepia': use one of rgb8, "),
 ])
-def test_an_unknown_encoding_comes_with_what_may_be_meant(encoding, meant):
+def test_error_for_an_unknown_encoding_suggests_a_similar_one(encoding, meant):
     with pytest.raises(FrameError) as error:
         decode_image(message(picture(0, 16, 10), encoding, 10, 16))
     assert meant in str(error.value)
@@ -179,7 +179,7 @@ def test_an_unknown_encoding_comes_with_what_may_be_meant(encoding, meant):
 @pytest.mark.parametrize('data, named', [
     (b'', r"\(format 'jpeg', 0 bytes\) has no data$"),
     (b'GIF89a' + bytes(50), 'nor a TIFF; let the camera send JPEG, or name its raw topic$')])
-def test_compressed_data_that_are_no_picture_come_with_a_remedy(data, named):
+def test_error_for_undecodable_compressed_data_has_a_remedy(data, named):
     with pytest.raises(FrameError, match=named):
         decode_compressed(CompressedImage(format='jpeg', data=array('B', data)))
 
@@ -188,12 +188,12 @@ def test_compressed_data_that_are_no_picture_come_with_a_remedy(data, named):
     ('nv12', 15, 10, 'width'), ('nv21', 16, 9, 'height'), ('i420', 15, 9, 'width and height'),
     ('yuv422', 15, 10, 'width'), ('yuyv', 15, 10, 'width'),
 ])
-def test_pixels_that_share_their_colour_come_in_pairs(encoding, width, height, odd):
+def test_odd_sizes_are_refused_if_pixels_share_their_colour(encoding, width, height, odd):
     with pytest.raises(FrameError, match=f'^{width}x{height} {encoding}: {odd} must be even$'):
         decode_image(message(np.zeros((40, 40), np.uint8), encoding, height, width))
 
 
-def test_missing_padding_of_the_last_row_is_fine():
+def test_last_row_may_lack_its_padding():
     rgb = picture(3, 16, 10)
     image = message(rgb, 'rgb8', 10, 16, padding=8)
     image.data = image.data[:-8]
@@ -203,13 +203,13 @@ def test_missing_padding_of_the_last_row_is_fine():
 def test_short_data_is_refused():
     image = message(picture(0, 16, 10), 'rgb8', 10, 16)
     image.data = image.data[:-1]
-    with pytest.raises(FrameError, match='479 bytes of data, needed are 480'):
+    with pytest.raises(FrameError, match='479 bytes of data, but 480 are needed'):
         decode_image(image)
 
 
 @pytest.mark.parametrize('bits', [10, 12, 14, 16])
 @pytest.mark.parametrize('encoding', ['mono16', '16UC1', 'rgb16', 'bayer_rggb16'])
-def test_sixteen_bits_are_scaled_by_those_that_the_camera_uses(encoding, bits):
+def test_16_bit_values_are_scaled_by_the_bits_that_the_camera_uses(encoding, bits):
     rgb = np.repeat(picture(2, 16, 10)[..., :1], 3, -1)
     rgb[0, 0] = 255
     values = encode(rgb, encoding).astype(int) // 257 * ((1 << bits) - 1) // 255
@@ -220,7 +220,7 @@ def test_sixteen_bits_are_scaled_by_those_that_the_camera_uses(encoding, bits):
         np.testing.assert_allclose(got, rgb, atol=1)
 
 
-def test_a_darker_frame_of_a_stream_is_not_made_brighter():
+def test_a_darker_frame_does_not_change_the_scale():
     decoder = Decoder()
     bright, dark = (np.full((4, 4), value, np.uint16) for value in (4000, 100))
     first, second, third = (decoder(message(values, 'mono16', 4, 4)).max()
@@ -228,7 +228,7 @@ def test_a_darker_frame_of_a_stream_is_not_made_brighter():
     assert (first, second, third) == (25, 249, 6)
 
 
-def test_a_hot_pixel_makes_no_image_dark():
+def test_a_hot_pixel_does_not_change_the_scale():
     values = np.full((40, 40), 2047, np.uint16)
     values[3, 3] = 65535
     got = decode_image(message(values, 'mono16', 40, 40))
@@ -236,7 +236,7 @@ def test_a_hot_pixel_makes_no_image_dark():
 
 
 @pytest.mark.parametrize('scale', [1.0, 255.0])
-def test_floating_point_colour_is_of_0_to_1_or_to_255(scale):
+def test_floating_point_colour_may_range_to_1_or_to_255(scale):
     rgb = picture(2, 16, 10)
     rgb[0, 0] = 255
     values = (rgb[..., ::-1] / 255 * scale).astype(np.float32)
@@ -263,7 +263,7 @@ def test_a_compressed_mosaic_keeps_its_colours(extension, pattern):
     assert off.mean() < (12 if extension == '.jpg' else 0.1)
 
 
-def test_pngs_of_16_bits_are_scaled_by_those_that_the_camera_uses():
+def test_16_bit_pngs_are_scaled_by_the_bits_that_the_camera_uses():
     rgb = np.repeat(picture(2, 16, 10)[..., :1], 3, -1)
     rgb[0, 0] = 255
     values = (rgb.astype(int) * 4095 // 255).astype(np.uint16)
@@ -278,7 +278,7 @@ def test_pngs_of_16_bits_are_scaled_by_those_that_the_camera_uses():
 
 @pytest.mark.parametrize('form', ['yuv422_yuy2; jpeg compressed mono8', 'rgb8; jpeg compressed ',
                                   'bayer_rggb8; jpeg compressed mono8'])
-def test_colour_that_was_lost_on_the_way_is_told(form):
+def test_colour_lost_by_the_publisher_gives_a_remark(form):
     decoder = Decoder()
     grey = np.full((16, 16), 90, np.uint8)
     rgb, remark = decoder.decode(_compressed('.jpg', grey, form))
@@ -292,7 +292,7 @@ def test_colour_that_was_lost_on_the_way_is_told(form):
     ('rgb8; jpeg compressed bgr8', False), ('bgr8; jpeg compressed bgr8', False), ('jpeg', False),
     ('rgb8; jpeg compressed', False), ('rgb8; jpeg compressed rgb8', True),
     ('bgr8; png compressed rgb8', True), ('rgba8; png compressed rgba8', True)])
-def test_red_and_blue_are_where_image_transport_has_them(form, exchanged):
+def test_red_and_blue_follow_the_format_of_image_transport(form, exchanged):
     rgb = np.full((16, 16, 3), COLOUR, np.uint8)
     got = decode_compressed(_compressed('.png', rgb, form))
     np.testing.assert_array_equal(got, rgb[..., ::-1] if exchanged else rgb)
@@ -316,7 +316,7 @@ def test_tiff_is_exact_in_both_byte_orders():
     assert encoded_size(b'MM\0*' + struct.pack('>I', 9999) + entries) is None
 
 
-def test_a_rotation_in_the_file_is_left_to_camera_info():
+def test_exif_rotation_is_ignored():
     good, data = cv2.imencode('.jpg', picture(4, 64, 48))
     exif = b'Exif\0\0MM\0*' + struct.pack('>IHHHIHH', 8, 1, 0x0112, 3, 1, 6, 0) + bytes(4)
     turned = data.tobytes()[:2] + _segment(0xE1, exif) + data.tobytes()[2:]
@@ -350,7 +350,7 @@ def test_truncated_compressed_images_are_refused(extension, keep):
 
 
 @pytest.mark.parametrize('extension', ['.jpg', '.png'])
-def test_an_image_that_claims_too_many_pixels_is_not_decoded(extension, monkeypatch):
+def test_an_image_with_too_many_declared_pixels_is_not_decoded(extension, monkeypatch):
     image = _compressed(extension, np.zeros((8001, 8000, 3), np.uint8))
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
     with pytest.raises(FrameError, match=r'of 8000x8001 pixels .* the limit is 64 megapixels'):
@@ -369,7 +369,7 @@ THUMBNAIL = cv2.imencode('.jpg', np.zeros((8, 16), np.uint8))[1].tobytes()
     b'\xff\xd0', 3 * _segment(0xFE, b'\xff\xc0' * 20)],
     ids=['plain', 'thumbnail', 'fill bytes', 'rubbish', 'stuffed', 'restart', 'comments'])
 @pytest.mark.parametrize('progressive', [0, 1])
-def test_the_size_of_a_jpeg_is_that_of_the_image_which_opencv_decodes(before, progressive):
+def test_the_declared_size_of_a_jpeg_equals_the_decoded_size(before, progressive):
     data = cv2.imencode('.jpg', picture(0, 48, 32),
                         [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
     data = data[:2] + before + data[2:]
@@ -380,11 +380,11 @@ def test_the_size_of_a_jpeg_is_that_of_the_image_which_opencv_decodes(before, pr
 @pytest.mark.parametrize('data', [
     b'', b'\xff', b'\xff\xd8', b'\xff\xd8\xff', b'\xff\xd8\xff\xc0\x00\x11\x08', b'BM' + bytes(60),
     b'\xff\xd8' + b'\xff\xe0\x00\x00' * 9, b'\x89PNG\r\n\x1a\n' + bytes(9)])
-def test_a_header_without_a_size_is_none(data):
+def test_size_of_an_incomplete_header_is_none(data):
     assert encoded_size(data) is None
 
 
-def test_rubbish_and_depth_formats_are_refused():
+def test_undecodable_data_and_depth_formats_are_refused():
     with pytest.raises(FrameError, match='cannot be decoded'):
         decode_compressed(CompressedImage(format='jpeg', data=array('B', b'hello' * 20)))
     with pytest.raises(FrameError, match='neither a JPEG nor a PNG'):  # no size known

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PLY files, read back by a few independent lines."""
+"""PLY files, read back by an independent reader."""
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +9,7 @@ from depth_perception.io.ply import write_ply
 from test.support.ply import read_ply
 
 
-def test_points_and_colours_come_back(tmp_path):
+def test_points_and_colours_are_read_back(tmp_path):
     points = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
     colours = np.random.default_rng(1).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     assert write_ply(tmp_path / 'a.ply', points, colours) == 20

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights file: what is written is what is read, and nothing else is read."""
+"""The weights file: exact round trips, and refusal of all other files."""
 from __future__ import annotations
 
 import dataclasses
@@ -30,26 +30,26 @@ REMEDY = 'use a .safetensors file written by depth_perception, or name none for 
 
 
 def two_numbers() -> nn.Module:
-    """Small enough to alter each of its file's bytes in turn."""
+    """A network whose file is small enough to alter each byte in turn."""
     return nn.Conv2d(1, 1, 1)
 
 
 @pytest.fixture(autouse=True, scope='module')
 def registered():
-    """While tests run, not while they are collected: others take all names as parameters."""
+    """Register the network only while tests run: other tests collect all names as parameters."""
     register_network('two_numbers')(two_numbers)
 
 
 @pytest.fixture
 def small_file(tmp_path):
-    """A weights file of two numbers."""
+    """A weights file with two parameters."""
     path = tmp_path / 'small.safetensors'
     save_weights(path, two_numbers(), tiny_info(network='two_numbers', network_arguments={}))
     return path
 
 
 def refusal(path):
-    """The sentence with which a file is refused; checks what holds for every refusal."""
+    """Return the error for a file, after checking what every such error must have."""
     with pytest.raises(WeightsError) as caught:
         load_weights(path)
     text = str(caught.value)
@@ -60,7 +60,7 @@ def refusal(path):
 
 
 def rewritten(path, change):
-    """Write the file anew with its metadata changed, checksum and all in order."""
+    """Rewrite the file with changed metadata and a valid checksum."""
     content = path.read_bytes()
     header = json.loads(content[8:8 + int.from_bytes(content[:8], 'little')])
     info = json.loads(header['__metadata__']['depth_perception'])
@@ -69,7 +69,7 @@ def rewritten(path, change):
 
 
 def rewrite_raw(path, text):
-    """Write the file anew with another metadata text, and the checksum that belongs to it."""
+    """Rewrite the file with another metadata text and its valid checksum."""
     from depth_perception.io.weights import _checksum
 
     tensors = load(path.read_bytes())
@@ -174,7 +174,7 @@ def test_foreign_safetensors(tmp_path):
 
 
 class Malicious:
-    """Runs code when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self):
         return os.mkdir, ('/tmp/depth_perception_pickle_was_run',)
@@ -294,7 +294,7 @@ def test_unknown_metadata_field_is_named(small_file):
 
 
 @pytest.mark.parametrize('text', ['[]', 'null', '{', '"text"'])
-def test_metadata_that_is_no_object(small_file, text):
+def test_metadata_that_is_not_an_object(small_file, text):
     rewrite_raw(small_file, text)
     assert 'metadata is not' in refusal(small_file)
 
@@ -319,7 +319,7 @@ def test_a_value_too_large_for_fp16_is_refused_when_saving(tmp_path):
 def test_a_failed_save_leaves_the_old_file_intact(small_file):
     before = small_file.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # As on a full disk: the write itself fails, half way.
+    # As on a full disk: writing fails half way.
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         with pytest.raises(OSError):
@@ -341,7 +341,7 @@ def test_a_network_in_use_does_not_depend_on_its_file(tmp_path):
     network = load_weights(path).network
     image = torch.zeros(1, 3, 48, 64)
     before = network(image)
-    os.truncate(path, 0)  # a mapped file would end the process with SIGBUS now
+    os.truncate(path, 0)  # access to a mapped file would now end the process with SIGBUS
     assert torch.equal(network(image), before)
 
 

@@ -9,9 +9,9 @@ from torch import nn
 from depth_perception.networks import create_network, network_names
 from depth_perception.networks.batch_norm_folding import fold_batch_norms
 
-#: BatchNorms that cannot be folded. In DenseNet-169 those at the start of 82 layers and 3 transitions
-#: and the final one do not follow a convolution; the last one of `cnn_transpose` follows a transposed
-#: convolution.
+#: BatchNorms that cannot be folded. In DenseNet-169 those at the start of 82 layers and 3
+#: transitions and the final one do not follow a convolution; the last one of `cnn_transpose`
+#: follows a transposed convolution.
 UNFOLDED = {'densedepth': 82 + 3 + 1, 'cnn_transpose': 1}
 
 

@@ -69,7 +69,7 @@ def test_an_encoder_is_refused_where_a_network_is_needed(tmp_path, capsys):
     file = tmp_path / 'encoder.safetensors'
     assert cli.main(['import-weights', 'encoder', str(tmp_path / 'x.pth'), '--output', str(file),
                      '--network', 'efficientnet_sff', '--encoder', 'test_efficientnet']) == 0
-    said = 'it holds an encoder alone, which gives no depth: a training starts from it'
+    said = 'it has only an encoder, which gives no depth: use it to start a training'
     with pytest.raises(WeightsError, match=said):
         load_weights(file)
     data = layouts.sync(tmp_path / 'data')
@@ -89,7 +89,7 @@ def test_an_encoder_with_a_random_decoder_of_an_older_version_is_refused_too(tmp
     file = tmp_path / 'old.safetensors'
     save_weights(file, tiny_network(), tiny_info(
         training_data='encoder: ImageNet, by others; decoder: random'))
-    with pytest.raises(WeightsError, match='it holds an encoder alone'):
+    with pytest.raises(WeightsError, match='it has only an encoder'):
         load_weights(file)
 
 
@@ -100,5 +100,5 @@ def test_a_checkpoint_is_told_from_a_network(tmp_path, monkeypatch):
     out = tmp_path / 'run'
     data = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 4)
     assert cli.main(words(data, out, '--fast-dev-run')) == 0
-    with pytest.raises(WeightsError, match=r'whose network is weights\.safetensors beside it'):
+    with pytest.raises(WeightsError, match=r'the network is in weights\.safetensors next to it'):
         load_weights(out / 'checkpoint.safetensors')

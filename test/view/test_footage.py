@@ -131,7 +131,7 @@ def test_images_of_a_distorting_camera_are_rectified(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name, content, named', [
-    ('a.mp4', b'no video', 'no video'), ('empty', None, 'no image'),
+    ('a.mp4', b'no video', 'not a video'), ('empty', None, 'no image'),
     ('missing', False, 'there is'), ('a.avi', b'', 'it is empty')])
 def test_what_cannot_be_shown_is_one_sentence(tmp_path, name, content, named):
     path = tmp_path / name
@@ -147,7 +147,7 @@ def test_what_cannot_be_shown_is_one_sentence(tmp_path, name, content, named):
 def test_a_video_without_frames_is_one_sentence(tmp_path):
     path = tmp_path / 'none.avi'
     cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 20, (64, 48)).release()
-    with pytest.raises(UsageError, match=r'it holds no frame|it is no video'):
+    with pytest.raises(UsageError, match=r'it has no frame|it is not a video'):
         open_footage(str(path), None, UNKNOWN)
 
 

@@ -59,8 +59,8 @@ def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
         rectify == 'auto' and calibration.is_distorted and not rectified_topic)
     if wanted and calibration.unknown:
         wanted = False
-        remarks = (f'the images are not rectified, so points are off towards their border: '
-                   f'{calibration.unknown}', *remarks)
+        remarks = (f'the images are not rectified, so points near the image border are '
+                   f'inaccurate: {calibration.unknown}', *remarks)
     if wanted:
         return ImageCamera(calibration, calibration.rectified, True,
                            rectified_info(calibration.rectified), remarks)
