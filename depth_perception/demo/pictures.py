@@ -67,7 +67,7 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
             _show(cells['true depth'], _depth_picture(truth, near, far))
             _show(cells['error'], _error_picture(frame.depth, truth))
         _draw_scan(cells[columns[-1]], frame.scan, true_scan(truth, camera, far), far,
-                   frame.anchored and frame.anchored.scan)
+                   frame.anchored.scan if frame.anchored else None)
         if frame.anchored is not None:
             _show_anchored(cells, frame.anchored, truth, near, far)
     for name, cell in zip(columns, axes[0]):
