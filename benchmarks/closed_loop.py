@@ -4,9 +4,10 @@
     python -m benchmarks.closed_loop [--out FOLDER] [--scenario NAME ...] [--error NAME ...]
 
 Every scenario with every error of the depth, for a low and a tall robot, held by the collision
-monitor or by the costmap, with and without a ranging sensor that corrects depth. Prints a table for
-each and writes closed_loop.json and closed_loop.png, drives from above. docs/nav2.md has the
-definitions. All of it takes half an hour on one core.
+monitor or by the costmap, with the network alone, with the known floor and with a ranging sensor.
+Prints a table for each and writes closed_loop.json and closed_loop.png, drives from above.
+docs/nav2.md has the definitions. All of it takes half an hour on one core; --guard, --robot and the
+like choose a part.
 """
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from test.support.drive import LOW, TALL, Outcome, Robot, drive
+from test.support.drive import LOW, MONITOR, TALL, Outcome, drive
 from test.support.drive_scenarios import ERRORS, SCENARIOS
+from test.support.nav2_rules import at_heights
 
 matplotlib.use('Agg')  # no display is needed
 
@@ -27,10 +29,11 @@ from matplotlib import pyplot as plt
 
 ROBOTS = {'low': LOW, 'tall': TALL}
 GUARDS = ('monitor', 'costmap')
-#: Drives in the picture: (scenario, error, anchored).
-PANELS = (('box of 10 cm', 'none', False), ('box of 10 cm', 'scale 1.6', False),
-          ('box of 10 cm', 'scale 1.6', True), ('doorway of 0.8 m', 'none', False),
-          ('doorway of 0.8 m', 'scale 0.6', False), ('doorway of 0.8 m', 'scale 0.6', True))
+#: What helps the network: (its depth is anchored, `floor_model`).
+AIDS = {'network alone': (False, False), 'floor': (False, True), 'sensor': (True, True)}
+#: Drives in the picture: (scenario, error, aid).
+PANELS = tuple((scenario, error, aid) for scenario, error in (
+    ('box of 10 cm', 'scale 1.6'), ('doorway of 0.8 m', 'scale 0.6')) for aid in AIDS)
 
 
 def told(outcome: Outcome) -> str:
@@ -44,16 +47,21 @@ def told(outcome: Outcome) -> str:
     return f'{where}{stops}'
 
 
-def table(name: str, guard: str, anchored: bool, scenarios: list[str],
+def _driven(scenario: str, robot: str, error: str, aid: str, guard: str = 'monitor') -> Outcome:
+    anchored, floor_model = AIDS[aid]
+    return drive(SCENARIOS[scenario], ROBOTS[robot], ERRORS[error], anchored, guard,
+                 floor_model=floor_model)
+
+
+def table(robot: str, guard: str, aid: str, scenarios: list[str],
           errors: list[str]) -> list[dict[str, Any]]:
     """Rows of a robot's drives: one a scenario and error."""
-    robot: Robot = ROBOTS[name]
     rows = []
     for scenario in scenarios:
         for error in errors:
-            outcome = drive(SCENARIOS[scenario], robot, ERRORS[error], anchored, guard)
+            outcome = _driven(scenario, robot, error, aid, guard)
             rows.append({
-                'robot': name, 'guard': guard, 'anchored': anchored, 'scenario': scenario,
+                'robot': robot, 'guard': guard, 'aid': aid, 'scenario': scenario,
                 'error': error, 'collided': outcome.collided, 'arrived': outcome.arrived,
                 'stops_for_nothing': outcome.stops_for_nothing, 'gap_m': outcome.gap,
                 'told': told(outcome)})
@@ -81,12 +89,11 @@ def draw(path: Path) -> None:
     """Drives from above, in metres: true boxes grey, the last cloud's points, the robot's way."""
     figure, axes = plt.subplots(3, 2, figsize=(11, 8.4), layout='constrained', sharex=True,
                                 sharey=True)
-    for cell, (scenario, error, anchored) in zip(axes.T.flat, PANELS):
-        outcome = drive(SCENARIOS[scenario], LOW, ERRORS[error], anchored)
+    for cell, (scenario, error, aid) in zip(axes.T.flat, PANELS):
+        outcome = _driven(scenario, 'low', error, aid)
         _panel(cell, scenario, outcome)
-        depth = 'true depth' if error == 'none' else error
-        cell.set_title(f'{scenario}, {depth}{", lidar" if anchored else ""}: {told(outcome)}',
-                       fontsize=10, color='tab:red' if outcome.collided else 'black')
+        cell.set_title(f'{scenario}, {error}, {aid}: {told(outcome)}', fontsize=10,
+                       color='tab:red' if outcome.collided else 'black')
     figure.savefig(path, dpi=80)
     plt.close(figure)
 
@@ -97,9 +104,9 @@ def _panel(cell: plt.Axes, scenario: str, outcome: Outcome) -> None:
         low, high = box.at(seconds)
         cell.add_patch(plt.Rectangle(low[:2], *(high - low)[:2], color='0.75'))
     cloud = outcome.seen['depth_points']
-    low_and_high = (cloud[:, 2] >= 0.08) & (cloud[:, 2] <= LOW.height)
-    cell.plot(*cloud[~low_and_high][:, :2].T, ',', color='#c8ddf0', zorder=0)
-    cell.plot(*cloud[low_and_high][:, :2].T, '.', color='tab:orange', ms=2)
+    obstacles = at_heights(cloud, {**MONITOR['depth_points'], 'max_height': LOW.height})
+    cell.plot(*cloud[:, :2].T, ',', color='#c8ddf0', zorder=0)
+    cell.plot(*obstacles[:, :2].T, '.', color='tab:orange', ms=2)
     track = np.array(outcome.track)
     cell.plot(track[:, 1], track[:, 2], color='tab:blue', lw=1)
     cell.add_patch(plt.Circle((x, y), LOW.radius, fill=False, lw=1.5,
@@ -119,17 +126,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--error', nargs='+', choices=ERRORS, default=list(ERRORS))
     parser.add_argument('--robot', nargs='+', choices=ROBOTS, default=list(ROBOTS))
     parser.add_argument('--guard', nargs='+', choices=GUARDS, default=list(GUARDS))
+    parser.add_argument('--aid', nargs='+', choices=AIDS, default=list(AIDS))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     report = []
     for robot in options.robot:
         for guard in options.guard:
-            for anchored in (False, True):
-                rows = table(robot, guard, anchored, options.scenario, options.error)
+            for aid in options.aid:
+                rows = table(robot, guard, aid, options.scenario, options.error)
                 report += rows
-                sensor = ('no ranging sensor' if not anchored else 'one lidar row'
-                          if ROBOTS[robot].lidar is not None else '8x8 distances')
-                print(f'\n{robot} robot, {guard}, {sensor}: {totals(rows)}\n', flush=True)
+                print(f'\n{robot} robot, {guard}, {aid}: {totals(rows)}\n', flush=True)
                 print(as_markdown(rows, options.scenario, options.error), flush=True)
     (options.out / 'closed_loop.json').write_text(json.dumps(report, indent=1) + '\n')
     draw(options.out / 'closed_loop.png')

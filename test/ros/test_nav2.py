@@ -143,7 +143,7 @@ def test_the_stop_ahead_covers_every_speed_and_reaches_beyond_what_is_too_near_t
     stop = MONITOR['StopAhead']
     ahead = np.array(ast.literal_eval(stop['forward']['points']))
     slow = np.array(ast.literal_eval(MONITOR['PolygonSlow']['points']))
-    assert ahead[:, 0].max() > 2 * DEFAULTS['min_depth']
+    assert ahead[:, 0].max() > 3 * DEFAULTS['min_depth']
     assert slow[:, 0].max() >= ahead[:, 0].max() + 0.4, 'time to brake'
     # A velocity without a shape would have the last one's.
     assert stop['turn_or_back']['linear_max'] == stop['forward']['linear_min'] == 0

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import AnchoredDepth, Anchors
+from depth_perception.depth.floor_anchors import floor_anchors
 from depth_perception.depth.products import ProductMaker
+from depth_perception.depth.scan import CameraPose
 from depth_perception.depth.settings import DepthSettings
 from test.support.depth_errors import IDEAL, DepthErrors
 from test.support.nav2_rules import CollisionMonitor, ObstacleLayer, Points, Velocity, project_laser
@@ -72,6 +74,11 @@ class Robot:
     mount: Mount
     camera: CameraModel = SMALL_CAMERA
     lidar: float | None = None
+
+    @property
+    def stand(self) -> CameraPose:
+        """How its camera stands."""
+        return CameraPose(self.mount.pitch, height=self.mount.height)
 
     @property
     def footprint(self) -> Points:
@@ -235,7 +242,7 @@ def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = IDEAL,
         scenario: where to and through what.
         robot: that drives.
         errors: of its depth.
-        anchored: whether the robot's ranging sensor corrects depth.
+        anchored: whether the robot's ranging sensor corrects depth, with the floor as an anchor.
         guard: what stops it: 'monitor' (the collision monitor alone, its controller being blind) or
             'costmap' (the controller's look at the obstacle layer alone).
         seed: of the errors' randomness.
@@ -292,8 +299,9 @@ class _Drive:
         truth = true_depth(scene, robot.camera, robot.mount, self._pose, seconds)
         depth = self._errors.apply(truth, seconds, self._seed)
         if self._anchored is not None:
-            anchors = zones(truth, robot, self._random) if robot.lidar is None else lidar_row(
+            seen = zones(truth, robot, self._random) if robot.lidar is None else lidar_row(
                 scene, robot, self._pose, seconds, self._random)
+            anchors = Anchors.joined([seen, floor_anchors(depth, robot.camera, robot.stand)])
             depth, _ = self._anchored(depth, anchors, seconds, NETWORK_MIN_DEPTH, NETWORK_MAX_DEPTH)
         self._under_way.append(Observation(
             seconds, seconds + LATENCY + self._errors.late, self._pose,
