@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -388,9 +389,18 @@ def _refuse_misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor],
 
 def _refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        if not _is_finite(tensor):
             raise WeightsError(f'tensor {name} has values that are not finite, or too large for '
                                f'its type {str(tensor.dtype).removeprefix("torch.")}')
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # By numpy: PyTorch wakes its threads for each tensor, which takes a second on a busy machine.
+    try:
+        values = tensor.numpy()
+    except TypeError:  # bfloat16, which numpy does not know
+        values = tensor.float().numpy()
+    return bool(np.isfinite(values).all())
 
 
 def _for_storage(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
