@@ -74,6 +74,7 @@ setup(
         'console_scripts': [
             'depth_node = depth_perception.ros.node.main:command',
             'replay_bag = depth_perception.ros.replay.replay_bag:command',
+            'process_bag = depth_perception.ros.offline.process_bag:command',
             'replay_check = depth_perception.ros.replay.replay_check:command',
             'depth-perception = depth_perception.cli.main:main',
         ],

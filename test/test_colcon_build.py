@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ('depth-perception', 'depth_node', 'replay_bag', 'replay_check')
+COMMANDS = ('depth-perception', 'depth_node', 'replay_bag', 'process_bag', 'replay_check')
 
 pytestmark = pytest.mark.skipif(
     shutil.which('colcon') is None,

@@ -26,7 +26,7 @@ PACKAGES = {'PIL': 'pillow', 'pillow_heif': 'pillow-heif', 'cv2': 'opencv-python
 FILES = {'': ('run', 'replay', 'opencv'), 'cpu': ('openvino',), 'view': ('view', 'openvino')}
 COMMANDS = ('depth_perception.cli.main', 'depth_training', 'depth_perception.demo',
             'depth_perception.ros.node.main', 'depth_perception.ros.replay.replay_bag',
-            'depth_perception.ros.replay.replay_check')
+            'depth_perception.ros.offline.process_bag', 'depth_perception.ros.replay.replay_check')
 
 
 def imported(folder):
@@ -62,6 +62,7 @@ def test_the_extras_bring_what_they_are_said_to_bring():
     (('rclpy',), 'depth_perception.ros.node.main', (), '[ros]'),
     (('rclpy',), 'depth_perception.ros.replay.replay_bag', ('data/clip_bag',), '[ros]'),
     (('rclpy',), 'depth_perception.ros.replay.replay_check', ('data/clip_bag',), '[ros]'),
+    (('rclpy',), 'depth_perception.ros.offline.process_bag', ('data/clip_bag', 'o'), '[ros]'),
     (('rclpy',), 'depth_perception.demo', (), '[ros]'),
     (('cv2',), 'depth_perception.cli.main', ('predict', 'a.png', '--out', 'o'), ''),
     (('viser',), 'depth_perception.cli.main', ('view', 'data/clip_bag'), '[view]')])
@@ -118,7 +119,7 @@ def test_a_torchvision_of_another_pytorch_is_told_from_bad_weights(tmp_path):
     assert 'torchvision does not fit PyTorch' in result.stderr and 'weights' not in result.stderr
 
 
-@pytest.mark.parametrize('command', ['predict', 'compile', 'view'])
+@pytest.mark.parametrize('command', ['predict', 'view'])
 def test_help_of_a_command_does_not_load_torch(command):
     code = (f'import sys\nfrom depth_perception.cli.main import main\n'
             f'try: main([{command!r}, "--help"])\n'

@@ -21,6 +21,6 @@ def test_package_xml_and_setup_agree_on_name_and_version():
 
 def test_commands_exist():
     commands = re.findall(r"'[\w-]+ = ([\w.]+):(\w+)'", SETUP)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for module, function in commands:
         assert callable(getattr(import_module(module), function))

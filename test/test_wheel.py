@@ -171,6 +171,7 @@ def test_predict_writes_depth_of_a_picture(installed, tmp_path):
 @pytest.mark.parametrize('words', [
     ('bin/depth-perception', '--help'), ('bin/depth-perception', 'view', '--help'),
     ('bin/depth_node', '--help'), ('bin/replay_bag', '--help'), ('bin/replay_check', '--help'),
+    ('bin/process_bag', '--help'),
     ('depth_training', '--help'), ('depth_training', 'train', '--help'),
     ('depth_perception.demo', '--help')], ids=' '.join)
 def test_help_is_shown(installed, words, tmp_path):

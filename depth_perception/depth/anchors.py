@@ -11,7 +11,7 @@ edge an error of a pixel is an error of metres. Anchors that contradict the othe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -330,6 +330,22 @@ class AnchoredDepth:
     def reset(self) -> None:
         """Forget the last correction."""
         self._field = None
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """The last correction, for `remember`; empty where there is none."""
+        field = self._field
+        if field is None:
+            return {}
+        return {'features': field.features, 'weights': field.weights,
+                'scalars': np.array([field.level, field.centre, *field.limits, self._time])}
+
+    def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
+        """Go on with the correction of another, see `memory`."""
+        self.reset()
+        if memory:
+            level, centre, near, far, self._time = map(float, memory['scalars'])
+            self._field = ResidualField(
+                memory['features'], memory['weights'], level, centre, (near, far))
 
     def __call__(self, depth: Array, anchors: Anchors, time: float, min_depth: float = 0.1,
                  max_depth: float = 10.0) -> tuple[Array, AnchorReport]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -311,6 +311,16 @@ class ProductMaker:
         self._temporal.reset()
         self._anchored.reset()
 
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """What it knows of the last frame, for `remember`."""
+        return {**_prefixed('temporal', self._temporal.memory()),
+                **_prefixed('anchored', self._anchored.memory())}
+
+    def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where another was, see `memory`."""
+        self._temporal.remember(_part_of('temporal', memory))
+        self._anchored.remember(_part_of('anchored', memory))
+
     def _metric(self, rgb: NDArray[np.uint8] | None, depth: Array, settings: DepthSettings,
                 time: float | None) -> Array:
         """Smoothed and scaled."""
@@ -372,6 +382,15 @@ def _kind_of_work(depth: Array) -> Any:
     """Where a layout is to be: on the depth's device, or 'numpy' for what numpy does on a CPU."""
     place = _place(depth)
     return 'numpy' if place == 'numpy' or place.type == 'cpu' else place
+
+
+def _prefixed(head: str, memory: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f'{head}.{name}': array for name, array in memory.items()}
+
+
+def _part_of(head: str, memory: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(f'{head}.'): array for name, array in memory.items()
+            if name.startswith(f'{head}.')}
 
 
 def _place(array: Array) -> Any:

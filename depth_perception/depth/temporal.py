@@ -7,6 +7,9 @@ its depth by more than noise does, and there the new frame stands as it is.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,6 +52,20 @@ class TemporalFilter:
         """Forget the last frame."""
         self._depth = None
 
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """What it knows of the last frame, for `remember`; empty where that is nothing."""
+        if self._depth is None:
+            return {}
+        return {'depth': self._depth.cpu().numpy(), 'thumbnail': self._thumbnail,
+                'time': np.array([self._time])}
+
+    def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where another filter was, see `memory`."""
+        self.reset()
+        if memory:
+            self._depth = torch.as_tensor(memory['depth'])
+            self._thumbnail, self._time = memory['thumbnail'], float(memory['time'][0])
+
     def __call__(self, depth: Tensor, rgb: NDArray[np.uint8], time: float,
                  strength: float) -> Tensor:
         """The filtered depth of a frame, on the depth's device.
@@ -69,7 +86,7 @@ class TemporalFilter:
             self.reset()
             return depth
         thumbnail = _thumbnail(rgb)
-        last = self._depth
+        last = None if self._depth is None else self._depth.to(depth.device)
         if last is not None and self._continues(last, depth, thumbnail, time):
             depth = blend(last, depth, strength)
         else:

@@ -2,6 +2,8 @@
 """Write serialized messages into a rosbag2 folder (mcap) without ROS."""
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,9 +21,8 @@ class BagWriter:
     def __init__(self, path: str | Path) -> None:
         from rosbags.rosbag2 import StoragePlugin, Writer
         from rosbags.rosbag2.errors import WriterError
-        from rosbags.typesys import Stores, get_typestore
 
-        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self._store = _types()
         self._topics: dict[str, Any] = {}
         try:
             self._writer = Writer(Path(path), version=9, storage_plugin=StoragePlugin.MCAP)
@@ -43,6 +44,40 @@ class BagWriter:
                 topic, kind, typestore=self._store,
                 offered_qos_profiles=[_latched()] if topic.endswith('/tf_static') else [])
         self._writer.write(self._topics[topic], time, data)
+
+
+def canonical(data: bytes, kind: str) -> bytes:
+    """The same serialized message with zeros between fields, where ROS leaves what was there."""
+    store = _types()
+    return bytes(store.serialize_cdr(store.deserialize_cdr(data, kind), kind))
+
+
+def serialized_rotation(stamp: int, parent: str, child: str, rotation: Sequence[float]) -> bytes:
+    """A tf2_msgs/msg/TFMessage, which ROS need not have: a frame at its parent's origin.
+
+    Args:
+        stamp: nanoseconds.
+        parent, child: names of the frames.
+        rotation: the child's pose there, (x, y, z, w).
+    """
+    store = _types()
+    of = store.types
+    header = of['std_msgs/msg/Header'](
+        stamp=of['builtin_interfaces/msg/Time'](*divmod(stamp, 10**9)), frame_id=parent)
+    transform = of['geometry_msgs/msg/Transform'](
+        translation=of['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0),
+        rotation=of['geometry_msgs/msg/Quaternion'](*rotation))
+    stamped = of['geometry_msgs/msg/TransformStamped'](
+        header=header, child_frame_id=child, transform=transform)
+    message = of['tf2_msgs/msg/TFMessage'](transforms=[stamped])
+    return bytes(store.serialize_cdr(message, 'tf2_msgs/msg/TFMessage'))
+
+
+@functools.cache
+def _types() -> Any:
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_JAZZY)
 
 
 def _latched() -> Any:

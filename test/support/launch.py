@@ -18,7 +18,8 @@ from pathlib import Path
 from ament_index_python import PackageNotFoundError, get_package_prefix
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {'depth_node': 'node', 'replay_bag': 'replay', 'replay_check': 'replay_check'}
+COMMANDS = {'depth_node': 'node.main', 'replay_bag': 'replay.replay_bag',
+            'process_bag': 'offline.process_bag', 'replay_check': 'replay.replay_check'}
 #: Generous: a busy machine takes a minute to import torch.
 PATIENCE = 240.0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,6 +201,16 @@ class Pipeline:
                 settings: Settings) -> Result:
         """`start` and `finish` at once."""
         return self.finish(self.start(message, wanted, settings))
+
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """What it knows of the frames so far, for `remember`."""
+        last = [] if self._last_scan is None else [self._last_scan]
+        return {**self._products.memory(), 'last_scan': np.array(last)}
+
+    def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where another pipeline was, see `memory`."""
+        self._products.remember(memory)
+        self._last_scan = next(map(float, memory['last_scan']), None)
 
     def start(self, message: Image | CompressedImage, wanted: frozenset[str],
               settings: Settings) -> Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from geometry_msgs.msg import Transform, TransformStamped
@@ -55,16 +56,18 @@ class ScanPoses:
     Args:
         node: hears and publishes TF.
         base_frame: the parameter.
+        listener, publisher: what hears and publishes it instead.
 
     Raises:
         TransformError: base_frame is set and tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, base_frame: str) -> None:
+    def __init__(self, node: Node, base_frame: str, listener: TransformListener | None = None,
+                 publisher: TransformPublisher | None = None) -> None:
         self._node = node
         self._base_frame = base_frame
-        self._listener = TransformListener(node) if base_frame else None
-        self._publisher: TransformPublisher | None = None
+        self._listener = (listener or TransformListener(node)) if base_frame else None
+        self._publisher = publisher
         self._published: tuple[str, CameraPose] | None = None
         self._last: CameraPose | None = None
         self._moves = False
@@ -87,6 +90,17 @@ class ScanPoses:
             return ScanPose(None, problem=f'no scan: {error}')
         frame_id, problem = self._frame(image, pose, settings)
         return ScanPose(pose, frame_id, '; '.join(filter(None, (remark, problem))))
+
+    def memory(self) -> tuple[float, ...]:
+        """The last pose from TF, for `remember`; empty without any."""
+        last = self._last
+        return () if last is None else (last.pitch, last.roll, last.height or math.nan)
+
+    def remember(self, memory: Sequence[float]) -> None:
+        """Go on where another was, see `memory`."""
+        if memory:
+            pitch, roll, height = memory
+            self._last = CameraPose(pitch, roll, None if math.isnan(height) else height)
 
     def reset(self) -> None:
         """Time went back: transforms that change are of another run."""
