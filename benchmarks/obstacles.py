@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Obstacles within 3 m on the bundled clip: found, missed and invented, beam by beam of the scan.
+"""Obstacles within 3 m: found, missed and invented, beam by beam of the scan and in a costmap.
 
-    python -m benchmarks.obstacles [--model FILE] [--out FOLDER]
+    python -m benchmarks.obstacles [--model FILE] [--drives FOLDER ...] [--exact] [--out FOLDER]
 
-The network's depth and the true one go through the node's own pipeline to `scan`. Writes
-obstacles.json and obstacles.png, the scene from above. docs/obstacles.md has the definitions.
+On the bundled clip and on five short drives through generated rooms, or on the drives in FOLDERs
+(`benchmarks.drives` says what is in one). The network's depth and the true one become cloud and
+scan as the node makes them, and mark a costmap by Nav2's rules with config/nav2_costmap.yaml.
+Writes obstacles.json, obstacles.png (scans from above) and costmap.png. docs/obstacles.md has the
+definitions.
 """
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ import argparse
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
 import numpy as np
-import torch
+import yaml
 from numpy.typing import NDArray
-from sensor_msgs.msg import LaserScan
-from torch import Tensor
 
-from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, Recorded, predictions, read_clip
+from benchmarks.drives import Drive, clip_drive, read_drive, room_drives
 from benchmarks.machine import machine
-from depth_perception.depth.scan import CameraPose
+from depth_perception.depth.anchors import Anchors
+from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
+from depth_perception.depth.settings import DepthSettings
+from depth_perception.depth.simulated_anchors import lidar_row, zones
 from depth_perception.inference.estimator import DepthEstimator
-from depth_perception.io.weights import WeightsInfo
-from depth_perception.ros.node.calibrations import Calibrations
-from depth_perception.ros.node.parameters import Settings
-from depth_perception.ros.node.pipeline import SCAN, Pipeline
-from depth_perception.ros.node.scan_pose import ScanPose
+from test.support.nav2_rules import Cell, ObstacleLayer, project_laser
 
 matplotlib.use('Agg')  # no display is needed
 
@@ -43,23 +46,96 @@ SHARE, METRES = 0.25, 0.15
 #: What becomes of a beam, and its colour in the picture.
 COLOURS = {'found': 'tab:green', 'missed': 'tab:red', 'hidden': 'tab:orange',
            'invented': 'tab:orange', 'unknown': 'tab:purple'}
+#: How the floor is told from obstacles, and what corrects the depth before.
+HEIGHT, FLOOR, ROW, ZONES = 'height alone', 'floor model', 'lidar row', '8x8 distances'
+WAYS = (HEIGHT, FLOOR, ROW, ZONES)
+TRUTH = 'true depth'
+#: Metres: the robot's height, up to which things are obstacles in scan and costmap.
+ROBOT = 1.0
+COSTMAP = yaml.safe_load((Path(__file__).parents[1] / 'config' / 'nav2_costmap.yaml').read_text())[
+    'local_costmap']['local_costmap']['ros__parameters']
+#: What marks the costmap: the scan, as the file says, or the cloud in its place.
+MARKS = ('scan', 'cloud')
+CLOUD = {'marking': True, 'clearing': False, 'min_obstacle_height': 0.08,
+         'max_obstacle_height': ROBOT, 'obstacle_max_range': WITHIN}
 PANELS = 4
 
 
-def scans(frames: list[Frame], depths: list[Tensor], info: WeightsInfo,
-          settings: Settings) -> list[LaserScan]:
-    """The scan of each frame that the node's pipeline makes of these depths."""
-    cameras = Calibrations()
-    cameras.update(frames[0].info)
-    pose = CameraPose(math.radians(PITCH_DEG), height=HEIGHT)
-    pipeline = Pipeline(Recorded(depths, info), cameras, lambda *_: ScanPose(pose, 'level'))
-    return [pipeline.process(frame.image, frozenset({SCAN}), settings).outputs[SCAN]
-            for frame in frames]
+@dataclass(frozen=True)
+class Seen:
+    """What the node makes of one frame.
+
+    Attributes:
+        ranges, angles: of the scan.
+        points: of cloud and scan by the costmap's names, (n, 3) in the frame of the robot's base,
+            which is on the floor below the camera.
+    """
+
+    ranges: NDArray[np.float64]
+    angles: NDArray[np.float64]
+    points: dict[str, NDArray[np.float64]]
 
 
-def ranges_of(scan: LaserScan) -> NDArray[np.float64]:
-    """Ranges (count,)."""
-    return np.array(scan.ranges, float)
+def settings_of(drive: Drive, way: str) -> DepthSettings:
+    """The node's parameters, otherwise the defaults."""
+    pose = drive.pose
+    # The truth has no flying pixels: nothing is to be removed from it.
+    more = {'edge_threshold': 0.0} if way == TRUTH else {}
+    return DepthSettings(
+        camera_height=pose.height, camera_pitch=math.degrees(pose.pitch),
+        scan_max_height=ROBOT - pose.height, floor_model=way not in (HEIGHT, TRUTH), **more)
+
+
+class _Exact:
+    """Stands in for a random generator: no noise and no nonsense."""
+
+    @staticmethod
+    def standard_normal(count: int) -> NDArray[np.float64]:
+        return np.zeros(count)
+
+    @staticmethod
+    def random(count: int) -> NDArray[np.float64]:
+        return np.ones(count)
+
+    @staticmethod
+    def uniform(_low: float, _high: float, count: int) -> NDArray[np.float64]:
+        return np.zeros(count)
+
+
+def anchors_of(drive: Drive, truth: NDArray, way: str, seed: int | None) -> Anchors | None:
+    """What the robot's ranging sensor sees; None without one. Without a seed it is exact."""
+    random: Any = _Exact() if seed is None else np.random.default_rng(seed)
+    if way == ROW:
+        return lidar_row(truth, drive.camera, random, drive.pose.pitch)
+    return zones(truth, drive.camera, random) if way == ZONES else None
+
+
+def look(drive: Drive, depths: list[NDArray[np.float32]], way: str, most: float,
+         exact: bool = False) -> list[Seen]:
+    """What the node makes of a drive's depths, up to `most` metres, with exact sensors or not."""
+    make, settings = ProductMaker(most), settings_of(drive, way)
+    seen = []
+    for number, (depth, truth) in enumerate(zip(depths, drive.truths)):
+        products = make(None, drive.camera, depth, settings)
+        anchors = anchors_of(drive, truth, way, None if exact else number)
+        if anchors is not None:
+            products, _ = make.anchored(products, anchors)
+        products.pose = drive.pose
+        seen.append(_seen(products, products.scan()))
+    return seen
+
+
+def _seen(products: DepthProducts, scan: DepthScan) -> Seen:
+    pose, points = scan.pose, products.points.reshape(-1, 3).astype(float)
+    points = points[np.isfinite(points[:, 2])] @ pose.rotation().numpy().T
+    message = SimpleNamespace(
+        angle_min=scan.layout.angle_min, angle_increment=scan.layout.angle_increment,
+        range_min=scan.range_min, range_max=scan.layout.range_max, ranges=scan.ranges)
+    up = (0, 0, pose.height)
+    return Seen(np.array(scan.ranges, float), scan.angles, {
+        'depth_points': points + up,
+        'depth_obstacles': project_laser(message, inf_is_valid=False) + up,
+        'depth_scan': project_laser(message, inf_is_valid=True) + up})
 
 
 def verdicts(found: NDArray, true: NDArray) -> NDArray[np.str_]:
@@ -87,92 +163,173 @@ def counts(frames: list[NDArray[np.str_]]) -> dict[str, float]:
     return {'obstacles': obstacles, **{name: tally[name] for name in COLOURS}, **share}
 
 
-def measure(frames: list[Frame], depths: list[Tensor], truths: list[LaserScan],
-            info: WeightsInfo, depth_scale: float) -> tuple[dict[str, Any], list[LaserScan]]:
-    """Counts in total and by frame, and the scans."""
-    settings = Settings(depth_scale=depth_scale)
-    found = scans(frames, depths, info, settings)
-    by_frame = [verdicts(ranges_of(one), ranges_of(true)) for one, true in zip(found, truths)]
-    beams = sum(len(frame) for frame in by_frame)
-    return {'depth_scale': round(depth_scale, 3), 'beams': beams, 'total': counts(by_frame),
-            'frames': [counts([frame]) for frame in by_frame]}, found
+def cells(drive: Drive, seen: list[Seen], marks: str) -> Iterator[set[Cell]]:
+    """The lethal cells of the costmap after each frame.
+
+    Args:
+        drive: whose frames they are.
+        seen: of each frame.
+        marks: one of MARKS.
+    """
+    layer = COSTMAP['obstacle_layer']
+    if marks == 'cloud':
+        layer = {**layer, 'observation_sources': 'depth_points depth_scan', 'depth_points': CLOUD}
+    costmap = ObstacleLayer({**COSTMAP, 'obstacle_layer': layer})
+    for (x, y, heading), frame in zip(drive.places, seen):
+        cos, sin = math.cos(heading), math.sin(heading)
+        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+        costmap.update({name: points @ turn + (x, y, 0) for name, points in frame.points.items()},
+                       (x, y))
+        costmap.roll((x, y), 0.0)
+        yield set(costmap.lethal)
 
 
-def best_scale(depths: list[Tensor], truths: list[Tensor]) -> float:
-    """The one depth_scale that fits the clip: the median of true / predicted depth."""
-    return float(np.median([(truth / depth).nanmedian() for depth, truth in zip(depths, truths)]))
+def compared(found: list[set[Cell]], true: list[set[Cell]]) -> dict[str, float]:
+    """Lethal cells, mean over a drive: true ones, those of them that are missing, false ones.
+
+    A true cell is missing where no cell is lethal that it touches.
+    """
+    def around(cells: set[Cell]) -> set[Cell]:
+        return {(x + i, y + j) for x, y in cells for i in (-1, 0, 1) for j in (-1, 0, 1)}
+    rows = [(len(real), len(real - around(seen)), len(seen - real), len(seen - around(real)))
+            for seen, real in zip(found, true)]
+    names = ('true', 'missing', 'false', 'false_beyond_a_cell')
+    return dict(zip(names, (round(float(mean), 1) for mean in np.mean(rows, 0))))
 
 
-def draw(path: Path, truths: list[LaserScan], rows: list[tuple[str, list[LaserScan]]]) -> None:
-    """From above, in metres: a grey line for the true scan, dots in their verdicts' colours."""
-    chosen = np.linspace(0, len(truths) - 1, PANELS).round().astype(int)
-    figure, axes = plt.subplots(len(rows), PANELS, squeeze=False, sharex=True, sharey=True,
-                                figsize=(3.2 * PANELS, 3.6 * len(rows) + 0.6),
+def measure(drive: Drive, depths: list[NDArray[np.float32]], most: float,
+            ways: tuple[str, ...] = WAYS, exact: bool = False,
+            ) -> tuple[dict[str, Any], dict[str, list[Seen]]]:
+    """All figures of a drive by way, and what was seen; that of the true depth too."""
+    seen = {TRUTH: look(drive, drive.truths, TRUTH, most),
+            **{way: look(drive, depths, way, most, exact) for way in ways}}
+    true = {marks: list(cells(drive, seen[TRUTH], marks)) for marks in MARKS}
+    figures = {}
+    for way in ways:
+        by_frame = [verdicts(one.ranges, real.ranges) for one, real in zip(seen[way], seen[TRUTH])]
+        figures[way] = {
+            'beams': sum(map(len, by_frame)), 'total': counts(by_frame),
+            'cells': {marks: compared(list(cells(drive, seen[way], marks)), true[marks])
+                      for marks in MARKS},
+            'frames': [counts([frame]) for frame in by_frame]}
+    return figures, seen
+
+
+def draw(path: Path, shown: list[tuple[str, dict[str, list[Seen]]]], ways: tuple[str, ...]) -> None:
+    """The middle frame of drives from above, in metres; a row a drive, a column a way."""
+    figure, axes = plt.subplots(len(shown), len(ways), squeeze=False, sharex=True, sharey=True,
+                                figsize=(3 * len(ways), 2.9 * len(shown) + 0.6),
                                 layout='constrained')
-    for cells, (title, found) in zip(axes, rows):
-        for cell, index in zip(cells, chosen):
-            _panel(cell, truths[index], found[index])
-            cell.set_title(f'frame {index}, {title}', fontsize=9)
+    for row, (name, seen) in zip(axes, shown):
+        index = len(seen[TRUTH]) // 2
+        for cell, way in zip(row, ways):
+            _panel(cell, seen[TRUTH][index], seen[way][index])
+            cell.set_title(f'{name}, {way}', fontsize=9)
     handles = [plt.Line2D([], [], color='0.6', lw=4, label='truth')] + [
         plt.Line2D([], [], color=COLOURS[name], marker='o', ls='', ms=4, label=label)
         for name, label in (('found', 'found'), ('missed', 'missed: too far away'),
                             ('hidden', 'invented: too near'))]
     figure.legend(handles=handles, loc='outside lower center', ncols=4, frameon=False)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=70)
     plt.close(figure)
 
 
-def _panel(cell: Any, truth: LaserScan, found: LaserScan) -> None:
-    true, ranges = ranges_of(truth), ranges_of(found)
-    angles = truth.angle_min + truth.angle_increment * np.arange(len(true))
-    names = verdicts(ranges, true)
+def _panel(cell: Any, truth: Seen, found: Seen) -> None:
+    true, ranges, angles = truth.ranges, found.ranges, truth.angles
     for radius in (1, 2, 3):
         cell.add_patch(plt.Circle((0, 0), radius, fill=False, color='0.85', lw=0.8))
     cell.plot(-true * np.sin(angles), true * np.cos(angles), color='0.6', lw=4,
               solid_capstyle='round')
-    colour = [COLOURS.get(name, '0.8') for name in names]
+    colour = [COLOURS.get(name, '0.8') for name in verdicts(ranges, true)]
     cell.scatter(-ranges * np.sin(angles), ranges * np.cos(angles), s=5, c=colour, zorder=3)
     cell.plot(0, 0, '^', color='black')
     cell.set_aspect('equal')
-    cell.set_xlim(-1.8, 1.8)
+    cell.set_xlim(-1.9, 1.9)
     cell.set_ylim(-0.1, 3.4)
 
 
-def run(model: str, out: Path) -> dict[str, Any]:
-    """Measure as published and with the best depth_scale; the report, also as files."""
+def draw_costmaps(path: Path, drive: Drive, seen: dict[str, list[Seen]], ways: tuple[str, ...],
+                  frame: int) -> None:
+    """The costmap of a drive after one of its frames, north up; a row what marks it."""
+    figure, axes = plt.subplots(len(MARKS), len(ways), squeeze=False, sharex=True, sharey=True,
+                                figsize=(3 * len(ways), 3 * len(MARKS) + 0.5),
+                                layout='constrained')
+    for row, marks in zip(axes, MARKS):
+        true = list(cells(drive, seen[TRUTH][:frame + 1], marks))[-1]
+        for cell, way in zip(row, ways):
+            found = list(cells(drive, seen[way][:frame + 1], marks))[-1]
+            for group, colour in ((true - found, '0.75'), (found - true, 'tab:orange'),
+                                  (found & true, 'tab:green')):
+                places = (np.array(list(group), float).reshape(-1, 2) + 0.5) \
+                    * COSTMAP['resolution']
+                cell.scatter(*places.T, s=5, marker='s', c=colour, linewidths=0)
+            x, y, heading = drive.places[frame]
+            cell.quiver(x, y, math.cos(heading), math.sin(heading), scale=12, width=0.012)
+            cell.set_title(f'{way}: {len(found - true)} false of {len(found)}', fontsize=9)
+            cell.set_aspect('equal')
+        row[0].set_ylabel(f'the {marks} marks')
+    handles = [plt.Line2D([], [], color=colour, marker='s', ls='', ms=5, label=label)
+               for colour, label in (('tab:green', 'right'), ('tab:orange', 'false'),
+                                     ('0.75', 'not marked'))]
+    figure.legend(handles=handles, loc='outside lower center', ncols=3, frameon=False)
+    figure.savefig(path, dpi=70)
+    plt.close(figure)
+
+
+def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict[str, Any]:
+    """All figures, also as files."""
     out.mkdir(parents=True, exist_ok=True)
-    frames = read_clip()
     estimator = DepthEstimator.load(model, device='auto')
-    depths = predictions(estimator, frames)
-    true_depths = [torch.from_numpy(frame.truth) for frame in frames]
-    # The truth has no flying pixels: nothing is to be removed from it.
-    truths = scans(frames, true_depths, estimator.info, Settings(edge_threshold=0.0))
-    rows = []
     report: dict[str, Any] = {
         'machine': machine(), 'model': estimator.info.name, 'within_m': WITHIN,
-        'tolerance': f'the larger of {SHARE:.0%} and {METRES} m',
-        'camera': {'pitch_deg': PITCH_DEG, 'height_m': HEIGHT}, 'results': []}
-    for title, scale in (('as published', 1.0),
-                         ('best depth_scale', best_scale(depths, true_depths))):
-        result, found = measure(frames, depths, truths, estimator.info, scale)
-        report['results'].append(result)
-        rows.append((f'{title} ({scale:.2f})' if scale != 1 else title, found))
+        'tolerance': f'the larger of {SHARE:.0%} and {METRES} m', 'exact_sensors': exact,
+        'drives': {}}
+    shown = []
+    for drive in drives:
+        depths = [np.asarray(estimator.infer(image, drive.camera)) for image in drive.images]
+        figures, seen = measure(drive, depths, estimator.info.max_depth, exact=exact)
+        report['drives'][drive.name] = {
+            'frames': len(depths), 'pitch_deg': round(math.degrees(drive.pose.pitch), 2),
+            'height_m': drive.pose.height, 'ways': figures}
+        shown.append((drive.name, seen))
     (out / 'obstacles.json').write_text(json.dumps(report, indent=1) + '\n')
-    draw(out / 'obstacles.png', truths, rows)
+    draw(out / 'obstacles.png', shown, WAYS)
+    draw_costmaps(out / 'costmap.png', drives[0], shown[0][1], WAYS, len(drives[0].truths) // 2)
     return report
+
+
+def tables(report: dict[str, Any]) -> str:
+    """As Markdown: shares of the obstacles, and cells of the costmap."""
+    lines = ['| Drive | Floor by | Found | Missed | Hidden | Unknown | Invented | '
+             'False cells | True cells | False cells, the cloud marks | True cells |',
+             '|' + '---|' * 11]
+    for name, drive in report['drives'].items():
+        for way, figures in drive['ways'].items():
+            total, scan, cloud = figures['total'], *figures['cells'].values()
+            shares = [f'{total[f"{share}_percent"]} %'
+                      for share in ('found', 'missed', 'hidden', 'unknown')]
+            lines.append('| ' + ' | '.join((
+                name, way, *shares, str(total['invented']), f'{scan["false"]:.0f}',
+                f'{scan["true"]:.0f}', f'{cloud["false"]:.0f}', f'{cloud["true"]:.0f}')) + ' |')
+    return '\n'.join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='', help='weights file; default: the bundled network')
+    parser.add_argument('--drives', type=Path, nargs='+', metavar='FOLDER',
+                        help='drives in place of the clip and those of the repository')
+    parser.add_argument('--exact', action='store_true',
+                        help='ranging sensors without noise and outliers')
     parser.add_argument('--out', type=Path, default=Path('obstacles_output'))
     options = parser.parse_args(arguments)
-    report = run(options.model, options.out)
+    drives = [read_drive(path) for path in options.drives] if options.drives else [
+        clip_drive(), *room_drives()]
+    report = run(options.model, drives, options.out, options.exact)
     print(f'{report["model"]}; {report["machine"]}')
-    for result in report['results']:
-        print(f'depth_scale {result["depth_scale"]}: {json.dumps(result["total"])}')
-    print(f'by frame and from above: {options.out}/obstacles.json, obstacles.png')
+    print(tables(report))
+    print(f'by frame and from above: {options.out}/obstacles.json, obstacles.png, costmap.png')
 
 
 if __name__ == '__main__':

@@ -69,9 +69,9 @@ def edges(folder: Path) -> list[Path]:
 
 
 def obstacles(folder: Path) -> list[Path]:
-    """obstacles.png: true and predicted scan."""
+    """obstacles.png: true and predicted scan; costmap.png: what becomes of them in a costmap."""
     _run('benchmarks.obstacles', '--out', str(folder))
-    return [folder / 'obstacles.png']
+    return [folder / 'obstacles.png', folder / 'costmap.png']
 
 
 def view(folder: Path) -> list[Path]:

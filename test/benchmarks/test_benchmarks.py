@@ -2,16 +2,16 @@
 """The definitions behind the figures of the obstacle and filter benchmarks."""
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 
-from benchmarks import edges, obstacles, stages, temporal
-from benchmarks.clip import predictions, read_clip
-from depth_perception.ros.node.parameters import Settings
-from test.support.estimators import INFO, StandIn
+from benchmarks import drives, edges, obstacles, stages, temporal
+from depth_perception.depth.scan import level_rays
 
 INF, NAN = float('inf'), float('nan')
 
@@ -26,19 +26,56 @@ def test_verdict_on_a_beam(found, true, verdict):
     assert obstacles.verdicts(np.array([found]), np.array([true])).tolist() == [verdict]
 
 
-def test_obstacles_found_in_the_truth_itself_and_in_a_scaled_one():
-    frames = read_clip()[::13]
-    depths = predictions(StandIn(lambda rgb, camera: np.ones(rgb.shape[:2])), frames)
-    assert [tuple(depth.shape) for depth in depths] == [(360, 480)] * 4
-    truth = [torch.from_numpy(frame.truth) for frame in frames]
-    scans = obstacles.scans(frames, truth, INFO, Settings(edge_threshold=0.0))
-    exact, _ = obstacles.measure(frames, truth, scans, INFO, 1.0)
-    assert exact['total']['obstacles'] > 1000 and exact['total']['found_percent'] > 99
-    far, _ = obstacles.measure(frames, truth, scans, INFO, 1.5)
-    assert far['total']['missed_percent'] > 90
-    near, _ = obstacles.measure(frames, truth, scans, INFO, 0.6)
-    assert near['total']['hidden_percent'] > 90
-    assert obstacles.best_scale([depth * 2 for depth in truth], truth) == pytest.approx(0.5)
+@pytest.fixture(scope='module')
+def drive():
+    """Three frames of the bundled clip."""
+    whole = drives.clip_drive()
+    return dataclasses.replace(whole, images=whole.images[::13], truths=whole.truths[::13],
+                               places=whole.places[::13])
+
+
+@pytest.mark.parametrize('factor, by_height', [(1.0, 'found'), (1.5, 'missed'), (0.6, 'hidden')])
+def test_the_floor_model_finds_all_in_the_truth_whatever_its_scale(drive, factor, by_height):
+    depths = [truth * np.float32(factor) for truth in drive.truths]
+    figures, _ = obstacles.measure(drive, depths, 10.0, (obstacles.HEIGHT, obstacles.FLOOR))
+    assert figures[obstacles.HEIGHT]['total'][f'{by_height}_percent'] > 85
+    total = figures[obstacles.FLOOR]['total']
+    assert total['obstacles'] > 1000 and total['found_percent'] > 99 and total['invented'] == 0
+
+
+def test_anchors_make_a_wrong_depth_right_and_exact_ones_more_so(drive):
+    depths = [truth * np.float32(1.5) for truth in drive.truths]
+    for exact, least in ((False, 90), (True, 99)):
+        figures, _ = obstacles.measure(drive, depths, 10.0, (obstacles.ROW,), exact)
+        assert figures[obstacles.ROW]['total']['found_percent'] > least
+
+
+def test_cells_of_the_truth_are_true_and_none_is_missing(drive):
+    figures, seen = obstacles.measure(drive, drive.truths, 10.0, (obstacles.HEIGHT,))
+    for cells in figures[obstacles.HEIGHT]['cells'].values():
+        assert cells['true'] > 20 and cells['missing'] < 0.02 * cells['true']
+        assert cells['false'] < 0.2 * cells['true']
+    one, other = {(0, 0), (5, 5)}, {(1, 1), (9, 9)}
+    assert obstacles.compared([one], [other]) == {
+        'true': 2, 'missing': 1, 'false': 2, 'false_beyond_a_cell': 1}
+    scan = list(obstacles.cells(drive, seen[obstacles.TRUTH], 'scan'))
+    cloud = list(obstacles.cells(drive, seen[obstacles.TRUTH], 'cloud'))
+    assert len(scan[0]) < len(cloud[0])
+
+
+def test_every_drive_of_the_repository_is_whole(tmp_path):
+    rooms = drives.room_drives()
+    assert len(rooms) == 5
+    for room in rooms:
+        assert len(room.images) == len(room.truths) == len(room.places) == 12
+        assert room.truths[0].shape == room.images[0].shape[:2] == (240, 320)
+        # The floor is where height and pitch say it is.
+        pose, camera = room.pose, room.camera
+        rays = level_rays(camera, pose)[2].numpy()
+        heights = pose.height + rays * room.truths[-1]
+        assert (abs(heights[-40:]) < 0.02).mean() > 0.3, room.name
+    with pytest.raises(drives.DriveError, match='no drive'):
+        drives.read_drive(tmp_path)
 
 
 def test_flying_pixels_are_those_between_two_surfaces():

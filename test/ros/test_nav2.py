@@ -108,10 +108,10 @@ def test_topics_are_those_of_the_node_with_their_types():
         assert TYPES[topic.removeprefix('/')].__name__ == kinds[kind]
 
 
-def test_the_cloud_marks_and_the_scan_clears_with_infinity():
+def test_the_scan_marks_without_infinity_and_clears_with_it():
     assert {name: (s['data_type'], s['marking'], s['clearing'], s.get('inf_is_valid', False))
             for name, s in SOURCES.items()} == {
-        'depth_points': ('PointCloud2', True, False, False),
+        'depth_obstacles': ('LaserScan', True, False, False),
         'depth_scan': ('LaserScan', False, True, True)}
     assert LAYER['plugin'] == 'nav2_costmap_2d::ObstacleLayer'
 
@@ -123,7 +123,7 @@ def test_nav2_waits_longer_than_the_node_lets_images_grow_old():
 
 
 def test_all_that_is_marked_can_be_cleared_and_lies_on_the_map():
-    marked, cleared = SOURCES['depth_points'], SOURCES['depth_scan']
+    marked, cleared = SOURCES['depth_obstacles'], SOURCES['depth_scan']
     assert cleared['raytrace_max_range'] > marked['obstacle_max_range']
     assert min(COSTMAP['width'], COSTMAP['height']) >= 2 * marked['obstacle_max_range']
 
@@ -132,10 +132,9 @@ def test_heights_are_set_for_each_source_as_the_defaults_let_nothing_through():
     for source in SOURCES.values():
         assert source['min_obstacle_height'] < source['max_obstacle_height']
     for camera_height in (0.05, 1.9):  # the scan's own height
-        scan = SOURCES['depth_scan']
-        assert scan['min_obstacle_height'] < camera_height < scan['max_obstacle_height']
+        for scan in SOURCES.values():
+            assert scan['min_obstacle_height'] < camera_height < scan['max_obstacle_height']
     floor_obstacle = 0.1
-    assert SOURCES['depth_points']['min_obstacle_height'] < floor_obstacle
     assert MONITOR['depth_points']['min_height'] < floor_obstacle
 
 
@@ -171,7 +170,7 @@ def test_a_free_beam_reaches_to_the_end_and_unknown_or_too_near_ones_say_nothing
 @pytest.mark.parametrize('beam, goes', [(INF, True), (3.2, True), (NAN, False), (-INF, False)])
 def test_an_obstacle_goes_where_its_beam_is_free_and_stays_where_it_is_unknown(beam, goes):
     layer = ObstacleLayer(COSTMAP)
-    layer.update({'depth_points': np.array([[2.0, 0.0, 0.5]])}, (0, 0))
+    layer.update({'depth_obstacles': np.array([[2.0, 0.0, 0.5]])}, (0, 0))
     assert layer.lethal == {layer.cell(2.0, 0.0)}
     scan = LaserScan(angle_min=0.0, angle_increment=0.1, range_min=0.3, range_max=10.0,
                      ranges=[beam])
@@ -183,7 +182,7 @@ def test_a_low_box_that_the_camera_looks_over_stays():
     """A level camera at 0.3 m with 45 degrees sees the floor from 0.72 m on."""
     assert SOURCES['depth_scan']['raytrace_min_range'] <= 0.3 / np.tan(np.radians(45 / 2))
     layer = ObstacleLayer(COSTMAP)
-    layer.update({'depth_points': np.array([[0.5, 0.0, 0.1], [1.0, 0.0, 0.1]])}, (0, 0))
+    layer.update({'depth_obstacles': np.array([[0.5, 0.0, 0.1], [1.0, 0.0, 0.1]])}, (0, 0))
     layer.update({'depth_scan': project_laser(scan_of(INF, INF, INF), True)}, (0, 0))
     assert layer.lethal == {layer.cell(0.5, 0.0)}
 
@@ -221,6 +220,7 @@ class Drive:
         scan = self._robot.wait_for('scan', self._count)[-1]
         assert scan.header.frame_id == 'camera_level_frame'
         return {'depth_points': self.mounting.cloud_points(cloud),
+                'depth_obstacles': self.mounting.scan_points(scan, inf_is_valid=False),
                 'depth_scan': self.mounting.scan_points(scan, inf_is_valid=True)}
 
 

@@ -189,9 +189,10 @@ def outputs(depth: NDArray[np.float32], robot: Robot, make: ProductMaker,
         angle_min=scan.layout.angle_min, angle_increment=scan.layout.angle_increment,
         range_min=scan.range_min, range_max=scan.layout.range_max, ranges=scan.ranges)
     mount = robot.mount
+    camera = (mount.forward, 0, mount.height)
     return {'depth_points': mount.to_base(cloud[np.isfinite(cloud[:, 2])]),
-            'depth_scan': project_laser(message, inf_is_valid=True)
-            + (mount.forward, 0, mount.height)}
+            'depth_obstacles': project_laser(message, inf_is_valid=False) + camera,
+            'depth_scan': project_laser(message, inf_is_valid=True) + camera}
 
 
 def lidar_row(scene: Scene, robot: Robot, pose: Pose, seconds: float,

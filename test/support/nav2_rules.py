@@ -67,10 +67,12 @@ class ObstacleLayer:
         """One cycle: first clear along the clearing observations, then mark.
 
         Args:
-            observations: points (n, 3) by source, in the costmap's frame.
+            observations: points (n, 3) by source, in the costmap's frame; what the costmap has no
+                source for is left out.
             origin: of the sensor, there.
         """
         sources = {name: self._layer[name] for name in self._layer['observation_sources'].split()}
+        observations = {name: observations[name] for name in sources if name in observations}
         for name, points in observations.items():
             if sources[name]['clearing']:
                 self._clear(self._in_height(points, sources[name]), sources[name], origin)

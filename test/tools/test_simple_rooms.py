@@ -19,6 +19,7 @@ furniture, storage, fixtures = (
 style, layout, shell = load('simple.style'), load('simple.layout'), load('simple.shell')
 recipes, cameras, views = load('simple.recipes'), load('simple.cameras'), load('views')
 make_dataset, make_simple_room = load('make_dataset'), load('make_simple_room')
+make_drive = load('make_drive')
 
 
 def volume(*parts) -> float:
@@ -289,3 +290,12 @@ def test_a_pane_has_no_depth_and_the_wall_around_it_has(tmp_path):
     pane[79:161, 119:201] = True  # one metre wide at 2 m, and a pixel around it
     assert not np.isfinite(depth[pane]).any()
     assert np.allclose(depth[~pane], 4.0, atol=1e-3)
+
+
+def test_a_drive_keeps_height_and_pitch_and_moves_ahead():
+    options = make_drive.parse_arguments(
+        ['--kind', 'office', '--seed', '7', '--out', 'drive', '--height', '0.4', '--down', '8'])
+    first, last = (make_drive.frame_view(k, (1.0, 2.0, 90.0), options, 'night') for k in (0, 5))
+    assert (first.height, first.pitch, first.lighting) == (0.4, -8.0, 'night')
+    assert (last.exposure, last.warmth, last.yaw) == (first.exposure, first.warmth, 90.0)
+    assert np.allclose((last.x - first.x, last.y - first.y), (0, 5 * make_drive.STEP), atol=1e-9)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives with their truth: the bundled clip, and short ones through generated rooms.
+
+A drive's folder has rgb_00000.jpg and depth_00000.png (16 bits, millimetres, 0 = unknown) of each
+frame, and cameras.csv with a row a frame: fx fy cx cy in pixels, height_m, pitch_deg (up),
+roll_deg, yaw_deg, x_m, y_m. tools/rooms/make_drive.py writes it.
+"""
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.clip import HEIGHT, PITCH_DEG, read_clip
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.scan import CameraPose
+from depth_perception.io.image_files import read_image
+
+#: The drives of the repository.
+DRIVES = Path(__file__).parents[1] / 'data' / 'drives'
+
+
+class DriveError(ValueError):
+    """A folder that holds no drive; the text says why."""
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What a robot saw on its way.
+
+    Attributes:
+        name: of the folder, or 'clip'.
+        camera, pose: of all frames.
+        images: uint8 (H, W, 3) each.
+        truths: float32 (H, W) metres each, NaN where unknown.
+        places: (n, 3) x, y and heading of the camera: metres, radians.
+    """
+
+    name: str
+    camera: CameraModel
+    pose: CameraPose
+    images: list[NDArray[np.uint8]]
+    truths: list[NDArray[np.float32]]
+    places: NDArray[np.float64]
+
+
+def clip_drive() -> Drive:
+    """The bundled clip."""
+    frames = read_clip()
+    with (DRIVES / 'clip_poses.csv').open(newline='') as lines:
+        rows = list(csv.DictReader(lines))
+    return Drive('clip', frames[0].camera, CameraPose(math.radians(PITCH_DEG), height=HEIGHT),
+                 [frame.rgb for frame in frames], [frame.truth for frame in frames],
+                 _places(rows))
+
+
+def read_drive(folder: Path) -> Drive:
+    """A drive of a folder.
+
+    Raises:
+        DriveError: there is none.
+    """
+    try:
+        with (folder / 'cameras.csv').open(newline='') as lines:
+            rows = list(csv.DictReader(lines))
+        images = [read_image(folder / f'rgb_{int(row["index"]):05d}.jpg') for row in rows]
+        truths = [_truth(folder / f'depth_{int(row["index"]):05d}.png') for row in rows]
+        return Drive(folder.name, _camera(rows[0], truths[0].shape), _pose(rows[0]), images, truths,
+                     _places(rows))
+    except (OSError, KeyError, IndexError, ValueError) as error:
+        raise DriveError(f'{folder} is no drive with cameras.csv, rgb_*.jpg and depth_*.png: '
+                         f'{error}') from error
+
+
+def room_drives() -> list[Drive]:
+    """Those of the repository."""
+    return [read_drive(path.parent) for path in sorted(DRIVES.glob('*/cameras.csv'))]
+
+
+def _camera(row: dict[str, str], shape: tuple[int, int]) -> CameraModel:
+    fx, fy, cx, cy = (float(row[name]) for name in ('fx', 'fy', 'cx', 'cy'))
+    # There, the middle of the first pixel is at 0.5.
+    return CameraModel(shape[1], shape[0], fx, fy, cx - 0.5, cy - 0.5)
+
+
+def _pose(row: dict[str, str]) -> CameraPose:
+    return CameraPose(-math.radians(float(row['pitch_deg'])), math.radians(float(row['roll_deg'])),
+                      float(row['height_m']))
+
+
+def _places(rows: list[dict[str, str]]) -> NDArray[np.float64]:
+    return np.array([[float(row['x_m']), float(row['y_m']), math.radians(float(row['yaw_deg']))]
+                     for row in rows])
+
+
+def _truth(path: Path) -> NDArray[np.float32]:
+    depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if depth is None or depth.dtype != np.uint16:
+        raise DriveError(f'{path.name} is no depth image of 16 bits')
+    return np.where(depth > 0, depth / np.float32(1000), np.float32(np.nan)).astype(np.float32)
