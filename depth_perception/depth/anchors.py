@@ -11,8 +11,9 @@ edge an error of a pixel is an error of metres. Anchors that contradict the othe
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,6 +50,13 @@ _AGREES = 0.5
 #: Log depth: if the anchors' median residual is larger than this after the correction, or fewer
 #: than half of them agree, it is rather their place in the image that is wrong than the depth.
 RESIDUAL_LIMIT = 0.2
+#: Log depth: if, over so many frames, depth is off by more than this between the anchors (median),
+#: and by more than this factor of how much their distances differ themselves, then it is no better
+#: than the same depth everywhere: the sensor probably measures something else than is supposed.
+#: docs/anchors.md has the measurements.
+SCATTER_LIMIT, SCATTER_FACTOR, JUDGED_FRAMES = 0.14, 1.25, 10
+#: Frames over which that is averaged.
+_FRAMES = 30
 #: Cells of the image, (rows, columns), that have a share in the anchors.
 _CELLS = (12, 16)
 #: Infinitely many multiples of it fill the unit interval evenly.
@@ -163,6 +171,10 @@ class AnchorReport:
             predicted; 0 where none was.
         residual_after: the same, as corrected.
         factor: true / predicted depth, as corrected, median of those compared; 1 without a field.
+        scatter: |log(true / predicted depth)| about its median, median of those compared; of a
+            camera's frames their mean.
+        variation: the same of log(true depth).
+        frames: over which the two are averaged.
         strength: 1 where the depth was corrected by these anchors, less while a correction by
             earlier ones fades, 0 where it was not corrected.
 
@@ -179,6 +191,9 @@ class AnchorReport:
     residual_before: float = 0.0
     residual_after: float = 0.0
     factor: float = 1.0
+    scatter: float = 0.0
+    variation: float = 0.0
+    frames: int = 1
     strength: float = 0.0
 
     @property
@@ -190,6 +205,12 @@ class AnchorReport:
             off = 100 * math.expm1(self.residual_after)
             return (f'after the correction the anchors are {off:.0f} % off, and {self.used} of '
                     f'{self.compared} agree; check the calibration and the frame of their sensor')
+        if self.frames >= JUDGED_FRAMES and self.scatter > max(
+                SCATTER_LIMIT, SCATTER_FACTOR * self.variation):
+            off = 100 * math.expm1(self.scatter)
+            return (f'the anchors do not fit the images: between them depth is off by {off:.0f} %, '
+                    'more than if it were the same everywhere; check the calibration and the frame '
+                    'of their sensor')
         return ''
 
 
@@ -258,7 +279,13 @@ def _fitted(anchors: Anchors, log_depth: NDArray[Any], spread: NDArray[Any], siz
     made = np.clip(correction - left, -LIMIT, LIMIT)
     return field, AnchorReport(
         offered, len(anchors), int(np.count_nonzero(belief >= _AGREES)),
-        median(abs(correction)), median(abs(correction - made)), math.exp(median(made)), 1.0)
+        median(abs(correction)), median(abs(correction - made)), math.exp(median(made)),
+        _spread(correction), _spread(np.log(anchors.depth)), strength=1.0)
+
+
+def _spread(values: NDArray[Any]) -> float:
+    """The median of |value - median|."""
+    return median(abs(values - median(values)))
 
 
 def _around(depth: Array, anchors: Anchors,
@@ -326,10 +353,12 @@ class AnchoredDepth:
         self.hold = hold
         self._field: ResidualField | None = None
         self._time = 0.0
+        self._spreads: deque[tuple[float, float]] = deque(maxlen=_FRAMES)
 
     def reset(self) -> None:
-        """Forget the last correction."""
+        """Forget the last correction, and how well the anchors fitted."""
         self._field = None
+        self._spreads.clear()
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """The last correction, for `remember`; empty where there is none."""
@@ -361,13 +390,19 @@ class AnchoredDepth:
         field, report = fit_anchors(depth, anchors, (min_depth, max_depth))
         if field is not None:
             self._field, self._time = field, time
-            return apply_field(depth, field), report
+            return apply_field(depth, field), self._judged(report)
         strength = self._strength(time)
         if self._field is None or strength <= 0:
-            self.reset()
+            self._field = None
             return depth, report
         return apply_field(depth, self._field, strength), AnchorReport(
             report.offered, report.compared, strength=strength)
+
+    def _judged(self, report: AnchorReport) -> AnchorReport:
+        """The report with what it has in common with those of the frames before."""
+        self._spreads.append((report.scatter, report.variation))
+        scatter, variation = np.mean(self._spreads, axis=0).tolist()
+        return replace(report, scatter=scatter, variation=variation, frames=len(self._spreads))
 
     def _strength(self, time: float) -> float:
         """What is left of the last correction."""

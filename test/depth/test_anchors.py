@@ -123,6 +123,16 @@ def test_anchors_that_contradict_each_other_are_reported():
     assert 'check the calibration' in report.problem
 
 
+def test_a_sensor_that_looks_elsewhere_is_reported_after_some_frames():
+    truth = room()
+    right, anchored = zones(truth), AnchoredDepth()
+    mirrored = Anchors.of(right.u, HEIGHT - 1 - right.v, right.depth)
+    problems = [anchored(truth, mirrored, 0.1 * frame)[1].problem for frame in range(12)]
+    assert problems[0] == '' and 'do not fit the images' in problems[-1]
+    anchored.reset()
+    assert not any(anchored(truth, right, 0.1 * frame)[1].problem for frame in range(12))
+
+
 def test_no_correction_is_larger_than_its_limit():
     truth = room()
     depth = truth / 8
