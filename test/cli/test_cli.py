@@ -638,7 +638,7 @@ def test_what_cannot_be_started_is_one_sentence_and_exit_2(model, out, tmp_path,
         ((model, out, image, '--device', 'tpu'), "unknown device 'tpu'"),
         ((model, out, image, '--camera', image), 'cannot use camera'),
         ((model, out, image, '--horizontal-fov-deg', 200), 'field of view 200'),
-        ((model, out, image, '--rectified'), 'with --camera'),
+        ((model, out, image, '--rectified'), 'add --camera'),
     ]
     for arguments, said in cases:
         error = usage_error(capsys, predict(*arguments))
