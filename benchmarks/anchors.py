@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""What anchored depth costs: milliseconds a frame, on one core or with a GPU.
+"""What anchored depth costs: milliseconds a frame, on one core or with a GPU.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-        python -m benchmarks.anchors [--size 640x480] [--anchors 128] [--device cpu] [--out FILE]
+    python -m benchmarks.anchors [--size 640x480] [--anchors 128] [--device cpu] [--out FILE]
 
 A smooth scene, a depth that is wrong by a smooth factor, anchors all over it with noise of 3 % and
 one in ten wrong. docs/anchors.md has the figures.
@@ -60,8 +59,7 @@ def milliseconds(function: Callable[[], Any], device: str, seconds: float) -> di
 
 
 def run(size: tuple[int, int], count: int, device: str, seconds: float = 3.0) -> dict[str, Any]:
-    """All figures."""
-    torch.set_num_threads(1)
+    """All figures, by one thread."""
     cv2.setNumThreads(1)
     depth, anchors = scene(*size, count)
     depth = torch.from_numpy(depth).to(device)

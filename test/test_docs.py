@@ -212,7 +212,7 @@ def comparison_rows(table: int) -> dict[int, list[str]]:
 
 def test_every_claim_of_the_comparison_names_its_proof():
     features, proofs, complaints = (comparison_rows(table) for table in range(3))
-    assert list(features) == list(proofs) == list(range(1, 42)) and len(complaints) == 15
+    assert list(features) == list(proofs) == list(range(1, 43)) and len(complaints) == 15
     for number, row in features.items():
         assert row[-1] == f'**{proofs[number][1]}**' and row[-1] in ('**Y**', '**p**', '**-**')
         assert row[-1] != '**Y**' or LINK.search(proofs[number][2]), row[1]
