@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make Fast DDS deliver large images between processes of one machine.
+"""Make Fast DDS deliver large images between processes of one machine; say where buffers are small.
 
 Other DDS vendors pay no heed to these variables. Nothing is changed where the user has chosen
 profiles or transports, or where shared memory is scarce (some containers have 64 MB).
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, MutableMapping
@@ -15,6 +16,9 @@ PROFILE = Path(__file__).with_name('large_images.fastdds.xml')
 #: Its segment_size, bytes; a process takes one segment.
 SEGMENT = 32 * 1024 * 1024
 SHARED_MEMORY = Path('/dev/shm')
+#: Bytes of a receive buffer with which Cyclone DDS lost nothing beside images of 640x480, and what
+#: the kernel allows.
+RECEIVE_BUFFER, RMEM_MAX = 10_000_000, Path('/proc/sys/net/core/rmem_max')
 #: Name the profiles for Fast DDS 3 and 2.
 _NEW, _OLD = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
 #: Releases of ROS 2 with Fast DDS 2.
@@ -49,6 +53,51 @@ def profile_variables(environment: Mapping[str, str] = os.environ) -> tuple[str,
     if not release:
         return _NEW, _OLD
     return (_OLD,) if release in _OLD_RELEASES else (_NEW,)
+
+
+def buffer_problem(middleware: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Why large images may push messages out of the buffers of a middleware, one sentence; or ''.
+
+    Args:
+        middleware: such as `rmw_cyclonedds_cpp`.
+        environment: of this process.
+    """
+    if 'cyclone' in middleware:
+        return _cyclone_problem(environment.get('CYCLONEDDS_URI', ''))
+    chosen = any(environment.get(name) for name in _CHOICES)
+    if 'fastrtps' in middleware and not chosen and not _has_room():
+        return (f'{SHARED_MEMORY} has less than {8 * SEGMENT >> 20} MB free, so that Fast DDS has '
+                'its default of half a megabyte for each process: large images may get lost, see '
+                'docs/dds.md')
+    return ''
+
+
+def _cyclone_problem(configuration: str) -> str:
+    """Cyclone DDS asks for 1 MB by itself, of which one image takes most."""
+    try:
+        largest = int(RMEM_MAX.read_text())
+    except (OSError, ValueError):
+        largest = RECEIVE_BUFFER  # some containers do not tell
+    missing = []
+    if largest < RECEIVE_BUFFER:
+        missing.append(f'net.core.rmem_max is {largest}, less than {RECEIVE_BUFFER}')
+    if 'SocketReceiveBufferSize' not in _cyclone_text(configuration):
+        missing.append('CYCLONEDDS_URI sets no SocketReceiveBufferSize')
+    if not missing:
+        return ''
+    return (f'large images may push other messages out of the receive buffer: '
+            f'{" and ".join(missing)}, see docs/dds.md')
+
+
+def _cyclone_text(configuration: str) -> str:
+    """What CYCLONEDDS_URI says: XML itself, or the files that it names, with commas between."""
+    if '<' in configuration:
+        return configuration
+    found = []
+    for name in configuration.split(','):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found.append(Path(name.strip().removeprefix('file://')).read_text(encoding='utf-8'))
+    return ''.join(found)
 
 
 def _has_room() -> bool:

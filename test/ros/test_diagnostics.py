@@ -103,6 +103,22 @@ def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(
     assert log.text.count('no image on') == 1, log.text
 
 
+def test_the_middleware_is_named_with_what_its_buffers_lack(
+        namespace, robot, monkeypatch, capfd):
+    monkeypatch.setattr(  # another middleware cannot be had beside this one
+        reporter, 'get_rmw_implementation_identifier', lambda: 'rmw_cyclonedds_cpp')
+    monkeypatch.setenv('CYCLONEDDS_URI', '')
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.watch_diagnostics()
+        status = says(robot, 'input', WARN, 'sets no SocketReceiveBufferSize')
+    assert {v.key: v.value for v in status.values}['middleware'] == 'rmw_cyclonedds_cpp'
+    assert 'rmw_cyclonedds_cpp: large images may push' in capfd.readouterr().err
+    monkeypatch.undo()
+    with running_node(namespace, load_estimator=StandIn()):
+        wait_until(lambda: (s := robot.status('input')) and {v.key: v.value for v in s.values}[
+            'middleware'] == get_rmw_implementation_identifier())
+
+
 def test_input_from_silence_to_ok(namespace, robot):
     with running_node(namespace, load_estimator=StandIn()):
         robot.watch_diagnostics()

@@ -49,3 +49,31 @@ def test_a_small_shared_memory_is_left_alone(monkeypatch, tmp_path):
     monkeypatch.undo()
     monkeypatch.setattr(transport, 'SHARED_MEMORY', tmp_path / 'missing')
     assert not transport.prefer_large_shared_memory({})
+
+
+CYCLONE = 'rmw_cyclonedds_cpp'
+SIZED = '<SocketReceiveBufferSize max="10MB"/>'
+
+
+@pytest.mark.parametrize(('allowed', 'configuration', 'said'), [
+    ('212992', '', ('rmem_max is 212992', 'no SocketReceiveBufferSize', 'docs/dds.md')),
+    ('212992', SIZED, ('rmem_max is 212992',)), ('10000000', 'file', ()),
+    ('2147483647', '', ('no SocketReceiveBufferSize',)), (None, SIZED, ()), ('much', SIZED, ())])
+def test_small_buffers_of_cyclone_dds_are_told(
+        monkeypatch, tmp_path, allowed, configuration, said):
+    monkeypatch.setattr(transport, 'RMEM_MAX', tmp_path / 'rmem_max')
+    if allowed is not None:
+        (tmp_path / 'rmem_max').write_text(f'{allowed}\n')
+    if configuration == 'file':
+        (tmp_path / 'cyclone.xml').write_text(SIZED)
+        configuration = f'file://{tmp_path}/no.xml,file://{tmp_path}/cyclone.xml'
+    text = transport.buffer_problem(CYCLONE, {'CYCLONEDDS_URI': configuration})
+    assert bool(text) == bool(said) and all(part in text for part in said), text
+
+
+def test_a_shared_memory_without_room_for_fast_dds_is_told(monkeypatch):
+    assert not transport.buffer_problem('rmw_fastrtps_cpp', {})
+    monkeypatch.setattr(transport, '_has_room', lambda: False)
+    assert '256 MB free' in transport.buffer_problem('rmw_fastrtps_cpp', {})
+    assert not transport.buffer_problem('rmw_fastrtps_cpp', {NEW: 'mine'})
+    assert not transport.buffer_problem('rmw_zenoh_cpp', {})

@@ -35,6 +35,7 @@ class Context:
         active: whether the node is active; `state` says it in a word.
         problem: why configuring failed, or ''.
         since: steady seconds at activation.
+        middleware: the implementation of rmw, and `small_buffers`: what it lacks, or ''.
         image_topic, info_topic: resolved names.
         publishers: of the image topic.
         elsewhere: where there are images while it has none; or ''.
@@ -61,6 +62,8 @@ class Context:
     state: str
     problem: str = ''
     since: float = 0.0
+    middleware: str = ''
+    small_buffers: str = ''
     image_topic: str = ''
     info_topic: str = ''
     publishers: int = 0
@@ -115,7 +118,8 @@ def _inactive(context: Context) -> list[Finding]:
 def _input(health: Snapshot, context: Context) -> tuple[list[Finding], list[tuple[str, str]]]:
     values = [
         ('topic', context.image_topic), ('publishers', str(context.publishers)),
-        ('reliability', context.reliability), *_given(qos_override=context.pinned),
+        ('reliability', context.reliability), ('middleware', context.middleware),
+        *_given(qos_override=context.pinned),
         ('rate_hz', f'{health.rate:.2f}'),
         *health.image.items(),
         ('camera_info_topic', context.info_topic),
@@ -138,6 +142,8 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
     elif context.camera_problem:
         findings.append((WARN, context.camera_problem))
     findings += [(WARN, text) for text in context.input_remarks]
+    if context.small_buffers:
+        findings.append((WARN, f'{context.middleware}: {context.small_buffers}'))
     if context.scan_problem:
         findings.append((WARN, context.scan_problem))
     if context.fell_back:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
+from rclpy.utilities import get_rmw_implementation_identifier
 
 from depth_perception.inference.protocol import Estimator
 from depth_perception.ros.conversions.topics import diagnostics_name
@@ -18,6 +19,7 @@ from depth_perception.ros.node.lifecycle_state import lifecycle_state
 from depth_perception.ros.node.parts import Parts
 from depth_perception.ros.node.pipeline import Result
 from depth_perception.ros.node.throttle import Throttle
+from depth_perception.ros.transport import buffer_problem
 
 #: Seconds without an image until the log says so: a camera may start a little later.
 SILENCE_LOGGED = 5.0
@@ -40,6 +42,10 @@ class Reporter:
         self._said: set[str] = set()
         self._told: set[str] = set()
         self._silent = False
+        self._middleware = get_rmw_implementation_identifier()
+        self._small_buffers = buffer_problem(self._middleware)
+        if self._small_buffers:
+            node.get_logger().warning(f'{self._middleware}: {self._small_buffers}')
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
 
     def report(self) -> None:
@@ -95,7 +101,7 @@ class Reporter:
         settings, worker, outputs = parts.parameters.settings, parts.worker, parts.outputs
         return Context(
             active=state == 'active', state=state, problem=parts.problem, since=parts.activated,
-            **self._input_facts(),
+            middleware=self._middleware, small_buffers=self._small_buffers, **self._input_facts(),
             camera_problem=self._camera_problem(), input_remarks=self._input_remarks(),
             scan_problem=self._scan_problem(), anchor_problem=self._anchor_problem(),
             busy_for=worker.busy_for if worker else 0.0, sharing=self._sharing(),
