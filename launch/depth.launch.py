@@ -88,6 +88,11 @@ ARGUMENTS = (
         'camera_height', default_value='',
         description='Metres of the camera above the floor. Empty: as in params_file.'),
     DeclareLaunchArgument(
+        'anchors', default_value='',
+        description='What corrects depth by true distances: a list of scan, range, points, depth '
+                    'and floor, a sensor with its topic, such as scan=/scan,floor. Empty: as in '
+                    'params_file.'),
+    DeclareLaunchArgument(
         'max_age', default_value='',
         description='Seconds; older images are dropped; 0 keeps all. Empty: as in params_file.'),
     DeclareLaunchArgument(
@@ -180,7 +185,7 @@ def _depth_node(given: dict[str, str], inputs: dict[str, str], compressed: bool 
         name=None if several else 'depth_node',
         arguments=['--cameras', given['cameras']] if several else [],
         parameters=[_params_file(given), _overrides(given, compressed, sim_time)],
-        remappings=[*inputs.items(), ('scan', given['scan'])],
+        remappings=[*inputs.items(), ('scan', given['scan']), *_anchor_topics(given).items()],
         respawn=is_on(given['respawn']), respawn_delay=RESPAWN_DELAY,
         ros_arguments=[word for logger in _loggers(given)
                        for word in ('--log-level', f'{logger}:={given["log_level"]}')])
@@ -227,6 +232,8 @@ def _overrides(given: dict[str, str], compressed: bool | None,
         overrides['image_transport'] = 'compressed' if compressed else 'raw'
     overrides |= {name: given[name] for name in ('device', 'base_frame', 'image_sizes')
                   if given[name]}
+    if given['anchors']:
+        overrides['anchors'] = ','.join(_anchors(given))
     overrides |= {name: _number(given, name)
                   for name in ('camera_pitch', 'camera_height', 'max_age') if given[name]}
     if given['output_queue']:
@@ -234,6 +241,21 @@ def _overrides(given: dict[str, str], compressed: bool | None,
         overrides['qos_overrides'] = {name: queue for output in (*OUTPUTS, given['scan'])
                                       for name in _full_names(given, output)}
     return overrides
+
+
+def _anchors(given: dict[str, str]) -> dict[str, str]:
+    """The topic of each source that corrects depth; '' where none was given."""
+    words = [word.strip().partition('=') for word in given['anchors'].split(',') if word.strip()]
+    return {name.strip(): topic.strip() for name, _, topic in words}
+
+
+def _anchor_topics(given: dict[str, str]) -> dict[str, str]:
+    """Remappings; the calibration of a depth camera is beside its images."""
+    topics = {f'anchors/{name}': topic for name, topic in _anchors(given).items() if topic}
+    if 'anchors/depth' in topics:
+        beside = topics['anchors/depth'].rpartition('/')[0]
+        topics['anchors/depth/camera_info'] = f'{beside}/camera_info'
+    return topics
 
 
 def _number(given: dict[str, str], name: str) -> float:

@@ -99,8 +99,8 @@ EVERYTHING = {
         'camera_info': '/camera/camera_info',
         'namespace': 'robot', 'model': 'a.safetensors', 'device': 'cpu', 'scan': 'obstacles',
         'base_frame': 'base_footprint', 'camera_pitch': '10', 'camera_height': '0.5',
-        'image_sizes': '640x480', 'max_age': '1', 'output_queue': '5', 'use_sim_time': 'True',
-        'respawn': 'True', 'rate': '2', 'loop': 'True',
+        'image_sizes': '640x480', 'max_age': '1', 'anchors': 'scan=/scan,floor',
+        'output_queue': '5', 'use_sim_time': 'True', 'respawn': 'True', 'rate': '2', 'loop': 'True',
         'rviz': 'true', 'frame': 'lens_optical_frame', 'camera_tf': 'true', 'log_level': 'debug'},
     'replay.launch.py': {
         'image': NUSCENES, 'camera_info': '/CAM_FRONT/camera_info', 'rate': '20',
@@ -140,6 +140,16 @@ def test_the_launch_file_names_the_frame_of_the_scan_as_the_node_does():
 
 
 # Arguments become command lines.
+
+def test_anchors_become_a_parameter_and_remappings(commands):
+    result = launched('depth.launch.py', image='/cam/image_raw', namespace='robot',
+                      anchors='scan=/scan, floor,depth=/tof/depth/image_rect,range')
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert overrides(commands)['anchors'] == 'scan,floor,depth,range'
+    assert {name: topic for name, topic in remaps(commands).items() if 'anchors' in name} == {
+        'anchors/scan': '/scan', 'anchors/depth': '/tof/depth/image_rect',
+        'anchors/depth/camera_info': '/tof/depth/camera_info'}
+
 
 @pytest.mark.parametrize('true', ['true', 'True'])
 def test_arguments_become_parameters_and_remappings(commands, true):
