@@ -18,7 +18,7 @@ import yaml
 from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
@@ -154,6 +154,8 @@ def _actions(context: LaunchContext) -> list[Action]:
         actions.append(_camera_tf(given['frame'], sim_time))
     if is_on(given['rviz']):
         actions.append(_rviz(given, sim_time))
+        if remark := scan_remark(given):
+            actions.append(LogInfo(msg=remark))
     return actions
 
 
@@ -341,6 +343,45 @@ def forward_frame(optical_frame: str) -> str:
     return optical_frame
 
 
+def scan_remark(given: dict[str, str]) -> str:
+    """What RViz needs beside this launch to show the scan; or ''."""
+    forward = forward_frame(given['frame'])
+    if is_on(given['camera_tf']) or given['base_frame'] or is_tilted(given) \
+            or forward == given['frame']:
+        return ''
+    return (f'RViz shows the scan where TF connects {forward} with {given["frame"]}, as a robot '
+            'description does; for a camera alone: camera_tf:=true')
+
+
+def is_tilted(given: dict[str, str]) -> bool:
+    """Whether the node publishes the frame of the scan itself, below that of the images."""
+    return bool(given['camera_pitch']) and _number(given, 'camera_pitch') != 0
+
+
+def floor(given: dict[str, str]) -> dict[str, Any]:
+    """What changes of the grid where it is known how the camera stands; see REP 103."""
+    height = _number(given, 'camera_height') if given['camera_height'] else 0.0
+    if given['base_frame']:
+        frame, plane, offset = given['base_frame'], 'XY', (0.0, 0.0, 0.0)
+    elif height <= 0:
+        return {}
+    elif is_tilted(given):
+        frame, plane, offset = level_frame(given['frame']), 'XY', (0.0, 0.0, -height)
+    else:
+        frame, plane, offset = given['frame'], 'XZ', (0.0, height, 0.0)
+    return {'Name': 'Floor', 'Reference Frame': frame, 'Plane': plane,
+            'Offset': dict(zip('XYZ', offset))}
+
+
+def level_frame(optical_frame: str) -> str:
+    """The frame of a tilted camera's scan, as `level_frame` in ros/conversions/messages.py."""
+    stem = forward_frame(optical_frame)
+    for ending in ('_frame', '_link'):
+        if stem.endswith(ending):
+            return f'{stem[:-len(ending)]}_level{ending}'
+    return f'{stem}_level'
+
+
 def _rviz(given: dict[str, str], sim_time: bool) -> Node:
     if not shutil.which('rviz2'):
         raise RuntimeError('rviz:=true needs RViz: sudo apt install ros-$ROS_DISTRO-rviz2')
@@ -358,6 +399,8 @@ def _rviz_config(given: dict[str, str]) -> str:
     names = {RVIZ_IMAGE: given['image'], RVIZ_SCAN: given['scan']}
     config = yaml.safe_load((SHARE / 'rviz' / 'depth.rviz').read_text())
     for display in config['Visualization Manager']['Displays']:
+        if display['Class'] == 'rviz_default_plugins/Grid':
+            display.update(floor(given))
         if topic := display.get('Topic'):
             name = names.get(topic['Value'], topic['Value'].lstrip('/'))
             topic['Value'] = _full_names(given, name)[0]

@@ -6,13 +6,19 @@ github.com/ros2/rviz, branch jazzy (commit of 2024-09-26), each with its file.
 """
 from __future__ import annotations
 
+import importlib.util
+import runpy
+import sys
 from math import cos, sin
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import yaml
+
+from depth_perception.ros.conversions.messages import level_frame
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / 'rviz' / 'depth.rviz').read_text())
 MANAGER = CONFIG['Visualization Manager']
@@ -58,6 +64,10 @@ DISPLAY_CLASSES = {
                          'Max Value': NUMBER, 'Median window': NUMBER},
     # axes/axes_display.cpp
     f'{PLUGINS}/Axes': {**DISPLAY, 'Reference Frame': TEXT, 'Length': NUMBER, 'Radius': NUMBER},
+    # grid/grid_display.cpp
+    f'{PLUGINS}/Grid': {**DISPLAY, 'Reference Frame': TEXT, 'Plane': {'XY', 'XZ', 'YZ'},
+                        'Plane Cell Count': NUMBER, 'Normal Cell Count': NUMBER,
+                        'Cell Size': NUMBER, 'Offset': VECTOR, 'Color': COLOUR, 'Alpha': NUMBER},
     # tf/tf_display.cpp
     f'{PLUGINS}/TF': {**DISPLAY, 'Show Names': BOOL, 'Show Axes': BOOL, 'Show Arrows': BOOL,
                       'Marker Scale': NUMBER, 'Update Interval': NUMBER, 'Frame Timeout': NUMBER},
@@ -148,6 +158,78 @@ def test_subscriptions_fit_the_publishers():
             camera = topic['Value'] == '/camera/image_raw'
             assert topic['Reliability Policy'] == ('Best Effort' if camera else 'Reliable')
             assert topic['Durability Policy'] == 'Volatile'
+
+
+def docks(state: bytes) -> dict[str, bool]:
+    """The docks in a QMainWindow's state by name, and whether each is visible.
+
+    Format: saveState in qtbase/src/widgets/widgets/qdockarealayout.cpp: 0xfb, name (UTF-16 with its
+    length in bytes), flags with 1 for visible.
+    """
+    found, at = {}, 0
+    while (at := state.find(b'\xfb\0\0\0', at)) >= 0:
+        length = int.from_bytes(state[at + 1:at + 5], 'big')
+        name = state[at + 5:at + 5 + length].decode('utf-16-be')
+        found[name] = bool(state[at + 5 + length] & 1)
+        at += 5 + length
+    return found
+
+
+def test_the_window_has_its_panels_and_pictures_in_place():
+    geometry = CONFIG['Window Geometry']
+    pictures = {display['Name'] for display in DISPLAYS if display['Class'] == f'{PLUGINS}/Image'}
+    shown = docks(bytes.fromhex(geometry['QMainWindow State']))
+    # rviz_common/src/rviz_common/visualization_frame.cpp, addPane: an object name is the pane's.
+    assert shown == {'Displays': True, 'Views': False, **dict.fromkeys(pictures, True)}
+    assert {name: not shown[name] for name in shown} == {
+        name: geometry[name]['collapsed'] for name in shown}
+
+
+def test_obstacles_stand_out_and_the_floor_has_a_grid():
+    scan, = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/LaserScan')
+    cloud, = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/PointCloud2')
+    assert scan['Style'] == 'Spheres' and scan['Size (m)'] >= 0.05
+    assert cloud['Alpha'] < scan['Alpha']
+    grid, = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/Grid')
+    # In an optical frame y points down.
+    assert grid['Plane'] == 'XZ' and grid['Offset']['Y'] > 0
+
+
+@pytest.fixture
+def launch_file(monkeypatch) -> dict[str, Any]:
+    """What depth.launch.py defines; launch is stood in for where it is missing."""
+    if importlib.util.find_spec('launch_ros') is None:
+        for name in ('launch', 'launch.action', 'launch.actions', 'launch.substitutions',
+                     'launch_ros', 'launch_ros.actions', 'launch_ros.utilities'):
+            monkeypatch.setitem(sys.modules, name, MagicMock())
+    return runpy.run_path(str(Path(__file__).parents[1] / 'launch' / 'depth.launch.py'))
+
+
+NOTHING = {'frame': 'a_optical_frame', 'base_frame': '', 'camera_pitch': '', 'camera_height': '',
+           'camera_tf': 'false'}
+
+
+@pytest.mark.parametrize(('given', 'frame', 'plane', 'offset'), [
+    ({'base_frame': 'base_footprint', 'camera_height': '0.5'}, 'base_footprint', 'XY', (0, 0, 0)),
+    ({'camera_height': '0.5'}, 'a_optical_frame', 'XZ', (0, 0.5, 0)),
+    ({'camera_height': '0.5', 'camera_pitch': '10'}, 'a_level_frame', 'XY', (0, 0, -0.5))])
+def test_the_grid_is_on_the_floor_where_that_is_known(launch_file, given, frame, plane, offset):
+    grid = launch_file['floor']({**NOTHING, **given})
+    assert (grid['Reference Frame'], grid['Plane']) == (frame, plane)
+    assert tuple(grid['Offset'].values()) == offset
+    assert not launch_file['floor'](NOTHING)
+    assert not faults(grid, DISPLAY_CLASSES[f'{PLUGINS}/Grid'], 'Floor')
+
+
+def test_a_launch_with_rviz_says_what_the_scan_lacks(launch_file):
+    remark = launch_file['scan_remark']
+    assert 'a_frame with a_optical_frame' in remark(NOTHING)
+    assert 'camera_tf:=true' in remark(NOTHING)
+    for given in ({'camera_tf': 'True'}, {'base_frame': 'base'}, {'camera_pitch': '10'},
+                  {'frame': 'lens'}):
+        assert not remark({**NOTHING, **given})
+    for name in ('a_optical_frame', 'b_optical_link', 'lens', 'c_frame_optical'):
+        assert launch_file['level_frame'](name) == level_frame(name)
 
 
 def test_depth_is_shown_in_a_fixed_range():
