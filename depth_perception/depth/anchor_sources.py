@@ -20,7 +20,7 @@ from depth_perception.depth.anchors import Anchors, lattice, pixels
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
 #: Points of a cloud that are looked at.
-MOST_POINTS = 20_000
+MOST_POINTS = 5_000
 #: A point is hidden from the camera if another one in its cell, of so many along the image's longer
 #: side, is nearer by more than this factor: sensors stand beside the camera and see behind things.
 _CELLS, HIDDEN = 80, 1.15
