@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.drives import Drive, clip_drive, read_drive, room_drives
 from benchmarks.machine import machine
+from depth_perception.demo.obstacles import METRES, SHARE, WITHIN, counts, verdicts
 from depth_perception.depth.anchors import Anchors
 from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
 from depth_perception.depth.settings import DepthSettings
@@ -39,10 +39,6 @@ matplotlib.use('Agg')  # no display is needed
 
 from matplotlib import pyplot as plt
 
-#: Metres within which an obstacle counts.
-WITHIN = 3.0
-#: A range is right if it differs from the true one by at most the larger of a share and metres.
-SHARE, METRES = 0.25, 0.15
 #: What becomes of a beam, and its colour in the picture.
 COLOURS = {'found': 'tab:green', 'missed': 'tab:red', 'hidden': 'tab:orange',
            'invented': 'tab:orange', 'unknown': 'tab:purple'}
@@ -136,31 +132,6 @@ def _seen(products: DepthProducts, scan: DepthScan) -> Seen:
         'depth_points': points + up,
         'depth_obstacles': project_laser(message, inf_is_valid=False) + up,
         'depth_scan': project_laser(message, inf_is_valid=True) + up})
-
-
-def verdicts(found: NDArray, true: NDArray) -> NDArray[np.str_]:
-    """What became of each beam, from its range and the true one: names of COLOURS, or ''.
-
-    found: there is an obstacle within WITHIN, and the range is right. missed: the range is too
-    long, or free. hidden: the range is too short. unknown: NaN. invented: there is none, but a
-    range within WITHIN that is too short.
-    """
-    tolerance = np.where(np.isinf(true), 0, np.maximum(SHARE * true, METRES))
-    is_obstacle = true <= WITHIN
-    too_short = found < true - tolerance
-    return np.select(
-        [is_obstacle & np.isnan(found), is_obstacle & too_short, is_obstacle
-         & (found > true + tolerance), is_obstacle, too_short & (found <= WITHIN)],
-        ['unknown', 'hidden', 'missed', 'found', 'invented'], '')
-
-
-def counts(frames: list[NDArray[np.str_]]) -> dict[str, float]:
-    """Beams by verdict, and shares of the true obstacles."""
-    tally = Counter(name for frame in frames for name in frame.tolist() if name)
-    obstacles = sum(tally[name] for name in ('found', 'missed', 'hidden', 'unknown'))
-    share = {f'{name}_percent': round(100 * tally[name] / max(1, obstacles), 1)
-             for name in ('found', 'missed', 'hidden', 'unknown')}
-    return {'obstacles': obstacles, **{name: tally[name] for name in COLOURS}, **share}
 
 
 def cells(drive: Drive, seen: list[Seen], marks: str) -> Iterator[set[Cell]]:

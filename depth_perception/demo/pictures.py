@@ -26,6 +26,7 @@ from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from depth_perception.camera.model import CameraModel
+    from depth_perception.demo.plan import Mounting
     from depth_perception.demo.recorder import FrameRecord, ScanRecord
 
 #: Pixels: a picture of the cloud.
@@ -36,7 +37,7 @@ _ANCHORED, _ANCHORED_ERROR = 'depth with anchors', 'error with anchors'
 
 
 def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | None], title: str,
-            camera: CameraModel | None = None) -> None:
+            camera: CameraModel | None = None, mounting: Mounting | None = None) -> None:
     """One row a frame: image, depth, scan; where the truth is known also it, and the error.
 
     With the frames of a replay with anchors, depth, error and scan of that one too.
@@ -46,7 +47,7 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
         frames: to show.
         truths: true depth of each, metres, 0 unknown; None where it is not known.
         title: of the picture.
-        camera: of the depth, for the scan that the true depth gives.
+        camera, mounting: of the depth, for the scan that the true depth gives.
     """
     with_truth = any(truth is not None for truth in truths)
     with_anchors = any(frame.anchored is not None for frame in frames)
@@ -66,8 +67,8 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
         if with_truth:
             _show(cells['true depth'], _depth_picture(truth, near, far))
             _show(cells['error'], _error_picture(frame.depth, truth))
-        _draw_scan(cells[columns[-1]], frame.scan, true_scan(truth, camera, far), far,
-                   frame.anchored.scan if frame.anchored else None)
+        _draw_scan(cells[columns[-1]], frame.scan, true_scan(truth, camera, far, mounting),
+                   far, frame.anchored.scan if frame.anchored else None)
         if frame.anchored is not None:
             _show_anchored(cells, frame.anchored, truth, near, far)
     for name, cell in zip(columns, axes[0]):
@@ -134,7 +135,7 @@ def depth_range(frames: list[FrameRecord],
 
 
 def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
-              far: float) -> ScanRecord | None:
+              far: float, mounting: Mounting | None = None) -> ScanRecord | None:
     """The scan that the node would make of the true depth, with its default band of heights."""
     if truth is None or camera is None or truth.shape != (camera.height, camera.width):
         return None
@@ -143,8 +144,9 @@ def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
     from depth_perception.depth.settings import DepthSettings
 
     known = np.where(truth > 0, truth, np.float32('nan'))
-    # The truth has no flying pixels.
-    settings = DepthSettings(edge_threshold=0.0)
+    # The truth has no flying pixels, and its floor is where it is.
+    exact: dict[str, Any] = {'edge_threshold': 0.0, 'floor_model': False}
+    settings = mounting.settings(**exact) if mounting else DepthSettings(**exact)
     scan = depth_products(None, camera, known, settings, network_max_depth=far).scan()
     return ScanRecord(scan.angles, scan.ranges)
 

@@ -2,10 +2,33 @@
 """What the demo plays."""
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from depth_perception.io.bag import COMPRESSED, Bag, Topic
+from depth_perception.depth.settings import DepthSettings, SettingError
+from depth_perception.io.bag import COMPRESSED, Bag, BagError, Topic
+
+#: A file of a recording's folder that says how its camera is mounted.
+MOUNTING = 'mounting.json'
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """How a recording's camera is mounted.
+
+    Attributes:
+        pitch_deg: degrees that it looks down.
+        height_m: metres above the floor.
+    """
+
+    pitch_deg: float
+    height_m: float
+
+    def settings(self, **more: Any) -> DepthSettings:
+        """The settings of depth that say so, and others."""
+        return DepthSettings(camera_pitch=self.pitch_deg, camera_height=self.height_m, **more)
 
 
 @dataclass(frozen=True)
@@ -21,6 +44,7 @@ class Plan:
         size: (width, height) of the images.
         rate: of the replay; below 1 where this machine could not follow.
         anchors: topic of points that correct the depth, or ''.
+        mounting: of the camera, None where it is not known.
     """
 
     bag: Path
@@ -31,6 +55,7 @@ class Plan:
     size: tuple[int, int]
     rate: float = 1.0
     anchors: str = ''
+    mounting: Mounting | None = None
 
     @property
     def compressed(self) -> bool:
@@ -47,4 +72,22 @@ def make_plan(path: Path, image: str | None) -> Plan:
         info = bag.camera_info_topic(topic)
         rgb = decode(bag.deserialize(next(iter(bag.messages([topic.name])))))
         return Plan(path, topic, info, topic.count, bag.rate(topic.name),
-                    (rgb.shape[1], rgb.shape[0]))
+                    (rgb.shape[1], rgb.shape[0]), mounting=read_mounting(path))
+
+
+def read_mounting(bag: Path) -> Mounting | None:
+    """How the camera of a recording is mounted; None where the folder does not say.
+
+    Raises:
+        BagError: it says it wrongly.
+    """
+    file = bag / MOUNTING
+    if not file.is_file():
+        return None
+    try:
+        said = json.loads(file.read_text())
+        mounting = Mounting(said['pitch_deg'], said['height_m'])
+        mounting.settings()
+    except (ValueError, TypeError, KeyError, SettingError) as error:
+        raise BagError(f'{file} is to have pitch_deg (down) and height_m: {error}') from error
+    return mounting

@@ -74,13 +74,13 @@ class Recording:
 
 
 class Recorder(Node):
-    """Records until told otherwise; frames outside `keep` lose their arrays but for the depth.
+    """Records until told otherwise; frames outside `keep` lose their arrays but for depth and scan.
 
     Args:
         image_topic, compressed: of the bag.
         keep: indices of the frames to keep whole.
         film: indices of those to keep image and depth of.
-        keep_depth: whether every frame's depth is kept, to be scored.
+        keep_depth: whether every frame's depth and scan are kept, to be scored.
     """
 
     def __init__(self, image_topic: str, compressed: bool, keep: set[int],
@@ -154,7 +154,7 @@ class Recorder(Node):
     def _on_scan(self, message: LaserScan) -> None:
         self._arrived(SCAN, message.header)
         frame = self._frame(message.header)
-        if frame.index in self._keep:
+        if self._keep_depth or frame.index in self._keep:
             ranges = np.array(message.ranges, np.float64)
             angles = message.angle_min + np.arange(len(ranges)) * message.angle_increment
             frame.scan = ScanRecord(angles, ranges)

@@ -100,7 +100,7 @@ def _record_anchored(folder: Path, plan: Plan, keep: set[int], film: set[int],
             frame.anchored.anchors = lidar.anchors(frame.index)
     again = make_summary(plan, recording, list(by_index.values()), truths)
     return {'anchors': ANCHORS, 'replay_rate': plan.rate,
-            **{key: again[key] for key in ('scores', 'frames_out', 'node_stages_ms')
+            **{key: again[key] for key in ('scores', 'obstacles', 'frames_out', 'node_stages_ms')
                if key in again}}
 
 
@@ -140,7 +140,8 @@ def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: lis
     from depth_perception.io.ply import write_ply
 
     pictured = [truths[frame.index] if frame.index < len(truths) else None for frame in frames]
-    montage(out / 'montage.png', frames, pictured, _title(plan, summary), camera)
+    montage(out / 'montage.png', frames, pictured, _title(plan, summary), camera,
+            plan.mounting)
     clouds = [(frame, frame.cloud) for frame in frames if frame.cloud is not None]
     if clouds:
         frame, cloud = clouds[len(clouds) // 2]
@@ -170,6 +171,12 @@ def tell(out: Path, summary: dict[str, Any]) -> None:
                             f'{anchored["RMSE_m"]:.2f} m, delta1 {anchored["delta1"]:.3f}')
         lines.insert(1, f'against the truth: AbsRel {s["AbsRel"]:.3f}, RMSE {s["RMSE_m"]:.2f} m, '
                         f'delta1 {s["delta1"]:.3f} ({s["protocol"]})')
+    for title, found in (('obstacles within 3 m', summary.get('obstacles')),
+                         ('with the lidar', summary.get('anchored', {}).get('obstacles'))):
+        if found:
+            lines.insert(-1, f'{title}: {found["found_percent"]} % found, '
+                             f'{found["missed_percent"]} % missed, {found["hidden_percent"]} % '
+                             'behind a false nearer one (docs/obstacles.md)')
     sys.stdout.write('\n'.join(lines) + '\n')
 
 

@@ -56,6 +56,9 @@ def record(plan: Plan, keep: set[int], film: set[int], keep_depth: bool) -> tupl
               'camera_info': plan.info.name if plan.info else 'camera_info'}
     parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0',
                   'image_sizes': f'{plan.size[0]}x{plan.size[1]}'}  # no frame at another size
+    if plan.mounting:
+        parameters['camera_pitch'] = str(float(plan.mounting.pitch_deg))
+        parameters['camera_height'] = str(float(plan.mounting.height_m))
     if plan.anchors:
         remaps[ANCHOR_POINTS] = plan.anchors
         parameters['anchors'] = 'points'

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from depth_perception.demo.obstacles import obstacle_scores
 from depth_perception.demo.plan import Plan
-from depth_perception.demo.scores import scores
+from depth_perception.demo.scores import MAX_DEPTH, scores
 
 if TYPE_CHECKING:
     from depth_perception.demo.recorder import FrameRecord, Recording
@@ -33,6 +34,10 @@ def make_summary(plan: Plan, recording: Recording, frames: list[FrameRecord],
              if frame.depth is not None and frame.index < len(truths)]
     if pairs and len(frames) == plan.frames:  # otherwise it is unknown which truth is whose
         summary['scores'] = scores(pairs)
+        if plan.mounting and recording.camera:
+            # As far as the costmap looks, whatever the network's range is.
+            summary['obstacles'] = obstacle_scores(
+                frames, truths, recording.camera, plan.mounting, MAX_DEPTH)
     return summary
 
 

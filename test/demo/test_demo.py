@@ -22,11 +22,14 @@ from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.demo.animation import WIDTH, animation
+from depth_perception.demo.obstacles import obstacle_scores
 from depth_perception.demo.pictures import cloud_points, cloud_views, montage, true_scan
+from depth_perception.demo.plan import Mounting, read_mounting
 from depth_perception.demo.processes import Child
 from depth_perception.demo.recorder import FrameRecord, ScanRecord
 from depth_perception.demo.scores import read_truth, scores
 from depth_perception.depth.anchors import Anchors
+from depth_perception.io.bag import BagError
 from test.support.bags import write_bag
 from test.support.ros import picture, wait_until
 
@@ -81,6 +84,33 @@ def test_the_true_scan_is_what_the_node_makes_of_the_true_depth():
     np.testing.assert_allclose((scan.ranges * np.cos(scan.angles))[ahead], 2.0, rtol=0.02)
 
 
+def test_obstacles_are_counted_over_the_frames_with_a_scan_and_a_truth():
+    mounting, camera = Mounting(0.0, 0.4), CAMERA
+    truth = np.full((60, 80), 2.0, np.float32)
+    scan = true_scan(truth, camera, 10.0, mounting)
+    right, far, none = (replace(frame(), index=index, scan=seen) for index, seen in enumerate(
+        (scan, ScanRecord(scan.angles, scan.ranges * 2), None)))
+    found = obstacle_scores([right, far, none, replace(right, index=9)], [truth] * 3, camera,
+                            mounting, 10.0)
+    assert found['obstacles'] == 2 * np.isfinite(scan.ranges).sum() > 100
+    assert found['found_percent'] == found['missed_percent'] == 50
+    assert obstacle_scores([none], [truth] * 3, camera, mounting, 10.0) == {}
+
+
+@pytest.mark.parametrize('text, found', [
+    (None, None), ('{"pitch_deg": 7, "height_m": 0.5}', Mounting(7, 0.5)),
+    ('{"pitch_deg": 7}', 'height_m'), ('{"pitch_deg": 95, "height_m": 1}', 'camera_pitch'),
+    ('no json', 'pitch_deg'), ('[]', 'pitch_deg'), ('{"pitch_deg": "7", "height_m": 1}', "'7'")])
+def test_a_recording_says_how_its_camera_is_mounted(tmp_path, text, found):
+    if text is not None:
+        (tmp_path / 'mounting.json').write_text(text)
+    if isinstance(found, str):
+        with pytest.raises(BagError, match=found):
+            read_mounting(tmp_path)
+    else:
+        assert read_mounting(tmp_path) == found
+
+
 @pytest.mark.parametrize('camera', [None, CAMERA])
 def test_the_animation_has_every_frame_and_the_cloud_where_there_is_a_camera(tmp_path, camera):
     frames = [frame() for _ in range(3)]
@@ -114,6 +144,9 @@ def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
     assert summary['frames_in'] == 40 and set(summary['frames_out'].values()) == {40}
     assert 0 < summary['scores']['AbsRel'] < 1 and 'no alignment' in summary['scores']['protocol']
     assert summary['latency_ms']['depth/image']['p95'] > 0 and summary['checksum']
+    obstacles = summary['obstacles']
+    assert obstacles['obstacles'] > 10_000 and '3 m' in obstacles['protocol']
+    assert f'{obstacles["found_percent"]} % found' in result.stdout
     for name in ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json'):
         assert str(tmp_path / name) in result.stdout
         assert (tmp_path / name).stat().st_size > 500
