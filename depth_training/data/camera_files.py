@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`camera.json`: what camera took the pictures of a folder, and in what unit its depth is."""
+"""Read `camera.json`: the camera of a folder's images and the unit of their depth."""
 from __future__ import annotations
 
 import json
@@ -16,13 +16,13 @@ _ANY_WIDTH = 1000
 
 
 class Camera(NamedTuple):
-    """What `camera.json` says; None where it does not. `horizontal_fov_deg` stands for fx and cx.
+    """Values of `camera.json`; None if not given. `horizontal_fov_deg` may replace fx and cx.
 
     Attributes:
-        fx: focal length in pixels of a picture `width` wide.
-        cx: column of the optical axis in such a picture.
-        width: pixels.
-        depth_scale: units a metre in which depth is stored.
+        fx: focal length in pixels of an image `width` pixels wide.
+        cx: column of the optical axis in such an image.
+        width: image width in pixels.
+        depth_scale: units per metre of the stored depth.
     """
 
     fx: float | None = None
@@ -32,10 +32,10 @@ class Camera(NamedTuple):
 
 
 def read_camera(folder: Path, root: Path | None = None) -> Camera:
-    """The camera of a folder: its own `camera.json`, or the one of the data's root.
+    """Read the camera of a folder from its own `camera.json`, or else from the data's root.
 
     Raises:
-        DataError: it has neither numbers fx and width nor a field of view nor a depth scale.
+        DataError: the file has neither fx and width, nor a field of view, nor a depth scale.
     """
     file = next((place / FILE for place in (folder, root or folder)
                  if (place / FILE).is_file()), None)
@@ -61,16 +61,16 @@ def read_camera(folder: Path, root: Path | None = None) -> Camera:
 def _of_field_of_view(degrees: float, scale: float | None) -> Camera:
     if not 0 < degrees < 180:
         raise ValueError(f'horizontal_fov_deg {degrees:g}')
-    # Of a picture of any width: what is read is scaled to the picture's own.
+    # A field of view fixes fx only relative to the width; the reader scales it to each image.
     return Camera(_ANY_WIDTH / 2 / math.tan(math.radians(degrees) / 2), (_ANY_WIDTH - 1) / 2,
                   _ANY_WIDTH, scale)
 
 
 def common_scale(root: Path, cameras: Iterable[Camera]) -> float | None:
-    """The depth scale that all cameras say; None where none says one.
+    """Return the depth scale that all cameras share, or None if none gives one.
 
     Raises:
-        DataError: they say different ones.
+        DataError: cameras give different scales.
     """
     scales = {camera.depth_scale for camera in cameras}
     if len(scales) > 1:

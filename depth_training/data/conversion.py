@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a data set anew: scene by scene, in several processes, and going on where it was stopped.
+"""Convert a data set scene by scene, in several processes, and resume an interrupted run.
 
-A scene's folder gets a file `.prepared.json` before its first pair: which frames, made how, and
-whether all are written. Pairs are numbered by their place among those frames and written whole or
-not at all, so a second run writes what is missing, and one with other options is refused.
+Before its first pair, a scene's folder gets a file `.prepared.json` that records the frames, how
+they are converted and whether all pairs are written. Pairs are numbered by the position of their
+frame and each is written completely or not at all. A second run writes what is missing; a run with
+different options is refused.
 """
 from __future__ import annotations
 
@@ -31,14 +32,14 @@ Report = Callable[[str], None]
 
 
 class SceneToWrite(NamedTuple):
-    """What is to be written of a scene.
+    """A scene to be written.
 
     Attributes:
-        name: of the scene.
-        target: its folder.
-        frames: what each pair is made of, as `write` takes it.
-        write: makes the files of a frame: name -> content; must be picklable.
-        extra: other files of the folder.
+        name: name of the scene.
+        target: folder to write to.
+        frames: one entry per pair, passed to `write`.
+        write: returns the files of a frame as name -> content; must be picklable.
+        extra: other files of the folder, name -> content.
     """
 
     name: str
@@ -48,20 +49,20 @@ class SceneToWrite(NamedTuple):
     extra: dict[str, bytes]
 
     def digest(self) -> str:
-        """Of the frames."""
+        """Return a hash of the frames and of the names of the extra files."""
         text = json.dumps([self.frames, sorted(self.extra)], default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass
 class Prepared:
-    """What was written.
+    """Summary of what was written.
 
     Attributes:
         pairs: number of pairs.
         scenes: number of scenes.
-        skipped: one sentence a frame that could not be used.
-        kept: pairs that an earlier run had written.
+        skipped: one sentence for each frame that could not be used.
+        kept: pairs already written by an earlier run.
     """
 
     pairs: int = 0
@@ -71,10 +72,10 @@ class Prepared:
 
 
 def write_scenes(scenes: Sequence[SceneToWrite], processes: int, report: Report | None) -> Prepared:
-    """Write all scenes; says so scene by scene, with the time that is left.
+    """Write all scenes; report each one with the estimated time left.
 
     Raises:
-        DataError: a folder holds pairs that were made with other options, or a process was killed.
+        DataError: a folder holds pairs made with other options, or a worker process was killed.
         OSError: a file cannot be written.
     """
     total, begun, frames = Prepared(), time.monotonic(), 0
@@ -88,17 +89,17 @@ def write_scenes(scenes: Sequence[SceneToWrite], processes: int, report: Report 
         if report:
             left = (time.monotonic() - begun) / max(frames - total.kept, 1) * (whole - frames)
             report(f'[{number}/{len(scenes)}] {scene.name}: {done.pairs} pairs'
-                   + f', {done.kept} of them there already' * bool(done.kept)
+                   + f', {done.kept} of them already there' * bool(done.kept)
                    + f', {len(done.skipped)} skipped' * bool(done.skipped)
                    + f'; {duration(left)} left' * (number < len(scenes)))
     return total
 
 
 def write_scene(scene: SceneToWrite) -> Prepared:
-    """Write what is missing of one scene.
+    """Write the missing pairs of one scene.
 
     Raises:
-        DataError: its folder holds pairs that were made with other options.
+        DataError: its folder holds pairs made with other options.
         OSError: a file cannot be written.
     """
     scene.target.mkdir(parents=True, exist_ok=True)
@@ -134,7 +135,7 @@ def _write_frame(scene: SceneToWrite, index: int, frame: Any, there: set[str],
     except DataError as error:
         done.skipped.append(str(error))
         return
-    # The picture last: where it is, its depth is, too.
+    # The colour image last: if it exists, so does its depth.
     write_together({scene.target / name: [files[name]]
                     for name in sorted(files, key=lambda name: name.startswith('rgb_'))})
     done.pairs += 1
@@ -158,7 +159,7 @@ def _write_mark(file: Path, digest: str, done: Prepared, complete: bool) -> None
 
 def _results(scenes: Sequence[SceneToWrite], processes: int) \
         -> Iterator[tuple[SceneToWrite, Prepared]]:
-    """Each scene with what was written of it, in order; large ones would else come last."""
+    """Yield each scene with its result, in the order of `scenes`."""
     processes = min(processes, len(scenes))
     if processes <= 1:
         for scene in scenes:
@@ -174,16 +175,16 @@ def _results(scenes: Sequence[SceneToWrite], processes: int) \
 
 
 def _next(results: Any, workers: set[int | None]) -> Prepared:
-    """The next result; a pool waits in vain for one of a process that was killed."""
+    """Return the next result; raise if a worker was killed, which the pool would never notice."""
     while True:
         with suppress(multiprocessing.TimeoutError):
             return results.next(timeout=1.0)
         if not workers <= {process.pid for process in multiprocessing.active_children()}:
-            raise DataError('a process that wrote pairs was killed, perhaps for want of memory: '
-                            'start again, which goes on where it was, with fewer --jobs')
+            raise DataError('a worker process was killed, perhaps because memory ran out: run the '
+                            'command again with fewer --jobs; it continues where it stopped')
 
 
 def _start_worker() -> None:
-    """Ctrl-C reaches all processes; the first one ends the others."""
+    """Ignore Ctrl-C in workers: it reaches all processes, and the parent stops its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)

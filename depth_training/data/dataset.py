@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every layout's reader offers, and what it is asked for."""
+"""Interface of every data set reader, and the request that opens one."""
 from __future__ import annotations
 
 import os
@@ -21,17 +21,17 @@ Handle = TypeVar('Handle')
 
 @dataclass(frozen=True)
 class Request:
-    """What to open.
+    """Which data to open, and how.
 
     Attributes:
         path: file or folder.
         split: `train`, `test` or `all`.
-        ground_truth: `raw` (with holes) or `filled`, for layouts that hold both; None = the
-            layout's own default.
+        ground_truth: `raw` (with holes) or `filled`, for layouts that have both; None = the
+            layout's default.
         hold_out: scenes that are `test`, for layouts without an official split.
         list_file: rows `rgb depth [focal length]` that choose the pairs of a sync folder.
-        splits_file: `splits.mat`, where it does not lie beside the labelled .mat.
-        depth_scale: units a metre in which depth is stored; None = as the layout has it.
+        splits_file: `splits.mat`, if it is not in the folder of the labelled .mat.
+        depth_scale: units per metre of the stored depth; None = the layout's default.
     """
 
     path: Path
@@ -44,16 +44,17 @@ class Request:
 
 
 class DepthDataset(ABC):
-    """RGB-D pairs by number; picklable, and its files are opened anew in each worker.
+    """RGB-D pairs by index. Picklable: each worker process opens the files itself.
 
     Attributes:
         layout: name of the layout, as `open_dataset` recognised it.
         ground_truth: `raw` (sensor, with holes), `filled` (holes painted in), `exact` (rendered),
             `laser` (KITTI's single scans).
         units: how depth is stored, such as `16-bit mm`.
-        depth_scale: units a metre in which depth is stored, of which `read` makes metres.
-        unit_is_sure: the user or the format says it; else depth implausible for rooms is refused.
-        note: what else a reader should know, such as how the split was made; may be empty.
+        depth_scale: units per metre of the stored depth, which `read` converts to metres.
+        unit_is_sure: the unit was given by the user or fixed by the format; if False, depth that
+            is implausible for rooms is refused.
+        note: remarks, such as how the split was made; may be empty.
     """
 
     layout: str
@@ -66,25 +67,25 @@ class DepthDataset(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of pairs."""
+        """Return the number of pairs."""
 
     @abstractmethod
     def read(self, index: int) -> Sample:
-        """Pair `index` as stored, in metres of the layout's own depth scale."""
+        """Read pair `index` without checks, in metres by the layout's own depth scale."""
 
     def focal_of(self, index: int) -> float | None:
-        """A number that tells pair `index`'s camera from others, without reading the pair.
+        """Return a number that identifies pair `index`'s camera, without reading the pair.
 
-        None where it is unknown; layouts of one camera give 0.
+        None if unknown; layouts with a single camera return 0.
         """
         return 0.0
 
     @abstractmethod
     def source(self, index: int) -> str:
-        """File (and place in it) of pair `index`, for messages."""
+        """Return the file of pair `index` (and the position in it), for messages."""
 
     def __getitem__(self, index: int) -> Sample:
-        """Pair `index`, checked.
+        """Read and check pair `index`.
 
         Raises:
             IndexError: there is no such pair.
@@ -95,30 +96,30 @@ class DepthDataset(ABC):
         return check_sample(self.scaled(index), self.source(index), self.depth_scale)
 
     def scaled(self, index: int) -> Sample:
-        """Pair `index` in metres, not checked."""
+        """Read pair `index` in metres, without checks."""
         sample = self.read(index)
         if self._factor == 1:
             return sample
         return replace(sample, depth=sample.depth * np.float32(self._factor))
 
     def use_scale(self, depth_scale: float) -> None:
-        """Take stored depth as so many units a metre, whatever the layout says."""
+        """Interpret stored depth with this many units per metre, overriding the layout."""
         self._factor *= self.depth_scale / depth_scale
-        self.depth_scale, self.units = depth_scale, f'{depth_scale:g} units a metre'
+        self.depth_scale, self.units = depth_scale, f'{depth_scale:g} units per metre'
         self.unit_is_sure = True
 
     def describe(self) -> str:
-        """One line, such as `sync layout, 24231 pairs, 16-bit mm, raw depth`."""
+        """Return one line such as `sync layout, 24231 pairs, 16-bit mm, raw depth`."""
         text = f'{self.layout} layout, {len(self)} pairs, {self.units}, {self.ground_truth} depth'
         return f'{text}; {self.note}' if self.note else text
 
 
 class Part(DepthDataset):
-    """Some pairs of a data set, such as paper 002's 25 and 500 images.
+    """A subset of a data set, such as paper 002's 25 and 500 images.
 
     Args:
-        whole: the data set.
-        indices: which of its pairs, in this order.
+        whole: the full data set.
+        indices: indices of the chosen pairs, in this order.
         note: how they were chosen.
     """
 
@@ -132,20 +133,20 @@ class Part(DepthDataset):
         return len(self.indices)
 
     def read(self, index: int) -> Sample:
-        """Read from the whole."""
+        """Read the pair from the full data set."""
         return self.whole.scaled(self.indices[index])
 
     def focal_of(self, index: int) -> float | None:
-        """Of the pair in the whole."""
+        """Return the value for the pair in the full data set."""
         return self.whole.focal_of(self.indices[index])
 
     def source(self, index: int) -> str:
-        """File in the whole."""
+        """Return the file in the full data set."""
         return self.whole.source(self.indices[index])
 
 
 def evenly(whole: DepthDataset, count: int) -> DepthDataset:
-    """`count` equally spaced pairs (paper 003's training set), or all where there are fewer."""
+    """Return `count` equally spaced pairs (paper 003's training set), or all if there are fewer."""
     if count >= len(whole):
         return whole
     indices = [index * len(whole) // count for index in range(count)]
@@ -153,23 +154,24 @@ def evenly(whole: DepthDataset, count: int) -> DepthDataset:
 
 
 def every(whole: DepthDataset, stride: int) -> DepthDataset:
-    """Pairs 0, stride, 2 stride, ..."""
+    """Return pairs 0, stride, 2 stride, ..."""
     if stride <= 1:
         return whole
     return Part(whole, range(0, len(whole), stride), f'one pair in {stride}')
 
 
 def good_samples(dataset: DepthDataset, indices: Iterable[int] | None = None) -> Iterator[Sample]:
-    """The pairs with these indices (None = all) that can be used, in order."""
+    """Yield the usable pairs with these indices (None = all), in order."""
     for index in range(len(dataset)) if indices is None else indices:
         with suppress(DataError):
             yield dataset[index]
 
 
 class PerProcess(Generic[Handle]):
-    """A handle opened at first use in each process.
+    """A handle that each process opens at first use.
 
-    HDF5 and zip handles survive neither fork nor pickle; the opener (a picklable callable) does.
+    HDF5 and zip handles survive neither fork nor pickle, so only the opener (a picklable callable)
+    is passed on.
     """
 
     def __init__(self, opener: Callable[[], Handle]) -> None:
@@ -178,7 +180,7 @@ class PerProcess(Generic[Handle]):
         self._handle: Handle | None = None
 
     def get(self) -> Handle:
-        """The handle of the running process."""
+        """Return the handle of the current process."""
         if self._handle is None or self._process != os.getpid():
             self._handle, self._process = self._opener(), os.getpid()
         return self._handle

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth of one file in any usual form: PNG and TIFF of 8 or 16 bits or floats, or .npy."""
+"""Read a depth map from any usual file: 8- or 16-bit or float PNG and TIFF, or .npy."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,10 +15,10 @@ SUFFIXES = ('.png', '.npy', '.tif', '.tiff')
 
 
 def read_depth(path: Path, scale: float) -> NDArray[np.float32]:
-    """Metres (H, W) of a file that holds `scale` units a metre; 0 = unknown.
+    """Read depth (H, W) in metres from a file with `scale` units per metre; 0 = unknown.
 
     Raises:
-        DataError: it cannot be read or is not one depth map.
+        DataError: the file cannot be read or does not hold a single depth map.
     """
     stored = read_stored(path)
     if stored.dtype == np.uint16:
@@ -27,10 +27,10 @@ def read_depth(path: Path, scale: float) -> NDArray[np.float32]:
 
 
 def read_stored(path: Path) -> NDArray[np.generic]:
-    """The numbers of a file, (H, W).
+    """Read the stored numbers (H, W) of a file.
 
     Raises:
-        DataError: it cannot be read or is not one depth map.
+        DataError: the file cannot be read or does not hold a single depth map.
     """
     if path.suffix.lower() == '.npy':
         from depth_training.data.layouts.densedepth_test import open_array
@@ -44,13 +44,14 @@ def read_stored(path: Path) -> NDArray[np.generic]:
 
 
 def natural_scale(path: Path) -> float:
-    """Units a metre that a file's type suggests: metres of floats, millimetres of whole numbers.
+    """Return the usual units per metre of a file's type: 1 for floats, 1000 for 16-bit integers.
 
     Raises:
-        DataError: it has 8 bits, which suggest nothing, or it cannot be read.
+        DataError: the file has 8 bits per pixel, for which there is no usual unit, or it cannot
+            be read.
     """
     stored = read_stored(path)
     if stored.dtype == np.uint8:
-        raise DataError(f'{path} has 8 bits a pixel, which are no millimetres: give its units a '
-                        'metre with --depth-scale, 25.5 where 255 is 10 m')
+        raise DataError(f'{path} has 8 bits per pixel, which cannot be millimetres: give its units '
+                        'per metre with --depth-scale, for example 25.5 if 255 is 10 m')
     return 1.0 if np.issubdtype(stored.dtype, np.floating) else 1000.0

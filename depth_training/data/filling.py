@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fill holes of depth where its picture is alike: colourisation (Levin et al. 2004).
+"""Fill holes in depth by similar colours: colourisation (Levin et al. 2004).
 
-NYU's toolbox does so (fill_depth_colorization.m), and DenseDepth with KITTI's sparse depth.
+As in NYU's toolbox (fill_depth_colorization.m); DenseDepth fills KITTI's sparse depth like this.
 """
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Of the toolbox: share of a window's variance, the weight that the most alike neighbour has at
-#: least, the least variance, and the weight of what is known.
+#: The toolbox's constants: share of a window's variance, least weight of the most similar
+#: neighbour, least variance, and weight of the known depth.
 _SHARE, _LEAST_WEIGHT, _LEAST_VARIANCE, _KNOWN_WEIGHT = 0.6, 0.01, 2e-6, 1.0
 _NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
 
 
 def filled(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
            shrink: int = 1) -> NDArray[np.float32]:
-    """Depth (H, W) in metres without holes; what is known stays as it is.
+    """Return depth (H, W) in metres without holes; known depth is unchanged.
 
     Args:
         rgb: uint8 (H, W, 3).
         depth: metres (H, W), 0 = unknown.
-        shrink: solve at the size divided by this, which is faster by more than its square.
+        shrink: solve at the size divided by this; the time falls by more than its square.
     """
     if not (depth == 0).any() or not depth.any():
         return depth
@@ -36,7 +36,7 @@ def filled(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
 
 
 def _reduced(depth: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:
-    """Mean of the known pixels that fall into each new one; 0 where none does."""
+    """Return the mean of the known pixels in each new pixel; 0 if there are none."""
     rows = np.arange(depth.shape[0]) * height // depth.shape[0]
     columns = np.arange(depth.shape[1]) * width // depth.shape[1]
     cells = (rows[:, None] * width + columns).ravel()
@@ -46,7 +46,7 @@ def _reduced(depth: NDArray[np.float32], height: int, width: int) -> NDArray[np.
 
 
 def _solved(grey: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Depth that each pixel shares with the neighbours whose grey value is alike."""
+    """Solve for a depth in which neighbours of similar grey value have similar depth."""
     from scipy import sparse
     from scipy.sparse.linalg import spsolve
 
@@ -61,7 +61,7 @@ def _solved(grey: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np
 
 def _weights(grey: NDArray[np.float64]) -> tuple[
         NDArray[np.float64], NDArray[np.int_], NDArray[np.bool_]]:
-    """Weight and place of each of the 8 neighbours (8, H, W), and whether it is in the image."""
+    """Return weight and index of each of the 8 neighbours (8, H, W), and if it is in the image."""
     height, width = grey.shape
     around, places = np.pad(grey, 1, constant_values=np.nan), np.arange(grey.size)
     places = np.pad(places.reshape(grey.shape), 1)

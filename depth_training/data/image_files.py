@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images from files: strict about truncation, precise about 8 and 16 bits."""
+"""Decode image files: truncated files are refused, 8 and 16 bits are kept apart."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 from depth_training.data.sample import DataError
 
-#: How a complete file ends. Some OpenCV versions fill what a truncated file lacks with grey.
+#: How a complete file ends. Some OpenCV versions fill the missing part of a truncated file in grey.
 _ENDINGS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
 #: DenseDepth stores its training depth in 8 bits, 255 = 10 m (its data.py).
 DENSEDEPTH_METRES_PER_STEP = 10 / 255
-#: What some cameras write in 16 bits where nothing was measured.
+#: What some cameras write in 16-bit depth for pixels without a measurement.
 NOT_MEASURED = 65535
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A file's content.
+    """Read a file's content.
 
     Raises:
-        DataError: it is missing, empty or unreadable.
+        DataError: the file is missing, empty or unreadable.
     """
     try:
         content = Path(path).read_bytes()
@@ -37,19 +37,19 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
-    """A PNG or JPEG as uint8 (H, W, 3) RGB.
+    """Decode a PNG or JPEG to uint8 (H, W, 3) RGB.
 
     Raises:
-        DataError: it is truncated or not an image.
+        DataError: the file is truncated or not an image.
     """
     return cv2.cvtColor(decode(content, name, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """A depth PNG as stored: (H, W), uint8 or uint16.
+    """Decode a depth PNG as stored: (H, W), uint8 or uint16.
 
     Raises:
-        DataError: it is truncated, not an image, or has several channels.
+        DataError: the file is truncated, not an image, or has several channels.
     """
     image: NDArray[Any] = decode(content, name, cv2.IMREAD_UNCHANGED)
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
@@ -58,31 +58,31 @@ def decode_depth(content: bytes, name: str) -> NDArray[np.uint8] | NDArray[np.ui
 
 
 def millimetres(image: NDArray[np.generic], name: str) -> NDArray[np.float32]:
-    """uint16 millimetres -> metres; 0 stays unknown, and 65535 is what some cameras write for it.
+    """Convert uint16 millimetres to metres; 0 and 65535 (used by some cameras) become 0 = unknown.
 
     Raises:
-        DataError: the image has 8 bits, which cannot hold millimetres of a room.
+        DataError: the image has 8 bits per pixel, too few for millimetres of a room.
     """
     if image.dtype != np.uint16:
-        raise DataError(f'{name} has 8 bits a pixel; this layout has 16-bit millimetres')
+        raise DataError(f'{name} has 8 bits per pixel; this layout has 16-bit millimetres')
     return np.where(image == NOT_MEASURED, 0, image).astype(np.float32) / np.float32(1000)
 
 
 def densedepth_metres(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """DenseDepth's PNGs: 8 bits, 255 = 10 m, in training; 16-bit millimetres in its test set."""
+    """Convert DenseDepth's depth to metres: 8 bits, 255 = 10 m (training), or 16-bit mm (test)."""
     if image.dtype == np.uint16:
         return image.astype(np.float32) / np.float32(1000)
     return image.astype(np.float32) * np.float32(DENSEDEPTH_METRES_PER_STEP)
 
 
 def decode(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
-    """An image file's pixels, by OpenCV's flags for reading.
+    """Decode an image file with OpenCV's flags for reading.
 
     Raises:
-        DataError: it is truncated or not an image.
+        DataError: the file is truncated or not an image.
     """
     for start, end in _ENDINGS.items():
-        # In the later half: an embedded thumbnail ends early, some cameras append data.
+        # Search the second half: an embedded thumbnail ends early, and cameras may append data.
         if content.startswith(start) and content.find(end, len(content) // 2) < 0:
             raise DataError(f'{name} is truncated')
     try:

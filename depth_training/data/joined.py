@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several data sets as one."""
+"""Combine several data sets into one."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from depth_training.data.sample import DataError, Sample
 
 
 class Joined(DepthDataset):
-    """The pairs of several data sets, one after the other; each has the share of its pairs.
+    """The pairs of several data sets, one data set after the other.
 
-    The ground truth is `raw` where they differ: what holds for some pairs cannot be promised of
-    all.
+    The ground truth is `raw` if the data sets differ, since the others promise more than holds for
+    all pairs.
     """
 
     layout, units = 'joined', 'as in each'
@@ -36,17 +36,17 @@ class Joined(DepthDataset):
         return self._ends[-1]
 
     def read(self, index: int) -> Sample:
-        """Read from the part that holds it."""
+        """Read the pair from the data set that holds it."""
         part, place = self._find(index)
         return part.scaled(place)
 
     def source(self, index: int) -> str:
-        """File in the part that holds it."""
+        """Return the file in the data set that holds the pair."""
         part, place = self._find(index)
         return part.source(place)
 
     def describe(self) -> str:
-        """What each part says of itself."""
+        """Join the descriptions of the data sets."""
         return ' + '.join(part.describe() for part in self.parts)
 
     def _find(self, index: int) -> tuple[DepthDataset, int]:
@@ -56,12 +56,12 @@ class Joined(DepthDataset):
 
 def open_joined(paths: Sequence[Path], split: str, hold_out: Sequence[str] = (),
                 **arguments: Any) -> DepthDataset:
-    """One or several data sets, opened by `open_dataset` with the same arguments.
+    """Open one or more data sets with the same arguments to `open_dataset`.
 
-    Of several, each is told of those held-out scenes alone that are folders of its own.
+    Each of several data sets receives only those held-out scenes that it contains.
 
     Raises:
-        DataError: there is none, none of them has a held-out scene, or one cannot be opened.
+        DataError: no path is given, no data set has a held-out scene, or one cannot be opened.
     """
     if not paths:
         raise DataError('no data is given: name files or folders with --data')

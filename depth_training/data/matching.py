@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which depth map belongs to which picture, by name or by time; and what is left over."""
+"""Match images and depth maps by name or time, and list those without a match."""
 from __future__ import annotations
 
 import re
@@ -7,38 +7,38 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-#: Words that tell pictures from depth maps, with what joins them to the rest of a name.
+#: Words that mark an image or a depth map, with the characters that join them to the name.
 _KIND = re.compile(r'[-_. ]*(rgb|colou?rs?|images?|img|photo|depths?|dpth|aligned|raw|sync)[-_. ]*',
                    re.IGNORECASE)
 _TIME = re.compile(r'\d+\.\d+')
-#: Seconds by which a picture and its depth map may differ (TUM's associate.py).
+#: Largest difference in seconds between an image and its depth map (TUM's associate.py).
 LARGEST_GAP = 0.02
 
 
 class Matches(NamedTuple):
-    """Names that belong together, and those that belong to none."""
+    """Matched names, and the names without a match."""
 
     pairs: list[tuple[str, str]]
     pictures: list[str]
     depths: list[str]
 
     def note(self) -> str:
-        """What is left over, in words; empty where nothing is."""
+        """Describe the names without a match; empty if there are none."""
         return left_over(self.pictures, self.depths)
 
 
 def left_over(pictures: Sequence[str], depths: Sequence[str] = ()) -> str:
-    """Pictures and depth maps without the other, counted."""
+    """Count images without depth and depth maps without image."""
     parts = [f'{len(names)} {kind} (first {names[0]})' for names, kind in (
         (pictures, 'pictures without depth'), (depths, 'depth maps without picture')) if names]
     return ', '.join(parts)
 
 
 def match(pictures: Sequence[str], depths: Sequence[str]) -> Matches:
-    """By equal names; else by names without `rgb`, `depth` and the like; else by time.
+    """Match by equal names, or else by names without `rgb`, `depth` and the like, or else by time.
 
-    Names are paths without their root folder; endings do not count. Names that are times in
-    seconds, such as 1305031102.175304.png, match the nearest in time.
+    Names are paths relative to their root folder; suffixes are ignored. Names that are times in
+    seconds, such as 1305031102.175304.png, are matched to the nearest time.
     """
     for key in (_stem, _bare):
         found = _by_key(pictures, depths, key)
@@ -53,7 +53,7 @@ def match(pictures: Sequence[str], depths: Sequence[str]) -> Matches:
 
 def match_times(pictures: Sequence[tuple[float, str]], depths: Sequence[tuple[float, str]],
                 largest_gap: float = LARGEST_GAP) -> Matches:
-    """The nearest in time first, each name once."""
+    """Match by time, nearest first; each name is used once."""
     depths = sorted(depths)
     moments = [time for time, _ in depths]
     candidates = []

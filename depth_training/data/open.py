@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open RGB-D data of any known layout: recognise it, check it, say what it is."""
+"""Open RGB-D data: recognise the layout, check the data, describe it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from depth_training.data.layouts import (
 from depth_training.data.sample import DataError, UnitError
 from depth_training.data.units import check_units
 
-#: From the most to the least specific: a folder of rooms would also pass as sync, and a packed
-#: file as DenseDepth's zip.
+#: From the most to the least specific: `sync` would also accept a folder of rooms, and `densedepth`
+#: a packed file.
 LAYOUTS: tuple[ModuleType, ...] = (
     packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, kitti,
     tum, folders, sync, mixed)
@@ -39,29 +39,29 @@ def open_dataset(
     splits_file: str | Path | None = None, depth_scale: float | None = None,
     check: bool = True,
 ) -> DepthDataset:
-    """Open RGB-D data, whatever its layout; `describe()` of the result says what was found.
+    """Open RGB-D data of any known layout; `describe()` of the result says what was found.
 
     Args:
         path: file (.mat, .zip, .tar) or folder.
         split: `train`, `test` (or `val`, the same) or `all`.
-        ground_truth: `raw` or `filled`, where the layout holds both; the result's own
-            `ground_truth` says which it gives.
-        hold_out: scenes to test on, of data without an official split.
+        ground_truth: `raw` or `filled`, if the layout has both; the attribute `ground_truth` of
+            the result says which one it is.
+        hold_out: test scenes, for data without an official split.
         list_file: rows `rgb depth [focal length]` that choose the pairs of a sync folder.
-        splits_file: `splits.mat`, where it does not lie beside the labelled .mat.
-        depth_scale: units a metre in which depth is stored; None = as the layout has it, which is
-            refused where rooms cannot be that large or small.
-        check: look into some pairs; without it a wrong unit goes unnoticed.
+        splits_file: `splits.mat`, if it is not in the folder of the labelled .mat.
+        depth_scale: units per metre of the stored depth; None = the layout's default, which is
+            refused if it makes rooms implausibly large or small.
+        check: read some pairs; without this check a wrong unit goes unnoticed.
 
     Raises:
-        DataError: the path is missing or of no known layout, it has no such split, depth has a
-            wrong unit, or none of its first, middle and last pair can be used.
+        DataError: the path is missing, its layout is unknown, it lacks this split, depth has a
+            wrong unit, or its first, middle and last pair are all unusable.
     """
     root = Path(path).expanduser()
     if not root.exists():
         raise DataError(f'{root} does not exist')
     if depth_scale is not None and not 0 < depth_scale < float('inf'):
-        raise DataError(f'a depth scale of {depth_scale:g} cannot be: give the units a metre, '
+        raise DataError(f'a depth scale of {depth_scale:g} is impossible: give units per metre, '
                         'such as 1000 for millimetres')
     if split not in _SPLITS:
         raise DataError(f'unknown split {split!r}: choose one of {", ".join(_SPLITS)}')
@@ -87,16 +87,16 @@ def _path(path: str | Path | None) -> Path | None:
 
 def _unknown(root: Path) -> str:
     if root.is_dir() and any(True for _ in root.glob('**/d-*.pgm')):
-        return 'this is the raw dump; turn it into pairs first: ' \
+        return 'this is the raw NYU Depth v2 data; convert it to pairs first: ' \
                'python -m depth_training prepare raw SOURCE TARGET'
     names = ', '.join(layout.__name__.rpartition('.')[2] for layout in LAYOUTS
                       if layout is not mixed)
-    return f'no layout that is known here ({names}): put pictures into images/ and their depth ' \
-           'maps into depth/ beside it, see docs/own_data.md'
+    return f'unknown layout (known are {names}): put images into images/ and their ' \
+           'depth maps into depth/ next to it, see docs/own_data.md'
 
 
 def _probe(dataset: DepthDataset) -> None:
-    """Read three pairs: a wrong unit refuses the data, a single bad pair does not."""
+    """Read three pairs; refuse the data for a wrong unit, but not for a single bad pair."""
     errors: list[DataError] = []
     places = sorted({0, len(dataset) // 2, len(dataset) - 1})
     for index in places:

@@ -16,14 +16,16 @@ from depth_training.data.sample import Sample
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0, or 1 after one sentence on standard error."""
+    """Run the command line; return 0, or 1 after one sentence on standard error."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='file to write, such as rooms.zip')
     parser.add_argument('data', type=Path, nargs='+', help='folders of rooms, or other RGB-D data')
-    parser.add_argument('--bits', type=int, default=DepthCode.bits, help='of a depth, 8 to 16')
-    parser.add_argument('--quality', type=int, default=80, help='of the colour images, 0 to 100')
+    parser.add_argument('--bits', type=int, default=DepthCode.bits,
+                        help='bits per depth value, 8 to 16')
+    parser.add_argument('--quality', type=int, default=80,
+                        help='quality of the colour images, 0 to 100')
     parser.add_argument('--megabytes', type=float, default=None,
-                        help='leave out rooms, evenly, so that the file is about this large')
+                        help='leave out views, evenly, to get a file of about this size')
     options = parser.parse_args(arguments)
     try:
         count = _pack(options)
@@ -42,7 +44,7 @@ def _pack(options: argparse.Namespace) -> int:
 
 
 def _parts(path: Path) -> Iterator[tuple[DepthDataset, str]]:
-    """The splits that the data has; the training part must be there."""
+    """Yield the splits of the data; the training split must exist."""
     yield open_dataset(path, 'train'), 'train'
     with suppress(DataError):
         yield open_dataset(path, 'test'), 'test'
@@ -50,7 +52,7 @@ def _parts(path: Path) -> Iterator[tuple[DepthDataset, str]]:
 
 def _share(parts: list[tuple[DepthDataset, str]], code: DepthCode,
            options: argparse.Namespace) -> float:
-    """Share of the views that fits, from the size of every 40th."""
+    """Estimate the share of the views that fits from the size of every 40th."""
     trial = options.out.with_name(f'.{options.out.name}.trial')
     try:
         count = write_pack(trial, _chosen(parts, 1 / 40), code, options.quality)

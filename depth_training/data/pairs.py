@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets of one colour file and one depth file a pair."""
+"""Data sets with one colour file and one depth file per pair."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from depth_training.data.sample import Sample
 
 
 class Pair(NamedTuple):
-    """Two files relative to their root, and the camera where it is known.
+    """Two files relative to their root, and the camera if known.
 
-    fx and cx are in pixels of an image `width` wide; without width, of the image itself.
+    fx and cx are in pixels of an image `width` wide, or of the image itself without `width`.
     """
 
     rgb: str
@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 
 
 def read_millimetres(path: Path) -> NDArray[np.float32]:
-    """A 16-bit PNG in millimetres -> metres."""
+    """Read a 16-bit PNG in millimetres; return metres."""
     return millimetres(decode_depth(read_bytes(path), str(path)), str(path))
 
 
@@ -48,12 +48,12 @@ class PairFiles(DepthDataset):
         return len(self.pairs)
 
     def focal_of(self, index: int) -> float | None:
-        """Focal length over width, as far as the list of pairs tells it."""
+        """Return focal length / width as far as the list of pairs contains it."""
         pair = self.pairs[index]
         return None if pair.fx is None else pair.fx / (pair.width or 1)
 
     def source(self, index: int) -> str:
-        """The colour file's path."""
+        """Return the colour file's path."""
         return str(self.root / self.pairs[index].rgb)
 
     def read(self, index: int) -> Sample:
@@ -68,5 +68,5 @@ class PairFiles(DepthDataset):
 
     def fitted(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32],
                ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Both at one size; here they are to be of one already."""
+        """Return both at the same size; here they are expected to have it already."""
         return rgb, depth

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI's sparse depth filled, as DenseDepth trains on it: pairs in the `sync` layout."""
+"""Fill KITTI's sparse depth, as DenseDepth does for training, and write `sync` pairs."""
 from __future__ import annotations
 
 import json
@@ -20,24 +20,24 @@ from depth_training.data.open import open_dataset
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
 
-#: Holes are filled at half the size, which is that of the network's output.
+#: Holes are filled at half the size: the size of the network's output.
 _SHRINK = 2
 
 
 def prepare_kitti(source: Path, target: Path, every: int = 1, report: Report | None = None, *,
                   split: Split = 'train', pairs: int | None = None,
                   processes: int = 1) -> Prepared:
-    """Write filled pairs of a split to `target`; called again, it goes on.
+    """Write filled pairs of a split to `target`, or resume writing.
 
     Args:
         source: KITTI, see `depth_training.data.layouts.kitti`.
-        target: folder for `<drive>/rgb_00000.jpg`, `sync_depth_00000.png` (256 units a metre) and
+        target: folder for `<drive>/rgb_00000.jpg`, `sync_depth_00000.png` (256 units per metre) and
             `camera.json`.
-        every: take every so many pairs.
-        report: called with one line a drive.
-        split: of the list in `source`, or of its folders.
-        pairs: take so many, equally spaced, instead of `every`.
-        processes: that work side by side.
+        every: take every n-th pair.
+        report: called with one line per drive.
+        split: split by the list in `source`, or by its folders.
+        pairs: take this many equally spaced pairs instead of `every`.
+        processes: number of parallel processes.
 
     Raises:
         DataError: `source` is not KITTI, or has no pairs of the split.
@@ -59,15 +59,15 @@ def prepare_kitti(source: Path, target: Path, every: int = 1, report: Report | N
 
 
 def _files(root: Path, index: int, pair: Pair) -> dict[str, bytes]:
-    """The files of a pair.
+    """Return the files of a pair.
 
     Raises:
-        DataError: it cannot be used.
+        DataError: the pair cannot be used.
     """
     rgb = decode_rgb(read_bytes(root / pair.rgb), str(root / pair.rgb))
     depth = read_depth(root / pair.depth, kitti.SCALE)
     if rgb.shape[:2] != depth.shape:
-        raise DataError(f'{root / pair.rgb}: its depth map has another size')
+        raise DataError(f'{root / pair.rgb}: its depth map has a different size')
     stored = np.round(filled(rgb, depth, _SHRINK) * kitti.SCALE).astype(np.uint16)
     colour = cv2.imencode('.jpg', np.ascontiguousarray(rgb[..., ::-1]),
                           (cv2.IMWRITE_JPEG_QUALITY, 95))[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of the raycaster as a data set: unlimited, exact, and not like any real room."""
+"""Ray-cast views as a data set: unlimited, with exact depth, but unlike any real room."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,13 +13,13 @@ _TEXTURES, _PICTURES = 300, 50
 
 
 class RaycastRooms(DepthDataset):
-    """`count` rooms of textured boxes, a view of each, made anew whenever it is read.
+    """`count` random rooms of textured boxes, with one view each, rendered at every read.
 
     Args:
-        count: views; view i depends on i, seed and pictures alone.
-        seed: of everything.
-        pictures: whose parts become textures; each uint8 (H, W, 3).
-        height, width: of a view, pixels.
+        count: number of views; view i depends only on i, seed and pictures.
+        seed: seed of all randomness.
+        pictures: images uint8 (H, W, 3) from which textures are cut.
+        height, width: size of a view in pixels.
     """
 
     layout, ground_truth, units = 'raycast', 'exact', 'computed'
@@ -33,22 +33,23 @@ class RaycastRooms(DepthDataset):
         return self._count
 
     def read(self, index: int) -> Sample:
-        """Render it."""
+        """Render the view."""
         return render_view(np.random.default_rng((self._seed, index)), self._textures, *self._size)
 
     def source(self, index: int) -> str:
-        """Which view."""
+        """Name the view."""
         return f'raycast view {index}'
 
 
 def with_raycast(dataset: DepthDataset, share: float, seed: int) -> DepthDataset:
-    """The data set and so many raycast views that they are `share` of all pairs.
+    """Add as many ray-cast views as make up `share` of all pairs.
 
     Raises:
-        DataError: the share is not at least 0 and below 1.
+        DataError: the share is below 0 or not below 1.
     """
     if not 0 <= share < 1:
-        raise DataError(f'a share of {share} of raycast views cannot be: give 0 up to below 1')
+        raise DataError(f'a share of {share} of raycast views is impossible: give at least 0 and '
+                        'less than 1')
     count = round(len(dataset) * share / (1 - share))
     return Joined([dataset, RaycastRooms(count, seed, _pictures(dataset))]) if count else dataset
 

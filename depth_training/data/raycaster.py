@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cheap, unlimited second source of training views: textured boxes, exact depth.
 
-Rooms are boxes seen from inside, furniture is boxes (beds, cupboards, tables on legs, boxes
-lying about) turned about the vertical. One light, its shadows, and textures cut from given
-pictures or made of noise, checks and stripes. Nothing looks real; what is right is perspective,
-the floor that recedes, and what stands on it.
+Rooms are boxes seen from inside; furniture (beds, cupboards, tables on legs, loose boxes) consists
+of boxes rotated about the vertical. There is one light with shadows; textures are cut from given
+pictures or made of noise, checks and stripes. Nothing looks real, but perspective, the receding
+floor and the objects standing on it are correct.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTURE = 128
 
 @dataclass
 class Boxes:
-    """K boxes turned about z: `centre` (K, 3), `half` (K, 3) metres, `yaw` (K,) radians.
+    """K boxes rotated about z: `centre` (K, 3), `half` (K, 3) metres, `yaw` (K,) radians.
 
     Box 0 is the room, seen from inside. z is up, the floor is z = 0.
     """
@@ -39,7 +39,7 @@ class Boxes:
 
 @dataclass
 class Hits:
-    """First hits of N rays: `distance` (N,), `box` (N,), `axis` (N,) of the face, local `point`."""
+    """First hits of N rays: `distance` (N,), `box` (N,), face `axis` (N,), `point` in box frame."""
 
     distance: Floats
     box: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Hits:
 
 def render_view(rng: np.random.Generator, textures: list[Floats], height: int = 240,
                 width: int = 320) -> Sample:
-    """One view of a new random room; tries until the camera stands free."""
+    """Render a view of a new random room; retry until nothing is too close to the camera."""
     while True:
         boxes = random_room(rng)
         eye, rotation, fx = random_camera(rng, boxes, width)
@@ -59,14 +59,14 @@ def render_view(rng: np.random.Generator, textures: list[Floats], height: int = 
         if np.percentile(z, 2) > 0.25 and 0.8 < np.median(z) < 8 and z.std() > 0.2 * z.mean():
             break
     colour = shade(rng, boxes, hits, eye, rays, textures)
-    colour *= np.exp(rng.normal(np.log(0.4), 0.3)) / colour.mean()  # a camera's exposure
+    colour *= np.exp(rng.normal(np.log(0.4), 0.3)) / colour.mean()  # random exposure
     rgb = (255 * colour.reshape(height, width, 3).clip(0, 1)).astype(np.uint8)
-    # Rays have unit z in the camera's frame, so that the distance along them is z-depth.
+    # Rays have unit z in the camera frame, so the distance along them is the depth z.
     return Sample(cv2.GaussianBlur(rgb, (3, 3), 0.6), z.astype(np.float32), 'boxes', fx)
 
 
 def random_room(rng: np.random.Generator) -> Boxes:
-    """A room of 2 to 9 metres with furniture."""
+    """Return a room of 2 to 9 metres with furniture."""
     size = np.array([*np.exp(rng.uniform(np.log(2.2), np.log(9), 2)), rng.uniform(2.2, 3.2)])
     rows = [(*(size / 2 * [0, 0, 1]), *(size / 2), 0.0)]
     for _ in range(rng.integers(3, 14)):
@@ -79,7 +79,7 @@ def _furniture(rng: np.random.Generator, room: NDArray) -> list[tuple[float, ...
     kind = rng.choice(['block', 'bed', 'cupboard', 'table', 'clutter', 'shelf'])
     yaw = rng.choice([0, np.pi / 2]) if rng.random() < 0.6 else rng.uniform(0, np.pi)
     spread = rng.uniform(-0.48, 0.48, 2)
-    if rng.random() < 0.6:  # most furniture stands at a wall
+    if rng.random() < 0.6:  # most furniture stands against a wall
         spread[rng.integers(2)] = rng.choice([-0.44, 0.44])
     x, y = spread * room[:2]
     low, high = {
@@ -109,7 +109,7 @@ def _table(x: float, y: float, length: float, depth: float, height: float,
 
 def random_camera(rng: np.random.Generator, boxes: Boxes,
                   width: int) -> tuple[Floats, Floats, float]:
-    """Eye (3,), rotation camera-to-world (3, 3), fx pixels; robots' and people's heights."""
+    """Return eye (3,), rotation camera-to-world (3, 3) and fx; heights of robots and people."""
     half = boxes.half[0]
     eye = np.array([*(rng.uniform(-0.9, 0.9, 2) * half[:2]),
                     rng.choice([rng.uniform(0.15, 0.6), rng.uniform(0.6, 1.2),
@@ -124,21 +124,21 @@ def random_camera(rng: np.random.Generator, boxes: Boxes,
 
 
 def camera_rays(height: int, width: int, fx: float) -> Floats:
-    """Directions (H * W, 3) with z = 1 in the optical frame."""
+    """Return directions (H * W, 3) with z = 1 in the optical frame."""
     x = (np.arange(width, dtype=np.float32) - (width - 1) / 2) / fx
     y = (np.arange(height, dtype=np.float32) - (height - 1) / 2) / fx
     return np.stack([*np.meshgrid(x, y), np.ones((height, width), np.float32)], -1).reshape(-1, 3)
 
 
 def cast(boxes: Boxes, eye: Floats, rays: Floats) -> Hits:
-    """First hits of rays (N, 3) from one point or from N points."""
+    """Intersect rays (N, 3) from one point, or from N points, with the boxes."""
     count = len(rays)
     best = Hits(np.full(count, np.inf, np.float32), np.zeros(count, np.int64),
                 np.zeros(count, np.int64), np.zeros((count, 3), np.float32))
     for index in range(len(boxes)):
         origin = _turn(eye - boxes.centre[index], -boxes.yaw[index])
         direction = _turn(rays, -boxes.yaw[index])
-        direction[direction == 0] = 1e-9  # along a face: neither in nor out
+        direction[direction == 0] = 1e-9  # parallel to a face: avoids division by zero
         with np.errstate(divide='ignore', invalid='ignore'):
             planes = (-np.sign(direction) * boxes.half[index] - origin) / direction
             exits = (np.sign(direction) * boxes.half[index] - origin) / direction
@@ -165,7 +165,7 @@ def _turn(vectors: Floats, angle: float) -> Floats:
 
 def shade(rng: np.random.Generator, boxes: Boxes, hits: Hits, eye: Floats, rays: Floats,
           textures: list[Floats]) -> Floats:
-    """Colours (N, 3) in 0..1: texture x (ambient + one light with shadow)."""
+    """Return colours (N, 3) in 0..1: texture x (ambient + one light with shadow)."""
     world = eye + rays * hits.distance[:, None]
     room = boxes.half[0]
     light = np.array([*(rng.uniform(-0.7, 0.7, 2) * room[:2]), room[2] * 1.9], np.float32)
@@ -180,7 +180,7 @@ def shade(rng: np.random.Generator, boxes: Boxes, hits: Hits, eye: Floats, rays:
 
 
 def _normals(boxes: Boxes, hits: Hits, rays: Floats) -> Floats:
-    """Unit normals (N, 3) that face the ray."""
+    """Return unit normals (N, 3) that face the ray."""
     local = np.zeros((len(hits.box), 3), np.float32)
     local[np.arange(len(local)), hits.axis] = 1
     yaw = boxes.yaw[hits.box]
@@ -192,7 +192,7 @@ def _normals(boxes: Boxes, hits: Hits, rays: Floats) -> Floats:
 
 def _albedo(rng: np.random.Generator, boxes: Boxes, hits: Hits,
             textures: list[Floats]) -> Floats:
-    """Texture colours; each face of the room, and each other box, has its own."""
+    """Return texture colours; each face of the room and each other box has its own texture."""
     colour = np.empty((len(hits.box), 3), np.float32)
     faces = hits.box * 6 + np.where(
         hits.box == 0, hits.axis * 2 + (hits.point[np.arange(len(hits.box)), hits.axis] > 0), 0)
@@ -210,13 +210,13 @@ def _albedo(rng: np.random.Generator, boxes: Boxes, hits: Hits,
 
 def make_textures(rng: np.random.Generator, count: int,
                   pictures: Sequence[NDArray[np.uint8]] = ()) -> list[Floats]:
-    """Square colour textures in 0..1; half of them cut from pictures (H, W, 3) if given."""
+    """Return square colour textures in 0..1, half of them cut from pictures (H, W, 3) if given."""
     makers = [_noise, _checks, _stripes, _plain] + ([_cutting] * 4 if pictures else [])
     return [makers[rng.integers(len(makers))](rng, pictures) for _ in range(count)]
 
 
 def _colours(rng: np.random.Generator, count: int) -> Floats:
-    """Mostly muted colours, as rooms have."""
+    """Return mostly muted colours, as in real rooms."""
     grey = rng.uniform(0.15, 0.95, (count, 1))
     return (grey + rng.normal(0, 0.12, (count, 3))).clip(0.02, 1).astype(np.float32)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One RGB-D pair, and the checks that every pair passes before anything learns from it."""
+"""One RGB-D pair, and the checks that every pair must pass."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -10,30 +10,30 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraModel
 from depth_training.data.scales import remedy
 
-#: Limits outside which depth cannot be metres of a room: a wrong unit, not a strange scene.
+#: Depth beyond these limits indicates a wrong unit, not an unusual room.
 LARGEST_DEPTH = 100.0
 SMALLEST_MEDIAN = 0.05
-#: Focal lengths over the image's width: fields of view of 136 and 6 degrees.
+#: Focal length divided by image width: fields of view of 136 and 6 degrees.
 _SHORTEST_FOCAL, _LONGEST_FOCAL = 0.2, 10.0
 
 
 class DataError(ValueError):
-    """Data that cannot be used: one sentence with the file's name."""
+    """Data that cannot be used; the message is one sentence with the file's name."""
 
 
 class UnitError(DataError):
-    """Depth that is not in the unit its layout promises."""
+    """Depth that is not in the unit of its layout."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A colour image and its depth, pixel on pixel.
+    """A colour image and depth for the same pixels.
 
     Attributes:
         rgb: uint8 (H, W, 3).
         depth: float32 (H, W), metres along the optical axis; 0 = unknown.
-        id: name within its data set, such as `kitchen_0004/rgb_00045`.
-        fx: horizontal focal length in pixels, None where unknown.
+        id: name within the data set, such as `kitchen_0004/rgb_00045`.
+        fx: horizontal focal length in pixels, or None if unknown.
         cx: column of the optical axis in pixels (centre of the first column = 0), or None.
     """
 
@@ -45,7 +45,7 @@ class Sample:
 
     @property
     def camera(self) -> CameraModel | None:
-        """The pair's camera, square pixels; None where its focal length is unknown."""
+        """Return the pair's camera with square pixels, or None if the focal length is unknown."""
         if self.fx is None:
             return None
         height, width = self.depth.shape
@@ -54,17 +54,17 @@ class Sample:
 
 
 def check_sample(sample: Sample, source: str, depth_scale: float = 1.0) -> Sample:
-    """The sample with negative and non-finite depth set to 0, if it can be used at all.
+    """Check a sample and set its negative and non-finite depth to 0.
 
     Args:
-        sample: as read.
+        sample: the sample as read.
         source: its file, for messages.
-        depth_scale: units a metre of the file, for messages.
+        depth_scale: units per metre of the file, for messages.
 
     Raises:
         DataError: rgb or depth has the wrong shape, their sizes differ, no depth is known, or the
-            focal length is none in pixels.
-        UnitError: depth is no plausible number of metres.
+            focal length is not in pixels.
+        UnitError: depth is implausible in metres.
     """
     if sample.rgb.ndim != 3 or sample.rgb.shape[2] != 3 or sample.rgb.dtype != np.uint8:
         raise DataError(f'{source}: rgb is {sample.rgb.dtype} {sample.rgb.shape}, '
@@ -72,7 +72,7 @@ def check_sample(sample: Sample, source: str, depth_scale: float = 1.0) -> Sampl
     if sample.rgb.shape[:2] != sample.depth.shape:
         swapped = sample.rgb.shape[1::-1] == sample.depth.shape
         raise DataError(f'{source}: rgb is {_size(sample.rgb)}, depth is {_size(sample.depth)}; '
-                        'they must be of the same size'
+                        'they must have the same size'
                         + ', and rows and columns of one are swapped' * swapped)
     _check_camera(sample, source)
     depth = np.where(np.isfinite(sample.depth) & (sample.depth > 0), sample.depth, 0)
@@ -81,20 +81,20 @@ def check_sample(sample: Sample, source: str, depth_scale: float = 1.0) -> Sampl
 
 
 def _check_camera(sample: Sample, source: str) -> None:
-    """Refuse a focal length in another unit than pixels of this image, such as millimetres."""
+    """Refuse a focal length that cannot be in pixels of this image, such as one in millimetres."""
     width = sample.rgb.shape[1]
     if sample.fx is not None and not \
             _SHORTEST_FOCAL * width <= sample.fx <= _LONGEST_FOCAL * width:
         raise DataError(f'{source}: a focal length of {sample.fx:g} pixels for a picture {width} '
-                        'wide is implausible: fx is in pixels, of a picture as wide as "width" '
-                        'says')
+                        'wide is implausible: fx must be in pixels of an image that is "width" '
+                        'pixels wide')
 
 
 def _check_units(depth: NDArray[np.float32], source: str, depth_scale: float) -> None:
     largest = float(depth.max(initial=0))
     if largest == 0:
         raise DataError(f'{source}: depth is unknown in every pixel')
-    # Every eighth row and column suffices for a median and costs a thirtieth of the time.
+    # Every eighth row and column suffices for a median and takes a thirtieth of the time.
     known = depth[::8, ::8][depth[::8, ::8] > 0]
     known = known if known.size else depth[depth > 0]
     median = float(np.median(known))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Units in which depth is stored, and which of them would make stored values depth of rooms."""
+"""Usual units of stored depth, and which of them make stored values plausible for rooms."""
 from __future__ import annotations
 
 import math
@@ -7,24 +7,24 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-#: Units a metre, and who writes depth so.
+#: Units per metre, and who stores depth in them.
 KNOWN_SCALES = {
     1: 'metres', 100: 'centimetres', 256: 'KITTI', 1000: 'millimetres',
     4000: 'RealSense L515, Matterport3D', 5000: 'TUM RGB-D', 6553.5: '65535 = 10 m',
     10000: 'tenths of a millimetre'}
-#: Metres: where the median of rooms lies, and where it mostly does.
+#: Metres: range of plausible median depths of rooms, and the most usual one.
 _PLAUSIBLE, _USUAL = (1.0, 7.0), 2.5
-#: So many units are named at most.
+#: Largest number of units to suggest.
 _NAMED = 4
 
 
 def likely_scales(stored: NDArray[np.floating]) -> list[float]:
-    """Units a metre in which stored values would be depth of rooms, the likeliest first."""
+    """Return the units per metre that make the stored values plausible for rooms, best first."""
     median, largest, step = float(np.median(stored)), float(stored.max()), _common_step(stored)
 
     def unlikely(scale: float) -> tuple[bool, bool, float]:
         fills = scale == 6553.5 and largest > 60_000
-        # Millimetres that were multiplied leave gaps, such as TUM's by 5.
+        # Scaled-up millimetres have gaps: TUM's values, for example, are multiples of 5.
         multiple = scale > 1000 and step > 1 and step % (scale / 1000) == 0
         return not multiple, not fills, abs(math.log(median / scale / _USUAL))
 
@@ -33,17 +33,17 @@ def likely_scales(stored: NDArray[np.floating]) -> list[float]:
 
 
 def remedy(stored: NDArray[np.floating], scale: float) -> str:
-    """What to do about values that are implausible in `scale` units a metre: a sentence's end."""
+    """Suggest, as the end of a sentence, what to do if depth is implausible at this scale."""
     others = [other for other in likely_scales(stored) if other != scale]
     likely = '' if not others else \
-        f'likely {others[0]:g} units a metre ({KNOWN_SCALES[others[0]]})' \
+        f'likely {others[0]:g} units per metre ({KNOWN_SCALES[others[0]]})' \
         + ''.join(f' or {other:g}' for other in others[1:_NAMED]) + '; '
-    return f'{likely}give the units a metre with --depth-scale, or confirm with --depth-scale ' \
+    return f'{likely}give the units per metre with --depth-scale, or confirm with --depth-scale ' \
            f'{scale:g}'
 
 
 def _common_step(stored: NDArray[np.floating]) -> int:
-    """Greatest common divisor of whole numbers; 1 for others."""
+    """Return the greatest common divisor of integers; 1 for floats."""
     whole = np.round(stored.astype(np.float64))
     if np.abs(whole - stored).max(initial=0) > 0.05:
         return 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training and test parts of data that has scenes but no official split."""
+"""Divide data with scenes but without an official split into training and test parts."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,19 @@ from depth_training.data.dataset import Request
 from depth_training.data.sample import DataError
 
 Item = TypeVar('Item')
-#: One in so many scenes (or frames of a single scene) is held out when nobody names any.
+#: One in this many scenes (or frames of a single scene) is held out by default.
 ONE_IN = 10
 
 
 def choose(scenes: Mapping[str, Sequence[Item]], request: Request) -> tuple[list[Item], str]:
-    """The pairs of the wanted split, and a note that says how it was made.
+    """Return the pairs of the wanted split, and a note on how the split was made.
 
-    `hold_out` names the test scenes. Without it the last tenth of the scenes (at least one) is
-    the test part; of a single scene, the last tenth of the frames: neighbouring frames look
-    alike, so a random choice would test on what was trained on.
+    `hold_out` names the test scenes. By default the last tenth of the scenes (at least one) is the
+    test part; of a single scene, the last tenth of the frames. Neighbouring frames look alike, so a
+    random choice would test on images almost identical to the training images.
 
     Raises:
-        DataError: a held-out scene does not exist, or nothing is left.
+        DataError: a held-out scene does not exist, or no pair is left.
     """
     if request.split == 'all':
         return [item for items in scenes.values() for item in items], ''
@@ -46,8 +46,8 @@ def choose(scenes: Mapping[str, Sequence[Item]], request: Request) -> tuple[list
 def _part_of_one(items: Sequence[Item], request: Request) -> tuple[list[Item], str]:
     count = max(1, len(items) // ONE_IN)
     if len(items) < 2:
-        raise DataError(f'{request.path} has a single pair, which cannot be split: give more, or '
-                        'judge it whole with --split all, which in training needs '
-                        '--validation-data')
+        raise DataError(f'{request.path} has a single pair, which cannot be split: give more data, '
+                        'or use all of it with --split all (training then needs '
+                        '--validation-data)')
     part = items[-count:] if request.split == 'test' else items[:-count]
     return list(part), f'{request.split} part, held out: the last {count} frames of one scene'

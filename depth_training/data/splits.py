@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`splits.mat` of NYU Depth v2: the official 795 training and 654 test images."""
+"""Read `splits.mat` of NYU Depth v2: the official 795 training and 654 test images."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,10 +14,10 @@ _KEYS = {'train': 'trainNdxs', 'test': 'testNdxs'}
 
 
 def read_splits(file: Path) -> dict[str, NDArray[np.int64]]:
-    """0-based indices of `train` and `test`; the file's are 1-based, as MATLAB's are.
+    """Return 0-based indices of `train` and `test`; the file's indices are 1-based (MATLAB).
 
     Raises:
-        DataError: the file is missing, no MATLAB 5.0 file, or has no two disjoint index lists.
+        DataError: the file is missing or not MATLAB 5.0, or lacks two disjoint index lists.
     """
     from scipy.io import loadmat
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes to an RGB-D pair that keep it true: colour, depth and camera move together.
+"""Transform an RGB-D pair consistently: colour, depth and camera change together.
 
-All are pure functions of a `Sample`. Depth is only ever taken from the nearest pixel: a mean of
-foreground and background is a surface that does not exist.
+All are pure functions of a `Sample`. Depth is resampled by nearest neighbour only: the mean of
+foreground and background would be a surface that does not exist.
 """
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def flip(sample: Sample) -> Sample:
 
 
 def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
-    """Rows top:top + height, columns left:left + width.
+    """Keep rows top:top + height, columns left:left + width.
 
     Raises:
-        ValueError: the crop reaches beyond the image.
+        ValueError: the crop exceeds the image.
     """
     rows, columns = sample.depth.shape
     if top < 0 or left < 0 or top + height > rows or left + width > columns:
@@ -43,7 +43,7 @@ def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample
 
 
 def resize(sample: Sample, height: int, width: int, rgb: Interpolation = 'smooth') -> Sample:
-    """The same view at another size: depth stays, fx and cx follow the width."""
+    """Resize the view: depth is unchanged, fx and cx scale with the width."""
     old_height, old_width = sample.depth.shape
     if (height, width) == (old_height, old_width):
         return sample
@@ -56,9 +56,9 @@ def resize(sample: Sample, height: int, width: int, rgb: Interpolation = 'smooth
 
 
 def zoom(sample: Sample, scale: float, rgb: Interpolation = 'smooth') -> Sample:
-    """The scene `scale` times nearer: the image grows, depth is divided (paper 003, Laina).
+    """Make the scene `scale` times nearer: enlarge the image, divide depth (paper 003, Laina).
 
-    The camera stays: an image `scale` times as large with fx unchanged shows points at Z / scale.
+    The camera stays the same: at unchanged fx, a larger image shows the points at Z / scale.
     """
     height, width = (round(side * scale) for side in sample.depth.shape)
     larger = resize(sample, height, width, rgb)
@@ -66,14 +66,14 @@ def zoom(sample: Sample, scale: float, rgb: Interpolation = 'smooth') -> Sample:
 
 
 def canonical(sample: Sample, focal: float) -> Sample:
-    """Depth x focal / fx: as a camera of that focal length would see it; unchanged without fx."""
+    """Set depth to depth x focal / fx, as a camera with that fx sees it; unchanged without fx."""
     if sample.fx is None:
         return sample
     return replace(sample, depth=sample.depth * np.float32(focal / sample.fx), fx=focal)
 
 
 def rotate(sample: Sample, degrees: float, rgb: Interpolation = 'smooth') -> Sample:
-    """Turn about the centre, counter-clockwise; corners turned in are black and unknown."""
+    """Rotate counter-clockwise about the centre; new corners are black with unknown depth."""
     height, width = sample.depth.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     flags = cv2.INTER_LINEAR if rgb == 'smooth' else cv2.INTER_NEAREST
@@ -83,14 +83,14 @@ def rotate(sample: Sample, degrees: float, rgb: Interpolation = 'smooth') -> Sam
 
 
 def mask_outside(sample: Sample, top: int, bottom: int, left: int, right: int) -> Sample:
-    """Depth outside rows top:bottom and columns left:right becomes unknown."""
+    """Make depth outside rows top:bottom and columns left:right unknown."""
     depth = np.zeros_like(sample.depth)
     depth[top:bottom, left:right] = sample.depth[top:bottom, left:right]
     return replace(sample, depth=depth)
 
 
 def without_extremes(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Depth whose least and greatest values are unknown: 0."""
+    """Set the smallest and largest values of depth to unknown (0)."""
     known = depth[depth > 0]
     if not known.size:
         return depth
@@ -109,38 +109,38 @@ def cut_depth(sample: Sample, left: int, width: int, max_depth: float = 10.0) ->
 
 
 def gain(sample: Sample, factors: Sequence[float]) -> Sample:
-    """Red, green and blue times one factor each, saturated (paper 003)."""
+    """Multiply red, green and blue by one factor each, saturated (paper 003)."""
     values = np.arange(256)[:, None] * np.asarray(factors)
     return replace(sample, rgb=_look_up(sample.rgb, values))
 
 
 def brightness_contrast(sample: Sample, brightness: float, contrast: float) -> Sample:
-    """(1 + contrast) * x + brightness * 255 (albumentations' RandomBrightnessContrast)."""
+    """Return (1 + contrast) * x + brightness * 255 (albumentations' RandomBrightnessContrast)."""
     values = np.arange(256) * (1 + contrast) + brightness * 255
     return replace(sample, rgb=_look_up(sample.rgb, values))
 
 
 def gamma(sample: Sample, exponent: float) -> Sample:
-    """255 * (x / 255) ^ exponent."""
+    """Return 255 * (x / 255) ^ exponent."""
     return replace(sample, rgb=_look_up(sample.rgb, 255 * (np.arange(256) / 255) ** exponent))
 
 
 def hue_saturation(sample: Sample, hue: float, saturation: float, value: float) -> Sample:
-    """Shift hue (0..180), saturation and value (0..255), as albumentations does."""
+    """Shift hue (0..180), saturation and value (0..255) as in albumentations."""
     old = np.arange(256)
-    # Rounded before the modulo: 179.6 would round to a hue of 180, which is 0.
+    # Round before the modulo: otherwise 179.6 would become 180, which equals hue 0.
     table = np.stack([np.round(old + hue) % 180, old + saturation, old + value], axis=-1)
     hsv = _look_up(cv2.cvtColor(sample.rgb, cv2.COLOR_RGB2HSV), table)
     return replace(sample, rgb=cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
 
 
 def permute_channels(sample: Sample, order: Sequence[int]) -> Sample:
-    """Channels in another order (paper 004)."""
+    """Reorder the channels (paper 004)."""
     return replace(sample, rgb=np.ascontiguousarray(sample.rgb[..., list(order)]))
 
 
 def nearest(image: NDArray[Value], height: int, width: int) -> NDArray[Value]:
-    """The pixel nearest to each new pixel's centre."""
+    """Resize by taking the pixel nearest to each new pixel's centre."""
     rows = ((np.arange(height) + 0.5) * image.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)
     return image[rows[:, None], columns]
@@ -151,13 +151,13 @@ def _resize_rgb(image: NDArray[np.uint8], height: int, width: int,
     if how == 'nearest':
         return nearest(image, height, width)
     smaller = width < image.shape[1]
-    # INTER_AREA averages what falls into a pixel when shrinking; enlarging it would give blocks.
+    # INTER_AREA averages when shrinking, but gives blocks when enlarging.
     return cv2.resize(image, (width, height),
                       interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
 def _look_up(rgb: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Replace each value by the table's: (256,), or (256, 3) for one table a channel."""
+    """Look each value up in a table: (256,), or (256, 3) for one table per channel."""
     table = np.clip(np.round(values), 0, 255).astype(np.uint8)
     return cv2.LUT(rgb, np.ascontiguousarray(np.broadcast_to(table.reshape(1, 256, -1),
                                                              (1, 256, 3))))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a data set's depth in the unit that its layout promises? Judged by what rooms look like.
+"""Check that a data set's depth is plausible for rooms in the unit of its layout.
 
-No file says its unit. Depth read in a wrong one trains a network that is wrong by that factor, and
-nothing else shows it: so what is implausible for rooms is refused, and the units that would make it
-plausible are named. A user who gives `depth_scale` settles the question.
+Files do not state their unit. Depth read in a wrong unit trains a network that is wrong by the same
+factor, and nothing else reveals it. So depth that is implausible for rooms is refused, and the
+message suggests units that would make it plausible. A user-given `depth_scale` skips this check.
 """
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from depth_training.data.dataset import DepthDataset
 from depth_training.data.sample import DataError, UnitError
 from depth_training.data.scales import remedy
 
-#: Metres: the median of an indoor set lies between these.
+#: Metres: plausible range of the median depth of indoor data.
 _NEAREST, _FARTHEST = 0.3, 8.0
-#: 256 units a metre, read as millimetres, end at 2.56 m, and rooms have their median below 1 m.
+#: 256 units per metre read as millimetres: depth ends at 2.56 m, and the median is below 1 m.
 _NARROW_MEDIAN, _NARROW_END = 1.0, 2.6
-#: So many folders are looked into, and so many pairs of each; of a single folder, nine.
+#: Numbers of folders to check, of pairs in each, and of pairs if there is one folder only.
 _FOLDERS, _PAIRS, _PAIRS_OF_ONE = 8, 3, 9
-#: So many pairs are looked at for their folder; the list of a large set is long.
+#: Number of pairs whose folder is looked up; large data sets have more.
 _NAMES = 2000
 
 
@@ -35,10 +35,10 @@ class _Probe(NamedTuple):
 
 
 def check_units(dataset: DepthDataset) -> None:
-    """Look at some pairs of some folders of the data set.
+    """Check some pairs of some folders of the data set.
 
     Raises:
-        UnitError: its depth, or that of one of its folders, is implausible for rooms.
+        UnitError: depth of the data set, or of one of its folders, is implausible for rooms.
     """
     probes = list(_probes(dataset))
     if not probes:
@@ -82,7 +82,7 @@ def _probes(dataset: DepthDataset) -> Iterator[_Probe]:
 
 
 def _places(dataset: DepthDataset) -> dict[str, list[int]]:
-    """Some pairs of some folders, evenly spaced."""
+    """Return indices of some evenly spaced pairs of some folders."""
     folders: dict[str, list[int]] = {}
     for index in range(0, len(dataset), max(1, len(dataset) // _NAMES)):
         folders.setdefault(str(Path(dataset.source(index)).parent), []).append(index)

@@ -105,7 +105,7 @@ def folders(root: Path, count: int = 4, pictures: str = 'images', scale: float =
 
 
 def tum(root: Path, count: int = 4) -> Path:
-    """TUM RGB-D: names are times, depth comes 11 ms after colour, 5000 units a metre."""
+    """TUM RGB-D: names are times, depth comes 11 ms after colour, 5000 units per metre."""
     lists: dict[str, list[str]] = {'rgb': ['# color images'], 'depth': ['# depth maps']}
     for index in range(count):
         rgb, depth = scene(index)
@@ -252,7 +252,7 @@ def kitti_laser(root: Path) -> Path:
 
 
 def kitti(root: Path, drives: int = 2, count: int = 3, size: tuple[int, int] = (48, 160)) -> Path:
-    """Raw drives beside sparse annotated depth, 256 units a metre; the last drive is in `val`."""
+    """Raw drives beside sparse annotated depth, 256 units per metre; the last drive is in `val`."""
     for number in range(drives):
         drive = f'2011_09_26_drive_{number + 1:04d}_sync'
         date = root / '2011_09_26'

@@ -30,7 +30,7 @@ def test_annotated_frames_are_read_in_metres_with_their_camera(tmp_path):
     root = layouts.kitti(tmp_path)
     train, test = (open_dataset(root, split) for split in ('train', 'test'))
     assert train.layout == 'kitti' and (len(train), len(test)) == (3, 3)
-    assert '256 units a metre' in train.describe() and 'not the Eigen split' in train.describe()
+    assert '256 units per metre' in train.describe() and 'not the Eigen split' in train.describe()
     assert all('drive_0002' in test.source(index) for index in range(3))
     sample = train[1]
     known = sample.depth > 0
@@ -53,7 +53,7 @@ def test_lists_are_the_eigen_split(tmp_path):
     own = layouts.write(tmp_path / 'list.txt', f'2011_09_26/{DRIVE} 6 l\n')
     assert open_dataset(root, 'test', list_file=own).source(0).endswith('0000000006.png')
     layouts.write(own, 'a b\n')
-    with pytest.raises(DataError, match=r'list\.txt line 1: "a b" names no picture'):
+    with pytest.raises(DataError, match=r'list\.txt line 1: "a b" is not an image'):
         open_dataset(root, 'test', list_file=own)
     layouts.write(own, f'{DRIVE} 77 l\n')
     with pytest.raises(DataError, match='none has both its picture and its depth map'):
@@ -126,10 +126,10 @@ def test_prepared_pairs_are_dense_and_keep_unit_and_camera(tmp_path, capsys):
     assert cli.main(command) == 0
     assert '3 pairs of 1 scenes' in capsys.readouterr().err
     data = open_dataset(tmp_path / 'out', 'all')
-    assert data.layout == 'sync' and '256 units a metre' in data.describe() and len(data) == 3
+    assert data.layout == 'sync' and '256 units per metre' in data.describe() and len(data) == 3
     assert (data[0].depth > 0).all() and data[0].fx == 90.2 and data[0].depth.max() > 20
     assert cli.main(command) == 0
-    assert '3 of them there already' in capsys.readouterr().err
+    assert '3 of them already there' in capsys.readouterr().err
     assert cli.main(['prepare', 'kitti', str(layouts.sync(tmp_path / 'sync')), 'x']) == 1
     assert 'is not KITTI' in capsys.readouterr().err
 

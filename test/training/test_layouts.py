@@ -53,7 +53,7 @@ CASES = {
     'marigold': (lambda root: layouts.marigold(root) / 'test/bathroom',
                  'marigold', 1, 1, '16-bit mm, filled depth', 0, 1, True),
     'folders': (layouts.folders, 'folders', 3, 1, '16-bit mm, raw depth', 0, 3, False),
-    'tum': (layouts.tum, 'tum', 3, 1, '5000 units a metre, raw depth', 0, 3, False),
+    'tum': (layouts.tum, 'tum', 3, 1, '5000 units per metre, raw depth', 0, 3, False),
     'rooms': (layouts.rooms, 'rooms', 2, 2, '16-bit mm, exact depth', 0, 2, False),
 }
 

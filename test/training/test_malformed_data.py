@@ -159,7 +159,7 @@ CASES = {
     'camera_json': (half_camera, 'fx and width', 'camera.json'),
     'cameras_csv': (no_columns, 'columns index, fx and cx', 'cameras.csv'),
     'unknown_layout': (lambda root: layouts.write(root / 'a.txt', 'x').parent,
-                       'no layout that is known', 'data'),
+                       'unknown layout', 'data'),
     'raw_dump': (lambda root: layouts.write(root / 'x/d-1.0-2.pgm', b'x').parents[1],
                  'prepare raw', 'data'),
     'nothing': (lambda root: root, 'does not exist', 'data'),
@@ -222,7 +222,7 @@ def test_zip_with_a_damaged_file(tmp_path):
 
 @pytest.mark.parametrize('name, pattern', [
     ('train_rows', 'nyu2_train.csv is empty'), ('no_csv', 'has no nyu2_train.csv'),
-    ('frames', "no .h5 frame of split 'train'"), ('keys', 'has no "rgb"'),
+    ('frames', "no .h5 frame of split 'train'"), ('keys', 'lacks "rgb"'),
     ('axes', '"rgb" is uint8'), ('lonely_rgb', 'none with its sync_depth'),
     ('stack', 'not one depth image')])
 def test_other_malformations(name, pattern, tmp_path):
@@ -288,7 +288,7 @@ def test_bad_pairs_are_passed_over_and_counted(tmp_path, caplog):
     ids = [data[index].id for index in [*range(6), 1, 5]]
     assert [name[-1] for name in ids] == ['0', '2', '2', '3', '4', '0', '2', '0']
     assert data.bad_pairs == [1, 5]
-    assert sum('pair passed over' in record.message for record in caplog.records) == 2
+    assert sum('skipped bad pair' in record.message for record in caplog.records) == 2
     assert 'rgb_00005.jpg' in caplog.text
 
 

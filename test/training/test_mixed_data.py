@@ -63,7 +63,7 @@ def test_a_manifest_without_a_room_for_validation_and_a_broken_one_are_said(tmp_
     with pytest.raises(DataError, match='no finished room is in the test part yet'):
         open_dataset(root, 'test')
     file.write_text('{"rooms": [{}]}')
-    with pytest.raises(DataError, match=r'manifest.json is no manifest of rendered rooms'):
+    with pytest.raises(DataError, match=r'manifest.json is not a manifest of rendered rooms'):
         open_dataset(root, 'train')
 
 

@@ -116,7 +116,7 @@ def test_camera_json_says_focal_length_and_unit_once_for_all_commands(tmp_path):
     layouts.write(root / 'camera.json', json.dumps(
         {'width': 128, 'fx': 105.0, 'cx': 63.5, 'depth_scale': 5000}))
     data = open_dataset(root, 'all')
-    assert '5000 units a metre' in data.describe()
+    assert '5000 units per metre' in data.describe()
     assert (data[0].fx, data[0].cx) == (pytest.approx(52.5), pytest.approx(31.5))
     np.testing.assert_allclose(data[1].depth, layouts.scene(1)[1], atol=1e-3)
     layouts.write(root / 'camera.json', '{"horizontal_fov_deg": 90, "depth_scale": 5000}')
@@ -171,7 +171,7 @@ def test_depth_of_another_size_but_the_same_shape_is_fitted(tmp_path):
     (lambda root: [file.unlink() for file in (root / 'depth').iterdir()],
      r'there are 4 pictures \(.jpg, .*\) and 0 depth maps'),
     (lambda root: cv2.imwrite(str(root / 'depth/0000.png'), np.ones((48, 64), np.uint8)),
-     '8 bits a pixel.* --depth-scale, 25.5 where 255 is 10 m'),
+     '8 bits per pixel.* --depth-scale, for example 25.5 if 255 is 10 m'),
     (lambda root: [cv2.imwrite(str(file), np.ones((48, 64, 3), np.uint8) * 200)
                    for file in (root / 'depth').iterdir()], 'one-channel'),
     (lambda root: (root / 'depth/0000.png').write_bytes(b''), 'is empty'),
@@ -238,7 +238,7 @@ def test_check_data_names_the_likely_unit_and_shows_the_pairs_all_the_same(tmp_p
     assert code == 1 and 'refused' in said and 'likely 5000' in said
     assert (tmp_path / 'sheets/a.jpg').exists()
     code, said = checked(str(root), '--depth-scale', '5000')
-    assert code == 0 and 'refused' not in said and '5000 units a metre' in said
+    assert code == 0 and 'refused' not in said and '5000 units per metre' in said
 
 
 def test_check_data_of_a_known_camera(tmp_path, checked):

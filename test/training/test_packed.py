@@ -71,11 +71,11 @@ def test_code_is_exact_to_half_a_step(bits):
 def test_a_file_that_cannot_be_completed_leaves_the_old_one(pack):
     before = pack.read_bytes()
     small = view(1, rgb=np.zeros((8, 8, 3), np.uint8), depth=np.ones((8, 8), np.float32))
-    with pytest.raises(DataError, match='8x8, the views before it 64x48'):
+    with pytest.raises(DataError, match='8x8, but the views before it are 64x48'):
         write_pack(pack, [(view(0), 'train'), (small, 'train')])
     with pytest.raises(DataError, match='no focal length'):
         write_pack(pack, [(view(0, fx=None), 'train')])
-    with pytest.raises(DataError, match='no view'):
+    with pytest.raises(DataError, match='no views to pack'):
         write_pack(pack, [])
     assert pack.read_bytes() == before and list(pack.parent.iterdir()) == [pack]
 

@@ -146,7 +146,7 @@ def test_test_scenes_of_the_official_split_never_get_among_the_training_pairs(tm
         assert written == names
     assert len(TRAINING_SCENES) == 249
     assert cli.main(['prepare', 'raw', str(tmp_path / 'raw/part1/kitchen_0004'), 'x']) == 1
-    assert 'none of the wanted: give --split all' in capsys.readouterr().err
+    assert 'none of the wanted ones: give --split all' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('text', [
@@ -222,7 +222,7 @@ def test_a_process_that_is_killed_is_said_and_not_waited_for(tmp_path):
         os.kill(workers[0], signal.SIGKILL)
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 1 and 'Traceback' not in said
-    assert 'was killed, perhaps for want of memory' in said
+    assert 'was killed, perhaps because memory ran out' in said
 
 
 def test_alignment_is_that_of_the_toolbox_whose_pixels_count_from_one(monkeypatch):
@@ -253,8 +253,8 @@ def test_the_colour_cameras_calibration_is_the_toolboxs():
 
 
 @pytest.mark.parametrize('content, pattern', [
-    (b'', 'is empty'), (b'P5 640 480 255\n' + b'x' * 640 * 480, 'no P5 640 480 65535'),
-    (b'P6 640 480 65535\n', 'no P5'), (b'P5 640 480 65535\n12', 'truncated')])
+    (b'', 'is empty'), (b'P5 640 480 255\n' + b'x' * 640 * 480, 'not a P5 640 480 65535'),
+    (b'P6 640 480 65535\n', 'not a P5'), (b'P5 640 480 65535\n12', 'truncated')])
 def test_bad_frames_are_named(tmp_path, content, pattern):
     file = layouts.write(tmp_path / 'd-1.0-1.pgm', content)
     with pytest.raises(DataError, match=pattern) as caught:
@@ -270,6 +270,7 @@ def test_folders_without_frames_are_refused(tmp_path):
 
 
 def test_a_source_that_is_not_there_is_named_so(tmp_path, capsys):
-    for source, said in ((tmp_path / 'none', 'does not exist'), (Path(__file__), 'is no folder')):
+    for source, said in ((tmp_path / 'none', 'does not exist'),
+                         (Path(__file__), 'is not a folder')):
         assert cli.main(['prepare', 'raw', str(source), str(tmp_path / 'out')]) == 1
         assert capsys.readouterr().err == f'depth_training: {source} {said}\n'

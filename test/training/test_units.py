@@ -17,7 +17,7 @@ from test.support import layouts
 
 
 def stored(root: Path, scale: float, scenes: tuple[str, ...] = ('a_0001', 'b_0002')) -> Path:
-    """A sync folder whose depth has so many units a metre."""
+    """A sync folder whose depth has so many units per metre."""
     for scene in scenes:
         for index in range(2):
             rgb, depth = layouts.scene(index)
@@ -37,7 +37,7 @@ def test_depth_in_another_unit_is_refused_with_the_likely_unit_and_read_with_its
     assert re.search(rf'likely .*\b{scale:g}\b', message) and 'median' in message
     assert '--depth-scale 1000' in message and str(root) in message and len(message) < 400
     data = open_dataset(root, 'all', depth_scale=scale)
-    assert data.describe() == f'sync layout, 4 pairs, {scale:g} units a metre, raw depth'
+    assert data.describe() == f'sync layout, 4 pairs, {scale:g} units per metre, raw depth'
     np.testing.assert_allclose(data[0].depth, layouts.scene()[1], atol=0.01)
 
 
@@ -77,7 +77,7 @@ def test_floats_that_are_no_metres(factor, likely, tmp_path):
     root = layouts.npy_pairs(tmp_path / 'data')
     for file in root.glob('*.npy'):
         np.save(file, np.load(file) * factor)
-    with pytest.raises(UnitError, match=rf'likely {likely} units a metre'):
+    with pytest.raises(UnitError, match=rf'likely {likely} units per metre'):
         open_dataset(root, 'all')
     assert open_dataset(root, 'all', depth_scale=factor)[0].depth.max() == pytest.approx(3.5)
 
@@ -140,7 +140,7 @@ def test_a_mat_whose_images_and_depths_are_turned_differently_is_refused(tmp_pat
         value = content['images'][()].transpose(0, 1, 3, 2)
         del content['images']
         content['images'] = value
-    with pytest.raises(DataError, match='not those of the labelled'):
+    with pytest.raises(DataError, match='not the shapes of the labelled'):
         open_dataset(file, 'all')
 
 
@@ -170,5 +170,5 @@ def test_a_turned_depth_map_is_told_from_one_of_another_size(tmp_path):
 def test_a_focal_length_in_millimetres_is_refused(fx, tmp_path):
     root = layouts.sync(tmp_path, ('a_0001',))
     layouts.write(root / 'a_0001/camera.json', f'{{"fx": {fx}, "cx": 32, "width": 64}}')
-    with pytest.raises(DataError, match=r'focal length of .* fx is in pixels'):
+    with pytest.raises(DataError, match=r'focal length of .* fx must be in pixels'):
         open_dataset(root, 'all')

@@ -2,8 +2,8 @@
 """DenseDepth's data: a zip or folder with `data/nyu2_train.csv` and `data/nyu2_test.csv`.
 
 Rows are `rgb.jpg,depth.png` without a header; some copies have CRLF. Training depth has 8 bits
-(255 = 10 m, steps of 39 mm), test depth 16 (millimetres): the PNG's depth decides, not its name.
-Depth is filled.
+(255 = 10 m, steps of 39 mm), test depth 16 bits (millimetres): the bit depth of the PNG decides,
+not its name. Depth is filled.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPLITS = ('train', 'test')
 
 
 def recognise(path: Path) -> bool:
-    """A zip, a folder or its `data` folder with one of the two lists."""
+    """Accept a zip, a folder, or its `data` folder, with at least one of the two lists."""
     return bool(_lists(path))
 
 
@@ -48,7 +48,7 @@ def open_layout(request: Request) -> DepthDataset:
 
 
 class DenseDepthFiles(DepthDataset):
-    """Pairs of a zip or folder; a zip is opened in each worker."""
+    """Pairs in a zip or folder; each worker process opens the zip itself."""
 
     layout = 'densedepth'
     ground_truth = 'filled'
@@ -64,7 +64,7 @@ class DenseDepthFiles(DepthDataset):
         return len(self.pairs)
 
     def source(self, index: int) -> str:
-        """The colour file's path."""
+        """Return the colour file's path."""
         return f'{self.path}/{self.root}{self.pairs[index].rgb}'
 
     def read(self, index: int) -> Sample:
@@ -77,13 +77,13 @@ class DenseDepthFiles(DepthDataset):
         return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0], *nyu_camera(rgb.shape[1]))
 
     def use_scale(self, depth_scale: float) -> None:
-        """Refused: 8-bit and 16-bit depth have different scales here.
+        """Refuse the scale: 8-bit and 16-bit depth have different scales in this layout.
 
         Raises:
             DataError: always.
         """
-        raise DataError(f'{self.path}: this layout fixes its units ({self.units}); leave '
-                        '--depth-scale out')
+        raise DataError(f'{self.path}: this layout fixes its units ({self.units}); omit '
+                        '--depth-scale')
 
     def _bytes(self, name: str) -> bytes:
         if self._zip is None:
@@ -95,7 +95,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f'{path} is damaged, truncated or no zip ({error})') from error
+        raise DataError(f'{path} is damaged, truncated or not a zip ({error})') from error
 
 
 def _read_member(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
@@ -108,7 +108,7 @@ def _read_member(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
 
 
 def _lists(path: Path) -> dict[str, str]:
-    """Split -> the list's name within the zip or folder, such as `data/nyu2_train.csv`."""
+    """Map each split to its list's name in the zip or folder, such as `data/nyu2_train.csv`."""
     if path.is_dir():
         names = [f'{folder}nyu2_{split}.csv' for folder in ('data/', '') for split in _SPLITS]
         present = [name for name in names if (path / name).is_file()]
@@ -122,9 +122,9 @@ def _lists(path: Path) -> dict[str, str]:
 
 
 def _root(list_name: str) -> str:
-    """What rows are relative to: the folder that holds `data`, '' or with a final slash.
+    """Return the folder to which rows are relative, '' or with a final slash.
 
-    Of a folder that is itself `data`, that is its parent.
+    It is the folder that contains `data`; for a folder that is itself `data`, its parent.
     """
     folder = PurePosixPath(list_name).parent
     if folder.name == 'data':

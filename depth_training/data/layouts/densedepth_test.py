@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """DenseDepth's test set: `eigen_test_rgb.npy` (N, H, W, 3) and `eigen_test_depth.npy` (N, H, W).
 
-Depth is filled, in metres. `eigen_test_crop.npy` beside them holds the crop of the `densedepth`
-protocol, which is known already and therefore not read.
+Depth is filled, in metres. `eigen_test_crop.npy` next to them holds the crop of the `densedepth`
+protocol; it is not read, since the protocol has it built in.
 """
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _RGB, _DEPTH = 'eigen_test_rgb.npy', 'eigen_test_depth.npy'
 
 
 def recognise(path: Path) -> bool:
-    """A folder with both arrays."""
+    """Accept a folder with both arrays."""
     return (path / _RGB).is_file() and (path / _DEPTH).is_file()
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open the arrays, whatever the split asked for: they are a test set.
+    """Open the arrays for the splits `test` and `all`: they are a test set.
 
     Raises:
-        DataError: asked for training data, or the arrays do not fit each other.
+        DataError: training data is requested, or the arrays do not match.
     """
     if request.split == 'train':
         raise DataError(f'{request.path} is a test set: it has no training data')
@@ -36,7 +36,7 @@ def open_layout(request: Request) -> DepthDataset:
 
 
 class DenseDepthTest(DepthDataset):
-    """The arrays, mapped into memory rather than read."""
+    """The arrays, memory-mapped."""
 
     layout = 'densedepth_test'
     ground_truth = 'filled'
@@ -48,31 +48,31 @@ class DenseDepthTest(DepthDataset):
         self._depth = PerProcess(partial(open_array, path / _DEPTH))
         rgb, depth = self._rgb.get(), self._depth.get()
         if rgb.ndim != 4 or rgb.shape[:3] != depth.shape:
-            raise DataError(f'{path}: {_RGB} {rgb.shape} and {_DEPTH} {depth.shape} do not fit')
+            raise DataError(f'{path}: {_RGB} {rgb.shape} and {_DEPTH} {depth.shape} do not match')
         if rgb.shape[1] > rgb.shape[2]:
-            raise DataError(f"{path / _RGB} is {rgb.shape}, upright pictures: NYU's are landscape, "
-                            'so rows and columns are swapped; save it as (N, H, W, 3)')
+            raise DataError(f"{path / _RGB} is {rgb.shape}, portrait images, but NYU's are "
+                            'landscape: rows and columns are swapped; save it as (N, H, W, 3)')
         self._count = len(rgb)
 
     def __len__(self) -> int:
         return self._count
 
     def source(self, index: int) -> str:
-        """The array's file and the row."""
+        """Return the array's file and the row."""
         return f'{self.path / _RGB}, image {index}'
 
     def read(self, index: int) -> Sample:
-        """One row of both arrays."""
+        """Read one row of both arrays."""
         rgb = np.array(self._rgb.get()[index])
         depth = np.array(self._depth.get()[index], np.float32)
         return Sample(rgb, depth, f'{index:05d}', *nyu_camera(rgb.shape[1]))
 
 
 def open_array(file: Path) -> NDArray[np.generic]:
-    """A .npy mapped into memory; pickled objects are refused.
+    """Memory-map a .npy file; pickled objects are refused.
 
     Raises:
-        DataError: it is missing, truncated, or no plain array.
+        DataError: the file is missing, truncated, or not a plain array.
     """
     try:
         return np.load(file, mmap_mode='r', allow_pickle=False)

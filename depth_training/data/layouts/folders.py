@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Your own data: a folder of pictures beside a folder of depth maps.
+"""Your own data: a folder of images next to a folder of depth maps.
 
-`images/` and `depth/` with files of the same name (docs/own_data.md); `rgb/`, `color/` and the like
-are pictures too. Several scenes are folders of such folders, or folders within both. Pictures and
-depth maps in one folder are told apart by the word `depth` in their names. `camera.json` beside
-them says what camera it was and in what unit depth is stored. Where names tell too little, a list
-`pairs.csv` with columns `image` and `depth` does.
+`images/` and `depth/` contain files of the same name (docs/own_data.md); `rgb/`, `color/` and the
+like may replace `images/`. Several scenes are folders of such folders, or subfolders of both.
+Images and depth maps in a single folder are distinguished by the word `depth` in the names.
+`camera.json` next to them gives the camera and the unit of depth. If names do not show which files
+belong together, a list `pairs.csv` with columns `image` and `depth` does.
 """
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ DEPTHS = ('depth', 'depths')
 PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 _DEEPEST = 3
 _SPLITS = {'train': ('train',), 'test': ('test', 'val', 'validation')}
-#: Relative difference of two aspect ratios that are the same but for rounding.
+#: Relative difference up to which two aspect ratios count as equal, due to rounding.
 _SAME_ASPECT = 0.02
 
 
 class SceneFolders(NamedTuple):
-    """Where one scene's pictures and depth maps lie; both may be in the folder itself."""
+    """Folders of one scene's images and depth maps; both may be the scene folder itself."""
 
     folder: Path
     pictures: Path
     depths: Path
 
     def names(self) -> tuple[list[str], list[str]]:
-        """The pictures' names and the depth maps'."""
+        """Return the names of the images and of the depth maps."""
         if self.pictures != self.depths:
             return _files(self.pictures, PICTURE_SUFFIXES), \
                 _files(self.depths, depth_files.SUFFIXES)
@@ -59,7 +59,7 @@ class SceneFolders(NamedTuple):
 
 
 def mixed_folders(root: Path) -> Iterator[SceneFolders]:
-    """Folders that hold pictures and, told by their names, depth maps, sorted."""
+    """Yield, sorted, folders with images and depth maps that only their names distinguish."""
     for folder, subfolders, files in os.walk(root):
         subfolders.sort()
         if len(Path(folder).relative_to(root).parts) >= _DEEPEST:
@@ -78,9 +78,9 @@ def _is_depth(name: str) -> bool:
 
 @dataclass
 class Found:
-    """Pairs of each scene by name, the cameras of all, and what to say of them.
+    """The pairs of each scene by name, all cameras, and notes for the description.
 
-    `split_is_decided`: they are those of the wanted split already.
+    `split_is_decided`: only pairs of the wanted split are included.
     """
 
     scenes: dict[str, list[Pair]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Found:
     split_is_decided: bool = False
 
     def add(self, scene: str, picture: str, depth: str, folder: Path, root: Path) -> None:
-        """A pair that the camera of a folder took."""
+        """Add a pair, taken with the camera of a folder."""
         if folder not in self.cameras:
             self.cameras[folder] = read_camera(folder, root)
         self.scenes.setdefault(scene, []).append(
@@ -97,16 +97,16 @@ class Found:
 
 
 def recognise(path: Path) -> bool:
-    """A folder with a list, or with both folders at most three levels down."""
+    """Accept a folder with a list, or with both folders at most three levels down."""
     return path.is_dir() and ((path / LIST).is_file() or any(True for _ in scene_folders(path)))
 
 
 def open_layout(request: Request,
                 scenes: Callable[[Path], Iterator[SceneFolders]] | None = None) -> DepthDataset:
-    """Open it; `hold_out` names the scenes to test on, where no `train` and `test` folders do.
+    """Open a folder; `hold_out` names the test scenes if there are no `train` and `test` folders.
 
     Raises:
-        DataError: no picture has its depth map, or the list or `camera.json` is malformed.
+        DataError: no image has a depth map, or the list or `camera.json` is malformed.
     """
     root = request.path
     listed = request.list_file or (root / LIST if (root / LIST).is_file() else None)
@@ -120,7 +120,7 @@ def open_layout(request: Request,
 
 
 def scene_folders(root: Path) -> Iterator[SceneFolders]:
-    """Folders that hold a folder of pictures and one of depth maps, sorted."""
+    """Yield, sorted, folders that contain a folder of images and one of depth maps."""
     for folder, subfolders, _ in os.walk(root):
         subfolders.sort()
         names = {name.lower(): name for name in subfolders}
@@ -135,29 +135,29 @@ def scene_folders(root: Path) -> Iterator[SceneFolders]:
 
 def as_dataset(layout: str, root: Path, pairs: list[Pair], scale: float | None,
                note: str, default_scale: float | None = None) -> DepthDataset:
-    """The data set of these pairs.
+    """Create the data set of these pairs.
 
     Args:
-        layout: its name.
-        root: what the pairs are relative to.
-        pairs: of pictures and depth maps.
-        scale: units a metre, where somebody said it.
+        layout: name of the layout.
+        root: folder to which the pairs are relative.
+        pairs: images and depth maps.
+        scale: units per metre, or None if not given.
         note: how the pairs were found.
-        default_scale: units a metre where nobody did; None = by the files' type.
+        default_scale: units per metre if none are given; None = by the files' type.
     """
     sure = scale is not None
     scale = scale or default_scale or depth_files.natural_scale(root / pairs[0].depth)
     name = {1.0: 'float metres', 1000.0: '16-bit mm'} if not sure else {}
-    return FolderPairs(layout, root, pairs, 'raw', name.get(scale, f'{scale:g} units a metre'),
+    return FolderPairs(layout, root, pairs, 'raw', name.get(scale, f'{scale:g} units per metre'),
                        note, partial(depth_files.read_depth, scale=scale), scale, sure)
 
 
 class FolderPairs(PairFiles):
-    """Pairs whose picture and depth map may differ in size, if not in shape."""
+    """Pairs whose image and depth map may differ in size, but not in aspect ratio."""
 
     def fitted(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32],
                ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Both at the smaller size of the two."""
+        """Return both at the smaller of the two sizes."""
         (rows, columns), (height, width) = rgb.shape[:2], depth.shape
         same = abs(columns * height - width * rows) <= _SAME_ASPECT * columns * height
         if (rows, columns) == (height, width) or not same:
@@ -192,12 +192,12 @@ def _nothing(pictures: list[str], depths: list[str]) -> str:
     if not pictures or not depths:
         return f'there are {len(pictures)} pictures ({", ".join(PICTURE_SUFFIXES)}) and ' \
                f'{len(depths)} depth maps ({", ".join(depth_files.SUFFIXES)})'
-    return f'no picture has a depth map of its name, such as {pictures[0]} and {depths[0]}: name ' \
-           f'them alike, or list them in {LIST} with a first line "image,depth"'
+    return f'no picture has a depth map of the same name, such as {pictures[0]} and {depths[0]}: ' \
+           f'give them equal names, or list them in {LIST} with a first line "image,depth"'
 
 
 def _split_folder(root: Path, request: Request) -> tuple[Path, str]:
-    """The folder of the split, where there are folders of both; else the root."""
+    """Return the folder of the split if folders of both splits exist, or else the root."""
     folders = {split: next((root / name for name in names if (root / name).is_dir()), None)
                for split, names in _SPLITS.items()}
     wanted = folders.get(request.split)
@@ -207,7 +207,7 @@ def _split_folder(root: Path, request: Request) -> tuple[Path, str]:
 
 
 def _listed(file: Path, root: Path, request: Request) -> Found:
-    """The pairs that a list names; of the split, where it has such a column."""
+    """Return the pairs in a list, only those of the split if the list has such a column."""
     found = Found(notes=[f'list {file.name}'])
     missing: list[str] = []
     lonely: list[str] = []
@@ -237,13 +237,13 @@ def _rows(file: Path) -> list[dict[str, str]]:
     reader = csv.DictReader(read_bytes(file).decode('utf-8-sig').splitlines(),
                             skipinitialspace=True)
     if reader.fieldnames is None or not {'image', 'depth'} <= set(reader.fieldnames):
-        raise DataError(f'{file}: its first line must be "image,depth", or these and "split" and '
-                        f'"scene", not "{",".join(reader.fieldnames or [])[:60]}"')
+        raise DataError(f'{file}: its first line must be "image,depth", optionally with "split" '
+                        f'and "scene", not "{",".join(reader.fieldnames or [])[:60]}"')
     return [{key: (value or '').strip() for key, value in row.items() if key} for row in reader]
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Names below a folder with one of the endings, in capitals or not, sorted."""
+    """Return the sorted names below a folder with one of the suffixes, in upper or lower case."""
     return sorted(
         Path(place, name).relative_to(folder).as_posix()
         for place, _, names in os.walk(folder) for name in names

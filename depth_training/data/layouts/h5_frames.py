@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One HDF5 file a frame (FastDepth, sparse-to-dense), in folders or in the tars of Hugging Face.
+"""One HDF5 file per frame (FastDepth, sparse-to-dense), in folders or in Hugging Face's tars.
 
 `train/<scene>/00001.h5` and `val/official/*.h5`, keys `rgb` uint8 (3, H, W) and `depth` float32
-(H, W) in metres, filled. The tars `train-*.tar` and `val-*.tar` are indexed once and read in
-place: nothing is unpacked.
+(H, W) in metres, filled. The tars `train-*.tar` and `val-*.tar` are indexed once and read without
+unpacking.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SPLITS = {'train': ('train',), 'test': ('val', 'test'), 'all': ('train', 'val',
 
 
 class FramePlace(NamedTuple):
-    """Where one HDF5 file lies: a file, or `size` bytes from `offset` in a tar."""
+    """Location of one HDF5 file: a file, or `size` bytes from `offset` in a tar."""
 
     file: Path
     name: str
@@ -33,17 +33,17 @@ class FramePlace(NamedTuple):
 
 
 def recognise(path: Path) -> bool:
-    """A folder (or tar) of .h5 files named as above."""
+    """Accept a folder (or tar) of .h5 files named as above."""
     if path.is_file():
         return path.suffix == '.tar'
     return any(True for split in ('train', 'test') for _ in _containers(path, split))
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open the folder or tars of the split; a single tar is taken whole.
+    """Open the folder or tars of the split; a single tar is used as a whole.
 
     Raises:
-        DataError: it holds no frame of the split, or a tar is damaged.
+        DataError: there is no frame of the split, or a tar is damaged.
     """
     containers = [request.path] if request.path.is_file() else \
         list(_containers(request.path, request.split))
@@ -54,7 +54,7 @@ def open_layout(request: Request) -> DepthDataset:
 
 
 class H5Frames(DepthDataset):
-    """Frames wherever they lie; a file is opened for one read at a time."""
+    """Frames in folders and tars; a file is opened only while it is read."""
 
     layout = 'h5_frames'
     ground_truth = 'filled'
@@ -67,12 +67,12 @@ class H5Frames(DepthDataset):
         return len(self.frames)
 
     def source(self, index: int) -> str:
-        """The .h5 file's path, or its tar's path and its name."""
+        """Return the .h5 file's path, or its tar's path and its name."""
         frame = self.frames[index]
         return str(frame.file) if frame.size is None else f'{frame.file}/{frame.name}'
 
     def read(self, index: int) -> Sample:
-        """Image with channels last, and depth."""
+        """Read the image, with channels last, and depth."""
         import h5py
 
         frame, source = self.frames[index], self.source(index)
@@ -80,20 +80,20 @@ class H5Frames(DepthDataset):
             with h5py.File(io.BytesIO(_read(frame)), 'r') as content:
                 rgb, depth = content['rgb'][()], content['depth'][()]
         except KeyError as error:
-            raise DataError(f'{source} has no "rgb" or no "depth"') from error
+            raise DataError(f'{source} lacks "rgb" or "depth"') from error
         except OSError as error:
             raise DataError(f'{source} is truncated or not an HDF5 file') from error
         if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype != np.uint8:
             raise DataError(f'{source}: "rgb" is {rgb.dtype} {rgb.shape}, not uint8 (3, H, W)')
         if rgb.shape[1] > rgb.shape[2]:
-            raise DataError(f'{source}: "rgb" is {rgb.shape}, an upright picture: NYU\'s are '
-                            'landscape, so rows and columns are swapped; save it as (3, H, W)')
+            raise DataError(f'{source}: "rgb" is {rgb.shape}, a portrait image, but NYU\'s are '
+                            'landscape: rows and columns are swapped; save it as (3, H, W)')
         return Sample(np.ascontiguousarray(rgb.transpose(1, 2, 0)), depth.astype(np.float32),
                       frame.name.rsplit('.', 1)[0], *nyu_camera(rgb.shape[2]))
 
 
 def _containers(path: Path, split: str) -> Iterator[Path]:
-    """Folders and tars that hold the split, below `path` or its `data` folder."""
+    """Yield folders and tars with the split, below `path` or its `data` folder."""
     for root in (path, path / 'data'):
         for name in _SPLITS[split]:
             if any((root / name).glob('**/*.h5')):
@@ -110,7 +110,7 @@ def _frames(container: Path, root: Path) -> Iterator[FramePlace]:
         with tarfile.open(container, 'r:') as archive:
             members = [member for member in archive if member.name.endswith('.h5')]
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f'{container} is damaged, truncated or no tar ({error})') from error
+        raise DataError(f'{container} is damaged, truncated or not a tar ({error})') from error
     for member in members:
         yield FramePlace(container, member.name, member.offset_data, member.size)
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI: raw drives beside the annotated depth maps of the depth benchmark.
+"""KITTI: raw drives next to the annotated depth maps of the depth benchmark.
 
-`[train|val]/<drive>/proj_depth/groundtruth/image_02/<frame>.png` (16 bits, 256 units a metre, 0 =
+`[train|val]/<drive>/proj_depth/groundtruth/image_02/<frame>.png` (16 bits, 256 units per metre, 0 =
 unknown) and `<date>/<drive>/image_02/data/<frame>.png` or `.jpg`, both at most three folders down,
 with `<date>/calib_cam_to_cam.txt`. A list `eigen_train_files*.txt` or `eigen_test_files*.txt` in
-the folder (BTS's rows of pictures and depth maps, or monodepth's of drive, frame and side) is the
-Eigen split. Where `velodyne_points` lie beside the pictures, the raw laser points are there as
-truth too (`depth_training.data.layouts.kitti_laser`). Without a list the folders `train` and
-`val` decide, which are not that split. The left colour camera alone is taken,
-unless a list names others.
+the folder (with BTS's rows of images and depth maps, or monodepth's of drive, frame and side)
+defines the Eigen split. Without a list the folders `train` and `val` decide, which is not the Eigen
+split. If there are `velodyne_points` next to the images, the raw laser points can be the ground
+truth (`depth_training.data.layouts.kitti_laser`). Only the left colour camera is used, unless a
+list names others.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SIDES = {'l': 'image_02', 'r': 'image_03'}
 
 
 class KittiFrame(NamedTuple):
-    """One picture."""
+    """Drive, frame and camera of one image."""
 
     drive: str
     camera: str
@@ -45,15 +45,15 @@ class KittiFrame(NamedTuple):
 
 
 def recognise(path: Path) -> bool:
-    """A folder with annotated depth maps at most three levels down."""
+    """Accept a folder with annotated depth maps at most three levels down."""
     return path.is_dir() and bool(_drives(path, _TRUTH))
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open the frames of the split: the annotated ones, or with `laser` truth those with points.
+    """Open the annotated frames of the split, or with `laser` truth those with laser points.
 
     Raises:
-        DataError: no frame has both picture and depth map, or the list is malformed.
+        DataError: no frame has both image and depth map, or the list is malformed.
     """
     root = request.path
     pictures, depths = _drives(root, f'{_LEFT}/data'), _drives(root, _TRUTH)
@@ -82,12 +82,12 @@ def open_layout(request: Request) -> DepthDataset:
     if laser:
         return LaserPairs('kitti', root, pairs, 'laser', 'points in metres', note, depth_scale=1.0,
                           unit_is_sure=True)
-    return PairFiles('kitti', root, pairs, 'raw', '256 units a metre', note,
+    return PairFiles('kitti', root, pairs, 'raw', '256 units per metre', note,
                      partial(read_depth, scale=SCALE), SCALE, unit_is_sure=True)
 
 
 def _drives(root: Path, inner: str) -> dict[str, Path]:
-    """Folder of each drive that has an inner folder, by the drive's name."""
+    """Return the folder of each drive that contains a certain inner folder, by the drive's name."""
     found = {}
     for depth in range(4):
         for path in root.glob('*/' * depth + inner):
@@ -97,7 +97,7 @@ def _drives(root: Path, inner: str) -> dict[str, Path]:
 
 
 def _annotated(depths: dict[str, Path], split: str) -> Iterator[KittiFrame]:
-    """All frames with a depth map of the left camera, in folders of the split."""
+    """Yield all frames of the split's folders that have a depth map of the left camera."""
     for drive, folder in sorted(depths.items()):
         if folder.parent.name in _SPLITS[split] or split == 'all':
             for file in sorted((folder / _TRUTH / _LEFT).glob('*.png')):
@@ -122,7 +122,7 @@ def _read_list(file: Path) -> Iterator[KittiFrame]:
         elif drive and len(columns) == 3 and columns[2] in _SIDES:
             yield KittiFrame(drive.group(), _SIDES[columns[2]], f'{int(columns[1]):010d}')
         else:
-            raise DataError(f'{file} line {number}: "{line[:60].strip()}" names no picture of a '
+            raise DataError(f'{file} line {number}: "{line[:60].strip()}" is not an image of a '
                             'drive')
 
 
@@ -150,7 +150,7 @@ def _points(drives: dict[str, Path], frame: KittiFrame) -> Path | None:
 
 @lru_cache(maxsize=64)
 def _camera(date: Path, camera: str) -> tuple[float | None, float | None, int | None]:
-    """fx, cx and width of a rectified colour camera; None without its calibration."""
+    """Return fx, cx and width of a rectified colour camera, or None each without calibration."""
     file = date / 'calib_cam_to_cam.txt'
     if not file.is_file():
         return None, None, None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI's raw laser points as the truth, as papers before the annotated depth maps have them.
+"""KITTI's raw laser points as ground truth, as in papers before the annotated depth maps.
 
-`<date>/<drive>/velodyne_points/data/<frame>.bin`, projected into the left colour camera as
-monodepth's evaluation does (evaluation_utils.py, generate_depth_map with vel_depth): pixels count
-from 1, where several points meet the nearest wins, and depth is the distance ahead of the laser.
+`<date>/<drive>/velodyne_points/data/<frame>.bin`, projected into the left colour camera as in
+monodepth's evaluation (evaluation_utils.py, generate_depth_map with vel_depth): pixels count from
+1, of several points in a pixel the nearest wins, and depth is the distance in front of the laser.
 """
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FOLDER = 'velodyne_points/data'
 
 
 class LaserPairs(PairFiles):
-    """Pictures and the points of the laser; `Pair.depth` is a .bin."""
+    """Images and laser points; `Pair.depth` is a .bin file."""
 
     def read(self, index: int) -> Sample:
-        """Decode the picture and project the points into it."""
+        """Decode the image and project the points into it."""
         pair = self.pairs[index]
         rgb = decode_rgb(read_bytes(self.root / pair.rgb), str(self.root / pair.rgb))
         file = self.root / pair.depth
@@ -35,7 +35,7 @@ class LaserPairs(PairFiles):
 
 def projected(points: NDArray[np.float32], projection: NDArray[np.float64], height: int,
               width: int) -> NDArray[np.float32]:
-    """Depth (height, width) of points (N, 3): x ahead of the laser; 0 where none falls."""
+    """Project points (N, 3) to depth (height, width): x in front of the laser; 0 = no point."""
     ahead = points[points[:, 0] >= 0]
     x, y, w = projection @ np.column_stack([ahead, np.ones(len(ahead))]).T
     with np.errstate(divide='ignore', invalid='ignore'):
@@ -47,7 +47,7 @@ def projected(points: NDArray[np.float32], projection: NDArray[np.float64], heig
 
 
 def _points(file: Path) -> NDArray[np.float32]:
-    """Metres ahead, to the left and up (N, 3); the file has the reflectance too."""
+    """Read points (N, 3): metres forward, left and up; the file's reflectance is dropped."""
     content = read_bytes(file)
     if len(content) % 16:
         raise DataError(f'{file} is truncated: its points have 16 bytes each')
@@ -56,7 +56,7 @@ def _points(file: Path) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=16)
 def _projection(date: Path, camera: str) -> NDArray[np.float64]:
-    """Laser to pixels of a rectified camera: (3, 4)."""
+    """Return the projection (3, 4) from the laser to pixels of a rectified camera."""
     cameras, laser = (_calibration(date / f'calib_{name}.txt')
                       for name in ('cam_to_cam', 'velo_to_cam'))
     try:

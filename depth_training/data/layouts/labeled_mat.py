@@ -2,8 +2,8 @@
 """`nyu_depth_v2_labeled.mat`: 1449 images with raw and filled depth, a MATLAB 7.3 (HDF5) file.
 
 MATLAB stores columns first, so h5py sees every axis reversed: images (1449, 3, 640, 480), depths
-and rawDepths (1449, 640, 480). Copies that Python saved may have rows first, or colour last: the
-frames are landscape, so the shapes tell. One image is read at a time; the whole file is 2.8 GB.
+and rawDepths (1449, 640, 480). Copies saved by Python may have rows first or channels last; as the
+frames are landscape, the shapes show it. Images are read one by one: the file has 2.8 GB.
 """
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _DEPTH_KEYS = {'filled': 'depths', 'raw': 'rawDepths'}
 
 
 class Axes(NamedTuple):
-    """How an image and a depth map are turned to (H, W, 3) and (H, W)."""
+    """Axis orders that transpose an image to (H, W, 3) and a depth map to (H, W)."""
 
     image: tuple[int, int, int]
     depth: tuple[int, int]
 
 
-#: What MATLAB writes, and what Python might.
+#: MATLAB's order, and the orders that Python may write.
 _MATLAB = Axes((2, 1, 0), (1, 0))
 _LAYOUTS = (_MATLAB, Axes((1, 2, 0), (0, 1)), Axes((0, 1, 2), (0, 1)))
 
 
 def recognise(path: Path) -> bool:
-    """A .mat file, or a folder with one that is not `splits.mat`."""
+    """Accept a .mat file, or a folder with one that is not `splits.mat`."""
     return _mat_file(path) is not None
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open the file; `train` and `test` need `splits.mat` beside it.
+    """Open the file; `train` and `test` need `splits.mat` in the same folder.
 
     Raises:
         DataError: the file is of another kind, or there is no `splits.mat`.
@@ -60,8 +60,8 @@ def open_layout(request: Request) -> DepthDataset:
         splits_file = request.splits_file or file.parent / 'splits.mat'
         if not splits_file.exists():
             raise DataError(f'{splits_file} is missing: it says which images of {file.name} are '
-                            'for training; download it, or take all with --split all (in '
-                            'training --validation-data goes with it)')
+                            'for training; download it, or use all with --split all (training '
+                            'then needs --validation-data)')
         indices, note = read_splits(splits_file)[request.split], f'official {request.split} split'
         if indices.max(initial=-1) >= count:
             raise DataError(f'{splits_file} names image {indices.max() + 1}, '
@@ -71,14 +71,14 @@ def open_layout(request: Request) -> DepthDataset:
 
 
 class LabeledMat(DepthDataset):
-    """Images of the labelled file, by 0-based index.
+    """Images of the labelled file by 0-based index.
 
     Args:
-        file: the .mat.
-        indices: which images.
-        raw: take `rawDepths` (0 = missing) instead of `depths` (filled by colourisation).
+        file: the .mat file.
+        indices: indices of the images.
+        raw: use `rawDepths` (0 = missing) instead of `depths` (filled by colourisation).
         note: how the indices were chosen.
-        axes: of the file, as h5py sees them.
+        axes: axis orders of the file as h5py sees them.
     """
 
     layout = 'labeled_mat'
@@ -95,11 +95,11 @@ class LabeledMat(DepthDataset):
         return len(self.indices)
 
     def source(self, index: int) -> str:
-        """The file and the image's 0-based number in it."""
+        """Return the file and the image's 0-based index in it."""
         return f'{self.file}, image {self.indices[index]}'
 
     def read(self, index: int) -> Sample:
-        """Image and depth with rows first."""
+        """Read the image and depth with rows first."""
         content, place = self._content.get(), int(self.indices[index])
         try:
             rgb = content['images'][place].transpose(self.axes.image)
@@ -138,10 +138,10 @@ def _open(file: Path) -> h5py.File:
 
 
 def _axes(file: Path, content: h5py.File) -> Axes:
-    """The file's order of axes, after a check of names, shapes and types."""
+    """Return the file's axis orders after checking names, shapes and types."""
     for key in ('images', *_DEPTH_KEYS.values()):
         if key not in content:
-            raise DataError(f'{file} has no "{key}": it is a .mat of another kind')
+            raise DataError(f'{file} has no "{key}": it is a different kind of .mat')
     images, depths = content['images'], content['depths']
     if images.ndim == 4 and images.dtype == np.uint8 and depths.ndim == 3:
         for axes in _LAYOUTS:
@@ -153,4 +153,4 @@ def _axes(file: Path, content: h5py.File) -> Axes:
                     and sizes == [(height, width)] * 2:
                 return axes
     raise DataError(f'{file}: images {images.shape} and depths {depths.shape} '
-                    'are not those of the labelled data set')
+                    'are not the shapes of the labelled data set')

@@ -17,7 +17,7 @@ from depth_training.data.scenes import choose
 
 
 def recognise(path: Path) -> bool:
-    """A folder with `filled_*.png`, at most three levels down."""
+    """Accept a folder with `filled_*.png` at most three levels down."""
     patterns = ('filled_*.png', '*/filled_*.png', '*/*/filled_*.png')
     return path.is_dir() and any(True for pattern in patterns for _ in path.glob(pattern))
 

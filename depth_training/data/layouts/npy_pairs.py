@@ -22,17 +22,18 @@ _RGB, _DEPTH = '_rgb.png', '_dpth.npy'
 
 
 def recognise(path: Path) -> bool:
-    """A folder with files of both kinds."""
+    """Accept a folder with files of both kinds."""
     return path.is_dir() and all(any(path.glob(f'*{end}')) for end in (_RGB, _DEPTH))
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open the folder; `train` takes all but the last tenth of the frames, as it has no split.
+    """Open the folder.
 
-    `test` is the whole folder: that is what these files are.
+    These files are a test set, so `test` is the whole folder. As there is no split, `train` is all
+    but the last tenth of the frames.
 
     Raises:
-        DataError: no colour image has its depth.
+        DataError: no colour image has a depth map.
     """
     files = {file.name for file in request.path.iterdir()}
     stems = sorted(name[:-len(_RGB)] for name in files if name.endswith(_RGB))

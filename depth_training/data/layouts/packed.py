@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `packed` layout: thousands of RGB-D views in one small file, to carry to a GPU.
+"""The `packed` layout: thousands of RGB-D views in one small file, easy to copy to a GPU machine.
 
-A zip file, its members not compressed again:
+A zip file whose members are stored without further compression:
 
 * `index.json`: the format's version, `bits`, `near`, `far`, the size, and for each view its name,
   `fx`, `cx` and `split`;
 * `00000.rgb.webp`: the colour image, lossy WebP;
-* `00000.depth.webp`: depth as whole numbers on a logarithmic scale, lossless WebP; the high byte in
-  the red and the low byte in the green channel, 0 = unknown.
+* `00000.depth.webp`: depth as integers on a logarithmic scale, lossless WebP; the high byte is in
+  the red channel, the low byte in the green one, 0 = unknown.
 
 With 10 bits from 0.2 m to 20 m a step is 0.45 %, so depth is off by at most 0.23 %. A view of
 320x240 pixels takes about 14 kB.
@@ -41,11 +41,11 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class DepthCode:
-    """Depth as whole numbers: 0 = unknown, 1 to 2^bits - 1 on a logarithmic scale.
+    """Depth as integers: 0 = unknown, 1 to 2^bits - 1 on a logarithmic scale.
 
     Attributes:
-        bits: of a number.
-        near, far: metres of the smallest and the largest number; depth outside is clipped to them.
+        bits: bits of an integer.
+        near, far: metres of the smallest and largest integer; depth outside is clipped to them.
 
     Examples:
         >>> import numpy as np
@@ -68,38 +68,38 @@ class DepthCode:
 
     @property
     def table(self) -> NDArray[np.float32]:
-        """Metres of each number, float32 (2^bits,)."""
+        """Metres of each integer, float32 (2^bits,)."""
         steps = np.arange(2 ** self.bits - 1) / (2 ** self.bits - 2)
         metres = self.near * np.exp(steps * math.log(self.far / self.near))
         return np.concatenate([[0], metres]).astype(np.float32)
 
     def encode(self, depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-        """Metres (H, W), 0 = unknown -> numbers."""
+        """Convert metres (H, W), 0 = unknown, to integers."""
         share = np.log(np.clip(depth, self.near, self.far) / self.near) \
             / math.log(self.far / self.near)
         return np.where(depth > 0, 1 + np.round(share * (2 ** self.bits - 2)), 0).astype(np.uint16)
 
     def decode(self, numbers: NDArray[np.uint16]) -> NDArray[np.float32]:
-        """Numbers -> metres, 0 = unknown."""
+        """Convert integers to metres, 0 = unknown."""
         return self.table[numbers]
 
 
 def write_pack(path: Path, views: Iterable[tuple[Sample, str]], code: DepthCode | None = None,
                quality: int = 80) -> int:
-    """Write a packed file; one already there is replaced only by a complete one.
+    """Write a packed file; an existing one is replaced only by a complete one.
 
     Args:
-        path: where to; the folder must exist.
+        path: file to write; its folder must exist.
         views: samples of one size, each with its split, `train` or `test`.
-        code: of depth; None is 10 bits from 0.2 m to 20 m.
-        quality: of the colour images, 0 to 100 (WebP).
+        code: encoding of depth; None is 10 bits from 0.2 m to 20 m.
+        quality: WebP quality of the colour images, 0 to 100.
 
     Returns:
-        How many views were written.
+        Number of views written.
 
     Raises:
-        DataError: there is no view, sizes differ, or a focal length is unknown.
-        OSError: the file cannot be written; nothing is left behind.
+        DataError: there are no views, sizes differ, or a focal length is unknown.
+        OSError: the file cannot be written; no partial file is left.
     """
     code = code or DepthCode()
     entries: list[dict[str, Any]] = []
@@ -113,7 +113,7 @@ def write_pack(path: Path, views: Iterable[tuple[Sample, str]], code: DepthCode 
             archive.writestr(f'{name}.rgb.webp', _webp(sample.rgb, quality=quality, method=4))
             archive.writestr(f'{name}.depth.webp', _depth_webp(code.encode(sample.depth)))
         if size is None:
-            raise DataError('there is no view to pack')
+            raise DataError('there are no views to pack')
         archive.writestr(INDEX, json.dumps({
             'kind': KIND, 'version': VERSION, **asdict(code), 'height': size[0],
             'width': size[1], 'views': entries}))
@@ -123,8 +123,8 @@ def write_pack(path: Path, views: Iterable[tuple[Sample, str]], code: DepthCode 
 
 def _entry(sample: Sample, split: str, size: tuple[int, int]) -> dict[str, Any]:
     if sample.depth.shape != size:
-        raise DataError(f'{sample.id} is {sample.depth.shape[1]}x{sample.depth.shape[0]}, the '
-                        f'views before it {size[1]}x{size[0]}: pack views of one size')
+        raise DataError(f'{sample.id} is {sample.depth.shape[1]}x{sample.depth.shape[0]}, but the '
+                        f'views before it are {size[1]}x{size[0]}: pack views of one size')
     if sample.fx is None:
         raise DataError(f'{sample.id} has no focal length, which packed views need')
     centre = (size[1] - 1) / 2 if sample.cx is None else sample.cx
@@ -146,7 +146,7 @@ def _depth_webp(numbers: NDArray[np.uint16]) -> bytes:
 
 
 class PackedViews(DepthDataset):
-    """The views of one packed file that belong to a split."""
+    """The views of one split in a packed file."""
 
     layout, ground_truth = 'packed', 'exact'
 
@@ -168,7 +168,7 @@ class PackedViews(DepthDataset):
         return len(self.views)
 
     def source(self, index: int) -> str:
-        """The file and the view's name in it."""
+        """Return the file and the view's name in it."""
         return f'{self.path}, {self.views[index]["name"]}'
 
     def read(self, index: int) -> Sample:
@@ -178,7 +178,7 @@ class PackedViews(DepthDataset):
         return Sample(rgb, self.code.decode(numbers), view['name'], view['fx'], view['cx'])
 
     def read_numbers(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-        """The image, uint8 (H, W, 3), and the numbers that stand for depth, uint16 (H, W)."""
+        """Read the image, uint8 (H, W, 3), and the encoded depth, uint16 (H, W)."""
         archive, number = self._archive.get(), self.views[index]['number']
         rgb = _decode(archive.read(f'{number:05d}.rgb.webp'), self.source(index))
         planes = _decode(archive.read(f'{number:05d}.depth.webp'), self.source(index))
@@ -188,7 +188,7 @@ class PackedViews(DepthDataset):
 
     def read_all(self, threads: int | None = None,
                  ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-        """Every view: images uint8 (N, H, W, 3) and numbers of depth uint16 (N, H, W)."""
+        """Read all views: images uint8 (N, H, W, 3), encoded depth uint16 (N, H, W)."""
         rgb = np.empty((len(self), *self.size, 3), np.uint8)
         numbers = np.empty((len(self), *self.size), np.uint16)
 
@@ -208,7 +208,7 @@ def _decode(data: bytes, source: str) -> NDArray[np.uint8]:
 
 
 def recognise(path: Path) -> bool:
-    """A zip file with our index."""
+    """Accept a zip file with this format's index."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -219,7 +219,7 @@ def open_layout(request: Request) -> DepthDataset:
     """Open a packed file.
 
     Raises:
-        DataError: the index is malformed or of a newer version, or the split is empty.
+        DataError: the index is malformed or from a newer version, or the split is empty.
     """
     return PackedViews(request.path, request.split)
 

@@ -2,8 +2,8 @@
 """The `rooms` layout: rendered views with exact depth and per-view intrinsics.
 
 `scene_N/rgb_00000.jpg`, `depth_00000.png` (uint16 millimetres, 0 = nothing hit) and
-`cameras.csv` (index, fx, fy, cx, cy in pixels, ...). What `tools/rooms` makes has the scenes in
-`frames/` and beside it `manifest.json`, which names the finished rooms and their split.
+`cameras.csv` (index, fx, fy, cx, cy in pixels, ...). The output of `tools/rooms` has the scenes in
+`frames/`, next to `manifest.json`, which lists the finished rooms and their split.
 """
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from depth_training.data.scenes import choose
 
 MANIFEST = 'manifest.json'
 _GRAINS = 5
-#: The manifest's names of our splits.
+#: Names of the splits in the manifest.
 _SPLITS = {'train': 'train', 'validation': 'test'}
 
 
 def recognise(path: Path) -> bool:
-    """A scene folder, or a folder of scene folders."""
+    """Accept a scene folder, or a folder of scene folders."""
     return path.is_dir() and bool(_scenes(path))
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open one scene or a folder of scenes; `hold_out` names the scenes to test on.
+    """Open one scene or a folder of scenes; `hold_out` names the test scenes.
 
-    Without it a manifest decides; rooms that it does not name are not finished, and left out.
+    Without `hold_out` a manifest decides; rooms missing from it are unfinished and left out.
 
     Raises:
         DataError: `cameras.csv` or the manifest is malformed, or a held-out scene does not exist.
@@ -56,9 +56,9 @@ def open_layout(request: Request) -> DepthDataset:
 
 
 def read_exact(path: Path) -> NDArray[np.float32]:
-    """Metres, without the grains that older renderings have in panes: they are no surface.
+    """Read metres without the isolated points that older renderings have in window panes.
 
-    A pixel is unknown where most of the 5x5 around it are.
+    A pixel becomes unknown if most of the 5x5 pixels around it are.
     """
     depth = read_millimetres(path)
     unknown = cv2.boxFilter((depth == 0).astype(np.float32), -1, (_GRAINS, _GRAINS),
@@ -76,7 +76,7 @@ def _by_manifest(scenes: Mapping[str, list[Pair]], splits: Mapping[str, str],
 
 
 def _read_manifest(path: Path) -> dict[str, str] | None:
-    """The split of each finished room by folder; None without a manifest."""
+    """Return the split of each finished room by folder, or None without a manifest."""
     file = next((folder / MANIFEST for folder in (path, path.parent)
                  if (folder / MANIFEST).is_file() and (folder / 'frames') == _frames(path)), None)
     if file is None:
@@ -86,17 +86,17 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
                 for room in json.loads(read_bytes(file))['rooms']}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f'{file} is no manifest of rendered rooms, which tools/rooms of the repository writes '
-            f'({error})') from error
+            f'{file} is not a manifest of rendered rooms as written by tools/rooms of the '
+            f'repository ({error})') from error
 
 
 def _frames(path: Path) -> Path:
-    """The folder that holds the scenes."""
+    """Return the folder that contains the scenes."""
     return path / 'frames' if (path / 'frames').is_dir() else path
 
 
 def read_cameras(scene: Path, prefix: str = '') -> list[Pair]:
-    """The pairs that `cameras.csv` names, each with its camera.
+    """Return the pairs listed in `cameras.csv`, each with its camera.
 
     Raises:
         DataError: the file is missing, or a row lacks index, fx or cx.

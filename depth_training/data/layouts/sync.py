@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `sync` layout of BTS, GLPDepth and AdaBins, and `official_splits`, its sibling.
+"""The `sync` layout of BTS, GLPDepth and AdaBins, and the similar `official_splits`.
 
 `<scene>/rgb_00000.jpg` + `<scene>/sync_depth_00000.png` (uint16 millimetres, 0 = unknown), with an
-optional list file of rows `rgb depth [focal length]`. Rows may start with `/` (the training lists
-of BTS and GLPDepth do): it is dropped, since joining paths would drop the root instead. The same
-folder with `depth_00000.png` and with `camera.json` (width, fx, cx) is read too.
+optional list file of rows `rgb depth [focal length]`. A leading `/` of a row (as in the training
+lists of BTS and GLPDepth) is dropped, since it would make the path absolute. Also reads the same
+folders with `depth_00000.png` and with `camera.json` (width, fx, cx).
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
 from depth_training.data.scenes import choose
 
-#: fx of NYU Depth v2's colour camera at 640x480 (toolbox, camera_params.m).
+#: fx and cx of NYU Depth v2's colour camera at 640x480 (toolbox, camera_params.m).
 NYU_FX, NYU_CX = 518.85790117450188, 325.58244941119034
 NYU_WIDTH = 640
 _DEPTH_PREFIXES = ('sync_depth_', 'depth_')
@@ -29,13 +29,13 @@ _RGB_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 def nyu_camera(width: int) -> tuple[float, float]:
-    """NYU's colour camera at a frame `width` wide: fx and cx in pixels."""
+    """Return fx and cx of NYU's colour camera in pixels of a frame `width` wide."""
     ratio = width / NYU_WIDTH
     return NYU_FX * ratio, (NYU_CX + 0.5) * ratio - 0.5
 
 
 def recognise(path: Path) -> bool:
-    """A folder with `rgb_*` images at most three levels down, or official_splits."""
+    """Accept a folder with `rgb_*` images at most three levels down, or official_splits."""
     return path.is_dir() and any(True for _ in _scene_folders(path))
 
 
@@ -43,7 +43,7 @@ def open_layout(request: Request) -> DepthDataset:
     """Open a sync or official_splits folder.
 
     Raises:
-        DataError: it has no pairs or not this split, or a list file names none that exist.
+        DataError: it has no pairs or lacks this split, or no pair of a list file exists.
     """
     root, official = _split_folder(request)
     layout = 'official_splits' if official else 'sync'
@@ -67,10 +67,10 @@ def open_layout(request: Request) -> DepthDataset:
 
 
 def _split_folder(request: Request) -> tuple[Path, bool]:
-    """The folder to read and whether it belongs to the official split.
+    """Return the folder to read and whether it belongs to the official split.
 
     Raises:
-        DataError: the official split is there, but not the wanted half of it.
+        DataError: the official split is there, but not the wanted part of it.
     """
     root = request.path
     if (root / 'official_splits').is_dir():
@@ -84,7 +84,7 @@ def _split_folder(request: Request) -> tuple[Path, bool]:
 
 
 def _scene_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders with `rgb_*` images, and all their files' names; sorted, three levels deep."""
+    """Yield, sorted, folders with `rgb_*` images up to three levels down, and all their files."""
     for folder, subfolders, files in os.walk(root):
         subfolders.sort()
         if len(Path(folder).relative_to(root).parts) >= 3:
@@ -94,7 +94,7 @@ def _scene_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 class SyncScene(NamedTuple):
-    """A folder's complete pairs, its camera, and its pictures without depth."""
+    """A folder's complete pairs, its camera, and its images without depth."""
 
     name: str
     pairs: list[Pair]
@@ -121,12 +121,12 @@ def _depth_name(rgb: str, known: set[str]) -> str | None:
 
 
 def _camera(folder: Path, root: Path, official: bool) -> Camera:
-    """fx, cx and the width they hold for, and depth's scale where `camera.json` says it."""
+    """Return fx, cx and their image width, and the depth scale if `camera.json` has it."""
     return Camera(NYU_FX, NYU_CX, 640) if official else read_camera(folder, root)
 
 
 def _find_list(root: Path, request: Request) -> Path | None:
-    """A list of this split in the folder, such as `nyudepthv2_train_files_with_gt.txt`."""
+    """Find a list of this split in the folder, such as `nyudepthv2_train_files_with_gt.txt`."""
     if request.split == 'all' or request.hold_out:
         return None
     files = sorted({*root.glob('*.txt'), *request.path.glob('*.txt')})
@@ -146,10 +146,10 @@ def _open_list(layout: str, root: Path, list_file: Path) -> DepthDataset:
 
 
 def read_list(file: Path) -> Iterator[Pair]:
-    """Rows `rgb depth [focal length]`; blank lines, CRLF and a leading `/` do no harm.
+    """Read rows `rgb depth [focal length]`; ignore blank lines, CRLF and a leading `/`.
 
     Raises:
-        DataError: a row has another form; names its line.
+        DataError: a row has a different form; the message names its line.
     """
     for number, line in enumerate(read_bytes(file).decode('utf-8-sig').splitlines(), 1):
         columns = line.split()
@@ -165,7 +165,7 @@ def read_list(file: Path) -> Iterator[Pair]:
 
 
 def _missing(root: Path, pairs: list[Pair]) -> list[str]:
-    """First missing file of each incomplete pair; reads every folder once, not every file."""
+    """Return the first missing file of each incomplete pair; list each folder only once."""
     listing: dict[str, set[str]] = {}
 
     def exists(name: str) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TUM RGB-D: sequences with `rgb.txt` and `depth.txt`, which give each file's time.
+"""TUM RGB-D: sequences with `rgb.txt` and `depth.txt`, which give the time of each file.
 
-Rows are `time file`; depth is a 16-bit PNG, 5000 units a metre. Each picture gets the depth map
-nearest in time, at most 20 ms away, each once, as TUM's associate.py does.
+Rows are `time file`; depth is a 16-bit PNG, 5000 units per metre. Each image is paired with the
+depth map nearest in time, at most 20 ms away; each is used once, as in TUM's associate.py.
 """
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _WIDTH = 640
 
 
 def recognise(path: Path) -> bool:
-    """A sequence, or a folder of sequences."""
+    """Accept a sequence, or a folder of sequences."""
     return path.is_dir() and bool(_sequences(path))
 
 
 def open_layout(request: Request) -> DepthDataset:
-    """Open one or all sequences; `hold_out` names those to test on.
+    """Open one or all sequences; `hold_out` names the test sequences.
 
     Raises:
-        DataError: a list is malformed, or no picture has a depth map of its time.
+        DataError: a list is malformed, or no image has a depth map within 20 ms.
     """
     scenes: dict[str, list[Pair]] = {}
     pictures: list[str] = []
@@ -79,7 +79,7 @@ def _rows(file: Path, prefix: str) -> Iterator[tuple[float, str]]:
 
 
 def _camera(folder: Path, root: Path) -> Camera:
-    """That of `camera.json`, or the Freiburg camera that the folder names."""
+    """Return the camera of `camera.json`, or the Freiburg camera in the folder's name."""
     camera = read_camera(folder, root)
     named = re.search(r'freiburg([123])', folder.resolve().name)
     if camera.fx is None and named:

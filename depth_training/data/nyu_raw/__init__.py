@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The raw dump of NYU Depth v2: synchronise, project, prepare."""
+"""Convert the raw NYU Depth v2 data: synchronise, project, write pairs."""

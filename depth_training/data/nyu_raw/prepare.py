@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn NYU's raw dump into the `sync` layout: pair by time, undistort, align depth to colour.
+"""Convert raw NYU data to the `sync` layout: pair by time, undistort, align depth to colour.
 
 A scene folder holds `d-<time>-<ticks>.pgm`, `r-<time>-<ticks>.ppm` and accelerometer dumps.
 """
@@ -23,7 +23,7 @@ from depth_training.data.nyu_raw import kinect
 from depth_training.data.nyu_raw.scenes import is_for_training
 from depth_training.data.sample import DataError
 
-#: What becomes of depth frames that have the same colour frame nearest.
+#: What to do with depth frames that share the same nearest colour frame.
 Claims = Literal['discard', 'nearest']
 
 
@@ -31,22 +31,22 @@ def prepare_raw(source: Path, target: Path, every: int = 7, largest_gap: float =
                 report: Report | None = None, *, split: Split = 'all',
                 scenes: Path | None = None, pairs: int | None = None,
                 claims: Claims = 'discard', processes: int = 1) -> Prepared:
-    """Write pairs of the scenes below `source` to `target`; called again, it goes on.
+    """Write pairs of the scenes below `source` to `target`, or resume writing.
 
     Args:
         source: a scene folder, or a folder with scene folders at any depth.
         target: folder for `<scene>/rgb_00000.jpg`, `sync_depth_00000.png` and `camera.json`.
-        every: take every so many pairs of a scene; 7 as BTS, 1 for all.
-        largest_gap: seconds by which colour and depth may differ.
-        report: called with one line a scene.
-        split: scenes of the official split; `all` takes every one.
-        scenes: file that names the scenes, one a line, or a list of pairs such as BTS's.
-        pairs: take so many, equally spaced over all scenes, instead of `every`.
+        every: take every n-th pair of a scene; 7 as in BTS, 1 for all.
+        largest_gap: largest difference in seconds between colour and depth.
+        report: called with one line per scene.
+        split: scenes of the official split; `all` takes every scene.
+        scenes: file with one scene name per line, or a list of pairs such as BTS's.
+        pairs: take this many pairs, equally spaced over all scenes, instead of `every`.
         claims: see `pair_frames`.
-        processes: that work side by side.
+        processes: number of parallel processes.
 
     Raises:
-        DataError: there is no raw frame below `source`, or none of the wanted scenes.
+        DataError: there are no raw frames below `source`, or none of the wanted scenes.
         ValueError: `every` or `pairs` is less than 1.
     """
     if every < 1 or (pairs is not None and pairs < 1):
@@ -66,11 +66,11 @@ def prepare_raw(source: Path, target: Path, every: int = 7, largest_gap: float =
 
 def pair_frames(names: Iterable[str], largest_gap: float = 0.1,
                 claims: Claims = 'discard') -> list[tuple[str, str]]:
-    """Depth and colour files nearest in time, each colour file at most once.
+    """Pair depth and colour files nearest in time; use each colour file at most once.
 
-    Where the same colour frame is the nearest of several depth frames, `discard` drops them all
-    (Eigen et al. 2014, section 4; paper 002, section 3), `nearest` keeps the one nearest in time.
-    Files whose name holds no time are left out.
+    If several depth frames share the same nearest colour frame, `discard` drops them all (Eigen et
+    al. 2014, section 4; paper 002, section 3), `nearest` keeps the one nearest in time. Files
+    without a time in their name are ignored.
     """
     names = list(names)
     depths, colours = _timed(names, 'd-', '.pgm'), _timed(names, 'r-', '.ppm')
@@ -88,7 +88,7 @@ def pair_frames(names: Iterable[str], largest_gap: float = 0.1,
 
 
 def _wanted(split: Split, scenes: Path | None) -> Callable[[str], bool]:
-    """Whether a scene folder of that name is to be written."""
+    """Return a predicate that tells if the scene folder of a name is wanted."""
     if scenes is not None:
         named = _read_scenes(scenes)
         return lambda name: name in named
@@ -98,7 +98,7 @@ def _wanted(split: Split, scenes: Path | None) -> Callable[[str], bool]:
 
 
 def _read_scenes(file: Path) -> frozenset[str]:
-    """Names, one a line; of a list of pairs, the folders of the pictures."""
+    """Read scene names, one per line, or the folders of the images in a list of pairs."""
     rows = [line.split() for line in read_bytes(file).decode('utf-8-sig').splitlines()]
     names = frozenset(row[0].strip('/').rpartition('/')[0] if len(row) > 1 else row[0].strip('/')
                       for row in rows if row and not row[0].startswith('#'))
@@ -108,7 +108,7 @@ def _read_scenes(file: Path) -> frozenset[str]:
 
 
 def _timed(names: list[str], prefix: str, suffix: str) -> list[tuple[float, str]]:
-    """(seconds, name) of the files of one kind, in order."""
+    """Return sorted (seconds, name) of the files of one kind."""
     found = []
     for name in names:
         fields = name.split('-')
@@ -122,13 +122,13 @@ def _timed(names: list[str], prefix: str, suffix: str) -> list[tuple[float, str]
 
 def _scene_folders(source: Path,
                    wanted: Callable[[str], bool]) -> Iterator[tuple[Path, list[str]]]:
-    """Folders with raw frames whose scene is wanted, and their files.
+    """Yield each folder with raw frames of a wanted scene, and its files.
 
     Raises:
-        DataError: there are none, or none that is wanted.
+        DataError: there are no raw frames, or none of a wanted scene.
     """
     if not source.is_dir():
-        raise DataError(f'{source} is no folder' if source.exists() else
+        raise DataError(f'{source} is not a folder' if source.exists() else
                         f'{source} does not exist')
     seen, taken = '', 0
     for folder, subfolders, files in os.walk(source):
@@ -141,13 +141,13 @@ def _scene_folders(source: Path,
     if not seen:
         raise DataError(f'{source} holds no raw frames (d-*.pgm and r-*.ppm)')
     if not taken:
-        raise DataError(f'{source} has scenes, such as {seen}, but none of the wanted: give '
+        raise DataError(f'{source} has scenes, such as {seen}, but none of the wanted ones: give '
                         '--split all, or their names with --scenes FILE')
 
 
 def _evenly(found: dict[Path, list[tuple[str, str]]],
             count: int) -> dict[Path, list[tuple[str, str]]]:
-    """`count` pairs, equally spaced over all scenes, or all where there are fewer."""
+    """Choose `count` pairs, equally spaced over all scenes, or all if there are fewer."""
     everything = [(folder, frame) for folder, frames in found.items() for frame in frames]
     count = min(count, len(everything))
     chosen: dict[Path, list[tuple[str, str]]] = {}
@@ -164,7 +164,7 @@ def _scene(source: Path, target: Path, folder: Path, frames: list[tuple[str, str
 
 
 def _files(folder: Path, index: int, frame: tuple[str, str]) -> dict[str, bytes]:
-    """The files of a pair.
+    """Return the files of a pair.
 
     Raises:
         DataError: a frame cannot be used.

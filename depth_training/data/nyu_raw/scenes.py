@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The 249 training scenes of NYU Depth v2's official split, whose other scenes are for tests.
+"""The 249 training scenes of NYU Depth v2's official split; all other scenes are for testing.
 
-A scene's raw folders may be several parts, told apart by a letter: `kitchen_0011a` is a part of
-`kitchen_0011`, and all parts of a scene belong to the same side.
+A scene may have several raw folders, distinguished by a letter: `kitchen_0011a` is a part of
+`kitchen_0011`. All parts of a scene belong to the same split.
 """
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ TRAINING_SCENES = frozenset(
 
 
 def base_name(folder: str) -> str:
-    """A scene's name without the letter of its part."""
+    """Return a scene's name without the letter of its part."""
     return re.sub(r'(?<=\d)[a-z]$', '', folder)
 
 
 def is_for_training(folder: str) -> bool:
-    """Whether a raw folder of that name is of the official training split."""
+    """Tell if the raw folder of that name belongs to the official training split."""
     return base_name(folder) in TRAINING_SCENES
