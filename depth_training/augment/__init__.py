@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation: steps, pipelines and the version for whole batches."""
+"""Augmentation: random steps, pipelines of them, and a version for batches on a GPU."""

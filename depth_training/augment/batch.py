@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augment whole batches of RGB-D views on their device: what `augment.bundled` does, in torch.
+"""Augment whole batches of RGB-D views on their device: the torch version of `pipelines.bundled`.
 
-A GPU trains faster than processes can augment pictures one by one. Here every step works on a batch
-of tensors; nothing is read back, so the device never waits. All randomness comes from one
+A GPU trains faster than processes can augment images one by one. Here every step works on a batch
+of tensors and never waits for a result from the device. All randomness comes from one
 `torch.Generator`.
 
-The picture is brought to the training's focal length in pixels (one canonical camera by
-resampling), so a long lens gets a small picture and a wide one a large one, as in use. Where a view
-is too narrow to fill the training size, it is enlarged further and its depth is divided by as much
-(Metric3D, Yin et al. 2023, section 3.1).
+Each view is resampled to the training's focal length in pixels (that of one canonical camera), so
+a long lens gives a small image and a wide one a large image, as at inference. A view too narrow to
+fill the training size is enlarged further and its depth divided by the same factor (Metric3D, Yin
+et al. 2023, section 3.1).
 """
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Exponent between light and pixel value that stands for sRGB's curve.
+#: Exponent of a power law between light and pixel value that approximates sRGB's curve.
 _GAMMA = 2.2
-#: Pixels over which the normal of a surface is measured, and how flat it must be.
+#: Pixels over which the normal of a surface is measured, and its largest relative unevenness.
 _REACH, _FLAT = 6, 0.008
-#: Side of the blur kernels, pixels.
+#: Side of the blur kernels in pixels.
 _KERNEL = 9
 #: JPEG's standard quantisation tables (ITU-T T.81, annex K), luminance and chrominance.
 _LUMINANCE = (
@@ -38,7 +38,7 @@ _CHROMINANCE = (
 
 @dataclass
 class Views:
-    """A batch on one device.
+    """A batch of views on one device.
 
     Attributes:
         rgb: float32 (B, 3, H, W), 0 to 255.
@@ -53,43 +53,43 @@ class Views:
 
 
 class Draw:
-    """Random numbers for a batch, from one generator."""
+    """Draw random numbers for each element of a batch from one generator."""
 
     def __init__(self, generator: torch.Generator, batch: int) -> None:
         self.generator, self.device, self.batch = generator, generator.device, batch
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Tensor:
-        """(B, *shape), uniform."""
+        """Draw (B, *shape), uniformly distributed."""
         values = torch.rand((self.batch, *shape), generator=self.generator, device=self.device)
         return low + (high - low) * values
 
     def normal(self, deviation: float = 1.0, *shape: int) -> Tensor:
-        """(B, *shape), normal about 0."""
+        """Draw (B, *shape), normally distributed about 0."""
         return deviation * torch.randn((self.batch, *shape), generator=self.generator,
                                        device=self.device)
 
     def noise(self, like: Tensor) -> Tensor:
-        """Standard normal, of the shape of `like`."""
+        """Draw standard normal noise of the shape of `like`."""
         return torch.randn(like.shape, generator=self.generator, device=self.device)
 
     def chance(self, probability: float) -> Tensor:
-        """(B,) of bool."""
+        """Draw booleans (B,)."""
         return self.uniform() < probability
 
 
 def augment(views: Views, size: tuple[int, int], focal: float, generator: torch.Generator,
             decal_probability: float = 0.35) -> Views:
-    """Random views as other cameras would take them, at one size.
+    """Turn views into random views by other cameras, all of one size.
 
     Args:
-        views: as stored.
+        views: views as stored.
         size: height and width of the result, multiples of 8.
-        focal: of the canonical camera, pixels of the result.
-        generator: of all randomness, on the views' device.
-        decal_probability: of flat patches on the surfaces of a picture.
+        focal: focal length of the canonical camera in pixels of the result.
+        generator: source of all randomness, on the views' device.
+        decal_probability: probability of flat patches on the surfaces of an image.
 
     Returns:
-        Views whose depth is that of the canonical camera: `fx` is `focal`.
+        Views with the depth of the canonical camera: `fx` is `focal`.
     """
     draw = Draw(generator, len(views.rgb))
     rgb = decals(views, draw, decal_probability)
@@ -103,22 +103,22 @@ def augment(views: Views, size: tuple[int, int], focal: float, generator: torch.
 
 
 def resample(views: Views, size: tuple[int, int], focal: float, draw: Draw) -> Views:
-    """Mirror, turn by up to 4 degrees, and bring the views to the canonical focal length."""
+    """Mirror, rotate by up to 4 degrees, and resample to the canonical focal length."""
     rows, columns = views.rgb.shape[-2:]
     height, width = size
     angle = draw.normal(math.radians(2)).clamp(-math.radians(4), math.radians(4))
     cos, sin = angle.cos(), angle.sin()
-    # Half of what the turned result covers, in its own pixels.
+    # Half the extent of the rotated result in its own pixels.
     half_x = (width * cos + height * sin.abs()) / 2
     half_y = (height * cos + width * sin.abs()) / 2
     wanted = focal * _mismatch(draw).exp() / views.fx
     scale = torch.maximum(wanted, torch.maximum(2 * half_x / columns, 2 * half_y / rows))
     slack_x, slack_y = columns / 2 - half_x / scale, rows / 2 - half_y / scale
-    # The axis of a real camera is near the picture's centre.
+    # The optical axis of a real camera is near the image centre.
     shift_x = slack_x * draw.normal(0.5).clamp(-1, 1)
     shift_y = slack_y * draw.normal(0.5).clamp(-1, 1)
     mirror = torch.where(draw.chance(0.5), -1.0, 1.0)
-    # From the result's pixels about its centre to the source's, both in grid_sample's -1..1.
+    # From the result's centred pixels to the source's, both in grid_sample's -1..1.
     matrix = torch.stack([
         torch.stack([mirror * cos * width / columns / scale, -sin * height / columns / scale,
                      2 * shift_x / columns], -1),
@@ -133,17 +133,17 @@ def resample(views: Views, size: tuple[int, int], focal: float, draw: Draw) -> V
 
 
 def _mismatch(draw: Draw) -> Tensor:
-    """Logarithm of the pictures' focal length over the canonical one, (B,).
+    """Draw the log ratio of the images' focal length to the canonical one, (B,).
 
-    Mostly none. In use the picture of a wide camera may only grow so far, for the network's time
-    grows with it, and a camera that nobody has calibrated is taken for the training's.
+    Usually about 0. At inference, the image of a wide camera is enlarged only so far, since the
+    network's time grows with it, and an uncalibrated camera is assumed to be the training camera.
     """
     small = draw.normal(0.08).clamp(-0.2, 0.2)
     return torch.where(draw.chance(0.6), small, draw.uniform(-0.5, 0.0))
 
 
 def decals(views: Views, draw: Draw, probability: float, most: int = 3) -> Tensor:
-    """The pictures with flat patches on planes of the scene, (B, 3, H, W); see `data.decals`."""
+    """Lay flat patches on planes of the scene; return images (B, 3, H, W), see `augment.decals`."""
     points = _points(views)
     rgb = views.rgb
     wanted = draw.chance(probability)
@@ -154,7 +154,7 @@ def decals(views: Views, draw: Draw, probability: float, most: int = 3) -> Tenso
 
 
 def _points(views: Views) -> Tensor:
-    """Camera coordinates (B, 3, H, W); square pixels, the axis in the middle row."""
+    """Return camera coordinates (B, 3, H, W); square pixels, optical axis in the middle row."""
     rows, columns = views.depth.shape[-2:]
     y = torch.arange(rows, device=views.depth.device) - (rows - 1) / 2
     x = torch.arange(columns, device=views.depth.device)[None] - views.cx[:, None]
@@ -164,9 +164,9 @@ def _points(views: Views) -> Tensor:
 
 
 def _cover(points: Tensor, draw: Draw) -> Tensor:
-    """Which pixels a patch covers, (B, 1, H, W); none where no plane was met."""
+    """Choose a patch; return the mask of its pixels (B, 1, H, W), empty if no plane was found."""
     rows, columns = points.shape[-2:]
-    # The larger of two: floors and tables carry most of what lies flat.
+    # The maximum of two random numbers prefers low rows, which show most floors and tables.
     row = (draw.uniform(0, 1, 2).amax(1) * (rows - 2 * _REACH)).long() + _REACH
     column = (draw.uniform() * (columns - 2 * _REACH)).long() + _REACH
 
@@ -193,7 +193,7 @@ def _cover(points: Tensor, draw: Draw) -> Tensor:
 
 
 def _laid(rgb: Tensor, share: Tensor, draw: Draw) -> Tensor:
-    """Recolour the covered pixels: a colour in the same light, or their own, tinted."""
+    """Recolour the covered pixels with a new colour in the same light, or tint their own."""
     colour = draw.normal(0.15, 3).exp().view(-1, 3, 1, 1)
     tint = rgb * colour * draw.uniform(-0.9, 0.6).exp().view(-1, 1, 1, 1)
     grey = rgb.mean(1, keepdim=True)
@@ -212,7 +212,7 @@ def _smooth(image: Tensor) -> Tensor:
 
 
 def light(rgb: Tensor, draw: Draw) -> Tensor:
-    """Exposure, white balance, uneven light, gamma, contrast, saturation, mixed channels."""
+    """Vary exposure, white balance, light, gamma, contrast and saturation, and mix channels."""
     rows, columns = rgb.shape[-2:]
     stops = draw.normal(0.7) - 0.15
     gain = ((stops[:, None] + draw.normal(0.2, 3)) / _GAMMA).exp2().view(-1, 3, 1, 1)
@@ -232,12 +232,12 @@ def light(rgb: Tensor, draw: Draw) -> Tensor:
 
 
 def blur(rgb: Tensor, draw: Draw) -> Tensor:
-    """Out of focus for some pictures, shaken for others: one kernel a picture."""
+    """Blur some images by defocus and others by motion, with one kernel per image."""
     reach = _KERNEL // 2
     offset = torch.arange(-reach, reach + 1, device=rgb.device, dtype=rgb.dtype)
     x, y = offset.view(1, 1, -1), offset.view(1, -1, 1)
     width = draw.uniform(0.3, 2.0).view(-1, 1, 1)
-    # So narrow that nothing is blurred.
+    # Too narrow to blur anything.
     width = torch.where(draw.chance(0.3).view(-1, 1, 1), width, 0.1)
     round_one = (-(x * x + y * y) / (2 * width * width)).exp()
     angle, length = draw.uniform(0, math.pi).view(-1, 1, 1), draw.uniform(1, reach).view(-1, 1, 1)
@@ -253,7 +253,7 @@ def blur(rgb: Tensor, draw: Draw) -> Tensor:
 
 def frame(rgb: Tensor, depth: Tensor, draw: Draw, probability: float = 0.06,
           ) -> tuple[Tensor, Tensor]:
-    """Some pictures get a white or black frame, as NYU's have; depth there is unknown."""
+    """Give some images a white or black frame, as NYU's images have; depth there is unknown."""
     rows, columns = rgb.shape[-2:]
     edge = draw.uniform(0.008, 0.04, 4) * columns
     y = torch.arange(rows, device=rgb.device).view(1, -1, 1)
@@ -266,7 +266,7 @@ def frame(rgb: Tensor, depth: Tensor, draw: Draw, probability: float = 0.06,
 
 
 def sensor_noise(rgb: Tensor, draw: Draw, level: float = 0.03) -> Tensor:
-    """Gaussian noise whose variance grows with the light (Foi et al. 2008, eq. 3)."""
+    """Add Gaussian noise whose variance grows with the light (Foi et al. 2008, eq. 3)."""
     deviation = 255 * draw.normal(level).abs().view(-1, 1, 1, 1)
     rgb = rgb.clamp(0, 255)
     return rgb + draw.noise(rgb) * deviation * (0.5 + rgb / 255).sqrt()
@@ -274,10 +274,10 @@ def sensor_noise(rgb: Tensor, draw: Draw, level: float = 0.03) -> Tensor:
 
 def jpeg(rgb: Tensor, draw: Draw, probability: float = 0.5, low: float = 30.0,
          high: float = 95.0) -> Tensor:
-    """JPEG of a random quality, without its subsampling of colour; sides are multiples of 8."""
+    """Compress as JPEG of random quality without chroma subsampling; sides are multiples of 8."""
     rgb = rgb.clamp(0, 255)
     quality = draw.uniform(low, high)
-    # The scale of the tables as libjpeg computes it.
+    # The scale of the tables, computed as in libjpeg.
     scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50).view(-1, 1, 1, 1, 1, 1)
     tables = torch.tensor([_LUMINANCE, _CHROMINANCE, _CHROMINANCE], device=rgb.device,
                           dtype=rgb.dtype).view(1, 3, 1, 8, 1, 8)
@@ -295,13 +295,13 @@ def jpeg(rgb: Tensor, draw: Draw, probability: float = 0.5, low: float = 30.0,
 
 
 def _to_ycc(like: Tensor) -> Tensor:
-    """JFIF's matrix from RGB to Y, Cb, Cr."""
+    """Return JFIF's matrix from RGB to Y, Cb, Cr."""
     return like.new_tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5],
                             [0.5, -0.418688, -0.081312]])
 
 
 def _dct(like: Tensor) -> Tensor:
-    """The orthonormal 8-point DCT-II, rows are frequencies."""
+    """Return the orthonormal 8-point DCT-II matrix; rows are frequencies."""
     number = torch.arange(8, device=like.device, dtype=like.dtype)
     waves = ((2 * number + 1)[None] * number[:, None] * math.pi / 16).cos() / 2
     waves[0] /= math.sqrt(2)

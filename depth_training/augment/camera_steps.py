@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random steps that do to a picture what other cameras would: optics, exposure, sensor, JPEG.
+"""Random steps that imitate other cameras: optics, exposure, sensor noise, JPEG.
 
-Depth is touched by `FieldOfView` alone.
+Only `FieldOfView` changes depth.
 """
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from numpy.typing import NDArray
 from depth_training.data import transforms
 from depth_training.data.sample import Sample
 
-#: Exponent between light and pixel value that stands for sRGB's curve.
+#: Exponent of a power law between light and pixel value that approximates sRGB's curve.
 _GAMMA = 2.2
 
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """Crop to a random field of view, as of another lens, and bring that to a size.
+    """Crop to a random field of view, like that of another lens, and resize to a fixed size.
 
-    Depth stays; the focal length in pixels grows with the zoom. A camera whose view is narrower
-    than the limits, or unknown, keeps its whole view. The crop is of the size's aspect ratio.
+    Depth values stay; the focal length in pixels grows with the zoom. If the camera's field of view
+    is narrower than the limits, or unknown, the whole view is kept. The crop has the aspect ratio
+    of the size.
 
     Attributes:
-        height, width: pixels of the result.
-        low, high: horizontal field of view, degrees, uniformly drawn.
-        shift: how far the crop may leave the centre, as a share of its width. Small, for the axis
-            of a real camera is near its centre, and depth is measured along it.
+        height, width: size of the result in pixels.
+        low, high: limits of the uniformly drawn horizontal field of view in degrees.
+        shift: largest offset of the crop from the centre, as a share of its width. Small, since the
+            optical axis of a real camera is near its centre, and depth is measured along it.
     """
 
     height: int
@@ -54,7 +55,7 @@ class FieldOfView:
         return transforms.resize(cut, self.height, self.width)
 
     def _width(self, sample: Sample, widest: float, rng: np.random.Generator) -> float:
-        """Pixels of the crop."""
+        """Draw the width of the crop in pixels."""
         if sample.fx is None:
             return widest
         own = math.degrees(2 * math.atan(widest / 2 / sample.fx))
@@ -66,11 +67,11 @@ class FieldOfView:
 
 @dataclass(frozen=True)
 class Exposure:
-    """Exposure and white balance off by normally distributed stops, highlights saturated.
+    """Change exposure and white balance by normally distributed stops; saturate highlights.
 
     Attributes:
-        stops: standard deviation for all channels together.
-        cast: and for each channel alone.
+        stops: standard deviation of the stops common to all channels.
+        cast: standard deviation of the additional stops of each channel.
     """
 
     stops: float = 0.6
@@ -84,7 +85,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Blur:
-    """Out of focus: a Gaussian of uniformly random width in pixels."""
+    """Blur as if out of focus: a Gaussian of uniformly random width in pixels."""
 
     low: float = 0.3
     high: float = 2.0
@@ -97,7 +98,7 @@ class Blur:
 
 @dataclass(frozen=True)
 class Shake:
-    """A moving camera: the mean along a line of random direction, up to `pixels` long."""
+    """Blur as by a moving camera: the mean along a line, up to `pixels` long, in any direction."""
 
     pixels: int = 9
 
@@ -115,9 +116,9 @@ class Shake:
 
 @dataclass(frozen=True)
 class SensorNoise:
-    """Gaussian noise whose variance grows with the light (Foi et al. 2008, eq. 3).
+    """Add Gaussian noise whose variance grows with the light (Foi et al. 2008, eq. 3).
 
-    The standard deviation at mid-grey is |normal| with deviation `level`, of 255.
+    The standard deviation at mid-grey is 255 * |normal|, where normal has deviation `level`.
     """
 
     level: float = 0.03
@@ -132,13 +133,13 @@ class SensorNoise:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """JPEG of a uniformly random quality."""
+    """Compress as JPEG of uniformly random quality."""
 
     low: int = 30
     high: int = 95
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Compress and decompress; OpenCV takes the channels for BGR, so they are swapped."""
+        """Compress and decompress; channels are swapped, since OpenCV expects BGR."""
         quality = int(rng.integers(self.low, self.high + 1))
         coded = cv2.imencode('.jpg', sample.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         decoded: Any = cv2.imdecode(coded, cv2.IMREAD_COLOR)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A random step that lays flat things on the surfaces of a picture: mats, sheets, patches of paint.
+"""A random step that lays flat things on surfaces in an image: mats, sheets, patches of paint.
 
-The picture changes and the depth does not, so a network learns that an edge of colour need not be
-an edge of depth. Where a patch lies follows from the true depth: it keeps to one plane, in true
-perspective, and ends where something stands before it.
+The image changes and the depth does not, so a network learns that an edge of colour need not be an
+edge of depth. The true depth determines where a patch is drawn: on one plane, in correct
+perspective, and hidden by objects in front of it.
 """
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from depth_perception.depth.geometry import back_project
 from depth_training.data.sample import Sample
 
-#: Pixels on each side over which a plane is measured.
+#: Pixels to each side over which a plane is measured.
 _REACH = 8
-#: A surface is one plane where points are nearer to it than this share of their distance.
+#: A surface is planar if its points are nearer to the plane than this share of their distance.
 _FLAT = 0.008
-#: Pixels of the filter that leaves the shading of a surface and takes its texture away.
+#: Size of the filter that keeps the shading of a surface and removes its texture, pixels.
 _SHADING = (13, 13)
 
 
 @dataclass(frozen=True)
 class Decals:
-    """Lay up to `most` rectangles or ellipses on random planes, painted or tinted.
+    """Draw up to `most` rectangles or ellipses on random planes, painted or tinted.
 
-    A sample whose focal length is unknown stays as it is.
+    A sample with unknown focal length is returned unchanged.
 
     Attributes:
-        most: patches a picture; their number is drawn from 1 to this.
-        low, high: half of a side, metres, uniform in the logarithm.
+        most: largest number of patches per image; the number is drawn from 1 to this.
+        low, high: limits of half a side in metres, drawn uniformly in the logarithm.
     """
 
     most: int = 3
@@ -54,9 +54,9 @@ class Decals:
 
     def _cover(self, points: NDArray[np.float32],
                rng: np.random.Generator) -> NDArray[np.bool_] | None:
-        """Which pixels a patch covers, (H, W); None where no plane was met."""
+        """Choose a patch; return the mask of its pixels (H, W), or None if no plane was found."""
         rows, columns = points.shape[:2]
-        # The larger of two: floors and tables carry most of what lies flat.
+        # The maximum of two random numbers prefers low rows, which show most floors and tables.
         row = min(int(rng.random(2).max() * rows), rows - 1)
         column = int(rng.integers(columns))
         half = np.exp(rng.uniform(math.log(self.low), math.log(self.high), 2))
@@ -75,7 +75,7 @@ class Decals:
 
 
 def _normal(points: NDArray[np.float32], row: int, column: int) -> NDArray[np.float64] | None:
-    """Unit normal at a pixel; None where depth is unknown around it or the surface is not flat."""
+    """Return the unit normal at a pixel, or None if depth is unknown or not flat around it."""
     around = points[max(row - _REACH, 0):row + _REACH + 1:2,
                     max(column - _REACH, 0):column + _REACH + 1:2].reshape(-1, 3)
     away = around.astype(np.float64) - points[row, column]
@@ -87,7 +87,7 @@ def _normal(points: NDArray[np.float32], row: int, column: int) -> NDArray[np.fl
 
 
 def _lay(rgb: NDArray[np.uint8], cover: NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """Recolour the covered pixels in place: a colour in the same light, or their own, tinted."""
+    """Recolour the covered pixels in place: a new colour in the same light, or a tint."""
     left, top, width, height = cv2.boundingRect(cover.astype(np.uint8))
     window = np.s_[top:top + height, left:left + width]
     before, share = rgb[window].astype(np.float32), cover[window].astype(np.float32)
@@ -102,9 +102,9 @@ def _lay(rgb: NDArray[np.uint8], cover: NDArray[np.bool_], rng: np.random.Genera
 
 def _shaded(rgb: NDArray[np.float32], share: NDArray[np.float32],
             rng: np.random.Generator) -> NDArray[np.float32]:
-    """A grey with some grain in the light of the covered pixels, (H, W)."""
+    """Return a slightly grainy grey in the light of the covered pixels, (H, W)."""
     grey = rgb.mean(axis=2)
-    # Blurred inside the patch alone: what is around it has other colours.
+    # Blur within the patch only: the surroundings have other colours.
     light, weight = (cv2.blur(cv2.blur(image, _SHADING), _SHADING)
                      for image in (grey * share, share))
     light /= np.maximum(weight, np.float32(1e-3))

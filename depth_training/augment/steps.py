@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random steps of an augmentation: each takes a sample and an explicit generator."""
+"""Random augmentation steps; each takes a sample and an explicit random generator."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from depth_training.data.transforms import Interpolation
 
 Step = Callable[[Sample, np.random.Generator], Sample]
 
-#: Rows and columns of a 640x480 NYU frame without its white border (BTS; top, bottom, left, right).
+#: NYU's 640x480 frames without their white border (BTS): top, bottom, left, right.
 NYU_BORDER = (45, 472, 43, 608)
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Steps in order."""
+    """Apply steps in order."""
 
     steps: tuple[Step, ...]
 
@@ -32,13 +32,13 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Sometimes:
-    """A step that is taken with a probability."""
+    """Apply a step with a probability."""
 
     step: Step
     probability: float
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Apply the step, or not."""
+        """Apply the step with the given probability."""
         return self.step(sample, rng) if rng.random() < self.probability else sample
 
 
@@ -53,7 +53,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Resize:
-    """Bring to a size."""
+    """Resize to a fixed size."""
 
     height: int
     width: int
@@ -66,9 +66,9 @@ class Resize:
 
 @dataclass(frozen=True)
 class Cover:
-    """Resize without distortion to the smallest image that covers a size; 4:3 stays exactly 4:3.
+    """Resize to the smallest image of the same aspect ratio that covers a size.
 
-    Not a zoom: the depth stays, and fx grows with the image.
+    Not a zoom: depth stays the same, and fx grows with the image.
     """
 
     height: int
@@ -85,9 +85,9 @@ class Cover:
 
 @dataclass(frozen=True)
 class CanonicalFocal:
-    """Depth as a camera of focal length `focal` pixels would see it, where fx is known.
+    """Convert depth to that of a camera with focal length `focal` pixels, if fx is known.
 
-    Depth x focal / fx (Metric3D, Yin et al. 2023, section 3.1): one network for all cameras.
+    Depth x focal / fx (Metric3D, Yin et al. 2023, section 3.1), so one network fits all cameras.
     """
 
     focal: float
@@ -99,7 +99,7 @@ class CanonicalFocal:
 
 @dataclass(frozen=True)
 class Zoom:
-    """Bring the scene nearer by a uniformly random factor; depth is divided by it."""
+    """Bring the scene nearer by a uniformly random factor; divide depth by it."""
 
     low: float = 1.0
     high: float = 1.5
@@ -112,7 +112,7 @@ class Zoom:
 
 @dataclass(frozen=True)
 class Rotate:
-    """Turn by a uniformly random angle."""
+    """Rotate by a uniformly random angle."""
 
     degrees: float = 5.0
     rgb: Interpolation = 'smooth'
@@ -124,7 +124,7 @@ class Rotate:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Cut a window from a uniformly random place; an image too small is first made to cover it."""
+    """Crop a window at a uniformly random position; first enlarge an image that is too small."""
 
     height: int
     width: int
@@ -140,7 +140,7 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class CentreCrop:
-    """Cut the window in the middle."""
+    """Crop the central window."""
 
     height: int
     width: int
@@ -155,7 +155,7 @@ class CentreCrop:
 
 @dataclass(frozen=True)
 class MaskBorder:
-    """Forget the depth on NYU's white border, of 640x480 images alone: nets learn the frame."""
+    """Make depth on NYU's white border unknown (640x480 only), so networks do not learn it."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Mask."""
@@ -166,7 +166,7 @@ class MaskBorder:
 
 @dataclass(frozen=True)
 class MaskExtremes:
-    """Forget the pixels that have the picture's least or greatest depth (paper 002, section 3)."""
+    """Make pixels with the smallest or largest depth unknown (paper 002, section 3)."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Mask."""
@@ -175,7 +175,7 @@ class MaskExtremes:
 
 @dataclass(frozen=True)
 class CutDepth:
-    """Vertical CutDepth (GLPDepth base_dataset.py): a stripe of the image shows depth.
+    """Vertical CutDepth (GLPDepth base_dataset.py): show depth in a stripe of the image.
 
     Left l = floor(a W), width max(floor((W - a W) b share), 1), with a, b uniform in 0..1.
     """
@@ -184,7 +184,7 @@ class CutDepth:
     max_depth: float = 10.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Cut."""
+        """Replace a random stripe."""
         width = sample.depth.shape[1]
         a, b = rng.random(2)
         stripe = max(int((width - a * width) * b * self.share), 1)
@@ -205,7 +205,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class BrightnessContrast:
-    """Random brightness and contrast."""
+    """Change brightness and contrast randomly."""
 
     brightness: float = 0.2
     contrast: float = 0.2
@@ -219,7 +219,7 @@ class BrightnessContrast:
 
 @dataclass(frozen=True)
 class Gamma:
-    """Random gamma."""
+    """Change gamma randomly."""
 
     low: float = 0.8
     high: float = 1.2
@@ -231,7 +231,7 @@ class Gamma:
 
 @dataclass(frozen=True)
 class HueSaturation:
-    """Random shifts of hue (of 180), saturation and value (of 255)."""
+    """Shift hue (of 180), saturation and value (of 255) randomly."""
 
     hue: float = 20
     saturation: float = 30
@@ -245,7 +245,7 @@ class HueSaturation:
 
 @dataclass(frozen=True)
 class SwapChannels:
-    """Put the channels in a uniformly random order, which may be the old one."""
+    """Put the channels in a uniformly random order, possibly the original one."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Recolour."""

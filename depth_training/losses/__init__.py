@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses, and the masks that they share."""
+"""Losses and the masked means they share."""

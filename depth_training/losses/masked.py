@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sums over valid pixels, in full precision and, where asked for, over all processes."""
+"""Sums over valid pixels in full precision, optionally over all processes."""
 from __future__ import annotations
 
 import functools
@@ -16,11 +16,11 @@ _ACROSS: ContextVar[bool] = ContextVar('masked_across_processes', default=False)
 
 @contextmanager
 def across_processes() -> Iterator[None]:
-    """Inside, sums and maxima run over all processes of `torch.distributed`.
+    """Let sums and maxima in this context run over all processes of `torch.distributed`.
 
-    Every process must take part. The loss is then the same number everywhere, and the gradients
-    that DistributedDataParallel averages are those of one process with the whole batch, however
-    unevenly valid pixels are spread.
+    Every process must take part. The loss is then the same number in all processes, and the
+    gradients averaged by DistributedDataParallel equal those of one process with the whole batch,
+    even if valid pixels are unevenly distributed.
     """
     token = _ACROSS.set(True)
     try:
@@ -30,7 +30,7 @@ def across_processes() -> Iterator[None]:
 
 
 def in_full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Run a loss without autocast, half-precision tensors as float32; float64 stays."""
+    """Run a loss without autocast; half precision becomes float32, float64 stays."""
 
     @functools.wraps(function)
     def wrapper(pred: Tensor, target: Tensor, valid: Tensor, **arguments: Any) -> Tensor:
@@ -42,22 +42,22 @@ def in_full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Sum of values (0 where invalid) per valid pixel; 0 where there is none."""
+    """Return the sum of values (0 where invalid) per valid pixel; 0 without valid pixels."""
     return total(values.sum()) / count(valid, values)
 
 
 def count(valid: Tensor, like: Tensor) -> Tensor:
-    """Number of valid pixels, at least 1, in the type of `like`."""
+    """Return the number of valid pixels, at least 1, in the type of `like`."""
     return total(valid.sum().to(like.dtype)).clamp_min(1)
 
 
 def total(value: Tensor) -> Tensor:
-    """The value, or inside `across_processes` its differentiable sum over them."""
+    """Return the value, or its differentiable sum over processes inside `across_processes`."""
     return _AllSum.apply(value) if _ACROSS.get() else value
 
 
 def maximum(values: Tensor) -> Tensor:
-    """Largest value of the whole batch; not differentiable across processes."""
+    """Return the largest value of the whole batch; not differentiable across processes."""
     largest = values.amax()
     if _ACROSS.get():
         torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
@@ -65,7 +65,7 @@ def maximum(values: Tensor) -> Tensor:
 
 
 class _AllSum(torch.autograd.Function):
-    """Sum over processes; its gradient is summed as well, for DDP divides by their number."""
+    """Sum over processes; the gradient is summed too, since DDP divides by their number."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The perceptual loss of paper 001 (eq. 6, Table 1): depth maps compared by a frozen ResNet-50."""
+"""The perceptual loss of paper 001 (eq. 6, Table 1): features of a frozen ResNet-50."""
 from __future__ import annotations
 
 import pickle
@@ -14,28 +14,28 @@ from depth_training.losses.losses import mse
 from depth_training.losses.masked import in_full_precision
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-#: timm's numbers of layer1 and layer2 ("Resblock 1 and 2") among the features of resnet50.
+#: Indices of layer1 and layer2 ("Resblock 1 and 2") in timm's list of resnet50 features.
 _FEATURES = (1, 2)
 
 
 class PerceptualLoss(nn.Module):
     """Mean squared difference of ResNet-50 features after layer1 and after layer2, averaged.
 
-    (1/2) sum over layers j of mean (phi_j(pred) - phi_j(target))^2, in float32: a difference of
-    nearly equal features has no digits left in half precision.
+    (1/2) sum over layers j of mean (phi_j(pred) - phi_j(target))^2, in float32, since differences
+    of nearly equal features vanish in half precision.
 
-    Depth / max_depth is repeated to three channels and normalised as ImageNet images are. Invalid
-    pixels of the target are replaced by the detached prediction, so that holes give no gradient.
-    The loss network (1,444,928 parameters) is frozen and in eval mode; the gradient passes
-    through it. It is neither in `parameters()` nor in `state_dict()`: nothing trains or saves it.
+    Depth / max_depth is repeated to three channels and normalised like ImageNet images. Invalid
+    pixels of the target are replaced by the detached prediction, so holes give no gradient. The
+    loss network (1,444,928 parameters) is frozen and in eval mode; gradients pass through it. It
+    is excluded from `parameters()` and `state_dict()`, so it is neither trained nor saved.
 
     Args:
         weights: local ImageNet weights of ResNet-50 in torchvision's or timm's naming (.pth or
             .safetensors); None leaves the network random, which only tests want.
-        max_depth: metres that become 1.
+        max_depth: depth in metres that becomes 1.
 
     Raises:
-        ValueError: the file does not hold these weights.
+        ValueError: the file does not contain these weights.
     """
 
     mean: Tensor
@@ -45,13 +45,13 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         self.max_depth = max_depth
         network = _resnet50(weights).requires_grad_(False).eval()
-        # In a tuple, so that nn.Module does not list it; _apply moves it all the same.
+        # In a tuple, so that nn.Module does not register it; _apply moves it between devices.
         self._hidden = (network,)
         self.register_buffer('mean', torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """Depths (B, 1, H, W) in metres -> the loss."""
+        """Return the loss of depths (B, 1, H, W) in metres."""
         return self._compare(pred, target, valid)
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
@@ -86,7 +86,7 @@ def _resnet50(weights: Path | None) -> nn.Module:
     if weights is not None:
         result = network.load_state_dict(_read_state(weights), strict=False)
         if result.missing_keys:
-            raise ValueError(f'{weights} holds no ResNet-50: it lacks {result.missing_keys[0]}')
+            raise ValueError(f'{weights} is not a ResNet-50: it lacks {result.missing_keys[0]}')
     return network
 
 
@@ -99,4 +99,4 @@ def _read_state(file: Path) -> dict[str, Tensor]:
         return torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f'{file} is a pickle of more than tensors, which could run code; '
-                         'give a state dict') from error
+                         'give a state dict instead') from error

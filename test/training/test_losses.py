@@ -309,7 +309,7 @@ def test_perceptual_weights_come_from_a_local_file(perceptual, tmp_path, suffix)
     assert all(torch.equal(loaded[name], state[name]) for name in loaded)
     other = tmp_path / 'other.safetensors'
     save_file({'fc.bias': torch.zeros(1000)}, other)
-    with pytest.raises(ValueError, match=r'other\.safetensors holds no ResNet-50'):
+    with pytest.raises(ValueError, match=r'other\.safetensors is not a ResNet-50'):
         PerceptualLoss(other)
 
 
