@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of others in, weights of ours out."""
+"""Import other projects' weights and export this project's."""
 from __future__ import annotations
 
-#: What `export` writes.
+#: Output formats of `export`.
 FORMATS = ('safetensors', 'onnx', 'program')
-#: What `import-weights` reads.
+#: Kinds of checkpoints for `import-weights`.
 KINDS = ('hybrid', 'densedepth', 'sff', 'fcrn', 'encoder')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DenseDepth's published Keras weights, `nyu.h5` (paper 004)."""
+"""Import DenseDepth's published Keras weights, `nyu.h5` (paper 004)."""
 from __future__ import annotations
 
 import re
@@ -15,14 +15,14 @@ from depth_training.convert.reading import ForeignError, State, fill
 if TYPE_CHECKING:
     import numpy as np
 
-#: Keras divides by sqrt(variance + 1.001e-5), PyTorch adds 1e-5: the difference joins the variance.
+#: Keras adds 1.001e-5 to the variance, PyTorch 1e-5: the difference is added to the weights' own.
 EPSILON_DIFFERENCE = 1.001e-5 - 1e-5
 _KINDS = {'kernel': 'weight', 'bias': 'bias', 'gamma': 'weight', 'beta': 'bias',
           'moving_mean': 'running_mean', 'moving_variance': 'running_var'}
-#: Keras's dense blocks are conv2 to conv5; each ends in a transition but the last.
+#: Keras's dense blocks are conv2 to conv5; all but the last end in a transition.
 _LAYERS = {
     'conv1/conv': 'encoder.body.conv0', 'conv1/bn': 'encoder.body.norm0',
-    # Keras 3 allows no slash.
+    # Keras 3 does not allow slashes.
     'conv1_conv': 'encoder.body.conv0', 'conv1_bn': 'encoder.body.norm0',
     'bn': 'encoder.body.norm5', 'conv2': 'bridge', 'conv3': 'head',
     **{f'pool{i}_{kind}': f'encoder.body.transition{i - 1}.{name}'
@@ -34,11 +34,11 @@ _DENSE = {'0_bn': 'norm1', '1_conv': 'conv1', '1_bn': 'norm2', '2_conv': 'conv2'
 
 
 def read_keras(file: str | Path) -> dict[str, np.ndarray]:
-    """Arrays of a Keras HDF5 file, named `layer/kind`, such as `conv1/bn/gamma`.
+    """Read the arrays of a Keras HDF5 file by name `layer/kind`, such as `conv1/bn/gamma`.
 
     Raises:
-        ForeignError: it is no Keras HDF5 file.
-        OSError: it cannot be read.
+        ForeignError: the file is not a Keras HDF5 file.
+        OSError: the file cannot be read.
     """
     import h5py
 
@@ -58,15 +58,15 @@ def _texts(values: Any) -> list[str]:
 
 
 def _kind(weight: str) -> str:
-    """`conv1/bn/gamma:0` -> `gamma`."""
+    """Return the kind of a weight: `conv1/bn/gamma:0` -> `gamma`."""
     return weight.rpartition('/')[2].partition(':')[0]
 
 
 def fill_densedepth(network: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Fill `densedepth` from Keras's layers.
+    """Fill `densedepth` from arrays of Keras layers.
 
     Raises:
-        ForeignError: they are of another network, such as the half-width default of its code.
+        ForeignError: they belong to another network, such as the half-width default of its code.
     """
     state: State = {}
     for path, array in arrays.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ImageNet encoders as timm and torchvision save them."""
+"""Import ImageNet encoders as saved by timm and torchvision."""
 from __future__ import annotations
 
 import re
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from depth_training.convert.reading import ForeignError, State, fill
 
-#: torchvision's places in an inverted residual block, and timm's names; SE = squeeze-excitation.
+#: torchvision's indices in an inverted residual block to timm's names; SE = squeeze-excitation.
 _SE = {'fc1': 'se.conv_reduce', 'fc2': 'se.conv_expand'}
 _EXPANDED = {'0.0': 'conv_pw', '0.1': 'bn1', '1.0': 'conv_dw', '1.1': 'bn2', '3.0': 'conv_pwl',
              '3.1': 'bn3', **{f'2.{place}': name for place, name in _SE.items()}}
-#: The first stage does not expand.
+#: The first stage has no expansion.
 _PLAIN = {'0.0': 'conv_dw', '0.1': 'bn1', '2.0': 'conv_pw', '2.1': 'bn2',
           **{f'1.{place}': name for place, name in _SE.items()}}
-#: What an encoder has behind its last feature: not used here.
+#: Layers behind the last feature, which are not used here.
 _CLASSIFIER = ('fc.', 'classifier.', 'conv_head.', 'head.')
 
 
@@ -25,11 +25,11 @@ def fill_encoder(encoder: Any, state: Mapping[str, Tensor]) -> None:
     """Fill an encoder of `depth_perception.networks` from timm's or torchvision's state dict.
 
     Args:
-        encoder: with `.body`, as every network with an ImageNet encoder has it.
-        state: of the same network with classifier, or without.
+        encoder: encoder with `.body`, as in every network with an ImageNet encoder.
+        state: state dict of the same network, with or without classifier.
 
     Raises:
-        ForeignError: the state dict is of another network.
+        ForeignError: the state dict belongs to another network.
     """
     known = _timm_names(state)
     target = encoder.body.state_dict()
@@ -37,20 +37,20 @@ def fill_encoder(encoder: Any, state: Mapping[str, Tensor]) -> None:
     used = {name: value for name, value in known.items()
             if name in target or not name.startswith((*_CLASSIFIER, 'bn2.'))}
     if not used.keys() & target.keys():
-        raise ForeignError(f'the checkpoint is no {encoder.name} as timm or torchvision saves it')
+        raise ForeignError(f'the checkpoint is not {encoder.name} as saved by timm or torchvision')
     fill(encoder.body, used, f'the checkpoint of {encoder.name}')
 
 
 def _timm_names(state: Mapping[str, Tensor]) -> State:
     if 'features.0.0.weight' in state:
         return _efficientnet(state)
-    # DenseNet: the first feature file of torchvision wrote "norm.1" for "norm1".
+    # DenseNet: torchvision's first file of features has "norm.1" instead of "norm1".
     return {re.sub(r'(denselayer\d+\.(?:norm|conv))\.(\d)', r'\1\2',
                    name.removeprefix('features.')): value for name, value in state.items()}
 
 
 def _efficientnet(state: Mapping[str, Tensor]) -> State:
-    """Torchvision's EfficientNet in timm's names; its last convolution is left out."""
+    """Rename torchvision's EfficientNet to timm's names, without its last convolution."""
     stages = [int(name.split('.')[1]) for name in state if name.startswith('features.')]
     renamed = {}
     for name, value in state.items():

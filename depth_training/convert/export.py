@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`export`: a weights file as the node's own file, as ONNX, or as a torch.export program.
+"""`export`: convert a weights file to the node's own format, ONNX, or a torch.export program.
 
-ONNX and program take a normalised image `image` (B, 3, H, W) and give `depth` (B, 1, h, w), in
-what the weights file says (metres or reciprocal).
+ONNX files and programs take a normalised image `image` (B, 3, H, W) and return `depth`
+(B, 1, h, w) as the weights file defines it (metres or reciprocal).
 """
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from depth_training.convert import FORMATS
 from depth_training.convert.same_padding import MULTIPLE, WholeStrides, with_fixed_padding
 from depth_training.failures import sentence
 
-#: Largest relative error of an ONNX file against PyTorch, in float32.
+#: Largest allowed relative error of an ONNX file against PyTorch in float32.
 TOLERANCE = 1e-5
-#: Where an ONNX file and a program keep what the weights file says of itself, as JSON.
+#: Key under which ONNX files and programs store the metadata of the weights file as JSON.
 METADATA_KEY = 'depth_perception'
-#: How the names of their files end.
+#: File name suffixes of the formats.
 _SUFFIXES = {'.safetensors': 'safetensors', '.onnx': 'onnx', '.pt2': 'program'}
 
 
@@ -42,14 +42,14 @@ class ExportError(ValueError):
 
 def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
                 dynamic: bool = False, info: WeightsInfo | None = None) -> float:
-    """Write an ONNX file; whole and checked against onnxruntime, or not at all.
+    """Write an ONNX file and check it against onnxruntime; no partial or wrong file is left.
 
     Args:
         network: in evaluation mode, so that dropout is off and BatchNorm uses its statistics.
-        path: where to; the folder must exist.
-        height, width: pixels of the image.
-        dynamic: leave batch, height and width open, under these names.
-        info: metadata to keep in the file.
+        path: file to write; its folder must exist.
+        height, width: image size in pixels.
+        dynamic: leave batch, height and width variable, as axes of these names.
+        info: metadata to store in the file.
 
     Returns:
         The largest relative error, see `relative_error`.
@@ -68,7 +68,7 @@ def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
                     for image in _test_images(height, width, dynamic))
         if not error <= TOLERANCE:
             raise ExportError(f'{path} is not written: it would differ from the network by '
-                              f'{error:.1e} (relative), allowed is {TOLERANCE:.0e}')
+                              f'{error:.1e} (relative), but at most {TOLERANCE:.0e} is allowed')
         write_atomically(path, [file.read_bytes()])
     return error
 
@@ -86,17 +86,17 @@ def _write_static(network: nn.Module, file: Path, height: int, width: int,
 
 def _write_dynamic(network: nn.Module, file: Path, height: int, width: int,
                    info: WeightsInfo | None) -> None:
-    """By the exporter that follows a traced run.
+    """Write with the exporter that traces a run.
 
-    `torch.export` reasons about open sizes for minutes where padding depends on them, as in
-    EfficientNet-Lite, and names them itself; a trace takes seconds, and is checked at other sizes.
+    If padding depends on the size, as in EfficientNet-Lite, `torch.export` analyses variable sizes
+    for minutes and names them itself. A trace takes seconds and is checked at other sizes.
     """
     import onnx
 
     shapes = {name: {0: 'batch', 2: f'{prefix}height', 3: f'{prefix}width'}
               for name, prefix in (('image', ''), ('depth', 'depth_'))}
     with _silence(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # it says that it is the older one of two
+        warnings.simplefilter('ignore')  # a warning that this is the older exporter
         torch.onnx.export(
             network.eval(), (torch.zeros(2, 3, height, width),), str(file), dynamo=False,
             input_names=['image'], output_names=['depth'], dynamic_axes=shapes, opset_version=18)
@@ -108,9 +108,9 @@ def _write_dynamic(network: nn.Module, file: Path, height: int, width: int,
 
 def export_program(network: nn.Module, path: str | Path, height: int, width: int,
                    dynamic: bool = False, info: WeightsInfo | None = None) -> None:
-    """Write a `torch.export` program (`.pt2`); arguments as `export_onnx`, not checked.
+    """Write a `torch.export` program (`.pt2`) unchecked; arguments as in `export_onnx`.
 
-    With `dynamic`, a network that pads as TensorFlow does takes sides of 64, 96, 128, ...
+    With `dynamic`, a network with TensorFlow's padding accepts sides of 64, 96, 128, ...
     """
     buffer = io.BytesIO()
     torch.export.save(
@@ -126,7 +126,7 @@ def _metadata(info: WeightsInfo | None) -> dict[str, str]:
 
 def _test_images(height: int, width: int, dynamic: bool) -> list[Tensor]:
     images = [torch.randn(1, 3, height, width)]
-    # Another batch and other shapes, so that a size that was baked in shows.
+    # Other batch and image sizes, to detect sizes fixed by the export.
     others = [torch.randn(3, 3, height + 32, width + 64), torch.randn(1, 3, height + 13, width + 7)]
     return images + others if dynamic else images
 
@@ -138,7 +138,7 @@ def _exported(network: nn.Module, height: int, width: int,
         network, padded = with_fixed_padding(network)
         auto = torch.export.Dim.AUTO
         shapes = {'image': {0: auto, 2: auto, 3: auto}}
-        # An example of one batch, or of the smallest side, would fix it.
+        # An example with a batch of one, or with the smallest side, would fix that size.
         if padded:
             network = WholeStrides(network)
             height, width = (2 * MULTIPLE * max(1, round(side / 2 / MULTIPLE))
@@ -150,13 +150,13 @@ def _exported(network: nn.Module, height: int, width: int,
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Without the exporter's progress on standard output."""
+    """Suppress the exporter's progress on standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
 
 def relative_error(path: str | Path, network: nn.Module, image: Tensor) -> float:
-    """Largest difference of onnxruntime's depth from PyTorch's, over PyTorch's largest depth."""
+    """Return the largest difference of onnxruntime from PyTorch / PyTorch's largest depth."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
@@ -170,21 +170,21 @@ def relative_error(path: str | Path, network: nn.Module, image: Tensor) -> float
 
 def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, width: int,
            dynamic: bool = False, half: bool = False) -> float | None:
-    """Write a loaded weights file in another form.
+    """Write a loaded weights file in another format.
 
     Args:
         loaded: from `load_weights`.
-        path: where to; the folder must exist.
+        path: file to write; its folder must exist.
         form: one of `FORMATS`.
-        height, width, dynamic: see `export_onnx`; `safetensors` fits every size anyway.
+        height, width, dynamic: see `export_onnx`; `safetensors` always fits every size.
         half: store `safetensors` as float16.
 
     Returns:
-        Of ONNX, the relative error against PyTorch.
+        For ONNX, the relative error against PyTorch.
 
     Raises:
-        ValueError: the form is unknown or cannot be asked for `half` or `dynamic`, or the ONNX
-            file computes something else.
+        ValueError: the format is unknown or does not support `half` or `dynamic`, or the ONNX file
+            computes something else.
         OSError: the file cannot be written.
     """
     _refuse_without_effect(form, dynamic, half)
@@ -199,15 +199,15 @@ def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, widt
 
 def _refuse_without_effect(form: str, dynamic: bool, half: bool) -> None:
     if half and form != 'safetensors':
-        raise ExportError(f'--half is for safetensors: {form} is checked against the network and '
-                          'stays float32; TensorRT and OpenVINO make half precision of it '
+        raise ExportError(f'--half is only for safetensors: {form} is checked against the network '
+                          'and stays float32; TensorRT and OpenVINO convert it to half precision '
                           'themselves')
     if dynamic and form == 'safetensors':
         raise ExportError('--dynamic is for onnx and program: a safetensors file fits every size')
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, check ONNX against PyTorch, say the error; 0 = done, 1 = one sentence of failure."""
+    """Export and print the error of ONNX; return 0, or 1 after one sentence on standard error."""
     try:
         text = _run(options)
     except (ValueError, OSError) as error:
@@ -218,19 +218,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _format(output: Path, named: str | None) -> str:
-    """The format that the options name or the file's name has.
+    """Return the format given by the options or by the file's suffix.
 
     Raises:
-        ExportError: neither does, or the two differ: a file of one kind under another's name
-            would be refused where it is used.
+        ExportError: neither gives one, or the two differ: a file with the wrong suffix would be
+            refused by other programs.
     """
     by_name = _SUFFIXES.get(output.suffix.lower())
     if named is None and by_name is None:
-        raise ExportError(f'{output} does not say which format it is to have: end its name in '
+        raise ExportError(f'the format of {output} is unknown: end its name in '
                           f'{", ".join(_SUFFIXES)}, or give --format')
     if named and by_name and named != by_name:
-        raise ExportError(f'{output} would be {named} under the name of {by_name}: change the '
-                          'name or leave --format out')
+        raise ExportError(f'{output} has the suffix of {by_name}, but --format is {named}: change '
+                          'the name or omit --format')
     return named or str(by_name)
 
 
@@ -244,7 +244,7 @@ def _run(options: Any) -> str:
     height = options.height or loaded.info.input_height
     width = options.width or loaded.info.input_width
     if form != 'safetensors':
-        # Equal up to rounding, and cheaper; the safetensors keeps the network that it names.
+        # Equal up to rounding, and cheaper; safetensors keeps the architecture that it names.
         use_fast_unpooling(loaded.network)
     sys.stderr.write(f'exporting {loaded.info.name} at {height}x{width} as {form}'
                      f'{", and checking it" * (form == "onnx")}\n')

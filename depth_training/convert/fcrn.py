@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laina et al.'s released FCRN, `NYU_ResNet-UpProj.npy`, after its user has unpickled it.
+"""Import Laina et al.'s released FCRN, `NYU_ResNet-UpProj.npy`, unpickled by the user.
 
-That file is a pickle, which can run code when it is loaded and is refused here.
-`docs/reproducing.md` has the lines that turn it into an .npz of plain arrays, named `layer/kind` as
-in its dictionary.
+The file is a pickle, which can run code when loaded and is therefore refused. `docs/reproducing.md`
+has the lines that convert it to an .npz of plain arrays, named `layer/kind` as in its dictionary.
 """
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from depth_training.convert.reading import ForeignError, State, fill, read_state
 if TYPE_CHECKING:
     pass
 
-#: Theirs divides by sqrt(variance + 1e-4), PyTorch adds 1e-5: the difference joins the variance.
+#: FCRN adds 1e-4 to the variance, PyTorch 1e-5: the difference is added to the variance itself.
 EPSILON_DIFFERENCE = 1e-4 - 1e-5
 _BLOCKS = {2: 'abc', 3: 'abcd', 4: 'abcdef', 5: 'abc'}
 _PARTS = {'branch2a': ('conv1', 'bn1'), 'branch2b': ('conv2', 'bn2'), 'branch2c': ('conv3', 'bn3'),
@@ -30,18 +29,18 @@ _KINDS = {'weights': 'weight', 'biases': 'bias', 'scale': 'weight', 'offset': 'b
 
 
 def read_arrays(file: str | Path) -> State:
-    """Arrays by `layer/kind` of an .npz or a safetensors file.
+    """Read arrays by `layer/kind` from an .npz or safetensors file.
 
     Raises:
-        ForeignError: it is no such file, or holds anything but plain numbers.
-        OSError: it cannot be read.
+        ForeignError: the file is neither, or contains anything but plain numbers.
+        OSError: the file cannot be read.
     """
     import numpy as np
 
     with open(file, 'rb') as content:
         start = content.read(9)
     if start[:6] == b'\x93NUMPY':
-        raise ForeignError(f'{file} is a pickle inside of an .npy, which can run code when it is '
+        raise ForeignError(f'{file} is a pickle inside an .npy, which can run code when it is '
                            'loaded: convert it to .npz as docs/reproducing.md shows')
     if start[:2] != b'PK':
         return read_state(file)
@@ -50,21 +49,21 @@ def read_arrays(file: str | Path) -> State:
             return {name: torch.from_numpy(np.ascontiguousarray(arrays[name], np.float32))
                     for name in arrays.files}
     except (ValueError, KeyError, OSError, TypeError) as error:
-        raise ForeignError(f'{file} is no .npz of plain arrays ({error})') from error
+        raise ForeignError(f'{file} is not an .npz of plain arrays ({error})') from error
 
 
 def fill_fcrn(network: nn.Module, arrays: Mapping[str, Tensor]) -> None:
-    """Fill `fcrn` from arrays of Laina et al.'s names.
+    """Fill `fcrn` from arrays by Laina et al.'s names.
 
     Raises:
-        ForeignError: they are of another network.
+        ForeignError: they belong to another network.
     """
     modules, state = dict(_modules()), {}
     for path, array in arrays.items():
         layer, _, kind = path.rpartition('/')
         name = f'{modules.get(layer, layer)}.{_KINDS.get(kind, kind)}'
         state[name] = _laid_out(array, kind)
-    # The first convolution's bias joins the mean of the norm behind it.
+    # The bias of the first convolution is folded into the mean of the following norm.
     bias = state.pop('encoder.body.conv1.bias', None)
     mean = state.get('encoder.body.bn1.running_mean')
     if bias is not None and mean is not None and bias.shape == mean.shape:
@@ -73,7 +72,7 @@ def fill_fcrn(network: nn.Module, arrays: Mapping[str, Tensor]) -> None:
 
 
 def _modules() -> Iterator[tuple[str, str]]:
-    """Their layers and our modules."""
+    """Yield pairs of their layer names and our module names."""
     yield from (('conv1', 'encoder.body.conv1'), ('bn_conv1', 'encoder.body.bn1'),
                 ('layer1', 'decoder.bridge.0'), ('layer1_BN', 'decoder.bridge.1'),
                 ('ConvPred', 'decoder.head'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hyb_net_weights.model` of paper 003 (Harsanyi et al. 2018), published beside its network."""
+"""Import `hyb_net_weights.model` of paper 003 (Harsanyi et al. 2018)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from depth_training.convert.reading import ForeignError, State, fill
 from depth_training.convert.renaming import rename
 
-#: The four convolutions of an unpooling, by the place of the 2x2 cell that each fills.
+#: The four convolutions of an unpooling, by the position in the 2x2 cell that each fills.
 _PLACES = {'conv_A': 'even_even', 'conv_B': 'odd_even', 'conv_C': 'even_odd', 'conv_D': 'odd_odd'}
 #: The published class registers each unpooling twice, so the file has its tensors twice.
 _TWINS = {'.unpool_main.': '.main_branch.0.', '.unpool_res.': '.residual_branch.0.'}
@@ -31,7 +31,7 @@ def fill_hybrid(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Fill `resnet_unet_hybrid` from the published file's tensors.
 
     Raises:
-        ForeignError: they are of another network, or the two copies of an unpooling differ.
+        ForeignError: they belong to another network, or the two copies of an unpooling differ.
     """
     fill(network, rename(_without_twins(state), _MODULES), 'the published hybrid')
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`import-weights`: checkpoints that people already have, as the weights file of the node."""
+"""`import-weights`: convert published checkpoints to weights files of the node."""
 from __future__ import annotations
 
 import argparse
@@ -31,10 +31,10 @@ _NYU = WeightsInfo(
     training_image_width=640, training_data='NYU Depth v2, by others', licence='NOASSERTION',
     origin='imported')
 
-#: What each kind of checkpoint becomes.
+#: Metadata of each kind of imported checkpoint.
 INFOS: dict[str, WeightsInfo] = {
-    # Paper 003's code scales a frame by 0.55 and crops 320x256 from its centre. Its licence is
-    # that of the repository which publishes the weights.
+    # Paper 003's code scales a frame by 0.55 and crops 320x256 from its centre. The licence is that
+    # of the repository that publishes the weights.
     'hybrid': dataclasses.replace(
         _NYU, network='resnet_unet_hybrid', input_height=256, input_width=320,
         training_focal_length=0.55 * NYU_FX, training_image_width=320, licence='BSD-3-Clause',
@@ -43,7 +43,7 @@ INFOS: dict[str, WeightsInfo] = {
     'densedepth': dataclasses.replace(
         _NYU, network='densedepth', output='reciprocal', recipe_name='paper_004', **_UNIT),
     'sff': dataclasses.replace(_NYU, **_UNIT),
-    # Laina et al.: RGB of 0 to 255 as it is; half a frame, of which 304x228 are left. BSD-2, as
+    # Laina et al.: unnormalised RGB of 0 to 255; 304x228 cropped from half a frame. BSD-2, like
     # their repository.
     'fcrn': dataclasses.replace(
         _NYU, network='fcrn', input_height=228, input_width=304, mean=(0.0, 0.0, 0.0),
@@ -56,20 +56,20 @@ INFOS: dict[str, WeightsInfo] = {
 
 def import_weights(kind: str, source: str | Path, output: str | Path,
                    info: WeightsInfo | None = None) -> str:
-    """Write a foreign checkpoint as a weights file; an encoder as one that is no depth network.
+    """Convert a foreign checkpoint to a weights file, or an encoder to a file of its tensors.
 
     Args:
         kind: one of `INFOS`.
         source: the checkpoint.
-        output: the `.safetensors` to write, whole or not at all.
-        info: metadata in place of the kind's own; for `encoder` and `sff` it names the network
+        output: the `.safetensors` to write; no partial file is left.
+        info: metadata instead of the kind's own; for `encoder` and `sff` it names the network
             and its arguments.
 
     Returns:
         The new file's checksum. The source's SHA-256 is kept in the metadata's `recipe`.
 
     Raises:
-        ForeignError: the checkpoint cannot be used, or is of another network.
+        ForeignError: the checkpoint cannot be used, or belongs to another network.
         ValueError: the network or its arguments are unknown.
         OSError: a file cannot be read or written.
     """
@@ -84,7 +84,7 @@ def import_weights(kind: str, source: str | Path, output: str | Path,
 
 
 def _save_encoder(output: str | Path, encoder: Any, origin: str) -> str:
-    """The encoder's tensors under timm's names, for `train --encoder-weights`."""
+    """Save the encoder's tensors under timm's names, for `train --encoder-weights`."""
     from safetensors.torch import save
 
     tensors = {name: value.contiguous() for name, value in encoder.body.state_dict().items()}
@@ -107,7 +107,7 @@ def _fill(kind: str, network: nn.Module, source: str | Path) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import, show both checksums; 0 = done, 1 = one sentence of failure."""
+    """Import and show both checksums; return 0, or 1 after one sentence on standard error."""
     try:
         text = _run(options)
     except (ValueError, OSError) as error:
@@ -121,23 +121,23 @@ def _run(options: Any) -> str:
     check_writable(options.output)
     found = checksum(options.checkpoint)
     if options.sha256 and options.sha256.lower() != found:
-        raise ForeignError(f'{options.checkpoint} has SHA-256 {found}, not the one asked for')
+        raise ForeignError(f'{options.checkpoint} has SHA-256 {found}, not the expected one')
     written = import_weights(options.kind, options.checkpoint, options.output, _info(options))
     return (f'{options.checkpoint}: sha256 {found}\n'
             f'{options.output}: {options.kind}, checksum {written}\n')
 
 
 def _info(options: Any) -> WeightsInfo:
-    """The kind's metadata with what the options change."""
+    """Return the kind's metadata with the changes of the options."""
     info = INFOS[options.kind]
     if options.kind == 'encoder':
         if not options.network:
-            raise ForeignError('an encoder needs --network: whose encoder it is')
+            raise ForeignError('an encoder needs --network, the network that it belongs to')
         info = dataclasses.replace(info, network=options.network)
     arguments = {'encoder': options.encoder} if options.encoder else {}
     arguments |= {'half_width': True} if options.half_width else {}
     changes: dict[str, Any] = {'network_arguments': arguments}
-    if options.half_width:  # the published row is of the full width
+    if options.half_width:  # the published row has full width
         changes['recipe_name'] = ''
     if options.normalize:
         changes |= _IMAGENET if options.normalize == 'imagenet' else _UNIT

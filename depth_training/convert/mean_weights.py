@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Average the weights of networks that stem from one another ("model soup", Wortsman et al. 2022).
+"""Average the weights of networks with common ancestry ("model soup", Wortsman et al. 2022).
 
     python -m depth_training.convert.mean_weights a.safetensors b.safetensors --out mean.safetensors
 
-The mean of a network and of what further training made of it often lies in a flat part of the loss,
-where pictures unlike the training's are judged better.
+The mean of a network and a further trained version often lies in a flat region of the loss and
+generalises better to images unlike the training data.
 """
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from depth_perception.io.weights import LoadedWeights, WeightsError, load_weight
 
 
 def mean_weights(files: Sequence[Path]) -> LoadedWeights:
-    """The network whose tensors are the mean of those of several weights files.
+    """Return a network with the mean tensors of several weights files.
 
     Args:
-        files: at least two, of one architecture; the first gives name, licence and geometry.
+        files: at least two of one architecture; the first gives name, licence and geometry.
 
     Returns:
-        The first file's, with the mean tensors, and what all were trained on; without scores.
+        The first network with the mean tensors and all training data listed, without scores.
 
     Raises:
-        WeightsError: a file cannot be read, or is of another network or input than the first.
-        ValueError: less than two files.
+        WeightsError: a file cannot be read, or differs from the first in network or input.
+        ValueError: fewer than two files.
     """
     if len(files) < 2:
-        raise ValueError(f'{len(files)} weights file is given: name at least two')
+        raise ValueError(f'{len(files)} weights file given: give at least two')
     loaded = [load_weights(file) for file in files]
     first = loaded[0]
     for other in loaded[1:]:
@@ -42,7 +42,7 @@ def mean_weights(files: Sequence[Path]) -> LoadedWeights:
             values = getattr(first.info, field), getattr(other.info, field)
             if values[0] != values[1]:
                 raise WeightsError(f'{other.path} has {field} {values[1]!r}, {first.path} '
-                                   f'{values[0]!r}: they are no mean of one network')
+                                   f'{values[0]!r}: they cannot be averaged')
     states = [weights.network.state_dict() for weights in loaded]
     mean = {name: torch.stack([state[name] for state in states]).mean(0)
             if tensor.is_floating_point() else tensor for name, tensor in states[0].items()}
@@ -56,12 +56,12 @@ def mean_weights(files: Sequence[Path]) -> LoadedWeights:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0, or 1 after one sentence on standard error."""
+    """Run the command line; return 0, or 1 after one sentence on standard error."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     parser.add_argument('files', type=Path, nargs='+', help='weights files of one architecture')
     parser.add_argument('--out', type=Path, required=True, help='file to write')
     parser.add_argument('--half', action='store_true', help='store in half precision')
-    parser.add_argument('--test-geometry', help='what the file says of it, instead of the first\'s')
+    parser.add_argument('--test-geometry', help='test geometry to store instead of the first\'s')
     options = parser.parse_args(arguments)
     try:
         mean = mean_weights(options.files)

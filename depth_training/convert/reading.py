@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading other programs' checkpoints; no pickle is ever allowed to run code."""
+"""Read other programs' checkpoints; a pickle is never allowed to run code."""
 from __future__ import annotations
 
 import hashlib
@@ -10,17 +10,17 @@ from typing import Any
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
-#: Under which a checkpoint may keep its state dict beside the optimizer's and other things.
+#: Keys under which a checkpoint may store its state dict next to the optimizer's and others.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model')
 _COUNTER = 'num_batches_tracked'
 
 
 class ForeignError(ValueError):
-    """A checkpoint that cannot be used; the text says why."""
+    """A checkpoint that cannot be used; the message says why."""
 
 
 def checksum(file: str | Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(file, 'rb') as content:
         while block := content.read(1 << 20):
@@ -29,11 +29,11 @@ def checksum(file: str | Path) -> str:
 
 
 def read_state(file: str | Path) -> State:
-    """A PyTorch or safetensors state dict, without wrappers and DataParallel's `module.`.
+    """Read a PyTorch or safetensors state dict, without wrappers and DataParallel's `module.`.
 
     Raises:
-        ForeignError: it is no such file, or a pickle that holds more than tensors.
-        OSError: it cannot be read.
+        ForeignError: the file is neither, or a pickle that contains more than tensors.
+        OSError: the file cannot be read.
     """
     content = _read_safetensors(file) if _is_safetensors(file) else _read_pickle(file)
     for wrapper in _WRAPPERS:
@@ -41,13 +41,13 @@ def read_state(file: str | Path) -> State:
             content = content[wrapper]
     if not isinstance(content, Mapping) or not content \
             or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ForeignError(f'{file} is not a state dict: tensors by name')
+        raise ForeignError(f'{file} is not a state dict of tensors by name')
     return {str(name).removeprefix('module.'): value for name, value in content.items()}
 
 
 def _is_safetensors(file: str | Path) -> bool:
     with open(file, 'rb') as content:
-        # A safetensors file starts with its header's length, then the header, which is JSON.
+        # A safetensors file starts with the length of its header, which is JSON.
         return content.read(9)[8:] == b'{'
 
 
@@ -70,27 +70,27 @@ def _read_pickle(file: str | Path) -> Any:
         return torch.load(file, map_location='cpu', weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ForeignError(
-            f'{file} is refused: it is no PyTorch file of tensors alone (weights_only=True), so '
+            f'{file} is refused: it is not a PyTorch file of tensors only (weights_only=True), so '
             'loading it might run code') from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Load a state dict that must fit exactly, but for BatchNorm's step counters.
+    """Load a state dict that must match exactly, except for BatchNorm's step counters.
 
     Raises:
-        ForeignError: the first tensor that is missing, unknown or of another shape.
+        ForeignError: a tensor is missing, unknown or of another shape; the first one is named.
     """
     target = module.state_dict()
     for name in sorted(target.keys() | state.keys()):
         sides = [tuple(side[name].shape) if name in side else None for side in (target, state)]
         if sides[0] != sides[1] and not name.endswith(_COUNTER):
             wanted, found = ('absent' if side is None else str(side) for side in sides)
-            raise ForeignError(f'{what} does not fit: {name} is {found} in the checkpoint, '
+            raise ForeignError(f'{what} does not match: {name} is {found} in the checkpoint, '
                                f'{wanted} in the network')
     module.load_state_dict({**target, **{k: v for k, v in state.items() if k in target}})
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> State:
-    """The part of a state dict under a prefix, without it."""
+    """Return the part of a state dict under a prefix, with the prefix removed."""
     return {name.removeprefix(prefix): value for name, value in state.items()
             if name.startswith(prefix)}

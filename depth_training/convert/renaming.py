@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""New names for a state dict's tensors, by the beginning of their names."""
+"""Rename the tensors of a state dict by the prefixes of their names."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from depth_training.convert.reading import State
 
 
 def rename(state: Mapping[str, Tensor], modules: Mapping[str, str]) -> State:
-    """Rename every tensor below a module of `modules` (foreign -> ours); others keep their name.
+    """Rename every tensor below a module in `modules` (foreign -> ours); keep other names.
 
-    The longest module that fits is taken: `conv1` does not catch `conv10.weight`.
+    The longest matching module is used; `conv1` does not match `conv10.weight`.
     """
     return {_renamed(name, modules): value for name, value in state.items()}
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow's SAME padding, which depends on the image, as the fixed one of whole strides.
+"""Replace TensorFlow's SAME padding, which depends on the image size, by fixed padding.
 
-EfficientNet-Lite pads so that an output has ceil(size / stride) places. Where both sides of an
-image are multiples of 32 every layer gets an even size, and the padding is always the same.
+EfficientNet-Lite pads so that an output has ceil(size / stride) positions. If both sides of an
+image are multiples of 32, every layer has an even input size, and the padding is constant.
 """
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from torch import Tensor, nn
 
 from depth_perception.networks.efficientnet_lite import SamePadConv2d
 
-#: Sides for which the fixed padding is right.
+#: Sides must be multiples of this for fixed padding to be correct.
 MULTIPLE = 32
 
 
 class WholeStrides(nn.Module):
-    """A network of fixed padding that takes no other sizes than those for which it is right."""
+    """A network with fixed padding that refuses sizes for which the padding is wrong."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """What the network gives."""
+        """Run the network."""
         torch._check(image.shape[2] % MULTIPLE == 0)
         torch._check(image.shape[3] % MULTIPLE == 0)
         return self.network(image)
 
 
 def with_fixed_padding(network: nn.Module) -> tuple[nn.Module, bool]:
-    """A copy with fixed padding, and whether any had to be fixed; the weights are shared."""
+    """Return a copy with fixed padding and shared weights, and whether any padding was fixed."""
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     made = copy.deepcopy(network, shared)
     return made, _fix(made)
@@ -52,7 +52,7 @@ def _fix(module: nn.Module) -> bool:
 
 
 def _fixed(layer: nn.Conv2d) -> nn.Module:
-    """The same convolution behind a padding; more of it goes to the right and the bottom."""
+    """Return the convolution behind a padding layer; the larger part goes right and bottom."""
     sides: list[int] = []
     kernel, stride, dilation = (
         (values[0], values[1]) for values in (layer.kernel_size, layer.stride, layer.dilation))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Protocols, metrics, baselines and pictures to judge a network by."""
+"""Evaluation of networks: protocols, metrics, baselines and comparison images."""

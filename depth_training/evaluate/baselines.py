@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network must beat to have learnt anything: answers that do not look at the picture."""
+"""Baselines that ignore the image, which a network must beat to have learnt anything."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ _STEP = 0.01  # metres
 
 
 def best_constant(truths: Iterable[Depth], max_depth: float = 10.0) -> float:
-    """The constant depth with the smallest AbsRel on these very truths, to the centimetre.
+    """Return the constant depth with the smallest AbsRel on these truths, to the centimetre.
 
-    It is the median of the true depths, each weighted by its reciprocal. No network knows the
-    truth beforehand: a harder baseline than a constant taken from training data.
+    It is the median of the true depths, each weighted by its reciprocal. As it knows the truth, it
+    is a harder baseline than a constant taken from training data.
 
     Raises:
-        ValueError: no truth between 0 and `max_depth` is given.
+        ValueError: there is no truth between 0 and `max_depth`.
     """
     weights = np.zeros(round(max_depth / _STEP))
     for truth in truths:
@@ -29,18 +29,18 @@ def best_constant(truths: Iterable[Depth], max_depth: float = 10.0) -> float:
         places = np.minimum((known / _STEP).astype(int), len(weights) - 1)
         weights += np.bincount(places, 1 / known, len(weights))
     if not weights.any():
-        raise ValueError('no known depth to take a constant from')
+        raise ValueError('no known depth to derive a constant from')
     return (float(np.searchsorted(weights.cumsum(), weights.sum() / 2)) + 0.5) * _STEP
 
 
 def mean_depth_map(dataset: DepthDataset, focal: float, height: int, width: int) -> Depth:
-    """Mean depth (height, width) of a data set, in each pixel over the pictures that know it.
+    """Return the mean depth (height, width) of a data set, over the known depths of each pixel.
 
-    In terms of a camera of `focal` pixels at that width, as networks learn it. A pixel that no
-    picture knows gets the mean of the others.
+    Depth is converted to a camera of focal length `focal` pixels at that width, as for training. A
+    pixel known in no image gets the mean of the others.
 
     Raises:
-        ValueError: not one pair can be used.
+        ValueError: no pair can be used.
     """
     total, count = np.zeros((height, width)), np.zeros((height, width))
     for sample in good_samples(dataset):
@@ -48,6 +48,6 @@ def mean_depth_map(dataset: DepthDataset, focal: float, height: int, width: int)
         total += depth
         count += depth > 0
     if not count.any():
-        raise ValueError(f'not one pair can be used of: {dataset.describe()}')
+        raise ValueError(f'no pair can be used of: {dataset.describe()}')
     mean = total.sum() / count.sum()
     return np.where(count > 0, total / np.maximum(count, 1), mean).astype(np.float32)

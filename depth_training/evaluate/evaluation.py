@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judge a network by the papers' protocols."""
+"""Evaluate a network by the papers' protocols."""
 from __future__ import annotations
 
 import dataclasses
@@ -26,7 +26,7 @@ from depth_training.losses.losses import from_reciprocal
 
 
 class _Unchanged:
-    """An inference backend that runs a network as it is, in float32: it may be in training."""
+    """An inference backend that runs a network as it is, in float32, even during training."""
 
     name, precision, problem = 'torch', 'fp32', ''
 
@@ -34,25 +34,25 @@ class _Unchanged:
         self._network, self.device = network, device
 
     def run(self, image: Tensor) -> Tensor:
-        """Normalised image (1, 3, H, W) -> raw output (1, 1, h, w) float32."""
+        """Map a normalised image (1, 3, H, W) to raw output (1, 1, h, w) float32."""
         output: Tensor = self._network(image)
         return output.float()
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
-        """Any size is ready."""
+        """Accept any size."""
         return size
 
     def prepare(self, sizes: Iterable[tuple[tuple[int, int], str]]) -> None:
-        """Nothing is to be done."""
+        """Do nothing: no size needs preparation."""
 
 
 class Output(NamedTuple):
-    """What a network itself gives for a frame.
+    """Raw network output for a frame.
 
     Attributes:
         raw: (1, 1, h, w), float32, on the device.
-        box: the part of the frame that it is of.
-        factor: that corrects its metres to the frame's camera.
+        box: the part of the frame that it covers.
+        factor: factor that corrects its metres to the frame's camera.
     """
 
     raw: Tensor
@@ -61,23 +61,23 @@ class Output(NamedTuple):
 
 
 class Predictor:
-    """A network as the node runs it, or as its paper tests it.
+    """Run a network like the node, or like its paper's test.
 
-    Which of both its weights file says (`info.test_geometry`). With `keep_aspect` and `canonical`
-    depth comes from the node's own `DepthEstimator`. The other geometries are the papers': as a
-    function from uint8 (h, w, 3) RGB to float32 (h', w') metres.
+    The weights file chooses (`info.test_geometry`). With `keep_aspect` and `canonical`, depth comes
+    from the node's own `DepthEstimator`. The other geometries are the papers': a function from
+    uint8 (h, w, 3) RGB to float32 (h', w') metres.
     """
 
     def __init__(self, network: nn.Module, info: WeightsInfo, device: torch.device) -> None:
         self.network, self.info, self.device = network, info, device
-        # A graph would keep the weights of the moment, and one for each size of image.
+        # A CUDA graph would freeze the current weights, and need one capture per image size.
         self._estimator = DepthEstimator(_Unchanged(network, device), info, graphs=False)
         self._mean = torch.tensor(info.mean, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=device).view(1, 3, 1, 1) * 255
 
     @torch.no_grad()
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Depth in metres, in the terms of the camera that the network was trained with."""
+        """Return depth in metres in terms of the training camera."""
         output = self.output(image)
         if self.info.output == 'reciprocal':
             output = from_reciprocal(output, self.info.reciprocal_scale,
@@ -86,16 +86,16 @@ class Predictor:
 
     @property
     def is_as_published(self) -> bool:
-        """Whether depth is computed as the node does it."""
+        """Tell if depth is computed like the node's."""
         return get_geometry(self.info.test_geometry).keep_aspect
 
     def published(self, rgb: NDArray[np.uint8], camera: CameraModel | None) -> Estimate:
-        """Depth (H, W) of a frame uint8 (H, W, 3) as the node computes it, before its limits."""
+        """Return depth (H, W) of a frame uint8 (H, W, 3) as in the node, before depth limits."""
         return self._estimator.estimate(rgb, camera)
 
     @torch.no_grad()
     def output_of(self, sample: Sample) -> Output:
-        """What the network gives for a frame that it is shown as in a test."""
+        """Return the raw output for a frame in the network's test geometry."""
         if self.is_as_published:
             shown = self._estimator.network_input(sample.rgb, sample.camera)
             factor = self._estimator.focal_factor(sample.camera)
@@ -105,14 +105,14 @@ class Predictor:
 
     @torch.no_grad()
     def output(self, image: NDArray[np.uint8]) -> Tensor:
-        """What the network itself gives: (1, 1, h', w'), float32, on the device."""
+        """Return the raw output for an image: (1, 1, h', w'), float32, on the device."""
         tensor = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
         tensor = tensor.permute(2, 0, 1)[None].float()
         return self.network((tensor - self._mean) / self._std).float()
 
 
 def as_node(info: WeightsInfo) -> WeightsInfo:
-    """A network's metadata with the geometry that the node shows it every frame in."""
+    """Return a network's metadata with the geometry that the node uses."""
     if get_geometry(info.test_geometry).keep_aspect:
         return info
     return dataclasses.replace(info, test_geometry='keep_aspect')
@@ -120,17 +120,18 @@ def as_node(info: WeightsInfo) -> WeightsInfo:
 
 @dataclass
 class Evaluation:
-    """One network judged by one protocol.
+    """Result of evaluating one network by one protocol.
 
     Attributes:
-        protocol: its name, and in words.
-        averaging: the protocol's own, of `scores`; `by_pixels` and `by_images` give both.
+        protocol: name and description of the protocol.
+        averaging: the protocol's averaging, used in `scores`; `by_pixels` and `by_images`
+            have both averagings.
         counts: images, skipped images, pixels, clamped and unseen pixels, bad pairs.
-        truth: what the data offered: `raw`, `filled` or `exact`.
-        geometry: what the network saw of a frame, in words.
-        depth_factor: smallest and largest number that predictions were multiplied by because the
-            camera differs from that of the training; 1, 1 = they were taken as they are.
-        note: what differs from the protocol; may be empty.
+        truth: ground truth of the data: `raw`, `filled` or `exact`.
+        geometry: description of what the network saw of a frame.
+        depth_factor: smallest and largest factor applied to predictions because the camera differs
+            from the training camera; 1, 1 = none.
+        note: deviations from the protocol; may be empty.
     """
 
     protocol: str
@@ -149,11 +150,11 @@ class Evaluation:
 
     @property
     def is_rescaled(self) -> bool:
-        """Whether predictions were multiplied by anything but 1, to the third decimal."""
+        """Tell if predictions were scaled by other factors than 1, to the third decimal."""
         return max(abs(factor - 1) for factor in self.depth_factor) >= 5e-4
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; a score that does not exist is null."""
+        """Return plain values; undefined scores are null."""
         values = dataclasses.asdict(self)
         for key in ('scores', 'by_pixels', 'by_images'):
             values[key] = {name: value if np.isfinite(value) else None
@@ -162,12 +163,12 @@ class Evaluation:
 
 
 class Prediction(NamedTuple):
-    """What a network says of a pair.
+    """Predicted depth of a pair.
 
     Attributes:
         depth: metres (h, w) at the network's output size.
-        box: the part of the frame that it is of.
-        factor: it was multiplied by, for a camera unlike that of the training.
+        box: the part of the frame that it covers.
+        factor: factor applied because the camera differs from the training camera.
     """
 
     depth: NDArray[np.float32]
@@ -176,10 +177,10 @@ class Prediction(NamedTuple):
 
 
 def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> Prediction:
-    """Depth of a pair, as the network's own geometry and a protocol want it made.
+    """Predict depth of a pair with the network's geometry and a protocol.
 
-    Where the pair's camera is known, depth is corrected from the training camera to it. For a
-    paper's network on NYU the factor is 1.
+    If the pair's camera is known, depth is corrected from the training camera to it. For the
+    papers' networks on NYU the factor is 1.
     """
     rgb = protocols.shown(protocol, sample.rgb)
     if predictor.is_as_published:
@@ -192,7 +193,7 @@ def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> Predi
 
 def _published(predictor: Predictor, rgb: NDArray[np.uint8], camera: CameraModel | None,
                protocol: Protocol) -> Prediction:
-    """Depth of a frame as the node computes it; the protocol's limits stand for the node's."""
+    """Predict depth as the node does, with the protocol's limits instead of the node's."""
     factors = []
 
     def depth(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -204,7 +205,7 @@ def _published(predictor: Predictor, rgb: NDArray[np.uint8], camera: CameraModel
 
 
 def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:
-    """Focal length of what the network saw by that it was trained with; 1 where it is unknown."""
+    """Return the seen image's focal length / that of training; 1 if unknown."""
     if sample.fx is None:
         return 1.0
     return sample.fx * view.scale / info.focal_length_at(info.input_width)
@@ -212,16 +213,16 @@ def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:
 
 def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol,
              shown: bool = False) -> Evaluation:
-    """Judge all pairs; bad ones are counted and passed over.
+    """Evaluate all pairs; count and skip bad ones.
 
     Args:
         predictor: the network.
         dataset: the pairs.
-        protocol: by whose rules.
-        shown: say on standard error how far it is.
+        protocol: the protocol to follow.
+        shown: show progress on standard error.
 
     Raises:
-        DataError: not one pair could be judged.
+        DataError: no pair could be evaluated.
     """
     metrics, blind = Metrics(), 0
     bad: list[DataError] = []
@@ -246,17 +247,17 @@ def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol,
 
 
 def rescaled(result: Evaluation) -> str:
-    """What happened to the predictions for the sake of the camera, in words."""
+    """Describe how predictions were scaled for the camera."""
     if not result.is_rescaled:
         return 'depth is taken as predicted'
     low, high = result.depth_factor
     by = f'{low:.3f}' if high - low < 5e-4 else f'{low:.3f} to {high:.3f}'
-    return f'depth is multiplied by {by}: focal length of what the network saw, by that of ' \
+    return f'depth is multiplied by {by}: focal length of what the network saw / that of ' \
            'its training'
 
 
 def table(evaluations: list[Evaluation]) -> str:
-    """Scores for a terminal, with all that moves the figures."""
+    """Format scores for a terminal, with all conditions that affect them."""
     lines = ['protocol    averaging   ' + ' '.join(f'{name:>8}' for name in METRICS)]
     named = len({result.weights.get('file') for result in evaluations}) > 1
     for result in evaluations:
@@ -268,13 +269,13 @@ def table(evaluations: list[Evaluation]) -> str:
     lines.append('* the averaging of the paper or protocol')
     if named:
         lines += _together(evaluations)
-    # What several weights share is said once.
+    # Conditions shared by several weights files are printed once.
     lines += dict.fromkeys(_circumstances(result) for result in evaluations)
     return '\n'.join(lines)
 
 
 def _circumstances(result: Evaluation) -> str:
-    """All that moves the figures, in lines."""
+    """Describe all conditions that affect the scores, one per line."""
     counts = ', '.join(f'{value} {name.replace("_", " ")}'
                        for name, value in result.counts.items())
     note = [f'note: {result.note}'] if result.note else []
@@ -283,7 +284,7 @@ def _circumstances(result: Evaluation) -> str:
 
 
 def _together(evaluations: list[Evaluation]) -> list[str]:
-    """Mean and deviation (n - 1) of several weights by each protocol."""
+    """Return mean and standard deviation (n - 1) over several weights files by protocol."""
     lines = []
     for protocol in dict.fromkeys(result.protocol for result in evaluations):
         rows = [result.scores for result in evaluations if result.protocol == protocol]
@@ -305,7 +306,7 @@ def _figure(value: float) -> str:
 
 
 def _good_pairs(dataset: DepthDataset, bad: list[DataError], what: str) -> Iterator[Sample]:
-    """The pairs, with progress if it has a name; bad ones go to the list."""
+    """Yield good pairs and collect errors of bad ones; show progress if `what` is not empty."""
     indices = range(len(dataset))
     for index in tracked(indices, what, ' pairs') if what else indices:
         try:
@@ -315,20 +316,20 @@ def _good_pairs(dataset: DepthDataset, bad: list[DataError], what: str) -> Itera
 
 
 def _note(dataset: DepthDataset, protocol: Protocol, metrics: Metrics, blind: int) -> str:
-    """What a reader of the scores must know beside them."""
+    """Return what a reader must know to interpret the scores."""
     notes = []
     if dataset.ground_truth != protocol.ground_truth:
         notes.append(f'the protocol asks for {protocol.ground_truth} ground truth, '
                      f'this data has {dataset.ground_truth}')
     if metrics.unseen:
         share = metrics.unseen / (metrics.unseen + metrics.counts()['pixels'])
-        notes.append(f'{100 * share:.1f} % of the pixels that count lie outside of what the '
-                     'network saw, and are left out')
+        notes.append(f'{100 * share:.1f} % of the counted pixels lie outside what the network '
+                     'saw, and are left out')
     if blind:
-        notes.append(f'the focal length of {blind} images is unknown: taken as that of the '
-                     'training')
+        notes.append(f'the focal length of {blind} images is unknown: the training focal length '
+                     'is assumed')
     if protocol.median_scaled:
         low, high = min(metrics.factors), max(metrics.factors)
-        notes.append(f'each prediction was multiplied by {low:.3f} to {high:.3f}, to the median '
-                     'of its truth')
+        notes.append(f'each prediction was multiplied by {low:.3f} to {high:.3f} to match the '
+                     'median of its truth')
     return '; '.join(notes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much predicted depth changes from frame to frame beyond the truth's own change."""
+"""Measure how much predicted depth changes between frames beyond the true change."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-#: |d log depth| of the truth between frames below which a pixel rests.
+#: Largest |d log depth| of the truth between frames for which a pixel counts as static.
 RESTS = 0.05
 Depth = NDArray[np.float32]
 
 
 class Flicker(NamedTuple):
-    """|change of log depth - the true change| from one frame to the next, over resting pixels."""
+    """|change of log depth - true change| between consecutive frames, over static pixels."""
 
     median: float
     p90: float
@@ -23,10 +23,10 @@ class Flicker(NamedTuple):
 
 
 def flicker(predictions: Sequence[Depth], truths: Sequence[Depth]) -> Flicker:
-    """Of consecutive frames of one size, metres; truth 0 = unknown.
+    """Measure flicker of consecutive frames of one size in metres; truth 0 = unknown.
 
     Raises:
-        ValueError: no pixel is known and rests.
+        ValueError: no pixel is both known and static.
     """
     changes = []
     for (before, after), (then, now) in zip(pairwise(predictions), pairwise(truths)):
@@ -37,5 +37,5 @@ def flicker(predictions: Sequence[Depth], truths: Sequence[Depth]) -> Flicker:
         changes.append(np.abs(said - true[rests]))
     found = np.concatenate(changes) if changes else np.zeros(0)
     if not found.size:
-        raise ValueError('flicker needs consecutive frames with resting pixels of known depth')
+        raise ValueError('flicker needs consecutive frames with static pixels of known depth')
     return Flicker(float(np.median(found)), float(np.quantile(found, 0.9)), found.size)

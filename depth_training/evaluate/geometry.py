@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a test frame becomes a network's input, and where its prediction lies on the frame.
+"""How a test frame becomes a network's input, and which part of the frame the prediction covers.
 
-One named choice a recipe, written into its weights files. A network judges distance by size, so
-what it sees in a test must have the scale of its training pictures; each choice says how that is.
+Each recipe names a geometry, which is stored in its weights files. A network judges distance by
+apparent size, so its test input must have the same scale as its training images.
 """
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ class Box(NamedTuple):
 
     @property
     def size(self) -> Size:
-        """Height and width."""
+        """Return height and width."""
         return self.bottom - self.top, self.right - self.left
 
     def scaled(self, size: Size, frame: Size = FRAME) -> Box:
-        """The same part of a frame of another size."""
+        """Return the same part of a frame of another size."""
         rows, columns = size[0] / frame[0], size[1] / frame[1]
         return Box(round(self.top * rows), round(self.bottom * rows),
                    round(self.left * columns), round(self.right * columns))
 
     def of(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
-        """That part of an image (H, W, ...)."""
+        """Return that part of an image (H, W, ...)."""
         return image[self.top:self.bottom, self.left:self.right]
 
     def mask(self, size: Size) -> NDArray[np.bool_]:
-        """True inside, for an image of that height and width."""
+        """Return a mask of this height and width, true inside the box."""
         inside = np.zeros(size, bool)
         self.of(inside)[:] = True
         return inside
 
 
-#: Of a 640x480 frame.
+#: The whole of a 640x480 frame.
 WHOLE = Box(0, FRAME[0], 0, FRAME[1])
 
 
 class View(NamedTuple):
-    """What a network sees of a frame.
+    """The part of a frame that a network sees.
 
     Attributes:
         image: uint8 (h, w, 3).
-        box: the part of the frame on which the prediction is laid.
-        scale: columns of the image for each column of the frame that it shows.
+        box: the part of the frame covered by the prediction.
+        scale: columns of the image per column of the frame.
     """
 
     image: Image
@@ -73,17 +73,17 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Geometry:
-    """One way to show a frame to a network.
+    """A way to turn a frame into network input.
 
     Attributes:
-        name: what recipes and weights files call it.
-        margin: height and width of the resized frame over those of the input, which is then cut
-            from its middle; None = the whole frame is shown.
+        name: name in recipes and weights files.
+        margin: size of the resized frame relative to the input, which is cropped from its centre;
+            None = the whole frame is used.
         resize: how the frame is resized.
-        laid: the prediction lies where the input was cut, or is stretched over the whole frame.
-        keep_aspect: a whole frame keeps its aspect ratio, and the input's size follows; for
-            `canonical` it follows the camera's focal length, too. So the node shows every frame to
-            every network, and with these two geometries a score is one of what it publishes.
+        laid: the prediction covers the crop; if False, it is stretched over the whole frame.
+        keep_aspect: the whole frame keeps its aspect ratio, which determines the input's size;
+            for `canonical` the camera's focal length does as well. The node does this with every
+            network, so scores with these two geometries are scores of the published depth.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Geometry:
     keep_aspect: bool = False
 
     def describe(self, height: int, width: int) -> str:
-        """In words, for an input of that size."""
+        """Describe the geometry for an input of this size."""
         if self.margin is None:
             how = f'in its aspect ratio, at about the area of {width}x{height}' \
                 if self.keep_aspect else f'at {width}x{height}'
@@ -106,7 +106,7 @@ class Geometry:
                f'({self.resize}){where}'
 
     def frame_size(self, height: int, width: int) -> Size:
-        """Height and width that the resized frame at least covers."""
+        """Return the smallest height and width of the resized frame."""
         rows, columns = self.margin or (1.0, 1.0)
         return round(height * rows), round(width * columns)
 
@@ -126,10 +126,10 @@ GEOMETRIES: dict[str, Geometry] = {geometry.name: geometry for geometry in _TABL
 
 
 def get_geometry(name: str) -> Geometry:
-    """The geometry of that name.
+    """Return the geometry of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such geometry.
     """
     if name not in GEOMETRIES:
         raise ValueError(f'unknown test geometry {name!r}: choose one of {", ".join(GEOMETRIES)}')
@@ -137,10 +137,10 @@ def get_geometry(name: str) -> Geometry:
 
 
 def look(info: WeightsInfo, rgb: Image, fx: float | None = None) -> View:
-    """What the network of a weights file sees of a frame uint8 (H, W, 3) with a focal length.
+    """Show a frame uint8 (H, W, 3) with a focal length as the network of a weights file sees it.
 
     Raises:
-        ValueError: the file names a geometry that there is not.
+        ValueError: the file names an unknown geometry.
     """
     geometry = get_geometry(info.test_geometry)
     rows, columns = frame = rgb.shape[0], rgb.shape[1]
@@ -157,7 +157,7 @@ def look(info: WeightsInfo, rgb: Image, fx: float | None = None) -> View:
 
 
 def _covering(least: Size, frame: Size) -> Size:
-    """The smallest size of the frame's aspect ratio that covers `least`, as in training."""
+    """Return the smallest size of the frame's aspect ratio that covers `least`, as in training."""
     scale = max(least[0] / frame[0], least[1] / frame[1])
     return max(least[0], round(frame[0] * scale)), max(least[1], round(frame[1] * scale))
 
@@ -169,14 +169,14 @@ def _resized(rgb: Image, size: Size, how: Literal['smooth', 'nearest']) -> Image
 
 
 def _nearest(rgb: Image, size: Size) -> Image:
-    """Nearest-neighbour resize; pixel i takes floor(i * scale), as OpenCV's INTER_NEAREST."""
+    """Resize by nearest neighbour; pixel i takes floor(i * scale), like OpenCV's INTER_NEAREST."""
     rows = np.arange(size[0]) * rgb.shape[0] // size[0]
     columns = np.arange(size[1]) * rgb.shape[1] // size[1]
     return rgb[rows[:, None], columns]
 
 
 def _smooth(rgb: Image, size: Size) -> Image:
-    """Bilinear with anti-aliasing."""
+    """Resize bilinearly with anti-aliasing."""
     tensor = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float()
     resized = F.interpolate(tensor, size, mode='bilinear', align_corners=False, antialias=True)
     return resized[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()

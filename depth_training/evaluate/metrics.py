@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth metrics as float64 sums and counts, so that one pass gives both averagings.
+"""Depth metrics from float64 sums and counts, so that one pass gives both averagings.
 
 Per pixel, with prediction p and truth g in metres:
 
@@ -9,9 +9,9 @@ Per pixel, with prediction p and truth g in metres:
     SILog      100 sqrt(mean e^2 - (mean e)^2), e = ln p - ln g
 
 `pixels` averages over all pixels of all images (papers 001 and 003, Laina); `images` computes
-every metric for each image and averages those (paper 000; BTS, GLPDepth, AdaBins). Where all images
-have as many valid pixels, only RMSE, RMSElog and SILog differ, for a mean of roots is no root of a
-mean: the RMSE of `images` is then never the larger one.
+every metric per image and averages those (paper 000; BTS, GLPDepth, AdaBins). If all images have
+the same number of valid pixels, only RMSE, RMSElog and SILog differ, since a mean of square roots
+is not the root of the mean: RMSE by `images` is then at most RMSE by `pixels`.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RATIO = 1.25
 
 
 def error_sums(pred: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Sums over the pixels of one image: ten float64 numbers, the first of them the count.
+    """Return sums over the pixels of one image: ten float64 numbers, the first is the count.
 
     Args:
         pred, truth: (N,) positive depths in metres, valid pixels only.
@@ -54,12 +54,12 @@ def error_sums(pred: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArr
 
 
 def scores_of(sums: NDArray[np.float64]) -> dict[str, float]:
-    """The metrics of one set of sums; NaN where it has no pixel."""
+    """Compute the metrics from sums; NaN without pixels."""
     named = dict(zip(_SUMS, sums))
     if named['count'] == 0:
         return dict.fromkeys(METRICS, float('nan'))
     mean = {name: value / named['count'] for name, value in named.items()}
-    # Rounding can leave the variance of a constant error a little below 0.
+    # Rounding can make the variance of a constant error slightly negative.
     variance = max(mean['square_log'] - mean['log'] ** 2, 0.0)
     values = (mean['abs_rel'], mean['sq_rel'], mean['square'] ** 0.5, mean['square_log'] ** 0.5,
               mean['abs_log10'], mean['delta1'], mean['delta2'], mean['delta3'],
@@ -69,14 +69,14 @@ def scores_of(sums: NDArray[np.float64]) -> dict[str, float]:
 
 @dataclass
 class Metrics:
-    """Accumulates images.
+    """Accumulate the metrics of images.
 
     Attributes:
-        sums: one row of `error_sums` an image that had valid pixels.
-        clamped: predicted pixels that had to be clamped before they were judged.
-        skipped: images without a single valid pixel.
-        unseen: pixels that count but lie outside of what the network saw; they are left out.
-        factors: each image's, to the median of its truth; 1 = not scaled.
+        sums: one row of `error_sums` per image with valid pixels.
+        clamped: number of predicted pixels that were clamped.
+        skipped: number of images without valid pixels.
+        unseen: number of pixels left out, as they count but lie outside what the network saw.
+        factors: factor of each image to the median of its truth; 1 = not scaled.
     """
 
     sums: list[NDArray[np.float64]] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Metrics:
 
     def add(self, pred: NDArray[np.floating], truth: NDArray[np.floating],
             clamped: int = 0, factor: float = 1.0) -> None:
-        """Add one image: its valid pixels (N,), how many were clamped, and how it was scaled."""
+        """Add one image: its valid pixels (N,), the number of clamped ones, its scale factor."""
         if truth.size == 0:
             self.skipped += 1
             return
@@ -96,7 +96,7 @@ class Metrics:
         self.factors.append(factor)
 
     def merge(self, others: Iterable[Metrics]) -> None:
-        """Add what other processes gathered."""
+        """Add the results of other processes."""
         for other in others:
             self.sums += other.sums
             self.clamped += other.clamped
@@ -105,7 +105,7 @@ class Metrics:
             self.factors += other.factors
 
     def scores(self, averaging: Averaging = 'pixels') -> dict[str, float]:
-        """The metrics by name; NaN before the first image."""
+        """Return the metrics by name; NaN before the first image."""
         if not self.sums:
             return dict.fromkeys(METRICS, float('nan'))
         if averaging == 'pixels':
@@ -114,7 +114,7 @@ class Metrics:
         return {name: float(np.mean([row[name] for row in per_image])) for name in METRICS}
 
     def counts(self) -> dict[str, int]:
-        """How much was judged: images, skipped images, pixels, clamped and unseen pixels."""
+        """Return numbers of images, skipped images, pixels, clamped and unseen pixels."""
         pixels = int(sum(row[0] for row in self.sums))
         return {'images': len(self.sums), 'skipped_images': self.skipped, 'pixels': pixels,
                 'clamped_pixels': self.clamped, 'unseen_pixels': self.unseen}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures to judge a network by: input, truth, prediction and error, side by side."""
+"""Comparison images: input, truth, prediction and error side by side."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from depth_training.evaluate.evaluation import Predictor
     from depth_training.evaluate.protocols import Protocol
 
-#: Pixels of a column of `side_by_side`.
+#: Width in pixels of a column of `side_by_side`.
 _COLUMN = 320
 Depth = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 
 def comparison(rgb: Picture, truth: Depth, prediction: Depth, max_depth: float = 10.0) -> Picture:
-    """Input, truth, prediction, relative error, with a legend below: uint8 (h, 4 W, 3) RGB.
+    """Draw input, truth, prediction, relative error and a legend: uint8 (h, 4 W, 3) RGB.
 
     Args:
         rgb: uint8 (H, W, 3).
-        truth: metres (H, W), 0 = unknown, which is black, and grey in the error.
-        prediction: metres (H, W), NaN = none, which is black.
-        max_depth: metres that the farthest colour is at most.
+        truth: metres (H, W), 0 = unknown: black, and grey in the error image.
+        prediction: metres (H, W), NaN = none: black.
+        max_depth: upper limit of the colour scale in metres.
     """
     known = np.where(truth > 0, truth, np.nan).astype(np.float32)
     prediction = prediction.astype(np.float32)
@@ -46,7 +46,7 @@ def comparison(rgb: Picture, truth: Depth, prediction: Depth, max_depth: float =
     parts = [rgb[..., ::-1], colourise(known, near, far), colourise(prediction, near, far),
              colourise_error(error)]
     width = rgb.shape[1]
-    size = max(1.0, width / 240)  # such pictures are shown smaller
+    size = max(1.0, width / 240)  # such images are usually shown smaller
     depth_bar, error_bar = legend(2 * width, near, far, size), error_legend(width, size)
     height = max(len(depth_bar), len(error_bar))
     bars = np.concatenate([np.full((height, width, 3), 255, np.uint8),
@@ -56,19 +56,19 @@ def comparison(rgb: Picture, truth: Depth, prediction: Depth, max_depth: float =
 
 
 def _padded(picture: Picture, height: int) -> Picture:
-    """White below, as high as that."""
+    """Pad with white at the bottom to this height."""
     return np.pad(picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=255)
 
 
 def stacked(rows: list[Picture], width: int = 1280) -> Picture:
-    """Pictures below each other, all `width` wide."""
+    """Stack images vertically, all resized to `width`."""
     return np.concatenate([
         cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1])),
                    interpolation=cv2.INTER_AREA) for row in rows])
 
 
 def labelled(picture: Picture, text: str) -> Picture:
-    """The picture with a text in its upper left corner, white on black."""
+    """Return the image with a white text on black in its upper left corner."""
     scale = picture.shape[0] / 240
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     result = picture.copy()
@@ -78,17 +78,17 @@ def labelled(picture: Picture, text: str) -> Picture:
 
 
 def png(rgb: Picture) -> bytes:
-    """An RGB picture as a PNG file."""
+    """Encode an RGB image as PNG."""
     return cv2.imencode('.png', np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()
 
 
 def jpeg(rgb: Picture) -> bytes:
-    """An RGB picture as a JPEG file, a tenth of the PNG's size."""
+    """Encode an RGB image as JPEG, a tenth of the size of PNG."""
     return cv2.imencode('.jpg', np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()
 
 
 def of_predictor(predictor: Predictor, pairs: DepthDataset, protocol: Protocol) -> Picture | None:
-    """Comparisons of a network on pairs, as a protocol shows them; None if all pairs are bad."""
+    """Compare predictions with pairs by a protocol; return None if all pairs are bad."""
     from depth_training.data import good_samples
     from depth_training.evaluate import protocols
     from depth_training.evaluate.evaluation import predicted
@@ -102,16 +102,16 @@ def of_predictor(predictor: Predictor, pairs: DepthDataset, protocol: Protocol) 
 
 
 def side_by_side(files: Mapping[str, Path], pairs: DepthDataset) -> bytes:
-    """Input, truth and what each network says, a row a pair: a JPEG file.
+    """Draw input, truth and the depth by each network, one row per pair: a JPEG file.
 
-    All depths of a row have the colours of the truth's range.
+    All depths of a row have the colour scale of the truth.
 
     Args:
-        files: weights by the name that stands above their column.
-        pairs: to show.
+        files: weights files by the title of their column.
+        pairs: pairs to show.
 
     Raises:
-        ValueError: weights cannot be used, or not one pair can.
+        ValueError: weights cannot be used, or no pair can.
     """
     from depth_training.data import good_samples
 
@@ -130,7 +130,7 @@ def side_by_side(files: Mapping[str, Path], pairs: DepthDataset) -> bytes:
 
 
 def _with_bar(row: Picture, columns: int, truth: Depth) -> Picture:
-    """The row with a legend below all its columns but the first."""
+    """Add a legend below all columns but the first."""
     width = row.shape[1] // columns
     bar = legend(row.shape[1] - width, *_range(truth), max(1.0, width / _COLUMN))
     left = np.full((len(bar), width, 3), 255, np.uint8)
@@ -138,7 +138,7 @@ def _with_bar(row: Picture, columns: int, truth: Depth) -> Picture:
 
 
 def _depths(file: Path, samples: Sequence[Sample]) -> Iterator[Depth]:
-    """What the weights say of each pair: (H, W), NaN where they saw nothing."""
+    """Yield each pair's predicted depth (H, W), NaN outside what the network saw."""
     from depth_training.evaluate import protocols
     from depth_training.evaluate.evaluation import predicted
 
@@ -168,10 +168,10 @@ def _predictor(file: Path) -> Predictor:
 
 
 def of_weights(file: Path, pairs: DepthDataset) -> bytes:
-    """Comparisons of a weights file on pairs as the `plain` protocol shows them: a JPEG file.
+    """Compare a weights file with pairs by the `plain` protocol: a JPEG file.
 
     Raises:
-        ValueError: the weights cannot be used, or not one pair can.
+        ValueError: the weights cannot be used, or no pair can.
     """
     from depth_training.evaluate.protocols import get_protocol
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The five evaluation protocols of the papers, by name, and those of KITTI.
+"""The five evaluation protocols of the papers, and those of KITTI, by name.
 
-A protocol says which ground truth is used, which pixels count, how they are clamped and how they
-are averaged. What a network sees of the frame is its own affair
-(`depth_training.evaluate.geometry`). Crops are those of 640x480 frames; on frames of another size
-they scale along.
+A protocol defines which ground truth is used, which pixels count, how predictions are clamped and
+how errors are averaged. What a network sees of the frame is defined by the network's geometry
+(`depth_training.evaluate.geometry`). Crops refer to 640x480 frames and scale with the frame size.
 """
 from __future__ import annotations
 
@@ -24,14 +23,14 @@ from depth_training.evaluate.metrics import Averaging, Metrics
 Image = NDArray[np.uint8]
 Depth = NDArray[np.float32]
 
-#: What stands for 0 m where holes are counted: paper 002's numbers need such an epsilon.
+#: Depth assumed for 0 m if holes are counted: paper 002's numbers need such an epsilon.
 HOLE_DEPTH = float(np.finfo(np.float32).eps)
-#: Metres that an infinite prediction counts as where a protocol has no upper limit: NYU's range.
+#: Metres assumed for an infinite prediction if a protocol has no upper limit: NYU's range.
 FARTHEST = 10.0
 
 
 class Shares(NamedTuple):
-    """A crop as shares of the frame's height and width, cut down to whole pixels (monodepth)."""
+    """A crop in shares of the frame's height and width, rounded down to pixels (monodepth)."""
 
     top: float
     bottom: float
@@ -39,7 +38,7 @@ class Shares(NamedTuple):
     right: float
 
     def scaled(self, size: Size) -> Box:
-        """The crop of a frame of that height and width."""
+        """Return the crop for a frame of this height and width."""
         height, width = size
         return Box(int(self.top * height), int(self.bottom * height),
                    int(self.left * width), int(self.right * width))
@@ -47,23 +46,23 @@ class Shares(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to judge a network on NYU Depth v2, or on KITTI.
+    """A way to evaluate a network on NYU Depth v2 or KITTI.
 
     Attributes:
-        name: what users call it.
-        used_by: papers and programs.
-        ground_truth: `filled` (`depths`) or `raw` (`rawDepths`); of KITTI `raw` (annotated) or
+        name: name for users.
+        used_by: papers and programs that use it.
+        ground_truth: `filled` (`depths`) or `raw` (`rawDepths`); on KITTI `raw` (annotated) or
             `laser` (single scans).
         averaging: over all pixels, or per image and then over images.
-        crop: the pixels of the frame that count.
+        crop: the counted part of the frame.
         clamp: smallest and largest prediction; None = no such limit.
-        valid: open interval of truths that count; None = all that are known.
-        visible: outside of it the colour image is black; None = all of it is visible.
+        valid: open interval of counted truths; None = all known truths.
+        visible: the colour image is black outside this box; None = the image is not masked.
         flip: average with the mirrored prediction of the mirrored image.
-        swapped: divide by the prediction, as DenseDepth's Keras evaluation does.
-        count_holes: count unknown pixels as depth 0, as paper 002 does.
+        swapped: divide by the prediction, as in DenseDepth's Keras evaluation.
+        count_holes: count unknown pixels as depth 0, as in paper 002.
         median_scaled: scale each prediction to the truth's median; for networks of relative depth
-            alone, and never comparable with the papers' metric numbers.
+            only, and never comparable with the papers' metric numbers.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Protocol:
     median_scaled: bool = False
 
     def describe(self) -> str:
-        """One line for a table's caption."""
+        """Return one line for a table's caption."""
         top, bottom, left, right = self.crop
         crop = 'the whole frame' if self.crop == WHOLE else \
             f'rows {top:.3f} to {bottom:.3f} of the height, columns {left:.3f} to {right:.3f} of ' \
@@ -102,7 +101,7 @@ class Protocol:
 
 #: The NYU toolbox's valid region, as BTS crops it.
 _TOOLBOX = Box(45, 471, 41, 601)
-#: Where colour and depth overlap, as the official split is written.
+#: The area where colour and depth overlap, as the official split stores it.
 _OFFICIAL = Box(7, 474, 7, 632)
 _SMALLEST = 1e-3
 
@@ -120,33 +119,33 @@ _TABLE = (
 )
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _TABLE}
 
-#: monodepth's evaluate_kitti.py: by Garg et al. 2016, and as found to reproduce Eigen et al. 2014.
+#: monodepth's evaluate_kitti.py: Garg et al. 2016, and a crop found to reproduce Eigen et al. 2014.
 _GARG = Shares(0.40810811, 0.99189189, 0.03594771, 0.96405229)
 _EIGEN = Shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
-#: Of KITTI, on the Eigen split, whose depth is capped at 80 m.
+#: Depth on KITTI's Eigen split is capped at 80 m.
 _FAR = (_SMALLEST, 80.0)
 _KITTI = (
     Protocol('kitti_garg', 'monodepth and most papers since, on KITTI', 'raw', 'images',
              crop=_GARG, clamp=_FAR, valid=_FAR),
     Protocol('kitti_eigen', 'Eigen et al. 2014, on KITTI', 'raw', 'images',
              crop=_EIGEN, clamp=_FAR, valid=_FAR),
-    # Its authors: the crop of monodepth's evaluate_kitti.py (their issue 27), whose truth is the
-    # laser's; the mirror image is in the paper.
+    # According to its authors: the crop of monodepth's evaluate_kitti.py (their issue 27), whose
+    # truth is the laser's; mirrored prediction as in the paper.
     Protocol('kitti_densedepth', 'paper 004, on KITTI', 'laser', 'images',
              crop=_GARG, clamp=(0.8, 80.0), valid=_FAR, flip=True),
 )
 KITTI: dict[str, Protocol] = {protocol.name: protocol for protocol in _KITTI}
 
-#: No paper's: all of the picture that the network is used on. The bundled network's model card.
+#: Not from a paper: the whole image. For the bundled network's model card.
 WHOLE_FRAME = Protocol('whole_frame', 'the model card', 'raw', 'pixels', crop=WHOLE,
                        clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0))
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol of that name.
+    """Return the protocol of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such protocol.
     """
     known = PROTOCOLS | KITTI
     if name not in known:
@@ -155,12 +154,12 @@ def get_protocol(name: str) -> Protocol:
 
 
 def counting_holes(protocol: Protocol) -> Protocol:
-    """The protocol as paper 002 must have used it: raw truth, with every hole counted as 0 m."""
+    """Return the protocol as paper 002 must have used it: raw truth, holes counted as 0 m."""
     return replace(protocol, ground_truth='raw', count_holes=True)
 
 
 def shown(protocol: Protocol, rgb: Image) -> Image:
-    """The frame uint8 (H, W, 3) with black outside of what the protocol shows."""
+    """Return the frame uint8 (H, W, 3), black outside the protocol's visible part."""
     if protocol.visible is None:
         return rgb
     visible, black = protocol.visible.scaled(rgb.shape[:2]), np.zeros_like(rgb)
@@ -169,7 +168,7 @@ def shown(protocol: Protocol, rgb: Image) -> Image:
 
 
 def predict(protocol: Protocol, image: Image, network: Callable[[Image], Depth]) -> Depth:
-    """The network's depth (h, w) of an input, averaged with its mirror where asked for."""
+    """Predict depth (h, w) of an input, averaged with its mirror image if the protocol says so."""
     depth = network(image)
     if not protocol.flip:
         return depth
@@ -178,12 +177,12 @@ def predict(protocol: Protocol, image: Image, network: Callable[[Image], Depth])
 
 
 def to_frame(prediction: Depth, size: Size, box: Box | None = None) -> Depth:
-    """A prediction (h, w) of any size laid on the frame: (H, W), NaN where there is none.
+    """Resize a prediction (h, w) to its place on the frame: (H, W), NaN elsewhere.
 
     Args:
         prediction: metres (h, w).
-        size: of the frame.
-        box: the part of the frame that it is of; None = the whole.
+        size: size of the frame.
+        box: the part of the frame that it covers; None = the whole.
     """
     top, bottom, left, right = box or (0, size[0], 0, size[1])
     resized = F.interpolate(_as_tensor(prediction), (bottom - top, right - left), mode='bilinear',
@@ -194,16 +193,16 @@ def to_frame(prediction: Depth, size: Size, box: Box | None = None) -> Depth:
 
 
 def clamped(protocol: Protocol, depth: Depth) -> tuple[Depth, int]:
-    """Depth within the protocol's limits, and how many pixels were not.
+    """Clamp depth to the protocol's limits; also return the number of changed pixels.
 
-    A NaN becomes the smallest depth, an infinity the largest (GLPDepth).
+    NaN becomes the smallest depth, infinity the largest (GLPDepth).
     """
     bounded = np.clip(_bounded(protocol, depth), *protocol.clamp)
     return bounded, int((bounded != depth).sum())
 
 
 def valid_pixels(protocol: Protocol, truth: Depth) -> NDArray[np.bool_]:
-    """Which pixels of the frame (H, W) count."""
+    """Return the mask of the frame's counted pixels (H, W)."""
     inside = protocol.crop.scaled(truth.shape).mask(truth.shape)
     if protocol.count_holes:
         return inside
@@ -215,15 +214,15 @@ def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics,
           box: Box | None = None) -> None:
     """Add one image to the metrics.
 
-    Pixels that count and of which there is no prediction, for they lie outside of what the network
-    saw, are left out and counted.
+    Pixels that count but have no prediction, as they lie outside what the network saw, are left out
+    and counted as unseen.
 
     Args:
         protocol: the protocol.
         prediction: metres (h, w), at any size.
         truth: metres (H, W), 0 = unknown.
-        metrics: what to add to; read `metrics.scores(protocol.averaging)` in the end.
-        box: the part of the frame that the prediction is of; None = the whole.
+        metrics: metrics to add to; finally read `metrics.scores(protocol.averaging)`.
+        box: the part of the frame covered by the prediction; None = the whole.
     """
     metrics.add(*counted(protocol, prediction, truth, box))
     if box is not None:
@@ -231,12 +230,12 @@ def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics,
 
 
 class Counted(NamedTuple):
-    """Of the pixels that count.
+    """The counted pixels of an image.
 
     Attributes:
         depth, truth: metres (N,).
-        clamped: how many of them were outside of the protocol's limits.
-        factor: to the truth's median; 1 = not scaled.
+        clamped: number of pixels that were outside the protocol's limits.
+        factor: factor to the truth's median; 1 = not scaled.
     """
 
     depth: Depth
@@ -247,7 +246,7 @@ class Counted(NamedTuple):
 
 def counted(protocol: Protocol, prediction: Depth, truth: Depth,
             box: Box | None = None) -> Counted:
-    """What counts of an image; see `judge`."""
+    """Return the counted pixels of an image; see `judge`."""
     valid = valid_pixels(protocol, truth)
     if box is not None:
         valid &= box.mask(truth.shape)
@@ -266,13 +265,13 @@ def counted(protocol: Protocol, prediction: Depth, truth: Depth,
 
 
 def _finite(protocol: Protocol, depth: Depth) -> tuple[Depth, Depth]:
-    """Depth without infinite values, which a resize would spread, and 1 where it had some."""
+    """Replace infinite values, which a resize would spread; also return 1 where there were any."""
     odd = ~np.isfinite(depth)
     return _bounded(protocol, depth) if odd.any() else depth, odd.astype(np.float32)
 
 
 def _bounded(protocol: Protocol, depth: Depth) -> Depth:
-    """An infinity as the largest depth, a NaN as the smallest."""
+    """Replace infinity by the largest depth, NaN by the smallest."""
     low, high = protocol.clamp
     return np.nan_to_num(depth, nan=low, posinf=FARTHEST if high is None else high, neginf=low)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes by name: one short file a paper, each number with its source."""
+"""Recipes by name: one short file per paper; each number has its source."""
 from __future__ import annotations
 
 from depth_training.recipes import (
@@ -21,10 +21,10 @@ __all__ = ['RECIPES', 'LossName', 'Recipe', 'get_recipe']
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such recipe.
     """
     if name not in RECIPES:
         raise ValueError(f'unknown recipe {name!r}: choose one of {", ".join(RECIPES)}')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes of the user's own: another recipe with some of its fields changed.
+"""User-defined recipes: an existing recipe with some fields changed.
 
-A file, such as
+A file such as
 
     base: paper_003
     optimizer: adam
@@ -9,7 +9,7 @@ A file, such as
     schedule: {kind: OneCycle, rise: 0.3}
     network_arguments: {decoder_init_std: 0.001}
 
-or `--set FIELD=VALUE`, with a dot before a part of a field: `--set schedule.rise=0.3`.
+or `--set FIELD=VALUE`, with a dot before part of a field: `--set schedule.rise=0.3`.
 """
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from depth_training import ranges
 from depth_training.recipes import schedule
 from depth_training.recipes.recipe import Recipe
 
-#: Given by the recipe's own name, file or base.
+#: Fields defined by the recipe's own name, file or base.
 _FIXED = ('name', 'title', 'warning', 'base')
-#: Arguments that mean nothing to another one of their kind.
+#: Arguments that are specific to one network, augmentation or loss.
 _ARGUMENTS = {'network': 'network_arguments', 'augment': 'augment_arguments',
               'loss': 'loss_arguments'}
 _SCHEDULES = {kind.__name__: kind for kind in get_args(schedule.Schedule)}
 
 
 class OverrideError(ValueError):
-    """A change that no recipe can have; the text names field, value and remedy."""
+    """An impossible change of a recipe; the message names field, value and remedy."""
 
 
 def parse(words: Iterable[str]) -> dict[str, Any]:
-    """`FIELD=VALUE`s as a dictionary, values read as YAML.
+    """Parse `FIELD=VALUE`s to a dictionary; values are YAML.
 
     Raises:
-        OverrideError: one is no `FIELD=VALUE`, or a field is given twice.
+        OverrideError: one is not `FIELD=VALUE`, or a field is given twice.
     """
     changes: dict[str, Any] = {}
     for word in words:
@@ -56,21 +56,21 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
 
 
 def read(file: Path) -> tuple[str, dict[str, Any]]:
-    """The base and the changes of a recipe file.
+    """Read the base and the changes of a recipe file.
 
     Raises:
-        OverrideError: it is no such file.
-        OSError: it cannot be read.
+        OverrideError: the file is not a recipe.
+        OSError: the file cannot be read.
     """
     content = _yaml(file.read_text('utf-8'), str(file))
     if not isinstance(content, dict) or not isinstance(content.get('base'), str):
-        raise OverrideError(f'{file} is no recipe: its first line names another one that it '
+        raise OverrideError(f'{file} is not a recipe: its first line must name the recipe that it '
                             'changes, such as `base: paper_003`')
     return content['base'], {str(key): value for key, value in content.items() if key != 'base'}
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with changes by field, or `field.part` of a field that has parts.
+    """Apply changes, by field or by `field.part` of a field that has parts, to a recipe.
 
     Raises:
         OverrideError: a field is unknown, or cannot have such a value.
@@ -84,7 +84,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     for key, value in {**whole, **changes}.items():
         field, _, part = key.partition('.')
         recipe = dataclasses.replace(recipe, **{field: _value(recipe, field, part, value)})
-    if before.focal is not None and 'focal' not in changes:  # it is in pixels of that width
+    if before.focal is not None and 'focal' not in changes:  # focal is in pixels of that width
         recipe = dataclasses.replace(
             recipe, focal=before.focal * recipe.test_width / before.test_width)
     check(recipe)
@@ -92,11 +92,11 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a recipe that names what does not exist.
+    """Refuse a recipe with impossible values.
 
     Raises:
-        OverrideError, ValueError: a number out of range, an unknown name, or other arguments than
-            the named part takes.
+        OverrideError, ValueError: a number is out of range, a name unknown, or a named part does
+            not take the given arguments.
     """
     from depth_perception.networks import network_arguments, network_names
     from depth_training.augment import pipelines as augment
@@ -117,32 +117,32 @@ def check(recipe: Recipe) -> None:
                             f'{recipe.augment}: {error}') from error
     _refuse_others('network', recipe.network, recipe.network_arguments,
                    network_arguments(recipe.network))
-    # Behind prediction, target and mask.
+    # The first three arguments are prediction, target and mask.
     _refuse_others('loss', recipe.loss, recipe.loss_arguments,
                    list(inspect.signature(getattr(losses, recipe.loss)).parameters)[3:])
 
 
 def _refuse_others(kind: str, name: str, given: Mapping[str, Any], known: list[str]) -> None:
     if unknown := sorted(given.keys() - set(known)):
-        raise OverrideError(f'{kind} {name} takes no {", ".join(unknown)}: choose of '
-                            f'{", ".join(known) or "nothing"}')
+        raise OverrideError(f'{kind} {name} does not take {", ".join(unknown)}; it takes '
+                            f'{", ".join(known) or "no arguments"}')
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, tuple[Any, Any]]:
-    """By field: the recipe's value and the base's, where they differ."""
+    """Return fields that differ, each with the recipe's and the base's value."""
     pairs = {field.name: (getattr(recipe, field.name), getattr(base, field.name))
              for field in dataclasses.fields(recipe) if field.name not in _FIXED}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def as_words(recipe: Recipe, base: Recipe) -> list[str]:
-    """The `--set` options that make the recipe of its base."""
+    """Return the `--set` options that make the recipe from its base."""
     return [shlex.quote(f'{field}={_text(value)}')
             for field, (value, _) in differences(recipe, base).items()]
 
 
 def _text(value: Any) -> str:
-    """A field's value as YAML reads it."""
+    """Return a field's value as YAML text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {'kind': type(value).__name__, **dataclasses.asdict(value)}
     return value if isinstance(value, str) else json.dumps(value)
@@ -154,14 +154,14 @@ def _yaml(text: str, source: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise OverrideError(f'{source} is no YAML: {" ".join(str(error).split())}') from error
+        raise OverrideError(f'{source} is not YAML: {" ".join(str(error).split())}') from error
 
 
 def _value(recipe: Recipe, field: str, part: str, value: Any) -> Any:
-    """What the field becomes."""
+    """Return the new value of the field."""
     names = [item.name for item in dataclasses.fields(Recipe) if item.name not in _FIXED]
     if field not in names:
-        raise OverrideError(f'a recipe has no {field!r}: choose one of {", ".join(names)}')
+        raise OverrideError(f'a recipe has no field {field!r}: choose one of {", ".join(names)}')
     hint, before = get_type_hints(Recipe)[field], getattr(recipe, field)
     if field == 'schedule':
         return _schedule(before, {part: value} if part else value, whole=not part)
@@ -169,7 +169,7 @@ def _value(recipe: Recipe, field: str, part: str, value: Any) -> Any:
         if part:
             return {**before, part: _plain(value)}
         if not isinstance(value, Mapping):
-            raise OverrideError(f'{field} {value!r} is no mapping: write {field}.NAME=VALUE')
+            raise OverrideError(f'{field} {value!r} is not a mapping: write {field}.NAME=VALUE')
         return {**before, **{str(key): _plain(item) for key, item in value.items()}}
     if part:
         raise OverrideError(f'{field} has no parts: write {field}=VALUE')
@@ -177,10 +177,10 @@ def _value(recipe: Recipe, field: str, part: str, value: Any) -> Any:
 
 
 def _schedule(before: schedule.Schedule, value: Any, whole: bool) -> schedule.Schedule:
-    """Another kind with its arguments, or some arguments of the one there was."""
+    """Return another kind with its arguments, or the given schedule with some changed."""
     values = {'kind': value} if isinstance(value, str) else value
     if not isinstance(values, Mapping):
-        raise OverrideError(f'schedule {value!r} is none: choose one of {", ".join(_SCHEDULES)}')
+        raise OverrideError(f'{value!r} is not a schedule: choose one of {", ".join(_SCHEDULES)}')
     values = dict(values)
     name = values.pop('kind', type(before).__name__)
     if name not in _SCHEDULES:
@@ -202,10 +202,10 @@ def _schedule(before: schedule.Schedule, value: Any, whole: bool) -> schedule.Sc
 
 
 def _of_type(hint: Any, value: Any, field: str) -> Any:
-    """A value as a field of that type holds it."""
+    """Convert a value to the type of a field."""
     fitting = _fitting(hint, value)
     if fitting is _UNFIT:
-        raise OverrideError(f'{field} {value!r} does not fit: give {_in_words(hint)}')
+        raise OverrideError(f'{field} {value!r} is invalid: give {_in_words(hint)}')
     return fitting
 
 
@@ -240,7 +240,7 @@ def _tuple(parts: tuple[Any, ...], value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """YAML takes 1e-3 for a text, since it has no dot."""
+    """Convert numbers such as 1e-3, which YAML reads as text because they lack a dot."""
     if not isinstance(value, str):
         return value
     try:
@@ -250,7 +250,7 @@ def _plain(value: Any) -> Any:
 
 
 def _in_words(hint: Any) -> str:
-    """A type for people: `a whole number`, `one of adam, adamw, sgd`."""
+    """Describe a type for users: `a whole number`, `one of adam, adamw, sgd`."""
     if get_origin(hint) is Literal:
         return f'one of {", ".join(map(str, get_args(hint)))}'
     if get_origin(hint) in (Union, types.UnionType):

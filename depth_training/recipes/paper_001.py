@@ -19,7 +19,7 @@ _FULL = Recipe(
     augment_arguments={'with_cut_depth': True},
     height=448, width=576,            # chosen: GLPDepth's crop of 480x640
     test_height=480, test_width=640,  # paper 001
-    test_geometry='squeeze',          # the whole frame, in its own scale
+    test_geometry='squeeze',          # the whole frame, at its original scale
     loss='silog',                     # paper 001, eq. 5: base 10, lambda 0.5, no root
     loss_arguments={'lam': 0.5, 'base': '10', 'root': False},
     perceptual_weight=0.5,            # paper 001: L = L_si + 0.5 L_p

@@ -11,12 +11,12 @@ _HYBRID = Recipe(
     name='paper_003',
     title='hybrid ResNet-UNet',
     network='resnet_unet_hybrid',
-    # The second half starts at N(0, small), biases at 0: 0.01 in its code, 0.001 in the paper.
+    # The decoder starts at N(0, small), biases at 0: 0.01 in the code, 0.001 in the paper.
     network_arguments={'decoder_init_std': 0.01, 'head_bias': 0.0},
-    augment='paper_003',              # zoom, turn, crop, gains, flip (paper 003, section 4.2)
+    augment='paper_003',              # zoom, rotate, crop, gains, flip (paper 003, section 4.2)
     height=256, width=320,            # paper 003
     test_height=256, test_width=320,  # paper 003
-    test_geometry='harsanyi',         # paper 003: the middle of the frame at 352x264
+    test_geometry='harsanyi',         # paper 003: the centre of the frame at 352x264
     loss='berhu',                     # paper 003: c = max |d| / 5 of the batch
     optimizer='sgd',                  # paper 003
     learning_rate=1e-2,               # paper 003

@@ -16,13 +16,13 @@ _NYU = Recipe(
     height=480, width=640,            # paper 004
     test_height=480, test_width=640,  # paper 004
     test_geometry='squeeze',          # paper 004: the whole frame
-    mean=UNIT[0], std=UNIT[1],        # DenseDepth data.py: RGB / 255 alone
+    mean=UNIT[0], std=UNIT[1],        # DenseDepth data.py: only RGB / 255
     output='reciprocal',              # paper 004, section 3.2: y = m / depth, m = 10 m
     min_depth=0.1,                    # DenseDepth utils.py: depth is clipped to 0.1..10 m
     loss='densedepth',                # paper 004, eq. 1: SSIM + gradients + 0.1 L1
     loss_arguments={'l1_weight': 0.1},
     reduce='reciprocal_mean',         # DenseDepth data.py: reciprocal, then anti-aliased resize
-    beyond='clipped',                 # DenseDepth data.py: 255 is 10 m, and learnt as such
+    beyond='clipped',                 # DenseDepth data.py: 255 is 10 m, also as a target
     optimizer='adam',                 # paper 004
     amsgrad=True,                     # DenseDepth train.py
     learning_rate=1e-4,               # paper 004
@@ -40,10 +40,10 @@ RECIPES = (_NYU, replace(
     title='DenseDepth, DenseNet-169, on KITTI',
     height=384, width=1280,           # paper 004, section 4: the network needs multiples of 32
     test_height=384, test_width=1280,
-    # Chosen: KITTI's cameras differ by 2 % from one day to another; depth is learnt as that of its
-    # largest day sees it, 721.5 pixels of 1242 columns.
+    # Chosen: KITTI's cameras differ by 2 % between days; depth is learnt as seen by the one with
+    # the largest images, 721.5 pixels for 1242 columns.
     focal=721.5377 / 1242 * 1280,
     min_depth=0.8,                    # chosen: y = m / depth is in 1..100, as on NYU
-    max_depth=80.0,                   # paper 004: bound of KITTI's depth, and m
+    max_depth=80.0,                   # paper 004: limit of KITTI's depth, and m
     protocol='kitti_densedepth',
 ))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recipe says: plain values, nothing that runs."""
+"""A recipe: plain values that define a training run."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -21,43 +21,44 @@ UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one result of a paper is trained.
+    """Settings to train one result of a paper.
 
     Attributes:
-        name: what users call it.
-        title: one line: which row of which paper.
+        name: name for users.
+        title: one line that identifies the row of the paper.
         network: registered name, with `network_arguments` for its factory.
         augment: function of `depth_training.augment.pipelines`, with `augment_arguments`.
-        height, width: pixels of the training crop.
-        test_height, test_width: pixels of what the network sees of a frame in a test.
-        test_geometry: how a frame becomes that, see `depth_training.evaluate.geometry`; it must
-            show things at the scale of the training pictures.
+        height, width: size of the training crop in pixels.
+        test_height, test_width: size in pixels of the network's input in a test.
+        test_geometry: how a frame is turned into this input, see
+            `depth_training.evaluate.geometry`; it must keep the scale of the training images.
         loss: name in `depth_training.losses.losses`, with `loss_arguments`.
         optimizer: `adam`, `adamw` or `sgd`.
-        learning_rate: the largest; `encoder_factor` times it for the encoder.
-        batch: images a step, over all processes together.
+        learning_rate: the largest rate; the encoder's is `encoder_factor` times it.
+        batch: images per step, over all processes together.
         epochs: passes over the training pairs.
-        steps: length of the run instead of `epochs`; None = those.
+        steps: length of the run instead of `epochs`; None = `epochs` decides.
         freeze_batch_norm: share of the run after which batch normalisation uses its running
-            statistics, as in use, and no longer those of the batch; 0 suits a network that has
-            learnt before, 1 is never.
-        average: decay of the moving average that is judged and saved; None = the network itself.
-        focal: depth is learnt as a camera of this focal length would see it, in pixels of
-            `test_width`; None = NYU's, and only where the cameras of the data differ.
-        protocol: by which the paper judges, see `depth_training.evaluate.protocols`.
-        averaging: the paper's, of its scores; None = the protocol's.
-        perceptual_weight: of paper 001's loss network; 0 = without it.
-        output: what the network gives, see `WeightsInfo.output`.
+            statistics, as at inference, instead of the batch's; 0 suits a network that is already
+            trained, 1 = never.
+        average: decay of the moving average of the weights that is evaluated and saved; None = no
+            averaging.
+        focal: depth is learnt as seen by a camera of this focal length in pixels of `test_width`;
+            None = NYU's, and only if the cameras of the data differ.
+        protocol: evaluation protocol of the paper, see `depth_training.evaluate.protocols`.
+        averaging: averaging of the paper's scores; None = the protocol's.
+        perceptual_weight: weight of paper 001's loss network; 0 = without it.
+        output: what the network predicts, see `WeightsInfo.output`.
         clip_gradient: largest norm of the gradient; None = not clipped.
-        pairs: train on so many equally spaced pairs; None = all.
+        pairs: train on this many equally spaced pairs; None = all.
         truth: `raw` or `filled`, for data that has both.
-        reduce: how depth is brought to the network's output size, see `data.training`.
-        beyond: known depth outside of `min_depth` and `max_depth` is not learnt, or is learnt as
-            that limit, by losses that clip it (DenseDepth's, to which 255 in its files is 10 m).
-        holes: `left_out` of the loss, or learnt `as_zero`, as paper 002 does.
+        reduce: how depth is reduced to the network's output size, see `train.training_data`.
+        beyond: known depth outside `min_depth` and `max_depth` is masked, or learnt as that limit
+            by losses that clip it (DenseDepth's, whose files store 10 m as 255).
+        holes: `left_out` of the loss, or learnt `as_zero`, as in paper 002.
         pretrained: the paper starts from an ImageNet encoder.
         warning: what a user should know before a long run; may be empty.
-        views: an epoch sees so many augmented views of each pair.
+        views: augmented views of each pair per epoch.
         base: name of the recipe that this one changes; '' = none.
     """
 
@@ -108,6 +109,6 @@ class Recipe:
 
     @property
     def own_protocol(self) -> Protocol:
-        """The protocol with the paper's averaging."""
+        """Return the protocol with the paper's averaging."""
         protocol = get_protocol(self.protocol)
         return replace(protocol, averaging=self.averaging or protocol.averaging)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks side by side on rendered rooms with one small budget: no paper's result.
+"""Compare networks on rendered rooms with the same small budget; not results of the papers.
 
 Same images, order, augmentation, steps, optimizer and schedule; network and loss are the papers'.
 """
@@ -15,10 +15,10 @@ _SFF = Recipe(
     title='EfficientNet-Lite2 + SFF on rooms, small budget',
     network='efficientnet_sff',
     network_arguments={'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0},
-    augment='paper_000',              # zoom, turn, crop, flip, colours: the strongest of the papers
+    augment='paper_000',              # zoom, rotate, crop, flip, colours: the papers' strongest
     height=128, width=160,            # a CPU trains it in minutes
     test_height=128, test_width=160,
-    test_geometry='centre_crop',      # the scale of the training pictures
+    test_geometry='centre_crop',      # the scale of the training images
     loss='silog', loss_arguments={'lam': 0.5, 'base': '10', 'root': False},  # paper 001, eq. 5
     optimizer='adam',
     learning_rate=5e-4,

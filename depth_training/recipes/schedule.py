@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning-rate schedules: pure functions of the place in the run and of the scores so far.
+"""Learning-rate schedules: pure functions of the position in the run and of the scores so far.
 
-Without state of their own there is nothing to save, and a resumed run cannot differ. Where a paper
-counts epochs, so do `StepDecay` and `Drops`, however long the run is; `OneCycle` spans the run.
+As they have no state, nothing need be saved, and a resumed run cannot differ. `StepDecay` and
+`Drops` count epochs like the papers, whatever the length of the run; `OneCycle` spans the run.
 """
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from depth_training.ranges import Count, NotNegative, Positive, Share
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is.
+    """Position in a run.
 
     Attributes:
-        step: steps done.
-        steps: of the whole run.
-        scores: validation losses of the epochs done.
-        per_epoch: steps of an epoch.
+        step: completed steps.
+        steps: steps of the whole run.
+        scores: validation losses of the completed epochs.
+        per_epoch: steps per epoch.
     """
 
     step: int
@@ -31,45 +31,45 @@ class Place:
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Number of completed epochs."""
         return self.step // self.per_epoch
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Always the same learning rate."""
+    """Keep the learning rate constant."""
 
     def factor(self, place: Place) -> float:
-        """1."""
+        """Return 1."""
         return 1.0
 
 
 @dataclass(frozen=True)
 class StepDecay:
-    """Multiply by `drop` after every so many epochs, as torch's StepLR."""
+    """Multiply by `drop` after every `epochs` epochs, like torch's StepLR."""
 
     epochs: Count = 5
     drop: Positive = 0.1
 
     def factor(self, place: Place) -> float:
-        """`drop` to the power of the times it was reached."""
+        """Return `drop` to the power of the drops so far."""
         return self.drop ** (place.epoch // self.epochs)
 
 
 @dataclass(frozen=True)
 class Drops:
-    """Factors that hold after so many epochs, such as ((10, 0.5), (20, 0.1))."""
+    """Set the factor at given epochs, such as ((10, 0.5), (20, 0.1))."""
 
     factors: tuple[tuple[int, float], ...]
 
     def factor(self, place: Place) -> float:
-        """The last factor whose epoch has been reached."""
+        """Return the factor of the last epoch reached."""
         return ([1.0] + [factor for epoch, factor in self.factors if place.epoch >= epoch])[-1]
 
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Cosine up, then cosine down (Smith & Topin 2019), as torch's OneCycleLR computes it.
+    """Rise, then fall by cosines (Smith & Topin 2019), computed like torch's OneCycleLR.
 
     Attributes:
         rise: share of the run in which the rate rises.
@@ -82,7 +82,7 @@ class OneCycle:
     end: Positive = 100.0
 
     def factor(self, place: Place) -> float:
-        """Share of the largest rate."""
+        """Return the share of the largest rate."""
         first, top = 1 / self.start, self.rise * place.steps - 1
         if place.step <= top:
             return _cosine(first, 1.0, place.step / max(top, 1e-9))
@@ -92,13 +92,13 @@ class OneCycle:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Multiply by `drop` whenever the validation loss rests for `patience` epochs (Keras).
+    """Multiply by `drop` whenever the validation loss stagnates for `patience` epochs (Keras).
 
     Attributes:
         drop: factor of each reduction.
         patience: epochs without an improvement.
-        smallest: factor below which the rate never falls.
-        margin: by how much a loss must fall to count as an improvement.
+        smallest: lower limit of the factor.
+        margin: decrease of the loss that counts as an improvement.
     """
 
     drop: Positive = 0.7
@@ -107,7 +107,7 @@ class Plateau:
     margin: NotNegative = 1e-4
 
     def factor(self, place: Place) -> float:
-        """Replays all scores so far."""
+        """Compute the factor by replaying all scores so far."""
         factor, best, waited = 1.0, math.inf, 0
         for score in place.scores:
             waited = 0 if score < best - self.margin else waited + 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published scores that a report stands beside: targets, not results of this project."""
+"""Published scores, shown in reports for comparison; not results of this project."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ COLUMNS = ('AbsRel', 'RMSE', 'log10', 'delta1', 'delta2', 'delta3')
 
 
 class Target(NamedTuple):
-    """One published row; None = not published. `recipe` is the one that aims at it."""
+    """One published row; None = not published. `recipe` is the recipe that aims at it."""
 
     recipe: str
     protocol: str
@@ -21,20 +21,20 @@ class Target(NamedTuple):
 
     @property
     def averaging(self) -> Averaging:
-        """The paper's."""
+        """The paper's averaging."""
         return RECIPES[self.recipe].own_protocol.averaging
 
     @property
     def title(self) -> str:
-        """Paper and model."""
+        """Paper and model of the row."""
         return f'{self.recipe}: {RECIPES[self.recipe].title}'
 
 
 class Rival(NamedTuple):
-    """A row of a paper's table that is not the paper's own; None = not confirmed.
+    """A row of a paper's table about other work; None = not confirmed.
 
-    `source` is where the figures can be read, or what they were checked against: what nothing but
-    memory has is left out.
+    `source` is where the figures are published, or what they were checked against; unverified
+    figures are left out.
     """
 
     paper: str

@@ -46,7 +46,7 @@ def test_published_encoders_start_a_training_directly_and_imported(
     weights = [key for key in direct if key.endswith('.weight') and direct[key].dim() == 4]
     assert not any(torch.equal(direct[key], random[key]) for key in weights)
     # One file of an encoder for another one is a sentence that names both.
-    with pytest.raises(ValueError, match=r'is no |does not fit'):
+    with pytest.raises(ValueError, match=r'is not |does not match'):
         build.network(TINY, 0, encoder_weights=source)
     with safe_open(output, 'pt') as content:
         about = json.loads(content.metadata()['depth_perception_encoder'])

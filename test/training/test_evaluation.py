@@ -123,4 +123,4 @@ def test_what_was_seen_and_every_factor_is_printed(tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'the network saw centre_crop: the middle 64x48 of the frame at 70x50 (smooth)' in said
     assert 'depth is multiplied by 1.094 to 1.116: focal length' in said
-    assert 'to the median of its truth' in said and 'lie outside of what the network saw' in said
+    assert 'to match the median of its truth' in said and 'lie outside what the network saw' in said

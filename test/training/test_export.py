@@ -76,8 +76,8 @@ def test_the_bundled_network_with_open_sizes_has_named_dimensions(tmp_path):
 
 
 @pytest.mark.parametrize('more, said', [
-    (['--format', 'onnx', '--half'], '--half is for safetensors: onnx is checked'),
-    (['--format', 'program', '--half'], '--half is for safetensors: program is'),
+    (['--format', 'onnx', '--half'], '--half is only for safetensors: onnx is checked'),
+    (['--format', 'program', '--half'], '--half is only for safetensors: program is'),
     (['--format', 'safetensors', '--dynamic'], '--dynamic is for onnx and program'),
 ])
 def test_an_option_without_effect_is_refused(more, said, tmp_path, capsys):
@@ -161,9 +161,10 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('name, words, said', [
-    ('w.safetensors', ('--format', 'onnx'), 'would be onnx under the name of safetensors'),
-    ('w.pt2', ('--format', 'safetensors'), 'would be safetensors under the name of program'),
-    ('w.xyz', (), 'does not say which format')])
+    ('w.safetensors', ('--format', 'onnx'), 'has the suffix of safetensors, but --format is onnx'),
+    ('w.pt2', ('--format', 'safetensors'),
+     'has the suffix of program, but --format is safetensors'),
+    ('w.xyz', (), 'is unknown: end its name in')])
 def test_a_file_of_one_format_under_the_name_of_another_is_refused(name, words, said, tmp_path,
                                                                    capsys):
     assert command('default', '--output', tmp_path / name, *words) == 1

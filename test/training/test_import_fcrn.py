@@ -133,8 +133,8 @@ def test_the_released_pickle_is_refused_and_runs_nothing(tmp_path, capsys):
     np.savez(tmp_path / 'objects.npz', **{'conv1/weights': np.array([{}], dtype=object)})
     np.savez(tmp_path / 'other.npz', **{'conv1/weights': np.zeros((7, 7, 3, 64))})
     for name, said in (('NYU_ResNet-UpProj.npy', 'convert it to .npz as docs/reproducing.md shows'),
-                       ('bad.npz', 'is refused'), ('objects.npz', 'no .npz of plain arrays'),
-                       ('other.npz', 'does not fit')):
+                       ('bad.npz', 'is refused'), ('objects.npz', 'is not an .npz of plain arrays'),
+                       ('other.npz', 'does not match')):
         assert cli.main(['import-weights', 'fcrn', str(tmp_path / name), '--output',
                          str(tmp_path / 'out.safetensors')]) == 1, name
         assert said in capsys.readouterr().err, name
