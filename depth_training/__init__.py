@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training and evaluation of the networks that the depth node runs."""
+"""Training and evaluation of the depth node's networks."""

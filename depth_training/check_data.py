@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a data set holds, before anything learns from it: printed, and shown as a sheet of pairs."""
+"""Summarise a data set before training: print statistics and draw a sheet of pairs."""
 from __future__ import annotations
 
 import math
@@ -23,26 +23,26 @@ from depth_training.data.units import check_units
 from depth_training.evaluate.pictures import jpeg, labelled
 from depth_training.options import CheckDataOptions
 
-#: Width and height of one picture of the sheet, and pairs side by side.
+#: Width and height of an image on the sheet, and pairs per row.
 _CELL, _COLUMNS = (200, 150), 2
-#: How a line begins that says why `train` would refuse the data.
+#: How lines begin that say why `train` would refuse the data.
 _REFUSED = ('training: none, ', 'validation: none, ')
-#: So many known depths of a pair count.
+#: Largest number of depths to sample from each pair.
 _DEPTHS = 20_000
-#: So many bad pairs, sizes and folders are printed.
+#: Largest number of bad pairs, sizes and folders to print.
 _NAMED = 5
 
 
 @dataclass
 class Findings:
-    """What the pairs that were read hold.
+    """Statistics of the pairs read.
 
     Attributes:
-        sizes: width x height, counted.
-        focals: focal length over width, rounded, counted; None = unknown.
-        depths: some known depths of each pair, metres.
-        holes: share of unknown pixels of each pair.
-        bad: one sentence a pair that cannot be used.
+        sizes: number of pairs by width x height.
+        focals: number of pairs by rounded focal length / width; None = unknown.
+        depths: some known depths of each pair in metres.
+        holes: share of unknown pixels in each pair.
+        bad: one sentence for each pair that cannot be used.
     """
 
     sizes: Counter[str] = field(default_factory=Counter)
@@ -52,7 +52,7 @@ class Findings:
     bad: list[str] = field(default_factory=list)
 
     def add(self, sample: Sample) -> None:
-        """Count one pair."""
+        """Add one pair."""
         height, width = sample.depth.shape
         self.sizes[f'{width}x{height}'] += 1
         self.focals[sample.fx and round(sample.fx / width, 3)] += 1
@@ -62,7 +62,7 @@ class Findings:
 
 
 def check_data(options: CheckDataOptions) -> int:
-    """Print what was found and write the sheet; 1 where it cannot be trained on.
+    """Print the findings and write the sheet; return 1 if the data cannot be trained on.
 
     Raises:
         DataError: there are no pairs.
@@ -81,18 +81,18 @@ def check_data(options: CheckDataOptions) -> int:
     if picture is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, [jpeg(picture)])
-        _say(f'sheet: {file} (picture, depth, and both; depth from red, near, to blue, far)')
+        _say(f'sheet: {file} (picture, depth, overlay of both; red = near, blue = far)')
     return _verdict(dataset, findings) or int(any(part.startswith(_REFUSED) for part in parts))
 
 
 def _folders(dataset: DepthDataset) -> str:
-    """Where the pictures lie, the folders with most of them first."""
+    """List the folders of the images, those with most images first."""
     counter = Counter(str(Path(dataset.source(index)).parent) for index in range(len(dataset)))
     return f'folders: {len(counter)}, ' + _counted(counter) + ' ...' * (len(counter) > _NAMED)
 
 
 def read(dataset: DepthDataset) -> Findings:
-    """Read all pairs."""
+    """Read all pairs and collect statistics."""
     findings = Findings()
     for index in tracked(range(len(dataset)), 'read', ' pairs'):
         try:
@@ -103,7 +103,7 @@ def read(dataset: DepthDataset) -> Findings:
 
 
 def described(findings: Findings) -> Iterator[str]:
-    """The findings, a line each."""
+    """Yield the findings line by line."""
     good = len(findings.holes)
     yield f'read: {good + len(findings.bad)} pairs, {len(findings.bad)} of them bad'
     yield from (f'  {text}' for text in findings.bad[:_NAMED])
@@ -120,13 +120,13 @@ def described(findings: Findings) -> Iterator[str]:
     yield 'focal length: ' + ', '.join(
         ([_focals(known)] if known else []) + ['unknown'] * (None in findings.focals))
     if None in findings.focals:
-        yield '  where it is unknown, depth is learnt for that camera alone, and finetune needs ' \
-              'it: write {"horizontal_fov_deg": 62} or fx, cx and width into camera.json ' \
+        yield '  with unknown focal length, depth is learnt for that camera only, and finetune ' \
+              'needs it: write {"horizontal_fov_deg": 62} or fx, cx and width into camera.json ' \
               '(docs/own_data.md)'
 
 
 def sheet(dataset: DepthDataset) -> NDArray[np.uint8] | None:
-    """Pairs as picture, depth and both, RGB; None if all are bad."""
+    """Draw pairs as image, depth and overlay, RGB; return None if all are bad."""
     cells = []
     for index in range(len(dataset)):
         try:
@@ -154,7 +154,7 @@ def _cell(sample: Sample) -> NDArray[np.uint8]:
 
 
 def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture in the middle of a cell, its shape kept."""
+    """Fit the image into the middle of a cell, with its aspect ratio."""
     height, width = picture.shape[:2]
     scale = min(_CELL[0] / width, _CELL[1] / height)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -166,7 +166,7 @@ def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _parts(options: CheckDataOptions, arguments: dict) -> list[str]:
-    """What would be trained and validated on, or why `train` would refuse it."""
+    """Return what would be trained and validated on, or why `train` would refuse it."""
     if options.list_file:
         count = len(open_dataset(options.data, 'all', **arguments))
         return [f'training: {count} pairs of the list', 'validation: what --validation-data gives']
@@ -182,7 +182,7 @@ def _parts(options: CheckDataOptions, arguments: dict) -> list[str]:
 
 def _verdict(dataset: DepthDataset, findings: Findings) -> int:
     if not findings.holes:
-        raise DataError('not one pair can be used')
+        raise DataError('no pair can be used')
     if not dataset.unit_is_sure:
         try:
             check_units(dataset)
@@ -197,7 +197,7 @@ def _counted(counter: Counter[str]) -> str:
 
 
 def _focals(shares: list[float]) -> str:
-    """Focal lengths over the width, sorted, in words."""
+    """Describe sorted focal lengths over the width."""
     angles = [f'{math.degrees(2 * math.atan(0.5 / share)):.0f}' for share in shares]
     if len(shares) == 1:
         return f'{shares[0]:g} of the width (field of view {angles[0]} degrees)'

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `python -m depth_training`: every step from data to a report.
 
-Exit codes: 0 done, 1 nothing could be done (one sentence on standard error), 2 wrong options, 3 a
-time limit ended a training before its last step, 128 + signal when stopped by one.
+Exit codes: 0 done, 1 failed (one sentence on standard error), 2 wrong options, 3 training reached
+its time limit, 128 + signal if stopped by one.
 """
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Command(NamedTuple):
     """A command.
 
     Attributes:
-        module, function: what runs, with one dataclass of options, or with the words as they are.
+        module, function: function to run, with one dataclass of options, or with the raw words.
         help: one line.
-        options: module and name of that dataclass; None for the words.
+        options: module and name of that dataclass; None for raw words.
     """
 
     module: str
@@ -37,36 +37,37 @@ def _options(name: str) -> tuple[str, str]:
     return 'depth_training.options', name
 
 
-#: Modules are imported when a command runs: its help takes those of its options alone.
+#: Modules are imported when a command runs; its help only imports its options.
 COMMANDS: dict[str, Command] = {
     'prepare': Command('depth_training.commands', 'prepare',
-                       'turn the raw NYU dump or sparse KITTI into pairs',
+                       'convert raw NYU Depth v2 or sparse KITTI to pairs',
                        _options('PrepareOptions')),
     'check-data': Command('depth_training.check_data', 'check_data',
-                          'say what RGB-D data holds, and show a sheet of pairs',
+                          'describe RGB-D data and draw a sheet of pairs',
                           _options('CheckDataOptions')),
-    'train': Command('depth_training.train.trainer', 'train', 'train a recipe, or go on with a run',
+    'train': Command('depth_training.train.trainer', 'train', 'train a recipe, or resume a run',
                      ('depth_training.train.options', 'TrainOptions')),
     'evaluate': Command('depth_training.commands', 'evaluate',
-                        "judge weights by the papers' protocols", _options('EvaluateOptions')),
+                        "evaluate weights by the papers' protocols", _options('EvaluateOptions')),
     'model-card': Command('depth_training.report.model_card', 'model_card',
-                          'judge weights beside baselines, into their model card',
+                          'compare weights with baselines and write their model card',
                           _options('ModelCardOptions')),
     'report': Command('depth_training.report.report', 'report',
-                      'tables beside the published ones, pictures', _options('ReportOptions')),
+                      'compare results with published ones; curves, images',
+                      _options('ReportOptions')),
     'import-weights': Command('depth_training.commands', 'import_weights',
-                              'use checkpoints of others'),
+                              'convert published checkpoints'),
     'export': Command('depth_training.commands', 'export',
-                      'weights as ONNX or torch.export program'),
+                      'convert weights to ONNX or a torch.export program'),
     'overfit': Command('depth_training.train.overfit', 'overfit',
-                       'learn a few pairs by heart: a quick proof', _options('OverfitOptions')),
-    'predict': Command('depth_training.commands', 'predict', 'depth of image files'),
+                       'overfit a few pairs: a quick test', _options('OverfitOptions')),
+    'predict': Command('depth_training.commands', 'predict', 'predict the depth of image files'),
 }
 
 
 @explains_missing('depth_training')
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command; return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ('-h', '--help'):
         sys.stdout.write(_help())
@@ -98,16 +99,16 @@ def _run(name: str, words: list[str]) -> int | None:
 
 
 def options_type(name: str) -> type:
-    """The dataclass of a command's options."""
+    """Return the dataclass of a command's options."""
     module, kind = COMMANDS[name].options or ('', '')
     return getattr(import_module(module), kind)
 
 
 def parse(name: str, words: Sequence[str]) -> Any:
-    """The options of a command whose function takes a dataclass of them.
+    """Parse the options of a command whose function takes a dataclass of them.
 
     Raises:
-        SystemExit: 2, they are wrong, which is said; 0, help was asked for.
+        SystemExit: 2 after an error message, or 0 after help.
     """
     import tyro
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that need only a few lines, and the command lines of export and import-weights.
+"""Commands of a few lines, and the command lines of export and import-weights.
 
-What takes time to import is imported when a command runs: help is shown at once, without PyTorch.
+Slow imports are deferred until a command runs, so help is shown at once, without PyTorch.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SIDE = Range(1, 1 << 14)
 
 
 def prepare(options: PrepareOptions) -> int:
-    """Write the pairs; names the frames that could not be used."""
+    """Write the pairs; list the frames that could not be used."""
     if options.kind == 'kitti':
         from depth_training.data.prepare_kitti import prepare_kitti
 
@@ -45,7 +45,7 @@ def prepare(options: PrepareOptions) -> int:
 
 
 def evaluate(options: EvaluateOptions) -> int:
-    """Print the scores, with protocol, ground truth and counts."""
+    """Print the scores with protocol, ground truth and counts."""
     from depth_perception.io.weights import load_weights
     from depth_training.data import evenly, open_dataset
     from depth_training.evaluate import evaluation, protocols
@@ -76,7 +76,7 @@ def evaluate(options: EvaluateOptions) -> int:
 
 
 def _protocol(name: str, options: EvaluateOptions, recipe_name: str) -> Protocol:
-    """The protocol of that name as the options change it."""
+    """Return the protocol of that name with the changes of the options."""
     from depth_training.evaluate import protocols
     from depth_training.recipes import RECIPES
 
@@ -91,35 +91,35 @@ def _protocol(name: str, options: EvaluateOptions, recipe_name: str) -> Protocol
 
 
 def predict(words: list[str]) -> int:
-    """`depth-perception predict` with the same options."""
+    """Run `depth-perception predict` with the same options."""
     from depth_perception.cli.main import main
 
     return main(['predict', *words])
 
 
 def export_parser() -> argparse.ArgumentParser:
-    """Options of `export`."""
+    """Create the parser of `export`."""
     parser = argparse.ArgumentParser('python -m depth_training export', description=(
-        "A weights file as the node's own file, as ONNX, or as a torch.export program."))
+        "Convert a weights file to the node's own format, ONNX, or a torch.export program."))
     parser.add_argument('weights', help='a .safetensors of this package, or "default"')
     parser.add_argument('--output', type=Path, required=True, help='the file to write')
     parser.add_argument('--format', choices=FORMATS,
-                        help="default: by the output's name, which ends in .safetensors, .onnx or "
+                        help="default: by the output's suffix: .safetensors, .onnx or "
                         '.pt2 (program)')
     parser.add_argument('--height', type=number(int, _SIDE),
                         help="image height; default: the training's")
     parser.add_argument('--width', type=number(int, _SIDE),
                         help="image width; default: the training's")
     parser.add_argument('--dynamic', action='store_true',
-                        help='leave batch and size open (onnx: batch, height, width)')
-    parser.add_argument('--licence', metavar='SPDX', help='licence that the file will name, such '
+                        help='allow any batch and size (onnx: batch, height, width)')
+    parser.add_argument('--licence', metavar='SPDX', help='licence to store in the file, such '
                         "as CC-BY-NC-4.0, instead of the weights file's")
     parser.add_argument('--half', action='store_true', help='store safetensors as float16')
     return parser
 
 
 def export(words: list[str]) -> int:
-    """`export`, see the module of this name."""
+    """Run `export`, see `depth_training.convert.export`."""
     options = export_parser().parse_args(words)
     from depth_training.convert.export import run
 
@@ -127,29 +127,29 @@ def export(words: list[str]) -> int:
 
 
 def import_weights_parser() -> argparse.ArgumentParser:
-    """Options of `import-weights`."""
+    """Create the parser of `import-weights`."""
     parser = argparse.ArgumentParser('python -m depth_training import-weights', description=(
-        'Turn checkpoints that others published into the weights file of the node.'))
+        'Convert published checkpoints to weights files of the node.'))
     parser.add_argument('kind', choices=KINDS, help=(
         "hybrid: paper 003's hyb_net_weights.model; densedepth: paper 004's nyu.h5; sff: paper "
         "001's network on GLPDepth's classes; fcrn: Laina et al.'s, converted to .npz; encoder: "
         'ImageNet weights of timm or torchvision, for train --encoder-weights'))
     parser.add_argument('checkpoint', type=Path, help='the file to read')
     parser.add_argument('--output', type=Path, required=True, help='the .safetensors to write')
-    parser.add_argument('--network', help="for encoder: the network whose encoder it is, such as "
+    parser.add_argument('--network', help="for encoder: the network it belongs to, such as "
                                           'resnet_unet')
     parser.add_argument('--encoder', help="timm name of the encoder of an EfficientNet network")
     parser.add_argument('--half-width', action='store_true',
-                        help="densedepth: the halved decoder of its code's default")
+                        help="densedepth: the half-width decoder, which its code has by default")
     parser.add_argument('--normalize', choices=('imagenet', 'unit'),
-                        help='how its training fed images, where it differs from the usual')
+                        help='input geometry of its training, if not the usual one')
     parser.add_argument('--licence', help='SPDX identifier of the weights')
-    parser.add_argument('--sha256', help='refuse a checkpoint that has another SHA-256')
+    parser.add_argument('--sha256', help='refuse a checkpoint with a different SHA-256')
     return parser
 
 
 def import_weights(words: list[str]) -> int:
-    """`import-weights`, see the module of this name."""
+    """Run `import-weights`, see `depth_training.convert.import_weights`."""
     options = import_weights_parser().parse_args(words)
     from depth_training.convert.import_weights import run
 

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PyTorch's failures mean, in one sentence with the remedy."""
+"""Explain PyTorch's failures in one sentence with the remedy."""
 from __future__ import annotations
 
 import errno
 import shutil
 from pathlib import Path
 
-#: Through which processes that load data hand over their batches.
+#: Shared memory through which data-loading processes pass their batches.
 SHARED_MEMORY = Path('/dev/shm')
-_ROOM = 'give it more room (of a container: --shm-size 2g), or load with --workers 0'
-_GO_ON = 'go on from the last checkpoint with --resume'
+_ROOM = 'enlarge it (of a container: --shm-size 2g), or load with --workers 0'
+_GO_ON = 'continue from the last checkpoint with --resume'
 
 
 def explained(error: Exception) -> str | None:
-    """The sentence for a failure that is known; None for any other."""
+    """Return the sentence for a known failure, or None."""
     text = str(error)
     if _is_shared_memory(error, text):
-        return f'{SHARED_MEMORY} is full, through which the processes that load data hand over ' \
-               f'pictures: {_ROOM}; {_GO_ON}'
+        return f'{SHARED_MEMORY}, through which the processes that load data pass images, is ' \
+               f'full: {_ROOM}; {_GO_ON}'
     if 'DataLoader worker' in text and ('killed by signal' in text or 'exited unexpect' in text):
-        return 'a process that loads data was killed, most often for want of memory: lower ' \
+        return 'a process that loads data was killed, probably because memory ran out: lower ' \
                f'--workers or --batch; {_GO_ON}'
     if 'out of memory' in text:
         return f'the GPU is out of memory ({text.splitlines()[0][:80]}): lower --batch'
@@ -29,7 +29,7 @@ def explained(error: Exception) -> str | None:
 
 
 def sentence(error: Exception) -> str:
-    """What an error says, without the traceback that a data worker puts around it."""
+    """Return an error's message, without the traceback that a data worker puts around it."""
     if isinstance(error, OSError) and error.strerror:
         return f'{error.filename}: {error.strerror}' if error.filename else error.strerror
     last = (str(error).strip() or type(error).__name__).splitlines()[-1]
@@ -37,7 +37,7 @@ def sentence(error: Exception) -> str:
 
 
 def check_shared_memory(needed: int) -> None:
-    """Refuse to start processes that load data where their batches have no room.
+    """Refuse to start data-loading processes if shared memory is too small for their batches.
 
     Args:
         needed: bytes.
@@ -54,7 +54,7 @@ def check_shared_memory(needed: int) -> None:
 
 
 def _is_shared_memory(error: Exception, text: str) -> bool:
-    if isinstance(error, OSError):  # of a semaphore, which has no file name
+    if isinstance(error, OSError):  # about a semaphore, which has no file name
         return error.errno == errno.ENOSPC and error.filename is None
     return 'shared memory' in text or 'Bus error' in text or \
         ('/torch_' in text and 'No space left' in text)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of the commands, each a dataclass; those of `train` are in `train/options.py`.
+"""The options of the commands, one dataclass each; those of `train` are in `train/options.py`.
 
-Nothing that takes time is imported here: help is shown at once, without PyTorch.
+Nothing slow is imported here, so help is shown at once, without PyTorch.
 """
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LossName = Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'log_l1_grad
                    'abs_rel_gradient', 'densedepth']
 #: Title of a report.
 TITLE = 'Depth networks: published and measured'
-#: The recipe whose network, loss and output are tried, for each network. Paper 001's loss network
-#: needs ImageNet weights, so its model 4 stands in for model 5.
+#: The recipe that provides network, loss and output for each network. Paper 001's loss network
+#: needs ImageNet weights, so its model 4 replaces model 5.
 OVERFIT_RECIPES = (
     'paper_000', 'paper_001_m1', 'paper_001_m4', 'paper_002_cnn_fc', 'paper_002_cnn',
     'paper_002_cnn_transpose', 'paper_002_cnn_residual', 'paper_002_unpool_average',
@@ -30,175 +30,175 @@ _CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Turn data that cannot be trained on as it is into pairs."""
+    """Convert data that cannot be used for training directly to pairs."""
 
     kind: Annotated[Literal['raw', 'kitti'], tyro.conf.Positional]
-    """raw: NYU's raw dump, paired, undistorted and aligned; kitti: KITTI with its depth filled."""
+    """raw: raw NYU Depth v2, paired, undistorted and aligned; kitti: KITTI, with depth filled."""
     source: Annotated[Path, tyro.conf.Positional]
     """Folder with scene folders of d-*.pgm and r-*.ppm, or KITTI."""
     target: Annotated[Path, tyro.conf.Positional]
     """Folder for the pairs."""
     every: Count | None = None
-    """Keep every so many pairs of a scene (default: 7 of raw, as BTS; all of kitti)."""
+    """Keep every n-th pair of a scene (default: 7 for raw, as in BTS; 1 for kitti)."""
     pairs: Count | None = None
-    """Keep so many, equally spaced over all scenes, instead of --every."""
+    """Keep this many pairs, equally spaced over all scenes, instead of --every."""
     split: Literal['train', 'test', 'all'] = 'train'
-    """Scenes of the official split: no test scene gets among the training pairs. all: every one."""
+    """Scenes of the official split, which keeps test scenes out of the training pairs; or all."""
     scenes: Path | None = None
-    """File that names the scenes instead, one a line, or a list of pairs such as BTS's."""
+    """File with one scene name per line, instead of --split, or a list of pairs such as BTS's."""
     claims: Literal['discard', 'nearest'] = 'discard'
-    """Where several depth frames have the same colour frame nearest: discard drops them all (Eigen
+    """If several depth frames share the same nearest colour frame: discard drops them all (Eigen
     et al., paper 002), nearest keeps the one nearest in time."""
     jobs: Count = _CORES
-    """Processes that work side by side. A run that was stopped goes on when it is started again."""
+    """Number of parallel processes. An interrupted run continues when started again."""
 
 
 @dataclass(frozen=True)
 class CheckDataOptions:
-    """Look at RGB-D pairs: layout, units, sizes, ranges, holes, camera, and how they look."""
+    """Inspect RGB-D pairs: layout, units, sizes, depth range, holes, camera; draw a sheet."""
 
     data: Annotated[Path, tyro.conf.Positional]
     """File or folder; its layout is recognised."""
     depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
+    """Units per metre of the stored depth, if the layout does not define them."""
     hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
+    """Test scenes, for data without an official split."""
     list_file: Path | None = None
     """Rows that choose the pairs."""
     out: Path | None = None
-    """The sheet, a JPEG (default: NAME_pairs.jpg in the current folder)."""
+    """File for the sheet, a JPEG (default: NAME_pairs.jpg in the current folder)."""
     shown: Count = 12
     """Equally spaced pairs on the sheet."""
     read: Count = 500
-    """Equally spaced pairs that are read for the figures."""
+    """Equally spaced pairs to read for the statistics."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Judge weights on RGB-D pairs."""
+    """Evaluate weights on RGB-D pairs."""
 
     weights: tuple[Path, ...]
-    """The .safetensors file, or several, such as those of three seeds, of which mean and deviation
+    """A .safetensors file, or several, such as those of three seeds, for which mean and deviation
     are shown too."""
     data: Path
     """File or folder; its layout is recognised."""
     protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain',
                       'kitti_garg', 'kitti_eigen', 'kitti_densedepth'] = 'all'
-    """By whose rules: harsanyi paper 003, laina its parent, eigen_bts paper 001 and most papers
-    since, densedepth paper 004, plain papers 000 and 002; kitti_* for KITTI. Their scores are not
-    comparable. all: those of the data."""
+    """Evaluation protocol: harsanyi paper 003, laina its parent, eigen_bts paper 001 and most later
+    papers, densedepth paper 004, plain papers 000 and 002; kitti_* for KITTI. Their scores are not
+    comparable. all: those for this data."""
     json: bool = False
     """Print JSON, which `report` reads, instead of a table."""
     split: Literal['train', 'test', 'all'] = 'test'
-    """Part of the data to judge on."""
+    """Part of the data to evaluate on."""
     hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
+    """Test scenes, for data without an official split."""
     depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
+    """Units per metre of the stored depth, if the layout does not define them."""
     averaging: Literal['paper', 'protocol', 'pixels', 'images'] = 'paper'
-    """Which averaging the table marks and `report` takes: paper, of the weights' own recipe under
-    its own protocol, elsewhere the protocol's; pixels over all, or for each image by itself."""
+    """Averaging that the table marks and `report` uses: paper = the paper's for its own recipe and
+    protocol, otherwise the protocol's; pixels = over all pixels, images = per image first."""
     swapped: bool = False
     """Divide by the prediction instead of the truth, as DenseDepth's published AbsRel does."""
     count_holes: bool = False
     """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
     median_scaled: bool = False
-    """Scale each prediction to the truth's median; for networks of relative depth alone."""
+    """Scale each prediction to the truth's median; for networks of relative depth only."""
     as_node: bool = False
-    """Show every network the whole frame, as the node does, instead of as its paper tests it: the
-    scores are then those of what the node publishes."""
+    """Show every network the whole frame, as the node does, not as in its paper's test: the scores
+    are then those of the published depth."""
     limit: Count | None = None
-    """Judge so many equally spaced images."""
+    """Evaluate this many equally spaced images."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
 
 
 @dataclass(frozen=True)
 class ModelCardOptions:
-    """Judge weights beside two baselines and write the measured part of their model card.
+    """Compare weights with two baselines and write the measured part of their model card.
 
-    It goes to --out, a new page or between the two marks of one that is there.
+    It is written to --out, as a new page or between the two marks of an existing one.
     """
 
     data: tuple[Path, ...]
-    """What the network was trained on: the training part gives a baseline, the test part is
-    judged, and shown on the page."""
+    """Training data of the network: its training part gives a baseline; its test part is evaluated
+    and shown on the page."""
     hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
+    """Test scenes, for data without an official split."""
     unseen: tuple[Path, ...] = ()
-    """Other data of which nothing was trained on; each is judged whole, under its folder's name."""
+    """Other data, not used in training; all of it is evaluated, under its folder's name."""
     clip: Path | None = None
-    """Consecutive frames with truth, of which flicker is measured too."""
+    """Consecutive frames with truth, to measure flicker as well."""
     depth_scale: Positive | None = None
-    """Units a metre in which --unseen and --clip store depth, where their layouts do not say so;
-    1000 confirms millimetres of what lies nearer than rooms do."""
+    """Units per metre of the stored depth in --unseen and --clip, if their layouts do not define
+    them; 1000 confirms millimetres if depth is nearer than usual in rooms."""
     weights: str = 'default'
     """A weights file; default: the network that comes with the package."""
     out: Path | None = None
-    """The card, FILE.md; of one that exists, only what stands between its two marks is replaced.
-    Its picture goes to the folder images beside it."""
+    """The card, FILE.md; in an existing one, only the part between the two marks is replaced. Its
+    image is written to the folder images next to it."""
     update_shipped: bool = False
-    """Write into docs/model_card.md of this repository instead, the page of the bundled network."""
+    """Update docs/model_card.md of this repository, the page of the bundled network, instead."""
     sheets: Path | None = None
-    """Folder for sheets of the best and worst pictures of --unseen, which the page does not show:
-    such pictures may not be yours to publish."""
+    """Folder for sheets of the best and worst images of --unseen, which the page does not show,
+    since you may not be allowed to publish them."""
     every: Count = 1
-    """Judge every so many-th pair only."""
+    """Evaluate only every n-th pair."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Write report.md and report.html, with pictures as files beside them."""
+    """Write report.md and report.html with image files."""
 
     out: Path
     """Folder for the report."""
     results: tuple[Path, ...] = ()
-    """Files that `evaluate --json` printed."""
+    """Files printed by `evaluate --json`."""
     runs: tuple[Path, ...] = ()
-    """Folders of training runs, to show their learning curves side by side."""
+    """Folders of training runs whose learning curves are compared."""
     weights: tuple[Path, ...] = ()
-    """Weights files to show pictures of, on --data, such as the authors'; those of --runs are
-    shown too."""
+    """Weights files to compare in images of --data, such as the authors'; those of --runs are
+    always included."""
     data: Path | None = None
-    """RGB-D pairs for the pictures; the test part is shown."""
+    """RGB-D pairs for the images, taken from the test part."""
     hold_out: tuple[str, ...] = ()
-    """Scenes that are the test part, of data without an official split."""
+    """Test scenes, for data without an official split."""
     depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
+    """Units per metre of the stored depth, if the layout does not define them."""
     pictures: Count = 6
     """Equally spaced pairs to show."""
     title: str = TITLE
     """Heading of the page."""
     note: str = ''
-    """A sentence below it, such as what was compared and why."""
+    """A sentence below the heading, such as what was compared and why."""
 
 
 @dataclass(frozen=True)
 class OverfitOptions:
-    """Learn a few pairs by heart and say how well that went."""
+    """Overfit a few pairs and report the result."""
 
     data: Path
     """File or folder of RGB-D pairs; its layout is recognised."""
     recipes: tuple[str, ...] = OVERFIT_RECIPES
-    """Whose networks and losses; all by default."""
+    """Recipes whose networks and losses are tested; default: all."""
     pairs: Count = 8
-    """Equally spaced pairs of the data, learnt in one batch."""
+    """Number of equally spaced pairs, learnt in one batch."""
     target: Positive = 0.05
     """AbsRel that counts as learnt."""
     steps: Count = 600
-    """At most."""
+    """Largest number of steps."""
     learning_rate: Positive | None = None
-    """Of Adam, at the start; by default 1e-3, for DenseDepth and CNN + FC 3e-4."""
+    """Initial learning rate of Adam; default: 1e-3, or 3e-4 for DenseDepth and CNN + FC."""
     shrink: Count = 2
     """Train at the recipe's size divided by this."""
     depth_scale: Positive | None = None
-    """Units a metre in which the data stores depth, where its layout does not say so."""
+    """Units per metre of the stored depth, if the layout does not define them."""
     precision: Literal['fp32', 'bf16'] = 'fp32'
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     seed: WholeNumber = 0
     every: Count = 20
-    """Steps between looks at the error."""
+    """Steps between checks of the error."""
     out: Path | None = None
-    """Folder for a picture of each network's pairs and results.json."""
+    """Folder for results.json and an image of each network's pairs."""

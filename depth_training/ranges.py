@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges of numbers that users give: declared at each option, checked in one place."""
+"""Ranges of numeric options: declared at each option, checked in one place."""
 from __future__ import annotations
 
 import argparse
@@ -10,12 +10,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 
 class RangeError(ValueError):
-    """A number that makes no sense; the text names it and what would."""
+    """A number out of range; the message gives its name and the range."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included unless `above`: then more than `low`."""
+    """Numbers from `low` to `high`, both included; `above` excludes `low`."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -32,10 +32,10 @@ class Range:
         return f'more than {self.low:g}' if self.above else f'{self.low:g} or more'
 
     def check(self, name: str, value: float) -> None:
-        """Refuse a value that lies outside.
+        """Refuse a value outside the range.
 
         Raises:
-            RangeError: it does; the text has the name, the value and the range.
+            RangeError: it is outside; the message has the name, the value and the range.
         """
         if value not in self:
             raise RangeError(f'{name} {_plain(value)} is out of range: give {self}')
@@ -50,10 +50,10 @@ Share = Annotated[float, Range(0, 1)]
 
 
 def check(values: Any, name: Callable[[str], str] = str) -> None:
-    """Check every number of a dataclass that has a range; `name` makes an option's of a field's.
+    """Check every number with a range in a dataclass; `name` converts field names for messages.
 
     Raises:
-        RangeError: one lies outside.
+        RangeError: a number is outside its range.
     """
     for field, limits in ranges(type(values)).items():
         value = getattr(values, field)
@@ -62,25 +62,25 @@ def check(values: Any, name: Callable[[str], str] = str) -> None:
 
 
 def ranges(of: type) -> dict[str, Range | None]:
-    """The numeric fields of a dataclass, each with its range; None where none is declared."""
+    """Return the numeric fields of a dataclass with their ranges, None if none is declared."""
     hints = get_type_hints(of, include_extras=True)
     return {field.name: _range(hints[field.name]) for field in fields(of)
             if {int, float} & set(_types(hints[field.name]))}
 
 
 def option(field: str) -> str:
-    """The name of a field as an option: `log_every` -> `--log-every`."""
+    """Return a field's name as an option: `log_every` -> `--log-every`."""
     return f'--{field.replace("_", "-")}'
 
 
 def number(kind: type[int] | type[float], limits: Range) -> Callable[[str], float]:
-    """The `type` of an argparse option that takes numbers of a range."""
+    """Return the `type` of an argparse option for numbers in a range."""
 
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f'{text!r} is no number: give {limits}') from error
+            raise argparse.ArgumentTypeError(f'{text!r} is not a number: give {limits}') from error
         if value not in limits:
             raise argparse.ArgumentTypeError(f'{text} is out of range: give {limits}')
         return value
@@ -94,7 +94,7 @@ def _plain(value: float) -> str:
 
 
 def _types(hint: Any) -> Iterator[Any]:
-    """A type, and those of which it is a union."""
+    """Yield a type, or the types of a union."""
     if get_origin(hint) is Annotated:
         yield from _types(get_args(hint)[0])
     elif get_origin(hint) is not None and type(None) in get_args(hint):

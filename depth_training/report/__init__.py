@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports and model cards: tables beside the papers', curves, pictures."""
+"""Reports and model cards: comparison with the papers' tables, curves, images."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning curves of one or several runs as one picture."""
+"""Draw learning curves of one or several runs in one image."""
 from __future__ import annotations
 
 import io
@@ -13,18 +13,18 @@ from depth_training.train.run_folder import Row, Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Validation scores that have a panel each, and whether less is better.
+#: Validation scores with a panel each, and whether lower is better.
 SCORES = (('AbsRel', True), ('RMSE', True), ('log10', True), ('delta1', False))
-#: So many values of the loss make one point of its smooth curve, at most a twentieth of all.
+#: Number of loss values averaged for the smooth curve, at most a twentieth of all.
 _SMOOTHING = 20
 
 
 def draw(runs: Sequence[Run], names: Sequence[str]) -> bytes:
-    """Training loss and learning rate by step, validation scores by epoch: a PNG file.
+    """Draw training loss and learning rate by step, validation scores by epoch: a PNG file.
 
     Args:
-        runs: at least one.
-        names: what the legend calls them.
+        runs: at least one run.
+        names: their names in the legend.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -45,14 +45,14 @@ def draw(runs: Sequence[Run], names: Sequence[str]) -> bytes:
 
 
 def smooth(values: Sequence[float], width: int) -> list[float]:
-    """Mean of each value and up to `width` - 1 before it."""
+    """Return the mean of each value and up to `width` - 1 values before it."""
     sums = np.cumsum([0.0, *values])
     return [(sums[i + 1] - sums[max(0, i + 1 - width)]) / (i + 1 - max(0, i + 1 - width))
             for i in range(len(values))]
 
 
 def _loss(axes: Axes, run: Run, label: str) -> None:
-    """The loss as it was logged, faint, and smoothed; dashed, that of the validation images."""
+    """Draw the logged loss (faint), the smoothed loss, and the validation loss (dashed)."""
     steps, losses = _column(run.training, 'loss')
     width = max(1, min(_SMOOTHING, len(losses) // 20))
     line, = axes.plot(steps, smooth(losses, width), label=label)
@@ -77,6 +77,6 @@ def _finish(axes: Sequence[Axes]) -> None:
 
 
 def _column(rows: Sequence[Row], name: str, by: str = 'step') -> tuple[list[float], list[float]]:
-    """Places and values; epochs are counted from 1."""
+    """Return x and y values; epochs are counted from 1."""
     kept = [row for row in rows if row.get(name) is not None]
     return [row[by] + (by == 'epoch') for row in kept], [row[name] for row in kept]

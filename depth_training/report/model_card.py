@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`model-card`: judge weights beside baselines, and write the table into their model card.
+"""`model-card`: compare weights with baselines, and write the table into their model card.
 
-Every picture is judged as the node would serve it: by the estimator, in fp32, with the picture's
-own camera where it is known.
+Every image is evaluated as the node would process it: by the estimator, in fp32, with the image's
+own camera if it is known.
 """
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from depth_training.report.page import Bullets, Element, Heading, Picture, Table
 BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
 NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
 HELD_OUT, CLIP = 'held-out rooms', 'clip'
-#: The page of the bundled network; absent where the package is installed.
+#: The page of the bundled network; missing in an installed package.
 SHIPPED = Path(__file__).resolve().parents[2] / 'docs/model_card.md'
-#: Pictures of a sheet, best and worst each.
+#: Number of best and of worst images on a sheet.
 SHOWN = 10
 _ALIGNED = replace(WHOLE_FRAME, median_scaled=True)
 
@@ -45,15 +45,15 @@ Contender = Callable[[Sample], Depth]
 
 @dataclass
 class Judged:
-    """One data set, judged.
+    """Evaluation of one data set.
 
     Attributes:
-        name: of the data set in the table.
-        pairs: of it.
-        scores: metric and median-aligned, of each contender.
-        absrel: the network's, metric, of each pair that was judged, by its index.
-        bands: the network's, metric, by true distance.
-        factors: that depth was multiplied by, for the camera of each pair.
+        name: name of the data set in the table.
+        pairs: its pairs.
+        scores: metric and median-aligned scores of each contender.
+        absrel: the network's metric AbsRel of each evaluated pair, by its index.
+        bands: the network's metric errors by true distance.
+        factors: factors applied to depth for the camera of each pair.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Judged:
 
 
 def model_card(options: ModelCardOptions) -> int:
-    """Judge, and rewrite the page.
+    """Evaluate, and update the page.
 
     Raises:
-        ValueError: no page is named or it has no marks, or weights or data cannot be used.
+        ValueError: no page is given or it has no marks, or weights or data cannot be used.
         OSError: a file cannot be read or written.
     """
     page = _page(options)
@@ -80,8 +80,8 @@ def model_card(options: ModelCardOptions) -> int:
     held_out = open_joined(options.data, 'test', options.hold_out)
     names = [HELD_OUT, *(path.name for path in options.unseen), *([CLIP] if options.clip else [])]
     if len(set(names)) < len(names):
-        raise ValueError(f'data sets are told apart by the last part of their path, and of '
-                         f'{", ".join(names)} two are alike: rename a folder')
+        raise ValueError(f'data sets are named by the last part of their path, and two of '
+                         f'{", ".join(names)} are the same: rename a folder')
     sources = {HELD_OUT: held_out,
                **{path.name: open_dataset(path, 'all', depth_scale=options.depth_scale)
                   for path in options.unseen}}
@@ -109,7 +109,7 @@ def model_card(options: ModelCardOptions) -> int:
 
 
 def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Contender) -> Judged:
-    """The network and both baselines on all pairs; bad ones are passed over."""
+    """Evaluate the network and both baselines on all pairs; skip bad ones."""
     constant = np.full((1, 1), best_constant(s.depth for s in good_samples(pairs)), np.float32)
     contenders: dict[str, Contender] = {
         NETWORK: lambda sample: predicted(estimator, sample),
@@ -123,7 +123,7 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
                 for protocol, metrics in zip((WHOLE_FRAME, _ALIGNED), result.scores[key]):
                     protocols.judge(protocol, depth, sample.depth, metrics)
             metric = result.scores[NETWORK][0]
-            if len(metric.sums) > len(result.absrel):  # one without any usable pixel counts nowhere
+            if len(metric.sums) > len(result.absrel):  # a pair without usable pixels does not count
                 result.absrel[index] = _last_absrel(metric)
                 count = protocols.counted(WHOLE_FRAME, depths[NETWORK], sample.depth)
                 result.bands.add(count.depth, count.truth)
@@ -132,12 +132,12 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
 
 
 def predicted(estimator: DepthEstimator, sample: Sample) -> Depth:
-    """What the node would publish of a picture, unmasked."""
+    """Return the depth that the node would publish for an image, unmasked."""
     return estimator.infer(sample.rgb, sample.camera)
 
 
 def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
-    """The mean depth of the training set, corrected to each picture's camera as a network's is."""
+    """Return the training set's mean depth as a predictor, corrected to each image's camera."""
     info = estimator.info
     mean = mean_depth_map(training, info.focal_length_at(info.input_width), info.input_height,
                           info.input_width)
@@ -187,7 +187,7 @@ def _notes(judged: list[Judged], training: DepthDataset,
 
 
 def _band_table(judged: list[Judged]) -> list[Element]:
-    """AbsRel, bias and share of the pixels of each band, a column for each data set."""
+    """Return AbsRel, bias and share of pixels of each band, one column per data set."""
     columns = [[f'{error:.2f} (×{bias:.2f}, {100 * share:.0f} %)' if share else '-'
                 for error, bias, share in zip(data.abs_rel, data.bias, data.share)]
                for data in (source.bands for source in judged)]
@@ -214,7 +214,7 @@ def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
 
 def _write_sheets(judged: list[Judged], estimator: DepthEstimator, shown: Path,
                   others: Path | None) -> None:
-    """The first data set's sheet goes to `shown`, the others' to the folder `others`."""
+    """Write the first data set's sheet to `shown`, the others' to the folder `others`."""
     shown.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(shown, [pictures.jpeg(sheet(judged[0], estimator))])
     for source in judged[1:]:
@@ -225,7 +225,7 @@ def _write_sheets(judged: list[Judged], estimator: DepthEstimator, shown: Path,
 
 
 def sheet(source: Judged, estimator: DepthEstimator) -> NDArray[np.uint8]:
-    """The best pictures in the left half, best first; the worst in the right, worst first."""
+    """Draw the best images in the left half, best first, the worst in the right, worst first."""
     order = sorted((value, index) for index, value in source.absrel.items() if np.isfinite(value))
     count = min(SHOWN, max(len(order) // 2, 1))
     halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 960)
@@ -243,31 +243,31 @@ def _comparison(source: Judged, estimator: DepthEstimator, absrel: float,
 
 
 def _page(options: ModelCardOptions) -> Path:
-    """Where the card goes.
+    """Return the page to write.
 
     Raises:
-        ValueError: nowhere or to two places, or to the shipped page without being told to.
+        ValueError: none or two are given, or the shipped page without the option for it.
     """
     if options.update_shipped:
         if options.out is not None:
-            raise ValueError('--update-shipped writes into the shipped page: leave --out out')
+            raise ValueError('--update-shipped writes to the shipped page: omit --out')
         if not SHIPPED.exists():
             raise ValueError('--update-shipped needs the repository: an installed package has no '
                              'docs/model_card.md; give --out FILE.md')
         return SHIPPED
     if options.out is None:
-        raise ValueError('name the page to write: --out FILE.md')
+        raise ValueError('give the page to write: --out FILE.md')
     if options.out.resolve() == SHIPPED:
         raise ValueError(f'{options.out} is the page of the bundled network: give another --out, '
                          'or --update-shipped')
     if options.out.suffix != '.md':
-        raise ValueError(f'--out {options.out} is no Markdown file: give FILE.md')
+        raise ValueError(f'--out {options.out} is not a Markdown file: give FILE.md')
     options.out.parent.mkdir(parents=True, exist_ok=True)
     return options.out
 
 
 def _beginning(estimator: DepthEstimator) -> str:
-    """Of a new page: what the weights file says of itself."""
+    """Return the beginning of a new page: the metadata of the weights file."""
     info = estimator.info
     facts = [f'Network: {info.network}, {info.input_width}x{info.input_height}, '
              f'{info.min_depth:g} to {info.max_depth:g} m.',
@@ -277,14 +277,14 @@ def _beginning(estimator: DepthEstimator) -> str:
 
 
 def _around(page: Path) -> tuple[str, str]:
-    """What stands before and after the measured part.
+    """Return the text before and after the measured part.
 
     Raises:
-        ValueError: the page has not each mark once, in order.
+        ValueError: the page does not have both marks once, in order.
     """
     text = page.read_text('utf-8')
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f'{page} has no lines {BEGIN} and {END}, between which scores go')
+        raise ValueError(f'{page} needs two lines {BEGIN} and {END}, between which scores go')
     return before, after

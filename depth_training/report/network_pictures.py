@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which network the pictures of a folder show: network.json, the weights' checksum by file."""
+"""Record in network.json which network, by its weights' checksum, each image of a folder shows."""
 from __future__ import annotations
 
 import json
@@ -11,11 +11,11 @@ FILE = 'network.json'
 
 
 def record(folder: Path, picture: str, checksum: str) -> None:
-    """Note that a picture shows the network of that checksum.
+    """Record that an image shows the network with that checksum.
 
     Raises:
         OSError: the file cannot be read or written.
-        ValueError: it is no JSON.
+        ValueError: the file is not JSON.
     """
     known = {**recorded(folder), picture: checksum}
     text = json.dumps(dict(sorted(known.items())), indent=1) + '\n'
@@ -23,6 +23,6 @@ def record(folder: Path, picture: str, checksum: str) -> None:
 
 
 def recorded(folder: Path) -> dict[str, str]:
-    """The checksum of each picture's network."""
+    """Return the checksum of each image's network."""
     file = folder / FILE
     return json.loads(file.read_text('utf-8')) if file.exists() else {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page of headings, text, tables and pictures, as Markdown and as HTML."""
+"""A page of headings, text, tables and images, as Markdown and HTML."""
 from __future__ import annotations
 
 import html
@@ -12,17 +12,17 @@ Cells = Sequence[str]
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading; `level` 1 is the page's title."""
+    """A heading; `level` 1 is the page title."""
 
     text: str
     level: int = 2
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Return the element as Markdown."""
         return f'{"#" * self.level} {self.text}'
 
     def html(self) -> str:
-        """As HTML."""
+        """Return the element as HTML."""
         return f'<h{self.level}>{html.escape(self.text)}</h{self.level}>'
 
 
@@ -33,11 +33,11 @@ class Text:
     text: str
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Return the element as Markdown."""
         return self.text
 
     def html(self) -> str:
-        """As HTML."""
+        """Return the element as HTML."""
         return f'<p>{html.escape(self.text)}</p>'
 
 
@@ -48,51 +48,51 @@ class Bullets:
     items: Sequence[str]
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Return the element as Markdown."""
         return '\n'.join(f'* {item}' for item in self.items)
 
     def html(self) -> str:
-        """As HTML."""
+        """Return the element as HTML."""
         return f'<ul>{"".join(f"<li>{html.escape(item)}</li>" for item in self.items)}</ul>'
 
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of as many cells."""
+    """A header row and rows with the same number of cells."""
 
     head: Cells
     rows: Sequence[Cells]
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Return the element as Markdown."""
         lines = [self.head, ['---'] * len(self.head), *self.rows]
         return '\n'.join('| ' + ' | '.join(cell.replace('|', '/') for cell in line) + ' |'
                          for line in lines)
 
     def html(self) -> str:
-        """As HTML."""
+        """Return the element as HTML."""
         rows = ''.join(_html_row(row, 'td') for row in self.rows)
         return f'<table>{_html_row(self.head, "th")}{rows}</table>'
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that lies beside the page."""
+    """An image file next to the page."""
 
     file: str
     caption: str
 
     @property
     def alternative(self) -> str:
-        """What stands in for it where it cannot be shown."""
+        """Alternative text of the image."""
         return PurePosixPath(self.file).stem.replace('_', ' ')
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """Return the element as Markdown."""
         return f'{self.caption}\n\n![{self.alternative}]({self.file})'
 
     def html(self) -> str:
-        """As HTML."""
+        """Return the element as HTML."""
         picture = f'<img alt="{html.escape(self.alternative)}" src="{html.escape(self.file)}">'
         return (f'<figure>{picture}'
                 f'<figcaption>{html.escape(self.caption)}</figcaption></figure>')
@@ -106,12 +106,12 @@ _STYLE = ('<style>body{font-family:sans-serif;margin:2em;max-width:90em}'
 
 
 def markdown(elements: Sequence[Element]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     return '\n\n'.join(element.markdown() for element in elements) + '\n'
 
 
 def as_html(elements: Sequence[Element], title: str) -> str:
-    """The page as an HTML file."""
+    """Return the page as an HTML file."""
     return (f'<!doctype html><html lang="en"><meta charset="utf-8">'
             f'<title>{html.escape(title)}</title>{_STYLE}'
             + '\n'.join(element.html() for element in elements) + '</html>\n')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table a paper: its rivals and its own rows as published, and beside them what was measured."""
+"""A table per paper: rivals and the paper's own rows as published, compared with measurements."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -20,13 +20,13 @@ Result = dict[str, Any]
 
 
 def paper_tables(results: Sequence[Result]) -> list[Element]:
-    """One heading and table for each paper."""
+    """Return a heading and a table for each paper."""
     return [element for paper, title in PAPERS.items() for element in (
         Heading(title, 3), Table(HEAD, [*_rival_rows(paper), *published_rows(results, paper)]))]
 
 
 def published_rows(results: Sequence[Result], paper: str = 'paper') -> Iterator[Row]:
-    """Each published row of a paper, ours below it, and the difference."""
+    """Yield each published row of a paper, then our rows with the difference."""
     for target in TARGETS:
         if not target.recipe.startswith(paper):
             continue
@@ -44,7 +44,7 @@ def published_rows(results: Sequence[Result], paper: str = 'paper') -> Iterator[
 
 
 def figure(value: float | None, sign: str = '') -> str:
-    """A score as it is printed."""
+    """Format a score."""
     if value is None:
         return '–'
     return f'{value:{sign}.3f}' if abs(value) < 1000 else f'{value:{sign}.2e}'
@@ -58,9 +58,9 @@ def _rival_rows(paper: str) -> Iterator[Row]:
 
 
 def _aims_at(result: Result, target: Target) -> bool:
-    """Whether a result is of the target's recipe and protocol."""
+    """Tell if a result has the target's recipe and protocol."""
     weights = result['weights']
-    # Older results name a recipe by the network's name alone.
+    # Older results store the recipe in the network's name.
     recipe = weights.get('recipe_name') or weights.get('name')
     return recipe == target.recipe and result['protocol'] == target.protocol
 
@@ -74,7 +74,7 @@ def _whose(result: Result) -> str:
 
 
 def _beside(target: Target, result: Result) -> Iterator[Row]:
-    """Ours with the difference, and by the usual averaging where the paper's is another one."""
+    """Yield our row with the difference, and one with the usual averaging if it differs."""
     scores = _scores(result, target.averaging)
     yield ['', _protocol(result, target.averaging), _whose(result), *map(figure, scores),
            _about(result)]
@@ -87,7 +87,7 @@ def _beside(target: Target, result: Result) -> Iterator[Row]:
 
 
 def _together(target: Target, results: Sequence[Result]) -> Iterator[Row]:
-    """Mean and deviation (n - 1) of several seeds, and the mean's difference."""
+    """Yield mean and standard deviation (n - 1) of several seeds, and the mean's difference."""
     columns = list(zip(*(_scores(result, target.averaging) for result in results)))
     known = [None if None in column else np.array(column) for column in columns]
     means = [None if column is None else float(column.mean()) for column in known]
@@ -109,14 +109,14 @@ def _scores(result: Result, averaging: Averaging) -> list[float | None]:
 
 
 def _protocol(result: Result, averaging: Averaging) -> str:
-    """What it was judged by, with the options that differ from the protocol of that name."""
+    """Describe the protocol of a result, with options that differ from its definition."""
     options = [word for word in ('swapped', 'holes counted', 'scaled to the median')
                if result['description'].endswith(word) or f', {word},' in result['description']]
     return ', '.join([result['protocol'], AVERAGED[averaging], *options])
 
 
 def _about(result: Result) -> str:
-    """The data, what differs from the protocol, factors, and a recipe that was changed."""
+    """Describe data, deviations from the protocol, depth factors, and changes of the recipe."""
     recipe = result['weights'].get('recipe', '')
     changed = f'changed recipe: {recipe}' if ' --set ' in recipe else ''
     low, high = result.get('depth_factor', (1.0, 1.0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`report`: published tables and ours beside them, learning curves of runs, and pictures."""
+"""`report`: published tables compared with ours, learning curves of runs, and images."""
 from __future__ import annotations
 
 import json
@@ -28,7 +28,7 @@ def report(options: ReportOptions) -> int:
     """Write the report.
 
     Raises:
-        ValueError: a file of results or a folder of a run is none, or weights come without data.
+        ValueError: a results file or run folder is invalid, or weights are given without data.
         OSError: a file cannot be read or written.
     """
     if options.weights and options.data is None:
@@ -50,10 +50,10 @@ def report(options: ReportOptions) -> int:
 
 
 def read_results(file: Path) -> list[dict[str, Any]]:
-    """What `evaluate --json` printed.
+    """Read the output of `evaluate --json`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the file contains something else.
     """
     try:
         results = json.loads(file.read_text('utf-8'))
@@ -67,7 +67,7 @@ def read_results(file: Path) -> list[dict[str, Any]]:
 
 def contents(results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title: str = TITLE,
              note: str = '') -> list[Element]:
-    """The page but for its pictures; the papers' table is left out where no run is a paper's."""
+    """Return the page without images; the papers' tables only if a run is of a paper's recipe."""
     elements: list[Element] = [Heading(title, 1), *([Text(note)] if note else [])]
     of_papers = not runs or any(_is_of_paper(run) for run in runs)
     if of_papers:
@@ -84,7 +84,7 @@ def contents(results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title:
 
 
 def all_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
-    """Every result: protocol, scores and counts."""
+    """Yield every result: protocol, scores and counts."""
     for result in results:
         counts = ', '.join(f'{value} {name.replace("_", " ")}'
                            for name, value in result['counts'].items())
@@ -94,7 +94,7 @@ def all_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
 
 
 def run_rows(runs: Sequence[Run]) -> Iterator[Row]:
-    """Each run: what was trained, how long, on what."""
+    """Yield each run: what was trained, how long, on what machine."""
     for run, name in zip(runs, names_of(runs)):
         about = run.description
         yield [name, about.recipe['name'], about.recipe['network'], about.recipe['loss'],
@@ -104,7 +104,7 @@ def run_rows(runs: Sequence[Run]) -> Iterator[Row]:
 
 
 def validation_rows(runs: Sequence[Run]) -> Iterator[Row]:
-    """Each run's scores on the validation images after the last epoch, and after the best one."""
+    """Yield each run's validation scores after the last and the best epoch."""
     for run, name in zip(runs, names_of(runs)):
         last = run.validation[-1] if run.validation else {}
         yield [name, str(last['epoch'] + 1) if last else 'none', *_row(last)]
@@ -118,7 +118,7 @@ def _row(scores: dict[str, Any]) -> list[str]:
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """A name for each run: its folder's, with a number where two are alike."""
+    """Return a name for each run: its folder's, numbered if two are the same."""
     names = [run.name for run in runs]
     return [name if names.count(name) == 1 else f'{name} ({index})'
             for index, name in enumerate(names, 1)]
@@ -126,9 +126,9 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 
 _RUN_HEAD = ['run', 'recipe', 'network', 'loss', 'parameters', 'starts from', 'steps',
              'images seen', 'precision', 'time', 'machine']
-_FOREWORD = ('Rows named "published" were measured by others: targets on NYU Depth v2, and rivals '
-             'that a paper quotes, each by a protocol of its own. "Ours" was measured on the data '
-             'that is named with it; on other data it is no reproduction.')
+_FOREWORD = ('Rows named "published" were measured by others: targets on NYU Depth v2, and other '
+             'methods as quoted by a paper, each by its own protocol. "Ours" was measured on the '
+             'data named in the row; on other data it is not a reproduction.')
 _CAPTION = 'input, truth, prediction, and relative error'
 
 
@@ -137,7 +137,7 @@ def _is_of_paper(run: Run) -> bool:
 
 
 def _equal(runs: Sequence[Run]) -> str:
-    """One sentence: is this a fair comparison?"""
+    """Return a sentence on whether this is a fair comparison."""
     different = differing(runs)
     if different:
         return f'Not an equal comparison: the runs differ in {", ".join(different)}.'
@@ -145,7 +145,7 @@ def _equal(runs: Sequence[Run]) -> str:
 
 
 def _run_data(runs: Sequence[Run]) -> list[str]:
-    """What the runs saw, each once."""
+    """Return the data of the runs, each once."""
     texts = [text for run in runs for text in (
         f'training: {run.description.training}', f'validation: {run.description.validation}')]
     return list(dict.fromkeys(texts))
@@ -153,7 +153,7 @@ def _run_data(runs: Sequence[Run]) -> list[str]:
 
 def _protocols(results: Sequence[dict[str, Any]], runs: Sequence[Run],
                of_papers: bool) -> list[str]:
-    """In words, each once: those of the tables."""
+    """Describe the protocols of the tables, each once."""
     names = [target.recipe for target in TARGETS if of_papers]
     texts = [RECIPES[name].own_protocol.describe() for name in names]
     texts += [get_protocol(run.description.recipe['protocol']).describe() for run in runs]
@@ -175,12 +175,12 @@ def _curves(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
     write_atomically(options.out / 'curves.png', [curves.draw(runs, names_of(runs))])
     return [Heading('Learning curves'), Picture(
         'curves.png', 'Loss in training and (dashed) on the validation images and learning rate by '
-        'step, validation scores by epoch. The '
-        'losses are of different kinds where the legend says so: compare the scores.')]
+        'step, validation scores by epoch. Different losses, named in the legend, cannot be '
+        'compared: compare the scores.')]
 
 
 def _pictures(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
-    """Pictures of each weights file on the same pairs."""
+    """Draw each weights file's predictions for the same pairs."""
     if options.data is None:
         return []
     from depth_training.data import evenly, open_dataset

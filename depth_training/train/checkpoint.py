@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: one safetensors file, tensors and (in its header) the rest as JSON; no pickle.
+"""Checkpoints: one safetensors file with tensors and, in its header, the rest as JSON; no pickle.
 
-A file is written beside the old one and then takes its place in one move: whenever a process is
-killed, a complete checkpoint is there.
+A new file is written next to the old one and replaces it atomically, so there is always a complete
+checkpoint, even if the process is killed.
 """
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _KEY = 'depth_training'
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the text says why."""
+    """A checkpoint that cannot be used; the message says why."""
 
 
 @dataclass
 class Progress:
-    """All of a run that is no tensor.
+    """The state of a run except for tensors.
 
     Attributes:
-        step: training steps done.
-        epoch: epochs done.
-        position: steps done of the epoch that runs.
-        scores: what the schedule looks at, the validation loss of each epoch.
-        errors: RMSE of the validation images after each epoch, which tells the best of them.
-        settings: of the run; a run goes on only with the same.
+        step: completed training steps.
+        epoch: completed epochs.
+        position: completed steps of the current epoch.
+        scores: validation loss of each epoch, for the schedule.
+        errors: validation RMSE after each epoch, to choose the best epoch.
+        settings: settings of the run; it can only be resumed with the same.
     """
 
     settings: dict[str, Any]
@@ -51,7 +51,7 @@ def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     """Write the run's checkpoint; `average` is the network's moving average.
 
     Raises:
-        OSError: it cannot be written, such as for a full disk; the one before stays.
+        OSError: it cannot be written, for example on a full disk; the previous one stays.
     """
     from safetensors.torch import save as serialise
 
@@ -72,7 +72,7 @@ def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
 
 def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
          average: nn.Module | None = None) -> Progress:
-    """Put a checkpoint's tensors into network, optimizer and moving average.
+    """Load a checkpoint's tensors into network, optimizer and moving average.
 
     Raises:
         CheckpointError: it is missing, damaged or of another network.
@@ -91,18 +91,18 @@ def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
             module.load_state_dict({name.partition('.')[2]: tensor for name, tensor
                                     in tensors.items() if name.startswith(f'{part}.')})
     except RuntimeError as error:
-        raise CheckpointError(f'{folder / FILE} is of another network') from error
+        raise CheckpointError(f'{folder / FILE} belongs to another network') from error
     optimizer.load_state_dict({'state': state, 'param_groups': groups})
     return Progress(**document['progress'])
 
 
 def exists(folder: Path) -> bool:
-    """Whether the folder holds a run."""
+    """Tell if the folder contains a run."""
     return (folder / FILE).exists()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a process that was killed while it wrote has left."""
+    """Delete partial files of a process that was killed while writing."""
     for file in folder.glob('.*.part'):
         file.unlink(missing_ok=True)
 
@@ -119,4 +119,4 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             document = json.loads((content.metadata() or {})[_KEY])
             return {name: content.get_tensor(name) for name in content.keys()}, document  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f'{file} is no complete checkpoint ({error})') from error
+        raise CheckpointError(f'{file} is not a complete checkpoint ({error})') from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which version of this code made something."""
+"""The version of this code."""
 from __future__ import annotations
 
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def commit() -> str:
-    """The commit of this source, abbreviated; '' where it is no git checkout."""
+    """Return the abbreviated commit of this source, or '' outside a git checkout."""
     folder = Path(__file__).parent
     try:
         done = subprocess.run(['git', '-C', str(folder), 'rev-parse', '--short', 'HEAD'],

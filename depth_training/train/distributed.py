@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of one training run: started by torchrun, or a single one."""
+"""The processes of a training run: one, or several started by torchrun."""
 from __future__ import annotations
 
 import os
@@ -15,22 +15,22 @@ from depth_training.losses.masked import across_processes
 
 @dataclass(frozen=True)
 class Processes:
-    """One process among all of a run."""
+    """One process and the number of all processes of a run."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this one writes files and speaks."""
+        """Tell if this process writes files and logs."""
         return self.rank == 0
 
     def global_sums(self) -> AbstractContextManager[None]:
-        """Inside, losses and batch norms see the batch of all processes."""
+        """Return a context in which losses and batch norms see the batch of all processes."""
         return across_processes() if self.count > 1 else nullcontext()
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in at least one process; all must ask."""
+        """Tell if the flag is set in any process; all processes must call this."""
         if self.count == 1:
             return flag
         value = torch.tensor(float(flag), device=device)
@@ -38,14 +38,14 @@ class Processes:
         return bool(value)
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             distributed.barrier()
 
 
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
-    """Join the run that torchrun started (its environment variables say so), or be alone."""
+    """Join the run that torchrun started (see its environment variables), or run alone."""
     count = int(os.environ.get('WORLD_SIZE', '1'))
     if count == 1:
         yield Processes()
@@ -58,10 +58,10 @@ def processes(device: str) -> Iterator[Processes]:
 
 
 def local_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` as the device of this process; with torchrun, one GPU each.
+    """Return this process's device for `auto`, `cpu` or `cuda`; one GPU each with torchrun.
 
     Raises:
-        ValueError: CUDA is asked for and absent.
+        ValueError: CUDA is requested but missing.
     """
     if name not in ('auto', 'cpu', 'cuda'):
         raise ValueError(f'unknown device {name!r}: choose auto, cpu or cuda')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which arithmetic a training step uses, and what a CPU needs to be quick at it.
+"""Precision of a training step, and preparation of networks for bf16.
 
 Measured on a 2-core x86-64 CPU with bfloat16 instructions, one step of the recipe `bundled`
 (batch 8): plain bf16 autocast 2.4 CPU seconds, in channels_last 1.9, in channels_last with the
@@ -14,25 +14,25 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-#: What networks call the part that ends in their output, and of what it is made.
+#: Names of the part of a network that computes its output, and its possible layers.
 _HEADS = ('head', 'fc')
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 Precision = Literal['auto', 'fp32', 'bf16']
 
 
 def resolve(wish: Precision, device: torch.device) -> Literal['fp32', 'bf16']:
-    """`auto` is bf16 on CUDA and fp32 on a CPU."""
+    """Resolve `auto`: bf16 on CUDA, fp32 on a CPU."""
     if wish == 'auto':
         return 'bf16' if device.type == 'cuda' else 'fp32'
     return wish
 
 
 def prepare(network: nn.Module, precision: str, device: torch.device) -> None:
-    """Ready a network for bf16; names and tensors stay as they are.
+    """Prepare a network for bf16; names and tensors are unchanged.
 
-    Its last layer computes in float32: bf16 has 8 bits, which would round every depth by up to
-    0.4 % (DenseDepth's loss of a prediction that is else exact is then 0.01 to 0.03). On a CPU
-    depthwise convolutions do so too, for their gradient is several times slower in bf16 there.
+    Its last layer computes in float32: bf16 has 8 bits of precision, which would round every depth
+    by up to 0.4 % (and add 0.01 to 0.03 to DenseDepth's loss of an otherwise exact prediction). On
+    a CPU depthwise convolutions use float32 too, since their bf16 gradient is several times slower.
     """
     if precision == 'bf16':
         layer = last_layer(network)
@@ -44,14 +44,14 @@ def prepare(network: nn.Module, precision: str, device: torch.device) -> None:
 
 
 def last_layer(network: nn.Module) -> nn.Module:
-    """The layer whose values are the network's output, but for an activation."""
+    """Return the layer that computes the network's output, before any activation."""
     heads = [part for name, part in network.named_modules()
              if name.rpartition('.')[2] in _HEADS] or [network]
     return [layer for layer in heads[-1].modules() if isinstance(layer, _LAYERS)][-1]
 
 
 def arranged(image: Tensor, precision: str) -> Tensor:
-    """An image batch (B, 3, H, W) in the memory order in which bf16 is fastest."""
+    """Return an image batch (B, 3, H, W) in the memory format that is fastest in bf16."""
     if precision == 'bf16':
         return image.contiguous(memory_format=torch.channels_last)
     return image
@@ -64,5 +64,5 @@ def _to_float32(layer: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
 
 def _in_float32(convolution: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
     result = _to_float32(convolution, features)
-    # What follows works on half of the bytes.
+    # The following layers then process half of the bytes.
     return result.to(torch.bfloat16) if torch.is_autocast_enabled(features.device.type) else result

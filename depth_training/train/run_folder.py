@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the folder of a training run says of it: `run.json`, how it was set up, and the journal."""
+"""Files in the folder of a training run: `run.json`, the run's description, and its log."""
 from __future__ import annotations
 
 import dataclasses
@@ -19,25 +19,25 @@ from depth_training.train import run_log as journal
 from depth_training.train.options import TrainingError
 
 FILE = 'run.json'
-#: Weights of the last finished epoch, and of the one with the least validation RMSE.
+#: Weights of the last completed epoch, and of the epoch with the smallest validation RMSE.
 WEIGHTS, BEST = 'weights.safetensors', 'best.safetensors'
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class RunDescription:
-    """How a run was set up.
+    """Setup of a run.
 
     Attributes:
-        recipe: all values of the recipe, with what the command line changed.
-        options: of the command line.
-        parameters: of the network.
-        pairs: training pairs; `training` and `validation` describe the data in words.
-        steps: of the whole run.
+        recipe: all values of the recipe, with the changes of the command line.
+        options: options of the command line.
+        parameters: number of the network's parameters.
+        pairs: training pairs; `training` and `validation` describe the data.
+        steps: steps of the whole run.
         precision: `fp32` or `bf16`.
-        machine: what it ran on, when it was started last.
-        processes: that trained together.
-        initial: what the network started from.
+        machine: machine at the last start.
+        processes: number of processes that trained together.
+        initial: initial weights of the network.
     """
 
     recipe: dict[str, Any]
@@ -55,7 +55,7 @@ class RunDescription:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its folder tells it; rows are lines of the journal, in order of steps."""
+    """A run as recorded in its folder; rows are lines of its log, in order of steps."""
 
     folder: Path
     description: RunDescription
@@ -64,46 +64,46 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of the folder; of one of several seeds, with that of the folder around it."""
+        """Name of the folder; for one of several seeds, after the name of its parent."""
         folder = self.folder.resolve()
         return f'{folder.parent.name}/{folder.name}' if folder.name.startswith('seed_') \
             else folder.name
 
     @property
     def weights(self) -> Path:
-        """File of the last finished epoch; may be missing."""
+        """File of the last completed epoch; may be missing."""
         return self.folder / WEIGHTS
 
     @property
     def step(self) -> int:
-        """Training steps done, as far as they were logged."""
+        """Completed training steps, as far as they were logged."""
         return max((row['step'] for row in (*self.training, *self.validation)), default=0)
 
     @property
     def images(self) -> int:
-        """Images seen, each as often as it was."""
+        """Number of images seen, counting repetitions."""
         return self.step * self.description.recipe['batch']
 
     @property
     def seconds(self) -> float | None:
-        """Time on the clock from start to end, validation included, pauses left out."""
+        """Elapsed seconds, including validation, without pauses."""
         return max((row['seconds'] for row in (*self.training, *self.validation)
                     if 'seconds' in row), default=None)
 
 
 @contextmanager
 def writing(what: str, folder: Path) -> Iterator[None]:
-    """Turns the failure to write into a sentence.
+    """Convert a failure to write into a sentence.
 
     Raises:
-        TrainingError: an OSError came up inside.
+        TrainingError: an OSError was raised inside.
     """
     try:
         yield
     except OSError as error:
         raise TrainingError(
-            f'cannot write the {what} to {folder}: {error.strerror}; the checkpoint before '
-            'is complete, so free space and go on with --resume') from error
+            f'cannot write the {what} to {folder}: {error.strerror}; the previous checkpoint '
+            'is complete, so free some space and resume with --resume') from error
 
 
 def write_description(folder: Path, description: RunDescription) -> None:
@@ -117,15 +117,15 @@ def write_description(folder: Path, description: RunDescription) -> None:
 
 
 def read_run(folder: Path) -> Run:
-    """A run from its folder.
+    """Read a run from its folder.
 
     Raises:
-        ValueError: the folder holds no run.
+        ValueError: the folder contains no run.
     """
     file = folder / FILE
     if not file.exists():
-        raise ValueError(f'{folder} holds no {FILE}: it is not the folder of a training run '
-                         '(train --resume writes the file of an older one)')
+        raise ValueError(f'{folder} contains no {FILE}: it is not the folder of a training run '
+                         '(train --resume writes this file for an older run)')
     try:
         description = RunDescription(**json.loads(file.read_text('utf-8')))
     except (ValueError, TypeError) as error:
@@ -137,7 +137,7 @@ def read_run(folder: Path) -> Run:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """What of data and budget is not the same in all runs, in words; empty if all is."""
+    """Return which parts of data and budget differ between runs; empty if none."""
     seen: dict[str, set[Any]] = {
         'training data': {run.description.training for run in runs},
         'validation data': {run.description.validation for run in runs},
@@ -149,7 +149,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def machine(device: torch.device) -> str:
-    """What a run runs on, such as `CPU, x86-64, 2 cores`."""
+    """Describe the machine, such as `CPU, x86-64, 2 cores`."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     kind = platform.machine().replace('_', '-')

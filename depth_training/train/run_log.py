@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of a run: `log.jsonl`, one JSON object a line, and TensorBoard's files."""
+"""The log of a run: `log.jsonl`, with one JSON object per line, and TensorBoard files."""
 from __future__ import annotations
 
 import json
@@ -16,14 +16,14 @@ FILE = 'log.jsonl'
 
 
 class Journal:
-    """Appends to the record; what a killed run wrote after its last checkpoint is dropped.
+    """Append to the log; drop what a killed run wrote after its last checkpoint.
 
-    Every line has `seconds`: how long the run has run, without what was dropped.
+    Every line has `seconds`, the run's duration without dropped parts.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         step: last step to keep.
-        tensorboard: write TensorBoard's files too, where it is installed.
+        tensorboard: also write TensorBoard files, if TensorBoard is installed.
     """
 
     def __init__(self, folder: Path, step: int = 0, tensorboard: bool = True) -> None:
@@ -36,7 +36,7 @@ class Journal:
         self._start = time.monotonic() - before
 
     def write(self, step: int, kind: str, values: dict[str, Any]) -> None:
-        """One line; numbers also as curves `kind/name`."""
+        """Write one line; numbers are also written as curves `kind/name`."""
         seconds = round(time.monotonic() - self._start, 1)
         row = {'step': step, 'kind': kind, **values, 'seconds': seconds}
         self._file.write(json.dumps(row) + '\n')
@@ -46,19 +46,19 @@ class Journal:
                 self._board.add_scalar(f'{kind}/{name}', value, step)
 
     def picture(self, step: int, name: str, rgb: NDArray[np.uint8]) -> None:
-        """A picture uint8 (H, W, 3) for TensorBoard."""
+        """Write an image uint8 (H, W, 3) for TensorBoard."""
         if self._board:
             self._board.add_image(name, rgb, step, dataformats='HWC')
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the files."""
         self._file.close()
         if self._board:
             self._board.close()
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's record, but for one that was cut off."""
+    """Read the lines of a run's log, except for a truncated one."""
     rows = []
     file = folder / FILE
     for line in file.read_text('utf-8').splitlines() if file.exists() else []:

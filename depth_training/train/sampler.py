@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The order in which pairs are seen: a function of seed and epoch, entered at any batch."""
+"""The order of the training pairs: a function of seed and epoch that can start at any batch."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from torch.utils.data import Sampler
 
 
 class BatchOrder(Sampler[list[int]]):
-    """One process's share of each batch; all shares together are one process's batches.
+    """One process's share of each batch; all shares together equal the batches of one process.
 
     Args:
-        count: pairs of an epoch.
-        batch: pairs of a batch, of all processes together.
-        seed: of the order.
-        rank: number of this process.
-        processes: how many there are.
+        count: pairs per epoch.
+        batch: pairs per batch, over all processes.
+        seed: seed of the order.
+        rank: index of this process.
+        processes: number of processes.
 
     Raises:
         ValueError: there is less than one batch, or it cannot be shared equally.
@@ -35,12 +35,12 @@ class BatchOrder(Sampler[list[int]]):
         self.start(0, 0)
 
     def start(self, epoch: int, position: int) -> None:
-        """Next, give the batches of `epoch` from number `position` on."""
+        """Continue with batch number `position` of `epoch`."""
         self.epoch, self.position = epoch, position
 
     @property
     def per_epoch(self) -> int:
-        """Whole batches of an epoch; the few pairs left over wait for another shuffle."""
+        """Return the number of complete batches per epoch; the few remaining pairs are skipped."""
         return self.count // self.batch
 
     def __len__(self) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`train --seeds`: the same recipe several times; a figure says little without its deviation."""
+"""`train --seeds`: train a recipe several times, to report a standard deviation with each score."""
 from __future__ import annotations
 
 import dataclasses
@@ -20,20 +20,20 @@ FILE = 'seeds.json'
 
 
 def train_each(options: TrainOptions, train: Callable[[TrainOptions], int]) -> int:
-    """Train every seed that has not been trained; the exit code of the first that was stopped.
+    """Train every seed that is not trained yet; return the exit code of the first stopped run.
 
     Raises:
-        TrainingError: --resume is given, --out holds a single run, or torchrun started this.
+        TrainingError: --resume is given, --out contains a single run, or torchrun started this.
     """
     out = resume.folder_of(options)
     if int(os.environ.get('WORLD_SIZE', '1')) > 1:
-        raise TrainingError('--seeds trains one seed after the other in one process: with torchrun '
-                            'start a run for each --seed')
+        raise TrainingError('--seeds trains the seeds one after the other in a single process: '
+                            'with torchrun, start a run for each --seed')
     if options.resume is not None:
-        raise TrainingError('--seeds goes on by itself where it was stopped: leave --resume out, '
-                            'or go on with one seed, by --resume FOLDER alone')
+        raise TrainingError('--seeds resumes by itself: omit --resume, or resume a single seed '
+                            'with --resume FOLDER alone')
     if checkpoint.exists(out):
-        raise TrainingError(f'{out} already holds a run of one seed: choose another --out')
+        raise TrainingError(f'{out} already contains a run of one seed: choose another --out')
     folders = {seed: out / f'seed_{seed}'
                for seed in range(options.seed, options.seed + options.seeds)}
     for seed, folder in folders.items():
@@ -55,7 +55,7 @@ def _is_done(folder: Path) -> bool:
 
 
 def _summary(out: Path, folders: list[Path]) -> str:
-    """Mean and deviation of the last validation scores; also written to `seeds.json`."""
+    """Compute mean and deviation of the last validation scores; also write `seeds.json`."""
     rows = [run.validation[-1] for run in map(run_folder.read_run, folders) if run.validation]
     columns = {name: np.array([row[name] for row in rows], float) for name in (*COLUMNS, 'loss')}
     values = {name: {'mean': float(column.mean()), 'deviation': float(column.std(ddof=1)),

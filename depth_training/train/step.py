@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Network, loss and optimizer of a recipe, and what one training step does with them."""
+"""Network, loss and optimizer of a recipe, and one training step with them."""
 from __future__ import annotations
 
 import inspect
@@ -20,12 +20,12 @@ from depth_training.train.ema import MovingAverage
 from depth_training.train.mixed_precision import Precision
 from depth_training.train.training_data import Batch
 
-#: Statistics are equal already, or each process's own; newer PyTorch has another name.
+#: Buffers are equal already, or intended to differ; newer PyTorch has another name for this option.
 _BUFFERS = next(name for name in ('forward_sync_buffers', 'broadcast_buffers')
                 if name in inspect.signature(DistributedDataParallel).parameters)
 
 
-#: A last ReLU that gives 0 everywhere at the start, or a batch without any depth.
+#: Causes: the final ReLU gives 0 everywhere at the start, or the batch has no depth.
 _DEAD = ('the first step has no gradient, so nothing can be learnt: the network gives 0 '
          'everywhere, or no picture of the batch has a depth within the range; try another --seed, '
          'or start the head of a network that ends in ReLU at the mean depth: '
@@ -33,7 +33,7 @@ _DEAD = ('the first step has no gradient, so nothing can be learnt: the network 
 
 
 class StepResult(NamedTuple):
-    """What a step can tell: scalars on the device, so that nobody has to wait for them."""
+    """Result of a step: scalars on the device, so reading them can be deferred."""
 
     loss: Tensor
     gradient_norm: Tensor
@@ -41,20 +41,20 @@ class StepResult(NamedTuple):
 
 
 class Learner:
-    """Learns from batches.
+    """Train a network on batches.
 
     Args:
-        recipe: says how.
-        network: of the recipe; is moved to the device.
-        device: where.
-        group: processes that learn together.
+        recipe: settings of the training.
+        network: network of the recipe; it is moved to the device.
+        loss: loss of prediction, target and mask.
+        device: device to train on.
+        group: processes that train together.
         precision: `auto` is bf16 on CUDA and fp32 on a CPU.
-        loss: of prediction, target and mask.
-        seed: of dropout.
-        local_batch_norm: each process normalises over its own images.
+        seed: seed of dropout.
+        local_batch_norm: normalise over each process's own images.
 
     Attributes:
-        problem: what makes training slower than it could be, or ''.
+        problem: what makes training slower than necessary, or ''.
     """
 
     problem = ''
@@ -68,7 +68,7 @@ class Learner:
         if isinstance(loss, nn.Module):
             loss.to(device)
         self.optimizer = build.optimizer(recipe, network)
-        # Before the network is changed for half precision and for several processes.
+        # Copied before the network is changed for half precision and several processes.
         self.average = None if recipe.average is None else MovingAverage(network, recipe.average)
         mixed_precision.prepare(network, self.precision, device)
         self.model: nn.Module = network
@@ -80,7 +80,7 @@ class Learner:
 
     @property
     def result(self) -> nn.Module:
-        """What the training is for: the network to judge and to save."""
+        """Return the network to evaluate and save."""
         return self.network if self.average is None else self.average.network
 
     @property
@@ -89,12 +89,12 @@ class Learner:
         return None if self.average is None else self.average.network
 
     def learn(self, batch: Batch, place: Place) -> StepResult:
-        """One step at a place of the run.
+        """Train one step at a position in the run.
 
         Raises:
             ValueError: the first step has no gradient.
         """
-        # Dropout differs by step and process, and needs no saved generator.
+        # Dropout depends on step and process only, so no generator needs to be saved.
         torch.manual_seed(hash((self.seed, place.step, self.group.rank)))
         rate = self._set_learning_rate(place)
         self.model.train()
@@ -113,7 +113,7 @@ class Learner:
         return StepResult(loss.detach(), norm, rate)
 
     def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
-        """Fill the parameters' gradients, which are None before; the loss."""
+        """Compute the parameters' gradients, which are None before; return the loss."""
         half = self.precision == 'bf16'
         with self.group.global_sums():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):

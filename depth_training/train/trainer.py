@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train a recipe: a plain PyTorch loop that can be killed at any moment and goes on exactly.
+"""Train a recipe: a plain PyTorch loop that can be killed at any time and resumed exactly.
 
-What a step does depends on its number alone: order, augmentation, dropout and learning rate are
-functions of seed, epoch and step. A checkpoint therefore needs weights, optimizer state and a few
-numbers.
+A step depends only on its number: order, augmentation, dropout and learning rate are functions of
+seed, epoch and step. A checkpoint therefore only needs weights, optimizer state and a few numbers.
 """
 from __future__ import annotations
 
@@ -45,15 +44,15 @@ from depth_training.train.step import Learner, StepResult
 from depth_training.train.training_data import Batch, start_worker
 from depth_training.train.validation import Validation
 
-#: Exit code of a run whose time limit is over before its last step.
+#: Exit code of a run that was ended by its time limit.
 TIME_IS_UP = 3
 
 
 def train(options: TrainOptions) -> int:
-    """Run; 0 when done, 3 at the time limit, 128 + signal when stopped by one.
+    """Run; return 0 when done, 3 at the time limit, 128 + signal if stopped by one.
 
     Raises:
-        TrainingError, DataError, ValueError, OSError: one sentence says what is wrong.
+        TrainingError, DataError, ValueError, OSError: the message is one sentence about the cause.
     """
     if options.seeds > 1:
         return seeds.train_each(options, train)
@@ -67,7 +66,7 @@ def train(options: TrainOptions) -> int:
 
 
 class Trainer:
-    """One run: its parts, its loop, its files."""
+    """A training run: its parts, its loop, its files."""
 
     def __init__(self, options: TrainOptions, device: torch.device, group: Processes) -> None:
         self.options, self.device, self.group = options, device, group
@@ -78,7 +77,7 @@ class Trainer:
         self._differs = list(resume.differing(before, options)) if before else []
         self.dataset, self.validation_pairs = _open(self.recipe, options)
         self.focal = build.canonical_focal(self.recipe, self.dataset)
-        # A checkpoint replaces what the network started from, which may be gone.
+        # A checkpoint replaces the initial weights, whose file may no longer exist.
         network = build.network(self.recipe, options.seed) if self.resumed else build.network(
             self.recipe, options.seed, options.start_from, options.encoder_weights)
         self.data = build.training_data(
@@ -100,25 +99,25 @@ class Trainer:
         self._say_what_runs()
 
     def run(self) -> int:
-        """Train until the last epoch, or until a signal asks to stop."""
+        """Train until the last epoch, or until a signal requests a stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         while self.state.step < self.steps:
             if not self._epoch():
                 self._save()
-                self.display.say(f'stopped at step {self.state.step}: go on with --resume')
+                self.display.say(f'stopped at step {self.state.step}: continue with --resume')
                 return self._exit_code()
         self.display.say(f'done: {self.out / run_folder.WEIGHTS}')
         return 0
 
     def close(self) -> None:
-        """Leave terminal and files in order."""
+        """Restore the terminal and close the files."""
         self.display.close()
         if self.journal:
             self.journal.close()
 
     def _epoch(self) -> bool:
-        """The rest of the epoch that runs; False if a signal or the time limit asked to stop."""
+        """Finish the current epoch; return False if a signal or the time limit stops it."""
         self._spoke = (self.state.step, time.monotonic())
         self.data.set_epoch(self.state.epoch)
         self.order.start(self.state.epoch, self.state.position)
@@ -128,7 +127,7 @@ class Trainer:
         return True
 
     def _steps(self) -> bool:
-        """The epoch's steps; False if a signal or the time limit asked to stop."""
+        """Run the epoch's steps; return False if a signal or the time limit stops them."""
         batches = iter(self._loader())
         try:
             for batch in batches:
@@ -142,11 +141,11 @@ class Trainer:
                         and self.state.position < self.order.per_epoch:
                     self._save()
         finally:
-            del batches  # ends the workers, also where an error's traceback is kept
+            del batches  # ends the workers, even if an error's traceback is kept
         return True
 
     def _exit_code(self) -> int:
-        """Of a run that stopped before its end."""
+        """Return the exit code of a run that stopped early."""
         if self._signal or self.options.time_limit is None:
             return 128 + (self._signal or signal.SIGTERM)
         return TIME_IS_UP
@@ -154,7 +153,7 @@ class Trainer:
     def _loader(self) -> DataLoader[Batch]:
         if self.options.workers:
             row = self.data.to_tensors.bytes_of(self.recipe.height, self.recipe.width)
-            # Each worker has two batches ready, and one is being learnt from.
+            # Each worker keeps two batches ready, and one is in use.
             batches = self.options.workers * self.group.count * 2 + 1
             check_shared_memory(row * -(-self.recipe.batch // self.group.count) * batches)
         return DataLoader(
@@ -188,13 +187,13 @@ class Trainer:
                 'gradient_norm': result.gradient_norm.item(), 'images_per_second': speed})
 
     def _speed(self) -> float:
-        """Images/s since the last call, time for data included."""
+        """Return images/s since the last call, including data loading."""
         (step, then), now = self._spoke, time.monotonic()
         self._spoke = (self.state.step, now)
         return self.recipe.batch * (self.state.step - step) / max(now - then, 1e-6)
 
     def _finish_epoch(self) -> None:
-        """Judge, show, and save; the other processes wait and get the score."""
+        """Validate, log and save; other processes wait and receive the score."""
         scores = torch.zeros(2, dtype=torch.float64, device=self.device)
         if self.group.first:
             scores.copy_(torch.tensor(self._validate(), dtype=torch.float64))
@@ -209,7 +208,7 @@ class Trainer:
             self._write_weights()
 
     def _write_weights(self) -> None:
-        """Those of the last epoch, and beside them those of the epoch with the least RMSE."""
+        """Write the weights of the last epoch, and separately those with the smallest RMSE."""
         errors = [error for error in self.state.errors if math.isfinite(error)]
         best = not errors or self.state.errors[-1] <= min(errors)
         for name in (run_folder.WEIGHTS, *([run_folder.BEST] if best else [])):
@@ -217,7 +216,7 @@ class Trainer:
                 save_weights(self.out / name, self.learner.result, self.info)
 
     def _validate(self) -> tuple[float, float]:
-        """Loss, and RMSE by the recipe's protocol, of the validation images; writes pictures."""
+        """Return loss and RMSE, by the recipe's protocol, of the validation images; draw some."""
         assert self.validation is not None
         predictor = Predictor(self.learner.result, self.info, self.device)
         place = (self.state.step, self.state.epoch)
@@ -238,10 +237,10 @@ class Trainer:
         self.group.wait()
 
     def _prepare_folder(self) -> bool:
-        """Make the folder; True if a run in it goes on."""
+        """Create the folder; return True if a run in it is resumed."""
         exists = checkpoint.exists(self.out)
         if exists and self.options.resume is None:
-            raise TrainingError(f'{self.out} already holds a run: add --resume to go on with it, '
+            raise TrainingError(f'{self.out} already contains a run: add --resume to continue it, '
                                 'or choose another --out')
         check_weights(self.recipe, self.options, resumed=exists)
         if self.group.first:
@@ -264,7 +263,7 @@ class Trainer:
         return state
 
     def _open_record(self) -> None:
-        """Journal, description and validation, of the first process alone."""
+        """Write log, description and validation in the first process only."""
         self.journal: Journal | None = None
         self.validation: Validation | None = None
         if self.group.first:
@@ -307,7 +306,7 @@ class Trainer:
 
 
 def _open(recipe: Recipe, options: TrainOptions) -> tuple[DepthDataset, DepthDataset]:
-    """Training and validation pairs."""
+    """Open training and validation pairs."""
     check_parts(options)
     whole = open_joined(options.data, options.split, options.hold_out,
                         ground_truth=recipe.truth, list_file=options.list_file,

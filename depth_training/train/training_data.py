@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data as a training loop takes it: bad pairs passed over, augmented, as tensors."""
+"""Training data for a DataLoader: bad pairs skipped, augmented, converted to tensors."""
 from __future__ import annotations
 
 import logging
@@ -22,16 +22,16 @@ from depth_training.data.dataset import DepthDataset
 from depth_training.data.sample import DataError, Sample
 
 _LOGGER = logging.getLogger(__name__)
-#: How depth is brought to a network's output size.
+#: Ways to reduce depth to a network's output size.
 Reduction = Literal['nearest', 'mean', 'reciprocal_mean']
-#: Metres below which DenseDepth clips depth before it takes the reciprocal.
+#: DenseDepth clips depth below this before taking the reciprocal, metres.
 NEAREST = 0.1
-#: So many bad pairs in a row are no accident.
+#: Number of consecutive bad pairs that indicates unusable data.
 _PATIENCE = 20
 
 
 class Batch(NamedTuple):
-    """What a network trains on.
+    """One training example, or a batch of them.
 
     Attributes:
         image: normalised (3, H, W), float32; batched (B, 3, H, W).
@@ -43,9 +43,9 @@ class Batch(NamedTuple):
 
 
 class SkipBadPairs:
-    """A data set in which the next good pair stands in for a bad one; counts the bad ones.
+    """A data set that replaces a bad pair by the next good one, and counts the bad ones.
 
-    The count lives in shared memory: it includes what worker processes met.
+    The counter is in shared memory, so it includes bad pairs found by worker processes.
     """
 
     def __init__(self, dataset: DepthDataset) -> None:
@@ -56,10 +56,10 @@ class SkipBadPairs:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        """Pair `index`, or the first good one after it.
+        """Return pair `index`, or the first good one after it.
 
         Raises:
-            DataError: twenty pairs in a row are bad; the text is that of the first.
+            DataError: twenty consecutive pairs are bad; the message is that of the first.
         """
         first: DataError | None = None
         for step in range(min(_PATIENCE, len(self))):
@@ -73,24 +73,24 @@ class SkipBadPairs:
 
     @property
     def bad_pairs(self) -> list[int]:
-        """Indices of the pairs that were found bad so far."""
+        """Return the indices of the bad pairs found so far."""
         return torch.nonzero(self._bad).flatten().tolist()
 
     def _note(self, index: int, error: DataError) -> None:
         if not self._bad[index]:
             self._bad[index] = 1
-            _LOGGER.warning('pair passed over: %s', error)
+            _LOGGER.warning('skipped bad pair: %s', error)
 
 
 class TrainingData(Dataset[Batch]):
-    """Augmented tensors for a DataLoader; the same for any number of workers.
+    """Augmented tensors for a DataLoader, identical for any number of workers.
 
     Args:
-        dataset: the pairs; bad ones are passed over and counted.
+        dataset: the pairs; bad ones are skipped and counted.
         augment: a pipeline of `depth_training.augment.pipelines`.
-        to_tensors: turns the augmented sample into a batch's row.
-        seed: of all randomness.
-        views: an epoch has so many rows of each pair, augmented differently.
+        to_tensors: converts the augmented sample to a row of a batch.
+        seed: seed of all randomness.
+        views: rows per pair and epoch, augmented differently.
     """
 
     def __init__(self, dataset: DepthDataset,
@@ -99,46 +99,46 @@ class TrainingData(Dataset[Batch]):
         self.views = views
         self.pairs = SkipBadPairs(dataset)
         self.augment, self.to_tensors, self.seed = augment, to_tensors, seed
-        # Shared, so that workers which outlive an epoch learn of the next.
+        # Shared, so that workers that live longer than an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.pairs) * self.views
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other augmentations, always the same ones for the same epoch."""
+        """Choose the augmentations of an epoch; the same epoch always gives the same ones."""
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> Batch:
-        """Row `index` of this epoch: a view of pair `index` modulo the number of pairs."""
+        """Return row `index` of this epoch, a view of pair `index` modulo the number of pairs."""
         rng = sample_generator(self.seed, int(self._epoch), index)
         return self.to_tensors(self.augment(self.pairs[index % len(self.pairs)], rng))
 
 
 class ToTensors:
-    """Sample -> Batch.
+    """Convert a Sample to a Batch row.
 
     Args:
         mean, std: per-channel normalisation of RGB / 255.
-        depth_size: height and width of the depth, the network's output; None = the image's.
+        depth_size: height and width of the depth, as the network's output; None = the image's.
         reduce: see `reduce_depth`.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float],
                  depth_size: tuple[int, int] | None = None,
                  reduce: Reduction = 'nearest') -> None:
-        # For values 0..255: saves a pass over the image.
+        # For values 0..255, which saves a pass over the image.
         self._mean = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) * 255
         self._std = torch.tensor(std, dtype=torch.float32).view(3, 1, 1) * 255
         self._depth_size, self._reduce = depth_size, reduce
 
     def bytes_of(self, height: int, width: int) -> int:
-        """Of a row from an image of that size."""
+        """Return the bytes of a row from an image of that size."""
         rows, columns = self._depth_size or (height, width)
         return 4 * (3 * height * width + rows * columns)
 
     def __call__(self, sample: Sample) -> Batch:
-        """Normalise the image, bring depth to its size."""
+        """Normalise the image and reduce depth to its size."""
         image = torch.from_numpy(sample.rgb).permute(2, 0, 1).float()
         depth = torch.from_numpy(sample.depth)[None]
         if self._depth_size is not None:
@@ -147,24 +147,24 @@ class ToTensors:
 
 
 def start_worker(worker: int) -> None:
-    """`worker_init_fn` of a DataLoader: OpenCV without threads, as torch does for itself.
+    """`worker_init_fn` of a DataLoader: disable OpenCV's threads, as torch does with its own.
 
-    Signals that end a run are often sent to all its processes, by Ctrl-C or a job manager. The
-    trainer answers them with a checkpoint after the step that runs, however long that takes, and
-    needs its workers until then: they end by SIGTERM of the trainer alone, or with it.
+    Ctrl-C and job managers often send signals that end a run to all its processes. The trainer
+    reacts with a checkpoint after the current step, however long that takes, and needs its workers
+    until then. So workers only obey SIGTERM from the trainer, or end with it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        # Python does not tell a handler who sent a signal; whoever waits for it is told.
+        # Python does not tell handlers the sender of a signal; sigwaitinfo does.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_obey, args=(parent.pid,), daemon=True).start()
-    # Not 1: that would join the parent's pool, whose threads a fork does not bring along.
+        # Not 1: that would join the parent's thread pool, whose threads do not survive a fork.
     cv2.setNumThreads(0)
 
 
 def _obey(process: int | None) -> None:
-    """End when that process sends SIGTERM, as Python ends workers that were left over."""
+    """Exit on SIGTERM from that process, as Python ends remaining workers."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != process:
         pass
     os._exit(0)
@@ -172,11 +172,11 @@ def _obey(process: int | None) -> None:
 
 def reduce_depth(depth: Tensor, size: tuple[int, int],
                  how: Reduction = 'nearest') -> Tensor:
-    """Depth (B, 1, H, W) at another size; a mean is over the known pixels, 0 where few are.
+    """Reduce depth (B, 1, H, W) to another size; means use known pixels, 0 = too few are known.
 
-    `reciprocal_mean` is the reciprocal of the mean reciprocal: for a network of reciprocal depth
-    that is its target, resized after the reciprocal was taken (DenseDepth data.py). At the edge of
-    a near thing before a far wall it is much nearer than the mean.
+    `reciprocal_mean` is the reciprocal of the mean reciprocal: the target of a network of
+    reciprocal depth, resized after taking the reciprocal (DenseDepth data.py). At the edge of a
+    near object before a far wall it is much nearer than the mean.
     """
     if how == 'nearest':
         return F.interpolate(depth, size, mode='nearest-exact')

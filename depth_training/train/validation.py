@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After every epoch: judge the network, log its scores, show what it predicts."""
+"""Validation after every epoch: evaluate the network, log its scores, draw its predictions."""
 from __future__ import annotations
 
 import math
@@ -20,19 +20,19 @@ from depth_training.train.progress import ProgressDisplay
 from depth_training.train.run_log import Journal
 from depth_training.train.training_data import reduce_depth
 
-#: So many pairs are shown.
+#: Number of pairs to draw.
 _PICTURES = 4
 
 
 class Validation:
-    """Judges by one protocol on always the same pairs.
+    """Evaluate a network by one protocol, always on the same pairs.
 
     Args:
-        pairs: to judge on.
-        recipe: says by which protocol, and what the loss learns from.
-        loss: the training's, of prediction, target and mask.
-        folder: of the run; pictures go to `pictures/` in it.
-        journal, display: where scores go.
+        pairs: the validation pairs.
+        recipe: defines the protocol and the pixels for the loss.
+        loss: the training loss of prediction, target and mask.
+        folder: folder of the run; images are written to `pictures/` in it.
+        journal, display: where to log the scores.
     """
 
     def __init__(self, pairs: DepthDataset, recipe: Recipe, loss: Loss, folder: Path,
@@ -44,7 +44,7 @@ class Validation:
 
     def judge(self, predictor: Predictor, step: int, epoch: int,
               counts: Mapping[str, int]) -> tuple[Evaluation, float]:
-        """Scores and loss after an epoch (counted from 0), logged with counts of what failed."""
+        """Evaluate and log an epoch (counted from 0); `counts` are numbers of failures to log."""
         result, loss = evaluate(predictor, self._pairs, self._protocol), self.loss(predictor)
         said = [f'loss {loss:.4g}']
         said += [f'{name} {result.scores[name]:.4f}' for name in ('AbsRel', 'RMSE', 'delta1')]
@@ -57,9 +57,9 @@ class Validation:
 
     @torch.no_grad()
     def loss(self, predictor: Predictor) -> float:
-        """Mean over the pairs of the training's loss, of images as the network sees them in a test.
+        """Return the mean training loss over the pairs, with images as in a test.
 
-        Truth is taken in the terms of the training's camera, as in training.
+        The truth is converted to the training camera, as in training.
         """
         losses = []
         for sample in good_samples(self._pairs):
@@ -74,7 +74,7 @@ class Validation:
         return float(np.mean(losses)) if losses else math.inf
 
     def show(self, predictor: Predictor, step: int, epoch: int) -> None:
-        """Write a picture of some predictions.
+        """Write an image of some predictions.
 
         Raises:
             OSError: it cannot be written.

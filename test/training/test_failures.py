@@ -95,8 +95,9 @@ def test_a_killed_worker_is_one_sentence_and_the_run_goes_on(data, tmp_path):
     wait_until(killed, PATIENCE, 'the end')
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert 'a process that loads data was killed, most often for want of memory: lower --workers ' \
-        'or --batch; go on from the last checkpoint with --resume' in one_sentence(said)
+    assert 'a process that loads data was killed, probably because memory ran out: lower ' \
+        '--workers or --batch; continue from the last checkpoint with --resume' \
+        in one_sentence(said)
 
 
 def test_other_failures_of_memory_have_their_sentence_and_the_rest_its_traceback(capsys,
@@ -151,7 +152,7 @@ def test_a_signal_during_a_long_step_still_leaves_a_checkpoint(data, tmp_path):
         one.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM, said
-    assert 'stopped at step 2: go on with --resume' in said and 'Traceback' not in said
+    assert 'stopped at step 2: continue with --resume' in said and 'Traceback' not in said
     assert checkpoint.exists(out)
     assert not any(worker.is_running() for worker in workers)
 

@@ -150,10 +150,10 @@ def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(arguments,
     new.write_text(f'By hand.\n{text}')
     assert cli.main([*plain, '--out', str(new)]) == 0
     assert new.read_text() == f'By hand.\n{text}'
-    for more, said in (([], 'name the page to write: --out FILE.md'),
+    for more, said in (([], 'give the page to write: --out FILE.md'),
                        (['--out', 'docs/model_card.md'], 'or --update-shipped'),
-                       (['--out', str(new), '--update-shipped'], 'leave --out out'),
-                       (['--out', 'card.html'], 'is no Markdown file')):
+                       (['--out', str(new), '--update-shipped'], 'omit --out'),
+                       (['--out', 'card.html'], 'is not a Markdown file')):
         assert cli.main([*plain, *more]) == 1
         assert said in capsys.readouterr().err
     assert shipped.read_text() == f'# Shipped\n{BEGIN}\nold\n{END}\n'

@@ -69,7 +69,7 @@ def test_too_few_steps_are_a_failure(pairs, capsys):
 
 def test_too_few_pairs_are_named(pairs, capsys):
     assert run(pairs, '--pairs', '9') == 1
-    assert 'has 4 pairs, --pairs asks for 9' in capsys.readouterr().err
+    assert 'has 4 pairs, fewer than the 9 of --pairs' in capsys.readouterr().err
 
 
 def test_unknown_recipes_are_named(pairs, capsys):

@@ -198,7 +198,7 @@ def test_equal_runs_are_called_equal(runs):
 
 def test_a_folder_without_a_run_is_named(tmp_path, capsys):
     assert cli.main(['report', '--out', str(tmp_path / 'out'), '--runs', str(tmp_path)]) == 1
-    assert 'holds no run.json' in capsys.readouterr().err
+    assert 'contains no run.json' in capsys.readouterr().err
 
 
 def test_smoothing_is_the_mean_of_the_last_values():

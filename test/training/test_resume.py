@@ -117,11 +117,11 @@ def test_the_same_command_with_resume_goes_on_too(run, tmp_path, capsys):
 def test_resume_names_what_may_differ_and_refuses_what_may_not(run, capsys):
     resume = ['train', '--resume', str(run), '--time-limit', '60']
     for more, sentence in (
-            (['--seed', '4'], 'was started with --seed 3, not 4: leave it out'),
+            (['--seed', '4'], 'was started with --seed 3, not 4: omit it'),
             (['--no-fast-dev-run', '--batch', '4'],
-             'was started with another recipe (batch 2; now batch 4)'),
+             'its recipe has changed (batch 2; now batch 4)'),
             (['--hold-out', 'kitchen'], 'was started with --hold-out none, not kitchen'),
-            (['--out', '/other'], 'are two folders: leave one out')):
+            (['--out', '/other'], 'are different folders: omit one of them')):
         assert cli.main([*resume, *more]) == 1
         assert sentence in capsys.readouterr().err
     assert cli.main([*resume, '--workers', '1', '--licence', 'CC0-1.0']) == 0
@@ -135,10 +135,10 @@ def test_resume_without_a_checkpoint_is_an_error(tmp_path, monkeypatch, capsys):
     for words_ in (['--resume', str(tmp_path / 'none')],
                    ['tiny', '--data', 'x', '--out', str(tmp_path / 'none'), '--resume']):
         assert cli.main(['train', *words_]) == 1
-        assert 'holds no checkpoint.safetensors to go on with: leave --resume out' \
+        assert 'contains no checkpoint.safetensors to resume: omit --resume' \
             in capsys.readouterr().err
     assert cli.main(['train', '--resume']) == 1
-    assert 'name the folder of the run: --resume FOLDER' in capsys.readouterr().err
+    assert 'give the folder of the run: --resume FOLDER' in capsys.readouterr().err
     assert cli.main(['train', '--data', 'x']) == 1
     assert 'no recipe is given' in capsys.readouterr().err
     assert not (tmp_path / 'none').exists()

@@ -67,7 +67,7 @@ def test_what_does_not_go_together_is_refused(command, tmp_path, capsys, monkeyp
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run/checkpoint.safetensors').write_bytes(b'x')
     assert cli.main(command) == 1
-    assert 'already holds a run of one seed' in capsys.readouterr().err
+    assert 'already contains a run of one seed' in capsys.readouterr().err
     monkeypatch.setenv('WORLD_SIZE', '2')
     assert cli.main(command) == 1
     assert 'start a run for each --seed' in capsys.readouterr().err

@@ -37,7 +37,7 @@ def encoder_file(tmp_path, seed=5):
 def test_missing_imagenet_weights_end_the_run_until_agreed_to(data, tmp_path, capsys):
     out = tmp_path / 'run'
     assert cli.main(words(data, out)) == 1
-    assert '--encoder-weights FILE, or agree to random ones with --from-scratch' \
+    assert '--encoder-weights FILE, or allow random ones with --from-scratch' \
         in capsys.readouterr().err
     assert not out.exists()
     assert cli.main(words(data, out, '--from-scratch')) == 0
@@ -80,10 +80,10 @@ def test_a_refined_decoder_goes_on_from_a_plain_one(tmp_path):
         assert torch.equal(model(image), tiny_network(seed=9)(image))
     save_weights(tmp_path / 'refined.safetensors', model, dataclasses.replace(
         tiny_info(), network_arguments=recipe.network_arguments))
-    with pytest.raises(ValueError, match=r'refined\.safetensors holds another network than'):
+    with pytest.raises(ValueError, match=r'refined\.safetensors contains a different network than'):
         build.network(TINY, 0, start_from=tmp_path / 'refined.safetensors')
     other = dataclasses.replace(TINY, network='efficientnet_unet')
-    with pytest.raises(ValueError, match=r'w\.safetensors holds another network than'):
+    with pytest.raises(ValueError, match=r'w\.safetensors contains a different network than'):
         build.network(other, 0, start_from=tmp_path / 'w.safetensors')
 
 
@@ -99,7 +99,7 @@ def test_weights_of_another_encoder_are_refused(data, tmp_path, capsys):
 def test_statistics_that_stay_must_have_been_learnt(data, tmp_path, capsys):
     out, start = tmp_path / 'run', tmp_path / 'start.safetensors'
     assert cli.main(words(data, out, '--from-scratch', '--freeze-batch-norm', '0')) == 1
-    assert 'give the weights with --start-from FILE' in capsys.readouterr().err
+    assert 'give weights with --start-from FILE' in capsys.readouterr().err
     save_weights(start, tiny_network(), tiny_info())
     arguments = words(data, out, '--start-from', str(start), '--freeze-batch-norm', '0')
     assert cli.main(arguments) == 0
@@ -164,4 +164,4 @@ def test_validation_on_other_data(data, tmp_path, capsys):
     assert about.pairs == 16 and about.validation.startswith('rooms layout')
     capsys.readouterr()
     assert cli.main(words(data, tmp_path / 'leak', '--split', 'all')) == 1
-    assert 'would train on what the run validates on' in capsys.readouterr().err
+    assert 'would train on the validation pairs' in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_time_ends_a_run(pack, tmp_path, small):
 
 
 @pytest.mark.parametrize('more, text', [
-    (('--resume',), 'holds no run to resume'),
+    (('--resume',), 'contains no run to resume'),
     (('--start-from', 'nowhere.safetensors'), 'there is no such file'),
     (('--recipe', 'paper_003'), 'has no focal length'),
     (('--batch', '64'), 'more than the 6 training pairs')])

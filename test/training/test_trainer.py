@@ -50,7 +50,7 @@ def test_a_run_learns_and_writes_weights_log_and_pictures(data, tmp_path, capsys
     said = capsys.readouterr().err
     assert 'sync layout, 8 pairs' in said and 'AbsRel' in said
     assert cli.main(words(data, out, *more)) == 1
-    assert 'already holds a run: add --resume' in capsys.readouterr().err
+    assert 'already contains a run: add --resume' in capsys.readouterr().err
 
 
 def test_fast_dev_run_is_two_steps(data, tmp_path):
@@ -124,14 +124,14 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(
 def test_a_run_goes_on_only_with_the_same_settings(data, tmp_path, capsys):
     assert cli.main(words(data, tmp_path / 'run', '--fast-dev-run')) == 0
     assert cli.main(words(data, tmp_path / 'run', '--resume', '--batch', '2')) == 1
-    assert 'was started with another recipe (batch 4; now batch 2)' in capsys.readouterr().err
+    assert 'its recipe has changed (batch 4; now batch 2)' in capsys.readouterr().err
 
 
 def test_a_run_goes_on_only_with_the_same_data(data, tmp_path, capsys):
     assert cli.main(words(data, tmp_path / 'run', '--fast-dev-run')) == 0
     other = layouts.sync(tmp_path / 'other', ('kitchen', 'office'), 6)
     assert cli.main(words(other, tmp_path / 'run', '--fast-dev-run', '--resume')) == 1
-    assert 'was started with another data' in capsys.readouterr().err
+    assert 'its data has changed' in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_named(data, tmp_path, capsys):
