@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements and long tests: `python -m benchmarks.NAME` in the project's folder."""
+"""Benchmarks and long tests: run `python -m benchmarks.NAME` in the project folder."""

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every speed benchmark in order, as docs/performance.md shows them: some 20 minutes on two cores.
+"""Run all speed benchmarks of docs/performance.md: about 20 minutes on two cores.
 
-    python -m benchmarks.all                          writes docs/performance/ and fills the page
-    python -m benchmarks.all --only node cameras      some of them again
-    python -m benchmarks.all --out my_robot           elsewhere, the page stays as it is
+    python -m benchmarks.all                          writes docs/performance/ and updates the page
+    python -m benchmarks.all --only node cameras      repeats some of them
+    python -m benchmarks.all --out my_robot           writes elsewhere and leaves the page unchanged
 
-On a machine that does nothing else, otherwise the figures are of the other work too. Each benchmark
-has all cores: OMP_NUM_THREADS is taken away.
+Run it on an otherwise idle machine, since other work distorts the figures. Each benchmark may use
+all cores: OMP_NUM_THREADS is unset.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmarks.machine import machine
 
 ROOT = Path(__file__).parents[1]
 PAGE_FOLDER = ROOT / 'docs' / 'performance'
-#: Module and arguments by name; OUT stands for the folder.
+#: Module and arguments by name; OUT is replaced by the folder.
 STEPS: dict[str, list[str]] = {
     'network': ['benchmarks.network', '--networks', 'default', 'efficientnet_sff',
                 'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--seconds', '20',
@@ -41,13 +41,13 @@ STEPS: dict[str, list[str]] = {
 
 
 def command(name: str, out: Path) -> list[str]:
-    """Of one step."""
+    """Return the command of one step."""
     module, *arguments = [word.replace('OUT', str(out)) for word in STEPS[name]]
     return [sys.executable, '-m', module, *arguments]
 
 
 def run(names: list[str], out: Path, note: str) -> list[str]:
-    """Run steps; the names of those that failed."""
+    """Run steps; return the names of those that failed."""
     out.mkdir(parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
     environment['PYTHONPATH'] = os.pathsep.join(
@@ -56,14 +56,14 @@ def run(names: list[str], out: Path, note: str) -> list[str]:
     for name in names:
         say(f'== {name}')
         start = time.monotonic()
-        for ending in ('json', 'png'):  # what fails now must not look measured
+        for ending in ('json', 'png'):  # a failed step must not leave old figures
             (out / f'{name}.{ending}').unlink(missing_ok=True)
         code = subprocess.run(command(name, out), env=environment, check=False).returncode
         say(f'== {name}: {time.monotonic() - start:.0f} s' + (f', exit {code}' if code else ''))
         if code:
             failed.append(name)
     about = out / 'about.json'
-    if set(names) == set(STEPS) or note or not about.exists():  # else it tells of the other steps
+    if set(names) == set(STEPS) or note or not about.exists():  # otherwise it describes other steps
         about.write_text(json.dumps({
             'machine': machine(), 'date': datetime.date.today().isoformat(), 'note': note},
             indent=1) + '\n')
@@ -71,7 +71,7 @@ def run(names: list[str], out: Path, note: str) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when all were measured."""
+    """Run the command line; return 0 if everything was measured."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', choices=list(STEPS), default=list(STEPS))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What anchored depth costs: milliseconds a frame, on one core or with a GPU.
+"""Measure the cost of anchored depth: milliseconds per frame, on one core or with a GPU.
 
     python -m benchmarks.anchors [--size 640x480] [--anchors 128] [--device cpu] [--out FILE]
 
-A smooth scene, a depth that is wrong by a smooth factor, anchors all over it with noise of 3 % and
-one in ten wrong. docs/anchors.md has the figures.
+The input is a smooth scene, a depth that is wrong by a smooth factor, and anchors all over it with
+3 % noise, one in ten of them wrong. docs/anchors.md has the figures.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMITS = (0.1, 10.0)
 
 
 def scene(width: int, height: int, count: int) -> tuple[NDArray[np.float32], Anchors]:
-    """A predicted depth, and anchors of the true one."""
+    """Return a predicted depth, and anchors of the true one."""
     v, u = np.mgrid[:height, :width] / height
     truth = np.minimum(3 + u, 0.7 / np.maximum(v - 0.45, 0.05))
     depth = (truth * np.exp(0.3 + 0.2 * np.sin(3 * u) * np.cos(2 * v))).astype(np.float32)
@@ -41,9 +41,9 @@ def scene(width: int, height: int, count: int) -> tuple[NDArray[np.float32], Anc
 
 
 def milliseconds(function: Callable[[], Any], device: str, seconds: float) -> dict[str, float]:
-    """Median and 95th percentile of calls in a row: of a core's time, or with a GPU of the clock.
+    """Measure repeated calls: median and 95th percentile of CPU time, or of wall time with a GPU.
 
-    A core's time does not count what other programs have of the core meanwhile.
+    CPU time does not include the time that other programs take on the same core.
     """
     function()
     clock = time.thread_time if device == 'cpu' else time.perf_counter
@@ -59,7 +59,7 @@ def milliseconds(function: Callable[[], Any], device: str, seconds: float) -> di
 
 
 def run(size: tuple[int, int], count: int, device: str, seconds: float = 3.0) -> dict[str, Any]:
-    """All figures, by one thread."""
+    """Return all figures, with one thread."""
     cv2.setNumThreads(1)
     depth, anchors = scene(*size, count)
     depth = torch.from_numpy(depth).to(device)
@@ -73,12 +73,12 @@ def run(size: tuple[int, int], count: int, device: str, seconds: float = 3.0) ->
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--size', default='640x480', metavar='WIDTHxHEIGHT')
     parser.add_argument('--anchors', type=int, default=128, metavar='N')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--out', type=Path, help='the same as JSON')
+    parser.add_argument('--out', type=Path, help='file to write as JSON')
     options = parser.parse_args(arguments)
     width, height = (int(side) for side in options.size.split('x'))
     report = run((width, height), options.anchors, options.device)

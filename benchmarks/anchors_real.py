@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What anchors gain: the error of depth with one row of distances, with 8 x 8, with the floor.
+"""Measure the benefit of anchors: the error of depth with a lidar row, 8 x 8 zones, or the floor.
 
     python -m benchmarks.anchors_real [--data FOLDER] [--model FILE] [--every N] [--out FOLDER]
 
-On the bundled clip and on each folder of FOLDER that holds pairs rgb_*.jpg, sync_depth_*.png
-(16 bits, millimetres) and camera.json (width, height, fx, fy, cx, cy; without it the network is
-told nothing of the camera). Anchors are made of the true depth with noise and nonsense, see
-`depth_perception.depth.simulated_anchors`. Prints a table, writes anchors_real.json and a picture
-of the clip. docs/anchors.md has the figures.
+Uses the bundled clip and each folder in FOLDER with pairs rgb_*.jpg, sync_depth_*.png (16 bits,
+millimetres) and camera.json (width, height, fx, fy, cx, cy; without it the network does not know
+the camera). Anchors are made from the true depth with noise and outliers, see
+`depth_perception.depth.simulated_anchors`. Prints a table, writes anchors_real.json and an image of
+the clip. docs/anchors.md has the figures.
 """
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from depth_perception.depth.simulated_anchors import lidar_row, zones
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.image_files import read_image
 
-matplotlib.use('Agg')  # no display is needed
+matplotlib.use('Agg')  # needs no display
 
 from matplotlib import pyplot as plt
 
-#: The truth is taken between these metres.
+#: Range of the truth that is evaluated, metres.
 RANGE = (0.1, 10.0)
-#: A camera of which nothing is known, for the sensors beside it.
+#: Field of view assumed for an unknown camera, to simulate the sensors.
 USUAL_FOV_DEG = 60.0
-#: A picture is worse by more than this share of its error.
+#: An image counts as worse if its error grows by more than this factor.
 WORSE = 1.02
-#: What is compared.
+#: Methods to compare.
 WAYS = ('plain', 'one row', '8x8', 'floor')
-#: The clip's frame in the picture, and metres of its colours and of its errors' colours.
+#: Frame of the clip to draw, colour limits of depth in metres and of relative errors.
 SHOWN, COLOURS, ERRORS = 24, (0.3, 5.0), (-0.5, 0.5)
 
 
@@ -57,9 +57,9 @@ class Pair:
 
     Attributes:
         rgb: uint8 (H, W, 3).
-        truth: float32 (H, W), metres; NaN where unknown.
-        camera: None where unknown.
-        pose: None where unknown.
+        truth: float32 (H, W), metres; NaN if unknown.
+        camera: None if unknown.
+        pose: None if unknown.
     """
 
     rgb: NDArray[np.uint8]
@@ -69,13 +69,13 @@ class Pair:
 
 
 def clip() -> Iterator[Pair]:
-    """The bundled clip."""
+    """Yield the bundled clip."""
     pose = CameraPose(math.radians(PITCH_DEG), height=HEIGHT)
     return (Pair(frame.rgb, frame.truth, frame.camera, pose) for frame in read_clip())
 
 
 def folder(path: Path) -> Iterator[Pair]:
-    """The pairs of a folder in order."""
+    """Yield the pairs of a folder in order."""
     camera = None
     if (path / 'camera.json').exists():
         camera = CameraModel(**json.loads((path / 'camera.json').read_text()))
@@ -83,13 +83,13 @@ def folder(path: Path) -> Iterator[Pair]:
         file = path / f'sync_depth_{image.stem.removeprefix("rgb_")}.png'
         depth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if depth is None or depth.dtype != np.uint16:
-            raise SystemExit(f'anchors_real: {file} is no depth image of 16 bits')
+            raise SystemExit(f'anchors_real: {file} is not a 16-bit depth image')
         truth = (depth / 1000).astype(np.float32)
         yield Pair(read_image(image), np.where(truth > 0, truth, np.nan), camera)
 
 
 def anchors_of(pair: Pair, predicted: NDArray, seed: int) -> dict[str, Anchors]:
-    """By way."""
+    """Return the anchors of each method."""
     height, width = pair.truth.shape
     camera = pair.camera or CameraModel.from_field_of_view(width, height, USUAL_FOV_DEG)
     random = np.random.default_rng(seed)
@@ -102,19 +102,19 @@ def anchors_of(pair: Pair, predicted: NDArray, seed: int) -> dict[str, Anchors]:
 
 
 def depths(pair: Pair, predicted: NDArray, seed: int) -> dict[str, NDArray[np.float32]]:
-    """The depth by way."""
+    """Return the depth of each method."""
     return {'plain': predicted, **{way: anchor_depth(predicted, anchors)[0]
                                    for way, anchors in anchors_of(pair, predicted, seed).items()}}
 
 
 def abs_rel(depth: NDArray, truth: NDArray) -> float:
-    """Mean of |depth - truth| / truth where the truth is in RANGE."""
+    """Return the mean of |depth - truth| / truth for truth in RANGE."""
     known = (truth >= RANGE[0]) & (truth <= RANGE[1])
     return float((abs(depth - truth)[known] / truth[known]).mean())
 
 
 def measure(pairs: Iterator[Pair], estimator: DepthEstimator, every: int) -> dict[str, Any]:
-    """Mean AbsRel by way, and the share of pictures that anchors make worse."""
+    """Return mean AbsRel by method, and the share of images that anchors make worse."""
     errors: dict[str, list[float]] = {}
     for number, pair in enumerate(pairs):
         if number % every or not np.isfinite(pair.truth).any():
@@ -130,7 +130,7 @@ def measure(pairs: Iterator[Pair], estimator: DepthEstimator, every: int) -> dic
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """As Markdown."""
+    """Format the results as Markdown."""
     lines = ['| | Pictures | ' + ' | '.join(WAYS) + ' |', '|' + '---|' * (len(WAYS) + 2)]
     for name, result in results.items():
         cells = [f'{result["AbsRel"][way]:.3f}' + (
@@ -141,7 +141,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def draw(path: Path, estimator: DepthEstimator) -> None:
-    """A frame of the clip with its anchors, and depth and errors of each way."""
+    """Draw a frame of the clip with its anchors, and depth and errors of each method."""
     pair = list(clip())[SHOWN]
     predicted = estimator.infer(pair.rgb, pair.camera)
     anchors = {'plain': None, **anchors_of(pair, predicted, SHOWN)}
@@ -167,7 +167,7 @@ def draw(path: Path, estimator: DepthEstimator) -> None:
 
 
 def run(data: Path | None, model: str, every: int) -> dict[str, Any]:
-    """All figures."""
+    """Return all figures."""
     estimator = DepthEstimator.load(model)
     paths = sorted(path for path in data.iterdir() if any(path.glob('rgb_*.jpg'))) if data else []
     results = {path.name: measure(folder(path), estimator, every) for path in paths}
@@ -177,7 +177,7 @@ def run(data: Path | None, model: str, every: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 1 if anchors made a folder worse."""
+    """Run the command line; return 1 if anchors made a folder worse."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, help='folder of folders with pairs')
     parser.add_argument('--model', default='', help='weights file; default: the bundled network')
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, default=Path('anchors_output'))
     options = parser.parse_args(arguments)
     if options.data and not options.data.is_dir():
-        parser.error(f'--data {options.data} is no folder')
+        parser.error(f'--data {options.data} is not a folder')
     report = run(options.data, options.model, options.every)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / 'anchors_real.json').write_text(json.dumps(report, indent=1) + '\n')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node under test: fed by a camera process, heard by a listener, driven at chosen rates."""
+"""A node under test with a camera process and a listener, run at chosen rates."""
 from __future__ import annotations
 
 import time
@@ -15,27 +15,27 @@ from depth_perception.ros.conversions.topics import DEPTH
 if TYPE_CHECKING:
     from benchmarks.listener import Listener
 
-#: Share of lost frames that a rate may have.
+#: Share of lost frames that is acceptable at a rate.
 ALLOWED_LOSS = 0.05
-#: Seconds for the node to load its network.
+#: Seconds to wait for the node to load its network.
 START = 120.0
-#: Bisections of the search for the rate.
+#: Number of bisections in the search for the highest rate.
 TRIALS = 4
 
 
 class BenchError(RuntimeError):
-    """The measurement cannot go on; one sentence says why."""
+    """A measurement that cannot continue; the message is one sentence."""
 
 
 class Bench:
-    """A node, a camera and a listener, each on its own, over DDS."""
+    """A node, a camera and a listener in separate processes, connected by DDS."""
 
     def __init__(self, node: Child, camera: CameraProcess, listener: Listener) -> None:
         self.node, self.camera, self.listener = node, camera, listener
         self.process = psutil.Process(node.pid)
 
     def wait_until_ready(self) -> None:
-        """Until a first depth image comes."""
+        """Wait for the first depth image."""
         deadline = time.monotonic() + START
         self.camera.set_rate(2.0)
         while DEPTH not in self.listener.last:
@@ -45,13 +45,13 @@ class Bench:
         self.pause()
 
     def pause(self) -> None:
-        """Stop the camera, let what is under way arrive, and forget it."""
+        """Stop the camera, wait for messages in transit, and discard them."""
         self.camera.set_rate(0.0)
         time.sleep(1.5)
         self.listener.take()
 
     def lost(self, hertz: float) -> tuple[float, float]:
-        """(share of frames without a depth image, depth images a second) at a rate."""
+        """Return the share of frames without depth, and depth images per second, at a rate."""
         seconds = max(10.0, 40 / hertz)
         before = self.camera.sent
         self.camera.set_rate(hertz)
@@ -64,10 +64,10 @@ class Bench:
         return 1 - got / max(1, sent), got / seconds
 
     def highest_rate(self, ceiling: float) -> float:
-        """The highest rate at which less than ALLOWED_LOSS is lost, by bisection; Hz.
+        """Return the highest rate in Hz at which less than ALLOWED_LOSS is lost, by bisection.
 
         Raises:
-            BenchError: the machine does not even hold half of what it gives under a flood.
+            BenchError: the machine cannot sustain even half of its output when flooded.
         """
         _, throughput = self.lost(ceiling)
         low, high, held = 0.5 * throughput, min(ceiling, 1.3 * throughput), 0.0
@@ -80,10 +80,10 @@ class Bench:
             else:
                 high = middle
         if not held:
-            raise BenchError(f'no rate from {low:.2f} Hz up is held: is the machine busy?')
+            raise BenchError(f'no rate from {low:.2f} Hz up is sustained: is the machine busy?')
         return held
 
 
 def say(text: str) -> None:
-    """A line at once, also into a file."""
+    """Print a line immediately, also into a file."""
     print(text, flush=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera in a process of its own: the bundled clip over DDS, as raw images, at any rate."""
+"""A camera in its own process: the bundled clip over DDS as raw images, at any rate."""
 from __future__ import annotations
 
 import itertools
@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
-#: Seconds behind schedule after which the missed frames are given up.
+#: Seconds behind schedule after which missed frames are skipped.
 GIVE_UP = 1.0
 
 _processes = multiprocessing.get_context('spawn')
 
 
 class CameraProcess:
-    """Publishes `image` and `camera_info` at a rate that can be changed; 0 is silence.
+    """Publish `image` and `camera_info` at an adjustable rate; 0 = pause.
 
     Args:
-        namespace: of both topics.
-        reliable: reliability of both.
-        size: width and height of the images; None = the clip's own.
+        namespace: namespace of both topics.
+        reliable: reliability of both topics.
+        size: width and height of the images; None = as in the clip.
     """
 
     def __init__(self, namespace: str = '', reliable: bool = True,
@@ -37,16 +37,16 @@ class CameraProcess:
 
     @property
     def sent(self) -> int:
-        """Images published so far."""
+        """Number of images published so far."""
         return self._sent.value
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """True while the process runs."""
         return self._process.is_alive()
 
     def set_rate(self, hertz: float) -> None:
-        """Publish at that rate from now on."""
+        """Change the rate."""
         self._rate.value = hertz
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class CameraProcess:
 
 
 def serialized_clip(size: tuple[int, int] | None = None) -> list[tuple[bytes, bytes]]:
-    """(image, camera_info) of each frame of the bundled clip, decoded to rgb8, as CDR.
+    """Return (image, camera_info) of each frame of the bundled clip as CDR, decoded to rgb8.
 
     Args:
         size: width and height to resize to, with the camera; None = as recorded.
@@ -95,7 +95,7 @@ def serialized_clip(size: tuple[int, int] | None = None) -> list[tuple[bytes, by
 
 
 def _scaled(matrix: Any, scale: float) -> Any:
-    """K or P, row-major, of an image that many times as large; the last row stays."""
+    """Scale K or P (row-major) for a larger image; the last row is unchanged."""
     values = matrix.copy()
     values[:2 * len(values) // 3] *= scale
     return values
@@ -103,7 +103,7 @@ def _scaled(matrix: Any, scale: float) -> Any:
 
 def _run(namespace: str, reliable: bool, size: tuple[int, int] | None, rate: Any, sent: Any,
          stop: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CameraInfo, Image

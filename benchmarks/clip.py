@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundled clip with its truth, and what a network makes of it."""
+"""The bundled clip with its ground truth, and a network's predictions for it."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -22,19 +22,19 @@ from depth_perception.io.image_messages import decode_compressed
 from depth_perception.io.weights import WeightsInfo
 from depth_perception.ros.conversions.stamps import seconds
 
-#: How the clip's camera stands: it looks 7 degrees down and is 0.49 to 0.51 m above the floor.
+#: Pose of the clip's camera: it looks 7 degrees down from 0.49 to 0.51 m above the floor.
 PITCH_DEG, HEIGHT = 7.0, 0.5
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A recorded image and its truth.
+    """A recorded image and its ground truth.
 
     Attributes:
         image, info: the messages.
         rgb: uint8 (H, W, 3).
-        camera: from info.
-        truth: float32 (H, W), metres; NaN where unknown.
+        camera: the camera of `info`.
+        truth: float32 (H, W), metres; NaN if unknown.
     """
 
     image: CompressedImage
@@ -45,12 +45,12 @@ class Frame:
 
     @property
     def time(self) -> float:
-        """Stamp, seconds."""
+        """Time stamp in seconds."""
         return seconds(self.image.header.stamp)
 
 
 def read_clip(folder: Path = CLIP) -> list[Frame]:
-    """All frames in order."""
+    """Return all frames in order."""
     with Bag(folder) as bag:
         topic = bag.image_topic()
         images = [deserialize_message(message.data, CompressedImage)
@@ -67,16 +67,16 @@ def _frame(image: CompressedImage, info: CameraInfo, truth: NDArray[np.float32])
 
 
 def predictions(estimator: Estimator, frames: list[Frame]) -> list[Tensor]:
-    """The depth (H, W) in metres of each frame, on a CPU, as the node computes it."""
+    """Predict the depth (H, W) of each frame in metres, on a CPU, as the node does."""
     return [estimator.estimate(frame.rgb, frame.camera).depth.cpu() for frame in frames]
 
 
 class Recorded:
-    """An `Estimator` that hands out depths computed before, one for each image.
+    """An `Estimator` that returns precomputed depths, one per image.
 
     Args:
         depths: each (H, W), metres, corrected for the focal length.
-        info: of the network that made them.
+        info: metadata of the network that predicted them.
     """
 
     checksum, precision, backend = '', 'fp32', 'recorded'
@@ -89,7 +89,7 @@ class Recorded:
         self._depths = iter(depths)
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Do nothing: the depths are there."""
+        """Do nothing: the depths are already computed."""
 
     def estimate(self, rgb: NDArray[np.uint8] | Tensor,
                  camera: CameraModel | None = None) -> Estimate:

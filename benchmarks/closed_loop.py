@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot drives by cloud and scan through Nav2's rules: does it hit anything?
+"""Drive a simulated robot by cloud and scan with Nav2's rules, and count collisions.
 
     python -m benchmarks.closed_loop [--out FOLDER] [--scenario NAME ...] [--error NAME ...]
 
@@ -23,7 +23,7 @@ from test.support.drive import LOW, MONITOR, TALL, Outcome, drive
 from test.support.drive_scenarios import ERRORS, SCENARIOS
 from test.support.nav2_rules import at_heights
 
-matplotlib.use('Agg')  # no display is needed
+matplotlib.use('Agg')  # needs no display
 
 from matplotlib import pyplot as plt
 
@@ -37,7 +37,7 @@ PANELS = tuple((scenario, error, aid) for scenario, error in (
 
 
 def told(outcome: Outcome) -> str:
-    """An outcome in a cell of the table."""
+    """Format an outcome for a cell of the table."""
     if outcome.collided:
         return 'HIT'
     stops = f', {outcome.stops_for_nothing} for nothing' if outcome.stops_for_nothing else ''
@@ -55,7 +55,7 @@ def _driven(scenario: str, robot: str, error: str, aid: str, guard: str = 'monit
 
 def table(robot: str, guard: str, aid: str, scenarios: list[str],
           errors: list[str]) -> list[dict[str, Any]]:
-    """Rows of a robot's drives: one a scenario and error."""
+    """Return a robot's drives, one row per scenario and error."""
     rows = []
     for scenario in scenarios:
         for error in errors:
@@ -69,7 +69,7 @@ def table(robot: str, guard: str, aid: str, scenarios: list[str],
 
 
 def as_markdown(rows: list[dict[str, Any]], scenarios: list[str], errors: list[str]) -> str:
-    """A table: scenarios down, errors across."""
+    """Format a table with scenarios as rows and errors as columns."""
     cells = {(row['scenario'], row['error']): row['told'] for row in rows}
     lines = [['Scenario', *errors], ['---'] * (len(errors) + 1)]
     lines += [[scenario, *(cells[scenario, error] for error in errors)] for scenario in scenarios]
@@ -77,7 +77,7 @@ def as_markdown(rows: list[dict[str, Any]], scenarios: list[str], errors: list[s
 
 
 def totals(rows: list[dict[str, Any]]) -> str:
-    """One line of counts."""
+    """Summarise the drives in one line."""
     hits = sum(row['collided'] for row in rows)
     stops = sum(row['stops_for_nothing'] for row in rows)
     gaps = [row['gap_m'] for row in rows if row['gap_m'] is not None]
@@ -86,7 +86,7 @@ def totals(rows: list[dict[str, Any]]) -> str:
 
 
 def draw(path: Path) -> None:
-    """Drives from above, in metres: true boxes grey, the last cloud's points, the robot's way."""
+    """Draw drives from above in metres: true boxes, the points of the last cloud, the path."""
     figure, axes = plt.subplots(3, 2, figsize=(11, 8.4), layout='constrained', sharex=True,
                                 sharey=True)
     for cell, (scenario, error, aid) in zip(axes.T.flat, PANELS):
@@ -119,7 +119,7 @@ def _panel(cell: plt.Axes, scenario: str, outcome: Outcome) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--out', type=Path, default=Path('closed_loop_output'))
     parser.add_argument('--scenario', nargs='+', choices=SCENARIOS, default=list(SCENARIOS))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images a second that reading, augmenting and batching deliver, for each paper's pipeline.
+"""Measure images per second of reading, augmenting and batching, for each paper's pipeline.
 
-A training step that takes fewer images a second than this is never kept waiting:
+A training step that takes fewer images per second never has to wait for data:
 
     python benchmarks/data_loading.py DATA --workers 1 4 8
 """
@@ -22,7 +22,7 @@ PIPELINES = {'000': augment.paper_000, '001': augment.paper_001, '002': augment.
 
 
 def images_per_second(data: TrainingData, workers: int, batch: int, images: int) -> float:
-    """Rate after the first batch, which includes the start of the workers."""
+    """Return the rate after the first batch, whose time includes starting the workers."""
     sampler = [index % len(data) for index in range(images + batch)]
     loader = iter(DataLoader(data, batch, sampler=sampler, num_workers=workers,
                              worker_init_fn=start_worker, timeout=60 * bool(workers)))
@@ -33,13 +33,13 @@ def images_per_second(data: TrainingData, workers: int, batch: int, images: int)
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data', help='file or folder of any known layout')
     parser.add_argument('--workers', type=number(int, Range(0)), nargs='+', default=[1, 4])
     parser.add_argument('--batch', type=number(int, Range(1)), default=8)
     parser.add_argument('--images', type=number(int, Range(1)), default=200,
-                        help='how many to measure')
+                        help='number of images to measure')
     options = parser.parse_args()
     dataset = open_dataset(options.data, 'all')
     print(dataset.describe())

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `edge_threshold` removes on the bundled clip: flying pixels, and good ones.
+"""Measure what `edge_threshold` removes on the bundled clip: flying pixels, and good pixels.
 
     python -m benchmarks.edges [--model FILE] [--out FOLDER]
 
-Two depths are filtered: the network's, and the true one at a third of its resolution and back, as
-a network with the sharpest edges that its output size allows would give it. Definitions are in
-docs/filters.md. Writes edges.json and edges.png, a cloud from above.
+Filters two depths: the network's, and the true depth reduced to a third and enlarged again, the
+sharpest edges possible at the network's output size. docs/filters.md has the definitions. Writes
+edges.json and edges.png (a cloud from above).
 """
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from depth_perception.depth import geometry
 from depth_perception.depth.scan import CameraPose
 from depth_perception.inference.estimator import DepthEstimator
 
-matplotlib.use('Agg')  # no display is needed
+matplotlib.use('Agg')  # needs no display
 
 from matplotlib import pyplot as plt
 
 Depth = NDArray[np.float32]
 
 THRESHOLDS = (0.02, 0.03, 0.05, 0.1, 0.2)
-#: A true jump between neighbours, and how many pixels around it belong to the edge.
+#: Relative jump between neighbours that counts as an edge, and its reach in pixels.
 JUMP, REACH = 0.1, 3
-#: A depth is that of a surface if it differs by less than this share.
+#: Largest relative difference at which two depths belong to the same surface.
 SAME = 0.05
-#: The frame in the picture and its threshold.
+#: Frame and threshold of the image.
 SHOWN, SHOWN_THRESHOLD = 13, 0.05
 
 
 def flying(depth: Depth, truth: Depth) -> NDArray[np.bool_]:
-    """Bool (H, W): at an edge, between the surfaces, at the depth of none of them."""
+    """Return the mask (H, W) of pixels at an edge whose depth is between the two surfaces."""
     window = np.ones((2 * REACH + 1,) * 2, np.uint8)
     log = np.log(truth)
     jump = np.zeros(truth.shape, np.uint8)
@@ -56,28 +56,28 @@ def flying(depth: Depth, truth: Depth) -> NDArray[np.bool_]:
 
 
 def good(depth: Depth, truth: Depth) -> NDArray[np.bool_]:
-    """Bool (H, W): at the true depth of its own pixel."""
+    """Return the mask (H, W) of pixels with the correct depth."""
     return np.abs(np.log(depth / truth)) < np.log1p(SAME)
 
 
 def at_a_third(truth: Depth) -> Depth:
-    """The truth, its resolution reduced to a third and enlarged again."""
+    """Reduce the truth to a third of its resolution and enlarge it again."""
     height, width = truth.shape
     small = cv2.resize(truth, (width // 3, height // 3), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def steepest(depths: list[Depth]) -> float:
-    """Percent by which the depth changes at the steepest thousandth of the steps in a row."""
+    """Return the 99.9th percentile of the depth change between neighbours in a row, in percent."""
     steps = np.concatenate([np.abs(np.diff(np.log(depth), axis=1)).ravel() for depth in depths])
     return float(100 * np.expm1(np.quantile(steps, 0.999)))
 
 
 def table(depths: list[Depth], truths: list[Depth]) -> dict[str, Any]:
-    """Percent: how many flying and good pixels there are, how many of them go; steepest step."""
+    """Return percentages of flying and good pixels, of those removed, and the steepest step."""
     tally: Counter[Any] = Counter()
     for depth, truth in zip(depths, truths):
-        # One factor a frame is another error than edges.
+        # Remove the scale error of the frame, which does not concern edges.
         depth = depth * np.float32(np.nanmedian(truth / depth))
         masks = {'flying': flying(depth, truth), 'good': good(depth, truth)}
         tally['pixels'] += depth.size
@@ -94,7 +94,7 @@ def table(depths: list[Depth], truths: list[Depth]) -> dict[str, Any]:
 
 
 def draw(path: Path, frame: Frame, depth: Depth) -> None:
-    """The cloud above the floor from above, before and after."""
+    """Draw the cloud above the floor from above, before and after filtering."""
     removed = geometry.flying_pixels(depth, SHOWN_THRESHOLD)
     level = CameraPose(math.radians(PITCH_DEG)).rotation().numpy()
     points = geometry.back_project(depth, frame.camera) @ level.T
@@ -115,7 +115,7 @@ def draw(path: Path, frame: Frame, depth: Depth) -> None:
 
 
 def run(model: str, out: Path) -> dict[str, Any]:
-    """Both tables; also written to the folder, with the picture."""
+    """Return both tables; also write them to the folder, with the image."""
     out.mkdir(parents=True, exist_ok=True)
     frames = read_clip()
     truths = [frame.truth for frame in frames]
@@ -130,7 +130,7 @@ def run(model: str, out: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='', help='weights file; default: the bundled network')
     parser.add_argument('--out', type=Path, default=Path('edges_output'))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do to the node what happens to nodes, and see that it serves the next good frame.
+"""Inject faults into the node and check that it processes the next good frame.
 
     python -m benchmarks.faults --list
     python -m benchmarks.faults unplugged two_nodes
     python -m benchmarks.faults all            everything in full, an hour on two cores
-    python -m benchmarks.faults all --short    a few of each
+    python -m benchmarks.faults all --short    a few repetitions of each
 
-Each scenario runs in a process of its own with a time limit; a table and a JSON file tell what was
-done and what the node's diagnostics said. Exit status 1 when a scenario failed or hung.
+Each scenario runs in its own process with a time limit. A table and a JSON file report what was
+done and what the node's diagnostics reported. The exit status is 1 if a scenario failed or hung.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIMIT = 3600
 
 
 def scenarios() -> dict[str, Any]:
-    """All of them, by name."""
+    """Return all scenarios by name."""
     from benchmarks.scenarios import (
         SCENARIOS,
         cameras,  # noqa: F401 - registers
@@ -46,14 +46,14 @@ def scenarios() -> dict[str, Any]:
 
 
 def perform(name: str, count: int | None, short: bool) -> dict[str, Any]:
-    """Run a scenario here; its row of the table."""
+    """Run a scenario in this process; return its row of the table."""
     chosen = scenarios()[name]
     start = time.monotonic()
     row: dict[str, Any] = {'scenario': name, 'served_next_frame': False, 'done': '', 'said': ''}
     try:
         outcome = chosen.run(count or (chosen.short if short else chosen.full))
         row |= {**dataclasses.asdict(outcome), 'served_next_frame': True}
-    except Exception as error:  # the other scenarios must run whatever this one did
+    except Exception as error:  # the other scenarios must run in any case
         traceback.print_exc()
         row['said'] = f'FAILED: {type(error).__name__}: {error}'
     row['seconds'] = round(time.monotonic() - start, 1)
@@ -61,7 +61,7 @@ def perform(name: str, count: int | None, short: bool) -> dict[str, Any]:
 
 
 def perform_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Run a scenario in a process of its own, which is killed when it hangs."""
+    """Run a scenario in its own process, which is killed if it hangs."""
     words = [sys.executable, '-m', 'benchmarks.faults', name, '--inside']
     words += ['--short'] * options.short
     words += ['--count', str(options.count)] if options.count else []
@@ -82,14 +82,14 @@ def perform_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """The whole family: a scenario that was killed may leave a node behind."""
+    """Kill the whole process group: a killed scenario may leave a node behind."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown."""
+    """Format the rows as Markdown."""
     lines = ['| scenario | what was done | next good frame | diagnostics said | seconds |',
              '|---|---|---|---|---|']
     for row in rows:
@@ -100,7 +100,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when every scenario ended well."""
+    """Run the command line; return 0 if every scenario passed."""
     options = _parser().parse_args(arguments)
     prepare_process()
     known = scenarios()
@@ -128,11 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m benchmarks.faults', description=__doc__.splitlines()[0])
     parser.add_argument('names', nargs='*', default=['all'], metavar='SCENARIO')
-    parser.add_argument('--list', action='store_true', help='name the scenarios and end')
-    parser.add_argument('--short', action='store_true', help='a few of each')
-    parser.add_argument('--count', type=int, help='how often, instead of the scenario\'s own')
+    parser.add_argument('--list', action='store_true', help='list the scenarios and exit')
+    parser.add_argument('--short', action='store_true', help='a few repetitions of each')
+    parser.add_argument('--count', type=int, help='repetitions, instead of the scenario\'s own')
     parser.add_argument('--limit', type=float, default=LIMIT,
-                        help=f'seconds a scenario may take (default {LIMIT})')
+                        help=f'time limit of a scenario in seconds (default {LIMIT})')
     parser.add_argument('--json', type=Path, default=Path('faults.json'))
     parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
     return parser

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frame on a GPU: from bytes in host memory to depth and the full cloud in host memory.
+"""Time a frame on a GPU: from bytes in host memory to depth and the full cloud in host memory.
 
-    python -m benchmarks.gpu_frame                            every figure, about a minute
+    python -m benchmarks.gpu_frame                            all figures, about a minute
     python -m benchmarks.gpu_frame --networks resnet_unet_hybrid --size 256x320
-    python -m benchmarks.gpu_frame --clip my_bag              half precision on frames of your own
-    python -m benchmarks.gpu_frame --pack rooms.zip           on packed views, where rosbags is not
+    python -m benchmarks.gpu_frame --clip my_bag              half precision on your own frames
+    python -m benchmarks.gpu_frame --pack rooms.zip           on packed views, if rosbags is not
                                                               installed
 
-Beside our way runs the usual one, in the same rounds: plain PyTorch in float32, the depth to the
-host, a cloud by numpy. Prints JSON; exit status 2 where there is no CUDA device. `--device cpu`
-only tries the script out.
+Our implementation alternates with the usual one: plain PyTorch in float32, depth copied to the
+host, a cloud by numpy. Prints JSON; the exit status is 2 without a CUDA device. `--device cpu` only
+tests the script.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from depth_perception.io.bag import Bag
 from depth_perception.io.weights import WeightsInfo, load_weights
 from depth_training.data.layouts.packed import PackedViews
 
-#: Networks whose time alone is taken, at this (height, width).
+#: Networks measured without the rest of the frame, at this (height, width).
 ALONE, ALONE_SIZE = ('efficientnet_sff', 'resnet_unet_hybrid'), (256, 320)
 CLIP = Path(__file__).parents[1] / 'data' / 'clip_bag'
 #: Image uint8 (H, W, 3) and its depth in metres (H, W), 0 = unknown.
@@ -59,7 +59,7 @@ Frame = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray]]
 
 def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: torch.device,
          precision: str, graphs: bool = True) -> Frame:
-    """As the node does it: masks and flying pixels too; `graphs` False launches each kernel."""
+    """Return the node's frame, with masks and edge filter; `graphs` False launches each kernel."""
     estimator = DepthEstimator(
         TorchEager(copy.deepcopy(network), device, precision), info, graphs=graphs)
     upload, download = Upload(device), Download(device)
@@ -80,7 +80,7 @@ def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: tor
 
 def usual(network: nn.Module, info: WeightsInfo, camera: CameraModel,
           device: torch.device) -> Frame:
-    """What most published nodes do; no masks, no focal correction."""
+    """Return the frame of most published nodes, without masks or focal correction."""
     network = copy.deepcopy(network).to(device)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
 
@@ -105,7 +105,7 @@ def _numpy_cloud(depth: NDArray, rgb: NDArray[np.uint8], camera: CameraModel) ->
 
 
 def frames(name: str, size: tuple[int, int], rounds: int, device: torch.device) -> dict[str, Any]:
-    """Our way and the usual one in turn: milliseconds, and how many times faster ours is."""
+    """Alternate our frame and the usual one; return milliseconds and the speed-up."""
     network, info = _network(name, size)
     height, width = size
     camera = CameraModel(width, height, 0.8 * width, 0.8 * width, width / 2, height / 2)
@@ -131,7 +131,7 @@ def frames(name: str, size: tuple[int, int], rounds: int, device: torch.device) 
 
 
 def _network(name: str, size: tuple[int, int]) -> tuple[nn.Module, WeightsInfo]:
-    """A network fed at that size; random weights but for `default`."""
+    """Create a network for that input size, with random weights except for `default`."""
     info = dataclasses.replace(
         load_weights(None).info, output='metres', input_height=size[0], input_width=size[1])
     return build(name).eval().requires_grad_(False), info
@@ -144,13 +144,13 @@ def _milliseconds(run: Frame, rgb: NDArray[np.uint8]) -> float:
 
 
 def summary(milliseconds: list[float]) -> dict[str, float]:
-    """Median, 95th and 99th percentile."""
+    """Return median, 95th and 99th percentile."""
     median, p95, p99 = np.percentile(milliseconds, (50, 95, 99))
     return {'median_ms': float(median), 'p95_ms': float(p95), 'p99_ms': float(p99)}
 
 
 def alone(name: str, size: tuple[int, int], rounds: int, device: torch.device) -> dict[str, Any]:
-    """The network's own time in half precision, from its input to its output on the device."""
+    """Time only the network in half precision, from input to output on the device."""
     backend = TorchEager(build(name).eval().requires_grad_(False), device, 'fp16')
     image = torch.randn(1, 3, *size, device=device)
     times = _gpu_times(backend, image, rounds) if device.type == 'cuda' else [
@@ -161,7 +161,7 @@ def alone(name: str, size: tuple[int, int], rounds: int, device: torch.device) -
 
 @torch.inference_mode()
 def _gpu_times(backend: TorchEager, image: Tensor, rounds: int) -> list[float]:
-    """By the GPU's own clock, as one graph."""
+    """Time a CUDA graph by the GPU's clock."""
     graph = CudaGraph(lambda *_: backend.run(image), (1, 1, 3), image.device)
     marks = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
              for _ in range(rounds)]
@@ -174,7 +174,7 @@ def _gpu_times(backend: TorchEager, image: Tensor, rounds: int) -> list[float]:
 
 
 def half_precision(pairs: list[Pair], device: torch.device) -> dict[str, Any]:
-    """AbsRel of the bundled network in each precision, on frames with a truth."""
+    """Return AbsRel of the bundled network in each precision, on frames with ground truth."""
     scores = {}
     for precision in ('fp32', 'fp16', 'bf16'):
         estimator = DepthEstimator.load(None, str(device), precision, 'torch')
@@ -187,7 +187,7 @@ def half_precision(pairs: list[Pair], device: torch.device) -> dict[str, Any]:
 
 
 def pairs_with_truth(options: argparse.Namespace) -> list[Pair]:
-    """Frames of the packed views or of the clip."""
+    """Return frames of the packed views or of the clip."""
     if options.pack is None:
         return list(itertools.islice(_with_truth(options.clip), options.frames))
     views = PackedViews(options.pack, 'test')
@@ -197,7 +197,7 @@ def pairs_with_truth(options: argparse.Namespace) -> list[Pair]:
 
 
 def _with_truth(clip: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray]]:
-    """Images uint8 (H, W, 3) of a bag and `truth/<stamp>.png` in millimetres, as metres."""
+    """Yield images uint8 (H, W, 3) of a bag, and `truth/<stamp>.png` converted to metres."""
     with Bag(clip) as bag:
         for record in bag.messages([bag.image_topic().name]):
             message = bag.deserialize(record)
@@ -213,26 +213,27 @@ def _text(size: tuple[int, int]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default', *ALONE],
                         choices=list(NETWORKS))
     parser.add_argument('--size', type=parse_size, default=(480, 640), metavar='HEIGHTxWIDTH',
-                        help='of the image and of the network\'s input')
+                        help='size of the image and of the network\'s input')
     parser.add_argument('--rounds', type=int, default=300)
     parser.add_argument('--clip', type=Path, default=CLIP,
-                        help='bag of compressed images with a folder truth, as data/clip_bag')
+                        help='bag of compressed images with a folder truth, like data/clip_bag')
     parser.add_argument('--pack', type=Path,
-                        help='take the frames from what scripts/pack_rooms wrote instead')
-    parser.add_argument('--frames', type=int, default=50, help='of the clip or the packed views')
-    parser.add_argument('--device', default='cuda', help='cuda, cuda:N; cpu tries the script out')
+                        help='use frames from a file by scripts/pack_rooms instead')
+    parser.add_argument('--frames', type=int, default=50,
+                        help='number of frames of the clip or the packed views')
+    parser.add_argument('--device', default='cuda', help='cuda, cuda:N; cpu only tests the script')
     parser.add_argument('--autotune', action='store_true',
-                        help='cuDNN tries its algorithms (torch.backends.cudnn.benchmark)')
-    parser.add_argument('--out', type=Path, help='file for the JSON too')
+                        help='let cuDNN try its algorithms (torch.backends.cudnn.benchmark)')
+    parser.add_argument('--out', type=Path, help='file to write the JSON to as well')
     options = parser.parse_args(arguments)
     if options.device != 'cpu' and not torch.cuda.is_available():
-        sys.stderr.write('gpu_frame: there is no CUDA device here; --device cpu tries the script '
-                         'out, with figures that say nothing of a GPU\n')
+        sys.stderr.write('gpu_frame: there is no CUDA device; --device cpu tests the script, but '
+                         'its figures do not apply to a GPU\n')
         return 2
     if options.device != 'cpu':
         torch.cuda.set_device(resolve_device(options.device))

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `scripts/gpu_session` runs: tests, measurements and training on a GPU that is there briefly.
+"""Run tests, benchmarks and training on a GPU that is available for a short time only.
 
-Steps, each a process of its own with a time limit; one that fails does not keep the next from
-running:
+`scripts/gpu_session` calls this. Each step is a process with a time limit; if one fails, the next
+still runs:
 
 * `tests`: every test that needs CUDA (`pytest -m cuda`);
 * `frame`: `benchmarks.gpu_frame`, a frame from bytes to cloud, by precision, with and without
   graphs;
 * `network`: `benchmarks.network` and `benchmarks.roofline`;
-* `train`: `depth_training.train.packed` for the time that is left.
+* `train`: `depth_training.train.packed` for the remaining time.
 
-OUT gets four files: `session.json` (the steps, their exit codes and seconds, and the JSON that each
-wrote; rewritten after each step), `session.log`, `network.png` and `weights.safetensors`. A machine
-that is lent may give few files back.
+OUT gets four files: `session.json` (steps, exit codes, seconds, and the JSON of each step;
+rewritten after each step), `session.log`, `network.png` and `weights.safetensors`. There are few
+files, since a borrowed machine may limit how many can be copied back.
 """
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from benchmarks.machine import machine
 from depth_perception.io.files import write_atomically
 
 NAMES = ('tests', 'frame', 'network', 'train')
-#: Tests that run without ROS and without packages beyond those named above.
+#: Tests that run without ROS and need no packages besides those named above.
 TESTS = ('test/inference/test_estimator.py', 'test/inference/test_graphs.py',
          'test/inference/test_transfer.py', 'test/inference/test_backends.py',
          'test/inference/test_sharing.py', 'test/depth/test_geometry.py',
          'test/depth/test_scan.py', 'test/depth/test_temporal.py', 'test/networks',
          'test/training/test_mixed_precision.py', 'test/training/test_train_packed.py')
 NETWORKS = ('default', 'efficientnet_sff', 'resnet_unet_hybrid')
-#: Seconds kept for writing the last files.
+#: Seconds reserved for writing the last files.
 RESERVE = 15
-#: Seconds without which training is not worth its start.
+#: Training is skipped if fewer seconds than this are left.
 SHORTEST = 90
 #: Seconds from SIGTERM to SIGKILL.
 GRACE = 20
@@ -50,14 +50,14 @@ GRACE = 20
 
 @dataclass
 class Step:
-    """A process with a limit.
+    """A process with a time limit.
 
     Attributes:
-        name: of the step.
+        name: name of the step.
         command: arguments of the Python interpreter.
-        seconds: that it may take.
-        results: files that it leaves in the work folder, and their names in OUT; a JSON file goes
-            into `session.json` under its name.
+        seconds: time limit.
+        results: files that it writes to the work folder, and their names in OUT; a JSON file is
+            inserted into `session.json` under its name.
     """
 
     name: str
@@ -67,10 +67,10 @@ class Step:
 
 
 def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step]:
-    """All but the training, in order; `left` seconds are there for all.
+    """Yield all steps but the training, in order; `left` seconds remain for all of them.
 
-    The first convolution of each shape and type takes some 30 ms on a GPU, in which cuDNN looks for
-    an algorithm: a network of a hundred layers needs seconds to start, in each process.
+    The first convolution of each shape and type takes about 30 ms on a GPU, since cuDNN searches
+    for an algorithm. So a network of a hundred layers needs seconds to start in each process.
     """
     dry = options.dry_run
     device = ['--device', 'cpu'] if dry else ['--device', 'cuda']
@@ -94,7 +94,7 @@ def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step
 
 
 def training(options: argparse.Namespace, work: Path, left: float) -> Step:
-    """The training, for so many seconds."""
+    """Return the training step for the given seconds."""
     length = ['--steps', '2', '--batch', '2', '--validation-views', '4', '--log-every', '1',
               '--precision', 'bf16'] \
         if options.dry_run else ['--minutes', f'{(left - 45) / 60:.2f}', '--batch',
@@ -108,7 +108,7 @@ def training(options: argparse.Namespace, work: Path, left: float) -> Step:
 
 
 class Session:
-    """Runs steps and writes what came of them.
+    """Run steps and record their results.
 
     Args:
         out: folder of the results.
@@ -123,7 +123,7 @@ class Session:
         self.log.write_text('')
 
     def run(self, step: Step) -> bool:
-        """Run a step; whether it ended well in its time."""
+        """Run a step; return True if it succeeded within its time."""
         start, timed_out = time.monotonic(), False
         with self.log.open('ab') as log:
             log.write(f'==== {step.name}: {" ".join(step.command)}\n'.encode())
@@ -167,32 +167,32 @@ class Session:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line's options."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
     parser.add_argument('out', type=Path, help='folder of the results')
-    parser.add_argument('--pack', type=Path, help='what scripts/pack_rooms wrote, to train on')
+    parser.add_argument('--pack', type=Path, help='file by scripts/pack_rooms, to train on')
     parser.add_argument('--start-from', default='default', help='weights to train from')
-    parser.add_argument('--minutes', type=float, default=9.0, help='for everything')
+    parser.add_argument('--minutes', type=float, default=9.0, help='total duration')
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--only', nargs='+', choices=NAMES, default=list(NAMES))
     parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS),
-                        help='to measure; each takes about a minute')
-    parser.add_argument('--dry-run', action='store_true', help='try every step on a CPU')
+                        help='networks to measure; each takes about a minute')
+    parser.add_argument('--dry-run', action='store_true', help='test every step on a CPU')
     options = parser.parse_args(arguments)
     if options.minutes <= 1:
         parser.error(f'--minutes is {options.minutes:g}: give more than 1')
     if options.pack is not None and not options.pack.is_file():
-        parser.error(f'--pack {options.pack} is no file: make it with scripts/pack_rooms')
+        parser.error(f'--pack {options.pack} is not a file: create it with scripts/pack_rooms')
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 where every step ended well, 1 where one did not, 2 without a GPU."""
+    """Run the command line; return 0 if all steps succeeded, 1 if one failed, 2 without a GPU."""
     options = parse(arguments)
     import torch
 
     if not options.dry_run and not torch.cuda.is_available():
-        sys.stderr.write('gpu_session: there is no CUDA device here; --dry-run tries it out\n')
+        sys.stderr.write('gpu_session: there is no CUDA device; --dry-run tests the steps\n')
         return 2
     end = time.monotonic() + 60 * options.minutes - RESERVE
     options.out.mkdir(parents=True, exist_ok=True)
@@ -203,9 +203,9 @@ def main(arguments: list[str] | None = None) -> int:
         well = [session.run(step) for step in steps(options, work, end - time.monotonic())
                 if step.name in wanted]
         if 'train' in wanted and options.pack is None:
-            print('train: left out, for no --pack is given', flush=True)
+            print('train: skipped, as --pack is not given', flush=True)
         elif 'train' in wanted and end - time.monotonic() < SHORTEST and not options.dry_run:
-            print(f'train: left out, for less than {SHORTEST} s are left', flush=True)
+            print(f'train: skipped, as less than {SHORTEST} s are left', flush=True)
         elif 'train' in wanted:
             well.append(session.run(training(options, work, end - time.monotonic())))
     return 0 if all(well) else 1

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the time inside a network goes on a CPU: OpenVINO's own counters, by kind of layer.
+"""Profile a network on a CPU by kind of layer, with OpenVINO's own counters.
 
     python -m benchmarks.layers --networks default --sizes 240x320 480x640
 
-In the precision that the node takes by default. Writes layers.json.
+Uses the node's default precision. Writes layers.json.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNS = 10
 
 
 def kind(node_type: str, kernel: str) -> str:
-    """A layer's kind in words, from OpenVINO's type and the name of the kernel that ran it."""
+    """Name the kind of a layer by OpenVINO's type and the name of its kernel."""
     if 'Convolution' in node_type:
         if 'dw' in kernel:
             return 'depthwise convolution'
@@ -35,7 +35,7 @@ def kind(node_type: str, kernel: str) -> str:
 
 
 def shares(layers: Iterable[tuple[str, str, float]]) -> dict[str, float]:
-    """(type, kernel, seconds) of each layer -> share of the time by kind, largest first."""
+    """Sum (type, kernel, seconds) to the share of the time by kind, largest first."""
     seconds: Counter[str] = Counter()
     for node_type, kernel, took in layers:
         seconds[kind(node_type, kernel)] += took
@@ -44,7 +44,7 @@ def shares(layers: Iterable[tuple[str, str, float]]) -> dict[str, float]:
 
 
 def profile(name: str, size: tuple[int, int]) -> dict[str, Any]:
-    """A network's shares, over several runs."""
+    """Return a network's shares, over several runs."""
     runner = OpenVino(build(name), 'fp16')
     runner._core.set_property('CPU', {'PERF_COUNT': True})
     image = torch.randn(1, 3, *size)
@@ -52,7 +52,7 @@ def profile(name: str, size: tuple[int, int]) -> dict[str, Any]:
     for run in range(RUNS + 1):
         runner.run(image)
         request, = runner._requests.values()
-        if run:  # the first one allocates
+        if run:  # the first run allocates memory
             layers += [(layer.node_type, layer.exec_type, layer.real_time.total_seconds())
                        for layer in request.get_profiling_info()]
     return {'network': name, 'size': f'{size[0]}x{size[1]}', 'precision': runner.precision,
@@ -60,7 +60,7 @@ def profile(name: str, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
     parser.add_argument('--sizes', nargs='+', type=parse_size, default=[(240, 320)],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine can do at best: the operations and bytes a second of a roofline, measured."""
+"""Measure a machine's limits for a roofline: operations and bytes per second."""
 from __future__ import annotations
 
 import time
@@ -11,24 +11,24 @@ from torch import nn
 
 from depth_perception.inference.backends import openvino
 
-#: Sides of the square matrices that are multiplied; the best counts.
+#: Sizes of the square matrices to multiply; the best result counts.
 SIDES = {'cpu': (512, 1024, 2048), 'cuda': (4096, 8192)}
-#: Bytes that are copied: many times a cache.
+#: Bytes to copy: many times the size of a cache.
 COPIED = {'cpu': 256 * 2**20, 'cuda': 4 * 2**30}
-#: Seconds of each measurement.
+#: Duration of each measurement in seconds.
 SECONDS = 1.5
 _DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one device.
+    """Limits of one device.
 
     Attributes:
-        gflops: 10^9 operations a second by precision, the best matrix product.
-        found_by: what reached them.
-        gbytes: 10^9 bytes a second, read and written, of a large copy.
-        data_sheet: what the maker says, by the same names; empty where none is on record here.
+        gflops: 10^9 operations per second by precision, of the fastest matrix product.
+        found_by: the implementation that reached them.
+        gbytes: 10^9 bytes per second, read and written, of a large copy.
+        data_sheet: the manufacturer's figures by the same names; empty if unknown.
     """
 
     gflops: dict[str, float]
@@ -37,7 +37,7 @@ class Limits:
     data_sheet: dict[str, float]
 
 
-#: Dense, without sparsity, 10^9 a second. TF32 is off here, so float32 runs outside tensor cores.
+#: Dense, without sparsity, 10^9 per second. TF32 is off, so float32 does not use tensor cores.
 DATA_SHEETS = {
     # NVIDIA H200 Tensor Core GPU data sheet, SXM (half of the figures given "with sparsity").
     'NVIDIA H200': {'fp32': 67e3, 'fp16': 989.5e3, 'bf16': 989.5e3, 'gbytes': 4.8e3},
@@ -45,7 +45,7 @@ DATA_SHEETS = {
 
 
 def measure_limits(device: torch.device, seconds: float = SECONDS) -> Limits:
-    """Best of several matrix products in each precision, and a copy."""
+    """Measure several matrix products in each precision, and a copy; return the best."""
     gflops: dict[str, float] = {}
     found_by: dict[str, str] = {}
     for precision in ('fp32', 'bf16') if device.type == 'cpu' else ('fp32', 'fp16', 'bf16'):
@@ -57,7 +57,7 @@ def measure_limits(device: torch.device, seconds: float = SECONDS) -> Limits:
 
 
 def _products(device: torch.device, precision: str) -> Iterator[tuple[str, int, Callable]]:
-    """(name, operations, run) of matrix products."""
+    """Yield (name, operations, run) of matrix products."""
     for side in SIDES[device.type]:
         left, right = (torch.randn(side, side, device=device, dtype=_DTYPES[precision])
                        for _ in range(2))
@@ -68,7 +68,7 @@ def _products(device: torch.device, precision: str) -> Iterator[tuple[str, int, 
             runner = openvino.OpenVino(
                 nn.Linear(side, side, bias=False), 'fp16' if precision == 'bf16' else 'fp32')
             if runner.precision == precision:
-                image = torch.randn(1, 3, side, side)  # its networks take images
+                image = torch.randn(1, 3, side, side)  # the OpenVINO backend takes images
                 yield (f'openvino, {side}x{side}', 3 * 2 * side**3,
                        lambda runner=runner, image=image: runner.run(image))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribers to all outputs and to diagnostics that cost next to nothing."""
+"""Subscribers to all outputs and diagnostics with negligible cost."""
 from __future__ import annotations
 
 import contextlib
@@ -26,7 +26,7 @@ LEVELS = {DiagnosticStatus.OK: 'OK', DiagnosticStatus.WARN: 'WARN',
 
 @dataclass
 class Heard:
-    """What came since it was last asked for.
+    """Messages since the last query.
 
     Attributes:
         counts: messages by topic.
@@ -38,16 +38,16 @@ class Heard:
 
     @property
     def latencies(self) -> list[float]:
-        """Of the depth images."""
+        """Latencies of the depth images."""
         return self.latencies_of[DEPTH]
 
 
 class Listener:
-    """Subscribes to every output, reads the stamps from the serialized messages.
+    """Subscribe to every output; read only the stamps of the serialized messages.
 
     Attributes:
-        last: steady seconds of the last message, by topic.
-        diagnostics: how often each text was said, figures replaced by #.
+        last: monotonic time of the last message in seconds, by topic.
+        diagnostics: number of occurrences of each text, with digits replaced by #.
         values: newest diagnostic values, by key.
     """
 
@@ -74,11 +74,11 @@ class Listener:
         self._thread.start()
 
     def is_matched(self) -> bool:
-        """Whether every output has a publisher."""
+        """True if every output has a publisher."""
         return all(self.node.count_publishers(topic) for topic in TYPES)
 
     def take(self) -> Heard:
-        """What came since the last call."""
+        """Return what arrived since the last call."""
         with self._lock:
             heard, self._heard = self._heard, Heard()
         return heard

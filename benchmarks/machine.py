@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a figure was measured."""
+"""Description of the machine for benchmark results."""
 from __future__ import annotations
 
 import os
@@ -7,7 +7,7 @@ import platform
 
 
 def machine() -> str:
-    """The machine in a few words."""
+    """Describe the machine briefly."""
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'

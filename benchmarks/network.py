@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast is each way to run a network, side by side, and how does it grow with the image?
+"""Compare the speed of inference backends, and its growth with the image size.
 
     python -m benchmarks.network                                    the bundled network
     python -m benchmarks.network --networks resnet_unet_hybrid --sizes 480x640
     python -m benchmarks.network --growth                           QVGA to 1080p
 
-Every round runs each way once, so that whatever else the machine does meets all of them; the ratio
-to plain PyTorch is the median over the rounds. Writes network.json and network.png, with --growth
+Backends alternate in every round, so that other load affects all of them equally; the ratio to
+plain PyTorch is the median over the rounds. Writes network.json and network.png, with --growth
 growth.json and growth.png.
 """
 from __future__ import annotations
@@ -31,32 +31,32 @@ from benchmarks.ways import BASELINE, Run, default_way, ways
 from depth_perception.io.weights import load_weights
 from depth_perception.networks import create_network
 
-#: Networks by the name used here: registered name and arguments; None is the bundled one.
+#: Name, to registered name and arguments of a network; None is the bundled one.
 NETWORKS: dict[str, tuple[str, dict[str, Any]] | None] = {
     'default': None,
     'efficientnet_sff': ('efficientnet_sff', {'encoder': 'efficientnet_b2', 'max_depth': 10.0}),
     **{name: (name, {}) for name in ('resnet_unet_hybrid', 'resnet_unet', 'cnn_residual',
                                      'densedepth')},
 }
-#: QVGA to 1080p, whole multiples of 32 pixels.
+#: QVGA to 1080p, in multiples of 32 pixels.
 GROWTH = ((224, 320), (256, 320), (480, 640), (704, 1280), (1056, 1920))
-#: Rounds that are run even where they take longer than they may.
+#: Smallest number of rounds, even if they exceed the time limit.
 FEWEST_ROUNDS = 3
 ENERGY = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
 
 
 @dataclass
 class Row:
-    """One way, one network, one size.
+    """Result of one backend, network and size.
 
     Attributes:
-        start_s: until the first result is there, conversion included.
-        ratio: how many times faster than the baseline; median over rounds.
-        error: largest difference from the baseline over its largest value.
-        rounds: what the figures are medians of.
-        peak_mb: most memory from before the way was made to after its second run, over what the
-            process had before; conversion included. None where the system does not tell.
-        joules: a frame, where the machine tells.
+        start_s: seconds until the first result, including conversion.
+        ratio: speed-up over the baseline; median over rounds.
+        error: largest difference from the baseline / its largest value.
+        rounds: number of rounds of the medians.
+        peak_mb: largest increase of memory until after the second run, including conversion. None
+            if the system does not report it.
+        joules: energy per frame, if the machine reports it.
     """
 
     network: str
@@ -75,7 +75,7 @@ class Row:
 
 def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device,
             seconds_allowed: float = float('inf')) -> list[Row]:
-    """All ways of one network at one size, in so many rounds or as many as the time allows."""
+    """Measure all backends of a network at a size, for the given rounds or as time permits."""
     network, image = build(name), torch.randn(1, 3, *size)
     runs, started, peaks, outputs = {}, {}, {}, {}
     for way, run in _started(network, image, device, started, peaks, outputs):
@@ -101,14 +101,14 @@ def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device,
 
 
 def build(name: str) -> nn.Module:
-    """A network by the name used here; random weights but for `default`."""
+    """Create a network by its name here, with random weights except for `default`."""
     torch.manual_seed(0)
     made = NETWORKS[name]
     return load_weights(None).network if made is None else create_network(made[0], **made[1])
 
 
 def timed(run: Run, image: Tensor) -> float:
-    """Seconds of one run, from image to result on the host."""
+    """Return the seconds of one run, from image to result on the host."""
     start = time.perf_counter()
     run(image)
     return time.perf_counter() - start
@@ -117,7 +117,7 @@ def timed(run: Run, image: Tensor) -> float:
 def _started(network: nn.Module, image: Tensor, device: torch.device, started: dict[str, float],
              peaks: dict[str, float | None], outputs: dict[str, Tensor],
              ) -> Iterator[tuple[str, Run]]:
-    """Each way after its first runs, with what those took."""
+    """Yield each backend after its first runs, and record what those took."""
     start, memory = time.perf_counter(), PeakMemory(device)
     for way, run in ways(network, image, device):
         outputs[way] = run(image).float().clone()
@@ -130,7 +130,7 @@ def _started(network: nn.Module, image: Tensor, device: torch.device, started: d
 
 @contextmanager
 def _energy(joules: list[float]) -> Iterator[None]:
-    """Append what the processor's package used meanwhile, where that can be read."""
+    """Append the energy used by the processor's package in this context, if it can be read."""
     try:
         before = int(ENERGY.read_text())
     except OSError:
@@ -138,19 +138,19 @@ def _energy(joules: list[float]) -> Iterator[None]:
         return
     yield
     used = (int(ENERGY.read_text()) - before) / 1e6
-    if used >= 0:  # the counter wraps round
+    if used >= 0:  # the counter may overflow
         joules.append(used)
 
 
 def exponent(rows: list[Row]) -> float:
-    """Power of the pixels that the milliseconds grow with: least squares of the logarithms."""
+    """Fit the exponent of milliseconds over pixels, by least squares of the logarithms."""
     x = np.log([row.pixels for row in rows])
     y = np.log([row.median_ms for row in rows])
     return float(np.polyfit(x, y, 1)[0])
 
 
 def growth(rows: list[Row]) -> dict[str, float]:
-    """The exponent of each network and way with at least three sizes."""
+    """Return the exponent of each network and backend with at least three sizes."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(f'{row.network}, {row.way}', []).append(row)
@@ -158,7 +158,7 @@ def growth(rows: list[Row]) -> dict[str, float]:
 
 
 def plot(path: Path, rows: list[Row], title: str) -> None:
-    """Milliseconds of each way: bars for one size of a network, lines for several."""
+    """Draw milliseconds of each backend: bars for one size of a network, lines for several."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
@@ -170,7 +170,7 @@ def plot(path: Path, rows: list[Row], title: str) -> None:
     for axis, name in zip(axes[0], names):
         _panel(axis, name, [row for row in rows if row.network == name])
     figure.suptitle(textwrap.fill(title, int(14 * width)), fontsize=9)
-    figure.savefig(path, dpi=90, bbox_inches='tight')  # with the legends below
+    figure.savefig(path, dpi=90, bbox_inches='tight')  # includes the legends below
     plt.close(figure)
 
 
@@ -211,7 +211,7 @@ def plain_logarithms(axis: Any) -> None:
 
 
 def table(rows: list[Row]) -> str:
-    """Rows for a terminal."""
+    """Format the rows for a terminal."""
     lines = [f'{"network":<20}{"size":<11}{"way":<19}{"start s":>8}{"median ms":>11}{"p95 ms":>9}'
              f'{"x eager":>9}{"error":>10}{"peak MB":>9}{"J":>7}']
     lines += [f'{row.network:<20}{row.size:<11}{row.way:<19}{row.start_s:8.1f}{row.median_ms:11.1f}'
@@ -222,7 +222,7 @@ def table(rows: list[Row]) -> str:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """HEIGHTxWIDTH of a command line."""
+    """Parse HEIGHTxWIDTH."""
     height, _, width = text.partition('x')
     try:
         return int(height), int(width)
@@ -231,7 +231,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
     parser.add_argument('--sizes', nargs='+', type=parse_size, default=[(240, 320)],
@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--growth', action='store_true', help='sizes from QVGA to 1080p')
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument('--seconds', type=float, default=120.0,
-                        help='of one network at one size, then fewer rounds do')
+                        help='limit for one network at one size; reduces the rounds')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
@@ -248,14 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
         for size in GROWTH if options.growth else options.sizes:
             rows += measure(name, size, options.rounds, device, options.seconds)
             print(table(rows), flush=True)
-            _write(options, device, rows)  # what a time limit cuts off costs the rest alone
+            _write(options, device, rows)  # so a time limit only loses the remaining rows
     for key, value in growth(rows).items():
         print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
     return 0
 
 
 def _write(options: argparse.Namespace, device: torch.device, rows: list[Row]) -> None:
-    """The JSON and the picture."""
+    """Write the JSON and the image."""
     where = (f'{machine()}, {torch.get_num_threads()} threads, batch 1, '
              f'{min(row.rounds for row in rows)} to {max(row.rounds for row in rows)} rounds')
     options.out.mkdir(parents=True, exist_ok=True)

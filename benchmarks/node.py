@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node beside the usual Python pattern, over DDS: peak rate, latency, overload.
+"""Compare the node with the usual Python pattern over DDS: peak rate, latency, overload.
 
     python -m benchmarks.node                  640x480 raw images of the bundled clip, both nodes
 
-One camera process, one listener to depth, cloud (every second pixel) and scan; the two nodes take
-turns. For each, as ros2_benchmark does: the highest rate at which less than 5 % of the images stay
-without a depth image; at 5, 10, 15 and 30 Hz as far as that is held, stamp-to-arrival percentiles
-of depth and cloud, the node's own stages and its share of the processor; and, with the camera twice
-as fast as the network, how old the depth is when it arrives, early and late. Writes node.json and
+One camera process feeds the two nodes alternately; one listener receives depth, cloud (every second
+pixel) and scan. As in ros2_benchmark, it finds for each node the highest rate at which less than
+5 % of the images get no depth. At 5, 10, 15 and 30 Hz, if sustained, it measures percentiles from
+stamp to arrival of depth and cloud, the node's own stages and CPU use. With the camera twice as
+fast as the network it measures the age of depth on arrival, early and late. Writes node.json and
 node.png.
 """
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from benchmarks.listener import Listener
 
 RATES = (5.0, 10.0, 15.0, 30.0)
-#: What takes part: module, arguments as parameters.
+#: Name, to module and arguments as parameters.
 NODES = {
     'depth_node': 'depth_perception.ros.node.main',
     'usual pattern': 'benchmarks.usual_node',
@@ -47,7 +47,7 @@ _MEDIAN = re.compile(r'p50 ([\d.]+)')
 
 
 def judge(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
-    """All figures of one node."""
+    """Return all figures of one node."""
     bench.wait_until_ready()
     peak = bench.highest_rate(options.ceiling)
     say(f'  peak {peak:.1f} Hz')
@@ -59,7 +59,7 @@ def judge(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _at_rate(bench: Bench, rate: float, seconds: float) -> dict[str, Any]:
-    """Latencies, stages and processor share at a steady rate."""
+    """Measure latencies, stages and CPU use at a steady rate."""
     bench.pause()
     _forget(bench.listener)
     bench.camera.set_rate(rate)
@@ -82,7 +82,7 @@ def _at_rate(bench: Bench, rate: float, seconds: float) -> dict[str, Any]:
 
 
 def _forget(listener: Listener) -> None:
-    """Let `depth_node` begin its statistics anew; the usual node does so after each pause."""
+    """Reset the statistics of `depth_node`; the usual node resets them after each pause."""
     client = listener.node.create_client(ChangeState, 'depth_node/change_state')
     try:
         if not client.wait_for_service(1.0):
@@ -98,9 +98,9 @@ def _forget(listener: Listener) -> None:
 
 
 def _overload(bench: Bench, seconds: float) -> dict[str, Any]:
-    """Age of depth at arrival with a camera twice as fast as the network."""
+    """Measure the age of depth on arrival with a camera twice as fast as the network."""
     measured = stages(bench.listener.values)
-    # A GPU's network has no stage of its own: the host does not wait for it.
+    # On a GPU the network has no stage of its own, since the host does not wait for it.
     network = measured.get('network') or measured.get('inference') or 50.0
     rate = 2000 / network
     bench.pause()
@@ -118,7 +118,7 @@ def _overload(bench: Bench, seconds: float) -> dict[str, Any]:
 
 
 def age_trend(ages: np.ndarray) -> dict[str, Any]:
-    """Medians of the first and the second half, and the largest; None without frames."""
+    """Return medians of the first and the second half, and the maximum; None without frames."""
     half = len(ages) // 2
     return {'frames': len(ages),
             'age_ms_first_half': float(np.median(ages[:half])) if half else None,
@@ -127,10 +127,10 @@ def age_trend(ages: np.ndarray) -> dict[str, Any]:
 
 
 def split(stage: dict[str, float], latency: dict[str, float]) -> dict[str, float]:
-    """Where the median milliseconds from stamp to arrival of depth went, in order of time.
+    """Split the median milliseconds from stamp to arrival of depth, in order of time.
 
-    `transport` is what the node does not see: to it, and from it to the listener. Cloud and scan
-    are published after depth, so where they take long that is too small; never below 0.
+    `transport` is outside the node: to it, and from it to the listener. Cloud and scan are
+    published after depth, so it is underestimated if they take long, but never below 0.
     """
     if not {'arrival_to_publish', 'network'} <= stage.keys() or not latency:
         return {}
@@ -146,14 +146,14 @@ def split(stage: dict[str, float], latency: dict[str, float]) -> dict[str, float
 
 
 def stages(values: dict[str, str]) -> dict[str, float]:
-    """Median milliseconds by stage, from a node's diagnostics."""
+    """Return median milliseconds by stage, from a node's diagnostics."""
     found = {key.removesuffix('_ms'): _MEDIAN.search(value) for key, value in values.items()
              if key.endswith('_ms')}
     return {key: float(match[1]) for key, match in found.items() if match}
 
 
 def beside_network(stage: dict[str, float]) -> float | None:
-    """Milliseconds from arrival to publish without the network's own, median over the frames."""
+    """Return median milliseconds from arrival to publication without the network's own."""
     if 'beside_network' in stage:
         return stage['beside_network']
     if not {'arrival_to_publish', 'network'} <= stage.keys():
@@ -162,14 +162,14 @@ def beside_network(stage: dict[str, float]) -> float | None:
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
-    """p50, p95 and p99 in milliseconds."""
+    """Return p50, p95 and p99 in milliseconds."""
     if not seconds:
         return {}
     return {f'p{q}': round(1000 * float(np.percentile(seconds, q)), 1) for q in (50, 95, 99)}
 
 
 def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Medians over the turns and the ratio of the usual pattern to ours."""
+    """Return medians over the turns and the ratio of the usual pattern to ours."""
     lines: dict[str, Any] = {}
     common = set.intersection(*(set(turn['at_hz']) for turns in results.values()
                                 for turn in turns))
@@ -184,7 +184,7 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             'overload_age_in_network_periods': [
                 turn['overload']['age_ms_second_half'] / turn['overload']['network_ms']
                 for turn in turns if turn['overload']['age_ms_second_half'] is not None],
-            # From frame to frame at the peak: all that a frame takes, not the network alone.
+            # The period at the peak rate: all work of a frame, not only the network.
             'overload_age_in_node_periods': [
                 turn['overload']['age_ms_second_half'] * turn['peak_hz'] / 1000
                 for turn in turns if turn['overload']['age_ms_second_half'] is not None]}
@@ -194,7 +194,7 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 
 
 def plot(path: Path, results: dict[str, list[dict[str, Any]]], title: str) -> None:
-    """Latency by rate, where it goes, and the age of depth when the camera is too fast."""
+    """Draw latency by rate, its parts, and the age of depth if the camera is too fast."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
@@ -226,7 +226,7 @@ def _plot_latency(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _plot_split(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
-    """Of each node at the lowest rate."""
+    """Draw the parts of each node's latency at the lowest rate."""
     bars = {name: next(iter(turns[0]['at_hz'].values()))['split_ms']
             for name, turns in results.items()}
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
@@ -252,7 +252,7 @@ def _plot_overload(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Both nodes in turns."""
+    """Measure both nodes alternately."""
     from benchmarks.listener import Listener
 
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in NODES}
@@ -275,13 +275,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
                         metavar=('WIDTH', 'HEIGHT'))
-    parser.add_argument('--seconds', type=float, default=20.0, help='of each measurement')
-    parser.add_argument('--turns', type=int, default=2, help='of each node')
-    parser.add_argument('--ceiling', type=float, default=60.0, help='Hz, where the search begins')
+    parser.add_argument('--seconds', type=float, default=20.0, help='duration of each measurement')
+    parser.add_argument('--turns', type=int, default=2, help='measurements of each node')
+    parser.add_argument('--ceiling', type=float, default=60.0, help='highest rate to try, Hz')
     parser.add_argument('--out', type=Path, default=Path('node_output'))
     options = parser.parse_args(arguments)
     options.size = tuple(options.size)

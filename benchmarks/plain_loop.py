@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain training loop as a yardstick: what a tutorial shows, none of ours.
+"""A plain training loop for comparison, as in a tutorial.
 
-One network in float32 as PyTorch makes it, one Adam for all parameters at a fixed rate, the loss
-read after each step to be printed.
+One network in float32, one Adam for all parameters at a fixed rate, and the loss is read after each
+step to be printed.
 """
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PlainLoop:
     """Forward, loss, backward, optimizer.
 
     Args:
-        network: on its device.
-        loss: of prediction, target and mask.
+        network: network on its device.
+        loss: loss of prediction, target and mask.
     """
 
     def __init__(self, network: nn.Module, loss: Loss) -> None:
@@ -32,7 +32,7 @@ class PlainLoop:
         self._optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
     def step(self, image: Tensor, depth: Tensor) -> float:
-        """The loss of one step."""
+        """Train one step; return the loss."""
         self._optimizer.zero_grad()
         loss = self._loss(self._network(image), depth, depth > 0)
         loss.backward()
@@ -41,16 +41,16 @@ class PlainLoop:
 
 
 def ratio(learner: Learner, plain: PlainLoop, batch: Batch, steps: int) -> float:
-    """How many times faster our step is than the plain one; medians of steps that take turns."""
+    """Return the speed-up of our step over the plain one; medians of alternating steps."""
     ours = _timed(lambda step: learner.learn(batch, Place(step, steps + 1)).loss.item())
     plainly = _timed(lambda step: plain.step(*batch))
     seconds = np.array([(ours(step), plainly(step)) for step in range(steps + 1)])
-    ours_median, plain_median = np.median(seconds[1:], axis=0)  # the first ones plan and allocate
+    ours_median, plain_median = np.median(seconds[1:], axis=0)  # the first steps allocate memory
     return float(plain_median / ours_median)
 
 
 def _timed(run: Callable[[int], object]) -> Callable[[int], float]:
-    """Seconds of a call; its result is on the host, so a GPU has finished."""
+    """Return a function that times a call; its result is on the host, so a GPU has finished."""
     def call(step: int) -> float:
         start = time.perf_counter()
         run(step)

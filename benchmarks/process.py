@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the process of a measurement over DDS begins."""
+"""Preparation of processes that measure over DDS."""
 from __future__ import annotations
 
 import signal
@@ -9,9 +9,9 @@ from depth_perception.ros.transport import prefer_large_shared_memory
 
 
 def prepare_process() -> None:
-    """SIGTERM cleans up as Ctrl-C does; DDS is apart from others and has room for images.
+    """Make SIGTERM clean up like Ctrl-C; isolate DDS and give it room for images.
 
-    Before rclpy.init; child processes inherit the choices about DDS.
+    Call it before rclpy.init; child processes inherit the DDS settings.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     isolate_ros()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process holds, over time, and whether it grows."""
+"""Resources of a process over time, and a test for leaks."""
 from __future__ import annotations
 
 import ctypes
@@ -22,9 +22,9 @@ class Limit:
     """Growth that counts as a leak.
 
     Attributes:
-        per_hour: the slope's lower bound (two standard errors) must stay below it.
-        in_all: and smaller growth over the whole time is noise: a short run's slope per hour is
-            mostly that.
+        per_hour: the slope's lower bound (two standard errors) must stay below this,
+        in_all: unless the total growth is smaller than this: the slope per hour of a short run is
+            mostly noise.
     """
 
     per_hour: float
@@ -38,7 +38,7 @@ LIMITS = {'rss_mb': Limit(10.0, 5.0), 'handles': Limit(2.0, 2.0), 'threads': Lim
 
 @dataclass(frozen=True)
 class Slope:
-    """A least-squares line's slope and its standard error, per hour; `leaks` judges it."""
+    """Slope and standard error per hour of a least-squares line; `leaks` is the verdict."""
 
     per_hour: float
     error: float
@@ -46,7 +46,7 @@ class Slope:
 
 
 def resources(process: psutil.Process) -> dict[str, float]:
-    """Resident memory (MB, shared pages too), open handles, threads and CPU seconds so far."""
+    """Return resident memory (MB, with shared pages), open handles, threads and CPU seconds."""
     with process.oneshot():
         times = process.cpu_times()
         return {'rss_mb': process.memory_info().rss / 1e6, 'handles': process.num_fds(),
@@ -54,7 +54,7 @@ def resources(process: psutil.Process) -> dict[str, float]:
 
 
 def slope(seconds: list[float], values: list[float], limit: Limit) -> Slope | None:
-    """Least-squares slope of values over time; None with fewer than three values."""
+    """Fit the slope of values over time; None with fewer than three values."""
     if len(values) < 3:
         return None
     hours = np.array(seconds) / 3600
@@ -68,10 +68,10 @@ def slope(seconds: list[float], values: list[float], limit: Limit) -> Slope | No
 
 
 class PeakMemory:
-    """How much more memory this process held at most than when this was made; MB.
+    """Peak memory of this process in MB, compared with its memory at creation of this object.
 
-    Of a GPU what PyTorch allocated there, of a CPU resident memory (Linux lets a process reset its
-    own peak, see proc(5), clear_refs).
+    On a GPU the memory allocated by PyTorch, on a CPU resident memory (Linux lets a process reset
+    its own peak, see proc(5), clear_refs).
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -86,7 +86,7 @@ class PeakMemory:
         self._before = self._peak_mb()
 
     def growth_mb(self) -> float | None:
-        """Until now; None where the peak could not be reset."""
+        """Return the growth until now; None if the peak could not be reset."""
         if self._device.type != 'cuda' and not self._resettable:
             return None
         return self._peak_mb() - self._before
@@ -101,14 +101,14 @@ class PeakMemory:
 
 
 def _return_freed_memory() -> None:
-    """To the system: what one measurement has freed must not serve the next unseen."""
+    """Return freed memory to the system, so that the next measurement does not reuse it unseen."""
     gc.collect()
     if sys.platform == 'linux' and hasattr(library := ctypes.CDLL(None), 'malloc_trim'):
         library.malloc_trim(0)
 
 
 def _reset_peak() -> bool:
-    """Make the highest resident memory so far what it is now; whether the system allows that."""
+    """Reset the peak of resident memory to its current value; False if not possible."""
     try:
         Path('/proc/self/clear_refs').write_text('5')
     except OSError:

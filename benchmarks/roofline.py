@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How near to what the machine can do at best is each way to run a network?
+"""Compare inference backends with the limits of the machine (roofline).
 
-    python -m benchmarks.network --sizes 240x320 480x640     first: the times
+    python -m benchmarks.network --sizes 240x320 480x640     first, for the times
     python -m benchmarks.roofline --times network_output/network.json
 
-Counts the operations of each network and size and the bytes that it has to move (see
-benchmarks/work.py), measures what the machine can do (benchmarks/limits.py), and divides: no way
-can be faster than the larger of operations / best rate and bytes / best rate. The fraction is that
-bound over the measured median. Writes roofline.json and roofline.png.
+Counts operations and necessary memory traffic of each network and size (benchmarks/work.py) and
+measures the limits of the machine (benchmarks/limits.py). No backend can be faster than the larger
+of operations / best rate and bytes / best rate. The fraction is that bound / the measured median.
+Writes roofline.json and roofline.png.
 """
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from benchmarks.machine import machine
 from benchmarks.network import build, plain_logarithms
 from benchmarks.work import Work, work
 
-#: Bytes of a value.
+#: Bytes per value.
 ITEMSIZE = {'fp32': 4, 'bf16': 2, 'fp16': 2, 'int8': 1}
 
 
 @dataclass
 class Point:
-    """One way with one network and size.
+    """One backend with one network and size.
 
     Attributes:
-        intensity: operations a byte.
-        gflops: 10^9 operations a second that it reached.
-        bound_ms: no faster on this machine.
+        intensity: operations per byte.
+        gflops: 10^9 operations per second reached.
+        bound_ms: lower bound of the time on this machine.
         bound_by: `compute` or `memory`.
-        fraction: bound_ms over the measured median; 1 would be the machine's limit.
+        fraction: bound_ms / measured median; 1 would be the machine's limit.
     """
 
     network: str
@@ -55,7 +55,7 @@ class Point:
 
 
 def point(row: dict[str, Any], done: Work, limits: Limits) -> Point | None:
-    """Of a row of network.json; None where the limit of its precision was not measured."""
+    """Return the point of a row of network.json; None if its precision's limit is unknown."""
     precision = row['way'].split()[-1]
     if precision not in limits.gflops:
         return None
@@ -69,7 +69,7 @@ def point(row: dict[str, Any], done: Work, limits: Limits) -> Point | None:
 
 
 def plot(path: Path, points: list[Point], limits: Limits, title: str) -> None:
-    """The roofs, and where each way is below them."""
+    """Draw the roofs and the backends below them."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
@@ -100,7 +100,7 @@ def plot(path: Path, points: list[Point], limits: Limits, title: str) -> None:
 
 
 def run(times: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Everything, from the content of a network.json."""
+    """Compute everything from the content of a network.json."""
     limits = measure_limits(device)
     counted = {(row['network'], row['size']): work(
         build(row['network']), tuple(map(int, row['size'].split('x')))) for row in {
@@ -113,7 +113,7 @@ def run(times: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--times', type=Path, required=True, help='a network.json')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one, two and four cameras cost: latency, memory, CPU time and frames served, over DDS.
+"""Measure the cost of one, two and four cameras: latency, memory, CPU time, processed frames.
 
-Each camera is a process that sends the bundled clip at a fixed rate; a subscriber hears all outputs
-of each. The cameras are served by one process with one network, and then, for comparison, by a
-process each; first at a rate that the machine should hold, then flooded, so that some images are
-replaced by newer ones. However many cameras send it, the flood is the same: sending costs too.
+Each camera is a process that sends the bundled clip over DDS at a fixed rate, and a subscriber
+receives all its outputs. The cameras share one process with one network, and for comparison have a
+process each. They first send at a rate that the machine should sustain, then flood it, so that some
+images are replaced by newer ones. The total rate of the flood does not depend on the number of
+cameras, since sending takes CPU time as well.
 
-    python -m benchmarks.several_cameras         1, 2 and 4 cameras at 3 Hz, then 90 Hz in all
+    python -m benchmarks.several_cameras         1, 2 and 4 cameras at 3 Hz, then 90 Hz in total
     python -m benchmarks.several_cameras --counts 1 2 --seconds 60 --shared-only
 
-With the fitted power of the number of cameras that each cost grows with: below 1, two cameras cost
-less than twice one. Writes cameras.json and cameras.png.
+Also fits each cost as a power of the number of cameras: below 1, two cameras cost less than twice
+one. Writes cameras.json and cameras.png.
 """
 from __future__ import annotations
 
@@ -38,22 +39,22 @@ if TYPE_CHECKING:
     from benchmarks.listener import Listener
 
 NODE = 'depth_perception.ros.node.main'
-#: Seconds for the nodes to load their networks.
+#: Seconds to wait for the nodes to load their networks.
 START = 240.0
-#: Seconds at the full rate before anything is counted.
+#: Seconds at full rate before counting starts.
 WARM_UP = 3.0
-#: Seconds to see whether a flood is one, and the share of its images that must be replaced in it.
+#: Duration in seconds of a trial flood, and the share of its images that must be replaced.
 TRIAL = 4.0
 REPLACED = 0.1
-#: A flood that is served whole is raised by this, so many times.
+#: Factor by which a flood is raised if all of it is processed, and the largest number of raises.
 RAISE, RAISES = 1.5, 4
-#: What cameras cost: figure of a run, in words. All but the last at the steady rate.
+#: Costs: figure of a run and its label. All but the last are measured at the steady rate.
 COSTS = {'latency_p50_ms': 'latency, ms', 'cores': 'CPU cores', 'private_mb': 'private memory, MB',
          'round_ms': 'flooded: one frame of each, ms'}
 
 
 def measure(count: int, shared: bool, options: argparse.Namespace) -> dict[str, Any]:
-    """Figures of so many cameras, served by one process or by one each."""
+    """Measure this many cameras, with one shared process or one process each."""
     from benchmarks.listener import Listener
 
     names = [f'camera_{number}' for number in range(1, count + 1)]
@@ -74,7 +75,7 @@ def measure(count: int, shared: bool, options: argparse.Namespace) -> dict[str, 
 
 
 def _nodes(names: list[str], shared: bool, device: str) -> list[Any]:
-    # Off: on a busy machine old frames cost, and are to count, as much as new ones.
+    # Off, since old frames on a busy machine cost as much as new ones, and must be counted.
     parameters = {'device': device, 'max_age': '0.0'}
     if shared:
         return [child(NODE, '--cameras', ','.join(names), parameters=parameters)]
@@ -95,7 +96,7 @@ def _wait_until_ready(nodes: list[Child], cameras: list[CameraProcess],
 
 def _watch(nodes: list[Child], cameras: list[CameraProcess], listeners: list[Listener],
            rate: float, seconds: float) -> dict[str, Any]:
-    """What it takes to serve so many images a second of each camera."""
+    """Measure the cost of processing this rate of each camera."""
     processes = [psutil.Process(node.pid) for node in nodes]
     for camera in cameras:
         camera.set_rate(rate)
@@ -125,11 +126,11 @@ def _watch(nodes: list[Child], cameras: list[CameraProcess], listeners: list[Lis
 
 
 def flood_rate(watch: Callable[[float], dict[str, Any]], rate: float) -> float:
-    """The first rate from this one up at which images are replaced; Hz of each camera.
+    """Return the first rate, from `rate` up, at which images are replaced; Hz per camera.
 
     Args:
-        watch: gives what was sent and served at a rate.
-        rate: where to begin.
+        watch: measures what was sent and processed at a rate.
+        rate: rate to start with.
     """
     for _ in range(RAISES):
         seen = watch(rate)
@@ -144,7 +145,7 @@ def _cpu_seconds(processes: list[psutil.Process]) -> float:
 
 
 def growth(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Of cameras that share a process, by cost: the fitted exponent and two cameras over one."""
+    """Return by cost, with a shared process: the fitted exponent, and two cameras over one."""
     shared = {run['cameras']: run for run in runs if run['processes'] == 1}
     result = {}
     for cost in COSTS:
@@ -160,7 +161,7 @@ def growth(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def plot(path: Path, result: dict[str, Any]) -> None:
-    """Each cost against the number of cameras, with one process and with one for each."""
+    """Draw each cost over the number of cameras, with a shared process and with one each."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
@@ -188,15 +189,16 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when measured, 1 when a node did not serve."""
+    """Run the command line; return 0, or 1 if a node did not process frames."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--counts', type=int, nargs='+', default=[1, 2, 4], help='of cameras')
-    parser.add_argument('--rate', type=float, default=3.0, help='images a second of each camera')
+    parser.add_argument('--counts', type=int, nargs='+', default=[1, 2, 4],
+                        help='numbers of cameras')
+    parser.add_argument('--rate', type=float, default=3.0, help='images per second and camera')
     parser.add_argument('--flood', type=float, default=90.0,
-                        help='images a second of all cameras together, raised until some are '
+                        help='images per second of all cameras together, raised until some are '
                              'replaced')
-    parser.add_argument('--seconds', type=float, default=30.0, help='of counting, at each rate')
-    parser.add_argument('--shared-only', action='store_true', help='no process for each camera')
+    parser.add_argument('--seconds', type=float, default=30.0, help='duration at each rate')
+    parser.add_argument('--shared-only', action='store_true', help='omit one process per camera')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--out', type=Path, default=Path('cameras_output'))
     options = parser.parse_args(arguments)

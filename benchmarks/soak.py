@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An hour at the highest rate that this machine holds: does anything grow, hang or get lost?
+"""Run the node for an hour at its highest sustained rate and check for leaks, hangs and losses.
 
 A camera process feeds the bundled clip to the real `depth_node` process over DDS, with a subscriber
-to every output. First the highest rate is searched at which less than 5 % of the frames are lost
-(the method of ros2_benchmark), then the node is watched at that rate:
+to every output. First it finds the highest rate at which less than 5 % of the frames are lost (the
+method of ros2_benchmark), then it monitors the node at that rate:
 
     python -m benchmarks.soak                 60 minutes
     python -m benchmarks.soak --minutes 2     a trial
 
-Writes soak.json and soak.png; exit status 1 when something hung, died or grew.
+Writes soak.json and soak.png; the exit status is 1 if something hung, died or grew.
 """
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from depth_perception.ros.conversions.topics import DEPTH
 
 #: Seconds between two samples.
 PERIOD = 10.0
-#: Seconds without an output, or diagnostics, after which the node counts as hung.
+#: Seconds without output or diagnostics after which the node counts as hung.
 SILENCE = 15.0
-#: The first part of a soak fills caches and pools: its share, and at most these seconds.
+#: Start of a run, when caches and pools fill: its share, and at most these seconds.
 WARM_UP_SHARE, WARM_UP = 0.25, 600.0
 
 
 @dataclass
 class Record:
-    """A soak's figures.
+    """Measurements of a run.
 
     Attributes:
-        rate: images a second that the camera sent.
-        samples: one row each PERIOD.
-        received: outputs by topic.
-        sent: images.
+        rate: images per second sent by the camera.
+        samples: one row every PERIOD.
+        received: numbers of outputs by topic.
+        sent: number of images.
         problem: what hung or died, or ''.
     """
 
@@ -59,7 +59,7 @@ class Record:
 
 
 def soak(bench: Bench, rate: float, seconds: float) -> Record:
-    """Watch the node at a rate."""
+    """Monitor the node at a rate."""
     record = Record(rate)
     before, start, last_word = bench.camera.sent, time.monotonic(), 0.0
     bench.listener.take()
@@ -105,7 +105,7 @@ def _sample(bench: Bench, record: Record, seconds: float) -> dict[str, float]:
 
 
 def judge(record: Record, seconds: float) -> dict[str, Any]:
-    """Slopes after the warm-up, losses, and whether all is well."""
+    """Return slopes after the warm-up, losses, and the verdict."""
     warm_up = min(WARM_UP, WARM_UP_SHARE * seconds)
     rows = [row for row in record.samples if row['seconds'] >= warm_up]
     slopes = {}
@@ -123,7 +123,7 @@ def judge(record: Record, seconds: float) -> dict[str, Any]:
 
 
 def plot(path: Path, record: Record, verdict: dict[str, Any]) -> None:
-    """Every figure over time."""
+    """Draw every figure over time."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
@@ -162,7 +162,7 @@ def _line(row: dict[str, float]) -> str:
 
 
 def report(verdict: dict[str, Any]) -> None:
-    """The verdict in words."""
+    """Print the verdict."""
     say(f'{verdict["images_sent"]} images sent at {verdict["rate_hz"]:.2f} Hz, '
         f'{verdict["lost_percent"]:.2f} % lost; outputs {verdict["outputs_received"]}')
     for key, line in verdict['slopes'].items():
@@ -174,7 +174,7 @@ def report(verdict: dict[str, Any]) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Search the rate, soak, stop, judge; the verdict, also written to the folder."""
+    """Find the rate, run, stop, evaluate; return the verdict, also written to the folder."""
     from benchmarks.listener import Listener
 
     options.out.mkdir(parents=True, exist_ok=True)
@@ -203,11 +203,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when all is well, 1 when something hung, died or grew."""
+    """Run the command line; return 0 if all is well, 1 if something hung, died or grew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--minutes', type=float, default=60.0)
-    parser.add_argument('--rate', type=float, help='Hz, instead of the search')
-    parser.add_argument('--ceiling', type=float, default=60.0, help='Hz, where the search begins')
+    parser.add_argument('--rate', type=float, help='rate in Hz, instead of searching for it')
+    parser.add_argument('--ceiling', type=float, default=60.0, help='highest rate to try, Hz')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--out', type=Path, default=Path('soak_output'))
     options = parser.parse_args(arguments)

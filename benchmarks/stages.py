@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame costs beside the network on a CPU, stage by stage, in one process and without DDS.
+"""Measure the CPU cost of a frame besides the network, by stages, in one process without DDS.
 
     python -m benchmarks.stages                 640x480: depth, cloud of every second pixel, scan
     python -m benchmarks.stages --size 1280 720 --frames 500
 
-Each stage is called as the node calls it, on images of the bundled clip; the network runs once for
-each image, and what it gave is handed out from then on. `whole` is the node's function from message
-to messages on the same images, the network's part taken off, in turn with the stages.
+Each stage is called as in the node, on images of the bundled clip. The network runs once per image;
+its output is reused afterwards. `whole` is the node's function from message to messages on the same
+images, without the network's time, alternating with the stages.
 `benchmarks.node` measures the node itself, with executor and DDS.
 """
 from __future__ import annotations
@@ -45,12 +45,12 @@ from depth_perception.ros.node.pipeline import Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
 
 CPU = torch.device('cpu')
-#: Every so many images of the clip take part.
+#: One in this many images of the clip is used.
 THINNING = 10
 
 
 class Replay:
-    """A backend that runs another one once for each image and then hands out what that gave."""
+    """A backend that runs another one once per image, and then reuses its output."""
 
     device = CPU
 
@@ -60,7 +60,7 @@ class Replay:
         self._outputs: dict[int, Tensor] = {}
 
     def run(self, image: Tensor) -> Tensor:
-        """The output for an image: a new tensor, as of a network."""
+        """Return the output for an image as a new tensor, like a network."""
         key = zlib.crc32(image.contiguous().numpy())
         if key not in self._outputs:
             self._outputs[key] = self._backend.run(image)
@@ -69,7 +69,7 @@ class Replay:
 
 @dataclass
 class Stages:
-    """Calls the stages of a frame one by one and keeps their seconds, by name in order."""
+    """Run the stages of a frame one by one and record their seconds, by name in order."""
 
     estimator: DepthEstimator
     cameras: Calibrations
@@ -81,7 +81,7 @@ class Stages:
         self._products = ProductMaker(self.estimator.info.max_depth)
 
     def run(self, image: Image) -> None:
-        """All stages of one image, then all of them at once."""
+        """Run all stages of one image separately, then all together."""
         start = time.perf_counter()
         self._one_by_one(image)
         self.seconds['sum'].append(
@@ -126,14 +126,14 @@ class Stages:
 
 
 def clip(size: tuple[int, int]) -> tuple[list[Image], CameraInfo]:
-    """Some images of the clip at a size (width, height), and their camera."""
+    """Return some images of the clip at a size (width, height), and their camera."""
     frames = serialized_clip(size)[::THINNING]
     return ([deserialize_message(image, Image) for image, _ in frames],
             deserialize_message(frames[0][1], CameraInfo))
 
 
 def measure(size: tuple[int, int], frames: int, backend: str = 'auto') -> dict[str, list[float]]:
-    """Seconds of each stage, of so many frames."""
+    """Return the seconds of each stage for this many frames."""
     images, info = clip(size)
     cameras = Calibrations()
     cameras.update(info)
@@ -149,7 +149,7 @@ def measure(size: tuple[int, int], frames: int, backend: str = 'auto') -> dict[s
 
 
 def table(seconds: dict[str, list[float]]) -> str:
-    """Milliseconds for a terminal."""
+    """Format milliseconds for a terminal."""
     lines = [f'{"stage":<24}{"median ms":>10}{"p95 ms":>10}']
     lines += [f'{name:<24}{1000 * np.median(times):10.2f}{1000 * np.percentile(times, 95):10.2f}'
               for name, times in seconds.items()]
@@ -157,7 +157,7 @@ def table(seconds: dict[str, list[float]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
                         metavar=('WIDTH', 'HEIGHT'))

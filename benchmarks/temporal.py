@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `temporal_smoothing` gains and costs on the bundled clip, for a table of strengths.
+"""Measure benefit and cost of `temporal_smoothing` on the bundled clip, by strength.
 
     python -m benchmarks.temporal [--model FILE] [--out FILE]
 
@@ -21,22 +21,22 @@ from depth_perception.depth.temporal import TemporalFilter
 from depth_perception.inference.estimator import DepthEstimator
 
 STRENGTHS = (0.0, 0.3, 0.5, 0.7, 0.9)
-#: |d log depth| from frame to frame, of the truth: below the one a pixel rests, above the other
-#: an edge went over it.
+#: |d log depth| of the truth between frames: below the first limit a pixel is static, above the
+#: second an edge has passed over it.
 RESTS, MOVES = 0.05, 0.1
-#: Every so many pixels of both axes are looked at.
+#: One in this many pixels of each axis is evaluated.
 STRIDE = 2
 
 
 def filtered(frames: list[Frame], depths: list[Tensor], strength: float) -> Tensor:
-    """(N, h, w) metres: the depths after the filter."""
+    """Return (N, h, w) metres: the depths after the filter."""
     smooth = TemporalFilter()
     return torch.stack([smooth(depth, frame.rgb, frame.time, strength)[::STRIDE, ::STRIDE]
                         for frame, depth in zip(frames, depths)])
 
 
 def scores(result: Tensor, raw: Tensor, truth: Tensor) -> dict[str, float]:
-    """Flicker, errors and smear of filtered depths (N, h, w), beside the raw and the true ones."""
+    """Return flicker, errors and smear of filtered depths (N, h, w)."""
     true_change = truth.log().diff(dim=0)
     flicker = (result.log().diff(dim=0) - true_change).abs()[true_change.abs() < RESTS]
     # quantile takes at most 16 million values.
@@ -55,7 +55,7 @@ def scores(result: Tensor, raw: Tensor, truth: Tensor) -> dict[str, float]:
 
 
 def run(model: str) -> dict[str, Any]:
-    """The table."""
+    """Return the table."""
     frames = read_clip()
     estimator = DepthEstimator.load(model, device='auto')
     depths = predictions(estimator, frames)
@@ -67,7 +67,7 @@ def run(model: str) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='', help='weights file; default: the bundled network')
     parser.add_argument('--out', type=Path, default=Path('temporal.json'))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast each paper's recipe trains on this machine: measured steps, projected to the whole run.
+"""Measure the training speed of each paper's recipe, and project it to the whole run.
 
-Prints Markdown tables for docs/reproducing.md. With DATA, also how many images a second reading
-and augmenting deliver; where that is less than the training step takes, the GPU waits for data:
+Prints Markdown tables for docs/reproducing.md. With DATA, also measures images per second of
+reading and augmenting; if that is less than the training steps need, the GPU waits for data:
 
     python -m benchmarks.training_speed --data DATA --workers 8
 
-With --plain, also how many times faster a step is than that of a plain loop in float32
-(benchmarks/plain_loop.py), in turns.
+With --plain, also the speed-up of a step over that of a plain loop in float32
+(benchmarks/plain_loop.py), alternating.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _HEAD = ('recipe', 'input', 'batch', 'precision', 'images/s', 'memory, GiB', 'on
 
 @dataclass(frozen=True)
 class Speed:
-    """Images a second of training steps without waiting for data, and the peak memory in GiB."""
+    """Images per second of training steps without data loading, and the peak memory in GiB."""
 
     rate: float
     memory: float
@@ -56,13 +56,13 @@ class Speed:
 
 def measure(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
             batch: int, steps: int) -> Speed:
-    """Train steps on one made batch: forward, loss, backward, optimizer.
+    """Train steps on one synthetic batch: forward, loss, backward, optimizer.
 
     Raises:
-        torch.cuda.OutOfMemoryError: the batch does not fit.
+        torch.cuda.OutOfMemoryError: the batch does not fit into memory.
     """
     learner, rows = _learner(recipe, device, precision, batch)
-    for step in range(2):                   # the first ones plan and allocate
+    for step in range(2):                   # the first steps plan and allocate
         learner.learn(rows, Place(step, steps + 2))
     _finish(device)
     start = time.perf_counter()
@@ -74,7 +74,7 @@ def measure(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf
 
 def times_plain(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
                 batch: int, steps: int) -> float:
-    """How many times faster our step is than the plain loop's, with the same network and loss."""
+    """Return the speed-up of our step over the plain loop's, with the same network and loss."""
     learner, rows = _learner(recipe, device, precision, batch)
     loss = build.loss(recipe)
     if isinstance(loss, torch.nn.Module):
@@ -84,16 +84,16 @@ def times_plain(recipe: Recipe, device: torch.device, precision: Literal['fp32',
 
 
 def flops_per_image(recipe: Recipe) -> float:
-    """Floating-point operations of training on one image; a multiply-add counts as two.
+    """Return the floating-point operations to train on one image; a multiply-add counts as two.
 
     The backward pass counts as two forward passes (torch's counter overstates it for depthwise
-    convolutions), and as one in paper 001's frozen loss network, half of whose input is the truth.
+    convolutions), but as one in paper 001's frozen loss network, half of whose input is the truth.
     """
     learner, rows = _learner(recipe, torch.device('meta'), 'fp32', 2)
     with FlopCounterMode(display=False) as network:
         learner.model(rows.image)
     height, width = rows.depth.shape[-2:]
-    # Losses need real tensors: a sixteenth of the area, for convolutions cost as much as it.
+    # Losses need real tensors: a sixteenth of the area, as convolutions scale with it.
     depth = torch.rand(2, 1, height // 4, width // 4)
     with FlopCounterMode(display=False) as loss:
         build.loss(recipe)(depth, depth, depth > 0)
@@ -102,12 +102,12 @@ def flops_per_image(recipe: Recipe) -> float:
 
 def _learner(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
              batch: int) -> tuple[Learner, Batch]:
-    with device:                            # on `meta` nothing is computed
+    with device:                            # nothing is computed on `meta`
         network = build.network(recipe, seed=0)
         height, width = build.output_size(recipe, network)
     rows = Batch(torch.randn(batch, 3, recipe.height, recipe.width, device=device),
                  torch.rand(batch, 1, height, width, device=device) * 8 + 1)
-    # Paper 001's loss network may be random here: its speed does not depend on its weights.
+    # Paper 001's loss network may be random here: its weights do not affect the speed.
     return Learner(recipe, network, build.loss(recipe), device, Processes(), precision), rows
 
 
@@ -117,7 +117,7 @@ def _finish(device: torch.device) -> None:
 
 
 def _peak(device: torch.device) -> float:
-    """GiB: of the GPU since the last reset, of a CPU since the process started."""
+    """Return peak GiB: of the GPU since the last reset, of a CPU since the process started."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2 ** 30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
@@ -157,7 +157,7 @@ def _flops(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
 
 
 def _loading(dataset: DepthDataset, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
-    """Augmented tensors a second, each recipe's own pipeline."""
+    """Yield augmented tensors per second of each recipe's pipeline."""
     for name in options.recipes:
         recipe = get_recipe(name)
         data = build.training_data(recipe, dataset, build.network(recipe, 0), None, 0)
@@ -173,7 +173,7 @@ def _time(seconds: float) -> str:
 
 
 def _print(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Each row as soon as it is there; all of them."""
+    """Print each row immediately; return all rows."""
     print(f'| {" | ".join(head)} |\n|{" --- |" * len(head)}')
     printed = []
     for row in rows:
@@ -184,31 +184,31 @@ def _print(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[tuple
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options."""
+    """Create the parser."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--recipes', nargs='+', choices=PAIRS, default=list(PAIRS), metavar='NAME',
                         help=f'default: {" ".join(PAIRS)}')
     parser.add_argument('--precisions', nargs='+', choices=_PRECISIONS, default=_PRECISIONS)
     parser.add_argument('--batch', type=number(int, Range(1)),
-                        help="instead of each recipe's, such as on a CPU")
+                        help="instead of each recipe's, for example on a CPU")
     parser.add_argument('--steps', type=number(int, Range(1)), default=20,
-                        help='measured, after two others')
+                        help='steps to measure, after two others')
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
-    parser.add_argument('--plain', action='store_true', help='beside a plain loop')
-    parser.add_argument('--out', type=Path, help='write the steps as JSON too')
+    parser.add_argument('--plain', action='store_true', help='compare with a plain loop')
+    parser.add_argument('--out', type=Path, help='write the training steps as JSON, too')
     parser.add_argument('--flops', action='store_true',
                         help='count operations instead of measuring, and divide by --tflops')
     parser.add_argument('--tflops', type=number(float, Range(0, above=True)), default=10.0,
-                        help='10^12 operations/s that training is thought to reach (default: 10)')
-    parser.add_argument('--data', type=Path, help='measure loading of these RGB-D pairs too')
+                        help='assumed 10^12 operations/s of training (default: 10)')
+    parser.add_argument('--data', type=Path, help='also measure loading of these RGB-D pairs')
     parser.add_argument('--workers', type=number(int, Range(0)), nargs='+', default=[4])
-    parser.add_argument('--images', type=number(int, Range(1)), default=200, help='to load')
+    parser.add_argument('--images', type=number(int, Range(1)), default=200, help='images to load')
     return parser
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     options = arguments().parse_args()
     if options.flops:
         _print(('recipe', 'GFLOP/image', 'images', 'FLOP of the recipe',

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many large images reach another process of this machine, by the middleware's settings.
+"""Count large images that reach another process on this machine, by middleware settings.
 
     python benchmarks/transport.py                   Fast DDS: a camera's images
     python benchmarks/transport.py --with-cloud      the node's outputs: image and cloud
     RMW_IMPLEMENTATION=rmw_cyclonedds_cpp python benchmarks/transport.py --settings as-is
 
-A publisher sends a 640x480 depth image (1.2 MB) fifteen times a second and, where asked, directly
-after it a 320x240 cloud of the same size; a subscriber in another process counts.
+A publisher sends a 640x480 depth image (1.2 MB) fifteen times a second and, with --with-cloud, a
+320x240 cloud of the same size directly after it; a subscriber in another process counts.
 """
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import time
 from collections import Counter
 
 RATE = 15.0
-#: Seconds that a subscriber waits for more, and a publisher for its subscriber.
+#: Seconds that a subscriber waits for messages, and a publisher for its subscriber.
 SILENCE = 3.0
 START = 30.0
 SETTINGS = {
-    'as-is': 'the environment as it is',
+    'as-is': 'the unchanged environment',
     'default': "the middleware's defaults",
     'shared-memory': 'the node\'s own choice: 32 MB of shared memory (large_images.fastdds.xml)',
     'LARGE_DATA': 'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA',
@@ -32,13 +32,13 @@ LARGE_DATA = {
     'LARGE_DATA': 'LARGE_DATA',
     'LARGE_DATA+': 'LARGE_DATA?max_msg_size=4MB&sockets_size=32MB&non_blocking=true',
 }
-#: What chooses a transport in the environment.
+#: Environment variables that choose a transport.
 CHOICES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE',
            'FASTDDS_BUILTIN_TRANSPORTS')
 
 
 def main() -> int:
-    """Print a table, or be one of the two processes of a measurement."""
+    """Print a table, or run as one of the two processes of a measurement."""
     options = _parser().parse_args()
     if options.role:
         {'publish': publish, 'listen': listen}[options.role](options)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def measure(setting: str, reliability: str, options: argparse.Namespace) -> list[str]:
-    """How many images and clouds arrived from one new process in another."""
+    """Count the images and clouds that arrive from one new process in another."""
     command = [sys.executable, __file__, '--count', str(options.count),
                '--reliability', reliability, *['--with-cloud'] * options.with_cloud, '--role']
     environment = _environment(setting)
@@ -64,7 +64,7 @@ def measure(setting: str, reliability: str, options: argparse.Namespace) -> list
 
 
 def publish(options: argparse.Namespace) -> None:
-    """Send everything once a subscriber is there."""
+    """Send everything once there is a subscriber."""
     node, profile = _node('publisher', options.reliability)
     from sensor_msgs.msg import Image, PointCloud2
 
@@ -87,7 +87,7 @@ def publish(options: argparse.Namespace) -> None:
 
 
 def listen(options: argparse.Namespace) -> None:
-    """Count until nothing has come for a while; print both counts."""
+    """Count until nothing arrives for a while; print both counts."""
     node, profile = _node('subscriber', options.reliability)
     import rclpy
     from sensor_msgs.msg import Image, PointCloud2
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__.splitlines()[0],
         epilog='; '.join(f'{name}: {text}' for name, text in SETTINGS.items()))
     parser.add_argument('--count', type=int, default=150, help='images to send (default 150)')
-    parser.add_argument('--with-cloud', action='store_true', help='a cloud after each image')
+    parser.add_argument('--with-cloud', action='store_true', help='send a cloud after each image')
     parser.add_argument('--settings', nargs='+', choices=SETTINGS,
                         default=['default', 'shared-memory', 'LARGE_DATA', 'LARGE_DATA+'])
     parser.add_argument('--role', choices=['publish', 'listen'], help=argparse.SUPPRESS)

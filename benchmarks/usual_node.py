@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The usual Python depth node, as a yardstick: what most published ones do, none of ours.
+"""The usual Python depth node for comparison: what most published nodes do.
 
-Inference in the image callback, a queue of ten, plain PyTorch in float32, `tobytes` into messages,
-a cloud by numpy with float32 fields at every second pixel, a scan by a loop-free minimum over rows.
-Same network, topics and outputs as `depth_node`, so that one listener measures both.
+Inference in the image callback, a queue of ten, plain PyTorch in float32, messages by `tobytes`, a
+cloud by numpy with float32 fields at every second pixel, a scan by a vectorised minimum over rows.
+It has the network, topics and outputs of `depth_node`, so the same listener measures both.
 """
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from depth_perception.ros.process import quit_at_once_on_signals
 from depth_perception.ros.transport import prefer_large_shared_memory
 
 STRIDE = 2
-#: Seconds without an image after which the statistics begin anew.
+#: Seconds without an image after which the statistics are reset.
 PAUSE = 1.0
 MIN_DEPTH = 0.3
 
 
 class UsualNode(Node):
-    """One callback does everything."""
+    """A node that does everything in one callback."""
 
     def __init__(self) -> None:
         super().__init__('depth_node')
@@ -115,7 +115,7 @@ class UsualNode(Node):
         return message
 
     def _say(self) -> None:
-        """What `depth_node` says in its diagnostics: medians of the callback and the network."""
+        """Publish diagnostics like `depth_node`: medians of the callback and the network."""
         if not self._seconds:
             return
         seconds = np.array(self._seconds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to run one network: ours, and what people use instead."""
+"""Inference backends for one network: ours, and the usual alternatives."""
 from __future__ import annotations
 
 import copy
@@ -15,14 +15,14 @@ from depth_perception.inference.backends import openvino
 from depth_perception.inference.backends.choice import choose_backend
 from depth_perception.inference.backends.torch_eager import TorchEager
 
-#: Takes a normalised float32 image (1, 3, H, W) on the host, returns depth there.
+#: Takes a normalised float32 image (1, 3, H, W) on the host, returns depth on the host.
 Run = Callable[[Tensor], Tensor]
-#: What the others are compared with.
+#: The backend with which the others are compared.
 BASELINE = 'eager fp32'
 
 
 def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tuple[str, Run]]:
-    """Each way that this machine has, by name; the first is the baseline."""
+    """Yield each available backend by name; the first is the baseline."""
     network = network.eval()
     yield BASELINE, _eager(copy.deepcopy(network), device)
     for precision in ('fp32', 'fp16', 'bf16') if device.type == 'cuda' else ('fp32', 'fp16'):
@@ -40,16 +40,16 @@ def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tu
 
 
 def default_way(device: torch.device) -> str:
-    """Which of them `depth_node` takes by default on this machine."""
+    """Return the name of the default backend of `depth_node` on this machine."""
     backend = choose_backend(nn.Identity(), device, 'fp16')
     return f'{backend.name} {backend.precision}'
 
 
 def _eager(network: nn.Module, device: torch.device) -> Run:
-    """As the published hybrid's predict_img.py: the module is called, nothing else.
+    """Call the module directly, as the published hybrid's predict_img.py.
 
-    That script (github.com/karoly-hars/DE_resnet_unet_hyb) records the graph for a backward pass
-    besides; without it, as here, the baseline is a little faster.
+    That script (github.com/karoly-hars/DE_resnet_unet_hyb) also records the graph for a backward
+    pass; without this, as here, the baseline is slightly faster.
     """
     network = network.to(device)
 

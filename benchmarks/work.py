@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network has to compute and to move: counted, not measured."""
+"""Count a network's operations and memory traffic, without measuring."""
 from __future__ import annotations
 
 import copy
@@ -15,20 +15,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-#: Operations that read their inputs from memory and write their result there, by the start of their
-#: name. All others (batch normalisation, activations, sums) a good compiler computes on the way.
+#: Operations that read their inputs from memory and write their result to it, by the prefix of
+#: their name. A good compiler fuses all others (batch normalisation, activations, sums).
 MOVING = ('convolution', 'mm', 'addmm', 'bmm', 'baddbmm', 'max_pool', 'avg_pool', '_adaptive_avg',
           'mean', 'upsample', '_upsample', 'cat', 'grid_sampler')
 
 
 @dataclass(frozen=True)
 class Work:
-    """Of one image.
+    """Work for one image.
 
     Attributes:
         flops: floating-point operations; a multiply-add counts as two.
-        weights: values of the parameters.
-        activations: values that the operations in MOVING read and write, parameters aside.
+        weights: number of parameter values.
+        activations: values that the operations in MOVING read and write, except parameters.
         flops_by_kind: of convolutions by kernel (`3x3`, `1x1`, `depthwise`), of the rest `other`.
     """
 
@@ -38,12 +38,12 @@ class Work:
     flops_by_kind: dict[str, int]
 
     def bytes(self, itemsize: int) -> int:
-        """Least traffic to memory when no activation stays in a cache."""
+        """Return the least memory traffic if no activation stays in a cache."""
         return itemsize * (self.weights + self.activations)
 
 
 def work(network: nn.Module, size: tuple[int, int]) -> Work:
-    """Count what the network does with an image (height, width); nothing is computed."""
+    """Count the network's work for an image (height, width) without computing it."""
     network = copy.deepcopy(network).eval().to('meta')
     image = torch.empty(1, 3, *size, device='meta')
     moved = _Moved()
@@ -57,7 +57,7 @@ def work(network: nn.Module, size: tuple[int, int]) -> Work:
 
 
 class _Moved(TorchDispatchMode):
-    """Sums the values that pass through memory, and the operations of each kind of convolution."""
+    """Count the values that pass through memory, and the operations of each kind of convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _Moved(TorchDispatchMode):
 
 
 def _activations(arguments: Any) -> Iterator[Tensor]:
-    """Tensor arguments that are no parameters."""
+    """Yield tensor arguments that are not parameters."""
     return (tensor for tensor in _tensors(arguments) if not isinstance(tensor, nn.Parameter))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults, each as a function that does it, so often, and says what became of the node.
+"""Fault scenarios: functions that inject a fault a number of times and report the node's reaction.
 
-A scenario returns when the node has served the next good frame and its diagnostics have said what
-was to be said; otherwise it fails.
+A scenario returns once the node has processed the next good frame and its diagnostics have reported
+the fault; otherwise it fails.
 """
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 @dataclass
 class Outcome:
-    """What a scenario showed.
+    """Result of a scenario.
 
     Attributes:
         done: what was done to the node, with counts.
-        said: what its diagnostics said; '' where there was nothing to say.
+        said: what its diagnostics reported; '' if nothing was to be reported.
         figures: counts and times.
     """
 
@@ -28,7 +28,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A scenario by name, with how often it is done in full and in short."""
+    """A named scenario and its numbers of repetitions, full and short."""
 
     name: str
     run: Callable[[int], Outcome]
@@ -40,7 +40,7 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(full: int, short: int = 1) -> Callable[[Callable[[int], Outcome]], Any]:
-    """Register a function under its name; it is called with a count."""
+    """Register a function under its name; it is called with the number of repetitions."""
     def register(function: Callable[[int], Outcome]) -> Callable[[int], Outcome]:
         name = function.__name__
         SCENARIOS[name] = Scenario(name, function, full, short)

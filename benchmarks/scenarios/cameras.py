@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras that go and come, change, begin again, or live in another time."""
+"""Cameras that disconnect, change, restart, or use another clock."""
 from __future__ import annotations
 
 import tempfile
@@ -38,7 +38,7 @@ BAG_TIME = 1_700_000_000.0
 
 @scenario(full=100, short=3)
 def unplugged(times: int) -> Outcome:
-    """A camera process goes away and comes back, now reliable, now best effort."""
+    """A camera process disconnects and returns, first reliable, then best effort."""
     with stage() as (_, robot, first):
         serves(robot, first)
         robot.node.destroy_publisher(first.images)
@@ -48,7 +48,7 @@ def unplugged(times: int) -> Outcome:
         for index in range(times):
             if index % 10 == 0:
                 said = says(robot, 'input', 'nobody publishes it')
-            # After a best-effort camera the subscription stays best effort, which hears both.
+            # After a best-effort camera the subscription stays best effort, which fits both kinds.
             seconds.append(_plug_in(robot, RELIABLE if index < times / 2 else BEST_EFFORT))
             handles.append(process.num_fds())
     return Outcome(
@@ -59,7 +59,7 @@ def unplugged(times: int) -> Outcome:
 
 
 def _plug_in(robot: Robot, reliability: object) -> float:
-    """A camera with a DDS participant of its own until it is served; seconds."""
+    """Connect a camera with its own DDS participant until a frame is processed; return seconds."""
     context = Context()
     context.init()
     node = Node('camera', context=context, namespace=robot.node.get_namespace())
@@ -81,7 +81,7 @@ def _plug_in(robot: Robot, reliability: object) -> float:
 
 @scenario(full=300, short=12)
 def changed_in_mid_stream(times: int) -> Outcome:
-    """Every frame has another size, encoding and focal length than the one before."""
+    """Every frame has a different size, encoding and focal length than the one before."""
     rng = np.random.default_rng(0)
     encodings = list(ENCODINGS)
     with stage() as (_, robot, camera):
@@ -120,7 +120,7 @@ def _has_focal(robot: Robot, header: object, focal: float) -> None:
 
 @scenario(full=50, short=4)
 def looped_bag(times: int) -> Outcome:
-    """A short bag plays in a loop, with its time on /clock."""
+    """A short bag is played in a loop, with its time on /clock."""
     from rosbags.rosbag2 import StoragePlugin
 
     from test.support.bags import write_bag
@@ -142,7 +142,7 @@ def looped_bag(times: int) -> Outcome:
                          for message in robot.received['depth/image'])
         lost = {frame: times - tenths[frame] for frame in range(frames)
                 if tenths[frame] != times}
-        # The last image of a round and the first of the next come at once: the newest wins.
+        # The last image of one round and the first of the next arrive together: the newest wins.
         assert sum(lost.values()) < 0.1 * times * frames, lost
         serves(robot, camera, header=camera.header(BAG_TIME + 0.9))
     return Outcome(f'a bag of {frames} frames looped {times} times, /clock', said,
@@ -152,7 +152,7 @@ def looped_bag(times: int) -> Outcome:
 
 @scenario(full=100, short=4)
 def sim_time_jumps(times: int) -> Outcome:
-    """/clock and the stamps leap by up to an hour, to and fro."""
+    """/clock and the stamps jump by up to an hour, back and forth."""
     rng = np.random.default_rng(0)
     with a_robot() as robot, running_node(robot.node.get_namespace(), load_estimator=StandIn(),
                                           use_sim_time=True) as node:
@@ -184,16 +184,16 @@ def _set_clock(node: Node, clock: object, now: float) -> None:
 
 
 YEAR = 365 * 86400.0
-#: Seconds between the camera's clock and the node's, and what diagnostics say of it. Up to
-#: max_age, and for a clock that is ahead, there is nothing wrong; up to a minute it is an old
-#: frame; beyond it is another clock, and the frames are served.
+#: Offset in seconds between the clocks of camera and node, and the expected diagnostics. Up to
+#: max_age, or if the camera's clock is ahead, all is well; up to a minute the frame is too old;
+#: a larger offset indicates a different clock, and the frames are processed.
 OFFSETS = {0.0: 'OK', -0.3: 'OK', 30.0: 'OK', -30.0: 'older than max_age', 3600.0: 'use_sim_time?',
            -3600.0: 'use_sim_time?', -YEAR: 'use_sim_time?', YEAR: 'use_sim_time?'}
 
 
 @scenario(full=20, short=1)
 def system_clock_jumps(times: int) -> Outcome:
-    """The camera's clock against the node's: stamps leap by seconds to a year, to and fro."""
+    """The camera's clock differs from the node's: stamps jump by seconds to a year."""
     said = set()
     with stage(max_age=5.0) as (_, robot, camera):
         for offset, text in list(OFFSETS.items()) * times:

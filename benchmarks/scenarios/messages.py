@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages as no camera should send them, by the hundred thousand."""
+"""Malformed messages, by the hundred thousand."""
 from __future__ import annotations
 
 import random
@@ -22,13 +22,13 @@ from test.support.fuzz import camera_infos, compressed_images, images, serve
 from test.support.ros import camera_info, picture, rgb_image
 from test.support.weights import tiny_info, tiny_network
 
-#: One after another: a run of hypothesis slows down as it remembers what it tried.
+#: Examples per run of hypothesis, which slows down as it remembers what it tried.
 BATCH = 1000
 
 
 @scenario(full=100_000, short=300)
 def fuzz(messages: int) -> Outcome:
-    """Every field of Image, CompressedImage and CameraInfo, through decoding and all outputs."""
+    """Every field of Image, CompressedImage and CameraInfo is fuzzed, with all outputs."""
     became: Counter[str] = Counter()
     kinds: list[tuple[str, Any, Callable[[Any], str]]] = [
         ('Image', images(), lambda m: serve(
@@ -59,7 +59,7 @@ def _examples(strategy: Any, count: int, use: Callable[[Any], None]) -> None:
 
 @scenario(full=6000, short=400)
 def fuzz_over_dds(messages: int) -> Outcome:
-    """Fuzzed messages and damaged bytes to a real process; after each 20 a good frame."""
+    """Fuzzed messages and damaged bytes go to a real process; a good frame after every 20."""
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / 'tiny.safetensors'
         save_weights(weights, tiny_network(), tiny_info())
@@ -98,7 +98,7 @@ def _fuzz_topic(messages: int, weights: Path, topic: str, kind: type,
 
 
 def _damaged(message: Any, rng: random.Random) -> bytes:
-    """Its bytes, some of them changed, and perhaps cut short."""
+    """Change some bytes of a serialized message, and perhaps truncate it."""
     data = bytearray(serialize_message(message))
     for _ in range(rng.choice((1, 3, 10))):
         data[rng.randrange(4, min(len(data), 120))] = rng.randrange(256)
@@ -118,7 +118,7 @@ def _good_frame(robot: Any, camera: Any, compressed: bool) -> None:
     else:
         image = rgb_image(picture())
         image.header = header
-    time.sleep(0.05)  # the node keeps the newest message alone: let it take what came before
+    time.sleep(0.05)  # the node keeps only the newest message: let it process the previous ones
     camera.images.publish(image)
     is_served(robot, header)
 

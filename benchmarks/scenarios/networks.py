@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that raise, give nonsense, hang or need more memory than there is."""
+"""Networks that raise, return nonsense, hang or run out of memory."""
 from __future__ import annotations
 
 import threading
@@ -19,7 +19,7 @@ BLACK = np.zeros((60, 80, 3), np.uint8)
 
 
 def _on_black(error: Exception | None, value: float = np.nan) -> StandIn:
-    """A network that fails on black images alone."""
+    """Create a network that fails on black images only."""
     def depth(rgb: np.ndarray, _camera: object) -> np.ndarray:
         if not rgb.any() and error is not None:
             raise error
@@ -28,7 +28,7 @@ def _on_black(error: Exception | None, value: float = np.nan) -> StandIn:
 
 
 def _faults_and_frames(times: int, network: StandIn, text: str) -> str:
-    """Bad and good frames in turn; each good one is served. What diagnostics said."""
+    """Alternate bad and good frames; each good one is processed. Return the diagnostics."""
     with stage(network) as (node, robot, camera):
         said = ''
         for count in range(1, times + 1):
@@ -50,14 +50,14 @@ def raising(times: int) -> Outcome:
 
 @scenario(full=1000, short=10)
 def not_a_number(times: int) -> Outcome:
-    """The network gives NaN on every other frame."""
+    """The network returns NaN on every other frame."""
     said = _faults_and_frames(times, _on_black(None), 'non-finite')
     return Outcome(f'the network gave NaN on {times} frames, each followed by a good one', said)
 
 
 @scenario(full=50, short=2)
 def out_of_memory(times: int) -> Outcome:
-    """The device has no memory left; the node deactivates itself, and is activated again."""
+    """The device is out of memory; the node deactivates itself and is activated again."""
     error = torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')
     with stage(_on_black(error)) as (_, robot, camera):
         for _ in range(times):
@@ -72,7 +72,7 @@ def out_of_memory(times: int) -> Outcome:
 
 @scenario(full=10, short=1)
 def hanging(times: int) -> Outcome:
-    """The network never returns from a frame; the node is deactivated and activated."""
+    """The network never returns from a frame; the node is deactivated and activated again."""
     network, gates, before = StandIn(), [], worker.STOP_TIMEOUT
     worker.STOP_TIMEOUT = 0.5
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls as no client should make them, to processes started as nobody should start them."""
+"""Invalid service calls, and processes started with invalid arguments, files and environments."""
 from __future__ import annotations
 
 import json
@@ -36,11 +36,11 @@ from depth_perception.ros.node.parameters import DEFAULTS, RULES
 from test.support.ros import Robot, wait_until
 from test.support.weights import tiny_info, tiny_network
 
-#: Calls to one process.
+#: Calls to each process.
 CALLS = 40
-#: Seconds for a process to start, or to load its network.
+#: Seconds to wait for a process to start, or to load its network.
 START = 240.0
-#: (state, transition) -> state, where that works (design.ros2.org, "Managed nodes").
+#: (state, transition) -> state, for valid transitions (design.ros2.org, "Managed nodes").
 GOALS = {('unconfigured', 'configure'): 'inactive', ('inactive', 'activate'): 'active',
          ('active', 'deactivate'): 'inactive', ('inactive', 'cleanup'): 'unconfigured',
          **{(state, 'shutdown'): 'finalized' for state in ('unconfigured', 'inactive', 'active')}}
@@ -65,7 +65,7 @@ FILES = {
 
 
 class Session:
-    """One process and a client of all its services."""
+    """A process and a client of all its services."""
 
     def __init__(self, chance: random.Random, folder: Path, became: Counter[str]) -> None:
         self._chance = chance
@@ -75,7 +75,7 @@ class Session:
         self._values = dict(DEFAULTS)
 
     def run(self, number: int, calls: int) -> int:
-        """Start a process and make the calls; how many were made."""
+        """Start a process and make the calls; return their number."""
         name = f'/fuzz_{os.getpid()}_{number}'
         several = ['--cameras', 'front'] * (self._chance.random() < 0.25)
         space = f'{name}/front' if several else name
@@ -150,10 +150,10 @@ class Session:
 
     def _started(self, process: subprocess.Popen, said: Callable[[], str],
                  words: list[str]) -> bool:
-        """Whether it runs; one that does not must have said why in a sentence."""
+        """Return True if it runs; if not, it must have reported the reason in a sentence."""
         client = self._robot.node.create_client(GetState, 'depth_node/get_state')
-        # A node that has services already may still end for its parameters; and it configures
-        # itself before it serves anybody.
+        # A node whose services exist may still exit because of its parameters, and it configures
+        # itself before it answers.
         wait_until(lambda: process.poll() is not None or client.service_is_ready(), START)
         answer = client.call_async(GetState.Request())
         wait_until(lambda: process.poll() is not None or answer.done(), START)
@@ -203,7 +203,7 @@ class Session:
         return 'done' if success else 'refused' if goal is None else 'failed'
 
     def _value(self, name: str) -> Any:
-        """For a parameter, more or less."""
+        """Return a more or less suitable value for a parameter."""
         rule, chance = RULES.get(name), self._chance
         if rule is None or chance.random() < 0.3:
             return chance.choice((0, -1, 2**40, 1.5, float('nan'), float('inf'), True, 'on', 'é',
@@ -244,7 +244,7 @@ class Session:
             SetParametersAtomically, 'set_parameters_atomically', parameters=given).result)
 
     def _became_of(self, given: list[Parameter], result: Any) -> str:
-        """Check that the parameters are what the answer says."""
+        """Check that the parameters agree with the answer."""
         assert result.successful or result.reason, given
         for parameter in given:
             name = parameter.name
@@ -283,7 +283,7 @@ class Session:
         return 'done' if answer.success else 'refused'
 
     def _state_is_told(self) -> None:
-        """Diagnostics agree with the state machine."""
+        """Check that diagnostics agree with the state machine."""
         state = self._state()
         self._robot.diagnostics.clear()
         words = {state for pair in GOALS.items() for state in (pair[0][0], pair[1])}
@@ -304,7 +304,7 @@ _TINY_SHARED_MEMORY = ('unshare', '--mount', 'sh', '-c',
 
 @scenario(full=200, short=40)
 def tiny_shared_memory(calls: int) -> Outcome:
-    """The same where all processes have a /dev/shm of one megabyte; needs root."""
+    """As fuzz_services, with a /dev/shm of one megabyte for all processes; needs root."""
     words = [*_TINY_SHARED_MEMORY, sys.executable, '-m', 'benchmarks.faults', 'fuzz_services',
              '--inside', '--count', str(calls)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -316,7 +316,7 @@ def tiny_shared_memory(calls: int) -> Outcome:
 
 @scenario(full=2000, short=40)
 def fuzz_services(calls: int) -> Outcome:
-    """Transitions, parameters, QoS overrides, parameter files, environments; process by process."""
+    """Transitions, parameters, QoS overrides, parameter files and environments are fuzzed."""
     chance, became, failures = random.Random(calls), Counter(), []
     with tempfile.TemporaryDirectory() as folder:
         save_weights(Path(folder) / 'tiny.safetensors', tiny_network(), tiny_info())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras whose images have a shape that the network was not compiled for."""
+"""Cameras with image shapes for which the network was not compiled."""
 from __future__ import annotations
 
 import os
@@ -16,16 +16,16 @@ from benchmarks.scenarios.stage import DEPTH, a_robot
 from depth_perception.demo.processes import child
 from test.support.ros import Camera, Robot, picture, rgb_image, wait_until
 
-#: (width, height): the shape that the bundled network was trained at, and another.
+#: (width, height): the shape that the bundled network was trained with, and another one.
 USUAL, WIDE = (640, 480), (1280, 720)
-#: Seconds between two images, and that the first camera is watched alone.
+#: Seconds between two images, and seconds for which only the first camera sends.
 PERIOD, ALONE = 0.2, 8.0
-#: Seconds for a process to load, or to compile.
+#: Seconds to wait for a process to load or compile.
 START = 300.0
 
 
 class Stream:
-    """A camera's images and when the depth of each came."""
+    """A camera's images and the arrival times of their depth."""
 
     def __init__(self, robot: Robot, size: tuple[int, int]) -> None:
         self._robot = robot
@@ -35,24 +35,24 @@ class Stream:
         self._sent: dict[tuple[int, int], float] = {}
 
     def send(self) -> None:
-        """One image."""
+        """Send one image."""
         header = self._camera.send(rgb_image(self._image))
         self._sent[header.stamp.sec, header.stamp.nanosec] = time.monotonic()
 
     def seconds(self) -> list[float]:
-        """From each image sent to its depth, for those that have one."""
+        """Return seconds from image to depth, for images with depth."""
         messages = zip(self._robot.received[DEPTH], self._robot.arrivals[DEPTH])
         return [at - self._sent[m.header.stamp.sec, m.header.stamp.nanosec] for m, at in messages]
 
     def first(self) -> float:
-        """Seconds from the first image to the first depth; 0 without one."""
+        """Return seconds from the first image to the first depth; 0 without depth."""
         arrivals = self._robot.arrivals[DEPTH]
         return arrivals[0] - next(iter(self._sent.values())) if arrivals else 0.0
 
 
 @scenario(full=3, short=1)
 def new_image_size(times: int) -> Outcome:
-    """A 16:9 camera joins one of 4:3, with nothing on disk; then alone, and again from the disk."""
+    """A 16:9 camera joins a 4:3 camera with an empty cache; then alone; then with the cache."""
     figures: dict[str, Any] = {}
     for _ in range(times):
         with empty_cache():
@@ -66,7 +66,7 @@ def new_image_size(times: int) -> Outcome:
 
 @contextmanager
 def empty_cache() -> Iterator[None]:
-    """A cache folder in which nothing is yet, for the child processes."""
+    """Use an empty cache folder for the child processes."""
     before = os.environ.get('XDG_CACHE_HOME')
     with tempfile.TemporaryDirectory() as folder:
         os.environ['XDG_CACHE_HOME'] = folder
@@ -79,7 +79,7 @@ def empty_cache() -> Iterator[None]:
 
 
 def _join(figures: dict[str, Any]) -> None:
-    """The second camera beside the first."""
+    """Add the second camera to the first."""
     with a_robot() as base:
         space = base.node.get_namespace()
         robots = [Robot(f'{space}/{name}') for name in ('front', 'rear')]
@@ -122,7 +122,7 @@ def _follow(robots: list[Robot], figures: dict[str, Any]) -> None:
 
 
 def _alone() -> float:
-    """Seconds from the first 16:9 image to its depth."""
+    """Return seconds from the first 16:9 image to its depth."""
     with a_robot() as robot, child(
             'depth_perception.ros.node.main', remaps={'__ns': robot.node.get_namespace()},
             parameters={'device': 'cpu', 'max_age': '0.0'}):

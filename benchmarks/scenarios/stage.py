@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scenarios share: a node with its robot, good frames that must be served, and words."""
+"""Shared parts of the scenarios: a node with its robot, good frames, expected diagnostics."""
 from __future__ import annotations
 
 import itertools
@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 @contextmanager
 def a_robot() -> Iterator[Robot]:
-    """A robot in a namespace of its own, which hears diagnostics."""
+    """Create a robot in its own namespace that receives diagnostics."""
     robot = Robot(f'/fault_{os.getpid()}_{next(_numbers)}')
     robot.watch_diagnostics()
     try:
@@ -32,9 +32,9 @@ def a_robot() -> Iterator[Robot]:
 @contextmanager
 def stage(load_estimator: Callable | None = None,
           **parameters: Any) -> Iterator[tuple[DepthNode, Robot, Camera]]:
-    """A node in this process with a cheap network, a camera it hears and a listener.
+    """Create a node in this process with a cheap network, a connected camera and a listener.
 
-    No frame is too old unless a scenario says so: on a busy machine good ones are late.
+    By default no frame is too old, since good frames may be late on a busy machine.
     """
     with a_robot() as robot, running_node(
             robot.node.get_namespace(), load_estimator=load_estimator or StandIn(),
@@ -45,7 +45,7 @@ def stage(load_estimator: Callable | None = None,
 
 @contextmanager
 def node_process(robot: Robot, **parameters: Any) -> Iterator[Child]:
-    """The real `depth_node` process in the robot's namespace."""
+    """Start the real `depth_node` process in the robot's namespace."""
     given = {name: str(value) for name, value in {'device': 'cpu', **parameters}.items()}
     with child('depth_perception.ros.node.main', parameters=given,
                remaps={'__ns': robot.node.get_namespace()}) as process:
@@ -56,7 +56,7 @@ def node_process(robot: Robot, **parameters: Any) -> Iterator[Child]:
 
 
 def is_served(robot: Robot, header: Any, patience: float = PATIENCE) -> float:
-    """Wait for the depth of the image with that header; seconds it took."""
+    """Wait for the depth of the image with that header; return seconds."""
     start = time.monotonic()
 
     def found() -> bool:
@@ -67,12 +67,12 @@ def is_served(robot: Robot, header: Any, patience: float = PATIENCE) -> float:
 
 
 def serves(robot: Robot, camera: Camera, **frame: Any) -> float:
-    """Send one good frame and wait for its depth; seconds."""
+    """Send one good frame and wait for its depth; return seconds."""
     return is_served(robot, camera.send(**frame))
 
 
 def says(robot: Robot, task: str, text: str, send: Callable[[], Any] | None = None) -> str:
-    """Wait until diagnostics hold the text, sending frames meanwhile; the whole message."""
+    """Wait until diagnostics contain the text, sending frames meanwhile; return the message."""
     def found() -> str:
         if send is not None:
             send()

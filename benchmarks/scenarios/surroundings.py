@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is around the node: subscribers, a second node, the disk, the weights file."""
+"""The node's environment: subscribers, a second node, the disk, the weights file."""
 from __future__ import annotations
 
 import os
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 
 @scenario(full=300, short=10)
 def slow_subscriber(times: int) -> Outcome:
-    """A subscriber takes half a second for each cloud, another wants every depth image."""
+    """One subscriber takes half a second per cloud, another needs every depth image."""
     with stage() as (node, robot, camera), a_neighbour(robot) as slow:
         slow.node.create_subscription(
             PointCloud2, 'depth/points', lambda _: time.sleep(0.5), QoSProfile(depth=1))
@@ -48,14 +48,14 @@ def slow_subscriber(times: int) -> Outcome:
                    for _ in range(times)]
         publish = node.health.snapshot().latency['publish']
     return Outcome(
-        f'{times} frames beside a subscriber that takes 0.5 s for each', '',
+        f'{times} frames with a subscriber that takes 0.5 s for each', '',
         {'depth_p50_ms': 1000 * float(np.median(seconds)), 'depth_max_ms': 1000 * max(seconds),
          'publish_p95_ms': 1000 * publish[1]})
 
 
 @scenario(full=300, short=10)
 def best_effort_subscriber(times: int) -> Outcome:
-    """A best-effort subscriber beside a reliable one."""
+    """A best-effort and a reliable subscriber listen at the same time."""
     with stage() as (_, robot, camera), a_neighbour(robot) as other:
         other.listen('depth/image', reliability=BEST_EFFORT)
         for _ in range(times):
@@ -63,7 +63,7 @@ def best_effort_subscriber(times: int) -> Outcome:
         serves(robot, camera)
         wait_until(lambda: other.received['depth/image'])
         got = len(other.received['depth/image'])
-    return Outcome(f'{times + 1} frames of 80x60, a best-effort subscriber beside a reliable one',
+    return Outcome(f'{times + 1} frames of 80x60, with a best-effort and a reliable subscriber',
                    '', {'reliable_got': times + 1, 'best_effort_got': got})
 
 
@@ -89,7 +89,7 @@ def twenty_subscribers(times: int) -> Outcome:
 
 @scenario(full=10, short=1)
 def two_nodes(times: int) -> Outcome:
-    """A second node in the same namespace comes and goes."""
+    """A second node in the same namespace starts and stops."""
     with stage() as (_, robot, camera):
         for _ in range(times):
             with running_node(robot.node.get_namespace(), load_estimator=StandIn(), device='cpu'):
@@ -102,7 +102,7 @@ def two_nodes(times: int) -> Outcome:
 
 @scenario(full=10, short=1)
 def weights_replaced(times: int) -> Outcome:
-    """The weights file of a running process is emptied, then filled with nonsense."""
+    """The weights file of a running process is emptied, then overwritten with nonsense."""
     with tempfile.TemporaryDirectory() as folder, a_robot() as robot:
         path = Path(folder) / 'net.safetensors'
         shutil.copyfile(BUNDLED_DEFAULT, path)
@@ -134,12 +134,12 @@ def _wait_for_outputs(robot: Robot, camera: Camera) -> None:
     wait_until(lambda: robot.node.count_publishers('depth/image')
                and camera.images.get_subscription_count()
                and camera.infos.get_subscription_count())
-    time.sleep(0.5)  # the publisher's side must know of the listener too
+    time.sleep(0.5)  # the publisher must discover the listener, too
 
 
 @scenario(full=3, short=1)
 def disk_full(times: int) -> Outcome:
-    """The demo writes to a disk that is too small for it; a node logs to one that is full."""
+    """The demo writes to a disk that is too small; a node logs to a full disk."""
     with tempfile.TemporaryDirectory() as folder, a_small_disk() as disk:
         bag = write_bag(Path(folder) / 'bag', [picture(i, 160, 120) for i in range(4)],
                         storage=StoragePlugin.MCAP, jpeg=False, hz=2)
@@ -151,7 +151,7 @@ def disk_full(times: int) -> Outcome:
             said = demo.stderr.splitlines()[-1]
             assert demo.returncode == 1 and 'No space left on device' in said, demo.stderr
             assert 'Traceback' not in demo.stderr
-            assert not any((disk / 'out').iterdir()), 'half a result was left'
+            assert not any((disk / 'out').iterdir()), 'a partial result was left'
         _node_beside_a_full_disk(disk)
     return Outcome(f'the demo wrote to a full disk {times} times, a node logged to it',
                    said.replace(str(disk), 'DISK'))
@@ -181,12 +181,12 @@ def _node_beside_a_full_disk(disk: Path) -> None:
 
 @contextmanager
 def a_small_disk(size: str = '128k') -> Iterator[Path]:
-    """A file system of that size; needs the right to mount one."""
+    """Mount a file system of that size; needs the permission to mount."""
     with tempfile.TemporaryDirectory() as folder:
         mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder],
                                  capture_output=True, text=True, check=False)
         if mounted.returncode:
-            raise PermissionError(f'a small disk needs the right to mount one: {mounted.stderr}')
+            raise PermissionError(f'mounting a small disk is not permitted: {mounted.stderr}')
         try:
             yield Path(folder)
         finally:
@@ -195,7 +195,7 @@ def a_small_disk(size: str = '128k') -> Iterator[Path]:
 
 @contextmanager
 def a_neighbour(robot: Robot) -> Iterator[Robot]:
-    """Another participant in the robot's namespace."""
+    """Create another participant in the robot's namespace."""
     other = Robot(robot.node.get_namespace())
     try:
         yield other
