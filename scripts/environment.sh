@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by the other scripts: makes sure of a Python environment with all that the project needs,
-# exports PYTHON, its interpreter, and puts its programs first on the PATH. The first time takes
-# minutes, then a fraction of a second.
+# Sourced by the other scripts: creates or updates a Python environment with all requirements,
+# exports its interpreter as PYTHON, and prepends its programs to PATH. Takes minutes the first time,
+# later a fraction of a second.
 #
-# The environment is .venv in the repository. Where a ROS 2 is sourced it is .venv-$ROS_DISTRO, and
-# sees ROS's own rclpy, cv_bridge, numpy and OpenCV; elsewhere ROS 2 comes as Python packages.
+# The environment is .venv in the repository. If ROS 2 is sourced, it is .venv-$ROS_DISTRO and uses
+# ROS's own rclpy, cv_bridge, numpy and OpenCV; otherwise ROS 2 is installed as Python packages.
 #
-# DEPTH_PERCEPTION_PYTHON  the interpreter to start from; otherwise a fitting one is searched for
+# DEPTH_PERCEPTION_PYTHON  base interpreter; by default a suitable one is searched for
 # DEPTH_PERCEPTION_VENV    another folder for the environment
-# DEPTH_PERCEPTION_TORCH_INDEX  where PyTorch comes from, such as its index for CPUs alone,
+# DEPTH_PERCEPTION_TORCH_INDEX  package index for PyTorch, such as its index for CPUs only,
 #                          https://download.pytorch.org/whl/cpu: 3 GB less
 
 _dp_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -22,7 +22,7 @@ _dp_fail() {  # one sentence and the remedy
     return 1
 }
 
-_dp_wanted() {  # hash of all that decides about the environment's content
+_dp_wanted() {  # hash of everything that determines the content of the environment
     (cd "$_dp_root" && cat requirements/*.txt setup.py setup.cfg scripts/environment.sh &&
         echo "$_dp_root $_dp_venv ${DEPTH_PERCEPTION_PYTHON:-}") | sha256sum | cut -c1-64
 }
@@ -31,7 +31,7 @@ _dp_ready() {
     [[ -x $_dp_venv/bin/python && -r $_dp_stamp && $(<"$_dp_stamp") == "$(_dp_wanted)" ]]
 }
 
-_dp_supported() {  # is there such an interpreter, and does it have PyPI's wheels?
+_dp_supported() {  # does the interpreter exist, and are there wheels for it?
     command -v "$1" >/dev/null &&
         "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 }
@@ -92,7 +92,7 @@ _dp_requirements() {  # options of pip install
     done
     [[ -n ${ROS_DISTRO:-} ]] || printf '%s\n' -r requirements/ros.txt
     "$_dp_venv/bin/python" -c 'import cv2' 2>/dev/null || printf '%s\n' -r requirements/opencv.txt
-    # cv_bridge of ROS is compiled for the numpy beside it.
+    # ROS's cv_bridge is compiled for ROS's numpy.
     if [[ -n ${ROS_DISTRO:-} ]] && "$_dp_base" -c \
         'import numpy, sys; sys.exit(numpy.__version__ >= "2")' 2>/dev/null; then
         echo 'numpy<2'
@@ -102,17 +102,17 @@ _dp_requirements() {  # options of pip install
 _dp_install() {
     local words
     mapfile -t words < <(_dp_requirements)
-    # First and from there alone: a newer one of another index would be taken otherwise.
+    # First, and only from there: otherwise pip would prefer a newer version in another index.
     [[ -z ${DEPTH_PERCEPTION_TORCH_INDEX:-} ]] || _dp_pip torch torchvision \
         --index-url "$DEPTH_PERCEPTION_TORCH_INDEX" || return
     _dp_pip "${words[@]}" && _dp_pip --no-deps --editable . || return
-    # By itself: where there is no wheel of it, or pip fails, nothing but speed is lost.
+    # Separately: if there is no wheel, or pip fails, only speed is lost.
     _dp_pip -r requirements/openvino.txt || printf 'set-up: without OpenVINO, which pip could not %s\n' \
         "install: PyTorch runs the network ($(grep -E '^ERROR' "$_dp_log" | tail -n 1)). Try again \
 with: $_dp_venv/bin/python -m pip install -r requirements/openvino.txt" >&2
 }
 
-_dp_pip() {  # pip install, its output in the log and one line of progress here
+_dp_pip() {  # pip install, with output to the log and one line of progress here
     local pid began=$SECONDS status
     "$_dp_venv/bin/python" -m pip install --progress-bar off --no-color \
         --disable-pip-version-check "$@" >>"$_dp_log" 2>&1 &
@@ -129,14 +129,14 @@ _dp_pip() {  # pip install, its output in the log and one line of progress here
     return "$status"
 }
 
-_dp_progress() {  # terminals only: what pip is at
+_dp_progress() {  # terminals only: what pip is doing
     [[ -t 2 ]] || return 0
     local doing
     doing=$(grep -oE '^ *(Collecting|Downloading|Installing|Building) .*' "$_dp_log" | tail -n 1)
     printf '\r\033[K%4d s  %.66s' "$1" "${doing#"${doing%%[! ]*}"}" >&2
 }
 
-_dp_explain() {  # what went wrong in pip, from its log
+_dp_explain() {  # explain a failure of pip by its log
     if grep -qi 'no space left' "$_dp_log"; then
         _dp_fail 'the disk is full: make 8 GB of room (pip also needs some in TMPDIR) and start again.'
     elif grep -qiE 'NewConnectionError|name resolution|Timeout|ProxyError|SSLError|versions: none' \
@@ -148,8 +148,8 @@ _dp_explain() {  # what went wrong in pip, from its log
     fi
 }
 
-_dp_set_up() {  # a set-up that was interrupted begins anew; a changed one is brought up to date
-    _dp_ready && return  # another process has done it while we waited
+_dp_set_up() {  # restart an interrupted set-up; update an outdated one
+    _dp_ready && return  # another process has done it meanwhile
     if [[ -n ${ROS_DISTRO:-} ]]; then _dp_find_ros_python; else _dp_find_python; fi || return
     cd "$_dp_root" || return
     printf 'set-up: installing into %s; the first time that is about 6 GB and takes minutes\n' \
@@ -168,7 +168,7 @@ _dp_set_up() {  # a set-up that was interrupted begins anew; a changed one is br
 
 _dp_main() {
     _dp_ready && return
-    # In a subshell: its traps and folder stay its own. The lock, on this very file, ends with it.
+    # In a subshell, to keep its traps and folder separate. The lock on this file ends with it.
     (
         SECONDS=0
         if command -v flock >/dev/null && ! flock -n 9; then
@@ -180,7 +180,7 @@ _dp_main() {
 }
 
 if ! _dp_main; then
-    case $- in *i*) return 1 ;; *) exit 1 ;; esac  # a person's shell stays
+    case $- in *i*) return 1 ;; *) exit 1 ;; esac  # keep an interactive shell
 fi
 export PYTHON=$_dp_venv/bin/python
 case $PATH in "$_dp_venv/bin":*) ;; *) export PATH=$_dp_venv/bin:$PATH ;; esac

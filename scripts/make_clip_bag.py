@@ -3,9 +3,9 @@
 
     python scripts/make_clip_bag.py CLIP_FOLDER
 
-CLIP_FOLDER holds rgb_NNNNN.jpg, depth_NNNNN.png (uint16 millimetres) and clip.json (size,
-intrinsics, hz). The JPEG bytes go into the bag as they are; the truth lies beside it as
-truth/<stamp in nanoseconds>.png. The result depends on nothing but the clip.
+CLIP_FOLDER contains rgb_NNNNN.jpg, depth_NNNNN.png (uint16 millimetres) and clip.json (size,
+intrinsics, hz). The JPEG bytes are copied to the bag unchanged; the ground truth is written next to
+it as truth/<stamp in nanoseconds>.png. The result depends only on the clip.
 """
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make the pictures of the bundled network in docs/images anew.
+"""Update the pictures of the bundled network in docs/images.
 
-    python scripts/network_pictures.py            all of them
-    python scripts/network_pictures.py view       one: demo, view, edges or obstacles
+    python scripts/network_pictures.py            all pictures
+    python scripts/network_pictures.py view       one of demo, view, edges, obstacles
 
-Whose network each picture shows stands in docs/images/network.json, which a test holds against the
-weights; docs/model_card.md and its picture are written by `python -m depth_training model-card`.
-The picture of the page in the browser needs Chromium (apt install chromium).
+docs/images/network.json records which network each picture shows; a test compares it with the
+weights. docs/model_card.md and its picture are written by `python -m depth_training model-card`.
+The picture of the viewer page needs Chromium (apt install chromium).
 """
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / 'docs' / 'images'
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 SIZE = (1360, 1000)
-#: The frame of the clip that the page shows, its camera (field of view in degrees) and its stand.
+#: Frame of the clip in the viewer, the camera's field of view in degrees, pitch and height.
 FRAME, FOV, PITCH, HEIGHT = 6, '63.4', '7', '0.5'
-#: Seconds for the network to load and for the page to be there; for WebGL by software to draw it.
+#: Seconds to wait for the network and the page, and for drawing with WebGL in software.
 PATIENCE, DRAWING = 120.0, 8.0
 
 
 def main() -> int:
-    """Command line; 0 when all is written."""
+    """Run the command line; return 0 if all pictures are written."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(MAKERS)}')
+    parser.add_argument('names', nargs='*', metavar='NAME', help=f'one of {", ".join(MAKERS)}')
     names = parser.parse_args().names or list(MAKERS)
     if unknown := [name for name in names if name not in MAKERS]:
-        parser.error(f'unknown picture {unknown[0]!r}: choose of {", ".join(MAKERS)}')
+        parser.error(f'unknown picture {unknown[0]!r}: choose from {", ".join(MAKERS)}')
     checksum = load_weights().checksum
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
@@ -56,26 +56,26 @@ def main() -> int:
 
 
 def demo(folder: Path) -> list[Path]:
-    """demo.png and demo.gif: what scripts/demo writes."""
+    """Make demo.png and demo.gif with scripts/demo."""
     _run('depth_perception.demo', '--out', str(folder))
     names = {'montage.png': 'demo.png', 'animation.gif': 'demo.gif'}
     return [(folder / old).rename(folder / new) for old, new in names.items()]
 
 
 def edges(folder: Path) -> list[Path]:
-    """edges.png: what the filter of flying pixels removes."""
+    """Make edges.png: what the filter of flying pixels removes."""
     _run('benchmarks.edges', '--out', str(folder))
     return [folder / 'edges.png']
 
 
 def obstacles(folder: Path) -> list[Path]:
-    """obstacles.png: true and predicted scan; costmap.png: what becomes of them in a costmap."""
+    """Make obstacles.png (true and predicted scan) and costmap.png (their effect in a costmap)."""
     _run('benchmarks.obstacles', '--out', str(folder))
     return [folder / 'obstacles.png', folder / 'costmap.png']
 
 
 def view(folder: Path) -> list[Path]:
-    """view.png: the page of `depth-perception view` in a browser, a point of the cloud clicked."""
+    """Make view.png: the page of `depth-perception view` with a selected point of the cloud."""
     image = folder / 'clip.jpg'
     _write_frame(image)
     words = ('view', image.name, '--once', '--port', '0', '--horizontal-fov-deg', FOV,
@@ -122,7 +122,7 @@ def _process(*words: str, program: str = sys.executable,
 
 
 def _awaited(process: subprocess.Popen, pattern: str) -> str:
-    """What the pattern finds in what the process says."""
+    """Wait until the pattern matches the process's output; return its group."""
     said = ''
     for line in process.stderr:
         said += line
@@ -133,7 +133,7 @@ def _awaited(process: subprocess.Popen, pattern: str) -> str:
 
 @contextlib.contextmanager
 def _browser() -> Iterator[Callable[..., dict[str, Any]]]:
-    """A browser without a window; calls of its DevTools protocol."""
+    """Start a headless browser; yield a function that calls its DevTools protocol."""
     from websockets.sync.client import connect
 
     program = next((name for name in BROWSERS if shutil.which(name)), None)
@@ -167,7 +167,7 @@ def _until(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit('the page did not show what it should within '
+            raise SystemExit('the page did not show the expected content within '
                              f'{PATIENCE:.0f} s')
         time.sleep(0.5)
 

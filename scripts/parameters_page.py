@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/parameters.md from the table of parameters; needs a ROS 2 (scripts/test makes one).
+"""Write docs/parameters.md from the table of parameters; needs ROS 2 (scripts/test installs it).
 
     python scripts/parameters_page.py            writes the page
     python scripts/parameters_page.py --check    exits with 1 if the page is out of date
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # the command also works where the package is not installed
+sys.path.insert(0, str(ROOT))  # so that the command also works if the package is not installed
 
 from depth_perception.ros.node.parameters import DEFAULTS, RULES  # noqa: E402
 
@@ -65,7 +65,7 @@ reliability other than `reliable` is kept: the node does not adapt it |
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     changeable = [name for name, rule in RULES.items() if rule.configured and not rule.read_only]
     at_configure = [name for name, rule in RULES.items() if not rule.configured]
     at_start = [name for name, rule in RULES.items() if rule.read_only]
@@ -82,7 +82,7 @@ def _table(names: list[str]) -> str:
 
 
 def _value(value: object) -> str:
-    """As it is written in YAML."""
+    """Format a value as in YAML."""
     if isinstance(value, bool):
         return f'`{str(value).lower()}`'
     return "`''`" if value == '' else f'`{value}`'
@@ -102,9 +102,9 @@ def _cell(text: str) -> str:
 
 
 def main() -> int:
-    """Write the page, or compare it; the exit code."""
+    """Write the page, or compare it; return the exit code."""
     parser = argparse.ArgumentParser(description='Write docs/parameters.md.')
-    parser.add_argument('--check', action='store_true', help='only say whether it is out of date')
+    parser.add_argument('--check', action='store_true', help='only check if it is out of date')
     if not parser.parse_args().check:
         PAGE.write_text(page(), encoding='utf-8')
         return 0

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fill the tables of docs/performance.md and of the notes on it from docs/performance/*.json.
+"""Fill the tables of docs/performance.md and its notes from docs/performance/*.json.
 
     python scripts/performance_page.py            writes the pages
     python scripts/performance_page.py --check    exits with 1 if a page is out of date
 
-A table, below its picture where there is one, stands between `<!-- figures: NAME -->` and
-`<!-- end -->`; everything else on the pages is written by hand. `python -m benchmarks.all`
-measures, and calls this.
+A table, with a picture above it if there is one, is placed between `<!-- figures: NAME -->` and
+`<!-- end -->`; everything else on the pages is written by hand. `python -m benchmarks.all` measures
+and then calls this script.
 """
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Figures = dict[str, Any]
 
 
 class NotMeasuredError(LookupError):
-    """A JSON that is not there, or holds no such row."""
+    """A JSON file or row that does not exist."""
 
 
 class Data:
-    """The JSON files of a folder, by name.
+    """The JSON files of a folder by name.
 
     Args:
-        folder: where they are.
+        folder: folder of the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,29 +49,29 @@ class Data:
         return json.loads(file.read_text(encoding='utf-8'))
 
     def has_picture(self, name: str) -> bool:
-        """Whether a benchmark has drawn one."""
+        """Tell if a benchmark has drawn a picture."""
         return (self._folder / f'{name}.png').exists()
 
     def row(self, network: str, size: str, way: str) -> Figures:
-        """Of the network benchmark."""
+        """Return a row of the network benchmark."""
         for row in self['network']['rows']:
             if (row['network'], row['size'], row['way']) == (network, size, way):
                 return row
         raise NotMeasuredError(f'{network}, {size}, {way}')
 
     def turn(self, node: str) -> Figures:
-        """The first one of a node."""
+        """Return the first measurement of a node."""
         return self['node']['results'][node][0]
 
 
 def about(data: Data) -> str:
-    """Where and when."""
+    """Return machine and date."""
     run = data['about']
     return f'Measured on: {run["machine"]}; {run["date"]}. {run["note"]}'.rstrip() + '\n'
 
 
 def targets(data: Data) -> str:
-    """What was aimed at, and what came out."""
+    """Return targets and results."""
     return table(('Target', 'Measured', 'Reached'), [
         (aim, *_verdict(judge, data)) for aim, judge in AIMS])
 
@@ -178,7 +178,7 @@ def _percentiles(found: dict[str, float]) -> str:
 
 
 def split(data: Data) -> str:
-    """Where the milliseconds of a frame go, at the lowest rate."""
+    """Return the parts of a frame's latency at the lowest rate."""
     splits = {name: next(iter(data.turn(name)['at_hz'].values()))['split_ms']
               for name in (OURS, USUAL)}
     parts = list(dict.fromkeys(part for parts in splits.values() for part in parts))
@@ -189,7 +189,7 @@ def split(data: Data) -> str:
 
 
 def overload(data: Data) -> str:
-    """Ages with a camera twice as fast as the network."""
+    """Return ages with a camera twice as fast as the network."""
     rows = []
     for name in (OURS, USUAL):
         turn = data.turn(name)
@@ -206,7 +206,7 @@ def overload(data: Data) -> str:
 
 
 def cameras(data: Data) -> str:
-    """What so many cameras cost."""
+    """Return the costs of several cameras."""
     found = data['cameras']
     rows = [(str(run['cameras']), str(run['processes']), _ms(run['latency_p50_ms']),
              _ms(run['latency_p95_ms']), f'{run["cores"]:.2f}', f'{run["private_mb"]:.0f}',
@@ -225,15 +225,15 @@ def cameras(data: Data) -> str:
 
 
 def _served_whole(runs: list[Figures]) -> str:
-    """A sentence where a flood was none."""
+    """Return a sentence if all images of a flood were processed."""
     if all(run['flood']['served_hz_in_all'] < 0.95 * sum(run['flood']['sent_hz']) for run in runs):
         return ''
-    return ('\nWhere the whole flood was served, one frame of each may need less than shown, and '
-            'more cameras\ncost more times as much.\n')
+    return ('\nIf all images of a flood were processed, one frame of each may need less than '
+            'shown, and the\ncost of more cameras may grow faster.\n')
 
 
 def training(data: Data) -> str:
-    """Steps beside a plain loop."""
+    """Compare training steps with a plain loop."""
     found = data['training']
     head = list(found['rows'][0])
     shown = [key for key in head if key not in ('one epoch', 'epochs', 'whole recipe')]
@@ -242,7 +242,7 @@ def training(data: Data) -> str:
 
 
 def limits(data: Data) -> str:
-    """What the machine reached."""
+    """Return the limits of the machine."""
     found = data['roofline']['limits']
     rows = [(f'matrix product, {precision}', f'{rate:.0f} GFLOP/s', found['found_by'][precision],
              _sheet(found, precision, 'GFLOP/s')) for precision, rate in found['gflops'].items()]
@@ -256,7 +256,7 @@ def _sheet(found: Figures, key: str, unit: str) -> str:
 
 
 def work(data: Data) -> str:
-    """What each network has to do."""
+    """Return the work of each network."""
     rows = []
     for row in data['roofline']['work']:
         kinds = ', '.join(f'{kind} {100 * flops / row["flops"]:.0f} %'
@@ -269,7 +269,7 @@ def work(data: Data) -> str:
 
 
 def roofline(data: Data) -> str:
-    """Each way's part of what is possible."""
+    """Return the share of the limit that each implementation reaches."""
     found = data['roofline']
     return table(
         ('Network', 'Size', 'Implementation', 'Operations a byte', 'Bound, ms', 'by', 'Median, ms',
@@ -280,7 +280,7 @@ def roofline(data: Data) -> str:
 
 
 def layers(data: Data) -> str:
-    """Where the time inside each network goes."""
+    """Return the time inside each network by kind of layer."""
     rows = [(f'`{row["network"]}`', row['size'], row['precision'], ', '.join(
         f'{name} {100 * share:.0f} %' for name, share in row['shares'].items() if share >= 0.02))
         for row in data['layers']['rows']]
@@ -288,7 +288,7 @@ def layers(data: Data) -> str:
 
 
 def choose(data: Data) -> str:
-    """Frames a second that the measured machine gives with the default way, network and node."""
+    """Return frames per second of network and node with the default implementation."""
     found = data['network']
     beside = data['node']['summary'][OURS]['beside_network_ms']
     if beside is None:
@@ -301,7 +301,7 @@ def choose(data: Data) -> str:
 
 
 def gpu_frame(data: Data) -> str:
-    """A frame on a GPU, each way beside the usual one."""
+    """Compare a frame on a GPU with the usual implementation."""
     found = data['gpu_frame']
     rows = [(f'`{frame["network"]}`', frame['size'], way, _ms(row['median_ms']),
              _ms(row['p95_ms']), _ms(row['p99_ms']), f'{row["times_faster"]:.1f}',
@@ -316,7 +316,7 @@ def gpu_frame(data: Data) -> str:
 
 
 def gpu_network(data: Data) -> str:
-    """The network alone on a GPU, without graphs."""
+    """Compare the network alone on a GPU, without graphs."""
     found = data['gpu_network']
     rows = [(f'`{row["network"]}`', row['size'], row['way'], _ms(row['median_ms']),
              _ms(row['p95_ms']), f'{row["ratio"]:.1f}', f'{row["error"]:.0e}')
@@ -330,7 +330,7 @@ def gpu_network(data: Data) -> str:
 
 
 def gpu_training(data: Data) -> str:
-    """The training's speed and its curve."""
+    """Return the training's speed and learning curve."""
     found = data['gpu_training']
     rows = [(f'{row["step"]}', f'{row["seconds"]:.0f}', f'{row["pictures_per_second"]}',
              f'{row["AbsRel"]:.4f}', f'{row["aligned AbsRel"]:.4f}', f'{row["delta1"]:.4f}')
@@ -346,7 +346,7 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
                                      gpu_frame, gpu_network, gpu_training)}
 
 
-#: What the picture of a benchmark shows; it stands above the table of the same name.
+#: Alternative text of each benchmark's picture, which is placed above the table of the same name.
 PICTURES = {
     'network': 'Milliseconds of each implementation', 'growth': 'Milliseconds against pixels',
     'node': 'Latency by rate, where it goes, and age at overload',
@@ -356,7 +356,7 @@ PICTURES = {
 
 
 def fragment(name: str, data: Data, up: str = '') -> str:
-    """Markdown of one table with its picture, or that it is not there yet; `up` leads to docs/."""
+    """Return a table with its picture as Markdown, or a remark; `up` leads to docs/."""
     try:
         picture = f'![{PICTURES[name]}]({up}performance/{name}.png)\n\n' \
             if name in PICTURES and data.has_picture(name) else ''
@@ -367,7 +367,7 @@ def fragment(name: str, data: Data, up: str = '') -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """In Markdown."""
+    """Format a table as Markdown."""
     return ''.join(_lines(list(head), rows))
 
 
@@ -378,7 +378,7 @@ def _lines(head: list[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 def _ms(value: float) -> str:
-    """Three digits."""
+    """Format with three digits."""
     return f'{value:.0f}' if value >= 100 else f'{value:.1f}'
 
 
@@ -387,12 +387,12 @@ def _or_dash(value: float | None, form: str) -> str:
 
 
 def filled(page: str, data: Data, up: str = '') -> str:
-    """The page with its tables filled in again."""
+    """Return the page with updated tables."""
     return MARKED.sub(lambda match: match[1] + fragment(match[2], data, up) + match[3], page)
 
 
 def fill(page: Path, check: bool) -> bool:
-    """Write one page, or only compare it; False if it was compared and is out of date."""
+    """Write one page, or only compare it; return False if it was compared and is out of date."""
     old = page.read_text(encoding='utf-8')
     new = filled(old, Data(FOLDER), '' if page.parent == DOCS else '../')
     if not check:
@@ -404,9 +404,9 @@ def fill(page: Path, check: bool) -> bool:
 
 
 def main() -> int:
-    """Write the pages, or compare them; the exit code."""
+    """Write the pages, or compare them; return the exit code."""
     parser = argparse.ArgumentParser(description='Fill the tables of docs/performance.md.')
-    parser.add_argument('--check', action='store_true', help='only say whether it is out of date')
+    parser.add_argument('--check', action='store_true', help='only check if they are out of date')
     check = parser.parse_args().check
     return 0 if all([fill(page, check) for page in PAGES]) else 1
 

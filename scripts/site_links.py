@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hook of mkdocs.yml: links to files that are not pages of the site.
+"""A hook of mkdocs.yml for links to files that are not pages of the site.
 
-On GitHub a page links to tests, configuration and code by relative paths. The site has none of
-these files: there such a link leads to the repository if `repo_url` is set, and is plain text
-otherwise.
+On GitHub a page links to tests, configuration and code by relative paths. These files are not on
+the site: there, such a link leads to the repository if `repo_url` is set, and otherwise becomes
+plain text.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from posixpath import normpath
 from typing import Any
 
-#: A Markdown link that begins with `../`; a picture is none.
+#: A Markdown link, but not an image, that begins with `../`.
 OUTWARD = re.compile(r'(?<!!)\[(?P<text>[^][]*)\]\((?P<target>\.\./[^()\s]*)\)')
 
 

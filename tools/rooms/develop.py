@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the light that Blender computes to the picture and the depth image of a cheap camera."""
+"""Convert the light that Blender computes to the picture and depth image of a cheap camera."""
 
 from __future__ import annotations
 
 import numpy as np
 
-GREY = 0.18  # linear value that an exposure of 0 stops gives to the average of the picture
-METER = 0.7  # weight of the geometric mean, which bright windows hardly move, over the mean
+GREY = 0.18  # average linear value of the picture at an exposure of 0 stops
+METER = 0.7  # weight of the geometric mean, which bright windows hardly affect, against the mean
 DARKEST = 2e-4  # average light below which a room counts as unlit
 WHITE_BALANCE = 0.6  # share of the colour cast that the camera removes
 MAX_DEPTH = 60.0  # metres
@@ -17,8 +17,8 @@ def develop(light: np.ndarray, exposure: float, warmth: float) -> np.ndarray:
 
     Args:
         light: linear radiance from the renderer.
-        exposure: stops by which the automatic exposure is off.
-        warmth: stops by which the automatic white balance is off, positive is red.
+        exposure: error of the automatic exposure in stops.
+        warmth: error of the automatic white balance in stops; positive is red.
     """
     light = np.nan_to_num(np.maximum(light, 0.0))
     light = light * white_balance(light, warmth)
@@ -27,7 +27,7 @@ def develop(light: np.ndarray, exposure: float, warmth: float) -> np.ndarray:
 
 
 def average_light(light: np.ndarray) -> float:
-    """Return the light that a meter sees: between the geometric mean and the mean."""
+    """Return the light as a meter measures it: between the geometric mean and the mean."""
     grey = light.mean(axis=-1)
     geometric = np.exp(np.mean(np.log(grey + 1e-4)))
     return float(max(geometric**METER * grey.mean() ** (1.0 - METER), 1e-6))
@@ -58,11 +58,11 @@ def to_millimetres(depth: np.ndarray) -> np.ndarray:
 
 
 def mask_panes(depth: np.ndarray, panes: np.ndarray) -> np.ndarray:
-    """Remove depth where a pane is seen, and one pixel around it: samples mix at its edge.
+    """Remove depth in panes and one pixel around them, where samples mix at the edge.
 
     Args:
         depth: z-depth (H, W) in metres.
-        panes: boolean (H, W), whether the pixel's middle sees a pane.
+        panes: boolean (H, W), whether the pixel's centre sees a pane.
     """
     height, width = panes.shape
     padded = np.pad(panes, 1)
@@ -71,13 +71,13 @@ def mask_panes(depth: np.ndarray, panes: np.ndarray) -> np.ndarray:
 
 
 def clear_panes(depth: np.ndarray, radius: int = 2) -> np.ndarray:
-    """Remove the grains that half-transparent things leave in front of the sky.
+    """Remove the isolated points that half-transparent things leave in front of the sky.
 
     Panes themselves are masked before, see `mask_panes`.
 
     Args:
         depth: millimetres (H, W), 0 where nothing was hit.
-        radius: of the square in which mostly nothing being hit clears its centre, in pixels.
+        radius: of the square in pixels; if nothing is hit in most of it, its centre is cleared.
     """
     padded = np.pad(depth == 0, radius, mode='edge')
     size = 2 * radius + 1

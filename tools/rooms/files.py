@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a rendered room: whole or absent, never half written, and with a checksum."""
+"""Files of a rendered room: always complete or absent, with checksums."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_cameras(folder: Path, columns: Iterable[str], rows: dict[int, list[str
 
 
 def limit_cpu(seconds: int | None) -> None:
-    """End this process after so much processor time: unlike a clock it ignores pauses."""
+    """Limit the processor time of this process, which does not count pauses."""
     if seconds:
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, hard))
@@ -69,7 +69,7 @@ def sha256(path: Path) -> str:
 
 
 def write_checksums(folder: Path) -> None:
-    """Write `SHA256SUMS` over the listed views; `sha256sum -c` reads it. Marks a room as done."""
+    """Write `SHA256SUMS` of the listed views, for `sha256sum -c`; it marks a room as done."""
     names = [CAMERAS]
     for index in sorted(read_cameras(folder)):
         names += [rgb_name(index), depth_name(index)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generate and render many rooms: start it, kill it at any moment, start it again.
+"""Generate and render many rooms; the run can be killed and restarted at any time.
 
 Usage, with any Python 3.11 or newer (see README.md):
 
@@ -9,7 +9,7 @@ Usage, with any Python 3.11 or newer (see README.md):
         --generator simple --seeds 1000 1299 --views 20 --jobs 1
 
 Below `--out`: `scenes/` (generated rooms, `<name>.log`, `<name>.failed`),
-`frames/scene_<name>/` (`frames/simple_<name>/`) and `manifest.json`. The arguments decide the
+`frames/scene_<name>/` (`frames/simple_<name>/`) and `manifest.json`. The arguments determine the
 rooms and the views.
 """
 
@@ -46,9 +46,9 @@ KINDS = {  # by generator
         'storage',
     ),
 }
-CLIP_SEED = 1  # the bundled clip was filmed in Bedroom 1: no training picture shows that house
+CLIP_SEED = 1  # the bundled clip was recorded in Bedroom 1, which is excluded from training
 VALIDATION_EVERY = 7  # rooms whose seed is a multiple are held out; coprime to the number of kinds
-STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)  # not a room's fault
+STOPPED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)  # not caused by the room
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 NOTHING_RENDERED = 'no view could be rendered'
 
@@ -57,7 +57,7 @@ log = logging.getLogger('make_dataset')
 
 @dataclass(frozen=True)
 class RoomPlan:
-    """A room to make: its kind and the seed that decides everything else."""
+    """A room to make: its kind and the seed that determines everything else."""
 
     kind: str
     seed: int
@@ -69,13 +69,13 @@ class RoomPlan:
 
     @property
     def split(self) -> str:
-        """`validation` for the rooms that training leaves out, else `train`."""
+        """`validation` for rooms excluded from training, else `train`."""
         return 'validation' if self.seed % VALIDATION_EVERY == 0 else 'train'
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the pictures, and the limits of the work. Recorded in the manifest."""
+    """Settings that affect the pictures, and limits of the work; recorded in the manifest."""
 
     views: int = 60
     generator: str = 'infinigen'
@@ -85,12 +85,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where rooms are made, with which Python, and whether their Blender scenes stay."""
+    """Folder of the rooms, Python interpreter, and whether Blender scenes are kept."""
 
     out: Path
     python: Path
     keep_scenes: bool = True
-    prefix: str = 'scene'  # of the folders of pictures
+    prefix: str = 'scene'  # of the folders with pictures
 
     def scene(self, room: RoomPlan) -> Path:
         """Return the folder of the generated room."""
@@ -101,7 +101,7 @@ class Workshop:
         return self.out / 'frames' / f'{self.prefix}_{room.name}'
 
     def failure(self, room: RoomPlan) -> Path:
-        """Return the file that says why the room could not be made."""
+        """Return the file with the reason why the room could not be made."""
         return self.out / 'scenes' / f'{room.name}.failed'
 
     def record(self, room: RoomPlan) -> Path:
@@ -110,7 +110,7 @@ class Workshop:
 
 
 def plan_rooms(kinds: list[str], first: int, last: int) -> list[RoomPlan]:
-    """Return one room per seed from `first` to `last` inclusive; the kinds take turns."""
+    """Return one room per seed from `first` to `last` inclusive, cycling through the kinds."""
     return [
         RoomPlan(kinds[seed % len(kinds)], seed)
         for seed in range(first, last + 1)
@@ -132,7 +132,7 @@ def run(shop: Workshop, room: RoomPlan, script: str, options: dict[str, object])
 
 
 def generate(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
-    """Generate the room unless it is there; a failure is written down and raised."""
+    """Generate the room if it is missing; record and raise a failure."""
     scene = shop.scene(room)
     if scene.exists():
         return
@@ -147,7 +147,7 @@ def generate(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
 
 
 def render(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
-    """Render the views that are missing; a failure is written down and raised."""
+    """Render the missing views; record and raise a failure."""
     frames = shop.frames(room)
     options: dict[str, object] = {
         '--scene': shop.scene(room) / 'scene.blend',
@@ -163,7 +163,7 @@ def render(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
 
 
 def make_simple(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
-    """Build a simple room and render the views that are missing; it needs no scene file."""
+    """Build a simple room and render its missing views; it needs no scene file."""
     options: dict[str, object] = {
         '--out': shop.frames(room),
         '--views': settings.views,
@@ -177,7 +177,7 @@ def make_simple(shop: Workshop, room: RoomPlan, settings: Settings) -> None:
 
 
 def check(shop: Workshop, room: RoomPlan, status: int, what: str) -> None:
-    """Raise where a script did not succeed; it is tried again later if somebody stopped it."""
+    """Raise if a script failed; a script that was stopped is tried again later."""
     if -status in STOPPED:
         raise RuntimeError(f'{what} was stopped')
     if status:
@@ -185,7 +185,7 @@ def check(shop: Workshop, room: RoomPlan, status: int, what: str) -> None:
 
 
 def fail(shop: Workshop, room: RoomPlan, reason: str) -> None:
-    """Write down why the room is skipped from now on and raise `RuntimeError`."""
+    """Record why the room is skipped from now on, and raise `RuntimeError`."""
     files.write_whole(shop.failure(room), f'{reason}\n'.encode())
     raise RuntimeError(reason)
 
@@ -242,7 +242,7 @@ def manifest(
 ) -> dict[str, object]:
     """Describe everything that exists: rooms with checksums, failures, settings and versions.
 
-    Rooms that an earlier command line made stay listed.
+    Rooms made by an earlier command remain listed.
     """
     done = [room for room in rooms if (shop.frames(room) / files.CHECKSUMS).exists()]
     failed = {
@@ -279,7 +279,7 @@ def write_manifest(shop: Workshop, content: dict[str, object]) -> None:
 
 
 def lock(out: Path) -> object:
-    """Make sure that one driver works in this folder; keep the result as long as it does."""
+    """Lock this folder against other runs; the lock lasts as long as the result is kept."""
     handle = (out / '.lock').open('w')
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -289,7 +289,7 @@ def lock(out: Path) -> object:
 
 
 def make_all(shop: Workshop, rooms: list[RoomPlan], settings: Settings, jobs: int) -> None:
-    """Make the rooms that are not done, `jobs` at a time; the manifest grows with every room."""
+    """Make the missing rooms, `jobs` at a time; update the manifest after every room."""
     generators = versions(shop.python, settings.generator)
     todo = [room for room in rooms if not is_done(shop, room)]
     log.info('%d rooms to make of %d', len(todo), len(rooms))
@@ -310,10 +310,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--generator', choices=tuple(KINDS), default='infinigen')
-    parser.add_argument('--kinds', nargs='+', help='all that the generator knows')
+    parser.add_argument('--kinds', nargs='+', help='default: all kinds of the generator')
     parser.add_argument('--seeds', nargs=2, type=int, required=True, metavar=('FIRST', 'LAST'))
     parser.add_argument('--views', type=int, default=Settings.views, help='per room')
-    parser.add_argument('--jobs', type=int, default=2, help='rooms at a time, 3 GB of memory each')
+    parser.add_argument('--jobs', type=int, default=2, help='parallel rooms, 3 GB of memory each')
     parser.add_argument(
         '--discard-scenes',
         action='store_true',
@@ -325,7 +325,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     known = KINDS[options.generator]
     options.kinds = options.kinds or list(known)
     if unknown := set(options.kinds) - set(known):
-        parser.error(f'{options.generator} makes no {", ".join(unknown)}: choose from {known}')
+        parser.error(f'{options.generator} cannot make {", ".join(unknown)}: choose from {known}')
     return options
 
 

@@ -5,9 +5,9 @@ Usage, with the Python of the rooms environment (see README.md):
 
     python make_room.py --kind Bedroom --seed 21 --out rooms/Bedroom_21
 
-The arguments of `infinigen_examples.generate_indoors` are chosen here, so that a room is given by
-its kind and seed alone. One asset, the pebbles in plant pots, needs a Blender add-on that the
-`bpy` package lacks; a small stand-in takes its place.
+This script sets the arguments of `infinigen_examples.generate_indoors`, so that kind and seed alone
+determine a room. One asset, the pebbles in plant pots, needs a Blender add-on that the `bpy`
+package lacks; a simple replacement is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import files
 
 CONFIGS = ('fast_solve.gin', 'singleroom.gin')
 
-# Gin overrides of the generator. No terrain: it costs minutes and is seen through windows only.
+# Gin overrides of the generator. No terrain: it takes minutes and is only visible through windows.
 # No camera search: `render_room.py` places its own cameras. The lamps stay in the file, so that
 # rendering can choose between day and night.
 SETTINGS = (
@@ -56,7 +56,7 @@ def generator_arguments(kind: str, seed: int, out: Path) -> list[str]:
 
 
 def enter_package_folder() -> None:
-    """Go where the generator finds its configuration files and make them importable."""
+    """Enter the generator's folder, where it finds its configuration, and make it importable."""
     spec = find_spec('infinigen_examples')
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit('infinigen is not installed in this environment')
@@ -67,7 +67,7 @@ def enter_package_folder() -> None:
 
 
 def replace_pebbles() -> None:
-    """Let pebbles be jittered, flattened icospheres: no add-on needed."""
+    """Replace pebbles by jittered, flattened icospheres, which need no add-on."""
     import bpy
     import numpy as np
     from infinigen.assets.objects.rocks import blender_rock
@@ -91,7 +91,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--kind', required=True, help='Bedroom, Kitchen, LivingRoom, ...')
     parser.add_argument('--seed', type=int, required=True)
     parser.add_argument('--out', type=Path, required=True, help='folder for scene.blend')
-    parser.add_argument('--cpu-seconds', type=int, help='give up after so much processor time')
+    parser.add_argument('--cpu-seconds', type=int, help='limit of the processor time')
     return parser.parse_args(arguments)
 
 

@@ -5,8 +5,8 @@ Usage, with the Python of the rooms environment (see README.md; bpy and numpy ar
 
     python make_simple_room.py --kind office --seed 1003 --out frames/scene_office_1003 --views 20
 
-The room is built in memory from its kind and seed. Files as of `render_room.py`; views that are
-there already are not rendered again.
+The room is built in memory from its kind and seed. Files as in `render_room.py`; existing views are
+not rendered again.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from stage import Room
 
 SAMPLES = 2
-DARKEST = 0.004  # average light below which the few samples leave blotches
+DARKEST = 0.004  # average light below which the small number of samples leaves blotches
 
 
 class SimpleRenderer(Renderer):
-    """Cycles with one more rendering for the depth, without filter: nothing mixes at edges."""
+    """Cycles with a second, unfiltered rendering for depth, so that edges do not mix."""
 
     def __init__(self, room: Room, threads: int) -> None:
         super().__init__(room, threads)
@@ -50,7 +50,7 @@ class SimpleRenderer(Renderer):
     @staticmethod
     @contextlib.contextmanager
     def silence() -> Iterator[None]:
-        """Keep the renderer's own progress, a hundred lines a view, out of the log."""
+        """Keep the renderer's own progress, a hundred lines per view, out of the log."""
         sys.stdout.flush()
         kept = os.dup(1)
         with open(os.devnull, 'w') as nowhere:
@@ -75,12 +75,12 @@ class SimpleRenderer(Renderer):
         return develop.to_millimetres(metres)
 
     def fault(self, light: np.ndarray, depth: np.ndarray) -> str | None:
-        """Tell why a picture cannot be used, or None; a dim one has blotches."""
+        """Return why a picture cannot be used, or None; a dim one has blotches."""
         dim = develop.average_light(light) <= DARKEST
         return super().fault(light, depth) or ('dim' if dim else None)
 
     def quality(self, samples: int, bounces: int, filter_width: float) -> None:
-        """Choose between a picture and exact depth at the middles of the pixels."""
+        """Choose between a picture and exact depth at the pixel centres."""
         cycles = self.scene.cycles
         cycles.samples, cycles.max_bounces = samples, bounces
         cycles.use_denoising = samples > 1
@@ -104,7 +104,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, required=True, help='folder for the frames')
     parser.add_argument('--views', type=int, default=20)
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--cpu-seconds', type=int, help='give up after so much processor time')
+    parser.add_argument('--cpu-seconds', type=int, help='limit of the processor time')
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels of a view see glass or another surface that lets rays through.
+"""Find the pixels of a view that see glass or another surface that lets rays through.
 
-The renderer's depth there is that of the pane or of what is behind it, at random: no truth.
+The renderer's depth there is randomly that of the pane or of what is behind it, so it is no ground
+truth.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ if TYPE_CHECKING:
     import bpy
     from mathutils import Vector
 
-CLEAR = 0.3  # transmission from which a surface counts as glass
+CLEAR = 0.3  # transmission above which a surface counts as glass
 SEE_THROUGH = ('BSDF_GLASS', 'BSDF_REFRACTION', 'BSDF_TRANSPARENT')
 
 
 def lets_through(material: bpy.types.Material | None) -> bool:
-    """Tell whether rays of the camera may pass a surface of this material."""
+    """Tell whether camera rays may pass through a surface of this material."""
     if material is None or not material.use_nodes or material.node_tree is None:
         return False
     return any(map(is_clear, nodes_of(material.node_tree)))
 
 
 def nodes_of(tree: bpy.types.NodeTree) -> list[bpy.types.Node]:
-    """Return the nodes of a tree and of the groups in it that something is linked from."""
+    """Return the nodes of a tree and of its groups with a linked output."""
     found = []
     for node in tree.nodes:
         if any(socket.is_linked for socket in node.outputs):
@@ -46,7 +47,7 @@ def is_clear(node: bpy.types.Node) -> bool:
 
 
 class Panes:
-    """Finds them by rays, with what is known of each object and material kept."""
+    """Find panes by rays; cache the answers for objects and materials."""
 
     def __init__(self, scene: bpy.types.Scene) -> None:
         self.scene = scene
@@ -75,7 +76,7 @@ class Panes:
         return bool(faces[face]) if face < len(faces) else bool(faces.all())
 
     def clear_faces(self, item: bpy.types.Object) -> np.ndarray | bool:
-        """Return the answer for each face of a mesh, or the one for all of them."""
+        """Return the answer for each face of a mesh, or one for all of them."""
         mesh = item.data if item.type == 'MESH' else None
         materials = list(mesh.materials) if mesh is not None else []
         clear = [self.of_material(material) for material in materials]

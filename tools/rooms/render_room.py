@@ -7,7 +7,7 @@ Usage, with the Python of the rooms environment (see README.md):
         --out frames/scene_bedroom_21 --views 60
 
 Writes rgb_00000.jpg, depth_00000.png (uint16 z-depth in millimetres, 0 where nothing was hit) and
-cameras.csv. Views that are there already are not rendered again.
+cameras.csv. Existing views are not rendered again.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 SAMPLES = 2
 JPEG_QUALITY = 92
-RENDERS = 4  # pictures tried before a view is given up
+RENDERS = 4  # pictures to try before a view is skipped
 
 
 class Renderer:
-    """Cycles with one camera, giving linear light and z-depth as arrays."""
+    """Cycles with one camera; returns linear light and z-depth as arrays."""
 
     def __init__(self, room: Room, threads: int) -> None:
         import bpy
@@ -72,11 +72,11 @@ class Renderer:
         return light, depth
 
     def depth_image(self, metres: np.ndarray) -> np.ndarray:
-        """Return millimetres, 0 where a pane was seen instead of what is behind it."""
+        """Return millimetres, 0 where a pane is seen."""
         return develop.clear_panes(develop.to_millimetres(metres))
 
     def fault(self, light: np.ndarray, depth: np.ndarray) -> str | None:
-        """Tell why a picture cannot be used, or None."""
+        """Return why a picture cannot be used, or None."""
         return develop.fault(light, depth)
 
     def read(self, name: str) -> np.ndarray:
@@ -111,7 +111,7 @@ def configure_cycles(scene: bpy.types.Scene, threads: int) -> None:
 
 
 def configure_outputs(scene: bpy.types.Scene, folder: Path) -> None:
-    """Let every rendering write light and depth as float files in `folder`."""
+    """Make every rendering write light and depth as float files in `folder`."""
     scene.view_layers[0].use_pass_z = True
     scene.use_nodes = True
     tree = scene.node_tree
@@ -137,7 +137,7 @@ def save_view(out: Path, view: views.View, light: np.ndarray, depth: np.ndarray)
 def render_view(
     room: Room, renderer: Renderer, lighting: Lighting, seed: int, index: int, out: Path
 ) -> list[str] | None:
-    """Render one view; return its line of cameras.csv, or None where no good view was found."""
+    """Render one view; return its line of cameras.csv, or None if no good view was found."""
     first = 0
     for _ in range(RENDERS):
         view = room.draw_accepted(seed, index, first)
@@ -158,7 +158,7 @@ def render_view(
 def render_missing(
     open_room: Callable[[], tuple[Room, Renderer, Lighting]], seed: int, out: Path, count: int
 ) -> None:
-    """Render the views of a room that are not there yet; it is opened only if there are any."""
+    """Render the missing views of a room; open the room only if there are any."""
     rows = files.read_cameras(out)
     missing = [index for index in range(count) if index not in rows]
     if not missing:
@@ -194,7 +194,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, required=True, help='folder for the frames')
     parser.add_argument('--views', type=int, default=60)
     parser.add_argument('--threads', type=int, default=os.cpu_count() or 1)
-    parser.add_argument('--cpu-seconds', type=int, help='give up after so much processor time')
+    parser.add_argument('--cpu-seconds', type=int, help='limit of the processor time')
     return parser.parse_args(arguments)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A loaded Blender scene as a film set: the furnished room, what rays meet in it, and its light."""
+"""A loaded Blender scene: the furnished room, ray casting in it, and its light."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import bpy
     from mathutils import Matrix, Vector
 
-LAMP_WATTS = 60.0  # of the ceiling lamp given to every room: generated ones may have none
+LAMP_WATTS = 60.0  # of the ceiling lamp added to every room, since generated rooms may have none
 
 
 class Room:
-    """The furnished room of a loaded scene: where its floor is and what rays hit."""
+    """The furnished room of a loaded scene: position of its floor, and ray casting."""
 
-    draws = 300  # poses tried before a view is given up
+    draws = 300  # poses to try before a view is skipped
 
     def __init__(self, kind: str) -> None:
         import bpy
@@ -30,7 +30,7 @@ class Room:
 
     @staticmethod
     def floor_object(kind: str) -> bpy.types.Object:
-        """Return the floor of the furnished room of this kind: the one with most things on it."""
+        """Return the floor of the furnished room of this kind: the one with most objects on it."""
         import bpy
 
         word = kind.lower().replace('room', '-room') if kind.endswith('Room') else kind.lower()
@@ -43,7 +43,7 @@ class Room:
         return max(named, key=lambda item: sum(map(floor_bounds(item).contains, places)))
 
     def above_floor(self, view: views.View) -> bool:
-        """Tell whether the camera stands above the floor of this room, not of a neighbour."""
+        """Tell whether the camera is above the floor of this room, not of another one."""
         from mathutils import Vector
 
         item = self.floor_mesh
@@ -52,7 +52,7 @@ class Room:
         return item.ray_cast(inverse @ self.position(view), down)[0]
 
     def position(self, view: views.View) -> Vector:
-        """Return the place of the camera as a vector."""
+        """Return the position of the camera as a vector."""
         from mathutils import Vector
 
         return Vector((view.x, view.y, self.floor.z + view.height))
@@ -62,7 +62,7 @@ class Room:
         import bpy
         from mathutils import Vector
 
-        graph = bpy.context.evaluated_depsgraph_get()  # rendering makes an older one invalid
+        graph = bpy.context.evaluated_depsgraph_get()  # rendering invalidates older ones
         lengths, backs = np.full(len(rays), np.inf), np.zeros(len(rays), dtype=bool)
         for number, ray in enumerate(rays):
             hit, place, normal, *_ = self.scene.ray_cast(graph, origin, Vector(ray))
@@ -72,7 +72,7 @@ class Room:
         return lengths, backs
 
     def draw(self, seed: int, index: int, attempt: int) -> views.View | None:
-        """Return a random view, or None where this attempt gives none."""
+        """Return a random view, or None if this attempt gives none."""
         return views.draw_view(seed, index, attempt, self.floor)
 
     def draw_accepted(self, seed: int, index: int, first: int) -> views.View | None:
@@ -84,7 +84,7 @@ class Room:
         return None
 
     def accepts(self, view: views.View) -> bool:
-        """Tell whether the view is inside the room, has free space around it and shows much."""
+        """Tell whether the view is inside the room, with free space and enough to see."""
         if not self.above_floor(view):
             return False
         origin = self.position(view)
@@ -134,7 +134,7 @@ class Lighting:
 
     @staticmethod
     def ceiling_lamp(room: Room) -> bpy.types.Object:
-        """Hang a lamp under the middle of the ceiling: generated rooms may have none."""
+        """Hang a lamp at the centre of the ceiling, since generated rooms may have none."""
         import bpy
 
         floor = room.floor
@@ -147,7 +147,7 @@ class Lighting:
         return lamp
 
     def apply(self, lighting: str, index: int) -> None:
-        """Set the light of a view; nothing is touched while it stays the same."""
+        """Set the light of a view; do nothing if it is unchanged."""
         state = (lighting, index // views.LIGHTING_RUN)
         if state == self.state:
             return

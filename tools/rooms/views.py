@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which camera views of a room are worth rendering: drawing them and judging them (no Blender).
+"""Draw camera views of a room and decide which are worth rendering (no Blender).
 
-A view is a function of (room seed, view index, attempt), so a rendering that is stopped and
-started again gives the same pictures.
+A view is a function of (room seed, view index, attempt), so an interrupted rendering produces the
+same pictures after a restart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WALL_MARGIN = 0.2  # metres from the bounding box of the floor
 LIGHTINGS = ('lamps', 'daylight', 'night')  # daylight with lamps, without lamps, lamps alone
 LIGHTING_RUN = 5  # consecutive views under one lighting: changing it costs a scene update
 
-NEAREST = 0.25  # metres: anything closer fills the picture with blur in a real camera
+NEAREST = 0.25  # metres: anything closer would be blurred in a real camera
 CLEARANCE = 0.12  # metres of free space around the camera: the body of a robot or a hand
 NEAREST_MEDIAN = 0.7  # metres: half of the picture is farther
 FARTHEST = 20.0  # metres: a longer or missing hit counts as open sky
@@ -121,7 +121,7 @@ def lighting_of(index: int) -> str:
 
 
 def draw_view(seed: int, index: int, attempt: int, floor: Floor) -> View:
-    """Draw the view that belongs to (seed, index, attempt) somewhere above `floor`."""
+    """Draw the view of (seed, index, attempt) above `floor`."""
     rng = np.random.default_rng([seed, index, attempt])
     robot = rng.random() < ROBOT_SHARE
     height = rng.uniform(*(ROBOT_HEIGHT if robot else HAND_HEIGHT))
@@ -142,7 +142,7 @@ def draw_view(seed: int, index: int, attempt: int, floor: Floor) -> View:
 
 
 def draw_pitch(rng: np.random.Generator, height: float) -> float:
-    """Draw the tilt: level when low, downwards when high (tables are looked at from above)."""
+    """Draw the tilt: level at low heights, downwards at large ones (to look at tables)."""
     mean, spread = (1.0, 7.0) if height < 0.6 else (-8.0, 9.0) if height < 1.2 else (-17.0, 14.0)
     return float(np.clip(rng.normal(mean, spread), -60.0, 25.0))
 
@@ -150,12 +150,12 @@ def draw_pitch(rng: np.random.Generator, height: float) -> float:
 def rejection(
     distances: ArrayLike, backs: ArrayLike, nearest_median: float = NEAREST_MEDIAN
 ) -> str | None:
-    """Say why a view is not worth rendering, or return None for a good one.
+    """Return why a view is not worth rendering, or None for a good one.
 
     Args:
-        distances: length in metres of rays spread over the picture, infinite where nothing is hit.
-        backs: for every ray, whether it met a surface from behind.
-        nearest_median: metres below which the median is too near.
+        distances: length in metres of rays spread over the picture, infinite without a hit.
+        backs: for every ray, whether it hit a surface from behind.
+        nearest_median: smallest allowed median distance in metres.
     """
     lengths = np.minimum(np.asarray(distances, dtype=float), FARTHEST + 1.0)
     if lengths.min() < NEAREST:
@@ -183,7 +183,7 @@ def ray_grid(field_of_view: float, columns: int = 9, rows: int = 7) -> np.ndarra
 
 
 def pixel_rays(field_of_view: float) -> np.ndarray:
-    """Return rays (HEIGHT, WIDTH, 3) through the middles of the pixels, axes as of `ray_grid`."""
+    """Return rays (HEIGHT, WIDTH, 3) through the pixel centres, with the axes of `ray_grid`."""
     half = math.tan(math.radians(field_of_view) / 2)
     right = (2 * np.arange(WIDTH) + 1 - WIDTH) / WIDTH * half
     up = (HEIGHT - 1 - 2 * np.arange(HEIGHT)) / WIDTH * half

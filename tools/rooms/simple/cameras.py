@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of a planned room: from the floor, near to what stands there, and down at a table top."""
+"""Views of a planned room: from robot heights, of near objects, and down at a table top."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from simple.layout import Plan
 
 Aim = Literal['table', 'near', 'room']
 
-TABLE_SHARE = 0.22  # of the views look at a table, a bed or a sofa from 0.4 to 2 m
-NEAR_SHARE = 0.25  # stand right before a cupboard, a chair, a corner: the scale of near things
-#: Metres that the median of a view's distances may have.
+TABLE_SHARE = 0.22  # share of views of a table, a bed or a sofa from 0.4 to 2 m
+NEAR_SHARE = 0.25  # share of views close to a cupboard, a chair, a corner: the scale of near things
+#: Range of the median distance of a view in metres.
 MEDIAN: dict[Aim, tuple[float, float]] = {
     'table': (0.4, views.FARTHEST),
     'near': (0.4, 1.5),
     'room': (1.0, views.FARTHEST),
 }
-LEAST_RANGE = 1.7  # of the 90th to the 10th percentile of the distances
+LEAST_RANGE = 1.7  # smallest ratio of the 90th to the 10th percentile of the distances
 MARGIN = 0.2  # metres from the walls
 
 
 def draw_view(seed: int, index: int, attempt: int, plan: Plan) -> views.View | None:
-    """Draw the view that belongs to (seed, index, attempt); None where no floor is below it."""
+    """Draw the view of (seed, index, attempt), or return None if no floor is below it."""
     rng = np.random.default_rng([seed, index, attempt])
     aimed = aim_of(seed, index) == 'table' and bool(plan.thing.tops) and attempt < 100
     drawn = aimed_at_table(rng, plan) if aimed else from_the_floor(rng, plan)
@@ -50,7 +50,7 @@ def draw_view(seed: int, index: int, attempt: int, plan: Plan) -> views.View | N
 
 
 def aim_of(seed: int, index: int) -> Aim:
-    """Return what this view of the room is for."""
+    """Return the purpose of this view of the room."""
     drawn = np.random.default_rng([seed, index, 99_999]).random()
     if drawn < TABLE_SHARE:
         return 'table'
@@ -70,13 +70,13 @@ def from_the_floor(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
 
 
 def robot_height(rng: np.random.Generator) -> float:
-    """Draw a height, even in its logarithm: near the floor a little height changes the picture."""
+    """Draw a height, uniform in its logarithm, since low heights change the picture most."""
     low, high = views.ROBOT_HEIGHT
     return float(low * (high / low) ** rng.random())
 
 
 def draw_yaw(rng: np.random.Generator, plan: Plan, x: float, y: float) -> float:
-    """Draw a direction: mostly towards another place on the floor, where there is more to see."""
+    """Draw a direction: usually towards another point of the floor, where there is more to see."""
     if rng.random() < 0.3:
         return rng.uniform(0.0, 360.0)
     zone = plan.zones[int(rng.integers(len(plan.zones)))]
@@ -85,7 +85,7 @@ def draw_yaw(rng: np.random.Generator, plan: Plan, x: float, y: float) -> float:
 
 
 def aimed_at_table(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
-    """Draw a place from which the camera looks down at a table top, slightly off its middle."""
+    """Draw a camera position that looks down at a table top, slightly off its centre."""
     top = np.array(plan.thing.tops[int(rng.integers(len(plan.thing.tops)))])
     top[:2] += rng.normal(0.0, 0.15, 2)
     away, yaw = rng.uniform(0.35, 1.7), rng.uniform(0.0, 360.0)
@@ -96,7 +96,7 @@ def aimed_at_table(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
 
 
 def rejection(distances: np.ndarray, backs: np.ndarray, aim: Aim) -> str | None:
-    """Say why a view is not worth rendering (see `views.rejection`), or return None."""
+    """Return why a view is not worth rendering (see `views.rejection`), or None."""
     capped = np.minimum(distances, views.FARTHEST)
     near, far = np.quantile(capped, (0.1, 0.9))
     if far < LEAST_RANGE * near:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small things that lie on tables, shelves and floors. Each stands on z = 0."""
+"""Small objects on tables, shelves and floors, standing on z = 0."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bottle(rng: np.random.Generator) -> Thing:
 
 
 def label(rng: np.random.Generator, radius: float, height: float) -> object:
-    """The label round a bottle."""
+    """The label around a bottle."""
     part = lathe([(radius * 1.01, 0.15 * height), (radius * 1.01, 0.5 * height)], 'covers:0')
     span = part.uv.reshape(-1, 2).max(axis=0)
     part.uv = (0.03 + 0.94 * part.uv / span + rng.integers(0, 8, 2)) / 8
@@ -108,7 +108,7 @@ def laptop(rng: np.random.Generator) -> Thing:
 
 
 def keyboard(rng: np.random.Generator) -> Thing:
-    """A keyboard with a mouse beside it."""
+    """A keyboard with a mouse next to it."""
     name = pick(rng, ('black:1', 'white:1', 'black:2'))
     thing = Thing([box((0.44, 0.14, 0.02), (0, 0, 0.01), name, 0.005)])
     for row in range(5):
@@ -163,7 +163,7 @@ def leaf(rng: np.random.Generator, length: float, width: float, name: str) -> ob
 
 
 def plant(rng: np.random.Generator, size: float | None = None) -> Thing:
-    """A potted plant, as high as about twice `size`."""
+    """A potted plant, about twice as high as `size`."""
     size = rng.uniform(0.1, 0.25) if size is None else size
     pot, height = 0.38 * size, rng.uniform(0.5, 0.75) * size
     name = pick(rng, ('clay:0', 'ceramic:1', 'white:0', 'black:0', 'plastic:1'))
@@ -404,7 +404,7 @@ def scatter(
     count: int,
     makers: Sequence[Maker],
 ) -> Thing:
-    """Put up to `count` small things on `thing` without overlap and note the top.
+    """Put up to `count` small things on `thing` without overlap, and record the top.
 
     Args:
         area: left, right, back, front and height of the surface.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What belongs to the building: windows, doors, curtains, radiators, lamps."""
+"""Parts of the building: windows, doors, curtains, radiators, lamps."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def door(rng: np.random.Generator, width: float, height: float, wall: float, ang
 
 
 def casing(width: float, height: float, wall: float, name: str) -> Thing:
-    """The frame round a doorway."""
+    """The frame around a doorway."""
     thing = Thing()
     for y in (0.008, -wall - 0.008):
         for side in (-1, 1):

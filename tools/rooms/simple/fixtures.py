@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kitchens and bathrooms in their true sizes. Backs to -y, fronts to +y, standing on z = 0."""
+"""Kitchens and bathrooms in real sizes. Backs to -y, fronts to +y, standing on z = 0."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def oven(rng: np.random.Generator, width: float, depth: float) -> Thing:
 
 
 def counter(rng: np.random.Generator, style: Style, width: float, above: bool = True) -> Thing:
-    """A row of kitchen base units with worktop, sink, hob, oven; wall units where `above`."""
+    """A row of kitchen base units with worktop, sink, hob, oven; with wall units if `above`."""
     depth, height = 0.58, rng.uniform(0.86, 0.92)
     top = pick(rng, ('stone:0', 'wood:1', 'stone:0', 'steel:0'))
     thing = Thing([box((width, depth - 0.06, 0.1), (0, -0.03, 0.05), 'black:0')])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seats, tables and beds in their true sizes. Backs to -y, fronts to +y, standing on z = 0."""
+"""Seats, tables and beds in real sizes. Backs to -y, fronts to +y, standing on z = 0."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def sofa(rng: np.random.Generator, style: Style, seats: int | None = None) -> Th
 
 
 def table(rng: np.random.Generator, width: float, depth: float, height: float, name: str) -> Thing:
-    """A table on four legs or, when round, on one foot."""
+    """A table on four legs or, if round, on one foot."""
     thick = rng.uniform(0.02, 0.045)
     if abs(width - depth) < 0.05 and rng.random() < 0.5:
         thing = cylinder(width / 2, thick, (0, 0, height - thick), name, 32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a room: rectangular zones, their walls with openings, and what stands where."""
+"""The plan of a room: rectangular zones, their walls with openings, and the furniture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from simple.mesh import Thing
 from simple.style import Style
 
-TRIES = 16  # places tried for a piece before the room does without it
+TRIES = 16  # positions to try before a piece of furniture is left out
 GAP = 0.03  # metres between neighbours
 Maker = Callable[[np.random.Generator, Style], Thing]
 Box = tuple[np.ndarray, np.ndarray]  # lowest and highest corner (3,)
@@ -40,7 +40,7 @@ class Opening:
 
 @dataclass
 class Wall:
-    """One side of a zone. Along it x grows, and +y points into the zone."""
+    """One side of a zone. x runs along it, and +y points into the zone."""
 
     corner: tuple[float, float]
     turn: float
@@ -50,17 +50,17 @@ class Wall:
     openings: list[Opening] = field(default_factory=list)
 
     def place(self, thing: Thing, along: float, out: float = 0.0, z: float = 0.0) -> Thing:
-        """Return the thing at a place along the wall, `out` metres from it."""
+        """Return the thing at a position along the wall, `out` metres from it."""
         return thing.at(along, out, z).at(*self.corner, turn=self.turn)
 
     def free(self, left: float, right: float, margin: float = 0.05) -> bool:
-        """Tell whether no opening is between two places."""
+        """Tell whether there is no opening between two positions."""
         return all(right < o.left - margin or left > o.right + margin for o in self.openings)
 
 
 @dataclass
 class Zone:
-    """A rectangle of floor with walls south, east, north, west and the names of its surfaces."""
+    """A rectangle of floor with south, east, north and west walls and the names of its surfaces."""
 
     low: tuple[float, float]
     high: tuple[float, float]
@@ -76,14 +76,14 @@ class Zone:
         return self.high[0] - self.low[0], self.high[1] - self.low[1]
 
     def contains(self, x: float, y: float, margin: float = 0.0) -> bool:
-        """Tell whether a place is above this floor and `margin` away from its edges."""
+        """Tell whether a point is above this floor, at least `margin` from its edges."""
         inside = self.low[0] + margin < x < self.high[0] - margin
         return inside and self.low[1] + margin < y < self.high[1] - margin
 
 
 @dataclass(frozen=True)
 class Lamp:
-    """A light source: place, radius in metres, and power in watts at full brightness."""
+    """A light source: position, radius in metres, and power in watts at full brightness."""
 
     place: tuple[float, float, float]
     radius: float
@@ -93,7 +93,7 @@ class Lamp:
 
 @dataclass
 class Plan:
-    """A furnished room. `taken` are the boxes that things occupy."""
+    """A furnished room; `taken` are the occupied boxes."""
 
     rng: np.random.Generator
     style: Style
@@ -108,7 +108,7 @@ class Plan:
     lamps: list[Lamp] = field(default_factory=list)
 
     def free(self, low: np.ndarray, high: np.ndarray) -> bool:
-        """Tell whether a box meets nothing that is there."""
+        """Tell whether a box does not intersect any occupied box."""
         return not any(
             bool(np.all(low < top - 1e-6) and np.all(high > bottom + 1e-6))
             for bottom, top in self.taken
@@ -120,7 +120,7 @@ class Plan:
         return flat and float(high[2]) < self.height
 
     def covered(self, zone: Zone) -> float:
-        """Return the share of a zone's floor that things stand on."""
+        """Return the share of a zone's floor that is covered by things."""
         areas = [
             float(np.prod((high - low)[:2]))
             for low, high in self.taken
@@ -129,7 +129,7 @@ class Plan:
         return sum(areas) / (zone.size[0] * zone.size[1])
 
     def put(self, thing: Thing, zone: Zone, gap: float = GAP) -> bool:
-        """Add a thing where it is, if there is room for it."""
+        """Add a thing at its position if there is space for it."""
         low, high = thing.bounds()
         margin = np.array([gap, gap, 0.0])
         if not self.inside(low, high, zone) or not self.free(low - margin, high + margin):
@@ -195,5 +195,5 @@ class Plan:
         return False
 
     def reserve(self, thing: Thing) -> None:
-        """Keep the space of a thing free without adding it."""
+        """Reserve the space of a thing without adding it."""
         self.taken.append(thing.bounds())

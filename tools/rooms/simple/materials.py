@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Materials by name, `family:number`: a seed and a name give the same material in every run."""
+"""Materials by name, `family:number`: seed and name determine the material."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Family:
-    """What materials of one family have in common.
+    """Common properties of a family of materials.
 
     Attributes:
         drawings: names in `textures.DRAWN` to choose from, none for a uniform colour.
         hue, saturation, value: ranges of the base colour (HSV, sRGB).
-        period: metres that one repetition of the texture covers, 1 where a face is fitted.
+        period: metres covered by one repetition of the texture, 1 for fitted faces.
         roughness: range; 0 is a mirror.
-        bump: range of the height in metres that light texels stand out.
+        bump: range of the relief height in metres of light texels.
     """
 
     drawings: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ FAMILIES = {
 
 
 def draw_colour(rng: np.random.Generator, family: Family) -> textures.Colour:
-    """Draw a colour; where any hue is allowed, beige, brown and blue are the usual ones."""
+    """Draw a colour; if any hue is allowed, beige, brown and blue are the most likely."""
     low, high = family.hue
     hue, choice = rng.uniform(low, high), rng.random()
     if high - low == 1.0 and choice < 0.75:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quad meshes from primitives: boxes, turned shapes, tubes, sheets. Metres, z up, no Blender.
+"""Quad meshes from primitives: boxes, lathed shapes, tubes, sheets. Metres, z up, no Blender.
 
-Texture coordinates are in metres along the surface, so that a pattern keeps its true size; `fit`
-gives coordinates from 0 to 1 over a face instead, for pictures and printed things.
+Texture coordinates are in metres along the surface, so that a pattern keeps its real size; `fit`
+instead gives coordinates from 0 to 1 over a face, for pictures and printed things.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class Part:
 
 @dataclass
 class Thing:
-    """A piece of furniture: parts, and the table tops that can carry things and be looked at.
+    """A piece of furniture: parts, and table tops that can carry things and be looked at.
 
-    It stands with its footprint's middle at the origin, its back towards -y, its front to +y.
+    The centre of its footprint is the origin, its back points to -y, its front to +y.
     """
 
     parts: list[Part] = field(default_factory=list)
     tops: list[tuple[float, float, float]] = field(default_factory=list)
 
     def add(self, *others: Part | Thing) -> Thing:
-        """Take parts, or all that another thing has."""
+        """Add parts, or all parts of other things."""
         for other in others:
             if isinstance(other, Thing):
                 self.parts += other.parts
@@ -92,7 +92,7 @@ def box(
 ) -> Part:
     """Return a box with rounded edges; with many `segments` it is shaded as a soft body.
 
-    The texture's u runs along the longer edge of each side; along the ground where `upright`.
+    The texture's u runs along the longer edge of each side, or along the ground if `upright`.
     """
     half = np.asarray(size, dtype=float) / 2
     bevel = min(bevel, 0.999 * float(half.min()))
@@ -110,7 +110,7 @@ def box(
 
 
 def edge_lines(half: float, bevel: float, segments: int) -> np.ndarray:
-    """Return where grid lines cut an edge of length 2 * half so that bevels are evenly round."""
+    """Return where grid lines cut an edge of length 2 * half to make bevels evenly round."""
     if bevel <= 0.0:
         return np.array([-half, half])
     upper = half - bevel + bevel * np.tan(np.linspace(0.0, math.pi / 4, segments + 1))
@@ -180,7 +180,7 @@ def sheet(points: np.ndarray, material: str, smooth: bool = True, fit: bool = Fa
 
 
 def arc(points: np.ndarray, axis: int) -> np.ndarray:
-    """Return the length walked along an axis of a grid of points."""
+    """Return the arc length along an axis of a grid of points."""
     steps = np.linalg.norm(np.diff(points, axis=axis), axis=2)
     pad = [(0, 0), (0, 0)]
     pad[axis] = (1, 0)

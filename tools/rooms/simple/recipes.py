@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in rooms of each kind."""
+"""The furniture of each kind of room."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DECORATION: tuple[tuple[Maker, float, float], ...] = (
 )
 
 
-FULL = 0.3  # share of the floor that furniture stands on
+FULL = 0.3  # share of the floor to cover with furniture
 HOME_FILLERS: tuple[Maker, ...] = (storage.cabinet, storage.bookcase, storage.box_stack)
 WORK_FILLERS: tuple[Maker, ...] = (storage.rack, storage.box_stack, storage.barrel, storage.cabinet)
 FILLERS: dict[str, tuple[Maker, ...]] = {
@@ -34,7 +34,7 @@ FILLERS: dict[str, tuple[Maker, ...]] = {
 
 
 def furnish(kind: str, seed: int) -> Plan:
-    """Return a furnished room; kind and seed decide everything."""
+    """Return a furnished room, determined by kind and seed."""
     plan = draw_plan(kind, seed)
     for zone in plan.zones:
         RECIPES[zone.kind](plan, zone)
@@ -46,7 +46,7 @@ def furnish(kind: str, seed: int) -> Plan:
 
 
 def fill(plan: Plan, zone: Zone) -> None:
-    """Stand more at the walls of a zone that is still rather empty."""
+    """Add furniture at the walls of a zone that is still rather empty."""
     makers = (furniture.big_plant, furniture.chair, *FILLERS.get(zone.kind, HOME_FILLERS))
     for _ in range(8):
         if plan.covered(zone) > FULL:
@@ -60,7 +60,7 @@ def some(plan: Plan, low: int, high: int) -> range:
 
 
 def surely(plan: Plan, zone: Zone, maker: Maker, ends: float = 0.5) -> bool:
-    """Stand what such a room must have at a wall: other sizes of it are tried as well."""
+    """Place furniture that a room must have at a wall; try different sizes of it."""
     return any(plan.against(zone, maker, ends=ends) for _ in range(6))
 
 
@@ -90,7 +90,7 @@ def lay_rug(plan: Plan, zone: Zone) -> None:
 
 
 def stand_lamp(plan: Plan, zone: Zone) -> None:
-    """Stand a floor lamp somewhere at a wall and let it shine."""
+    """Place a lit floor lamp at a wall."""
     if plan.against(zone, furniture.floor_lamp):
         low, high = plan.taken[-1]
         x, y = (low + high)[:2] / 2
@@ -98,7 +98,7 @@ def stand_lamp(plan: Plan, zone: Zone) -> None:
 
 
 def sitting(rng: np.random.Generator, style: Style) -> Thing:
-    """A sofa with a coffee table before it."""
+    """A sofa with a coffee table in front of it."""
     thing = furniture.sofa(rng, style)
     low = furniture.coffee_table(rng, style)
     front = float(thing.bounds()[1][1] - low.bounds()[0][1])
@@ -161,7 +161,7 @@ def bedroom(plan: Plan, zone: Zone) -> None:
 
 
 def kitchen(plan: Plan, zone: Zone) -> None:
-    """One or two rows of units, a refrigerator, a table where there is room."""
+    """One or two rows of units, a refrigerator, a table if there is space."""
     rows = 0
     for share in (0.9, 0.75, 0.6, 0.5, 0.4):
         for side in plan.rng.permutation(4):
@@ -265,7 +265,7 @@ def store(plan: Plan, zone: Zone) -> None:
 
 
 def classroom(plan: Plan, zone: Zone) -> None:
-    """Rows of desks before a board, a teacher's desk."""
+    """Rows of desks in front of a board, a teacher's desk."""
     plan.hang(zone, storage.board, 1.4, 1.6)
     pupils = int(plan.rng.integers(1, 3))
     for y in np.arange(zone.low[1] + 1.3, zone.high[1] - 1.6, plan.rng.uniform(1.25, 1.6)):

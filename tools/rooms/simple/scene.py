@@ -24,7 +24,7 @@ WARM, COLD = (1.0, 0.72, 0.42), (0.92, 0.97, 1.0)
 
 
 class SimpleRoom(Room):
-    """A planned room in an empty Blender scene, which rays can be cast in."""
+    """A planned room in an empty Blender scene in which rays can be cast."""
 
     draws = 400
 
@@ -35,17 +35,17 @@ class SimpleRoom(Room):
         self.materials = add_mesh(plan.thing.parts, seed)
 
     def position(self, view: views.View) -> Vector:
-        """Return the place of the camera; the floor is at 0."""
+        """Return the position of the camera; the floor is at 0."""
         from mathutils import Vector
 
         return Vector((view.x, view.y, view.height))
 
     def draw(self, seed: int, index: int, attempt: int) -> views.View | None:
-        """Return a random view, or None where this attempt gives none."""
+        """Return a random view, or None if this attempt gives none."""
         return cameras.draw_view(seed, index, attempt, self.plan)
 
     def accepts(self, view: views.View) -> bool:
-        """Tell whether the view has free space around it and shows much."""
+        """Tell whether the view has free space around it and enough to see."""
         origin = self.position(view)
         around, _ = self.cast(origin, views.sphere_rays())
         if around.min() < views.CLEARANCE:
@@ -84,7 +84,7 @@ def add_mesh(parts: list[Part], seed: int) -> dict[str, bpy.types.Material]:
 
 
 def shader(material: materials.Material) -> bpy.types.Material:
-    """Return the Blender material: one Principled shader, with an image where there is one."""
+    """Return the Blender material: one Principled shader, with an image if there is one."""
     made = bpy.data.materials.new(material.name)
     made.use_nodes = True
     tree = made.node_tree
@@ -95,7 +95,7 @@ def shader(material: materials.Material) -> bpy.types.Material:
     surface.inputs['Base Color'].default_value = colour
     surface.inputs['Emission Color'].default_value = colour
     surface.inputs['Emission Strength'].default_value = material.emission
-    made.cycles.emission_sampling = 'NONE'  # lamps light the room, this only shows
+    made.cycles.emission_sampling = 'NONE'  # separate lamps light the room
     if material.texture is not None:
         image = tree.nodes.new('ShaderNodeTexImage')
         image.image = add_image(material.name, material.texture)
@@ -139,7 +139,7 @@ class Lighting:
         self.state: tuple[str, int] | None = None
 
     def apply(self, lighting: str, index: int) -> None:
-        """Set the light of a view; nothing is touched while it stays the same."""
+        """Set the light of a view; do nothing if it is unchanged."""
         state = (lighting, index // views.LIGHTING_RUN)
         if state == self.state:
             return
@@ -156,7 +156,7 @@ class Lighting:
         self.switch_lamps(rng, lit, alone=lighting == 'night')
 
     def shine_sun(self, rng: np.random.Generator, day: float) -> None:
-        """Let the sun shine through one of the windows, or hide it."""
+        """Make the sun shine through one of the windows, or hide it."""
         shines = bool(self.windows) and rng.random() < 0.5
         self.sun.data.energy = SUN * day * rng.uniform(0.3, 1.5) if shines else 0.0
         self.sun.data.angle = math.radians(rng.uniform(0.5, 4.0))
@@ -168,7 +168,7 @@ class Lighting:
             self.sun.rotation_euler = (math.pi / 2 - height, 0.0, math.radians(aside))
 
     def switch_lamps(self, rng: np.random.Generator, lit: bool, alone: bool) -> None:
-        """Switch lamps on or off; at night sometimes one of them shines alone."""
+        """Switch lamps on or off; at night sometimes only one of them is on."""
         single = alone and len(self.lamps) > 1 and rng.random() < 0.4
         chosen = int(rng.integers(len(self.lamps)))
         mix = rng.uniform(0.5, 1.0) if self.public else rng.uniform(0.0, 0.8)
@@ -186,7 +186,7 @@ class Lighting:
 
 
 def add_light(kind: str, place: tuple[float, float, float]) -> bpy.types.Object:
-    """Add a light that the camera does not see."""
+    """Add a light that is invisible to the camera."""
     light = bpy.data.objects.new(kind, bpy.data.lights.new(kind, kind))
     light.location = place
     light.visible_camera = light.visible_glossy = False
@@ -216,7 +216,7 @@ def lamp_light(lamp: Lamp) -> bpy.types.Object:
 
 
 def add_world(rng: np.random.Generator) -> bpy.types.NodeSocket:
-    """Add the picture outside the windows; return the socket of its strength."""
+    """Add the view outside the windows; return the socket of its strength."""
     world = bpy.data.worlds.new('outside')
     bpy.context.scene.world = world
     world.use_nodes = True
@@ -225,5 +225,5 @@ def add_world(rng: np.random.Generator) -> bpy.types.NodeSocket:
     image.image = add_image('outside', textures.outside(rng), light=True)
     background = tree.nodes['Background']
     tree.links.new(image.outputs['Color'], background.inputs['Color'])
-    world.cycles_visibility.diffuse = False  # the windows' own lights do this with less noise
+    world.cycles_visibility.diffuse = False  # the window lights do this with less noise
     return background.inputs['Strength']

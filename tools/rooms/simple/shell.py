@@ -11,7 +11,7 @@ from simple.mesh import Part, Thing, box
 from simple.storage import switch
 from simple.style import draw_style, pick
 
-OUTER, SHARED = 0.26, 0.06  # thickness of a wall to the outside, and of half an inner wall
+OUTER, SHARED = 0.26, 0.06  # thickness of an outer wall, and of half an inner wall
 EAST, WEST = 1, 3
 
 SIZES = {  # width and depth in metres
@@ -130,7 +130,7 @@ def add_openings(plan: Plan, zone: Zone) -> None:
         for side in range(4)
         if zone.walls[side].thick == OUTER and not zone.walls[side].openings
     ]
-    if len(sides) > 2 and zone.kind != 'corridor':  # the longest stays whole, for furniture
+    if len(sides) > 2 and zone.kind != 'corridor':  # the longest has no opening, for furniture
         sides.remove(max(sides, key=lambda side: zone.walls[side].length + rng.uniform(0, 0.5)))
     if zone.kind not in ('corridor', 'storage') or rng.random() < 0.3:
         for side in rng.permutation(sides)[: int(rng.integers(1, 3))]:
@@ -190,7 +190,7 @@ def build(plan: Plan, zone: Zone) -> None:
 
 
 def slab(zone: Zone, z: float, name: str) -> Part:
-    """Return a floor or a ceiling that ends under the walls, or where the next zone begins."""
+    """Return a floor or ceiling that ends below the walls, or at the next zone."""
     south, east, north, west = (
         0.0 if is_open(wall) else min(wall.thick, 0.1) for wall in zone.walls
     )

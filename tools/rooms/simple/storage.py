@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cabinets, shelves and what hangs on walls. Backs to -y, fronts to +y, standing on z = 0."""
+"""Cabinets, shelves and things on walls. Backs to -y, fronts to +y, standing on z = 0."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def book_row(rng: np.random.Generator, left: float, right: float, space: float) 
 def filled(
     rng: np.random.Generator, left: float, right: float, depth: float, space: float
 ) -> Thing:
-    """What stands in a compartment: books, objects, a box or nothing."""
+    """The content of a compartment: books, objects, a box or nothing."""
     choice = rng.random()
     if choice < 0.5 and space > 0.2:
         return book_row(rng, left, right, space)
@@ -235,7 +235,7 @@ def workbench(rng: np.random.Generator, style: Style) -> Thing:
 
 
 def box_stack(rng: np.random.Generator, _: Style) -> Thing:
-    """Cardboard boxes on one another."""
+    """Stacked cardboard boxes."""
     thing, height = Thing(), 0.0
     for _level in range(int(rng.integers(1, 5))):
         item = clutter.cardboard(rng) if height == 0.0 else clutter.package(rng)
@@ -249,7 +249,7 @@ def box_stack(rng: np.random.Generator, _: Style) -> Thing:
 
 
 def floor_item(rng: np.random.Generator, _: Style) -> Thing:
-    """Something that lies about on the floor."""
+    """Something lying on the floor."""
     return clutter.FLOOR[int(rng.integers(len(clutter.FLOOR)))](rng).at(turn=rng.uniform(0, 360))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the furniture of one room has in common: a few materials that come up again."""
+"""The style of a room: a few materials shared by its furniture."""
 
 from __future__ import annotations
 

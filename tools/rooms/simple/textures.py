@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Textures drawn with numpy from a random generator: arrays (size, size, 3), sRGB from 0 to 1.
 
-All of them can be repeated side by side. Rows are v (up), columns u (along the grain).
+All of them are tileable. Rows are v (up), columns u (along the grain).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def coordinates() -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain(rng: np.random.Generator, base: Colour, contrast: float = 0.015) -> np.ndarray:
-    """Paint: nearly one colour, with faint clouds and grain."""
+    """Paint: nearly uniform, with faint clouds and grain."""
     field = 0.7 * noise(rng, 1.6) + 0.4 * noise(rng, 0.3)
     return np.clip(np.asarray(base) * (1 + contrast * field[..., None]), 0, 1)
 
@@ -55,7 +55,7 @@ def wood(rng: np.random.Generator, base: Colour, contrast: float = 0.25) -> np.n
 
 
 def planks(rng: np.random.Generator, base: Colour) -> np.ndarray:
-    """Floor boards: every board has its own tint, and the joints are dark."""
+    """Floor boards, each with its own tint, and dark joints."""
     rows, columns = int(rng.integers(5, 10)), int(rng.integers(1, 4))
     grain = wood(rng, base, rng.uniform(0.15, 0.35))
     u, v = coordinates()
@@ -70,7 +70,7 @@ def planks(rng: np.random.Generator, base: Colour) -> np.ndarray:
 
 
 def tiles(rng: np.random.Generator, base: Colour) -> np.ndarray:
-    """Tiles with joints, in rows, as a running bond or as a chequerboard."""
+    """Tiles with joints, in rows, in a running bond or as a chequerboard."""
     rows, columns = int(rng.choice([2, 4, 6])), int(rng.choice([2, 4]))
     u, v = coordinates()
     row = (v * rows).astype(int)
@@ -169,7 +169,7 @@ def wallpaper(rng: np.random.Generator, base: Colour) -> np.ndarray:
 
 
 def muted(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return colours (*shape, 3) of all lightnesses, few of them strong."""
+    """Return colours (*shape, 3) of all lightnesses, only a few of them saturated."""
     colours = rng.uniform(0.05, 0.95, (*shape, 3))
     grey = colours.mean(axis=-1, keepdims=True)
     return grey + (colours - grey) * rng.uniform(0.2, 1.0, (*shape, 1))
