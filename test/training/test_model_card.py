@@ -130,7 +130,7 @@ def test_a_page_without_marks_is_left_alone(arguments, tmp_path, capsys):
 def test_data_sets_of_one_name_are_refused(arguments, tmp_path, capsys):
     unseen = [str(tmp_path / folder / 'real') for folder in 'ab']
     assert cli.main([*arguments, '--unseen', *unseen]) == 1
-    assert 'two are alike' in capsys.readouterr().err
+    assert 'are the same: rename' in capsys.readouterr().err
 
 
 def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(arguments, tmp_path,

@@ -72,7 +72,7 @@ def test_a_signal_to_all_processes_writes_a_checkpoint_first(tmp_path, number):
             one.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert 'go on with --resume' in said and 'Traceback' not in said
+    assert 'continue with --resume' in said and 'Traceback' not in said
     assert checkpoint.exists(out)
 
 
@@ -107,7 +107,7 @@ def test_the_same_command_with_resume_goes_on_too(run, tmp_path, capsys):
                   '--set', 'clip_gradient=0.5', '--time-limit', '60', '--resume')
     other = [word.replace('clip_gradient=0.5', 'clip_gradient=0.7') for word in again]
     assert cli.main(other) == 1
-    assert 'another recipe (clip_gradient 0.5; now clip_gradient 0.7)' in capsys.readouterr().err
+    assert 'has changed (clip_gradient 0.5; now clip_gradient 0.7)' in capsys.readouterr().err
     assert cli.main(again) == 0
     said = capsys.readouterr().err
     assert said.count('other than before') == 1  # the time limit; data is the same by its name

@@ -41,7 +41,7 @@ def test_missing_imagenet_weights_end_the_run_until_agreed_to(data, tmp_path, ca
         in capsys.readouterr().err
     assert not out.exists()
     assert cli.main(words(data, out, '--from-scratch')) == 0
-    assert 'it is no reproduction' in capsys.readouterr().err
+    assert 'it is not a reproduction' in capsys.readouterr().err
     assert read_run(out).description.initial == 'random weights'
     # What was agreed to once need not be repeated.
     assert cli.main(words(data, out, '--resume')) == 0
@@ -93,7 +93,7 @@ def test_weights_of_another_encoder_are_refused(data, tmp_path, capsys):
     assert cli.main(words(data, tmp_path / 'run', '--encoder-weights', 'absent.pth')) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
-    assert 'is no test_efficientnet' in said[0] and 'absent.pth: No such file' in said[1]
+    assert 'is not test_efficientnet' in said[0] and 'absent.pth: No such file' in said[1]
 
 
 def test_statistics_that_stay_must_have_been_learnt(data, tmp_path, capsys):
@@ -137,7 +137,7 @@ def test_the_loss_network_needs_its_weights(data, tmp_path, capsys):
 def test_the_weights_file_names_the_licence(data, tmp_path, capsys):
     out = tmp_path / 'run'
     assert cli.main(words(data, out, '--fast-dev-run')) == 0
-    assert 'licence is unknown (LicenseRef-unknown)' in capsys.readouterr().err
+    assert 'will be unknown (LicenseRef-unknown)' in capsys.readouterr().err
     assert load_weights(out / 'weights.safetensors').info.licence == 'LicenseRef-unknown'
     assert cli.main(words(data, tmp_path / 'free', '--fast-dev-run', '--licence',
                           'CC-BY-4.0')) == 0

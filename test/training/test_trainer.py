@@ -137,7 +137,7 @@ def test_a_run_goes_on_only_with_the_same_data(data, tmp_path, capsys):
 def test_a_damaged_checkpoint_is_named(data, tmp_path, capsys):
     layouts.write(tmp_path / 'run' / checkpoint.FILE, b'half')
     assert cli.main(words(data, tmp_path / 'run', '--resume')) == 1
-    assert 'is no complete checkpoint' in capsys.readouterr().err
+    assert 'is not a complete checkpoint' in capsys.readouterr().err
 
 
 def test_shares_of_two_processes_are_the_batches_of_one():
