@@ -242,6 +242,9 @@ def test_what_is_missing_is_told(scene, tf):
     tf['elsewhere'] = None  # TF knows it, but not at that time
     scene.depth(101.0)
     scene.status('at the time of the measurement')
+    tf['elsewhere'] = transform(rotation=BODY * Rotation.from_euler('z', 180, True))
+    scene.depth(101.0)
+    assert 'is elsewhere its frame?' in scene.status('lies in the image').message
 
 
 def test_a_sensor_in_the_frame_of_the_image_needs_no_tf(namespace, robot):

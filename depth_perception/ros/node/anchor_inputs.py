@@ -152,7 +152,11 @@ class AnchorInputs:
             problems.append(problem)
             for message in messages:
                 try:
-                    found.append(self._anchors(name, message, image, camera, predicted))
+                    anchors = self._anchors(name, message, image, camera, predicted)
+                    found.append(anchors)
+                    if not len(anchors) and _has_measured(message):
+                        problems.append(f'{self._topic(name)}: nothing that was measured lies in '
+                                        f'the image; is {message.header.frame_id} its frame?')
                     ages.append(abs(_time(image) - _time(message.header)))
                 except (TransformError, SensorError, CameraError) as error:
                     problems.append(f'{self._topic(name)}: {error}')
@@ -247,6 +251,15 @@ class AnchorInputs:
             raise SensorError(f'no transform from {source} to {target} at the time of the '
                               'measurement')
         return transform_matrix(stamped.transform)
+
+
+def _has_measured(message: Any) -> bool:
+    """Whether a sensor says of anything how far it is."""
+    if isinstance(message, LaserScan):
+        return bool(np.isfinite(np.asarray(message.ranges, np.float32)).any())
+    if isinstance(message, Range):
+        return bool(message.min_range <= message.range <= message.max_range)
+    return len(message.data) > 0
 
 
 def _check_topics(node: Node, topics: Sequence[str]) -> None:
