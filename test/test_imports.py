@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ('depth_perception', 'depth_training', 'benchmarks')
 #: Folders from the bottom up: each may import itself and those before it.
-RUNTIME = ('errors', 'extras', 'progress', 'termination', 'networks', 'camera', 'depth', 'io',
-           'inference', 'ros.conversions', 'ros', 'ros.replay', 'ros.node', 'ros.offline', 'view',
-           'demo', 'cli')
+RUNTIME = ('errors', 'extras', 'number_options', 'progress', 'termination', 'networks', 'camera',
+           'depth', 'io', 'inference', 'ros.conversions', 'ros', 'ros.replay', 'ros.node',
+           'ros.offline', 'view', 'demo', 'cli')
 TRAINING = ('failures', 'ranges', 'options', 'data', 'losses', 'augment', 'evaluate', 'recipes',
             'convert', 'train', 'report', 'check_data', 'commands', 'cli', '__main__')
 #: Folders that may import ROS when they are imported, or in a function.

@@ -45,6 +45,7 @@ from depth_perception.io.bag import is_recording
 from depth_perception.io.files import FULL, Parts, write_together
 from depth_perception.io.image_files import ImageError, read_photo
 from depth_perception.io.ply import ply_parts
+from depth_perception.number_options import number
 from depth_perception.progress import Progress
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--frames', action='store_true',
         help="of a video each frame's results too, in the folder NAME (meant by --npy, "
         '--cloud and --scan)')
-    add('--every', type=_count, default=1, metavar='N', help='of a video every N-th frame')
+    add('--every', type=number(int, 1), default=1, metavar='N', help='of a video every N-th frame')
     add('--anchors', type=Path, metavar='FILE',
         help='true distances that correct the depth: a text file with lines of u, v (pixels of the '
         f'image) and metres, for one image; or a folder with NAME{ANCHORS_SUFFIX} for each image')
@@ -121,18 +122,18 @@ def run(options: argparse.Namespace) -> int:
     check_limits(settings, estimator.info.max_depth)
     predictor = Predictor(estimator, options, source, settings)
     failed = 0
-    for number, job in enumerate(jobs, 1):
+    for done, job in enumerate(jobs, 1):
         try:
             said = predictor.run(job)
         except (AnchorFileError, ImageError, CameraError, OSError) as error:
             failed += 1
             said = f'failed: {_one_line(error)}'
             if isinstance(error, OSError) and error.errno in FULL:
-                _say(f'[{number}/{len(jobs)}] {job.path}: {said}')
+                _say(f'[{done}/{len(jobs)}] {job.path}: {said}')
                 _say(f'stopped: nothing more can be written to {options.out}; '
-                     f'{number - failed} of {len(jobs)} files done')
+                     f'{done - failed} of {len(jobs)} files done')
                 return 1
-        _say(f'[{number}/{len(jobs)}] {job.path}: {said}')
+        _say(f'[{done}/{len(jobs)}] {job.path}: {said}')
     kinds = {job.is_video for job in jobs}
     what = 'files' if len(kinds) > 1 else 'videos' if kinds == {True} else 'images'
     where = f', results in {options.out}' if failed < len(jobs) else ''
@@ -431,12 +432,6 @@ def _npy(depth: NDArray[np.float32]) -> bytes:
 def _one_line(error: Exception) -> str:
     text = getattr(error, 'strerror', None) or str(error)
     return ' '.join(str(text).split())
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
-    return int(text)
 
 
 def _metres(text: str) -> float:

@@ -16,6 +16,7 @@ from depth_perception.cli.options import (
 )
 from depth_perception.depth.settings import OPTIONS
 from depth_perception.errors import UsageError
+from depth_perception.number_options import number
 from depth_perception.view.ending import Ending
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     page.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
                       help='address to listen at; 0.0.0.0 lets other machines in, without a '
                            'password (default: %(default)s, this machine alone)')
-    page.add_argument('--port', type=_port, default=PORT, help='(default: %(default)s)')
-    page.add_argument('--rate', type=_rate, default=RATE, metavar='HZ',
+    page.add_argument('--port', type=number(int, 0, 65535), default=PORT,
+                      help='(default: %(default)s)')
+    page.add_argument('--rate', type=number(float, 0, 60, above=True), default=RATE, metavar='HZ',
                       help='show at most so many frames a second (default: %(default)g)')
-    page.add_argument('--points', type=_count, default=50_000, metavar='N',
+    page.add_argument('--points', type=number(int, 1), default=50_000, metavar='N',
                       help='show at most so many points of the cloud (default: %(default)s)')
     live = parser.add_argument_group('without SOURCE')
     live.add_argument('--namespace', default='/', metavar='NS', help='of the node (default: /)')
@@ -147,24 +149,6 @@ def _live(options: argparse.Namespace) -> Source:
             f'a running depth_node can be seen only with ROS 2 ({error}): source its setup.bash, '
             'or name a video, folder, bag or webcam') from error
     return LiveSource(options.namespace, options.image)
-
-
-def _port(text: str) -> int:
-    if not 0 <= int(text) < 65536:
-        raise argparse.ArgumentTypeError(f'{text} is not 0 to 65535')
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    if not 0 < float(text) <= 60:
-        raise argparse.ArgumentTypeError(f'{text} is not above 0 and at most 60')
-    return float(text)
-
-
-def _count(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
-    return int(text)
 
 
 def _say(text: str) -> None:

@@ -71,6 +71,8 @@ class BagParts:
             if self._writer is not None:
                 self._writer.__exit__(kind, error, trace)
         finally:
+            if not self.done:  # there is nothing to go on with
+                shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.close()
 
     def write(self, topic: str, kind: str, time: int, data: bytes) -> None:

@@ -18,7 +18,7 @@ for _name in ('launch', 'launch_ros'):
 from test.support.launch import PATIENCE, Launched, offer_command
 from test.support.ros import wait_until
 
-OUTPUTS = ('depth/image', 'depth/image_color', 'depth/points')
+OUTPUTS = ('depth/image_color', 'depth/points')
 
 
 @pytest.fixture

@@ -189,6 +189,7 @@ def test_what_cannot_be_done_is_one_sentence(weights_file, bag, tmp_path, capfd)
         assert main(given) == 2
         said_all = capfd.readouterr().err
         assert said in said_all and said_all.count('\n') == 1, said_all
+    assert not (tmp_path / 'new.unfinished').exists()
     with BagParts(tmp_path / 'busy', {}), pytest.raises(BagError, match='by another process'):
         BagParts(tmp_path / 'busy', {})
 

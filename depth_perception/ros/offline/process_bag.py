@@ -19,6 +19,7 @@ from depth_perception import __version__
 from depth_perception.errors import UsageError
 from depth_perception.extras import explains_missing
 from depth_perception.inference.threads import share_the_cores
+from depth_perception.number_options import number
 from depth_perception.ros.conversions.topics import DEPTH, INFO, OUTPUTS, POINTS, SCAN
 from depth_perception.termination import exit_code, terminable
 
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
              f'(default: {" ".join(DEFAULT_OUTPUTS)})')
     add('--copy', nargs='+', metavar='TOPIC', default=[],
         help='topics of the recording to copy too, beside /tf and /tf_static')
-    add('--frames-per-file', type=_count, default=FRAMES_PER_FILE, metavar='N',
+    add('--frames-per-file', type=number(int, 1), default=FRAMES_PER_FILE, metavar='N',
         help='frames of each file of the new bag: so many are done again at most after a kill '
              '(default: %(default)s)')
     add('-r', '--remap', action='append', default=[], metavar='FROM:=TO',
@@ -72,12 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     add('--params-file', action='append', default=[], metavar='FILE',
         help='YAML file with parameters of the node')
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
-    return int(text)
 
 
 def command() -> None:

@@ -12,15 +12,15 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depth_perception import __version__
-from depth_perception.errors import first_line
+from depth_perception.errors import UsageError, first_line
 from depth_perception.extras import explains_missing
 from depth_perception.io.bag import COMPRESSED, Bag, BagError, Message, Topic
 from depth_perception.io.encoded_size import encoded_size
+from depth_perception.number_options import number
 from depth_perception.ros.arguments import without_ros_arguments
 from depth_perception.ros.conversions.stamps import restamped
 from depth_perception.ros.conversions.topics import CHECK, READY
@@ -297,9 +297,14 @@ class Player:
         return self._node.create_publisher(Clock, '/clock', 10)
 
     def _make_lockstep(self) -> Lockstep:
+        from rclpy.exceptions import InvalidTopicNameException
+
         from depth_perception.ros.replay.lockstep import Lockstep
 
-        return Lockstep(self._node, *self._options.lockstep)
+        try:
+            return Lockstep(self._node, *self._options.lockstep)
+        except InvalidTopicNameException as error:
+            raise UsageError(f'--lockstep: {" ".join(str(error).split())}') from error
 
     def _tick(self, schedule: Schedule, latest: int) -> None:
         """Publish the bag's time where that is due, but none after `latest`."""
@@ -389,6 +394,9 @@ def main(arguments: list[str] | None = None) -> int:
             player.wait_for_subscribers(options.wait_for_subscribers)
             player.play()
             _say(node, player.report, [topic.name for topic in bag.image_topics()])
+    except UsageError as error:
+        node.get_logger().error(str(error))
+        return WRONG_USAGE
     except (BagError, LockstepError) as error:
         node.get_logger().error(str(error))
         return 1
@@ -446,21 +454,6 @@ def _alive(node: Node) -> bool:
     return node.context.ok()
 
 
-def _positive(low: float) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = float(text)
-        if not low < value < float('inf'):
-            raise argparse.ArgumentTypeError(f'{text} is not above {low:g}')
-        return value
-    return number
-
-
-def _count(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='replay_bag',
@@ -470,14 +463,16 @@ def _parser() -> argparse.ArgumentParser:
     add('bag', help='rosbag2 folder, or its .mcap or .db3 file')
     add('--list', action='store_true',
         help='play nothing, print as JSON which cameras and topics there are')
-    add('--rate', type=_positive(0), default=1.0, help='2 plays twice as fast (default 1)')
-    add('--loop', type=_count, nargs='?', const=0, default=1, metavar='N',
+    add('--rate', type=number(float, 0, above=True), default=1.0,
+        help='2 plays twice as fast (default 1)')
+    add('--loop', type=number(int, 1), nargs='?', const=0, default=1, metavar='N',
         help='play N times, or without N until interrupted')
-    add('--clock', type=_positive(0), nargs='?', const=CLOCK_RATE, default=None, metavar='HZ',
+    add('--clock', type=number(float, 0, above=True), nargs='?', const=CLOCK_RATE,
+        default=None, metavar='HZ',
         help=f"publish the bag's time on /clock (default {CLOCK_RATE:g} Hz)")
     add('--topics', nargs='+', metavar='TOPIC', help='play these alone')
     add('--exclude', nargs='+', default=[], metavar='TOPIC', help='do not play these')
-    add('--wait-for-subscribers', type=float, default=0.0, metavar='SECONDS',
+    add('--wait-for-subscribers', type=number(float, 0), default=0.0, metavar='SECONDS',
         help='first wait so long for subscribers: of --wait-for, or of the images of one camera')
     add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must have a subscriber each')
     add('--wait-for-nodes', nargs='+', default=[], metavar='NODE',

@@ -61,6 +61,8 @@ def played(path: Path, image: str | None, camera_info: str | None = None) -> Pla
     with Bag(path) as bag:
         topic = bag.image_topic(image)
         info = bag.camera_info_topic(topic)
+        if camera_info and camera_info not in bag.topics:
+            raise BagError(f'bag {path} has no {camera_info}; it has {", ".join(bag.topics)}')
         names = (topic.name, camera_info or (info.name if info else ''), TF, TF_STATIC)
         times = [(serialized_stamp(message.data), message.time)
                  for message in bag.messages([topic.name])]
