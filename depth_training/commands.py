@@ -46,6 +46,8 @@ def prepare(options: PrepareOptions) -> int:
 
 def evaluate(options: EvaluateOptions) -> int:
     """Print the scores with protocol, ground truth and counts."""
+    from depth_perception.errors import UsageError
+    from depth_perception.io.preparation import Preparation
     from depth_perception.io.weights import load_weights
     from depth_training.data import evenly, open_dataset
     from depth_training.evaluate import evaluation, protocols
@@ -59,6 +61,8 @@ def evaluate(options: EvaluateOptions) -> int:
     results = []
     for file in options.weights:
         loaded = load_weights(file)
+        if loaded.info.preparation != Preparation() or not loaded.info.is_metric:
+            raise UsageError(f'{file} is an imported network: it cannot be evaluated yet')
         info = evaluation.as_node(loaded.info) if options.as_node else loaded.info
         predictor = evaluation.Predictor(loaded.network.to(device), info, device)
         for name in names:

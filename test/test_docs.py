@@ -266,7 +266,7 @@ def test_commands_use_arguments_and_parameters_that_exist(page):
 def test_programs_that_are_called_exist(page):
     text = page.read_text()
     cli = (ROOT / 'depth_perception' / 'cli' / 'main.py').read_text()
-    for name in re.findall(r'(?:^|`)depth-perception ([a-z]+)', text, re.MULTILINE):
+    for name in re.findall(r'(?:^|`)depth-perception ([a-z-]+)', text, re.MULTILINE):
         assert f"'{name}': (" in cli, name
     for name in re.findall(r'ros2 run depth_perception (\S+)', text):
         assert f"'{name.strip('`.')} = " in (ROOT / 'setup.py').read_text(), name

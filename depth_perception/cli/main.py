@@ -25,6 +25,8 @@ _COMMANDS = {
                 'write depth images, pictures and point clouds of images and videos'),
     'view': ('depth_perception.cli.view',
              'show camera, depth, cloud and scan live in a browser'),
+    'import-model': ('depth_perception.cli.import_model',
+                     'make a weights file of a depth network of others'),
 }
 
 

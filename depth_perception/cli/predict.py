@@ -364,10 +364,14 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
     from depth_perception.io.weights import WeightsError
 
     try:
-        return DepthEstimator.load(
+        estimator = DepthEstimator.load(
             options.model, options.device, options.precision, options.backend)
     except (BackendError, DeviceError, WeightsError) as error:
         raise UsageError(str(error)) from error
+    if not estimator.info.is_metric:
+        raise UsageError(f'{options.model} gives {estimator.info.output}, not metres: use it in '
+                         'the node, with anchors (docs/networks.md)')
+    return estimator
 
 
 def _fov_deg(camera: CameraModel) -> float:

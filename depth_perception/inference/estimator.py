@@ -22,20 +22,23 @@ from depth_perception.inference.backends.base import Backend
 from depth_perception.inference.backends.choice import choose_backend
 from depth_perception.inference.backends.graphs import EagerFrames, frames_on
 from depth_perception.inference.device import resolve_device
+from depth_perception.inference.preparing import (
+    MAX_ASPECT,
+    Size,
+    fed_size,
+    resized_image,
+    resized_output,
+)
 from depth_perception.inference.protocol import Estimate, Sharing
 from depth_perception.inference.transfer import Upload
 from depth_perception.io.weights import WeightsInfo, load_weights
 
 Array = TypeVar('Array', NDArray[Any], Tensor)
-#: Height and width.
-Size = tuple[int, int]
 
 PRECISIONS = ('fp16', 'bf16', 'fp32')
 #: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
 #: five strides, so that padding shifts the features as in training.
 SIZE_STEP = 16
-#: Longest shape that is fed as it is.
-MAX_ASPECT = 16
 #: The test geometry that feeds every camera at the training's focal length.
 CANONICAL = 'canonical'
 #: Least and largest area at which it does, as factors of the training's: the network's time grows
@@ -109,7 +112,8 @@ class DepthEstimator:
         weights = load_weights(path)
         runner = choose_backend(weights.network, torch_device, precision, backend, weights.checksum,
                                 weights.path)
-        estimator = cls(runner, weights.info, weights.checksum, compile_beside)
+        estimator = cls(runner, weights.info, weights.checksum, compile_beside,
+                        graphs=getattr(weights.network, 'traceable', True))
         height, width = weights.info.input_height, weights.info.input_width
         estimator.infer(np.zeros((height, width, 3), np.uint8))
         return estimator
@@ -180,7 +184,12 @@ class DepthEstimator:
         output = self._backend.run(prepared)
         seconds.append(time.perf_counter() - start)
         height, width = image.shape[:2]
-        return _resized(_in_metres(output, self.info, factor), (height, width))
+        if self.info.preparation.converts_last:
+            return _in_metres(resized_output(output, self.info, (height, width)), self.info, factor)
+        depth = _in_metres(output, self.info, factor)
+        if self.info.preparation.size != 'area':
+            return resized_output(depth, self.info, (height, width))
+        return _resized(depth, (height, width))
 
     def network_input(self, rgb: NDArray[np.uint8] | Tensor,
                       camera: CameraModel | None = None) -> Tensor:
@@ -199,7 +208,7 @@ class DepthEstimator:
             camera: of the image.
             fed: (height, width) at which the image is fed; None is `network_size`.
         """
-        if camera is None:
+        if camera is None or not self.info.training_focal_length:
             return 1.0
         height, width = self.network_size(camera.height, camera.width, camera)
         fed_height, fed_width = fed or (height, width)
@@ -232,6 +241,8 @@ class DepthEstimator:
     def _prepare(self, image: Tensor, size: Size) -> Tensor:
         """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""
         image = image.permute(2, 0, 1)[None]
+        if self.info.preparation.size != 'area':
+            return _normalised(resized_image(image, self.info, size), self._mean, self._std)
         if tuple(image.shape[-2:]) != size:
             # On a CPU the resize of bytes is several times faster than that of floats.
             image = image if self.device.type == 'cpu' else image.float()
@@ -248,7 +259,12 @@ def _normalised(image: Array, mean: Array, std: Array) -> Array:
 
 @by_numpy
 def _in_metres(output: Array, info: WeightsInfo, factor: Tensor | float) -> Array:
-    """The network's raw output -> metres, as for a camera like the training data's, x factor."""
+    """The network's raw output -> metres, as for a camera like the training data's, x factor.
+
+    Relative output stays what it is.
+    """
+    if not info.is_metric:
+        return output
     if info.output == 'metres':
         return output * factor
     scale = info.reciprocal_scale
@@ -278,6 +294,8 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
     size at which its focal length in pixels is the training's, within LEAST_AREA and MOST_AREA. An
     image within a tenth of that is fed as if it were so, to keep the sizes few.
 
+    All this is of the preparation `area`; see `Preparation.size` for networks of others.
+
     Args:
         info: of the network.
         height: of the image, pixels.
@@ -291,6 +309,8 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
         >>> network_size(info, 480, 640), network_size(info, 720, 1280)
         ((240, 320), (208, 368))
     """
+    if info.preparation.size != 'area':
+        return fed_size(info, height, width)
     trained = (info.input_width, info.input_height)
     area = float(trained[0] * trained[1])
     if info.test_geometry == CANONICAL and fx is not None:

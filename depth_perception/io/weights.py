@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from depth_perception.errors import first_line, why_missing
+from depth_perception.extras import remedy
 from depth_perception.io.files import write_atomically
+from depth_perception.io.preparation import Preparation
 from depth_perception.networks import create_network, network_names
 
 FORMAT_VERSION = 1
@@ -40,8 +42,12 @@ _NO_NETWORKS = {
 }
 #: Marks an encoder with a random decoder, which the first version saved as a network.
 _RANDOM_DECODER = 'decoder: random'
-#: Entries that older files lack; the default values are true for those files.
-_ADDED = frozenset({'recipe_name', 'origin', 'test_geometry'})
+#: Entries that older files lack; their defaults say what those files are.
+_ADDED = frozenset({'recipe_name', 'origin', 'test_geometry', 'preparation', 'model_card'})
+#: What a network's output may be; see `WeightsInfo.output`.
+OUTPUTS = ('metres', 'reciprocal', 'relative_depth', 'relative_disparity')
+#: Degrees, of a network whose training's field of view is unknown: that of most webcams.
+_USUAL_FOV_DEG = 60.0
 _REMEDY = ('use a .safetensors file written by depth_perception, or name none for the bundled '
            'network')
 
@@ -61,11 +67,14 @@ class WeightsInfo:
         input_width: image width at which the network was trained, pixels.
         mean: mean of each channel of RGB / 255, for normalisation.
         std: standard deviation of each channel of RGB / 255, for normalisation.
-        output: `metres`, or `reciprocal` (depth = reciprocal_scale / output).
+        output: `metres`; `reciprocal` (depth = reciprocal_scale / output); `relative_depth`
+            (depth = unknown factor x output); or `relative_disparity` (1 / depth = unknown factor x
+            output + unknown shift). The relative ones give metres only with anchors.
         reciprocal_scale: metres; used only with `reciprocal` (DenseDepth: 10).
         min_depth: smallest depth of the training, metres.
         max_depth: largest depth of the training, metres.
-        training_focal_length: focal length in pixels, for images `training_image_width` wide.
+        training_focal_length: focal length in pixels, for images `training_image_width` wide; 0 if
+            unknown: depth is then not corrected for the focal length.
         training_data: description of the training data.
         scores: one entry per evaluation: `data`, `protocol` and the figures.
         licence: SPDX identifier of the weights.
@@ -77,6 +86,8 @@ class WeightsInfo:
         test_geometry: how test frames are resized and cropped to reproduce a paper, see
             `depth_training.evaluate.geometry`. The node always uses the whole frame; with
             geometry `canonical`, it resizes the frame to the focal length of the training.
+        preparation: how images are prepared for the network, and its output is resized.
+        model_card: link to the model card of a third-party network, or ''.
 
     Examples:
         >>> from depth_perception import WeightsInfo
@@ -95,7 +106,7 @@ class WeightsInfo:
     input_width: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    output: Literal['metres', 'reciprocal']
+    output: Literal['metres', 'reciprocal', 'relative_depth', 'relative_disparity']
     min_depth: float
     max_depth: float
     training_focal_length: float
@@ -110,6 +121,8 @@ class WeightsInfo:
     recipe_name: str = ''
     origin: Literal['', 'trained', 'imported'] = ''
     test_geometry: str = 'squeeze'
+    preparation: Preparation = field(default_factory=Preparation)
+    model_card: str = ''
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -120,8 +133,15 @@ class WeightsInfo:
         return self.training_focal_length * width / self.training_image_width
 
     @property
+    def is_metric(self) -> bool:
+        """Whether the output alone tells metres."""
+        return self.output in ('metres', 'reciprocal')
+
+    @property
     def horizontal_fov_deg(self) -> float:
-        """Horizontal field of view of the training images, degrees."""
+        """Horizontal field of view of the training images, degrees; 60 if unknown."""
+        if not self.training_focal_length:
+            return _USUAL_FOV_DEG
         half = self.input_width / 2 / self.focal_length_at(self.input_width)
         return 2 * math.degrees(math.atan(half))
 
@@ -136,11 +156,11 @@ def _problems(info: WeightsInfo) -> list[str]:
         'input_width': _is_size(info.input_width),
         'mean': _is_triple(info.mean),
         'std': _is_triple(info.std) and all(value > 0 for value in info.std),
-        'output': info.output in ('metres', 'reciprocal'),
+        'output': info.output in OUTPUTS,
         'min_depth': _is_number(info.min_depth) and info.min_depth >= 0,
         'max_depth': _is_number(info.max_depth) and 0 < info.max_depth <= 1000,
         'training_focal_length': _is_number(info.training_focal_length)
-        and info.training_focal_length > 0,
+        and info.training_focal_length >= 0,
         'training_image_width': _is_size(info.training_image_width),
         'training_data': isinstance(info.training_data, str),
         'licence': isinstance(info.licence, str),
@@ -152,6 +172,8 @@ def _problems(info: WeightsInfo) -> list[str]:
         'recipe_name': isinstance(info.recipe_name, str),
         'origin': info.origin in ('', 'trained', 'imported'),
         'test_geometry': isinstance(info.test_geometry, str),
+        'preparation': isinstance(info.preparation, Preparation) and info.preparation.is_valid(),
+        'model_card': isinstance(info.model_card, str),
     }
     known = {'network': f' (it knows {", ".join(network_names())})'}
     problems = [
@@ -267,7 +289,9 @@ def _read(file: Path) -> bytes:
     except FileNotFoundError as error:
         raise WeightsError(why_missing(file, 'there is no such file')) from error
     except IsADirectoryError as error:
-        raise WeightsError('it is a folder') from error
+        import_it = '; import it first: depth-perception import-model FOLDER --out ' \
+            'FILE.safetensors' if (file.expanduser() / 'config.json').is_file() else ''
+        raise WeightsError(f'it is a folder{import_it}') from error
     except (OSError, ValueError, RuntimeError) as error:
         # ValueError: a zero byte in the name; RuntimeError: the home of an unknown user.
         reason = getattr(error, 'strerror', None) or error
@@ -350,7 +374,17 @@ def _parse_info(text: str) -> WeightsInfo:
     for key in ('mean', 'std', 'scores'):
         if isinstance(values.get(key), list):
             values[key] = tuple(values[key])
+    if 'preparation' in values:
+        values['preparation'] = _preparation(values['preparation'])
     return WeightsInfo(**values)
+
+
+def _preparation(values: Any) -> Preparation:
+    try:
+        return Preparation(**values)
+    except TypeError as error:
+        raise WeightsError(f'its metadata has preparation = {values!r}, which this version '
+                           'cannot use') from error
 
 
 def _refuse_other_fields(names: set[str]) -> None:
@@ -368,6 +402,10 @@ def _build(info: WeightsInfo, content: bytes) -> nn.Module:
     try:
         tensors = load(content)
         network = create_network(info.network, **info.network_arguments)
+    except ModuleNotFoundError as error:
+        if error.name != 'transformers':
+            raise
+        raise WeightsError(remedy(error) or first_line(error)) from error
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise WeightsError(first_line(error)) from error
     _refuse_misfits(network.state_dict(), tensors, info.network)

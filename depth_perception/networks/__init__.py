@@ -11,6 +11,7 @@ from depth_perception.networks import (  # noqa: F401
     fcrn,
     resnet_unet,
     resnet_unet_hybrid,
+    transformers_network,
 )
 from depth_perception.networks.registry import create_network, network_arguments, network_names
 

@@ -277,6 +277,7 @@ WRONG = {'none': None, 'list': [], 'object': {'a': []}, 'true': True, 'text': 'x
          'nan': float('nan'), 'negative': -1}
 RIGHT = {('training_data', 'text'), ('licence', 'text'), ('name', 'text'), ('recipe', 'text'),
          ('recipe_name', 'text'), ('test_geometry', 'text'),
+         ('model_card', 'text'),
          ('scores', 'list')}
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A typical camera driver: large best-effort images, no profile for Fast DDS.
+"""A camera driver as people start it: large best-effort images, no profile for Fast DDS.
 
     python -m test.support.lossy_camera NAMESPACE
 
-Most of them are lost with Fast DDS's default shared memory.
+On Fast DDS's default shared memory most of them get lost.
 """
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run commands of the project as processes."""
+"""Commands of the project as processes of their own."""
 from __future__ import annotations
 
 import os
@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """Return the words of `python -m module arguments`."""
+    """The words of `python -m module arguments`."""
     return [sys.executable, '-m', module, *arguments]
 
 
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen]:
-    """Start a process that is killed at the end; stdout includes stderr."""
+    """A process, killed at the end; stdout has all that it says."""
     child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
     try:
@@ -30,7 +30,7 @@ def process(*words: str) -> Iterator[subprocess.Popen]:
 
 
 def ends_quietly_on(number: int, child: subprocess.Popen) -> None:
-    """Check that a signal ends the process with 0 and without error messages."""
+    """A signal ends the process with 0, and it said nothing of errors."""
     child.send_signal(number)
     output, _ = child.communicate(timeout=30)
     assert child.returncode == 0, output

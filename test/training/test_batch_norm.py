@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch normalisation with frozen statistics."""
+"""Batch normalisation that stops following the batches."""
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of the training package."""
+"""One command line for all of training."""
 from __future__ import annotations
 
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read real and rendered data next to the project, if there are any.
+"""The real and rendered data that lie beside the project, where they do.
 
 `DEPTH_PERCEPTION_DATA` names the folder; else `../shared/data` beside the repository is tried.
 """

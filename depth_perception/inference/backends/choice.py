@@ -42,13 +42,17 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
     if name == 'openvino' and not openvino.is_installed():
         raise BackendError('backend openvino needs OpenVINO: '
                            'pip install "depth_perception[cpu]", or set backend to auto')
+    traceable = getattr(network, 'traceable', True)
+    if name == 'openvino' and not traceable:
+        raise BackendError('backend openvino cannot run this network, which chooses its way by the '
+                           'image: set backend to auto')
     if name == 'openvino':
         try:
             return openvino.OpenVino(network, precision, checksum, weights)
         except ImportError as error:
             raise BackendError(f'OpenVINO is installed but broken ({error}): install it anew, or '
                                'set backend to auto') from error
-    if name == 'auto' and device.type == 'cpu' and openvino.is_installed():
+    if name == 'auto' and traceable and device.type == 'cpu' and openvino.is_installed():
         with suppress(ImportError):  # a broken installation of it
             return openvino.OpenVino(network, precision, checksum, weights)
     return TorchEager(network, device, precision)

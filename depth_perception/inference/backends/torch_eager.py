@@ -35,7 +35,8 @@ class TorchEager:
         if device.type != 'cuda' and precision != 'fp32':
             self.precision = 'bf16' if has_bfloat16() else 'fp32'
         self.dtype = _TYPES[self.precision]
-        if device.type == 'cuda' or self.precision != 'fp32':
+        is_ours = getattr(network, 'takes_any_size', True)  # folding shows it a picture
+        if is_ours and (device.type == 'cuda' or self.precision != 'fp32'):
             network = fold_batch_norms(network)
         self.network = network.to(device, self.dtype).to(memory_format=torch.channels_last)
 

@@ -19,8 +19,9 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from depth_perception.depth import geometry
-from depth_perception.depth.anchors import LEAST_ANCHORS, AnchorReport
+from depth_perception.depth.anchors import LEAST_ANCHORS, AnchorReport, Anchors
 from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
+from depth_perception.depth.relative import SHOWN_RATIO, RelativeDepth, shown_relation
 from depth_perception.depth.scan import CameraPose, ScanLayout
 from depth_perception.inference.protocol import Estimator
 from depth_perception.inference.transfer import Download, Upload
@@ -46,6 +47,8 @@ from depth_perception.ros.node.scan_pose import ScanPose
 NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG})
 #: Made of the depth image in host memory.
 _OF_DEPTH = frozenset({DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG})
+#: What a relative depth without anchors allows.
+_SHOWS = frozenset({INFO, PREVIEW, PREVIEW_JPEG})
 NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
 
 
@@ -132,6 +135,8 @@ class Work:
             nothing is inferred.
         finite: whether all that the network gave was finite.
         stand: how the camera stands, once it was asked for.
+        colours: metres of the nearest and the farthest colour; None = the limits. Given where the
+            network's depth is relative and nothing tells its metres.
     """
 
     result: Result
@@ -142,6 +147,7 @@ class Work:
     products: DepthProducts | None = None
     finite: Tensor | None = None
     stand: ScanPose | None = None
+    colours: tuple[float, float] | None = None
 
 
 @contextmanager
@@ -162,6 +168,17 @@ def _uncorrected(report: AnchorReport) -> str:
         return ''
     return (f'depth is not corrected by anchors: of {report.offered} in the image, '
             f'{report.compared} are in range and away from edges, {LEAST_ANCHORS} are needed')
+
+
+def _without_metres(has_sensors: bool, problem: str) -> str:
+    """Why relative depth stays relative."""
+    if not has_sensors:
+        need = 'anchors (parameter anchors)'
+    else:
+        need = 'anchors' + (f': {problem}' if problem else
+                            f', {LEAST_ANCHORS} or more in the image, of which most agree')
+    return (f'no metric output: the network gives relative depth, whose scale needs {need}; only '
+            'the preview is published')
 
 
 def _remarks(decoding: str, state: CameraState) -> tuple[str, ...]:
@@ -187,6 +204,8 @@ class Pipeline:
         self._scan_pose = scan_pose
         self._anchors = anchors
         self._products = ProductMaker(estimator.info.max_depth)
+        info = estimator.info
+        self._relative = None if info.is_metric else RelativeDepth(info.output, info.max_depth)
         self._decoder = Decoder()
         self._last_scan: float | None = None
         self._upload = Upload(estimator.device)
@@ -269,9 +288,36 @@ class Pipeline:
         if estimate.network_seconds is not None:
             work.result.seconds['network'] = estimate.network_seconds
         work.result.focal_factor = estimate.focal_factor
+        depth = estimate.depth if self._relative is None else self._metres(estimate.depth, work)
         work.products = self._products(
-            rgb, camera, estimate.depth, settings, time=stamps.seconds(work.header.stamp),
+            rgb, camera, depth, settings, time=stamps.seconds(work.header.stamp),
             image=image, unseen=unseen)
+
+    def _metres(self, output: Tensor, work: Work) -> Tensor:
+        """Relative output as metres by the anchors; without any, what a preview can show."""
+        assert self._relative is not None
+        settings, time = work.settings, stamps.seconds(work.header.stamp)
+        camera, farthest = work.camera.camera if work.camera else None, self._relative.farthest
+        before = self._relative.before(time, settings.anchor_hold)
+        found, problem = Anchors.of(), ''
+        if self._anchors is not None and camera is not None:
+            # Nothing is known of metres yet: sensors that need to know find nothing.
+            guess = output * math.nan if before is None else before.metres(output, farthest)
+            seen = self._anchors.of(work.header, camera, guess, settings.anchor_max_age,
+                                    lambda: self._stand(work).pose)
+            found, problem = seen.anchors, seen.problem
+        relation = self._relative.relation(output, found, time, settings.min_depth,
+                                           settings.anchor_hold)
+        if relation is not None:
+            return relation.metres(output, farthest) / settings.depth_scale
+        self._products.reset()  # metres of before are no part of what is shown
+        near = settings.min_depth
+        work.wanted &= _SHOWS
+        work.colours = near, SHOWN_RATIO * near
+        work.result.anchors = AnchorOutcome(
+            AnchorReport(len(found)), None, _without_metres(self._anchors is not None, problem))
+        shown = shown_relation(output, self._relative.kind, near).metres(output, farthest)
+        return shown.clip(*work.colours) / settings.depth_scale
 
     def _compute(self, products: DepthProducts, work: Work) -> dict[str, Tensor]:
         """What is wanted by topic, and a thinned depth, all on the depth's device."""
@@ -290,7 +336,7 @@ class Pipeline:
 
     def _anchored(self, products: DepthProducts, work: Work) -> DepthProducts:
         """The products as the other sensors correct them; with any, it waits for a GPU."""
-        if self._anchors is None:
+        if self._anchors is None or work.colours is not None:
             return products
         if products.camera is None:
             work.result.anchors = AnchorOutcome(
@@ -334,8 +380,11 @@ class Pipeline:
         result, header, settings = work.result, work.header, work.settings
         if not found['finite']:
             self._products.reset()
+            if self._relative is not None:
+                self._relative.reset()
             raise NonFiniteDepth('the network gave a non-finite depth')
-        result.sample = found['sample'].copy()
+        if work.colours is None:
+            result.sample = found['sample'].copy()
         if DEPTH in found:
             self._fill_images(found[DEPTH], products, work)
         if POINTS in found:
@@ -355,7 +404,7 @@ class Pipeline:
             outputs[DEPTH_PNG] = messages.compressed_depth_message(
                 depth, header, encoding, products.limits)
         if work.wanted & {PREVIEW, PREVIEW_JPEG}:
-            picture = products.preview(depth=depth)
+            picture = products.preview(work.colours, depth=depth)
             if PREVIEW in work.wanted:
                 outputs[PREVIEW] = messages.preview_message(picture, header)
             if PREVIEW_JPEG in work.wanted:

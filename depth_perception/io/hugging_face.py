@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a depth network in the Hugging Face layout: `config.json`, `model.safetensors` and
+`preprocessor_config.json`. Nothing is downloaded, and no code of the folder is run.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from depth_perception.errors import first_line
+from depth_perception.io.preparation import Preparation
+from depth_perception.io.weights import WeightsError, WeightsInfo
+from depth_perception.networks.transformers_network import (
+    TransformersDepth,
+    configuration,
+    quiet,
+    refuse_unknown,
+)
+
+#: What says nothing about the network itself.
+_OF_NO_USE = ('_name_or_path', 'architectures', 'auto_map', 'dtype', 'torch_dtype',
+              'transformers_version')
+Triple = tuple[float, float, float]
+#: PIL's numbers for ways to resample.
+_RESAMPLING = {0: 'nearest', 2: 'bilinear', 3: 'bicubic'}
+#: Nearest depth that is believed, metres.
+_NEAREST = 0.1
+#: Depth Pro gives up to 1 / 1e-4 m; this is the most that a weights file may say.
+_FARTHEST = 1000.0
+#: Metres, of a network that says nothing of its range, as relative ones.
+_USUAL_RANGE = 100.0
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What is known better than the folder tells; None = as it says.
+
+    Attributes:
+        output: kind, see `WeightsInfo.output`.
+        max_depth: metres.
+        licence: SPDX identifier.
+        model_card: link.
+        name: what to call the network.
+        training_focal_length: pixels, of images `training_image_width` wide.
+        training_image_width: pixels.
+    """
+
+    output: str | None = None
+    max_depth: float | None = None
+    licence: str | None = None
+    model_card: str | None = None
+    name: str | None = None
+    training_focal_length: float | None = None
+    training_image_width: int | None = None
+
+
+def read_hugging_face(folder: Path, given: Overrides) -> tuple[nn.Module, WeightsInfo]:
+    """A network and all that its weights file is to say.
+
+    Raises:
+        WeightsError: the folder is incomplete, or holds what this program cannot run.
+        ImportError: transformers is not installed.
+    """
+    import transformers
+
+    config = _json(folder / 'config.json')
+    processor = _json(folder / 'preprocessor_config.json')
+    try:
+        refuse_unknown(config)
+    except ValueError as error:
+        raise WeightsError(f'{folder} cannot be imported: {error}') from error
+    with quiet(transformers):
+        model = _model(transformers, folder, config)
+    kept = {key: value for key, value in model.config.to_dict().items() if key not in _OF_NO_USE}
+    info = _info(folder, config, kept, _processor_info(folder, config, processor), given)
+    return TransformersDepth(model).eval(), info
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise WeightsError(f'{path.parent} cannot be imported: there is no {path.name}; a folder '
+                           'in the Hugging Face layout has config.json, model.safetensors and '
+                           'preprocessor_config.json') from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f'{path} cannot be read: {first_line(error)}') from error
+    if not isinstance(values, dict):
+        raise WeightsError(f'{path} holds no JSON object')
+    return values
+
+
+def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
+    """The network with the folder's weights, all of them."""
+    if not (folder / 'model.safetensors').is_file():
+        pickles = [name for name in ('pytorch_model.bin', 'model.bin') if (folder / name).exists()]
+        why = f'; {pickles[0]} is a pickle, which could run code when loaded' if pickles else ''
+        raise WeightsError(f'{folder} cannot be imported: there is no model.safetensors{why}')
+    try:
+        settings = configuration(transformers, {
+            key: value for key, value in config.items() if key not in _OF_NO_USE})
+        model, report = transformers.AutoModelForDepthEstimation.from_pretrained(
+            str(folder), config=settings, local_files_only=True, use_safetensors=True,
+            trust_remote_code=False, output_loading_info=True)
+    except Exception as error:  # transformers has many ways to say no
+        raise WeightsError(f'{folder} cannot be imported: {first_line(error)}') from error
+    if missing := sorted(report['missing_keys']):
+        raise WeightsError(f'{folder} cannot be imported: model.safetensors lacks {missing[0]} and '
+                           f'{len(missing) - 1} more of the tensors that config.json asks for')
+    return model.float()
+
+
+def _info(folder: Path, config: dict[str, Any], kept: dict[str, Any], processed: dict[str, Any],
+          given: Overrides) -> WeightsInfo:
+    card = _model_card(folder)
+    output, reach = _output(config)
+    return WeightsInfo(
+        network='transformers', network_arguments={'config': json.dumps(kept, sort_keys=True)},
+        output=given.output or output, reciprocal_scale=1.0,  # type: ignore[arg-type]
+        min_depth=_NEAREST, max_depth=float(given.max_depth or reach),
+        training_focal_length=given.training_focal_length or 0.0,
+        training_image_width=given.training_image_width or processed['input_width'],
+        training_data='as its model card says', origin='imported',
+        licence=given.licence or str(card.get('license') or 'unknown'),
+        model_card=given.model_card or '', name=given.name or folder.resolve().name,
+        recipe=f'depth-perception import-model {folder.resolve().name}', **processed)
+
+
+def _output(config: dict[str, Any]) -> tuple[str, float]:
+    """What a network gives, and how far it reaches."""
+    kind = config['model_type']
+    if kind == 'depth_pro':
+        return 'reciprocal', _FARTHEST
+    if kind == 'zoedepth':
+        ranges = config.get('bin_configurations') or [{}]
+        return 'metres', max(float(one.get('max_depth', 10.0)) for one in ranges)
+    if kind == 'glpn' or config.get('depth_estimation_type') == 'metric':
+        return 'metres', float(config.get('max_depth') or 10.0)
+    return 'relative_disparity', _USUAL_RANGE
+
+
+def _processor_info(folder: Path, config: dict[str, Any],
+                    processor: dict[str, Any]) -> dict[str, Any]:
+    """The entries of `WeightsInfo` about the input."""
+    kind = str(processor.get('image_processor_type') or processor.get('feature_extractor_type'))
+    name = kind.removesuffix('Fast').removesuffix('Pil').removesuffix('ImageProcessor') \
+        .removesuffix('FeatureExtractor')
+    if name not in _PREPARATIONS:
+        raise WeightsError(f'{folder} cannot be imported: its preprocessor_config.json is for '
+                           f'{kind!r}: known are {", ".join(sorted(_PREPARATIONS))}')
+    if processor.get('do_resize', True) is False or processor.get('do_center_crop'):
+        raise WeightsError(f'{folder} cannot be imported: its preprocessor_config.json does not '
+                           'resize images, or crops them')
+    height, width = _size(processor, _SIZES[name])
+    mean, std = _normalisation(name, processor)
+    return {'preparation': _PREPARATIONS[name](processor), 'mean': mean, 'std': std,
+            'input_height': height, 'input_width': width}
+
+
+def _size(processor: dict[str, Any], usual: tuple[int, int]) -> tuple[int, int]:
+    size = processor.get('size')
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, dict) and {'height', 'width'} <= size.keys():
+        return int(size['height']), int(size['width'])
+    return usual
+
+
+def _normalisation(name: str, processor: dict[str, Any]) -> tuple[Triple, Triple]:
+    """Mean and standard deviation of RGB / 255."""
+    factor = 255 * processor.get('rescale_factor', 1 / 255) if processor.get('do_rescale', True) \
+        else 255.0
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
+    if name != 'GLPN' and processor.get('do_normalize', True):
+        mean = tuple(map(float, processor.get('image_mean') or (0.5,) * 3))
+        std = tuple(map(float, processor.get('image_std') or (0.5,) * 3))
+    elif name == 'GLPN' and processor.get('do_normalize') and processor.get('image_mean'):
+        mean, std = tuple(processor['image_mean']), tuple(processor['image_std'])
+    (red, green, blue), deviations = mean, [value / factor for value in std]
+    return ((red / factor, green / factor, blue / factor),
+            (deviations[0], deviations[1], deviations[2]))
+
+
+def _interpolation(processor: dict[str, Any], usual: int) -> Any:
+    number = processor.get('resample', usual)
+    if number not in _RESAMPLING:
+        raise WeightsError(f'its preprocessor_config.json resamples by {number!r}: known are 0 '
+                           '(nearest), 2 (bilinear) and 3 (bicubic)')
+    return _RESAMPLING[number]
+
+
+def _dpt(processor: dict[str, Any]) -> Preparation:
+    keeps = bool(processor.get('keep_aspect_ratio', False))
+    return Preparation(
+        size='aspect' if keeps else 'fixed', multiple=int(processor.get('ensure_multiple_of', 1)),
+        interpolation=_interpolation(processor, 3), output_interpolation='bicubic')
+
+
+def _zoedepth(processor: dict[str, Any]) -> Preparation:
+    keeps = bool(processor.get('keep_aspect_ratio', True))
+    return Preparation(
+        size='aspect' if keeps else 'fixed', multiple=int(processor.get('ensure_multiple_of', 32)),
+        interpolation=_interpolation(processor, 2), antialias=False, align_corners=True,
+        resize_values='floats', padding=3.0 if processor.get('do_pad', True) else 0.0,
+        output_interpolation='bicubic')
+
+
+def _glpn(processor: dict[str, Any]) -> Preparation:
+    return Preparation(
+        size='own', multiple=int(processor.get('size_divisor', 32)),
+        interpolation=_interpolation(processor, 2), output_interpolation='bicubic')
+
+
+def _depth_pro(processor: dict[str, Any]) -> Preparation:
+    interpolation = _interpolation(processor, 2)
+    return Preparation(
+        size='fixed', multiple=1, interpolation=interpolation, antialias=False,
+        resize_values='floats', output_interpolation=interpolation, converts_last=True)
+
+
+_PREPARATIONS = {'DPT': _dpt, 'ZoeDepth': _zoedepth, 'GLPN': _glpn, 'DepthPro': _depth_pro}
+#: Their sizes where the file has none; GLPN takes images as they are, NYU's most often.
+_SIZES = {'DPT': (384, 384), 'ZoeDepth': (384, 512), 'GLPN': (480, 640), 'DepthPro': (1536, 1536)}
+
+
+def _model_card(folder: Path) -> dict[str, Any]:
+    """What the head of README.md says, where there is one."""
+    import yaml
+
+    try:
+        parts = (folder / 'README.md').read_text(encoding='utf-8').split('---\n', 2)
+        values = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
