@@ -5,10 +5,13 @@
 """
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from benchmarks import closed_loop
 from test.support.depth_errors import DepthErrors
-from test.support.drive import LOW, TALL, drive
+from test.support.drive import LOW, TALL, Outcome, drive
 from test.support.drive_scenarios import ERRORS, SCENARIOS
 
 ROBOTS = {'low': LOW, 'tall': TALL}
@@ -62,3 +65,24 @@ def test_without_either_a_scale_that_is_too_long_hits_a_low_box():
 def test_a_robot_whose_camera_has_failed_stands():
     outcome = drive(SCENARIOS['wall'], LOW, DepthErrors(lost=1.0))
     assert outcome.track[-1][1] == 0 and outcome.reasons == {'invalid source'}
+
+
+@pytest.mark.parametrize('outcome, cell', [
+    (Outcome(collided=True, stops_for_nothing=1), 'HIT'), (Outcome(gap=0.756), '0.76 m'),
+    (Outcome(arrived=True), 'through'), (Outcome(), 'on its way'),
+    (Outcome(arrived=True, stops_for_nothing=2), 'through, 2 for nothing')])
+def test_the_table_says_what_became_of_a_drive(outcome, cell):
+    assert closed_loop.told(outcome) == cell
+
+
+def test_the_command_prints_a_table_and_writes_figures_and_a_picture(tmp_path, capsys, monkeypatch):
+    name = 'wall 0.35 m before the camera'
+    monkeypatch.setattr(closed_loop, 'PANELS', ((name, 'none', 'floor'),))
+    closed_loop.main(['--out', str(tmp_path), '--scenario', name, '--error', 'none',
+                      '--robot', 'low', '--guard', 'monitor', '--aid', 'floor'])
+    said = capsys.readouterr().out
+    assert '0 collisions in 1 drives, 0 stops for nothing' in said
+    assert f'| {name} | 0.33 m |' in said
+    row, = json.loads((tmp_path / 'closed_loop.json').read_text())
+    assert row['gap_m'] == pytest.approx(0.33) and not row['collided']
+    assert (tmp_path / 'closed_loop.png').stat().st_size > 1000
