@@ -87,12 +87,12 @@ def totals(rows: list[dict[str, Any]]) -> str:
 
 def draw(path: Path) -> None:
     """Draw drives from above in metres: true boxes, the points of the last cloud, the path."""
-    figure, axes = plt.subplots(3, 2, figsize=(11, 8.4), layout='constrained', sharex=True,
+    figure, axes = plt.subplots(2, len(AIDS), figsize=(14, 6), layout='constrained', sharex=True,
                                 sharey=True)
-    for cell, (scenario, error, aid) in zip(axes.T.flat, PANELS):
+    for cell, (scenario, error, aid) in zip(axes.flat, PANELS):
         outcome = _driven(scenario, 'low', error, aid)
         _panel(cell, scenario, outcome)
-        cell.set_title(f'{scenario}, {error}, {aid}: {told(outcome)}', fontsize=10,
+        cell.set_title(f'{scenario}, {error}, {aid}:\n{told(outcome)}', fontsize=11,
                        color='tab:red' if outcome.collided else 'black')
     figure.savefig(path, dpi=80)
     plt.close(figure)
@@ -114,7 +114,7 @@ def _panel(cell: plt.Axes, scenario: str, outcome: Outcome) -> None:
     cell.plot([x, x + LOW.radius * np.cos(heading)], [y, y + LOW.radius * np.sin(heading)],
               color='tab:blue')
     cell.set_aspect('equal')
-    cell.set_xlim(-0.4, 6)
+    cell.set_xlim(-0.4, 5.4)
     cell.set_ylim(-1.5, 1.5)
 
 
