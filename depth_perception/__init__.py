@@ -4,19 +4,19 @@
 Examples:
     >>> import numpy as np
     >>> from depth_perception import CameraModel, DepthEstimator, depth_products, write_ply
-    >>> rgb = np.zeros((240, 320, 3), np.uint8)                       # an image, RGB
+    >>> rgb = np.zeros((240, 320, 3), np.uint8)                       # an RGB image
     >>> camera = CameraModel(320, 240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
     >>> estimator = DepthEstimator.load(device='cpu')                 # the bundled network
     >>> depth = estimator.infer(rgb, camera)                          # metres
     >>> depth.shape, depth.dtype
     ((240, 320), dtype('float32'))
-    >>> products = depth_products(rgb, camera, depth)                 # as the node makes them
+    >>> products = depth_products(rgb, camera, depth)                 # as in the node
     >>> products.points.shape                                         # x right, y down, z forward
     (120, 160, 3)
     >>> products.scan().ranges.ndim                                   # obstacles, metres
     1
 
-Names are imported when they are first used, because importing PyTorch takes seconds.
+Names are imported at their first use, because importing PyTorch takes seconds.
 """
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The error of a wrong request; errors of others, as part of a sentence."""
+"""The error for wrong requests, and texts of other errors for use in a sentence."""
 from __future__ import annotations
 
 import errno
@@ -7,34 +7,34 @@ import os
 import re
 from pathlib import Path
 
-#: A network address, also as a path, which has one slash of two.
+#: A network address; also after conversion to a path, which leaves only one slash.
 _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be started; the text says why."""
+    """The request cannot be carried out; the message says why."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first; the name of its type where it says nothing."""
+    """Return the first line of an error's message, or the name of its type if it is empty."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
 
 
 def named(error: BaseException) -> str:
-    """The type of an error and what it says first, for errors that nobody foresaw."""
+    """Return the type and the first line of an error, for unexpected errors."""
     name, said = type(error).__name__, first_line(error)
     return name if said == name else f'{name}: {said}'
 
 
 def told(error: BaseException) -> str:
-    """An error as part of a sentence: this package's own words, or `named`."""
+    """Return an error for use in a sentence: its message if it is this package's, else `named`."""
     ours = type(error).__module__.partition('.')[0] == __name__.partition('.')[0]
     return first_line(error) if ours else named(error)
 
 
 def why_missing(path: str | Path, usual: str = os.strerror(errno.ENOENT)) -> str:
-    """What is said of a file that is not there: the usual words, or that it never could be.
+    """Return why a file is missing: the usual text, or a hint if it is a network address.
 
     Examples:
         >>> from depth_perception.errors import why_missing

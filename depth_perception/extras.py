@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is not installed, in one sentence with the command that installs it.
+"""Report missing packages in one sentence, with the command that installs them.
 
-Commands import what they need when they run. Each is decorated here, so that a package that is
-missing costs its user one line to read and one to type.
+Commands import their requirements when they run. Their entry points are decorated with
+`explains_missing`, so that users see one line instead of a traceback.
 """
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-#: The extra that brings a module; '' where every installation has it. Tests hold it against
-#: requirements/ and against what the code imports.
+#: The extra that installs a module; '' if every installation has it. Tests compare the table with
+#: requirements/ and with the imports in the code.
 EXTRAS = {
     **dict.fromkeys(('PIL', 'cv2', 'numpy', 'rosbags', 'safetensors', 'timm', 'torch',
                      'torchvision', 'yaml'), ''),
@@ -32,7 +32,7 @@ ROS_MODULES = frozenset((
 
 
 def remedy(error: ImportError) -> str | None:
-    """What to install, one sentence; None where the module is none that an installation lacks."""
+    """Return a sentence that says what to install; None if the module is not a known package."""
     module = (error.name or '').split('.')[0]
     if module in ROS_MODULES:
         return (f'this needs ROS 2 ({error}): source its setup.bash, or on x86-64 Linux '
@@ -48,7 +48,7 @@ def remedy(error: ImportError) -> str | None:
 
 def explains_missing(program: str, code: int = 1) -> Callable[[Callable[..., int]],
                                                               Callable[..., int]]:
-    """Decorator of a command: a missing package is one sentence on stderr and this exit code."""
+    """Decorate a command: a missing package gives one sentence on stderr and this exit code."""
     def decorate(main: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(main)
         def run(*arguments: Any, **more: Any) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far some work is: one line that is rewritten on a terminal, a line now and then in a log."""
+"""Show progress: one line that is rewritten on a terminal, occasional lines in a log."""
 from __future__ import annotations
 
 import sys
@@ -8,24 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TextIO, TypeVar
 
 Item = TypeVar('Item')
-#: Seconds between two lines of a log: the first, and the share of the time so far that the others
-#: take at least, so that a long run does not fill it.
+#: Seconds before the first line in a log; smallest interval between later lines as a fraction of
+#: the time so far, so that a long run does not fill the log.
 LOG_EVERY, LOG_SHARE = 10.0, 0.1
-#: Seconds between two changes of a terminal's line.
+#: Smallest interval between two updates on a terminal, seconds.
 _TERMINAL_EVERY = 0.2
 
 
 class Progress:
-    """Counts steps and says how many are done and how long the rest will take.
+    """Count steps, and show how many are done and how long the rest will take.
 
-    A context manager: the terminal's line is taken away at its end.
+    A context manager: the line on the terminal is removed at its end.
 
     Args:
-        what: is done, such as `evaluate eigen_bts`.
-        total: number of steps; None is unknown.
-        unit: of a step, such as ` images`.
-        stream: where to; standard error.
-        clock: tells seconds.
+        what: name of the work, such as `evaluate eigen_bts`.
+        total: number of steps; None if unknown.
+        unit: unit of the steps, such as ` images`.
+        stream: where to write; None for standard error.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, what: str, total: int | None, unit: str = '', stream: TextIO | None = None,
@@ -45,7 +45,7 @@ class Progress:
         self._clear()
 
     def step(self, count: int = 1) -> None:
-        """So many more steps are done."""
+        """Add completed steps."""
         self.done += count
         now = self._clock()
         wait = _TERMINAL_EVERY if self._terminal else max(
@@ -55,13 +55,13 @@ class Progress:
             self._show(self.text(now - self._start))
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Write one permanent line."""
         self._clear()
         self._stream.write(f'{text}\n')
         self._stream.flush()
 
     def text(self, seconds: float) -> str:
-        """What is said after so many seconds."""
+        """Return the progress text after this many seconds."""
         if self._total is None:
             return f'{self._what}: {self.done}{self._unit}'
         said = f'{self._what}: {self.done} of {self._total}{self._unit}'
@@ -85,7 +85,7 @@ class Progress:
 
 
 def tracked(items: Iterable[Item], what: str, unit: str = '') -> Iterator[Item]:
-    """The items, with progress as they are used up."""
+    """Yield the items, and show progress while they are consumed."""
     total = len(items) if isinstance(items, Sized) else None
     with Progress(what, total, unit) as progress:
         for item in items:
@@ -94,7 +94,7 @@ def tracked(items: Iterable[Item], what: str, unit: str = '') -> Iterator[Item]:
 
 
 def duration(seconds: float) -> str:
-    """Such as `35 s`, `12 min` or `2.5 h`."""
+    """Format a duration, such as `35 s`, `12 min` or `2.5 h`."""
     if seconds < 90:
         return f'{seconds:.0f} s'
     return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGTERM as an exception, so that a command cleans up as it does after Ctrl-C."""
+"""Turn SIGTERM into an exception, so that a command cleans up as after Ctrl-C."""
 from __future__ import annotations
 
 import contextlib
@@ -9,12 +9,12 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM was received."""
 
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated` in the block; to be entered in the main thread."""
+    """Raise `Terminated` on SIGTERM within the block; must be entered in the main thread."""
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
@@ -23,7 +23,7 @@ def terminable() -> Iterator[None]:
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """What a process that a signal ended returns by the convention of shells: 130 or 143."""
+    """Return a shell's exit code for a process that was ended by a signal: 130 or 143."""
     return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
 
 

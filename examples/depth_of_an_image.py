@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The library in one file: from an image to depth, a point cloud and an obstacle scan.
+"""Use the library, without ROS: from an image to depth, a point cloud and an obstacle scan.
 
     python examples/depth_of_an_image.py photo.jpg --horizontal-fov-deg 63 --out results
 
-writes depth.png (in colour), depth.npy (metres), cloud.ply and scan.csv, and says where the nearest
-obstacle is. Without ROS.
+writes depth.png (in colour), depth.npy (metres), cloud.ply and scan.csv, and prints where the
+nearest obstacle is.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from depth_perception import (
 
 
 def main() -> int:
-    """Read the command line, write the results."""
+    """Read the command line and write the results."""
     options = _parser().parse_args()
     bgr = cv2.imread(str(options.image))
     if bgr is None:
@@ -36,7 +36,7 @@ def main() -> int:
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     height, width = rgb.shape[:2]
     camera = CameraModel.from_field_of_view(width, height, options.horizontal_fov_deg)
-    # The parameters of the node that are about depth, with the same names and defaults.
+    # The node's parameters for depth, with the same names and defaults.
     settings = DepthSettings(
         camera_pitch=options.camera_pitch, camera_height=options.camera_height, point_stride=1)
 
@@ -50,7 +50,7 @@ def main() -> int:
     cv2.imwrite(str(options.out / 'depth.png'), products.preview())
     # Cloud: (height, width, 3), x right, y down, z forward.
     count = write_ply(options.out / 'cloud.ply', products.points, products.colours)
-    # Scan: metres to the nearest obstacle in each direction, as sensor_msgs/LaserScan has them.
+    # Scan: metres to the nearest obstacle in each direction, as in sensor_msgs/LaserScan.
     scan = products.scan()
     np.savetxt(options.out / 'scan.csv', np.stack([scan.angles, scan.ranges], 1), '%.4f', ',',
                header='angle in radians (positive: left),range in metres', comments='')
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _nearest(angles: np.ndarray, ranges: np.ndarray, range_min: float) -> str:
-    """Say where the nearest obstacle is."""
+    """Describe where the nearest obstacle is."""
     if (ranges <= range_min).any():
         return 'an obstacle is too near to be measured'
     if not np.isfinite(ranges).any():
@@ -80,9 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--horizontal-fov-deg', type=float, default=63.0,
                         help='horizontal field of view of the camera (default: %(default)s)')
     parser.add_argument('--camera-pitch', type=float, default=0.0,
-                        help='degrees that the camera looks down')
+                        help='degrees by which the camera looks down')
     parser.add_argument('--camera-height', type=float, default=0.0,
-                        help='metres above the floor; then the floor is no obstacle')
+                        help='metres above the floor; if given, the floor is not an obstacle')
     return parser
 
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""A ROS 2 node that stops a robot in front of what the scan shows.
+r"""A ROS 2 node that stops a robot in front of obstacles in the scan.
 
     ros2 launch depth_perception depth.launch.py image:=/camera/image_raw
     python3 examples/stop_at_obstacle.py --ros-args -p stop_distance:=0.8 \
         -r cmd_vel_in:=/teleop/cmd_vel
 
-It passes velocities from `cmd_vel_in` to `cmd_vel` and takes the forward speed away while an
-obstacle of `scan` stands in the robot's way; it may still turn and drive back. It also stops the
-robot where it cannot know: no scan for `timeout` seconds, or most of the way unknown (NaN). Depth
-from one camera is an estimate: this is no safety function.
+It forwards velocities from `cmd_vel_in` to `cmd_vel`, but removes the forward speed while an
+obstacle of `scan` is in the robot's way; the robot may still turn and drive back. It also stops the
+robot if it has no information: no scan for `timeout` seconds, or most of the way unknown (NaN).
+Depth from one camera is an estimate: this is not a safety function.
 """
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import LaserScan
 
-#: Velocities a second that are published.
+#: Frequency of the published velocities, Hz.
 RATE = 20.0
 
 
 class StopAtObstacle(Node):
-    """Passes velocities on as long as the way is free.
+    """Node that forwards velocities as long as the way is free.
 
     ROS parameters:
-        stop_distance: metres from the camera; what is nearer stops the robot.
-        robot_width: metres of the way that must be free.
-        timeout: seconds after which a scan or a velocity is too old to drive by.
+        stop_distance: metres from the camera; nearer obstacles stop the robot.
+        robot_width: width in metres of the way that must be free.
+        timeout: seconds after which a scan or a velocity is too old to use.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class StopAtObstacle(Node):
         self._stop_distance = self._positive('stop_distance', 0.8)
         self._robot_width = self._positive('robot_width', 0.5)
         self._timeout = self._positive('timeout', 0.5)
-        self._reason = 'no scan yet'  # why the robot must not drive on; '' where it may
+        self._reason = 'no scan yet'  # why the robot must stop; '' if it may drive
         self._said = ''
         self._scanned = self._commanded = -math.inf  # seconds, by the monotonic clock
         self._command = Twist()
@@ -53,7 +53,7 @@ class StopAtObstacle(Node):
         self.create_timer(1 / RATE, self._publish)
 
     def _positive(self, name: str, default: float) -> float:
-        """The value of a parameter; an integer is accepted, too."""
+        """Declare a parameter and return its value; integers are accepted too."""
         descriptor = ParameterDescriptor(dynamic_typing=True, read_only=True)
         value = self.declare_parameter(name, default, descriptor).value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
@@ -88,10 +88,10 @@ class StopAtObstacle(Node):
 
 
 def obstruction(scan: LaserScan, stop_distance: float, robot_width: float) -> str:
-    """Say what is in the way, or ''.
+    """Return what is in the way, or ''.
 
-    In the scan's ranges +Inf is free and NaN unknown. An obstacle that is too near to be measured
-    is at range_min in depth_perception's scans, and -Inf in others (REP-117).
+    In the scan's ranges +Inf means free and NaN unknown. An obstacle that is too near to measure is
+    at range_min in depth_perception's scans, and -Inf in others (REP-117).
     """
     ahead = unknown = 0
     for index, distance in enumerate(scan.ranges):
@@ -103,14 +103,14 @@ def obstruction(scan: LaserScan, stop_distance: float, robot_width: float) -> st
         aside = abs(distance * math.sin(angle))
         if distance * math.cos(angle) <= stop_distance and aside <= robot_width / 2:
             return 'an obstacle is in the way'
-        if stop_distance * abs(math.tan(angle)) <= robot_width / 2:  # leads through the way
+        if stop_distance * abs(math.tan(angle)) <= robot_width / 2:  # the beam crosses the way
             ahead += 1
             unknown += math.isnan(distance)
     return 'most of the way is unknown' if 2 * unknown > ahead or not ahead else ''
 
 
 def main() -> int:
-    """Run until a signal ends it."""
+    """Run until a signal ends the node."""
     rclpy.init()
     try:
         node = StopAtObstacle()

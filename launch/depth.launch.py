@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# `ros2 launch` runs the system's Python, which need not have what the node's has.
+# `ros2 launch` runs the system's Python, which may lack the packages of the node's Python.
 import yaml
 from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
@@ -26,17 +26,17 @@ from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 PACKAGE = 'depth_perception'
 SHARE = Path(__file__).resolve().parents[1]
 COMPRESSED = '/compressed'
-#: As YAML and as Nav2's launch files write them.
+#: Switch values, as written in YAML and by Nav2's launch files.
 SWITCH = ['true', 'false', 'True', 'False']
-#: Seconds that a bag waits for the node, which loads its network meanwhile.
+#: Seconds that a bag waits for the node to load its network.
 BAG_PATIENCE = '300'
-#: Seconds until a node that ended starts again, with respawn.
+#: Seconds until a node that ended is started again, with respawn.
 RESPAWN_DELAY = 2.0
 
-#: Outputs of the node beside the scan.
+#: Outputs of the node except the scan.
 OUTPUTS = ('depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color',
            'depth/image/compressedDepth', 'depth/image_color/compressed')
-#: What rviz/depth.rviz calls the topics that have arguments.
+#: Names in rviz/depth.rviz of the topics that are arguments.
 RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'
 
 ARGUMENTS = (
@@ -45,48 +45,48 @@ ARGUMENTS = (
         description='Topic of the camera images.'),
     DeclareLaunchArgument(
         'image_transport', default_value='auto', choices=['auto', 'raw', 'compressed'],
-        description='What the topic `image` has: raw is sensor_msgs/Image, compressed is '
-                    'CompressedImage. auto: what the bag says, otherwise compressed where the name '
-                    'ends in compressed.'),
+        description='Type of the topic `image`: raw is sensor_msgs/Image, compressed is '
+                    'CompressedImage. auto: as in the bag, otherwise compressed if the name ends '
+                    'in compressed, otherwise as in params_file.'),
     DeclareLaunchArgument(
         'camera_info', default_value='',
-        description="Topic of the camera's calibration. Empty: camera_info beside the images."),
+        description="Topic of the camera's calibration. Empty: camera_info next to the images."),
     DeclareLaunchArgument(
         'namespace', default_value='',
         description='Namespace of the node and of its relative topics, such as front.'),
     DeclareLaunchArgument(
         'cameras', default_value='',
         description='Several cameras, such as front,rear, in one process with one network. Each '
-                    'name is a namespace below the other, also of image, camera_info and scan. '
-                    'Empty: one camera.'),
+                    'name is a namespace inside `namespace`, which also applies to image, '
+                    'camera_info and scan. Empty: one camera.'),
     DeclareLaunchArgument(
         'model', default_value='',
-        description='Weights file (.safetensors). Empty: the one of params_file, otherwise the '
-                    'bundled network.'),
+        description='Weights file (.safetensors). Empty: as in params_file, by default the bundled '
+                    'network.'),
     DeclareLaunchArgument(
         'device', default_value='',
         description='Where the network runs: auto, cpu, cuda or cuda:N. Empty: as in params_file.'),
     DeclareLaunchArgument(
         'image_sizes', default_value='',
-        description='Sizes of the images, such as 1280x720, for which OpenVINO compiles at the '
+        description='Image sizes, such as 1280x720, for which OpenVINO compiles the network at '
                     'start. Empty: that of the bag, otherwise as in params_file.'),
     DeclareLaunchArgument(
         'params_file', default_value=str(SHARE / 'config' / 'depth.yaml'),
         description='YAML file with the parameters of the node.'),
     DeclareLaunchArgument(
         'scan', default_value='scan',
-        description='Topic of the obstacle scan. Name another where a lidar has this one.'),
+        description='Topic of the obstacle scan. Use another name if a lidar has this one.'),
     DeclareLaunchArgument(
         'base_frame', default_value='',
         description='Frame on the floor with z up, such as base_footprint: TF from the camera to '
-                    'it tells how the camera stands. Empty: as in params_file.'),
+                    'it gives the pose of the camera. Empty: as in params_file.'),
     DeclareLaunchArgument(
         'camera_pitch', default_value='',
-        description='Degrees that the camera looks down, without base_frame. Empty: as in '
+        description='Degrees by which the camera looks down, without base_frame. Empty: as in '
                     'params_file.'),
     DeclareLaunchArgument(
         'camera_height', default_value='',
-        description='Metres of the camera above the floor. Empty: as in params_file.'),
+        description='Height of the camera above the floor in metres. Empty: as in params_file.'),
     DeclareLaunchArgument(
         'anchors', default_value='',
         description='What corrects depth by true distances: a list of scan, range, points, depth '
@@ -94,23 +94,24 @@ ARGUMENTS = (
                     'params_file.'),
     DeclareLaunchArgument(
         'max_age', default_value='',
-        description='Seconds; older images are dropped; 0 keeps all. Empty: as in params_file.'),
+        description='Images older than this many seconds are dropped; 0 keeps all. Empty: as in '
+                    'params_file.'),
     DeclareLaunchArgument(
         'output_queue', default_value='',
-        description='Messages of an output that are kept for a subscriber that is slow. Empty: as '
-                    'in params_file, by default the newest alone.'),
+        description='Messages of an output that are kept for a slow subscriber. Empty: as in '
+                    'params_file, by default only the newest.'),
     DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=SWITCH,
-        description='Take the time from /clock. With bag it always is.'),
+        description='Take the time from /clock. Always true with bag.'),
     DeclareLaunchArgument(
         'respawn', default_value='false', choices=SWITCH,
         description='Start the node again when its process ends.'),
     DeclareLaunchArgument(
         'bag', default_value='',
         description='Recording to play, with /clock: a rosbag2 folder, or its .mcap or .db3 file. '
-                    'Empty: a live camera.'),
+                    'Empty: live camera.'),
     DeclareLaunchArgument(
-        'rate', default_value='1.0', description='Pace of the bag: 2 plays twice as fast.'),
+        'rate', default_value='1.0', description='Speed of the bag: 2 plays twice as fast.'),
     DeclareLaunchArgument(
         'loop', default_value='false', choices=SWITCH,
         description='Play the bag again and again.'),
@@ -119,19 +120,19 @@ ARGUMENTS = (
         description='Show camera, depth, cloud and scan in RViz.'),
     DeclareLaunchArgument(
         'frame', default_value='camera_optical_frame',
-        description='frame_id of the images, an optical frame: the fixed frame of RViz.'),
+        description='frame_id of the images, an optical frame; used as the fixed frame of RViz.'),
     DeclareLaunchArgument(
         'camera_tf', default_value='false', choices=SWITCH,
-        description='Publish the transform from the frame of the scan to that of the images. For '
-                    'a camera without a robot description.'),
+        description='Publish the transform from the frame of the scan to the frame of the images, '
+                    'for a camera without a robot description.'),
     DeclareLaunchArgument(
         'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
-        description='What the node logs.'),
+        description='Lowest level that the node logs.'),
 )
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Everything that `ros2 launch` starts."""
+    """Return everything that `ros2 launch` starts."""
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=_actions)])
 
 
@@ -160,14 +161,14 @@ def _actions(context: LaunchContext) -> list[Action]:
 
 
 def is_on(switch: str) -> bool:
-    """Whether an argument with the choices SWITCH is true."""
+    """Return whether an argument with the choices SWITCH is true."""
     return switch.lower() == 'true'
 
 
 def bag_contents(path: str) -> dict[str, Any]:
-    """Its cameras, by the topic of their images, and all topics; see `replay_bag --list`.
+    """Return a bag's cameras by image topic, and all topics; see `replay_bag --list`.
 
-    Another process reads the recording: the Python of `ros2 launch` need not have rosbags.
+    Another process reads the recording, because the Python of `ros2 launch` may lack rosbags.
     """
     command = Path(get_package_prefix(PACKAGE), 'lib', PACKAGE, 'replay_bag')
     shown = subprocess.run(
@@ -183,7 +184,7 @@ def _depth_node(given: dict[str, str], inputs: dict[str, str], compressed: bool 
     several = bool(given['cameras'])
     return Node(
         package=PACKAGE, executable='depth_node', output='screen', namespace=given['namespace'],
-        # With a name, launch would give the overrides to that one node alone.
+        # With a name, launch would apply the overrides to only one of several nodes.
         name=None if several else 'depth_node',
         arguments=['--cameras', given['cameras']] if several else [],
         parameters=[_params_file(given), _overrides(given, compressed, sim_time)],
@@ -197,17 +198,17 @@ def _refuse_absolute(given: dict[str, str]) -> None:
     for name in ('image', 'camera_info', 'scan'):
         if given[name].startswith('/'):
             raise RuntimeError(f'{name}:={given[name]} would be the same for all cameras: name it '
-                               'without the first /, below the name of each camera')
+                               'without the leading /, relative to the name of each camera')
 
 
 def _namespaces(given: dict[str, str]) -> list[str]:
-    """Of the nodes, without the first /."""
+    """Return the namespaces of the nodes, without the leading /."""
     names = [name.strip() for name in given['cameras'].split(',')]
     return [f'{given["namespace"].strip("/")}/{name}'.strip('/') for name in names]
 
 
 def _full_names(given: dict[str, str], topic: str) -> list[str]:
-    """A topic of each node by its full name."""
+    """Return the full names of a topic of each node."""
     return [make_namespace_absolute(prefix_namespace(namespace or None, topic))
             for namespace in _namespaces(given)]
 
@@ -226,7 +227,7 @@ def _params_file(given: dict[str, str]) -> str:
 
 def _overrides(given: dict[str, str], compressed: bool | None,
                sim_time: bool) -> dict[str, Any]:
-    """Parameters of arguments that were given; params_file has the others."""
+    """Return the parameters for the given arguments; the others are in params_file."""
     overrides: dict[str, Any] = {'use_sim_time': sim_time}
     if given['model']:
         overrides['model_file'] = str(Path(given['model']).expanduser().absolute())
@@ -268,7 +269,7 @@ def _number(given: dict[str, str], name: str) -> float:
 
 
 def _image(given: dict[str, str], bag: dict[str, Any] | None) -> tuple[str, bool | None]:
-    """The topic of the images and whether they are compressed; None: as params_file says."""
+    """Return the image topic, and whether it is compressed; None means as in params_file."""
     image, transport = given['image'], given['image_transport']
     if bag is not None:
         image, compressed = _image_of_bag(given, bag['cameras'])
@@ -285,8 +286,8 @@ def _image_of_bag(given: dict[str, str], cameras: dict[str, Any]) -> tuple[str, 
         if all(name in cameras for name in names):
             kinds = {cameras[name]['compressed'] for name in names}
             if len(kinds) > 1:
-                raise RuntimeError(f'{" and ".join(names)} of the bag are compressed in part: play '
-                                   'one camera at a time')
+                raise RuntimeError(f'{" and ".join(names)} of the bag are only partly compressed: '
+                                   'play one camera at a time')
             return image, kinds.pop()
     missing = next(name for name in _full_names(given, given['image']) if name not in cameras)
     raise RuntimeError(f'bag {given["bag"]} has no camera images on {missing}; it has them on '
@@ -300,7 +301,7 @@ def _sizes_of_bag(given: dict[str, str], bag: dict[str, Any]) -> str:
 
 def _inputs(given: dict[str, str], compressed: bool | None,
             bag: dict[str, Any] | None) -> dict[str, str]:
-    """Remappings of the inputs."""
+    """Return the remappings of the inputs."""
     image = given['image'] if compressed is False else given['image'].removesuffix(COMPRESSED)
     topic = given['image'] if compressed else image + COMPRESSED
     parent, slash, _ = image.rpartition('/')
@@ -312,20 +313,20 @@ def _inputs(given: dict[str, str], compressed: bool | None,
 
 
 def _bag(given: dict[str, str], camera_info: str, bag: dict[str, Any]) -> Action:
-    """Unlike `ros2 bag play` it waits until the node has its network and listens."""
-    heard = [*_full_names(given, given['image']),
+    """Play the bag; unlike `ros2 bag play`, wait until the node has loaded and subscribed."""
+    subscribed = [*_full_names(given, given['image']),
              *(name for name in _full_names(given, camera_info) if name in bag['topics'])]
     return Node(
         package=PACKAGE, executable='replay_bag', output='screen',
         arguments=[str(Path(given['bag']).expanduser()), '--clock', '--rate', given['rate'],
                    *(['--loop'] if is_on(given['loop']) else []),
-                   '--wait-for-subscribers', BAG_PATIENCE, '--wait-for', *heard])
+                   '--wait-for-subscribers', BAG_PATIENCE, '--wait-for', *subscribed])
 
 
 def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
     forward = forward_frame(optical_frame)
     if forward == optical_frame:
-        raise RuntimeError(f'camera_tf:=true needs an optical frame, {optical_frame} is none')
+        raise RuntimeError(f'camera_tf:=true needs an optical frame, but {optical_frame} is not')
     return Node(
         package='tf2_ros', executable='static_transform_publisher', name='camera_tf', output='log',
         # From x forward, z up to z forward, y down (REP 103).
@@ -335,7 +336,10 @@ def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
 
 
 def forward_frame(optical_frame: str) -> str:
-    """The frame of the scan, as `scan_frame` in depth_perception/ros/conversions/messages.py."""
+    """Return the scan's frame, like `scan_frame` in depth_perception/ros/conversions/messages.py.
+
+    That module cannot be imported here, because it may not be installed in this Python.
+    """
     for old, new in (('_optical_frame', '_frame'), ('_frame_optical', '_frame'),
                      ('_optical_link', '_link'), ('_optical', '')):
         if optical_frame.endswith(old):
@@ -392,9 +396,9 @@ def _rviz(given: dict[str, str], sim_time: bool) -> Node:
 
 
 def _rviz_config(given: dict[str, str]) -> str:
-    """rviz/depth.rviz with the topics of this launch, of its first camera, as a temporary file.
+    """Write rviz/depth.rviz with the topics of the first camera to a temporary file.
 
-    Remappings would not do: RViz takes an image's transport from the name that it was given.
+    Remappings do not suffice, because RViz derives the image transport from the configured name.
     """
     names = {RVIZ_IMAGE: given['image'], RVIZ_SCAN: given['scan']}
     config = yaml.safe_load((SHARE / 'rviz' / 'depth.rviz').read_text())

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""depth_image_proc beside the node: its components make their clouds from our depth.
+"""Run components of depth_image_proc with the node: they compute clouds from its depth.
 
     ros2 launch depth_perception depth_image_proc.launch.py image:=/camera/image_raw
 
-An example to copy from, not yet run with those components. The node publishes a cloud itself
-(depth/points), which needs none of this; components are for what it has not: registration to
-another camera, intensities, cropping. test/ros/test_image_pipeline_rules.py states what they ask of
-their input, and that it is so. Needs ros-$ROS_DISTRO-depth-image-proc.
+An example to copy from, not yet run with those components. The node itself publishes a cloud
+(depth/points) without them; use them for what the node lacks: registration to another camera,
+intensities, cropping. test/ros/test_image_pipeline_rules.py tests that the node's outputs meet
+their requirements. Needs ros-$ROS_DISTRO-depth-image-proc.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ARGUMENTS = (
         description='Namespace of the nodes and of their relative topics, such as front.'),
     DeclareLaunchArgument(
         'image_queue', default_value='30',
-        description='Images that the coloured cloud keeps until their depth comes: more than the '
+        description='Images that the coloured cloud keeps until their depth arrives: more than the '
                     "camera's rate times the node's latency in seconds."),
     DeclareLaunchArgument(
         'use_sim_time', default_value='false', choices=['true', 'false', 'True', 'False'],
@@ -42,9 +42,9 @@ ARGUMENTS = (
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Everything that `ros2 launch` starts."""
+    """Return everything that `ros2 launch` starts."""
     depth = PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'depth.launch.py'))
-    # The included file sees the arguments of this one.
+    # The included launch file sees the arguments of this one.
     return LaunchDescription([
         *ARGUMENTS, IncludeLaunchDescription(depth), OpaqueFunction(function=_components)])
 
@@ -58,13 +58,13 @@ def _components(context: LaunchContext) -> list[Action]:
     return [ComposableNodeContainer(
         name='depth_image_proc', namespace=given['namespace'], package='rclcpp_components',
         executable='component_container', output='screen',
-        # Its clouds are as large as our images, which get lost by default: docs/dds.md.
+        # Large messages such as its clouds get lost with the default settings: docs/dds.md.
         additional_env=large_image_variables(),
         composable_node_descriptions=[_cloud(given, sim_time), _coloured_cloud(given, sim_time)])]
 
 
 def _cloud(given: dict[str, str], sim_time: dict[str, bool]) -> ComposableNode:
-    # Its calibration is camera_info beside the depth, which the node publishes.
+    # Uses the camera_info that the node publishes with the depth.
     return ComposableNode(
         package=PACKAGE, plugin='depth_image_proc::PointCloudXyzNode', name='point_cloud_xyz',
         namespace=given['namespace'], parameters=[sim_time],
@@ -74,14 +74,14 @@ def _cloud(given: dict[str, str], sim_time: dict[str, bool]) -> ComposableNode:
 
 def _coloured_cloud(given: dict[str, str], sim_time: dict[str, bool]) -> ComposableNode:
     parent, slash, _ = given['image'].rpartition('/')
-    # The stamps are equal, so exact_sync never pairs a depth with another image.
+    # Depth has the stamp of its image, so exact_sync pairs them correctly.
     parameters = {'exact_sync': True, 'queue_size': int(given['image_queue']), **sim_time}
     return ComposableNode(
         package=PACKAGE, plugin='depth_image_proc::PointCloudXyzrgbNode',
         name='point_cloud_xyzrgb', namespace=given['namespace'], parameters=[parameters],
         remappings=[('depth_registered/image_rect', 'depth/image'),
                     ('rgb/image_rect_color', given['image']),
-                    # Jazzy looks for camera_info beside the image, Humble for its old name.
+                    # Jazzy subscribes to camera_info next to the image, Humble to the old name.
                     (f'{parent}{slash}camera_info', 'depth/camera_info'),
                     ('rgb/camera_info', 'depth/camera_info'),
                     ('points', 'depth_image_proc/points_color')])

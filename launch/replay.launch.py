@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recording as a test: play it to the node, judge the outputs, end with 0 or 1.
+"""Test with a recording: play it to the node, check the outputs, end with 0 or 1.
 
     ros2 launch depth_perception replay.launch.py bag:=recording expect:=all
     ros2 launch depth_perception replay.launch.py --show-args
@@ -29,12 +29,12 @@ from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 PACKAGE = 'depth_perception'
 SHARE = Path(__file__).resolve().parents[1]
-#: Seconds that the bag waits for the node, which loads its network meanwhile.
+#: Seconds that the bag waits for the node to load its network.
 PATIENCE = '300'
-#: Outputs that wait for whoever keeps and judges them: the next image waits for depth alone.
+#: Queue of the outputs for `replay_check`, because the next image waits only for the depth.
 QUEUE = '10'
 
-#: Arguments of depth.launch.py that a replay passes on as they are.
+#: Arguments that are passed on to depth.launch.py unchanged.
 PASSED_ON = ('namespace', 'model', 'device', 'params_file', 'scan', 'base_frame', 'camera_pitch',
              'camera_height', 'log_level')
 DEPTH_LAUNCH = SHARE / 'launch' / 'depth.launch.py'
@@ -46,34 +46,34 @@ ARGUMENTS = (
         'bag', description='Recording to play: a rosbag2 folder, or its .mcap or .db3 file.'),
     DeclareLaunchArgument(
         'image', default_value='',
-        description="The bag's topic of camera images. Empty: the one that looks most like it."),
+        description="The bag's topic of camera images. Empty: the most likely colour camera."),
     DeclareLaunchArgument(
         'camera_info', default_value='',
-        description="The bag's topic of the calibration. Empty: camera_info beside the images, or "
-                    'the only one there is.'),
+        description="The bag's topic of the calibration. Empty: camera_info next to the images, or "
+                    'the only one in the bag.'),
     DeclareLaunchArgument(
         'rate', default_value='1.0', description='2 plays twice as fast.'),
     DeclareLaunchArgument(
         'lockstep', default_value='true', choices=DEPTH['SWITCH'],
-        description='Each image waits for the depth of the last one, and /clock with it: none is '
+        description='Each image, and /clock, waits for the depth of the last image: none is '
                     'skipped, however slow the machine, and none is too old (max_age is 0). false: '
-                    'as a live camera.'),
+                    'like a live camera.'),
     DeclareLaunchArgument(
         'expect', default_value='1',
-        description='Depth images that are the least, or all: one for each image.'),
+        description='Smallest acceptable number of depth images, or all: one for each image.'),
     DeclareLaunchArgument(
         'record', default_value='',
-        description='New rosbag2 folder for the outputs of the node and its inputs, TF too. Empty: '
-                    'they are not kept.'),
+        description='New rosbag2 folder for the outputs and inputs of the node, with TF. Empty: '
+                    'nothing is recorded.'),
     DeclareLaunchArgument(
         'report', default_value='',
-        description='JSON file for the counts and what was wrong. Empty: in the log alone.'),
+        description='JSON file for counts and faults. Empty: only in the log.'),
     *NODE_ARGUMENTS,
 )
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Everything that `ros2 launch` starts."""
+    """Return everything that `ros2 launch` starts."""
     return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=_actions)])
 
 
@@ -88,16 +88,16 @@ def _actions(context: LaunchContext) -> list[Action]:
                            f'{", ".join(bag["cameras"])}')
     camera = bag['cameras'][image]
     info = given['camera_info'] or camera['camera_info'] or ''
-    heard = [image, *([info] if info in bag['topics'] else [])]
+    subscribed = [image, *([info] if info in bag['topics'] else [])]
     return [
         RegisterEventHandler(OnProcessExit(on_exit=_on_exit)),
         _depth(given, image, camera, info),
         _check(given, image, info),
-        _player(given, heard)]
+        _player(given, subscribed)]
 
 
 def _depth(given: dict[str, str], image: str, camera: dict[str, Any], camera_info: str) -> Action:
-    # An included launch file sees this one's arguments: `bag` would play the bag a second time.
+    # An included launch file sees the arguments of this one: `bag` would play the bag twice.
     arguments = {name: given[name] for name in PASSED_ON}
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(DEPTH_LAUNCH)),
@@ -119,28 +119,28 @@ def _check(given: dict[str, str], image: str, camera_info: str) -> Node:
         remappings=[('scan', given['scan'])])
 
 
-def _player(given: dict[str, str], heard: list[str]) -> Node:
+def _player(given: dict[str, str], subscribed: list[str]) -> Node:
     def full(name: str) -> str:
         return make_namespace_absolute(prefix_namespace(given['namespace'] or None, name))
 
-    lockstep = ['--lockstep', heard[0], full('depth/image')]
+    lockstep = ['--lockstep', subscribed[0], full('depth/image')]
     return Node(
         package=PACKAGE, executable='replay_bag', output='screen',
         arguments=[given['bag'], '--clock', '--rate', given['rate'],
-                   # A bag that has another run's outputs is played without.
+                   # The bag may have the outputs of another run.
                    '--exclude', *map(full, (*DEPTH['OUTPUTS'], given['scan'])), '/diagnostics',
-                   '--wait-for-subscribers', PATIENCE, '--wait-for', *heard,
+                   '--wait-for-subscribers', PATIENCE, '--wait-for', *subscribed,
                    '--wait-for-nodes', full('replay_check'),
                    *(lockstep if DEPTH['is_on'](given['lockstep']) else [])])
 
 
 def _on_exit(event: ProcessExited, context: LaunchContext) -> Action | None:
-    """The judgement ends the launch; anything else that ends too early fails it."""
+    """End the launch after the check; fail if another process ends too early."""
     if context.is_shutdown:
         return None
     name = event.process_name.rsplit('-', 1)[0]
     if event.returncode:
-        # An error in a handler is what makes `ros2 launch` end with 1.
+        # An error in a handler makes `ros2 launch` end with 1.
         raise RuntimeError(f'{name} ended with {event.returncode}: the replay failed')
     if name == 'depth_node':
         raise RuntimeError('depth_node ended before the replay did: the replay failed')

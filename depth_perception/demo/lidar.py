@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lidar for the demo: one row of the true depth of each image, as points before the camera."""
+"""Simulate a lidar for the demo: one row of the true depth of each image as points."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -25,24 +25,24 @@ TOPIC, TYPE = '/lidar/points', 'sensor_msgs/msg/PointCloud2'
 
 
 class Lidar:
-    """Measures the middle row of true depth images, with noise and nonsense.
+    """Measure the middle row of true depth images, with noise and outliers.
 
     Args:
-        truths: each (H, W), metres; 0 is unknown.
-        camera: of them.
+        truths: true depth images (H, W), metres; 0 means unknown.
+        camera: camera of the images.
     """
 
     def __init__(self, truths: list[NDArray[np.float32]], camera: CameraModel) -> None:
         self._truths, self._camera = truths, camera
 
     def anchors(self, index: int) -> Anchors:
-        """Of the image of this number; none beyond the last."""
+        """Return the anchors of the image with this index; none after the last image."""
         if index >= len(self._truths):
             return Anchors.of()
         return lidar_row(self._truths[index], self._camera, np.random.default_rng(index))
 
     def message(self, index: int, header: Header) -> PointCloud2:
-        """The same as points in the frame of the image."""
+        """Return the same measurements as points in the frame of the image."""
         anchors, camera = self.anchors(index), self._camera
         x = (anchors.u - camera.cx) / camera.fx * anchors.depth
         y = (anchors.v - camera.cy) / camera.fy * anchors.depth
@@ -65,7 +65,7 @@ def with_lidar(plan: Plan, lidar: Lidar, folder: Path) -> Plan:
 
 
 def recorded_camera(plan: Plan) -> CameraModel | None:
-    """The camera of a recording's images; None where it has no camera_info."""
+    """Return the camera of a recording's images; None if it has no camera_info."""
     if plan.info is None:
         return None
     with Bag(plan.bag) as bag:
@@ -74,7 +74,7 @@ def recorded_camera(plan: Plan) -> CameraModel | None:
 
 
 def _header(image: Any) -> Header:
-    """As a message of ROS."""
+    """Return the header as a ROS message."""
     stamp = image.header.stamp
     return Header(stamp=Time(sec=stamp.sec, nanosec=stamp.nanosec),
                   frame_id=image.header.frame_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's pictures: a montage of frames, and the cloud in perspective and from above."""
+"""Draw the demo's pictures: a montage of frames, and the cloud in perspective and from above."""
 from __future__ import annotations
 
 import io
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from depth_perception.demo.plan import Mounting
     from depth_perception.demo.recorder import FrameRecord, ScanRecord
 
-#: Pixels: a picture of the cloud.
+#: Size of a picture of the cloud, pixels.
 CLOUD_SIZE = (960, 720)
 _PREDICTED, _TRUE, _CORRECTED = '#d62728', '#1f77b4', '#2ca02c'
-#: Columns of a replay with anchors.
+#: Columns for a replay with anchors.
 _ANCHORED, _ANCHORED_ERROR = 'depth with anchors', 'error with anchors'
 
 
@@ -40,7 +40,7 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
             camera: CameraModel | None = None, mounting: Mounting | None = None) -> None:
     """One row a frame: image, depth, scan; where the truth is known also it, and the error.
 
-    With the frames of a replay with anchors, depth, error and scan of that one too.
+    After a replay with anchors, each row also has depth, error and scan of that replay.
 
     Args:
         path: of the PNG.
@@ -82,7 +82,7 @@ def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | N
 
 def _show_anchored(cells: dict[str, Any], frame: FrameRecord, truth: NDArray[np.float32] | None,
                    near: float, far: float) -> None:
-    """Depth and error of a frame with anchors, and where these are."""
+    """Show depth and error of a frame with anchors, and the positions of the anchors."""
     _show(cells[_ANCHORED], _depth_picture(frame.depth, near, far))
     if frame.anchors is not None:
         cells['camera'].scatter(frame.anchors.u, frame.anchors.v, s=2, c='red')
@@ -91,7 +91,7 @@ def _show_anchored(cells: dict[str, Any], frame: FrameRecord, truth: NDArray[np.
 
 
 def cloud_views(path: Path, frame: FrameRecord, camera: CameraModel | None = None) -> None:
-    """A frame's cloud in perspective, and from above in metres with the scan drawn in."""
+    """Draw a frame's cloud in perspective, and from above in metres together with the scan."""
     cloud = frame.cloud
     assert cloud is not None
     figure, (view, above) = plt.subplots(
@@ -102,7 +102,7 @@ def cloud_views(path: Path, frame: FrameRecord, camera: CameraModel | None = Non
                             spacing(camera, cloud.shape[1])))
     view.set_title('seen from beside the camera')
     left, up, forward = -points[:, 0], -points[:, 1], points[:, 2]
-    order = np.argsort(up)  # what is nearest to the eye is drawn last
+    order = np.argsort(up)  # draw the points nearest to the viewpoint last
     above.scatter(-left[order], forward[order], s=0.4, c=colours[order] / 255, linewidths=0)
     _scan_points(above, frame.scan, float(forward.max(initial=1)), _PREDICTED, 'scan')
     above.set(title='from above, the camera is the triangle', xlabel='metres to the right',
@@ -113,12 +113,12 @@ def cloud_views(path: Path, frame: FrameRecord, camera: CameraModel | None = Non
 
 
 def spacing(camera: CameraModel | None, columns: int) -> float:
-    """Metres between two points of a cloud of so many columns, one metre ahead."""
+    """Return the distance in metres between two points of a cloud one metre ahead."""
     return 1.2 / columns if camera is None else camera.width / columns / camera.fx
 
 
 def cloud_points(cloud: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Packed cloud (h, w, 4) -> known points (N, 3) and their RGB (N, 3)."""
+    """Return the known points (N, 3) of a packed cloud (h, w, 4), and their RGB (N, 3)."""
     flat = cloud.reshape(-1, 4)
     flat = flat[np.isfinite(flat[:, :3]).all(axis=1)]
     bits = np.ascontiguousarray(flat[:, 3]).view(np.uint32)
@@ -128,7 +128,7 @@ def cloud_points(cloud: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.u
 
 def depth_range(frames: list[FrameRecord],
                 truths: list[NDArray[Any] | None]) -> tuple[float, float]:
-    """Metres of the nearest and farthest colour: one scale for the whole picture."""
+    """Return the distances of the nearest and farthest colour: one scale for all frames."""
     depths = [depth for depth in (*(frame.depth for frame in frames), *truths)
               if depth is not None]
     return fitted_range(depths, 0.0, 1000.0) if depths else (0.0, 10.0)
@@ -189,7 +189,7 @@ def _draw_scan(axes: Any, predicted: ScanRecord | None, true: ScanRecord | None,
 
 
 def _scan_points(axes: Any, scan: ScanRecord | None, far: float, colour: str, label: str) -> None:
-    """Free space as a pale fan, obstacles as points, the camera as a triangle."""
+    """Draw free space as a pale fan, obstacles as points, the camera as a triangle."""
     axes.plot(0, 0, 'k^', markersize=9)
     if scan is None:
         return

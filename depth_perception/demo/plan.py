@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo plays."""
+"""The recording that the demo plays."""
 from __future__ import annotations
 
 import json
@@ -33,16 +33,16 @@ class Mounting:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is played, and how fast.
+    """The recording to play, its topics, and the speed.
 
     Attributes:
-        bag: folder.
+        bag: the recording.
         image: topic of the images.
         info: topic of camera_info, or None.
         frames: number of images.
-        hertz: of the recorded images.
+        hertz: frequency of the recorded images.
         size: (width, height) of the images.
-        rate: of the replay; below 1 where this machine could not follow.
+        rate: speed of the replay; below 1 if this machine could not keep up.
         anchors: topic of points that correct the depth, or ''.
         mounting: of the camera, None where it is not known.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Child processes that never outlive the demo."""
+"""Run child processes that never outlive the demo."""
 from __future__ import annotations
 
 import os
@@ -15,22 +15,22 @@ from typing import Any
 
 from depth_perception.termination import Terminated
 
-#: What ROS puts around its messages where RCUTILS_COLORIZED_OUTPUT is 1.
+#: Colour codes in ROS's messages if RCUTILS_COLORIZED_OUTPUT is 1.
 _COLOURS = re.compile('\x1b\\[[0-9;]*m')
 #: Seconds that a child has to end after SIGINT.
 PATIENCE = 15.0
 
 
 def isolate_ros() -> None:
-    """Keep the demo to itself: a domain of its own on this machine, unless the user chose one."""
-    # Domains up to 100 need no ports that Linux may have given away.
+    """Isolate the demo in a ROS domain on this machine only, unless the user chose one."""
+    # The ports of domains up to 100 are below Linux's ephemeral ports.
     os.environ.setdefault('ROS_DOMAIN_ID', str(random.randrange(1, 101)))
-    if 'ROS_LOCALHOST_ONLY' not in os.environ:  # its older name, of which ROS warns beside the new
+    if 'ROS_LOCALHOST_ONLY' not in os.environ:  # the older name: ROS warns if both are set
         os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
 class Child:
-    """A process and what it says on stderr, which goes to a file: a full pipe would stop it."""
+    """A process and its stderr, which goes to a file because a full pipe would block it."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
@@ -38,25 +38,25 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """The process id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """0 when it ended well, negative when a signal killed it, None while it runs."""
+        """0 after success, negative if a signal killed the process, None while it runs."""
         return self._process.poll()
 
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Return whether the process has ended."""
         return self._process.poll() is not None
 
     def failed(self) -> bool:
-        """Whether it is over, and not well."""
+        """Return whether the process has ended with an error."""
         return self._process.poll() not in (None, 0)
 
     def complaint(self) -> str:
-        """Its last error message; the last line when it ended without one."""
-        # Of its own: the child writes where this file descriptor points.
+        """Return the last error message, or the last line if it ended without one."""
+        # Open the file again: the child writes at the position of this file descriptor.
         with open(f'/proc/self/fd/{self._said.fileno()}', errors='replace') as file:
             lines = [_COLOURS.sub('', line).strip() for line in file if line.strip()]
         errors = [line for line in lines if line.startswith(('[ERROR]', '[FATAL]'))]
@@ -65,7 +65,7 @@ class Child:
         return lines[-1] if lines and self.ended() else ''
 
     def end(self) -> None:
-        """End it with SIGINT; kill it if that does not help."""
+        """End the process with SIGINT; kill it if it does not end in time."""
         if not self.ended():
             self._process.send_signal(signal.SIGINT)
         try:
@@ -80,7 +80,7 @@ class Child:
 def child(module: str, *arguments: str,
           remaps: Mapping[str, str] | None = None,
           parameters: Mapping[str, str] | None = None) -> Iterator[Child]:
-    """A Python module as a process, which ends with the context."""
+    """Run a Python module as a process, which ends with the context."""
     ros = [word for old, new in (remaps or {}).items() for word in ('-r', f'{old}:={new}')]
     ros += [word for name, value in (parameters or {}).items()
             for word in ('-p', f'{name}:={value}')]
@@ -98,7 +98,7 @@ def child(module: str, *arguments: str,
 
 @contextmanager
 def _interrupted_later() -> Iterator[None]:
-    """A signal in the middle of starting a child waits until somebody knows of the child."""
+    """Delay signals while a child is starting, until the child can be ended."""
     pending: list[int] = []
     with _signals_go_to(lambda number, _frame: pending.append(number)):
         yield
@@ -107,7 +107,7 @@ def _interrupted_later() -> Iterator[None]:
 
 
 def _uninterrupted() -> AbstractContextManager[None]:
-    """A second Ctrl-C must not leave a child behind."""
+    """Ignore signals, so that a second Ctrl-C does not leave a child running."""
     return _signals_go_to(signal.SIG_IGN)
 
 

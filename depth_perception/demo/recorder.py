@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A listener on the depth node's inputs and outputs that keeps what it needs."""
+"""Record the depth node's inputs and outputs."""
 from __future__ import annotations
 
 import time
@@ -24,7 +24,7 @@ from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, SCAN
 
 @dataclass
 class ScanRecord:
-    """A LaserScan as arrays: angles (radians, left positive) and ranges (metres)."""
+    """A LaserScan as arrays: angles (radians, positive to the left) and ranges (metres)."""
 
     angles: NDArray[np.floating[Any]]
     ranges: NDArray[np.floating[Any]]
@@ -32,13 +32,16 @@ class ScanRecord:
 
 @dataclass
 class FrameRecord:
-    """What is known of one input frame, by its stamp.
+    """The recorded data of one input frame.
 
     Attributes:
-        index: its number.
-        rgb, depth, cloud, scan: arrays of the messages.
+        index: number of the frame.
+        rgb: camera image.
+        depth: depth image.
+        cloud: packed cloud.
+        scan: obstacle scan.
         anchored: the same frame in the replay with anchors.
-        anchors: that corrected it.
+        anchors: the anchors that corrected it.
     """
 
     index: int
@@ -55,13 +58,13 @@ class Recording:
     """Everything recorded.
 
     Attributes:
-        frames: by stamp in nanoseconds, in the order of arrival.
-        counts: messages by output topic.
+        frames: frames by stamp in nanoseconds, in the order of arrival.
+        counts: number of messages by output topic.
         latency: seconds from header stamp to arrival, by output topic.
-        camera: of the depth image, None where the bag has no camera_info.
-        stages: milliseconds by stage, as the node's diagnostics say.
-        lost: frames without depth although a later one has it.
-        node_facts: model, checksum, device and precision, as the node's diagnostics say.
+        camera: camera of the depth image, None if the bag has no camera_info.
+        stages: milliseconds by stage, from the node's diagnostics.
+        lost: number of frames without depth before one that has depth.
+        node_facts: model, checksum, device and precision, from the node's diagnostics.
     """
 
     frames: dict[int, FrameRecord] = field(default_factory=dict)
@@ -101,19 +104,19 @@ class Recorder(Node):
             self.create_subscription(kind, topic, self._of_now(callback), profile)
 
     def forget(self) -> None:
-        """Begin a new recording; what is of images from before does not belong to it."""
+        """Start a new recording; outputs of earlier images do not belong to it."""
         self._since = time.time_ns()
         self.recording = Recording(node_facts=self.recording.node_facts)
 
     def _of_now(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        """The callback, but for messages whose image is of before the recording."""
+        """Wrap a callback to ignore messages of images from before the recording."""
         def run(message: Any) -> None:
             if nanoseconds(message.header.stamp) >= self._since:
                 callback(message)
         return run
 
     def matched(self) -> bool:
-        """Whether the node's outputs are all there."""
+        """Return whether all outputs of the node have publishers."""
         return all(self.count_publishers(topic) for topic in (DEPTH, INFO, POINTS, SCAN))
 
     def _frame(self, header: Any) -> FrameRecord:
@@ -134,7 +137,7 @@ class Recorder(Node):
     def _on_depth(self, message: Image) -> None:
         self._arrived(DEPTH, message.header)
         frame = self._frame(message.header)
-        # Messages of a reliable topic come in order.
+        # Messages of a reliable topic arrive in order.
         self.recording.lost = frame.index + 1 - self.recording.counts[DEPTH]
         if self._keep_depth or frame.index in self._film:
             values = np.frombuffer(message.data, np.float32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play a bag to a depth node in its own process, record what it says, and show it."""
+"""Play a bag to a depth node in its own process, record the outputs, and show them."""
 from __future__ import annotations
 
 import argparse
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from depth_perception.camera.model import CameraModel
     from depth_perception.demo.recorder import FrameRecord
 
-#: Frames that get a picture.
+#: Number of frames in the pictures.
 PICTURES = 4
-#: What corrects depth with `--anchors`.
-ANCHORS = ('the middle row of the true depth, a beam each half degree, with noise of 3 % + 2 cm, '
-           'and 10 % of them nonsense')
+#: Description of the anchors of `--anchors`.
+ANCHORS = ('the middle row of the true depth, a beam each half degree, with noise of 3 % + 2 cm '
+           'and 10 % outliers')
 RESULTS = ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json')
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run with parsed options; 0 when all is written, 1 with one sentence when not."""
+    """Run with parsed options; return 0 if all is written, 1 after one sentence on failure."""
     isolate_ros()
     try:
         run(options.bag, options.image, options.out, anchors=options.anchors)
@@ -48,9 +48,9 @@ def main(options: argparse.Namespace) -> int:
 
 
 def run(bag: Path, image: str | None, out: Path, anchors: bool = False) -> dict[str, Any]:
-    """Play, record and write everything; the summary."""
+    """Play, record and write everything; return the summary."""
     out.mkdir(parents=True, exist_ok=True)
-    # All is written aside and moved when complete. Where nothing can be written, that is said now.
+    # Write to a temporary folder, and move complete results. Fails now if nothing can be written.
     with tempfile.TemporaryDirectory(prefix='.demo-', dir=out) as aside:
         os.environ.setdefault('ROS_LOG_DIR', aside)
         summary = _produce(Path(aside), bag, image, anchors)
@@ -58,7 +58,7 @@ def run(bag: Path, image: str | None, out: Path, anchors: bool = False) -> dict[
             (out / name).unlink(missing_ok=True)
             if Path(aside, name).exists():
                 os.replace(Path(aside, name), out / name)
-    tell(out, summary)
+    print_summary(out, summary)
     return summary
 
 
@@ -85,7 +85,7 @@ def _produce(out: Path, bag: Path, image: str | None, anchors: bool) -> dict[str
 
 def _record_anchored(folder: Path, plan: Plan, keep: set[int], film: set[int],
                      frames: list[FrameRecord], truths: list[np.ndarray]) -> dict[str, Any]:
-    """Record it once more, with a lidar; adds to the frames, and what summary.json says of it."""
+    """Record a second replay with a lidar; add its data to the frames, and return its summary."""
     from depth_perception.demo.lidar import Lidar, recorded_camera, with_lidar
 
     camera = recorded_camera(plan)
@@ -105,12 +105,12 @@ def _record_anchored(folder: Path, plan: Plan, keep: set[int], film: set[int],
 
 
 def _spread(count: int, most: int) -> set[int]:
-    """The numbers of at most so many of `count` frames, evenly spread."""
+    """Return the indices of at most `most` evenly spread frames out of `count`."""
     return set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist())
 
 
 def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
-    """Camera images that the recorder missed, from the bag: frame n is its n-th image."""
+    """Read camera images that the recorder missed from the bag: frame n is its n-th image."""
     from depth_perception.io.image_messages import decode
 
     missing = {frame.index: frame for frame in frames if frame.rgb is None}
@@ -124,7 +124,7 @@ def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
 
 def write_animation(out: Path, plan: Plan, frames: list[FrameRecord],
                     camera: CameraModel | None) -> None:
-    """animation.gif, at the pace of the recording where it has one."""
+    """Write animation.gif at the pace of the recording, if it has one."""
     from depth_perception.demo.animation import animation
     from depth_perception.demo.pictures import depth_range
 
@@ -135,7 +135,7 @@ def write_animation(out: Path, plan: Plan, frames: list[FrameRecord],
 
 def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: list[np.ndarray],
                    summary: dict[str, Any], camera: CameraModel | None) -> None:
-    """montage.png; cloud.png and cloud.ply where there is a camera."""
+    """Write montage.png, and cloud.png and cloud.ply if there is a camera."""
     from depth_perception.demo.pictures import cloud_points, cloud_views, montage
     from depth_perception.io.ply import write_ply
 
@@ -149,8 +149,8 @@ def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: lis
         write_ply(out / 'cloud.ply', *cloud_points(cloud))
 
 
-def tell(out: Path, summary: dict[str, Any]) -> None:
-    """Say where the results are and what they show."""
+def print_summary(out: Path, summary: dict[str, Any]) -> None:
+    """Print where the results are and the main figures."""
     latency = summary['latency_ms']['depth/image']
     lines = [
         f'{summary["frames_in"]} frames in, {summary["frames_out"]["depth/image"]} depth images '

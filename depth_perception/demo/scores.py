@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good the depth is: AbsRel, RMSE and delta1 against the truth, without any alignment."""
+"""Accuracy of the depth: AbsRel, RMSE and delta1 against true depth, without alignment."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def read_truth(folder: Path) -> list[NDArray[np.float32]]:
-    """True depth in metres of each frame in order; empty where the bag has no truth."""
+    """Read the true depth in metres of each frame in order; empty if there is no true depth."""
     files = sorted(folder.glob('*.png'), key=lambda file: int(file.stem))
     return [_metres(file) for file in files]
 
@@ -25,12 +25,12 @@ def read_truth(folder: Path) -> list[NDArray[np.float32]]:
 def _metres(file: Path) -> NDArray[np.float32]:
     millimetres = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     if millimetres is None:
-        raise OSError(f'{file} is no image, or is damaged')
+        raise OSError(f'{file} is not an image, or is damaged')
     return np.asarray(millimetres, np.float32) / np.float32(1000)
 
 
 def scores(pairs: Iterable[Pair]) -> dict[str, float | str]:
-    """Scores of (prediction, truth) pairs, each (H, W) metres, truth 0 = unknown."""
+    """Return the scores of (prediction, truth) pairs, each (H, W) metres; truth 0 = unknown."""
     absolute = square = within = count = eligible = 0
     for prediction, truth in pairs:
         known = (truth > 0) & (truth < MAX_DEPTH)

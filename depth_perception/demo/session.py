@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node and a replay as processes of their own, recorded over DDS at a pace that fits."""
+"""Run a node and a replay as processes, and record them over DDS at a pace the machine can keep."""
 from __future__ import annotations
 
 import sys
@@ -18,33 +18,33 @@ from depth_perception.ros.conversions.topics import ANCHOR_POINTS
 if TYPE_CHECKING:
     from depth_perception.demo.recorder import Recorder, Recording
 
-#: Seconds without anything new after which waiting ends.
+#: Seconds without new messages after which waiting ends.
 SILENCE = 10.0
 #: Seconds for the node to load its network.
 START = 120.0
-#: Replays, each slower than the one before, until the machine follows.
+#: Largest number of replays, each slower than the one before, until the machine keeps up.
 ATTEMPTS = 4
-#: Seconds a frame may take; a machine slower than that, or so busy, loses frames.
+#: Largest assumed seconds per frame; a slower or very busy machine loses frames.
 SLOWEST = 1.5
 #: A frame lost later than this is a hiccup and not worth another replay.
 EARLY = 100
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; one sentence says why."""
+    """The demo cannot continue; the message is one sentence."""
 
 
 def record(plan: Plan, keep: set[int], film: set[int], keep_depth: bool) -> tuple[Plan, Recording]:
-    """Run the node and the replay as processes of their own and record over DDS.
+    """Run the node and the replay as processes and record over DDS.
 
     Args:
-        plan: what is played.
-        keep: indices of the frames to keep whole.
-        film: indices of those to keep image and depth of.
-        keep_depth: whether every frame's depth is kept.
+        plan: the recording to play.
+        keep: indices of the frames to keep completely.
+        film: indices of the frames whose image and depth to keep.
+        keep_depth: whether to keep the depth of all frames.
 
     Returns:
-        The plan with the pace at which every frame was processed, and the recording.
+        The plan with the speed at which every frame was processed, and the recording.
     """
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -62,28 +62,28 @@ def record(plan: Plan, keep: set[int], film: set[int], keep_depth: bool) -> tupl
     if plan.anchors:
         remaps[ANCHOR_POINTS] = plan.anchors
         parameters['anchors'] = 'points'
-    # Signals stay Python's: KeyboardInterrupt ends the children too.
+    # Python keeps handling signals: KeyboardInterrupt also ends the children.
     enter_ros([], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(plan.image.name, plan.compressed, keep, film, keep_depth)
     try:
         with child('depth_perception.ros.node.main', remaps=remaps, parameters=parameters) as node:
             _wait_for_node(recorder, node)
-            return _record_at_a_pace_that_fits(recorder, plan, node), recorder.recording
+            return _record_at_sustainable_rate(recorder, plan, node), recorder.recording
     finally:
         recorder.destroy_node()
         rclpy.try_shutdown()
 
 
-def _record_at_a_pace_that_fits(recorder: Recorder, plan: Plan, node: Child) -> Plan:
-    """Replay, slower each time, until no frame is lost; the plan with that pace."""
+def _record_at_sustainable_rate(recorder: Recorder, plan: Plan, node: Child) -> Plan:
+    """Replay, slower each time, until no frame is lost; return the plan with that rate."""
     for attempt in range(ATTEMPTS):
         last = attempt == ATTEMPTS - 1
         with _replay(plan) as replay:
             if _record_all(recorder, plan, node, replay, to_the_end=last):
                 break
         plan = replace(plan, rate=_slower(plan, recorder.recording))
-        sys.stderr.write(f'this machine cannot follow; again at {plan.rate:g}x\n')
-        _spin_for(recorder, 1.0)  # what is still under way belongs to the replay just ended
+        sys.stderr.write(f'this machine cannot keep up; again at {plan.rate:g}x\n')
+        _spin_for(recorder, 1.0)  # let outputs of the finished replay arrive
         recorder.forget()
     return plan
 
@@ -97,7 +97,7 @@ def _replay(plan: Plan) -> AbstractContextManager[Child]:
 
 
 def _slower(plan: Plan, recording: Recording) -> float:
-    """A rate that gives each frame one and a half times what one takes; at most half the last."""
+    """Return a rate with 1.5 times the seconds that a frame takes; at most half the last rate."""
     seconds = min(float(np.median(recording.latency['depth/image'])), SLOWEST)
     fitting = 1 / (1.5 * seconds * plan.hertz) if plan.hertz else plan.rate
     return float(f'{min(plan.rate / 2, fitting):.2g}')
@@ -117,10 +117,10 @@ def _wait_for_node(recorder: Recorder, node: Child) -> None:
 
 def _record_all(recorder: Recorder, plan: Plan, node: Child, replay: Child, *,
                 to_the_end: bool) -> bool:
-    """Spin until every frame gave every output, or nothing new comes.
+    """Spin until all outputs of all frames have arrived, or nothing new arrives.
 
     Returns:
-        False as soon as a frame is lost, unless it shall go on to the end.
+        False as soon as a frame is lost, unless `to_the_end` is set.
     """
     import rclpy
 

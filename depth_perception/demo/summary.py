@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a demo, as summary.json has them."""
+"""The figures of a demo for summary.json."""
 from __future__ import annotations
 
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def make_summary(plan: Plan, recording: Recording, frames: list[FrameRecord],
                  truths: list[np.ndarray]) -> dict[str, Any]:
-    """What is written to summary.json."""
+    """Return the contents of summary.json."""
     summary: dict[str, Any] = {
         'bag': plan.bag.resolve().name, 'image_topic': plan.image.name, 'size': list(plan.size),
         'replay_rate': plan.rate, 'frames_in': plan.frames,
@@ -32,7 +32,7 @@ def make_summary(plan: Plan, recording: Recording, frames: list[FrameRecord],
         'machine': f'{platform.machine()}, {_processor()}'}
     pairs = [(frame.depth, truths[frame.index]) for frame in frames
              if frame.depth is not None and frame.index < len(truths)]
-    if pairs and len(frames) == plan.frames:  # otherwise it is unknown which truth is whose
+    if pairs and len(frames) == plan.frames:  # otherwise frames and truths cannot be matched
         summary['scores'] = scores(pairs)
         if plan.mounting and recording.camera:
             # As far as the costmap looks, whatever the network's range is.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of `depth_node`, beside `--ros-args`."""
+"""The command line of `depth_node`, apart from `--ros-args`."""
 from __future__ import annotations
 
 import argparse
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from depth_perception import __version__
 
-#: A name in ROS (design.ros2.org, "Topic and Service name mapping"), with names in it at will.
+#: A name in ROS, which may have parts (design.ros2.org, "Topic and Service name mapping").
 _NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 
 
 def parser() -> argparse.ArgumentParser:
-    """What `depth_node` accepts."""
+    """Return the argument parser of `depth_node`."""
     result = argparse.ArgumentParser(
         prog='depth_node', description='Depth, point cloud and obstacle scan of a camera. '
         'Parameters, remappings and the namespace come after --ros-args.')
@@ -26,9 +26,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def without_ros_arguments(words: Sequence[str]) -> list[str]:
-    """The words but for those from each `--ros-args` to the next `--`, which are ROS's.
+    """Return the arguments without those from each `--ros-args` to the next `--`.
 
-    As rclpy does it, which takes seconds to import and may be missing.
+    Works like rclpy's function, but without rclpy, whose import takes seconds and may fail.
     """
     own, is_own = [], True
     for word in words:
@@ -42,24 +42,24 @@ def without_ros_arguments(words: Sequence[str]) -> list[str]:
 
 
 def camera_names(text: str) -> tuple[str, ...]:
-    """The names in a list with commas.
+    """Parse a comma-separated list of names.
 
     Raises:
-        argparse.ArgumentTypeError: one is no name in ROS, or there twice.
+        argparse.ArgumentTypeError: a name is invalid in ROS, or occurs twice.
     """
     names = tuple(name.strip() for name in text.split(','))
     for name in names:
         if not _NAME.fullmatch(name) or '__' in name:
             raise argparse.ArgumentTypeError(
-                f'{name!r} is no name for a camera: it needs letters, digits and single _, '
-                'and begins with a letter, such as front,rear')
+                f'{name!r} is not a valid name for a camera: it needs letters, digits and single '
+                '_, and begins with a letter, such as front,rear')
         if names.count(name) > 1:
             raise argparse.ArgumentTypeError(f'there are two cameras {name!r}: give each its own')
     return names
 
 
 def process_namespace(words: Sequence[str]) -> str:
-    """What `-r __ns:=/robot` among the words says, as rcl understands it: the first rule; or ''."""
+    """Return the namespace of the first `-r __ns:=/robot` rule in the arguments, as rcl; or ''."""
     rules = (rule for flag, rule in itertools.pairwise(words) if flag in ('-r', '--remap'))
     found = (re.fullmatch(r'(?:depth_node:)?__ns:=(.*)', rule) for rule in rules)
     return next((match[1].rstrip('/') for match in found if match), '')

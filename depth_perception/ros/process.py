@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a process of this package treats SIGINT and SIGTERM: it ends with 0, without a word."""
+"""Handle SIGINT and SIGTERM in the processes of this package: end silently with exit code 0."""
 from __future__ import annotations
 
 import contextlib
@@ -11,23 +11,23 @@ import time
 from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: Seconds for others to read that the node is gone, before its memory is.
+#: Seconds for other processes to read from shared memory that the node is gone.
 _FAREWELL = 0.2
 _left_to_ros = threading.Event()
 
 
 def quit_at_once_on_signals() -> None:
-    """Importing torch takes seconds; a signal in that time needs no clean-up and no traceback."""
+    """End the process at once on a signal: for the seconds that importing torch takes."""
     _left_to_ros.clear()
     for number in _SIGNALS:
         signal.signal(number, _quit)
 
 
 def leave_signals_to_ros() -> None:
-    """From now on a signal ends rclpy's context, and what spins it cleans up.
+    """Leave signals to rclpy: they end its context, and the code that spins it cleans up.
 
-    To be called after `rclpy.init`, whose handler runs ours too. A process that does not take its
-    node down leaves a ghost behind: for 20 s others still see its topics.
+    Call this after `rclpy.init`, whose handler also runs ours. If a process does not destroy its
+    node, others still see its topics for 20 s.
     """
     _left_to_ros.set()
 
@@ -38,16 +38,16 @@ def _quit(*_: object) -> None:
 
 
 def ignore_signals() -> None:
-    """A second signal must not interrupt the clean-up."""
+    """Ignore signals, so that a second one does not interrupt the clean-up."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process once all is closed: what was said is written, nothing else is tidied up.
+    """Flush the logs and end the process, without the interpreter's own clean-up.
 
-    The interpreter's own end takes a second or two of a core for torch alone; `ros2 launch` kills
-    what has not gone after five.
+    That clean-up takes a second or two for torch alone, and `ros2 launch` kills a process after
+    five seconds.
     """
     with contextlib.suppress(Exception):  # the log file's last lines, after a signal ended ROS
         from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -56,6 +56,6 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    # The middleware's farewell may wait in shared memory, which goes with this process.
+    # The middleware's last messages may still be in shared memory, which ends with the process.
     time.sleep(_FAREWELL)
     os._exit(code)

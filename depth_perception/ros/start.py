@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a process of this package enters ROS: with one sentence where its arguments forbid that.
+"""Start ROS in a process of this package, with one clear sentence if that is not possible.
 
-ROS's own errors are tracebacks, and where there is no folder for log files it does not start.
+ROS itself raises tracebacks, and does not start if it cannot create a folder for log files.
 """
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from typing import Any
 from depth_perception.errors import first_line
 from depth_perception.ros.conversions.topics import INPUTS, OUTPUTS
 
-#: Exit code of a process that was started with what cannot be used.
+#: Exit code for arguments or an environment that cannot be used.
 WRONG_USAGE = 2
 #: The largest ROS_DOMAIN_ID that every DDS vendor has ports for.
 _LAST_DOMAIN = 232
 _NO_LOG_FILES = '--disable-external-lib-logs'
-#: What rcl says it did not understand, and how it should look.
+#: Parts of rcl's error messages, and the correct syntax for each.
 _HINTS = {
-    '__ns:=': 'a namespace begins with / and has names of letters, digits and _ that begin with '
-              'no digit: -r __ns:=/robot/front',
-    '__node:=': 'a name has letters, digits and _ and begins with no digit: -r __node:=depth_node',
+    '__ns:=': 'a namespace begins with / and has names of letters, digits and _ that do not begin '
+              'with a digit: -r __ns:=/robot/front',
+    '__node:=': 'a name has letters, digits and _ and does not begin with a digit: '
+                '-r __node:=depth_node',
     'remap rule': 'a remapping is FROM:=TO with names of letters, digits, _ and /, none of which '
                   'begins with a digit: -r image:=/camera/image_raw',
     'parameter override': 'a parameter is NAME:=VALUE: -p max_depth:=5.0',
@@ -35,14 +36,14 @@ _HINTS = {
 
 
 class StartError(RuntimeError):
-    """What ROS cannot be started with, in one sentence."""
+    """ROS cannot be started; the message is one sentence."""
 
 
 def enter_ros(words: Sequence[str], **options: Any) -> list[str]:
-    """`rclpy.init` for these words, with its options; the words as ROS took them.
+    """Call `rclpy.init` with these arguments and options, and return the arguments used.
 
-    A `~` of a parameter file is expanded. Where no log file can be written, logs go to the console
-    alone.
+    Expands `~` in the path of a parameter file. If log files cannot be written, logs go only to the
+    console.
 
     Raises:
         StartError: an argument, a parameter file or the environment cannot be used.
@@ -53,17 +54,17 @@ def enter_ros(words: Sequence[str], **options: Any) -> list[str]:
     _check_domain(os.environ.get('ROS_DOMAIN_ID', ''))
     problem = '' if _NO_LOG_FILES in words else no_log_folder()
     if problem:
-        sys.stderr.write(f'no log files: {problem}; logs go to this console alone\n')
+        sys.stderr.write(f'no log files: {problem}; logs go only to this console\n')
         words += ['--ros-args', _NO_LOG_FILES]
     try:
         rclpy.init(args=words, **options)
-    except Exception as error:  # RCLError, and others of the middleware
+    except Exception as error:  # RCLError, and errors of the middleware
         raise StartError(plain(error)) from error
     return words
 
 
 def _checked(words: list[str]) -> list[str]:
-    """Look at what ROS explains badly."""
+    """Check arguments for which ROS has no clear error, and expand paths."""
     for at, (flag, value) in enumerate(itertools.pairwise(words), 1):
         if flag == '--params-file':
             words[at] = str(Path(value).expanduser())
@@ -79,22 +80,22 @@ def _checked(words: list[str]) -> list[str]:
 
 
 def _check_domain(domain: str) -> None:
-    """Its UDP ports end at 65535; the middleware ends the process, or says something of ports."""
+    """Check ROS_DOMAIN_ID: UDP ports limit it, and the middleware has no clear error for it."""
     if domain and not (domain.isdecimal() and int(domain) <= _LAST_DOMAIN):
         raise StartError(f'ROS_DOMAIN_ID must be a whole number from 0 to {_LAST_DOMAIN}, '
                          f'got {domain!r}')
 
 
 def parameter_files(words: Sequence[str]) -> list[str]:
-    """What `--params-file` names."""
+    """Return the files named by `--params-file`."""
     return [value for flag, value in itertools.pairwise(words) if flag == '--params-file']
 
 
 def parameter_sections(path: str) -> list[str]:
-    """The nodes that a parameter file is for, such as `/**` or `/front/depth_node`.
+    """Return the node names in a parameter file, such as `/**` or `/front/depth_node`.
 
     Raises:
-        StartError: it is missing, or no parameter file.
+        StartError: the file is missing or not a parameter file.
     """
     import yaml
 
@@ -106,7 +107,7 @@ def parameter_sections(path: str) -> list[str]:
         mark = getattr(error, 'problem_mark', None)
         where = f'line {mark.line + 1}, column {mark.column + 1}: ' if mark else ''
         what = getattr(error, 'problem', None) or first_line(error)
-        raise StartError(f'the parameter file {path} is no YAML: {where}{what}') from error
+        raise StartError(f'the parameter file {path} is not YAML: {where}{what}') from error
     sections = list(_sections(content, ''))
     if not sections:
         raise StartError(f'the parameter file {path} has no ros__parameters: it begins with "/**:" '
@@ -124,14 +125,14 @@ def _sections(content: object, name: str) -> Iterator[str]:
 
 
 def is_for(section: str, node: str) -> bool:
-    """Whether a section of a parameter file is for a node, both with full names."""
+    """Return whether a section of a parameter file applies to a node with this full name."""
     parts = [{'**': '(/.*)?', '*': '/[^/]+'}.get(part, '/' + re.escape(part))
              for part in section.strip('/').split('/')]
     return re.fullmatch(''.join(parts), node) is not None
 
 
 def no_log_folder(environment: Mapping[str, str] = os.environ) -> str:
-    """Why ROS cannot write log files here; '' where it can. Makes the folder, as ROS does."""
+    """Return why ROS cannot write log files, or ''; create the folder, as ROS does."""
     folder = environment.get('ROS_LOG_DIR')
     if not folder:
         home = environment.get('ROS_HOME')
@@ -148,10 +149,10 @@ def no_log_folder(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def plain(error: Exception) -> str:
-    """What rcl says, without its source files, and what would be right."""
+    """Return rcl's message without its source files, with a hint about the correct syntax."""
     text = re.sub(r',? at [^\s,]+:\d+', '', first_line(error))
     text = re.sub('^failed to initialize rcl: |^Failed to parse ROS arguments: ', '', text)
-    # Which token of its grammar rcl expected, and at which character it gave up.
+    # Drop the token that rcl's grammar expected.
     text = re.sub(r'\. Error: (error not set|Expected lexeme.*)', '', text)
     if type(error).__name__ == 'UnknownROSArgsError':
         text = f'ROS does not know the arguments {text}'

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make Fast DDS deliver large images between processes of one machine; say where buffers are small.
 
-Other DDS vendors pay no heed to these variables. Nothing is changed where the user has chosen
-profiles or transports, or where shared memory is scarce (some containers have 64 MB).
+Other DDS vendors ignore these variables. Nothing is changed if the user has chosen profiles or
+transports, or if shared memory is scarce (some containers have 64 MB).
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 PROFILE = Path(__file__).with_name('large_images.fastdds.xml')
-#: Its segment_size, bytes; a process takes one segment.
+#: segment_size of the profile, bytes; each process uses one segment.
 SEGMENT = 32 * 1024 * 1024
 SHARED_MEMORY = Path('/dev/shm')
 #: Bytes of a receive buffer with which Cyclone DDS lost nothing beside images of 640x480, and what
@@ -28,7 +28,7 @@ _DEFAULT_FILES = ('DEFAULT_FASTDDS_PROFILES.xml', 'DEFAULT_FASTRTPS_PROFILES.xml
 
 
 def prefer_large_shared_memory(environment: MutableMapping[str, str] = os.environ) -> bool:
-    """Choose the profile, before rclpy.init; False where it is left as it was."""
+    """Select the profile before rclpy.init; return False if nothing was changed."""
     chosen = any(environment.get(name) for name in _CHOICES) \
         or any(Path(name).exists() for name in _DEFAULT_FILES)
     if chosen or not PROFILE.exists() or not _has_room():
@@ -38,16 +38,16 @@ def prefer_large_shared_memory(environment: MutableMapping[str, str] = os.enviro
 
 
 def large_image_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What to add to the environment of another process that publishes large images; or nothing."""
+    """Return the variables to add to the environment of a process that publishes large images."""
     chosen = dict(environment)
     prefer_large_shared_memory(chosen)
     return {name: value for name, value in chosen.items() if environment.get(name) != value}
 
 
 def profile_variables(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """What names the profiles in this release of ROS 2; both where that is not known.
+    """Return the variables of this release of ROS 2, or both if the release is unknown.
 
-    A release with Fast DDS 3 warns of the old name.
+    A release with Fast DDS 3 warns about the old name.
     """
     release = environment.get('ROS_DISTRO')
     if not release:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depth-perception view`: camera, depth, cloud and scan live in a browser; free of ROS."""
+"""`depth-perception view`: show camera, depth, cloud and scan live in a browser, without ROS."""

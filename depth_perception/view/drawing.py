@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a frame's arrays to what a browser draws, small enough to be sent many times a second."""
+"""Convert a frame's arrays to what a browser draws, small enough to send many times a second."""
 from __future__ import annotations
 
 import itertools
@@ -15,14 +15,14 @@ from depth_perception.depth.perspective import View, draw_points, middle_view
 from depth_perception.depth.visualise import ROUND_DISTANCES, colourise, with_legend
 from depth_perception.view.frame import Cloud, Frame, Scan
 
-#: Two hits of the scan are joined by a line if their ranges differ by less than this share.
+#: Two hits of the scan are joined by a line if their ranges differ by less than this fraction.
 SAME_SURFACE = 0.15
-#: Colour of points that have none.
+#: Grey level of points without colours.
 GREY = 150
 
 
 def shrunk(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """An image (H, W, 3) no wider than that; its aspect ratio kept."""
+    """Shrink an image (H, W, 3) to at most this width; the aspect ratio is kept."""
     if image.shape[1] <= width:
         return image
     height = max(1, round(image.shape[0] * width / image.shape[1]))
@@ -31,9 +31,9 @@ def shrunk(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
 
 
 def thinned(cloud: Cloud, most: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The known points (N, 3) of a cloud and their colours (N, 3), N at most `most`.
+    """Return at most `most` known points (N, 3) of a cloud and their colours (N, 3).
 
-    An organized cloud is thinned along rows and columns alike, so that it stays even.
+    An organized cloud is thinned equally along rows and columns.
     """
     points, colours = cloud.points, cloud.colours
     if colours is None:
@@ -49,7 +49,7 @@ def thinned(cloud: Cloud, most: int) -> tuple[NDArray[np.float32], NDArray[np.ui
 
 
 def _strides(shape: tuple[int, ...], most: int) -> tuple[int, int]:
-    """The finest steps over rows and columns, as equal as can be, that leave so few."""
+    """Return the smallest nearly equal steps over rows and columns that leave at most `most`."""
     rows, columns = (1, *shape)[-2:]
     for step in itertools.count(1):
         for strides in ((step, step), (step, step + 1)):
@@ -59,14 +59,14 @@ def _strides(shape: tuple[int, ...], most: int) -> tuple[int, int]:
 
 
 def by_distance(points: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
-    """The colours (N, 3) RGB that the depth picture has for these points (N, 3)."""
+    """Return the colours (N, 3) RGB of points (N, 3) by their depth, as in the depth picture."""
     return colourise(points[:, 2:3], near, far)[:, 0, ::-1]
 
 
 def point_on_ray(points: NDArray[np.float32], origin: NDArray[np.floating],
                  direction: NDArray[np.floating],
                  tolerance: float = 0.012) -> NDArray[np.float32] | None:
-    """The nearest of the points (N, 3) that a look along a ray meets within so many radians."""
+    """Return the nearest of the points (N, 3) within an angle (radians) of a ray, or None."""
     away = points - np.asarray(origin, np.float32)
     distance = np.linalg.norm(away, axis=1)
     with np.errstate(invalid='ignore', divide='ignore'):
@@ -79,12 +79,12 @@ def point_on_ray(points: NDArray[np.float32], origin: NDArray[np.floating],
 
 
 def still(frame: Frame, view: View | None, most: int) -> NDArray[np.uint8] | None:
-    """Camera, depth with its legend and cloud as one picture (H, W, 3) RGB; None without any.
+    """Draw camera, depth with legend, and cloud as one picture (H, W, 3) RGB, or None.
 
     Args:
-        frame: of which.
-        view: where the cloud is looked at from; None is beside the camera.
-        most: points of the cloud.
+        frame: the frame to draw.
+        view: viewpoint for the cloud; None for one next to the camera.
+        most: largest number of points of the cloud.
     """
     pictures = [part for part in (frame.image, frame.depth) if part is not None]
     if not pictures:
@@ -104,12 +104,12 @@ def still(frame: Frame, view: View | None, most: int) -> NDArray[np.uint8] | Non
 
 
 def scan_points(scan: Scan) -> NDArray[np.float32]:
-    """Where the scan hits (N, 3): x forward, y left, z up from the camera."""
+    """Return the hits of the scan (N, 3): x forward, y left, z up from the camera."""
     return _points(scan)[_hits(scan)]
 
 
 def scan_lines(scan: Scan) -> NDArray[np.float32]:
-    """Line segments (N, 2, 3) between neighbouring hits on one surface."""
+    """Return line segments (N, 2, 3) between neighbouring hits on one surface."""
     points, ranges = _points(scan), scan.ranges
     with np.errstate(invalid='ignore'):
         gap = np.abs(np.diff(ranges))
@@ -129,10 +129,10 @@ def _points(scan: Scan) -> NDArray[np.float32]:
 
 
 def distance_marks(camera: CameraModel, far: float) -> tuple[list[float], NDArray[np.float32]]:
-    """Arcs at round distances across the camera's view, in the level plane.
+    """Return arcs at round distances across the camera's view, in the level plane.
 
     Returns:
-        The distances, metres, and line segments (N, 2, 3) that draw them.
+        The distances in metres, and the line segments (N, 2, 3) of their arcs.
     """
     distances = [distance for distance in ROUND_DISTANCES if 1 <= distance <= far]
     left, right = math.atan2(camera.cx, camera.fx), -math.atan2(camera.width - camera.cx, camera.fx)

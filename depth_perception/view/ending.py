@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An end on SIGINT or SIGTERM that comes between two frames, not in the middle of one.
+"""End on SIGINT or SIGTERM between two frames instead of in the middle of one.
 
-An exception that a signal raises anywhere can be swallowed (by a callback or a destructor, which
-have nobody to pass it to) or leave a lock of the page's server held, for which its end then waits.
+An exception raised by a signal handler could be swallowed by a callback or destructor, or could
+leave a lock of the page's server locked, so that the server never ends.
 """
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: Seconds after which a wait looks again.
+#: Seconds between two checks during a wait.
 _LOOK = 0.2
 
 
 class Ending:
-    """While entered, notes the first signal; a second one raises `KeyboardInterrupt` after all.
+    """Context that notes the first signal; a second signal raises `KeyboardInterrupt`.
 
-    To be entered in the main thread, where Python handles signals. A SIGINT that was ignored, as in
-    jobs that a script starts in the background, counts too, as it does for ROS nodes.
+    Enter it in the main thread, where Python handles signals. As in ROS nodes, SIGINT is handled
+    even if it was ignored before, for example in background jobs of a script.
 
     Attributes:
-        asked: whether one came. A plain attribute, not an `Event`: a handler must take no lock
-            that the interrupted code may hold.
+        asked: whether a signal came. A plain attribute instead of an `Event`, because a handler
+            must not take a lock that the interrupted code may hold.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Ending:
             signal.signal(number, handler)
 
     def sleep_until(self, moment: float) -> None:
-        """Wait for a time of `time.monotonic()`, at most until a signal comes."""
+        """Wait until a time of `time.monotonic()`, or until a signal comes."""
         while not self.asked and (left := moment - time.monotonic()) > 0:
             time.sleep(min(left, _LOOK))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures from a video, a folder of images, a bag or a webcam, at the pace they were taken."""
+"""Play a video, a folder of images, a bag or a webcam at the pace of recording."""
 from __future__ import annotations
 
 import functools
@@ -21,21 +21,21 @@ from depth_perception.io.bag import Bag, Message, Topic, is_recording
 from depth_perception.io.image_files import IMAGE_SUFFIXES, ImageError, Photo, read_photo
 from depth_perception.io.video_files import USUAL_RATE, VideoReader
 
-#: Seconds that each image of a folder stays.
+#: Seconds that each image of a folder is shown.
 STAY = 1.0
-#: Seconds; a grab that takes less had a picture waiting, which is an old one then.
+#: Seconds; a grab that is faster returns an old picture from the driver's queue.
 WAITING = 0.004
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image.
+    """An image and its camera.
 
     Attributes:
-        rgb: uint8 (H, W, 3), rectified where the lens distorts.
-        camera: None where unknown.
-        unseen: bool (H, W), where the camera saw nothing; None for nowhere.
-        remarks: what looks wrong about the camera.
+        rgb: uint8 (H, W, 3), rectified if the lens has distortion.
+        camera: the camera; None if unknown.
+        unseen: bool (H, W), True at pixels outside the raw image; None if there are none.
+        remarks: a sentence for each problem with the camera.
     """
 
     rgb: NDArray[np.uint8]
@@ -46,12 +46,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture not yet decoded.
+    """A picture that is not decoded yet.
 
     Attributes:
-        time: seconds since the first one.
-        picture: decodes it; raises an ImageError or CameraError where it cannot be used.
-        number: its place among all, from 0.
+        time: seconds since the first shot.
+        picture: decodes the picture; raises ImageError or CameraError if it cannot be used.
+        number: index in the footage, from 0.
     """
 
     time: float
@@ -63,9 +63,9 @@ class Footage(ABC):
     """Shots in the order of their times.
 
     Attributes:
-        name: as a person calls it.
-        recorded: it has a pace and an end; otherwise each shot is of the present.
-        may_skip: a late shot may be left out.
+        name: human-readable name.
+        recorded: whether the footage has a pace and an end; otherwise each shot is live.
+        may_skip: whether late shots may be skipped.
     """
 
     name: str
@@ -74,11 +74,11 @@ class Footage(ABC):
 
     @abstractmethod
     def shots(self) -> Iterator[Shot]:
-        """All shots, from the start."""
+        """Yield all shots from the start."""
 
 
 class Folder(Footage):
-    """The images of a folder, or one image file, each for a second."""
+    """The images of a folder, or one image file, each shown for a second."""
 
     may_skip = False
 
@@ -91,7 +91,7 @@ class Folder(Footage):
         self.name = f'{len(self._files)} images of {path}' if path.is_dir() else str(path)
 
     def shots(self) -> Iterator[Shot]:
-        """One a second."""
+        """Yield one image per second."""
         for index, file in enumerate(self._files):
             yield Shot(STAY * index, functools.partial(self._picture, file), index)
 
@@ -111,7 +111,7 @@ class Video(Footage):
             raise UsageError(f'cannot show {path}: {error}') from error
 
     def shots(self) -> Iterator[Shot]:
-        """Every frame of the file."""
+        """Yield every frame of the file."""
         capture = _opened(self.name, f'cannot read {self.name}')
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 0 < rate < 1000 else USUAL_RATE
@@ -123,7 +123,7 @@ class Video(Footage):
 
 
 class Webcam(Footage):
-    """A camera that OpenCV opens by its number."""
+    """A camera opened by OpenCV, by number."""
 
     recorded = False
 
@@ -133,7 +133,7 @@ class Webcam(Footage):
         self._capture = _opened(index, f'there is no webcam {index}')
 
     def shots(self) -> Iterator[Shot]:
-        """The present, again and again; it ends when the camera goes."""
+        """Yield live pictures until the camera is disconnected."""
         start, number = time.monotonic(), 0
         while self._grab_newest():
             yield Shot(time.monotonic() - start,
@@ -141,7 +141,7 @@ class Webcam(Footage):
             number += 1
 
     def _grab_newest(self) -> bool:
-        """Drivers queue some pictures: take them until one had to be waited for."""
+        """Drop the pictures that the driver has queued: grab until a grab has to wait."""
         for _ in range(10):
             start = time.perf_counter()
             if not self._capture.grab():
@@ -152,12 +152,12 @@ class Webcam(Footage):
 
 
 class BagFootage(Footage):
-    """The images of a rosbag2 recording, rectified where their camera_info says how.
+    """The images of a rosbag2 recording, rectified by their camera_info.
 
     Args:
-        path: of the bag.
-        topic: of the images; None is the one that looks most like a camera.
-        cameras: used instead of the bag's camera_info where it names one.
+        path: the bag.
+        topic: topic of the images; None for the most likely colour camera.
+        cameras: camera to use instead of the bag's camera_info, if it is known.
 
     Raises:
         BagError: the bag or the topic cannot be used.
@@ -174,7 +174,7 @@ class BagFootage(Footage):
         self.name = f'{path}, {self._image.name}'
 
     def shots(self) -> Iterator[Shot]:
-        """Every image; the camera_info is the bag's first one."""
+        """Yield every image; all use the first camera_info of the bag."""
         first: int | None = None
         for number, message in enumerate(self._bag.messages([self._image.name])):
             first = message.time if first is None else first
@@ -212,10 +212,10 @@ class BagFootage(Footage):
 
 
 def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage:
-    """What a word of the command line names.
+    """Open what a command-line argument names.
 
     Raises:
-        UsageError: it is nothing that can be shown.
+        UsageError: it cannot be shown.
         BagError: the bag cannot be used.
     """
     path = Path(word)
@@ -229,23 +229,23 @@ def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage
     if is_recording(path) or path.suffix == '.bag':
         return BagFootage(path, topic, cameras)
     if topic is not None:
-        raise UsageError(f'--image {topic} is a topic of a recording, {word} is none')
+        raise UsageError(f'--image {topic} needs a recording, but {word} is not one')
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return Folder(path, cameras)
     return Video(path, cameras)
 
 
 class Pace:
-    """Plays shots at the pace they were taken, leaving out those that come too late.
+    """Play shots at the pace of recording, and skip those that would come too late.
 
     Args:
         footage: what to play.
-        repeat: from the start again at the end.
+        repeat: whether to start again at the end.
     """
 
     #: Seconds that a shot may be late.
     LATE = 0.1
-    #: Seconds of leaving out after which the pace gives way: this machine cannot follow.
+    #: Seconds of skipping after which the footage is slowed down: the machine cannot keep up.
     PATIENCE = 0.5
 
     def __init__(self, footage: Footage, repeat: bool = True) -> None:
@@ -255,7 +255,7 @@ class Pace:
         self._ahead: Shot | None = None
 
     def next(self, timeout: float) -> Shot | None:
-        """The shot of now; None after the timeout (seconds), or when it is over."""
+        """Return the current shot; None after the timeout (seconds) or at the end."""
         shot, self._ahead = self._ahead or self._in_time(), None
         wait = timeout if shot is None else self._seconds_left(shot)
         time.sleep(max(0.0, min(wait, timeout)))
@@ -264,11 +264,11 @@ class Pace:
         return shot
 
     def pause(self) -> None:
-        """The next shot follows the last one, however much later it is asked for."""
+        """Stop the clock: the next shot follows the last one, however late it is requested."""
         self._start = None
 
     def _in_time(self) -> Shot | None:
-        """The first shot that is not late, or none is ever."""
+        """Return the first shot that is in time, or any shot if the machine cannot keep up."""
         give_way = time.monotonic() + self.PATIENCE
         for shot in self._shots:
             if not self._footage.may_skip or self._seconds_left(shot) >= -self.LATE:
@@ -279,7 +279,7 @@ class Pace:
         return None
 
     def _seconds_left(self, shot: Shot) -> float:
-        """Until a shot is due; the first one after a pause is due now."""
+        """Return the seconds until a shot is due; the first one after a pause is due now."""
         if self._start is None or not self._footage.recorded:
             self._start = time.monotonic() - shot.time
         return self._start + shot.time - time.monotonic()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is shown, whoever made it: the one thing that sources and the viewer agree on."""
+"""The frame that is shown: the interface between sources and the viewer."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from depth_perception.camera.model import CameraModel
 
 
 class Level(IntEnum):
-    """How grave a remark is; the numbers of diagnostic_msgs/DiagnosticStatus."""
+    """Severity of a remark, with the numbers of diagnostic_msgs/DiagnosticStatus."""
 
     OK, WARN, ERROR = range(3)
 
 
 @dataclass(frozen=True)
 class Remark:
-    """One line on how things are, such as `input: no image for 3.0 s`."""
+    """One line of status, such as `input: no image for 3.0 s`."""
 
     level: Level
     subject: str
@@ -29,12 +29,12 @@ class Remark:
 
 @dataclass(frozen=True)
 class Stand:
-    """How the camera stands.
+    """Pose of the camera.
 
     Attributes:
-        pitch: radians, positive looks down.
-        roll: radians about the viewing direction, positive raises the left side.
-        height: metres above the floor; None is unknown.
+        pitch: radians, positive if the camera looks down.
+        roll: radians about the viewing direction, positive if the left side is raised.
+        height: metres above the floor; None if unknown.
     """
 
     pitch: float = 0.0
@@ -49,7 +49,7 @@ class Cloud:
 
     Attributes:
         points: float32 (h, w, 3) or (N, 3), metres: x right, y down, z forward; NaN is unknown.
-        colours: uint8 of the same shape, RGB; None where there are none.
+        colours: uint8 of the same shape, RGB; None for a cloud without colours.
     """
 
     points: NDArray[np.float32]
@@ -71,18 +71,20 @@ class Scan:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The newest of everything; None stands for what there is not, or not yet.
+    """The newest data; parts that do not exist (yet) are None.
 
-    A part that did not change since the last frame is the same object as there.
+    A part that has not changed since the last frame is the same object.
 
     Attributes:
-        image: the camera's, uint8 (H, W, 3) RGB.
-        depth: the depth in colours (`visualise.colourise`), uint8 (H, W, 3) RGB.
-        depth_range: (nearest, farthest) of those colours, metres.
-        cloud, scan, camera: see there.
-        stand: of the camera.
-        remarks: how things are, in the order to be shown.
-        label: which frame it is, such as `frame 13, 1.20 s`.
+        image: camera image, uint8 (H, W, 3) RGB.
+        depth: colour-coded depth (`visualise.colourise`), uint8 (H, W, 3) RGB.
+        depth_range: (nearest, farthest) distance of the colours, metres.
+        cloud: the point cloud.
+        scan: the obstacle scan.
+        camera: the camera model.
+        stand: pose of the camera.
+        remarks: status lines in the order to show them.
+        label: identifies the frame, such as `frame 13, 1.20 s`.
     """
 
     image: NDArray[np.uint8] | None = None
@@ -98,24 +100,24 @@ class Frame:
 
 @runtime_checkable
 class Standing(Protocol):
-    """A source that can be told how the camera stands."""
+    """A source whose camera pose can be changed."""
 
     @property
     def stand(self) -> Stand:
-        """How it stands now."""
+        """The current pose of the camera."""
 
     def restand(self, stand: Stand) -> Frame:
-        """The newest frame of a camera that stands like that."""
+        """Change the pose of the camera, and return the newest frame for it."""
 
 
 class Source(Protocol):
-    """Where frames come from; asked only while somebody watches."""
+    """A source of frames; used only while a browser has the page open."""
 
     def next(self, timeout: float) -> Frame | None:
-        """The newest frame; None where nothing new came within the timeout (seconds)."""
+        """Return the newest frame; None if nothing new came within the timeout (seconds)."""
 
     def rest(self) -> None:
-        """Nobody watches: stop working until `next` is called again."""
+        """Stop working until `next` is called again, because no browser has the page open."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all resources."""

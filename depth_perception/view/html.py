@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The panel's texts: remarks, and what the colours of the depth mean."""
+"""HTML of the panel: status lines, and the legend of the depth colours."""
 from __future__ import annotations
 
 import html
@@ -10,7 +10,7 @@ import numpy as np
 from depth_perception.depth.visualise import colourise, round_distances
 from depth_perception.view.frame import Level, Remark
 
-#: Colours that tell the levels apart on white and on black.
+#: Colours of the levels that are distinguishable on white and on black.
 _DOTS = {Level.OK: '#2f9e44', Level.WARN: '#e8890c', Level.ERROR: '#e03131'}
 _STOPS = 24
 _SMALL = 'font-size:0.8rem;line-height:1.35'
@@ -19,12 +19,12 @@ HINT = (f'<div style="{_SMALL};opacity:0.6;padding:0.25em 0.75em">'
 
 
 def label_html(label: str) -> str:
-    """Which frame is shown."""
+    """Return the label of the frame as HTML."""
     return f'<div style="{_SMALL};padding:0 0.75em">{html.escape(label)}</div>'
 
 
 def remarks_html(remarks: Iterable[Remark]) -> str:
-    """One line a remark, with a dot in the colour of its level."""
+    """Return the remarks as HTML, one line each, with a dot in the colour of the level."""
     lines = [
         f'<div style="display:flex;gap:0.5em"><span style="color:{_DOTS[remark.level]}">&#9679;'
         f'</span><span><b>{html.escape(remark.subject)}</b> {html.escape(remark.text)}</span></div>'
@@ -33,11 +33,11 @@ def remarks_html(remarks: Iterable[Remark]) -> str:
 
 
 def scale_html(depth_range: tuple[float, float] | None) -> str:
-    """The colours of the depth picture from near to far, with distances below; or nothing."""
+    """Return the colour scale of the depth picture, with distances below, or ''."""
     if depth_range is None:
         return ''
     near, far = depth_range
-    # The colours are even over the square root of the distance, and so is the bar.
+    # Colours and bar are linear in the square root of the distance.
     distances = near + (far - near) * np.linspace(0, 1, _STOPS, dtype=np.float32) ** 2
     colours = colourise(distances[None], near, far)[0, :, ::-1]
     stops = ','.join('rgb({},{},{})'.format(*colour) for colour in colours)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames without ROS: the network runs here, on footage."""
+"""Frames without ROS: run the network on footage in this process."""
 from __future__ import annotations
 
 import math
@@ -20,18 +20,18 @@ from depth_perception.io.image_files import ImageError
 from depth_perception.view.footage import Footage, Pace, Picture
 from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
 
-#: Frames that decide about the range of the colours.
+#: Number of latest frames that determine the range of the colours.
 FITTED = 30
 
 
 class PredictedSource:
-    """Plays footage through the network.
+    """Source that runs the network on footage.
 
     Args:
         footage: the pictures.
         estimator: the network.
-        repeat: from the start again at the end.
-        settings: of depth and what is made of it; how the camera stands, too.
+        repeat: whether to start again at the end.
+        settings: settings of depth and its products, with the pose of the camera.
     """
 
     def __init__(self, footage: Footage, estimator: DepthEstimator, repeat: bool = True,
@@ -49,7 +49,7 @@ class PredictedSource:
         self._last = Frame()
 
     def next(self, timeout: float) -> Frame | None:
-        """The picture that is due and its depth; a remark instead where it cannot be used."""
+        """Return the current picture with its depth, or a remark if it cannot be used."""
         try:
             shot = self._pace.next(timeout)
             if shot is None:
@@ -65,11 +65,11 @@ class PredictedSource:
 
     @property
     def stand(self) -> Stand:
-        """How the camera stands."""
+        """The current pose of the camera."""
         return self._stand
 
     def restand(self, stand: Stand) -> Frame:
-        """Take the camera to stand so from now on; the last frame with the scan that it gives."""
+        """Change the pose of the camera, and return the last frame with the new scan."""
         self._stand = stand
         last = replace(self._last, stand=stand)
         if self._products is not None:
@@ -78,11 +78,11 @@ class PredictedSource:
         return last
 
     def rest(self) -> None:
-        """Stop the footage."""
+        """Pause the footage."""
         self._pace.pause()
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
     def _frame(self, picture: Picture, time: float) -> Frame:
         rgb = picture.rgb
@@ -100,7 +100,7 @@ class PredictedSource:
             remarks=(self._input(picture), self._network()))
 
     def _colours(self, products: DepthProducts) -> tuple[float, float]:
-        """The range of colours: what fits the last frames, so that it changes seldom."""
+        """Return the range of colours that fits the last frames, so that it rarely changes."""
         self._fitted.append(fitted_range([products.depth[::4, ::4]], *products.limits))
         return min(near for near, _ in self._fitted), max(far for _, far in self._fitted)
 
@@ -113,7 +113,7 @@ class PredictedSource:
         return CameraPose(stand.pitch, stand.roll, stand.height)
 
     def _assumed(self, width: int, height: int) -> CameraModel:
-        """A camera like that of the training data."""
+        """Return a camera with the field of view of the training data."""
         return CameraModel.from_field_of_view(
             width, height, self._estimator.info.horizontal_fov_deg)
 
@@ -131,5 +131,5 @@ class PredictedSource:
     def _network(self) -> Remark:
         said = f'{self._estimator.info.name} on {self._estimator.device}'
         if self._seconds:
-            said += f', {1000 * sum(self._seconds) / len(self._seconds):.0f} ms a frame'
+            said += f', {1000 * sum(self._seconds) / len(self._seconds):.0f} ms per frame'
         return Remark(Level.OK, 'network', said)

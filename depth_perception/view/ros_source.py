@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a running depth_node for `depth-perception view`: it listens while somebody watches.
+"""Frames of a running depth_node for `depth-perception view`.
 
-Callbacks only keep the newest message of each topic; what is shown of them is converted at the
-page's pace. While nobody watches there are no subscriptions, so the node has no work either.
+Callbacks only keep the newest message of each topic; messages are converted at the pace of the
+page. While no browser has the page open there are no subscriptions, so the node is idle too.
 """
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ from depth_perception.view.frame import Cloud, Frame, Level, Remark, Scan, Stand
 IMAGE, DIAGNOSTICS = 'image', '/diagnostics'
 _OUTPUTS = {PREVIEW: Image, POINTS: PointCloud2, SCAN: LaserScan, INFO: CameraInfo}
 _IMAGE_TYPES = {'sensor_msgs/msg/Image': Image, 'sensor_msgs/msg/CompressedImage': CompressedImage}
-#: Seconds after which the last diagnostics say nothing of now; the node sends them once a second.
+#: Seconds after which diagnostics are outdated; the node sends them once a second.
 OUTDATED = 4.0
-#: Seconds between two looks at who is there.
+#: Seconds between two checks of the ROS graph.
 LOOK = 1.0
 
 
 class LiveSource:
-    """What a depth_node in a namespace sees and says.
+    """Source of the inputs, outputs and diagnostics of a depth_node.
 
     Args:
-        namespace: of the node's outputs.
-        image: topic of the camera; None is the one that the node subscribes to.
+        namespace: namespace of the node's outputs.
+        image: topic of the camera; None for the one that the node subscribes to.
 
     Raises:
-        UsageError: the namespace or the topic is no valid name, or ROS cannot be started.
+        UsageError: the namespace or the topic is not a valid name, or ROS cannot be started.
     """
 
     def __init__(self, namespace: str = '/', image: str | None = None) -> None:
         prefer_large_shared_memory()
         self._context = Context()
-        # Signals stay Python's.
+        # Python keeps handling signals.
         namespace = _valid(namespace, image)
         try:
             enter_ros([], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -79,7 +79,7 @@ class LiveSource:
         self._last = Frame()
 
     def next(self, timeout: float) -> Frame | None:
-        """What is new, once anything is; None if nothing came within the timeout (seconds)."""
+        """Wait for new data and return the frame; None after the timeout (seconds)."""
         self._listener.watch(True)
         arrived = self._listener.fresh.wait(timeout)
         self._listener.fresh.clear()
@@ -95,7 +95,7 @@ class LiveSource:
         self._listener.watch(False)
 
     def close(self) -> None:
-        """Leave ROS."""
+        """Shut down ROS."""
         self._executor.shutdown()
         self._thread.join(10)
         self._listener.destroy_node()
@@ -114,7 +114,7 @@ class LiveSource:
                      label)
 
     def _latest(self, topic: str, convert: Callable[[Any], Any], kind: str = '') -> Any:
-        """The newest message of a topic as an array; the same object while none is newer."""
+        """Return the newest message of a topic as an array; the same object if nothing is newer."""
         message = self._listener.newest.get(topic)
         known, value = self._converted.get(topic + kind, (None, None))
         if message is not None and message is not known:
@@ -130,14 +130,14 @@ class LiveSource:
             self._executor.spin()
         except ExternalShutdownException:
             pass
-        except Exception as error:  # of the middleware; `next` tells
+        except Exception as error:  # from the middleware; `next` raises it
             self._failure = error
             self._listener.fresh.set()
 
 
 @dataclass(frozen=True)
 class _State:
-    """What is known of the node beside its pictures."""
+    """State of the node, in addition to its pictures."""
 
     remarks: tuple[Remark, ...]
     depth_range: tuple[float, float] | None = None
@@ -145,11 +145,13 @@ class _State:
 
 
 class _Listener(Node):
-    """Keeps the newest message of each topic; everything but `watch` runs in its executor.
+    """Node that keeps the newest message of each topic; only `watch` may be called elsewhere.
+
+    All other methods run in its executor.
 
     Attributes:
-        newest: message by topic.
-        fresh: set when one comes.
+        newest: newest message by topic.
+        fresh: set when a message arrives.
     """
 
     def __init__(self, context: Context, namespace: str, image: str | None) -> None:
@@ -166,17 +168,17 @@ class _Listener(Node):
         self.create_timer(LOOK, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def watch(self, watched: bool) -> None:
-        """Begin or stop to listen; from any thread."""
+        """Start or stop the subscriptions; may be called from any thread."""
         if watched != self._watched:
             self._watched = watched
             if self.executor is not None:
                 self.executor.create_task(self._look)
 
     def state(self) -> _State:
-        """What the node says of itself, or what may be wrong where it says nothing."""
+        """Return the state by the node's diagnostics, or the likely problem without them."""
         message = self.newest.get(DIAGNOSTICS)
         if message is not None and time.monotonic() - self._diagnostics_at < OUTDATED:
-            return _said(message)
+            return _state(message)
         points = self.resolve_topic_name(POINTS)
         if self._node_name is None:
             return _State((Remark(
@@ -185,7 +187,7 @@ class _Listener(Node):
         return _State((Remark(Level.WARN, 'node', f'{self._node_name} sends no diagnostics'),))
 
     def _look(self) -> None:
-        """Find the node and its camera; subscribe while watched, to nothing otherwise."""
+        """Find the node and its camera, and subscribe while watched; otherwise unsubscribe."""
         if not self._watched:
             for topic in tuple(self._subscriptions_by_topic):
                 self._unsubscribe(topic)
@@ -200,7 +202,7 @@ class _Listener(Node):
             subscription.adapt()
 
     def _find_node(self) -> None:
-        # A node that is just coming or going is in the graph without its name.
+        # A node that is starting or ending is in the graph without its name.
         publishers = [publisher for publisher in self.get_publishers_info_by_topic(
             self.resolve_topic_name(POINTS)) if publisher.node_namespace.startswith('/')]
         self._node_name = diagnostics_name(
@@ -211,7 +213,7 @@ class _Listener(Node):
             self._image = image
 
     def _find_image(self, publisher: Any) -> tuple[str, type] | None:
-        """The image topic, and its type, that the node subscribes to, or the wanted one."""
+        """Return topic and type of the wanted image, or of the one the node subscribes to."""
         if self._wanted_image:
             usual = CompressedImage if self._wanted_image.endswith('/compressed') else Image
             kinds = dict(self.get_topic_names_and_types()).get(
@@ -221,7 +223,7 @@ class _Listener(Node):
         try:
             subscribed = self.get_subscriber_names_and_types_by_node(
                 publisher.node_name, publisher.node_namespace)
-        except NodeNameNonExistentError:  # it went this moment
+        except NodeNameNonExistentError:  # it has just ended
             return None
         images = [(name, _IMAGE_TYPES[kinds[0]]) for name, kinds in subscribed
                   if kinds[0] in _IMAGE_TYPES]
@@ -246,7 +248,7 @@ class _Listener(Node):
         self.fresh.set()
 
     def _is_of_the_node(self, message: DiagnosticArray) -> bool:
-        """Every node sends to /diagnostics; ours has its name and works on its image topic."""
+        """Return whether diagnostics belong to the node, by its name and image topic."""
         if not any(status.name.startswith(f'{self._node_name}: ') for status in message.status):
             return False
         topics = [value.value for status in message.status for value in status.values
@@ -255,7 +257,7 @@ class _Listener(Node):
 
 
 def _valid(namespace: str, image: str | None) -> str:
-    """The namespace in full; raises a UsageError if it or the topic is no name."""
+    """Return the full namespace; raise UsageError if it or the topic is not a valid name."""
     namespace = f'/{namespace.strip("/")}'
     try:
         validate_namespace(namespace)
@@ -273,8 +275,8 @@ def _remark(status: DiagnosticStatus) -> Remark:
                   f'{status.message}, {float(rate):.1f} Hz' if rate else status.message)
 
 
-def _said(message: DiagnosticArray) -> _State:
-    """What the node says: how it is, its colours' range, and how the camera stands."""
+def _state(message: DiagnosticArray) -> _State:
+    """Return remarks, range of colours and pose of the camera from diagnostics."""
     values: dict[str, float] = {}
     for status in message.status:
         for key, value in _values(status).items():
@@ -300,14 +302,14 @@ def _scan(message: LaserScan) -> Scan:
 
 
 def _cloud(message: PointCloud2) -> Cloud:
-    """Points and colours of an organized cloud, whatever else its points hold.
+    """Return points and colours of an organized cloud; other fields are ignored.
 
     Raises:
-        ValueError: it has no x, y, z, or fewer bytes than its size says.
+        ValueError: the cloud has no x, y, z, or too few bytes for its size.
     """
     offsets = {field.name: field.offset for field in message.fields}
     if not {'x', 'y', 'z'} <= offsets.keys():
-        raise ValueError(f'the cloud has no x, y, z but {", ".join(offsets) or "nothing"}')
+        raise ValueError(f'the cloud has no fields x, y, z; it has {", ".join(offsets) or "none"}')
     points = np.stack([_column(message, offsets[axis], '<f4') for axis in 'xyz'], axis=-1)
     if 'rgb' not in offsets:
         return Cloud(points)
@@ -317,12 +319,12 @@ def _cloud(message: PointCloud2) -> Cloud:
 
 
 def _column(message: PointCloud2, offset: int, kind: str) -> NDArray[Any]:
-    """One field (h, w) of a cloud, as a view."""
+    """Return one field (h, w) of a cloud as a view."""
     return np.ndarray((message.height, message.width), kind, message.data, offset,
                       (message.row_step, message.point_step))
 
 
 def _label(message: Image | CompressedImage) -> str:
-    """Which frame it is: when it was taken."""
+    """Return a label with the time of the image."""
     stamp = message.header.stamp
     return f'image of {stamp.sec}.{stamp.nanosec // 10**6:03d} s'

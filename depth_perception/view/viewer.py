@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page in the browser: viser (https://viser.studio) serves it and keeps it up to date.
+"""The page in the browser, served and updated by viser (https://viser.studio).
 
-viser sends a value that changed to each browser once the browser took the last one; what changed
-twice meanwhile is sent once. A slow browser so gets fewer frames, and nothing piles up here.
+viser sends a changed value to a browser when the browser has received the previous one, and only
+its newest state. So a slow browser gets fewer frames, and nothing piles up here.
 """
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from depth_perception.view.html import HINT, label_html, remarks_html, scale_htm
 if TYPE_CHECKING:
     import viser
 
-#: Of a frame.
+#: Type of a part of a frame.
 Part = TypeVar('Part')
 
-#: Pixels; the panel's pictures are no wider on most screens.
+#: Width in pixels of the pictures in the panel; they are not shown wider on most screens.
 PICTURE_WIDTH = 480
 JPEG_QUALITY = 75
 PANEL_WIDTH = 350
-#: Unit quaternion (w, x, y, z) of the optical frame (z forward, y down) in a level one (x forward,
-#: z up), REP-103.
+#: Unit quaternion (w, x, y, z) of the optical frame (z forward, y down) in a level frame (x
+#: forward, z up), REP-103.
 OPTICAL = (0.5, -0.5, 0.5, -0.5)
-#: Where a person looks from and to, metres in the level frame.
+#: Viewpoints: position and target, metres in the level frame.
 VIEWS = {
     'Behind': ((-1.3, 0.0, 0.9), (2.0, 0.0, -0.05)),
     'Camera': ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)),
@@ -55,15 +55,15 @@ class ViewError(RuntimeError):
 
 
 class Viewer:
-    """Serves the page at `url` and shows frames to whoever looks.
+    """Serve the page at `url` and show frames in all browsers that have it open.
 
     Args:
-        host: address to listen at; 127.0.0.1 is for browsers on this machine alone.
-        port: TCP port; 0 is any free one.
-        most_points: of the cloud; more are thinned.
+        host: address to listen at; 127.0.0.1 allows only browsers on this machine.
+        port: TCP port; 0 for any free one.
+        most_points: largest number of points of the cloud; larger clouds are thinned.
 
     Raises:
-        ViewError: viser is not installed, or the address or port cannot be had.
+        ViewError: viser is not installed, or the address or port is not available.
     """
 
     def __init__(self, host: str = '127.0.0.1', port: int = 0, most_points: int = 50_000) -> None:
@@ -85,16 +85,16 @@ class Viewer:
 
     @property
     def watchers(self) -> int:
-        """How many browsers have the page open."""
+        """Number of browsers that have the page open."""
         return len(self._server.get_clients())
 
     def wait_for_watchers(self, timeout: float) -> bool:
-        """Whether anybody watches, at once or within the timeout (seconds)."""
+        """Return whether a browser has the page open, now or within the timeout (seconds)."""
         self._changed.clear()
         return bool(self.watchers or (self._changed.wait(timeout) and self.watchers))
 
     def may_go_on(self) -> bool:
-        """Whether the next frame is wanted: nobody has paused, or somebody asks for one more."""
+        """Return whether to show the next frame: not paused, or one more frame was requested."""
         if not self._pause.value:
             self._steps = 0
             return True
@@ -104,7 +104,7 @@ class Viewer:
         return False
 
     def offer_stand(self, stand: Stand, change: Callable[[Stand], Frame]) -> None:
-        """Let people say how the camera stands; the change gives the frame that is shown then."""
+        """Add sliders for the pose of the camera; `change` returns the frame for a new pose."""
         gui = self._server.gui
         down, up = OPTIONS['camera_pitch'].limits, OPTIONS['camera_height'].limits
         pitch = gui.add_slider('Camera looks down', *down, 0.5,
@@ -112,7 +112,7 @@ class Viewer:
                                hint='degrees')
         height = gui.add_slider('Camera height', *up, 0.01,
                                 float(np.clip(stand.height or 0, *up)),
-                                hint='metres above the floor; 0 is unknown')
+                                hint='metres above the floor; 0 means unknown')
 
         def apply(_event: Any) -> None:
             self.show(change(Stand(math.radians(pitch.value), stand.roll, height.value or None)))
@@ -120,7 +120,7 @@ class Viewer:
             control.on_update(apply)
 
     def show(self, frame: Frame) -> None:
-        """Show what changed since the last frame; what is None stays as it was."""
+        """Show what changed since the last frame; parts that are None keep their last state."""
         with self._lock, self._server.atomic():
             before, self._shown = self._shown, frame
             if _is_new(frame.image, before.image):
@@ -150,7 +150,7 @@ class Viewer:
             self._server.stop()
 
     async def _note_change(self, _client: viser.ClientHandle) -> None:
-        """In viser's event loop, which outlives its threads."""
+        """Wake `wait_for_watchers`; runs in viser's event loop."""
         self._changed.set()
 
     # The page ------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Viewer:
         self._server.scene.on_click()(self._on_click)
 
     def _add_switch(self, label: str, *names: str) -> None:
-        """A box that shows and hides parts of the scene."""
+        """Add a checkbox that shows and hides parts of the scene."""
         box = self._server.gui.add_checkbox(label, True)
 
         def apply(_event: Any) -> None:
@@ -228,26 +228,26 @@ class Viewer:
             client.send_file_download(name, content.tobytes(), save_immediately=True)
 
     def _view_of(self, client: viser.ClientHandle) -> View:
-        """Where that browser looks from, in the optical frame."""
+        """Return the viewpoint of a browser in the optical frame."""
         eye, target = (self._optical(np.array(place)) for place in (
             client.camera.position, client.camera.look_at))
         return View(tuple(eye), tuple(target), math.degrees(client.camera.fov))
 
     def _optical(self, level: Any) -> Any:
-        """A place or direction of the level frame in the camera's optical one."""
+        """Convert a position or direction from the level frame to the optical frame."""
         from viser.transforms import SO3
 
         return SO3(np.array(self._camera.wxyz)).inverse() @ level
 
     def _on_click(self, event: Any) -> None:
-        """Note what is looked at: its distance stays up to date until another click."""
+        """Store the clicked ray: its distance is updated until the next click."""
         with self._lock, self._server.atomic():
             self._ray = (np.array(event.ray_origin), np.array(event.ray_direction))
             if not self._pick():
                 self._ray = None
 
     def _pick(self) -> bool:
-        """Label what lies on the ray with its distance; False where nothing does."""
+        """Label the nearest point on the ray with its distance; return False if there is none."""
         cloud, point = self._shown.cloud, None
         if cloud is not None and self._ray is not None:
             points, _ = drawing.thinned(cloud, self._most_points)
@@ -271,7 +271,7 @@ class Viewer:
         return self._colours.value, self._point_size.value, self._shown.depth_range
 
     def _draw_cloud(self, cloud: Cloud | None) -> None:
-        """Points and colours in one message: a browser that skips one skips both."""
+        """Send points and colours in one message, so that a browser never skips only one."""
         if cloud is None:
             return
         self._cloud_style = self._wanted_style()
@@ -284,7 +284,7 @@ class Viewer:
             visible=self._switches['/camera/cloud'].value)
 
     def _stand(self, stand: Stand) -> None:
-        """Turn the camera and what it sees to its stand, and lay the floor where it is known."""
+        """Rotate the camera and its data to the pose, and place the floor if it is known."""
         from viser.transforms import SO3
 
         level = SO3.from_rpy_radians(stand.roll, stand.pitch, 0.0)
@@ -297,7 +297,7 @@ class Viewer:
         self._hits.points = drawing.scan_points(scan)
 
     def _draw_camera(self, camera: CameraModel, far: float) -> None:
-        """The camera's pyramid of view, and arcs at round distances."""
+        """Draw the camera's frustum, and arcs at round distances."""
         self._server.scene.add_camera_frustum(
             '/camera/view', fov=2 * math.atan(camera.height / 2 / camera.fy),
             aspect=camera.width / camera.height, scale=0.25, color=_FRUSTUM,
@@ -321,19 +321,19 @@ def _serve(host: str, port: int) -> viser.ViserServer:
 
     class Server(viser.ViserServer):
         def request_share_url(self, verbose: bool = True) -> None:
-            """A browser may ask for a public tunnel to this machine: there is none."""
+            """Do nothing: a browser must not open a public tunnel to this machine."""
 
     _check_address(host, port)
     with _quiet():
         server = Server(host=host, port=port, label='Depth perception', verbose=False)
-    if port and server.get_port() != port:  # somebody took it since; viser tries the next ones
+    if port and server.get_port() != port:  # it was taken meanwhile, and viser used another one
         server.stop()
         raise ViewError(_busy(port))
     return server
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise a ViewError where one cannot listen there."""
+    """Raise ViewError if the address or port is not available."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.create_server(address[:2], family=family):
@@ -351,7 +351,7 @@ def _busy(port: int) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep viser's banner and farewell from stdout: the command has its own words."""
+    """Keep viser's messages out of stdout; the command prints its own."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
@@ -367,7 +367,7 @@ def _is_new(value: Part | None, before: Part | None) -> TypeGuard[Part]:
 
 
 def _look(client: Any, position: tuple[float, ...], target: tuple[float, ...]) -> None:
-    """Move one browser's eye."""
+    """Move the viewpoint of one browser."""
     if client is not None:
         with client.atomic():
             client.camera.position, client.camera.look_at = position, target

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: honest scores, readable pictures, and the whole of it over DDS."""
+"""The demo: its scores, its pictures, and a complete run over DDS."""
 from __future__ import annotations
 
 import json
@@ -36,7 +36,7 @@ from test.support.ros import picture, wait_until
 ROOT = Path(__file__).parents[2]
 
 
-def test_scores_are_those_of_a_few_lines_of_numpy():
+def test_scores_equal_an_independent_computation():
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.5, 12, (20, 30)).astype(np.float32)
     truth[:3] = 0
@@ -69,7 +69,7 @@ def test_pictures_are_written_and_not_blank(tmp_path, truth):
     cloud_views(tmp_path / 'c.png', frame(), CAMERA)
     images = [cv2.imread(str(tmp_path / name)) for name in ('m.png', 'c.png')]
     assert all(image is not None and image.std() > 10 for image in images)
-    # With the truth there are columns for it and for the error, and with anchors for them.
+    # True depth adds columns for itself and the error, and anchors add their columns.
     assert (images[0].shape[1] > 1500) is (truth is not None)
     anchored = replace(frame(), anchored=replace(
         frame(), anchors=Anchors.of([5.0], [6.0], [2.0])))
@@ -77,7 +77,7 @@ def test_pictures_are_written_and_not_blank(tmp_path, truth):
     assert cv2.imread(str(tmp_path / 'a.png')).shape[1] > images[0].shape[1]
 
 
-def test_the_true_scan_is_what_the_node_makes_of_the_true_depth():
+def test_the_true_scan_equals_the_node_s_scan_of_the_true_depth():
     assert true_scan(None, CAMERA, 5.0) is None
     scan = true_scan(np.full((60, 80), 2.0, np.float32), CAMERA, 5.0)
     ahead = np.abs(scan.angles) < 0.2
@@ -112,7 +112,7 @@ def test_a_recording_says_how_its_camera_is_mounted(tmp_path, text, found):
 
 
 @pytest.mark.parametrize('camera', [None, CAMERA])
-def test_the_animation_has_every_frame_and_the_cloud_where_there_is_a_camera(tmp_path, camera):
+def test_the_animation_has_every_frame_and_a_cloud_if_there_is_a_camera(tmp_path, camera):
     frames = [frame() for _ in range(3)]
     for index, each in enumerate(frames):
         each.rgb = np.full((60, 80, 3), 60 * index, np.uint8)
@@ -122,7 +122,7 @@ def test_the_animation_has_every_frame_and_the_cloud_where_there_is_a_camera(tmp
         assert image.info['duration'] == 100 and image.info['loop'] == 0
 
 
-def test_cloud_points_leave_out_the_unknown_and_keep_colours():
+def test_cloud_points_drop_unknown_points_and_keep_colours():
     cloud = np.zeros((1, 2, 4), np.float32)
     cloud[0, 1, :3] = np.nan
     cloud[0, 0, 3] = np.array([0x102030], np.uint32).view(np.float32)[0]
@@ -140,7 +140,7 @@ def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
     result = demo('--out', str(tmp_path))
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / 'summary.json').read_text())
-    # The pace goes down until the machine follows, however busy it is.
+    # The rate is reduced until the machine keeps up, however busy it is.
     assert summary['frames_in'] == 40 and set(summary['frames_out'].values()) == {40}
     assert 0 < summary['scores']['AbsRel'] < 1 and 'no alignment' in summary['scores']['protocol']
     assert summary['latency_ms']['depth/image']['p95'] > 0 and summary['checksum']
@@ -185,7 +185,7 @@ def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
     assert not (tmp_path / 'out' / 'cloud.ply').exists()
 
 
-def test_a_complaint_has_no_colours():
+def test_an_error_message_has_no_colour_codes():
     colour, plain = '\x1b[31m', '\x1b[0m'
     said = f'{colour}[ERROR] [1.5] [node]: no model{plain}'
     process = Child([sys.executable, '-c', f'import sys; sys.stderr.write({said!r})'])
@@ -202,7 +202,7 @@ def test_a_wrong_bag_is_one_sentence(tmp_path):
     assert 'metadata.yaml' in result.stderr
 
 
-def test_an_unwritable_place_is_one_sentence(tmp_path):
+def test_an_unwritable_folder_gives_one_sentence(tmp_path):
     (tmp_path / 'file').write_text('')
     result = demo('--out', str(tmp_path / 'file'))
     assert result.returncode == 1 and result.stderr.startswith('demo: cannot write to')

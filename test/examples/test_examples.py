@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples that need no ROS, run as their pages say."""
+"""The examples that do not need ROS, run as their pages say."""
 from __future__ import annotations
 
 import json
@@ -54,7 +54,7 @@ def test_an_image_gives_depth_cloud_and_scan(tmp_path):
     assert f'{nearest:.2f} m away' in result.stdout or 'obstacle' in result.stdout
 
 
-def test_a_file_that_is_no_image_is_one_sentence(tmp_path):
+def test_a_file_that_is_not_an_image_gives_one_sentence(tmp_path):
     (tmp_path / 'photo.png').write_text('no image')
     result = subprocess.run([sys.executable, EXAMPLES / 'depth_of_an_image.py', 'photo.png'],
                             cwd=tmp_path, capture_output=True, text=True, timeout=300)
@@ -74,7 +74,7 @@ def test_the_notebook_runs_and_shows_four_pictures(tmp_path):
     assert len(pictures) == 4 and all(picture.std() > 5 for picture in pictures)
 
 
-def test_the_notebook_is_kept_without_its_outputs():
+def test_the_notebook_is_stored_without_outputs():
     notebook = json.loads(NOTEBOOK.read_text(encoding='utf-8'))
     assert (notebook['nbformat'], notebook['nbformat_minor']) == (4, 5)
     assert len({cell['id'] for cell in notebook['cells']}) == len(notebook['cells'])

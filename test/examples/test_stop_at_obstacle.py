@@ -24,7 +24,7 @@ FREE, NEAR, UNKNOWN = math.inf, -math.inf, math.nan
 
 
 class Drive:
-    """A robot that wants to drive forward and turn, its scanner, and what it may do."""
+    """A robot that sends a velocity and scans, and receives the forwarded velocity."""
 
     def __init__(self, robot: Robot) -> None:
         self._wishes = robot.node.create_publisher(Twist, 'cmd_vel_in', 10)
@@ -33,7 +33,7 @@ class Drive:
         robot.node.create_subscription(Twist, 'cmd_vel', self._velocities.append, 10)
 
     def allowed(self, ranges: list[float] | None, forward: float, turn: float) -> bool:
-        """Whether the node comes to publish these velocities while it is shown this scan."""
+        """Return whether the node publishes these velocities while it receives this scan."""
         def tried() -> bool:
             wish = Twist()
             wish.linear.x, wish.angular.z = 0.4, 0.2
@@ -69,7 +69,7 @@ def drive() -> Iterator[Drive]:
         robot.close()
 
 
-def test_a_free_way_is_driven(drive):
+def test_velocities_are_forwarded_if_the_way_is_free(drive):
     assert drive.allowed([FREE] * 81, 0.4, 0.2)
     assert drive.allowed([3.0] * 81, 0.4, 0.2)
 
@@ -84,7 +84,7 @@ def test_an_obstacle_in_the_way_stops_the_robot_which_may_still_turn(drive, beam
     assert drive.allowed(shown, 0.0, 0.2)
 
 
-def test_what_stands_beside_the_way_does_not(drive):
+def test_an_obstacle_next_to_the_way_does_not_stop_the_robot(drive):
     assert drive.allowed([0.9] + [FREE] * 79 + [0.9], 0.4, 0.2)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""launch/depth.launch.py: images and a bag become depth and a scan, and all ends with 0.
+"""launch/depth.launch.py: images and a bag give depth and a scan, and everything ends with 0.
 
 Run by launch_testing, which comes with a ROS 2 installation; skipped where that is missing.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command lines that the launch files come to, with every argument, in a plain ROS 2.
+"""The command lines of the launch files, with every argument, in a plain ROS 2 installation.
 
 Scripts stand for the commands and write down how they were called. Skipped where launch is missing:
 it comes with a ROS 2 installation.
@@ -54,7 +54,7 @@ def commands(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def bag(tmp_path) -> Path:
-    """A raw camera, a compressed one of an unusual name, and topics that nobody hears."""
+    """Write a bag with a raw camera, a compressed one with an unusual name, and unused topics."""
     plain = write_bag(tmp_path / 'bag', [picture(i) for i in range(2)],
                       storage=StoragePlugin.MCAP, jpeg=False)
     jpeg = bags.STORE.serialize_cdr(bags.compressed(START, picture()), bags.COMPRESSED)
@@ -115,7 +115,7 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize('launch_file', EVERYTHING)
-def test_a_launch_file_needs_no_more_than_a_plain_ros(commands, bag, launch_file):
+def test_a_launch_file_works_in_a_plain_ros_installation(commands, bag, launch_file):
     arguments = {**EVERYTHING[launch_file], 'params_file': ROOT / 'config' / 'depth.yaml',
                  'bag': bag}
     variants = [arguments]
@@ -206,7 +206,7 @@ def test_respawn_starts_the_node_again(commands):
     ({'image': NUSCENES}, NUSCENES, 'compressed'),
     ({'image': 'cam/jpeg', 'image_transport': 'compressed'}, 'cam/jpeg', 'compressed'),
     ({'image': 'cam/uncompressed', 'image_transport': 'raw'}, 'cam/uncompressed', 'raw')])
-def test_the_transport_is_in_the_name_or_an_argument(commands, arguments, image, transport):
+def test_the_transport_follows_the_topic_or_the_argument(commands, arguments, image, transport):
     result = launched('depth.launch.py', **arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     assert overrides(commands).get('image_transport') == transport
@@ -223,7 +223,7 @@ def test_the_transport_is_in_the_name_or_an_argument(commands, arguments, image,
     ({}, '/camera/image_raw', 'raw', '/camera/camera_info'),
     ({'image': NUSCENES}, NUSCENES, 'compressed', '/CAM_FRONT/camera_info'),
     ({'image': '/both/image'}, '/both/image/compressed', 'compressed', '/both/camera_info')])
-def test_a_bag_tells_its_transport_and_only_what_the_node_takes_is_waited_for(
+def test_a_bag_sets_the_transport_and_the_replay_waits_for_the_node_s_topics(
         commands, bag, arguments, image, transport, info):
     result = launched('depth.launch.py', bag=bag, rate=3, loop='true', **arguments)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -265,14 +265,14 @@ def test_a_replay_decides_by_the_bag_and_keeps_the_outputs_of_another_run_out(co
     ({'camera_pitch': 'steep'}, 'camera_pitch:=steep is not a number'),
     ({'use_sim_time': 'maybe'}, 'maybe'),
     ({'camera_tf': 'true', 'frame': 'lens'}, 'needs an optical frame')])
-def test_what_cannot_be_used_is_one_sentence(commands, bag, arguments, text):
+def test_unusable_arguments_give_one_sentence(commands, bag, arguments, text):
     result = launched('depth.launch.py', **{name: bag if value == 'BAG' else value
                                             for name, value in arguments.items()})
     assert result.returncode == 1 and text in result.stdout + result.stderr
     assert not (commands / 'depth_node.words').exists()
 
 
-def test_a_home_folder_is_found_in_every_path(commands, bag, monkeypatch):
+def test_tilde_is_expanded_in_every_path(commands, bag, monkeypatch):
     home = commands / 'home'
     shutil.copytree(bag, home / 'bag')
     shutil.copy(ROOT / 'config' / 'depth.yaml', home / 'depth.yaml')

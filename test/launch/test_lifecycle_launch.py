@@ -51,7 +51,7 @@ class TestLifecycle(unittest.TestCase):
     def tearDown(self) -> None:
         self.robot.close()
 
-    def test_depth_comes_while_the_node_is_active_alone(self) -> None:
+    def test_depth_arrives_only_while_the_node_is_active(self) -> None:
         self._wait_for_node()
         for _ in range(2):
             self._step(Transition.TRANSITION_CONFIGURE, 'inactive')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay reads from diagnostics, over DDS; the robot's node stands for a depth node."""
+"""Frame counters read from diagnostics over DDS; the robot's node acts as the depth node."""
 from __future__ import annotations
 
 import pytest
@@ -43,7 +43,7 @@ def test_frames_are_counted_through_a_jump_back_in_time(node):
     assert counters.lost == {'bad': 2}
 
 
-def test_quiet_counts_from_the_last_change_and_an_error_is_kept(node):
+def test_quiet_time_starts_at_the_last_change_and_an_error_is_kept(node):
     counters, say = node
     say(received=1)
     assert counters.quiet_for(0.0) == 0.0, 'a frame is under way'
@@ -55,7 +55,7 @@ def test_quiet_counts_from_the_last_change_and_an_error_is_kept(node):
     assert counters.quiet_for(counters.heard_at) == 0.0
 
 
-def test_another_node_is_not_heard(node):
+def test_diagnostics_of_another_node_are_ignored(node):
     counters, say = node
     say(name='other_robot', received=7)
     say(received=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays to messages and camera_info to cameras."""
+"""Conversion of arrays to messages and of camera_info to cameras."""
 from __future__ import annotations
 
 import math
@@ -28,7 +28,7 @@ def test_depth_round_trip_keeps_every_bit():
     np.testing.assert_array_equal(image_array(message), depth)
 
 
-def test_millimetres_are_zero_where_there_is_no_depth():
+def test_millimetres_are_0_without_depth():
     depth = np.array([[1.5, NAN, INF, -INF, 0.0004, 65.535, 65.5361, -1.0]], np.float32)
     message = messages.depth_message(depth, HEADER, '16UC1')
     np.testing.assert_array_equal(image_array(message), [[1500, 0, 0, 0, 0, 65535, 0, 0]])
@@ -104,7 +104,7 @@ def test_region_of_interest_and_binning_move_the_principal_point():
     assert camera.info(HEADER).width == 640, 'the message still describes the full sensor'
 
 
-def test_a_window_of_another_size_is_published_as_the_camera_of_the_image():
+def test_camera_info_is_published_for_the_size_of_the_image():
     info = camera_info(4, 7, 500.0)
     info.k[2], info.k[5], info.p[3] = 1.5, 3.0, -50.0
     info.binning_y = 2  # 4 x 3 pixels: of the image's aspect
@@ -114,7 +114,7 @@ def test_a_window_of_another_size_is_published_as_the_camera_of_the_image():
     assert (published.k[2], published.k[5]) == (15, 15) and published.p[3] == -500
 
 
-def test_what_a_driver_left_zero_is_filled_in():
+def test_zero_matrices_are_filled_in():
     info = camera_info()
     info.k[0], info.p, info.r = 70.0, [0.0] * 12, [0.0] * 9
     published = image_camera(info, 80, 60, 'auto', False).info(HEADER)
@@ -124,7 +124,7 @@ def test_what_a_driver_left_zero_is_filled_in():
     assert list(half.p)[:7] == [35, 0, 39.5 / 2, 0, 0, 32, 29.5 / 2]
 
 
-def test_a_region_that_is_larger_than_the_image_is_none():
+def test_a_region_larger_than_the_image_is_ignored():
     info = camera_info()
     info.roi.width, info.roi.height = 160, 120
     camera = image_camera(info, 80, 60, 'auto', False)
@@ -133,7 +133,7 @@ def test_a_region_that_is_larger_than_the_image_is_none():
 
 
 @pytest.mark.parametrize('fy', [0.0, -64.0, NAN, INF])
-def test_a_p_that_is_none_is_replaced_by_k(fy):
+def test_an_unusable_p_is_replaced_by_k(fy):
     info = camera_info()
     info.k[0], info.p[5] = 70.0, fy
     for size in ((80, 60), (40, 30)):
@@ -152,7 +152,7 @@ def test_p_alone_is_the_camera_and_distortion_needs_k():
     assert list(camera.info(HEADER).k) == [64, 0, 39.5, 0, 64, 29.5, 0, 0, 1]
 
 
-def test_a_size_of_zero_is_that_of_the_image():
+def test_a_size_of_zero_means_that_of_the_image():
     info = camera_info()
     info.width = info.height = 0
     camera = image_camera(info, 80, 60, 'auto', False)
@@ -167,7 +167,7 @@ def test_a_size_of_zero_is_that_of_the_image():
     ('Inverse Brown Conrady', (0.1, -0.1, 0, 0, 0)), ('thin_prism', (0.1,) * 4),
     ('plumb_bob', (0.1, -0.1, 0.2)), ('None', (0.1,) * 4)])
 @pytest.mark.parametrize('rectify', ['auto', 'on'])
-def test_a_lens_that_is_not_known_is_left_as_it_is_with_a_remark(model, d, rectify):
+def test_images_of_an_unknown_lens_are_not_rectified_with_a_remark(model, d, rectify):
     info = camera_info()
     info.distortion_model, info.d = model, list(map(float, d))
     camera = image_camera(info, 80, 60, rectify, False)
@@ -188,7 +188,7 @@ def test_an_image_has_the_camera_info_of_its_own_stamp_otherwise_the_newest():
     assert focal == [50, 60, 70, 70] and source.for_image(80, 60).camera.camera.fx == 70
 
 
-def test_an_image_that_overtakes_the_camera_info_of_a_zoom_lens_waits_for_it():
+def test_an_image_waits_for_a_later_camera_info_of_a_zoom_lens():
     source = Calibrations(info_topic=SimpleNamespace(has_info_publisher=True))
 
     def update(second: int) -> None:
@@ -240,7 +240,7 @@ def test_cameras_are_built_once_for_equal_camera_info():
     assert source.for_image(80, 60).camera.camera.fx == 99.0
 
 
-def test_field_of_view_stands_in_only_for_an_unusable_camera_info():
+def test_field_of_view_replaces_only_an_unusable_camera_info():
     source = Calibrations(horizontal_fov_deg=90)
     assert source.for_image(80, 60).camera.camera.fx == pytest.approx(40)
     zero = camera_info()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings with everything that real ones have, played in lockstep to a node and judged."""
+"""Recordings with the faults of real ones, played in lockstep to a node and checked."""
 from __future__ import annotations
 
 import dataclasses
@@ -50,7 +50,7 @@ def write(path: Path, images: list[tuple[int, bytes | None]]) -> Path:
 
 
 def replay(bag: Path, namespace: str, report: Path, *expect: str) -> tuple[int, str, dict]:
-    """Play to the node of that namespace and judge: the verdict, the player's words, the report."""
+    """Play to the node and check it; return the exit code, the player's output and the report."""
     places = {'__ns': namespace, IMAGES: f'{namespace}/image/compressed',
               '/cam/camera_info': f'{namespace}/camera_info', '/clock': f'{namespace}/clock'}
     place = ['--ros-args',
@@ -96,7 +96,7 @@ def test_a_damaged_image_doubled_stamps_and_any_rate_are_played_to_the_end(
     assert '/depth/image is not played: it is excluded' in said
 
 
-def test_a_bag_whose_images_are_all_dropped_is_judged(node, namespace, tmp_path):
+def test_a_bag_whose_images_are_all_dropped_is_reported(node, namespace, tmp_path):
     bag = write(tmp_path / 'bag', [(number, b'no JPEG') for number in range(8)])
     verdict, said, report = replay(bag, namespace, tmp_path / 'report.json', '--expect', 'all')
     assert verdict == 1 and '0 depth images for 8 images' in report['faults'][0], report

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""replay_check: what it finds wrong with a replay, and what it keeps."""
+"""replay_check: the faults that it finds in a replay, and what it records."""
 from __future__ import annotations
 
 import json
@@ -71,7 +71,7 @@ def test_every_output_of_the_node_is_watched():
     assert {topic: kind for topic, kind in TYPES.items() if kind != CompressedImage} == OUTPUTS
 
 
-def test_a_publisher_has_to_answer_before_all_of_it_is_sure_to_be_heard(robot, monkeypatch):
+def test_discovery_is_complete_when_the_publisher_has_answered(robot, monkeypatch):
     topic = robot.node.resolve_topic_name('picture')
     robot.node.create_subscription(Image, topic, lambda message: None, 1)
     discovery = Discovery(robot.node, topic)
@@ -113,16 +113,16 @@ def test_a_complete_replay_has_no_fault():
 @pytest.mark.parametrize(('change', 'fault'), [
     ({'depth/image': Counter(STAMPS[1:])}, '2 depth images for 3 images: at least 3'),
     ({'depth/image': Counter([*STAMPS[:2], STAMPS[0]])}, '1 messages on depth/image came twice'),
-    ({'scan': Counter([*STAMPS, 7])}, '1 messages on scan have the stamp of no image'),
+    ({'scan': Counter([*STAMPS, 7])}, '1 messages on scan have stamps that no image has'),
     ({'scan': Counter([*STAMPS, STAMPS[0]])}, '1 messages on scan came twice')])
 def test_faults_are_found(change, fault):
     assert any(fault in text for text in faults(STAMPS, {**WELL, **change}, FRAMES))
 
 
-def test_a_node_that_never_ends_is_a_fault_and_one_that_drops_the_last_image_is_none():
+def test_an_unfinished_node_is_a_fault_but_a_dropped_last_image_is_not():
     outputs = {'depth/image': Counter(STAMPS[:2])}
     assert faults(STAMPS, outputs, 1, finished=False) == [
-        'the node did not come to the end: the last image has no depth']
+        'the node did not finish: the last image has no depth']
     assert faults(STAMPS, outputs, 1, finished=True) == []
 
 
@@ -150,7 +150,7 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
     assert process.poll() is None
     robot.node.destroy_publisher(images)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0 and '3 images became 3 on depth/image' in output, output
+    assert process.returncode == 0 and '3 images gave 3 on depth/image' in output, output
     assert json.loads(report.read_text())['outputs']['depth/image'] == FRAMES
     with Bag(record) as recorded, Bag(bag) as source:
         assert [message.time for message in recorded.messages([f'{namespace}/depth/image'])] == \
@@ -162,7 +162,7 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_0_a_whole_bag_and_no_ghost(
+def test_a_signal_ends_it_with_0_a_complete_bag_and_no_stale_node(
         bag, tmp_path, robot, namespace, number):
     record = tmp_path / 'outputs'
     process = start(bag, namespace, '--record', record)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process is started with: used, told to be unused, or refused in one sentence."""
+"""Arguments at start: used, reported as unused, or refused with one sentence."""
 from __future__ import annotations
 
 import os
@@ -24,7 +24,7 @@ TYPO = 'depth_node: {ros__parameters: {max_dept: 5.0, scan_min_hight: -0.1}}\n'
 
 
 def run(*words: str, until: str = '', **environment: str | None) -> tuple[int, str]:
-    """A process of the node and what it said, once it ended or, by SIGINT, when it says `until`."""
+    """Run the node; return the process and its output, after its end or after the text `until`."""
     env = {**os.environ, 'PYTHONUNBUFFERED': '1', **environment}
     child = subprocess.Popen(
         command('depth_perception.ros.node.main', '--ros-args', *words), cwd=ROOT, text=True,
@@ -42,7 +42,7 @@ def run(*words: str, until: str = '', **environment: str | None) -> tuple[int, s
     return child.returncode, said
 
 
-def test_without_a_home_it_works_and_tells_what_acts_on_nothing(tmp_path, weights_file):
+def test_without_a_home_it_works_and_lists_unused_arguments(tmp_path, weights_file):
     (tmp_path / 'typo.yaml').write_text(TYPO)
     (tmp_path / 'other.yaml').write_text('depth_nod: {ros__parameters: {max_depth: 5.0}}\n')
     code, said = run(
@@ -67,16 +67,16 @@ def test_without_a_home_it_works_and_tells_what_acts_on_nothing(tmp_path, weight
     ((), {'ROS_DOMAIN_ID': 'nine'}, "ROS_DOMAIN_ID must be a whole number from 0 to 232, got 'ni"),
     ((), {'ROS_DOMAIN_ID': '233'}, "ROS_DOMAIN_ID must be a whole number from 0 to 232, got '233'"),
     ])
-def test_what_ros_cannot_start_with_is_one_sentence_and_2(words, environment, reason):
+def test_unusable_ros_arguments_end_with_one_sentence_and_2(words, environment, reason):
     code, said = run(*words, **environment)
     assert code == 2 and 'Traceback' not in said, said
     assert sum('cannot start' in line for line in said.splitlines()) == 1 and reason in said
 
 
 @pytest.mark.parametrize('words, reason', [
-    (('-r', '__ns:=/9bad-ns'), 'names of letters, digits and _ that begin with no digit'),
+    (('-r', '__ns:=/9bad-ns'), 'names of letters, digits and _ that do not begin with a digit'),
     (('-r', '__ns:=robot'), 'a namespace begins with /'),
-    (('-r', '__node:=9bad'), 'begins with no digit'),
+    (('-r', '__node:=9bad'), 'does not begin with a digit'),
     (('-r', 'image:=9/bad'), 'a remapping is FROM:=TO'),
     (('-p', 'image:='), 'image is a topic, remapped by -r image:='),
     (('-p', 'model_file:='), "for an empty text it is -p model_file:=\"''\""),
@@ -94,8 +94,8 @@ def test_arguments_that_cannot_be_used(words, reason):
 
 
 @pytest.mark.parametrize('content, reason', [
-    ('a: [1,\n', 'is no YAML: line'), ('depth_node: {max_depth: 5}', 'no ros__parameters'),
-    ('', 'no ros__parameters'), ('[1, 2]', 'no ros__parameters'), ('\xff\xfe', 'is no YAML'),
+    ('a: [1,\n', 'is not YAML: line'), ('depth_node: {max_depth: 5}', 'no ros__parameters'),
+    ('', 'no ros__parameters'), ('[1, 2]', 'no ros__parameters'), ('\xff\xfe', 'is not YAML'),
     ('a: {ros__parameters: {x: [1, a]}}', 'Sequence should be of same type')])
 def test_parameter_files_that_cannot_be_used(tmp_path, content, reason):
     (tmp_path / 'my.yaml').write_bytes(content.encode('latin1'))
@@ -111,7 +111,7 @@ def test_parameter_files_that_cannot_be_used(tmp_path, content, reason):
     ('/**/rear/depth_node', '/x/y/rear/depth_node', True), ('/*', '/a/depth_node', False),
     ('/depth_nod', '/depth_node', False)])
 def test_which_nodes_a_section_is_for(tmp_path, section, node, holds):
-    """As rcl has it."""
+    """Match sections as rcl does."""
     assert is_for(section, node) == holds
     (tmp_path / 'my.yaml').write_text(f'{section}: {{ros__parameters: {{x: 1}}}}\n')
     context = Context()
@@ -134,13 +134,13 @@ def test_where_log_files_go(tmp_path, monkeypatch):
     assert 'no HOME' in no_log_folder({})
 
 
-def test_where_no_log_can_be_written_ros_starts_all_the_same(monkeypatch, capfd):
+def test_ros_starts_even_if_no_log_can_be_written(monkeypatch, capfd):
     monkeypatch.setattr(start, 'no_log_folder', lambda: 'the disk is full')
     context = Context()
     words = enter_ros(['x'], context=context)
     assert words == ['x', '--ros-args', '--disable-external-lib-logs'] and context.ok()
     rclpy.try_shutdown(context=context)
-    assert 'no log files: the disk is full; logs go to this console alone' in capfd.readouterr().err
+    assert 'no log files: the disk is full; logs go only to this console' in capfd.readouterr().err
 
 
 @pytest.mark.parametrize('name, value, reason', [
@@ -156,7 +156,7 @@ def test_a_value_is_refused_at_start_as_at_run_time(namespace, name, value, reas
         check(name, value)
 
 
-def test_parameters_of_code_that_are_none_of_the_node(namespace, capfd):
+def test_unknown_parameters_given_in_code(namespace, capfd):
     with running_node(namespace, load_estimator=StandIn(), max_dept=5.0):
         pass
     assert capfd.readouterr().err.count('max_dept (is it max_depth?)') == 1

@@ -32,7 +32,7 @@ def watching(*arguments):
 
 
 def frame_with(source, camera, condition, image=None):
-    """The first frame that fits while the camera goes on."""
+    """Return the first frame that fits while the camera publishes."""
     frames = []
 
     def found():
@@ -96,7 +96,7 @@ def test_an_unchanged_part_is_the_same_object(namespace, robot):
     assert first.cloud is second.cloud and first.scan is second.scan
 
 
-def test_a_tilted_camera_s_stand_is_known(namespace, robot):
+def test_the_pose_of_a_tilted_camera_is_known(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(), camera_pitch=30.0,
                       camera_height=0.7), watching(namespace) as source:
         frame = frame_with(source, robot.camera(), lambda frame: frame.stand != Stand())
@@ -119,7 +119,7 @@ def test_nothing_is_subscribed_while_nobody_watches(namespace, robot):
         frame_with(source, robot.camera(), lambda frame: listeners() == 4)
 
 
-def test_without_a_node_the_remark_says_what_to_look_at(namespace):
+def test_without_a_node_the_remark_says_what_to_check(namespace):
     with watching(namespace) as source:
         frame = frame_with(source, None, lambda frame: frame.remarks)
     assert frame.remarks[0].level == Level.ERROR
@@ -142,7 +142,7 @@ def test_remarks_are_the_node_s_diagnostics_and_no_other_s(namespace, robot):
     assert 'not ours' not in str(frame.remarks)
 
 
-def test_a_node_that_went_is_noticed_and_one_that_comes_back_is_seen(
+def test_a_node_that_ends_and_starts_again_is_noticed(
         namespace, robot, monkeypatch):
     monkeypatch.setattr(view_source, 'OUTDATED', 1.5)
     with watching(namespace) as source:
@@ -154,7 +154,7 @@ def test_a_node_that_went_is_noticed_and_one_that_comes_back_is_seen(
 
 
 @pytest.mark.parametrize('arguments', [('no name',), ('/', 'no topic')])
-def test_a_name_that_is_none_is_one_sentence(arguments):
+def test_an_invalid_name_gives_one_sentence(arguments):
     with pytest.raises(UsageError, match='no ') as caught:
         LiveSource(*arguments)
     assert '\n' not in str(caught.value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depth-perception view` as a person calls it, on footage."""
+"""The command `depth-perception view` on footage."""
 from __future__ import annotations
 
 import itertools
@@ -96,7 +96,7 @@ def test_without_ros_a_running_node_cannot_be_seen_and_it_says_so(capsys, monkey
     assert 'ROS 2' in errors and errors.count('\n') == 1
 
 
-def test_frames_hold_what_the_network_says(estimator):
+def test_frames_contain_the_depth_of_the_network(estimator):
     source = PredictedSource(open_footage(str(CLIP), None, CameraSource()), estimator,
                              settings=DepthSettings(point_stride=1))
     frame = source.next(1.0)
@@ -114,7 +114,7 @@ def test_frames_hold_what_the_network_says(estimator):
     assert 'clip_bag' in frame.remarks[0].text and estimator.info.name in frame.remarks[1].text
 
 
-def test_frames_are_numbered_and_the_scan_follows_the_stand_of_the_camera(estimator):
+def test_frames_are_numbered_and_the_scan_follows_the_pose_of_the_camera(estimator):
     source = PredictedSource(open_footage(str(CLIP), None, CameraSource()), estimator)
     first = source.next(1.0)
     assert first.label == 'frame 1, 0.00 s'
@@ -132,7 +132,7 @@ def test_the_colours_fit_the_last_frames_and_do_not_flicker(estimator):
         assert after[0] <= before[0] and after[1] >= before[1]
 
 
-def test_an_unknown_camera_is_assumed_and_it_says_so(estimator, tmp_path):
+def test_an_unknown_camera_is_assumed_with_a_remark(estimator, tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((48, 64, 3), 90, np.uint8))
     source = PredictedSource(Folder(tmp_path, CameraSource()), estimator)
     frame = source.next(1.0)
@@ -140,7 +140,7 @@ def test_an_unknown_camera_is_assumed_and_it_says_so(estimator, tmp_path):
     assert frame.remarks[0].level == Level.WARN and '--horizontal-fov-deg' in frame.remarks[0].text
 
 
-def test_an_image_that_cannot_be_read_is_a_remark_and_the_last_picture_stays(estimator, tmp_path):
+def test_an_unreadable_image_gives_a_remark_and_keeps_the_last_picture(estimator, tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((48, 64, 3), 90, np.uint8))
     (tmp_path / 'b.png').write_bytes(b'no image')
     source = PredictedSource(Folder(tmp_path, CameraSource(horizontal_fov_deg=60)), estimator)

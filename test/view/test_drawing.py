@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn: thinned clouds, lines of the scan, distances, and the panel's texts."""
+"""Drawing: thinned clouds, scan lines, distance marks, and the texts of the panel."""
 from __future__ import annotations
 
 import math
@@ -49,13 +49,13 @@ def test_distance_colours_are_those_of_the_depth_picture():
     np.testing.assert_array_equal(drawing.by_distance(points, 0.3, 10), expected)
 
 
-def test_scan_points_are_left_of_x_for_positive_angles():
+def test_scan_points_are_on_the_left_for_positive_angles():
     scan = Scan(np.array([-math.pi / 2, 0, math.pi / 2]), np.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(
         drawing.scan_points(scan), [[0, -1, 0], [2, 0, 0], [0, 3, 0]], atol=1e-6)
 
 
-def test_scan_lines_join_neighbours_on_one_surface_alone():
+def test_scan_lines_join_only_neighbours_on_one_surface():
     ranges = np.array([1.0, 1.05, np.inf, 1.1, 3.0, 3.1, np.nan, -np.inf, 2.0])
     scan = Scan(np.linspace(-0.4, 0.4, len(ranges)), ranges)
     lengths = np.linalg.norm(drawing.scan_lines(scan)[:, 0], axis=1)
@@ -80,18 +80,18 @@ def test_wide_images_shrink_and_small_ones_stay():
     assert drawing.shrunk(small, 480) is small
 
 
-def test_remarks_are_text_whatever_they_hold():
+def test_remarks_are_escaped():
     text = remarks_html([Remark(Level.ERROR, 'input', '<script>alert(1)</script> & more')])
     assert '<script>' not in text and '&lt;script&gt;' in text and '&amp; more' in text
 
 
-def test_scale_names_round_distances_of_its_range_alone():
+def test_scale_shows_only_round_distances_in_its_range():
     text = scale_html((0.3, 10.0))
     assert '>10 m<' in text and '>1 m<' in text and '>20 m<' not in text
     assert scale_html(None) == ''
 
 
-def test_a_ray_meets_the_nearest_point_near_it():
+def test_the_nearest_point_near_a_ray_is_found():
     points = np.array([[0, 0, 3], [0.001, 0, 2], [1, 0, 1], [np.nan, 0, 1]], np.float32)
     found = drawing.point_on_ray(points, np.zeros(3), np.array([0, 0, 2.0]))
     assert found is not None and found[2] == 2

@@ -86,7 +86,7 @@ def test_one_file_of_a_bag_and_a_folder_without_metadata_are_bags(tmp_path, stor
         assert len(shots) == 2 and shots[0].picture().camera is not None
 
 
-def test_a_bag_of_ros_1_is_named(tmp_path):
+def test_error_for_a_bag_of_ros_1(tmp_path):
     (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0')
     with pytest.raises(BagError, match='a bag of ROS 1'):
         open_footage(str(tmp_path / 'old.bag'), None, UNKNOWN)
@@ -106,7 +106,7 @@ def test_a_bag_of_an_odd_calibration_is_shown_with_remarks(tmp_path, monkeypatch
     assert any('field of view' in remark for remark in picture.remarks)
 
 
-def test_a_bag_without_camera_info_has_no_camera_but_the_one_given(tmp_path):
+def test_a_bag_without_camera_info_has_only_a_given_camera(tmp_path):
     bag = write_bag(tmp_path / 'bag', pictures(1), storage=StoragePlugin.SQLITE3, jpeg=False,
                     with_info=False)
     assert next(open_footage(str(bag), None, UNKNOWN).shots()).picture().camera is None
@@ -133,7 +133,7 @@ def test_images_of_a_distorting_camera_are_rectified(tmp_path, monkeypatch):
 @pytest.mark.parametrize('name, content, named', [
     ('a.mp4', b'no video', 'not a video'), ('empty', None, 'no image'),
     ('missing', False, 'there is'), ('a.avi', b'', 'it is empty')])
-def test_what_cannot_be_shown_is_one_sentence(tmp_path, name, content, named):
+def test_unusable_footage_gives_one_sentence(tmp_path, name, content, named):
     path = tmp_path / name
     if content is None:
         path.mkdir()
@@ -151,7 +151,7 @@ def test_a_video_without_frames_is_one_sentence(tmp_path):
         open_footage(str(path), None, UNKNOWN)
 
 
-def test_a_network_address_is_told_from_a_missing_file():
+def test_a_network_address_has_its_own_error():
     with pytest.raises(UsageError, match=r'a\.mp4: it is a network address'):
         open_footage('http://host/a.mp4', None, UNKNOWN)
 
@@ -165,7 +165,7 @@ def test_an_animation_says_that_its_first_picture_is_shown(tmp_path):
     assert 'only the first of its 3 pictures' in shown.remarks
 
 
-def test_a_webcam_that_is_not_there_is_one_sentence():
+def test_a_missing_webcam_gives_one_sentence():
     with pytest.raises(UsageError, match='webcam 97'):
         open_footage('97', None, UNKNOWN)
 
@@ -176,7 +176,7 @@ def test_a_topic_that_is_not_in_the_bag_is_named():
 
 
 class QueueingWebcam:
-    """A driver that keeps three pictures: those are had at once, newer ones take a while."""
+    """A driver that queues three pictures: those come at once, newer ones take a while."""
 
     def __init__(self, _index):
         self.number, self.queued = 0, 3
@@ -196,7 +196,7 @@ class QueueingWebcam:
         return True, np.full((4, 4, 3), self.number, np.uint8)
 
 
-def test_a_webcam_gives_the_present_and_not_what_its_driver_queued(monkeypatch):
+def test_a_webcam_skips_the_pictures_that_its_driver_queued(monkeypatch):
     monkeypatch.setattr(footage.cv2, 'VideoCapture', QueueingWebcam)
     shots = open_footage('0', None, UNKNOWN).shots()
     assert [int(shot.picture().rgb[0, 0, 0]) for shot in islice(shots, 2)] == [4, 5]
@@ -232,21 +232,21 @@ def test_shots_come_in_order_and_no_earlier_than_they_are_due():
     assert time.monotonic() - start >= 0.4
 
 
-def test_late_shots_are_left_out():
+def test_late_shots_are_skipped():
     pace = Pace(Timed(30))
     assert played(pace, 1) == [0]
     time.sleep(1.0)
     assert played(pace, 1)[0] >= 0.9
 
 
-def test_no_image_of_a_folder_is_left_out():
+def test_no_image_of_a_folder_is_skipped():
     pace = Pace(Timed(5, may_skip=False))
     assert played(pace, 1) == [0]
     time.sleep(0.5)
     assert played(pace, 4) == [0.1, 0.2, 0.3, 0.4]
 
 
-def test_nothing_is_left_out_for_a_pause():
+def test_no_shot_is_skipped_after_a_pause():
     pace = Pace(Timed(30))
     assert played(pace, 2) == [0, 0.1]
     time.sleep(0.5)
@@ -254,7 +254,7 @@ def test_nothing_is_left_out_for_a_pause():
     assert played(pace, 1)[0] <= 0.3
 
 
-def test_the_end_is_followed_by_the_start_or_by_nothing():
+def test_footage_repeats_or_ends():
     assert played(Pace(Timed(2)), 5) == [0, 0.1, 0, 0.1, 0]
     once = Pace(Timed(2), repeat=False)
     assert played(once, 2) == [0, 0.1]
@@ -262,7 +262,7 @@ def test_the_end_is_followed_by_the_start_or_by_nothing():
     assert Pace(Timed(0)).next(0.01) is None
 
 
-def test_a_machine_that_cannot_follow_gets_shots_all_the_same():
+def test_a_slow_machine_still_gets_shots():
     class Slow(Timed):
         def shots(self):
             for shot in super().shots():
@@ -272,7 +272,7 @@ def test_a_machine_that_cannot_follow_gets_shots_all_the_same():
     assert len(played(pace, 3)) == 3
 
 
-def test_an_image_that_cannot_be_read_is_an_error_of_its_own(tmp_path):
+def test_an_unreadable_image_gives_its_own_error(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no image')
     shot = next(open_footage(str(tmp_path), None, UNKNOWN).shots())
     with pytest.raises(ImageError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page: what its server sends to a browser, and what it does without one."""
+"""The page: what the server sends to a browser, and what it does without one."""
 from __future__ import annotations
 
 import argparse
@@ -49,7 +49,7 @@ def frame(level=100, points=200):
         remarks=(Remark(Level.WARN, 'input', f'level {level}'),))
 
 
-def test_page_is_served_whole_at_its_address(viewer):
+def test_the_complete_page_is_served_at_its_address(viewer):
     assert viewer.url.startswith('http://127.0.0.1:')
     with urllib.request.urlopen(viewer.url) as answer:
         page = answer.read().decode()
@@ -59,7 +59,7 @@ def test_page_is_served_whole_at_its_address(viewer):
 
 
 @pytest.mark.parametrize('host, is_reached', [(None, False), ('0.0.0.0', True)])
-def test_other_addresses_reach_the_page_only_where_it_was_opened_to_them(host, is_reached):
+def test_the_page_is_reached_from_other_addresses_only_if_allowed(host, is_reached):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     options = parser.parse_args(['--host', host] if host else [])
@@ -108,7 +108,7 @@ def test_the_cloud_stands_upright(viewer):
     np.testing.assert_allclose(turned(np.array([1.0, 2.0, 3.0])), [3, -1, -2], atol=1e-9)
 
 
-def test_a_camera_that_looks_down_is_turned_and_stands_above_its_floor(viewer):
+def test_a_camera_that_looks_down_is_rotated_and_above_its_floor(viewer):
     def newest(browser, kind, name):
         found = [message for message in browser.messages
                  if message['type'] == kind and message.get('name') == name]
@@ -132,7 +132,7 @@ def test_large_clouds_are_thinned(viewer):
     assert 500 < len(cloud['points']) // 3 <= 1000
 
 
-def test_who_comes_later_sees_the_last_frame(viewer):
+def test_a_browser_that_connects_later_gets_the_last_frame(viewer):
     viewer.show(frame(120))
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: browser.all_of('/camera/cloud')
@@ -140,7 +140,7 @@ def test_who_comes_later_sees_the_last_frame(viewer):
         np.testing.assert_allclose(browser.picture('Camera'), 120, atol=3)
 
 
-def test_what_did_not_change_is_not_sent_again(viewer):
+def test_unchanged_parts_are_not_sent_again(viewer):
     first = frame()
     with Browser(viewer.url) as browser:
         viewer.show(first)
@@ -152,7 +152,7 @@ def test_what_did_not_change_is_not_sent_again(viewer):
     assert len(browser.updates('_data')) <= 4  # both pictures, blank before
 
 
-def test_a_control_of_the_panel_acts_on_the_frame_that_is_there(viewer):
+def test_a_control_of_the_panel_acts_on_the_current_frame(viewer):
     viewer.show(frame(100))
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: browser.all_of('/camera/cloud'))
@@ -165,7 +165,7 @@ def test_a_control_of_the_panel_acts_on_the_frame_that_is_there(viewer):
     assert (cloud['colors'].reshape(-1, 3) == expected).all()
 
 
-def test_a_part_can_be_hidden_and_stays_so(viewer):
+def test_a_hidden_part_stays_hidden(viewer):
     with Browser(viewer.url) as browser:
         viewer.show(frame(100))
         browser.wait_for(lambda: browser.all_of('/camera/cloud'))
@@ -182,7 +182,7 @@ def test_a_part_can_be_hidden_and_stays_so(viewer):
         assert not states()[-1]
 
 
-def test_a_paused_page_goes_on_by_single_frames(viewer):
+def test_a_paused_page_advances_by_single_frames(viewer):
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: any(message['type'] == 'GuiButtonGroupMessage'
                                      for message in browser.messages))
@@ -223,7 +223,7 @@ def test_a_paused_footage_stands_still(viewer):
         command.play(source, viewer, 10.0, Soon())
 
 
-def test_a_click_says_how_far_the_point_is_and_keeps_saying_it(viewer):
+def test_a_click_shows_the_distance_of_a_point_and_keeps_it_up_to_date(viewer):
     def texts(browser):
         return [props['text'] for props in browser.all_of('/camera/picked')] \
             + [text for text in browser.updates('text') if 'away' in text]
@@ -243,7 +243,7 @@ def test_a_click_says_how_far_the_point_is_and_keeps_saying_it(viewer):
                                   and message['name'] == '/camera/picked'])
 
 
-def test_a_picture_is_saved_as_it_is_seen(viewer):
+def test_a_picture_is_saved_as_seen(viewer):
     with Browser(viewer.url) as browser:
         viewer.show(replace(frame(100), label='frame 3, 0.20 s'))
         browser.wait_for(lambda: browser.all_of('/camera/cloud') and 'frame 3' in browser.text())
@@ -254,7 +254,7 @@ def test_a_picture_is_saved_as_it_is_seen(viewer):
     assert (picture[:48, :64] == 100).all() and (picture[:48, 64:128] == 50).all()
 
 
-def test_the_stand_of_the_camera_can_be_set_where_the_network_runs_here(viewer):
+def test_the_pose_of_the_camera_can_be_set_for_footage(viewer):
     stands = []
 
     def change(stand):
@@ -279,7 +279,7 @@ def test_the_stand_of_the_camera_can_be_set_where_the_network_runs_here(viewer):
     assert stands[0].height is None
 
 
-def test_a_slow_browser_misses_frames_and_gets_the_newest():
+def test_a_slow_browser_skips_frames_and_gets_the_newest():
     """Nothing is queued for it: 300 frames of 300 kB would be 90 MB."""
     viewer = Viewer(port=0, most_points=100_000)
     points = np.random.default_rng(0).random((33_000, 3), np.float32)
@@ -295,7 +295,7 @@ def test_a_slow_browser_misses_frames_and_gets_the_newest():
         viewer.close()
 
 
-def test_watchers_are_known(viewer):
+def test_watchers_are_counted(viewer):
     assert not viewer.wait_for_watchers(0.05)
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: viewer.watchers == 1)
@@ -340,7 +340,7 @@ def test_nothing_is_computed_while_nobody_watches(viewer, monkeypatch):
 
 
 class Destroyed:
-    """Gets a signal where Python swallows what its handler raises: in its destructor."""
+    """An object that gets a signal in its destructor, where Python swallows exceptions."""
 
     def __init__(self, number):
         self.number = number
@@ -364,7 +364,7 @@ class Interrupted(Counting):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_page_wherever_it_strikes(number, monkeypatch):
+def test_a_signal_ends_the_page_at_any_point(number, monkeypatch):
     source = Interrupted(number)
     source.close = lambda: None
     monkeypatch.setattr(command, '_source', lambda _: source)
@@ -382,8 +382,7 @@ def test_a_signal_ends_the_page_wherever_it_strikes(number, monkeypatch):
 
 @pytest.mark.parametrize('handler', [signal.default_int_handler, signal.SIG_IGN])
 def test_a_second_signal_interrupts_at_once(handler):
-    # A shell that starts a job in the background has it ignore SIGINT; `kill -INT` is meant all
-    # the same.
+    # A shell lets background jobs ignore SIGINT; `kill -INT` must still work.
     before = signal.signal(signal.SIGINT, handler)
     try:
         with Ending() as ending:

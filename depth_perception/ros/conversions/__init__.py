@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS messages, stamps, topics and transforms to and from plain values."""
+"""Convert ROS messages, stamps, topics and transforms to and from plain values."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs/CameraInfo to and from the camera model; which camera holds for which image."""
+"""Convert sensor_msgs/CameraInfo to and from the camera model of an image."""
 from __future__ import annotations
 
 import copy
@@ -23,8 +23,8 @@ class ImageCamera:
         calibration: raw and rectified camera, distortion.
         camera: the model that the depth image follows.
         rectify: whether images must be rectified first.
-        template: CameraInfo to publish beside the depth, but for its header.
-        remarks: what looks wrong about the calibration, or cannot be done; a sentence each.
+        template: CameraInfo to publish with the depth, without its header.
+        remarks: a sentence for each implausible value, or for what cannot be done.
     """
 
     calibration: Calibration
@@ -34,7 +34,7 @@ class ImageCamera:
     remarks: tuple[str, ...] = ()
 
     def info(self, header: Header) -> CameraInfo:
-        """CameraInfo for a depth image with that header."""
+        """Return the CameraInfo for a depth image with this header."""
         message = copy.copy(self.template)
         message.header = header
         return message
@@ -42,16 +42,17 @@ class ImageCamera:
 
 def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
                  rectified_topic: bool) -> ImageCamera:
-    """The camera of an image that came with this camera_info.
+    """Return the camera of an image for its camera_info.
 
     Args:
-        info: the latest message.
-        width, height: of the image; camera_info of another size is scaled.
+        info: the camera_info.
+        width: image width, pixels; camera_info of another size is scaled.
+        height: image height, pixels.
         rectify: `auto`, `on` or `off`.
-        rectified_topic: whether the image topic is one of rectified images (image_rect*).
+        rectified_topic: whether the image topic has rectified images (image_rect*).
 
     Raises:
-        CameraError: uncalibrated, not finite, or of another aspect ratio than the image.
+        CameraError: uncalibrated, not finite, or another aspect ratio than the image.
     """
     calibration = calibration_of(info, width, height)
     remarks = tuple(f'camera_info: {doubt}' for doubt in calibration.doubts)
@@ -69,13 +70,13 @@ def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
 
 
 def field_of_view_camera(width: int, height: int, horizontal_deg: float) -> ImageCamera:
-    """The camera that `horizontal_fov_deg` stands for."""
+    """Return the camera with this horizontal field of view, for `horizontal_fov_deg`."""
     camera = CameraModel.from_field_of_view(width, height, horizontal_deg)
     return ImageCamera(Calibration(camera, camera), camera, False, rectified_info(camera))
 
 
 def rectified_info(camera: CameraModel) -> CameraInfo:
-    """CameraInfo of a camera without distortion: D zero, R identity, K the left part of P."""
+    """Return the CameraInfo of a rectified camera: D zero, R identity, K the left part of P."""
     return CameraInfo(
         width=camera.width, height=camera.height, distortion_model='plumb_bob', d=[0.0] * 5,
         k=[camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0],
@@ -84,7 +85,7 @@ def rectified_info(camera: CameraModel) -> CameraInfo:
 
 
 def _info_of_size(info: CameraInfo, calibration: Calibration) -> CameraInfo:
-    """The message itself, or one for another image size: K and P scaled (image_proc), no window."""
+    """Return a complete copy; for another image size with K and P scaled and no roi."""
     camera, rectified = calibration.camera, calibration.rectified
     roi = info.roi
     window = roi.width or info.width, roi.height or info.height
@@ -103,7 +104,7 @@ def _info_of_size(info: CameraInfo, calibration: Calibration) -> CameraInfo:
 
 
 def _scale(matrix: MutableSequence[float], columns: int, camera: CameraModel) -> None:
-    """Turn K (3 columns) or P (4) into that of the camera; one that is zero stays so."""
+    """Scale K (3 columns) or P (4 columns) in place to the camera, unless it is zero."""
     if matrix[0] == 0.0:
         return
     x, y = camera.fx / matrix[0], camera.fy / matrix[columns + 1]
@@ -114,7 +115,7 @@ def _scale(matrix: MutableSequence[float], columns: int, camera: CameraModel) ->
 
 
 def _complete(info: CameraInfo) -> None:
-    """Fill in what a driver left zero: P from K, K from P, and R."""
+    """Fill in, in place, what the driver left zero: P from K, K from P, and R."""
     k, p = info.k, info.p
     if p[0] == 0.0:
         info.p = [*k[:3], 0.0, *k[3:6], 0.0, 0.0, 0.0, 1.0, 0.0]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From arrays to messages: depth image, preview, cloud and scan.
+"""Convert arrays to messages: depth image, preview, cloud and scan.
 
-`array.frombytes(memoryview)` fills a message about forty times faster than assigning
-`ndarray.tobytes()`, which rclpy would check byte by byte.
+Messages are filled by `array.frombytes(memoryview)`, which is about forty times faster than
+assigning `ndarray.tobytes()`, because rclpy checks bytes one by one.
 """
 from __future__ import annotations
 
@@ -20,35 +20,37 @@ from depth_perception.io.image_encoders import compressed_depth, jpeg
 
 
 def depth_message(depth: NDArray[np.float32], header: Header, encoding: str) -> Image:
-    """Depth (H, W) in metres as 32FC1, or as 16UC1 millimetres with 0 for "no depth"."""
+    """Convert depth (H, W) in metres to 32FC1, or to 16UC1 millimetres with 0 for "no depth"."""
     values = depth if encoding == '32FC1' else to_millimetres(depth)
     return _image(values, header, encoding)
 
 
 def preview_message(bgr: NDArray[np.uint8], header: Header) -> Image:
-    """A colour picture uint8 (H, W, 3) as bgr8."""
+    """Convert a colour image, uint8 (H, W, 3), to bgr8."""
     return _image(bgr, header, 'bgr8')
 
 
 def compressed_depth_message(depth: NDArray[np.float32], header: Header, encoding: str,
                              limits: tuple[float, float]) -> CompressedImage:
-    """The same as `depth_message` as compressed_depth_image_transport sends it.
+    """Compress what `depth_message` returns, like compressed_depth_image_transport.
 
     Args:
-        depth, header, encoding: as for `depth_message`.
-        limits: the smallest and the largest depth, metres.
+        depth: see `depth_message`.
+        header: see `depth_message`.
+        encoding: see `depth_message`.
+        limits: smallest and largest depth, metres.
     """
     return _compressed(f'{encoding}; compressedDepth png',
                        compressed_depth(depth, encoding, limits), header)
 
 
 def jpeg_message(bgr: NDArray[np.uint8], header: Header) -> CompressedImage:
-    """The same as `preview_message` as compressed_image_transport sends it."""
+    """Compress what `preview_message` returns, like compressed_image_transport."""
     return _compressed('bgr8; jpeg compressed bgr8', jpeg(bgr), header)
 
 
 def cloud_message(cloud: NDArray[np.float32], header: Header, coloured: bool) -> PointCloud2:
-    """An organized cloud (h, w, 4) as PointCloud2 with point_step 16."""
+    """Convert an organized cloud (h, w, 4) to PointCloud2 with point_step 16."""
     height, width = cloud.shape[:2]
     names = ('x', 'y', 'z', 'rgb') if coloured else ('x', 'y', 'z')
     fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
@@ -60,9 +62,9 @@ def cloud_message(cloud: NDArray[np.float32], header: Header, coloured: bool) ->
 
 def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header,
                  min_depth: float, scan_time: float = 0.0) -> LaserScan:
-    """Ranges (count,) in metres as LaserScan; its frame has x forward and z up.
+    """Convert ranges (count,) in metres to LaserScan; its frame has x forward and z up.
 
-    All beams are of one moment (time_increment 0), `scan_time` seconds after the last scan.
+    All beams have the same time (time_increment 0), `scan_time` seconds after the previous scan.
     """
     values = array('f')
     values.frombytes(np.ascontiguousarray(ranges, np.float32).data.cast('B'))
@@ -73,11 +75,11 @@ def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header
 
 
 def scan_frame(frame_id: str) -> str:
-    """The x-forward sibling of an optical frame: `camera_optical_frame` -> `camera_frame`.
+    """Return the x-forward sibling of an optical frame: `camera_optical_frame` -> `camera_frame`.
 
-    A scan lies in the plane of its frame's x and y, which in an optical frame is the image plane
-    (REP-103): published there, every consumer would turn it by 90 degrees. Drivers name the two
-    frames alike but for the word "optical"; a frame without it is kept.
+    A scan lies in the x-y plane of its frame, which in an optical frame is the image plane
+    (REP-103): in that frame, the scan would be rotated by 90 degrees. Drivers name the two frames
+    alike except for the word "optical"; a frame name without it is returned unchanged.
     """
     for old, new in (('_optical_frame', '_frame'), ('_frame_optical', '_frame'),
                      ('_optical_link', '_link'), ('_optical', '')):
@@ -87,7 +89,7 @@ def scan_frame(frame_id: str) -> str:
 
 
 def level_frame(frame_id: str) -> str:
-    """The frame of a tilted camera's scan: `camera_optical_frame` -> `camera_level_frame`."""
+    """Return the scan frame of a tilted camera: `camera_optical_frame` -> `camera_level_frame`."""
     stem = scan_frame(frame_id)
     for ending in ('_frame', '_link'):
         if stem.endswith(ending):

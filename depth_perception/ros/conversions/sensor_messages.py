@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From messages of other sensors to arrays: clouds, depth images, transforms."""
+"""Convert messages of other sensors to arrays: clouds, depth images, transforms."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,20 +9,20 @@ from geometry_msgs.msg import Transform
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
-#: Of the fields of a cloud and of depth images.
+#: NumPy types of the fields of a cloud; types and units in metres of depth encodings.
 _KINDS = {PointField.FLOAT32: 'f4', PointField.FLOAT64: 'f8'}
 _DEPTHS = {'32FC1': ('f4', 1.0), '16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001)}
 
 
 class SensorError(ValueError):
-    """A message that cannot be used; the text says why."""
+    """A message cannot be used; the text says why."""
 
 
 def cloud_points(message: PointCloud2) -> NDArray[np.float64]:
-    """x, y and z of every point of a cloud, (n, 3), metres.
+    """Return x, y and z of every point of a cloud, (n, 3), metres.
 
     Raises:
-        SensorError: it has no fields x, y and z, or less data than it says.
+        SensorError: the cloud has no fields x, y and z, or too little data for its size.
     """
     fields = {field.name: field for field in message.fields}
     if any(name not in fields or fields[name].datatype not in _KINDS for name in 'xyz'):
@@ -40,10 +40,10 @@ def cloud_points(message: PointCloud2) -> NDArray[np.float64]:
 
 
 def depth_array(message: Image) -> NDArray[np.float32]:
-    """Depth (h, w) in metres of a depth image (REP-118); 0 or NaN where unknown.
+    """Return the depth (h, w) in metres of a depth image (REP-118); 0 or NaN where unknown.
 
     Raises:
-        SensorError: it has another encoding, or less data than it says.
+        SensorError: the image has another encoding, or too little data for its size.
     """
     if message.encoding not in _DEPTHS:
         raise SensorError(f'the depth image has the encoding {message.encoding!r}, it needs 32FC1 '
@@ -59,10 +59,10 @@ def depth_array(message: Image) -> NDArray[np.float32]:
 
 
 def transform_matrix(transform: Transform) -> NDArray[np.float64]:
-    """A 4x4 matrix from the child's frame to the parent's.
+    """Return the 4x4 matrix that maps points from the child frame to the parent frame.
 
     Raises:
-        SensorError: its quaternion is zero or not finite.
+        SensorError: the quaternion is zero or not finite.
     """
     q, t = transform.rotation, transform.translation
     w, x, y, z = np.array([q.w, q.x, q.y, q.z])
@@ -80,13 +80,13 @@ def transform_matrix(transform: Transform) -> NDArray[np.float64]:
 
 
 def _size(height: int, row: int, step: int) -> int:
-    """The bytes that rows of so many need, in steps of others."""
+    """Return the bytes of an array of `height` rows of `row` bytes, `step` bytes apart."""
     return 0 if height == 0 else (height - 1) * step + row
 
 
 def _strided(data: NDArray[np.uint8], offset: int, kind: str, shape: tuple[int, int],
              strides: tuple[int, int]) -> NDArray[Any]:
-    """Numbers of a kind that lie in bytes at steps; none where the shape has none."""
+    """Return a strided view of numbers in bytes; an empty array if the shape is empty."""
     if 0 in shape:
         return np.empty(shape, kind)
     return np.ndarray(shape, kind, data, offset, strides)

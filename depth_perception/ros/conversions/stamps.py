@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stamps as numbers, and the stamp of a serialized message that starts with a header.
+"""Convert stamps to numbers; read and replace the stamp of a serialized message with a header.
 
-CDR: four bytes of encapsulation, the second odd for little endian, then stamp.sec (int32) and
-stamp.nanosec (uint32).
+Layout in CDR: four bytes of encapsulation (the second is odd for little endian), then stamp.sec
+(int32) and stamp.nanosec (uint32).
 """
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 
 def nanoseconds(stamp: Time) -> int:
-    """A stamp in nanoseconds; negative, as rclpy's Time cannot be, where a message says so."""
+    """Return a stamp in nanoseconds; it may be negative, unlike rclpy's Time."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def seconds(stamp: Time) -> float:
-    """A stamp in seconds."""
+    """Return a stamp in seconds."""
     return nanoseconds(stamp) / 10**9
 
 
 def age(clock: Clock, stamp: Time) -> float:
-    """Seconds from a stamp to the present of a clock."""
+    """Return the seconds from a stamp to the present time of a clock."""
     return (clock.now().nanoseconds - nanoseconds(stamp)) / 10**9
 
 
 def serialized_stamp(data: bytes) -> int:
-    """Its stamp in nanoseconds."""
+    """Return the stamp of a serialized message in nanoseconds."""
     whole, fraction = struct.unpack_from(_layout(data), data, 4)
     return int(whole) * 10**9 + int(fraction)
 
 
 def restamped(data: bytes, now: int) -> bytes:
-    """The message with another stamp, nanoseconds."""
+    """Return the serialized message with another stamp, nanoseconds."""
     return data[:4] + struct.pack(_layout(data), *divmod(now, 10**9)) + data[12:]
 
 

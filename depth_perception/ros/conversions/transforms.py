@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node needs of TF: a transform between two frames at a time, and one of its own.
+"""Look up transforms between frames at a given time, and publish the node's own transform.
 
-tf2_ros and tf2_msgs are imported here and only when they are used: the node runs without them.
+tf2_ros and tf2_msgs are imported only here and only when used: the node also runs without them.
 """
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 
-#: Seconds between two looks for a transform that is waited for.
+#: Seconds between two lookups while waiting for a transform.
 POLL = 0.005
 
 
 class TransformError(RuntimeError):
-    """A transform that cannot be had; the text says why."""
+    """A transform is not available; the text says why."""
 
 
 class TransformListener:
-    """Hears /tf and /tf_static in the node's executor.
+    """Listener of /tf and /tf_static in the node's executor.
 
     Args:
-        node: whose executor that is.
-        purpose: the parameter for which it is needed.
+        node: the node that subscribes.
+        purpose: the parameter that needs TF, for the error.
 
     Raises:
         TransformError: tf2_ros is not installed.
@@ -46,22 +46,24 @@ class TransformListener:
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
     def latest(self, target: str, source: str) -> TransformStamped:
-        """From source to target, the newest that is known; never waits. Static ones have stamp 0.
+        """Return the newest transform from source to target without waiting.
+
+        Static transforms have stamp 0.
 
         Raises:
-            TransformError: there is none.
+            TransformError: there is no transform.
         """
         try:
-            # lookup_transform would wait for a transform that is missing.
+            # lookup_transform would wait for a missing transform.
             return self._buffer.lookup_transform_core(target, source, Time())
         except self._failure as error:
             raise TransformError(f'no transform from {source} to {target}: {error}') from error
 
     def at(self, target: str, source: str, stamp: Stamp,
            patience: float) -> TransformStamped | None:
-        """From source to target at a time; None where TF does not reach to that time.
+        """Return the transform from source to target at a time, or None if TF lacks that time.
 
-        Waits for at most `patience` seconds, which is for another thread than the executor's.
+        Waits for at most `patience` seconds; must not be called in the executor's thread.
 
         Raises:
             TransformError: the frames are not connected.
@@ -78,18 +80,19 @@ class TransformListener:
             time.sleep(POLL)
 
     def clear(self) -> None:
-        """Forget transforms that change, as after a jump back in time; static ones stay."""
+        """Forget all transforms except static ones, for example after a jump back in time."""
         self._buffer.clear()
 
     def destroy(self) -> None:
-        """Hear no more."""
+        """Unsubscribe."""
         self._listener.unregister()
 
 
 class TransformPublisher:
-    """Publishes one rotation: on /tf_static, and again when it changes, or of a moment on /tf.
+    """Publisher of one rotation: on /tf_static whenever it changes, or with a stamp on /tf.
 
-    Not tf2_ros.StaticTransformBroadcaster: it keeps repeating the first transform of a frame.
+    tf2_ros.StaticTransformBroadcaster is not used, because it keeps repeating the first transform
+    of a frame.
 
     Raises:
         TransformError: tf2_msgs is not installed.
@@ -106,11 +109,13 @@ class TransformPublisher:
 
     def publish(self, parent: str, child: str, rotation: Sequence[float],
                 moment: Stamp | None = None) -> None:
-        """The child frame has the parent's origin; rotation (x, y, z, w) is its pose there.
+        """Publish a transform without translation.
 
         Args:
-            parent, child, rotation: the transform.
-            moment: when it holds; None is always.
+            parent: the parent frame.
+            child: the child frame.
+            rotation: orientation (x, y, z, w) of the child frame in the parent frame.
+            moment: stamp for /tf; None publishes on /tf_static.
         """
         x, y, z, w = rotation
         transform = TransformStamped(child_frame_id=child)
@@ -124,7 +129,7 @@ class TransformPublisher:
         self._publishers[topic].publish(self._message(transforms=[transform]))
 
     def destroy(self) -> None:
-        """Take the topics down."""
+        """Destroy the publishers."""
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
 
@@ -134,4 +139,4 @@ def _static() -> QoSProfile:
 
 
 def _moving() -> QoSProfile:
-    return QoSProfile(depth=100)  # as tf2_ros has it
+    return QoSProfile(depth=100)  # as in tf2_ros

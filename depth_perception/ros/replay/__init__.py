@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play a recording to the node, and judge what it makes of it."""
+"""Play a recording to the node, and check its outputs."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who must be there before a replay begins."""
+"""Wait for subscribers and nodes before a replay starts."""
 from __future__ import annotations
 
 import time
@@ -9,23 +9,24 @@ from typing import Any
 import rclpy
 from rclpy.node import Node
 
-#: Seconds without a new subscriber after which all are taken to be there.
+#: Seconds without a new subscriber after which all are assumed to be there.
 SETTLED = 1.0
-#: Seconds after which it is said what is waited for, and after which it is said again.
-FIRST_WORD, NEXT_WORD = 5.0, 30.0
+#: Seconds until the first log message about what is missing, and between later ones.
+FIRST_MESSAGE, NEXT_MESSAGE = 5.0, 30.0
 
 
 class Audience:
-    """Waits until the topics of a replay have subscribers.
+    """Wait until the topics of a replay have subscribers.
 
     Args:
-        node: the player's; is spun while waiting.
-        publishers: by topic.
-        each: topics that need a subscriber each.
-        one_of: topics of which one needs a subscriber, where `each` is empty.
+        node: the player's node; is spun while waiting.
+        publishers: publishers by topic.
+        each: topics that each need a subscriber.
+        one_of: topics of which one needs a subscriber, if `each` is empty.
         nodes: full names of nodes that must be there.
-        more: what else is missing, in words.
-        answers: topics between others; none of their ends may have come for SETTLED seconds.
+        more: returns descriptions of what else is missing.
+        answers: topics of other nodes, which must have no new publishers or subscribers for
+            SETTLED seconds.
     """
 
     def __init__(self, node: Node, publishers: Mapping[str, Any], each: Collection[str],
@@ -40,13 +41,13 @@ class Audience:
         self._answers = answers
 
     def wait(self, seconds: float) -> list[str]:
-        """Until all are there and none has come for SETTLED seconds, or the time is over.
+        """Wait until all are there and none is new for SETTLED seconds, or until the timeout.
 
         Returns:
-            What is missing, in words; empty where nothing is, or where ROS was shut down.
+            Descriptions of what is missing; empty if nothing is, or if ROS was shut down.
         """
         start = changed = time.monotonic()
-        word, counts, missing = start + FIRST_WORD, None, self.missing()
+        next_message, counts, missing = start + FIRST_MESSAGE, None, self.missing()
         while time.monotonic() - start < seconds and self._node.context.ok():
             missing = self.missing()
             now = self._counts()
@@ -54,8 +55,8 @@ class Audience:
                 counts, changed = now, time.monotonic()
             if not missing and time.monotonic() - changed > SETTLED:
                 break
-            if missing and time.monotonic() > word:
-                word = time.monotonic() + NEXT_WORD
+            if missing and time.monotonic() > next_message:
+                next_message = time.monotonic() + NEXT_MESSAGE
                 self._node.get_logger().info(
                     f'waiting for {", ".join(missing)}; for at most '
                     f'{seconds - (time.monotonic() - start):.0f} s more')
@@ -63,17 +64,17 @@ class Audience:
         return missing if self._node.context.ok() else []
 
     def missing(self) -> list[str]:
-        """What is missing now, in words."""
-        silent = [topic for topic in self._each if not self._heard(topic)]
-        words = [f'a subscriber of {topic}' for topic in silent]
-        if not self._each and self._one_of and not any(map(self._heard, self._one_of)):
-            words.append(f'a subscriber of {" or ".join(self._one_of)}')
+        """Return descriptions of what is missing now."""
+        unsubscribed = [topic for topic in self._each if not self._has_subscriber(topic)]
+        found = [f'a subscriber of {topic}' for topic in unsubscribed]
+        if not self._each and self._one_of and not any(map(self._has_subscriber, self._one_of)):
+            found.append(f'a subscriber of {" or ".join(self._one_of)}')
         there = {f'{namespace.rstrip("/")}/{name}'
                  for name, namespace in self._node.get_node_names_and_namespaces()}
-        words += [f'the node {name}' for name in self._nodes if name not in there]
-        return words + self._more()
+        found += [f'the node {name}' for name in self._nodes if name not in there]
+        return found + self._more()
 
-    def _heard(self, topic: str) -> bool:
+    def _has_subscriber(self, topic: str) -> bool:
         return bool(self._publishers[topic].get_subscription_count() > 0)
 
     def _counts(self) -> list[int]:

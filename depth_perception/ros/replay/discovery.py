@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the publishers of a topic know a node's subscriptions."""
+"""Find out when the publishers of a topic have discovered a node's subscriptions."""
 from __future__ import annotations
 
 import time
@@ -9,21 +9,21 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.task import Future
 
-#: Seconds after which a publisher without parameter services is taken to know them.
+#: Seconds after which a publisher without parameter services counts as ready.
 SILENT = 10.0
 
 
 class Discovery:
-    """Finds out when the publishers of a topic know the subscriptions that a node has now.
+    """Find out when the publishers of a topic have discovered a node's current subscriptions.
 
-    What a volatile publisher sends before it has discovered a subscription never arrives, and the
-    subscriber cannot see that: `count_publishers` tells its own side alone. But a participant
-    announces its endpoints reliably and in order, so a node that answers a service call has
-    discovered everything that was made or destroyed before the client of that call.
+    Messages that a volatile publisher sends before it has discovered a subscription are lost, and
+    the subscriber cannot detect this: `count_publishers` shows only its own side. But a participant
+    announces its endpoints reliably and in order. So a node that answers a service call has
+    discovered all endpoints that were created or destroyed before the client of that call.
 
     Args:
-        node: has made its subscriptions; is spun by others.
-        topic: of the publishers, resolved.
+        node: the node with the subscriptions; the caller spins it.
+        topic: resolved topic of the publishers.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
@@ -34,9 +34,9 @@ class Discovery:
         self._answers: dict[str, Future] = {}
 
     def complete(self) -> bool:
-        """Whether there is a publisher and the node of each has answered.
+        """Return whether there are publishers and all their nodes have answered.
 
-        One whose parameter services do not come within SILENT seconds counts as well.
+        A node without parameter services counts as ready after SILENT seconds.
         """
         names = {f'{info.node_namespace.rstrip("/")}/{info.node_name}'
                  for info in self._node.get_publishers_info_by_topic(self._topic)}

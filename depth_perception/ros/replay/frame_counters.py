@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of the frames of a depth node, as its /diagnostics count them."""
+"""Read a depth node's frame counters from /diagnostics."""
 from __future__ import annotations
 
 import time
@@ -11,23 +11,23 @@ from rclpy.node import Node
 from depth_perception.ros.conversions.topics import diagnostics_name
 
 RECEIVED, PROCESSED = 'received', 'processed'
-#: Before the name of an output.
+#: Prefix of the counters of outputs.
 PUBLISHED = 'published '
-#: What a frame without depth is counted as, and what that means.
+#: Counters of frames without depth, and their meaning.
 LOSSES = {
-    'bad': 'it is no usable image', 'failed': 'the network failed',
+    'bad': 'it is not a usable image', 'failed': 'the network failed',
     'stale': 'it is older than max_age', 'replaced': 'a newer one came first',
     'paused': 'the node is paused', 'idle': 'nobody subscribes to the node'}
 
 
 class FrameCounters:
-    """Hears the diagnostics of the node that publishes a topic.
+    """Subscriber to the diagnostics of the node that publishes a topic.
 
-    The node publishes once a second and begins to count anew when time goes back.
+    That node publishes once a second, and resets its counters when time goes back.
 
     Args:
-        node: hears /diagnostics; whoever owns it spins it.
-        depth: topic of the depth images, resolved.
+        node: the node that subscribes to /diagnostics; the caller spins it.
+        depth: resolved topic of the depth images.
     """
 
     def __init__(self, node: Node, depth: str) -> None:
@@ -43,34 +43,34 @@ class FrameCounters:
 
     @property
     def expected(self) -> bool:
-        """Whether the node that publishes depth publishes diagnostics, too."""
-        return any(self._speaks(name, namespace) for namespace, name in self._nodes())
+        """Whether the node that publishes depth also publishes diagnostics."""
+        return any(self._has_diagnostics(name, namespace) for namespace, name in self._nodes())
 
     @property
     def totals(self) -> Counter[str]:
-        """Frames by what became of them, since this object exists or the node was activated."""
+        """Frames by counter, since this object was created or the node was activated."""
         return self._before + self._now
 
     @property
     def lost(self) -> Counter[str]:
-        """Frames that got no depth, by LOSSES."""
+        """Frames without depth, by the keys of LOSSES."""
         totals = self.totals
         return Counter({what: totals[what] for what in LOSSES if totals[what]})
 
     @property
     def published(self) -> Counter[str]:
-        """Messages by output."""
+        """Number of published messages by output."""
         return Counter({what.removeprefix(PUBLISHED): count for what, count in self.totals.items()
                         if what.startswith(PUBLISHED)})
 
     @property
     def settled(self) -> bool:
-        """Whether nothing was under way in the node when it last spoke."""
+        """Whether no frame was in progress at the node's last diagnostics."""
         done = self._now[PROCESSED] + sum(self._now[what] for what in LOSSES)
         return self.heard_at is not None and done >= self._now[RECEIVED]
 
     def quiet_for(self, since: float) -> float:
-        """Seconds from a steady time to the last message during which nothing changed."""
+        """Return the seconds without change from a monotonic time to the last diagnostics."""
         if self.heard_at is None or not self.settled:
             return 0.0
         return self.heard_at - max(since, self.changed_at)
@@ -79,7 +79,7 @@ class FrameCounters:
         return {(info.node_namespace, info.node_name)
                 for info in self._node.get_publishers_info_by_topic(self._depth)}
 
-    def _speaks(self, name: str, namespace: str) -> bool:
+    def _has_diagnostics(self, name: str, namespace: str) -> bool:
         try:
             topics = self._node.get_publisher_names_and_types_by_node(name, namespace)
         except RuntimeError:  # it has just gone

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A replay that keeps step with the node: the next image waits for the depth of the last one.
+"""Replay in lockstep with the node: play the next image after the depth of the last one.
 
-Every image is then processed, however slow the machine: the same outputs at every run. An image
-that the node drops is known from its diagnostics, and the replay goes on.
+Every image is then processed, however slow the machine, so that each run has the same outputs. The
+node's diagnostics report the images that it drops, and the replay goes on.
 """
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from sensor_msgs.msg import Image
 from depth_perception.ros.conversions.stamps import serialized_stamp
 from depth_perception.ros.replay.frame_counters import LOSSES, RECEIVED, FrameCounters
 
-#: Seconds that one image may take; the first one on a slow machine needs many.
+#: Largest number of seconds for one image; the first one takes long on a slow machine.
 PATIENCE = 120.0
-#: Seconds without any change in the node after which an image is taken to be lost on its way.
+#: Seconds without any change in the node after which an image counts as lost in transport.
 LOST = 5.0
-#: Images dropped from the start after which the rest is played without waiting.
+#: If this many images are dropped at the start, the rest is played without waiting.
 HOPELESS = 5
 
 
 class LockstepError(RuntimeError):
-    """The depth of an image did not come; the text says which."""
+    """The depth of an image did not arrive; the text names the image."""
 
 
 class Lockstep:
-    """Waits for the depth of the image that was played last.
+    """Wait for the depth of the image that was played last.
 
     Args:
-        node: subscribes to the depth; is spun while waiting.
+        node: the node that subscribes to the depth; is spun while waiting.
         images: topic of the played images.
         depth: topic of the depth images.
-        patience: seconds to wait for one.
+        patience: seconds to wait for one depth image.
     """
 
     def __init__(self, node: Node, images: str, depth: str, patience: float = PATIENCE) -> None:
@@ -57,7 +57,7 @@ class Lockstep:
         return str(self._subscription.topic_name)
 
     def missing(self) -> list[str]:
-        """What has to be there before the first image, in words; empty when all is."""
+        """Return descriptions of what is still missing before the first image can be played."""
         if not self._node.count_publishers(self.depth):
             return [f'a publisher of {self.depth}']
         if self._counters.expected and self._counters.heard_at is None:
@@ -65,7 +65,7 @@ class Lockstep:
         return []
 
     def give_up(self, seconds: float) -> None:
-        """Nobody published depth in that time.
+        """Raise the error that nobody published depth in this time.
 
         Raises:
             LockstepError: always.
@@ -74,24 +74,25 @@ class Lockstep:
                             'active?')
 
     def start(self) -> None:
-        """A round of the bag begins."""
+        """Start a round of the bag."""
         first = self._played == 0
-        # At a jump back in time the node counts anew: from then on only its quiet tells.
-        heard = first and self._counters.heard_at is not None
-        self._received_before = self._counters.totals[RECEIVED] if heard else None
+        # After a jump back in time the node resets its counters: later rounds can only detect a
+        # dropped image by the time without change.
+        has_counters = first and self._counters.heard_at is not None
+        self._received_before = self._counters.totals[RECEIVED] if has_counters else None
         self._lost_before = self._counters.lost
 
     def played(self, data: bytes) -> None:
-        """A serialized image is published."""
+        """Register a serialized image that is about to be published."""
         self._awaited = serialized_stamp(data)
         self._played += 1
         self._played_at = time.monotonic()
 
     def wait(self) -> None:
-        """Until the depth of the last image is there, or the node has dropped it.
+        """Wait until the depth of the last image has arrived, or the node has dropped it.
 
         Raises:
-            LockstepError: the patience is over.
+            LockstepError: neither happened within `patience` seconds.
         """
         start = time.monotonic()
         while self._awaited is not None and self._node.context.ok():

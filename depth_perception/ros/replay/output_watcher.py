@@ -19,16 +19,16 @@ from depth_perception.ros.replay.discovery import Discovery
 from depth_perception.ros.replay.frame_counters import FrameCounters
 from depth_perception.ros.replay.record import TF_STATIC, ReplayRecord
 
-#: What is watched: the outputs but for the compressed ones, which are made of the same depth.
+#: The watched outputs: all except the compressed ones, which are made from the same depth.
 OUTPUTS = {DEPTH: Image, INFO: CameraInfo, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
-#: Seconds without a message after which the outputs of the last image are taken to be complete.
+#: Seconds without a message after which the outputs of the last image count as complete.
 SETTLED = 1.0
-#: Seconds that the node has for the last image after the replay's end.
+#: Seconds that the node has for the last image after the end of the replay.
 PATIENCE = 60.0
 
 
 class OutputWatcher(Node):
-    """Counts the node's outputs by stamp, and keeps them if there is a record."""
+    """Node that counts the outputs of the depth node by stamp, and records them if asked to."""
 
     def __init__(self, images: str, record: ReplayRecord | None) -> None:
         super().__init__(CHECK, start_parameter_services=False)
@@ -48,12 +48,12 @@ class OutputWatcher(Node):
         self._ready: Publisher | None = None
 
     def watch(self, last: int) -> bool:
-        """Spin until the replay is over and the node has done with the image of the last stamp.
+        """Spin until the replay is over and the node has finished the image with the last stamp.
 
-        The node has PATIENCE for it after the last sign of life.
+        Give up after PATIENCE seconds without any output.
 
         Returns:
-            Whether it has.
+            Whether the node has finished.
         """
         while self.context.ok():
             rclpy.spin_once(self, timeout_sec=0.1)
@@ -63,7 +63,7 @@ class OutputWatcher(Node):
             if self._waits_for_replay():
                 self._last_sign = time.monotonic()
             quiet = time.monotonic() - self._last_sign
-            # An image without depth was dropped; that the diagnostics tell.
+            # Without depth the image was dropped, which the diagnostics show.
             if quiet > SETTLED and (self.stamps[DEPTH][last]
                                     or self.counters.quiet_for(self._last_sign) > SETTLED):
                 return True
@@ -72,7 +72,7 @@ class OutputWatcher(Node):
         return False
 
     def missed(self) -> dict[str, int]:
-        """Outputs that were published and did not arrive here, by topic, as far as is known."""
+        """Return the number of published outputs that did not arrive here, by topic, if known."""
         if self._published_before is None:
             return {}
         published = self.counters.published - self._published_before
@@ -81,13 +81,13 @@ class OutputWatcher(Node):
         return {topic: count for topic, count in missed.items() if topic in OUTPUTS}
 
     def _note_beginning(self) -> None:
-        """What the node has published before the first output that was heard."""
+        """Store what the node has published before the first output arrives here."""
         if self._published_before is None and self.counters.heard_at is not None \
                 and not any(self.stamps.values()):
             self._published_before = self.counters.published
 
     def _waits_for_replay(self) -> bool:
-        """Whether it has not begun or is not over: it publishes images."""
+        """Return whether the replay has not started, or still publishes images."""
         there = self.count_publishers(self._images) > 0
         self._replay_seen = self._replay_seen or there or any(self.stamps.values())
         return there or not self._replay_seen
@@ -104,11 +104,11 @@ class OutputWatcher(Node):
         return record
 
     def _keep_static_transforms(self, record: ReplayRecord) -> None:
-        """The node's own: the level frame of a tilted camera."""
+        """Record the node's own static transform: the level frame of a tilted camera."""
         try:
             from tf2_msgs.msg import TFMessage
         except ImportError:
-            return  # without it the node publishes none either
+            return  # without tf2_msgs the node does not publish it either
         self.create_subscription(
             TFMessage, TF_STATIC, record.static_transforms,
             QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL), raw=True)

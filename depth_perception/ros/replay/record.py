@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `replay_check --record` keeps: the inputs and outputs of the node as one bag."""
+"""Record the node's inputs and outputs into one bag, for `replay_check --record`."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
@@ -13,19 +13,19 @@ TF, TF_STATIC, TF_TYPE = '/tf', '/tf_static', 'tf2_msgs/msg/TFMessage'
 
 
 class ReplayRecord:
-    """A new bag with the inputs of the played one; a context manager.
+    """A new bag with the node's outputs and the inputs from the played bag; a context manager.
 
-    Inputs are copied with the times of their recording. An output gets the time of its image, so
-    that both come together when the record is played.
+    Inputs keep their recording times. An output gets the recording time of its image, so that both
+    are played together.
 
     Args:
-        path: folder to make.
+        path: folder to create.
         played: the bag that is played.
-        inputs: topics of it to keep.
-        times: when the image of each stamp was recorded, nanoseconds.
+        inputs: topics to copy from it.
+        times: recording times of the images by stamp, nanoseconds.
 
     Raises:
-        BagError: a bag cannot be read, or the folder is there or cannot be made.
+        BagError: a bag cannot be read, or the folder exists or cannot be created.
     """
 
     def __init__(self, path: Path, played: Path, inputs: Collection[str],
@@ -56,13 +56,13 @@ class ReplayRecord:
             self._writer.__exit__(kind, error, trace)
 
     def output(self, topic: str, kind: str, stamp: int, data: bytes) -> None:
-        """Keep an output of the node."""
+        """Record an output of the node."""
         self._latest = self._times.get(stamp, self._latest)
         self._copy_inputs(self._latest)
         self._writer.write(topic, kind, self._latest, data)
 
     def static_transforms(self, data: bytes) -> None:
-        """Keep a message on /tf_static, unless it is the bag's own."""
+        """Record a message on /tf_static, unless it comes from the played bag."""
         if data not in self._static:
             self._static.add(data)
             self._writer.write(TF_STATIC, TF_TYPE, self._latest, data)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`replay_bag`: play a rosbag2 recording onto its topics, for machines without `ros2 bag`.
+"""`replay_bag`: play a rosbag2 recording, for machines without `ros2 bag`.
 
-Messages are published as they were recorded, byte for byte; only `--restamp` touches a header.
-`--list` says what is in a recording, for the launch files, whose Python cannot read one.
+Messages are published byte for byte as recorded; only `--restamp` changes headers. `--list` prints
+the contents of a recording for the launch files, whose Python may lack rosbags.
 """
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 #: rosbag2's own rate of /clock, Hz.
 CLOCK_RATE = 40.0
-#: Seconds that the end waits for subscribers to have everything.
+#: Seconds to wait at the end for subscribers to receive everything.
 ACKNOWLEDGE_TIMEOUT = 10.0
 HEADER_TYPE = 'std_msgs/Header'
 
 
 @dataclass
 class Report:
-    """What was played.
+    """Counts of played messages.
 
     Attributes:
-        sent: messages by topic.
-        unheard: of these, how many were published before anybody subscribed to the topic.
-        worst_lateness: seconds.
+        sent: published messages by topic.
+        unheard: messages published before the topic had a subscriber, by topic.
+        worst_lateness: largest delay of a message, seconds.
     """
 
     sent: Counter[str]
@@ -61,11 +61,11 @@ class Report:
 
 
 class Schedule:
-    """When each message of a bag is due, on the steady clock; drift-free.
+    """Due times of messages on the monotonic clock, without drift.
 
     Args:
         start: bag time of the first message, nanoseconds.
-        rate: 2 plays twice as fast.
+        rate: playing speed; 2 plays twice as fast.
     """
 
     def __init__(self, start: int, rate: float) -> None:
@@ -74,27 +74,27 @@ class Schedule:
         self._rate = rate
 
     def seconds_left(self, bag_time: int) -> float:
-        """Until that time of the bag is due; negative when it is past."""
+        """Return the seconds until a bag time is due; negative if it is past."""
         due = self._steady_start + (bag_time - self.bag_start) / 1e9 / self._rate
         return due - time.monotonic()
 
     def hold(self, bag_time: int) -> None:
-        """The bag's time stood still: it is this one now."""
+        """Set the current bag time, after the bag's time stood still."""
         self._steady_start -= self.seconds_left(bag_time)
 
     def bag_time(self) -> int:
-        """The bag's time now, nanoseconds."""
+        """Return the current bag time, nanoseconds."""
         passed = (time.monotonic() - self._steady_start) * self._rate
         return self.bag_start + int(passed * 1e9)
 
 
 class Player:
-    """Publishes a bag's messages through a node.
+    """Publish the messages of a bag.
 
     Args:
-        node: makes the publishers.
-        bag: what to play.
-        topics: which of its topics.
+        node: node that creates the publishers.
+        bag: the bag to play.
+        topics: the topics to play.
         options: parsed command line.
     """
 
@@ -117,7 +117,7 @@ class Player:
         self.report = Report(Counter(), Counter())
 
     def wait_for_subscribers(self, seconds: float) -> None:
-        """Wait until everybody is there who is to hear the bag, or the time is over.
+        """Wait until all expected subscribers are there, or until the timeout.
 
         Raises:
             LockstepError: nobody publishes depth.
@@ -143,14 +143,15 @@ class Player:
                 f'plays without {", ".join(missing)}: not there after {seconds:g} s')
 
     def _unready(self) -> list[str]:
-        """What else is missing: of a check, that the node's outputs are sure to reach it."""
-        deaf = [name for name in self._options.wait_for_nodes if name.endswith(f'/{CHECK}')
+        """Return descriptions of what else is missing, such as a check that is not ready."""
+        not_ready = [name for name in self._options.wait_for_nodes if name.endswith(f'/{CHECK}')
                 and not self._node.count_publishers(f'{name[:-len(CHECK)]}{READY}')]
         return [*(self._lockstep.missing() if self._lockstep else []),
-                *(f'the word of {name} that the node knows it' for name in deaf)]
+                *(f'the confirmation of {name} that it receives the outputs of the node'
+                  for name in not_ready)]
 
     def play(self) -> None:
-        """Play once, or as often as `--loop` says, and wait until subscribers have it all."""
+        """Play once, or as often as `--loop` says, and wait until everything is received."""
         times = self._options.loop
         played = 0
         while _alive(self._node) and (times == 0 or played < times):
@@ -160,7 +161,7 @@ class Player:
         self._drain()
 
     def _play_once(self, again: bool) -> None:
-        """From the beginning to the end; `again` tells whether another round follows."""
+        """Play the bag once; `again` indicates that another round follows."""
         schedule: Schedule | None = None
         counts: Counter[str] = Counter()
         last = 0
@@ -182,22 +183,24 @@ class Player:
         if self._lockstep:
             self._lockstep.wait()
         elif again and schedule is not None:
-            # Images of two rounds at once are no distance apart: a node would keep the newer alone.
+            # Wait one period between rounds. Otherwise the last image of a round and the first of
+            # the next come at once, and a node would drop the first.
             period = (last - schedule.bag_start) // max(1, max(counts.values()) - 1)
             self._wait(schedule, last + period)
 
     def _keep_step(self, lockstep: Lockstep, schedule: Schedule, message: Message,
                    last: int) -> None:
-        """Wait for the depth of the last image; the clock stands still meanwhile.
+        """Wait for the depth of the last image, while the bag's clock stands still.
 
-        It does so while a message is read and published, too: no image grows old by that.
+        The clock also stands still while a message is read and published, so that images do not
+        grow old.
         """
         if message.topic == lockstep.images:
             lockstep.wait()
         schedule.hold(last or message.time)
 
     def _wait(self, schedule: Schedule, bag_time: int) -> bool:
-        """Sleep until a message is due, ticking /clock; False when shut down."""
+        """Sleep until a message is due, and publish /clock; return False on shutdown."""
         while _alive(self._node):
             self._tick(schedule, bag_time)
             left = schedule.seconds_left(bag_time)
@@ -211,7 +214,7 @@ class Player:
         if self._options.restamp and message.topic in self._headed:
             data = restamped(data, self._new_stamp(data[4:12]))
         if self._lockstep and message.topic == self._lockstep.images:
-            self._next_tick = 0.0  # the node is to have the image's time before the image
+            self._next_tick = 0.0  # send the image's time before the image
             self._tick(schedule, message.time)
             self._lockstep.played(data)
         sent, unheard, publisher = (
@@ -222,34 +225,34 @@ class Player:
         sent[message.topic] += 1
 
     def _new_stamp(self, recorded: bytes) -> int:
-        """The present; the same for an image and its camera_info."""
+        """Return the present time; the same for an image and its camera_info."""
         if recorded != self._last_stamp[0]:
             self._last_stamp = (recorded, time.time_ns())
         return self._last_stamp[1]
 
     def _drain(self) -> None:
-        """A publisher that goes away takes what was not yet delivered with it."""
+        """Wait until all messages are received: undelivered ones are lost with their publisher."""
         from rclpy.duration import Duration
 
         for publisher in self._publishers.values():
             deadline = time.monotonic() + ACKNOWLEDGE_TIMEOUT
-            # In small parts: a signal is not to wait for a subscriber that hangs.
+            # In short waits, so that a signal is handled even if a subscriber hangs.
             while _alive(self._node) and time.monotonic() < deadline:
                 if publisher.wait_for_all_acked(Duration(seconds=0.2)):
                     break
 
     def _unwanted(self, topic: Topic) -> str:
-        """Why a topic must not be played, or ''."""
+        """Return why a topic must not be played, or ''."""
         if topic.name in self._options.exclude:
             return 'it is excluded'
         if topic.name == '/clock' and self._options.clock:
-            return 'the clock is this replay\'s'
+            return 'this replay publishes its own clock'
         if self._lockstep and topic.name in ('/diagnostics', self._lockstep.depth):
-            return 'the replay listens to that of the node'
+            return 'the replay subscribes to that of the node'
         return ''
 
     def _add_publisher(self, topic: Topic) -> str:
-        """Make a publisher; why that cannot be, or ''."""
+        """Create a publisher; return why that is not possible, or ''."""
         kind = message_class(topic.type)
         if kind is None:
             return f'its type {topic.type} is not installed here'
@@ -258,7 +261,7 @@ class Player:
 
             validate_full_topic_name(topic.name)
             publisher = self._node.create_publisher(kind, topic.name, self._profile(topic))
-        except Exception as error:  # a name or type that ROS refuses must not stop the others
+        except Exception as error:  # ROS may refuse a name or type; play the others
             if not _alive(self._node):
                 raise
             return f'ROS 2 refuses it: {first_line(error)}'
@@ -269,7 +272,7 @@ class Player:
         return ''
 
     def _check(self) -> None:
-        """Raise BagError where there is nothing to play, or not what was asked for."""
+        """Raise BagError if there is nothing to play, or a requested topic is missing."""
         if not self._publishers:
             raise BagError(f'no topic of bag {self._bag.path} can be played')
         for option, topics in (('--lockstep', (self._options.lockstep or ())[:1]),
@@ -284,7 +287,7 @@ class Player:
 
         reliable = topic.reliable is not False and not self._options.best_effort
         if self._lockstep and topic.name == self._lockstep.images:
-            reliable = True  # any subscriber hears that, and no image is lost
+            reliable = True  # compatible with every subscriber, and no image is lost
         latched = topic.transient_local or topic.name == '/tf_static'
         return QoSProfile(
             depth=10,
@@ -307,7 +310,7 @@ class Player:
             raise UsageError(f'--lockstep: {" ".join(str(error).split())}') from error
 
     def _tick(self, schedule: Schedule, latest: int) -> None:
-        """Publish the bag's time where that is due, but none after `latest`."""
+        """Publish the bag time if a tick is due, but never a time after `latest`."""
         now = time.monotonic()
         if self._clock is None or now < self._next_tick:
             return
@@ -321,7 +324,7 @@ class Player:
 
 
 def message_class(name: str) -> Any | None:
-    """The Python class of `package/msg/Name`; None where the package is not installed."""
+    """Return the Python class of `package/msg/Name`; None if the package is not installed."""
     package, *middle, kind = name.split('/')
     try:
         return getattr(importlib.import_module('.'.join([package, *(middle or ['msg'])])), kind)
@@ -330,10 +333,10 @@ def message_class(name: str) -> Any | None:
 
 
 def chosen_topics(bag: Bag, names: list[str] | None) -> list[Topic]:
-    """The topics to play: all, or the named ones.
+    """Return the topics to play: all, or the named ones.
 
     Raises:
-        BagError: a name is not in the bag; lists what is.
+        BagError: a name is not in the bag; the message lists the topics.
     """
     for name in names or ():
         if name not in bag.topics:
@@ -342,10 +345,10 @@ def chosen_topics(bag: Bag, names: list[str] | None) -> list[Topic]:
 
 
 def contents(bag: Bag) -> dict[str, Any]:
-    """What a bag has: its cameras by the topic of their images, the likeliest first; all topics.
+    """Return the contents of a bag: cameras by image topic, the most likely first; all topics.
 
     Raises:
-        BagError: it has no camera.
+        BagError: the bag has no camera images.
     """
     bag.image_topic()
     cameras = {}
@@ -358,7 +361,7 @@ def contents(bag: Bag) -> dict[str, Any]:
 
 
 def _size(bag: Bag, topic: Topic) -> str | None:
-    """WIDTHxHEIGHT of the first image; None where it does not say."""
+    """Return WIDTHxHEIGHT of the first image; None if it is unknown."""
     first = bag.deserialize(next(bag.messages([topic.name])))
     if topic.type == COMPRESSED:
         size = encoded_size(first.data.tobytes())
@@ -369,7 +372,7 @@ def _size(bag: Bag, topic: Topic) -> str | None:
 
 @explains_missing('replay_bag')
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when played or interrupted, 1 when that failed, 2 for wrong usage."""
+    """Run the command line: return 0 if played or interrupted, 1 on failure, 2 for wrong usage."""
     quit_at_once_on_signals()
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
     options = _parser().parse_args(without_ros_arguments(words[1:]))
@@ -433,9 +436,9 @@ def _say(node: Node, report: Report, images: list[str]) -> None:
 
 
 def _unheard(report: Report, images: list[str]) -> str:
-    """That the images were played to nobody, or not from the first one on; or ''.
+    """Return a warning if no node received the images, or not from the first one on; or ''.
 
-    A recording may have cameras that nobody is interested in: the one that was heard most counts.
+    A recording may have several cameras; only the one that was received most is considered.
     """
     if not images:
         return ''
@@ -470,13 +473,13 @@ def _parser() -> argparse.ArgumentParser:
     add('--clock', type=number(float, 0, above=True), nargs='?', const=CLOCK_RATE,
         default=None, metavar='HZ',
         help=f"publish the bag's time on /clock (default {CLOCK_RATE:g} Hz)")
-    add('--topics', nargs='+', metavar='TOPIC', help='play these alone')
+    add('--topics', nargs='+', metavar='TOPIC', help='play only these')
     add('--exclude', nargs='+', default=[], metavar='TOPIC', help='do not play these')
     add('--wait-for-subscribers', type=number(float, 0), default=0.0, metavar='SECONDS',
         help='first wait so long for subscribers: of --wait-for, or of the images of one camera')
     add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must have a subscriber each')
     add('--wait-for-nodes', nargs='+', default=[], metavar='NODE',
-        help='full names of nodes that must be there, too')
+        help='full names of nodes that must be there too')
     add('--lockstep', nargs=2, metavar=('IMAGES', 'DEPTH'),
         help='play the next message on topic IMAGES when the last one has its depth on topic DEPTH')
     add('--restamp', action='store_true', help='put the present time into headers')
@@ -485,7 +488,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def command() -> None:
-    """What the installed `replay_bag` runs: `main`, and out."""
+    """Run `main` and end the process: entry point of the installed `replay_bag`."""
     leave(main())
 
 

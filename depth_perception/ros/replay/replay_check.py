@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`replay_check`: watch the node during a replay, keep its inputs and outputs, and judge them.
+"""`replay_check`: check the node's outputs during a replay, and record inputs and outputs.
 
-It ends by itself: when the replay has left the image topic and the node has done with the last
-image.
+The program ends by itself when the replay is over and the node has finished the last image.
 """
 from __future__ import annotations
 
@@ -37,13 +36,13 @@ ALL = 'all'
 
 @dataclass(frozen=True)
 class Played:
-    """What a bag has for the node.
+    """The node's inputs in a bag.
 
     Attributes:
         image: topic of the images.
-        inputs: topics that the node hears.
-        stamps: of the images in the order of recording, nanoseconds.
-        times: when the image of each stamp was recorded, nanoseconds.
+        inputs: topics that the node subscribes to.
+        stamps: stamps of the images in the order of recording, nanoseconds.
+        times: recording times of the images by stamp, nanoseconds.
     """
 
     image: str
@@ -53,7 +52,7 @@ class Played:
 
 
 def played(path: Path, image: str | None, camera_info: str | None = None) -> Played:
-    """What the node hears of a bag.
+    """Return the node's inputs in a bag.
 
     Raises:
         BagError: the bag or its images cannot be used.
@@ -72,13 +71,13 @@ def played(path: Path, image: str | None, camera_info: str | None = None) -> Pla
 
 def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: int,
            finished: bool = True) -> list[str]:
-    """What is wrong with the outputs, one sentence each; empty when all is well.
+    """Return a sentence for each fault of the outputs.
 
     Args:
         images: stamps of the bag's images; some drivers give several images one stamp.
-        outputs: how many messages of each stamp came, by topic.
-        expected: depth images that are the least.
-        finished: whether the node has done with all of them.
+        outputs: number of received messages by stamp, by topic.
+        expected: smallest acceptable number of depth images.
+        finished: whether the node has finished all images.
     """
     depth = outputs[DEPTH]
     found = []
@@ -86,12 +85,12 @@ def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: in
         found.append(f'{depth.total()} depth images for {len(images)} images: at least {expected} '
                      f'were expected')
     if not finished:
-        found.append('the node did not come to the end: the last image has no depth')
+        found.append('the node did not finish: the last image has no depth')
     counts = Counter(images)
     for topic, stamps in outputs.items():
         if foreign := stamps.keys() - counts.keys():
-            found.append(f'{len(foreign)} messages on {topic} have the stamp of no image, such as '
-                         f'{min(foreign) / 1e9:.3f} s')
+            found.append(f'{len(foreign)} messages on {topic} have stamps that no image has, such '
+                         f'as {min(foreign) / 1e9:.3f} s')
         if repeated := stamps - counts - Counter({stamp: stamps[stamp] for stamp in foreign}):
             found.append(f'{repeated.total()} messages on {topic} came twice')
     return found
@@ -99,7 +98,7 @@ def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: in
 
 @explains_missing('replay_check')
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when all was well or it was interrupted, 1 for a fault, 2 for wrong usage."""
+    """Run the command line: return 0 if all is well or interrupted, 1 for faults, 2 for usage."""
     quit_at_once_on_signals()
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
     options = _parser().parse_args(without_ros_arguments(words[1:]))
@@ -167,12 +166,12 @@ def _say(report: dict[str, Any]) -> None:
     from depth_perception.ros.replay.frame_counters import LOSSES
 
     logger = rclpy.logging.get_logger('replay_check')
-    logger.info(f'{report["images"]} images became ' + ', '.join(
+    logger.info(f'{report["images"]} images gave ' + ', '.join(
         f'{count} on {topic}' for topic, count in report['outputs'].items()))
     for what, count in report['lost'].items():
         logger.warning(f'{count} images got no depth: {LOSSES[what]}')
     for topic, count in report['missed'].items():
-        logger.warning(f'{count} messages on {topic} were published and did not arrive here: see '
+        logger.warning(f'{count} messages on {topic} were published but did not arrive here: see '
                        'docs/dds.md on large images')
     for fault in report['faults']:
         logger.error(fault)
@@ -180,16 +179,17 @@ def _say(report: dict[str, Any]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='replay_check', description="Judge the node's outputs while a bag is played to it.")
+        prog='replay_check', description="Check the node's outputs while a bag is played to it.")
     add = parser.add_argument
     add('--version', action='version', version=f'replay_check {__version__}')
     add('bag', type=Path, help='recording that is played: a rosbag2 folder, or one of its files')
-    add('--image', metavar='TOPIC', help="the bag's image topic (default: found by itself)")
-    add('--camera-info', metavar='TOPIC', help="the bag's topic of the calibration (the same)")
+    add('--image', metavar='TOPIC', help="the bag's image topic (default: found automatically)")
+    add('--camera-info', metavar='TOPIC',
+        help="the bag's topic of the calibration (default: found automatically)")
     add('--expect', type=_count_or_all, default=1, metavar='N',
-        help='depth images that are the least, or "all" (default 1)')
+        help='smallest acceptable number of depth images, or "all" (default 1)')
     add('--record', type=Path, metavar='FOLDER',
-        help='write the outputs of the node and its inputs, TF too, into a new rosbag2 folder')
+        help='write the outputs and inputs of the node, with TF, into a new rosbag2 folder')
     add('--report', type=Path, metavar='FILE', help='write counts and faults as JSON')
     return parser
 
@@ -203,7 +203,7 @@ def _count_or_all(text: str) -> int | str:
 
 
 def command() -> None:
-    """What the installed `replay_check` runs: `main`, and out."""
+    """Run `main` and end the process: entry point of the installed `replay_check`."""
     leave(main())
 
 
