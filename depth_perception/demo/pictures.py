@@ -38,16 +38,17 @@ _ANCHORED, _ANCHORED_ERROR = 'depth with anchors', 'error with anchors'
 
 def montage(path: Path, frames: list[FrameRecord], truths: list[NDArray[Any] | None], title: str,
             camera: CameraModel | None = None, mounting: Mounting | None = None) -> None:
-    """One row a frame: image, depth, scan; where the truth is known also it, and the error.
+    """Draw one row per frame: image, depth and scan; true depth and error if they are known.
 
     After a replay with anchors, each row also has depth, error and scan of that replay.
 
     Args:
-        path: of the PNG.
-        frames: to show.
-        truths: true depth of each, metres, 0 unknown; None where it is not known.
-        title: of the picture.
-        camera, mounting: of the depth, for the scan that the true depth gives.
+        path: the PNG file.
+        frames: the frames to show.
+        truths: true depth of each frame, metres, 0 unknown; None if not known.
+        title: title of the picture.
+        camera: camera of the depth, for the scan of the true depth.
+        mounting: pose of the camera, for the same.
     """
     with_truth = any(truth is not None for truth in truths)
     with_anchors = any(frame.anchored is not None for frame in frames)
@@ -136,7 +137,7 @@ def depth_range(frames: list[FrameRecord],
 
 def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
               far: float, mounting: Mounting | None = None) -> ScanRecord | None:
-    """The scan that the node would make of the true depth, with its default band of heights."""
+    """Return the scan that the node would compute from the true depth, with default settings."""
     if truth is None or camera is None or truth.shape != (camera.height, camera.width):
         return None
     from depth_perception.demo.recorder import ScanRecord
@@ -144,7 +145,7 @@ def true_scan(truth: NDArray[np.float32] | None, camera: CameraModel | None,
     from depth_perception.depth.settings import DepthSettings
 
     known = np.where(truth > 0, truth, np.float32('nan'))
-    # The truth has no flying pixels, and its floor is where it is.
+    # True depth has no flying pixels, and its floor is at the right height.
     exact: dict[str, Any] = {'edge_threshold': 0.0, 'floor_model': False}
     settings = mounting.settings(**exact) if mounting else DepthSettings(**exact)
     scan = depth_products(None, camera, known, settings, network_max_depth=far).scan()

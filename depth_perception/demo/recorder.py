@@ -77,13 +77,14 @@ class Recording:
 
 
 class Recorder(Node):
-    """Records until told otherwise; frames outside `keep` lose their arrays but for depth and scan.
+    """Node that records the frames of a replay.
 
     Args:
-        image_topic, compressed: of the bag.
-        keep: indices of the frames to keep whole.
-        film: indices of those to keep image and depth of.
-        keep_depth: whether every frame's depth and scan are kept, to be scored.
+        image_topic: topic of the images in the bag.
+        compressed: whether the images are compressed.
+        keep: indices of the frames to keep completely.
+        film: indices of the frames whose image and depth to keep.
+        keep_depth: whether to keep depth and scan of all frames, to compute scores.
     """
 
     def __init__(self, image_topic: str, compressed: bool, keep: set[int],

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a network: from an image on a device to metric depth on it."""
+"""Run a network: from an image to metric depth on a device."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device to compute on."""
+"""Choose the device to compute on."""
 from __future__ import annotations
 
 import contextlib
@@ -8,23 +8,23 @@ import threading
 
 import torch
 
-#: Held while a CUDA graph is captured: PyTorch captures one at a time in a process, and gives no
-#: memory back meanwhile.
+#: Held while a CUDA graph is captured: a process can capture only one at a time, and PyTorch cannot
+#: release memory during a capture.
 capture_lock = threading.Lock()
 
 
 class DeviceError(ValueError):
-    """A device that is not there, or a name that is none; the text says what to do."""
+    """A device is not available, or its name is unknown; the message says what to do."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """The torch device for `auto`, `cpu`, `cuda` or `cuda:N`.
+    """Return the torch device for `auto`, `cpu`, `cuda` or `cuda:N`.
 
-    `auto` is the first CUDA device, or the CPU where there is none. A named CUDA device is never
-    replaced by the CPU in silence.
+    `auto` is the first CUDA device, or the CPU if there is none. A named CUDA device is never
+    silently replaced by the CPU.
 
     Raises:
-        DeviceError: the name is none of these, or that CUDA device is not there.
+        DeviceError: the name is unknown, or the CUDA device is not available.
     """
     if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', name):
         raise DeviceError(f'unknown device {name!r}: choose auto, cpu, cuda or cuda:N')
@@ -40,9 +40,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def free_cached_memory() -> None:
-    """Give the device memory that PyTorch keeps for later back to the driver."""
+    """Return the device memory that PyTorch caches to the driver."""
     if not torch.cuda.is_available():
         return
-    # PyTorch refuses after a capture that failed half way; the memory then stays for later use.
+    # PyTorch raises an error after a failed capture; the memory then stays cached.
     with capture_lock, contextlib.suppress(RuntimeError):
         torch.cuda.empty_cache()

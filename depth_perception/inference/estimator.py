@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a colour image to metric depth: the network and everything between bytes and metres."""
+"""Estimate metric depth of a colour image: prepare the image, run the network, scale to metres."""
 from __future__ import annotations
 
 import math
@@ -36,17 +36,18 @@ from depth_perception.io.weights import WeightsInfo, load_weights
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
 PRECISIONS = ('fp16', 'bf16', 'fp32')
-#: Network sizes are multiples of it: fine enough to keep an aspect ratio, and even at four of the
-#: five strides, so that padding shifts the features as in training.
+#: Network sizes are multiples of this: fine enough to keep the aspect ratio, and even at four of
+#: the five strides, so that padding shifts the features as in training.
 SIZE_STEP = 16
 #: The test geometry that feeds every camera at the training's focal length.
 CANONICAL = 'canonical'
-#: Least and largest area at which it does, as factors of the training's: the network's time grows
-#: with the area, and what is too small shows nothing.
+#: Limits of the area of such images, relative to the training's: the time of the network grows with
+#: the area, and very small images show too little.
 LEAST_AREA, MOST_AREA = 0.25, 1.25
-#: A focal length within this factor of the training's is taken for it.
+#: A focal length within this factor of the training's counts as equal.
 FOCAL_TOLERANCE = 1.1
-#: No depth beyond so many times the range: keeps an infinite value from spreading in the resize.
+#: Depth is limited to this multiple of max_depth, so that infinite values do not spread in the
+#: resize.
 FAR_LIMIT = 10
 
 
@@ -54,18 +55,18 @@ class DepthEstimator:
     """A network, ready to turn images into metres.
 
     Attributes:
-        info: what the weights file says of the network.
-        checksum: of the weights file.
-        device: where inference runs and where `estimate` leaves the depth.
-        precision: what the network computes in: `fp16`, `bf16` or `fp32`.
-        backend: what runs it: `torch`, `openvino` or `compiled`.
-        sharing: None, because it has one user; see `sharing.NetworkShare`.
+        info: metadata of the weights file.
+        checksum: checksum of the weights file.
+        device: device of the inference, and of the depth that `estimate` returns.
+        precision: precision of the network: `fp16`, `bf16` or `fp32`.
+        backend: backend that runs the network: `torch` or `openvino`.
+        sharing: None, because there is only one user; see `sharing.NetworkShare`.
 
     Examples:
         >>> import numpy as np
         >>> from depth_perception import CameraModel, DepthEstimator
         >>> estimator = DepthEstimator.load(device='cpu')  # the bundled network
-        >>> rgb = np.full((240, 320, 3), 90, np.uint8)  # an image, RGB
+        >>> rgb = np.full((240, 320, 3), 90, np.uint8)  # an RGB image
         >>> camera = CameraModel.from_field_of_view(320, 240, 63.0)
         >>> depth = estimator.infer(rgb, camera)  # metres
         >>> depth.shape, depth.dtype, bool((depth > 0).all())
@@ -92,18 +93,18 @@ class DepthEstimator:
         """Read weights, move them to the device and run one frame, so that the first is fast.
 
         Args:
-            path: weights file; None, '' or 'default' is the bundled network.
+            path: weights file; None, '' or 'default' for the bundled network.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            precision: `fp16` or `bf16` (half precision where that is faster: on CUDA, and, as
-                bfloat16, on a CPU that has it), or `fp32`.
-            backend: `auto`, `torch`, `openvino` or `compiled`, see `backends.choice`.
-            compile_beside: where a size of images must be compiled first, feed them at another
-                size until that is done, instead of waiting seconds.
+            precision: `fp16` or `bf16` (half precision if that is faster: on CUDA, and as bfloat16
+                on a CPU that supports it), or `fp32`.
+            backend: `auto`, `torch` or `openvino`, see `backends.choice`.
+            compile_beside: if the network must first be compiled for a new image size, resize such
+                images to a compiled size meanwhile, instead of waiting for seconds.
 
         Raises:
             WeightsError: the file cannot be used.
-            DeviceError: the device is not there.
-            BackendError: the backend is not installed, or not for the device.
+            DeviceError: the device is not available.
+            BackendError: the backend is not installed, or does not support the device.
             ValueError: the precision or the backend is unknown.
         """
         if precision not in PRECISIONS:
@@ -120,47 +121,47 @@ class DepthEstimator:
 
     @property
     def device(self) -> torch.device:
-        """Where inference runs."""
+        """Device of the inference."""
         return self._backend.device
 
     @property
     def precision(self) -> str:
-        """What the network computes in."""
+        """Precision of the network."""
         return self._backend.precision
 
     @property
     def backend(self) -> str:
-        """What runs the network."""
+        """Name of the backend."""
         return self._backend.name
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What keeps it from being as fast as it should be, each in one sentence."""
+        """A sentence for each problem that makes inference slower than it could be."""
         return tuple(filter(None, (self._frames.problem, self._backend.problem)))
 
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray[Any]:
-        """Metric depth of one image.
+        """Estimate the metric depth of one image.
 
         Args:
             rgb: uint8 (H, W, 3).
-            camera: of the image, for focal-length correction; None leaves the network's metres,
-                which hold for a camera like that of the training data.
+            camera: camera of the image, for focal-length correction; None keeps the network's
+                metres, which are correct for a camera like that of the training data.
 
         Returns:
             float32 (H, W), metres along the optical axis, not masked.
 
         Raises:
-            ValueError: the image has another type or shape, or is not of the camera's size.
+            ValueError: type or shape of the image is wrong, or its size differs from the camera's.
         """
         return self.estimate(rgb, camera).depth.cpu().numpy()
 
     @torch.inference_mode()
     def estimate(self, rgb: NDArray[np.uint8] | Tensor,
                  camera: CameraModel | None = None) -> Estimate:
-        """As `infer`, but the depth stays on the estimator's device.
+        """Estimate the depth like `infer`, but leave it on the estimator's device.
 
-        The image may be a tensor that is there already, see `transfer.Upload`. On a GPU the work
-        has only been started: what is done next on the same stream comes after it.
+        The image may be a tensor that is already there, see `transfer.Upload`. On a GPU the work
+        has only been started: later work on the same stream runs after it.
         """
         _check_image(rgb, camera)
         height, width = rgb.shape[:2]
@@ -169,15 +170,19 @@ class DepthEstimator:
         seconds: list[float] = []
         depth = self._frames(partial(self._depth, size=size, seconds=seconds), self._upload(rgb),
                              factor, size)
-        # On a GPU this is the time to start the work, which says nothing about the network.
+        # On a GPU this is only the time to launch the work.
         measured = seconds and self.device.type == 'cpu'
         return Estimate(depth, factor, seconds[-1] if measured else None)
 
     def _depth(self, image: Tensor, factor: Tensor | float, size: Size,
                seconds: list[float]) -> Tensor:
-        """Image uint8 (H, W, 3) on the device, fed at a size -> metres times the factor (H, W).
+        """Return depth (H, W) in metres times the factor, for an image (H, W, 3) on the device.
 
-        Appends the time of the network to `seconds`.
+        Args:
+            image: uint8 (H, W, 3).
+            factor: factor on the depth.
+            size: (height, width) of the network's input.
+            seconds: list to which the time of the network is appended.
         """
         prepared = self._prepare(image, size)
         start = time.perf_counter()
@@ -193,58 +198,58 @@ class DepthEstimator:
 
     def network_input(self, rgb: NDArray[np.uint8] | Tensor,
                       camera: CameraModel | None = None) -> Tensor:
-        """What the network is given of an image: normalised (1, 3, h, w) float32, on the device."""
+        """Return the network's input for an image: normalised float32 (1, 3, h, w)."""
         _check_image(rgb, camera)
         height, width = rgb.shape[:2]
         return self._prepare(self._upload(rgb), self._choose_size(height, width, camera))
 
     def focal_factor(self, camera: CameraModel | None, fed: Size | None = None) -> float:
-        """Camera focal / training focal, both in pixels of the network's input (1 if unknown).
+        """Return camera focal / training focal, in pixels of the network's input; 1 if unknown.
 
-        An object twice as large in pixels looks half as far: a network that learnt from one
-        focal length misjudges every other by their ratio (Metric3D, Yin et al. 2023, 3.1).
+        An object that is twice as large in pixels looks half as far: a network trained with one
+        focal length misjudges others by the ratio (Metric3D, Yin et al. 2023, 3.1).
 
         Args:
-            camera: of the image.
-            fed: (height, width) at which the image is fed; None is `network_size`.
+            camera: camera of the image.
+            fed: (height, width) of the network's input; None for `network_size`.
         """
         if camera is None or not self.info.training_focal_length:
             return 1.0
         height, width = self.network_size(camera.height, camera.width, camera)
         fed_height, fed_width = fed or (height, width)
         camera_focal = camera.fx * fed_width / camera.width
-        if (fed_height, fed_width) != (height, width):  # stretched: between both axes
+        if (fed_height, fed_width) != (height, width):  # stretched: use the mean of both axes
             camera_focal *= math.sqrt(fed_height * width / (fed_width * height))
-        # A camera may hold numpy's numbers, which would make float64 of the depth.
+        # A camera may contain NumPy numbers, which would turn the depth into float64.
         return float(camera_focal / self.info.focal_length_at(self.info.input_width))
 
     def network_size(self, height: int, width: int, camera: CameraModel | None = None) -> Size:
-        """(height, width) at which an image is fed, see the function of this name."""
+        """Return the network's (height, width) for an image, see the function `network_size`."""
         return network_size(self.info, height, width, camera.fx if camera else None)
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Make ready for images of these (height, width), and wait until that is done.
+        """Prepare for images of these (height, width), and wait until that is done.
 
         Raises:
-            CompileError: the network cannot be compiled for one.
+            CompileError: the network cannot be compiled for one of them.
         """
         self._backend.prepare(
             (self.network_size(*size), f'{size[1]}x{size[0]}') for size in sizes)
 
     def _choose_size(self, height: int, width: int, camera: CameraModel | None) -> Size:
-        """At which size this image is fed: see `compile_beside`."""
+        """Return the size to use now for an image, see `compile_beside`."""
         wanted = self.network_size(height, width, camera)
         if self._compile_beside:
             return self._backend.size_for(wanted, f'{width}x{height}')
         return wanted
 
     def _prepare(self, image: Tensor, size: Size) -> Tensor:
-        """uint8 (H, W, 3) -> normalised (1, 3, h, w) float32, both on the device."""
+        """Convert uint8 (H, W, 3) to normalised float32 (1, 3, h, w), both on the device."""
         image = image.permute(2, 0, 1)[None]
         if self.info.preparation.size != 'area':
             return _normalised(resized_image(image, self.info, size), self._mean, self._std)
         if tuple(image.shape[-2:]) != size:
-            # On a CPU the resize of bytes is several times faster than that of floats.
+            # On a CPU, resizing bytes is several times faster than resizing floats.
             image = image if self.device.type == 'cpu' else image.float()
             image = F.interpolate(image, size, mode='bilinear', antialias=True)
         return _normalised(image, self._mean, self._std)
@@ -268,39 +273,38 @@ def _in_metres(output: Array, info: WeightsInfo, factor: Tensor | float) -> Arra
     if info.output == 'metres':
         return output * factor
     scale = info.reciprocal_scale
-    # With a bound above, numpy is three times as fast.
+    # With an upper bound, NumPy is three times as fast.
     metres = scale / output.clip(scale / (FAR_LIMIT * info.max_depth), math.inf)
     metres *= factor
     return metres
 
 
 def _resized(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """(1, 1, h, w) -> (H, W), bilinear."""
+    """Resize (1, 1, h, w) to (H, W), bilinear."""
     if depth.device.type == 'cpu':
-        # The same to a rounding, in a sixth of the time (see `by_numpy`).
+        # The same up to rounding, in a sixth of the time (see `by_numpy`).
         return torch.from_numpy(cv2.resize(depth[0, 0].numpy(), size[::-1]))
     return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
 
 
 def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = None) -> Size:
-    """(height, width) at which an image is fed: its aspect ratio, the training's area.
+    """Return the network's (height, width) for an image: the image's aspect, the training's area.
 
-    The whole frame is seen and hardly stretched. The training size itself where the aspect
-    ratios agree, otherwise those multiples of 16 near it that stretch the least. A strip
-    longer than MAX_ASPECT is fed as one of that aspect ratio: one pixel high, it would
-    otherwise be fed millions of pixels wide.
+    The whole frame is used and hardly stretched. The result is the training size if the aspect
+    ratios agree, otherwise the multiples of 16 near it that stretch the least. The aspect ratio is
+    limited to MAX_ASPECT: an image one pixel high would otherwise become millions of pixels wide.
 
-    A network of the test geometry `canonical` sees every camera as one: its image is fed at the
-    size at which its focal length in pixels is the training's, within LEAST_AREA and MOST_AREA. An
-    image within a tenth of that is fed as if it were so, to keep the sizes few.
+    For a network with the test geometry `canonical`, images are resized so that the focal length in
+    pixels is the training's, within LEAST_AREA and MOST_AREA. Deviations of less than a tenth are
+    ignored, to keep the number of sizes small.
 
     All this is of the preparation `area`; see `Preparation.size` for networks of others.
 
     Args:
-        info: of the network.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        fx: focal length in pixels of the image; None = unknown.
+        info: metadata of the network.
+        height: image height, pixels.
+        width: image width, pixels.
+        fx: focal length of the image, pixels; None = unknown.
 
     Examples:
         >>> from depth_perception import load_weights
@@ -324,9 +328,12 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
 
 
 def _size_near(area: float, aspect: float, of_area: float = 0.0) -> Size:
-    """The multiples of 16 about this area that stretch an aspect ratio (width / height) least.
+    """Return the multiples of 16 near this area that stretch an aspect ratio the least.
 
-    `of_area` is how much a factor in area counts beside as large a stretch.
+    Args:
+        area: desired area, pixels.
+        aspect: width / height.
+        of_area: weight of a factor in area relative to the same factor in stretch.
     """
     aspect = min(max(aspect, 1 / MAX_ASPECT), MAX_ASPECT)
     steps = math.sqrt(area / aspect) / SIZE_STEP

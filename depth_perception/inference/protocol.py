@@ -45,11 +45,11 @@ class Sharing:
 
 
 class Estimator(Protocol):
-    """Turns images into metric depth: `DepthEstimator`, or one user's share of it."""
+    """Estimate metric depth of images: `DepthEstimator`, or one user's share of it."""
 
     @property
     def info(self) -> WeightsInfo:
-        """What the weights file says about the network."""
+        """Metadata of the weights file."""
 
     @property
     def checksum(self) -> str:
@@ -57,26 +57,26 @@ class Estimator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where inference runs, and where `estimate` leaves the depth."""
+        """Device of the inference, and of the depth that `estimate` returns."""
 
     @property
     def precision(self) -> str:
-        """What the network computes in: `fp16`, `bf16` or `fp32`."""
+        """Precision of the network: `fp16`, `bf16` or `fp32`."""
 
     @property
     def backend(self) -> str:
-        """What runs the network: `torch`, `openvino` or `compiled`."""
+        """Backend that runs the network: `torch` or `openvino`."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What keeps it from being as fast as it could be, each in one sentence."""
+        """A sentence for each problem that makes inference slower than it could be."""
 
     @property
     def sharing(self) -> Sharing | None:
-        """Who shares the network; None where it has one user."""
+        """Who shares the network; None if it has only one user."""
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Get ready for images of these (height, width); returns when that is done.
+        """Prepare for images of these (height, width), and wait until that is done.
 
         Raises:
             CompileError: the network cannot be compiled for one of them.
@@ -88,9 +88,9 @@ class Estimator(Protocol):
 
         Args:
             rgb: uint8 (H, W, 3); a tensor may be on the device already, see `transfer.Upload`.
-            camera: of the image, for focal-length correction; None leaves the network's metres,
-                which hold for a camera like that of the training data.
+            camera: camera of the image, for focal-length correction; None keeps the network's
+                metres, which are correct for a camera like that of the training data.
 
         Raises:
-            ValueError: the image has another type or shape, or is not of the camera's size.
+            ValueError: type or shape of the image is wrong, or its size differs from the camera's.
         """

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One network for several users, such as the cameras of a robot: loaded once, used in turn.
+"""Share one network among several users, such as the cameras of a robot.
 
-A shared network runs in a thread of its own that serves requests in the order in which they come.
-A user asks again only when it has its result, so of n busy users each gets every n-th turn, and
-one that asks for nothing costs the others nothing; a `threading.Lock` promises no such order. One
-thread also keeps one pool of OpenMP threads and one set of PyTorch's per-thread buffers.
+A shared network runs in its own thread, which serves requests in the order of arrival. A user
+sends the next request only after its last result, so each of n busy users gets every n-th turn,
+and an idle user costs the others nothing; a `threading.Lock` does not guarantee such an order. One
+thread also needs only one pool of OpenMP threads and one set of PyTorch's per-thread buffers.
 """
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from depth_perception.inference.protocol import Estimate, Estimator, Sharing
 from depth_perception.io.weights import weights_path
 
 Load = Callable[[str, str, str, str], Estimator]
-#: Seconds on one request after which a network is shared with no further user: it may never end.
+#: If a request takes longer (seconds), new users do not share the network: it may hang forever.
 HUNG = 10.0
 
 
 class Turns:
-    """Runs functions one at a time in a thread of its own, first come, first served."""
+    """Run functions one at a time in one thread, first come, first served."""
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
@@ -42,21 +42,21 @@ class Turns:
 
     @property
     def now(self) -> tuple[str, float]:
-        """Whose turn it is, and for how many seconds already; ('', 0) while there is no request."""
+        """The current user and for how many seconds it has been served; ('', 0) while idle."""
         now = self._now
         return ('', 0.0) if now is None else (now[0], time.monotonic() - now[1])
 
     def call(self, user: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Wait for a turn; what the function returns or raises."""
+        """Wait for a turn, call the function, and return or raise its result."""
         future: Future[Any] = Future()
         self._requests.put((user, future, function, arguments))
         try:
             return future.result()
         finally:
-            del future  # an exception would refer to itself, and keep all that it saw
+            del future  # breaks a reference cycle of an exception, which would keep its frames
 
     def close(self) -> None:
-        """End the thread after the requests before this one."""
+        """End the thread after all earlier requests."""
         self._requests.put(None)
 
     def _serve(self) -> None:
@@ -64,7 +64,10 @@ class Turns:
             pass
 
     def _serve_one(self) -> bool:
-        """False at the end. A function of its own, so that waiting keeps nothing alive."""
+        """Serve one request; return False at the end.
+
+        A separate function, so that waiting does not keep the objects of the last request alive.
+        """
         request = self._requests.get()
         if request is None:
             return False
@@ -72,7 +75,7 @@ class Turns:
         self._now = (user, time.monotonic())
         try:
             future.set_result(function(*arguments))
-        except BaseException as error:  # it belongs to the user, who is waiting
+        except BaseException as error:  # raised again in the user's thread
             future.set_exception(error)
         finally:
             self._now = None
@@ -81,7 +84,7 @@ class Turns:
 
 
 class _Network:
-    """An estimator, its users and their turns; gone with the last user."""
+    """An estimator, its users and their turns; freed with the last user."""
 
     def __init__(self, estimator: Estimator) -> None:
         self.estimator = estimator
@@ -91,11 +94,15 @@ class _Network:
 
 
 class NetworkShare:
-    """What one user has of a shared network: an `Estimator` that waits for its turn.
+    """One user's share of a network: an `Estimator` that waits for its turn.
 
     Attributes:
-        user: its name.
-        info, checksum, device, precision, backend: as of the shared network.
+        user: name of the user.
+        info: see `Estimator`.
+        checksum: see `Estimator`.
+        device: see `Estimator`.
+        precision: see `Estimator`.
+        backend: see `Estimator`.
     """
 
     def __init__(self, network: _Network, user: str) -> None:
@@ -110,36 +117,34 @@ class NetworkShare:
 
     @property
     def sharing(self) -> Sharing:
-        """Everybody who shares the network, and whose turn it is."""
+        """All users of the network, and the current one."""
         return Sharing(tuple(sorted(self._network.users.values())), self._network.turns.now[0])
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """As of the shared network."""
+        """Remarks of the shared network."""
         return self._network.estimator.remarks
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """As `Estimator.prepare`; the others' turns go on."""
+        """Prepare for sizes like `Estimator.prepare`; other users are served meanwhile."""
         self._network.estimator.prepare(sizes)
 
     def estimate(self, rgb: NDArray[np.uint8] | Tensor,
                  camera: CameraModel | None = None) -> Estimate:
-        """As `Estimator.estimate`, when its turn comes."""
+        """Estimate the depth like `Estimator.estimate`, after waiting for a turn."""
         estimate: Estimate = self._network.turns.call(
             self.user, self._network.estimator.estimate, rgb, camera)
         return estimate
 
 
 class SharedNetworks:
-    """Loads each network once for all who ask for the same file, device, precision and
-    backend.
+    """Load each network once for all users with the same file, device, precision and backend.
 
-    A network is freed when the last of its users lets go of it. A weights file that was replaced is
-    another network.
+    A network is freed when its last user releases it. A replaced weights file counts as another
+    network.
 
     Args:
-        load: called with model file, device, precision and backend for a network that nobody
-            has.
+        load: loads a network by model file, device, precision and backend.
     """
 
     def __init__(self, load: Load = DepthEstimator.load) -> None:
@@ -149,10 +154,7 @@ class SharedNetworks:
             weakref.WeakValueDictionary()
 
     def loader(self, user: str) -> Callable[..., NetworkShare]:
-        """A function for that user that takes the place of `DepthEstimator.load`.
-
-        It raises what that raises.
-        """
+        """Return a function that replaces `DepthEstimator.load` for a user, with its errors."""
         def load(model_file: str, device: str, precision: str,
                  backend: str = 'auto') -> NetworkShare:
             return NetworkShare(self._network(model_file, device, precision, backend), user)
@@ -170,9 +172,9 @@ class SharedNetworks:
 
 
 def _identity(path: Path) -> tuple[Any, ...]:
-    """What tells a file and its content from others, without reading it."""
+    """Return values that identify a file and its contents, without reading it."""
     try:
         status = path.expanduser().stat()
     except OSError:
-        return (path,)  # loading says what is wrong
+        return (path,)  # loading reports the error
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

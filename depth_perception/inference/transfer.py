@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between host and device: images up, results down, each once and through buffers that stay.
+"""Copy images to the device and results to the host through reused buffers.
 
-From and to pinned memory a GPU copies by itself while the program goes on; pinning takes far longer
-than a copy, so the buffers are kept. Each user has its own: they are not safe between threads. On
-a CPU nothing is copied.
+A GPU copies from and to pinned memory asynchronously. Pinning takes far longer than a copy, so the
+buffers are reused. Buffers are not thread-safe: each user has its own. On a CPU nothing is copied.
 """
 from __future__ import annotations
 
@@ -17,11 +16,11 @@ from torch import Tensor
 
 
 class Upload:
-    """Images to a device.
+    """Copy images to a device.
 
     Args:
-        device: where to.
-        staged: whether to go through a buffer; None: on CUDA.
+        device: the target device.
+        staged: whether to use a pinned buffer; None means only for CUDA.
     """
 
     def __init__(self, device: torch.device, staged: bool | None = None) -> None:
@@ -31,11 +30,11 @@ class Upload:
         self._sent: torch.cuda.Event | None = None
 
     def __call__(self, image: NDArray[np.uint8] | Tensor) -> Tensor:
-        """An image uint8 (H, W, 3) on the device; a tensor is taken as it is, on its device."""
+        """Return an image, uint8 (H, W, 3), on the device; a tensor is returned unchanged."""
         if isinstance(image, Tensor):
             return image
         if not self._staged:
-            # torch warns of arrays that are read-only, as of `bytes`; nothing writes here.
+            # torch warns about read-only arrays, for example of `bytes`.
             image = np.ascontiguousarray(image)
             return torch.from_numpy(image if image.flags.writeable else image.copy())
         buffer = self._free_buffer(image.shape)
@@ -46,7 +45,7 @@ class Upload:
         return sent
 
     def _free_buffer(self, shape: tuple[int, ...]) -> Tensor:
-        """A buffer that the device has finished reading."""
+        """Return a buffer that the device has finished reading."""
         if self._sent is not None:
             self._sent.synchronize()
         if self._buffer is None or self._buffer.shape != shape:
@@ -60,11 +59,11 @@ class Upload:
 
 
 class Download:
-    """Tensors to the host, several at once.
+    """Copy several tensors to the host at once.
 
     Args:
-        device: where from.
-        staged: whether to go through buffers; None: on CUDA.
+        device: the source device.
+        staged: whether to use pinned buffers; None means only for CUDA.
     """
 
     def __init__(self, device: torch.device, staged: bool | None = None) -> None:
@@ -73,9 +72,9 @@ class Download:
         self._buffers: dict[str, Tensor] = {}
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-        """The tensors as arrays, after one wait for all of them.
+        """Return the tensors as arrays, after one wait for all of them.
 
-        The arrays may be buffers that the next call writes to, or the tensors' own memory.
+        The arrays may be buffers that the next call overwrites, or share the tensors' memory.
         """
         if not self._staged:
             return {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -85,7 +84,7 @@ class Download:
         return {name: buffer.numpy() for name, buffer in buffers.items()}
 
     def _copied(self, name: str, tensor: Tensor) -> Tensor:
-        """The buffer of that name, to which the tensor is being copied."""
+        """Start the copy of a tensor to the buffer of this name, and return the buffer."""
         buffer = self._buffers.get(name)
         if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
             buffer = self._buffers[name] = _host_buffer(tensor.shape, tensor.dtype, self._device)

@@ -16,10 +16,10 @@ PROFILE = Path(__file__).with_name('large_images.fastdds.xml')
 #: segment_size of the profile, bytes; each process uses one segment.
 SEGMENT = 32 * 1024 * 1024
 SHARED_MEMORY = Path('/dev/shm')
-#: Bytes of a receive buffer with which Cyclone DDS lost nothing beside images of 640x480, and what
-#: the kernel allows.
+#: Size in bytes of a receive buffer with which Cyclone DDS lost no 640x480 images, and the file
+#: with the kernel's limit.
 RECEIVE_BUFFER, RMEM_MAX = 10_000_000, Path('/proc/sys/net/core/rmem_max')
-#: Name the profiles for Fast DDS 3 and 2.
+#: Variables with the path of the profiles, for Fast DDS 3 and 2.
 _NEW, _OLD = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
 #: Releases of ROS 2 with Fast DDS 2.
 _OLD_RELEASES = ('humble', 'iron', 'jazzy')

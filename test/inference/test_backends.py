@@ -76,7 +76,7 @@ def test_half_precision_hardly_changes_the_bundled_network_s_depth(backend):
 
 
 @with_openvino
-def test_openvino_traces_once_a_process_for_traces_are_kept_for_ever(monkeypatch):
+def test_openvino_traces_only_once_because_traces_are_kept_forever(monkeypatch):
     traced, plain = [], torch.jit.trace
     monkeypatch.setattr(openvino, '_has_traced', False)
     monkeypatch.setattr(torch.jit, 'trace', lambda *a, **k: traced.append(a) or plain(*a, **k))
@@ -90,7 +90,7 @@ def test_openvino_traces_once_a_process_for_traces_are_kept_for_ever(monkeypatch
 
 
 @with_openvino
-def test_openvino_traces_again_where_a_network_cannot_be_exported(monkeypatch):
+def test_openvino_traces_again_if_a_network_cannot_be_exported(monkeypatch):
     class Stubborn(torch.nn.Module):
         def forward(self, image):
             if torch.compiler.is_exporting():
@@ -120,7 +120,7 @@ def test_openvino_starts_without_its_telemetry():
 
 
 @with_openvino
-def test_a_signal_finds_its_stack_after_another_thread_has_freed_the_network():
+def test_the_signal_stack_stays_valid_after_another_thread_freed_the_network():
     program = '''
 import os, signal, threading
 import torch
@@ -140,27 +140,27 @@ os.kill(os.getpid(), signal.SIGUSR1)
 
 
 @with_openvino
-def test_a_cpu_takes_openvino_by_itself():
+def test_openvino_is_the_default_on_a_cpu():
     assert choose_backend(tiny_network(), CPU, 'fp32').name == 'openvino'
 
 
-def test_without_openvino_a_cpu_takes_torch(monkeypatch):
+def test_torch_is_the_default_without_openvino(monkeypatch):
     monkeypatch.setattr(choice.openvino, 'is_installed', lambda: False)
     assert choose_backend(tiny_network(), CPU, 'fp32').name == 'torch'
     with pytest.raises(BackendError, match=r'pip install "depth_perception\[cpu\]"'):
         choose_backend(tiny_network(), CPU, 'fp32', 'openvino')
 
 
-def test_the_backend_that_was_asked_for_is_taken():
+def test_the_requested_backend_is_used():
     assert choose_backend(tiny_network(), CPU, 'fp32', 'torch').name == 'torch'
 
 
-def test_openvino_is_for_the_cpu_alone():
+def test_openvino_runs_only_on_the_cpu():
     with pytest.raises(BackendError, match='runs on the CPU, not on cuda:0'):
         choose_backend(tiny_network(), torch.device('cuda', 0), 'fp16', 'openvino')
 
 
-def test_unknown_backends_name_the_known():
+def test_error_for_an_unknown_backend_lists_the_known_ones():
     with pytest.raises(ValueError, match="unknown backend 'tensorflow': choose one of auto, torch"):
         choose_backend(tiny_network(), CPU, 'fp32', 'tensorflow')
 

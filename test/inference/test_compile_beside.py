@@ -18,7 +18,7 @@ pytest.importorskip('openvino')
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.inference.backends import openvino, openvino_apart, openvino_cache
-from depth_perception.inference.backends.beside import Beside, CompileError
+from depth_perception.inference.backends.beside import BackgroundCompiler, CompileError
 from depth_perception.inference.backends.openvino_apart import compile_apart
 from depth_perception.inference.backends.openvino_child import compile_to_file
 from depth_perception.inference.backends.priority import gives_way
@@ -109,7 +109,7 @@ def test_compiling_leaves_the_cores_to_frames(weights, cache, monkeypatch):
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0
 
 
-def test_on_a_machine_that_is_never_idle_it_is_compiled_all_the_same(
+def test_it_is_compiled_even_if_the_machine_is_never_idle(
         weights, tmp_path, monkeypatch):
     monkeypatch.setattr(openvino_apart, 'TRIES', (('idle', 0.01), ('low', LONG)))
     file = tmp_path / 'x.blob'
@@ -120,13 +120,13 @@ def test_on_a_machine_that_is_never_idle_it_is_compiled_all_the_same(
         compile_apart(weights, '', 'fp32', (48, 80), tmp_path / 'y.blob')
 
 
-def test_an_error_of_work_that_gives_way_reaches_its_caller():
+def test_an_error_of_background_work_reaches_the_caller():
     assert gives_way(lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):
         gives_way(lambda: 1 // 0)
 
 
-def test_sizes_that_are_named_are_ready_and_of_a_shared_network_too(weights, cache, monkeypatch):
+def test_prepared_sizes_are_ready_also_for_a_shared_network(weights, cache, monkeypatch):
     networks = SharedNetworks(lambda *words: load(weights, compile_beside=True))
     front = networks.loader('front')('', 'cpu', 'fp32')
     monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)
@@ -136,7 +136,7 @@ def test_sizes_that_are_named_are_ready_and_of_a_shared_network_too(weights, cac
 
 
 @pytest.mark.parametrize('harm', ['cut', 'altered', 'others may write', 'a link', 'foreign'])
-def test_what_is_on_disk_is_used_only_if_it_is_as_it_was_written(
+def test_a_cached_model_is_used_only_if_it_is_unchanged(
         weights, cache, kept, tmp_path, monkeypatch, harm):
     shutil.copytree(kept, cache)
     file, = cache.glob('*.blob')
@@ -159,7 +159,7 @@ def test_what_is_on_disk_is_used_only_if_it_is_as_it_was_written(
     assert len(converted) == 1
 
 
-def test_without_a_folder_it_compiles_all_the_same(weights, monkeypatch):
+def test_without_a_cache_folder_it_compiles_anyway(weights, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', '/proc/nowhere')
     estimator = load(weights, compile_beside=True)
     estimator.infer(picture(0, 160, 90))
@@ -171,7 +171,7 @@ def test_without_a_folder_it_compiles_all_the_same(weights, monkeypatch):
     assert openvino_cache.model_path('abc', 'fp32', '1', (60, 80)) is None
 
 
-def test_old_models_go(cache):
+def test_old_models_are_deleted(cache):
     for index in range(openvino_cache.KEPT + 5):
         assert openvino_cache.write(cache / f'{index}.blob', b'model')
         os.utime(cache / f'{index}.blob', (index, index))
@@ -190,7 +190,7 @@ def test_a_process_that_cannot_compile_says_why(weights, tmp_path):
         compile_apart(tmp_path / 'none', '', 'fp32', (48, 80), tmp_path / 'x.blob')
 
 
-def test_where_no_other_process_can_this_one_compiles(weights, cache, monkeypatch):
+def test_this_process_compiles_if_no_other_can(weights, cache, monkeypatch):
     def fail(*_: object) -> None:
         raise CompileError('no memory for another process')
 
@@ -200,7 +200,7 @@ def test_where_no_other_process_can_this_one_compiles(weights, cache, monkeypatc
     wait_until(lambda: not estimator.remarks, LONG)
 
 
-def test_what_cannot_be_compiled_is_told_and_served(weights, cache, monkeypatch):
+def test_a_failed_compilation_is_reported_and_images_are_served(weights, cache, monkeypatch):
     def fail(*_: object) -> None:
         raise RuntimeError('no such layer')
 
@@ -215,9 +215,9 @@ def test_what_cannot_be_compiled_is_told_and_served(weights, cache, monkeypatch)
         estimator.prepare([(90, 160)])
 
 
-def test_of_a_stream_whose_size_changes_each_frame_only_the_newest_wait():
+def test_only_the_newest_sizes_of_a_changing_stream_are_queued():
     go, made = threading.Event(), []
-    beside = Beside(lambda size: go.wait(30) and made.append(size))
+    beside = BackgroundCompiler(lambda size: go.wait(30) and made.append(size))
     for width in range(1, 20):
         beside.want((1, width), str(width), (1, 1))
     assert beside.remark.count('compiling for') == 4

@@ -63,7 +63,7 @@ def test_depth_has_the_size_of_the_image(size):
 
 
 @pytest.mark.parametrize('size', [(48, 64), (480, 640), (240, 320), (479, 640)])
-def test_images_of_the_trained_aspect_are_fed_at_the_trained_size(size):
+def test_images_with_the_training_aspect_get_the_training_size(size):
     assert tiny_estimator().network_size(*size) == (48, 64)
 
 
@@ -83,7 +83,7 @@ def test_extreme_images_get_a_size_that_a_network_can_take(size):
     assert min(height, width) >= 16 and height * width < 4 * 48 * 64
 
 
-def test_the_whole_frame_is_seen():
+def test_the_whole_frame_is_used():
     estimator = with_output(np.ones((2, 2)))
     image = np.zeros((720, 1280, 3), np.uint8)
     image[:, :40] = image[:, -40:] = 255
@@ -161,7 +161,7 @@ def test_reciprocal_output_of_zero_or_less_is_far_and_finite():
     assert depth[-1].min() == pytest.approx(2.0)
 
 
-def test_half_size_output_is_brought_to_the_images_size():
+def test_half_size_output_is_resized_to_the_image():
     depth = with_output(np.full((24, 32), 3.0)).infer(photograph(96, 128))
     assert depth.shape == (96, 128) and (depth == 3).all()
 
@@ -235,7 +235,7 @@ def test_a_system_that_does_not_list_its_cpu_computes_in_float32(tmp_path, monke
     assert TorchEager(tiny_network(), CPU, 'bf16').precision == 'fp32'
 
 
-def test_unknown_precision_names_the_known():
+def test_error_for_an_unknown_precision_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"'int8'.*fp16.*fp32"):
         DepthEstimator.load(None, 'cpu', 'int8')
 
@@ -246,17 +246,17 @@ def test_a_missing_file_is_a_weights_error(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['gpu', 'CUDA', 'cuda:', 'cuda:-1', 'cpu:0', '', 'auto '])
-def test_unknown_device_names_the_known(name):
+def test_error_for_an_unknown_device_lists_the_known_ones(name):
     with pytest.raises(DeviceError, match='choose auto, cpu, cuda or cuda:N'):
         resolve_device(name)
 
 
-def test_a_cuda_device_that_is_not_there_is_never_replaced_in_silence():
+def test_a_missing_cuda_device_is_never_silently_replaced():
     with pytest.raises(DeviceError, match=r"'cuda:99'.*set device to cpu"):
         resolve_device('cuda:99')
 
 
-def test_auto_takes_cuda_where_there_is_one():
+def test_auto_uses_cuda_if_available():
     expected = 'cuda' if torch.cuda.is_available() else 'cpu'
     assert resolve_device('auto').type == expected
 
@@ -328,7 +328,7 @@ def test_a_canonical_network_keeps_its_size_for_cameras_like_its_own():
     assert plain.network_size(480, 640, camera) == (240, 320)
 
 
-def test_a_canonical_network_gives_metres_at_every_size_it_is_fed_at():
+def test_a_canonical_network_gives_metres_at_every_input_size():
     """An oracle that knows the depth of what it sees from the size at which it sees it."""
     estimator = tiny_estimator(**CANONICAL)
     truth, seen = 3.0, []

@@ -69,7 +69,7 @@ def camera_of(image, focal):
     return CameraModel(width, height, focal, focal, width / 2, height / 2)
 
 
-def test_a_graph_gives_what_the_operations_give():
+def test_a_graph_gives_the_same_result_as_the_operations():
     estimator, recorder = graphed()
     for size in (*SIZES[:3], SIZES[0]):
         image = photograph(*size)
@@ -89,7 +89,7 @@ def test_a_depth_is_not_overwritten_by_the_next():
     assert torch.equal(first, kept) and not torch.equal(first, second)
 
 
-def test_the_graph_not_used_for_longest_is_freed():
+def test_the_least_recently_used_graph_is_freed():
     estimator, recorder = graphed()
     for size in (*SIZES[:KEPT], SIZES[0], SIZES[KEPT]):
         estimator.infer(photograph(*size))
@@ -98,7 +98,7 @@ def test_the_graph_not_used_for_longest_is_freed():
     assert recorder.captured == SIZES
 
 
-def test_where_cuda_cannot_record_the_network_still_runs_and_says_so_once():
+def test_if_cuda_cannot_record_the_network_still_runs_with_one_remark():
     estimator, recorder = graphed(None, CaptureError('operation not permitted'))
     for size in (*SIZES[:3], SIZES[0]):
         np.testing.assert_array_equal(
@@ -107,7 +107,7 @@ def test_where_cuda_cannot_record_the_network_still_runs_and_says_so_once():
     assert len(estimator.remarks) == 1 and 'operation not permitted' in estimator.remarks[0]
 
 
-def test_without_memory_for_one_more_the_others_make_room():
+def test_other_graphs_are_freed_if_memory_is_short():
     estimator, recorder = graphed(None, torch.cuda.OutOfMemoryError('full'))
     for size in SIZES[:2]:
         estimator.infer(photograph(*size))
@@ -146,7 +146,7 @@ def test_cuda_graphs_give_the_depth_of_the_cpu(precision, tolerance):
 
 
 @cuda_only
-def test_freed_graphs_give_their_memory_back():
+def test_freed_graphs_release_their_memory():
     estimator = on_gpu()
     for size in SIZES[:KEPT]:
         estimator.infer(photograph(*size))
@@ -156,7 +156,7 @@ def test_freed_graphs_give_their_memory_back():
 
 
 @cuda_only
-def test_captures_in_one_thread_disturb_no_other():
+def test_captures_in_one_thread_do_not_disturb_others():
     failures = []
 
     def capture_again_and_again():
@@ -178,7 +178,7 @@ def test_captures_in_one_thread_disturb_no_other():
 
 
 @cuda_only
-def test_work_that_waits_for_the_gpu_cannot_be_recorded_and_runs_all_the_same():
+def test_work_that_waits_for_the_gpu_runs_without_a_graph():
     frames = GraphedFrames(torch.device('cuda', 0))
     image = torch.full((8, 8, 3), 7, dtype=torch.uint8, device='cuda')
     for _ in range(2):

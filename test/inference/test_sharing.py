@@ -32,7 +32,7 @@ def weights(tmp_path):
     return write
 
 
-def test_turns_come_in_the_order_of_asking():
+def test_requests_are_served_in_order():
     turns, order, gate = Turns(), [], threading.Event()
     users = 'abcde'
     with ThreadPoolExecutor(len(users) + 1) as pool:
@@ -54,7 +54,7 @@ def no_collector():
     gc.enable()
 
 
-def test_what_a_turn_raises_is_its_user_s_and_leaves_nothing_behind(no_collector):
+def test_an_error_reaches_its_user_and_leaves_nothing_behind(no_collector):
     class Heavy:
         def fail(self):
             raise ValueError('mine')
@@ -97,7 +97,7 @@ def test_users_who_come_together_load_once(weights):
     assert len(loaded) == 1 and shares[3].sharing.users == ('a', 'b', 'c', 'd')
 
 
-def test_the_network_and_its_thread_go_with_the_last_user(weights, no_collector):
+def test_the_network_and_its_thread_end_with_the_last_user(weights, no_collector):
     networks, file = SharedNetworks(), weights()
     shares = [networks.loader(name)(file, 'cpu', 'fp32') for name in ('front', 'rear')]
     for share in shares:
@@ -123,7 +123,7 @@ def test_a_file_that_was_replaced_is_another_network(weights):
     assert front.checksum != rear.checksum and front.sharing.users == ('front',)
 
 
-def test_what_cannot_be_loaded_says_so_as_without_sharing(tmp_path):
+def test_loading_errors_are_the_same_as_without_sharing(tmp_path):
     load = SharedNetworks().loader('front')
     with pytest.raises(WeightsError, match='no such file'):
         load(str(tmp_path / 'none'), 'cpu', 'fp32')
@@ -131,7 +131,7 @@ def test_what_cannot_be_loaded_says_so_as_without_sharing(tmp_path):
         load('', 'cuda:99', 'fp32')
 
 
-def test_a_network_that_hangs_is_shared_with_nobody_more(monkeypatch):
+def test_a_hanging_network_gets_no_new_users(monkeypatch):
     monkeypatch.setattr(sharing, 'HUNG', 0.2)
     made = []
     networks = SharedNetworks(lambda *_: made.append(StandIn()) or made[-1])

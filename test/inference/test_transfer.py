@@ -25,7 +25,7 @@ def test_on_a_cpu_nothing_is_copied():
     assert Download(CPU)({'a': tensor})['a'].ctypes.data == tensor.data_ptr()
 
 
-def test_a_tensor_is_there_already():
+def test_a_tensor_is_not_copied():
     tensor = torch.from_numpy(picture())
     assert Upload(CPU)(tensor) is tensor and Upload(CPU, staged=True)(tensor) is tensor
 
@@ -40,7 +40,7 @@ def test_read_only_and_strided_images_arrive_whole_and_without_a_warning(staged)
             assert np.array_equal(upload(view).numpy(), view)
 
 
-def test_an_image_stays_when_the_next_goes_through_the_same_buffer():
+def test_an_image_is_not_overwritten_by_the_next_one():
     upload = Upload(CPU, staged=True)
     first = upload(picture(0))
     buffer = upload._buffer
@@ -51,7 +51,7 @@ def test_an_image_stays_when_the_next_goes_through_the_same_buffer():
     assert np.array_equal(upload(picture(2, (3, 4))).numpy(), picture(2, (3, 4)))
 
 
-def test_results_come_through_buffers_of_their_name_that_stay():
+def test_results_use_one_reused_buffer_per_name():
     download = Download(CPU, staged=True)
     depth, flag = torch.rand(6, 8), torch.tensor(True)
     first = download({'depth': depth, 'thin': depth[::2, ::3], 'flag': flag})

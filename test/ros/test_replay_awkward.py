@@ -28,7 +28,7 @@ IMAGES = '/cam/image_rect_compressed'
 def write(path: Path, images: list[tuple[int, bytes | None]]) -> Path:
     """A bag of JPEG images, each with a number for its stamp and other data where it has some.
 
-    Beside them are topics that nobody hears, one that no ROS topic can be, and a node's output.
+    It also has topics without subscribers, one with an invalid name, and the output of a node.
     """
     rows = []
     for index, (number, data) in enumerate(images):

@@ -67,7 +67,7 @@ def test_bundled_clip_reaches_a_browser_and_ctrl_c_ends_with_0(model):
     ([__file__, '--image', '/camera'], '--image /camera'),
     (['97', '--image', '/camera'], '--image /camera'),
     ([str(CLIP), '--rectified'], 'add --camera')])
-def test_what_cannot_be_shown_is_one_sentence_and_2(capsys, arguments, named):
+def test_an_unusable_input_gives_one_sentence_and_2(capsys, arguments, named):
     pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
     assert main(['view', '--port', '0', *arguments]) == 2
     output, errors = capsys.readouterr()

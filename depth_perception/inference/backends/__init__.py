@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to run a network; what goes in and out is the same for all (see base.Backend)."""
+"""Backends that run a network; all have the same inputs and outputs (see base.Backend)."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiling for sizes of images beside the work on others."""
+"""Compile for new image sizes in the background."""
 from __future__ import annotations
 
 import threading
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from depth_perception.errors import named
 
-#: Sizes that wait; of a stream that changes its size each frame only the newest are of use.
+#: Largest number of waiting sizes; if a stream changes its size each frame, only the newest matter.
 _WAITING = 3
 
 Size = tuple[int, int]
 
 
 class CompileError(RuntimeError):
-    """A size that cannot be compiled; the text says why."""
+    """The network cannot be compiled for a size; the message says why."""
 
 
 class _Want(NamedTuple):
@@ -23,23 +23,23 @@ class _Want(NamedTuple):
     instead: Size
 
 
-class Beside:
-    """A queue of sizes and one thread, while there are any.
+class BackgroundCompiler:
+    """A queue of sizes, and a thread that runs while there are any.
 
     Args:
-        make: compiles for one size and puts the result where it is used.
+        make: compiles for one size and stores the result.
     """
 
     def __init__(self, make: Callable[[Size], None]) -> None:
         self._make = make
         self._changed = threading.Condition()
-        self._wanted: dict[Size, _Want] = {}  # the first is being made
+        self._wanted: dict[Size, _Want] = {}  # the first is being compiled
         self._failed: dict[Size, tuple[_Want, str]] = {}
         self._at_work = False
 
     @property
     def remark(self) -> str:
-        """What is being compiled, or could not be, and how such images are fed; or ''."""
+        """What is being compiled or failed to compile, and how such images are fed; or ''."""
         with self._changed:
             texts = [f'compiling for {want.what}' + (
                 f': until then fed at {_words(want.instead)}' if want.instead != size else '')
@@ -49,28 +49,28 @@ class Beside:
         return '; '.join(texts)
 
     def want(self, size: Size, what: str, instead: Size) -> None:
-        """Have a size made, unless that is so or was in vain.
+        """Request compilation for a size, unless it is queued or has failed before.
 
         Args:
             size: (height, width).
-            what: the image in words.
-            instead: at which size it is fed meanwhile.
+            what: description of the image.
+            instead: size at which the image is fed meanwhile.
         """
         with self._changed:
             if size in self._wanted or size in self._failed:
                 return
             while len(self._wanted) > _WAITING:
-                self._wanted.pop(list(self._wanted)[1])  # not the one that is being made
+                self._wanted.pop(list(self._wanted)[1])  # the first is being compiled
             self._wanted[size] = _Want(what, instead)
             if not self._at_work:
                 self._at_work = True
                 threading.Thread(target=self._work, name='compiling', daemon=True).start()
 
     def wait(self, size: Size) -> None:
-        """Until a wanted size is made.
+        """Wait until a requested size is compiled.
 
         Raises:
-            CompileError: it cannot be.
+            CompileError: it cannot be compiled.
         """
         with self._changed:
             self._changed.wait_for(lambda: size not in self._wanted)
@@ -88,7 +88,7 @@ class Beside:
             why = ''
             try:
                 self._make(size)
-            except Exception as error:  # of PyTorch, OpenVINO, the system; work goes on without
+            except Exception as error:  # from PyTorch, OpenVINO or the system
                 why = named(error)
             with self._changed:
                 want = self._wanted.pop(size)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backend runs a network: the fastest that is there, or the one that was asked for."""
+"""Choose the backend: the fastest one installed, or the requested one."""
 from __future__ import annotations
 
 from contextlib import suppress
@@ -19,19 +19,19 @@ __all__ = ['BACKENDS', 'BackendError', 'choose_backend']
 def choose_backend(network: nn.Module, device: torch.device, precision: str,
                    name: str = 'auto', checksum: str = '',
                    weights: Path | None = None) -> Backend:
-    """The network on its device, ready to run.
+    """Return the network on its device, ready to run.
 
     Args:
-        network: with its weights.
-        device: where it shall run.
-        precision: `fp16` or `bf16` (half precision where that is faster), or `fp32`.
-        name: `torch`, `openvino` (CPU alone), or `auto`: OpenVINO on a CPU where it is installed,
+        network: the network with its weights.
+        device: device to run on.
+        precision: `fp16` or `bf16` (half precision if that is faster), or `fp32`.
+        name: `torch`, `openvino` (only on a CPU), or `auto`: OpenVINO on a CPU if it is installed,
             otherwise PyTorch.
-        checksum: of the weights file; OpenVINO keeps what it compiles under it.
-        weights: that file; with it OpenVINO compiles for further sizes in another process.
+        checksum: checksum of the weights file; key of OpenVINO's cache of compiled models.
+        weights: the weights file, to let OpenVINO compile for more sizes in another process.
 
     Raises:
-        BackendError: the one that was asked for is not installed or not for this device.
+        BackendError: the requested backend is not installed or does not support the device.
         ValueError: the name is unknown.
     """
     if name not in BACKENDS:
@@ -50,7 +50,7 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
         try:
             return openvino.OpenVino(network, precision, checksum, weights)
         except ImportError as error:
-            raise BackendError(f'OpenVINO is installed but broken ({error}): install it anew, or '
+            raise BackendError(f'OpenVINO is installed but broken ({error}): install it again, or '
                                'set backend to auto') from error
     if name == 'auto' and traceable and device.type == 'cpu' and openvino.is_installed():
         with suppress(ImportError):  # a broken installation of it

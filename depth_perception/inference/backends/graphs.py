@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of a frame on its device: on CUDA as one graph for each image size, launched at once.
+"""Run the work of a frame on its device: on CUDA as one graph per image size.
 
-A network is some hundred kernels of a few microseconds; to launch them one by one takes longer than
-to run them. A CUDA graph is recorded once and then launched as a whole. It reads and writes
-always the same memory, so a frame is copied in and its depth copied out, both on the device.
+A network consists of some hundred kernels of a few microseconds each; launching them one by one
+takes longer than running them. A CUDA graph is recorded once and then launched as a whole. It
+always reads and writes the same memory, so a frame is copied in and its depth copied out, both on
+the device.
 
-Capture needs care with threads. It happens in the thread that infers, on a stream of its own, and
-in mode `thread_local`: other threads may go on allocating and launching. Only two things are
-forbidden to them meanwhile, a second capture and giving memory back, and `device.capture_lock`
-keeps these apart. Replays run on the stream of the caller, as everything else here does.
+Capture runs in the thread that infers, on its own stream, and in mode `thread_local`: other threads
+may allocate and launch meanwhile. Only two operations are forbidden, a second capture and releasing
+memory, and `device.capture_lock` excludes both. Replays run on the stream of the caller, like
+everything else here.
 """
 from __future__ import annotations
 
@@ -23,38 +24,38 @@ from torch import Tensor
 from depth_perception.errors import first_line
 from depth_perception.inference.device import capture_lock, free_cached_memory
 
-#: An image uint8 (H, W, 3) on the device and the factor on its depth -> metres float32 (H, W).
+#: Maps an image uint8 (H, W, 3) on the device and a factor on its depth to float32 metres (H, W).
 Depth = Callable[[Tensor, 'Tensor | float'], Tensor]
 
-#: Graphs that are kept, one for each size of image; the one not used for longest goes first.
+#: Largest number of graphs, one per image size; the least recently used one is freed first.
 KEPT = 4
-#: Runs before a capture, in which libraries choose algorithms and allocate (PyTorch's CUDA graph
-#: notes advise a few).
+#: Number of runs before a capture, in which libraries choose algorithms and allocate memory
+#: (recommended by PyTorch's CUDA graph notes).
 WARM_UP = 3
 
 
 class Frames(Protocol):
-    """Takes frames from image to depth.
+    """Computes the depth of frames.
 
     Attributes:
-        problem: what keeps it from working as it should, or ''.
+        problem: a sentence about what makes it slower than it could be, or ''.
     """
 
     problem: str
 
     def __call__(self, depth: Depth, image: Tensor, factor: float,
                  variant: tuple[int, ...] = ()) -> Tensor:
-        """Depth (H, W) in memory of its own; `variant` tells apart ways of work on one size."""
+        """Return depth (H, W) in its own memory; `variant` identifies the work on one size."""
 
 
 class EagerFrames:
-    """Operation by operation: a CPU has nothing to launch."""
+    """Run operation by operation, on a CPU."""
 
     problem = ''
 
     def __call__(self, depth: Depth, image: Tensor, factor: float,
                  variant: tuple[int, ...] = ()) -> Tensor:
-        """Depth (H, W) of an image."""
+        """Return the depth (H, W) of an image."""
         return depth(image, factor)
 
 
@@ -63,30 +64,30 @@ class CaptureError(RuntimeError):
 
 
 class Graph(Protocol):
-    """Recorded work: fill `image` and `factor`, replay, and find the result in `depth`."""
+    """Recorded work: fill `image` and `factor`, replay, and read the result from `depth`."""
 
     image: Tensor
     factor: Tensor
     depth: Tensor
 
     def replay(self) -> None:
-        """Run it again, on the current stream."""
+        """Run the graph on the current stream."""
 
     def free(self) -> None:
-        """Give its memory back; it cannot be replayed any more."""
+        """Release the memory of the graph, which cannot be replayed any more."""
 
 
 class CudaGraph:
-    """The work of one image size.
+    """The recorded work of one image size.
 
     Args:
-        depth: what to record; it must not wait for the device.
-        shape: of the image.
+        depth: the work to record; must not wait for the device.
+        shape: shape of the image.
         device: a CUDA device.
 
     Raises:
-        CaptureError: it cannot be recorded.
-        torch.cuda.OutOfMemoryError: there is no memory for it, recorded or not.
+        CaptureError: the work cannot be recorded.
+        torch.cuda.OutOfMemoryError: there is not enough memory.
     """
 
     def __init__(self, depth: Depth, shape: tuple[int, ...], device: torch.device) -> None:
@@ -96,7 +97,7 @@ class CudaGraph:
         with capture_lock, torch.cuda.device(device):
             stream = torch.cuda.Stream(device)
             stream.wait_stream(torch.cuda.current_stream())
-            # On the stream of the capture: libraries have handles and workspaces for each stream.
+            # On the stream of the capture: libraries have handles and workspaces per stream.
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
                     depth(self.image, self.factor)
@@ -117,12 +118,12 @@ class CudaGraph:
             raise CaptureError(first_line(error)) from error
 
     def replay(self) -> None:
-        """Run it again, on the current stream."""
+        """Run the graph on the current stream."""
         with torch.cuda.device(self._device):
             self._graph.replay()
 
     def free(self) -> None:
-        """Give its memory back; it cannot be replayed any more."""
+        """Release the memory of the graph, which cannot be replayed any more."""
         torch.cuda.current_stream(self._device).synchronize()
         self._graph.reset()
         del self.image, self.factor, self.depth
@@ -130,9 +131,9 @@ class CudaGraph:
 
 
 def release_generator(device: torch.device) -> None:
-    """Make the device's random generator usable again after a capture that failed.
+    """Make the device's random generator usable again after a failed capture.
 
-    PyTorch leaves it as if the capture went on, and every later random number in this process
+    PyTorch leaves it in the state of a capture, so that every later random number in this process
     raises "Offset increment outside graph capture" (seen with 2.11).
     """
     generator = torch.cuda.default_generators[device.index or 0]
@@ -142,11 +143,11 @@ def release_generator(device: torch.device) -> None:
 
 
 class GraphedFrames:
-    """One graph for each image size and variant; operation by operation where CUDA cannot record.
+    """Run one graph per image size and variant; operation by operation if CUDA cannot record.
 
     Args:
         device: a CUDA device.
-        capture: called with depth, shape and device for a size that is new.
+        capture: records a graph for depth, shape and device.
     """
 
     def __init__(self, device: torch.device,
@@ -159,7 +160,7 @@ class GraphedFrames:
 
     def __call__(self, depth: Depth, image: Tensor, factor: float,
                  variant: tuple[int, ...] = ()) -> Tensor:
-        """Depth (H, W) of an image, in memory that no later frame writes to."""
+        """Return the depth (H, W) of an image in memory that no later frame overwrites."""
         graph = None if self.problem else self._graph(depth, tuple(image.shape), variant)
         if graph is None:
             return depth(image, factor)
@@ -186,18 +187,18 @@ class GraphedFrames:
         self._keep(KEPT - 1)
         with suppress(torch.cuda.OutOfMemoryError):
             return self._capture(depth, shape, self._device)
-        self._keep(0)  # what the graphs of other sizes hold may do
+        self._keep(0)  # free the graphs of other sizes and try again
         try:
             return self._capture(depth, shape, self._device)
-        except torch.cuda.OutOfMemoryError as error:  # operation by operation takes less
+        except torch.cuda.OutOfMemoryError as error:  # running without a graph takes less
             raise CaptureError('out of memory while recording') from error
 
     def _keep(self, count: int) -> None:
-        """Free the graphs that were not used for longest."""
+        """Free the least recently used graphs until at most `count` remain."""
         while len(self._graphs) > count:
             self._graphs.popitem(last=False)[1].free()
 
 
 def frames_on(device: torch.device) -> Frames:
-    """The fastest way that the device has."""
+    """Return the fastest way to run frames on the device."""
     return GraphedFrames(device) if device.type == 'cuda' else EagerFrames()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backends by name, for command lines: nothing heavy is imported."""
+"""Names of the backends, for command lines; imports nothing heavy."""
 from __future__ import annotations
 
 BACKENDS = ('auto', 'torch', 'openvino')
 
 
 class BackendError(RuntimeError):
-    """A backend that cannot be used; the text says why and what would help."""
+    """A backend cannot be used; the message says why and what to do."""

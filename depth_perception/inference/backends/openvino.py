@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as OpenVINO runs it on a CPU: several times faster than PyTorch, and it shares.
+"""Run the network with OpenVINO on a CPU: several times faster than PyTorch, also under load.
 
-PyTorch's threads wait for each other in busy loops: where another program takes a core, a frame
-takes many times as long. OpenVINO's do not.
+PyTorch's threads wait for each other in busy loops, so a frame takes many times as long if another
+program uses a core. OpenVINO's threads do not.
 """
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ import torch
 from torch import Tensor, nn
 
 from depth_perception.inference.backends import openvino_cache
-from depth_perception.inference.backends.beside import Beside, CompileError
+from depth_perception.inference.backends.beside import BackgroundCompiler, CompileError
 from depth_perception.inference.backends.openvino_apart import compile_apart
 from depth_perception.inference.backends.priority import gives_way
 
 _has_traced = False
-#: Compiled sizes that are kept; the one that was used the longest ago goes first.
+#: Largest number of compiled sizes in memory; the least recently used one is dropped.
 _KEPT = 4
 
 Size = tuple[int, int]
 
 
 class OpenVino:
-    """Compiled once for each input size, from the network's own trace or from the disk.
+    """A network that is compiled, or read from the cache on disk, once per input size.
 
     Args:
-        network: on the CPU.
-        precision: `fp16` and `bf16` compute in bfloat16 where the CPU has instructions for it,
-            otherwise in float32; `fp32` always in float32.
-        checksum: of the weights file; with it compiled models are kept on disk.
-        weights: that file, for a process that compiles beside this one.
+        network: the network, on the CPU.
+        precision: `fp16` and `bf16` compute in bfloat16 if the CPU has instructions for it,
+            otherwise in float32; `fp32` always computes in float32.
+        checksum: checksum of the weights file; without it compiled models are not cached.
+        weights: the weights file, for the process that compiles in the background.
 
     Raises:
         ModuleNotFoundError: OpenVINO is not installed.
@@ -56,25 +56,25 @@ class OpenVino:
         self.device = torch.device('cpu')
         self._openvino = _import_openvino()
         self._core = _core()
-        # Computed as everything else here, in channels_last it would be traced with transposes.
+        # In channels_last layout, the trace would contain transposes.
         self._network = network.cpu().float().eval().to(memory_format=torch.contiguous_format)
         self.precision = 'bf16' if precision != 'fp32' and self._has_bfloat16() else 'fp32'
         self._checksum, self._weights = checksum, weights
         self._requests: dict[Size, Any] = {}
         self._lock = threading.Lock()
-        make = weakref.WeakMethod(self._make_beside)  # a network goes with its last user
-        self._beside = Beside(lambda size: (make() or _nothing)(size))
+        make = weakref.WeakMethod(self._make_in_background)  # lets the last user free the network
+        self._background = BackgroundCompiler(lambda size: (make() or _nothing)(size))
 
     @property
     def problem(self) -> str:
-        """For which sizes images are not yet fed as they should be, or ''."""
-        return self._beside.remark
+        """A sentence about sizes that are not compiled yet, or ''."""
+        return self._background.remark
 
     def run(self, image: Tensor) -> Tensor:
-        """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32.
+        """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32.
 
-        The first image of a size takes seconds, unless `size_for` was asked before: the network is
-        compiled for it.
+        The first image of a size takes seconds, because the network is compiled for it, unless
+        `size_for` chose the size.
         """
         height, width = image.shape[-2:]
         size = (height, width)
@@ -83,11 +83,11 @@ class OpenVino:
         return torch.from_numpy(output)
 
     def size_for(self, size: Size, what: str) -> Size:
-        """At which size to feed an image now: its own, or the nearest until that is compiled.
+        """Return the size to use now: `size` if it is compiled, otherwise the nearest compiled one.
 
         Args:
-            size: (height, width) at which it should be fed.
-            what: the image, for the remark: its size, in words.
+            size: desired (height, width).
+            what: description of the image, for the remark, such as its size.
         """
         with self._lock:
             ready = list(self._requests)
@@ -95,27 +95,27 @@ class OpenVino:
             return size
         nearest = min(ready, key=lambda other: abs(math.log(
             other[1] / other[0] / (size[1] / size[0]))))
-        self._beside.want(size, what, nearest)
+        self._background.want(size, what, nearest)
         return nearest
 
     def prepare(self, sizes: Iterable[tuple[Size, str]]) -> None:
-        """Compile for these sizes, each with its image in words, and wait for that.
+        """Compile for these sizes, each with a description of its image, and wait for that.
 
         Raises:
             CompileError: one cannot be compiled.
         """
         for size, what in sizes:
             if self._request(size) is None:
-                self._beside.want(size, what, size)
-                self._beside.wait(size)
+                self._background.want(size, what, size)
+                self._background.wait(size)
 
     def compiled(self, size: Size) -> Any:
-        """The network compiled for a size, anew."""
+        """Compile the network for a size."""
         return self._core.compile_model(
             self._converted(torch.zeros(1, 3, *size)), 'CPU', self._settings())
 
     def _request(self, size: Size) -> Any:
-        """What runs this size, which is now the last one used; or None."""
+        """Return the request for a size and mark it as the last one used; None if there is none."""
         with self._lock:
             request = self._requests.pop(size, None)
             if request is not None:
@@ -131,7 +131,7 @@ class OpenVino:
         return request
 
     def _made(self, size: Size) -> Any:
-        """The model of a size, from the disk if it is there, otherwise compiled here."""
+        """Return the model of a size from the cache, or compile it in this process."""
         model = self._cached(size)
         if model is None:
             model = self.compiled(size)
@@ -140,8 +140,8 @@ class OpenVino:
                 openvino_cache.write(path, exported(model))
         return model
 
-    def _make_beside(self, size: Size) -> None:
-        """The same while others work: another process compiles, this one only reads the result."""
+    def _make_in_background(self, size: Size) -> None:
+        """Make the model of a size in the background: another process compiles it if possible."""
         model = gives_way(lambda: self._cached(size))
         if model is None and self._weights is not None:
             model = self._compiled_apart(self._weights, size)
@@ -177,15 +177,15 @@ class OpenVino:
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_PRECISION_HINT': 'bf16' if self.precision == 'bf16' else 'f32',
             'INFERENCE_NUM_THREADS': torch.get_num_threads(),
-            # Threads of two processes, each bound to the first cores, would share them.
+            # With pinning, the threads of two processes would share the first cores.
             'ENABLE_CPU_PINNING': False,
         }
 
     def _converted(self, image: Tensor) -> Any:
-        """The network for images of this size alone: sizes taken for constants are right.
+        """Convert the network for this image size; sizes may become constants in the model.
 
-        The first of a process is traced, which starts seconds sooner. PyTorch keeps some megabytes
-        of each trace for ever, so the others are exported, unless OpenVINO cannot read that.
+        The first conversion of a process uses a trace, which is seconds faster. PyTorch keeps some
+        megabytes of each trace forever, so later ones use an export, if OpenVINO can read it.
         """
         image = image.contiguous()
         with warnings.catch_warnings(), torch.no_grad():
@@ -195,13 +195,13 @@ class OpenVino:
     def _exported(self, image: Tensor) -> Any:
         try:
             return self._convert(torch.export.export(self._network, (image,), strict=False), image)
-        except Exception:  # PyTorch and OpenVINO have many ways to say no
+        except Exception:  # PyTorch and OpenVINO raise many kinds of errors
             return self._traced(image)
 
     def _traced(self, image: Tensor) -> Any:
         global _has_traced
         _has_traced = True
-        # Not run a second and a third time to be checked: half of the time to start.
+        # Without check_trace's two more runs, starting takes half the time.
         return self._convert(torch.jit.trace(self._network, image, check_trace=False), image)
 
     def _convert(self, recorded: Any, image: Tensor) -> Any:
@@ -213,33 +213,33 @@ class OpenVino:
 
 
 def _nothing(_size: Size) -> None:
-    """For a network that is gone."""
+    """Do nothing: the network has been freed."""
 
 
 def exported(model: Any) -> bytes:
-    """A compiled model as bytes, for `import_model`."""
+    """Return a compiled model as bytes, for `import_model`."""
     content: bytes = model.export_model().getvalue()
     return content
 
 
 def is_installed() -> bool:
-    """Whether OpenVINO is there; it is not imported for that."""
+    """Return whether OpenVINO is installed, without importing it."""
     return importlib.util.find_spec('openvino') is not None
 
 
 @functools.cache
 def _core() -> Any:
-    """The process's one OpenVINO core, which is never freed.
+    """Return the process's only OpenVINO core, which is never freed.
 
-    The CPU plugin gives the thread that loads it a stack for signals, and unmaps it with the last
-    core. Freed by another thread, that leaves the first with a stack that is gone: the next signal
-    with a Python handler, such as Ctrl-C, would kill the process.
+    The CPU plugin sets a signal stack for the thread that loads it, and unmaps it with the last
+    core. If another thread freed the core, the first thread's signal stack would be invalid, and
+    the next signal with a Python handler, such as Ctrl-C, would kill the process.
     """
     return _import_openvino().Core()
 
 
 def _import_openvino() -> ModuleType:
-    """OpenVINO without its telemetry, which would report its import over the network."""
+    """Import OpenVINO without its telemetry, which would report the import over the network."""
     if 'openvino_telemetry' not in sys.modules:
         sys.modules['openvino_telemetry'] = None  # type: ignore[assignment]
     import openvino

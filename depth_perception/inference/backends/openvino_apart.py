@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Have OpenVINO compile in another process, which does not hold this interpreter."""
+"""Compile with OpenVINO in another process, which does not block this interpreter."""
 from __future__ import annotations
 
 import os
@@ -11,17 +11,17 @@ from depth_perception.inference.backends.beside import CompileError
 
 #: The module that compiles.
 CHILD = 'depth_perception.inference.backends.openvino_child'
-#: Priorities, one after the other, and the seconds that each has. A machine that is never idle
-#: would wait for ever.
+#: Priorities to try one after the other, with their timeouts in seconds: on a machine that is never
+#: idle, priority idle alone would wait forever.
 TRIES = (('idle', 30.0), ('low', 600.0))
 
 
 def compile_apart(weights: Path, checksum: str, precision: str, size: tuple[int, int],
                   file: Path) -> None:
-    """Compile in a process of its own (`openvino_child`) and wait for its file.
+    """Compile in a separate process (`openvino_child`) and wait for its file.
 
     Raises:
-        CompileError: it did not write the file.
+        CompileError: the process did not write the file.
     """
     words = [sys.executable, '-m', CHILD, str(weights), checksum, precision,
              *map(str, size), str(file)]
@@ -32,8 +32,8 @@ def compile_apart(weights: Path, checksum: str, precision: str, size: tuple[int,
 
 
 def _finished(words: list[str], seconds: float) -> bool:
-    """Whether a process has done its work in that time; it is ended otherwise."""
-    # One thread leaves the other cores to those at work; the model runs with as many as ever.
+    """Run a process; return whether it finished in time, and kill it otherwise."""
+    # One thread leaves the other cores free; it does not limit the threads of the model later.
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
                    'OMP_NUM_THREADS': '1'}
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that OpenVINO has compiled, on disk: what took seconds once takes a fraction of one.
+"""Cache of models compiled by OpenVINO on disk: reading takes a fraction of a second.
 
-A file is of one network, precision, input size, processor and version of OpenVINO; its name says
-so, and its first 64 characters are the SHA-256 of the rest. Only a file that the user owns and that
-nobody else may write to is taken. Where nothing can be written, nothing is kept.
+The name of a file identifies network, precision, input size, processor and version of OpenVINO; its
+first 64 characters are the SHA-256 of the rest. Only files that the user owns and that nobody else
+can write are used. If the folder cannot be written, nothing is cached.
 """
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pathlib import Path
 
 from depth_perception.io.files import write_atomically
 
-#: Characters of a weights file's checksum that stand in a file's name.
+#: Number of characters of the weights' checksum in a file name.
 _DIGITS = 16
 _HASH = 64
-#: Files that stay; the oldest go.
+#: Largest number of files; the oldest are deleted.
 KEPT = 24
 
 
 def folder() -> Path | None:
-    """Where they are kept: the user's cache folder; None for a user without one."""
+    """Return the folder of the cache; None for a user without a home folder."""
     cache = os.environ.get('XDG_CACHE_HOME')
     try:
         base = Path(cache) if cache else Path.home() / '.cache'
@@ -35,7 +35,7 @@ def folder() -> Path | None:
 
 
 def model_path(checksum: str, precision: str, version: str, size: tuple[int, int]) -> Path | None:
-    """The file of a model; None for a network without a checksum or a user without a folder."""
+    """Return the file of a model; None without a checksum or a cache folder."""
     parent = folder()
     if parent is None or not checksum:
         return None
@@ -45,11 +45,11 @@ def model_path(checksum: str, precision: str, version: str, size: tuple[int, int
 
 
 def read(path: Path | None) -> bytes | None:
-    """A model as it was written; None where there is none that may be used."""
+    """Read a model; return None if there is no file that may be used."""
     with contextlib.suppress(OSError):
         if path is None or not all(_is_private(place) for place in (path.parent, path)):
             return None
-        with path.open('rb') as file:  # in two parts: a copy would hold up other threads
+        with path.open('rb') as file:  # in two parts: a slice would copy the model
             digest, model = file.read(_HASH), file.read()
         if digest == _digest(model):
             return model
@@ -57,7 +57,7 @@ def read(path: Path | None) -> bytes | None:
 
 
 def can_keep(path: Path | None) -> bool:
-    """Whether a model can be written there; makes the folder."""
+    """Return whether a model can be written to this path; create its folder."""
     if path is None:
         return False
     with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def can_keep(path: Path | None) -> bool:
 
 
 def write(path: Path | None, model: bytes) -> bool:
-    """Keep a model; False where that is not possible."""
+    """Write a model; return False if that is not possible."""
     if path is None or not can_keep(path):
         return False
     try:
@@ -74,7 +74,7 @@ def write(path: Path | None, model: bytes) -> bool:
         files = sorted(path.parent.glob('*.blob'), key=lambda file: file.stat().st_mtime)
         for old in files[:-KEPT]:
             old.unlink()
-    except OSError:  # no rights, a full disk, another process that tidies up too
+    except OSError:  # no permission, a full disk, or another process deletes files too
         return False
     return True
 

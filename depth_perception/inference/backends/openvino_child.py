@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that compiles a network for one input size and writes the model to a file.
+"""Compile a network for one input size and write the model to a file, as a process.
 
     python -m depth_perception.inference.backends.openvino_child \
         WEIGHTS CHECKSUM PRECISION HEIGHT WIDTH FILE PRIORITY
 
-Converting a network holds the interpreter for tenths of a second at a time. A node at work has that
-done here, at the priority that is named: `idle` or `low`. This process ends with the one that
-started it, whose end it notices at its standard input.
+Converting a network blocks the interpreter for tenths of a second at a time, so a running node
+starts this process, with priority `idle` or `low`. The process ends with its parent, whose end it
+detects by its standard input.
 """
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from depth_perception.inference.backends.priority import only_when_idle, with_lo
 
 def compile_to_file(weights: str, checksum: str, precision: str, size: tuple[int, int],
                     file: Path) -> None:
-    """Compile and write.
+    """Compile the network and write the model.
 
     Raises:
-        CompileError: the weights are other ones now, or the file cannot be written.
+        CompileError: the weights file has changed, or the model cannot be written.
         WeightsError: the weights cannot be read.
     """
     from depth_perception.inference.backends import openvino, openvino_cache
@@ -42,20 +42,20 @@ def compile_to_file(weights: str, checksum: str, precision: str, size: tuple[int
 
 
 def main(words: list[str]) -> int:
-    """What the words say."""
+    """Run with these command-line arguments."""
     weights, checksum, precision, height, width, file, priority = words
     {'idle': only_when_idle, 'low': with_low_priority}[priority]()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         compile_to_file(weights, checksum, precision, (int(height), int(width)), Path(file))
-    except Exception as error:  # one line for the process that waits
+    except Exception as error:  # one line for the parent process
         sys.stderr.write(f'{told(error)}\n')
         return 1
     return 0
 
 
 def _end_with_parent() -> None:
-    while os.read(0, 1024):  # not sys.stdin, whose lock the interpreter's end would wait for
+    while os.read(0, 1024):  # not sys.stdin: its lock would block the interpreter's end
         pass
     os._exit(1)
 
@@ -63,4 +63,4 @@ def _end_with_parent() -> None:
 if __name__ == '__main__':
     code = main(sys.argv[1:])
     sys.stderr.flush()
-    os._exit(code)  # without the second that the interpreter takes to tidy up
+    os._exit(code)  # skips the interpreter's clean-up, which takes a second

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as PyTorch runs it, without compilation: ready in seconds, on any device."""
+"""Run the network with PyTorch, without compilation: ready in seconds, on any device."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -11,19 +11,18 @@ from torch import Tensor, nn
 from depth_perception.networks.batch_norm_folding import fold_batch_norms
 
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
-#: Where Linux lists a processor's instructions.
+#: File in which Linux lists the processor's instructions.
 _CPU_INFO = Path('/proc/cpuinfo')
 
 
 class TorchEager:
-    """channels_last on every device; half precision, where it is asked for and faster, with the
-    BatchNorms folded into the convolutions.
+    """PyTorch in channels_last layout, with BatchNorms folded for CUDA and half precision.
 
     Args:
-        network: on the CPU.
-        device: where it shall run.
-        precision: `fp16` and `bf16` are what they say on CUDA; a CPU computes in bfloat16 for both
-            where it has instructions for it, otherwise in float32: there half precision is slower.
+        network: the network, on the CPU.
+        device: device to run on.
+        precision: on CUDA `fp16`, `bf16` or `fp32`. A CPU computes in bfloat16 for both half
+            precisions if it has instructions for it, otherwise in float32, which is faster there.
     """
 
     name = 'torch'
@@ -42,23 +41,23 @@ class TorchEager:
 
     @torch.inference_mode()
     def run(self, image: Tensor) -> Tensor:
-        """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""
+        """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32."""
         image = image.to(dtype=self.dtype, memory_format=torch.channels_last)
         output: Tensor = self.network(image)
         return output.float()
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
-        """Any size is ready."""
+        """Return the size unchanged: any size is ready."""
         return size
 
     def prepare(self, sizes: Iterable[tuple[tuple[int, int], str]]) -> None:
-        """Nothing is to be done."""
+        """Do nothing: any size is ready."""
 
 
 def has_bfloat16() -> bool:
-    """Whether this x86 processor multiplies in bfloat16; False where the system does not tell.
+    """Return whether this x86 processor has bfloat16 instructions; False if that is unknown.
 
-    PyTorch has no public way to ask.
+    PyTorch has no public function for this.
     """
     try:
         known = _CPU_INFO.read_text(encoding='ascii', errors='replace').split()
