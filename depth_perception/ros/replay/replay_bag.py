@@ -476,8 +476,9 @@ def _parser() -> argparse.ArgumentParser:
     add('--topics', nargs='+', metavar='TOPIC', help='play only these')
     add('--exclude', nargs='+', default=[], metavar='TOPIC', help='do not play these')
     add('--wait-for-subscribers', type=number(float, 0), default=0.0, metavar='SECONDS',
-        help='first wait so long for subscribers: of --wait-for, or of the images of one camera')
-    add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must have a subscriber each')
+        help='before playing, wait up to this long for subscribers: of --wait-for, or of the '
+             'images of one camera')
+    add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must each have a subscriber')
     add('--wait-for-nodes', nargs='+', default=[], metavar='NODE',
         help='full names of nodes that must be there too')
     add('--lockstep', nargs=2, metavar=('IMAGES', 'DEPTH'),
