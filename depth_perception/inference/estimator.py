@@ -39,7 +39,7 @@ PRECISIONS = ('fp16', 'bf16', 'fp32')
 #: Network sizes are multiples of this: fine enough to keep the aspect ratio, and even at four of
 #: the five strides, so that padding shifts the features as in training.
 SIZE_STEP = 16
-#: The test geometry that feeds every camera at the training's focal length.
+#: The test geometry that resizes images of every camera to the focal length of the training.
 CANONICAL = 'canonical'
 #: Limits of the area of such images, relative to the training's: the time of the network grows with
 #: the area, and very small images show too little.
@@ -264,9 +264,9 @@ def _normalised(image: Array, mean: Array, std: Array) -> Array:
 
 @by_numpy
 def _in_metres(output: Array, info: WeightsInfo, factor: Tensor | float) -> Array:
-    """The network's raw output -> metres, as for a camera like the training data's, x factor.
+    """Convert the raw output to metres for a camera like the training data's, times the factor.
 
-    Relative output stays what it is.
+    Relative output is returned unchanged.
     """
     if not info.is_metric:
         return output

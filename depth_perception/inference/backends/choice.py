@@ -53,6 +53,6 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
             raise BackendError(f'OpenVINO is installed but broken ({error}): install it again, or '
                                'set backend to auto') from error
     if name == 'auto' and traceable and device.type == 'cpu' and openvino.is_installed():
-        with suppress(ImportError):  # a broken installation of it
+        with suppress(ImportError):  # a broken installation
             return openvino.OpenVino(network, precision, checksum, weights)
     return TorchEager(network, device, precision)
