@@ -3,11 +3,11 @@
 
     python -m benchmarks.closed_loop [--out FOLDER] [--scenario NAME ...] [--error NAME ...]
 
-Every scenario with every error of the depth, for a low and a tall robot, held by the collision
+Runs every scenario with every depth error, for a low and a tall robot, stopped by the collision
 monitor or by the costmap, with the network alone, with the known floor and with a ranging sensor.
-Prints a table for each and writes closed_loop.json and closed_loop.png, drives from above.
-docs/nav2.md has the definitions. All of it takes half an hour on one core; --guard, --robot and the
-like choose a part.
+Prints a table for each combination and writes closed_loop.json and closed_loop.png (drives from
+above). docs/nav2.md has the definitions. Everything takes half an hour on one core; --guard,
+--robot and similar options choose a part.
 """
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from matplotlib import pyplot as plt
 
 ROBOTS = {'low': LOW, 'tall': TALL}
 GUARDS = ('monitor', 'costmap')
-#: What helps the network: (its depth is anchored, `floor_model`).
+#: Aids for the network: (its depth is anchored, `floor_model`).
 AIDS = {'network alone': (False, False), 'floor': (False, True), 'sensor': (True, True)}
-#: Drives in the picture: (scenario, error, aid).
+#: Drives in the image: (scenario, error, aid).
 PANELS = tuple((scenario, error, aid) for scenario, error in (
     ('box of 10 cm', 'scale 1.6'), ('doorway of 0.8 m', 'scale 0.6')) for aid in AIDS)
 

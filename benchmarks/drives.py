@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drives with their truth: the bundled clip, and short ones through generated rooms.
+"""Drives with ground truth: the bundled clip, and short drives through generated rooms.
 
-A drive's folder has rgb_00000.jpg and depth_00000.png (16 bits, millimetres, 0 = unknown) of each
-frame, and cameras.csv with a row a frame: fx fy cx cy in pixels, height_m, pitch_deg (up),
-roll_deg, yaw_deg, x_m, y_m. tools/rooms/make_drive.py writes it.
+The folder of a drive has rgb_00000.jpg and depth_00000.png (16 bits, millimetres, 0 = unknown) for
+each frame, and cameras.csv with a row per frame: fx fy cx cy in pixels, height_m, pitch_deg (up),
+roll_deg, yaw_deg, x_m, y_m. tools/rooms/make_drive.py writes such folders.
 """
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ DRIVES = Path(__file__).parents[1] / 'data' / 'drives'
 
 
 class DriveError(ValueError):
-    """A folder that holds no drive; the text says why."""
+    """A folder that is not a drive; the message says why."""
 
 
 @dataclass(frozen=True)
 class Drive:
-    """What a robot saw on its way.
+    """Images of a robot's drive and their ground truth.
 
     Attributes:
-        name: of the folder, or 'clip'.
+        name: name of the folder, or 'clip'.
         camera, pose: of all frames.
         images: uint8 (H, W, 3) each.
-        truths: float32 (H, W) metres each, NaN where unknown.
+        truths: float32 (H, W) metres each, NaN if unknown.
         places: (n, 3) x, y and heading of the camera: metres, radians.
     """
 
@@ -50,7 +50,7 @@ class Drive:
 
 
 def clip_drive() -> Drive:
-    """The bundled clip."""
+    """Return the bundled clip."""
     frames = read_clip()
     with (DRIVES / 'clip_poses.csv').open(newline='') as lines:
         rows = list(csv.DictReader(lines))
@@ -60,10 +60,10 @@ def clip_drive() -> Drive:
 
 
 def read_drive(folder: Path) -> Drive:
-    """A drive of a folder.
+    """Read a drive from a folder.
 
     Raises:
-        DriveError: there is none.
+        DriveError: the folder is not a drive.
     """
     try:
         with (folder / 'cameras.csv').open(newline='') as lines:
@@ -73,18 +73,18 @@ def read_drive(folder: Path) -> Drive:
         return Drive(folder.name, _camera(rows[0], truths[0].shape), _pose(rows[0]), images, truths,
                      _places(rows))
     except (OSError, KeyError, IndexError, ValueError) as error:
-        raise DriveError(f'{folder} is no drive with cameras.csv, rgb_*.jpg and depth_*.png: '
+        raise DriveError(f'{folder} is not a drive with cameras.csv, rgb_*.jpg and depth_*.png: '
                          f'{error}') from error
 
 
 def room_drives() -> list[Drive]:
-    """Those of the repository."""
+    """Return the drives of the repository."""
     return [read_drive(path.parent) for path in sorted(DRIVES.glob('*/cameras.csv'))]
 
 
 def _camera(row: dict[str, str], shape: tuple[int, int]) -> CameraModel:
     fx, fy, cx, cy = (float(row[name]) for name in ('fx', 'fy', 'cx', 'cy'))
-    # There, the middle of the first pixel is at 0.5.
+    # In the file, the centre of the first pixel is at 0.5.
     return CameraModel(shape[1], shape[0], fx, fy, cx - 0.5, cy - 0.5)
 
 
@@ -101,5 +101,5 @@ def _places(rows: list[dict[str, str]]) -> NDArray[np.float64]:
 def _truth(path: Path) -> NDArray[np.float32]:
     depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if depth is None or depth.dtype != np.uint16:
-        raise DriveError(f'{path.name} is no depth image of 16 bits')
+        raise DriveError(f'{path.name} is not a 16-bit depth image')
     return np.where(depth > 0, depth / np.float32(1000), np.float32(np.nan)).astype(np.float32)

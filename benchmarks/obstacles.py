@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Obstacles within 3 m: found, missed and invented, beam by beam of the scan and in a costmap.
+"""Count found, missed and false obstacles within 3 m: beams of the scan, and cells of a costmap.
 
     python -m benchmarks.obstacles [--model FILE] [--drives FOLDER ...] [--exact] [--out FOLDER]
 
-On the bundled clip and on five short drives through generated rooms, or on the drives in FOLDERs
-(`benchmarks.drives` says what is in one). The network's depth and the true one become cloud and
-scan as the node makes them, and mark a costmap by Nav2's rules with config/nav2_costmap.yaml.
-Writes obstacles.json, obstacles.png (scans from above) and costmap.png. docs/obstacles.md has the
-definitions.
+Uses the bundled clip and five short drives through generated rooms, or the drives in FOLDERs (see
+`benchmarks.drives`). The network's depth and the true depth are converted to cloud and scan like in
+the node, and mark a costmap by Nav2's rules with config/nav2_costmap.yaml. Writes obstacles.json,
+obstacles.png (scans from above) and costmap.png. docs/obstacles.md has the definitions.
 """
 from __future__ import annotations
 
@@ -35,22 +34,22 @@ from depth_perception.depth.simulated_anchors import lidar_row, zones
 from depth_perception.inference.estimator import DepthEstimator
 from test.support.nav2_rules import Cell, ObstacleLayer, project_laser
 
-matplotlib.use('Agg')  # no display is needed
+matplotlib.use('Agg')  # needs no display
 
 from matplotlib import pyplot as plt
 
-#: What becomes of a beam, and its colour in the picture.
+#: Verdicts on a beam, and their colours in the image.
 COLOURS = {'found': 'tab:green', 'missed': 'tab:red', 'hidden': 'tab:orange',
            'invented': 'tab:orange', 'unknown': 'tab:purple'}
-#: How the floor is told from obstacles, and what corrects the depth before.
+#: Ways to distinguish floor and obstacles, optionally after correcting the depth.
 HEIGHT, FLOOR, ROW, ZONES = 'height alone', 'floor model', 'lidar row', '8x8 distances'
 WAYS = (HEIGHT, FLOOR, ROW, ZONES)
 TRUTH = 'true depth'
-#: Metres: the robot's height, up to which things are obstacles in scan and costmap.
+#: The robot's height: lower things are obstacles in scan and costmap, metres.
 ROBOT = 1.0
 COSTMAP = yaml.safe_load((Path(__file__).parents[1] / 'config' / 'nav2_costmap.yaml').read_text())[
     'local_costmap']['local_costmap']['ros__parameters']
-#: What marks the costmap: the scan, as the file says, or the cloud in its place.
+#: What marks the costmap: the scan, as in the file, or the cloud instead.
 MARKS = ('scan', 'cloud')
 CLOUD = {'marking': True, 'clearing': False, 'min_obstacle_height': 0.08,
          'max_obstacle_height': ROBOT, 'obstacle_max_range': WITHIN}
@@ -59,12 +58,12 @@ PANELS = 4
 
 @dataclass(frozen=True)
 class Seen:
-    """What the node makes of one frame.
+    """The node's outputs for one frame.
 
     Attributes:
-        ranges, angles: of the scan.
-        points: of cloud and scan by the costmap's names, (n, 3) in the frame of the robot's base,
-            which is on the floor below the camera.
+        ranges, angles: ranges and angles of the scan.
+        points: points of cloud and scan by the costmap's names, (n, 3) in the frame of the robot's
+            base, which is on the floor below the camera.
     """
 
     ranges: NDArray[np.float64]
@@ -73,9 +72,9 @@ class Seen:
 
 
 def settings_of(drive: Drive, way: str) -> DepthSettings:
-    """The node's parameters, otherwise the defaults."""
+    """Return the node's parameters; all others have their defaults."""
     pose = drive.pose
-    # The truth has no flying pixels: nothing is to be removed from it.
+    # The truth has no flying pixels, so nothing must be removed from it.
     more = {'edge_threshold': 0.0} if way == TRUTH else {}
     return DepthSettings(
         camera_height=pose.height, camera_pitch=math.degrees(pose.pitch),
@@ -83,7 +82,7 @@ def settings_of(drive: Drive, way: str) -> DepthSettings:
 
 
 class _Exact:
-    """Stands in for a random generator: no noise and no nonsense."""
+    """Replaces a random generator: no noise and no outliers."""
 
     @staticmethod
     def standard_normal(count: int) -> NDArray[np.float64]:
@@ -99,7 +98,7 @@ class _Exact:
 
 
 def anchors_of(drive: Drive, truth: NDArray, way: str, seed: int | None) -> Anchors | None:
-    """What the robot's ranging sensor sees; None without one. Without a seed it is exact."""
+    """Simulate the robot's ranging sensor; None without one. Without a seed it is exact."""
     random: Any = _Exact() if seed is None else np.random.default_rng(seed)
     if way == ROW:
         return lidar_row(truth, drive.camera, random, drive.pose.pitch)
@@ -108,7 +107,7 @@ def anchors_of(drive: Drive, truth: NDArray, way: str, seed: int | None) -> Anch
 
 def look(drive: Drive, depths: list[NDArray[np.float32]], way: str, most: float,
          exact: bool = False) -> list[Seen]:
-    """What the node makes of a drive's depths, up to `most` metres, with exact sensors or not."""
+    """Return the node's outputs for a drive's depths, up to `most` metres."""
     make, settings = ProductMaker(most), settings_of(drive, way)
     seen = []
     for number, (depth, truth) in enumerate(zip(depths, drive.truths)):
@@ -135,11 +134,11 @@ def _seen(products: DepthProducts, scan: DepthScan) -> Seen:
 
 
 def cells(drive: Drive, seen: list[Seen], marks: str) -> Iterator[set[Cell]]:
-    """The lethal cells of the costmap after each frame.
+    """Yield the lethal cells of the costmap after each frame.
 
     Args:
-        drive: whose frames they are.
-        seen: of each frame.
+        drive: the drive of the frames.
+        seen: outputs for each frame.
         marks: one of MARKS.
     """
     layer = COSTMAP['obstacle_layer']
@@ -156,9 +155,9 @@ def cells(drive: Drive, seen: list[Seen], marks: str) -> Iterator[set[Cell]]:
 
 
 def compared(found: list[set[Cell]], true: list[set[Cell]]) -> dict[str, float]:
-    """Lethal cells, mean over a drive: true ones, those of them that are missing, false ones.
+    """Return mean numbers of lethal cells over a drive: true, missing and false ones.
 
-    A true cell is missing where no cell is lethal that it touches.
+    A true cell is missing if neither it nor a neighbour is lethal.
     """
     def around(cells: set[Cell]) -> set[Cell]:
         return {(x + i, y + j) for x, y in cells for i in (-1, 0, 1) for j in (-1, 0, 1)}
@@ -171,7 +170,7 @@ def compared(found: list[set[Cell]], true: list[set[Cell]]) -> dict[str, float]:
 def measure(drive: Drive, depths: list[NDArray[np.float32]], most: float,
             ways: tuple[str, ...] = WAYS, exact: bool = False,
             ) -> tuple[dict[str, Any], dict[str, list[Seen]]]:
-    """All figures of a drive by way, and what was seen; that of the true depth too."""
+    """Return all figures of a drive by way, and the outputs, also for the true depth."""
     seen = {TRUTH: look(drive, drive.truths, TRUTH, most),
             **{way: look(drive, depths, way, most, exact) for way in ways}}
     true = {marks: list(cells(drive, seen[TRUTH], marks)) for marks in MARKS}
@@ -187,7 +186,7 @@ def measure(drive: Drive, depths: list[NDArray[np.float32]], most: float,
 
 
 def draw(path: Path, shown: list[tuple[str, dict[str, list[Seen]]]], ways: tuple[str, ...]) -> None:
-    """The middle frame of drives from above, in metres; a row a drive, a column a way."""
+    """Draw the middle frame of drives from above in metres: one row per drive, a column per way."""
     figure, axes = plt.subplots(len(shown), len(ways), squeeze=False, sharex=True, sharey=True,
                                 figsize=(3 * len(ways), 2.9 * len(shown) + 0.6),
                                 layout='constrained')
@@ -221,7 +220,7 @@ def _panel(cell: Any, truth: Seen, found: Seen) -> None:
 
 def draw_costmaps(path: Path, drive: Drive, seen: dict[str, list[Seen]], ways: tuple[str, ...],
                   frame: int) -> None:
-    """The costmap of a drive after one of its frames, north up; a row what marks it."""
+    """Draw the costmap after a frame of a drive, north up; one row for each of MARKS."""
     figure, axes = plt.subplots(len(MARKS), len(ways), squeeze=False, sharex=True, sharey=True,
                                 figsize=(3 * len(ways), 3 * len(MARKS) + 0.5),
                                 layout='constrained')
@@ -248,7 +247,7 @@ def draw_costmaps(path: Path, drive: Drive, seen: dict[str, list[Seen]], ways: t
 
 
 def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict[str, Any]:
-    """All figures, also as files."""
+    """Return all figures; also write them to files."""
     out.mkdir(parents=True, exist_ok=True)
     estimator = DepthEstimator.load(model, device='auto')
     report: dict[str, Any] = {
@@ -270,7 +269,7 @@ def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict
 
 
 def tables(report: dict[str, Any]) -> str:
-    """As Markdown: shares of the obstacles, and cells of the costmap."""
+    """Format shares of the obstacles and cells of the costmap as Markdown."""
     lines = ['| Drive | Floor by | Found | Missed | Hidden | Unknown | Invented | '
              'False cells | True cells | False cells, the cloud marks | True cells |',
              '|' + '---|' * 11]
@@ -286,11 +285,11 @@ def tables(report: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='', help='weights file; default: the bundled network')
     parser.add_argument('--drives', type=Path, nargs='+', metavar='FOLDER',
-                        help='drives in place of the clip and those of the repository')
+                        help='drives instead of the clip and the drives of the repository')
     parser.add_argument('--exact', action='store_true',
                         help='ranging sensors without noise and outliers')
     parser.add_argument('--out', type=Path, default=Path('obstacles_output'))

@@ -5,8 +5,9 @@ Usage, with the Python of the rooms environment (see README.md):
 
     python make_drive.py --kind office --seed 7014 --out drives/office_7014 --frames 12
 
-Files as of `render_room.py`, one view a frame: the camera keeps its height and pitch and moves
-ahead, towards what stands there, by `STEP` a frame. Kind, seed and arguments decide everything.
+Files as in `render_room.py`, with one view per frame: the camera keeps its height and pitch and
+moves straight ahead towards an object, by `STEP` per frame. Kind, seed and arguments determine
+everything.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 STEP = 0.11  # metres between two frames
 HALF_WIDTH = 0.25  # metres of free floor to each side of the path
-HEIGHTS = (0.06, 0.15, 0.35, 0.7, 1.2)  # metres at which the path has to be free
-ABOVE = 1.5  # metres of free space above the floor: no robot starts under a bed
-STOP = (0.45, 1.1)  # metres from the last frame to what stands ahead
+HEIGHTS = (0.06, 0.15, 0.35, 0.7, 1.2)  # heights at which the path must be free, metres
+ABOVE = 1.5  # metres of free space above the floor, so that no robot starts under a bed
+STOP = (0.45, 1.1)  # distance from the last frame to the object ahead, metres
 TRIES = 3000
 
 
@@ -42,7 +43,7 @@ def draw_start(rng: np.random.Generator, room: SimpleRoom) -> tuple[float, float
 
 
 def free_ahead(room: SimpleRoom, x: float, y: float, yaw: float) -> float:
-    """Return the metres of free floor ahead of a robot, 0 if it stands in something."""
+    """Return the metres of free floor ahead of a robot, 0 if its position is occupied."""
     from mathutils import Vector
 
     ahead = np.array([math.cos(math.radians(yaw)), math.sin(math.radians(yaw)), 0.0])
@@ -61,10 +62,10 @@ def free_ahead(room: SimpleRoom, x: float, y: float, yaw: float) -> float:
 
 
 def find_path(room: SimpleRoom, seed: int, length: float) -> tuple[float, float, float]:
-    """Return x, y and yaw of the first frame of a path that ends before something.
+    """Return x, y and yaw of the first frame of a path that ends in front of an object.
 
     Raises:
-        SystemExit: there is no room for it.
+        SystemExit: there is no such path.
     """
     rng = np.random.default_rng([seed, 31])
     for _ in range(TRIES):
@@ -98,7 +99,7 @@ def frame_view(index: int, start: tuple[float, float, float], options: argparse.
 
 def choose_lighting(room: SimpleRoom, renderer: Renderer, lighting: Lighting,
                     start: tuple[float, float, float], options: argparse.Namespace) -> str:
-    """Return the first lighting under which the first frame is a usable picture.
+    """Return the first lighting with which the first frame is a usable picture.
 
     Raises:
         SystemExit: there is none.
@@ -108,12 +109,12 @@ def choose_lighting(room: SimpleRoom, renderer: Renderer, lighting: Lighting,
         fault = renderer.fault(*renderer.render(frame_view(0, start, options, name), room))
         if fault is None:
             return name
-    raise SystemExit(f'no usable picture from the first place: {fault}')
+    raise SystemExit(f'no usable picture at the start: {fault}')
 
 
 def render_drive(room: SimpleRoom, renderer: Renderer, lighting: Lighting,
                  options: argparse.Namespace) -> None:
-    """Render the frames that are not there yet."""
+    """Render the missing frames."""
     rows = files.read_cameras(options.out)
     start = find_path(room, options.seed, STEP * (options.frames - 1))
     name = choose_lighting(room, renderer, lighting, start, options)
@@ -134,8 +135,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, required=True)
     parser.add_argument('--out', type=Path, required=True, help='folder for the frames')
     parser.add_argument('--frames', type=int, default=12)
-    parser.add_argument('--height', type=float, default=0.3, help='of the camera, metres')
-    parser.add_argument('--down', type=float, default=5.0, help='pitch, degrees down')
+    parser.add_argument('--height', type=float, default=0.3, help='height of the camera, metres')
+    parser.add_argument('--down', type=float, default=5.0, help='downward pitch in degrees')
     parser.add_argument('--field-of-view', type=float, default=70.0, help='horizontal, degrees')
     parser.add_argument('--threads', type=int, default=1)
     return parser.parse_args(arguments)
