@@ -235,7 +235,7 @@ def _plot_split(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
         starts = [sum(bar.get(before, 0.0) for before in parts[:index]) for bar in bars.values()]
         axis.barh(list(bars), widths, left=starts, label=part, color=f'C{index}')
     axis.invert_yaxis()
-    axis.set(xlabel='ms, medians', title='where the latency goes, at the lowest rate')
+    axis.set(xlabel='ms, medians', title='parts of the latency at the lowest rate')
     axis.legend(fontsize=8, ncols=2, loc='lower right')
     axis.set_ylim(len(bars) + 0.3, -0.6)
 

@@ -67,7 +67,7 @@ def out_of_memory(times: int) -> Outcome:
             _activate(robot, camera)
             serves(robot, camera)
         says(robot, 'inference', 'OK', camera.send)
-    return Outcome(f'out of memory {times} times, activated anew each time', said)
+    return Outcome(f'out of memory {times} times, activated again each time', said)
 
 
 @scenario(full=10, short=1)
@@ -82,7 +82,7 @@ def hanging(times: int) -> Outcome:
                 gates.append(network.release)
                 hung = camera.send()
                 said = says(robot, 'inference', 'the network hangs')
-                assert robot.state() == 'active', 'callbacks must go on'
+                assert robot.state() == 'active', 'callbacks must continue'
                 assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
                 network.release = threading.Event()
                 network.release.set()

@@ -181,7 +181,7 @@ def _next(results: Any, workers: set[int | None]) -> Prepared:
             return results.next(timeout=1.0)
         if not workers <= {process.pid for process in multiprocessing.active_children()}:
             raise DataError('a worker process was killed, perhaps because memory ran out: run the '
-                            'command again with fewer --jobs; it continues where it stopped')
+                            'command again with fewer --jobs; it will resume')
 
 
 def _start_worker() -> None:

@@ -265,7 +265,7 @@ def counted(protocol: Protocol, prediction: Depth, truth: Depth,
 
 
 def _finite(protocol: Protocol, depth: Depth) -> tuple[Depth, Depth]:
-    """Replace infinite values, which a resize would spread; also return 1 where there were any."""
+    """Replace infinite values, which a resize would spread; also return their mask as 0 or 1."""
     odd = ~np.isfinite(depth)
     return _bounded(protocol, depth) if odd.any() else depth, odd.astype(np.float32)
 

@@ -85,7 +85,7 @@ class Learner:
 
     @property
     def averaged(self) -> nn.Module | None:
-        """The average of the network; None where the recipe has none."""
+        """The average of the network, or None if the recipe has none."""
         return None if self.average is None else self.average.network
 
     def learn(self, batch: Batch, place: Place) -> StepResult:

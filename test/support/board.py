@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A slanted checkerboard plane seen through a lens, by exact ray casting.
 
-The colours say where the plane is: red is the checkerboard, green grows with the depth along the
-optical axis. A stand-in network that reads the depth off green is thus exact for the picture that
-it is given, whatever rectification made of it.
+Red shows the checkerboard; green encodes the depth along the optical axis. So a test network that
+decodes depth from green is exact for any image it gets, with or without rectification.
 """
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Browser:
                 return value
             with suppress(TimeoutError):
                 self.messages += _decoded(self._socket.recv(timeout=0.2))
-        raise AssertionError(f'waited {timeout:.0f} s in vain')
+        raise AssertionError(f'the condition is still false after {timeout:.0f} s')
 
     def drain(self) -> None:
         """Receive until nothing more comes for a second."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated robot that drives by the node's cloud and scan through Nav2's rules.
 
-Each camera frame goes the real way: true depth, the errors of a network, a corrector where there is
-one, and then the masks, the cloud and the scan of this package. Nav2 is `nav2_rules` with the
-files of config/. The robot knows its own motion exactly.
+Each camera frame is processed like a real one: true depth, the errors of a network, an optional
+correction, and then the masks, the cloud and the scan of this package. Nav2 is `nav2_rules` with
+the files of config/. The robot's odometry is exact.
 """
 from __future__ import annotations
 

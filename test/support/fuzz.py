@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages as no camera should send them, for hypothesis; and what must hold whatever comes.
 
-A message starts as a good one, and some of its fields are replaced: so most get past the first
-check, and every check is met.
+A message starts as a good one, and some of its fields are replaced. So most messages pass the first
+checks, and all checks are reached.
 """
 from __future__ import annotations
 

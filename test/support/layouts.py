@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writers of every data layout in faithful miniature.
 
-Pair i is `scene(i)`: its depth has a hole in the upper left corner and a right half that is
-farther than its left, and the colour image is bright where the right half is, so that a swapped
-axis or a lost mirror shows.
+Pair i is `scene(i)`: its depth has a hole in the upper left corner, the right half is farther than
+the left one, and the colour image is brighter there, so that swapped or mirrored axes are detected.
 """
 from __future__ import annotations
 

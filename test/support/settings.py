@@ -9,7 +9,7 @@ import numpy as np
 
 from depth_perception.depth.settings import DEFAULTS, OPTIONS, DepthSettings
 
-#: Beside the default, and where they are needed for it to act: settings of others.
+#: Values of each setting besides its default.
 VALUES: dict[str, tuple[Any, ...]] = {
     'min_depth': (0, 1.5), 'max_depth': (2.0, 3), 'depth_scale': (0.5, 2),
     'focal_correction': (False,), 'edge_threshold': (0, 0.01, 0.3),

@@ -18,4 +18,4 @@ def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE, what: st
         if value:
             return value
         time.sleep(0.005)
-    raise AssertionError(f'waited {timeout:.0f} s in vain for {what or condition}')
+    raise AssertionError(f'timeout of {timeout:.0f} s while waiting for {what or condition}')

@@ -49,7 +49,7 @@ PARTS = {title: text for title, text in zip(*[iter(_SPLIT)] * 2)
 def one_thread():
     """Pictures of 64x96 are no work for several threads, whose waiting for each other takes longer.
 
-    Half the processor time, and a third of the time where other tests run beside these.
+    This halves the processor time, and takes a third of the time if other tests run in parallel.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

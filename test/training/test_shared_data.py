@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real and rendered data that lie beside the project, where they do.
 
-`DEPTH_PERCEPTION_DATA` names the folder; else `../shared/data` beside the repository is tried.
+`DEPTH_PERCEPTION_DATA` names the folder; the default is `../shared/data`, next to the repository.
 """
 from __future__ import annotations
 
