@@ -18,6 +18,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     'camera_height': (0.3, 20), 'floor_tolerance': (0, 0.2),
     'floor_model': (False,),
 }
+#: Other settings that a setting needs in order to have an effect.
 NEEDED = {name: {'camera_height': 0.3, 'camera_pitch': 10.0}
           for name in ('floor_tolerance', 'floor_model')}
 
