@@ -245,7 +245,7 @@ def test_a_replay_decides_by_the_bag_and_keeps_the_outputs_of_another_run_out(co
     queues = {name: given.pop(name) for name in list(given) if name.startswith('qos_overrides')}
     assert given == {'use_sim_time': True, 'image_transport': 'compressed',
                      'image_sizes': '80x60', 'max_age': 0.0}
-    assert len(queues) == 5 and queues['qos_overrides./robot/scan.publisher.depth'] == 10
+    assert len(queues) == 7 and queues['qos_overrides./robot/scan.publisher.depth'] == 10
     said = words(commands, 'replay_bag')
     assert said[said.index('--wait-for') + 1:][:2] == [NUSCENES, '/CAM_FRONT/camera_info']
     assert said[said.index('--wait-for-nodes') + 1] == '/robot/replay_check'

@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from depth_perception.io.bag import Bag, BagError, Message
 from depth_perception.io.bag_parts import BagParts
-from depth_perception.io.bag_writer import canonical
+from depth_perception.io.bag_writer import canonical, serialized_rotation
 from depth_perception.ros.conversions.messages import cloud_message
 from depth_perception.ros.conversions.stamps import serialized_stamp
 from depth_perception.ros.conversions.topics import DEPTH_PNG, OUTPUTS
@@ -212,3 +212,33 @@ def test_parameters_come_from_files_and_bad_frames_are_counted(
     with Bag(tmp_path / 'out') as made:
         assert {topic: about.count for topic, about in made.topics.items()} == {f'/{DEPTH_PNG}': 2}
         assert made.deserialize(next(made.messages([f'/{DEPTH_PNG}']))).format.startswith('16UC1')
+
+
+def test_a_calibration_that_comes_after_its_image_is_found(weights_file, tmp_path):
+    """Each image has another one: a lens that zooms."""
+    plain = write_bag(tmp_path / 'plain', [picture(i) for i in range(3)], jpeg=False,
+                      storage=StoragePlugin.MCAP, with_info=False)
+    infos = []
+    for number in range(3):
+        stamp = START + round(number * 1e9 / 20)
+        info = bags.info(stamp, 80, 60)
+        info.k[0] = info.k[4] = info.p[0] = info.p[5] = 50.0 + number
+        infos.append((INFO, bags.INFO, stamp + 120_000_000, bags.STORE.serialize_cdr(
+            info, bags.INFO).tobytes()))
+    assert main(words(append_topics(plain, infos), tmp_path / 'out', weights_file, {})) == 0
+    with Bag(tmp_path / 'out') as made:
+        found = [made.deserialize(message).k[0] for message in made.messages(
+            ['/depth/camera_info'])]
+        assert found == [50, 51, 52] and made.topics['/depth/points'].count == 3
+
+
+def test_base_frame_is_found_in_the_recording(weights_file, bag, tmp_path):
+    pytest.importorskip('tf2_ros', reason='tf2_ros is not installed: it comes with ROS 2 from apt')
+    # From x forward, z up to z forward, y down (REP 103).
+    mounted = serialized_rotation(START, 'base', 'camera_optical_frame', (-0.5, 0.5, -0.5, 0.5))
+    (tmp_path / 'bag').symlink_to(bag)
+    robot = append_topics(tmp_path / 'bag', [('/tf_static', bags.TF, START - 1, mounted)])
+    settings = {'base_frame': 'base', 'camera_height': 0.5}
+    assert main(words(robot, tmp_path / 'out', weights_file, settings)) == 0
+    with Bag(tmp_path / 'out') as made:
+        assert made.topics['/scan'].count == FRAMES
