@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes over an image on a CPU: numpy makes them, whoever holds the pixels.
+"""Run element-wise CPU image operations in NumPy, also for torch tensors.
 
-PyTorch shares a pass of 30 microseconds among threads. That takes longer than the pass, and where
-other programs have the cores a thread waits milliseconds for the last of the others, at each pass.
-numpy's stay in the thread that asks.
+PyTorch splits an operation of 30 microseconds among threads. That takes longer than the operation
+itself, and if other programs use the cores, each operation waits milliseconds for the last thread.
+NumPy stays in the calling thread.
 """
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from torch import Tensor
 
 Function = TypeVar('Function', bound=Callable[..., Any])
 
-#: Pixels of a band: a few arrays of so many floats stay in a core's own cache.
+#: Pixels of a band: a few float arrays of this size fit into the cache of a core.
 BAND = 2 ** 16
 
 
 def by_numpy(function: Function) -> Function:
-    """A function of numpy arrays or tensors, which takes tensors on a CPU for arrays.
+    """Decorate a function of NumPy arrays or tensors to process tensors on a CPU as arrays.
 
     Args:
-        function: takes an image first and returns an array of the same kind; written for either.
+        function: takes an image as its first argument and returns an array of the same kind;
+            works for both kinds.
     """
     @functools.wraps(function)
     def run(image: Any, *arguments: Any, **more: Any) -> Any:
@@ -48,9 +49,9 @@ def _as_array(argument: Any) -> Any:
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """The rows of an image, some at a time, for what takes several passes.
+    """Split the rows of an image into bands, for computations that need several passes.
 
-    Between two passes over a whole image its pixels leave the core's cache, and memory is slower
+    Between two passes over a whole image its pixels would leave the cache, and memory is slower
     than the arithmetic.
     """
     rows = max(1, BAND // width)
@@ -58,9 +59,10 @@ def bands(height: int, width: int) -> Iterator[slice]:
 
 
 def fill(image: NDArray[np.float32], where: NDArray[np.bool_], value: float) -> None:
-    """Write the value into the image (H, W), whose rows are contiguous, where the bool says so.
+    """Write a value into the pixels of an image (H, W) with contiguous rows where `where` is True.
 
-    OpenCV takes the same time however many pixels that is, numpy 25 times as long for each second.
+    OpenCV takes the same time for any number of pixels; NumPy takes 25 times as long if half of the
+    pixels are True.
     """
     for rows in bands(*image.shape):
         values = _constant(rows.stop - rows.start, image.shape[1], value, image.dtype)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a depth image to masks, points and a packed cloud; numpy and torch alike.
+"""Compute masks, points and packed clouds from a depth image, with NumPy or torch.
 
-Every function takes a numpy array or a torch tensor on any device and returns the same kind, on
-the same device; on a CPU numpy does the work (see `by_numpy`). Depth is along the optical axis, in
+Every function takes a NumPy array or a torch tensor on any device and returns the same kind on the
+same device; on a CPU NumPy does the work (see `by_numpy`). Depth is along the optical axis, in
 metres: NaN unknown, -Inf nearer than the sensor can see, +Inf farther (REP-117). The optical frame
 has x right, y down, z forward (REP-103).
 """
@@ -23,17 +23,17 @@ from depth_perception.depth.by_numpy import bands, by_numpy, fill
 
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
-#: Pixels: where an edge is blurred over more, its ramp is taken for a slanted surface.
+#: Widest blur of an edge in pixels; a wider ramp counts as a slanted surface.
 WIDEST_BLUR = 4
-#: Pixels to each side that decide whether one is a flying pixel.
+#: Number of pixels on each side that decide whether a pixel is flying.
 _REACH = WIDEST_BLUR + 1
-#: Share of an image up to which looking at single pixels is faster than passes over all of it.
+#: Fraction of an image up to which processing single pixels is faster than whole passes.
 _FEW = 0.02
 
 
 @by_numpy
 def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
-    """Depth (H, W) with -Inf below min_depth, +Inf above max_depth and NaN kept (REP-117).
+    """Set depth (H, W) to -Inf below min_depth and +Inf above max_depth, and keep NaN (REP-117).
 
     0 is too near whatever min_depth is: no surface lies in the camera itself.
 
@@ -51,11 +51,11 @@ def mask_range(depth: Array, min_depth: float, max_depth: float) -> Array:
 
 @by_numpy
 def place_near(masked: Array, depth: Array, min_depth: float) -> Array:
-    """Masked depth (H, W) with what is too near where it is: a near obstacle is still an obstacle.
+    """Restore the depth of pixels that are too near: a near obstacle is still an obstacle.
 
     Args:
-        masked: of `mask_range` and `mask`: -Inf too near, +Inf too far, NaN unknown.
-        depth: the same before it was masked. Where that is not above 0, min_depth stands for it.
+        masked: result of `mask_range` and `mask`: -Inf too near, +Inf too far, NaN unknown.
+        depth: depth (H, W) before masking; values that are not above 0 become min_depth.
         min_depth: metres.
 
     Examples:
@@ -79,7 +79,7 @@ def place_near(masked: Array, depth: Array, min_depth: float) -> Array:
 
 @by_numpy
 def mask_edges(depth: Array, threshold: float) -> Array:
-    """Depth (H, W) with NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing.
+    """Set depth (H, W) to NaN at flying pixels, see `flying_pixels`; threshold 0 removes nothing.
 
     Examples:
         >>> import numpy as np
@@ -96,7 +96,7 @@ def mask_edges(depth: Array, threshold: float) -> Array:
 
 @by_numpy
 def scaled(depth: Array, factor: float) -> Array:
-    """Depth (H, W) times a factor; itself where that is 1.
+    """Multiply depth (H, W) by a factor; return the input unchanged if the factor is 1.
 
     Examples:
         >>> import numpy as np
@@ -111,7 +111,7 @@ def scaled(depth: Array, factor: float) -> Array:
 
 @by_numpy
 def all_finite(depth: Array) -> Array:
-    """Bool (), whether every depth is a number and none is infinite; waits for no device.
+    """Return a bool (), whether all depths are finite; does not wait for the device.
 
     Examples:
         >>> import numpy as np
@@ -124,7 +124,7 @@ def all_finite(depth: Array) -> Array:
 
 @by_numpy
 def mask(depth: Array, unknown: Array) -> Array:
-    """Depth (H, W) with NaN where the bool (H, W) says so.
+    """Set depth (H, W) to NaN where the mask, bool (H, W), is True.
 
     Examples:
         >>> import numpy as np
@@ -137,12 +137,12 @@ def mask(depth: Array, unknown: Array) -> Array:
 
 @by_numpy
 def flying_pixels(depth: Array, threshold: float) -> Array:
-    """Bool (H, W): the far side of each relative jump above threshold between two neighbours.
+    """Return the far side of each relative jump above threshold between neighbours, bool (H, W).
 
-    The far side lies between the two surfaces when the edge is blurred, and the near side, which
-    an obstacle scan must not lose, stays. A jump between two pixels of a row or column is
-    |a - b| / min(a, b) less what a slanted plane would give: 1 / depth is linear on a plane, so its
-    step is the same a few pixels before and after. A floor that is seen at a grazing angle is kept.
+    At a blurred edge the far pixels lie between the two surfaces. The near side is kept, because an
+    obstacle scan must not lose it. A jump between two pixels of a row or column is
+    |a - b| / min(a, b), less the step of a slanted plane: 1 / depth is linear on a plane, so its
+    step is the same a few pixels before and after. So a floor at a grazing angle is kept.
 
     Examples:
         >>> import numpy as np
@@ -163,7 +163,7 @@ def flying_pixels(depth: Array, threshold: float) -> Array:
 
 
 def _far_sides_by_numpy(nearness: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
-    """As `_far_sides`; planes are looked at only where there would be a jump without them."""
+    """Compute `_far_sides`; check for planes only where there is a jump without the check."""
     far = _far_sides_by_bands(nearness, threshold, planes=False)
     if np.count_nonzero(far) > far.size * _FEW:
         return _far_sides_by_bands(nearness, threshold, planes=True)
@@ -182,13 +182,13 @@ def _far_sides_by_bands(nearness: NDArray[Any], threshold: float,
 
 
 def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
-    """Bool (h, w): the far side of each jump, of 1 / depth with a margin of NaN or of other rows.
+    """Return the far side of each jump, bool (h, w), of 1 / depth with a margin.
 
     Args:
-        nearness: (h + 2 _REACH, w + _REACH); its margin is above, below and to the right. In the
-            order of memory the right one is to the left of the next row, too.
-        threshold: of a jump.
-        planes: whether to take off what a plane would give.
+        nearness: 1 / depth, (h + 2 _REACH, w + _REACH), with a margin of NaN or other rows above,
+            below and on the right. In memory the right margin also precedes the next row.
+        threshold: relative size of a jump.
+        planes: whether to subtract the step of a slanted plane.
     """
     xp = _namespace(nearness)
     width = nearness.shape[1]
@@ -198,7 +198,7 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
     opposite = -limit
     far: Array | None = None
     reach = _REACH if planes else 1
-    # The next pixel of a row and of a column is so many values away: both are the same work.
+    # Distance in memory to the next pixel of a row and of a column.
     for step in (1, width):
         around = flat[_REACH * width - reach * step:][:size + 2 * reach * step]
         change = around[step:] - around[:-step]
@@ -217,7 +217,7 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
 
 def _are_far_sides(nearness: NDArray[Any], found: NDArray[np.intp],
                    threshold: float) -> NDArray[np.bool_]:
-    """What `_far_sides` says of some of its pixels, given by their number: bool (n,)."""
+    """Return `_far_sides` for some pixels, given by their flat indices: bool (n,)."""
     width = nearness.shape[1]
     row, column = np.divmod(found, width - _REACH)
     pixel = (row + _REACH) * width + column
@@ -235,12 +235,12 @@ def _are_far_sides(nearness: NDArray[Any], found: NDArray[np.intp],
 
 @by_numpy
 def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
-    """Points (ceil(H / stride), ceil(W / stride), 3) in the optical frame, NaN where unknown.
+    """Return points (ceil(H / stride), ceil(W / stride), 3) in the optical frame, NaN if unknown.
 
     x = (u - cx) z / fx, y = (v - cy) z / fy for every stride-th pixel (u, v) of depth (H, W).
 
     Raises:
-        ValueError: the depth is not of the camera's size.
+        ValueError: the sizes of depth and camera differ.
 
     Examples:
         >>> import numpy as np
@@ -257,7 +257,7 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
 @by_numpy
 def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
                stride: int = 1) -> Array:
-    """An organized cloud (h, w, 4) float32: x, y, z and the colour's bits (0 without rgb).
+    """Return an organized cloud (h, w, 4) float32: x, y, z and the colour's bits (0 without rgb).
 
     The layout of sensor_msgs/PointCloud2 with point_step 16, as depth_image_proc writes it: the
     colour is 0x00RRGGBB reinterpreted as float32. Depth is (H, W), rgb uint8 (H, W, 3).
@@ -283,21 +283,21 @@ def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
 
 
 def _packed_colour(rgb: Tensor, stride: int) -> Tensor:
-    """0x00RRGGBB of every stride-th pixel, as float32 (h, w)."""
+    """Return 0x00RRGGBB of every stride-th pixel, as float32 (h, w)."""
     red, green, blue = rgb[::stride, ::stride].int().unbind(-1)
     return (red << 16 | green << 8 | blue).view(torch.float32)
 
 
 def _packed_colour_by_opencv(rgb: NDArray[np.uint8], stride: int) -> NDArray[np.float32]:
-    """As `_packed_colour`."""
-    # Three bytes at a time cannot be copied quickly; OpenCV adds the fourth, of 255.
+    """Compute `_packed_colour` with OpenCV."""
+    # Copying three bytes at a time is slow; OpenCV adds a fourth byte, 255.
     bgra = cv2.cvtColor(rgb[::stride], cv2.COLOR_RGB2BGRA).view('<u4')[:, ::stride, 0]
     colour: NDArray[np.float32] = (bgra & 0xFFFFFF).view(np.float32)
     return colour
 
 
 def _points(depth: Array, camera: CameraModel, stride: int) -> tuple[Array, Array, Array]:
-    """x, y and z of every stride-th pixel, each (h, w) float32, NaN where unknown."""
+    """Return x, y and z of every stride-th pixel, each (h, w) float32, NaN where unknown."""
     _check_size(depth, camera)
     xp = _namespace(depth)
     z = depth[::stride, ::stride]
@@ -309,7 +309,7 @@ def _points(depth: Array, camera: CameraModel, stride: int) -> tuple[Array, Arra
 
 @functools.lru_cache(maxsize=64)
 def _rays(camera: CameraModel, stride: int, place: str | torch.device) -> tuple[Any, Any]:
-    """(u - cx) / fx as a row (w,) and (v - cy) / fy as a column (h, 1), float32."""
+    """Return (u - cx) / fx as a row (w,) and (v - cy) / fy as a column (h, 1), float32."""
     x = ((np.arange(0, camera.width, stride) - camera.cx) / camera.fx).astype(np.float32)
     y = ((np.arange(0, camera.height, stride) - camera.cy) / camera.fy).astype(np.float32)[:, None]
     if place == 'numpy':
@@ -336,7 +336,7 @@ def _device(array: Array) -> dict[str, torch.device]:
 
 
 def _filled(array: Array, where: Array, value: float) -> Array:
-    """The array with the value where the bool array says so; itself where that is nowhere."""
+    """Set an array to a value where the mask is True; return the input if the mask is empty."""
     if isinstance(array, Tensor):
         return array.masked_fill(where, value)
     if not where.any():

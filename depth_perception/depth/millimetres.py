@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metres as 16-bit millimetres, the depth format of REP-118, PNG files and RGB-D data sets."""
+"""Convert metres to 16-bit millimetres, the format of REP-118, PNG files and RGB-D data sets."""
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: 16 bits can hold no more.
+#: The largest 16-bit value.
 MAX_MILLIMETRES = 65535
 
 
 def to_millimetres(depth: NDArray[np.floating]) -> NDArray[np.uint16]:
-    """Depth in metres -> the nearest millimetre as uint16.
+    """Convert depth in metres to the nearest millimetre as uint16.
 
     0 stands for "no depth": NaN, infinite, not positive, or beyond 65.535 m.
 

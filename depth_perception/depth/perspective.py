@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of a point cloud from any place, by numpy alone: for files, where no viewer is."""
+"""Draw a point cloud from any viewpoint with NumPy alone, for image files."""
 from __future__ import annotations
 
 import math
@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Pixels: no point is painted larger.
+#: Largest size of a painted point, pixels.
 _LARGEST = 7
 
 
 @dataclass(frozen=True)
 class View:
-    """Where a person looks from and to, in the camera's optical frame (x right, y down, z forward).
+    """A viewpoint in the camera's optical frame (x right, y down, z forward).
 
     Attributes:
-        eye, target: metres.
+        eye: position, metres.
+        target: point in the middle of the picture, metres.
         fov_deg: vertical field of view, degrees.
     """
 
@@ -29,7 +30,7 @@ class View:
     @classmethod
     def around(cls, target: tuple[float, float, float], distance: float, yaw_deg: float,
                down_deg: float) -> View:
-        """From so far away, turned to the right of straight ahead, looking so steeply down."""
+        """Return a view at a distance from the target, turned to the right and looking down."""
         yaw, down = math.radians(yaw_deg), math.radians(down_deg)
         x, y, z = target
         return cls((x - distance * math.sin(yaw) * math.cos(down), y - distance * math.sin(down),
@@ -38,7 +39,7 @@ class View:
 
 def middle_view(points: NDArray[np.float32], yaw_deg: float = 14.0,
                 down_deg: float = 10.0) -> View:
-    """A look at a camera's points from behind, beside and above it."""
+    """Return a view of a camera's points from behind, next to and above the camera."""
     depth = float(np.median(points[:, 2])) if len(points) else 1.0
     return View.around((0.0, 0.0, depth), 1.6 * depth, yaw_deg, down_deg)
 
@@ -46,13 +47,14 @@ def middle_view(points: NDArray[np.float32], yaw_deg: float = 14.0,
 def draw_points(points: NDArray[np.floating], colours: NDArray[np.uint8], view: View,
                 width: int, height: int, spacing: float,
                 background: int = 24) -> NDArray[np.uint8]:
-    """The points as a person at that place would see them.
+    """Draw the points from a viewpoint.
 
     Args:
         points: (N, 3), metres; those that are not finite are left out.
         colours: uint8 (N, 3).
-        view: of whom.
-        width, height: of the picture.
+        view: the viewpoint.
+        width: width of the picture, pixels.
+        height: height of the picture, pixels.
         spacing: metres between two points at one metre from the camera: each is painted so large
             that no gaps show.
         background: grey level.
@@ -79,7 +81,7 @@ def draw_points(points: NDArray[np.floating], colours: NDArray[np.uint8], view: 
     column = np.rint(focal * seen[:, 0] / seen[:, 2] + width / 2).astype(int)
     row = np.rint(focal * seen[:, 1] / seen[:, 2] + height / 2).astype(int)
     size = np.clip(np.ceil(1.8 * focal * spacing * far / seen[:, 2]), 1, _LARGEST).astype(int)
-    order = np.argsort(-seen[:, 2])  # what is nearest to the eye is painted last
+    order = np.argsort(-seen[:, 2])  # paint the nearest points last
     column, row, size, colours = (values[order] for values in (column, row, size, colours))
     places, owners = _painted(column, row, size, width, height)
     picture[places] = colours[owners]
@@ -87,7 +89,7 @@ def draw_points(points: NDArray[np.floating], colours: NDArray[np.uint8], view: 
 
 
 def _axes(view: View) -> NDArray[np.float64]:
-    """Right, down and forward of the eye, as rows."""
+    """Return the viewer's directions right, down and forward as rows."""
     forward = np.subtract(view.target, view.eye).astype(float)
     forward /= np.linalg.norm(forward) or 1.0
     right = np.cross((0.0, 1.0, 0.0), forward)
@@ -99,7 +101,7 @@ def _axes(view: View) -> NDArray[np.float64]:
 
 def _painted(column: NDArray[Any], row: NDArray[Any], size: NDArray[Any], width: int,
              height: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The pixels that each point covers, and whose each is, in the order of the points."""
+    """Return the pixels that each point covers, and the point of each, in the points' order."""
     places, owners = [], []
     for dy in range(_LARGEST):
         for dx in range(_LARGEST):

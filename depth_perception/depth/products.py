@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What depth becomes: masked depth, cloud, scan and preview. The one recipe, free of ROS.
+"""Compute masked depth, cloud, scan and preview from depth, without ROS.
 
-The order is that of a frame:
+The steps for a frame:
 
     depth of the network -> smoothed -> scaled -> unknown where the camera saw nothing
       -> corrected by anchors, if there are any (`DepthProducts.metric`)
       -> out of range: -Inf, +Inf (`DepthProducts.depth`, preview)
       -> flying pixels: NaN (`DepthProducts.clean`)
-      -> its floor where that is known to be; what is too near where it is: an obstacle
+      -> floor moved to its known height; depth that is too near restored as an obstacle
          (`DepthProducts.standing`: cloud, scan)
 
-Depth is a numpy array or a torch tensor on any device; what is made of it is of the same kind, on
-the same device, and made when it is first asked for.
+Depth is a NumPy array or a torch tensor on any device. The products are of the same kind on the
+same device, and are computed at their first use.
 """
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class DepthScan:
 
 
 class DepthProducts:
-    """What the depth of one frame becomes; each part is computed once, when it is asked for.
+    """The products of one frame's depth; each is computed once, at its first use.
 
-    `ProductMaker` and `depth_products` make it.
+    Created by `ProductMaker` and `depth_products`.
 
     Args:
         metric: depth (H, W) in metres, NaN where unknown, before the limits.
@@ -110,8 +110,8 @@ class DepthProducts:
                  layouts: LayoutMaker = scan_layout, floors: FloorMaker = floor_layout,
                  anchored: bool = False) -> None:
         self.camera, self.settings = camera, settings
-        #: How the camera stands, as the settings state it; to be set before cloud and scan are made
-        #: where something else tells it, to None where nothing does.
+        #: Pose of the camera by the settings. If another source gives the pose, set it before the
+        #: first use of cloud and scan; None means unknown.
         self.pose: CameraPose | None = stated_pose(settings)
         #: The smallest and the largest depth, metres.
         self.limits = settings.limits(network_max_depth)
@@ -134,18 +134,18 @@ class DepthProducts:
 
     @cached_property
     def clean(self) -> Array:
-        """As `depth`, NaN at flying pixels too."""
+        """Like `depth`, but also NaN at flying pixels."""
         return self._without_flying(self.depth)
 
     @cached_property
     def standing(self) -> Array:
-        """As `clean`, but what is too near is where it is: what cloud and scan are made of.
+        """Like `clean`, but with the depth of near obstacles; the input of cloud and scan.
 
-        The network cannot tell how near it is. But masked out, it would be free for the programs
-        that read cloud and scan, and a robot would drive on into it.
+        The network cannot tell how near such an obstacle is. But if it were masked, programs that
+        read cloud and scan would take it for free space, and a robot would drive into it.
 
-        With `floor_model`, and where the camera's height is known, the floor is where it is known
-        to be, and what stands on it with it; see `floor.level_floor`.
+        With `floor_model` and a known camera height, the floor and the objects on it are moved to
+        the known height of the floor; see `floor.level_floor`.
         """
         return self._standing(self.pose)
 
@@ -162,11 +162,11 @@ class DepthProducts:
     @cached_property
     def _flying(self) -> Array | None:
         threshold = self.settings.edge_threshold
-        # On the depth before the limits: a smooth floor that crosses min_depth is no edge.
+        # Uses the depth before the limits: a smooth floor that crosses min_depth is not an edge.
         return geometry.flying_pixels(self.metric, threshold) if threshold > 0 else None
 
     def _levelled(self, pose: CameraPose | None) -> Array | None:
-        """The metric depth with its floor where it is known to be; None where it is not known."""
+        """Return the metric depth with its floor at the known height; None if it is unknown."""
         settings = self.settings
         if not settings.floor_model or self.camera is None or pose is None or pose.height is None:
             return None
@@ -176,12 +176,12 @@ class DepthProducts:
 
     @cached_property
     def points(self) -> Array:
-        """Every `point_stride`-th pixel's point (h, w, 3), see `geometry.back_project`."""
+        """Points of every `point_stride`-th pixel (h, w, 3), see `geometry.back_project`."""
         return geometry.back_project(self.standing, self._known_camera, self.settings.point_stride)
 
     @property
     def colours(self) -> Array | None:
-        """Of the points: uint8 (h, w, 3) RGB; None where they are to have none."""
+        """Colours of the points, uint8 (h, w, 3) RGB; None for a cloud without colours."""
         if self._rgb is None or not self.settings.point_color:
             return None
         stride = self.settings.point_stride
@@ -189,16 +189,16 @@ class DepthProducts:
 
     @cached_property
     def cloud(self) -> Array:
-        """The points with their colours as sensor_msgs/PointCloud2 has them: (h, w, 4) float32."""
+        """The points and colours in the layout of sensor_msgs/PointCloud2, (h, w, 4) float32."""
         return geometry.pack_cloud(
             self.standing, self._known_camera, self._rgb if self.settings.point_color else None,
             self.settings.point_stride)
 
     def scan(self, pose: CameraPose | None = None) -> DepthScan:
-        """The obstacle scan.
+        """Return the obstacle scan.
 
         Args:
-            pose: of the camera; None: `self.pose`, or what the settings state.
+            pose: pose of the camera; None for `self.pose`, or that of the settings.
         """
         settings, (near, far) = self.settings, self.limits
         pose = pose or self.pose or stated_pose(settings)
@@ -214,11 +214,11 @@ class DepthProducts:
 
     def preview(self, colours: tuple[float, float] | None = None,
                 depth: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
-        """The depth in colours, uint8 (H, W, 3) BGR, see `visualise.colourise`.
+        """Draw the depth in colours, uint8 (H, W, 3) BGR, see `visualise.colourise`.
 
         Args:
             colours: metres of the nearest and the farthest colour; None: the limits.
-            depth: `self.depth` in host memory, where it is there already.
+            depth: `self.depth` in host memory, if it is already there.
 
         Raises:
             ValueError: the farthest colour is not beyond the nearest, or is infinite.
@@ -237,10 +237,10 @@ class DepthProducts:
 
 
 class ProductMaker:
-    """Makes the products of one camera's frames, and keeps what they have in common.
+    """Create the products of one camera's frames, and keep their common data.
 
-    That is the layouts of scan and floor, the pixels that the camera does not see, and with
-    `temporal_smoothing` the last depth.
+    These are the layouts of scan and floor, the pixels that the camera does not see, and the last
+    depth for `temporal_smoothing`.
 
     Args:
         network_max_depth: metres, `WeightsInfo.max_depth`: the limit where the settings have none.
@@ -271,7 +271,7 @@ class ProductMaker:
                  settings: DepthSettings = DEFAULT_SETTINGS, *, time: float | None = None,
                  unseen: NDArray[np.bool_] | None = None,
                  image: Tensor | None = None) -> DepthProducts:
-        """The products of a frame. Nothing waits for a device here.
+        """Return the products of a frame, without waiting for the device.
 
         Args:
             rgb: the image, uint8 (H, W, 3); None: no colours.
@@ -281,7 +281,7 @@ class ProductMaker:
             time: seconds, of frames in their order; None: it has nothing to do with the last one.
             unseen: bool (H, W), where the camera saw nothing, such as the border of a rectified
                 image: there the network made something up.
-            image: `rgb` on the depth's device, where it is there already.
+            image: `rgb` on the depth's device, if it is already there.
         """
         metric = self._metric(rgb, depth, settings, time)
         if unseen is not None:
@@ -292,13 +292,13 @@ class ProductMaker:
 
     def anchored(self, products: DepthProducts, anchors: Anchors, time: float = 0.0,
                  hold: float = 0.0) -> tuple[DepthProducts, AnchorReport]:
-        """The products of a frame's depth as corrected by anchors; waits for a device.
+        """Return the products of a frame with depth corrected by anchors; wait for the device.
 
         Args:
             products: of the frame, not corrected.
             anchors: true depths in its image.
             time: seconds, of frames in their order.
-            hold: seconds in which the last correction fades where there are too few anchors.
+            hold: seconds in which the last correction fades if there are too few anchors.
         """
         self._anchored.hold = hold
         near, far = _ANCHORED
@@ -312,18 +312,18 @@ class ProductMaker:
         self._anchored.reset()
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """What it knows of the last frame, for `remember`."""
+        """Return the data of the last frame, for `remember`."""
         return {**_prefixed('temporal', self._temporal.memory()),
                 **_prefixed('anchored', self._anchored.memory())}
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
-        """Go on where another was, see `memory`."""
+        """Continue with the data of another object, see `memory`."""
         self._temporal.remember(_part_of('temporal', memory))
         self._anchored.remember(_part_of('anchored', memory))
 
     def _metric(self, rgb: NDArray[np.uint8] | None, depth: Array, settings: DepthSettings,
                 time: float | None) -> Array:
-        """Smoothed and scaled."""
+        """Return the smoothed and scaled depth."""
         strength = settings.temporal_smoothing
         if time is None or rgb is None or strength <= 0:
             self._temporal.reset()
@@ -332,7 +332,7 @@ class ProductMaker:
         return geometry.scaled(depth, settings.depth_scale)
 
     def _unseen_like(self, depth: Array, unseen: NDArray[np.bool_]) -> Array:
-        """On the depth's device; the same array comes with all frames of a camera."""
+        """Return `unseen` on the depth's device; cached, as all frames have the same array."""
         known, there = self._unseen
         if known is not unseen or _place(there) != _place(depth):
             there = _like(unseen, depth)
@@ -343,7 +343,7 @@ class ProductMaker:
 def depth_products(rgb: NDArray[np.uint8] | None, camera: CameraModel | None, depth: Array,
                    settings: DepthSettings = DEFAULT_SETTINGS, *,
                    network_max_depth: float = math.inf) -> DepthProducts:
-    """Masked depth, cloud, scan and preview of one image; see `ProductMaker` for several.
+    """Return masked depth, cloud, scan and preview of one image; see `ProductMaker` for several.
 
     Args:
         rgb: the image, uint8 (H, W, 3); None: no colours.
@@ -373,13 +373,13 @@ def depth_products(rgb: NDArray[np.uint8] | None, camera: CameraModel | None, de
 
 
 def stated_pose(settings: DepthSettings) -> CameraPose:
-    """How the camera stands by `camera_pitch` and `camera_height`."""
+    """Return the camera pose by `camera_pitch` and `camera_height`."""
     return CameraPose(
         math.radians(settings.camera_pitch), height=settings.camera_height or None)
 
 
 def _kind_of_work(depth: Array) -> Any:
-    """Where a layout is to be: on the depth's device, or 'numpy' for what numpy does on a CPU."""
+    """Return where to create a layout: the depth's device, or 'numpy' for work on a CPU."""
     place = _place(depth)
     return 'numpy' if place == 'numpy' or place.type == 'cpu' else place
 
@@ -398,11 +398,11 @@ def _place(array: Array) -> Any:
 
 
 def _like(array: Array, depth: Array) -> Array:
-    """The same values as what the depth is: a numpy array, or a tensor on its device."""
+    """Convert an array to the kind of the depth: a NumPy array, or a tensor on its device."""
     if not isinstance(depth, Tensor):
         return _on_host(array)
     if isinstance(array, np.ndarray) and not array.flags.writeable:
-        array = array.copy()  # torch warns of arrays that are read-only, as of `bytes`
+        array = array.copy()  # torch warns about read-only arrays, for example of `bytes`
     return torch.as_tensor(array).to(depth.device)
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Less flicker from frame to frame: each depth is drawn towards the last where both nearly agree.
+"""Reduce flicker: average each depth with the last one where both nearly agree.
 
-An exponential moving average that stops at a change, as the temporal filters of depth cameras do
-(librealsense's `temporal_filter`: alpha and delta). There is no optical flow: what moves changes
-its depth by more than noise does, and there the new frame stands as it is.
+This is an exponential moving average that stops at changes, like the temporal filters of depth
+cameras (librealsense's `temporal_filter`: alpha and delta). There is no optical flow: the depth of
+moving objects changes by more than noise, and there the new frame is kept unchanged.
 """
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Relative change of a depth from which on the last frame has no say; its weight falls linearly up
-#: to there, so that no pixel jumps between filtered and not. docs/filters.md has the measurements.
+#: Relative change of depth above which the last frame has no weight. The weight falls linearly up
+#: to this limit, so that pixels do not jump between filtered and unfiltered. See docs/filters.md.
 CHANGE_LIMIT = 0.2
-#: Frames farther apart than so many seconds have nothing to do with each other.
+#: Frames that are more seconds apart are not averaged.
 LONGEST_GAP = 1.0
 #: Images less correlated than this show different places. Neighbouring frames of the bundled clip
 #: are at 0.93 or more, frames a second apart at 0.68; of views of different parts of one room 19
 #: in 20 are below 0.45.
 SAME_SCENE = 0.5
-#: Every so many pixels of both axes are looked at for that.
+#: The correlation uses every n-th pixel of both axes.
 THINNING = 16
 
 
 class TemporalFilter:
-    """Remembers the last filtered depth of one camera.
+    """Temporal filter for the depth of one camera.
 
     Examples:
         >>> import numpy as np
@@ -68,16 +68,16 @@ class TemporalFilter:
 
     def __call__(self, depth: Tensor, rgb: NDArray[np.uint8], time: float,
                  strength: float) -> Tensor:
-        """The filtered depth of a frame, on the depth's device.
+        """Return the filtered depth of a frame, on the depth's device.
 
-        It starts anew, with the depth as it is, on a cut, another size, a time that goes back
-        and after a long gap.
+        The filter starts again, with the unfiltered depth, after a cut, a change of size, a jump
+        back in time or a long gap.
 
         Args:
             depth: (H, W), metres, finite.
             rgb: the image that it belongs to, uint8 (H, W, 3).
             time: stamp of the image, seconds.
-            strength: weight of the last frame where the depth did not change, in [0, 1); 0 is off.
+            strength: weight of the last frame where the depth did not change, in [0, 1); 0 = off.
 
         Returns:
             (H, W) metres.
@@ -90,7 +90,7 @@ class TemporalFilter:
         if last is not None and self._continues(last, depth, thumbnail, time):
             depth = blend(last, depth, strength)
         else:
-            # A copy: the network's output may be a buffer that the next frame is written to.
+            # A copy, because the network's output may be a buffer that the next frame overwrites.
             depth = depth.clone()
         self._depth, self._thumbnail, self._time = depth, thumbnail, time
         return depth
@@ -103,7 +103,7 @@ class TemporalFilter:
 
 
 def blend(last: Tensor, depth: Tensor, strength: float) -> Tensor:
-    """The depth d + w (last - d), with w = strength (1 - change / CHANGE_LIMIT), never negative.
+    """Return d + w (last - d), with w = max(0, strength (1 - change / CHANGE_LIMIT)).
 
     The change is |last - depth| / min(last, depth). All tensors are (H, W), metres.
     """
@@ -114,13 +114,13 @@ def blend(last: Tensor, depth: Tensor, strength: float) -> Tensor:
 
 
 def _thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A few grey pixels about their mean, (ceil(H / 16), ceil(W / 16))."""
+    """Return every 16th grey pixel less their mean, (ceil(H / 16), ceil(W / 16))."""
     grey: NDArray[np.float32] = rgb[::THINNING, ::THINNING].mean(-1, dtype=np.float32)
     grey -= grey.mean()
     return grey
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Pearson's correlation of two thumbnails of one size; 0 where one is uniform."""
+    """Return Pearson's correlation of two thumbnails of the same size; 0 if one is uniform."""
     norm = float(np.sqrt((first * first).sum() * (second * second).sum()))
     return float((first * second).sum()) / norm if norm > 0 else 0.0

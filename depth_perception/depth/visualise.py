@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth as a picture: which colour is which distance, and a legend that says so."""
+"""Draw depth and errors in colour, with legends."""
 from __future__ import annotations
 
 import functools
@@ -10,30 +10,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Index 0 of the table is black, for the unknown; far to near runs over the rest.
+#: Index 0 of the colour table is black, for unknown depth; the rest runs from far to near.
 _FARTHEST, _NEAREST = 1, 255
-#: Metres that legends name.
+#: Distances in legends, metres.
 ROUND_DISTANCES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
-#: Relative error that has the brightest colour.
+#: Relative error with the brightest colour.
 LARGEST_ERROR = 0.5
 _UNKNOWN_ERROR = 128
-#: Metres from the nearest to the farthest colour, at least.
+#: Smallest distance between the nearest and the farthest colour, metres.
 _SMALLEST_RANGE = 0.5
-#: Least distance of two labels of a legend, as a share of its length.
+#: Smallest distance of two labels of a legend, relative to its length.
 _LABEL_GAP = 0.1
-#: Pixels of a picture's width for letters of size 1; least width of a legend.
+#: Width in pixels of a picture with letters of size 1; smallest width of a legend.
 _USUAL_WIDTH, _LEAST_WIDTH = 640, 96
-#: Width by height from which on a picture is a strip.
+#: Ratio of width to height above which a picture counts as a strip.
 _STRIP = 4
 
 
 def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) -> NDArray[np.uint8]:
-    """Depth in colour, BGR (the order of `bgr8` and of OpenCV): near is red, far is blue.
+    """Draw depth in colour, BGR (the order of `bgr8` and of OpenCV): near is red, far is blue.
 
     The colour map is turbo (Mikhailov 2019), over the square root of the distance into the range:
-    half of the colours are for the nearest quarter, where a robot needs them. What is nearer than
-    min_depth, -Inf too, has the colour of min_depth; what is farther than max_depth, +Inf too,
-    that of max_depth; NaN is black.
+    half of the colours are for the nearest quarter, where a robot needs them. Depth below
+    min_depth, also -Inf, has the colour of min_depth; depth above max_depth, also +Inf, has that
+    of max_depth; NaN is black.
 
     Args:
         depth: float32 (H, W), metres.
@@ -73,12 +73,12 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
 
 def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
                  farthest: float) -> tuple[float, float]:
-    """The range of colours that suits these depths: nearly all of what is known in them.
+    """Return a range of colours that covers nearly all known depths.
 
     Args:
-        depths: float32 arrays, metres; what is not finite or not positive is unknown.
-        nearest: lower bound of the range, used as it is where nothing is known.
-        farthest: upper bound, likewise.
+        depths: float32 arrays, metres; values that are not finite or not positive are unknown.
+        nearest: lower bound of the range, returned if all depths are unknown.
+        farthest: upper bound of the range, returned if all depths are unknown.
 
     Returns:
         Metres, in steps of 0.1 m; at least 0.5 m apart.
@@ -100,9 +100,9 @@ def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
 
 
 def round_distances(near: float, far: float) -> list[tuple[float, float]]:
-    """Round distances within a range and their places in it, 0 to 1, not too close to each other.
+    """Return round distances within a range and their positions, 0 to 1, with enough space.
 
-    The colours are even over the square root of the distance, and so are the places.
+    Positions, like colours, are linear in the square root of the distance.
 
     Examples:
         >>> from depth_perception.depth.visualise import round_distances
@@ -119,9 +119,9 @@ def round_distances(near: float, far: float) -> list[tuple[float, float]]:
 
 
 def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) BGR with a bar of the colours below it, and its distances in metres.
+    """Add a colour bar with distances in metres below a picture (H, W, 3) BGR.
 
-    One narrower than the legend has a white margin on its right.
+    A picture that is narrower than the legend gets a white margin on the right.
 
     Examples:
         >>> import numpy as np
@@ -131,7 +131,7 @@ def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[
         (268, 320, 3)
     """
     height, width = picture.shape[:2]
-    # The letters of a strip go by both of its sides; a narrow picture stands on a wider legend.
+    # The letters of a strip depend on both of its sides; a narrow picture gets a wider legend.
     size = max(1.0, min(width, _STRIP * height) / _USUAL_WIDTH)
     bar = legend(max(width, _LEAST_WIDTH), near, far, size)
     margin = np.full((height, bar.shape[1] - width, 3), 255, np.uint8)
@@ -140,7 +140,7 @@ def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[
 
 def relative_error(depth: NDArray[np.float32],
                    truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """|depth - truth| / truth, (H, W); NaN where either is unknown (the truth: 0 or not finite).
+    """Return |depth - truth| / truth, (H, W); NaN where one is unknown (truth 0 or not finite).
 
     Examples:
         >>> import numpy as np
@@ -155,9 +155,9 @@ def relative_error(depth: NDArray[np.float32],
 
 
 def colourise_error(error: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A relative error (H, W) in colour, BGR: from black at 0 to yellow at LARGEST_ERROR and above.
+    """Draw a relative error (H, W) in BGR: from black at 0 to yellow at LARGEST_ERROR and above.
 
-    Grey is unknown.
+    Unknown errors are grey.
 
     Examples:
         >>> import numpy as np
@@ -173,7 +173,7 @@ def colourise_error(error: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def error_legend(width: int, size: float | None = None) -> NDArray[np.uint8]:
-    """The colours of `colourise_error` with their percentages below, uint8 (h, width, 3) BGR."""
+    """Draw the colours of `colourise_error` with percentages below, uint8 (h, width, 3) BGR."""
     colours = colourise_error(np.linspace(0, LARGEST_ERROR, width, dtype=np.float32)[None])
     ends = [('0 % error', 0.0), (f'{100 * LARGEST_ERROR:.0f} % and more', 1.0)]
     return _bar(colours, ends, size)
@@ -181,9 +181,9 @@ def error_legend(width: int, size: float | None = None) -> NDArray[np.uint8]:
 
 def legend(width: int, near: float, far: float,
            size: float | None = None) -> NDArray[np.uint8]:
-    """The colours from near to far with distances below them, uint8 (h, width, 3) BGR.
+    """Draw the colours from near to far with distances below them, uint8 (h, width, 3) BGR.
 
-    `size` is that of the letters: 1 is legible on a screen; None goes by the width.
+    `size` is the size of the letters: 1 is legible on a screen; None derives it from the width.
 
     Examples:
         >>> from depth_perception.depth.visualise import legend
@@ -198,9 +198,9 @@ def legend(width: int, near: float, far: float,
 
 def _bar(colours: NDArray[np.uint8], marks: Iterable[tuple[str, float]],
          size: float | None) -> NDArray[np.uint8]:
-    """A row of colours (1, W, 3) as a bar, texts below it at their places, 0 to 1.
+    """Draw a row of colours (1, W, 3) as a bar, with texts below at their positions, 0 to 1.
 
-    A text that would overlap with one before it is left out.
+    A text that would overlap an earlier one is left out.
     """
     width = colours.shape[1]
     size = size or max(1.0, width / _USUAL_WIDTH)
@@ -221,8 +221,8 @@ def _bar(colours: NDArray[np.uint8], marks: Iterable[tuple[str, float]],
 
 @functools.lru_cache(maxsize=1)
 def _table() -> NDArray[np.uint8]:
-    """uint8 (256, 1, 3): black, then turbo without its two darkest ends."""
-    # Turbo's ends are so dark that they would read as black, which means unknown here.
+    """Return the colour table, uint8 (256, 1, 3): black, then turbo without its dark ends."""
+    # Turbo's ends are so dark that they look like black, which means unknown here.
     steps = np.linspace(20, 245, _NEAREST - _FARTHEST + 1).round().astype(np.uint8)
     colours = cv2.applyColorMap(steps[:, None], cv2.COLORMAP_TURBO)
     return np.concatenate([np.zeros((1, 1, 3), np.uint8), colours])
