@@ -72,25 +72,36 @@ def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step
     The first convolution of each shape and type takes about 30 ms on a GPU, since cuDNN searches
     for an algorithm. So a network of a hundred layers needs seconds to start in each process.
     """
-    dry = options.dry_run
-    device = ['--device', 'cpu'] if dry else ['--device', 'cuda']
-    pack = ['--pack', str(options.pack)] if options.pack else []
     yield Step('tests', ['-m', 'pytest', '-q', '-rs', '-m', 'cuda', '-p', 'no:cacheprovider',
                          *TESTS], 0.25 * left)
-    yield Step('frame', [
-        '-m', 'benchmarks.gpu_frame', *device, *pack, '--out', str(work / 'gpu_frame.json'),
-        *(['--rounds', '1', '--size', '64x96', '--frames', '2', '--networks', 'efficientnet_sff']
-          if dry else ['--rounds', '100', '--networks', *options.networks])],
-        0.25 * left, {'gpu_frame.json': 'gpu_frame.json'})
-    yield Step('network', [
-        '-m', 'benchmarks.network', *device, '--out', str(work), '--seconds', '5',
-        *(['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2'] if dry else
-          ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100'])],
-        0.2 * left,
-        {'network.json': 'gpu_network.json', 'network.png': 'network.png'})
+    yield _frame(options, work, 0.25 * left)
+    yield _network(options, work, 0.2 * left)
     yield Step('roofline', [
-        '-m', 'benchmarks.roofline', *device, '--times', str(work / 'network.json'),
+        '-m', 'benchmarks.roofline', *_device(options), '--times', str(work / 'network.json'),
         '--out', str(work)], 0.15 * left, {'roofline.json': 'gpu_roofline.json'})
+
+
+def _device(options: argparse.Namespace) -> list[str]:
+    return ['--device', 'cpu' if options.dry_run else 'cuda']
+
+
+def _frame(options: argparse.Namespace, work: Path, seconds: float) -> Step:
+    pack = ['--pack', str(options.pack)] if options.pack else []
+    amount = ['--rounds', '1', '--size', '64x96', '--frames', '2', '--networks',
+              'efficientnet_sff'] if options.dry_run else \
+        ['--rounds', '100', '--networks', *options.networks]
+    return Step('frame', [
+        '-m', 'benchmarks.gpu_frame', *_device(options), *pack, '--out',
+        str(work / 'gpu_frame.json'), *amount], seconds, {'gpu_frame.json': 'gpu_frame.json'})
+
+
+def _network(options: argparse.Namespace, work: Path, seconds: float) -> Step:
+    amount = ['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2'] \
+        if options.dry_run else \
+        ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100']
+    return Step('network', [
+        '-m', 'benchmarks.network', *_device(options), '--out', str(work), '--seconds', '5',
+        *amount], seconds, {'network.json': 'gpu_network.json', 'network.png': 'network.png'})
 
 
 def training(options: argparse.Namespace, work: Path, left: float) -> Step:

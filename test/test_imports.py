@@ -104,15 +104,21 @@ def test_a_class_has_a_name_of_its_own(package):
 
 
 def test_functions_are_short():
-    """As long as a screen at most; the half of them no longer than eight lines."""
+    """Of code, without docstrings: at most 50 lines; half of them have at most eight."""
     lengths = sorted(
-        (node.end_lineno - node.lineno + 1, f'{module}:{node.name}')
+        (_lines_of_code(node), f'{module}:{node.name}')
         for module, file in FILES.items() for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
     print('functions:', len(lengths), 'median:', lengths[len(lengths) // 2][0],
           'longest:', lengths[-3:])
     assert lengths[-1][0] <= 50, lengths[-1]
     assert lengths[len(lengths) // 2][0] <= 8
+
+
+def _lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[0]
+    docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
+    return function.end_lineno - function.lineno + 1 - docstring
 
 
 def test_the_architecture_page_names_files_that_are_there_and_every_folder():

@@ -78,10 +78,7 @@ def model_card(options: ModelCardOptions) -> int:
     training = open_joined(options.data, 'train', options.hold_out)
     mean = _mean_map(estimator, every(training, options.every))
     held_out = open_joined(options.data, 'test', options.hold_out)
-    names = [HELD_OUT, *(path.name for path in options.unseen), *([CLIP] if options.clip else [])]
-    if len(set(names)) < len(names):
-        raise ValueError(f'data sets are named by the last part of their path, and two of '
-                         f'{", ".join(names)} are the same: rename a folder')
+    _check_names(options)
     sources = {HELD_OUT: held_out,
                **{path.name: open_dataset(path, 'all', depth_scale=options.depth_scale)
                   for path in options.unseen}}
@@ -106,6 +103,13 @@ def model_card(options: ModelCardOptions) -> int:
         f', other sheets in {options.sheets}' if options.sheets else '')
     sys.stderr.write(f'wrote {page} and {sheets}\n')
     return 0
+
+
+def _check_names(options: ModelCardOptions) -> None:
+    names = [HELD_OUT, *(path.name for path in options.unseen), *([CLIP] if options.clip else [])]
+    if len(set(names)) < len(names):
+        raise ValueError(f'data sets are named by the last part of their path, and two of '
+                         f'{", ".join(names)} are the same: rename a folder')
 
 
 def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Contender) -> Judged:

@@ -62,7 +62,7 @@ def test_the_limits_of_the_steps_leave_time_for_training(tmp_path):
 
 
 @pytest.mark.parametrize('arguments, text', [
-    (['--minutes', '0.5'], 'give more than 1'), (['--pack', 'nowhere.zip'], 'is no file')])
+    (['--minutes', '0.5'], 'give more than 1'), (['--pack', 'nowhere.zip'], 'is not a file')])
 def test_wrong_options_are_refused(tmp_path, capsys, arguments, text):
     with pytest.raises(SystemExit) as error:
         gpu_session.main([str(tmp_path / 'out'), *arguments])
@@ -72,7 +72,7 @@ def test_wrong_options_are_refused(tmp_path, capsys, arguments, text):
 def test_without_a_gpu_it_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     assert gpu_session.main([str(tmp_path / 'out')]) == 2
-    assert '--dry-run tries it out' in capsys.readouterr().err
+    assert '--dry-run tests the steps' in capsys.readouterr().err
 
 
 def test_the_dry_run_of_the_script_runs_the_tests_that_need_cuda(tmp_path):

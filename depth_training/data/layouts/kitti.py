@@ -61,17 +61,11 @@ def open_layout(request: Request) -> DepthDataset:
     frames = list(_read_list(listed)) if listed else list(_annotated(depths, request.split))
     laser = request.ground_truth == 'laser' and any(
         (folder / FOLDER).is_dir() for folder in pictures.values())
-    pairs: list[Pair] = []
-    without: list[str] = []
-    for frame in frames:
-        picture = _picture(pictures, frame)
-        depth = _points(pictures, frame) if laser else _depth(depths, frame)
-        if picture and depth:
-            pairs.append(Pair(picture.relative_to(root).as_posix(),
-                              depth.relative_to(root).as_posix(),
-                              *_camera(pictures[frame.drive].parent, frame.camera)))
-        else:
-            without.append(str(frame))
+    files = [(frame, _picture(pictures, frame),
+              _points(pictures, frame) if laser else _depth(depths, frame)) for frame in frames]
+    pairs = [_pair(root, picture, depth, pictures[frame.drive].parent, frame.camera)
+             for frame, picture, depth in files if picture and depth]
+    without = [str(frame) for frame, picture, depth in files if not (picture and depth)]
     if not pairs:
         example = f', such as {frames[0]},' if frames else ''
         raise DataError(f'{root}: of {len(frames)} frames{example} none has both its picture and '
@@ -84,6 +78,11 @@ def open_layout(request: Request) -> DepthDataset:
                           unit_is_sure=True)
     return PairFiles('kitti', root, pairs, 'raw', '256 units per metre', note,
                      partial(read_depth, scale=SCALE), SCALE, unit_is_sure=True)
+
+
+def _pair(root: Path, picture: Path, depth: Path, date: Path, camera: str) -> Pair:
+    return Pair(picture.relative_to(root).as_posix(), depth.relative_to(root).as_posix(),
+                *_camera(date, camera))
 
 
 def _drives(root: Path, inner: str) -> dict[str, Path]:
