@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `depth-perception`: depth of image files, and a look at depth in a browser.
+"""The command `depth-perception`: predict depth of files, and view depth in a browser.
 
 Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing could be done, 130
 and 143 ended by SIGINT and SIGTERM.
@@ -17,7 +17,7 @@ from depth_perception.errors import UsageError
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
-#: What OpenCV and its FFmpeg say of a file themselves, in their own words: ours are enough.
+#: Silences the messages of OpenCV and its FFmpeg about files; ours suffice.
 _QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
 #: name: (module with add_arguments and run, one line of help); modules are imported when used.
 _COMMANDS = {
@@ -32,7 +32,7 @@ _COMMANDS = {
 
 @explains_missing('depth-perception', code=2)
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command and return the exit code."""
     for name, value in _QUIET.items():  # read when cv2 is imported, and when it opens a video
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """All commands by name, and the options of the one that the words name."""
+    """Return the parser with all commands, and the options of the command in `words`."""
     parser = argparse.ArgumentParser(
         prog='depth-perception', description='Metric depth from one colour camera.')
     parser.add_argument('--version', action='version', version=f'depth-perception {__version__}')

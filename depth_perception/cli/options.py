@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands of `depth-perception` share; nothing heavy is imported."""
+"""Options shared by several commands of `depth-perception`; imports nothing heavy."""
 from __future__ import annotations
 
 import argparse
@@ -29,7 +29,7 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def add_network_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare which network runs where, and the camera of its images."""
+    """Declare the network, its device, and the camera of the images."""
     add_model_arguments(parser)
     parser.add_argument('--backend', default='auto', choices=BACKENDS,
                         help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch')
@@ -49,7 +49,7 @@ def add_depth_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare an option for each of `DepthSettings`, with the node's name, default and limits."""
     for name, rule in OPTIONS.items():
         option, default, text = '--' + name.replace('_', '-'), DEFAULTS[name], rule.text
-        # None stands for the default: so it can be told what was asked for.
+        # None means not given, which differs from giving the default.
         if isinstance(default, bool):
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None,
                                 help=f'{text} (default: {"on" if default else "off"})')
@@ -60,10 +60,10 @@ def add_depth_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def depth_settings(options: argparse.Namespace) -> DepthSettings:
-    """The settings that such options give.
+    """Return the settings of the parsed options.
 
     Raises:
-        UsageError: two of them do not fit together.
+        UsageError: two settings contradict each other.
     """
     given = {name: value for name in OPTIONS
              if (value := getattr(options, name)) is not None}
@@ -74,7 +74,7 @@ def depth_settings(options: argparse.Namespace) -> DepthSettings:
 
 
 def check_limits(settings: DepthSettings, network_max_depth: float) -> None:
-    """Refuse settings that leave nothing of a network's depth.
+    """Refuse settings that leave no depth of a network.
 
     Raises:
         UsageError: nothing lies between the limits.
@@ -84,7 +84,7 @@ def check_limits(settings: DepthSettings, network_max_depth: float) -> None:
 
 
 def _setting(name: str) -> Callable[[str], Any]:
-    """Read the text of an option; argparse names the option in front of what is wrong."""
+    """Return a parser of an option's text; argparse puts the name of the option before errors."""
     kind = type(DEFAULTS[name])
 
     def read(text: str) -> Any:

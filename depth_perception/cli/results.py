@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files `predict` takes, and what their results are called."""
+"""Find the input files of `predict`, and name their results."""
 from __future__ import annotations
 
 import os
@@ -21,8 +21,8 @@ class Job:
     """One file and where its results go.
 
     Attributes:
-        path: of the file.
-        name: of its results below the output folder, without their endings.
+        path: the file.
+        name: path of its results in the output folder, without suffixes.
     """
 
     path: Path
@@ -30,16 +30,16 @@ class Job:
 
     @property
     def is_video(self) -> bool:
-        """Whether it is one by its name."""
+        """Whether the file is a video, by its suffix."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass
 class Found:
-    """What the words of a command line stand for.
+    """Files found for the arguments of a command line.
 
     Attributes:
-        files: each file with its path below the folder that was named.
+        files: each file with its path relative to the given folder.
         skipped: other files in those folders.
         earlier: results of an earlier run in them.
     """
@@ -50,7 +50,7 @@ class Found:
 
 
 def find(paths: Iterable[Path], out: Path) -> Found:
-    """The files named, and the images and videos in the folders named and in theirs.
+    """Return the given files, and the images and videos in the given folders and subfolders.
 
     What is hidden, and the output folder where it lies in one of them, is left out.
     """
@@ -72,7 +72,7 @@ def find(paths: Iterable[Path], out: Path) -> Found:
 
 
 def _files(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
-    """The files below a folder in order, each with its path from there."""
+    """Yield the files below a folder in order, each with its relative path."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith('.')
                             and Path(place, name).resolve() != out.resolve())
@@ -87,7 +87,7 @@ def _lies_in(file: Path, folder: Path) -> bool:
 
 
 def named(files: Iterable[tuple[Path, Path]]) -> list[Job]:
-    """Each file with the name of its results: the file's own, as much of it as tells it apart.
+    """Return a job for each file, with the shortest unique name for its results.
 
     `a` for a.jpg; beside an a.png `a.jpg`; beside another folder's a.jpg `folder/a`.
     """
@@ -104,7 +104,7 @@ def named(files: Iterable[tuple[Path, Path]]) -> list[Job]:
 
 
 def _candidate(path: Path, relative: Path, level: int) -> Path:
-    """The shortest name for results, a longer one at each level."""
+    """Return a name for results, which is longer at each level."""
     more, with_suffix = divmod(level, 2)
     folder = relative.parent
     if more:

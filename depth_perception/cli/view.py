@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depth-perception view`: the command line, and the loop from a source to the page."""
+"""`depth-perception view`: the command line, and the loop that shows a source on the page."""
 from __future__ import annotations
 
 import argparse
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from depth_perception.view.viewer import Viewer
 
 PORT = 8088
-#: Frames a second that are shown at most.
+#: Largest number of frames shown per second.
 RATE = 10.0
 #: Options without effect on a running node.
 OF_FOOTAGE = ('once', 'model', 'device', 'precision', 'backend', 'camera', 'horizontal_fov_deg',
               'rectified', *OPTIONS)
-#: Seconds between two looks at who watches.
+#: Seconds between two checks for browsers.
 PATIENCE = 0.5
 
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='topic of the camera, live or in the bag (default: the one that the '
                              'node uses; the one of the bag that looks most like a camera)')
     parser.add_argument('--once', action='store_true',
-                        help='play SOURCE once and then stand still')
+                        help='play SOURCE only once')
     page = parser.add_argument_group('the page')
     page.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
                       help='address to listen at; 0.0.0.0 lets other machines in, without a '
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show until SIGINT or SIGTERM; 0 then.
+    """Show until SIGINT or SIGTERM, then return 0.
 
     Raises:
         UsageError: the page cannot be served, or there is nothing to show.
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _refuse_without_effect(options: argparse.Namespace) -> None:
-    """Of an option that would do nothing, a person should hear."""
+    """Refuse options that would have no effect."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     usual = vars(parser.parse_args([]))
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace) -> None:
     except ViewError as error:
         raise UsageError(str(error)) from error
     with closing(viewer), closing(_source(options)) as source:
-        if isinstance(source, Standing):  # otherwise the node knows how its camera stands
+        if isinstance(source, Standing):  # otherwise the node knows the pose of its camera
             viewer.offer_stand(source.stand, source.restand)
         _say(f'open {viewer.url} in a browser; Ctrl-C ends')
         with Ending() as ending:
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def play(source: Source, viewer: Viewer, rate: float, ending: Ending) -> None:
-    """Show what comes, while somebody watches, until a signal asks for the end."""
+    """Show frames while a browser has the page open, until a signal comes."""
     while not ending.asked:
         if not viewer.wait_for_watchers(PATIENCE):
             source.rest()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be set about depth and its products: names, defaults, limits and meaning, once.
+"""Settings of depth and its products: names, defaults, limits and meaning in one place.
 
 `DepthSettings` is the table. The node's parameters take these from it, and so do the options of
 `depth-perception predict` and `view`. Nothing heavy is imported.
@@ -15,12 +15,12 @@ Camera = TypeVar('Camera')
 
 
 class SettingError(ValueError):
-    """A value that cannot be used; the text names it and what would do."""
+    """A value cannot be used; the message names it and the accepted values."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What a setting means and accepts.
+    """Meaning and limits of a setting.
 
     Attributes:
         text: meaning with its unit.
@@ -34,13 +34,13 @@ class Option:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Both bounds of a number that has them."""
+        """Both bounds of a number."""
         if self.low is None or self.high is None:
             raise ValueError('this setting has no limits')
         return self.low, self.high
 
     def problem(self, name: str, value: Any, kind: type) -> str:
-        """Why a value cannot be used, or ''. Integers are accepted for floats.
+        """Return why a value cannot be used, or ''; integers are accepted for floats.
 
         Args:
             name: of the setting.
@@ -58,13 +58,13 @@ class Option:
 
 
 def option(default: Any, text: str, low: float | None = None, high: float | None = None) -> Any:
-    """A field of a dataclass with its meaning and limits."""
+    """Declare a field of a dataclass with its meaning and limits."""
     return dataclasses.field(default=default, metadata={'rule': Option(text, low, high)})
 
 
 @dataclass(frozen=True)
 class DepthSettings:
-    """How depth is computed and what is made of it.
+    """Settings of depth and its products.
 
     Examples:
         >>> from depth_perception import DepthSettings
@@ -117,15 +117,15 @@ class DepthSettings:
             check(name, getattr(self, name))
 
     def limits(self, network_max_depth: float) -> tuple[float, float]:
-        """The smallest and the largest depth, metres."""
+        """Return the smallest and the largest depth, metres."""
         return self.min_depth, self.max_depth or network_max_depth
 
     def focal_camera(self, camera: Camera | None) -> Camera | None:
-        """The camera that the network is told: without focal correction none."""
+        """Return the camera for the estimator: None without focal correction."""
         return camera if self.focal_correction else None
 
     def misfit(self, network_max_depth: float = math.inf) -> tuple[tuple[str, str], str] | None:
-        """Two settings that do not fit together, or leave nothing of a network's depth; or None.
+        """Return two settings that contradict each other or leave no depth of a network; or None.
 
         Args:
             network_max_depth: metres, the limit where `max_depth` is 0.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The newest camera_info, and from them the camera of each image."""
+"""Store camera_info messages, and return the camera of each image."""
 from __future__ import annotations
 
 import threading
@@ -30,7 +30,7 @@ NO_CAMERA_INFO = 'no camera_info'
 
 @dataclass(frozen=True)
 class CameraState:
-    """The camera of an image, or why there is none."""
+    """The camera of an image, or why it is unknown."""
 
     camera: ImageCamera | None
     problem: str = ''
@@ -38,7 +38,7 @@ class CameraState:
 
 @dataclass(frozen=True)
 class _Info:
-    """A camera_info, its content, and the cameras made of it by image size."""
+    """A camera_info, its contents, and the cameras derived from it by image size."""
 
     message: CameraInfo
     key: tuple[Any, ...]
@@ -46,7 +46,7 @@ class _Info:
 
 
 class InfoTopic(Protocol):
-    """Where camera_info comes from."""
+    """The source of camera_info."""
 
     @property
     def has_info_publisher(self) -> bool:
@@ -54,7 +54,7 @@ class InfoTopic(Protocol):
 
 
 class Calibrations:
-    """Keeps the newest camera_info; hands out the cameras of images. Thread-safe.
+    """Store camera_info, and return the cameras of images. Thread-safe.
 
     An image has the camera_info of its own stamp where that came, otherwise the newest: a lens may
     zoom, and most cameras send the same one all the time.
@@ -82,11 +82,11 @@ class Calibrations:
 
     @property
     def has_info(self) -> bool:
-        """Whether any camera_info came."""
+        """Whether any camera_info was received."""
         return self._newest is not None
 
     def update(self, info: CameraInfo) -> None:
-        """Take in a message; cameras are rebuilt only when its content changed."""
+        """Add a message; cameras are rebuilt only if its contents changed."""
         key = _content(info)
         with self._arrived:
             if self._newest is None or key != self._newest.key:
@@ -100,7 +100,7 @@ class Calibrations:
             self._arrived.notify_all()
 
     def for_image(self, width: int, height: int, stamp: int | None = None) -> CameraState:
-        """The camera of an image of that size.
+        """Return the camera of an image of this size.
 
         While somebody publishes camera_info and none fits yet, it is waited for a little; a wait
         in vain is not repeated.
@@ -122,7 +122,7 @@ class Calibrations:
         return state
 
     def _wait_for_own(self, stamp: int | None, expected: bool) -> None:
-        """Of a camera whose calibration changes, the newest may be that of the image before."""
+        """Return whether to wait: the newest calibration may belong to the previous image."""
         changes = any(info is not self._newest for info in self._by_stamp.values())
         if changes and expected and self._is_paired:
             self._arrived.wait_for(lambda: stamp in self._by_stamp, GRACE)
@@ -130,7 +130,7 @@ class Calibrations:
         self._is_paired = stamp in self._by_stamp
 
     def rectifier(self, camera: ImageCamera) -> Rectifier | None:
-        """What makes images fit the camera's model, or None where they do already.
+        """Return the rectifier of the camera's images, or None if they need none.
 
         Its maps are computed once a camera.
         """
@@ -163,7 +163,7 @@ class Calibrations:
 
 
 def _content(info: CameraInfo) -> tuple[Any, ...]:
-    """Everything but the header."""
+    """Return all fields except the header."""
     roi = info.roi
     return (info.width, info.height, info.distortion_model, tuple(info.d), tuple(info.k),
             tuple(info.r), tuple(info.p), info.binning_x, info.binning_y,

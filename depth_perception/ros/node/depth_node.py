@@ -40,16 +40,16 @@ from depth_perception.ros.node.worker import Worker
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 #: Seconds between two messages on /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
-#: Seconds for the frame in hand when the process ends: launch kills what takes ten.
+#: Seconds to finish the current frame at the end of the process; launch kills it after ten.
 LAST_FRAME = 5.0
 
 EstimatorFactory = Callable[[str, str, str, str], Estimator]
-#: No camera waits for a network that is compiled for another size of image.
+#: Compiles in the background, so that no camera waits for a new image size.
 LOAD: EstimatorFactory = functools.partial(DepthEstimator.load, compile_beside=True)
 
 
 class DepthNode(LifecycleNode):
-    """Subscribes to a camera, publishes depth, cloud, scan and preview.
+    """Node that subscribes to a camera and publishes depth, cloud, scan and preview.
 
     Args:
         load_estimator: called with model file, device, precision and backend when configuring.
@@ -85,7 +85,7 @@ class DepthNode(LifecycleNode):
             raise
 
     def autostart(self) -> None:
-        """Configure and activate, if the parameter says so; a failure leaves the node waiting."""
+        """Configure and activate if `autostart` is set; after a failure the node waits."""
         if self.settings.autostart and self._state == 'unconfigured' \
                 and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
@@ -107,19 +107,19 @@ class DepthNode(LifecycleNode):
             'activate', self._start_work, super().on_activate, state, FAILURE, self._stop_work)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and finish the frame in hand."""
+        """Unsubscribe and finish the current frame."""
         return self._attempt('deactivate', self._stop_work, super().on_deactivate, state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the network and take the outputs down."""
+        """Free the network and destroy the publishers."""
         return self._attempt('clean up', self._free, super().on_cleanup, state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop whatever runs."""
+        """Stop everything."""
         return self._attempt('shut down', self._stop_and_free, super().on_shutdown, state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After a transition that left things half done: begin anew, unconfigured."""
+        """Clean up after a failed transition and return to unconfigured."""
         problem = self._parts.problem
         result = self._attempt('recover', self._stop_and_free, super().on_error, state)
         self._parts.problem = self._parts.problem or problem
@@ -130,7 +130,7 @@ class DepthNode(LifecycleNode):
                  state: LifecycleState,
                  otherwise: TransitionCallbackReturn = TransitionCallbackReturn.ERROR,
                  undo: Callable[[], None] = lambda: None) -> TransitionCallbackReturn:
-        """Do a transition's work; what goes wrong is told in the log and in diagnostics.
+        """Run the work of a transition; report errors in the log and in diagnostics.
 
         Args:
             what: the transition, as a verb.
@@ -179,7 +179,7 @@ class DepthNode(LifecycleNode):
         self._reporter.unused(unused_parameters(self, qos=True))
 
     def destroy_node(self) -> None:
-        """Stop the worker before the entities that it uses go."""
+        """Stop the worker before destroying the entities that it uses."""
         self._stop_work(LAST_FRAME)
         super().destroy_node()
 
@@ -211,7 +211,7 @@ class DepthNode(LifecycleNode):
 
     @property
     def health(self) -> Health:
-        """The record of what happened."""
+        """The health record."""
         return self._parts.health
 
     @property
@@ -220,7 +220,7 @@ class DepthNode(LifecycleNode):
         return self._parts.parameters.settings
 
     def age(self, stamp: Time) -> float:
-        """Seconds from a stamp to the node's clock."""
+        """Return the seconds from a stamp to the node's clock."""
         return stamps.age(self.get_clock(), stamp)
 
     def on_frame_lost(self, reason: str) -> None:
@@ -228,7 +228,7 @@ class DepthNode(LifecycleNode):
         self._reporter.frame_lost(reason)
 
     def on_out_of_memory(self) -> None:
-        """Stop taking frames and give the memory back; called by the worker."""
+        """Stop processing frames and release the memory; called by the worker."""
         problem = 'out of memory on the device: deactivated; use a smaller network or image'
         self._parts.problem = problem
         if self.executor is not None:
@@ -251,7 +251,7 @@ class DepthNode(LifecycleNode):
         self._reporter.report()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Success says whether the node now does as it was told."""
+        """Enable or pause inference; success tells whether the node now does as requested."""
         self._parts.enabled = request.data
         response.success = self._state == 'active' or not request.data
         if self._state != 'active':
@@ -264,10 +264,10 @@ class DepthNode(LifecycleNode):
         return response
 
     def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
-        """As rclpy's, but each parameter keeps its type: a whole number does for a real one."""
+        """Set parameters like rclpy, but keep their types: integers are accepted for floats."""
         return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """As rclpy's, see `set_parameters`. All of them change or, where one is refused, none."""
+        """Set all parameters, or none if one is refused; see `set_parameters`."""
         return self._parts.parameters.change(
             self, parameter_list, self._state, super().set_parameters_atomically)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the node's health to /diagnostics: one status each for input, inference and depth."""
+"""Convert the node's health to /diagnostics: a status for input, inference and depth each."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from depth_perception.ros.transport import PROFILE, profile_variables
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 #: Seconds without an image before the input is called silent.
 SILENCE = 2.0
-#: Shares that are worth a warning.
+#: Shares above or below which there is a warning.
 REPLACED_SHARE = 0.2
 COVERAGE = 0.8
 #: Grey levels; a covered lens gives an almost constant image.
 COVERED_CONTRAST = 3.0
-#: What a camera's process on Fast DDS lacks when large images get lost on the way.
+#: What a camera's process on Fast DDS lacks if large images get lost in transport.
 REMEDY = f'{profile_variables()[-1]}={PROFILE}'
-#: Seconds with one frame in hand after which the network is said to hang.
+#: Seconds on one frame after which the network is reported to hang.
 HANG = 5.0
 
 Finding = tuple[bytes, str]
@@ -29,7 +29,7 @@ Finding = tuple[bytes, str]
 
 @dataclass(frozen=True)
 class Context:
-    """What diagnostics needs beside the health record.
+    """Data for diagnostics in addition to the health record.
 
     Attributes:
         active: whether the node is active; `state` says it in a word.
@@ -90,7 +90,7 @@ class Context:
 
 def diagnostic_array(node_name: str, hardware_id: str, health: Snapshot,
                      context: Context) -> DiagnosticArray:
-    """The three statuses; the caller sets the stamp."""
+    """Return the three statuses; the caller sets the stamp."""
     tasks = {'input': _input, 'inference': _inference, 'depth': _depth}
     array = DiagnosticArray()
     for task, make in tasks.items():
@@ -103,7 +103,7 @@ def diagnostic_array(node_name: str, hardware_id: str, health: Snapshot,
 
 
 def _worst(findings: Iterable[Finding]) -> Finding:
-    """The highest level, and every remark, the gravest first."""
+    """Return the highest level, and all remarks, the most severe first."""
     findings = sorted(findings, key=lambda finding: finding[0], reverse=True)
     remarks = [text for _, text in findings if text != 'OK']
     return findings[0][0], '; '.join(remarks) or 'OK'
@@ -161,7 +161,7 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
 
 
 def silence(health: Snapshot, context: Context, limit: float) -> str:
-    """That an active node has had no image for longer than `limit` seconds, and why; or ''."""
+    """Return why an active node has had no image for longer than `limit` seconds, or ''."""
     since = health.now - max(health.last_image_at or 0.0, context.since)
     if not context.active or since <= limit:
         return ''
@@ -175,13 +175,13 @@ def silence(health: Snapshot, context: Context, limit: float) -> str:
 
 
 def _share_arriving(health: Snapshot, context: Context) -> float | None:
-    """Of the images that were published, by the middleware's count; None where nobody counts."""
+    """Return the share of images received, by the middleware's count; None if not counted."""
     published = health.arrived + health.lost
     return health.arrived / published if published and context.counts_losses else None
 
 
 def _loss_findings(health: Snapshot, context: Context) -> list[Finding]:
-    """What gets lost is counted; where nobody counts, stamps only say that images are irregular."""
+    """Report counted losses; without a count, stamps only show that images are irregular."""
     share = _share_arriving(health, context)
     if share is not None and share < COVERAGE:
         return [(WARN, f'input loses frames ({100 * (1 - share):.0f} %): start the camera with '
@@ -255,7 +255,7 @@ def _depth(health: Snapshot, context: Context) -> tuple[list[Finding], list[tupl
 
 
 def _given(**values: str) -> list[tuple[str, str]]:
-    """Those that are not empty."""
+    """Return the values that are not empty."""
     return [(key, value) for key, value in values.items() if value]
 
 

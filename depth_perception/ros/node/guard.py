@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An exception costs the call that raised it, never the node.
+"""Keep the node running after an exception in a callback or service.
 
 rclpy ends the process when a callback raises, and the client of a service that raises waits for
 ever. Here a service answers that it failed, any other callback is given up, and one line in the log
@@ -32,7 +32,7 @@ Answer = Callable[[Any, Any], Any]
 
 
 def guard_services(node: LifecycleNode) -> None:
-    """Let each service of the node, rclpy's own too, answer whatever its callback raises."""
+    """Make each service of the node, also rclpy's own, answer even if its callback raises."""
     for service in node.services:
         service.callback = _answering(node, service, service.callback)
 
@@ -53,7 +53,7 @@ def _answering(node: LifecycleNode, service: Service, answer: Answer) -> Answer:
 
 
 def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
-    """Why this transition is none of the present state; or ''."""
+    """Return why this transition is not possible in the present state, or ''."""
     machine = node._state_machine  # rclpy has no public way to ask
     # (id, label, ...) each; a label goes before an id.
     possible = {at[1]: at[0] for at in machine.available_transitions}
@@ -71,7 +71,7 @@ def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
 
 
 def _refusal(kind: Any, request: Any, text: str) -> Any:
-    """The answer of a service that failed: its type's own word for no, with the reason."""
+    """Return the negative response of a failed service, with the reason."""
     response = kind.Response()  # success is False
     refused = SetParametersResult(successful=False, reason=text)
     if kind is SetParameters:
@@ -107,7 +107,7 @@ def spin(executor: Executor, node: Node) -> None:
 
 
 def _where(error: BaseException) -> str:
-    """The error, and the line of this package that it came from."""
+    """Return the error, and the line of this package where it occurred."""
     package = Path(__file__).parents[2]
     lines = [frame for frame in traceback.extract_tb(error.__traceback__)
              if package in Path(frame.filename).parents and frame.filename != __file__]

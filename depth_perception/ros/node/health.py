@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-#: Seconds that rates and shares look back.
+#: Window for rates and shares, seconds.
 WINDOW = 5.0
-#: Seconds that losses of images look back: at the worst few of them come.
+#: Window for lost images, seconds; longer, because few images may arrive.
 LOSS_WINDOW = 30.0
-#: Images from which the regularity of their stamps is judged.
+#: Smallest number of images to judge the regularity of their stamps.
 ENOUGH = 9
 #: Seconds that an error stays visible in diagnostics.
 ERROR_VISIBLE = 5.0
-#: A stamp this far from the clock is of another clock, not of an old frame (seconds).
+#: A stamp this many seconds from the clock comes from another clock, not from an old frame.
 OTHER_CLOCK = 60.0
 STAGES = ('decode', 'inference', 'network', 'postprocess', 'anchors', 'publish', 'beside_network',
           'arrival_to_publish', 'capture_to_publish')
@@ -30,7 +30,7 @@ STAGES = ('decode', 'inference', 'network', 'postprocess', 'anchors', 'publish',
 
 @dataclass(frozen=True)
 class Event:
-    """An error or warning and when it happened, steady seconds."""
+    """An error or warning and its time, monotonic seconds."""
 
     text: str
     at: float
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass
 class Snapshot:
-    """What diagnostics shows; see `Health` for the meaning of the counters.
+    """The data for diagnostics; see `Health` for the meaning of the counters.
 
     Attributes:
         stamp: of the last image, seconds.
@@ -66,7 +66,7 @@ class Snapshot:
 
 
 class Health:
-    """Thread-safe record of what happened.
+    """Thread-safe record of events, rates and latencies.
 
     Counters: `received` images; `paused` ones, left alone; `replaced` by a newer one before their
     turn; `stale` dropped by max_age; `bad` messages; `failed` in inference; `idle` skipped without
@@ -79,13 +79,13 @@ class Health:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset everything."""
         with self._lock:
             self._errors: dict[str, Event] = {}
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Forget everything but what went wrong, as after a jump back in time."""
+        """Reset everything except errors, for example after a jump back in time."""
         with self._lock:
             self._counts: Counter[str] = Counter()
             self._recent: deque[tuple[float, str]] = deque(maxlen=4096)
@@ -106,7 +106,7 @@ class Health:
             self._recent.extend([(self._clock(), what)] * times)
 
     def image_received(self, stamp: float, clock_offset: float, facts: dict[str, str]) -> None:
-        """An image came: its stamp and how far behind the node's clock that is (seconds)."""
+        """Record an image: its stamp, and its delay behind the node's clock (seconds)."""
         self.count('received')
         with self._lock:
             now = self._clock()
@@ -116,38 +116,38 @@ class Health:
             self._image = facts
 
     def lost(self, count: int) -> None:
-        """The middleware has found so many images lost."""
+        """Record images that the middleware reports as lost."""
         with self._lock:
             self._lost.append((self._clock(), count))
 
     def info_received(self) -> None:
-        """A camera_info came."""
+        """Record a camera_info."""
         with self._lock:
             self._last['info'] = self._clock()
 
     def error(self, kind: str, text: str) -> None:
-        """Something to show for a while; a newer error of the same kind replaces it."""
+        """Record an error to show for a while; a newer one of the same kind replaces it."""
         with self._lock:
             self._errors[kind] = Event(text, self._clock())
 
     def clear(self, kind: str) -> None:
-        """The fault of this kind is over."""
+        """Clear the error of this kind."""
         with self._lock:
             self._errors.pop(kind, None)
 
     def latencies(self, seconds: dict[str, float]) -> None:
-        """Time spent on one frame, by stage."""
+        """Record the seconds of one frame by stage."""
         with self._lock:
             for stage, value in seconds.items():
                 self._latency[stage].append(value)
 
     def depth_seen(self, sample: NDArray[np.float32], facts: dict[str, float]) -> None:
-        """A thinned depth image (not copied) and figures that go with it."""
+        """Record a thinned depth image (not copied) and its figures."""
         with self._lock:
             self._sample, self._depth_facts = sample, facts
 
     def snapshot(self) -> Snapshot:
-        """A consistent picture of now."""
+        """Return a consistent snapshot."""
         with self._lock:
             now = self._clock()
             window = Counter(what for at, what in self._recent if now - at <= WINDOW)
@@ -172,7 +172,7 @@ class Health:
 
 
 def _rate(times: list[float], now: float) -> float:
-    """Events a second over the window; 0 with fewer than two."""
+    """Return events per second in the window; 0 with fewer than two."""
     times = [at for at in times if now - at <= WINDOW]
     if len(times) < 2 or times[-1] == times[0]:
         return 0.0
@@ -180,13 +180,13 @@ def _rate(times: list[float], now: float) -> float:
 
 
 def _percentiles(values: deque[float]) -> tuple[float, float, float]:
-    """Median, 95th percentile and maximum."""
+    """Return median, 95th percentile and maximum."""
     median, p95, largest = np.percentile(np.array(values), (50, 95, 100))
     return float(median), float(p95), float(largest)
 
 
 def _stamp_coverage(stamps: list[float]) -> float | None:
-    """How much of the time between the first and the last stamp is filled at the usual period.
+    """Return the fraction of the time from first to last stamp covered at the usual period.
 
     The lower quartile of the gaps is taken for the period. It says nothing of why they differ: a
     camera that is triggered or exposes longer in the dark is as irregular as one whose images get

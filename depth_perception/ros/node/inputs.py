@@ -28,16 +28,16 @@ _NO_CAMERA = ('compressedDepth', f'/{DEPTH}', f'/{PREVIEW}', f'/{PREVIEW_JPEG}')
 
 
 class MessageSink(Protocol):
-    """What takes the messages in; called on the executor's thread."""
+    """Receiver of the messages; called in the executor's thread."""
 
     def on_image(self, message: Image | CompressedImage) -> None:
-        """An image came."""
+        """Receive an image."""
 
     def on_camera_info(self, message: CameraInfo) -> None:
-        """A calibration came."""
+        """Receive a calibration."""
 
     def on_lost(self, count: int) -> None:
-        """The middleware has found so many images lost."""
+        """Receive the number of images that the middleware reports as lost."""
 
 
 class Inputs:
@@ -79,7 +79,7 @@ class Inputs:
         return any(part.startswith('image_rect') for part in self.image.topic.split('/'))
 
     def adapt(self, has_info: bool) -> None:
-        """Fit the publishers that there are now.
+        """Adapt to the current publishers.
 
         Args:
             has_info: whether any camera_info came; without, another topic is looked for.
@@ -95,7 +95,7 @@ class Inputs:
             subscription.destroy()
 
     def _look_for_info(self) -> None:
-        """Take camera_info by its own name where nobody publishes it beside the images."""
+        """Subscribe to `camera_info` itself if nobody publishes it next to the images."""
         own, beside = self._node.resolve_topic_name(INFO), self.info.topic
         if own == beside or self.info.publishers or not self._node.count_publishers(own):
             return
@@ -112,7 +112,7 @@ class Inputs:
 
 
 def image_topic(node: Node, compressed: bool) -> str:
-    """Where the images come from."""
+    """Return the topic of the images."""
     if not compressed:
         return IMAGE
     if _is_remapped(node, COMPRESSED):
@@ -123,7 +123,7 @@ def image_topic(node: Node, compressed: bool) -> str:
 
 
 def camera_info_topic(node: Node, compressed: bool) -> str:
-    """Where the calibration of these images comes from."""
+    """Return the topic of the calibration of these images."""
     if _is_remapped(node, INFO):
         return INFO
     images = node.resolve_topic_name(image_topic(node, compressed))
@@ -132,7 +132,7 @@ def camera_info_topic(node: Node, compressed: bool) -> str:
 
 
 def advised(misfit: str, topic: str) -> str:
-    """Why a publisher is not heard, with what to do about it."""
+    """Return why a publisher is not received, with the remedy."""
     if misfit and topic.endswith('compressedDepth'):
         return f'{misfit}; compressedDepth is a depth image: name the topic of a colour image'
     for kind, transport in _TRANSPORTS.items():
@@ -142,7 +142,7 @@ def advised(misfit: str, topic: str) -> str:
 
 
 def images_elsewhere(node: Node, topic: str) -> str:
-    """Where there are images while nobody publishes this topic, with what to do; or ''."""
+    """Return which other topics have images, with the remedy, or ''."""
     found = {name: kinds[0] for name, kinds in node.get_topic_names_and_types()
              if kinds[0] in _TRANSPORTS and _is_camera(node, name)}
     own = topic.removesuffix('/compressed')
@@ -159,7 +159,7 @@ def images_elsewhere(node: Node, topic: str) -> str:
 
 
 def _is_camera(node: Node, topic: str) -> bool:
-    """Whether somebody publishes these images, and they are no output of a depth node."""
+    """Return whether these images have a publisher that is not a depth node."""
     return not topic.endswith(_NO_CAMERA) and node.count_publishers(topic) > 0
 
 

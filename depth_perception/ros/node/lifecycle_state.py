@@ -6,6 +6,6 @@ from rclpy.lifecycle import LifecycleNode
 
 
 def lifecycle_state(node: LifecycleNode) -> str:
-    """The state machine's own state: whatever a transition raised, there is no other."""
+    """Return the label of the state machine's state, also correct after a failed transition."""
     state: str = node._state_machine.current_state[1]  # rclpy has no public way to ask
     return state

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The present parameters of a node, which change while its threads work."""
+"""The current parameters of a node, which may change while its threads work."""
 from __future__ import annotations
 
 import math
@@ -16,7 +16,7 @@ Set = Callable[[list[Parameter]], SetParametersResult]
 
 
 class LiveParameters:
-    """Declares a node's parameters, checks changes and has what is in effect.
+    """Declare a node's parameters, check changes, and hold the current values.
 
     Attributes:
         settings: in effect, one frozen object that is exchanged as a whole, so that every thread
@@ -35,7 +35,7 @@ class LiveParameters:
         self._network_max_depth = math.inf
 
     def network_loaded(self, max_depth: float) -> None:
-        """From now on a network reaches so many metres.
+        """Set the largest depth of the loaded network, metres.
 
         Raises:
             ParameterError: the parameters leave nothing of its depth.
@@ -45,12 +45,12 @@ class LiveParameters:
         self._network_max_depth = max_depth
 
     def network_gone(self) -> None:
-        """No network is loaded any more: the next one may reach farther."""
+        """Reset the limit of the network, which is no longer loaded."""
         self._network_max_depth = math.inf
 
     def change(self, node: Node, changes: Sequence[Parameter], state: str,
                set_all: Set) -> SetParametersResult:
-        """Change all of these parameters or, where one is refused, none.
+        """Change all of these parameters, or none if one is refused.
 
         Args:
             node: that has them.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One slot between the callback and the worker: the newest frame wins."""
+"""A slot between callback and worker that keeps only the newest frame."""
 from __future__ import annotations
 
 import threading
@@ -9,7 +9,7 @@ Item = TypeVar('Item')
 
 
 class Mailbox(Generic[Item]):
-    """A queue of length one that replaces what nobody has taken.
+    """A queue of length one: a new item replaces one that was not taken.
 
     A slow consumer thus always works on the newest item and never falls behind.
     """
@@ -20,7 +20,7 @@ class Mailbox(Generic[Item]):
         self._changed = threading.Condition()
 
     def put(self, item: Item) -> bool:
-        """Leave an item; True if it replaced one that was not taken."""
+        """Put an item; return True if it replaced one that was not taken."""
         with self._changed:
             replaced = self._item is not None
             self._item = item
@@ -28,14 +28,14 @@ class Mailbox(Generic[Item]):
         return replaced
 
     def take(self, timeout: float | None = None) -> Item | None:
-        """Wait for an item and take it; None after the timeout (seconds) or once closed."""
+        """Wait for an item and take it; None after the timeout (seconds) or when closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, timeout)
             item, self._item = (None, None) if self._closed else (self._item, None)
         return item
 
     def close(self) -> None:
-        """Wake the consumer for good and forget what was left."""
+        """Close the mailbox: drop the item and wake the consumer."""
         with self._changed:
             self._closed = True
             self._item = None

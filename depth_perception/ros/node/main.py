@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @explains_missing('depth_node')
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; 0 then, 1 if no node can start, 2 for wrong usage."""
+    """Run until SIGINT or SIGTERM; return 0, 1 if no node can start, 2 for wrong usage."""
     quit_at_once_on_signals()
     share_the_cores()
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(words: list[str], cameras: tuple[str, ...]) -> int:
-    """The exit code, once a signal has ended it or nothing could start."""
+    """Run the nodes until a signal, and return the exit code."""
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
@@ -105,7 +105,7 @@ def _spin(node: DepthNode) -> None:
 
 
 def command() -> None:
-    """What the installed `depth_node` runs: `main`, and out."""
+    """Run `main` and end the process: entry point of the installed `depth_node`."""
     leave(main())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a depth node is made of at a time."""
+"""The current parts of a depth node."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from depth_perception.ros.node.worker import Worker
 
 @dataclass
 class Parts:
-    """The parts of a node and how it is doing. Changed on the executor's thread only.
+    """The parts and status of a node. Changed only in the executor's thread.
 
     Attributes:
         parameters: the present ones.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One frame's way from a message to messages: decode, rectify, infer, encode.
+"""Process one frame from input to output messages: decode, rectify, infer, encode.
 
 What becomes of depth is not decided here but in `depth.products`.
 """
@@ -53,12 +53,12 @@ NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
 
 
 class NonFiniteDepth(RuntimeError):  # noqa: N818 - names the finding
-    """The network's output holds NaN or infinity."""
+    """The network's output contains NaN or infinity."""
 
 
 @dataclass(frozen=True)
 class AnchorOutcome:
-    """How the other sensors corrected a frame.
+    """The correction of a frame by other sensors.
 
     Attributes:
         report: of the correction.
@@ -71,7 +71,7 @@ class AnchorOutcome:
     problem: str
 
     def facts(self) -> dict[str, float]:
-        """Figures for diagnostics."""
+        """The figures for diagnostics."""
         report = self.report
         age = {} if self.age is None else {'anchor_age_s': self.age}
         return {'anchors_offered': report.offered, 'anchors_compared': report.compared,
@@ -83,7 +83,7 @@ class AnchorOutcome:
 
 @dataclass
 class Result:
-    """What became of a frame.
+    """The result of a frame.
 
     Attributes:
         outputs: message by topic, only those wanted.
@@ -158,12 +158,12 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _header(image: Header, optical_frame: str) -> Header:
-    """The image's header, in another frame where one is given."""
+    """Return the header of the image, with another frame_id if one is given."""
     return Header(stamp=image.stamp, frame_id=optical_frame) if optical_frame else image
 
 
 def _uncorrected(report: AnchorReport) -> str:
-    """That too few anchors could be compared, or ''."""
+    """Return a remark if too few anchors could be compared, or ''."""
     if report.compared >= LEAST_ANCHORS or not report.offered:
         return ''
     return (f'depth is not corrected by anchors: of {report.offered} in the image, '
@@ -171,7 +171,7 @@ def _uncorrected(report: AnchorReport) -> str:
 
 
 def _without_metres(has_sensors: bool, problem: str) -> str:
-    """Why relative depth stays relative."""
+    """Return why relative depth stays relative."""
     if not has_sensors:
         need = 'anchors (parameter anchors)'
     else:
@@ -187,7 +187,7 @@ def _remarks(decoding: str, state: CameraState) -> tuple[str, ...]:
 
 
 class Pipeline:
-    """Turns one image message into the wanted output messages.
+    """Convert one image message to the wanted output messages.
 
     Args:
         estimator: the network.
@@ -213,27 +213,27 @@ class Pipeline:
 
     @property
     def leaves_host_free(self) -> bool:
-        """Whether a device does the work while the host can do something else."""
+        """Whether a device works while the host can do something else."""
         return self._estimator.device.type == 'cuda'
 
     def process(self, message: Image | CompressedImage, wanted: frozenset[str],
                 settings: Settings) -> Result:
-        """`start` and `finish` at once."""
+        """Run `start` and `finish`."""
         return self.finish(self.start(message, wanted, settings))
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """What it knows of the frames so far, for `remember`."""
+        """Return the data of earlier frames, for `remember`."""
         last = [] if self._last_scan is None else [self._last_scan]
         return {**self._products.memory(), 'last_scan': np.array(last)}
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
-        """Go on where another pipeline was, see `memory`."""
+        """Continue with the data of another pipeline, see `memory`."""
         self._products.remember(memory)
         self._last_scan = next(map(float, memory['last_scan']), None)
 
     def start(self, message: Image | CompressedImage, wanted: frozenset[str],
               settings: Settings) -> Work:
-        """Decode an image and infer its depth; where a device does that, it has only begun.
+        """Decode an image and infer its depth; on a GPU, only start the inference.
 
         Args:
             message: the image.
@@ -241,7 +241,7 @@ class Pipeline:
             settings: the present parameters.
 
         Raises:
-            FrameError: the message is no usable image.
+            FrameError: the message is not a usable image.
         """
         seconds: dict[str, float] = {}
         with _timed(seconds, 'decode'):
@@ -263,7 +263,7 @@ class Pipeline:
         return work
 
     def finish(self, work: Work) -> Result:
-        """Make all wanted outputs that the frame allows; without a camera there are no points.
+        """Create all wanted outputs that are possible; without a camera there are no points.
 
         Raises:
             NonFiniteDepth: the network's output cannot be used.
@@ -280,7 +280,7 @@ class Pipeline:
 
     def _infer(self, work: Work, rgb: NDArray[np.uint8],
                unseen: NDArray[np.bool_] | None) -> None:
-        """Depth, and whether all that the network gave was finite; nothing waits for a GPU."""
+        """Return depth, and whether the network's output is finite, without waiting for a GPU."""
         settings, camera = work.settings, work.camera.camera if work.camera else None
         image = self._upload(rgb)
         estimate = self._estimator.estimate(image, settings.focal_camera(camera))
@@ -294,7 +294,7 @@ class Pipeline:
             image=image, unseen=unseen)
 
     def _metres(self, output: Tensor, work: Work) -> Tensor:
-        """Relative output as metres by the anchors; without any, what a preview can show."""
+        """Convert relative output to metres by anchors; without anchors, for a preview only."""
         assert self._relative is not None
         settings, time = work.settings, stamps.seconds(work.header.stamp)
         camera, farthest = work.camera.camera if work.camera else None, self._relative.farthest
@@ -320,7 +320,7 @@ class Pipeline:
         return shown.clip(*work.colours) / settings.depth_scale
 
     def _compute(self, products: DepthProducts, work: Work) -> dict[str, Tensor]:
-        """What is wanted by topic, and a thinned depth, all on the depth's device."""
+        """Return the wanted arrays by topic, and a thinned depth, all on the depth's device."""
         found = {'sample': products.depth[::8, ::8]}
         if work.wanted & _OF_DEPTH:
             found[DEPTH] = products.depth
@@ -335,7 +335,7 @@ class Pipeline:
         return found
 
     def _anchored(self, products: DepthProducts, work: Work) -> DepthProducts:
-        """The products as the other sensors correct them; with any, it waits for a GPU."""
+        """Return the products corrected by other sensors; with anchors, wait for a GPU."""
         if self._anchors is None or work.colours is not None:
             return products
         if products.camera is None:
@@ -353,19 +353,19 @@ class Pipeline:
         return products
 
     def _stand(self, work: Work) -> ScanPose:
-        """How the camera of a frame stands."""
+        """Return the camera pose of a frame."""
         if work.stand is None:
             work.stand = self._scan_pose(work.header, work.settings)
         return work.stand
 
     def _needs_pose(self, work: Work) -> bool:
-        """Whether the scan, or the cloud with its floor, needs to know how the camera stands."""
+        """Return whether the scan, or the cloud with its floor, needs the camera pose."""
         settings = work.settings
         return SCAN in work.wanted or (settings.floor_model and (
             bool(settings.base_frame) or settings.camera_height > 0))
 
     def _scan(self, products: DepthProducts, work: Work) -> DepthScan | None:
-        """The scan, or None where it is not known how the camera stands."""
+        """Return the scan, or None if the camera pose is unknown."""
         stand = self._stand(work)
         work.result.scan_problem = stand.problem
         work.result.pose = stand.pose
@@ -376,7 +376,7 @@ class Pipeline:
         return scan
 
     def _fill(self, found: dict[str, NDArray[Any]], products: DepthProducts, work: Work) -> None:
-        """Messages, which own their bytes: the next frame may write to the arrays."""
+        """Return messages with their own bytes, as the next frame may overwrite the arrays."""
         result, header, settings = work.result, work.header, work.settings
         if not found['finite']:
             self._products.reset()
@@ -411,7 +411,7 @@ class Pipeline:
                 outputs[PREVIEW_JPEG] = messages.jpeg_message(picture, header)
 
     def _scan_time(self, header: Header) -> float:
-        """Seconds since the last scan, 0 for the first one and where time went back."""
+        """Return the seconds since the last scan; 0 for the first and after a jump back in time."""
         stamp = stamps.seconds(header.stamp)
         last, self._last_scan = self._last_scan, stamp
         return stamp - last if last is not None and 0 < stamp - last < OTHER_CLOCK else 0.0

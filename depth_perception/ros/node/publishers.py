@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The output topics: reliable, and work only for those that somebody listens to."""
+"""The output topics, which are computed only while they have subscribers."""
 from __future__ import annotations
 
 from typing import Any
@@ -51,21 +51,21 @@ class DepthPublishers:
         return publisher
 
     def wanted(self) -> frozenset[str]:
-        """Topics that somebody subscribes to."""
+        """Return the topics that have subscribers."""
         return frozenset(topic for topic, publisher in self._publishers.items()
                          if publisher.get_subscription_count() > 0)
 
     def rivals(self) -> tuple[str, ...]:
-        """Resolved names of topics that somebody else publishes too."""
+        """Return the resolved names of topics that have other publishers too."""
         names = [publisher.topic_name for publisher in self._publishers.values()]
         return tuple(name for name in names if self._node.count_publishers(name) > 1)
 
     def publish(self, topic: str, message: Any) -> None:
-        """Publish one message; nothing happens while the node is not active."""
+        """Publish one message; do nothing while the node is not active."""
         self._publishers[topic].publish(message)
 
     def destroy(self) -> None:
-        """Take the topics down."""
+        """Destroy the publishers."""
         publishers, self._publishers = self._publishers, {}
         for publisher in publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Qualities of service that a user overrides: `qos_overrides.<topic>.<entity>.<policy>`."""
+"""QoS overrides by parameters: `qos_overrides.<topic>.<entity>.<policy>`."""
 from __future__ import annotations
 
 import difflib
@@ -20,7 +20,7 @@ Entity = Literal['publisher', 'subscription']
 
 
 class QosError(ValueError):
-    """An override that cannot be used; the text names it and what would do."""
+    """An override cannot be used; the message names it and the accepted values."""
 
 
 def overrides(node: Node, topic: str, entity: Entity) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def overrides(node: Node, topic: str, entity: Entity) -> dict[str, Any]:
 
 
 def override_name(node: Node, topic: str, entity: Entity, policy: str) -> str:
-    """The parameter's full name."""
+    """Return the full name of the parameter."""
     return f'qos_overrides.{node.resolve_topic_name(topic)}.{entity}.{policy}'
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take images and camera_info in, on the executor's thread, and hand them on."""
+"""Receive images and camera_info in the executor's thread, and pass them on."""
 from __future__ import annotations
 
 import time
@@ -23,7 +23,7 @@ HAND_OVER = 0.002
 
 
 class Receiver:
-    """Notes each message and leaves it to the worker, or to the cameras.
+    """Count each message and pass it to the worker, or to the calibrations.
 
     Args:
         node: whose clock tells the age of an image.
@@ -37,17 +37,17 @@ class Receiver:
         self._jumped_back = float('-inf')
 
     def on_lost(self, count: int) -> None:
-        """Count images that the middleware has found lost."""
+        """Count images that the middleware reports as lost."""
         self._parts.health.lost(count)
 
     def on_camera_info(self, message: CameraInfo) -> None:
-        """Keep the calibration for the images to come."""
+        """Store the calibration for later images."""
         self._parts.health.info_received()
         if self._parts.cameras is not None:
             self._parts.cameras.update(message)
 
     def on_image(self, message: Image | CompressedImage) -> None:
-        """Leave the image to the worker unless the node is paused."""
+        """Pass the image to the worker unless the node is paused."""
         parts = self._parts
         if parts.worker is None:
             return
@@ -74,7 +74,7 @@ class Receiver:
             time.sleep(HAND_OVER)
 
     def _watch_time(self, stamp: float) -> None:
-        """Start over where a bag begins again, a clock was set or a simulation reset."""
+        """Reset the state after a bag restarts, a clock is set or a simulation is reset."""
         last, self._last_stamp = self._last_stamp, stamp
         if last is not None and stamp < last - JUMP_BACK:
             text = f'time went back by {last - stamp:.1f} s: counters start anew'

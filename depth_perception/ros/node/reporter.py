@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says about itself, on /diagnostics and in its log."""
+"""Report the state of the node on /diagnostics and in the log."""
 from __future__ import annotations
 
 import re
@@ -28,7 +28,7 @@ Facts = tuple[tuple[str, str], ...]
 
 
 class Reporter:
-    """Publishes diagnostics and logs each lasting remark once.
+    """Publish diagnostics, and log each lasting remark once.
 
     Args:
         node: in whose name it reports.
@@ -59,7 +59,7 @@ class Reporter:
         self._publisher.publish(message)
 
     def network_loaded(self, estimator: Estimator) -> None:
-        """Log which network runs, and remarks on it again."""
+        """Log which network runs, and repeat its remarks."""
         self._node.get_logger().info(
             f'network {estimator.info.name} ({estimator.info.network}) on {estimator.device}, '
             f'{estimator.backend}, {estimator.precision}')
@@ -67,19 +67,19 @@ class Reporter:
         self._log_remarks()
 
     def unused(self, text: str) -> None:
-        """Log, once, what was given at start and acts on nothing; '' is passed over."""
+        """Log arguments without effect once; ignore ''."""
         if text and text not in self._told:
             self._told.add(text)
             self._node.get_logger().warning(text)
 
     def frame_lost(self, text: str) -> None:
-        """Log why a frame was lost; from any thread."""
+        """Log why a frame was lost; may be called from any thread."""
         # After a signal nothing can be published any more; that is no news.
         if self._node.context.ok() and self._throttle.allows(text):
             self._node.get_logger().error(text)
 
     def _log_silence(self, text: str) -> None:
-        """Once for each time that no image comes: whoever starts a node reads its log first."""
+        """Log once, each time that no images arrive, because users read the log first."""
         if text and not self._silent:
             self._node.get_logger().warning(text)
         elif self._silent and not text and self._parts.inputs is not None:
@@ -87,7 +87,7 @@ class Reporter:
         self._silent = bool(text)
 
     def _log_remarks(self) -> None:
-        """Each once, whatever its figures; some come up only with a certain image."""
+        """Log each remark once, even if its figures change."""
         last = (self._scan_problem(), self._no_camera(), self._anchor_problem())
         for remark in filter(None, (*self._warnings(), *self._input_remarks(), *last)):
             kind = re.sub(r'\d+(\.\d+)?', '#', remark)
@@ -110,7 +110,7 @@ class Reporter:
             model=self._model_facts(), warnings=self._warnings(), focal=self._depth_facts())
 
     def _input_facts(self) -> dict[str, Any]:
-        """What is known of the subscriptions, as fields of `Context`."""
+        """Return the state of the subscriptions as fields of `Context`."""
         if self._parts.inputs is None:
             return {'reliability': 'none'}
         image, info = self._parts.inputs.image, self._parts.inputs.info
@@ -129,7 +129,7 @@ class Reporter:
         return str(estimator.device) if estimator else 'none'
 
     def _last(self) -> Result | None:
-        """What became of the last frame that was served."""
+        """Return the outcome of the last processed frame."""
         return self._parts.worker.last_result if self._parts.worker else None
 
     def _camera_problem(self) -> str:
@@ -155,7 +155,7 @@ class Reporter:
         return last.anchors.problem if last and last.anchors else ''
 
     def _no_camera(self) -> str:
-        """Why an image that was served had no cloud and no scan; or ''."""
+        """Return why a processed image had no cloud and no scan, or ''."""
         if self._last() is None:
             return ''
         problem, inputs = self._camera_problem(), self._parts.inputs
@@ -177,7 +177,7 @@ class Reporter:
         return tuple(facts)
 
     def _depth_facts(self) -> Facts:
-        """The depth scale, and the distances at which the preview's colours begin and end."""
+        """Return the depth scale, and the distances of the first and last colour of the preview."""
         settings, estimator = self._parts.parameters.settings, self._parts.estimator
         scale = ('depth_scale', f'{settings.depth_scale:g}')
         if estimator is None:
@@ -186,7 +186,7 @@ class Reporter:
         return (scale, ('min_depth_m', f'{settings.min_depth:g}'), ('max_depth_m', f'{far:g}'))
 
     def _sharing(self) -> str:
-        """Who has a part in a shared network, and whose frame it is at; or ''."""
+        """Return who shares the network and whose frame is being processed, or ''."""
         sharing = self._parts.estimator.sharing if self._parts.estimator else None
         if sharing is None:
             return ''

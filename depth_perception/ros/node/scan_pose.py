@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the camera stands, from TF or from parameters, and the frame of its scan."""
+"""Determine the camera pose from TF or parameters, and the frame of the scan."""
 from __future__ import annotations
 
 import math
@@ -46,7 +46,7 @@ class ScanPose:
 
 
 class ScanPoses:
-    """Knows the pose of the camera whose images come in one frame at a time.
+    """Determine the camera pose for the images of one frame_id at a time.
 
     With `base_frame` it is what TF has at the image's stamp, or the newest where TF does not reach
     to it. The level frame of a tilted camera's scan is published as a child of the image's frame:
@@ -75,11 +75,11 @@ class ScanPoses:
 
     @property
     def listener(self) -> TransformListener | None:
-        """What hears TF, with `base_frame`."""
+        """The TF listener, with `base_frame`."""
         return self._listener
 
     def of(self, image: Header, settings: Settings) -> ScanPose:
-        """The pose of the camera whose image has this header; waits PATIENCE at most."""
+        """Return the camera pose for an image with this header; wait at most PATIENCE."""
         remark = ''
         try:
             if self._listener:
@@ -92,30 +92,30 @@ class ScanPoses:
         return ScanPose(pose, frame_id, '; '.join(filter(None, (remark, problem))))
 
     def memory(self) -> tuple[float, ...]:
-        """The last pose from TF, for `remember`; empty without any."""
+        """Return the last pose from TF, for `remember`; empty if there is none."""
         last = self._last
         return () if last is None else (last.pitch, last.roll, last.height or math.nan)
 
     def remember(self, memory: Sequence[float]) -> None:
-        """Go on where another was, see `memory`."""
+        """Continue with the data of another object, see `memory`."""
         if memory:
             pitch, roll, height = memory
             self._last = CameraPose(pitch, roll, None if math.isnan(height) else height)
 
     def reset(self) -> None:
-        """Time went back: transforms that change are of another run."""
+        """Forget changing transforms after a jump back in time."""
         if self._listener:
             self._listener.clear()
 
     def destroy(self) -> None:
-        """Leave TF."""
+        """Stop listening to TF."""
         for entity in (self._listener, self._publisher):
             if entity is not None:
                 entity.destroy()
 
     def _from_tf(self, listener: TransformListener, image: Header,
                  settings: Settings) -> tuple[CameraPose, str]:
-        """The pose, and a remark where it is not that of the image's moment, or has no height."""
+        """Return the pose, and a remark if it is from another time or has no height."""
         stamped, remark = self._lookup(listener, self._base_frame, image.frame_id, image)
         # TF that never changes has no stamp.
         self._moves = nanoseconds(stamped.header.stamp) != 0
@@ -131,7 +131,7 @@ class ScanPoses:
 
     def _lookup(self, listener: TransformListener, target: str, source: str,
                 image: Header) -> tuple[TransformStamped, str]:
-        """The transform at the image's stamp, or the newest with a remark.
+        """Return the transform at the image's stamp, or the newest one with a remark.
 
         Raises:
             TransformError: there is none at all.
@@ -152,7 +152,7 @@ class ScanPoses:
                         f'{"older" if age > 0 else "newer"} than the image')
 
     def _frame(self, image: Header, pose: CameraPose, settings: Settings) -> tuple[str, str]:
-        """The frame of the scan, and what is wrong with it or ''."""
+        """Return the frame of the scan, and a remark if it is wrong, or ''."""
         if settings.scan_frame:
             return settings.scan_frame, self._misfit(settings.scan_frame, image, pose)
         if not self._listener and pose.is_level:
@@ -160,7 +160,7 @@ class ScanPoses:
         return level_frame(image.frame_id), self._publish(image, pose)
 
     def _misfit(self, scan_frame: str, image: Header, pose: CameraPose) -> str:
-        """Why a frame of the robot description is not the one that the scan needs, or ''."""
+        """Return why a frame of the robot description does not fit the scan, or ''."""
         if self._listener is None:
             return ''
         try:
@@ -179,7 +179,7 @@ class ScanPoses:
                 f'{turned:.0f} degrees and {moved:.2f} m away')
 
     def _publish(self, image: Header, pose: CameraPose) -> str:
-        """Publish the level frame where it is new or moves; why it cannot be, or ''."""
+        """Publish the level frame if it is new or moves; return why that failed, or ''."""
         key = (image.frame_id, pose)
         if key == self._published and not self._moves:
             return ''
@@ -195,7 +195,7 @@ class ScanPoses:
 
 
 def _up(transform: Transform) -> tuple[float, float, float]:
-    """The target's z axis in the source's frame: the last row of the rotation matrix."""
+    """Return the target's z axis in the source's frame: the rotation matrix's last row."""
     q = transform.rotation
     norm = q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w
     if norm == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several cameras in one process: for each a node in a namespace of its own, one network for all.
+"""Several cameras in one process: one node and namespace per camera, one shared network.
 
 Each node is spun by a thread of its own: one that loads a network, waits for a frame to finish or
 fails holds up no other.
@@ -28,7 +28,7 @@ LAST_WORD = 2.0
 def create_nodes(names: Sequence[str], namespace: str,
                  networks: SharedNetworks | None = None,
                  **node_arguments: Any) -> list[DepthNode]:
-    """A node for each camera; one whose parameters cannot be used is left out and logged.
+    """Create a node for each camera; log and leave out those with unusable parameters.
 
     Args:
         names: of the cameras, which become namespaces.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input subscriptions that match any camera, by what its publishers offer.
+"""Input subscriptions that adapt to the QoS offered by the publishers.
 
 Reliable delivery loses no large image on Fast DDS's default transports, best effort does; but a
 reliable subscription hears nothing of a best-effort camera. And a volatile one hears nothing of
@@ -74,29 +74,29 @@ class AdaptiveSubscription:
 
     @property
     def topic(self) -> str:
-        """The resolved name."""
+        """The resolved name of the topic."""
         return str(self._subscription.topic_name) if self._subscription else self._topic
 
     @property
     def reliability(self) -> str:
-        """What is in use: `reliable` or `best_effort`."""
+        """The current reliability: `reliable` or `best_effort`."""
         if self._subscription is None:
             return 'none'
         return str(self._subscription.qos_profile.reliability.name).lower()
 
     @property
     def fell_back(self) -> bool:
-        """Whether it is best effort because a publisher offers no more."""
+        """Whether it is best effort because a publisher offers only that."""
         return self._fit[0] == BEST_EFFORT
 
     @property
     def publishers(self) -> int:
-        """How many publishers the topic has."""
+        """The number of publishers of the topic."""
         return self._node.count_publishers(self.topic)
 
     @property
     def misfit(self) -> str:
-        """That all of the topic's publishers send another type; or ''."""
+        """A text if all publishers of the topic send another type, otherwise ''."""
         others = self._node.get_publishers_info_by_topic(self.topic)
         wanted = _type_name(self._message_type)
         types = sorted({info.topic_type for info in others} - {wanted})
@@ -111,12 +111,12 @@ class AdaptiveSubscription:
             self._node.destroy_subscription(subscription)
 
     def adapt(self) -> None:
-        """Fit the publishers that there are now; cheap where nothing changes, for a timer."""
+        """Adapt to the current publishers; cheap if nothing changed, so fit for a timer."""
         if self._subscription is not None:
             self._take(self._fitting())
 
     def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
-        """What hears every publisher, and loses least; without any, what was."""
+        """Return the QoS that matches all publishers with least loss; else the present one."""
         wanted = _type_name(self._message_type)
         offers = [info.qos_profile
                   for info in self._node.get_publishers_info_by_topic(self.topic)
@@ -131,7 +131,7 @@ class AdaptiveSubscription:
         return reliability, durability
 
     def _take(self, fit: tuple[ReliabilityPolicy, DurabilityPolicy]) -> None:
-        """Subscribe anew with what fits, but for what is pinned."""
+        """Subscribe again with the matching QoS, except for overridden policies."""
         reliability, durability = fit
         before = self._fit
         self._fit = (RELIABLE if self._pins['reliability'] else reliability,
@@ -193,6 +193,6 @@ class AdaptiveSubscription:
 
 
 def _type_name(message_type: type) -> str:
-    """As the graph has it: sensor_msgs/msg/Image."""
+    """Return the name of a type as in the ROS graph, such as sensor_msgs/msg/Image."""
     package, kind, *_ = message_type.__module__.split('.')
     return f'{package}/{kind}/{message_type.__name__}'

@@ -13,7 +13,7 @@ MEMORY = 64
 
 
 class Throttle:
-    """Lets the same text through once in a period; another text at once."""
+    """Allow the same text once per period, and a different text at once."""
 
     def __init__(self, period: float = PERIOD, clock: Callable[[], float] = time.monotonic) -> None:
         self._period = period
@@ -21,7 +21,7 @@ class Throttle:
         self._last: OrderedDict[str, float] = OrderedDict()
 
     def allows(self, text: str) -> bool:
-        """Whether this text may be said now."""
+        """Return whether this text may be logged now."""
         now = self._clock()
         if now - self._last.get(text, float('-inf')) < self._period:
             return False

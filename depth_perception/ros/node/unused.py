@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was given at start and acts on nothing: misspelt parameters, sections for other nodes."""
+"""Find arguments without effect: misspelt parameters, sections for other nodes."""
 from __future__ import annotations
 
 import difflib
@@ -15,7 +15,7 @@ _QOS = 'qos_overrides.'
 
 
 def unused_parameters(node: Node, qos: bool) -> str:
-    """The parameters that were given and that the node does not have, in one sentence; or ''.
+    """Return one sentence about given parameters that the node does not have, or ''.
 
     Args:
         node: whose parameters are declared.
@@ -37,7 +37,7 @@ def _meant(name: str, value: Any, known: Iterable[str]) -> str:
 
 
 def unused_files(words: Sequence[str], nodes: Sequence[Node]) -> list[str]:
-    """Parameter files on the command line without a section for any node, one sentence each."""
+    """Return a sentence for each given parameter file without a section for any node."""
     names = [node.get_fully_qualified_name() for node in nodes]
     remarks = []
     for path in parameter_files(words):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that takes the newest frame, processes it and publishes what is subscribed.
+"""The thread that processes the newest frame and publishes the subscribed outputs.
 
 No exception leaves it: whatever a frame does, the next one is served.
 """
@@ -31,7 +31,7 @@ STOP_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class ReceivedImage:
-    """An image message and when it arrived, steady seconds; whether its age can be told."""
+    """An image message, its arrival in monotonic seconds, and whether its age is known."""
 
     message: Image | CompressedImage
     arrived: float
@@ -39,21 +39,21 @@ class ReceivedImage:
 
 
 class Outputs(Protocol):
-    """Where results go."""
+    """The interface for publishing results."""
 
     def wanted(self) -> frozenset[str]:
-        """Topics that somebody subscribes to."""
+        """Return the topics that have subscribers."""
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish one message."""
 
 
 class Owner(Protocol):
-    """What a worker needs of the node that it belongs to; called from the worker's thread."""
+    """The interface of the node for the worker; called from the worker's thread."""
 
     @property
     def health(self) -> Health:
-        """The record of what happened."""
+        """The health record."""
 
     @property
     def settings(self) -> Settings:
@@ -63,14 +63,14 @@ class Owner(Protocol):
         """Seconds between a message's stamp and the node's clock."""
 
     def on_frame_lost(self, reason: str) -> None:
-        """A frame was lost, and why in one sentence."""
+        """Report a lost frame, with the reason in one sentence."""
 
     def on_out_of_memory(self) -> None:
-        """The device has no memory left."""
+        """Report that the device has no memory left."""
 
 
 class Worker:
-    """Runs a pipeline on a mailbox's frames in a thread of its own.
+    """Run a pipeline on the frames of a mailbox in its own thread.
 
     A result is published at once, or, where a device leaves the host free and the next frame waits
     already, as soon as that device works on the next frame.
@@ -98,7 +98,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Finish the frame in hand and end; False if that takes longer (STOP_TIMEOUT seconds)."""
+        """Finish the current frame and end; return False after STOP_TIMEOUT seconds."""
         self.mailbox.close()
         self._thread.join(STOP_TIMEOUT if timeout is None else timeout)
         self._abandoned = self._thread.is_alive()
@@ -106,12 +106,12 @@ class Worker:
 
     @property
     def busy_for(self) -> float:
-        """Seconds since the frame in hand was taken; 0 while there is none."""
+        """Seconds since the current frame was taken; 0 while idle."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     def put(self, frame: ReceivedImage) -> None:
-        """Leave a frame for the thread; one not yet taken is replaced and counted."""
+        """Put a frame for the thread; replace and count one that was not taken."""
         if self.mailbox.put(frame):
             self._health.count('replaced')
 
@@ -139,7 +139,7 @@ class Worker:
                 self._publish_kept()
 
     def _may_keep(self, frame: ReceivedImage) -> bool:
-        """Whether its result may wait until a device works on the next frame.
+        """Return whether the result may wait until the device works on the next frame.
 
         The next one's decoding comes before that, and may take longer than publishing where it is
         compressed.
@@ -158,7 +158,7 @@ class Worker:
             time.sleep(min(left, 0.1))
 
     def _guarded(self, function: Callable[..., Result | None], *arguments: Any) -> Result | None:
-        """What the function returns; None where it fails, which costs this frame alone."""
+        """Return the function's result, or None if it fails: only this frame is lost."""
         try:
             return function(*arguments)
         except (FrameError, CameraError) as error:
@@ -197,7 +197,7 @@ class Worker:
         return max_age > 0 and max_age < age < OTHER_CLOCK
 
     def _publish_kept(self) -> None:
-        """Publish the result that has not been, if there is one."""
+        """Publish the pending result, if there is one."""
         kept, self._kept = self._kept, None
         if kept is not None and not self._abandoned:  # otherwise the node went on without it
             self._guarded(self._publish, *kept)
@@ -229,7 +229,7 @@ class Worker:
 
 
 def _pose_facts(pose: CameraPose | None) -> dict[str, float]:
-    """How the camera stands, as the scan took it."""
+    """Return the pose of the camera used for the scan."""
     if pose is None:
         return {}
     height = {} if pose.height is None else {'camera_height_m': pose.height}
