@@ -74,7 +74,7 @@ def test_every_drive_of_the_repository_is_whole(tmp_path):
         rays = level_rays(camera, pose)[2].numpy()
         heights = pose.height + rays * room.truths[-1]
         assert (abs(heights[-40:]) < 0.02).mean() > 0.3, room.name
-    with pytest.raises(drives.DriveError, match='no drive'):
+    with pytest.raises(drives.DriveError, match='not a drive'):
         drives.read_drive(tmp_path)
 
 

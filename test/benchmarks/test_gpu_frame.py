@@ -15,7 +15,7 @@ from depth_perception.camera.model import CameraModel
 def test_without_a_gpu_it_says_so_and_ends_with_2(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     assert gpu_frame.main([]) == 2
-    assert 'there is no CUDA device here' in capsys.readouterr().err
+    assert 'there is no CUDA device;' in capsys.readouterr().err
 
 
 def test_every_figure_is_there(capsys, tmp_path):

@@ -226,4 +226,4 @@ def test_a_picture_stands_above_its_table_where_there_is_one(tmp_path):
 
 def test_a_flood_that_was_served_whole_is_told():
     runs = [{'flood': {'served_hz_in_all': hertz, 'sent_hz': [20.0, 20.0]}} for hertz in (30, 39)]
-    assert page._served_whole(runs[:1]) == '' and 'served' in page._served_whole(runs)
+    assert page._served_whole(runs[:1]) == '' and 'processed' in page._served_whole(runs)
