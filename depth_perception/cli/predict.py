@@ -55,18 +55,18 @@ if TYPE_CHECKING:
     from depth_perception.inference.estimator import DepthEstimator
     from depth_perception.io.video_files import VideoReader
 
-#: Pixels: of an image with a shorter side there is nothing to be said.
+#: Smallest height and width of an image, pixels.
 MIN_SIDE = 16
-#: Frames of a video that decide about its colours.
+#: Number of frames of a video that determine its range of colours.
 SAMPLES = 5
-#: Pixels: a video's pictures are no higher.
+#: Largest height of the pictures of a video, pixels.
 VIDEO_HEIGHT = 720
-#: Part of the promised frames with which a video is whole: some formats count roughly.
+#: Fraction of the declared frames with which a video is complete: some formats count roughly.
 WHOLE = 0.95
-#: What to do with a bag.
+#: The error for a bag.
 RECORDING = ('it is a recording, which "depth-perception view" shows and of which "python -m '
              'depth_perception.demo" makes pictures')
-#: Skipped files that are named.
+#: Largest number of skipped files that are listed.
 NAMED = 10
 
 
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder for the results, made where it is missing')
     results = parser.add_argument_group(
         'results', 'Always: NAME_depth.png, 16 bits, millimetres, 0 = unknown, and NAME_color.png, '
-        'the depth in colours with a legend; of a video NAME_color.mp4, beside the camera.')
+        'the depth in colours with a legend; for a video NAME_color.mp4, next to the camera image.')
     add = results.add_argument
     add('--npy', action='store_true',
         help='NAME_depth.npy too: float32, metres; NaN unknown, Inf out of range')
@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict every file; 0 if all went well, 1 if some failed.
+    """Predict every file; return 0 if all succeeded, 1 if some failed.
 
     Raises:
         UsageError: a folder, weights, device or camera cannot be used, so nothing was done.
@@ -142,9 +142,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _jobs(options: argparse.Namespace) -> list[Job]:
-    """What is to be done; says what is not."""
+    """Return the jobs, and report skipped files."""
     for path in options.inputs:
-        # Not by metadata.yaml alone, nor by a bag that lies among photographs.
+        # metadata.yaml alone, or a bag among photographs, does not make a folder a recording.
         if path.is_dir() and (path / 'metadata.yaml').is_file() and any(
                 is_recording(file) for file in path.iterdir() if file.is_file()):
             raise UsageError(f'cannot use {path}: {RECORDING}')
@@ -160,7 +160,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
 
 
 def _check_anchors(anchors: Path | None, jobs: list[Job], source: CameraSource) -> None:
-    """Refuse what `--anchors` cannot mean."""
+    """Refuse `--anchors` that do not fit the files."""
     if anchors is None:
         return
     if not anchors.exists():
@@ -193,13 +193,13 @@ def _say_camera(source: CameraSource, file: Path | None) -> None:
 
 
 class Predictor:
-    """Writes the results of one file after the other.
+    """Writer of the results of one file after the other.
 
     Args:
         estimator: the network.
         options: parsed command line.
-        source: of the cameras.
-        settings: of depth and what is made of it.
+        source: source of the cameras.
+        settings: settings of depth and its products.
     """
 
     def __init__(self, estimator: DepthEstimator, options: argparse.Namespace,
@@ -211,11 +211,11 @@ class Predictor:
         self._said_unknown = False
 
     def run(self, job: Job) -> str:
-        """Write all results of a file, or none; what can be said of them.
+        """Write all results of a file, or none; return a summary.
 
         Raises:
             ImageError, CameraError: the file cannot be used.
-            AnchorFileError: its anchors cannot.
+            AnchorFileError: its anchors cannot be used.
             OSError: a result cannot be written.
         """
         if job.path.is_file() and is_recording(job.path):
@@ -237,7 +237,7 @@ class Predictor:
         return said
 
     def _prepared(self, rgb: NDArray[np.uint8], by_exif: CameraModel | None = None) -> Prepared:
-        """The picture with its camera, rectified where that is needed."""
+        """Return the image with its camera, rectified if necessary."""
         height, width = rgb.shape[:2]
         if min(height, width) < MIN_SIDE:
             raise ImageError(f'it is {width}x{height} pixels, too small for depth: '
@@ -254,14 +254,14 @@ class Predictor:
         return seen
 
     def _products(self, seen: Prepared, time: float | None = None) -> DepthProducts:
-        """What becomes of a picture's depth; `time`, seconds, in a video."""
+        """Return the products of an image; `time` in seconds for a video."""
         depth = self._estimator.infer(seen.rgb, self._settings.focal_camera(seen.camera))
         return self._make(seen.rgb, seen.camera, depth, self._settings, time=time,
                           unseen=seen.unseen)
 
     def _anchored(self, job: Job, seen: Prepared,
                   products: DepthProducts) -> tuple[DepthProducts, str]:
-        """The products as the image's anchors correct them, and what can be said of that."""
+        """Return the products corrected by the image's anchors, and a text about the correction."""
         path = self._options.anchors
         if path is None:
             return products, ''
@@ -278,7 +278,7 @@ class Predictor:
 
     def _files(self, target: Path, products: DepthProducts,
                colours: tuple[float, float]) -> Mapping[Path, Parts]:
-        """The results of one picture by path."""
+        """Return the contents of the result files of one image by path."""
         picture = with_legend(products.preview(colours), *colours)
         files = {_beside(target, DEPTH_SUFFIX): [_png(to_millimetres(products.depth))],
                  _beside(target, COLOUR_SUFFIX): [_png(picture)]}
@@ -292,12 +292,12 @@ class Predictor:
 
     @property
     def _of_camera(self) -> list[str]:
-        """What is wanted and needs a camera."""
+        """The wanted results that need a camera."""
         wanted = {'point cloud': self._options.cloud, 'scan': self._options.scan}
         return [what for what, is_wanted in wanted.items() if is_wanted]
 
     def _video(self, job: Job, target: Path) -> str:
-        """A video of camera and depth side by side; each frame's results where they are wanted."""
+        """Write a video of camera and depth side by side, and each frame's results if wanted."""
         from depth_perception.io.video_files import VideoReader, VideoWriter
 
         video, options = VideoReader(job.path), self._options
@@ -324,7 +324,7 @@ class Predictor:
                f'{colours[1]:g} m{_missing(video)}'
 
     def _colours_of(self, video: VideoReader) -> tuple[float, float]:
-        """The same for all frames: what fits a few of them."""
+        """Return one range of colours for all frames, from a few of them."""
         if self._options.color_range:
             return tuple(self._options.color_range)
         every = max(1, video.count // SAMPLES)
@@ -334,7 +334,7 @@ class Predictor:
 
 def beside(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
            colours: tuple[float, float]) -> NDArray[np.uint8]:
-    """Camera and depth side by side with a legend, BGR, at most VIDEO_HEIGHT high, sides even."""
+    """Draw camera and depth side by side with a legend, BGR, at most VIDEO_HEIGHT high."""
     height, width = rgb.shape[:2]
     scale = min(1.0, VIDEO_HEIGHT / height)
     size = max(2, round(width * scale)), max(2, round(height * scale))
@@ -354,10 +354,10 @@ def _prepare_folder(folder: Path) -> None:
 
 
 def load_network(options: argparse.Namespace) -> DepthEstimator:
-    """The network that `--model`, `--device` and `--precision` name.
+    """Load the network for `--model`, `--device`, `--precision` and `--backend`.
 
     Raises:
-        UsageError: it cannot be loaded, or not there.
+        UsageError: it cannot be loaded, or the device is not available.
     """
     from depth_perception.inference.device import DeviceError
     from depth_perception.inference.estimator import DepthEstimator
@@ -387,7 +387,7 @@ def _summary(depth: NDArray[np.float32]) -> str:
 
 
 def _about(report: AnchorReport) -> str:
-    """What became of an image's anchors."""
+    """Return a text about the use of an image's anchors."""
     from depth_perception.depth.anchors import LEAST_ANCHORS
 
     if not report.strength:
@@ -401,14 +401,14 @@ def _about(report: AnchorReport) -> str:
 
 
 def _missing(video: VideoReader) -> str:
-    """A word on a video that ended too early, otherwise nothing."""
+    """Return a remark if a video ended too early, otherwise ''."""
     if video.read >= WHOLE * video.count - 1:
         return ''
     return f'; it ends after {video.read} of the {video.count} frames that it promises'
 
 
 def _beside(target: Path, suffix: str) -> Path:
-    # Not with_suffix: a name may hold dots of its own.
+    # Not with_suffix, because a name may contain dots.
     return target.parent / (target.name + suffix)
 
 
@@ -421,7 +421,7 @@ def _png(image: NDArray[Any]) -> bytes:
 
 
 def _csv(scan: DepthScan) -> bytes:
-    """Angle and range of each beam, with all the digits of the node's 32 bits."""
+    """Return angle and range of each beam, with the full precision of the node's 32 bits."""
     lines = ['angle,range', *(f'{angle:.9g},{metres:.9g}'
                               for angle, metres in zip(scan.angles, scan.ranges))]
     return ('\n'.join(lines) + '\n').encode()

@@ -89,7 +89,7 @@ def _lies_in(file: Path, folder: Path) -> bool:
 def named(files: Iterable[tuple[Path, Path]]) -> list[Job]:
     """Return a job for each file, with the shortest unique name for its results.
 
-    `a` for a.jpg; beside an a.png `a.jpg`; beside another folder's a.jpg `folder/a`.
+    `a` for a.jpg; `a.jpg` if there is also an a.png; `folder/a` if another folder has an a.jpg.
     """
     files = list(files)
     levels = [0] * len(files)

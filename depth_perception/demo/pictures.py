@@ -101,7 +101,7 @@ def cloud_views(path: Path, frame: FrameRecord, camera: CameraModel | None = Non
     points, colours = cloud_points(cloud)
     _show(view, draw_points(points, colours, middle_view(points), *CLOUD_SIZE,
                             spacing(camera, cloud.shape[1])))
-    view.set_title('seen from beside the camera')
+    view.set_title('seen from next to the camera')
     left, up, forward = -points[:, 0], -points[:, 1], points[:, 2]
     order = np.argsort(up)  # draw the points nearest to the viewpoint last
     above.scatter(-left[order], forward[order], s=0.4, c=colours[order] / 255, linewidths=0)

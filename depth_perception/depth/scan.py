@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a depth image to an obstacle scan on the ground plane, for a camera mounted at any tilt.
+"""Compute an obstacle scan on the ground plane from a depth image, at any camera tilt.
 
 The scan lies in the camera's level frame: origin at the camera, z up against gravity, x the
-horizontal direction that the camera looks in, y left (REP-103). A beam is an azimuth there. It
-holds every pixel whose ray has that azimuth; with a tilted camera these are no image column.
+horizontal viewing direction of the camera, y left (REP-103). A beam is an azimuth there. It
+contains all pixels whose ray has this azimuth; for a tilted camera these are not a column.
 
 A pixel's ray is fixed, and so are the depths at which a point on it is above the floor, below the
 upper limit and in range. `scan_layout` computes these once, `scan_ranges` compares.
@@ -25,28 +25,28 @@ from depth_perception.depth.by_numpy import bands, fill
 
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
-#: Metres by which the floor's tolerance grows with each metre of distance: a pitch that is wrong by
-#: 0.9 degrees raises the floor by so much. Together with the default tolerance of 0.05 m, obstacles
-#: of 0.1 m are seen as far as 3 m.
+#: Growth of the floor's tolerance in metres per metre of distance: a pitch error of 0.9 degrees
+#: raises the floor by this much. With the default tolerance of 0.05 m, obstacles of 0.1 m are
+#: detected up to 3 m away.
 FLOOR_GROWTH = 0.015
 #: A camera that looks closer to straight down or up than this (radians) has no forward direction.
 STEEPEST = math.radians(80)
-#: A beam is free if the camera sees along it as far as this share of the scan's range.
+#: A beam is free if the camera sees along it up to this fraction of the scan's range.
 _WHOLE = 0.999
 
 
 class PoseError(ValueError):
-    """A camera pose that allows no scan; the text says why."""
+    """No scan is possible with a camera pose; the message says why."""
 
 
 @dataclass(frozen=True)
 class CameraPose:
-    """How a camera stands: its turn away from level, and its height.
+    """Orientation of a camera relative to level, and its height.
 
     Attributes:
         pitch: radians, positive looks down (REP-103: about the y axis, which points left).
         roll: radians about the viewing direction, positive raises the left side.
-        height: metres above the floor; None is unknown.
+        height: metres above the floor; None if unknown.
 
     Examples:
         >>> import math
@@ -68,7 +68,7 @@ class CameraPose:
 
     @classmethod
     def from_up(cls, up: Sequence[float], height: float | None = None) -> CameraPose:
-        """From the direction against gravity, a unit vector in the camera's optical frame.
+        """Create a pose from the up direction, a unit vector in the camera's optical frame.
 
         Raises:
             PoseError: the camera looks straight down or up.
@@ -83,17 +83,17 @@ class CameraPose:
 
     @property
     def is_level(self) -> bool:
-        """Whether the camera is not turned."""
+        """Whether the camera is level."""
         return self.pitch == 0 and self.roll == 0
 
     def is_close(self, other: CameraPose) -> bool:
-        """Whether the two differ by less than matters: 0.06 degrees and 5 millimetres."""
+        """Return whether two poses differ by less than 0.06 degrees and 5 millimetres."""
         return (abs(self.pitch - other.pitch) < 1e-3 and abs(self.roll - other.roll) < 1e-3
                 and (self.height is None) == (other.height is None)
                 and abs((self.height or 0) - (other.height or 0)) < 0.005)
 
     def level_frame_rotation(self) -> tuple[float, float, float, float]:
-        """The level frame's pose in the optical frame as a quaternion (x, y, z, w)."""
+        """Return the level frame's rotation in the optical frame as a quaternion (x, y, z, w)."""
         cp, sp = math.cos(self.pitch / 2), math.sin(self.pitch / 2)
         cr, sr = math.cos(self.roll / 2), math.sin(self.roll / 2)
         # pitch * roll, then times (0.5, -0.5, 0.5, -0.5), which exchanges the axes; conjugated.
@@ -101,7 +101,7 @@ class CameraPose:
         return ((w - x + y + z) / 2, (z - w - x - y) / 2, (w - x - y - z) / 2, (w + x - y + z) / 2)
 
     def rotation(self) -> Tensor:
-        """(3, 3) float64: from the optical frame (z forward, y down) to the level frame."""
+        """Return the (3, 3) rotation from the optical (z forward, y down) to the level frame."""
         cp, sp, cr, sr = (function(angle) for angle in (self.pitch, self.roll)
                           for function in (math.cos, math.sin))
         pitch = torch.tensor([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]], dtype=torch.float64)
@@ -115,7 +115,7 @@ LEVEL = CameraPose()
 
 @dataclass(frozen=True)
 class ObstacleBand:
-    """Which heights are obstacles.
+    """The heights that count as obstacles.
 
     With a known camera height everything is that lies above the floor, and `min_height` is not
     used. `max_height` is always about the camera.
@@ -128,7 +128,7 @@ class ObstacleBand:
 
     Examples:
         >>> from depth_perception import ObstacleBand
-        >>> ObstacleBand(max_height=0.5)  # what is higher is driven under
+        >>> ObstacleBand(max_height=0.5)  # the robot drives under higher objects
         ObstacleBand(min_height=-0.2, max_height=0.5, floor_tolerance=0.05)
     """
 
@@ -140,7 +140,7 @@ class ObstacleBand:
 # Compared by identity: a tensor has no hash.
 @dataclass(frozen=True, eq=False)
 class ScanLayout:
-    """A camera's beams, and at which depths its pixels show an obstacle.
+    """The beams of a camera, and the depths at which its pixels show an obstacle.
 
     Attributes:
         angle_min: radians, positive to the left, of the first beam, the rightmost.
@@ -179,13 +179,13 @@ class ScanLayout:
     sees_far: Tensor
 
     def range_min(self, min_depth: float) -> float:
-        """Metres: the least range of anything that is min_depth away along the optical axis."""
+        """Return the smallest range in metres of a point at min_depth along the optical axis."""
         return min_depth * self.least_distance
 
 
 def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = ObstacleBand(),
                 pose: CameraPose = LEVEL, device: torch.device | str = 'cpu') -> ScanLayout:
-    """The layout of a camera's scan: some ten milliseconds of work, to be kept.
+    """Return the layout of a camera's scan; takes some ten milliseconds, so keep it.
 
     Args:
         camera: of the depth image.
@@ -230,7 +230,7 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
 
 
 def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: float) -> Tensor:
-    """Ranges (count,) of the nearest obstacle in each beam.
+    """Return the ranges (count,) of the nearest obstacle in each beam.
 
     Args:
         depth: (H, W): NaN unknown, +Inf too far; on the layout's device. What is nearer than
@@ -272,7 +272,7 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
 
 
 def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
-    """Metres (count,) to the nearest obstacle; +Inf where none is known, NaN where nothing is.
+    """Return metres (count,) to the nearest obstacle; +Inf without obstacle, NaN if unknown.
 
     A thread has the beams one after the other here: pixels that are sorted by beam are reduced in
     a fraction of the time of a scatter.
@@ -284,14 +284,14 @@ def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     by_beam, begins = layout.by_beam.numpy(), layout.begins.numpy()
     has_pixels = begins[1:] > begins[:-1]
     ranges = np.full(layout.count, np.nan, values.dtype)
-    # fmin takes NaN for the last choice.
+    # fmin ignores NaN if there is another value.
     ranges[has_pixels] = np.fmin.reduceat(
         values.reshape(-1).take(by_beam), begins[:-1][has_pixels])
     return torch.from_numpy(ranges)
 
 
 def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray[Any]:
-    """Metres (H, W) to each pixel's obstacle, +Inf where there is none, NaN where unknown."""
+    """Return metres (H, W) to each pixel's obstacle, +Inf without obstacle, NaN if unknown."""
     distance, nearest, farthest = (
         values.numpy() for values in (layout.distance, layout.nearest, layout.farthest))
     values = np.empty_like(z)
@@ -304,7 +304,7 @@ def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray
 
 def _of_columns(z: NDArray[Any], layout: ScanLayout, in_range: NDArray[Any],
                 min_depth: float) -> NDArray[Any]:
-    """As `_of_pixels`, the least of each column (W,): there the nearest has the least depth."""
+    """Return the minimum of `_of_pixels` per column (W,), by its smallest depth."""
     nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
     least = []
     for rows in bands(*z.shape):
@@ -319,7 +319,7 @@ def _of_columns(z: NDArray[Any], layout: ScanLayout, in_range: NDArray[Any],
 
 
 def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
-    """As `_nearest_on_cpu`, in one scatter."""
+    """Compute `_nearest_on_cpu` with one scatter operation."""
     # NaN, the least important, as infinity; free as the largest finite number.
     free = torch.finfo(depth.dtype).max
     no_obstacle = _is_no_obstacle(
@@ -337,7 +337,7 @@ def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, certain: tupl
                     min_depth: float) -> Array:
     """Bool (H, W); False where the depth is NaN. -Inf stands at min_depth."""
     if certain[0] <= 0 and min_depth <= certain[1]:
-        # As a rule: then no depth is below `nearest`, and -Inf is an obstacle.
+        # The usual case: no depth is below `nearest`, and -Inf is an obstacle.
         return depth > farthest
     at_min_depth = (min_depth < nearest) | (min_depth > farthest)
     no_obstacle: Array = ((depth < nearest) | (depth > farthest)) & (
@@ -357,7 +357,7 @@ def _thin(values: Tensor) -> Tensor:
 
 
 def level_rays(camera: CameraModel, pose: CameraPose) -> Tensor:
-    """(3, H, W) float64: each pixel's ray at a depth of 1, in the level frame."""
+    """Return each pixel's ray at a depth of 1 in the level frame, (3, H, W) float64."""
     x = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
     y = (torch.arange(camera.height, dtype=torch.float64) - camera.cy) / camera.fy
     y, x = torch.meshgrid(y, x, indexing='ij')
@@ -365,7 +365,7 @@ def level_rays(camera: CameraModel, pose: CameraPose) -> Tensor:
 
 
 def _increment(angles: Tensor, camera: CameraModel) -> float:
-    """The widest angle between neighbouring columns, so that no beam is left without a pixel.
+    """Return the widest angle between neighbouring columns, so that every beam has a pixel.
 
     At most twice that of the level camera: near the nadir of a steep one the columns spread out,
     and coarse beams everywhere would be a high price for a few empty ones there.
@@ -375,16 +375,16 @@ def _increment(angles: Tensor, camera: CameraModel) -> float:
     widest = float(angles.diff(dim=1).abs().max())
     x = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
     increment = min(widest, 2 * float(torch.atan(x).diff().abs().max()))
-    # Whatever camera_info says, beams are no more than a few for each column.
+    # Limit the beams to a few per column, whatever the camera_info.
     increment = max(increment, float(angles.max() - angles.min()) / (4 * camera.width), 1e-6)
-    # A hair more, so that rounding cannot make two columns skip a beam.
+    # Slightly more, so that rounding cannot make two columns skip a beam.
     return increment * (1 + 1e-9)
 
 
 def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`ScanLayout`'s by_beam and begins of the beams (H, W)."""
+    """Return by_beam and begins of `ScanLayout` for the beams (H, W)."""
     beam = (beam[0] if (beam == beam[0]).all() else beam).reshape(-1)
-    # numpy's stable sort is of a kind that is quick where beams run on.
+    # NumPy's stable sort is fast for values that are mostly sorted.
     by_beam = torch.from_numpy(np.argsort(beam.numpy(), kind='stable'))
     pixels = torch.bincount(beam, minlength=count)
     return by_beam, torch.cat([pixels.new_zeros(1), pixels.cumsum(0)])
@@ -392,14 +392,14 @@ def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def _reach(nearest: Tensor, farthest: Tensor, distance: Tensor, beam: Tensor,
            count: int) -> Tensor:
-    """Metres (count,) as far as each beam's pixels would show an obstacle."""
+    """Return metres (count,) up to which each beam's pixels would show an obstacle."""
     reach = torch.where(nearest <= farthest, farthest * distance, -math.inf).reshape(-1)
     return reach.new_full((count,), -math.inf).scatter_reduce(0, beam, reach, 'amax')
 
 
 def _obstacle_depths(up: Tensor, distance: Tensor, band: ObstacleBand,
                      height: float | None) -> tuple[Tensor, Tensor]:
-    """The depths (nearest, farthest) between which each pixel's point is in the band."""
+    """Return the depths (nearest, farthest) between which each pixel's point is in the band."""
     if height is None:
         above = _at_least(up, band.min_height)
     else:
@@ -410,7 +410,7 @@ def _obstacle_depths(up: Tensor, distance: Tensor, band: ObstacleBand,
 
 
 def _at_least(slope: Tensor, limit: float) -> tuple[Tensor, Tensor]:
-    """The depths (from, to), none below 0, at which slope * depth >= limit."""
+    """Return the depths (from, to), not below 0, at which slope * depth >= limit."""
     bound = limit / slope
     never = torch.where(slope == 0, math.inf if limit > 0 else 0.0, 0.0).to(slope.dtype)
     return torch.where(slope > 0, bound, never), torch.where(slope < 0, bound, math.inf)

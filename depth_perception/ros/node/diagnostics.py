@@ -34,25 +34,25 @@ class Context:
     Attributes:
         active: whether the node is active; `state` says it in a word.
         problem: why configuring failed, or ''.
-        since: steady seconds at activation.
+        since: monotonic seconds at activation.
         middleware: the implementation of rmw, and `small_buffers`: what it lacks, or ''.
         image_topic, info_topic: resolved names.
-        publishers: of the image topic.
-        elsewhere: where there are images while it has none; or ''.
-        reliability: of the image subscription, with its history.
-        counts_losses: whether the middleware tells of lost images.
+        publishers: number of publishers of the image topic.
+        elsewhere: other topics with images if it has no publisher, or ''.
+        reliability: reliability and history of the image subscription.
+        counts_losses: whether the middleware reports lost images.
         fell_back: whether the input's reliability was lowered to match the camera.
         misfit, info_misfit: that the publishers of the image or of its camera_info send another
             type; or ''.
-        pinned: overrides of qualities of service that keep inputs from adapting; or ''.
-        camera_problem: why there is no camera, or ''.
+        pinned: QoS overrides that keep inputs from adapting, or ''.
+        camera_problem: why the camera is unknown, or ''.
         input_remarks: what looks wrong about the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         anchor_problem: what is wrong with the sensors that correct depth; or ''.
-        paused: by ~/enable.
+        paused: whether paused by ~/enable.
         rate_limited: whether max_rate is set.
-        busy_for: seconds since the frame in hand was taken.
-        sharing: who has a part in a shared network, and whose frame it is at; or ''.
+        busy_for: seconds since the current frame was taken.
+        sharing: who shares the network and whose frame is being processed, or ''.
         rivals: output topics that another node publishes too.
         model: name, checksum, device, precision, memory.
         warnings: lasting remarks, such as "no GPU".

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inputs of the node: images and camera_info, by the conventions of image_transport.
 
-One remapping, of `image`, is enough: compressed images are beside it below `/compressed`, and the
+One remapping, of `image`, is enough: compressed images are on `<image>/compressed`, and the
 calibration is `camera_info` in its namespace. A remapping of these names themselves goes before;
 one of `camera_info` to itself cannot be told from none, so the node takes that name too where
 nobody publishes the other.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Process one frame from input to output messages: decode, rectify, infer, encode.
 
-What becomes of depth is not decided here but in `depth.products`.
+The products of depth are computed by `depth.products`.
 """
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.scan_pose import ScanPose
 
-#: What each output needs beside the image.
+#: Requirements of each output in addition to the image.
 NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG})
-#: Made of the depth image in host memory.
+#: Outputs computed from the depth image in host memory.
 _OF_DEPTH = frozenset({DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG})
-#: What a relative depth without anchors allows.
+#: Outputs that are possible for relative depth without anchors.
 _SHOWS = frozenset({INFO, PREVIEW, PREVIEW_JPEG})
 NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
 
@@ -61,9 +61,9 @@ class AnchorOutcome:
     """The correction of a frame by other sensors.
 
     Attributes:
-        report: of the correction.
+        report: report of the correction.
         age: seconds between the image and the oldest measurement; None for none.
-        problem: what is wrong with the sensors or with what they say, or ''.
+        problem: a problem with the sensors or their measurements, or ''.
     """
 
     report: AnchorReport
@@ -95,7 +95,7 @@ class Result:
         input_remarks: what looks wrong about the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         anchors: how the other sensors corrected the depth; None where none is configured.
-        pose: of the camera, as the scan used it; None without a scan.
+        pose: camera pose used for the scan; None without a scan.
         beams: the scan's layout and frame_id; None without a scan.
         focal_factor: applied to depth.
         sample: a thinned depth image for statistics, or None.
@@ -126,15 +126,15 @@ class Work:
     """A frame between `Pipeline.start` and `Pipeline.finish`.
 
     Attributes:
-        result: as far as it is known.
-        header: of the outputs.
+        result: the result so far.
+        header: header of the outputs.
         settings: the parameters at the start.
-        wanted: topics that can be made.
-        camera: None where it is not known.
+        wanted: topics to compute.
+        camera: the camera; None if unknown.
         products: what is made of the depth, which a device may still be computing; None where
             nothing is inferred.
-        finite: whether all that the network gave was finite.
-        stand: how the camera stands, once it was asked for.
+        finite: whether the network's output was finite.
+        stand: camera pose, after it was determined.
         colours: metres of the nearest and the farthest colour; None = the limits. Given where the
             network's depth is relative and nothing tells its metres.
     """

@@ -21,7 +21,7 @@ from depth_perception.ros.conversions.topics import (
 from depth_perception.ros.node.qos import overrides
 
 #: Messages that are kept to be sent again. An old image is of no use; a few of the small topics
-#: cost nothing, and large images beside them can push them out of a receive buffer (docs/dds.md).
+#: cost nothing, and large images can push them out of a receive buffer (docs/dds.md).
 KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5, DEPTH_PNG: 1,
         PREVIEW_JPEG: 1}
 TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan,

@@ -13,7 +13,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 
-#: The policies whose values are words.
+#: The policies whose values are strings.
 _WORDS = {'reliability': ReliabilityPolicy, 'durability': DurabilityPolicy,
           'history': HistoryPolicy, 'liveliness': LivelinessPolicy}
 Entity = Literal['publisher', 'subscription']

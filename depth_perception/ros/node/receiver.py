@@ -26,8 +26,8 @@ class Receiver:
     """Count each message and pass it to the worker, or to the calibrations.
 
     Args:
-        node: whose clock tells the age of an image.
-        parts: of that node.
+        node: the node, whose clock gives the age of an image.
+        parts: parts of the node.
     """
 
     def __init__(self, node: Node, parts: Parts) -> None:

@@ -31,8 +31,8 @@ class Reporter:
     """Publish diagnostics, and log each lasting remark once.
 
     Args:
-        node: in whose name it reports.
-        parts: of that node.
+        node: the reporting node.
+        parts: parts of the node.
     """
 
     def __init__(self, node: LifecycleNode, parts: Parts) -> None:
@@ -74,7 +74,7 @@ class Reporter:
 
     def frame_lost(self, text: str) -> None:
         """Log why a frame was lost; may be called from any thread."""
-        # After a signal nothing can be published any more; that is no news.
+        # After a signal nothing can be published any more; do not report that.
         if self._node.context.ok() and self._throttle.allows(text):
             self._node.get_logger().error(text)
 

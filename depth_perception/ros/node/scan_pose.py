@@ -22,11 +22,11 @@ from depth_perception.ros.conversions.transforms import (
 )
 from depth_perception.ros.node.parameters import Settings
 
-#: By how much a given scan_frame may be off: degrees and metres.
+#: Largest deviation of a given scan_frame: degrees and metres.
 MAX_TURN, MAX_OFFSET = 2.0, 0.05
-#: Seconds that an image waits for the transform of its moment, which comes after it.
+#: Seconds that an image waits for the transform at its stamp, which arrives later.
 PATIENCE = 0.2
-#: Seconds after a wait in vain until the next: TF that is always late costs no frame its time.
+#: Seconds between a failed wait and the next, so that late TF does not delay every frame.
 IN_VAIN = 1.0
 
 
@@ -35,8 +35,8 @@ class ScanPose:
     """The camera's pose and its scan's frame.
 
     Attributes:
-        pose: None where it is not known, so that there can be no scan.
-        frame_id: of the scan.
+        pose: the camera pose; None if unknown, which means no scan.
+        frame_id: frame_id of the scan.
         problem: why there is no scan, or what is wrong with its pose or frame; or ''.
     """
 
@@ -117,7 +117,7 @@ class ScanPoses:
                  settings: Settings) -> tuple[CameraPose, str]:
         """Return the pose, and a remark if it is from another time or has no height."""
         stamped, remark = self._lookup(listener, self._base_frame, image.frame_id, image)
-        # TF that never changes has no stamp.
+        # Static transforms have no stamp.
         self._moves = nanoseconds(stamped.header.stamp) != 0
         height = settings.camera_height or stamped.transform.translation.z
         if height <= 0:

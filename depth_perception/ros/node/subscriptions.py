@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Input subscriptions that adapt to the QoS offered by the publishers.
 
-Reliable delivery loses no large image on Fast DDS's default transports, best effort does; but a
-reliable subscription hears nothing of a best-effort camera. And a volatile one hears nothing of
-what was latched (published once, transient local) before it came, where a transient-local one hears
-nothing of a volatile publisher. So: subscribe reliable and volatile, adapt as soon as the
-middleware reports an incompatible publisher, and look once a second whether something else fits.
+On Fast DDS's default transports, best-effort delivery loses large images and reliable delivery does
+not; but a reliable subscription receives nothing from a best-effort camera. A volatile subscription
+receives nothing that was latched (published once, transient local) earlier, and a transient-local
+one nothing from a volatile publisher. So subscribe reliable and volatile, adapt when the middleware
+reports an incompatible publisher, and check once a second whether another QoS fits better.
 """
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIEN
 class AdaptiveSubscription:
     """A KEEP_LAST subscription whose reliability and durability follow the topic's publishers.
 
-    What is set through `qos_overrides` to something else than the default is kept as it is.
+    Policies that `qos_overrides` sets to other values than the default are kept.
 
     Args:
         node: the owner.
-        message_type: of the topic.
+        message_type: type of the topic.
         topic: its name.
         callback: called with each message.
-        lost: called with the number of messages that the middleware has found lost.
-        depth: messages that wait for the executor.
+        lost: called with the number of messages that the middleware reports as lost.
+        depth: largest number of messages that wait for the executor.
 
     Attributes:
         pinned: overrides that keep it from adapting, or ''.
-        counts_losses: whether the middleware tells of lost messages.
+        counts_losses: whether the middleware reports lost messages.
 
     Raises:
         QosError: an override of this topic cannot be used.
@@ -156,7 +156,7 @@ class AdaptiveSubscription:
         reliability, durability = self._fit
         profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=self._depth,
                              reliability=reliability, durability=durability)
-        # What was given for a policy holds no longer where the publishers offer another.
+        # The value of a policy no longer applies if the publishers offer another.
         kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
         kinds += [QoSPolicyKind.RELIABILITY] if reliability == RELIABLE else []
         kinds += [QoSPolicyKind.DURABILITY] if durability == VOLATILE else []
@@ -177,13 +177,13 @@ class AdaptiveSubscription:
             qos_overriding_options=QoSOverridingOptions(kinds))
 
     def _on_incompatible(self, event: Any) -> None:
-        # The graph may not have the publisher yet that the middleware has just met.
+        # The graph may not contain the publisher yet that the middleware has just discovered.
         reliability, durability = self._fit
         if event.last_policy_kind == QoSPolicyKind.RELIABILITY:
             reliability = BEST_EFFORT
         elif event.last_policy_kind == QoSPolicyKind.DURABILITY:
             durability = VOLATILE
-        # Outside of this callback, which belongs to the subscription that is replaced.
+        # Not in this callback, which belongs to the subscription that is replaced.
         executor = self._node.executor
         if executor is not None:
             executor.create_task(lambda: self._take((reliability, durability)))

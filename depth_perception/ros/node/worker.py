@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that processes the newest frame and publishes the subscribed outputs.
 
-No exception leaves it: whatever a frame does, the next one is served.
+Exceptions do not leave the thread: after a failed frame the next one is processed.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from depth_perception.ros.node.mailbox import Mailbox
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import NonFiniteDepth, Pipeline, Result
 
-#: Seconds that stopping waits for the frame in hand.
+#: Seconds to wait for the current frame when stopping.
 STOP_TIMEOUT = 10.0
 
 
@@ -76,8 +76,8 @@ class Worker:
     already, as soon as that device works on the next frame.
 
     Args:
-        pipeline: does the work.
-        outputs: what is wanted, and where it goes.
+        pipeline: processes the frames.
+        outputs: the wanted topics, and where to publish.
         owner: the node.
     """
 

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"the node's outputs to write: of {', '.join(OUTPUTS)} "
              f'(default: {" ".join(DEFAULT_OUTPUTS)})')
     add('--copy', nargs='+', metavar='TOPIC', default=[],
-        help='topics of the recording to copy too, beside /tf and /tf_static')
+        help='topics of the recording to copy, in addition to /tf and /tf_static')
     add('--frames-per-file', type=number(int, 1), default=FRAMES_PER_FILE, metavar='N',
         help='frames of each file of the new bag: so many are done again at most after a kill '
              '(default: %(default)s)')
