@@ -253,7 +253,7 @@ def _anchors(given: dict[str, str]) -> dict[str, str]:
 
 
 def _anchor_topics(given: dict[str, str]) -> dict[str, str]:
-    """Remappings; the calibration of a depth camera is beside its images."""
+    """Return the remappings; the calibration of a depth camera is next to its images."""
     topics = {f'anchors/{name}': topic for name, topic in _anchors(given).items() if topic}
     if 'anchors/depth' in topics:
         beside = topics['anchors/depth'].rpartition('/')[0]
@@ -348,7 +348,7 @@ def forward_frame(optical_frame: str) -> str:
 
 
 def scan_remark(given: dict[str, str]) -> str:
-    """What RViz needs beside this launch to show the scan; or ''."""
+    """Return what RViz also needs to show the scan, or ''."""
     forward = forward_frame(given['frame'])
     if is_on(given['camera_tf']) or given['base_frame'] or is_tilted(given) \
             or forward == given['frame']:

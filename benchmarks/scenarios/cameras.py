@@ -135,7 +135,7 @@ def looped_bag(times: int) -> Outcome:
                    '--clock', '--wait-for-subscribers', '30',
                    remaps={'/camera/image_raw': f'{namespace}/image',
                            '/camera/camera_info': f'{namespace}/camera_info'}) as replay:
-            said = says(robot, 'input', 'time went back by 0.9 s: counters start anew')
+            said = says(robot, 'input', 'time went back by 0.9 s: counters are reset')
             wait_until(replay.ended, 60 + 2 * times, 'the end of the bag')
             assert not replay.failed(), replay.complaint()
         tenths = Counter(round(message.header.stamp.nanosec / 1e8)

@@ -22,7 +22,7 @@ Array = TypeVar('Array', NDArray[Any], Tensor)
 #: Points of a cloud that are looked at.
 MOST_POINTS = 5_000
 #: A point is hidden from the camera if another one in its cell, of so many along the image's longer
-#: side, is nearer by more than this factor: sensors stand beside the camera and see behind things.
+#: side, is nearer by more than this factor: sensors next to the camera see behind objects.
 _CELLS, HIDDEN = 80, 1.15
 #: A range is that of the nearest thing in its cone: this percentile of the predicted distances, for
 #: a few pixels may be wrong. What is within this factor of it is what was measured.
@@ -107,7 +107,7 @@ def depth_anchors(depth: NDArray[Any], depth_camera: CameraModel, transform: NDA
     """The depth image of another camera in this one's.
 
     Args:
-        depth: (h, w), metres along that camera's axis; what is not finite or not positive is none.
+        depth: (h, w), metres along that camera's axis; invalid if not finite or not positive.
         depth_camera: of the depth image.
         transform: from that camera's optical frame to this one's.
         camera: of the image.
@@ -137,7 +137,7 @@ def range_anchors(distance: float, field_of_view: float, transform: NDArray[Any]
     a low percentile of all in the cone. All of them have one error, so together they weigh one.
 
     Args:
-        distance: metres from the sensor; what is not finite or not positive is none.
+        distance: metres from the sensor; invalid if not finite or not positive.
         field_of_view: radians, the cone's whole angle, about the x axis of the sensor's frame.
         transform: from that frame to the camera's optical frame.
         camera: of the image.

@@ -361,7 +361,7 @@ class AnchoredDepth:
         self._spreads.clear()
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """The last correction, for `remember`; empty where there is none."""
+        """Return the last correction, for `remember`; empty if there is none."""
         field = self._field
         if field is None:
             return {}

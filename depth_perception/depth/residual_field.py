@@ -282,7 +282,7 @@ def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
 
 
 def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The least and the largest log depth in and beside each tile, (rows, columns); 0 if none."""
+    """Return the smallest and largest log depth in and next to each tile; 0 if there is none."""
     rows, columns = _looks(*logs.shape)
     seen = logs[rows][:, columns]
     unknown = np.isnan(seen)

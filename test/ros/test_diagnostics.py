@@ -156,7 +156,7 @@ def test_input_of_another_kind_or_clock(namespace, robot):
         camera.send(header=camera.header(1_700_000_500.0))
         says(robot, 'input', WARN, 'stamps went ahead by 500.0 s')
         camera.send(header=camera.header(1_700_000_400.0))
-        says(robot, 'input', WARN, 'time went back by 100.0 s: counters start anew')
+        says(robot, 'input', WARN, 'time went back by 100.0 s: counters are reset')
         header = camera.header(-5.0)
         camera.send(header=header)
         says(robot, 'input', WARN, 'time went back by')

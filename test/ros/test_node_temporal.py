@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's temporal filter: on by parameter, anew after activation and when time goes back."""
+"""The node's temporal filter: enabled by parameter, reset by activation and time jumps."""
 from __future__ import annotations
 
 import numpy as np

@@ -111,7 +111,7 @@ def test_a_node_each_one_network_for_all_and_it_goes_with_the_last(
         robots[1].wait_for('depth/image', 2)
         _clean_up(robots[1])
         wait_until(lambda: network() is None)
-        # And again: the network is loaded anew.
+        # And again: the network is loaded again.
         assert robots[0].change_state(Transition.TRANSITION_CONFIGURE)
         assert robots[0].change_state(Transition.TRANSITION_ACTIVATE)
         wait_until(lambda: cameras[0].images.get_subscription_count()
@@ -175,7 +175,7 @@ def test_a_network_that_hangs_is_told_by_both_and_both_go_on_after_it(
         for robot in robots:
             wait_until(lambda robot=robot: (s := robot.status('inference')) and s.level == ERROR
                        and 'shared by front, rear, now at a frame of rear' in s.message
-                       and 'start this process anew' in s.message)
+                       and 'restart this process' in s.message)
         network.release.set()
         for camera, robot in zip(cameras, robots):
             robot.wait_for('depth/image', 1)

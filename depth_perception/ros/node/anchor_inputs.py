@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The other sensors whose distances correct depth: their topics, and their anchors of an image."""
+"""Subscribe to other sensors that correct depth, and compute their anchors of an image."""
 from __future__ import annotations
 
 import threading
@@ -44,18 +44,18 @@ from depth_perception.ros.conversions.transforms import TransformError, Transfor
 from depth_perception.ros.node.parameters import FLOOR, anchor_sources
 from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 
-#: Topic and type of each source but the floor.
+#: Topic and type of each source except the floor.
 TOPICS: dict[str, tuple[str, type]] = {
     'scan': (ANCHOR_SCAN, LaserScan), 'range': (ANCHOR_RANGE, Range),
     'points': (ANCHOR_POINTS, PointCloud2), 'depth': (ANCHOR_DEPTH, Image)}
-#: Messages of a sensor that are kept: the best for an image need not be the last.
+#: Number of messages kept per sensor: the best one for an image may not be the last.
 _KEPT = 10
-#: Sensors of one topic, told apart by frame_id, of which the messages are kept.
+#: Largest number of sensors on one topic, distinguished by frame_id.
 _FRAMES = 16
 
 
 class AnchorTopicError(ValueError):
-    """A topic that cannot be that of a sensor; the text says why."""
+    """A topic cannot be used for a sensor; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class FrameAnchors:
     """The anchors of an image.
 
     Attributes:
-        anchors: of all sources.
-        age: seconds between the image and the oldest message that was used; None for none.
-        problem: what is wrong with some sources, or ''.
+        anchors: anchors of all sources.
+        age: seconds between the image and the oldest used message; None if none was used.
+        problem: a problem with some sources, or ''.
     """
 
     anchors: Anchors
@@ -74,12 +74,12 @@ class FrameAnchors:
 
 
 class AnchorInputs:
-    """Subscribes to the sensors, and makes anchors of what they last measured.
+    """Subscribe to the sensors, and compute anchors from their last measurements.
 
     Args:
-        node: that subscribes.
-        names: of the sources, as the parameter `anchors` has them.
-        listener: hears TF, where the node has one already.
+        node: the subscribing node.
+        names: names of the sources, as in the parameter `anchors`.
+        listener: TF listener, if the node already has one.
 
     Raises:
         AnchorTopicError: a topic is one of the node's own outputs.
@@ -110,12 +110,12 @@ class AnchorInputs:
             raise
 
     def adapt(self) -> None:
-        """Fit the publishers that there are now."""
+        """Adapt to the current publishers."""
         for subscription in self._subscriptions.values():
             subscription.adapt()
 
     def reset(self) -> None:
-        """Time went back: what was measured is of another run."""
+        """Drop all measurements after a jump back in time."""
         with self._lock:
             for messages in self._messages.values():
                 messages.clear()
@@ -132,14 +132,14 @@ class AnchorInputs:
 
     def of(self, image: Header, camera: CameraModel, predicted: Any, max_age: float,
            pose: Callable[[], CameraPose | None]) -> FrameAnchors:
-        """The anchors of an image; called by the worker.
+        """Return the anchors of an image; called by the worker.
 
         Args:
-            image: its header, with the frame in which the camera is.
-            camera: of the image.
+            image: header of the image, with the frame of the camera.
+            camera: camera of the image.
             predicted: its depth (H, W), not corrected.
             max_age: seconds that a measurement may be from the image.
-            pose: tells how the camera stands; None is unknown.
+            pose: returns the camera pose; None means unknown.
         """
         found, ages, problems = [], [], []
         for name in self._sources:
@@ -164,7 +164,7 @@ class AnchorInputs:
                             '; '.join(filter(None, problems)))
 
     def _listen_to_tf(self) -> None:
-        """Hear TF; without tf2_ros, sensors in the frame of the image still do."""
+        """Listen to TF; without tf2_ros, sensors in the frame of the image still work."""
         try:
             self._listener = self._own_listener = TransformListener(self._node, 'anchors')
         except TransformError as error:
@@ -176,7 +176,7 @@ class AnchorInputs:
             self._node, kind, topic, callback, depth=_KEPT if kind is not Image else 2)
 
     def _keeper(self, name: str) -> Callable[[Any], None]:
-        """What keeps the messages of a source, those of each frame_id for itself."""
+        """Return the callback that stores the messages of a source by frame_id."""
         def keep(message: Any) -> None:
             with self._lock:
                 frames = self._messages[name]
@@ -192,7 +192,7 @@ class AnchorInputs:
         return self._subscriptions[name].topic
 
     def _fitting(self, name: str, image: Header, max_age: float) -> tuple[list[Any], str]:
-        """The message nearest to the image of each of a source's sensors, or why there is none."""
+        """Return each sensor's message nearest to the image in time, or why there is none."""
         with self._lock:
             frames = [list(messages) for messages in self._messages[name].values()]
         nearest = [min(messages, key=lambda message: abs(_time(message.header) - _time(image)))
@@ -202,7 +202,7 @@ class AnchorInputs:
         return fitting, '' if fitting else self._missing(name, nearest, image, max_age)
 
     def _missing(self, name: str, nearest: Sequence[Any], image: Header, max_age: float) -> str:
-        """Why a source has no message for an image."""
+        """Return why a source has no message for an image."""
         subscription = self._subscriptions[name]
         topic = subscription.topic
         if nearest:
@@ -216,7 +216,7 @@ class AnchorInputs:
 
     def _anchors(self, name: str, message: Any, image: Header, camera: CameraModel,
                  predicted: Any) -> Anchors:
-        """What a message measured, in the image."""
+        """Return the anchors of a message in the image."""
         transform = self._transform(image.frame_id, message.header.frame_id, message.header.stamp)
         if name == 'scan':
             return scan_anchors(np.asarray(message.ranges, np.float32), message.angle_min,
@@ -233,7 +233,7 @@ class AnchorInputs:
                              camera)
 
     def _depth_camera(self, width: int, height: int) -> CameraModel:
-        """The camera of a depth image of this size."""
+        """Return the camera of a depth image of this size."""
         info = self._depth_info
         if info is None:
             raise SensorError(f'no camera_info on {self._topic("depth_info")}')
@@ -241,7 +241,7 @@ class AnchorInputs:
         return CameraModel.from_matrix(info.width, info.height, matrix).scaled_to(width, height)
 
     def _transform(self, target: str, source: str, stamp: Time) -> NDArray[np.float64]:
-        """From a sensor's frame to the image's, at the sensor's time."""
+        """Return the transform from the sensor's frame to the image's, at the sensor's time."""
         if target == source:
             return np.eye(4)
         if self._listener is None:
@@ -254,7 +254,7 @@ class AnchorInputs:
 
 
 def _has_measured(message: Any) -> bool:
-    """Whether a sensor says of anything how far it is."""
+    """Return whether a message contains any distance."""
     if isinstance(message, LaserScan):
         return bool(np.isfinite(np.asarray(message.ranges, np.float32)).any())
     if isinstance(message, Range):
@@ -263,7 +263,7 @@ def _has_measured(message: Any) -> bool:
 
 
 def _check_topics(node: Node, topics: Sequence[str]) -> None:
-    """Refuse to correct depth by what was made of it."""
+    """Refuse the node's own outputs as sensors."""
     outputs = {node.resolve_topic_name(output): output for output in OUTPUTS}
     for topic in topics:
         if output := outputs.get(name := node.resolve_topic_name(topic)):
@@ -272,7 +272,7 @@ def _check_topics(node: Node, topics: Sequence[str]) -> None:
 
 
 def _floor(predicted: Any, camera: CameraModel, pose: CameraPose | None) -> tuple[Anchors, str]:
-    """The floor's anchors, or why there can be none."""
+    """Return the anchors of the floor, or why there are none."""
     if pose is None or pose.height is None:
         return Anchors.of(), ('the floor as an anchor needs the height of the camera: set '
                               'camera_height and camera_pitch, or base_frame')

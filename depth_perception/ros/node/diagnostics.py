@@ -231,7 +231,7 @@ def _inference_findings(health: Snapshot, context: Context) -> list[Finding]:
         sharing = f' ({context.sharing})' if context.sharing else ''
         findings.append((ERROR, f'one frame takes {context.busy_for:.0f} s already: the network'
                                 f'{sharing} hangs, or is far too slow here; if it never ends, '
-                                'start this process anew'))
+                                'restart this process'))
     if context.rivals:
         more = f' and {len(context.rivals) - 1} more outputs' if len(context.rivals) > 1 else ''
         findings.append((WARN, f'another node publishes {context.rivals[0]}{more} too: give each '

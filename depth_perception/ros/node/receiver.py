@@ -77,7 +77,7 @@ class Receiver:
         """Reset the state after a bag restarts, a clock is set or a simulation is reset."""
         last, self._last_stamp = self._last_stamp, stamp
         if last is not None and stamp < last - JUMP_BACK:
-            text = f'time went back by {last - stamp:.1f} s: counters start anew'
+            text = f'time went back by {last - stamp:.1f} s: counters are reset'
             self._parts.health.start_anew()
             for part in (self._parts.scan_poses, self._parts.anchors):
                 if part is not None:

@@ -54,7 +54,7 @@ class ScanPoses:
     /tf_static, or on /tf at the image's stamp where the camera moves.
 
     Args:
-        node: hears and publishes TF.
+        node: the node that listens to TF and publishes on it.
         base_frame: the parameter.
         listener, publisher: what hears and publishes it instead.
 
@@ -134,7 +134,7 @@ class ScanPoses:
         """Return the transform at the image's stamp, or the newest one with a remark.
 
         Raises:
-            TransformError: there is none at all.
+            TransformError: there is no transform.
         """
         newest = listener.latest(target, source)
         if nanoseconds(newest.header.stamp) == 0:

@@ -132,7 +132,7 @@ class Worker:
 
     def _serve(self, frame: ReceivedImage) -> None:
         result = self._guarded(self._process, frame)
-        self._publish_kept()  # nothing was started for this frame that it could have gone beside
+        self._publish_kept()  # no work was started for this frame, so do not wait
         if result is not None:
             self._kept = frame, result
             if not self._may_keep(frame):
