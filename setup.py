@@ -66,7 +66,8 @@ setup(
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
     extras_require={
         **{group: requirements(group)
-           for group in ('ros', 'openvino', 'heic', 'hub', 'demo', 'train', 'test', 'docs')},
+           for group in ('ros', 'openvino', 'heic', 'hub', 'onnx', 'onnx-gpu', 'demo', 'train',
+                         'test', 'docs')},
         'cpu': requirements('openvino'),
         'view': [*requirements('view'), *requirements('openvino')],
     },

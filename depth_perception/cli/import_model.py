@@ -13,9 +13,9 @@ from depth_perception.errors import UsageError, first_line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what to import, where to, and what its own files do not tell."""
-    parser.add_argument('source', metavar='FOLDER', type=Path,
+    parser.add_argument('source', metavar='SOURCE', type=Path,
                         help='a network in the Hugging Face layout: config.json, '
-                             'model.safetensors, preprocessor_config.json')
+                             'model.safetensors, preprocessor_config.json; or an ONNX file')
     parser.add_argument('--out', metavar='FILE', type=Path, required=True,
                         help='the weights file to write, named *.safetensors')
     known = parser.add_argument_group('what you know better than the network\'s files')
@@ -29,6 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                             'the camera (default: it is not)')
     known.add_argument('--image-width', metavar='PX', type=int,
                        help='width of those images (needed with --focal-length)')
+    onnx = parser.add_argument_group('of an ONNX file')
+    onnx.add_argument('--size', metavar='WIDTHxHEIGHT', type=_size,
+                      help='of the images that it is fed, as trained')
+    for name in ('mean', 'std'):
+        onnx.add_argument(f'--{name}', type=float, nargs=3, metavar=('R', 'G', 'B'),
+                          help=f'{name} of each channel of RGB / 255, for normalisation')
+    onnx.add_argument('--resize', choices=('fixed', 'aspect', 'own'),
+                      help='fixed: images are squeezed to that size; aspect: their aspect ratio is '
+                           'kept, one side is that size; own: they are fed at their own size '
+                           '(default: aspect where the file takes any size)')
+    onnx.add_argument('--multiple', type=int, default=32, metavar='PX',
+                      help='both sides of what it is fed are multiples of it (default: '
+                           '%(default)s)')
+    onnx.add_argument('--output-name', metavar='NAME', help='which of its outputs is the depth')
+    onnx.add_argument('--reciprocal-scale', metavar='METRES', type=_positive, default=1.0,
+                      help='with --output reciprocal: depth = this / output (default: 1)')
     known.add_argument('--licence', metavar='SPDX', help='of the weights, such as Apache-2.0')
     known.add_argument('--model-card', metavar='LINK', help='where to read about the network')
     known.add_argument('--name', help='what to call it (default: the name of the folder or file)')
@@ -64,12 +80,36 @@ def _read(options: argparse.Namespace) -> tuple[Any, Any]:
     """The network and what its file is to say."""
     from depth_perception.io.hugging_face import Overrides, read_hugging_face
 
+    if options.source.suffix == '.onnx':
+        return _read_onnx(options)
     given = Overrides(options.output, options.max_depth, options.licence, options.model_card,
                       options.name, options.focal_length, options.image_width)
     if not options.source.is_dir():
         raise UsageError(f'{options.source} is no folder in the Hugging Face layout: nothing is '
                          'downloaded here, so fetch the folder first')
     return read_hugging_face(options.source, given)
+
+
+def _read_onnx(options: argparse.Namespace) -> tuple[Any, Any]:
+    from depth_perception.io.onnx_file import OnnxFacts, read_onnx
+
+    needed = ('size', 'mean', 'std', 'output', 'max_depth')
+    if missing := [name for name in needed if getattr(options, name) is None]:
+        raise UsageError(f'{options.source} does not say how it is to be used: give '
+                         + ', '.join('--' + name.replace('_', '-') for name in missing))
+    width, height = options.size
+    return read_onnx(options.source, OnnxFacts(
+        width, height, tuple(options.mean), tuple(options.std), options.output,
+        options.max_depth, options.resize, options.multiple, options.output_name,
+        options.reciprocal_scale, options.focal_length or 0.0, options.image_width or 0,
+        options.licence or 'unknown', options.model_card or '', options.name or ''))
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split('x')
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f'must be WIDTHxHEIGHT in pixels, got {text}')
+    return int(parts[0]), int(parts[1])
 
 
 def _tell(path: Path, info: Any, checksum: str) -> None:

@@ -23,7 +23,7 @@ from depth_perception.errors import first_line, why_missing
 from depth_perception.extras import remedy
 from depth_perception.io.files import write_atomically
 from depth_perception.io.preparation import Preparation
-from depth_perception.networks import create_network, network_names
+from depth_perception.networks import create_network, loadable_names
 
 FORMAT_VERSION = 1
 #: The bundled network, used if no file is given.
@@ -150,7 +150,7 @@ def _problems(info: WeightsInfo) -> list[str]:
     """Return a sentence for each invalid value."""
     checks = {
         'format_version': info.format_version == FORMAT_VERSION and _is_size(info.format_version),
-        'network': info.network in network_names(),
+        'network': info.network in loadable_names(),
         'network_arguments': _are_arguments(info.network_arguments),
         'input_height': _is_size(info.input_height),
         'input_width': _is_size(info.input_width),
@@ -175,7 +175,7 @@ def _problems(info: WeightsInfo) -> list[str]:
         'preparation': isinstance(info.preparation, Preparation) and info.preparation.is_valid(),
         'model_card': isinstance(info.model_card, str),
     }
-    known = {'network': f' (it knows {", ".join(network_names())})'}
+    known = {'network': f' (it knows {", ".join(loadable_names())})'}
     problems = [
         f'its metadata has {key} = {getattr(info, key)!r}, which this version cannot use'
         f'{known.get(key, "")}' for key, good in checks.items() if not good

@@ -9,10 +9,16 @@ from depth_perception.networks import (  # noqa: F401
     efficientnet_sff,
     efficientnet_unet,
     fcrn,
+    onnx_network,
     resnet_unet,
     resnet_unet_hybrid,
     transformers_network,
 )
-from depth_perception.networks.registry import create_network, network_arguments, network_names
+from depth_perception.networks.registry import (
+    create_network,
+    loadable_names,
+    network_arguments,
+    network_names,
+)
 
-__all__ = ['create_network', 'network_arguments', 'network_names']
+__all__ = ['create_network', 'loadable_names', 'network_arguments', 'network_names']

@@ -9,21 +9,29 @@ from typing import Any
 from torch import nn
 
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
+#: Networks of others, which `import-model` brings: only weights files name them.
+_IMPORTED: dict[str, Callable[..., nn.Module]] = {}
 
 
-def register_network(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+def register_network(name: str, imported: bool = False) -> Callable[
+        [Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Register the decorated factory function under `name`."""
 
     def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        _FACTORIES[name] = factory
+        (_IMPORTED if imported else _FACTORIES)[name] = factory
         return factory
 
     return register
 
 
 def network_names() -> list[str]:
-    """Return all registered names, sorted."""
+    """Return the names of this project's own networks, sorted."""
     return sorted(_FACTORIES)
+
+
+def loadable_names() -> list[str]:
+    """Return the names that a weights file may have, sorted: also those of imported networks."""
+    return sorted([*_FACTORIES, *_IMPORTED])
 
 
 def network_arguments(name: str) -> list[str]:
@@ -39,9 +47,10 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
     Raises:
         ValueError: the name is unknown, or the network does not take these arguments.
     """
-    if name not in _FACTORIES:
+    factory = _FACTORIES.get(name) or _IMPORTED.get(name)
+    if factory is None:
         raise ValueError(f'unknown network {name!r}: choose one of {", ".join(network_names())}')
     try:
-        return _FACTORIES[name](**arguments)
+        return factory(**arguments)
     except TypeError as error:
         raise ValueError(f'network {name!r} does not take {arguments}: {error}') from error

@@ -42,7 +42,7 @@ class TransformersDepth(nn.Module):
         return depth
 
 
-@register_network('transformers')
+@register_network('transformers', imported=True)
 def transformers_network(config: str) -> nn.Module:
     """The network of a configuration, which is JSON as in `config.json`.
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from depth_perception.inference.backends import openvino
+from depth_perception.inference.backends import onnx_runtime, openvino
 from depth_perception.inference.backends.base import Backend
 from depth_perception.inference.backends.names import BACKENDS, BackendError
 from depth_perception.inference.backends.torch_eager import TorchEager
+from depth_perception.networks.onnx_network import OnnxNetwork
 
 __all__ = ['BACKENDS', 'BackendError', 'choose_backend']
 
@@ -42,6 +43,11 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
     if name == 'openvino' and not openvino.is_installed():
         raise BackendError('backend openvino needs OpenVINO: '
                            'pip install "depth_perception[cpu]", or set backend to auto')
+    if isinstance(network, OnnxNetwork):
+        return _onnx_backend(network, device, precision, name, checksum, weights)
+    if name == 'onnxruntime':
+        raise BackendError('backend onnxruntime runs networks imported from ONNX files alone: set '
+                           'backend to auto')
     traceable = getattr(network, 'traceable', True)
     if name == 'openvino' and not traceable:
         raise BackendError('backend openvino cannot run this network, which chooses its way by the '
@@ -56,3 +62,18 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
         with suppress(ImportError):  # a broken installation
             return openvino.OpenVino(network, precision, checksum, weights)
     return TorchEager(network, device, precision)
+
+
+def _onnx_backend(network: OnnxNetwork, device: torch.device, precision: str, name: str,
+                  checksum: str, weights: Path | None) -> Backend:
+    """What runs a network from an ONNX file."""
+    if name == 'torch':
+        raise BackendError('backend torch cannot run a network from an ONNX file: set backend to '
+                           'auto')
+    if device.type == 'cpu' and name != 'onnxruntime' and openvino.is_installed():
+        return openvino.OpenVino(network, precision, checksum, weights)
+    if onnx_runtime.is_installed():
+        return onnx_runtime.OnnxRuntime(network, device, precision)
+    extra = 'onnx-gpu' if device.type == 'cuda' else 'onnx'
+    raise BackendError('a network from an ONNX file needs onnxruntime: pip install '
+                       f'"depth_perception[{extra}]"')

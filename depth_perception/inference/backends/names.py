@@ -2,7 +2,7 @@
 """Names of the backends, for command lines; imports nothing heavy."""
 from __future__ import annotations
 
-BACKENDS = ('auto', 'torch', 'openvino')
+BACKENDS = ('auto', 'torch', 'openvino', 'onnxruntime')
 
 
 class BackendError(RuntimeError):

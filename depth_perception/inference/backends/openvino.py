@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import io
 import math
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from depth_perception.inference.backends import openvino_cache
 from depth_perception.inference.backends.beside import BackgroundCompiler, CompileError
 from depth_perception.inference.backends.openvino_apart import compile_apart
 from depth_perception.inference.backends.priority import gives_way
+from depth_perception.networks.onnx_network import OnnxNetwork
 
 _has_traced = False
 #: Largest number of compiled sizes in memory; the least recently used one is dropped.
@@ -80,7 +82,7 @@ class OpenVino:
         size = (height, width)
         request = self._request(size) or self._add(size, self._made(size))
         output = request.infer([image.contiguous().numpy()], share_inputs=True)[0]
-        return torch.from_numpy(output)
+        return torch.from_numpy(output).reshape(1, 1, *output.shape[-2:])
 
     def size_for(self, size: Size, what: str) -> Size:
         """Return the size to use now: `size` if it is compiled, otherwise the nearest compiled one.
@@ -187,10 +189,19 @@ class OpenVino:
         The first conversion of a process uses a trace, which is seconds faster. PyTorch keeps some
         megabytes of each trace forever, so later ones use an export, if OpenVINO can read it.
         """
+        if isinstance(self._network, OnnxNetwork):
+            return self._read(self._network, list(image.shape))
         image = image.contiguous()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
             return self._exported(image) if _has_traced else self._traced(image)
+
+    def _read(self, network: OnnxNetwork, shape: list[int]) -> Any:
+        """The network of an ONNX file, with its depth as the one output."""
+        model = self._core.read_model(io.BytesIO(network.model()))
+        model.reshape({network.input_name: shape})
+        depth = model.output(network.output_name)
+        return self._openvino.Model([depth], model.get_parameters(), 'depth')
 
     def _exported(self, image: Tensor) -> Any:
         try:

@@ -79,8 +79,9 @@ class Settings(DepthSettings):
         'GPU, and as bfloat16 on a CPU that supports it), otherwise fp32; bf16 is the same with '
         'bfloat16 on a GPU', choices=PRECISIONS, configured=False)
     backend: str = _parameter(
-        'auto', 'what runs the network: torch, openvino (on a CPU), or auto: openvino on a CPU if '
-        'it is installed, otherwise torch', choices=BACKENDS, configured=False)
+        'auto', 'what runs the network: torch, openvino (on a CPU), onnxruntime (a network from an '
+        'ONNX file), or auto: openvino on a CPU if it is installed, otherwise torch or onnxruntime',
+        choices=BACKENDS, configured=False)
     image_sizes: str = _parameter(
         '', 'image sizes, such as 1280x720,640x480, for which the network is compiled when the '
         'node is configured (OpenVINO); for other sizes it is compiled when their first image '
