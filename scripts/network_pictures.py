@@ -74,6 +74,12 @@ def obstacles(folder: Path) -> list[Path]:
     return [folder / 'obstacles.png', folder / 'costmap.png']
 
 
+def anchors(folder: Path) -> list[Path]:
+    """Make anchors.jpg: a frame corrected by a few true distances."""
+    _run('benchmarks.anchors_real', '--every', '40', '--out', str(folder))
+    return [folder / 'anchors.jpg']
+
+
 def view(folder: Path) -> list[Path]:
     """Make view.png: the page of `depth-perception view` with a selected point of the cloud."""
     image = folder / 'clip.jpg'
@@ -173,7 +179,7 @@ def _until(condition: Callable[[], Any]) -> None:
 
 
 MAKERS: dict[str, Callable[[Path], list[Path]]] = {
-    'demo': demo, 'view': view, 'edges': edges, 'obstacles': obstacles}
+    'demo': demo, 'view': view, 'edges': edges, 'obstacles': obstacles, 'anchors': anchors}
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -20,7 +20,9 @@ then divided by exp(level). docs/obstacles.md has what it gains.
 """
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,7 +221,7 @@ def _followed(q: Array, ratio: Array, layout: FloorLayout,
     number = _row_numbers(q)
     level, standing = q, xp.zeros_like(q) > 0
     begin = xp.zeros_like(number[0])
-    before = xp.cumsum(q, 0)
+    before = _mean_before(q)
     for _ in range(_THINGS):
         foot, top, foot_level = _thing(q, relief, rise, before, number, begin, layout.window)
         thing = (number > foot) & (number < top)
@@ -282,7 +284,7 @@ def _thing(q: Array, relief: Array, rise: Array, before: Array, number: Array, b
     foot = xp.where(found < last, _last(on_floor, number), number[-1] + 1)
     at = foot.clip(0, last - 1)
     level = _at(q, at) - (_at(relief, at) - base).clip(None, 0)
-    mean = (_at(before, (at - 1).clip(0)) - _at(before, (at - 1 - _BEFORE).clip(0))) / _BEFORE
+    mean = _at(before, at)
     level = xp.where(at > _BEFORE, xp.maximum(level, xp.minimum(mean, level + _MORE)), level)
     top = _first((number > found) & (q - level > 0.5 * rise), number, last)
     return foot, top, level
@@ -299,8 +301,16 @@ def _level_follows(level: Array) -> Array:
 def _sum_around(values: Array) -> Array:
     """The sum of each value and its three neighbours to either side in its column."""
     none = _xp(values).zeros_like(values[:1])
-    total = _xp(values).cumsum(_joined(*[none] * 4, values, *[none] * 3), 0)
-    return total[7:] - total[:-7]
+    padded = _joined(*[none] * 3, values, *[none] * 3)
+    # A sum along columns takes longer than all of these.
+    return functools.reduce(operator.add, (padded[k:k + len(values)] for k in range(7)))
+
+
+def _mean_before(q: Array) -> Array:
+    """The mean of the _BEFORE values before each one in its column."""
+    padded = _joined(*[q[:1]] * _BEFORE, q[:-1])
+    total = functools.reduce(operator.add, (padded[k:k + len(q)] for k in range(_BEFORE)))
+    return total / _BEFORE
 
 
 def _most(bools: Array) -> Array:

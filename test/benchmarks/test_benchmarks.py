@@ -10,7 +10,9 @@ import torch
 
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 
-from benchmarks import drives, edges, obstacles, stages, temporal
+from benchmarks import drives, edges, floor, obstacles, stages, temporal
+from depth_perception.camera.model import CameraModel
+from depth_perception.depth.floor import floor_layout, level_floor
 from depth_perception.depth.scan import level_rays
 
 INF, NAN = float('inf'), float('nan')
@@ -61,6 +63,14 @@ def test_cells_of_the_truth_are_true_and_none_is_missing(drive):
     scan = list(obstacles.cells(drive, seen[obstacles.TRUTH], 'scan'))
     cloud = list(obstacles.cells(drive, seen[obstacles.TRUTH], 'cloud'))
     assert len(scan[0]) < len(cloud[0])
+
+
+def test_the_scene_of_the_floor_benchmark_has_a_floor_to_correct():
+    camera = CameraModel(160, 120, 128.0, 128.0, 80.0, 60.0)
+    depth = floor.scene(camera)
+    levelled = level_floor(depth, floor_layout(camera, floor.POSE))
+    heights = floor.POSE.height + level_rays(camera, floor.POSE)[2].numpy() * levelled
+    assert np.isfinite(levelled).all() and (abs(heights[-30:]) < 0.01).all()
 
 
 def test_every_drive_of_the_repository_is_whole(tmp_path):

@@ -57,6 +57,15 @@ def test_a_ranging_sensor_frees_the_floor_that_a_wrong_scale_has_raised():
     assert drive(scenario, LOW, wrong, anchored=True, floor_model=False).arrived
 
 
+@pytest.mark.parametrize('errors', ['scale 0.6', 'scale 1.6'])
+def test_the_floor_that_is_seen_does_so_without_a_sensor(errors):
+    wrong = ERRORS[errors]
+    outcome = drive(SCENARIOS['box of 10 cm'], LOW, wrong)
+    assert not outcome.collided and not outcome.arrived and outcome.stops_for_nothing == 0
+    assert drive(SCENARIOS['rug of 2 cm'], LOW, wrong).arrived
+    assert drive(SCENARIOS['ramp of 3 degrees'], LOW, wrong).arrived
+
+
 def test_without_either_a_scale_that_is_too_long_hits_a_low_box():
     """The test can fail: a robot is not held by itself."""
     assert drive(SCENARIOS['box of 10 cm'], LOW, ERRORS['scale 1.6'], floor_model=False).collided

@@ -28,6 +28,7 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from depth_perception.depth.settings import DepthSettings
 from depth_perception.ros.conversions.stamps import nanoseconds
 from test.support.estimators import StandIn
 from test.support.ros import (
@@ -52,6 +53,9 @@ def slope(rgb: np.ndarray, _camera: object) -> np.ndarray:
     depth = np.broadcast_to(np.linspace(0.5, 12, rgb.shape[1]), rgb.shape[:2]).astype(np.float32)
     depth[10:20, 10:20] = 0.1
     return depth
+
+
+MIN_DEPTH = DepthSettings().min_depth
 
 
 def whole_cloud(**parameters: object) -> dict[str, object]:
@@ -123,9 +127,11 @@ def test_point_cloud_xyzrgb_makes_our_cloud(namespace, robot, encoding):
     assert depth.header == header == cloud.header and not cloud.is_dense
     assert (depth.width, depth.height) == (image.width, image.height) == (cloud.width, cloud.height)
     theirs, ours = point_cloud(depth, info), cloud_array(cloud)
-    seen = np.isfinite(theirs[..., 2])
-    assert 0 < seen.sum() < seen.size
-    np.testing.assert_array_equal(seen, np.isfinite(ours[..., :3]).all(axis=2))
+    seen, near = np.isfinite(theirs[..., 2]), np.isneginf(image_array(depth))
+    assert 0 < seen.sum() < seen.size and near.any()
+    # Ours has what is too near in addition: it is an obstacle.
+    np.testing.assert_array_equal(seen | near, np.isfinite(ours[..., :3]).all(axis=2))
+    assert (ours[..., 2][near] < MIN_DEPTH).all()
     assert np.square(theirs - ours[..., :3])[seen].mean() < 1e-10
     packed = ours[..., 3].copy().view(np.uint8).reshape(HEIGHT, WIDTH, 4)
     np.testing.assert_array_equal(packed[..., 2::-1][seen], colours[seen])
@@ -140,8 +146,9 @@ def test_millimetres_make_the_same_cloud_rounded(namespace, robot):
         cloud = robot.wait_for('depth/points', 1)[0]
     assert depth.encoding == '16UC1' and (image_array(depth) == 0).any()
     theirs, ours = point_cloud(depth, info)[..., 2], cloud_array(cloud)[..., 2]
-    np.testing.assert_array_equal(np.isfinite(theirs), np.isfinite(ours))
-    assert np.nanmax(np.abs(theirs - ours)) < 0.000501
+    seen = np.isfinite(theirs)
+    assert np.abs(theirs - ours)[seen].max() < 0.000501
+    assert (ours[~seen & np.isfinite(ours)] < MIN_DEPTH).all()
 
 
 def test_default_subscriptions_get_pairs_of_depth_and_camera_info(namespace, robot):
@@ -218,7 +225,8 @@ def test_a_distorted_camera_has_depth_for_p_and_for_k_with_d_alike(namespace, ro
                                np.reshape(rectified.p, (3, 4))[:, :3])
     np.testing.assert_allclose([rectified.p[i] for i in (0, 2, 5, 6)], [65.0, 40.0, 64.0, 31.0])
     ours = cloud_array(cloud)[..., :3]
-    seen = np.isfinite(ours[..., 2])
+    seen = np.isfinite(image_array(depth))
+    assert seen.any()
     assert np.square(point_cloud(depth, rectified) - ours)[seen].mean() < 1e-10
 
 

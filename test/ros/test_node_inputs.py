@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from array import array
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_perception.inference.backends import openvino
+from depth_perception.inference.backends.beside import CompileError
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.weights import save_weights
 from depth_perception.ros.node import subscriptions
@@ -163,6 +166,33 @@ def test_another_size_in_mid_stream_is_one_more_conversion(namespace, robot, tmp
             assert (depth.width, depth.height) == (width, height)
         assert node.health.snapshot().counts['failed'] == 0
     assert len(converted) == 1
+
+
+def test_while_a_size_is_compiled_depth_comes_and_diagnostics_say_so(
+        namespace, robot, tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))  # where nothing is compiled yet
+    save_weights(tmp_path / 'tiny', tiny_network(), tiny_info())
+    go = threading.Event()
+
+    def compile_later(*_: object) -> None:
+        go.wait(120)
+        raise CompileError('this process shall')
+
+    monkeypatch.setattr(openvino, 'compile_apart', compile_later)
+    with running_node(namespace, load_estimator=partial(DepthEstimator.load, compile_beside=True),
+                      model_file=str(tmp_path / 'tiny'), device='cpu', backend='openvino'):
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        camera = robot.camera()
+        for count, (width, height) in enumerate(((160, 90), (80, 60), (160, 90)), 1):
+            camera.send(rgb_image(picture(0, width, height)))
+            depth = robot.wait_for('depth/image', count)[-1]
+            assert (depth.width, depth.height) == (width, height)
+        status = wait_until(lambda: (found := robot.status('inference')) is not None
+                            and 'compiling for 160x90' in found.message and found)
+        assert status.level != ERROR and 'hang' not in status.message
+        go.set()
+        wait_until(lambda: 'compiling' not in robot.status('inference').message, 240.0)
 
 
 def test_camera_info_of_another_size_is_scaled_or_refused_with_both_sizes(namespace, robot):

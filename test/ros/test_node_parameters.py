@@ -88,6 +88,7 @@ ACTS = {
     'camera_pitch': (10.0, lambda o: o['scan'].header.frame_id == 'camera_level_frame'),
     'camera_height': (0.15, None),  # both: test_scan_pose
     'floor_tolerance': (0.2, None),
+    'floor_model': (False, None),  # test_products
     'anchor_max_age': (1.0, None),  # both: test_anchor_inputs
     'anchor_hold': (2.0, None),
     'max_rate': (50.0, None),  # acts on pace: test_max_rate_is_kept_and_not_called_overload

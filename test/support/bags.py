@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small bags, written with the library that robots' tools are checked against."""
+"""Write small bags with an independent library."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -43,7 +43,7 @@ def info(stamp: int, width: int, height: int):
 def write_bag(path: Path, pictures: list[np.ndarray], *, storage: StoragePlugin, jpeg: bool,
               hz: float = 20.0, with_info: bool = True, topic: str = '/camera/image_raw',
               start: int = 0) -> Path:
-    """A bag of pictures (H, W, 3) and their camera_info; start in seconds after START."""
+    """Write a bag of images (H, W, 3) and their camera_info; start in seconds after START."""
     kind, make = (COMPRESSED, compressed) if jpeg else (IMAGE, image)
     with Writer(path, version=9, storage_plugin=storage) as writer:
         images = writer.add_connection(topic + '/compressed' * jpeg, kind, typestore=STORE)
@@ -59,7 +59,7 @@ def write_bag(path: Path, pictures: list[np.ndarray], *, storage: StoragePlugin,
 
 
 def transform(stamp: int, parent: str, child: str) -> bytes:
-    """A serialized tf2_msgs/msg/TFMessage that says that two frames are the same."""
+    """Return a serialized tf2_msgs/msg/TFMessage with the identity between two frames."""
     of = STORE.types
     stamped = of['geometry_msgs/msg/TransformStamped'](
         header=header(stamp, parent), child_frame_id=child,
@@ -70,7 +70,7 @@ def transform(stamp: int, parent: str, child: str) -> bytes:
 
 
 def append_topics(path: Path, messages: list[tuple[str, str, int, bytes]]) -> Path:
-    """A bag like that of `path`, with more messages: topic, type, time and bytes of each."""
+    """Copy the bag of `path` and add messages, each with topic, type, time and bytes."""
     from depth_perception.io.bag import Bag
 
     with Bag(path) as bag:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A slanted checkerboard plane seen through a lens, by exact ray casting.
+"""Ray-cast a slanted checkerboard plane seen through a lens.
 
 Red shows the checkerboard; green encodes the depth along the optical axis. So a test network that
 decodes depth from green is exact for any image it gets, with or without rectification.
@@ -17,19 +17,19 @@ from sensor_msgs.msg import CameraInfo
 from depth_perception.camera.model import CameraModel
 from test.support.lenses import LENSES, undone
 
-#: Where the plane is, in the optical frame: through ORIGIN, square to NORMAL, metres.
+#: The plane in the optical frame: through ORIGIN, perpendicular to NORMAL, metres.
 ORIGIN = np.array([0.0, 0.0, 2.0])
 NORMAL = np.array([0.1, -0.07, 1.0]) / np.linalg.norm([0.1, -0.07, 1.0])
 RIGHT = np.cross([0.0, 1.0, 0.0], NORMAL) / np.linalg.norm(np.cross([0.0, 1.0, 0.0], NORMAL))
 DOWN = np.cross(NORMAL, RIGHT)
 SQUARE = 0.2
-#: The depths that green 0 and 255 stand for; a step is 4 mm.
+#: The depths encoded as green 0 and 255; a step is 4 mm.
 NEAR, FAR = 1.6, 2.62
 
 
 @dataclass(frozen=True)
 class Window:
-    """What of the sensor is read out: region of interest and binning, in the sensor's pixels."""
+    """The part of the sensor that is read out: region of interest and binning, in sensor pixels."""
 
     x: int = 0
     y: int = 0
@@ -46,7 +46,7 @@ class Window:
         return columns.astype(float), rows.astype(float)
 
     def image_point(self, column: float, row: float) -> tuple[float, float]:
-        """The image's coordinates of a point of the sensor."""
+        """Return the image coordinates of a point on the sensor."""
         return (column - self.x) / self.binning, (row - self.y) / self.binning
 
 
@@ -61,7 +61,7 @@ class Lens:
 
     @functools.lru_cache  # noqa: B019 - a handful of lenses
     def picture(self) -> NDArray[np.uint8]:
-        """The raw image, uint8 (H, W, 3)."""
+        """Return the raw image, uint8 (H, W, 3)."""
         columns, rows = self.window.columns_rows()
         x = (columns - self.raw.cx) / self.raw.fx
         y = (rows - self.raw.cy) / self.raw.fy
@@ -69,7 +69,7 @@ class Lens:
         return _colours(on_plane(*undone(x, y, distort, coefficients)))
 
     def info(self) -> CameraInfo:
-        """The camera_info that a driver sends with it."""
+        """Return the camera_info that a driver publishes with the image."""
         model, coefficients, _ = LENSES[self.name]
         k, p, window = self.raw, self.rectified, self.window
         info = CameraInfo(
@@ -85,14 +85,14 @@ class Lens:
         return info
 
     def corners(self, rectify: bool) -> Iterator[tuple[NDArray, tuple[float, float]]]:
-        """Each corner: where it is in the world, and its pixel in the (rectified) image."""
+        """Yield each corner's position in the world, and its pixel in the (rectified) image."""
         _, coefficients, distort = LENSES[self.name]
         camera = self.rectified if rectify else self.raw
         for i, j in np.ndindex(41, 41):
             world = ORIGIN + SQUARE * ((i - 20) * RIGHT + (j - 20) * DOWN)
             x, y = world[:2] / world[2]
             if np.hypot(x, y) > 1.1:
-                continue  # far outside the images, where the lenses' polynomials turn round
+                continue  # far outside the images, where the lens polynomials are not monotonic
             if not rectify:
                 x, y = distort(x, y, coefficients)
             yield world, self.window.image_point(
@@ -100,25 +100,25 @@ class Lens:
 
 
 def on_plane(x: NDArray, y: NDArray) -> NDArray:
-    """Where rays (x, y, 1) of shape (H, W) meet the plane, (H, W, 3) metres."""
+    """Intersect rays (x, y, 1) of shape (H, W) with the plane; return (H, W, 3) metres."""
     rays = np.stack([x, y, np.ones_like(x)], -1)
     return rays * (ORIGIN @ NORMAL / (rays @ NORMAL))[..., None]
 
 
 def off_plane(points: NDArray) -> NDArray:
-    """Signed distances of points (..., 3) from the plane, metres."""
+    """Return signed distances of points (..., 3) from the plane, metres."""
     return (points - ORIGIN) @ NORMAL
 
 
 def depth_seen(rgb: NDArray[np.uint8], _camera: object = None) -> NDArray[np.float32]:
-    """The network's stand-in: the depth that the colours tell."""
+    """Replace the network: decode the depth from the colours."""
     return (NEAR + (FAR - NEAR) / 255 * rgb[..., 1]).astype(np.float32)
 
 
 def _colours(points: NDArray) -> NDArray[np.uint8]:
-    # Edges about a pixel soft: hard ones, sampled once a pixel, would move corners.
+    # Edges about a pixel wide: with one sample per pixel, hard edges would move the corners.
     a, b = ((points - ORIGIN) @ axis / SQUARE * np.pi for axis in (RIGHT, DOWN))
     red = 127.5 + 100 * np.clip(20 * np.sin(a) * np.sin(b), -1, 1)
     green = (points[..., 2] - NEAR) / (FAR - NEAR) * 255
-    assert green.min() >= 0 and green.max() <= 255, 'the plane leaves the depths that green tells'
+    assert green.min() >= 0 and green.max() <= 255, 'depth beyond the range of green'
     return np.stack([red, green, np.full_like(red, 60)], -1).round().astype(np.uint8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for a browser: speaks with the page's server as viser's own page does."""
+"""Replace a browser: talk to the page's server like viser's own page."""
 from __future__ import annotations
 
 import os
@@ -23,7 +23,7 @@ CAMERA = {
     'type': 'ViewerCameraMessage', 'wxyz': (1.0, 0.0, 0.0, 0.0), 'position': (0.0, 0.0, 1.0),
     'fov': 1.0, 'near': 0.1, 'far': 100.0, 'image_height': 600, 'image_width': 800,
     'look_at': (0.0, 0.0, 0.0), 'up_direction': (0.0, 0.0, 1.0)}
-#: Seconds that a busy machine may take to import what the page needs.
+#: Seconds that a busy machine may take to import the page's requirements.
 ADDRESS_PATIENCE = 120.0
 
 
@@ -31,8 +31,8 @@ class Browser:
     """A connection to the page's server; a context manager.
 
     Args:
-        url: of the page.
-        **options: of the connection, such as how much is read ahead.
+        url: address of the page.
+        **options: options of the connection, such as the size of its buffer.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -50,7 +50,7 @@ class Browser:
         self._closing.close()
 
     def wait_for(self, condition: Callable[[], Any], timeout: float = 60.0) -> Any:
-        """Receive until the condition is true; its value. Fails the test after the timeout."""
+        """Receive until the condition is true; return its value. Fail after the timeout."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             value = condition()
@@ -61,23 +61,23 @@ class Browser:
         raise AssertionError(f'the condition is still false after {timeout:.0f} s')
 
     def drain(self) -> None:
-        """Receive until nothing more comes for a second."""
+        """Receive until nothing arrives for a second."""
         with suppress(TimeoutError):
             while True:
                 self.messages += _decoded(self._socket.recv(timeout=1.0))
 
     def all_of(self, name: str) -> list[dict[str, Any]]:
-        """The properties of a part of the scene, at each time that it was sent."""
+        """Return the properties of a part of the scene each time it was sent."""
         return [message['props'] for message in self.messages
                 if message.get('name') == name and 'props' in message]
 
     def updates(self, key: str) -> list[Any]:
-        """The values that a property of anything was changed to."""
+        """Return the values to which a property of any part was changed."""
         return [message['updates'][key] for message in self.messages
                 if key in message.get('updates', ())]
 
     def picture(self, label: str) -> np.ndarray | None:
-        """The newest picture (H, W, 3) RGB of the panel with that label."""
+        """Return the newest image (H, W, 3) RGB of the panel with that label."""
         uuid = next((message['uuid'] for message in self.messages
                      if message['type'] == 'GuiImageMessage'
                      and message['props']['label'] == label), None)
@@ -88,20 +88,20 @@ class Browser:
         return cv2.imdecode(np.frombuffer(data[-1], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
     def set(self, kind: str, label: str, value: Any) -> None:
-        """Use a control of the panel."""
+        """Operate a control of the panel."""
         uuid = next(message['uuid'] for message in self.messages
                     if message['type'] == kind and message['props']['label'] == label)
         self._socket.send(msgspec.msgpack.encode(
             {'type': 'GuiUpdateMessage', 'uuid': uuid, 'updates': {'value': value}}))
 
     def click(self, origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
-        """Click where a ray from the eye goes, in the level frame."""
+        """Click along a ray from the eye, in the level frame."""
         self._socket.send(msgspec.msgpack.encode({
             'type': 'ScenePointerMessage', 'event_type': 'click', 'ray_origin': origin,
             'ray_direction': direction, 'screen_pos': ((0.5, 0.5),), 'modifier': None}))
 
     def file(self, suffix: str) -> bytes | None:
-        """The newest file with that ending that was sent to be saved, once it is complete."""
+        """Return the newest completely sent download with that suffix."""
         start = next((message for message in reversed(self.messages)
                       if message['type'] == 'FileTransferStartDownload'
                       and message['filename'].endswith(suffix)), None)
@@ -111,12 +111,12 @@ class Browser:
         return b''.join(map(bytes, parts)) if start and len(parts) == start['part_count'] else None
 
     def text(self) -> str:
-        """All texts of the panel that were sent, the newest last."""
+        """Return all texts sent to the panel, the newest last."""
         return '\n'.join(self.updates('content'))
 
 
 def _decoded(window: bytes) -> list[dict[str, Any]]:
-    """viser's wire format: sizes, compressed msgpack, then arrays at multiples of eight bytes."""
+    """Decode viser's format: sizes, compressed msgpack, then arrays aligned to eight bytes."""
     compressed = int.from_bytes(window[8:16], 'little')
     content = msgspec.msgpack.decode(
         zstandard.decompress(window[16:16 + compressed]))
@@ -138,7 +138,7 @@ def _with_arrays(value: Any, buffers: list[bytes]) -> Any:
 
 @contextmanager
 def viewing(*arguments: str) -> Iterator[tuple[subprocess.Popen, str]]:
-    """`depth-perception view` as a process of its own, and the address of its page."""
+    """Run `depth-perception view`; yield the process and the address of its page."""
     words = [sys.executable, '-m', 'depth_perception.cli.main', 'view', '--port', '0', *arguments]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -149,7 +149,7 @@ def viewing(*arguments: str) -> Iterator[tuple[subprocess.Popen, str]]:
 
 
 def _address(process: subprocess.Popen) -> str:
-    """What it says that is an address; without waiting for the end of a process that says none."""
+    """Return the address that the process prints; do not wait for its end if it prints none."""
     said, deadline = '', time.monotonic() + ADDRESS_PATIENCE
     while time.monotonic() < deadline:
         if not select.select([process.stderr], [], [], 1.0)[0]:

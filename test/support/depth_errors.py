@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""True depth with a network's errors: scale, smooth fields, blur, a near limit, lost frames."""
+"""Simulated errors of a network: scale, smooth fields, blur, a near limit, lost frames."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Waves of a smooth field, and the widest number of periods over the image.
+#: Number of waves of a smooth field, and their largest number of periods in the image.
 WAVES, PERIODS = 6, 1.5
 
 
 @dataclass(frozen=True)
 class DepthErrors:
-    """What is wrong with depth, and with when it comes.
+    """Errors of depth and of its timing.
 
     Attributes:
         scale: factor on every depth.
-        field: standard deviation of log depth by a field that is smooth over the image and drifts
+        field: standard deviation of log depth of a field that is smooth over the image and drifts
             from frame to frame.
-        blur: pixels, standard deviation of a Gaussian over the depth.
-        nearest: metres; nearer depth is told as this.
-        lost: share of frames that never come.
-        late: seconds by which they come later.
+        blur: standard deviation of a Gaussian over the depth in pixels.
+        nearest: smallest predicted depth in metres.
+        lost: share of lost frames.
+        late: delay of the frames in seconds.
     """
 
     scale: float = 1.0
@@ -34,7 +34,7 @@ class DepthErrors:
     late: float = 0.0
 
     def apply(self, depth: NDArray[np.float32], seconds: float, seed: int) -> NDArray[np.float32]:
-        """Depth (H, W), all of it finite as a network's is."""
+        """Apply the errors to depth (H, W); return finite depth, like a network."""
         wrong = np.minimum(depth, 20.0) * np.float32(self.scale)
         if self.field:
             wrong = wrong * np.exp(self.field * smooth_field(depth.shape, seconds, seed))
@@ -47,7 +47,7 @@ IDEAL = DepthErrors()
 
 
 def smooth_field(shape: tuple[int, int], seconds: float, seed: int) -> NDArray[np.float32]:
-    """(H, W) of standard deviation 1: a few long waves, which drift over seconds."""
+    """Return a field (H, W) of standard deviation 1: a few long waves that drift over time."""
     random = np.random.default_rng(seed)
     v, u = np.meshgrid(*(np.linspace(0, 1, size, dtype=np.float32) for size in shape),
                        indexing='ij')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot that drives by the node's cloud and scan through Nav2's rules.
+"""A simulated robot that drives by the node's cloud and scan with Nav2's rules.
 
 Each camera frame is processed like a real one: true depth, the errors of a network, an optional
 correction, and then the masks, the cloud and the scan of this package. Nav2 is `nav2_rules` with
@@ -34,25 +34,25 @@ MONITOR = yaml.safe_load((CONFIG / 'nav2_collision_monitor.yaml').read_text())[
 COSTMAP = yaml.safe_load((CONFIG / 'nav2_costmap.yaml').read_text())[
     'local_costmap']['local_costmap']['ros__parameters']
 
-#: With these strides a cloud has as many points as 640x480 with 4, as docs/nav2.md advises.
+#: As many points as 640x480 with a stride of 4, as docs/nav2.md recommends.
 SMALL_CAMERA = CameraModel(160, 120, 125.0, 125.0, 79.5, 59.5)
 CAMERA = CameraModel(320, 240, 250.0, 250.0, 159.5, 119.5)
 POINTS_WIDTH = 160
-#: Metres: what the network can tell, and `max_depth` in docs/nav2.md.
+#: Range of the network, and `max_depth` in docs/nav2.md, metres.
 NETWORK_MIN_DEPTH, NETWORK_MAX_DEPTH, MAX_DEPTH = 0.1, 10.0, 6.0
 #: Seconds: of Nav2's controller (20 Hz), between frames, from a frame's stamp to its outputs, from
 #: a command to the wheels.
 STEP, FRAME, LATENCY, WHEELS = 0.05, 0.1, 0.1, 0.05
-#: Of the small time-of-flight sensor: zones to a side, metres.
+#: The small time-of-flight sensor: zones per side, range in metres.
 ZONES, ZONES_REACH = 8, 4.0
 #: Metres per second squared.
 ACCELERATION = 1.5
-#: A robot that is slower (m/s, rad/s) stands.
+#: A slower robot (m/s, rad/s) counts as stopped.
 STANDS = 0.02
 #: Of the controller's own check of the costmap: seconds ahead, as
 #: max_allowed_time_to_collision_up_to_carrot of Nav2's regulated pure pursuit.
 LOOKS_AHEAD = 1.0
-#: Metres of free way before it that make a stop one for nothing.
+#: A stop with more free space ahead than this counts as unnecessary, metres.
 FREE_WAY = 1.5
 
 Pose = tuple[float, float, float]
@@ -62,9 +62,9 @@ class Robot:
     """A round robot on two wheels.
 
     Attributes:
-        radius, height: of its body, metres.
-        mount: of its camera.
-        camera: of its images.
+        radius, height: size of its body in metres.
+        mount: position of its camera.
+        camera: intrinsics of its camera.
         lidar: metres above the floor of a 2D lidar at the middle of the robot; None: it has 8x8
             distances (a small time-of-flight sensor) at the camera instead.
     """
@@ -82,19 +82,19 @@ class Robot:
 
     @property
     def footprint(self) -> Points:
-        """As Nav2 makes a polygon of robot_radius, with footprint_padding 0.01."""
+        """Return Nav2's polygon for robot_radius, with footprint_padding 0.01."""
         angles = np.arange(16) * 2 * np.pi / 16
         circle = np.stack([np.cos(angles), np.sin(angles)], -1) * self.radius
         return circle + 0.01 * np.sign(np.round(circle, 9))
 
 
-#: The camera at the front, low: what is above it can be passed below.
+#: A low camera at the front: the robot passes below things above the camera.
 LOW = Robot(0.22, 0.4, Mount(0.2, 0.3, math.radians(15)), lidar=0.2)
 #: The camera high, looking down. A lidar below it would see past the table tops that the camera
 #: sees, and take what is behind them for what the camera sees.
 TALL = Robot(0.22, 0.9, Mount(0.2, 0.8, math.radians(30)))
 
-#: (seconds, pose) -> the velocity that the plan wants; None at the goal.
+#: (seconds, pose) -> the velocity wanted by the plan; None at the goal.
 Plan = Callable[[float, Pose], 'Velocity | None']
 
 
@@ -104,9 +104,9 @@ class Scenario:
 
     Attributes:
         scene: the room.
-        plan: what the robot wants to do.
-        passable: whether it can get to its goal.
-        seconds: after which it ends.
+        plan: the robot's intended motion.
+        passable: whether it can reach its goal.
+        seconds: time limit.
     """
 
     scene: Scene
@@ -117,16 +117,16 @@ class Scenario:
 
 @dataclass
 class Outcome:
-    """What became of a drive.
+    """Result of a drive.
 
     Attributes:
         collided: whether the robot hit something.
-        arrived: whether it got to the goal.
-        stops_for_nothing: how often it stood with nothing in its way within FREE_WAY.
-        gap: metres to what it stands before in the end; None while it moves or is there.
+        arrived: whether it reached the goal.
+        stops_for_nothing: number of stops without anything in its way within FREE_WAY.
+        gap: final distance to the object ahead in metres; None if moving or at the goal.
         track: rows of seconds, x, y, heading, speed.
-        seen: last cloud and scan, points in the world, for pictures.
-        reasons: the polygons (or 'costmap') that held it.
+        seen: last cloud and scan, points in the world, for drawings.
+        reasons: the polygons (or 'costmap') that stopped it.
     """
 
     collided: bool = False
@@ -140,11 +140,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Observation:
-    """One frame's outputs as Nav2 has them, by the source names of config/.
+    """One frame's outputs as received by Nav2, by the source names of config/.
 
     Attributes:
         stamp, arrival: seconds.
-        pose: of the robot at the stamp.
+        pose: the robot's pose at the stamp.
         points: (n, 3) by source in the base frame of the stamp.
     """
 
@@ -155,14 +155,14 @@ class Observation:
 
 
 def to_world(points: Points, pose: Pose) -> Points:
-    """Points (n, 3) of a base frame in the odom frame."""
+    """Transform points (n, 3) from a base frame to the odom frame."""
     x, y, heading = pose
     cos, sin = math.cos(heading), math.sin(heading)
     return points @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + (x, y, 0)
 
 
 def to_base(points: Points, pose: Pose) -> Points:
-    """Points (n, 3) of the odom frame in a base frame."""
+    """Transform points (n, 3) from the odom frame to a base frame."""
     x, y, heading = pose
     cos, sin = math.cos(heading), math.sin(heading)
     return (points - (x, y, 0)) @ np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
@@ -360,7 +360,7 @@ class _Monitor:
 
 
 class _Costmap:
-    """A controller that stops where its way of the next second meets a lethal cell."""
+    """A controller that stops if its path of the next second meets a lethal cell."""
 
     def __init__(self, robot: Robot, parameters: dict[str, Any]) -> None:
         self._robot, self._parameters = robot, parameters
@@ -406,12 +406,12 @@ class _Costmap:
 
 
 def ahead(speed: float, goal: float) -> Plan:
-    """Straight on to x = goal."""
+    """Drive straight ahead to x = goal."""
     return lambda seconds, pose: None if pose[0] >= goal else Velocity(speed, 0.0)
 
 
 def turn_and_leave(speed: float, rate: float, distance: float) -> Plan:
-    """Turn to the left by 90 degrees on the spot, then straight on so many metres."""
+    """Turn left by 90 degrees on the spot, then drive straight ahead for a distance."""
     def plan(seconds: float, pose: Pose) -> Velocity | None:
         if pose[2] < math.pi / 2 - 0.02:
             return Velocity(0.0, rate)

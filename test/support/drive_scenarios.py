@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot meets in a room: the scenarios of the closed loop."""
+"""The scenarios of the closed loop: obstacles in a room."""
 from __future__ import annotations
 
 import math
@@ -9,11 +9,11 @@ from test.support.drive import Scenario, ahead, turn_and_leave
 from test.support.ray_caster import Box, Scene
 
 SPEED = 0.5
-#: Walls all round: 9 m by 5 m, the robot starts 2 m before the rear one.
+#: Four walls, 9 m by 5 m; the robot starts 2 m in front of the rear wall.
 ROOM = (Box((7, -2.6, 0), (7.1, 2.6, 2.5)), Box((-2.1, -2.6, 0), (-2, 2.6, 2.5)),
         Box((-2, 2.5, 0), (7, 2.6, 2.5)), Box((-2, -2.6, 0), (7, -2.5, 2.5)))
 GOAL = 5.0
-#: The camera's place ahead of the robot's middle.
+#: The camera's distance in front of the robot's centre.
 CAMERA_AT = 0.2
 
 
@@ -31,7 +31,7 @@ def _upright(x: float, y: float, width: float, height: float) -> Box:
 
 
 def _person(x: float, y: float, path=None) -> tuple[Box, ...]:
-    """Two legs, a body and a head."""
+    """Return a person: two legs, a body and a head."""
     parts = ((-0.13, 0.0, 0.8, 0.12), (0.13, 0.0, 0.8, 0.12), (0.0, 0.8, 1.5, 0.4),
              (0.0, 1.5, 1.75, 0.18))
     return tuple(Box((x, y + side - width / 2, low), (x + 0.2, y + side + width / 2, high), path)
@@ -39,7 +39,7 @@ def _person(x: float, y: float, path=None) -> tuple[Box, ...]:
 
 
 def _steps_in(seconds: float) -> tuple[float, float]:
-    """From 1.5 m beside the way onto it at a walking pace, and stays there."""
+    """Walk onto the path from 1.5 m to its side, and stay there."""
     return 0.0, -min(1.5, max(0.0, (seconds - 1.0) * 1.0))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins for what cannot be had at will: a slow network, one that fails, a known depth."""
+"""Test estimators: a slow network, one that fails, one with known depth."""
 from __future__ import annotations
 
 import threading
@@ -26,7 +26,7 @@ class StandIn:
 
     Args:
         depth: (rgb, camera) -> depth (H, W) in metres; may raise.
-        seconds: how long an inference takes.
+        seconds: duration of an inference.
     """
 
     def __init__(self, depth: Callable[[np.ndarray, CameraModel | None], np.ndarray] | None = None,
@@ -47,7 +47,7 @@ class StandIn:
         self._seconds = seconds
 
     def __call__(self, *_load_arguments: str) -> StandIn:
-        """Serves as the node's `load_estimator` too."""
+        """Return itself, to serve as the node's `load_estimator`."""
         return self
 
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
@@ -56,7 +56,7 @@ class StandIn:
     def estimate(self, rgb: np.ndarray | Tensor, camera: CameraModel | None = None) -> Estimate:
         self.calls += 1
         self.started.append(time.monotonic())
-        if self._seconds:  # sleep(0) would give the core away
+        if self._seconds:  # sleep(0) would yield the core
             time.sleep(self._seconds)
         self.release.wait(30)
         depth = torch.from_numpy(np.asarray(self._depth(np.asarray(rgb), camera), np.float32))

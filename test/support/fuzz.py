@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages as no camera should send them, for hypothesis; and what must hold whatever comes.
+"""Strategies for malformed messages, and checks that must always hold.
 
 A message starts as a good one, and some of its fields are replaced. So most messages pass the first
 checks, and all checks are reached.
@@ -59,7 +59,7 @@ def headers(draw: Any) -> Header:
 
 
 def noise(seed: int, count: int) -> array:
-    """`count` bytes; hypothesis is slow at long ones."""
+    """Return `count` random bytes, since hypothesis is slow for long ones."""
     return array('B', np.random.default_rng(seed).bytes(count))
 
 
@@ -131,11 +131,11 @@ def camera_infos(draw: Any, width: int = 40, height: int = 30) -> CameraInfo:
 
 
 def serve(message: Image | CompressedImage, info: CameraInfo, rectify: str = 'auto') -> str:
-    """Take a message all the way; `refused`, or what became of it.
+    """Process a message completely; return `refused` or the result.
 
     Raises:
-        AssertionError: an output has a wrong size, or is missing without a word.
-        Exception: whatever else than a refusal: a defect.
+        AssertionError: an output has a wrong size, or is missing without a message.
+        Exception: anything but a refusal is a defect.
     """
     cameras = Calibrations(rectify)
     cameras.update(info)
@@ -177,7 +177,7 @@ def check_outputs(result: Result, header: Header, settings: Settings) -> None:
 
 
 def check_info(info: CameraInfo, width: int, height: int) -> None:
-    """The published calibration is one of an image of that size, read as CameraInfo.msg says."""
+    """Check that the published calibration fits the image size, according to CameraInfo.msg."""
     roi = info.roi
     window = roi.width or info.width, roi.height or info.height
     binned = window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files like those of ImageNet encoders that torchvision publishes: true names and shapes."""
+"""Imitate torchvision's files of ImageNet encoders, with their real names and shapes."""
 from __future__ import annotations
 
 import re
@@ -15,7 +15,7 @@ FILES = {'resnet50-0676ba61.pth': ('resnet50', 25_557_032),
 
 
 def write(folder: Path, file: str) -> Path:
-    """A state dict of random values that a network can learn from."""
+    """Write a state dict of random values that a network can start from."""
     name, parameters = FILES[file]
     with torch.device('meta'):
         model = torchvision.models.get_model(name, weights=None)
@@ -36,7 +36,7 @@ def _value(key: str, like: torch.Tensor) -> torch.Tensor:
 
 
 def _published(key: str, name: str) -> str:
-    """torchvision's file of DenseNet is older than its code: `norm.1` for `norm1`."""
+    """Rename like torchvision's old file of DenseNet: `norm.1` for `norm1`."""
     if name != 'densenet169':
         return key
     return re.sub(r'(denselayer\d+\.(?:norm|conv))(\d)', r'\1.\2', key)

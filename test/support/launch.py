@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch files as a user starts them, where no workspace with the package is sourced too.
+"""Run launch files like a user, even if no workspace with the package is sourced.
 
     python -m test.support.launch depth.launch.py name:=value ...
 
-does what `ros2 launch` does, which PyPI has not.
+replaces `ros2 launch`, which is not on PyPI.
 """
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PATIENCE = 240.0
 
 
 def offer_package() -> None:
-    """Put the package into the ament index, unless it is there."""
+    """Add the package to the ament index, unless it is already there."""
     try:
         get_package_prefix('depth_perception')
         return
-    except (PackageNotFoundError, OSError):  # the latter where no ROS 2 is sourced
+    except (PackageNotFoundError, OSError):  # the latter if ROS 2 is not sourced
         prefix = Path(tempfile.mkdtemp())
     for name, module in COMMANDS.items():
         script = prefix / name
@@ -42,7 +42,7 @@ def offer_package() -> None:
 
 
 def offer_command(package: str, *scripts: Path) -> Path:
-    """A folder for AMENT_PREFIX_PATH in which that package has those commands."""
+    """Create a folder for AMENT_PREFIX_PATH with a package that has these commands."""
     prefix = Path(tempfile.mkdtemp())
     for script in scripts:
         _install(package, script, prefix)
@@ -59,14 +59,14 @@ def _install(package: str, script: Path, prefix: Path) -> None:
 
 
 def parameters_file(text: str) -> Path:
-    """A YAML file of parameters for any node."""
+    """Write a YAML file of parameters for any node."""
     path = Path(tempfile.mkdtemp()) / 'parameters.yaml'
     path.write_text(f'/**: {{ros__parameters: {{{text}}}}}\n')
     return path
 
 
 class Launched:
-    """A launch file in a process of its own; a context manager that ends it."""
+    """A launch file in its own process; a context manager that ends it."""
 
     def __init__(self, launch_file: str, **arguments: object) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -85,16 +85,16 @@ class Launched:
         self._output.close()
 
     def output(self) -> str:
-        """What was printed so far."""
+        """Return what was printed so far."""
         with open(f'/proc/self/fd/{self._output.fileno()}', errors='replace') as file:
             return file.read()
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Send Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
 
     def wait(self) -> int:
-        """The exit code."""
+        """Wait for the end; return the exit code."""
         return self._process.wait(PATIENCE)
 
 

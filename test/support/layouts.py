@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writers of every data layout in faithful miniature.
+"""Write small but faithful examples of every data layout.
 
 Pair i is `scene(i)`: its depth has a hole in the upper left corner, the right half is farther than
 the left one, and the colour image is brighter there, so that swapped or mirrored axes are detected.
@@ -18,7 +18,7 @@ HEIGHT, WIDTH = 48, 64
 
 
 def scene(index: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> tuple[np.ndarray, np.ndarray]:
-    """RGB uint8 (H, W, 3) and depth in metres with a hole, float32 (H, W)."""
+    """Return RGB uint8 (H, W, 3) and depth in metres with a hole, float32 (H, W)."""
     height, width = size
     rgb = np.full((height, width, 3), (40, 80, 20 + index), np.uint8)
     rgb[:, width // 2:] = (200, 120, 60)
@@ -33,7 +33,7 @@ def filled(depth: np.ndarray) -> np.ndarray:
 
 
 def encode(suffix: str, image: np.ndarray) -> bytes:
-    """A .png or .jpg file; RGB is given, files are written by OpenCV's BGR."""
+    """Encode an RGB image as .png or .jpg; OpenCV expects BGR."""
     image = image[..., ::-1] if image.ndim == 3 else image
     return cv2.imencode(suffix, np.ascontiguousarray(image))[1].tobytes()
 
@@ -49,7 +49,7 @@ def write(path: Path, content: bytes | str) -> Path:
 
 
 def labeled_mat(file: Path, count: int = 6) -> Path:
-    """HDF5 behind a 512-byte MATLAB 7.3 header; every axis reversed."""
+    """Write HDF5 with a 512-byte MATLAB 7.3 header and reversed axes."""
     import h5py
 
     pairs = [scene(index) for index in range(count)]
@@ -69,7 +69,7 @@ def labeled_mat(file: Path, count: int = 6) -> Path:
 
 
 def splits_mat(file: Path, train: list[int], test: list[int]) -> Path:
-    """MATLAB 5.0, 1-based."""
+    """Write MATLAB 5.0 with 1-based indices."""
     from scipy.io import savemat
 
     savemat(file, {'trainNdxs': np.array(train, np.uint16)[:, None] + 1,
@@ -89,7 +89,7 @@ def sync(root: Path, scenes: tuple[str, ...] = ('kitchen_0001', 'office_0002'),
 
 def folders(root: Path, count: int = 4, pictures: str = 'images', scale: float = 1000,
             picture_name: str = '{:04d}.jpg', depth_name: str = '{:04d}.png') -> Path:
-    """A folder of pictures beside one of depth maps."""
+    """Write a folder of images next to a folder of depth maps."""
     for index in range(count):
         rgb, depth = scene(index)
         name = picture_name.format(index)
@@ -131,7 +131,7 @@ def rooms(root: Path, scenes: tuple[str, ...] = ('scene_0', 'scene_1'), count: i
 
 
 def densedepth(root: Path, newline: str = '\n', count: int = 3) -> Path:
-    """Training depth in 8 bits (255 = 10 m), test depth in 16 (mm)."""
+    """Write training depth with 8 bits (255 = 10 m), test depth with 16 (mm)."""
     rows: dict[str, list[str]] = {'train': [], 'test': []}
     for split in rows:
         for index in range(count):
@@ -177,7 +177,7 @@ def h5_frames(root: Path) -> Path:
 
 
 def h5_tars(root: Path) -> Path:
-    """As published on Hugging Face: several tars a split, in `data`."""
+    """Write several tars per split in `data`, as published on Hugging Face."""
     tars = {'train-000000': [0, 1], 'train-000001': [2], 'val-000000': [5]}
     (root / 'data').mkdir(parents=True)
     for name, indices in tars.items():
@@ -218,7 +218,7 @@ def marigold(root: Path, count: int = 2) -> Path:
 
 
 def pgm(disparity: np.ndarray) -> bytes:
-    """Little-endian pixels below a PGM header, as the raw dump has them."""
+    """Return little-endian pixels after a PGM header, as in raw NYU data."""
     height, width = disparity.shape
     return f'P5 {width} {height} 65535\n'.encode() + disparity.astype('<u2').tobytes()
 
@@ -229,9 +229,9 @@ def ppm(rgb: np.ndarray) -> bytes:
 
 
 def kitti_laser(root: Path) -> Path:
-    """The points of `kitti`'s scenes as the laser's files: what the annotated depth knows.
+    """Write laser files with the points of the annotated depth of `kitti`'s scenes.
 
-    The laser is where the camera is, and its x is the camera's z.
+    The laser is at the camera's position, and its x is the camera's z.
     """
     axes = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]])
     write(root / '2011_09_26/calib_velo_to_cam.txt',
@@ -240,7 +240,7 @@ def kitti_laser(root: Path) -> Path:
         depth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) / 256
         rows, columns = np.nonzero(depth)
         z = depth[rows, columns]
-        # As P_rect_02 below has it, with pixels that count from 1.
+        # According to P_rect_02 below, with pixels counted from 1.
         w = z + 0.003
         x = ((columns + 1) * w - 4.5 - 76.2 * z) / 90.2
         y = ((rows + 1) * w - 0.2 - 21.6 * z) / 90.2
@@ -251,7 +251,7 @@ def kitti_laser(root: Path) -> Path:
 
 
 def kitti(root: Path, drives: int = 2, count: int = 3, size: tuple[int, int] = (48, 160)) -> Path:
-    """Raw drives beside sparse annotated depth, 256 units per metre; the last drive is in `val`."""
+    """Write raw drives and annotated depth, 256 units per metre; the last drive is in `val`."""
     for number in range(drives):
         drive = f'2011_09_26_drive_{number + 1:04d}_sync'
         date = root / '2011_09_26'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lenses as independent mathematics: what a test compares the code with."""
+"""Independent lens models, with which tests compare the code."""
 from __future__ import annotations
 
 import numpy as np
@@ -15,7 +15,7 @@ def brown(x, y, d):
 
 
 def kannala_brandt(x, y, d):
-    """equidistant (Kannala and Brandt 2006): the angle, not its tangent, decides the radius."""
+    """equidistant (Kannala and Brandt 2006): the radius depends on the angle, not its tangent."""
     r = np.hypot(x, y)
     theta = np.arctan(r)
     bent = theta * (1 + sum(k * theta ** (2 * i + 2) for i, k in enumerate(d)))
@@ -24,7 +24,7 @@ def kannala_brandt(x, y, d):
 
 
 def undone(x, y, distort, d):
-    """Rays (x, y) that the lens sends to (x, y): Newton's method, derivatives by differences."""
+    """Invert the lens by Newton's method, with derivatives by differences."""
     a, b, step = x.copy(), y.copy(), 1e-6
     for _ in range(20):
         u, v = distort(a, b, d)

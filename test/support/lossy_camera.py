@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera driver as people start it: large best-effort images, no profile for Fast DDS.
+"""A typical camera driver: large best-effort images, no profile for Fast DDS.
 
     python -m test.support.lossy_camera NAMESPACE
 
-On Fast DDS's default shared memory most of them get lost.
+Most of them are lost with Fast DDS's default shared memory.
 """
 from __future__ import annotations
 

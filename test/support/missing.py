@@ -17,14 +17,14 @@ runpy.run_module({module!r}, run_name='__main__', alter_sys=True)
 
 
 def run_without(missing: tuple[str, ...], module: str, *words: str) -> subprocess.CompletedProcess:
-    """`python -m MODULE WORDS` where the missing modules cannot be imported."""
+    """Run `python -m MODULE WORDS` in an interpreter that cannot import the missing modules."""
     code = _RUN.format(missing=missing, module=module, words=words)
     return subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
                           timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
 
 
 def run_bare(module: str, *words: str) -> subprocess.CompletedProcess:
-    """`python -m MODULE WORDS` with the standard library alone."""
+    """Run `python -m MODULE WORDS` with the standard library only."""
     environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
     return subprocess.run([sys.executable, '-S', '-m', module, *words], cwd=ROOT, timeout=300,
                           capture_output=True, text=True, env=environment)

@@ -33,7 +33,7 @@ class Velocity(NamedTuple):
 
 
 class Scan(Protocol):
-    """What is read of a sensor_msgs/LaserScan."""
+    """The fields of sensor_msgs/LaserScan that are used."""
 
     angle_min: float
     angle_increment: float
@@ -64,12 +64,12 @@ class ObstacleLayer:
         self.lethal: set[Cell] = set()
 
     def update(self, observations: dict[str, Points], origin: tuple[float, float]) -> None:
-        """One cycle: first clear along the clearing observations, then mark.
+        """Run one cycle: first clear along the clearing observations, then mark.
 
         Args:
             observations: points (n, 3) by source, in the costmap's frame; what the costmap has no
                 source for is left out.
-            origin: of the sensor, there.
+            origin: position of the sensor in that frame.
         """
         sources = {name: self._layer[name] for name in self._layer['observation_sources'].split()}
         observations = {name: observations[name] for name in sources if name in observations}
@@ -81,7 +81,7 @@ class ObstacleLayer:
                 self._mark(self._in_height(points, sources[name]), sources[name], origin)
 
     def roll(self, robot: tuple[float, float], radius: float) -> None:
-        """Forget what is beyond the rolling window or under the robot (footprint clearing)."""
+        """Clear cells outside the rolling window or under the robot (footprint clearing)."""
         x, y = robot
         self.lethal = {
             cell for cell, (cx, cy) in zip(self.lethal, self.centres())
@@ -89,19 +89,19 @@ class ObstacleLayer:
             and math.hypot(cx - x, cy - y) > radius}
 
     def centres(self) -> NDArray[np.float64]:
-        """Metres (n, 2) of the lethal cells' centres, in the order of `lethal`."""
+        """Return the centres (n, 2) of the lethal cells in metres, in the order of `lethal`."""
         return (np.array(list(self.lethal), float).reshape(-1, 2) + 0.5) * self._resolution
 
     def cell(self, x: float, y: float) -> Cell:
-        """The cell of a position in metres."""
+        """Return the cell of a position in metres."""
         return int(np.floor(x / self._resolution)), int(np.floor(y / self._resolution))
 
     def marked_between(self, low: float, high: float) -> set[Cell]:
-        """Lethal cells by the distance ahead, in metres."""
+        """Return lethal cells in a range of distances ahead, in metres."""
         return {cell for cell in self.lethal if low <= cell[0] * self._resolution < high}
 
     def _cells(self, points: Points) -> set[Cell]:
-        """The cells of positions (..., 2)."""
+        """Return the cells of positions (..., 2)."""
         cells = np.floor(points.reshape(-1, 2) / self._resolution).astype(np.int64)
         return {(int(key >> 32), int((key & 0xFFFFFFFF) - (1 << 31)))
                 for key in np.unique((cells[:, 0] << 32) + cells[:, 1] + (1 << 31))}
@@ -135,7 +135,7 @@ class ObstacleLayer:
 
 
 def inside(points: Points, polygon: Points) -> NDArray[np.bool_]:
-    """Which of (n, 2 or more) lie in a polygon (m, 2): Polygon::isPointInside."""
+    """Return which points (n, 2 or more) are in a polygon (m, 2): Polygon::isPointInside."""
     x, y = points[:, 0], points[:, 1]
     found = np.zeros(len(points), bool)
     for (x0, y0), (x1, y1) in zip(np.roll(polygon, 1, 0), polygon):
@@ -146,20 +146,20 @@ def inside(points: Points, polygon: Points) -> NDArray[np.bool_]:
 
 
 def at_heights(points: Points, source: dict[str, Any]) -> Points:
-    """The points (n, 3) in the base frame that a source of type pointcloud keeps."""
+    """Return the points (n, 3) in the base frame that a source of type pointcloud keeps."""
     return points[(points[:, 2] >= source['min_height']) & (points[:, 2] <= source['max_height'])]
 
 
 def points_in_polygon(points: Points, source: dict[str, Any], polygon: Points) -> int:
-    """How many of a cloud's points (n, 3) are at a source's heights in a polygon."""
+    """Count a cloud's points (n, 3) at a source's heights in a polygon."""
     return int(inside(at_heights(points, source), polygon).sum())
 
 
 class CollisionMonitor:
-    """What the collision monitor makes of a velocity.
+    """The collision monitor: limits a velocity.
 
     Args:
-        parameters: of the YAML file; sources are of type pointcloud.
+        parameters: parameters of the YAML file; sources are of type pointcloud.
         footprint: corners (m, 2) in the base frame, as local_costmap/published_footprint has it.
     """
 
@@ -170,10 +170,10 @@ class CollisionMonitor:
 
     def __call__(self, wanted: Velocity,
                  observations: dict[str, tuple[float, Points]]) -> tuple[Velocity, str]:
-        """The velocity to drive, and the polygon that is responsible ('' for none).
+        """Return the velocity to drive, and the responsible polygon ('' for none).
 
         Args:
-            wanted: the velocity that comes in.
+            wanted: the requested velocity.
             observations: by source the age in seconds and all points (n, 3) of the newest message,
                 in the present base frame (base_shift_correction).
         """
@@ -219,7 +219,7 @@ class CollisionMonitor:
 
     def _allowed(self, polygon: dict[str, Any], shape: Points, wanted: Velocity,
                  points: Points) -> Velocity | None:
-        """The velocity that one polygon allows; None where it has nothing to say."""
+        """Return the velocity that one polygon allows; None if it does not limit it."""
         if polygon['action_type'] == 'approach':
             seconds = self._collision_time(polygon, shape, wanted, points)
             return None if seconds is None else wanted.times(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch files in an interpreter that has what a plain ROS 2 installation has, and no more.
+"""Evaluate launch files with only the modules of a plain ROS 2 installation.
 
     python -m test.support.plain_ros LAUNCH_FILE name:=value ...
 
-prints the actions that a launch file comes to, one a line; nothing is started.
+prints the actions of a launch file, one per line, without starting anything.
 """
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ import launch_ros.actions
 import launch_ros.descriptions  # noqa: F401
 import yaml  # noqa: F401
 
-#: The package itself is installed beside its launch files; what it needs for its work may not be.
+#: The package itself is installed with its launch files; its requirements may not be.
 ALLOWED = ('launch', 'launch_ros', 'ament_index_python', 'yaml', 'depth_perception')
 
 
 class Blocked(importlib.abc.MetaPathFinder):
-    """Refuses everything but Python's own modules, ALLOWED ones, and what those have imported."""
+    """Refuse all modules but Python's own, ALLOWED ones, and those that they have imported."""
 
     def __init__(self) -> None:
         self._known = {name.partition('.')[0] for name in sys.modules}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        """None leaves a module to the others."""
+        """Return None for allowed modules, to leave them to other finders."""
         top = name.partition('.')[0]
         if top not in (*ALLOWED, *self._known, *sys.stdlib_module_names):
             raise ModuleNotFoundError(f'a plain ROS 2 has no {name}', name=name)
 
 
 def actions(entity: Any, context: launch.LaunchContext) -> Iterator[Any]:
-    """What an entity comes to, without starting a process."""
+    """Yield the actions of an entity without starting a process."""
     if isinstance(entity, launch.actions.ExecuteLocal):
         yield entity
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reader of the PLY files that the project writes; strict about the length."""
+"""Read the project's PLY files, with a strict check of the length."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,7 +10,7 @@ _TYPES = {'float': '<f4', 'uchar': 'u1'}
 
 
 def read_ply(path: Path) -> np.ndarray:
-    """The vertices as a structured array."""
+    """Return the vertices as a structured array."""
     header, _, body = path.read_bytes().partition(b'end_header\n')
     lines = header.decode('ascii').splitlines()
     assert lines[:2] == ['ply', 'format binary_little_endian 1.0']

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of the project as processes of their own."""
+"""Run commands of the project as processes."""
 from __future__ import annotations
 
 import os
@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """The words of `python -m module arguments`."""
+    """Return the words of `python -m module arguments`."""
     return [sys.executable, '-m', module, *arguments]
 
 
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen]:
-    """A process, killed at the end; stdout has all that it says."""
+    """Start a process that is killed at the end; stdout includes stderr."""
     child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
     try:
@@ -30,7 +30,7 @@ def process(*words: str) -> Iterator[subprocess.Popen]:
 
 
 def ends_quietly_on(number: int, child: subprocess.Popen) -> None:
-    """A signal ends the process with 0, and it said nothing of errors."""
+    """Check that a signal ends the process with 0 and without error messages."""
     child.send_signal(number)
     output, _ = child.communicate(timeout=30)
     assert child.returncode == 0, output

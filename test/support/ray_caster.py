@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rooms of boxes on a floor, and the true depth that a camera on a robot has of them."""
+"""Rooms of boxes on a floor, and their true depth from a camera on a robot."""
 from __future__ import annotations
 
 import functools
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraModel
 
 Corner = tuple[float, float, float]
-#: Metres: what is lower is no obstacle for a wheel.
+#: Things lower than this are no obstacle for a wheel, metres.
 ROLLS_OVER = 0.03
 
 
@@ -23,7 +23,7 @@ class Box:
 
     Attributes:
         low, high: corners, metres.
-        path: (seconds) -> (dx, dy), how far it has moved; None stands still.
+        path: (seconds) -> (dx, dy), its displacement; None = static.
     """
 
     low: Corner
@@ -31,19 +31,19 @@ class Box:
     path: Callable[[float], tuple[float, float]] | None = None
 
     def at(self, seconds: float) -> tuple[NDArray, NDArray]:
-        """Its corners then."""
+        """Return its corners at a time."""
         shift = np.array([*(self.path(seconds) if self.path else (0.0, 0.0)), 0.0])
         return self.low + shift, self.high + shift
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Boxes on a floor at z = 0 that may rise from one x on.
+    """Boxes on a floor at z = 0, with an optional ramp.
 
     Attributes:
-        boxes: all there is.
-        ramp: x at which the floor begins to rise, metres; None is a level floor.
-        slope: radians by which it rises there.
+        boxes: all boxes.
+        ramp: x where the floor begins to rise, metres; None = a level floor.
+        slope: angle of the ramp in radians.
     """
 
     boxes: tuple[Box, ...]
@@ -51,19 +51,19 @@ class Scene:
     slope: float = 0.0
 
     def ground(self, x: float) -> tuple[float, float]:
-        """The floor's height and slope (radians) under a robot at x."""
+        """Return the floor's height and slope (radians) under a robot at x."""
         if self.ramp is None or x < self.ramp:
             return 0.0, 0.0
         return (x - self.ramp) * math.tan(self.slope), self.slope
 
     def gap(self, x: float, y: float, radius: float, height: float, seconds: float) -> float:
-        """Metres between a cylinder on the floor and the nearest box in its way; below 0: hit."""
+        """Return metres between a cylinder on the floor and the nearest box; below 0: collision."""
         return min((self._distance(box, x, y, height, seconds) for box in self.boxes),
                    default=math.inf) - radius
 
     def gap_ahead(self, pose: tuple[float, float, float], radius: float, height: float,
                   seconds: float) -> float:
-        """Metres that the cylinder can go straight on before it hits a box; at most 5."""
+        """Return metres that the cylinder can move straight ahead without collision, at most 5."""
         x, y, heading = pose
         for ahead in np.arange(0, 5, 0.05):
             place = x + ahead * math.cos(heading), y + ahead * math.sin(heading)
@@ -78,7 +78,7 @@ class Scene:
         return math.hypot(max(low[0] - x, 0, x - high[0]), max(low[1] - y, 0, y - high[1]))
 
     def cast(self, origin: NDArray, rays: NDArray, seconds: float) -> NDArray[np.float32]:
-        """The least t at which origin + t * ray meets something; +Inf where nothing."""
+        """Return the smallest t at which origin + t * ray hits something, or +Inf."""
         first = self._floor(origin, rays)
         with np.errstate(divide='ignore'):
             inverse = [1 / rays[..., axis] for axis in range(3)]
@@ -89,7 +89,7 @@ class Scene:
                     one, other = np.float32(low - start) * along, np.float32(high - start) * along
                 enter = np.maximum(enter, np.minimum(one, other))
                 leave = np.minimum(leave, np.maximum(one, other))
-            # From inside a box its back is seen.
+            # From inside a box its back face is visible.
             reached = np.where(enter > 0, enter, leave)
             hit = (enter < leave) & (leave > 0) & (reached < first)
             first = np.where(hit, reached, first)
@@ -110,11 +110,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a camera is on a robot.
+    """Pose of a camera on a robot.
 
     Attributes:
         forward, height: metres from the base's origin, which is on the floor.
-        pitch: radians that it looks down.
+        pitch: downward angle in radians.
     """
 
     forward: float
@@ -122,19 +122,19 @@ class Mount:
     pitch: float
 
     def to_base(self, points: NDArray) -> NDArray:
-        """Points (n, 3) of the optical frame (z forward, y down) in the base frame."""
+        """Transform points (n, 3) from the optical frame (z forward, y down) to the base frame."""
         return points @ self._optical_axes() + (self.forward, 0, self.height)
 
     def to_optical(self, points: NDArray) -> NDArray:
-        """Points (n, 3) of the base frame in the optical frame."""
+        """Transform points (n, 3) from the base frame to the optical frame."""
         return (points - (self.forward, 0, self.height)) @ self._optical_axes().T
 
     def rays(self, camera: CameraModel) -> NDArray[np.float32]:
-        """(H, W, 3) in the base frame: each pixel's ray at a depth of 1."""
+        """Return each pixel's ray at depth 1, (H, W, 3) in the base frame."""
         return _rays(camera, self)
 
     def _optical_axes(self) -> NDArray:
-        """(3, 3): the rows are the optical frame's x, y and z in the base frame."""
+        """Return (3, 3): the rows are the optical frame's x, y and z in the base frame."""
         cos, sin = math.cos(self.pitch), math.sin(self.pitch)
         return np.array([[0, -1, 0], [-sin, 0, -cos], [cos, 0, -sin]])
 
@@ -148,7 +148,7 @@ def _rays(camera: CameraModel, mount: Mount) -> NDArray[np.float32]:
 
 
 def attitude(heading: float, slope: float) -> NDArray:
-    """(3, 3): from the base frame of a robot that climbs a slope to the world."""
+    """Return the rotation (3, 3) from the base frame of a robot on a slope to the world."""
     cos, sin = math.cos(heading), math.sin(heading)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     up = math.cos(slope), math.sin(slope)
@@ -157,7 +157,7 @@ def attitude(heading: float, slope: float) -> NDArray:
 
 def true_depth(scene: Scene, camera: CameraModel, mount: Mount, pose: tuple[float, float, float],
                seconds: float) -> NDArray[np.float32]:
-    """Depth (H, W) before a robot at a pose (x, y, heading); +Inf where nothing is."""
+    """Return depth (H, W) seen by a robot at a pose (x, y, heading); +Inf = nothing."""
     x, y, heading = pose
     z, slope = scene.ground(x)
     turn = attitude(heading, slope)

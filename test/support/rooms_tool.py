@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules of tools/rooms, which is a folder of scripts and no package."""
+"""Import modules of tools/rooms, which is a folder of scripts, not a package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'rooms'
 
 
 def load(name: str) -> ModuleType:
-    """Import one of them."""
+    """Import one of the scripts."""
     sys.path.insert(0, str(TOOLS))
     try:
         return importlib.import_module(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node under test, a camera and listeners: each with a context of its own, over real DDS."""
+"""A node under test, a camera and listeners, each with its own context, over real DDS."""
 from __future__ import annotations
 
 import threading
@@ -68,7 +68,7 @@ class Spinner:
 @contextmanager
 def running_node(namespace: str, *, load_estimator: Callable | None = None, autostart: bool = True,
                  arguments: tuple[str, ...] = (), **parameters: Any) -> Iterator[DepthNode]:
-    """A depth node that spins in a thread; started as `depth_node` starts it."""
+    """Run a depth node in a thread, started like `depth_node`."""
     context = Context()
     rclpy.init(context=context, args=['--ros-args', *arguments] if arguments else None)
     overrides = [Parameter(name, value=value) for name, value in
@@ -90,7 +90,7 @@ def running_node(namespace: str, *, load_estimator: Callable | None = None, auto
 
 
 class Robot:
-    """The other side of the node: a camera, listeners and service clients in one namespace."""
+    """The node's counterpart: a camera, listeners and service clients in one namespace."""
 
     def __init__(self, namespace: str) -> None:
         self._context = Context()
@@ -111,7 +111,7 @@ class Robot:
 
     def camera(self, reliability: ReliabilityPolicy = RELIABLE, topic: str = 'image',
                kind: type = Image, matched: bool = True) -> Camera:
-        """A camera; waits until the node listens unless `matched` is false."""
+        """Create a camera; wait until the node listens unless `matched` is false."""
         camera = Camera(self.node, reliability, topic, kind)
         if matched:
             wait_until(lambda: camera.images.get_subscription_count() > 0
@@ -119,7 +119,7 @@ class Robot:
         return camera
 
     def listen(self, *topics: str, reliability: ReliabilityPolicy = RELIABLE) -> None:
-        """Subscribe outputs; waits until matched."""
+        """Subscribe to outputs; wait until matched."""
         for topic in topics:
             self._subscriptions[topic] = self.node.create_subscription(
                 (TYPES | COMPRESSED)[topic], topic, self._recorder(topic),
@@ -132,7 +132,7 @@ class Robot:
         self.wait_until_known(topic)
 
     def wait_until_known(self, topic: str) -> None:
-        """Until the publishers of a topic know which subscriptions there are now."""
+        """Wait until the publishers of a topic know all current subscriptions."""
         wait_until(Discovery(self.node, self.node.resolve_topic_name(topic)).complete,
                    what=f'publishers of {topic} that answer')
 
@@ -141,7 +141,7 @@ class Robot:
             DiagnosticArray, '/diagnostics', self.diagnostics.append, 10)
 
     def status(self, task: str) -> Any:
-        """The newest status of a task, or None."""
+        """Return the newest status of a task, or None."""
         name = f'{self.node.get_namespace()}/depth_node: {task}'.lstrip('/')
         for message in reversed(self.diagnostics):
             for status in message.status:
@@ -188,7 +188,7 @@ class Camera:
         self._count = 0
 
     def header(self, stamp: float | None = None) -> Header:
-        """A header whose stamp is now, or the given seconds."""
+        """Return a header with the current time, or the given seconds, as stamp."""
         header = Header(frame_id='camera_optical_frame')
         if stamp is None:
             header.stamp = self._node.get_clock().now().to_msg()
@@ -198,7 +198,7 @@ class Camera:
 
     def send(self, image: Image | None = None, info: CameraInfo | None = None, *,
              header: Header | None = None, with_info: bool = True) -> Header:
-        """Publish an image and its camera_info; the header they carry."""
+        """Publish an image and its camera_info; return their header."""
         header = header or self.header()
         image = image or rgb_image(picture(self._count))
         self._count += 1
@@ -212,7 +212,7 @@ class Camera:
 
 
 def picture(seed: int = 0, width: int = 80, height: int = 60) -> np.ndarray:
-    """A picture with structure, uint8 (H, W, 3)."""
+    """Return an image with structure, uint8 (H, W, 3)."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (6, 8, 3))
     rows, columns = np.arange(height) * 6 // height, np.arange(width) * 8 // width
@@ -236,12 +236,12 @@ def camera_info(width: int = 80, height: int = 60, focal: float | None = None) -
 
 
 def image_array(message: Image) -> np.ndarray:
-    """The pixels of a 32FC1, 16UC1 or bgr8 message."""
+    """Return the pixels of a 32FC1, 16UC1 or bgr8 message."""
     kinds = {'32FC1': (np.float32, ()), '16UC1': (np.uint16, ()), 'bgr8': (np.uint8, (3,))}
     kind, tail = kinds[message.encoding]
     return np.frombuffer(message.data, kind).reshape(message.height, message.width, *tail)
 
 
 def cloud_array(message: PointCloud2) -> np.ndarray:
-    """(h, w, 4) float32."""
+    """Return the cloud as (h, w, 4) float32."""
     return np.frombuffer(message.data, np.float32).reshape(message.height, message.width, 4)

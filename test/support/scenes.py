@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floors and boxes before a camera of any tilt, ray-traced: independent of the code under test."""
+"""Ray-traced floors and boxes in front of a tilted camera, independent of the code under test."""
 from __future__ import annotations
 
 import math
@@ -13,7 +13,7 @@ INF = float('inf')
 
 
 def level_rays(camera: CameraModel, pose: CameraPose) -> np.ndarray:
-    """(H, W, 3) float64: each pixel's ray at depth 1, x forward, y left, z up."""
+    """Return each pixel's ray at depth 1, (H, W, 3) float64; x forward, y left, z up."""
     v, u = np.indices((camera.height, camera.width)).astype(np.float64)
     body = np.stack([np.ones_like(u), -(u - camera.cx) / camera.fx,
                      -(v - camera.cy) / camera.fy], -1)
@@ -24,7 +24,7 @@ def level_rays(camera: CameraModel, pose: CameraPose) -> np.ndarray:
 
 
 def floor(camera: CameraModel, pose: CameraPose) -> np.ndarray:
-    """Depth of a floor `pose.height` below the camera, range-masked at 10 m."""
+    """Return the depth of a floor `pose.height` below the camera, masked beyond 10 m."""
     with np.errstate(divide='ignore'):
         depth = pose.height / -level_rays(camera, pose)[..., 2]
     return np.where((depth > 0) & (depth < 10), depth, INF).astype(np.float32)
@@ -32,7 +32,7 @@ def floor(camera: CameraModel, pose: CameraPose) -> np.ndarray:
 
 def with_box(depth: np.ndarray, camera: CameraModel, pose: CameraPose,
              low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:
-    """The depth with an axis-aligned box of the level frame before it (corners in metres)."""
+    """Add an axis-aligned box of the level frame to the depth (corners in metres)."""
     rays = level_rays(camera, pose)
     with np.errstate(divide='ignore', invalid='ignore'):
         first, second = np.array(low) / rays, np.array(high) / rays
@@ -44,7 +44,7 @@ def with_box(depth: np.ndarray, camera: CameraModel, pose: CameraPose,
 
 def box_on_the_floor(pose: CameraPose, distance: float, height: float,
                      half_width: float = 0.1) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Corners of a box whose front is so far ahead."""
+    """Return the corners of a box whose front is at this distance."""
     return ((distance, -half_width, -pose.height),
             (distance + 0.2, half_width, height - pose.height))
 

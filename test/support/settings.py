@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several values of each setting of depth, and a scene that each of them changes."""
+"""Several values of each depth setting, and a scene that each of them changes."""
 from __future__ import annotations
 
 import dataclasses
@@ -22,14 +22,14 @@ VALUES: dict[str, tuple[Any, ...]] = {
 NEEDED = {name: {'camera_height': 0.3, 'camera_pitch': 10.0}
           for name in ('floor_tolerance', 'floor_model')}
 
-#: The defaults, and each value in its settings.
+#: The defaults, and settings with each of the values.
 CASES: list[tuple[str, DepthSettings]] = [('defaults', DepthSettings())] + [
     (f'{name} {value}', DepthSettings(**NEEDED.get(name, {}), **{name: value}))
     for name, values in VALUES.items() for value in values]
 
 
 def base_of(settings: DepthSettings) -> DepthSettings:
-    """What a case differs from in one setting alone."""
+    """Return the settings that differ from a case in one setting only."""
     changed = {name: value for name, value in dataclasses.asdict(settings).items()
                if value != DEFAULTS[name]}
     needed = next((NEEDED[name] for name in changed if name in NEEDED), {})
@@ -37,7 +37,7 @@ def base_of(settings: DepthSettings) -> DepthSettings:
 
 
 def options_of(settings: DepthSettings) -> list[str]:
-    """The options of the command line that mean the same; the defaults are left out."""
+    """Return the equivalent command-line options, without defaults."""
     words = []
     for name, value in dataclasses.asdict(settings).items():
         option = name.replace('_', '-')
@@ -49,7 +49,7 @@ def options_of(settings: DepthSettings) -> list[str]:
 
 
 def a_scene(height: int = 96, width: int = 128) -> np.ndarray:
-    """Depth (H, W) metres: a slope, a box with a step, a lamp, too far, too near."""
+    """Return depth (H, W) in metres: a slope, a box with a step, a lamp, too far, too near."""
     rows, columns = np.indices((height, width), np.float32)
     depth = 8 - 6.5 * rows / height + columns / width
     depth[height // 3:, width // 4:width // 2] = 1.2

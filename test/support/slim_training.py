@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m depth_training` with narrow decoders; encoders, heads and all else are the papers'."""
+"""Run `python -m depth_training` with narrow decoders; all other parts are the papers'."""
 from __future__ import annotations
 
 import sys
@@ -11,7 +11,7 @@ from depth_training import cli
 
 
 def slim(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks that are made from now on are narrow: a sixtieth of the decoder's weights."""
+    """Make new networks narrow, with a sixtieth of the decoder's weights."""
     monkeypatch.setattr(up_projection_decoder, 'WIDTHS', (64, 32, 32, 16, 16))
     monkeypatch.setattr(cnn_fc, 'HIDDEN', 64)
 

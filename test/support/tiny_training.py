@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m depth_training` with one more recipe: a tiny real network on tiny images."""
+"""Run `python -m depth_training` with a tiny real network on tiny images."""
 from __future__ import annotations
 
 import os
@@ -27,7 +27,7 @@ def words(data: Path, out: Path, *more: str) -> list[str]:
 
 
 def start(arguments: list[str], launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """The command in a process of its own; `launcher` is a module that starts modules."""
+    """Start the command in its own process; `launcher` is a module that starts modules."""
     return subprocess.Popen(
         [sys.executable, '-m', *launcher, 'test.support.tiny_training', *arguments], cwd=ROOT,
         text=True, stderr=subprocess.PIPE,

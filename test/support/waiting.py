@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for something, on a busy machine too."""
+"""Wait for a condition, also on a busy machine."""
 from __future__ import annotations
 
 import time
@@ -11,7 +11,7 @@ PATIENCE = 120.0
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE, what: str = '') -> Any:
-    """Poll until the condition is true; its value. Fails the test after the timeout."""
+    """Poll until the condition is true; return its value. Fail after the timeout."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         value = condition()

@@ -15,13 +15,13 @@ TINY_ARGUMENTS = {'encoder': 'test_efficientnet', 'max_depth': 10.0}
 
 
 def tiny_network(seed: int = 0) -> nn.Module:
-    """EfficientNet-SFF on timm's smallest encoder, random weights, ready for inference."""
+    """Create EfficientNet-SFF with timm's smallest encoder and random weights, for inference."""
     torch.manual_seed(seed)
     return create_network('efficientnet_sff', **TINY_ARGUMENTS).eval()
 
 
 def tiny_info(**changes: Any) -> WeightsInfo:
-    """Metadata of the tiny network; any field may be changed."""
+    """Return metadata of the tiny network; any field may be changed."""
     info = WeightsInfo(
         network='efficientnet_sff', network_arguments=dict(TINY_ARGUMENTS), input_height=48,
         input_width=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), output='metres', min_depth=0.1,

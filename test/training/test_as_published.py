@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A score is one of what the node publishes: evaluation and validation run its inference path."""
+"""Evaluation and validation run the node's inference path, so scores are those of its depth."""
 from __future__ import annotations
 
 import dataclasses
@@ -26,12 +26,12 @@ from test.support import layouts
 from test.support.weights import tiny_info, tiny_network
 
 PUBLISHED = [name for name, geometry in GEOMETRIES.items() if geometry.keep_aspect]
-#: Width, height and focal length of frames: the training's, narrow, wide, upright, unknown.
+#: Width, height and focal length of frames: as in training, narrow, wide, portrait, unknown.
 CAMERAS = [(128, 96, 100.0), (128, 96, 60.0), (160, 90, 200.0), (96, 128, 110.0), (128, 96, None)]
 
 
 def weights(tmp_path, **changes):
-    """A network with edges in its depth: its file, and as evaluation and node have it."""
+    """Return a network with edges in its depth: file, predictor and the node's estimator."""
     network = tiny_network()
     network.head[2].weight.data *= 150
     network.head[2].bias.data -= 4
@@ -43,7 +43,7 @@ def weights(tmp_path, **changes):
 
 
 def same(found: np.ndarray, expected: np.ndarray) -> None:
-    """But for rounding: the node has the network's channels last in memory."""
+    """Compare up to rounding, since the node uses channels_last."""
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

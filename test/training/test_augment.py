@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentations keep colour, depth and camera in step, and are exactly repeatable."""
+"""Augmentations keep colour, depth and camera consistent, and are exactly reproducible."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def coded(height: int = 48, width: int = 64) -> Sample:
-    """Each pixel's depth says where it was, and so does its colour."""
+    """Return a sample whose depth and colour encode each pixel's position."""
     rows, columns = np.mgrid[:height, :width]
     rgb = np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
     return Sample(rgb, (1 + rows / 100 + columns / 1000).astype(np.float32), 'coded', 60.0, 30.0)
 
 
 def in_step(sample: Sample, scale: float = 1.0) -> None:
-    """Colour and depth of every known pixel come from the same place."""
+    """Check that colour and depth of every known pixel come from the same position."""
     known = sample.depth > 0
     wanted = 1 + sample.rgb[..., 0] / 100 + sample.rgb[..., 1] / 1000
     np.testing.assert_allclose(sample.depth[known] * scale, wanted[known], rtol=1e-5)
@@ -72,7 +72,7 @@ def test_zoom_divides_depth_and_keeps_the_focal_length():
 
 
 def test_zoomed_pixels_stay_on_their_rays():
-    """A point at column u, depth Z lies at X = (u - cx) Z / fx; zoomed it comes nearer, only."""
+    """A point at column u, depth Z is at X = (u - cx) Z / fx; zoom only brings it nearer."""
     sample, near = coded(), transforms.zoom(coded(), 2.0, rgb='nearest')
     lateral = (40 - sample.cx) * sample.depth[10, 40] / sample.fx
     columns = np.nonzero(near.rgb[20, :, 1] == 40)[0]
@@ -95,14 +95,14 @@ def test_rotation_turns_both_and_leaves_unknown_corners():
     assert turned.depth[0, 0] == turned.depth[-1, -1] == turned.depth[0, -1] == 0
     assert (turned.depth > 0).mean() > 0.9
     assert set(np.unique(turned.depth)) <= {0, *np.unique(sample.depth)}
-    # Counter-clockwise: what was right of the centre moves up.
+    # Counter-clockwise: points right of the centre move up.
     assert turned.rgb[24, 60, 0] > 24
     quarter = transforms.rotate(coded(64, 64), 90.0, rgb='nearest')
     np.testing.assert_array_equal(quarter.rgb, np.rot90(coded(64, 64).rgb))
 
 
 def test_no_depth_is_invented_by_any_papers_pipeline():
-    """Depth is 2 m or 6 m: nothing in between may appear, whatever the steps."""
+    """Depth is 2 m or 6 m: no step may create anything in between."""
     depth = np.full((480, 640), 2, np.float32)
     depth[:, 300:] = 6
     depth[100:110] = 0
@@ -135,7 +135,7 @@ def test_paper_003_ranges():
     assert 1 <= min(scales) < 1.1 and 1.4 < max(scales) <= 1.5
     greys = np.array([result.rgb[128, 160] for result in results])
     assert 80 <= greys.min() < 86 and 114 < greys.max() <= 120
-    assert (greys.std(axis=1) > 0).any()       # one factor a channel
+    assert (greys.std(axis=1) > 0).any()       # one factor per channel
 
 
 def test_border_of_nyu_frames_is_forgotten_by_paper_001():
@@ -151,7 +151,7 @@ def test_centre_crop_and_resize_and_canonical_camera_as_steps():
     assert steps.CentreCrop(20, 30)(coded(), rng()).cx == 30 - 17
     assert steps.Resize(24, 32)(coded(), rng()).fx == 30
     assert steps.CanonicalFocal(120)(coded(), rng()).fx == 120
-    # Too small for the crop: enlarged as a whole, so depth stays and fx grows.
+    # Too small for the crop: the whole image is enlarged, so depth stays and fx grows.
     large = steps.RandomCrop(96, 64)(coded(), rng())
     assert large.fx == 120 and large.depth.shape == (96, 64)
     assert large.depth.max() == pytest.approx(1 + 0.47 + large.rgb[..., 1].max() / 1000, abs=1e-3)
@@ -167,7 +167,7 @@ def test_cut_depth_shows_depth_as_grey_in_a_stripe():
         np.testing.assert_array_equal(cut.rgb[:, 10:40, channel], grey)
     assert cut.depth is sample.depth
     far = Sample(sample.rgb, sample.depth * 5, 'far')
-    assert transforms.cut_depth(far, 0, 64).rgb.max() == 255      # saturates, never wraps
+    assert transforms.cut_depth(far, 0, 64).rgb.max() == 255      # saturates, does not wrap
 
 
 def test_cut_depth_stripes_follow_glpdepth():
@@ -255,7 +255,7 @@ def test_workers_start_although_opencv_has_threads_before_the_fork(tmp_path):
     layouts.write(tmp_path / 'a/sync_depth_0.png', layouts.millimetres(depth))
     data = TrainingData(open_dataset(tmp_path, 'all'), augment.paper_000(),
                         ToTensors((0.5,) * 3, (0.5,) * 3))
-    alone = data[0]     # resizes and turns large images: OpenCV's thread pool now exists
+    alone = data[0]     # resizes and rotates large images, which starts OpenCV's thread pool
     loader = DataLoader(data, 1, num_workers=1, worker_init_fn=start_worker, timeout=30)
     assert torch.equal(next(iter(loader)).image[0], alone.image)
 

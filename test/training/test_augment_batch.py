@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch augmentation keeps colour, depth and camera true to each other."""
+"""Batch augmentation keeps colour, depth and camera consistent."""
 from __future__ import annotations
 
 import pytest
@@ -16,7 +16,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def views(batch: int = 6, height: int = 96, width: int = 128) -> Views:
-    """Depth shows in the red channel: what moves one must move the other."""
+    """Return views with depth encoded in the red channel, so that both must move together."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     depth = (1 + (x + 2 * y) / 100).expand(batch, 1, -1, -1)
     rgb = torch.cat([50 * depth, 0 * depth, 0 * depth + 90], 1)
@@ -30,14 +30,14 @@ def test_resampling_moves_colour_and_depth_together(size):
     after = augment_batch.resample(before, size, FOCAL, Draw(generator(), 6))
     assert after.rgb.shape == (6, 3, *size) and after.depth.shape == (6, 1, *size)
     assert (after.depth > 0).all(), 'the view fills the picture'
-    # Depth is changed by one factor a picture, by which the canonical camera sees it nearer.
+    # Depth is scaled by one factor per image, as the canonical camera sees it nearer.
     ratio = after.rgb[:, :1] / 50 / after.depth
     middle = ratio.flatten(1).median(1).values.view(-1, 1, 1, 1)
     assert ((ratio / middle - 1).abs() < 0.02).all()
 
 
 def test_resampling_gives_every_camera_the_canonical_focal_length():
-    """A wall whose width is known keeps the angle that it subtends divided by the focal length."""
+    """Stripes of known width on a wall keep their size in terms of the focal length."""
     before = views()
     before.depth = torch.full_like(before.depth, 2.0)
     # Stripes of 10 cm on a wall 2 m away.
@@ -58,7 +58,7 @@ def test_decals_change_colour_alone_and_keep_to_a_plane():
     changed = (after - before.rgb).abs().amax(1) > 2
     left, right = changed[..., :62].flatten(1).any(1), changed[..., 66:].flatten(1).any(1)
     assert changed.flatten(1).any(1).sum() > 20
-    assert not (left & right).any(), 'a patch lies on one of both walls'
+    assert not (left & right).any(), 'a patch lies on a single wall'
     untouched = augment_batch.decals(before, Draw(generator(), 32), 0.0)
     assert torch.equal(untouched, before.rgb)
 
@@ -73,7 +73,7 @@ def test_a_frame_hides_the_depth_under_it():
 
 
 def test_jpeg_is_jpeg():
-    """As OpenCV's, for grey, which has no subsampled colour."""
+    """Compare with OpenCV for grey images, which have no subsampled chroma."""
     import cv2
     import numpy as np
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch normalisation that stops following the batches."""
+"""Batch normalisation with frozen statistics."""
 from __future__ import annotations
 
 from dataclasses import replace

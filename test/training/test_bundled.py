@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundled network's recipe: one network for every camera, and the average that is shipped."""
+"""The bundled network's recipe: one network for every camera, and the averaged weights."""
 from __future__ import annotations
 
 import dataclasses
@@ -30,7 +30,7 @@ TO_TENSORS = ToTensors(RECIPE.mean, RECIPE.std)
 
 
 def seen(fx: float, width: int = 320, height: int = 240) -> Sample:
-    """Always the same room from the same place, through another lens or sensor."""
+    """Return the same room from the same position, through another lens or sensor."""
     rng = np.random.default_rng(4)
     boxes = raycaster.random_room(rng)
     eye, rotation, _ = raycaster.random_camera(rng, boxes, width)
@@ -47,7 +47,7 @@ def camera(sample: Sample) -> CameraModel:
 
 
 def as_trained(sample: Sample) -> Batch:
-    """What the recipe makes of a whole view: the network's input, the depth it must answer."""
+    """Return the recipe's training example for a whole view: network input and target."""
     rng, whole = np.random.default_rng(0), FieldOfView(RECIPE.height, RECIPE.width, low=179)
     for step in (whole, CanonicalFocal(RECIPE.focal)):
         sample = step(sample, rng)
@@ -56,7 +56,7 @@ def as_trained(sample: Sample) -> Batch:
 
 @dataclass
 class Oracle:
-    """A network that has learnt one view by heart: another image it does not know."""
+    """A network that knows a single view and fails on any other image."""
 
     view: Batch
     name, device, precision = 'oracle', torch.device('cpu'), 'fp32'
@@ -68,7 +68,7 @@ class Oracle:
 
 @pytest.fixture(scope='module')
 def info(tmp_path_factory) -> WeightsInfo:
-    """What a run of the recipe writes into its weights file."""
+    """Return the metadata that a run of the recipe writes to its weights file."""
     data = open_dataset(layouts.rooms(tmp_path_factory.mktemp('data')), 'all')
     return build.weights_info(RECIPE, data, build.canonical_focal(RECIPE, data), 'Apache-2.0')
 
@@ -92,13 +92,13 @@ def test_fields_of_view_are_drawn_between_the_limits():
               for view in views]
     assert 53 < min(angles[0]) < 58 and 85 < max(angles[0]) < 92
     assert max(angles[1]) <= 90.1
-    assert {round(angle, 3) for angle in angles[2]} == {43.603}  # too narrow: left whole
+    assert {round(angle, 3) for angle in angles[2]} == {43.603}  # too narrow: not cropped
     unknown = step(dataclasses.replace(views[0], fx=None), rng)
     assert unknown.fx is None and unknown.depth.shape == (24, 32)
 
 
 def test_training_and_use_mean_the_same_metres_whatever_the_camera(info):
-    """The depth that training teaches, given back by the estimator, is the scene's own."""
+    """The depth learnt in training, converted by the estimator, is the true depth."""
     zoomed = FieldOfView(240, 320, 55, 60, shift=0)(seen(165.0), np.random.default_rng(0))
     views = [seen(180.0), seen(300.0), seen(420.0, 640, 480), zoomed]
     middle = []
@@ -109,7 +109,7 @@ def test_training_and_use_mean_the_same_metres_whatever_the_camera(info):
         assert np.median(error) < 0.01 and (error > 0.05).mean() < 0.05
         height, width = depth.shape
         middle.append(depth[height // 2, width // 2])
-        # Without the camera's focal length the same answer is wrong by their ratio.
+        # Without the camera's focal length the result is wrong by the ratio of focal lengths.
         blind = estimator.infer(view.rgb)[height // 2, width // 2]
         assert blind / middle[-1] == pytest.approx(RECIPE.focal / (view.fx * 320 / width), rel=1e-3)
         assert focal_factor(info, view, look(info, view.rgb)) \
@@ -155,7 +155,7 @@ def test_the_average_follows_the_definition():
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Trains the tiny network; gives the run's folder."""
+    """Return a function that trains the tiny network and returns the run's folder."""
     monkeypatch.setitem(RECIPES, 'tiny', TINY)
     data, out = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8), tmp_path / 'run'
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One command line for all of training."""
+"""The command line of the training package."""
 from __future__ import annotations
 
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flat patches lie in one plane of the true scene, end at what stands before it, move no depth."""
+"""Decals lie in one plane of the scene, behind objects in front, and leave depth unchanged."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ CAMERA_HEIGHT, WALL, BOX = 0.8, 3.0, 1.6
 
 
 def room(grey: int = 120) -> Sample:
-    """A floor, a wall across it at 3 m, and before both a box's front at 1.6 m."""
+    """Return a floor, a wall at 3 m, and the front of a box at 1.6 m."""
     rows = np.mgrid[:HEIGHT, :WIDTH][0].astype(np.float64)
     below = (rows - (HEIGHT - 1) / 2) / FOCAL
     floor = np.divide(CAMERA_HEIGHT, below, out=np.full_like(below, np.inf), where=below > 0)
@@ -39,21 +39,21 @@ def changed(before: Sample, after: Sample) -> np.ndarray:
 
 
 def distances() -> dict[str, np.ndarray]:
-    """Metres of every pixel from each plane of the room."""
+    """Return the distance of every pixel from each plane of the room in metres."""
     place = points(room())
     return {'floor': np.abs(place[..., 1] - CAMERA_HEIGHT), 'wall': np.abs(place[..., 2] - WALL),
             'box': np.abs(place[..., 2] - BOX)}
 
 
 def plane_of(mask: np.ndarray) -> tuple[str, float]:
-    """The plane that most of a patch is in, and how much. Its soft rim takes in a neighbour."""
+    """Return the plane of most of a patch, and its share; the soft rim may reach a neighbour."""
     shares = {name: float(np.mean(away[mask] < 0.04)) for name, away in distances().items()}
     best = max(shares, key=shares.__getitem__)
     return best, shares[best]
 
 
 def patches(step: Decals, count: int = 40) -> list[np.ndarray]:
-    """Where each of many patches is seen, those that are more than a few pixels."""
+    """Return the masks of many patches, except for those of a few pixels."""
     sample = room()
     masks = [changed(sample, step(sample, np.random.default_rng(seed))) for seed in range(count)]
     return [mask for mask in masks if mask.sum() > 30]
@@ -69,7 +69,7 @@ def test_its_size_is_in_metres_wherever_it_lies():
     place, away = points(room()), distances()
     for mask in patches(Decals(most=1, low=0.3, high=0.3)):
         covered = place[mask & (away[plane_of(mask)[0]] < 0.04)]
-        # A diagonal is 0.85 m; the rim adds a pixel, which on a floor may be many centimetres.
+        # A diagonal is 0.85 m; the rim adds a pixel, which may be many centimetres on a floor.
         assert 0.2 < np.linalg.norm(np.ptp(covered, axis=0)) < 1.15
 
 

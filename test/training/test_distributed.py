@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""torchrun with two processes trains as one process with the same total batch."""
+"""torchrun with two processes trains like one process with the same total batch."""
 from __future__ import annotations
 
 import subprocess
@@ -13,7 +13,7 @@ from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import start, words
 
-#: The launcher that users have; it takes a free port.
+#: The users' launcher; it chooses a free port.
 TORCHRUN = ('torch.distributed.run', '--standalone', '--nproc_per_node', '2', '-m')
 
 
@@ -41,5 +41,5 @@ def test_two_processes_of_torchrun_equal_one_unless_each_normalises_its_own_imag
     assert [read_run(folder).description.processes for folder in (one, two)] == [1, 2]
     weights = [load_file(folder / 'weights.safetensors') for folder in (one, two)]
     for name, tensor in weights[0].items():
-        # Adam divides by the gradient's size: rounding in a gradient near 0 moves a weight.
+        # Adam divides by the gradient's size, so rounding of a gradient near 0 changes a weight.
         assert (tensor.float() - weights[1][name].float()).abs().max() < 5e-3, name

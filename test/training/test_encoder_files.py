@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ImageNet encoders of every paper: from the published files into a training, and not beyond."""
+"""ImageNet encoders of every paper: their published files can start a training, nothing else."""
 from __future__ import annotations
 
 import json
@@ -20,7 +20,7 @@ from test.support.slim_training import slim
 from test.support.tiny_training import TINY, words
 from test.support.weights import tiny_info, tiny_network
 
-#: A recipe of each encoder, and the published file that it starts from.
+#: A recipe for each encoder, and the published file from which it starts.
 STARTS = {'paper_000': 'resnet50-0676ba61.pth', 'paper_004': 'densenet169-b2777c0a.pth',
           'paper_001_m5': 'efficientnet_b2_rwightman-c35c1473.pth'}
 
@@ -45,7 +45,7 @@ def test_published_encoders_start_a_training_directly_and_imported(
     assert all(torch.equal(value, imported[key]) for key, value in direct.items())
     weights = [key for key in direct if key.endswith('.weight') and direct[key].dim() == 4]
     assert not any(torch.equal(direct[key], random[key]) for key in weights)
-    # One file of an encoder for another one is a sentence that names both.
+    # The wrong encoder's file gives a sentence that names both.
     with pytest.raises(ValueError, match=r'is not |does not match'):
         build.network(TINY, 0, encoder_weights=source)
     with safe_open(output, 'pt') as content:
@@ -57,7 +57,7 @@ def test_lite2_by_a_stub_of_its_packages_shapes(tmp_path):
     encoder = Encoder('tf_efficientnet_lite2')
     state = {f'_{place}': torch.rand_like(value) if value.is_floating_point() else value
              for place, value in enumerate(encoder.body.state_dict().values())}
-    # Behind the features, the file has a last convolution and the classifier.
+    # After the features, the file has a last convolution and the classifier.
     torch.save({**state, '_fc.weight': torch.zeros(1000, 1280)}, tmp_path / 'lite2.pth')
     imagenet.load_lite2(encoder, tmp_path / 'lite2.pth')
     for value, loaded in zip(state.values(), encoder.body.state_dict().values()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation by each protocol, and what it says beside the figures."""
+"""Evaluation by each protocol, and the remarks printed with the scores."""
 from __future__ import annotations
 
 import json
@@ -52,9 +52,9 @@ def test_reciprocal_output_becomes_metres():
 def test_depth_is_corrected_to_the_camera_of_the_pair(tmp_path):
     sample = open_dataset(layouts.rooms(tmp_path), 'all')[0]
     info = tiny_info(training_focal_length=100.0, training_image_width=64)
-    # fx 50 at 64 columns, of which the network sees all.
+    # fx 50 at 64 columns; the network sees the whole frame.
     assert focal_factor(info, sample, look(info, sample.rgb)) == pytest.approx(0.5)
-    # Paper 003's network as its paper tests it: 285.4 pixels of a frame shrunk to 352 columns.
+    # Paper 003's network as in its paper: 285.4 pixels for a frame of 352 columns.
     nyu = tiny_info(training_focal_length=50 * 352 / 64, training_image_width=320,
                     input_height=256, input_width=320, test_geometry='harsanyi')
     assert focal_factor(nyu, sample, look(nyu, sample.rgb)) == pytest.approx(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports give what the network gives: weights and BatchNorm statistics are random."""
+"""Exports compute the same as the network, with random weights and BatchNorm statistics."""
 from __future__ import annotations
 
 import pytest
@@ -39,7 +39,7 @@ def network(name):
 
 
 class Decoder(torch.nn.Module):
-    """The shared decoder on an image's poolings: the export of up-projections, without ResNet."""
+    """The shared decoder on pooled images, to export up-projections without a ResNet."""
 
     def __init__(self, unpooling):
         super().__init__()
@@ -63,7 +63,7 @@ def test_onnx_equals_the_network(name, dynamic, tmp_path):
 
 
 def test_the_bundled_network_with_open_sizes_has_named_dimensions(tmp_path):
-    """Its padding depends on the size, of which torch.export thinks for minutes."""
+    """Its padding depends on the size, which takes torch.export minutes to analyse."""
     needs_onnx('onnxruntime')
     onnx, loaded, file = needs_onnx('onnx'), load_weights(), tmp_path / 'network.onnx'
     export_onnx(loaded.network, file, 64, 96, dynamic=True, info=loaded.info)
@@ -104,7 +104,7 @@ def test_program_equals_the_network(dynamic, tmp_path):
 
 
 def test_the_bundled_network_is_a_program_of_any_multiple_of_32(tmp_path):
-    """Its padding depends on the size, of which torch.export would think for minutes."""
+    """Its padding depends on the size, which would take torch.export minutes to analyse."""
     made, file = load_weights().network, tmp_path / 'network.pt2'
     before = [type(module) for module in made.modules()]
     export_program(made, file, 60, 90, dynamic=True)

@@ -24,9 +24,9 @@ from test.support.tiny_training import ROOT, TINY, start, words
 from test.support.waiting import wait_until
 
 PATIENCE = 120
-#: A /dev/shm of its own, of $1; the rest is run below it.
+#: Run a command with its own /dev/shm of size $1.
 _OWN = 'mount -t tmpfs -o size=$1 tmpfs /dev/shm && shift && "$@"'
-#: Fills it once the training has logged a step: $0 is the log, the rest the training.
+#: Fill it once the training has logged a step: $0 is the log, the rest the training command.
 _FILL = '''"$@" & training=$!
 until grep -q '"train"' "$0" 2>/dev/null; do kill -0 $training || break; sleep 0.05; done
 cat /dev/zero > /dev/shm/filler 2>/dev/null
@@ -42,7 +42,7 @@ def with_shared_memory(size: str, *command: str) -> subprocess.CompletedProcess[
 
 
 def one_sentence(said: str) -> str:
-    """The last line, which must be all of the failure."""
+    """Return the last line, which must be the complete error message."""
     assert 'Traceback' not in said and 'Exception ignored' not in said, said
     last = said.strip().splitlines()[-1]
     assert last.startswith('depth_training: ')
@@ -87,7 +87,7 @@ def test_a_killed_worker_is_one_sentence_and_the_run_goes_on(data, tmp_path):
                'a checkpoint')
 
     def killed() -> bool:
-        """Workers are anew in each epoch: one may have ended by itself."""
+        """Kill the workers repeatedly, since each epoch starts new ones."""
         for worker in psutil.Process(process.pid).children():
             worker.kill()
         return process.poll() is not None
@@ -119,10 +119,10 @@ def test_other_failures_of_memory_have_their_sentence_and_the_rest_its_traceback
 
 
 def long_step(mark: Path) -> None:
-    """Make the second step of a run as long as workers once lived on after SIGTERM, and longer."""
+    """Make the second step of a run longer than workers used to live after SIGTERM."""
     from depth_training.train import training_data as training
 
-    # Of the 30 s that they lived on.
+    # Instead of the 30 s that they lived.
     training.GRACE = 1
     learn = Learner.learn
 
@@ -148,7 +148,7 @@ def test_a_signal_during_a_long_step_still_leaves_a_checkpoint(data, tmp_path):
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
     wait_until(lambda: mark.exists() or process.poll() is not None, PATIENCE, 'the long step')
     workers = psutil.Process(process.pid).children()
-    for one in (*workers, process):  # as a job manager does, to all processes of a run
+    for one in (*workers, process):  # like a job manager: to all processes of a run
         one.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM, said
@@ -158,7 +158,7 @@ def test_a_signal_during_a_long_step_still_leaves_a_checkpoint(data, tmp_path):
 
 
 def test_the_trainer_itself_can_end_its_workers(data):
-    """By SIGTERM, as Python ends daemons that are left over; a stranger cannot."""
+    """The trainer can by SIGTERM, as Python ends daemons; other processes cannot."""
     from depth_training.train.training_data import start_worker
 
     loader = torch.utils.data.DataLoader(range(10 ** 6), 1, num_workers=1,

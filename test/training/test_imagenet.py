@@ -24,7 +24,7 @@ def networks():
 
 
 def error(networks, height, width):
-    """Largest difference of the last features, over the largest feature."""
+    """Return the largest difference of the last features, relative to the largest feature."""
     published, encoder = networks
     torch.manual_seed(0)
     image = torch.randn(1, 3, height, width)
@@ -36,7 +36,7 @@ def error(networks, height, width):
 
 
 def pad_as_tensorflow(convolution, image):
-    """A convolution with SAME padding for the image that it gets, not for one fixed size."""
+    """Apply a convolution with SAME padding for the actual image size, not a fixed one."""
     sides = []
     for axis in (1, 0):
         size, stride = image.shape[2 + axis], convolution.stride[axis]

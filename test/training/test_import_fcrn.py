@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laina et al.'s released network: plain arrays in, the output of their graph out."""
+"""Laina et al.'s released network: the imported arrays give the output of their graph."""
 from __future__ import annotations
 
 import pickle
@@ -14,15 +14,15 @@ from depth_perception.io.weights import load_weights
 from depth_perception.networks import up_projection_decoder
 from depth_training import cli
 
-#: Narrow: channels of the bridge and of the four up-projections.
+#: Reduced channels of the bridge and of the four up-projections.
 WIDTHS = (48, 32, 24, 16, 8)
 STAGES = {2: ('abc', 64), 3: ('abcd', 128), 4: ('abcdef', 256), 5: ('abc', 512)}
 
 
 class Graph:
-    """Their TensorFlow graph (models/fcrn.py, models/network.py), made of its words; arrays NHWC.
+    """Their TensorFlow graph (models/fcrn.py, models/network.py), transcribed; arrays NHWC.
 
-    With `image` None it only makes arrays.
+    With `image` None it only creates arrays.
     """
 
     def __init__(self, arrays=None):
@@ -106,7 +106,7 @@ def imported(file, tmp_path):
 
 @pytest.mark.parametrize('form', ['npz', 'safetensors'])
 def test_the_imported_network_computes_their_graph(form, arrays, tmp_path):
-    # The conversion of docs/reproducing.md, of a dictionary of dictionaries.
+    # The conversion in docs/reproducing.md, from a dictionary of dictionaries.
     file = tmp_path / f'fcrn.{form}'
     if form == 'npz':
         np.savez(file, **arrays)

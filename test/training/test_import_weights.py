@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Foreign checkpoints: made here with random values in the foreign layout, imported, compared."""
+"""Import checkpoints with random values in the layouts of other projects, and compare."""
 from __future__ import annotations
 
 import pickle
@@ -89,7 +89,7 @@ def test_glp_style_checkpoint_of_another_network_is_refused(name):
 
 
 def keras_layers(network):
-    """Our DenseDepth's tensors as Keras names and lays them out."""
+    """Return our DenseDepth's tensors with Keras's names and layouts."""
     kinds = {'weight': 'gamma', 'bias': 'beta', 'running_mean': 'moving_mean',
              'running_var': 'moving_variance'}
     for name, module in network.named_modules():
@@ -119,7 +119,7 @@ def keras_name(name):
 
 
 def write_keras(file, network):
-    """The HDF5 file that Keras would save of DenseDepth."""
+    """Write DenseDepth's HDF5 file as Keras would save it."""
     with h5py.File(file, 'w') as content:
         layers, names = content.create_group('model_weights'), []
         for layer, arrays in keras_layers(network):
@@ -164,7 +164,7 @@ PLACES = {'even_even': 'conv_A', 'odd_even': 'conv_B', 'even_odd': 'conv_C', 'od
 
 
 def published_hybrid(network):
-    """Our hybrid's tensors under the names of the published file, duplicates included."""
+    """Return our hybrid's tensors with the names of the published file, with duplicates."""
     state = {}
     top = {'bridge.0': 'conv2', 'bridge.1': 'bn2', 'head': 'conv3'}
     for key, value in network.state_dict().items():
@@ -199,7 +199,7 @@ def test_published_hybrid_layout_is_imported_exactly(tmp_path):
     with torch.inference_mode():
         assert torch.equal(loaded.network(image), reference(image))
     assert checksum(file) in loaded.info.recipe
-    # What the report looks for, and what the paper's own test shows to the network.
+    # The report needs these, and the test geometry is the paper's.
     assert (loaded.info.recipe_name, loaded.info.origin) == ('paper_003', 'imported')
     assert loaded.info.test_geometry == 'harsanyi'
 

@@ -78,7 +78,7 @@ def test_laser_points_are_projected_into_the_picture(tmp_path):
 
 def test_the_nearest_point_wins_and_what_is_behind_is_left_out():
     projection = np.array([[0, -100.0, 0, 0], [0, 0, -100.0, 0], [1, 0, 0, 0]])
-    projection[:2, 0] = 20, 10  # the optical axis, in pixels that count from 1
+    projection[:2, 0] = 20, 10  # the optical axis, in pixels counted from 1
     points = np.array([[5, 0, 0], [3, 0, 0], [-4, 0, 0], [2, 9, 0]], np.float32)
     depth = projected(points, projection, 20, 40)
     assert depth[9, 19] == 3 and np.count_nonzero(depth) == 1
@@ -148,7 +148,7 @@ def test_the_recipe_is_the_papers():
 
 
 def test_from_kitti_to_scores(tmp_path, monkeypatch, capsys):
-    """Prepare, train two steps, and judge by KITTI's protocols, as docs/reproducing.md has it."""
+    """Prepare, train two steps, and evaluate by KITTI's protocols, as in docs/reproducing.md."""
     root = layouts.kitti_laser(layouts.kitti(tmp_path / 'kitti', count=2))
     recipe = replace(TINY, output='reciprocal', loss='densedepth', loss_arguments={},
                      min_depth=0.8, max_depth=80.0, protocol='kitti_densedepth', batch=2,

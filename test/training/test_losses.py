@@ -199,7 +199,7 @@ def test_weighted_sum():
 @pytest.mark.parametrize('loss', ALL, ids=lambda loss: loss.__name__)
 def test_gradient_agrees_with_finite_differences(loss):
     pred, target, valid = images(torch.float64, size=12)
-    # BerHu's threshold is a constant for the gradient: the largest error must not be varied.
+    # BerHu's threshold has no gradient, so the largest error must not be varied.
     pred[1, 0, 11, 11] = 30
     free = pred[:1].clone().requires_grad_()
     assert torch.autograd.gradcheck(

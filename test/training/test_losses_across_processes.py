@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two processes with half a batch each get the loss and gradient of one with all of it.
+"""Two processes with half a batch each get the loss and gradient of one with the whole batch.
 
 Threads play the processes, and a barrier the network: the arithmetic is what is tested.
 """
@@ -15,7 +15,7 @@ from depth_training.losses import losses
 
 
 class Meeting:
-    """`torch.distributed.all_reduce` for two threads."""
+    """Replace `torch.distributed.all_reduce` for two threads."""
 
     def __init__(self) -> None:
         self.barrier = threading.Barrier(2, timeout=30)
@@ -35,7 +35,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     pred, target = (torch.rand(4, 1, 14, 14, generator=generator) * 5 + 0.5 for _ in range(2))
     valid = torch.ones_like(pred, dtype=torch.bool)
-    valid[0, 0, :, 3:] = False      # the halves hold very different numbers of valid pixels
+    valid[0, 0, :, 3:] = False      # the halves have very different numbers of valid pixels
     valid[1, 0, :2] = False
     return pred, target, valid
 
@@ -48,7 +48,7 @@ def total(scale: Tensor, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def half(rank: int) -> tuple[Tensor, Tensor]:
-    """Loss and gradient as one of two processes sees them."""
+    """Return loss and gradient of one of two processes."""
     pred, target, valid = (tensor[2 * rank:2 * rank + 2] for tensor in batch())
     scale = torch.ones((), requires_grad=True)
     with losses.across_processes():

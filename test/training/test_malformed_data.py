@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Malformed data: one sentence with the file's name; training passes over single bad pairs."""
+"""Malformed data: one sentence with the file's name; training skips single bad pairs."""
 from __future__ import annotations
 
 import io
@@ -116,7 +116,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 _, METRES = layouts.scene()
-#: Name -> writer, what the message must say (a pattern), and the file it must name.
+#: Name -> writer, pattern of the message, and the file it must name.
 CASES = {
     'truncated_png': (change(DEPTH, lambda b: b[:len(b) - 30]), 'truncated', DEPTH),
     'truncated_jpg': (change(RGB, lambda b: b[:len(b) // 2]), 'truncated', RGB),
@@ -211,7 +211,7 @@ def test_zip_without_a_listed_file(tmp_path):
 def test_zip_with_a_damaged_file(tmp_path):
     file = layouts.zipped(layouts.densedepth(tmp_path / 'x'), tmp_path / 'a.zip')
     content = bytearray(file.read_bytes())
-    place = content.index(b'PNG')       # pixels of the first PNG; the checksum no longer fits
+    place = content.index(b'PNG')       # pixels of the first PNG; the checksum becomes wrong
     content[place + 40:place + 60] = bytes(20)
     file.write_bytes(content)
     datasets = [SkipBadPairs(open_dataset(file, split)) for split in ('train', 'test')]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics against few-line numpy calculations; both averagings from one pass."""
+"""Compare metrics with short numpy calculations; both averagings from one pass."""
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +9,7 @@ from depth_training.evaluate.metrics import METRICS, Metrics, error_sums, scores
 
 
 def by_hand(p: np.ndarray, g: np.ndarray) -> dict[str, float]:
-    """Every metric, from its textbook formula."""
+    """Compute every metric by its textbook formula."""
     e, ratio = np.log(p) - np.log(g), np.maximum(p / g, g / p)
     return {
         'AbsRel': np.mean(abs(p - g) / g), 'SqRel': np.mean((p - g) ** 2 / g),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several data sets at once: rendered rooms split by their manifest, others, and raycast views."""
+"""Several data sets together: rendered rooms split by their manifest, others, and raycast views."""
 from __future__ import annotations
 
 import json
@@ -20,7 +20,7 @@ from test.support.tiny_training import TINY, words
 
 
 def rendered(root: Path) -> Path:
-    """What tools/rooms leaves: two finished rooms, one for validation, and a half-made one."""
+    """Write output of tools/rooms: two finished rooms, one for validation, one unfinished."""
     layouts.rooms(root / 'frames', ('scene_bedroom_20', 'scene_bedroom_21', 'scene_kitchen_22'), 4)
     splits = {'scene_bedroom_20': 'train', 'scene_bedroom_21': 'validation'}
     rooms = [{'folder': name, 'split': split} for name, split in splits.items()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card's figures: baselines that are what they are called, and a page that keeps them."""
+"""The model card's figures: correct baselines, and a page that keeps hand-written text."""
 from __future__ import annotations
 
 import re
@@ -46,7 +46,7 @@ def test_the_mean_map_is_in_canonical_terms_and_leaves_holes_out(tmp_path):
 
 
 def test_flicker_is_what_the_truth_does_not_explain():
-    truth = [np.full((2, 2), depth) for depth in (2.0, 2.02, 4.0)]  # the last change is no rest
+    truth = [np.full((2, 2), depth) for depth in (2.0, 2.02, 4.0)]  # the last change is not static
     truth[1][0, 0] = 0
     said = [np.full((2, 2), 3.0), np.full((2, 2), 3.0), np.full((2, 2), 9.0)]
     result = flicker(said, truth)
@@ -57,7 +57,7 @@ def test_flicker_is_what_the_truth_does_not_explain():
 
 
 def test_bands_of_distance_by_hand():
-    # 0.7 m belongs to the band below; unknown and beyond 10 m to none; 40 m counts as 10.
+    # 0.7 m belongs to the lower band, unknown and beyond 10 m to none; 40 m counts as 10.
     depth, truth, *_ = counted(WHOLE_FRAME, np.array([[1.05, 1.0, 5.0, 40.0, 9.0]]),
                               np.array([[0.7, 1.0, 0.0, 8.0, 12.0]]))
     np.testing.assert_allclose(depth, [1.05, 1.0, 10.0])
@@ -102,7 +102,7 @@ def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments,
         for name in ('held-out rooms', 'real', 'clip')
         for what, first in (('the network', True), ('best constant', False),
                             ('mean depth map', False))]
-    # The pixels of each data set are all in some band.
+    # All pixels of each data set are in a band.
     shares = re.findall(r'^\| (?:below .*|.* to .*) m \| (.*) \| (.*) \| (.*) \|$', text, re.M)
     assert len(shares) == 6
     for column in zip(*shares):
@@ -112,7 +112,7 @@ def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments,
                      r'real 1\.00 to 1\.00, clip 1\.00 to 1\.00\.', text)
     assert 'Flicker on the clip (3 consecutive frames)' in text and str(tmp_path) not in text
     sheet = cv2.imread(str(tmp_path / 'docs/images/card_held_out.jpg'))
-    assert sheet.shape[1] == 1920 and sheet.shape[0] > 180  # a legend is below
+    assert sheet.shape[1] == 1920 and sheet.shape[0] > 180  # with a legend below
     assert (tmp_path / 'sheets/real.jpg').exists()
     assert not list((tmp_path / 'docs/images').glob('*real*'))
     assert cli.main(arguments) == 0
@@ -146,7 +146,7 @@ def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(arguments,
     assert text.startswith('# Model card: tiny\n\n* Network: efficientnet_sff, 64x48')
     assert 'Licence of the weights: Apache-2.0' in text and text.count(BEGIN) == 1
     assert (tmp_path / 'cards/images/mine_held_out.jpg').exists()
-    # Once more: what was written by hand beside the marks stays.
+    # Again: hand-written text outside the marks is kept.
     new.write_text(f'By hand.\n{text}')
     assert cli.main([*plain, '--out', str(new)]) == 0
     assert new.read_text() == f'By hand.\n{text}'

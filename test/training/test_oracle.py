@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network that knows the truth must score 0, whatever it was trained on and judged by."""
+"""A network that knows the truth must score 0 with any training recipe and protocol."""
 from __future__ import annotations
 
 import dataclasses
@@ -21,13 +21,13 @@ from depth_training.train import build
 from test.support import layouts
 from test.support.weights import tiny_info
 
-#: Recipes that differ in what decides how depth is scaled; the first of each kind stands for it.
+#: Recipes that differ in the scaling of depth; the first of each kind represents it.
 _KINDS = {(r.augment, r.height, r.width, r.test_height, r.test_width, r.test_geometry, r.focal):
           r.name for r in reversed(RECIPES.values())}
 
 
 def _sync(folder: Path, columns: int = 0, camera: bool = False) -> tuple[Path, Path | None]:
-    """A sync folder, with a list of that many columns, or with camera.json."""
+    """Write a sync folder with a list of that many columns, or with camera.json."""
     layouts.sync(folder / 'sync')
     if camera:
         for scene in (folder / 'sync').iterdir():
@@ -54,12 +54,12 @@ def _data(kind: str, folder: Path) -> tuple[Path, Path | None]:
 LAYOUTS = ('sync', 'sync 2 columns', 'sync 3 columns', 'sync camera', 'official_splits',
            'labeled_mat', 'densedepth', 'densedepth_zip', 'densedepth_test', 'h5_frames',
            'npy_pairs', 'marigold', 'rooms', 'folders', 'tum')
-#: Those that do not tell the focal length.
+#: Layouts without a focal length.
 WITHOUT_CAMERA = ('sync', 'sync 2 columns', 'folders', 'tum')
 
 
 class Remembering(DepthDataset):
-    """Hands out pairs, and remembers the last one for the oracle."""
+    """Return pairs, and remember the last one for the oracle."""
 
     def __init__(self, dataset: DepthDataset) -> None:
         self.dataset = dataset
@@ -78,7 +78,7 @@ class Remembering(DepthDataset):
 
 
 class Oracle(Predictor):
-    """Answers with the truth of what it is shown, in the metres that its training teaches.
+    """Predict the truth of its input, in the metres of its training.
 
     That is the truth itself, save for recipes of one canonical camera.
     """
@@ -106,13 +106,13 @@ class Oracle(Predictor):
         return Estimate(torch.from_numpy(truth), factor)
 
     def _scale(self, sample: Sample) -> float:
-        """Columns of the frame for each column of the network's input."""
+        """Return columns of the frame per column of the network's input."""
         return 1 / look(self.info, sample.rgb, sample.fx).scale
 
 
 def judged(recipe: Recipe, trained_on: DepthDataset, data: Path, protocol: str,
            list_file: Path | None = None):
-    """The oracle of a recipe, judged; without mirroring, which an oracle of pixels cannot do."""
+    """Evaluate a recipe's oracle without mirroring, which it cannot handle."""
     rule = dataclasses.replace(PROTOCOLS[protocol], flip=False)
     pairs = Remembering(open_dataset(data, 'all', ground_truth=rule.ground_truth,
                                      list_file=list_file))
@@ -125,7 +125,7 @@ def test_scores_nothing_under_every_recipe_layout_and_protocol(layout, tmp_path)
     for name in _KINDS.values():
         recipe = RECIPES[name]
         if recipe.focal is not None and layout in WITHOUT_CAMERA:
-            continue  # needs the focal length, and refuses such data
+            continue  # needs the focal length, so it refuses such data
         trained_on = open_dataset(data, 'all', ground_truth=recipe.truth, list_file=list_file)
         for protocol in PROTOCOLS:
             result = judged(recipe, trained_on, data, protocol, list_file)
@@ -139,7 +139,7 @@ def test_scores_nothing_under_every_recipe_layout_and_protocol(layout, tmp_path)
 @pytest.mark.parametrize('name', [name for name in _KINDS.values() if name.startswith('paper_')
                                   and RECIPES[name].focal is None])
 def test_scores_nothing_on_the_labelled_set_after_training_without_focal_length(name, tmp_path):
-    """Sync data with a list of two columns: its camera is unknown, and it is NYU's."""
+    """Write sync data with a list of two columns, so the camera is unknown; it is NYU's."""
     trained_on, list_file = _sync(tmp_path, 2)
     trained_on = open_dataset(trained_on, 'all', list_file=list_file)
     for protocol in PROTOCOLS:
@@ -158,7 +158,7 @@ def test_another_camera_is_corrected_for_and_said_so(tmp_path):
 
 
 class Seeing(Predictor):
-    """Reads depth off the picture, whose grey value it is."""
+    """Predict the grey value of the image as depth."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         return image[..., 0].astype(np.float32) / 25
@@ -173,7 +173,7 @@ def test_what_is_seen_is_laid_where_it_was_seen(geometry, protocol):
     rng = np.random.default_rng(0)
     depth = cv2.resize(rng.uniform(2, 9, (5, 7)).astype(np.float32), (640, 480),
                        interpolation=cv2.INTER_CUBIC).clip(1, 9.9)
-    if geometry == 'laina':  # which by design stretches a part over the whole
+    if geometry == 'laina':  # which stretches a part over the whole by design
         depth[:] = 4
     info = tiny_info(input_height=256, input_width=320, test_geometry=geometry)
 
@@ -199,7 +199,7 @@ def test_what_is_seen_is_laid_where_it_was_seen(geometry, protocol):
 
 
 def test_every_recipe_names_a_geometry_that_shows_the_scale_of_its_training(tmp_path):
-    """What a whole NYU frame becomes in a test has the focal length of the training pictures."""
+    """A whole NYU frame in a test has the focal length of the training images."""
     trained_on = open_dataset(layouts.labeled_mat(tmp_path / 'nyu.mat'), 'all')
     frame = np.zeros((480, 640, 3), np.uint8)
     for name in [name for name in RECIPES if name.startswith('paper_')]:
@@ -222,7 +222,7 @@ def test_a_training_says_in_which_scale_depth_is_learnt(layout, recipe, said, tm
 
 
 def test_one_unknown_camera_among_many_pictures_is_noticed(tmp_path):
-    """Neither the first, the middle nor the last pair: the second of seven scenes."""
+    """The camera is unknown only in the second of seven scenes: no first, middle or last pair."""
     layouts.sync(tmp_path, tuple(f'scene_{number}' for number in range(7)), 3)
     for scene in tmp_path.iterdir():
         if scene.name != 'scene_1':
@@ -233,7 +233,7 @@ def test_one_unknown_camera_among_many_pictures_is_noticed(tmp_path):
     assert focal == pytest.approx(259.4, abs=0.1)
     assert 'the focal length of some of the training pictures is unknown' \
         in ' '.join(build.camera_notices(recipe, dataset, focal))
-    # Depth of both is brought to the same camera: the unknown one is NYU's.
+    # Depth of both is converted to the same camera; the unknown one is NYU's.
     pipeline = build.augmentation(recipe, focal)
     for index, fx in ((0, 58.5), (3, 51.885790117450188)):
         seen = pipeline(dataset[index], np.random.default_rng(0))
@@ -245,7 +245,7 @@ def test_one_unknown_camera_among_many_pictures_is_noticed(tmp_path):
 
 
 def test_scores_nothing_on_kitti_whose_cameras_differ_from_day_to_day(tmp_path):
-    """Depth up to 80 m is learnt as it is, but for the 2 % by which the cameras differ."""
+    """Depth up to 80 m is learnt unchanged, except for the 2 % by which the cameras differ."""
     root = layouts.kitti(tmp_path, drives=3)
     for number, fx in enumerate((90.2, 92.0)):
         other = tmp_path / f'2011_10_0{number}'

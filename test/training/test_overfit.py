@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that lets networks learn a few pairs by heart."""
+"""The command that overfits networks to a few pairs."""
 from __future__ import annotations
 
 import json
@@ -18,7 +18,7 @@ ROOT_WORDS = ['overfit', '--recipes', 'tiny', '--shrink', '1', '--device', 'cpu'
 
 @pytest.fixture
 def pairs(tmp_path):
-    """A sync folder of four pairs: a wall in two parts whose colours tell the depth."""
+    """Write a sync folder of four pairs: a wall in two parts whose colours encode the depth."""
     scene = tmp_path / 'data' / 'scene'
     scene.mkdir(parents=True)
     for index in range(4):
@@ -52,7 +52,7 @@ def test_a_network_learns_a_few_pairs(pairs, tmp_path, capsys):
 
 
 def test_a_recipe_that_learns_holes_is_judged_on_known_depth(pairs, monkeypatch, capsys):
-    """Paper 002's recipes learn unknown depth as 0, of which no relative error exists."""
+    """Paper 002's recipes learn unknown depth as 0, which has no relative error."""
     monkeypatch.setitem(RECIPES, 'tiny', replace(RECIPES['tiny'], holes='as_zero'))
     for file in pairs.glob('*/sync_depth_*.png'):
         depth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any field of a recipe from the command line or from a file; what makes no sense is refused."""
+"""Set any field of a recipe on the command line or in a file; impossible values are refused."""
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +16,7 @@ from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, words
 
-#: A value for each field that differs from paper 003's, as it is written and as it is held.
+#: A value for each field that differs from paper 003's, as text and as stored.
 OTHER = {
     'network': ('cnn', 'cnn'), 'network_arguments': ('{decoder_init_std: 1e-3}',
                           {'decoder_init_std': 1e-3, 'head_bias': 0.0}),
@@ -46,7 +46,7 @@ def test_any_field_can_be_changed(field):
     options = TrainOptions('paper_003', set=(f'{field}={text}',))
     recipe = chosen(options)
     assert getattr(recipe, field) == value
-    # What the weights file says gives the same recipe again.
+    # The metadata of the weights file reproduces the recipe.
     again = overrides.parse(build._words(recipe)[1:] and [
         word.strip("'") for word in overrides.as_words(recipe, get_recipe('paper_003'))])
     assert overrides.changed(get_recipe('paper_003'), again) == recipe

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Your own data: folders of pictures and depth maps in all usual forms, and `check-data`."""
+"""Your own data: folders of images and depth maps in all usual forms, and `check-data`."""
 from __future__ import annotations
 
 import json
@@ -205,7 +205,7 @@ def test_tum_sequences(tmp_path):
 
 @pytest.fixture
 def checked(tmp_path, monkeypatch, capsys):
-    """Runs check-data in an empty folder; gives exit code and what it printed."""
+    """Run check-data in an empty folder; return exit code and output."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str]:
@@ -228,7 +228,7 @@ def test_check_data_prints_what_it_found_and_shows_pairs(tmp_path, checked):
                  'focal length: unknown', 'training: 10 pairs', 'validation: 1 pairs',
                  'sheet: own_pairs.jpg'):
         assert text in said, text
-    # Two pairs side by side, each picture, depth and both; ten of the shown twelve are good.
+    # Two pairs per row, each as image, depth and overlay; ten of the twelve are good.
     assert cv2.imread(str(tmp_path / 'own_pairs.jpg')).shape == (5 * 150, 1200, 3)
 
 
@@ -280,7 +280,7 @@ def test_check_data_counts_depth_wherever_it_is_known(tmp_path, checked):
 
 
 def shown_commands() -> list[list[str]]:
-    """The words behind `python -m depth_training` in the first block of docs/own_data.md."""
+    """Return the arguments of `python -m depth_training` in the first block of docs/own_data.md."""
     page = (Path(__file__).parents[2] / 'docs/own_data.md').read_text('utf-8')
     block = re.search(r'```bash\n(.*?)```', page, re.S).group(1).replace('\\\n', ' ')
     prefix = 'python -m depth_training '

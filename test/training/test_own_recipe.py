@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/own_recipe.md, followed to the letter: its recipe file, its commands, its fields."""
+"""Follow docs/own_recipe.md exactly: its recipe file, its commands, its fields."""
 from __future__ import annotations
 
 import dataclasses
@@ -18,7 +18,7 @@ from test.support import layouts
 from test.training.test_reproducing import shown_calls
 
 PAGE = (Path(__file__).parents[2] / 'docs/own_recipe.md').read_text('utf-8')
-#: Beside the page's own words; its recipe and its networks stay.
+#: Added to the page's commands; its recipe and networks are unchanged.
 SMALL = ('--steps', '2', '--batch', '2', '--workers', '0', '--device', 'cpu',
          '--validation-images', '1', '--no-tensorboard', '--log-every', '1', '--set', 'height=64',
          '--set', 'width=64', '--set', 'test_height=64', '--set', 'test_width=64')
@@ -37,7 +37,7 @@ def test_the_page_is_followed(tmp_path, monkeypatch, capsys):
     Path('my_recipe.yaml').write_text(recipe)
     for call in shown_calls(tmp_path, PAGE):
         if '--set' in call and 'epochs=2' in call:
-            # The same field twice is refused: the page's line is parsed, not shortened.
+            # A repeated field is refused, so the page's line is parsed, not shortened.
             assert cli.parse('train', call[call.index('depth_training') + 2:]).set
             continue
         assert cli.main(words_of(call)) == 0, capsys.readouterr().err
@@ -60,7 +60,7 @@ def test_the_page_names_every_field_that_is_a_users(field):
 
 def test_the_page_names_what_there_is():
     named = set(re.findall(r'`(\w+)`', PAGE))
-    # Another test registers a network of its own.
+    # Another test registers its own network.
     assert set(network_names()) <= named | {'two_numbers'}
     assert set(overrides._SCHEDULES) <= named
     assert {'paper_000', 'paper_004', 'bundled'} <= set(augment.NAMES) & named

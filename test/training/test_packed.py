@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `packed` layout: what goes in comes out, and what is wrong is said."""
+"""The `packed` layout: round trip and errors."""
 from __future__ import annotations
 
 import json
@@ -41,7 +41,7 @@ def test_views_come_back(pack):
         assert (after.id, after.fx, after.cx) == (before.id, before.fx, before.cx)
         known = before.depth > 0
         assert np.array_equal(after.depth > 0, known)
-        # Half a step of 10 bits over a factor of 100.
+        # Half a step of 10 bits over a range of a factor of 100.
         error = np.abs(after.depth[known] / before.depth[known] - 1)
         assert error.max() < np.log(100) / 1022 / 2 * 1.01
         assert np.abs(after.rgb.astype(int) - before.rgb).mean() < 4
@@ -120,6 +120,6 @@ def test_the_command_packs_rooms_and_keeps_their_split(tmp_path, capsys):
     assert {v['name'][0] for v in PackedViews(out, 'train').views} == {'a'}
     assert {v['name'][0] for v in PackedViews(out, 'test').views} == {'b'}
     assert pack_rooms.main([str(out), str(frames.parent), '--megabytes', '0.0001']) == 0
-    assert len(PackedViews(out, 'all')) == 2  # one of each split at least
+    assert len(PackedViews(out, 'all')) == 2  # at least one of each split
     assert pack_rooms.main([str(out), str(tmp_path / 'nowhere')]) == 1
     assert 'nowhere does not exist' in capsys.readouterr().err

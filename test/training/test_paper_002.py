@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paper 002's data step: extremes masked, holes learnt, and the AbsRel of 1e6 that explains."""
+"""Paper 002's data step: masked extremes and learnt holes, which explain its AbsRel of 1e6."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_no_other_recipe_learns_holes():
 
 
 def learnt(holes: str, steps: int = 120) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Truth, prediction and losses of a tiny network that learns one picture with a hole."""
+    """Return truth, prediction and losses of a tiny network that learns an image with a hole."""
     recipe = replace(TINY, loss='mse', holes=holes, clip_gradient=None, average=None,
                      learning_rate=1e-2, weight_decay=0.0)
     rgb, depth = layouts.scene()
@@ -79,7 +79,7 @@ def test_holes_in_the_training_explain_the_order_of_its_abs_rel():
         scores[holes] = metrics.scores()['AbsRel']
         if holes == 'as_zero':
             assert prediction[:20, :20].mean() < 0.5
-    # The paper's networks differ by a factor of 60: the best is the one that learnt the holes.
+    # The paper's networks differ by a factor of 60; the best one learnt the holes.
     assert scores['left_out'] > 1e5 and scores['left_out'] > 20 * scores['as_zero'] > 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DenseDepth as its authors train it: target, mask, plateau, and a head in full precision."""
+"""DenseDepth as trained by its authors: target, mask, plateau, and a head in full precision."""
 from __future__ import annotations
 
 import dataclasses
@@ -38,7 +38,7 @@ def keras_plateau(scores: list[float]) -> float:
 
 @pytest.mark.parametrize('fall', [0.0, 0.003, 0.009, 0.011, 0.02])
 def test_the_plateau_has_the_authors_margin(fall):
-    """Losses that fall by less than 0.01 an epoch, on and on, are no improvement each time."""
+    """Losses that keep falling by less than 0.01 per epoch do not count as improvements."""
     scores = [1 - fall * epoch for epoch in range(20)]
     for done in range(21):
         rate = 1e-4 * RECIPE.schedule.factor(Place(0, 1, scores[:done]))
@@ -62,7 +62,7 @@ def test_the_target_is_the_reciprocal_then_resized():
     batch = ToTensors(RECIPE.mean, RECIPE.std, (24, 32), RECIPE.reduce)(sample)
     target = losses.reciprocal(batch.depth)[0].numpy()
     np.testing.assert_allclose(target, authors_target(stored, (24, 32)), rtol=1e-4)
-    # At 10 m it is 1, and it is learnt.
+    # At 10 m the target is 1, and it is learnt.
     known = build.to_learn(RECIPE, batch.depth[None])
     assert known.all() and (target[:, :9] == pytest.approx(1))
 
@@ -89,10 +89,10 @@ def test_the_training_data_of_the_zip_is_learnt_whole(tmp_path):
     batch = ToTensors(small.mean, small.std, (24, 32), small.reduce)(sample)
     assert batch.depth.max() == pytest.approx(10)
     assert build.to_learn(small, batch.depth[None]).all()
-    assert not losses.valid_mask(batch.depth).all()  # as the others mask it
+    assert not losses.valid_mask(batch.depth).all()  # the other recipes mask it
 
 
-#: One of each kind of head; that of the residual CNN is those of the ResNet U-Nets too.
+#: One network for each kind of head; ResNet U-Nets have that of the residual CNN.
 NETWORKS = ('cnn', 'cnn_fc', 'cnn_residual', 'cnn_transpose', 'densedepth', 'efficientnet_sff')
 
 
@@ -100,7 +100,7 @@ NETWORKS = ('cnn', 'cnn_fc', 'cnn_residual', 'cnn_transpose', 'densedepth', 'eff
 def test_every_network_puts_out_full_precision_under_bf16(name):
     torch.manual_seed(0)
     network = create_network(name).eval()
-    torch.nn.init.ones_(mixed_precision.last_layer(network).bias)  # no output that is 0 by ReLU
+    torch.nn.init.ones_(mixed_precision.last_layer(network).bias)  # so that no output is 0 by ReLU
     image = torch.randn(1, 3, 64, 64)
     with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16):
         assert network(image).dtype == torch.bfloat16

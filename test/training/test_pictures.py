@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Comparisons of truth and prediction: four parts, and what their colours mean."""
+"""Comparisons of truth and prediction: four parts and their colours."""
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The raw dump: little-endian PGM, pairing by time, disparity, alignment, and the written pairs."""
+"""Raw NYU data: little-endian PGM, pairing by time, disparity, alignment, and the written pairs."""
 from __future__ import annotations
 
 import os
@@ -48,7 +48,7 @@ def test_pgm_is_read_as_little_endian(tmp_path):
     values = np.arange(480 * 640, dtype=np.uint32).reshape(480, 640) % 2048
     file = layouts.write(tmp_path / 'd.pgm', layouts.pgm(values))
     np.testing.assert_array_equal(kinect.read_disparity(file), values)
-    # An ordinary reader takes the bytes the other way round, as the format says it should.
+    # An ordinary reader swaps the bytes, as the format prescribes.
     np.testing.assert_array_equal(
         cv2.imread(str(file), cv2.IMREAD_UNCHANGED), values.astype(np.uint16).byteswap())
 
@@ -74,7 +74,7 @@ def test_flat_wall_stays_flat_and_at_its_place():
     box = float(kinect.metres(flat(1.0))[0, 0])
     assert set(np.unique(aligned).round(4)) == {0, np.float32(wall).round(4),
                                                 np.float32(box).round(4)}
-    # The box's middle by hand: a pinhole each, the colour camera 25 mm to the side.
+    # The centre of the box by hand: two pinhole cameras, 25 mm apart.
     x = (319.5 - 313.0448) / 582.62448 * box - 0.0250
     _, columns = np.nonzero(aligned == np.float32(box))
     assert columns.mean() == pytest.approx(x / box * 518.8579 + 325.5824, abs=3)
@@ -169,7 +169,7 @@ def test_a_run_that_was_stopped_goes_on_and_several_processes_write_the_same(tmp
     whole = prepare_raw(tmp_path / 'raw', tmp_path / 'out', every=1, processes=2)
     assert (whole.pairs, whole.scenes, whole.kept) == (9, 3, 0)
     wanted = {path: path.read_bytes() for path in sorted((tmp_path / 'out').glob('*/*'))}
-    # As a killed run leaves it: one scene is not begun, of another the last pair is missing.
+    # The state after a killed run: one scene is not started, the last pair of another is missing.
     shutil.rmtree(tmp_path / 'out/c')
     (tmp_path / 'out/b/rgb_00002.jpg').unlink()
     mark = tmp_path / 'out/b' / MARK
@@ -186,7 +186,7 @@ def test_a_run_that_was_stopped_goes_on_and_several_processes_write_the_same(tmp
 
 @contextmanager
 def long_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """`prepare raw` of two scenes in two processes, which has written some pairs."""
+    """Start `prepare raw` of two scenes in two processes; wait until it has written some pairs."""
     for name in ('a', 'b'):
         scene = raw_scene(folder / 'raw' / name, 1)
         for kind, suffix in (('d', 'pgm'), ('r', 'ppm')):
@@ -226,7 +226,7 @@ def test_a_process_that_is_killed_is_said_and_not_waited_for(tmp_path):
 
 
 def test_alignment_is_that_of_the_toolbox_whose_pixels_count_from_one(monkeypatch):
-    """project_depth_map.m by the book, pixel for pixel, but for undistortion."""
+    """Compare with project_depth_map.m pixel by pixel, without undistortion."""
     monkeypatch.setattr(kinect, '_maps', lambda camera: cv2.convertMaps(
         *np.meshgrid(np.arange(640, dtype=np.float32), np.arange(480, dtype=np.float32)),
         cv2.CV_32FC1))

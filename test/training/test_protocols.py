@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The five protocols, each against an independent numpy and OpenCV calculation."""
+"""Compare the five protocols with independent numpy and OpenCV calculations."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -24,13 +24,13 @@ from depth_training.evaluate.protocols import (
 )
 from test.support.weights import tiny_info
 
-#: The prediction's size under each protocol: a network of half resolution, as paper 003's.
+#: Size of the prediction for each protocol: a network of half resolution, like paper 003's.
 OUTPUT = {'harsanyi': (128, 160), 'laina': (114, 152), 'eigen_bts': (480, 640),
           'densedepth': (240, 320), 'plain': (128, 160)}
 
 
 def smooth(seed: int, size: tuple[int, int] = (480, 640)) -> np.ndarray:
-    """A smooth depth image between 1 and 9 m, with structure down to a few pixels."""
+    """Return smooth depth between 1 and 9 m, with structure down to a few pixels."""
     rng = np.random.default_rng(seed)
     coarse = cv2.resize(rng.uniform(1, 8, (6, 8)).astype(np.float32), size[::-1])
     fine = cv2.resize(rng.uniform(0, 1, (60, 80)).astype(np.float32), size[::-1])
@@ -38,7 +38,7 @@ def smooth(seed: int, size: tuple[int, int] = (480, 640)) -> np.ndarray:
 
 
 def frame(seed: int, holes: bool = True) -> np.ndarray:
-    """Truth; with holes in a band, and a far corner beyond 10 m."""
+    """Return the truth, optionally with holes in a band and a corner beyond 10 m."""
     depth = smooth(seed)
     if holes:
         depth[100:150, 200:400] = 0
@@ -47,7 +47,7 @@ def frame(seed: int, holes: bool = True) -> np.ndarray:
 
 
 def prediction(name: str, seed: int) -> np.ndarray:
-    """Wrong by some percent and a few zeros, as a ReLU head gives."""
+    """Return a prediction with errors of some per cent and a few zeros, as from a ReLU head."""
     depth = smooth(seed, OUTPUT[name]) * 1.1
     depth[60:64, 50:60] = 0
     return depth
@@ -105,7 +105,7 @@ def test_protocol_by_hand(name):
     protocol, metrics, pairs = get_protocol(name), Metrics(), []
     for seed in (0, 1, 2):
         p, g = prediction(name, seed), frame(seed)
-        # The hybrid's prediction is of its centre crop alone.
+        # The hybrid predicts its centre crop only.
         judge(protocol, p, g, metrics, protocol.crop if name == 'harsanyi' else None)
         pairs.append(BY_HAND[name](p, g))
     scores = metrics.scores(protocol.averaging)
@@ -122,13 +122,13 @@ def test_there_are_five():
 
 
 def test_one_prediction_gets_five_different_scores_each_explained():
-    """The same prediction and scene: crops, averaging and clamps alone change the figures."""
+    """For the same prediction and scene, only crops, averaging and clamps change the scores."""
     scores, counts = {}, {}
     for name, protocol in PROTOCOLS.items():
         metrics = Metrics()
         for seed, error in ((0, 1.05), (1, 1.3)):
             p = np.where(smooth(seed) > 8.4, 14, smooth(seed) * error).astype(np.float32)
-            # eigen_bts judges the raw truth, the others the filled one.
+            # eigen_bts uses the raw truth, the others the filled one.
             judge(protocol, p, frame(seed, protocol.ground_truth == 'raw'), metrics)
         scores[name], counts[name] = metrics.scores(protocol.averaging), metrics.counts()
     assert len({round(s['RMSE'], 5) for s in scores.values()}) == 5
@@ -138,7 +138,7 @@ def test_one_prediction_gets_five_different_scores_each_explained():
     assert area['densedepth'] == pytest.approx(0.848, abs=1e-3)
     assert area['plain'] == pytest.approx(0.777, abs=1e-3)
     assert area['eigen_bts'] < area['plain']           # the raw truth has holes
-    assert counts['laina']['clamped_pixels'] == 0      # it has no upper limit
+    assert counts['laina']['clamped_pixels'] == 0      # no upper limit
     assert counts['plain']['clamped_pixels'] > 0
 
 
@@ -173,7 +173,7 @@ def test_paper_002s_absurd_numbers_come_from_counted_holes():
     share = np.mean(box == 0)
     hole = np.clip(bilinear(p, 480, 640), 1e-3, 10)[45:471, 41:601][box == 0].mean()
     assert counting.scores()['AbsRel'] == pytest.approx(share * hole / HOLE_DEPTH, rel=1e-3)
-    # RMSE hardly minds, as in the paper's table.
+    # RMSE hardly changes, as in the paper's table.
     assert counting.scores()['RMSE'] < 5
 
 
@@ -266,7 +266,7 @@ def test_what_counts_but_was_not_seen_is_left_out_and_counted():
 @pytest.mark.parametrize('name', PROTOCOLS)
 @pytest.mark.parametrize('size', [(480, 640), (128, 160)])
 def test_an_infinite_prediction_counts_as_the_largest_depth(name, size):
-    """Also where its neighbours are resized with it: infinity times 0 would be no number."""
+    """Resizing must not mix it into its neighbours: infinity times 0 would be NaN."""
     protocol, metrics, truth = get_protocol(name), Metrics(), np.full((480, 640), 2, np.float32)
     p = np.full(size, 2, np.float32)
     p[size[0] // 2, size[1] // 2] = np.inf

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every number that a user gives has a range, and one outside is refused before anything runs."""
+"""Every numeric option has a range; values outside are refused before anything runs."""
 from __future__ import annotations
 
 import pytest
@@ -8,7 +8,7 @@ from benchmarks import training_speed
 from depth_training import cli, commands, ranges
 from depth_training.recipes import Recipe
 
-#: Enough to be parsed but for the option that is tried.
+#: Arguments sufficient for parsing, except for the tested option.
 REQUIRED = {
     'prepare': ['raw', 'a', 'b'], 'train': ['paper_003', '--data', 'a'],
     'evaluate': ['--weights', 'a', '--data', 'b'], 'model-card': ['--data', 'a'],
@@ -18,7 +18,7 @@ NONSENSE = ('many', '1e999', 'nan', '-1e999', '')
 
 
 def by_dataclass():
-    """Command and type of its options, of all commands that have such."""
+    """Return command and options type of all commands with such a type."""
     for name, command in cli.COMMANDS.items():
         if command.options is not None:
             yield name, cli.options_type(name)

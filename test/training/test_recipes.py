@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes name the papers' numbers, and what they name exists."""
+"""Recipes have the papers' numbers, and everything they name exists."""
 from __future__ import annotations
 
 import dataclasses
@@ -98,10 +98,10 @@ def test_one_cycle_is_torchs():
             theirs.step()
 
 
-#: Training pairs that each paper speaks of.
+#: Training pairs stated in each paper.
 PAIRS = {'paper_000': 795, 'paper_001': 24_231, 'paper_002': 50_688, 'paper_003': 48_000,
          'paper_004': 50_688}
-#: The learning rate of each epoch in the paper's words, by epochs of the run.
+#: The learning rate of each epoch according to the paper, by epochs of the run.
 STATED = {
     # "0.003, x 0.1 every 5 epochs" of an offline-augmented set of about 5,000 pairs.
     ('paper_000', 20): [3e-3] * 5 + [3e-4] * 5 + [3e-5] * 5 + [3e-6] * 5,
@@ -119,7 +119,7 @@ STATED = {
 
 
 def stepped(recipe, epochs, scores=None):
-    """The learning rate at the first and last step of each epoch, as a run of the data has them."""
+    """Return the learning rate at the first and last step of each epoch of a run."""
     pairs = min(recipe.pairs or PAIRS[recipe.name[:9]], PAIRS[recipe.name[:9]])
     per_epoch = BatchOrder(pairs * recipe.views, recipe.batch, 0).per_epoch
     for epoch in range(epochs):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report shows the published table whole, and ours only where it was run."""
+"""The report shows the complete published table, and our results if available."""
 from __future__ import annotations
 
 import dataclasses
@@ -70,7 +70,7 @@ def test_every_paper_has_its_table_with_its_rivals_named_as_published():
     for rival in RIVALS:
         row = next(line for line in text.splitlines() if line.startswith(f'| {rival.name} |'))
         assert "| the rival's own | published |" in row
-        # A number that only memory has might be wrong, and nobody could tell.
+        # Figures without a source could be wrong without anyone noticing.
         assert f'from {rival.source}' in row and len(rival.source) > 8
     assert '| DORN (Fu et al. 2018) | the rival\'s own | published | 0.115 | 0.509 |' in text
     assert {rival.paper for rival in RIVALS} <= set(PAPERS)
@@ -104,7 +104,7 @@ def test_imported_weights_of_the_authors_get_their_own_row():
 
 
 def test_train_evaluate_and_report_fill_ours(tmp_path, capsys, monkeypatch):
-    """Through the commands: what `train` writes is what `report` looks for."""
+    """`report` finds the results of `train`, through the commands."""
     recipe = dataclasses.replace(
         RECIPES['paper_003'], network=TINY.network, network_arguments=TINY.network_arguments,
         height=48, width=64, test_height=48, test_width=64, batch=2)
@@ -147,7 +147,7 @@ def test_a_file_of_something_else_is_named(tmp_path, capsys):
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
-    """Two real runs of a tiny network on the same pairs, one step longer than the other."""
+    """Make two real runs of a tiny network on the same pairs, one of them a step longer."""
     folder = tmp_path_factory.mktemp('runs')
     data = layouts.sync(folder / 'data', ('kitchen', 'office'), 8)
     RECIPES['tiny'] = TINY
@@ -168,11 +168,11 @@ def test_runs_are_compared_with_curves_and_pictures(runs, tmp_path):
     assert '| 4 of 4 | 16 | fp32 |' in text and '| 6 of 6 | 24 | fp32 |' in text
     assert 'Not an equal comparison: the runs differ in images seen, steps.' in text
     assert 'training: sync layout, 8 pairs' in text and '* plain: filled' in text
-    # No table of the papers: these runs are none of theirs.
+    # No table of the papers, since these runs are not of their recipes.
     assert 'published |' not in text
     for file in ('curves.png', 'methods.jpg', 'pictures_short.jpg', 'pictures_long.jpg'):
         assert f']({file})' in text and cv2.imread(str(out / file)).std() > 10
-    # Input, truth and two methods, four columns of 320 pixels; no column is like another.
+    # Input, truth and two methods: four different columns of 320 pixels.
     methods = cv2.imread(str(out / 'methods.jpg'))
     columns = [methods[:, 320 * i:320 * (i + 1)].astype(float) for i in range(4)]
     assert methods.shape[1] == 4 * 320

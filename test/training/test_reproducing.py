@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/reproducing.md: every command that it shows exists, and its tables are the targets."""
+"""docs/reproducing.md: every command on it exists, and its tables match the targets."""
 from __future__ import annotations
 
 import re
@@ -17,7 +17,7 @@ from depth_training.recipes import RECIPES
 from depth_training.recipes.targets import TARGETS
 
 PAGE = (Path(__file__).parents[2] / 'docs/reproducing.md').read_text('utf-8')
-#: Programs write down how they are called instead of running.
+#: Programs record their arguments instead of running.
 _STUBS = '''
 for program in python torchrun; do
     eval "$program() { printf '%q ' \\"\\$@\\" >> calls; echo >> calls; }"
@@ -27,7 +27,7 @@ pip() { :; }
 
 
 def shown_calls(folder: Path, text: str = PAGE) -> list[list[str]]:
-    """What a text's shell blocks would run, as bash expands loops and the page's variables."""
+    """Return the commands of a text's shell blocks, with loops and variables expanded by bash."""
     blocks = re.findall(r'```bash\n(.*?)```', text, re.S)
     variables = next(block for block in re.findall(r'```bash\n(.*?)```', PAGE, re.S)
                      if block.startswith('NYU='))
@@ -44,7 +44,7 @@ def calls(tmp_path_factory):
 
 
 def commands(calls, name):
-    """The words behind each `depth_training NAME`."""
+    """Return the arguments of each `depth_training NAME`."""
     for words in calls:
         if 'depth_training' in words:
             command, *rest = words[words.index('depth_training') + 1:]

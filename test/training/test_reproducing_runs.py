@@ -33,21 +33,21 @@ from test.training.test_import_weights import published_hybrid, write_keras
 from test.training.test_prepare_raw import raw_scene
 from test.training.test_reproducing import PAGE, commands, shown_calls
 
-#: What makes a documented training small: size, batch and length, but for nothing that it is.
+#: Options that make a documented training small: size, batch and length.
 SMALL = ('--steps', '2', '--batch', '2', '--set', 'height=64', '--set', 'width=96',
          '--set', 'test_height=64', '--set', 'test_width=96', '--workers', '0', '--device', 'cpu',
          '--validation-images', '1', '--no-tensorboard', '--log-every', '1')
-#: Of each paper, the run that is killed.
+#: The run to kill, for each paper.
 KILLED = ('paper_000', 'paper_001_m5', 'paper_002_cnn_residual', 'paper_003', 'paper_004')
 _SPLIT = re.split(r'^## (.*)$', PAGE, flags=re.M)[1:]
-#: The page by its headings of the second rank, as far as they have commands.
+#: The page's sections with commands, by heading.
 PARTS = {title: text for title, text in zip(*[iter(_SPLIT)] * 2)
          if re.search(r'^(python|torchrun|for) ', text, re.M)}
 
 
 @pytest.fixture(scope='module', autouse=True)
 def one_thread():
-    """Pictures of 64x96 are no work for several threads, whose waiting for each other takes longer.
+    """Images of 64x96 are too small for several threads, which would mostly wait for each other.
 
     This halves the processor time, and takes a third of the time if other tests run in parallel.
     """
@@ -59,7 +59,7 @@ def one_thread():
 
 @pytest.fixture(scope='module')
 def nyu(tmp_path_factory):
-    """$NYU, with every format that the page names."""
+    """Write $NYU with every format on the page."""
     root = tmp_path_factory.mktemp('nyu')
     layouts.labeled_mat(root / 'nyu_depth_v2_labeled.mat')
     layouts.splits_mat(root / 'splits.mat', [0, 1, 2, 3], [4, 5])
@@ -71,7 +71,7 @@ def nyu(tmp_path_factory):
     layouts.zipped(layouts.densedepth(root / 'folder', '\r\n', 4), root / 'nyu_data.zip')
     for scene in scenes:
         raw_scene(root / 'raw' / scene)
-    # As the page does it, which then finds the work done.
+    # As on the page, whose command then finds the work done.
     prepare = ['prepare', 'raw', str(root / 'raw'), str(root / 'prepared'), '--pairs', '48000']
     assert cli.main(prepare) == 0
     return root
@@ -79,7 +79,7 @@ def nyu(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def weights_of_others(tmp_path_factory):
-    """$IMAGENET, and beside it the files that the authors of papers 003 and 004 publish."""
+    """Write $IMAGENET and the files published by the authors of papers 003 and 004."""
     root = tmp_path_factory.mktemp('others')
     for file in imagenet.FILES:
         imagenet.write(root / 'imagenet', file)
@@ -91,7 +91,7 @@ def publish_hybrid(file):
 
 
 def convert_fcrn(file):
-    """Laina et al.'s dictionary of dictionaries, by the lines that the page gives its user."""
+    """Convert Laina et al.'s dictionary of dictionaries by the lines on the page."""
     graph, layers = Graph(), {}
     with torch.inference_mode():
         graph.run(torch.zeros(1, 3, 32, 32))
@@ -110,7 +110,7 @@ def publish_densedepth(file):
 
 @pytest.fixture
 def place(nyu, weights_of_others, tmp_path, monkeypatch):
-    """An empty working directory, the user's home being where $NYU, $KITTI and $IMAGENET are."""
+    """Use an empty working directory and a home folder with $NYU, $KITTI and $IMAGENET."""
     home = tmp_path / 'home'
     home.mkdir()
     (home / 'nyu').symlink_to(nyu)
@@ -137,7 +137,7 @@ def files_that_others_publish(work, calls):
 
 
 def small(words):
-    """The words of a command, with what makes it quick."""
+    """Return the arguments of a command, with options that make it quick."""
     command, *rest = words
     if command == 'train':
         half = ['--set', 'network_arguments.half_width=true'] if rest[0].startswith('paper_004') \
@@ -159,7 +159,7 @@ def small(words):
 
 
 def run(words, capsys):
-    # One step learns no pair by heart.
+    # One step is not enough to overfit.
     assert cli.main(small(words)) == (words[0] == 'overfit'), (words, capsys.readouterr().err)
     return capsys.readouterr().out
 
@@ -202,7 +202,7 @@ def benchmark(words, monkeypatch):
 
 
 def in_two_processes(words):
-    """As torchrun starts them; the page has one a GPU."""
+    """Start processes like torchrun; the page uses one per GPU."""
     done = subprocess.run(
         [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2',
          '-m', 'test.support.slim_training', *small(words)], env=environment(), check=False,
@@ -211,7 +211,7 @@ def in_two_processes(words):
 
 
 def kill_and_resume(words, capsys):
-    """As a user's shell runs it: killed after its first checkpoint, then gone on with."""
+    """Run it like a user's shell: kill it after its first checkpoint, then resume it."""
     out = Path('runs', words[1])
     process = subprocess.Popen(
         [sys.executable, '-m', 'test.support.slim_training', *small(words),
@@ -231,7 +231,7 @@ def environment():
 
 
 def serves(weights):
-    """Whether the node's estimator gives finite depth by a weights file."""
+    """Tell if the node's estimator gives finite depth with a weights file."""
     estimator = DepthEstimator.load(str(weights), 'cpu', 'fp32', 'torch')
     rgb, _ = layouts.scene()
     depth = estimator.infer(rgb, CameraModel(64, 48, 60.0, 60.0, 31.5, 23.5))
@@ -239,7 +239,7 @@ def serves(weights):
 
 
 def beside_the_published(recipe, capsys):
-    """Its scores, a report that has them, and the network in another form."""
+    """Evaluate a run, write a report, and export the network."""
     weights = f'runs/{recipe}/weights.safetensors'
     nyu = str(Path.home() / 'nyu/nyu_depth_v2_labeled.mat')
     protocol = read_run(Path('runs', recipe)).description.recipe['protocol']

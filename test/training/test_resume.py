@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run that is killed goes on as if nothing had happened."""
+"""A killed run can be resumed with exactly the same result."""
 from __future__ import annotations
 
 import signal
@@ -18,12 +18,12 @@ from depth_training.train.run_folder import read_run
 from test.support import layouts
 from test.support.tiny_training import TINY, start, words
 
-#: Not a divisor of the 2 steps an epoch has, nor of all 20: most kills lie between checkpoints.
+#: Not a divisor of the 2 steps per epoch or of all 20, so most kills happen between checkpoints.
 EVERY = ('--checkpoint-every', '3', '--epochs', '10')
 
 
 def curve(folder: Path) -> list[tuple]:
-    """All that was logged but the speed."""
+    """Return the log without the speed."""
     keys = ('step', 'kind', 'epoch', 'loss', 'gradient_norm', 'learning_rate', 'RMSE')
     return [tuple(row.get(key) for key in keys) for row in journal.read(folder)]
 
@@ -66,7 +66,7 @@ def test_a_signal_to_all_processes_writes_a_checkpoint_first(tmp_path, number):
     out = tmp_path / 'run'
     process = start(words(data, out, '--epochs', '500', '--workers', '2'))
     wait_for(out, 3, process)
-    # As Ctrl-C and job managers do.
+    # Like Ctrl-C and job managers.
     for one in (*psutil.Process(process.pid).children(), process):
         with suppress(psutil.NoSuchProcess):
             one.send_signal(number)
@@ -78,7 +78,7 @@ def test_a_signal_to_all_processes_writes_a_checkpoint_first(tmp_path, number):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """The folder of a run that its time limit stopped, at a step of its first epoch."""
+    """Return the folder of a run that was stopped by its time limit in the first epoch."""
     monkeypatch.setitem(RECIPES, 'tiny', TINY)
     data = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
     monkeypatch.chdir(tmp_path)
@@ -110,7 +110,7 @@ def test_the_same_command_with_resume_goes_on_too(run, tmp_path, capsys):
     assert 'has changed (clip_gradient 0.5; now clip_gradient 0.7)' in capsys.readouterr().err
     assert cli.main(again) == 0
     said = capsys.readouterr().err
-    assert said.count('other than before') == 1  # the time limit; data is the same by its name
+    assert said.count('other than before') == 1  # the time limit, but not the data
     assert read_run(run).step == 8
 
 

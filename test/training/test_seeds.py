@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several seeds of one recipe: each in its folder, with mean and deviation."""
+"""Several seeds of one recipe: each in its own folder, with mean and deviation."""
 from __future__ import annotations
 
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real and rendered data that lie beside the project, where they do.
+"""Read real and rendered data next to the project, if there are any.
 
 `DEPTH_PERCEPTION_DATA` names the folder; the default is `../shared/data`, next to the repository.
 """

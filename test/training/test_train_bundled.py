@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/train_bundled: all parts of the training of the network that comes with the package."""
+"""scripts/train_bundled: all parts of the training of the bundled network."""
 from __future__ import annotations
 
 import json
@@ -20,7 +20,7 @@ PARTS = ('bundled', 'bundled_abs_rel', 'bundled_small', 'bundled_refined', 'bund
 
 @pytest.fixture
 def script(tmp_path):
-    """The script, in this Python instead of the environment that it would make."""
+    """Run the script with this Python instead of its own environment."""
     copy = tmp_path / 'scripts'
     copy.mkdir()
     shutil.copy(ROOT / 'scripts/train_bundled', copy)
@@ -54,7 +54,7 @@ def test_two_steps_of_each_part(script, tmp_path):
     assert mean.test_geometry == 'canonical' and infos[-1].recipe in mean.recipe
     small, last = infos[2:4]
     assert last.network_arguments['refined']
-    # Small pictures have the same view: the same focal length for their width.
+    # Small images have the same view: the same focal length relative to the width.
     assert small.training_focal_length / small.training_image_width \
         == pytest.approx(last.training_focal_length / last.training_image_width)
 
@@ -77,5 +77,5 @@ def test_called_again_it_resumes_the_parts_that_there_are(script, tmp_path):
     calls = [line.split() for line in said.read_text().splitlines() if ' train ' in line]
     assert [(call[call.index('train') + 1], '--resume' in call) for call in calls] == [
         (part, part == 'bundled') for part in PARTS]
-    # Last, so that nothing behind it is taken for its folder.
+    # Last, so that no later argument is taken for its folder.
     assert calls[0][-1] == '--resume' and all('attic' in call for call in calls)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run starts from and what its weights say: nothing is assumed silently."""
+"""Initial weights of a run and metadata of its result: nothing is assumed silently."""
 from __future__ import annotations
 
 import dataclasses
@@ -43,7 +43,7 @@ def test_missing_imagenet_weights_end_the_run_until_agreed_to(data, tmp_path, ca
     assert cli.main(words(data, out, '--from-scratch')) == 0
     assert 'it is not a reproduction' in capsys.readouterr().err
     assert read_run(out).description.initial == 'random weights'
-    # What was agreed to once need not be repeated.
+    # Consent is stored and need not be repeated.
     assert cli.main(words(data, out, '--resume')) == 0
 
 

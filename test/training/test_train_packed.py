@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training from packed views: on a CPU as a whole, on a GPU as a CUDA graph."""
+"""Training from packed views: complete on a CPU, as a CUDA graph on a GPU."""
 from __future__ import annotations
 
 import dataclasses
@@ -30,7 +30,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small(monkeypatch) -> None:
-    """The recipe at a size that a CPU trains in a moment."""
+    """Return the recipe at a size that a CPU trains in a moment."""
     recipe = dataclasses.replace(get_recipe('bundled_packed'), height=48, width=64,
                                  test_height=48, test_width=64, focal=52.0)
     monkeypatch.setattr(train_packed, 'get_recipe', lambda name: recipe)
@@ -89,7 +89,7 @@ def test_numbers_out_of_range_are_refused(pack, tmp_path, capsys, option, value)
 
 
 def test_a_perfect_network_scores_perfectly(pack):
-    """The oracle: validation must not move what is right."""
+    """An oracle: validation must not change a correct prediction."""
     views = train_packed.DeviceViews(pack, 'test', torch.device('cpu'))
     recipe = dataclasses.replace(get_recipe('bundled_packed'), test_height=48, test_width=64,
                                  focal=52.0)

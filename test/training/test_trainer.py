@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run trains, writes what it promises, and says in one sentence what is wrong."""
+"""A run trains, writes all its files, and reports errors in one sentence."""
 from __future__ import annotations
 
 import dataclasses
@@ -169,7 +169,7 @@ def test_the_validation_loss_is_logged_and_steers_the_schedule(data, tmp_path):
 
 
 def test_the_best_weights_lie_beside_the_last(data, tmp_path, monkeypatch):
-    """Of three epochs the second is the best; the third is of a resumed run."""
+    """The second of three epochs is the best; the third belongs to a resumed run."""
     errors, judge = [0.9, 0.5], Validation.judge
 
     def judged(self, *arguments):
@@ -184,7 +184,7 @@ def test_the_best_weights_lie_beside_the_last(data, tmp_path, monkeypatch):
     assert cli.main(words(data, out)) == 130
     best, last = (out / 'best.safetensors', out / 'weights.safetensors')
     second = best.read_bytes()
-    # Not the bytes: entries of the header have no fixed order.
+    # Not compared as bytes, since entries of the header have no fixed order.
     assert load_weights(best).checksum == load_weights(last).checksum
     errors.append(0.7)
     assert cli.main(words(data, out, '--resume')) == 0
@@ -194,7 +194,7 @@ def test_the_best_weights_lie_beside_the_last(data, tmp_path, monkeypatch):
 
 
 def test_an_oracle_has_no_validation_loss(data, tmp_path):
-    """Loss of what the network says against the truth as training would show it."""
+    """Return the loss of the prediction against the truth as in training."""
     recipe = dataclasses.replace(TINY, loss='l1', loss_arguments={}, augment='paper_003',
                                  test_geometry='harsanyi', height=40, width=50, test_height=40,
                                  test_width=50)
@@ -225,7 +225,7 @@ def test_a_network_that_cannot_learn_is_named_at_its_first_step(data, tmp_path, 
 
 
 def dead(self, image, depth):
-    """What a last ReLU does whose input is below 0 everywhere."""
+    """Imitate a final ReLU whose input is negative everywhere."""
     loss = (depth - torch.relu(-1 - self.model(image).square())).square().mean()
     loss.backward()
     return loss

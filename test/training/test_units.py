@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Units and axes are not taken on trust: implausible depth is refused, turned axes are noticed."""
+"""Units and axes are checked: implausible depth and swapped axes are refused."""
 from __future__ import annotations
 
 import re
@@ -17,7 +17,7 @@ from test.support import layouts
 
 
 def stored(root: Path, scale: float, scenes: tuple[str, ...] = ('a_0001', 'b_0002')) -> Path:
-    """A sync folder whose depth has so many units per metre."""
+    """Write a sync folder whose depth has this many units per metre."""
     for scene in scenes:
         for index in range(2):
             rgb, depth = layouts.scene(index)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands show how far they are and say what they wrote, without filling a log."""
+"""Commands show their progress and name the files they wrote, without filling a log."""
 from __future__ import annotations
 
 import re
@@ -25,7 +25,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Every step is due to be told."""
+    """Make every step due to be logged."""
     monkeypatch.setattr(progress, 'LOG_EVERY', 0.0)
     monkeypatch.setattr(progress, 'LOG_SHARE', 0.0)
     monkeypatch.setattr(run_progress, '_EVERY', 0.0)

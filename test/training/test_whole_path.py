@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One user's way through the command line: raw frames to weights, scores, report and exports."""
+"""A user's whole path through the command line: raw frames to weights, scores, report, exports."""
 from __future__ import annotations
 
 import json
@@ -19,7 +19,7 @@ from test.training.test_prepare_raw import raw_scene
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Runs a command, which must succeed; gives what it printed."""
+    """Run a command that must succeed; return its output."""
     def call(*arguments: object) -> str:
         assert cli.main([str(argument) for argument in arguments]) == 0, capsys.readouterr().err
         said = capsys.readouterr()
