@@ -20,7 +20,7 @@ BAG = 'data/clip_bag'
 LINES = {
     'depth_node': [
         ('nonsense', 'unrecognized arguments: nonsense'), ('--cameras', 'expected one argument'),
-        ('--cameras 7', 'no name for a camera'), ('--ros-args -p', 'NAME:=VALUE'),
+        ('--cameras 7', 'not a valid name for a camera'), ('--ros-args -p', 'NAME:=VALUE'),
         ('--ros-args -r image', 'FROM:=TO'), ('--ros-args --params-file no.yaml', 'no.yaml'),
         ('--ros-args -r __ns:=7', 'a namespace begins with /'), ('--ros-args --x', '--x')],
     'replay_bag': [

@@ -11,7 +11,7 @@ from depth_training.report.network_pictures import record, recorded
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / 'docs' / 'images'
 #: Pictures of something else.
-OTHERS = {'soak.png', 'architecture.svg'}
+OTHERS = {'soak.png', 'architecture.svg', 'closed_loop.png'}
 
 
 def test_every_picture_of_the_network_shows_the_one_that_is_bundled():

