@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package as colcon and pip install it; what it needs is in requirements/."""
+
 from __future__ import annotations
 
 import os
@@ -65,9 +66,21 @@ setup(
     python_requires='>=3.10',
     install_requires=[*requirements('run'), *requirements('replay'), *OPENCV],
     extras_require={
-        **{group: requirements(group)
-           for group in ('ros', 'openvino', 'heic', 'hub', 'onnx', 'onnx-gpu', 'demo', 'train',
-                         'test', 'docs')},
+        **{
+            group: requirements(group)
+            for group in (
+                'ros',
+                'openvino',
+                'heic',
+                'hub',
+                'onnx',
+                'onnx-gpu',
+                'demo',
+                'train',
+                'test',
+                'docs',
+            )
+        },
         'cpu': requirements('openvino'),
         'view': [*requirements('view'), *requirements('openvino')],
     },

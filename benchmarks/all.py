@@ -8,6 +8,7 @@
 Run it on an otherwise idle machine, since other work distorts the figures. Each benchmark may use
 all cores: OMP_NUM_THREADS is unset.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -26,17 +27,51 @@ ROOT = Path(__file__).parents[1]
 PAGE_FOLDER = ROOT / 'docs' / 'performance'
 #: Module and arguments by name; OUT is replaced by the folder.
 STEPS: dict[str, list[str]] = {
-    'network': ['benchmarks.network', '--networks', 'default', 'efficientnet_sff',
-                'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--seconds', '20',
-                '--out', 'OUT'],
+    'network': [
+        'benchmarks.network',
+        '--networks',
+        'default',
+        'efficientnet_sff',
+        'resnet_unet_hybrid',
+        '--sizes',
+        '240x320',
+        '480x640',
+        '--seconds',
+        '20',
+        '--out',
+        'OUT',
+    ],
     'growth': ['benchmarks.network', '--growth', '--seconds', '15', '--out', 'OUT'],
     'roofline': ['benchmarks.roofline', '--times', 'OUT/network.json', '--out', 'OUT'],
-    'layers': ['benchmarks.layers', '--networks', 'default', 'efficientnet_sff',
-               'resnet_unet_hybrid', '--sizes', '240x320', '480x640', '--out', 'OUT'],
+    'layers': [
+        'benchmarks.layers',
+        '--networks',
+        'default',
+        'efficientnet_sff',
+        'resnet_unet_hybrid',
+        '--sizes',
+        '240x320',
+        '480x640',
+        '--out',
+        'OUT',
+    ],
     'node': ['benchmarks.node', '--turns', '1', '--seconds', '10', '--out', 'OUT'],
     'cameras': ['benchmarks.several_cameras', '--rate', '5', '--seconds', '10', '--out', 'OUT'],
-    'training': ['benchmarks.training_speed', '--recipes', 'paper_000', 'paper_003', '--precisions',
-                 'fp32', '--batch', '2', '--steps', '4', '--plain', '--out', 'OUT/training.json'],
+    'training': [
+        'benchmarks.training_speed',
+        '--recipes',
+        'paper_000',
+        'paper_003',
+        '--precisions',
+        'fp32',
+        '--batch',
+        '2',
+        '--steps',
+        '4',
+        '--plain',
+        '--out',
+        'OUT/training.json',
+    ],
 }
 
 
@@ -51,7 +86,8 @@ def run(names: list[str], out: Path, note: str) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
     environment['PYTHONPATH'] = os.pathsep.join(
-        [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+        [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
+    )
     failed = []
     for name in names:
         say(f'== {name}')
@@ -64,16 +100,21 @@ def run(names: list[str], out: Path, note: str) -> list[str]:
             failed.append(name)
     about = out / 'about.json'
     if set(names) == set(STEPS) or note or not about.exists():  # otherwise it describes other steps
-        about.write_text(json.dumps({
-            'machine': machine(), 'date': datetime.date.today().isoformat(), 'note': note},
-            indent=1) + '\n')
+        about.write_text(
+            json.dumps(
+                {'machine': machine(), 'date': datetime.date.today().isoformat(), 'note': note},
+                indent=1,
+            )
+            + '\n'
+        )
     return failed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0 if everything was measured."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--only', nargs='+', choices=list(STEPS), default=list(STEPS))
     parser.add_argument('--out', type=Path, default=PAGE_FOLDER)
     parser.add_argument('--note', default='', help='a sentence about the run, for the page')

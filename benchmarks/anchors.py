@@ -6,6 +6,7 @@
 The input is a smooth scene, a depth that is wrong by a smooth factor, and anchors all over it with
 3 % noise, one in ten of them wrong. docs/anchors.md has the figures.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -54,8 +55,10 @@ def milliseconds(function: Callable[[], Any], device: str, seconds: float) -> di
         if device != 'cpu':
             torch.cuda.synchronize()
         taken.append(1000 * (clock() - start))
-    return {'median': round(float(np.median(taken)), 3),
-            'p95': round(float(np.quantile(taken, 0.95)), 3)}
+    return {
+        'median': round(float(np.median(taken)), 3),
+        'p95': round(float(np.quantile(taken, 0.95)), 3),
+    }
 
 
 def run(size: tuple[int, int], count: int, device: str, seconds: float = 3.0) -> dict[str, Any]:
@@ -65,11 +68,18 @@ def run(size: tuple[int, int], count: int, device: str, seconds: float = 3.0) ->
     depth = torch.from_numpy(depth).to(device)
     field, report = fit_anchors(depth, anchors, LIMITS)
     return {
-        'machine': machine(), 'device': device, 'size': size, 'offered': report.offered,
-        'compared': report.compared, 'used': report.used, 'milliseconds': {
+        'machine': machine(),
+        'device': device,
+        'size': size,
+        'offered': report.offered,
+        'compared': report.compared,
+        'used': report.used,
+        'milliseconds': {
             'fit': milliseconds(lambda: fit_anchors(depth, anchors, LIMITS), device, seconds),
             'apply': milliseconds(lambda: apply_field(depth, field), device, seconds),
-            'both': milliseconds(lambda: anchor_depth(depth, anchors), device, seconds)}}
+            'both': milliseconds(lambda: anchor_depth(depth, anchors), device, seconds),
+        },
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -82,8 +92,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     width, height = (int(side) for side in options.size.split('x'))
     report = run((width, height), options.anchors, options.device)
-    print(f'{report["machine"]}; {options.device}, one thread; {width}x{height}, '
-          f'{report["compared"]} of {report["offered"]} anchors compared, {report["used"]} agree')
+    print(
+        f'{report["machine"]}; {options.device}, one thread; {width}x{height}, '
+        f'{report["compared"]} of {report["offered"]} anchors compared, {report["used"]} agree'
+    )
     for name, figures in report['milliseconds'].items():
         print(f'{name:6} {figures["median"]:7.2f} ms median {figures["p95"]:7.2f} ms 95 %')
     if options.out:

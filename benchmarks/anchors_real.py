@@ -9,6 +9,7 @@ the camera). Anchors are made from the true depth with noise and outliers, see
 `depth_perception.depth.simulated_anchors`. Prints a table, writes anchors_real.json and an image of
 the clip. docs/anchors.md has the figures.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -94,8 +95,10 @@ def anchors_of(pair: Pair, predicted: NDArray, seed: int) -> dict[str, Anchors]:
     camera = pair.camera or CameraModel.from_field_of_view(width, height, USUAL_FOV_DEG)
     random = np.random.default_rng(seed)
     pitch = pair.pose.pitch if pair.pose else 0.0
-    made = {'one row': lidar_row(pair.truth, camera, random, pitch),
-            '8x8': zones(pair.truth, camera, random)}
+    made = {
+        'one row': lidar_row(pair.truth, camera, random, pitch),
+        '8x8': zones(pair.truth, camera, random),
+    }
     if pair.pose is not None:
         made['floor'] = floor_anchors(predicted, camera, pair.pose)
     return made
@@ -103,8 +106,13 @@ def anchors_of(pair: Pair, predicted: NDArray, seed: int) -> dict[str, Anchors]:
 
 def depths(pair: Pair, predicted: NDArray, seed: int) -> dict[str, NDArray[np.float32]]:
     """Return the depth of each method."""
-    return {'plain': predicted, **{way: anchor_depth(predicted, anchors)[0]
-                                   for way, anchors in anchors_of(pair, predicted, seed).items()}}
+    return {
+        'plain': predicted,
+        **{
+            way: anchor_depth(predicted, anchors)[0]
+            for way, anchors in anchors_of(pair, predicted, seed).items()
+        },
+    }
 
 
 def abs_rel(depth: NDArray, truth: NDArray) -> float:
@@ -123,19 +131,28 @@ def measure(pairs: Iterator[Pair], estimator: DepthEstimator, every: int) -> dic
         for way, depth in depths(pair, predicted, number).items():
             errors.setdefault(way, []).append(abs_rel(depth, pair.truth))
     plain = np.array(errors['plain'])
-    return {'pictures': len(plain),
-            'AbsRel': {way: round(float(np.mean(found)), 3) for way, found in errors.items()},
-            'worse': {way: round(float(np.mean(np.array(found) > WORSE * plain)), 2)
-                      for way, found in errors.items() if way != 'plain'}}
+    return {
+        'pictures': len(plain),
+        'AbsRel': {way: round(float(np.mean(found)), 3) for way, found in errors.items()},
+        'worse': {
+            way: round(float(np.mean(np.array(found) > WORSE * plain)), 2)
+            for way, found in errors.items()
+            if way != 'plain'
+        },
+    }
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Format the results as Markdown."""
     lines = ['| | Pictures | ' + ' | '.join(WAYS) + ' |', '|' + '---|' * (len(WAYS) + 2)]
     for name, result in results.items():
-        cells = [f'{result["AbsRel"][way]:.3f}' + (
-            f' ({result["worse"][way]:.0%})' if way in result['worse'] else '')
-            if way in result['AbsRel'] else '' for way in WAYS]
+        cells = [
+            f'{result["AbsRel"][way]:.3f}'
+            + (f' ({result["worse"][way]:.0%})' if way in result['worse'] else '')
+            if way in result['AbsRel']
+            else ''
+            for way in WAYS
+        ]
         lines.append(f'| {name} | {result["pictures"]} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
@@ -151,15 +168,26 @@ def draw(path: Path, estimator: DepthEstimator) -> None:
         image.imshow(pair.rgb)
         if anchors[way] is not None:
             image.scatter(anchors[way].u, anchors[way].v, s=6, c='red')
-        image.set_title({'plain': 'the network alone', 'one row': 'one row of a lidar',
-                         '8x8': '8 x 8 distances', 'floor': 'the floor'}[way], fontsize=11)
+        image.set_title(
+            {
+                'plain': 'the network alone',
+                'one row': 'one row of a lidar',
+                '8x8': '8 x 8 distances',
+                'floor': 'the floor',
+            }[way],
+            fontsize=11,
+        )
         seen = colours.imshow(made[way], cmap='turbo_r', vmin=COLOURS[0], vmax=COLOURS[1])
         colours.set_title(f'mean error {abs_rel(made[way], pair.truth):.0%}', fontsize=10)
-        off = errors.imshow(made[way] / pair.truth - 1, cmap='RdBu', vmin=ERRORS[0],
-                            vmax=ERRORS[1])
+        off = errors.imshow(made[way] / pair.truth - 1, cmap='RdBu', vmin=ERRORS[0], vmax=ERRORS[1])
     figure.colorbar(seen, ax=axes[1], label='depth, m', shrink=0.8)
-    figure.colorbar(off, ax=axes[2], label='too near, too far', shrink=0.8,
-                    format=matplotlib.ticker.PercentFormatter(1))
+    figure.colorbar(
+        off,
+        ax=axes[2],
+        label='too near, too far',
+        shrink=0.8,
+        format=matplotlib.ticker.PercentFormatter(1),
+    )
     for axis in axes.flat:
         axis.set_axis_off()
     figure.savefig(path, dpi=80)
@@ -172,8 +200,7 @@ def run(data: Path | None, model: str, every: int) -> dict[str, Any]:
     paths = sorted(path for path in data.iterdir() if any(path.glob('rgb_*.jpg'))) if data else []
     results = {path.name: measure(folder(path), estimator, every) for path in paths}
     results['bundled clip'] = measure(clip(), estimator, every)
-    return {'machine': machine(), 'model': estimator.info.name, 'every': every,
-            'results': results}
+    return {'machine': machine(), 'model': estimator.info.name, 'every': every, 'results': results}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -193,8 +220,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(f'{report["model"]}; {report["machine"]}')
     print('AbsRel (share of pictures that became worse)')
     print(table(report['results']))
-    worse = [f'{name}, {way}' for name, result in report['results'].items()
-             for way, error in result['AbsRel'].items() if error > result['AbsRel']['plain']]
+    worse = [
+        f'{name}, {way}'
+        for name, result in report['results'].items()
+        for way, error in result['AbsRel'].items()
+        if error > result['AbsRel']['plain']
+    ]
     if worse:
         sys.stderr.write(f'anchors_real: worse than the network alone: {"; ".join(worse)}\n')
     return 1 if worse else 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node under test with a camera process and a listener, run at chosen rates."""
+
 from __future__ import annotations
 
 import time

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A camera in its own process: the bundled clip over DDS as raw images, at any rate."""
+
 from __future__ import annotations
 
 import itertools
@@ -25,14 +26,17 @@ class CameraProcess:
         size: width and height of the images; None = as in the clip.
     """
 
-    def __init__(self, namespace: str = '', reliable: bool = True,
-                 size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, namespace: str = '', reliable: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
         self._rate = _processes.Value('d', 0.0)
         self._sent = _processes.Value('Q', 0)
         self._stop = _processes.Event()
         self._process = _processes.Process(
-            target=_run, args=(namespace, reliable, size, self._rate, self._sent, self._stop),
-            daemon=True)
+            target=_run,
+            args=(namespace, reliable, size, self._rate, self._sent, self._stop),
+            daemon=True,
+        )
         self._process.start()
 
     @property
@@ -73,22 +77,29 @@ def serialized_clip(size: tuple[int, int] | None = None) -> list[tuple[bytes, by
     with Bag(CLIP) as bag:
         image = bag.image_topic()
         infos = bag.messages([bag.camera_info_topic(image).name])
-        pictures = [decode_compressed(bag.deserialize(message))
-                    for message in bag.messages([image.name])]
+        pictures = [
+            decode_compressed(bag.deserialize(message)) for message in bag.messages([image.name])
+        ]
         recorded = [bag.deserialize(message) for message in infos]
     frames = []
     for rgb, info in zip(pictures, recorded):
         scale = 1.0
         if size is not None:
             rgb, scale = cv2.resize(rgb, size), size[0] / rgb.shape[1]
-        message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding='rgb8',
-                        step=rgb.shape[1] * 3)
+        message = Image(
+            height=rgb.shape[0], width=rgb.shape[1], encoding='rgb8', step=rgb.shape[1] * 3
+        )
         message.header.frame_id = info.header.frame_id
         message.data.frombytes(memoryview(rgb).cast('B'))
         camera = CameraInfo(
-            width=rgb.shape[1], height=rgb.shape[0], k=_scaled(info.k, scale),
-            p=_scaled(info.p, scale), r=info.r, d=list(info.d),
-            distortion_model=info.distortion_model)
+            width=rgb.shape[1],
+            height=rgb.shape[0],
+            k=_scaled(info.k, scale),
+            p=_scaled(info.p, scale),
+            r=info.r,
+            d=list(info.d),
+            distortion_model=info.distortion_model,
+        )
         camera.header.frame_id = info.header.frame_id
         frames.append((serialize_message(message), serialize_message(camera)))
     return frames
@@ -97,12 +108,13 @@ def serialized_clip(size: tuple[int, int] | None = None) -> list[tuple[bytes, by
 def _scaled(matrix: Any, scale: float) -> Any:
     """Scale K or P (row-major) for a larger image; the last row is unchanged."""
     values = matrix.copy()
-    values[:2 * len(values) // 3] *= scale
+    values[: 2 * len(values) // 3] *= scale
     return values
 
 
-def _run(namespace: str, reliable: bool, size: tuple[int, int] | None, rate: Any, sent: Any,
-         stop: Any) -> None:
+def _run(
+    namespace: str, reliable: bool, size: tuple[int, int] | None, rate: Any, sent: Any, stop: Any
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -114,8 +126,10 @@ def _run(namespace: str, reliable: bool, size: tuple[int, int] | None, rate: Any
     prefer_large_shared_memory()
     rclpy.init(args=[])
     node = rclpy.create_node('camera', namespace=namespace, start_parameter_services=False)
-    profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE if reliable
-                         else ReliabilityPolicy.BEST_EFFORT)
+    profile = QoSProfile(
+        depth=5,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+    )
     images = node.create_publisher(Image, 'image', profile)
     infos = node.create_publisher(CameraInfo, 'camera_info', profile)
     frames = itertools.cycle(serialized_clip(size))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundled clip with its ground truth, and a network's predictions for it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -53,17 +54,25 @@ def read_clip(folder: Path = CLIP) -> list[Frame]:
     """Return all frames in order."""
     with Bag(folder) as bag:
         topic = bag.image_topic()
-        images = [deserialize_message(message.data, CompressedImage)
-                  for message in bag.messages([topic.name])]
-        infos = [deserialize_message(message.data, CameraInfo)
-                 for message in bag.messages([bag.camera_info_topic(topic).name])]
+        images = [
+            deserialize_message(message.data, CompressedImage)
+            for message in bag.messages([topic.name])
+        ]
+        infos = [
+            deserialize_message(message.data, CameraInfo)
+            for message in bag.messages([bag.camera_info_topic(topic).name])
+        ]
     return [_frame(*parts) for parts in zip(images, infos, read_truth(folder / 'truth'))]
 
 
 def _frame(image: CompressedImage, info: CameraInfo, truth: NDArray[np.float32]) -> Frame:
-    return Frame(image, info, decode_compressed(image),
-                 CameraModel.from_matrix(info.width, info.height, info.k),
-                 np.where(truth > 0, truth, np.nan).astype(np.float32))
+    return Frame(
+        image,
+        info,
+        decode_compressed(image),
+        CameraModel.from_matrix(info.width, info.height, info.k),
+        np.where(truth > 0, truth, np.nan).astype(np.float32),
+    )
 
 
 def predictions(estimator: Estimator, frames: list[Frame]) -> list[Tensor]:
@@ -91,7 +100,8 @@ class Recorded:
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Do nothing: the depths are already computed."""
 
-    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
-                 camera: CameraModel | None = None) -> Estimate:
+    def estimate(
+        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+    ) -> Estimate:
         """Return the next depth."""
         return Estimate(next(self._depths))

@@ -9,6 +9,7 @@ Prints a table for each combination and writes closed_loop.json and closed_loop.
 above). docs/nav2.md has the definitions. Everything takes half an hour on one core; --guard,
 --robot and similar options choose a part.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -32,8 +33,11 @@ GUARDS = ('monitor', 'costmap')
 #: Aids for the network: (its depth is anchored, `floor_model`).
 AIDS = {'network alone': (False, False), 'floor': (False, True), 'sensor': (True, True)}
 #: Drives in the image: (scenario, error, aid).
-PANELS = tuple((scenario, error, aid) for scenario, error in (
-    ('box of 10 cm', 'scale 1.6'), ('doorway of 0.8 m', 'scale 0.6')) for aid in AIDS)
+PANELS = tuple(
+    (scenario, error, aid)
+    for scenario, error in (('box of 10 cm', 'scale 1.6'), ('doorway of 0.8 m', 'scale 0.6'))
+    for aid in AIDS
+)
 
 
 def told(outcome: Outcome) -> str:
@@ -49,22 +53,33 @@ def told(outcome: Outcome) -> str:
 
 def _driven(scenario: str, robot: str, error: str, aid: str, guard: str = 'monitor') -> Outcome:
     anchored, floor_model = AIDS[aid]
-    return drive(SCENARIOS[scenario], ROBOTS[robot], ERRORS[error], anchored, guard,
-                 floor_model=floor_model)
+    return drive(
+        SCENARIOS[scenario], ROBOTS[robot], ERRORS[error], anchored, guard, floor_model=floor_model
+    )
 
 
-def table(robot: str, guard: str, aid: str, scenarios: list[str],
-          errors: list[str]) -> list[dict[str, Any]]:
+def table(
+    robot: str, guard: str, aid: str, scenarios: list[str], errors: list[str]
+) -> list[dict[str, Any]]:
     """Return a robot's drives, one row per scenario and error."""
     rows = []
     for scenario in scenarios:
         for error in errors:
             outcome = _driven(scenario, robot, error, aid, guard)
-            rows.append({
-                'robot': robot, 'guard': guard, 'aid': aid, 'scenario': scenario,
-                'error': error, 'collided': outcome.collided, 'arrived': outcome.arrived,
-                'stops_for_nothing': outcome.stops_for_nothing, 'gap_m': outcome.gap,
-                'told': told(outcome)})
+            rows.append(
+                {
+                    'robot': robot,
+                    'guard': guard,
+                    'aid': aid,
+                    'scenario': scenario,
+                    'error': error,
+                    'collided': outcome.collided,
+                    'arrived': outcome.arrived,
+                    'stops_for_nothing': outcome.stops_for_nothing,
+                    'gap_m': outcome.gap,
+                    'told': told(outcome),
+                }
+            )
     return rows
 
 
@@ -87,13 +102,17 @@ def totals(rows: list[dict[str, Any]]) -> str:
 
 def draw(path: Path) -> None:
     """Draw drives from above in metres: true boxes, the points of the last cloud, the path."""
-    figure, axes = plt.subplots(2, len(AIDS), figsize=(14, 6), layout='constrained', sharex=True,
-                                sharey=True)
+    figure, axes = plt.subplots(
+        2, len(AIDS), figsize=(14, 6), layout='constrained', sharex=True, sharey=True
+    )
     for cell, (scenario, error, aid) in zip(axes.flat, PANELS):
         outcome = _driven(scenario, 'low', error, aid)
         _panel(cell, scenario, outcome)
-        cell.set_title(f'{scenario}, {error}, {aid}:\n{told(outcome)}', fontsize=11,
-                       color='tab:red' if outcome.collided else 'black')
+        cell.set_title(
+            f'{scenario}, {error}, {aid}:\n{told(outcome)}',
+            fontsize=11,
+            color='tab:red' if outcome.collided else 'black',
+        )
     figure.savefig(path, dpi=80)
     plt.close(figure)
 
@@ -109,10 +128,20 @@ def _panel(cell: plt.Axes, scenario: str, outcome: Outcome) -> None:
     cell.plot(*obstacles[:, :2].T, '.', color='tab:orange', ms=2)
     track = np.array(outcome.track)
     cell.plot(track[:, 1], track[:, 2], color='tab:blue', lw=1)
-    cell.add_patch(plt.Circle((x, y), LOW.radius, fill=False, lw=1.5,
-                              color='tab:red' if outcome.collided else 'tab:blue'))
-    cell.plot([x, x + LOW.radius * np.cos(heading)], [y, y + LOW.radius * np.sin(heading)],
-              color='tab:blue')
+    cell.add_patch(
+        plt.Circle(
+            (x, y),
+            LOW.radius,
+            fill=False,
+            lw=1.5,
+            color='tab:red' if outcome.collided else 'tab:blue',
+        )
+    )
+    cell.plot(
+        [x, x + LOW.radius * np.cos(heading)],
+        [y, y + LOW.radius * np.sin(heading)],
+        color='tab:blue',
+    )
     cell.set_aspect('equal')
     cell.set_xlim(-0.4, 5.4)
     cell.set_ylim(-1.5, 1.5)

@@ -5,6 +5,7 @@ The folder of a drive has rgb_00000.jpg and depth_00000.png (16 bits, millimetre
 each frame, and cameras.csv with a row per frame: fx fy cx cy in pixels, height_m, pitch_deg (up),
 roll_deg, yaw_deg, x_m, y_m. tools/rooms/make_drive.py writes such folders.
 """
+
 from __future__ import annotations
 
 import csv
@@ -54,9 +55,14 @@ def clip_drive() -> Drive:
     frames = read_clip()
     with (DRIVES / 'clip_poses.csv').open(newline='') as lines:
         rows = list(csv.DictReader(lines))
-    return Drive('clip', frames[0].camera, CameraPose(math.radians(PITCH_DEG), height=HEIGHT),
-                 [frame.rgb for frame in frames], [frame.truth for frame in frames],
-                 _places(rows))
+    return Drive(
+        'clip',
+        frames[0].camera,
+        CameraPose(math.radians(PITCH_DEG), height=HEIGHT),
+        [frame.rgb for frame in frames],
+        [frame.truth for frame in frames],
+        _places(rows),
+    )
 
 
 def read_drive(folder: Path) -> Drive:
@@ -70,11 +76,18 @@ def read_drive(folder: Path) -> Drive:
             rows = list(csv.DictReader(lines))
         images = [read_image(folder / f'rgb_{int(row["index"]):05d}.jpg') for row in rows]
         truths = [_truth(folder / f'depth_{int(row["index"]):05d}.png') for row in rows]
-        return Drive(folder.name, _camera(rows[0], truths[0].shape), _pose(rows[0]), images, truths,
-                     _places(rows))
+        return Drive(
+            folder.name,
+            _camera(rows[0], truths[0].shape),
+            _pose(rows[0]),
+            images,
+            truths,
+            _places(rows),
+        )
     except (OSError, KeyError, IndexError, ValueError) as error:
-        raise DriveError(f'{folder} is not a drive with cameras.csv, rgb_*.jpg and depth_*.png: '
-                         f'{error}') from error
+        raise DriveError(
+            f'{folder} is not a drive with cameras.csv, rgb_*.jpg and depth_*.png: {error}'
+        ) from error
 
 
 def room_drives() -> list[Drive]:
@@ -89,13 +102,20 @@ def _camera(row: dict[str, str], shape: tuple[int, int]) -> CameraModel:
 
 
 def _pose(row: dict[str, str]) -> CameraPose:
-    return CameraPose(-math.radians(float(row['pitch_deg'])), math.radians(float(row['roll_deg'])),
-                      float(row['height_m']))
+    return CameraPose(
+        -math.radians(float(row['pitch_deg'])),
+        math.radians(float(row['roll_deg'])),
+        float(row['height_m']),
+    )
 
 
 def _places(rows: list[dict[str, str]]) -> NDArray[np.float64]:
-    return np.array([[float(row['x_m']), float(row['y_m']), math.radians(float(row['yaw_deg']))]
-                     for row in rows])
+    return np.array(
+        [
+            [float(row['x_m']), float(row['y_m']), math.radians(float(row['yaw_deg']))]
+            for row in rows
+        ]
+    )
 
 
 def _truth(path: Path) -> NDArray[np.float32]:

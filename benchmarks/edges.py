@@ -7,6 +7,7 @@ Filters two depths: the network's, and the true depth reduced to a third and enl
 sharpest edges possible at the network's output size. docs/filters.md has the definitions. Writes
 edges.json and edges.png (a cloud from above).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -85,12 +86,17 @@ def table(depths: list[Depth], truths: list[Depth]) -> dict[str, Any]:
             tally[name] += mask.sum()
             for threshold in THRESHOLDS:
                 tally[name, threshold] += (mask & geometry.flying_pixels(depth, threshold)).sum()
-    return {**{f'{name}_percent': 100 * tally[name] / tally['pixels']
-               for name in ('flying', 'good')},
-            'steepest_percent': steepest(depths),
-            'removed_percent': {str(threshold): {
+    return {
+        **{f'{name}_percent': 100 * tally[name] / tally['pixels'] for name in ('flying', 'good')},
+        'steepest_percent': steepest(depths),
+        'removed_percent': {
+            str(threshold): {
                 name: 100 * tally[name, threshold] / max(1, tally[name])
-                for name in ('flying', 'good')} for threshold in THRESHOLDS}}
+                for name in ('flying', 'good')
+            }
+            for threshold in THRESHOLDS
+        },
+    }
 
 
 def draw(path: Path, frame: Frame, depth: Depth) -> None:
@@ -100,10 +106,13 @@ def draw(path: Path, frame: Frame, depth: Depth) -> None:
     points = geometry.back_project(depth, frame.camera) @ level.T
     slab = (points[..., 2] > 0.1 - HEIGHT) & (points[..., 2] < 0.3)
     is_flying = flying(depth, frame.truth)
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), sharex=True, sharey=True,
-                                layout='constrained')
-    for cell, mask, title in ((axes[0], slab, 'edge_threshold 0'),
-                              (axes[1], slab & ~removed, f'edge_threshold {SHOWN_THRESHOLD}')):
+    figure, axes = plt.subplots(
+        1, 2, figsize=(11, 5.2), sharex=True, sharey=True, layout='constrained'
+    )
+    for cell, mask, title in (
+        (axes[0], slab, 'edge_threshold 0'),
+        (axes[1], slab & ~removed, f'edge_threshold {SHOWN_THRESHOLD}'),
+    ):
         for part, colour, size in ((~is_flying, '0.35', 0.5), (is_flying, 'tab:red', 3)):
             shown = points[mask & part]
             cell.scatter(-shown[:, 1], shown[:, 0], s=size, color=colour, lw=0)
@@ -121,9 +130,12 @@ def run(model: str, out: Path) -> dict[str, Any]:
     truths = [frame.truth for frame in frames]
     estimator = DepthEstimator.load(model, device='auto')
     blurred = [at_a_third(truth) for truth in truths]
-    report = {'machine': machine(), 'model': estimator.info.name,
-              'truth_at_a_third': table(blurred, truths),
-              'network': table([d.numpy() for d in predictions(estimator, frames)], truths)}
+    report = {
+        'machine': machine(),
+        'model': estimator.info.name,
+        'truth_at_a_third': table(blurred, truths),
+        'network': table([d.numpy() for d in predictions(estimator, frames)], truths),
+    }
     (out / 'edges.json').write_text(json.dumps(report, indent=1) + '\n')
     draw(out / 'edges.png', frames[SHOWN], blurred[SHOWN])
     return report

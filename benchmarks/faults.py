@@ -9,6 +9,7 @@
 Each scenario runs in its own process with a time limit. A table and a JSON file report what was
 done and what the node's diagnostics reported. The exit status is 1 if a scenario failed or hung.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -66,16 +67,22 @@ def perform_apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
     words += ['--short'] * options.short
     words += ['--count', str(options.count)] if options.count else []
     start = time.monotonic()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         output, said = process.communicate(timeout=options.limit)
         row = json.loads(output.splitlines()[-1])
         if process.returncode or not row['served_next_frame']:
             sys.stderr.write(said[-4000:])
     except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
-        row = {'scenario': name, 'served_next_frame': False, 'done': '',
-               'said': f'FAILED: {error!r}', 'seconds': round(time.monotonic() - start, 1)}
+        row = {
+            'scenario': name,
+            'served_next_frame': False,
+            'done': '',
+            'said': f'FAILED: {error!r}',
+            'seconds': round(time.monotonic() - start, 1),
+        }
     finally:
         _end(process)
     return row
@@ -90,12 +97,16 @@ def _end(process: subprocess.Popen) -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Format the rows as Markdown."""
-    lines = ['| scenario | what was done | next good frame | diagnostics said | seconds |',
-             '|---|---|---|---|---|']
+    lines = [
+        '| scenario | what was done | next good frame | diagnostics said | seconds |',
+        '|---|---|---|---|---|',
+    ]
     for row in rows:
         served = 'served' if row['served_next_frame'] else 'NOT SERVED'
-        lines.append(f'| {row["scenario"]} | {row["done"]} | {served} | {row["said"][:160]} | '
-                     f'{row["seconds"]:.0f} |')
+        lines.append(
+            f'| {row["scenario"]} | {row["done"]} | {served} | {row["said"][:160]} | '
+            f'{row["seconds"]:.0f} |'
+        )
     return '\n'.join(lines)
 
 
@@ -126,13 +137,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.faults', description=__doc__.splitlines()[0])
+        prog='python -m benchmarks.faults', description=__doc__.splitlines()[0]
+    )
     parser.add_argument('names', nargs='*', default=['all'], metavar='SCENARIO')
     parser.add_argument('--list', action='store_true', help='list the scenarios and exit')
     parser.add_argument('--short', action='store_true', help='a few repetitions of each')
-    parser.add_argument('--count', type=int, help='repetitions, instead of the scenario\'s own')
-    parser.add_argument('--limit', type=float, default=LIMIT,
-                        help=f'time limit of a scenario in seconds (default {LIMIT})')
+    parser.add_argument('--count', type=int, help="repetitions, instead of the scenario's own")
+    parser.add_argument(
+        '--limit',
+        type=float,
+        default=LIMIT,
+        help=f'time limit of a scenario in seconds (default {LIMIT})',
+    )
     parser.add_argument('--json', type=Path, default=Path('faults.json'))
     parser.add_argument('--inside', action='store_true', help=argparse.SUPPRESS)
     return parser

@@ -11,6 +11,7 @@ Our implementation alternates with the usual one: plain PyTorch in float32, dept
 host, a cloud by numpy. Prints JSON; the exit status is 2 without a CUDA device. `--device cpu` only
 tests the script.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -57,11 +58,18 @@ Pair = tuple[NDArray[np.uint8], NDArray]
 Frame = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray]]
 
 
-def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: torch.device,
-         precision: str, graphs: bool = True) -> Frame:
+def ours(
+    network: nn.Module,
+    info: WeightsInfo,
+    camera: CameraModel,
+    device: torch.device,
+    precision: str,
+    graphs: bool = True,
+) -> Frame:
     """Return the node's frame, with masks and edge filter; `graphs` False launches each kernel."""
     estimator = DepthEstimator(
-        TorchEager(copy.deepcopy(network), device, precision), info, graphs=graphs)
+        TorchEager(copy.deepcopy(network), device, precision), info, graphs=graphs
+    )
     upload, download = Upload(device), Download(device)
     make, settings = ProductMaker(info.max_depth), DepthSettings(point_stride=1)
 
@@ -69,8 +77,9 @@ def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: tor
         image = upload(rgb)
         depth = estimator.estimate(image, camera).depth
         products = make(rgb, camera, depth, settings, image=image)
-        found = download({'depth': products.depth, 'cloud': products.cloud,
-                          'finite': geometry.all_finite(depth)})
+        found = download(
+            {'depth': products.depth, 'cloud': products.cloud, 'finite': geometry.all_finite(depth)}
+        )
         if estimator.remarks:
             raise RuntimeError(estimator.remarks[0])
         return found['depth'], found['cloud']
@@ -78,8 +87,9 @@ def ours(network: nn.Module, info: WeightsInfo, camera: CameraModel, device: tor
     return run
 
 
-def usual(network: nn.Module, info: WeightsInfo, camera: CameraModel,
-          device: torch.device) -> Frame:
+def usual(
+    network: nn.Module, info: WeightsInfo, camera: CameraModel, device: torch.device
+) -> Frame:
     """Return the frame of most published nodes, without masks or focal correction."""
     network = copy.deepcopy(network).to(device)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (info.mean, info.std))
@@ -96,7 +106,7 @@ def usual(network: nn.Module, info: WeightsInfo, camera: CameraModel,
 
 
 def _numpy_cloud(depth: NDArray, rgb: NDArray[np.uint8], camera: CameraModel) -> NDArray:
-    rows, columns = np.mgrid[:camera.height, :camera.width]
+    rows, columns = np.mgrid[: camera.height, : camera.width]
     x = (columns - camera.cx) * depth / camera.fx
     y = (rows - camera.cy) * depth / camera.fy
     colour = rgb.astype(np.uint32)
@@ -124,16 +134,26 @@ def frames(name: str, size: tuple[int, int], rounds: int, device: torch.device) 
     for way, run in itertools.chain(*itertools.repeat(list(runs.items()), rounds)):
         times[way].append(_milliseconds(run, rgb))
     base = np.array(times['usual'])
-    return {'network': name, 'size': _text(size), 'ways': {
-        way: {'first_ms': first[way], 'peak_mb': peaks[way], **summary(values),
-              'times_faster': float(np.median(base / np.array(values)))}
-        for way, values in times.items()}}
+    return {
+        'network': name,
+        'size': _text(size),
+        'ways': {
+            way: {
+                'first_ms': first[way],
+                'peak_mb': peaks[way],
+                **summary(values),
+                'times_faster': float(np.median(base / np.array(values))),
+            }
+            for way, values in times.items()
+        },
+    }
 
 
 def _network(name: str, size: tuple[int, int]) -> tuple[nn.Module, WeightsInfo]:
     """Create a network for that input size, with random weights except for `default`."""
     info = dataclasses.replace(
-        load_weights(None).info, output='metres', input_height=size[0], input_width=size[1])
+        load_weights(None).info, output='metres', input_height=size[0], input_width=size[1]
+    )
     return build(name).eval().requires_grad_(False), info
 
 
@@ -153,18 +173,22 @@ def alone(name: str, size: tuple[int, int], rounds: int, device: torch.device) -
     """Time only the network in half precision, from input to output on the device."""
     backend = TorchEager(build(name).eval().requires_grad_(False), device, 'fp16')
     image = torch.randn(1, 3, *size, device=device)
-    times = _gpu_times(backend, image, rounds) if device.type == 'cuda' else [
-        _milliseconds(backend.run, image) for _ in range(rounds)]
-    return {'network': name, 'size': _text(size), 'precision': backend.precision,
-            **summary(times)}
+    times = (
+        _gpu_times(backend, image, rounds)
+        if device.type == 'cuda'
+        else [_milliseconds(backend.run, image) for _ in range(rounds)]
+    )
+    return {'network': name, 'size': _text(size), 'precision': backend.precision, **summary(times)}
 
 
 @torch.inference_mode()
 def _gpu_times(backend: TorchEager, image: Tensor, rounds: int) -> list[float]:
     """Time a CUDA graph by the GPU's clock."""
     graph = CudaGraph(lambda *_: backend.run(image), (1, 1, 3), image.device)
-    marks = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
-             for _ in range(rounds)]
+    marks = [
+        (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+        for _ in range(rounds)
+    ]
     for begin, end in marks:
         begin.record()
         graph.replay()
@@ -178,12 +202,20 @@ def half_precision(pairs: list[Pair], device: torch.device) -> dict[str, Any]:
     scores = {}
     for precision in ('fp32', 'fp16', 'bf16'):
         estimator = DepthEstimator.load(None, str(device), precision, 'torch')
-        scores[precision] = float(np.mean([
-            np.mean(np.abs(estimator.infer(rgb) - truth)[truth > 0] / truth[truth > 0])
-            for rgb, truth in pairs]))
-    return {'frames': len(pairs), 'AbsRel': scores,
-            'fp16_difference': abs(scores['fp16'] - scores['fp32']),
-            'bf16_difference': abs(scores['bf16'] - scores['fp32'])}
+        scores[precision] = float(
+            np.mean(
+                [
+                    np.mean(np.abs(estimator.infer(rgb) - truth)[truth > 0] / truth[truth > 0])
+                    for rgb, truth in pairs
+                ]
+            )
+        )
+    return {
+        'frames': len(pairs),
+        'AbsRel': scores,
+        'fp16_difference': abs(scores['fp16'] - scores['fp32']),
+        'bf16_difference': abs(scores['bf16'] - scores['fp32']),
+    }
 
 
 def pairs_with_truth(options: argparse.Namespace) -> list[Pair]:
@@ -215,25 +247,42 @@ def _text(size: tuple[int, int]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--networks', nargs='+', default=['default', *ALONE],
-                        choices=list(NETWORKS))
-    parser.add_argument('--size', type=parse_size, default=(480, 640), metavar='HEIGHTxWIDTH',
-                        help='size of the image and of the network\'s input')
+    parser.add_argument(
+        '--networks', nargs='+', default=['default', *ALONE], choices=list(NETWORKS)
+    )
+    parser.add_argument(
+        '--size',
+        type=parse_size,
+        default=(480, 640),
+        metavar='HEIGHTxWIDTH',
+        help="size of the image and of the network's input",
+    )
     parser.add_argument('--rounds', type=int, default=300)
-    parser.add_argument('--clip', type=Path, default=CLIP,
-                        help='bag of compressed images with a folder truth, like data/clip_bag')
-    parser.add_argument('--pack', type=Path,
-                        help='use frames from a file by scripts/pack_rooms instead')
-    parser.add_argument('--frames', type=int, default=50,
-                        help='number of frames of the clip or the packed views')
+    parser.add_argument(
+        '--clip',
+        type=Path,
+        default=CLIP,
+        help='bag of compressed images with a folder truth, like data/clip_bag',
+    )
+    parser.add_argument(
+        '--pack', type=Path, help='use frames from a file by scripts/pack_rooms instead'
+    )
+    parser.add_argument(
+        '--frames', type=int, default=50, help='number of frames of the clip or the packed views'
+    )
     parser.add_argument('--device', default='cuda', help='cuda, cuda:N; cpu only tests the script')
-    parser.add_argument('--autotune', action='store_true',
-                        help='let cuDNN try its algorithms (torch.backends.cudnn.benchmark)')
+    parser.add_argument(
+        '--autotune',
+        action='store_true',
+        help='let cuDNN try its algorithms (torch.backends.cudnn.benchmark)',
+    )
     parser.add_argument('--out', type=Path, help='file to write the JSON to as well')
     options = parser.parse_args(arguments)
     if options.device != 'cpu' and not torch.cuda.is_available():
-        sys.stderr.write('gpu_frame: there is no CUDA device; --device cpu tests the script, but '
-                         'its figures do not apply to a GPU\n')
+        sys.stderr.write(
+            'gpu_frame: there is no CUDA device; --device cpu tests the script, but '
+            'its figures do not apply to a GPU\n'
+        )
         return 2
     if options.device != 'cpu':
         torch.cuda.set_device(resolve_device(options.device))
@@ -249,13 +298,18 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     device = resolve_device(options.device)
     alone_size = min(ALONE_SIZE, options.size)
     return {
-        'machine': machine(), 'device': str(device), 'rounds': options.rounds,
+        'machine': machine(),
+        'device': str(device),
+        'rounds': options.rounds,
         'autotune': options.autotune,
         'half_precision': half_precision(pairs_with_truth(options), device),
-        'frame': [frames(name, options.size, options.rounds, device)
-                  for name in options.networks],
-        'network_alone': [alone(name, alone_size, options.rounds, device)
-                          for name in options.networks if name in ALONE]}
+        'frame': [frames(name, options.size, options.rounds, device) for name in options.networks],
+        'network_alone': [
+            alone(name, alone_size, options.rounds, device)
+            for name in options.networks
+            if name in ALONE
+        ],
+    }
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ OUT gets four files: `session.json` (steps, exit codes, seconds, and the JSON of
 rewritten after each step), `session.log`, `network.png` and `weights.safetensors`. There are few
 files, since a borrowed machine may limit how many can be copied back.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -34,11 +35,19 @@ from depth_perception.io.files import write_atomically
 
 NAMES = ('tests', 'frame', 'network', 'train')
 #: Tests that run without ROS and need no packages besides those named above.
-TESTS = ('test/inference/test_estimator.py', 'test/inference/test_graphs.py',
-         'test/inference/test_transfer.py', 'test/inference/test_backends.py',
-         'test/inference/test_sharing.py', 'test/depth/test_geometry.py',
-         'test/depth/test_scan.py', 'test/depth/test_temporal.py', 'test/networks',
-         'test/training/test_mixed_precision.py', 'test/training/test_train_packed.py')
+TESTS = (
+    'test/inference/test_estimator.py',
+    'test/inference/test_graphs.py',
+    'test/inference/test_transfer.py',
+    'test/inference/test_backends.py',
+    'test/inference/test_sharing.py',
+    'test/depth/test_geometry.py',
+    'test/depth/test_scan.py',
+    'test/depth/test_temporal.py',
+    'test/networks',
+    'test/training/test_mixed_precision.py',
+    'test/training/test_train_packed.py',
+)
 NETWORKS = ('default', 'efficientnet_sff', 'resnet_unet_hybrid')
 #: Seconds reserved for writing the last files.
 RESERVE = 15
@@ -72,13 +81,27 @@ def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step
     The first convolution of each shape and type takes about 30 ms on a GPU, since cuDNN searches
     for an algorithm. So a network of a hundred layers needs seconds to start in each process.
     """
-    yield Step('tests', ['-m', 'pytest', '-q', '-rs', '-m', 'cuda', '-p', 'no:cacheprovider',
-                         *TESTS], 0.25 * left)
+    yield Step(
+        'tests',
+        ['-m', 'pytest', '-q', '-rs', '-m', 'cuda', '-p', 'no:cacheprovider', *TESTS],
+        0.25 * left,
+    )
     yield _frame(options, work, 0.25 * left)
     yield _network(options, work, 0.2 * left)
-    yield Step('roofline', [
-        '-m', 'benchmarks.roofline', *_device(options), '--times', str(work / 'network.json'),
-        '--out', str(work)], 0.15 * left, {'roofline.json': 'gpu_roofline.json'})
+    yield Step(
+        'roofline',
+        [
+            '-m',
+            'benchmarks.roofline',
+            *_device(options),
+            '--times',
+            str(work / 'network.json'),
+            '--out',
+            str(work),
+        ],
+        0.15 * left,
+        {'roofline.json': 'gpu_roofline.json'},
+    )
 
 
 def _device(options: argparse.Namespace) -> list[str]:
@@ -87,35 +110,88 @@ def _device(options: argparse.Namespace) -> list[str]:
 
 def _frame(options: argparse.Namespace, work: Path, seconds: float) -> Step:
     pack = ['--pack', str(options.pack)] if options.pack else []
-    amount = ['--rounds', '1', '--size', '64x96', '--frames', '2', '--networks',
-              'efficientnet_sff'] if options.dry_run else \
-        ['--rounds', '100', '--networks', *options.networks]
-    return Step('frame', [
-        '-m', 'benchmarks.gpu_frame', *_device(options), *pack, '--out',
-        str(work / 'gpu_frame.json'), *amount], seconds, {'gpu_frame.json': 'gpu_frame.json'})
+    amount = (
+        ['--rounds', '1', '--size', '64x96', '--frames', '2', '--networks', 'efficientnet_sff']
+        if options.dry_run
+        else ['--rounds', '100', '--networks', *options.networks]
+    )
+    return Step(
+        'frame',
+        [
+            '-m',
+            'benchmarks.gpu_frame',
+            *_device(options),
+            *pack,
+            '--out',
+            str(work / 'gpu_frame.json'),
+            *amount,
+        ],
+        seconds,
+        {'gpu_frame.json': 'gpu_frame.json'},
+    )
 
 
 def _network(options: argparse.Namespace, work: Path, seconds: float) -> Step:
-    amount = ['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2'] \
-        if options.dry_run else \
-        ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100']
-    return Step('network', [
-        '-m', 'benchmarks.network', *_device(options), '--out', str(work), '--seconds', '5',
-        *amount], seconds, {'network.json': 'gpu_network.json', 'network.png': 'network.png'})
+    amount = (
+        ['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2']
+        if options.dry_run
+        else ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100']
+    )
+    return Step(
+        'network',
+        [
+            '-m',
+            'benchmarks.network',
+            *_device(options),
+            '--out',
+            str(work),
+            '--seconds',
+            '5',
+            *amount,
+        ],
+        seconds,
+        {'network.json': 'gpu_network.json', 'network.png': 'network.png'},
+    )
 
 
 def training(options: argparse.Namespace, work: Path, left: float) -> Step:
     """Return the training step for the given seconds."""
-    length = ['--steps', '2', '--batch', '2', '--validation-views', '4', '--log-every', '1',
-              '--precision', 'bf16'] \
-        if options.dry_run else ['--minutes', f'{(left - 45) / 60:.2f}', '--batch',
-                                 str(options.batch)]
-    return Step('train', [
-        '-m', 'depth_training.train.packed', str(options.pack), '--out', str(work / 'run'),
-        '--start-from', options.start_from, *length,
-        '--device', 'cpu' if options.dry_run else 'cuda'], left,
-        {'run/training.json': 'gpu_training.json',
-         'run/weights.safetensors': 'weights.safetensors'})
+    length = (
+        [
+            '--steps',
+            '2',
+            '--batch',
+            '2',
+            '--validation-views',
+            '4',
+            '--log-every',
+            '1',
+            '--precision',
+            'bf16',
+        ]
+        if options.dry_run
+        else ['--minutes', f'{(left - 45) / 60:.2f}', '--batch', str(options.batch)]
+    )
+    return Step(
+        'train',
+        [
+            '-m',
+            'depth_training.train.packed',
+            str(options.pack),
+            '--out',
+            str(work / 'run'),
+            '--start-from',
+            options.start_from,
+            *length,
+            '--device',
+            'cpu' if options.dry_run else 'cuda',
+        ],
+        left,
+        {
+            'run/training.json': 'gpu_training.json',
+            'run/weights.safetensors': 'weights.safetensors',
+        },
+    )
 
 
 class Session:
@@ -140,8 +216,12 @@ class Session:
             log.write(f'==== {step.name}: {" ".join(step.command)}\n'.encode())
             log.flush()
             process = subprocess.Popen(
-                [sys.executable, *step.command], stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, 'PYTHONUNBUFFERED': '1'}, start_new_session=True)
+                [sys.executable, *step.command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+                start_new_session=True,
+            )
             try:
                 process.wait(step.seconds)
             except subprocess.TimeoutExpired:
@@ -156,11 +236,20 @@ class Session:
                 self.results[target.removesuffix('.json')] = json.loads(text)
             else:
                 shutil.copyfile(self.work / source, self.out / target)
-        self.done.append({**asdict(step), 'exit_code': process.returncode, 'timed_out': timed_out,
-                          'taken_seconds': round(taken, 1)})
+        self.done.append(
+            {
+                **asdict(step),
+                'exit_code': process.returncode,
+                'timed_out': timed_out,
+                'taken_seconds': round(taken, 1),
+            }
+        )
         self._write()
-        print(f'{step.name}: exit code {process.returncode}'
-              f'{", stopped at its limit" if timed_out else ""}, {taken:.0f} s', flush=True)
+        print(
+            f'{step.name}: exit code {process.returncode}'
+            f'{", stopped at its limit" if timed_out else ""}, {taken:.0f} s',
+            flush=True,
+        )
         return process.returncode == 0
 
     @staticmethod
@@ -173,8 +262,14 @@ class Session:
             process.wait()
 
     def _write(self) -> None:
-        write_atomically(self.out / 'session.json', [json.dumps(
-            {'machine': machine(), 'steps': self.done, **self.results}, indent=1).encode()])
+        write_atomically(
+            self.out / 'session.json',
+            [
+                json.dumps(
+                    {'machine': machine(), 'steps': self.done, **self.results}, indent=1
+                ).encode()
+            ],
+        )
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -186,8 +281,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--minutes', type=float, default=9.0, help='total duration')
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--only', nargs='+', choices=NAMES, default=list(NAMES))
-    parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS),
-                        help='networks to measure; each takes about a minute')
+    parser.add_argument(
+        '--networks',
+        nargs='+',
+        choices=NETWORKS,
+        default=list(NETWORKS),
+        help='networks to measure; each takes about a minute',
+    )
     parser.add_argument('--dry-run', action='store_true', help='test every step on a CPU')
     options = parser.parse_args(arguments)
     if options.minutes <= 1:
@@ -211,8 +311,11 @@ def main(arguments: list[str] | None = None) -> int:
         work = Path(folder)
         session = Session(options.out, work)
         wanted = {*options.only, *(['roofline'] if 'network' in options.only else [])}
-        well = [session.run(step) for step in steps(options, work, end - time.monotonic())
-                if step.name in wanted]
+        well = [
+            session.run(step)
+            for step in steps(options, work, end - time.monotonic())
+            if step.name in wanted
+        ]
         if 'train' in wanted and options.pack is None:
             print('train: skipped, as --pack is not given', flush=True)
         elif 'train' in wanted and end - time.monotonic() < SHORTEST and not options.dry_run:

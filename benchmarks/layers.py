@@ -5,6 +5,7 @@
 
 Uses the node's default precision. Writes layers.json.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -51,29 +52,43 @@ def profile(name: str, size: tuple[int, int]) -> dict[str, Any]:
     layers = []
     for run in range(RUNS + 1):
         runner.run(image)
-        request, = runner._requests.values()
+        (request,) = runner._requests.values()
         if run:  # the first run allocates memory
-            layers += [(layer.node_type, layer.exec_type, layer.real_time.total_seconds())
-                       for layer in request.get_profiling_info()]
-    return {'network': name, 'size': f'{size[0]}x{size[1]}', 'precision': runner.precision,
-            'ms': 1000 * sum(layer[2] for layer in layers) / RUNS, 'shares': shares(layers)}
+            layers += [
+                (layer.node_type, layer.exec_type, layer.real_time.total_seconds())
+                for layer in request.get_profiling_info()
+            ]
+    return {
+        'network': name,
+        'size': f'{size[0]}x{size[1]}',
+        'precision': runner.precision,
+        'ms': 1000 * sum(layer[2] for layer in layers) / RUNS,
+        'shares': shares(layers),
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
-    parser.add_argument('--sizes', nargs='+', type=parse_size, default=[(240, 320)],
-                        metavar='HEIGHTxWIDTH')
+    parser.add_argument(
+        '--sizes', nargs='+', type=parse_size, default=[(240, 320)], metavar='HEIGHTxWIDTH'
+    )
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
     rows = [profile(name, size) for name in options.networks for size in options.sizes]
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'layers.json').write_text(json.dumps(
-        {'machine': machine(), 'runs': RUNS, 'rows': rows}, indent=1) + '\n')
+    (options.out / 'layers.json').write_text(
+        json.dumps({'machine': machine(), 'runs': RUNS, 'rows': rows}, indent=1) + '\n'
+    )
     for row in rows:
-        print(row['network'], row['size'], row['precision'], f'{row["ms"]:.1f} ms:',
-              ', '.join(f'{name} {100 * share:.0f} %' for name, share in row['shares'].items()))
+        print(
+            row['network'],
+            row['size'],
+            row['precision'],
+            f'{row["ms"]:.1f} ms:',
+            ', '.join(f'{name} {100 * share:.0f} %' for name, share in row['shares'].items()),
+        )
     return 0
 
 

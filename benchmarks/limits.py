@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure a machine's limits for a roofline: operations and bytes per second."""
+
 from __future__ import annotations
 
 import time
@@ -59,18 +60,26 @@ def measure_limits(device: torch.device, seconds: float = SECONDS) -> Limits:
 def _products(device: torch.device, precision: str) -> Iterator[tuple[str, int, Callable]]:
     """Yield (name, operations, run) of matrix products."""
     for side in SIDES[device.type]:
-        left, right = (torch.randn(side, side, device=device, dtype=_DTYPES[precision])
-                       for _ in range(2))
+        left, right = (
+            torch.randn(side, side, device=device, dtype=_DTYPES[precision]) for _ in range(2)
+        )
         out = torch.empty_like(left)
-        yield (f'torch, {side}x{side}', 2 * side**3,
-               lambda left=left, right=right, out=out: torch.mm(left, right, out=out))
+        yield (
+            f'torch, {side}x{side}',
+            2 * side**3,
+            lambda left=left, right=right, out=out: torch.mm(left, right, out=out),
+        )
         if device.type == 'cpu' and openvino.is_installed():
             runner = openvino.OpenVino(
-                nn.Linear(side, side, bias=False), 'fp16' if precision == 'bf16' else 'fp32')
+                nn.Linear(side, side, bias=False), 'fp16' if precision == 'bf16' else 'fp32'
+            )
             if runner.precision == precision:
                 image = torch.randn(1, 3, side, side)  # the OpenVINO backend takes images
-                yield (f'openvino, {side}x{side}', 3 * 2 * side**3,
-                       lambda runner=runner, image=image: runner.run(image))
+                yield (
+                    f'openvino, {side}x{side}',
+                    3 * 2 * side**3,
+                    lambda runner=runner, image=image: runner.run(image),
+                )
 
 
 def _best_seconds(run: Callable[[], object], device: torch.device, seconds: float) -> float:
@@ -88,8 +97,9 @@ def _best_seconds(run: Callable[[], object], device: torch.device, seconds: floa
 def _copy_rate(device: torch.device, seconds: float) -> float:
     source = torch.ones(COPIED[device.type] // 4, device=device)
     target = torch.empty_like(source)
-    return 2 * COPIED[device.type] / _best_seconds(
-        lambda: target.copy_(source), device, seconds) / 1e9
+    return (
+        2 * COPIED[device.type] / _best_seconds(lambda: target.copy_(source), device, seconds) / 1e9
+    )
 
 
 def _data_sheet(device: torch.device) -> dict[str, float]:

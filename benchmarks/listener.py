@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscribers to all outputs and diagnostics with negligible cost."""
+
 from __future__ import annotations
 
 import contextlib
@@ -20,8 +21,12 @@ from depth_perception.ros.conversions.stamps import serialized_stamp
 from depth_perception.ros.conversions.topics import DEPTH
 from depth_perception.ros.node.publishers import TYPES
 
-LEVELS = {DiagnosticStatus.OK: 'OK', DiagnosticStatus.WARN: 'WARN',
-          DiagnosticStatus.ERROR: 'ERROR', DiagnosticStatus.STALE: 'STALE'}
+LEVELS = {
+    DiagnosticStatus.OK: 'OK',
+    DiagnosticStatus.WARN: 'WARN',
+    DiagnosticStatus.ERROR: 'ERROR',
+    DiagnosticStatus.STALE: 'STALE',
+}
 
 
 @dataclass
@@ -51,12 +56,14 @@ class Listener:
         values: newest diagnostic values, by key.
     """
 
-    def __init__(self, namespace: str = '', name: str = 'listener',
-                 topics: Collection[str] = tuple(TYPES)) -> None:
+    def __init__(
+        self, namespace: str = '', name: str = 'listener', topics: Collection[str] = tuple(TYPES)
+    ) -> None:
         self._context = Context()
         self._context.init()
-        self.node = Node(name, context=self._context, namespace=namespace,
-                         start_parameter_services=False)
+        self.node = Node(
+            name, context=self._context, namespace=namespace, start_parameter_services=False
+        )
         self.last: dict[str, float] = {}
         self.diagnostics: Counter[str] = Counter()
         self.values: dict[str, str] = {}
@@ -64,10 +71,15 @@ class Listener:
         self._lock = threading.Lock()
         for topic in topics:
             self.node.create_subscription(
-                TYPES[topic], topic, lambda data, topic=topic: self._on_output(topic, data),
-                QoSProfile(depth=10), raw=True)
+                TYPES[topic],
+                topic,
+                lambda data, topic=topic: self._on_output(topic, data),
+                QoSProfile(depth=10),
+                raw=True,
+            )
         self.node.create_subscription(
-            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10))
+            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10)
+        )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)

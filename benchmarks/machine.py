@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Description of the machine for benchmark results."""
+
 from __future__ import annotations
 
 import os
@@ -11,5 +12,7 @@ def machine() -> str:
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
-    return (f'{os.cpu_count()}-core {platform.machine()}, {gpu}, Python '
-            f'{platform.python_version()}, torch {torch.__version__}')
+    return (
+        f'{os.cpu_count()}-core {platform.machine()}, {gpu}, Python '
+        f'{platform.python_version()}, torch {torch.__version__}'
+    )

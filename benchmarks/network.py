@@ -9,6 +9,7 @@ Backends alternate in every round, so that other load affects all of them equall
 plain PyTorch is the median over the rounds. Writes network.json and network.png, with --growth
 growth.json and growth.png.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -35,8 +36,10 @@ from depth_perception.networks import create_network
 NETWORKS: dict[str, tuple[str, dict[str, Any]] | None] = {
     'default': None,
     'efficientnet_sff': ('efficientnet_sff', {'encoder': 'efficientnet_b2', 'max_depth': 10.0}),
-    **{name: (name, {}) for name in ('resnet_unet_hybrid', 'resnet_unet', 'cnn_residual',
-                                     'densedepth')},
+    **{
+        name: (name, {})
+        for name in ('resnet_unet_hybrid', 'resnet_unet', 'cnn_residual', 'densedepth')
+    },
 }
 #: QVGA to 1080p, in multiples of 32 pixels.
 GROWTH = ((224, 320), (256, 320), (480, 640), (704, 1280), (1056, 1920))
@@ -73,8 +76,13 @@ class Row:
     joules: float | None
 
 
-def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device,
-            seconds_allowed: float = float('inf')) -> list[Row]:
+def measure(
+    name: str,
+    size: tuple[int, int],
+    rounds: int,
+    device: torch.device,
+    seconds_allowed: float = float('inf'),
+) -> list[Row]:
     """Measure all backends of a network at a size, for the given rounds or as time permits."""
     network, image = build(name), torch.randn(1, 3, *size)
     runs, started, peaks, outputs = {}, {}, {}, {}
@@ -91,13 +99,23 @@ def measure(name: str, size: tuple[int, int], rounds: int, device: torch.device,
                 seconds[way].append(timed(run, image))
     base = np.array(seconds[BASELINE])
     largest = outputs[BASELINE].abs().max()
-    return [Row(
-        name, f'{size[0]}x{size[1]}', size[0] * size[1], way, started[way],
-        1000 * float(np.median(times)), 1000 * float(np.percentile(times, 95)),
-        float(np.median(base / np.array(times))),
-        float((outputs[way] - outputs[BASELINE]).abs().max() / largest), len(times), peaks[way],
-        float(np.median(joules[way])) if joules[way] else None)
-        for way, times in seconds.items()]
+    return [
+        Row(
+            name,
+            f'{size[0]}x{size[1]}',
+            size[0] * size[1],
+            way,
+            started[way],
+            1000 * float(np.median(times)),
+            1000 * float(np.percentile(times, 95)),
+            float(np.median(base / np.array(times))),
+            float((outputs[way] - outputs[BASELINE]).abs().max() / largest),
+            len(times),
+            peaks[way],
+            float(np.median(joules[way])) if joules[way] else None,
+        )
+        for way, times in seconds.items()
+    ]
 
 
 def build(name: str) -> nn.Module:
@@ -114,9 +132,14 @@ def timed(run: Run, image: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def _started(network: nn.Module, image: Tensor, device: torch.device, started: dict[str, float],
-             peaks: dict[str, float | None], outputs: dict[str, Tensor],
-             ) -> Iterator[tuple[str, Run]]:
+def _started(
+    network: nn.Module,
+    image: Tensor,
+    device: torch.device,
+    started: dict[str, float],
+    peaks: dict[str, float | None],
+    outputs: dict[str, Tensor],
+) -> Iterator[tuple[str, Run]]:
     """Yield each backend after its first runs, and record what those took."""
     start, memory = time.perf_counter(), PeakMemory(device)
     for way, run in ways(network, image, device):
@@ -160,13 +183,15 @@ def growth(rows: list[Row]) -> dict[str, float]:
 def plot(path: Path, rows: list[Row], title: str) -> None:
     """Draw milliseconds of each backend: bars for one size of a network, lines for several."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
     names = list(dict.fromkeys(row.network for row in rows))
     width = 4.2 * len(names) + 1
     figure, axes = plt.subplots(
-        1, len(names), squeeze=False, figsize=(width, 4.2), layout='constrained')
+        1, len(names), squeeze=False, figsize=(width, 4.2), layout='constrained'
+    )
     for axis, name in zip(axes[0], names):
         _panel(axis, name, [row for row in rows if row.network == name])
     figure.suptitle(textwrap.fill(title, int(14 * width)), fontsize=9)
@@ -178,8 +203,13 @@ def _panel(axis: Any, name: str, rows: list[Row]) -> None:
     if len({row.size for row in rows}) == 1:
         axis.barh([row.way for row in rows], [row.median_ms for row in rows], color='tab:blue')
         for index, row in enumerate(rows):
-            axis.text(row.median_ms, index, f' {row.median_ms:.0f} ms, {row.ratio:.1f}x',
-                      va='center', fontsize=8)
+            axis.text(
+                row.median_ms,
+                index,
+                f' {row.median_ms:.0f} ms, {row.ratio:.1f}x',
+                va='center',
+                fontsize=8,
+            )
         axis.set_xlim(0, 1.45 * max(row.median_ms for row in rows))
         axis.invert_yaxis()
         axis.set_xlabel('ms, median')
@@ -188,11 +218,22 @@ def _panel(axis: Any, name: str, rows: list[Row]) -> None:
     for way in dict.fromkeys(row.way for row in rows):
         line = [row for row in rows if row.way == way]
         power = f', exponent {exponent(line):.2f}' if len(line) > 2 else ''
-        axis.loglog([row.pixels for row in line], [row.median_ms for row in line], 'o-', ms=4,
-                    label=way + power)
+        axis.loglog(
+            [row.pixels for row in line],
+            [row.median_ms for row in line],
+            'o-',
+            ms=4,
+            label=way + power,
+        )
     sizes = {row.pixels: row.size for row in rows}
-    axis.set_xticks(list(sizes), list(sizes.values()), fontsize=7, rotation=45, ha='right',
-                    rotation_mode='anchor')
+    axis.set_xticks(
+        list(sizes),
+        list(sizes.values()),
+        fontsize=7,
+        rotation=45,
+        ha='right',
+        rotation_mode='anchor',
+    )
     axis.set_xticks([], minor=True)
     plain_logarithms(axis.yaxis)
     axis.set_xlabel('pixels, height x width')
@@ -212,12 +253,17 @@ def plain_logarithms(axis: Any) -> None:
 
 def table(rows: list[Row]) -> str:
     """Format the rows for a terminal."""
-    lines = [f'{"network":<20}{"size":<11}{"way":<19}{"start s":>8}{"median ms":>11}{"p95 ms":>9}'
-             f'{"x eager":>9}{"error":>10}{"peak MB":>9}{"J":>7}']
-    lines += [f'{row.network:<20}{row.size:<11}{row.way:<19}{row.start_s:8.1f}{row.median_ms:11.1f}'
-              f'{row.p95_ms:9.1f}{row.ratio:9.2f}{row.error:10.1e}'
-              f'{"" if row.peak_mb is None else f"{row.peak_mb:.0f}":>9}'
-              f'{"" if row.joules is None else f"{row.joules:.2f}":>7}' for row in rows]
+    lines = [
+        f'{"network":<20}{"size":<11}{"way":<19}{"start s":>8}{"median ms":>11}{"p95 ms":>9}'
+        f'{"x eager":>9}{"error":>10}{"peak MB":>9}{"J":>7}'
+    ]
+    lines += [
+        f'{row.network:<20}{row.size:<11}{row.way:<19}{row.start_s:8.1f}{row.median_ms:11.1f}'
+        f'{row.p95_ms:9.1f}{row.ratio:9.2f}{row.error:10.1e}'
+        f'{"" if row.peak_mb is None else f"{row.peak_mb:.0f}":>9}'
+        f'{"" if row.joules is None else f"{row.joules:.2f}":>7}'
+        for row in rows
+    ]
     return '\n'.join(lines)
 
 
@@ -234,12 +280,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
-    parser.add_argument('--sizes', nargs='+', type=parse_size, default=[(240, 320)],
-                        metavar='HEIGHTxWIDTH')
+    parser.add_argument(
+        '--sizes', nargs='+', type=parse_size, default=[(240, 320)], metavar='HEIGHTxWIDTH'
+    )
     parser.add_argument('--growth', action='store_true', help='sizes from QVGA to 1080p')
     parser.add_argument('--rounds', type=int, default=20)
-    parser.add_argument('--seconds', type=float, default=120.0,
-                        help='limit for one network at one size; reduces the rounds')
+    parser.add_argument(
+        '--seconds',
+        type=float,
+        default=120.0,
+        help='limit for one network at one size; reduces the rounds',
+    )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
@@ -256,13 +307,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write(options: argparse.Namespace, device: torch.device, rows: list[Row]) -> None:
     """Write the JSON and the image."""
-    where = (f'{machine()}, {torch.get_num_threads()} threads, batch 1, '
-             f'{min(row.rounds for row in rows)} to {max(row.rounds for row in rows)} rounds')
+    where = (
+        f'{machine()}, {torch.get_num_threads()} threads, batch 1, '
+        f'{min(row.rounds for row in rows)} to {max(row.rounds for row in rows)} rounds'
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / ('growth.json' if options.growth else 'network.json')
-    file.write_text(json.dumps(
-        {'machine': where, 'default_way': default_way(device),
-         'rows': [asdict(row) for row in rows], 'exponents': growth(rows)}, indent=1) + '\n')
+    file.write_text(
+        json.dumps(
+            {
+                'machine': where,
+                'default_way': default_way(device),
+                'rows': [asdict(row) for row in rows],
+                'exponents': growth(rows),
+            },
+            indent=1,
+        )
+        + '\n'
+    )
     plot(file.with_suffix('.png'), rows, where)
 
 

@@ -10,6 +10,7 @@ stamp to arrival of depth and cloud, the node's own stages and CPU use. With the
 fast as the network it measures the age of depth on arrival, early and late. Writes node.json and
 node.png.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -51,8 +52,12 @@ def judge(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     bench.wait_until_ready()
     peak = bench.highest_rate(options.ceiling)
     say(f'  peak {peak:.1f} Hz')
-    at = {f'{rate:g}': row for rate in RATES if rate <= peak
-          for row in [_at_rate(bench, rate, options.seconds)]}
+    at = {
+        f'{rate:g}': row
+        for rate in RATES
+        if rate <= peak
+        for row in [_at_rate(bench, rate, options.seconds)]
+    }
     if not at:
         at = {f'{peak:.1f}': _at_rate(bench, peak, options.seconds)}
     return {'peak_hz': peak, 'at_hz': at, 'overload': _overload(bench, options.seconds)}
@@ -70,14 +75,19 @@ def _at_rate(bench: Bench, rate: float, seconds: float) -> dict[str, Any]:
     elapsed, after = time.monotonic() - start, resources(bench.process)
     heard, sent = bench.listener.take(), bench.camera.sent - sent
     bench.camera.set_rate(0.0)
-    row = {'sent': sent, 'received': dict(heard.counts),
-           'cores': (after['cpu_s'] - before['cpu_s']) / elapsed,
-           'rss_mb': after['rss_mb'], 'stages_ms': stages(bench.listener.values),
-           **{f'{topic} ms': percentiles(heard.latencies_of[topic])
-              for topic in (DEPTH, POINTS)}}
+    row = {
+        'sent': sent,
+        'received': dict(heard.counts),
+        'cores': (after['cpu_s'] - before['cpu_s']) / elapsed,
+        'rss_mb': after['rss_mb'],
+        'stages_ms': stages(bench.listener.values),
+        **{f'{topic} ms': percentiles(heard.latencies_of[topic]) for topic in (DEPTH, POINTS)},
+    }
     row['split_ms'] = split(row['stages_ms'], row[f'{DEPTH} ms'])
-    say(f'  {rate:5.1f} Hz: depth {row[f"{DEPTH} ms"]}, cores {row["cores"]:.2f}, '
-        f'beside the network {beside_network(row["stages_ms"])} ms')
+    say(
+        f'  {rate:5.1f} Hz: depth {row[f"{DEPTH} ms"]}, cores {row["cores"]:.2f}, '
+        f'beside the network {beside_network(row["stages_ms"])} ms'
+    )
     return row
 
 
@@ -110,20 +120,29 @@ def _overload(bench: Bench, seconds: float) -> dict[str, Any]:
     time.sleep(seconds)
     ages = 1000 * np.array(bench.listener.take().latencies)
     bench.pause()
-    row = {'camera_hz': rate, 'network_ms': network, 'seconds': seconds, **age_trend(ages),
-           'ages_ms': [round(float(age), 1) for age in ages[::max(1, len(ages) // 100)]]}
-    say(f'  camera at {rate:.1f} Hz, network {network:.0f} ms: age '
-        f'{row["age_ms_first_half"]} -> {row["age_ms_second_half"]} ms (medians of both halves)')
+    row = {
+        'camera_hz': rate,
+        'network_ms': network,
+        'seconds': seconds,
+        **age_trend(ages),
+        'ages_ms': [round(float(age), 1) for age in ages[:: max(1, len(ages) // 100)]],
+    }
+    say(
+        f'  camera at {rate:.1f} Hz, network {network:.0f} ms: age '
+        f'{row["age_ms_first_half"]} -> {row["age_ms_second_half"]} ms (medians of both halves)'
+    )
     return row
 
 
 def age_trend(ages: np.ndarray) -> dict[str, Any]:
     """Return medians of the first and the second half, and the maximum; None without frames."""
     half = len(ages) // 2
-    return {'frames': len(ages),
-            'age_ms_first_half': float(np.median(ages[:half])) if half else None,
-            'age_ms_second_half': float(np.median(ages[half:])) if half else None,
-            'age_ms_largest': float(ages.max()) if half else None}
+    return {
+        'frames': len(ages),
+        'age_ms_first_half': float(np.median(ages[:half])) if half else None,
+        'age_ms_second_half': float(np.median(ages[half:])) if half else None,
+        'age_ms_largest': float(ages.max()) if half else None,
+    }
 
 
 def split(stage: dict[str, float], latency: dict[str, float]) -> dict[str, float]:
@@ -137,18 +156,30 @@ def split(stage: dict[str, float], latency: dict[str, float]) -> dict[str, float
     inside = stage['arrival_to_publish']
     parts = {'transport': max(0.0, latency['p50'] - inside)}
     if 'inference' not in stage:
-        return {**parts, 'network': stage['network'],
-                'beside the network': inside - stage['network']}
+        return {
+            **parts,
+            'network': stage['network'],
+            'beside the network': inside - stage['network'],
+        }
     known = [stage.get(key, 0.0) for key in ('decode', 'inference', 'postprocess', 'publish')]
-    return {**parts, 'waiting': max(0.0, inside - sum(known)), 'decode': known[0],
-            'resize, normalise': known[1] - stage['network'], 'network': stage['network'],
-            'masks, cloud, scan': known[2], 'publish': known[3]}
+    return {
+        **parts,
+        'waiting': max(0.0, inside - sum(known)),
+        'decode': known[0],
+        'resize, normalise': known[1] - stage['network'],
+        'network': stage['network'],
+        'masks, cloud, scan': known[2],
+        'publish': known[3],
+    }
 
 
 def stages(values: dict[str, str]) -> dict[str, float]:
     """Return median milliseconds by stage, from a node's diagnostics."""
-    found = {key.removesuffix('_ms'): _MEDIAN.search(value) for key, value in values.items()
-             if key.endswith('_ms')}
+    found = {
+        key.removesuffix('_ms'): _MEDIAN.search(value)
+        for key, value in values.items()
+        if key.endswith('_ms')
+    }
     return {key: float(match[1]) for key, match in found.items() if match}
 
 
@@ -171,11 +202,14 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Return medians over the turns and the ratio of the usual pattern to ours."""
     lines: dict[str, Any] = {}
-    common = set.intersection(*(set(turn['at_hz']) for turns in results.values()
-                                for turn in turns))
+    common = set.intersection(*(set(turn['at_hz']) for turns in results.values() for turn in turns))
     for name, turns in results.items():
-        beside = [beside_network(row['stages_ms']) for turn in turns
-                  for rate, row in turn['at_hz'].items() if rate in common]
+        beside = [
+            beside_network(row['stages_ms'])
+            for turn in turns
+            for rate, row in turn['at_hz'].items()
+            if rate in common
+        ]
         beside = [value for value in beside if value is not None]
         lines[name] = {
             'peak_hz': float(np.median([turn['peak_hz'] for turn in turns])),
@@ -183,11 +217,16 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             'overload_age_ms': [turn['overload']['age_ms_second_half'] for turn in turns],
             'overload_age_in_network_periods': [
                 turn['overload']['age_ms_second_half'] / turn['overload']['network_ms']
-                for turn in turns if turn['overload']['age_ms_second_half'] is not None],
+                for turn in turns
+                if turn['overload']['age_ms_second_half'] is not None
+            ],
             # The period at the peak rate: all work of a frame, not only the network.
             'overload_age_in_node_periods': [
                 turn['overload']['age_ms_second_half'] * turn['peak_hz'] / 1000
-                for turn in turns if turn['overload']['age_ms_second_half'] is not None]}
+                for turn in turns
+                if turn['overload']['age_ms_second_half'] is not None
+            ],
+        }
     ours, usual = (lines[name]['beside_network_ms'] for name in NODES)
     ratio = usual / ours if ours and usual else None
     return {**lines, 'usual_to_ours_beside_network': ratio}
@@ -196,6 +235,7 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
 def plot(path: Path, results: dict[str, list[dict[str, Any]]], title: str) -> None:
     """Draw latency by rate, its parts, and the age of depth if the camera is too fast."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
@@ -214,11 +254,21 @@ def plot(path: Path, results: dict[str, list[dict[str, Any]]], title: str) -> No
 def _plot_latency(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
     for name, turns in results.items():
         rates = list(dict.fromkeys(rate for turn in turns for rate in turn['at_hz']))
-        lines = {q: [np.median([turn['at_hz'][rate][f'{DEPTH} ms'].get(q, np.nan) for turn in turns
-                                if rate in turn['at_hz']]) for rate in rates]
-                 for q in ('p50', 'p95')}
+        lines = {
+            q: [
+                np.median(
+                    [
+                        turn['at_hz'][rate][f'{DEPTH} ms'].get(q, np.nan)
+                        for turn in turns
+                        if rate in turn['at_hz']
+                    ]
+                )
+                for rate in rates
+            ]
+            for q in ('p50', 'p95')
+        }
         x = [float(rate) for rate in rates]
-        line, = axis.plot(x, lines['p50'], 'o-', label=f'{name}, median')
+        (line,) = axis.plot(x, lines['p50'], 'o-', label=f'{name}, median')
         axis.plot(x, lines['p95'], 'o:', color=line.get_color(), label=f'{name}, 95 %')
     axis.set(xlabel='camera, Hz', ylabel='stamp to arrival of depth, ms', title='latency')
     axis.set_ylim(0)
@@ -227,8 +277,9 @@ def _plot_latency(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
 
 def _plot_split(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
     """Draw the parts of each node's latency at the lowest rate."""
-    bars = {name: next(iter(turns[0]['at_hz'].values()))['split_ms']
-            for name, turns in results.items()}
+    bars = {
+        name: next(iter(turns[0]['at_hz'].values()))['split_ms'] for name, turns in results.items()
+    }
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
     for index, part in enumerate(parts):
         widths = [bar.get(part, 0.0) for bar in bars.values()]
@@ -245,8 +296,11 @@ def _plot_overload(axis: Any, results: dict[str, list[dict[str, Any]]]) -> None:
         row = turns[0]['overload']
         ages = np.array(row['ages_ms'])
         axis.semilogy(np.linspace(0, row['seconds'], len(ages)), ages, label=name)
-    axis.set(xlabel='seconds', ylabel='age of depth at arrival, ms',
-             title='camera twice as fast as the network')
+    axis.set(
+        xlabel='seconds',
+        ylabel='age of depth at arrival, ms',
+        title='camera twice as fast as the network',
+    )
     plain_logarithms(axis.yaxis)
     axis.legend(fontsize=8)
 
@@ -270,15 +324,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     listener.close()
     finally:
         camera.close()
-    return {'machine': machine(), 'size': options.size, 'summary': summary(results),
-            'results': results}
+    return {
+        'machine': machine(),
+        'size': options.size,
+        'summary': summary(results),
+        'results': results,
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
-                        metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(640, 480), metavar=('WIDTH', 'HEIGHT')
+    )
     parser.add_argument('--seconds', type=float, default=20.0, help='duration of each measurement')
     parser.add_argument('--turns', type=int, default=2, help='measurements of each node')
     parser.add_argument('--ceiling', type=float, default=60.0, help='highest rate to try, Hz')
@@ -293,8 +352,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / 'node.json').write_text(json.dumps(found, indent=1) + '\n')
-    plot(options.out / 'node.png', found['results'],
-         f'{found["machine"]}, {options.size[0]}x{options.size[1]}')
+    plot(
+        options.out / 'node.png',
+        found['results'],
+        f'{found["machine"]}, {options.size[0]}x{options.size[1]}',
+    )
     say(json.dumps(found['summary'], indent=1))
     return 0
 

@@ -8,6 +8,7 @@ Uses the bundled clip and five short drives through generated rooms, or the driv
 the node, and mark a costmap by Nav2's rules with config/nav2_costmap.yaml. Writes obstacles.json,
 obstacles.png (scans from above) and costmap.png. docs/obstacles.md has the definitions.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -39,8 +40,13 @@ matplotlib.use('Agg')  # needs no display
 from matplotlib import pyplot as plt
 
 #: Verdicts on a beam, and their colours in the image.
-COLOURS = {'found': 'tab:green', 'missed': 'tab:red', 'hidden': 'tab:orange',
-           'invented': 'tab:orange', 'unknown': 'tab:purple'}
+COLOURS = {
+    'found': 'tab:green',
+    'missed': 'tab:red',
+    'hidden': 'tab:orange',
+    'invented': 'tab:orange',
+    'unknown': 'tab:purple',
+}
 #: Ways to distinguish floor and obstacles, optionally after correcting the depth.
 HEIGHT, FLOOR, ROW, ZONES = 'height alone', 'floor model', 'lidar row', '8x8 distances'
 WAYS = (HEIGHT, FLOOR, ROW, ZONES)
@@ -48,11 +54,17 @@ TRUTH = 'true depth'
 #: The robot's height: lower things are obstacles in scan and costmap, metres.
 ROBOT = 1.0
 COSTMAP = yaml.safe_load((Path(__file__).parents[1] / 'config' / 'nav2_costmap.yaml').read_text())[
-    'local_costmap']['local_costmap']['ros__parameters']
+    'local_costmap'
+]['local_costmap']['ros__parameters']
 #: What marks the costmap: the scan, as in the file, or the cloud instead.
 MARKS = ('scan', 'cloud')
-CLOUD = {'marking': True, 'clearing': False, 'min_obstacle_height': 0.08,
-         'max_obstacle_height': ROBOT, 'obstacle_max_range': WITHIN}
+CLOUD = {
+    'marking': True,
+    'clearing': False,
+    'min_obstacle_height': 0.08,
+    'max_obstacle_height': ROBOT,
+    'obstacle_max_range': WITHIN,
+}
 PANELS = 4
 
 
@@ -77,8 +89,12 @@ def settings_of(drive: Drive, way: str) -> DepthSettings:
     # The truth has no flying pixels, so nothing must be removed from it.
     more = {'edge_threshold': 0.0} if way == TRUTH else {}
     return DepthSettings(
-        camera_height=pose.height, camera_pitch=math.degrees(pose.pitch),
-        scan_max_height=ROBOT - pose.height, floor_model=way not in (HEIGHT, TRUTH), **more)
+        camera_height=pose.height,
+        camera_pitch=math.degrees(pose.pitch),
+        scan_max_height=ROBOT - pose.height,
+        floor_model=way not in (HEIGHT, TRUTH),
+        **more,
+    )
 
 
 class _Exact:
@@ -105,8 +121,9 @@ def anchors_of(drive: Drive, truth: NDArray, way: str, seed: int | None) -> Anch
     return zones(truth, drive.camera, random) if way == ZONES else None
 
 
-def look(drive: Drive, depths: list[NDArray[np.float32]], way: str, most: float,
-         exact: bool = False) -> list[Seen]:
+def look(
+    drive: Drive, depths: list[NDArray[np.float32]], way: str, most: float, exact: bool = False
+) -> list[Seen]:
     """Return the node's outputs for a drive's depths, up to `most` metres."""
     make, settings = ProductMaker(most), settings_of(drive, way)
     seen = []
@@ -124,13 +141,22 @@ def _seen(products: DepthProducts, scan: DepthScan) -> Seen:
     pose, points = scan.pose, products.points.reshape(-1, 3).astype(float)
     points = points[np.isfinite(points[:, 2])] @ pose.rotation().numpy().T
     message = SimpleNamespace(
-        angle_min=scan.layout.angle_min, angle_increment=scan.layout.angle_increment,
-        range_min=scan.range_min, range_max=scan.layout.range_max, ranges=scan.ranges)
+        angle_min=scan.layout.angle_min,
+        angle_increment=scan.layout.angle_increment,
+        range_min=scan.range_min,
+        range_max=scan.layout.range_max,
+        ranges=scan.ranges,
+    )
     up = (0, 0, pose.height)
-    return Seen(np.array(scan.ranges, float), scan.angles, {
-        'depth_points': points + up,
-        'depth_obstacles': project_laser(message, inf_is_valid=False) + up,
-        'depth_scan': project_laser(message, inf_is_valid=True) + up})
+    return Seen(
+        np.array(scan.ranges, float),
+        scan.angles,
+        {
+            'depth_points': points + up,
+            'depth_obstacles': project_laser(message, inf_is_valid=False) + up,
+            'depth_scan': project_laser(message, inf_is_valid=True) + up,
+        },
+    )
 
 
 def cells(drive: Drive, seen: list[Seen], marks: str) -> Iterator[set[Cell]]:
@@ -148,8 +174,9 @@ def cells(drive: Drive, seen: list[Seen], marks: str) -> Iterator[set[Cell]]:
     for (x, y, heading), frame in zip(drive.places, seen):
         cos, sin = math.cos(heading), math.sin(heading)
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-        costmap.update({name: points @ turn + (x, y, 0) for name, points in frame.points.items()},
-                       (x, y))
+        costmap.update(
+            {name: points @ turn + (x, y, 0) for name, points in frame.points.items()}, (x, y)
+        )
         costmap.roll((x, y), 0.0)
         yield set(costmap.lethal)
 
@@ -159,37 +186,57 @@ def compared(found: list[set[Cell]], true: list[set[Cell]]) -> dict[str, float]:
 
     A true cell is missing if neither it nor a neighbour is lethal.
     """
+
     def around(cells: set[Cell]) -> set[Cell]:
         return {(x + i, y + j) for x, y in cells for i in (-1, 0, 1) for j in (-1, 0, 1)}
-    rows = [(len(real), len(real - around(seen)), len(seen - real), len(seen - around(real)))
-            for seen, real in zip(found, true)]
+
+    rows = [
+        (len(real), len(real - around(seen)), len(seen - real), len(seen - around(real)))
+        for seen, real in zip(found, true)
+    ]
     names = ('true', 'missing', 'false', 'false_beyond_a_cell')
     return dict(zip(names, (round(float(mean), 1) for mean in np.mean(rows, 0))))
 
 
-def measure(drive: Drive, depths: list[NDArray[np.float32]], most: float,
-            ways: tuple[str, ...] = WAYS, exact: bool = False,
-            ) -> tuple[dict[str, Any], dict[str, list[Seen]]]:
+def measure(
+    drive: Drive,
+    depths: list[NDArray[np.float32]],
+    most: float,
+    ways: tuple[str, ...] = WAYS,
+    exact: bool = False,
+) -> tuple[dict[str, Any], dict[str, list[Seen]]]:
     """Return all figures of a drive by way, and the outputs, also for the true depth."""
-    seen = {TRUTH: look(drive, drive.truths, TRUTH, most),
-            **{way: look(drive, depths, way, most, exact) for way in ways}}
+    seen = {
+        TRUTH: look(drive, drive.truths, TRUTH, most),
+        **{way: look(drive, depths, way, most, exact) for way in ways},
+    }
     true = {marks: list(cells(drive, seen[TRUTH], marks)) for marks in MARKS}
     figures = {}
     for way in ways:
         by_frame = [verdicts(one.ranges, real.ranges) for one, real in zip(seen[way], seen[TRUTH])]
         figures[way] = {
-            'beams': sum(map(len, by_frame)), 'total': counts(by_frame),
-            'cells': {marks: compared(list(cells(drive, seen[way], marks)), true[marks])
-                      for marks in MARKS},
-            'frames': [counts([frame]) for frame in by_frame]}
+            'beams': sum(map(len, by_frame)),
+            'total': counts(by_frame),
+            'cells': {
+                marks: compared(list(cells(drive, seen[way], marks)), true[marks])
+                for marks in MARKS
+            },
+            'frames': [counts([frame]) for frame in by_frame],
+        }
     return figures, seen
 
 
 def draw(path: Path, shown: list[tuple[str, dict[str, list[Seen]]]], ways: tuple[str, ...]) -> None:
     """Draw the middle frame of drives from above in metres: one row per drive, a column per way."""
-    figure, axes = plt.subplots(len(shown), len(ways), squeeze=False, sharex=True, sharey=True,
-                                figsize=(3 * len(ways), 2.9 * len(shown) + 0.6),
-                                layout='constrained')
+    figure, axes = plt.subplots(
+        len(shown),
+        len(ways),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+        figsize=(3 * len(ways), 2.9 * len(shown) + 0.6),
+        layout='constrained',
+    )
     for row, (name, seen) in zip(axes, shown):
         index = len(seen[TRUTH]) // 2
         for cell, way in zip(row, ways):
@@ -197,8 +244,12 @@ def draw(path: Path, shown: list[tuple[str, dict[str, list[Seen]]]], ways: tuple
             cell.set_title(f'{name}, {way}', fontsize=9)
     handles = [plt.Line2D([], [], color='0.6', lw=4, label='truth')] + [
         plt.Line2D([], [], color=COLOURS[name], marker='o', ls='', ms=4, label=label)
-        for name, label in (('found', 'found'), ('missed', 'missed: too far away'),
-                            ('hidden', 'invented: too near'))]
+        for name, label in (
+            ('found', 'found'),
+            ('missed', 'missed: too far away'),
+            ('hidden', 'invented: too near'),
+        )
+    ]
     figure.legend(handles=handles, loc='outside lower center', ncols=4, frameon=False)
     figure.savefig(path, dpi=70)
     plt.close(figure)
@@ -208,8 +259,9 @@ def _panel(cell: Any, truth: Seen, found: Seen) -> None:
     true, ranges, angles = truth.ranges, found.ranges, truth.angles
     for radius in (1, 2, 3):
         cell.add_patch(plt.Circle((0, 0), radius, fill=False, color='0.85', lw=0.8))
-    cell.plot(-true * np.sin(angles), true * np.cos(angles), color='0.6', lw=4,
-              solid_capstyle='round')
+    cell.plot(
+        -true * np.sin(angles), true * np.cos(angles), color='0.6', lw=4, solid_capstyle='round'
+    )
     colour = [COLOURS.get(name, '0.8') for name in verdicts(ranges, true)]
     cell.scatter(-ranges * np.sin(angles), ranges * np.cos(angles), s=5, c=colour, zorder=3)
     cell.plot(0, 0, '^', color='black')
@@ -218,29 +270,43 @@ def _panel(cell: Any, truth: Seen, found: Seen) -> None:
     cell.set_ylim(-0.1, 3.4)
 
 
-def draw_costmaps(path: Path, drive: Drive, seen: dict[str, list[Seen]], ways: tuple[str, ...],
-                  frame: int) -> None:
+def draw_costmaps(
+    path: Path, drive: Drive, seen: dict[str, list[Seen]], ways: tuple[str, ...], frame: int
+) -> None:
     """Draw the costmap after a frame of a drive, north up; one row for each of MARKS."""
-    figure, axes = plt.subplots(len(MARKS), len(ways), squeeze=False, sharex=True, sharey=True,
-                                figsize=(3 * len(ways), 3 * len(MARKS) + 0.5),
-                                layout='constrained')
+    figure, axes = plt.subplots(
+        len(MARKS),
+        len(ways),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+        figsize=(3 * len(ways), 3 * len(MARKS) + 0.5),
+        layout='constrained',
+    )
     for row, marks in zip(axes, MARKS):
-        true = list(cells(drive, seen[TRUTH][:frame + 1], marks))[-1]
+        true = list(cells(drive, seen[TRUTH][: frame + 1], marks))[-1]
         for cell, way in zip(row, ways):
-            found = list(cells(drive, seen[way][:frame + 1], marks))[-1]
-            for group, colour in ((true - found, '0.75'), (found - true, 'tab:orange'),
-                                  (found & true, 'tab:green')):
-                places = (np.array(list(group), float).reshape(-1, 2) + 0.5) \
-                    * COSTMAP['resolution']
+            found = list(cells(drive, seen[way][: frame + 1], marks))[-1]
+            for group, colour in (
+                (true - found, '0.75'),
+                (found - true, 'tab:orange'),
+                (found & true, 'tab:green'),
+            ):
+                places = (np.array(list(group), float).reshape(-1, 2) + 0.5) * COSTMAP['resolution']
                 cell.scatter(*places.T, s=5, marker='s', c=colour, linewidths=0)
             x, y, heading = drive.places[frame]
             cell.quiver(x, y, math.cos(heading), math.sin(heading), scale=12, width=0.012)
             cell.set_title(f'{way}: {len(found - true)} false of {len(found)}', fontsize=9)
             cell.set_aspect('equal')
         row[0].set_ylabel(f'the {marks} marks')
-    handles = [plt.Line2D([], [], color=colour, marker='s', ls='', ms=5, label=label)
-               for colour, label in (('tab:green', 'right'), ('tab:orange', 'false'),
-                                     ('0.75', 'not marked'))]
+    handles = [
+        plt.Line2D([], [], color=colour, marker='s', ls='', ms=5, label=label)
+        for colour, label in (
+            ('tab:green', 'right'),
+            ('tab:orange', 'false'),
+            ('0.75', 'not marked'),
+        )
+    ]
     figure.legend(handles=handles, loc='outside lower center', ncols=3, frameon=False)
     figure.savefig(path, dpi=70)
     plt.close(figure)
@@ -251,16 +317,23 @@ def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict
     out.mkdir(parents=True, exist_ok=True)
     estimator = DepthEstimator.load(model, device='auto')
     report: dict[str, Any] = {
-        'machine': machine(), 'model': estimator.info.name, 'within_m': WITHIN,
-        'tolerance': f'the larger of {SHARE:.0%} and {METRES} m', 'exact_sensors': exact,
-        'drives': {}}
+        'machine': machine(),
+        'model': estimator.info.name,
+        'within_m': WITHIN,
+        'tolerance': f'the larger of {SHARE:.0%} and {METRES} m',
+        'exact_sensors': exact,
+        'drives': {},
+    }
     shown = []
     for drive in drives:
         depths = [np.asarray(estimator.infer(image, drive.camera)) for image in drive.images]
         figures, seen = measure(drive, depths, estimator.info.max_depth, exact=exact)
         report['drives'][drive.name] = {
-            'frames': len(depths), 'pitch_deg': round(math.degrees(drive.pose.pitch), 2),
-            'height_m': drive.pose.height, 'ways': figures}
+            'frames': len(depths),
+            'pitch_deg': round(math.degrees(drive.pose.pitch), 2),
+            'height_m': drive.pose.height,
+            'ways': figures,
+        }
         shown.append((drive.name, seen))
     (out / 'obstacles.json').write_text(json.dumps(report, indent=1) + '\n')
     draw(out / 'obstacles.png', shown, WAYS)
@@ -270,17 +343,34 @@ def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict
 
 def tables(report: dict[str, Any]) -> str:
     """Format shares of the obstacles and cells of the costmap as Markdown."""
-    lines = ['| Drive | Floor by | Found | Missed | Hidden | Unknown | Invented | '
-             'False cells | True cells | False cells, the cloud marks | True cells |',
-             '|' + '---|' * 11]
+    lines = [
+        '| Drive | Floor by | Found | Missed | Hidden | Unknown | Invented | '
+        'False cells | True cells | False cells, the cloud marks | True cells |',
+        '|' + '---|' * 11,
+    ]
     for name, drive in report['drives'].items():
         for way, figures in drive['ways'].items():
             total, scan, cloud = figures['total'], *figures['cells'].values()
-            shares = [f'{total[f"{share}_percent"]} %'
-                      for share in ('found', 'missed', 'hidden', 'unknown')]
-            lines.append('| ' + ' | '.join((
-                name, way, *shares, str(total['invented']), f'{scan["false"]:.0f}',
-                f'{scan["true"]:.0f}', f'{cloud["false"]:.0f}', f'{cloud["true"]:.0f}')) + ' |')
+            shares = [
+                f'{total[f"{share}_percent"]} %'
+                for share in ('found', 'missed', 'hidden', 'unknown')
+            ]
+            lines.append(
+                '| '
+                + ' | '.join(
+                    (
+                        name,
+                        way,
+                        *shares,
+                        str(total['invented']),
+                        f'{scan["false"]:.0f}',
+                        f'{scan["true"]:.0f}',
+                        f'{cloud["false"]:.0f}',
+                        f'{cloud["true"]:.0f}',
+                    )
+                )
+                + ' |'
+            )
     return '\n'.join(lines)
 
 
@@ -288,14 +378,23 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='', help='weights file; default: the bundled network')
-    parser.add_argument('--drives', type=Path, nargs='+', metavar='FOLDER',
-                        help='drives instead of the clip and the drives of the repository')
-    parser.add_argument('--exact', action='store_true',
-                        help='ranging sensors without noise and outliers')
+    parser.add_argument(
+        '--drives',
+        type=Path,
+        nargs='+',
+        metavar='FOLDER',
+        help='drives instead of the clip and the drives of the repository',
+    )
+    parser.add_argument(
+        '--exact', action='store_true', help='ranging sensors without noise and outliers'
+    )
     parser.add_argument('--out', type=Path, default=Path('obstacles_output'))
     options = parser.parse_args(arguments)
-    drives = [read_drive(path) for path in options.drives] if options.drives else [
-        clip_drive(), *room_drives()]
+    drives = (
+        [read_drive(path) for path in options.drives]
+        if options.drives
+        else [clip_drive(), *room_drives()]
+    )
     report = run(options.model, drives, options.out, options.exact)
     print(f'{report["model"]}; {report["machine"]}')
     print(tables(report))

@@ -4,6 +4,7 @@
 One network in float32, one Adam for all parameters at a fixed rate, and the loss is read after each
 step to be printed.
 """
+
 from __future__ import annotations
 
 import time
@@ -51,8 +52,10 @@ def ratio(learner: Learner, plain: PlainLoop, batch: Batch, steps: int) -> float
 
 def _timed(run: Callable[[int], object]) -> Callable[[int], float]:
     """Return a function that times a call; its result is on the host, so a GPU has finished."""
+
     def call(step: int) -> float:
         start = time.perf_counter()
         run(step)
         return time.perf_counter() - start
+
     return call

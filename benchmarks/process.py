@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Preparation of processes that measure over DDS."""
+
 from __future__ import annotations
 
 import signal

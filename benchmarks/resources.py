@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resources of a process over time, and a test for leaks."""
+
 from __future__ import annotations
 
 import ctypes
@@ -32,8 +33,12 @@ class Limit:
 
 
 #: By figure: MB, counts, counts, MB.
-LIMITS = {'rss_mb': Limit(10.0, 5.0), 'handles': Limit(2.0, 2.0), 'threads': Limit(1.0, 1.0),
-          'gpu_mb': Limit(2.0, 2.0)}
+LIMITS = {
+    'rss_mb': Limit(10.0, 5.0),
+    'handles': Limit(2.0, 2.0),
+    'threads': Limit(1.0, 1.0),
+    'gpu_mb': Limit(2.0, 2.0),
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,12 @@ def resources(process: psutil.Process) -> dict[str, float]:
     """Return resident memory (MB, with shared pages), open handles, threads and CPU seconds."""
     with process.oneshot():
         times = process.cpu_times()
-        return {'rss_mb': process.memory_info().rss / 1e6, 'handles': process.num_fds(),
-                'threads': process.num_threads(), 'cpu_s': times.user + times.system}
+        return {
+            'rss_mb': process.memory_info().rss / 1e6,
+            'handles': process.num_fds(),
+            'threads': process.num_threads(),
+            'cpu_s': times.user + times.system,
+        }
 
 
 def slope(seconds: list[float], values: list[float], limit: Limit) -> Slope | None:
@@ -62,8 +71,9 @@ def slope(seconds: list[float], values: list[float], limit: Limit) -> Slope | No
     per_hour = float(x @ y / (x @ x))
     residuals = y - per_hour * x
     error = float(np.sqrt(residuals @ residuals / (len(x) - 2) / (x @ x)))
-    leaks = bool(per_hour - 2 * error > limit.per_hour
-                 and per_hour * (hours[-1] - hours[0]) > limit.in_all)
+    leaks = bool(
+        per_hour - 2 * error > limit.per_hour and per_hour * (hours[-1] - hours[0]) > limit.in_all
+    )
     return Slope(per_hour, error, leaks)
 
 

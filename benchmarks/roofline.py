@@ -9,6 +9,7 @@ measures the limits of the machine (benchmarks/limits.py). No backend can be fas
 of operations / best rate and bytes / best rate. The fraction is that bound / the measured median.
 Writes roofline.json and roofline.png.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -63,28 +64,53 @@ def point(row: dict[str, Any], done: Work, limits: Limits) -> Point | None:
     compute = done.flops / limits.gflops[precision] / 1e6
     memory = moved / limits.gbytes / 1e6
     bound = max(compute, memory)
-    return Point(row['network'], row['size'], row['way'], precision, row['median_ms'],
-                 done.flops / moved, done.flops / row['median_ms'] / 1e6, bound,
-                 'compute' if compute >= memory else 'memory', bound / row['median_ms'])
+    return Point(
+        row['network'],
+        row['size'],
+        row['way'],
+        precision,
+        row['median_ms'],
+        done.flops / moved,
+        done.flops / row['median_ms'] / 1e6,
+        bound,
+        'compute' if compute >= memory else 'memory',
+        bound / row['median_ms'],
+    )
 
 
 def plot(path: Path, points: list[Point], limits: Limits, title: str) -> None:
     """Draw the roofs and the backends below them."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
     figure, axis = plt.subplots(figsize=(7.5, 4.6), layout='constrained')
-    x = np.geomspace(min(p.intensity for p in points) / 2, 2 * max(
-        max(limits.gflops.values()) / limits.gbytes, *(p.intensity for p in points)), 200)
+    x = np.geomspace(
+        min(p.intensity for p in points) / 2,
+        2 * max(max(limits.gflops.values()) / limits.gbytes, *(p.intensity for p in points)),
+        200,
+    )
     for (precision, roof), style in zip(limits.gflops.items(), ('-', '--', ':')):
-        axis.loglog(x, np.minimum(x * limits.gbytes, roof), style, color='black', lw=1.2,
-                    label=f'limit {precision}: {roof:.0f} GFLOP/s, {limits.gbytes:.0f} GB/s')
+        axis.loglog(
+            x,
+            np.minimum(x * limits.gbytes, roof),
+            style,
+            color='black',
+            lw=1.2,
+            label=f'limit {precision}: {roof:.0f} GFLOP/s, {limits.gbytes:.0f} GB/s',
+        )
     ways = list(dict.fromkeys(p.way for p in points))
     marks = dict(zip(dict.fromkeys((p.network, p.size) for p in points), 'os^vD*<>pPXh'))
     for p in points:
-        axis.plot(p.intensity, p.gflops, marks[p.network, p.size], ms=6, alpha=0.85,
-                  color=f'C{ways.index(p.way)}')
+        axis.plot(
+            p.intensity,
+            p.gflops,
+            marks[p.network, p.size],
+            ms=6,
+            alpha=0.85,
+            color=f'C{ways.index(p.way)}',
+        )
     for way in ways:
         axis.plot([], [], lw=5, color=f'C{ways.index(way)}', label=way)
     for (network, size), mark in marks.items():
@@ -102,14 +128,23 @@ def plot(path: Path, points: list[Point], limits: Limits, title: str) -> None:
 def run(times: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """Compute everything from the content of a network.json."""
     limits = measure_limits(device)
-    counted = {(row['network'], row['size']): work(
-        build(row['network']), tuple(map(int, row['size'].split('x')))) for row in {
-            (row['network'], row['size']): row for row in times['rows']}.values()}
+    counted = {
+        (row['network'], row['size']): work(
+            build(row['network']), tuple(map(int, row['size'].split('x')))
+        )
+        for row in {(row['network'], row['size']): row for row in times['rows']}.values()
+    }
     points = [point(row, counted[row['network'], row['size']], limits) for row in times['rows']]
-    return {'machine': machine(), 'default_way': times['default_way'], 'limits': asdict(limits),
-            'work': [{'network': name, 'size': size, **asdict(done)}
-                     for (name, size), done in counted.items()],
-            'points': [asdict(p) for p in points if p is not None]}
+    return {
+        'machine': machine(),
+        'default_way': times['default_way'],
+        'limits': asdict(limits),
+        'work': [
+            {'network': name, 'size': size, **asdict(done)}
+            for (name, size), done in counted.items()
+        ],
+        'points': [asdict(p) for p in points if p is not None],
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -125,8 +160,10 @@ def main(arguments: list[str] | None = None) -> int:
     points = [Point(**p) for p in result['points']]
     plot(options.out / 'roofline.png', points, Limits(**result['limits']), result['machine'])
     for p in points:
-        print(f'{p.network:<20}{p.size:<10}{p.way:<18}{p.median_ms:9.1f} ms, bound '
-              f'{p.bound_ms:7.1f} ms by {p.bound_by}: {100 * p.fraction:.0f} %')
+        print(
+            f'{p.network:<20}{p.size:<10}{p.way:<18}{p.median_ms:9.1f} ms, bound '
+            f'{p.bound_ms:7.1f} ms by {p.bound_by}: {100 * p.fraction:.0f} %'
+        )
     return 0
 
 

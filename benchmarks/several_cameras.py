@@ -13,6 +13,7 @@ cameras, since sending takes CPU time as well.
 Also fits each cost as a power of the number of cameras: below 1, two cameras cost less than twice
 one. Writes cameras.json and cameras.png.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -49,8 +50,12 @@ REPLACED = 0.1
 #: Factor by which a flood is raised if all of it is processed, and the largest number of raises.
 RAISE, RAISES = 1.5, 4
 #: Costs: figure of a run and its label. All but the last are measured at the steady rate.
-COSTS = {'latency_p50_ms': 'latency, ms', 'cores': 'CPU cores', 'private_mb': 'private memory, MB',
-         'round_ms': 'flooded: one frame of each, ms'}
+COSTS = {
+    'latency_p50_ms': 'latency, ms',
+    'cores': 'CPU cores',
+    'private_mb': 'private memory, MB',
+    'round_ms': 'flooded: one frame of each, ms',
+}
 
 
 def measure(count: int, shared: bool, options: argparse.Namespace) -> dict[str, Any]:
@@ -66,12 +71,18 @@ def measure(count: int, shared: bool, options: argparse.Namespace) -> dict[str, 
             stack.callback(entity.close)
         _wait_until_ready(nodes, cameras, listeners)
         steady = _watch(nodes, cameras, listeners, options.rate, options.seconds)
-        rate = flood_rate(lambda rate: _watch(nodes, cameras, listeners, rate, TRIAL),
-                          options.flood / count)
+        rate = flood_rate(
+            lambda rate: _watch(nodes, cameras, listeners, rate, TRIAL), options.flood / count
+        )
         flood = {'rate_hz': rate, **_watch(nodes, cameras, listeners, rate, options.seconds)}
     in_all = flood['served_hz_in_all']
-    return {'cameras': count, 'processes': len(nodes), **steady, 'flood': flood,
-            'round_ms': 1000 * count / in_all if in_all else float('nan')}
+    return {
+        'cameras': count,
+        'processes': len(nodes),
+        **steady,
+        'flood': flood,
+        'round_ms': 1000 * count / in_all if in_all else float('nan'),
+    }
 
 
 def _nodes(names: list[str], shared: bool, device: str) -> list[Any]:
@@ -82,8 +93,9 @@ def _nodes(names: list[str], shared: bool, device: str) -> list[Any]:
     return [child(NODE, remaps={'__ns': f'/{name}'}, parameters=parameters) for name in names]
 
 
-def _wait_until_ready(nodes: list[Child], cameras: list[CameraProcess],
-                      listeners: list[Listener]) -> None:
+def _wait_until_ready(
+    nodes: list[Child], cameras: list[CameraProcess], listeners: list[Listener]
+) -> None:
     deadline = time.monotonic() + START
     for camera in cameras:
         camera.set_rate(2.0)
@@ -94,8 +106,13 @@ def _wait_until_ready(nodes: list[Child], cameras: list[CameraProcess],
         time.sleep(0.1)
 
 
-def _watch(nodes: list[Child], cameras: list[CameraProcess], listeners: list[Listener],
-           rate: float, seconds: float) -> dict[str, Any]:
+def _watch(
+    nodes: list[Child],
+    cameras: list[CameraProcess],
+    listeners: list[Listener],
+    rate: float,
+    seconds: float,
+) -> dict[str, Any]:
     """Measure the cost of processing this rate of each camera."""
     processes = [psutil.Process(node.pid) for node in nodes]
     for camera in cameras:
@@ -122,7 +139,8 @@ def _watch(nodes: list[Child], cameras: list[CameraProcess], listeners: list[Lis
         'cpu_ms_per_frame': 1000 * cpu / max(1, sum(served)),
         'rss_mb': sum(one.rss for one in memory) / 1e6,
         'private_mb': sum(one.uss for one in memory) / 1e6,
-        'threads': sum(process.num_threads() for process in processes)}
+        'threads': sum(process.num_threads() for process in processes),
+    }
 
 
 def flood_rate(watch: Callable[[float], dict[str, Any]], rate: float) -> float:
@@ -152,8 +170,9 @@ def growth(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         values = {count: run[cost] for count, run in shared.items() if run[cost] > 0}  # no NaN
         figures = {}
         if len(values) > 1:
-            figures['exponent'] = float(np.polyfit(
-                np.log(list(values)), np.log(list(values.values())), 1)[0])
+            figures['exponent'] = float(
+                np.polyfit(np.log(list(values)), np.log(list(values.values())), 1)[0]
+            )
         if {1, 2} <= values.keys():
             figures['two_over_one'] = values[2] / values[1]
         result[cost] = figures
@@ -163,26 +182,36 @@ def growth(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def plot(path: Path, result: dict[str, Any]) -> None:
     """Draw each cost over the number of cameras, with a shared process and with one each."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, len(COSTS), figsize=(13, 3.4), layout='constrained')
     for axis, (cost, words) in zip(axes, COSTS.items()):
         shared = {run['cameras']: run[cost] for run in result['runs'] if run['processes'] == 1}
-        apart = {run['cameras']: run[cost] for run in result['runs']
-                 if run['processes'] == run['cameras']}
+        apart = {
+            run['cameras']: run[cost]
+            for run in result['runs']
+            if run['processes'] == run['cameras']
+        }
         axis.plot(list(shared), list(shared.values()), 'o-', label='one process for all')
         if len(apart) > 1:
             axis.plot(list(apart), list(apart.values()), 's--', label='a process each')
         if 1 in shared:
-            axis.plot(list(shared), [count * shared[1] for count in shared], ':', color='0.6',
-                      label='as many times one camera')
+            axis.plot(
+                list(shared),
+                [count * shared[1] for count in shared],
+                ':',
+                color='0.6',
+                label='as many times one camera',
+            )
         axis.set(xlabel='cameras', title=words, xticks=list(shared))
         axis.set_ylim(0)
         axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, ncols=3,
-                  loc='outside lower center')
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=8, ncols=3, loc='outside lower center'
+    )
     figure.suptitle(f'{result["machine"]}, {result["rate_hz"]:g} Hz each', fontsize=9)
     figure.savefig(path, dpi=90)
     plt.close(figure)
@@ -191,12 +220,16 @@ def plot(path: Path, result: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 if a node did not process frames."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--counts', type=int, nargs='+', default=[1, 2, 4],
-                        help='numbers of cameras')
+    parser.add_argument(
+        '--counts', type=int, nargs='+', default=[1, 2, 4], help='numbers of cameras'
+    )
     parser.add_argument('--rate', type=float, default=3.0, help='images per second and camera')
-    parser.add_argument('--flood', type=float, default=90.0,
-                        help='images per second of all cameras together, raised until some are '
-                             'replaced')
+    parser.add_argument(
+        '--flood',
+        type=float,
+        default=90.0,
+        help='images per second of all cameras together, raised until some are replaced',
+    )
     parser.add_argument('--seconds', type=float, default=30.0, help='duration at each rate')
     parser.add_argument('--shared-only', action='store_true', help='omit one process per camera')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
@@ -204,9 +237,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     prepare_process()
     result: dict[str, Any] = {
-        'machine': machine(), 'rate_hz': options.rate,
-        'flood_hz_in_all': options.flood, 'seconds': options.seconds,
-        'omp_num_threads': os.environ.get('OMP_NUM_THREADS', 'not set'), 'runs': []}
+        'machine': machine(),
+        'rate_hz': options.rate,
+        'flood_hz_in_all': options.flood,
+        'seconds': options.seconds,
+        'omp_num_threads': os.environ.get('OMP_NUM_THREADS', 'not set'),
+        'runs': [],
+    }
     try:
         for count in options.counts:
             for shared in (True, False) if count > 1 and not options.shared_only else (True,):

@@ -10,6 +10,7 @@ method of ros2_benchmark), then it monitors the node at that rate:
 
 Writes soak.json and soak.png; the exit status is 1 if something hung, died or grew.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -94,8 +95,12 @@ def _problem(bench: Bench) -> str:
 def _sample(bench: Bench, record: Record, seconds: float) -> dict[str, float]:
     heard = bench.listener.take()
     record.received += heard.counts
-    row = {'seconds': seconds, **resources(bench.process), 'sent': bench.camera.sent,
-           'depth_hz': heard.counts[DEPTH] / PERIOD}
+    row = {
+        'seconds': seconds,
+        **resources(bench.process),
+        'sent': bench.camera.sent,
+        'depth_hz': heard.counts[DEPTH] / PERIOD,
+    }
     if 'gpu_memory_mb' in bench.listener.values:
         row['gpu_mb'] = float(bench.listener.values['gpu_memory_mb'])
     if heard.latencies:
@@ -113,27 +118,46 @@ def judge(record: Record, seconds: float) -> dict[str, Any]:
         found = [row for row in rows if key in row]
         line = slope([row['seconds'] for row in found], [row[key] for row in found], limit)
         if line is not None:
-            slopes[key] = {'per_hour': line.per_hour, 'standard_error': line.error,
-                           'first': found[0][key], 'last': found[-1][key], 'leaks': line.leaks}
+            slopes[key] = {
+                'per_hour': line.per_hour,
+                'standard_error': line.error,
+                'first': found[0][key],
+                'last': found[-1][key],
+                'leaks': line.leaks,
+            }
     lost = 1 - record.received[DEPTH] / max(1, record.sent)
-    return {'rate_hz': record.rate, 'minutes': seconds / 60, 'warm_up_s': warm_up,
-            'images_sent': record.sent, 'outputs_received': dict(record.received),
-            'lost_percent': 100 * lost, 'slopes': slopes, 'problem': record.problem,
-            'well': not record.problem and not any(s['leaks'] for s in slopes.values())}
+    return {
+        'rate_hz': record.rate,
+        'minutes': seconds / 60,
+        'warm_up_s': warm_up,
+        'images_sent': record.sent,
+        'outputs_received': dict(record.received),
+        'lost_percent': 100 * lost,
+        'slopes': slopes,
+        'problem': record.problem,
+        'well': not record.problem and not any(s['leaks'] for s in slopes.values()),
+    }
 
 
 def plot(path: Path, record: Record, verdict: dict[str, Any]) -> None:
     """Draw every figure over time."""
     import matplotlib
+
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
 
-    rows = [('rss_mb', 'resident memory, MB'), ('gpu_mb', 'GPU memory, MB'),
-            ('handles', 'open handles'), ('threads', 'threads'), ('depth_hz', 'depth images a s'),
-            ('latency_p95_ms', 'stamp to arrival p95, ms')]
+    rows = [
+        ('rss_mb', 'resident memory, MB'),
+        ('gpu_mb', 'GPU memory, MB'),
+        ('handles', 'open handles'),
+        ('threads', 'threads'),
+        ('depth_hz', 'depth images a s'),
+        ('latency_p95_ms', 'stamp to arrival p95, ms'),
+    ]
     rows = [row for row in rows if any(row[0] in sample for sample in record.samples)]
-    figure, axes = plt.subplots(len(rows), 1, sharex=True, figsize=(9, 1.7 * len(rows)),
-                                layout='constrained')
+    figure, axes = plt.subplots(
+        len(rows), 1, sharex=True, figsize=(9, 1.7 * len(rows)), layout='constrained'
+    )
     for axis, (key, label) in zip(np.atleast_1d(axes), rows):
         found = [sample for sample in record.samples if key in sample]
         axis.plot([s['seconds'] / 60 for s in found], [s[key] for s in found], lw=1.2)
@@ -144,8 +168,10 @@ def plot(path: Path, record: Record, verdict: dict[str, Any]) -> None:
         axis.set_ylim(min(low, 0.98 * high if key != 'depth_hz' else 0), high)
         axis.grid(alpha=0.3)
     np.atleast_1d(axes)[-1].set_xlabel('minutes (grey: warm-up, not in the slopes)')
-    figure.suptitle(f'{verdict["minutes"]:.0f} min at {record.rate:.1f} Hz: '
-                    f'{verdict["images_sent"]} images, {verdict["lost_percent"]:.2f} % lost')
+    figure.suptitle(
+        f'{verdict["minutes"]:.0f} min at {record.rate:.1f} Hz: '
+        f'{verdict["images_sent"]} images, {verdict["lost_percent"]:.2f} % lost'
+    )
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -157,17 +183,23 @@ def _slope_text(line: dict[str, float] | None) -> str:
 
 
 def _line(row: dict[str, float]) -> str:
-    return (f'{row["seconds"] / 60:5.1f} min  {row["rss_mb"]:7.1f} MB  {row["handles"]:.0f} '
-            f'handles  {row["threads"]:.0f} threads  {row["depth_hz"]:.1f} depth images/s')
+    return (
+        f'{row["seconds"] / 60:5.1f} min  {row["rss_mb"]:7.1f} MB  {row["handles"]:.0f} '
+        f'handles  {row["threads"]:.0f} threads  {row["depth_hz"]:.1f} depth images/s'
+    )
 
 
 def report(verdict: dict[str, Any]) -> None:
     """Print the verdict."""
-    say(f'{verdict["images_sent"]} images sent at {verdict["rate_hz"]:.2f} Hz, '
-        f'{verdict["lost_percent"]:.2f} % lost; outputs {verdict["outputs_received"]}')
+    say(
+        f'{verdict["images_sent"]} images sent at {verdict["rate_hz"]:.2f} Hz, '
+        f'{verdict["lost_percent"]:.2f} % lost; outputs {verdict["outputs_received"]}'
+    )
     for key, line in verdict['slopes'].items():
-        say(f'{key:8} {line["per_hour"]:+9.3f} ± {line["standard_error"]:.3f} an hour '
-            f'({line["first"]:.1f} -> {line["last"]:.1f}){"  LEAKS" if line["leaks"] else ""}')
+        say(
+            f'{key:8} {line["per_hour"]:+9.3f} ± {line["standard_error"]:.3f} an hour '
+            f'({line["first"]:.1f} -> {line["last"]:.1f}){"  LEAKS" if line["leaks"] else ""}'
+        )
     for text, times in sorted(verdict['diagnostics'].items()):
         say(f'{times:6} x {text}')
     say(f'well: {verdict["well"]}  {verdict["problem"]}')
@@ -192,10 +224,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     finally:
         camera.close()
         listener.close()
-    verdict = {'machine': machine(), **judge(record, 60 * options.minutes),
-               'node': {key: listener.values.get(key) for key in
-                        ('model', 'device', 'precision', 'size', 'encoding')},
-               'diagnostics': dict(listener.diagnostics)}
+    verdict = {
+        'machine': machine(),
+        **judge(record, 60 * options.minutes),
+        'node': {
+            key: listener.values.get(key)
+            for key in ('model', 'device', 'precision', 'size', 'encoding')
+        },
+        'diagnostics': dict(listener.diagnostics),
+    }
     content = {**verdict, 'samples': record.samples}
     (options.out / 'soak.json').write_text(json.dumps(content, indent=1) + '\n')
     plot(options.out / 'soak.png', record, verdict)

@@ -9,6 +9,7 @@ its output is reused afterwards. `whole` is the node's function from message to 
 images, without the network's time, alternating with the stages.
 `benchmarks.node` measures the node itself, with executor and DDS.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -85,7 +86,8 @@ class Stages:
         start = time.perf_counter()
         self._one_by_one(image)
         self.seconds['sum'].append(
-            sum(times[-1] for name, times in self.seconds.items() if name not in ('sum', 'whole')))
+            sum(times[-1] for name, times in self.seconds.items() if name not in ('sum', 'whole'))
+        )
         start = time.perf_counter()
         result = self._pipeline.process(image, frozenset({DEPTH, POINTS, SCAN}), self.settings)
         self.seconds['whole'].append(time.perf_counter() - start - result.seconds['network'])
@@ -116,7 +118,8 @@ class Stages:
             found = products.scan()
         with self._timed('scan message'):
             messages.scan_message(
-                found.ranges.numpy(), found.layout, image.header, self.settings.min_depth)
+                found.ranges.numpy(), found.layout, image.header, self.settings.min_depth
+            )
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -128,8 +131,10 @@ class Stages:
 def clip(size: tuple[int, int]) -> tuple[list[Image], CameraInfo]:
     """Return some images of the clip at a size (width, height), and their camera."""
     frames = serialized_clip(size)[::THINNING]
-    return ([deserialize_message(image, Image) for image, _ in frames],
-            deserialize_message(frames[0][1], CameraInfo))
+    return (
+        [deserialize_message(image, Image) for image, _ in frames],
+        deserialize_message(frames[0][1], CameraInfo),
+    )
 
 
 def measure(size: tuple[int, int], frames: int, backend: str = 'auto') -> dict[str, list[float]]:
@@ -151,21 +156,26 @@ def measure(size: tuple[int, int], frames: int, backend: str = 'auto') -> dict[s
 def table(seconds: dict[str, list[float]]) -> str:
     """Format milliseconds for a terminal."""
     lines = [f'{"stage":<24}{"median ms":>10}{"p95 ms":>10}']
-    lines += [f'{name:<24}{1000 * np.median(times):10.2f}{1000 * np.percentile(times, 95):10.2f}'
-              for name, times in seconds.items()]
+    lines += [
+        f'{name:<24}{1000 * np.median(times):10.2f}{1000 * np.percentile(times, 95):10.2f}'
+        for name, times in seconds.items()
+    ]
     return '\n'.join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--size', type=int, nargs=2, default=(640, 480),
-                        metavar=('WIDTH', 'HEIGHT'))
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(640, 480), metavar=('WIDTH', 'HEIGHT')
+    )
     parser.add_argument('--frames', type=int, default=200)
     options = parser.parse_args(arguments)
     seconds = measure(tuple(options.size), options.frames)
-    print(f'{machine()}, {torch.get_num_threads()} threads, '
-          f'{options.size[0]}x{options.size[1]}, {options.frames} frames')
+    print(
+        f'{machine()}, {torch.get_num_threads()} threads, '
+        f'{options.size[0]}x{options.size[1]}, {options.frames} frames'
+    )
     print(table(seconds))
     return 0
 

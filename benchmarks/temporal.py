@@ -5,6 +5,7 @@
 
 Definitions are in docs/filters.md. Prints the table and writes it as JSON.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -31,8 +32,12 @@ STRIDE = 2
 def filtered(frames: list[Frame], depths: list[Tensor], strength: float) -> Tensor:
     """Return (N, h, w) metres: the depths after the filter."""
     smooth = TemporalFilter()
-    return torch.stack([smooth(depth, frame.rgb, frame.time, strength)[::STRIDE, ::STRIDE]
-                        for frame, depth in zip(frames, depths)])
+    return torch.stack(
+        [
+            smooth(depth, frame.rgb, frame.time, strength)[::STRIDE, ::STRIDE]
+            for frame, depth in zip(frames, depths)
+        ]
+    )
 
 
 def scores(result: Tensor, raw: Tensor, truth: Tensor) -> dict[str, float]:
@@ -40,7 +45,7 @@ def scores(result: Tensor, raw: Tensor, truth: Tensor) -> dict[str, float]:
     true_change = truth.log().diff(dim=0)
     flicker = (result.log().diff(dim=0) - true_change).abs()[true_change.abs() < RESTS]
     # quantile takes at most 16 million values.
-    flicker = flicker[::max(1, len(flicker) // 1_000_000)]
+    flicker = flicker[:: max(1, len(flicker) // 1_000_000)]
     moved = true_change.abs() > MOVES
     error = (result / truth - 1).abs()
     raw_change = raw.log().diff(dim=0).abs()
@@ -48,10 +53,13 @@ def scores(result: Tensor, raw: Tensor, truth: Tensor) -> dict[str, float]:
     to_old = (result[1:].log() - raw[:-1].log()).abs()
     to_new = (result[1:].log() - raw[1:].log()).abs()
     return {
-        'flicker_median': float(flicker.median()), 'flicker_p90': float(flicker.quantile(0.9)),
-        'AbsRel': float(error.nanmean()), 'AbsRel_moving_edges': float(error[1:][moved].mean()),
+        'flicker_median': float(flicker.median()),
+        'flicker_p90': float(flicker.quantile(0.9)),
+        'AbsRel': float(error.nanmean()),
+        'AbsRel_moving_edges': float(error[1:][moved].mean()),
         'smeared': float((to_old < to_new)[told].float().mean()),
-        'pulled_back': float((to_new / raw_change)[told].mean())}
+        'pulled_back': float((to_new / raw_change)[told].mean()),
+    }
 
 
 def run(model: str) -> dict[str, Any]:
@@ -61,9 +69,15 @@ def run(model: str) -> dict[str, Any]:
     depths = predictions(estimator, frames)
     truth = torch.stack([torch.from_numpy(f.truth[::STRIDE, ::STRIDE]) for f in frames])
     raw = filtered(frames, depths, 0.0)
-    return {'machine': machine(), 'model': estimator.info.name, 'frames': len(frames),
-            'strengths': {str(strength): scores(filtered(frames, depths, strength), raw, truth)
-                          for strength in STRENGTHS}}
+    return {
+        'machine': machine(),
+        'model': estimator.info.name,
+        'frames': len(frames),
+        'strengths': {
+            str(strength): scores(filtered(frames, depths, strength), raw, truth)
+            for strength in STRENGTHS
+        },
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,6 +9,7 @@ reading and augmenting; if that is less than the training steps need, the GPU wa
 With --plain, also the speed-up of a step over that of a plain loop in float32
 (benchmarks/plain_loop.py), alternating.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -37,13 +38,33 @@ from depth_training.train.step import Learner
 from depth_training.train.training_data import Batch
 
 #: Training pairs of each paper's data set, see docs/reproducing.md.
-PAIRS = {'paper_000': 795, 'paper_001_m1': 24_231, 'paper_001_m4': 24_231, 'paper_001_m5': 24_231,
-         'paper_002_cnn_fc': 50_688, 'paper_002_cnn': 50_688, 'paper_002_cnn_transpose': 50_688,
-         'paper_002_cnn_residual': 50_688, 'paper_003': 48_000, 'paper_003_laina': 48_000,
-         'paper_004': 50_688, 'paper_004_kitti': 26_000}
+PAIRS = {
+    'paper_000': 795,
+    'paper_001_m1': 24_231,
+    'paper_001_m4': 24_231,
+    'paper_001_m5': 24_231,
+    'paper_002_cnn_fc': 50_688,
+    'paper_002_cnn': 50_688,
+    'paper_002_cnn_transpose': 50_688,
+    'paper_002_cnn_residual': 50_688,
+    'paper_003': 48_000,
+    'paper_003_laina': 48_000,
+    'paper_004': 50_688,
+    'paper_004_kitti': 26_000,
+}
 _PRECISIONS = ('fp32', 'bf16')
-_HEAD = ('recipe', 'input', 'batch', 'precision', 'images/s', 'memory, GiB', 'one epoch', 'epochs',
-         'whole recipe', 'x plain loop')
+_HEAD = (
+    'recipe',
+    'input',
+    'batch',
+    'precision',
+    'images/s',
+    'memory, GiB',
+    'one epoch',
+    'epochs',
+    'whole recipe',
+    'x plain loop',
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +75,16 @@ class Speed:
     memory: float
 
 
-def measure(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
-            batch: int, steps: int) -> Speed:
+def measure(
+    recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'], batch: int, steps: int
+) -> Speed:
     """Train steps on one synthetic batch: forward, loss, backward, optimizer.
 
     Raises:
         torch.cuda.OutOfMemoryError: the batch does not fit into memory.
     """
     learner, rows = _learner(recipe, device, precision, batch)
-    for step in range(2):                   # the first steps plan and allocate
+    for step in range(2):  # the first steps plan and allocate
         learner.learn(rows, Place(step, steps + 2))
     _finish(device)
     start = time.perf_counter()
@@ -72,8 +94,9 @@ def measure(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf
     return Speed(batch * steps / (time.perf_counter() - start), _peak(device))
 
 
-def times_plain(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
-                batch: int, steps: int) -> float:
+def times_plain(
+    recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'], batch: int, steps: int
+) -> float:
     """Return the speed-up of our step over the plain loop's, with the same network and loss."""
     learner, rows = _learner(recipe, device, precision, batch)
     loss = build.loss(recipe)
@@ -100,13 +123,16 @@ def flops_per_image(recipe: Recipe) -> float:
     return (3 * network.get_total_flops() + 1.5 * 16 * loss.get_total_flops()) / 2
 
 
-def _learner(recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'],
-             batch: int) -> tuple[Learner, Batch]:
-    with device:                            # nothing is computed on `meta`
+def _learner(
+    recipe: Recipe, device: torch.device, precision: Literal['fp32', 'bf16'], batch: int
+) -> tuple[Learner, Batch]:
+    with device:  # nothing is computed on `meta`
         network = build.network(recipe, seed=0)
         height, width = build.output_size(recipe, network)
-    rows = Batch(torch.randn(batch, 3, recipe.height, recipe.width, device=device),
-                 torch.rand(batch, 1, height, width, device=device) * 8 + 1)
+    rows = Batch(
+        torch.randn(batch, 3, recipe.height, recipe.width, device=device),
+        torch.rand(batch, 1, height, width, device=device) * 8 + 1,
+    )
     # Paper 001's loss network may be random here: its weights do not affect the speed.
     return Learner(recipe, network, build.loss(recipe), device, Processes(), precision), rows
 
@@ -119,8 +145,8 @@ def _finish(device: torch.device) -> None:
 def _peak(device: torch.device) -> float:
     """Return peak GiB: of the GPU since the last reset, of a CPU since the process started."""
     if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / 2 ** 30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _rows(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[str, ...]]:
@@ -139,11 +165,20 @@ def _rows(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[s
                 yield *head, 'out of memory', '', '', str(recipe.epochs), '', ''
                 continue
             epoch = PAIRS[name] * recipe.views / speed.rate
-            times = times_plain(recipe, device, precision, batch, options.steps) \
-                if options.plain else None
-            yield (*head, f'{speed.rate:.3g}', f'{speed.memory:.1f}', _time(epoch),
-                   str(recipe.epochs), _time(epoch * recipe.epochs),
-                   '' if times is None else f'{times:.2f}')
+            times = (
+                times_plain(recipe, device, precision, batch, options.steps)
+                if options.plain
+                else None
+            )
+            yield (
+                *head,
+                f'{speed.rate:.3g}',
+                f'{speed.memory:.1f}',
+                _time(epoch),
+                str(recipe.epochs),
+                _time(epoch * recipe.epochs),
+                '' if times is None else f'{times:.2f}',
+            )
 
 
 def _flops(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
@@ -152,8 +187,13 @@ def _flops(options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
         image = flops_per_image(recipe)
         images = PAIRS[name] * recipe.views * recipe.epochs
         total = image * images
-        yield (name, f'{image / 1e9:.0f}', f'{images:,}', f'{total:.1e}',
-               _time(total / (options.tflops * 1e12)))
+        yield (
+            name,
+            f'{image / 1e9:.0f}',
+            f'{images:,}',
+            f'{total:.1e}',
+            _time(total / (options.tflops * 1e12)),
+        )
 
 
 def _loading(dataset: DepthDataset, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
@@ -186,21 +226,37 @@ def _print(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[tuple
 def arguments() -> argparse.ArgumentParser:
     """Create the parser."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--recipes', nargs='+', choices=PAIRS, default=list(PAIRS), metavar='NAME',
-                        help=f'default: {" ".join(PAIRS)}')
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--recipes',
+        nargs='+',
+        choices=PAIRS,
+        default=list(PAIRS),
+        metavar='NAME',
+        help=f'default: {" ".join(PAIRS)}',
+    )
     parser.add_argument('--precisions', nargs='+', choices=_PRECISIONS, default=_PRECISIONS)
-    parser.add_argument('--batch', type=number(int, Range(1)),
-                        help="instead of each recipe's, for example on a CPU")
-    parser.add_argument('--steps', type=number(int, Range(1)), default=20,
-                        help='steps to measure, after two others')
+    parser.add_argument(
+        '--batch', type=number(int, Range(1)), help="instead of each recipe's, for example on a CPU"
+    )
+    parser.add_argument(
+        '--steps', type=number(int, Range(1)), default=20, help='steps to measure, after two others'
+    )
     parser.add_argument('--device', choices=('auto', 'cpu', 'cuda'), default='auto')
     parser.add_argument('--plain', action='store_true', help='compare with a plain loop')
     parser.add_argument('--out', type=Path, help='write the training steps as JSON, too')
-    parser.add_argument('--flops', action='store_true',
-                        help='count operations instead of measuring, and divide by --tflops')
-    parser.add_argument('--tflops', type=number(float, Range(0, above=True)), default=10.0,
-                        help='assumed 10^12 operations/s of training (default: 10)')
+    parser.add_argument(
+        '--flops',
+        action='store_true',
+        help='count operations instead of measuring, and divide by --tflops',
+    )
+    parser.add_argument(
+        '--tflops',
+        type=number(float, Range(0, above=True)),
+        default=10.0,
+        help='assumed 10^12 operations/s of training (default: 10)',
+    )
     parser.add_argument('--data', type=Path, help='also measure loading of these RGB-D pairs')
     parser.add_argument('--workers', type=number(int, Range(0)), nargs='+', default=[4])
     parser.add_argument('--images', type=number(int, Range(1)), default=200, help='images to load')
@@ -211,17 +267,33 @@ def main() -> None:
     """Run the command line."""
     options = arguments().parse_args()
     if options.flops:
-        _print(('recipe', 'GFLOP/image', 'images', 'FLOP of the recipe',
-                f'at {options.tflops:g} TFLOP/s'), _flops(options))
+        _print(
+            (
+                'recipe',
+                'GFLOP/image',
+                'images',
+                'FLOP of the recipe',
+                f'at {options.tflops:g} TFLOP/s',
+            ),
+            _flops(options),
+        )
         return
     device = local_device(options.device)
     where = f'{machine(device)}, PyTorch {torch.__version__}'
     print(f'Training steps, {where}:\n')
     rows = _print(_HEAD, _rows(options, device))
     if options.out:
-        options.out.write_text(json.dumps(
-            {'machine': where, 'steps': options.steps,
-             'rows': [dict(zip(_HEAD, row)) for row in rows]}, indent=1) + '\n')
+        options.out.write_text(
+            json.dumps(
+                {
+                    'machine': where,
+                    'steps': options.steps,
+                    'rows': [dict(zip(_HEAD, row)) for row in rows],
+                },
+                indent=1,
+            )
+            + '\n'
+        )
     if options.data:
         dataset = open_dataset(options.data, 'all')
         print(f'Loading and augmenting ({dataset.describe()}):\n')

@@ -8,6 +8,7 @@
 A publisher sends a 640x480 depth image (1.2 MB) fifteen times a second and, with --with-cloud, a
 320x240 cloud of the same size directly after it; a subscriber in another process counts.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,7 +25,7 @@ START = 30.0
 SETTINGS = {
     'as-is': 'the unchanged environment',
     'default': "the middleware's defaults",
-    'shared-memory': 'the node\'s own choice: 32 MB of shared memory (large_images.fastdds.xml)',
+    'shared-memory': "the node's own choice: 32 MB of shared memory (large_images.fastdds.xml)",
     'LARGE_DATA': 'FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA',
     'LARGE_DATA+': 'the same with sizes for large messages',
 }
@@ -33,8 +34,11 @@ LARGE_DATA = {
     'LARGE_DATA+': 'LARGE_DATA?max_msg_size=4MB&sockets_size=32MB&non_blocking=true',
 }
 #: Environment variables that choose a transport.
-CHOICES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE',
-           'FASTDDS_BUILTIN_TRANSPORTS')
+CHOICES = (
+    'FASTDDS_DEFAULT_PROFILES_FILE',
+    'FASTRTPS_DEFAULT_PROFILES_FILE',
+    'FASTDDS_BUILTIN_TRANSPORTS',
+)
 
 
 def main() -> int:
@@ -47,19 +51,31 @@ def main() -> int:
     for setting in options.settings:
         for reliability in ('reliable', 'best_effort'):
             images, clouds = measure(setting, reliability, options)
-            print(f'{setting:<16}{reliability:<14}{images:>12}'
-                  f'{clouds if options.with_cloud else "-":>12}', flush=True)
+            print(
+                f'{setting:<16}{reliability:<14}{images:>12}'
+                f'{clouds if options.with_cloud else "-":>12}',
+                flush=True,
+            )
     return 0
 
 
 def measure(setting: str, reliability: str, options: argparse.Namespace) -> list[str]:
     """Count the images and clouds that arrive from one new process in another."""
-    command = [sys.executable, __file__, '--count', str(options.count),
-               '--reliability', reliability, *['--with-cloud'] * options.with_cloud, '--role']
+    command = [
+        sys.executable,
+        __file__,
+        '--count',
+        str(options.count),
+        '--reliability',
+        reliability,
+        *['--with-cloud'] * options.with_cloud,
+        '--role',
+    ]
     environment = _environment(setting)
     with subprocess.Popen([*command, 'publish'], env=environment):
         listener = subprocess.run(
-            [*command, 'listen'], env=environment, capture_output=True, text=True, check=True)
+            [*command, 'listen'], env=environment, capture_output=True, text=True, check=True
+        )
     return listener.stdout.split()[-2:]
 
 
@@ -69,14 +85,16 @@ def publish(options: argparse.Namespace) -> None:
     from sensor_msgs.msg import Image, PointCloud2
 
     image = Image(height=480, width=640, encoding='32FC1', step=2560, data=bytes(640 * 480 * 4))
-    cloud = PointCloud2(height=240, width=320, point_step=16, row_step=5120,
-                        data=bytes(320 * 240 * 16))
+    cloud = PointCloud2(
+        height=240, width=320, point_step=16, row_step=5120, data=bytes(320 * 240 * 16)
+    )
     outputs = [(node.create_publisher(Image, 'bench/image', profile), image)]
     if options.with_cloud:
         outputs.append((node.create_publisher(PointCloud2, 'bench/cloud', profile), cloud))
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and not all(
-            publisher.get_subscription_count() for publisher, _ in outputs):
+        publisher.get_subscription_count() for publisher, _ in outputs
+    ):
         time.sleep(0.05)
     time.sleep(1.0)
     for _ in range(options.count):
@@ -93,10 +111,8 @@ def listen(options: argparse.Namespace) -> None:
     from sensor_msgs.msg import Image, PointCloud2
 
     count: Counter[str] = Counter()
-    node.create_subscription(
-        Image, 'bench/image', lambda _: count.update(['image']), profile)
-    node.create_subscription(
-        PointCloud2, 'bench/cloud', lambda _: count.update(['cloud']), profile)
+    node.create_subscription(Image, 'bench/image', lambda _: count.update(['image']), profile)
+    node.create_subscription(PointCloud2, 'bench/cloud', lambda _: count.update(['cloud']), profile)
     last, total = time.monotonic() + START, 0
     while time.monotonic() < last:
         rclpy.spin_once(node, timeout_sec=0.2)
@@ -110,8 +126,10 @@ def _node(name: str, reliability: str) -> tuple:
     from rclpy.qos import QoSProfile, ReliabilityPolicy
 
     rclpy.init()
-    return (rclpy.create_node(f'bench_{name}'),
-            QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability.upper()]))
+    return (
+        rclpy.create_node(f'bench_{name}'),
+        QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability.upper()]),
+    )
 
 
 def _environment(setting: str) -> dict[str, str]:
@@ -122,6 +140,7 @@ def _environment(setting: str) -> dict[str, str]:
         environment['FASTDDS_BUILTIN_TRANSPORTS'] = LARGE_DATA[setting]
     elif setting == 'shared-memory':
         from depth_perception.ros.transport import prefer_large_shared_memory
+
         prefer_large_shared_memory(environment)
     return environment
 
@@ -129,11 +148,16 @@ def _environment(setting: str) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='; '.join(f'{name}: {text}' for name, text in SETTINGS.items()))
+        epilog='; '.join(f'{name}: {text}' for name, text in SETTINGS.items()),
+    )
     parser.add_argument('--count', type=int, default=150, help='images to send (default 150)')
     parser.add_argument('--with-cloud', action='store_true', help='send a cloud after each image')
-    parser.add_argument('--settings', nargs='+', choices=SETTINGS,
-                        default=['default', 'shared-memory', 'LARGE_DATA', 'LARGE_DATA+'])
+    parser.add_argument(
+        '--settings',
+        nargs='+',
+        choices=SETTINGS,
+        default=['default', 'shared-memory', 'LARGE_DATA', 'LARGE_DATA+'],
+    )
     parser.add_argument('--role', choices=['publish', 'listen'], help=argparse.SUPPRESS)
     parser.add_argument('--reliability', help=argparse.SUPPRESS)
     return parser

@@ -5,6 +5,7 @@ Inference in the image callback, a queue of ten, plain PyTorch in float32, messa
 cloud by numpy with float32 fields at every second pixel, a scan by a vectorised minimum over rows.
 It has the network, topics and outputs of `depth_node`, so the same listener measures both.
 """
+
 from __future__ import annotations
 
 import sys
@@ -81,24 +82,37 @@ class UsualNode(Node):
 
     @staticmethod
     def _depth_message(image: Image, depth: np.ndarray) -> Image:
-        message = Image(header=image.header, height=image.height, width=image.width,
-                        encoding='32FC1', step=image.width * 4)
+        message = Image(
+            header=image.header,
+            height=image.height,
+            width=image.width,
+            encoding='32FC1',
+            step=image.width * 4,
+        )
         message.data = depth.astype(np.float32).tobytes()
         return message
 
     def _cloud_message(self, image: Image, depth: np.ndarray, rgb: np.ndarray) -> PointCloud2:
         fx, cx, fy, cy = (self._camera.k[index] for index in (0, 2, 4, 5))
-        rows, columns = np.mgrid[:image.height:STRIDE, :image.width:STRIDE]
+        rows, columns = np.mgrid[: image.height : STRIDE, : image.width : STRIDE]
         z = depth[::STRIDE, ::STRIDE]
         x, y = (columns - cx) * z / fx, (rows - cy) * z / fy
         colour = rgb[::STRIDE, ::STRIDE].astype(np.uint32)
         packed = (colour[..., 0] << 16 | colour[..., 1] << 8 | colour[..., 2]).view(np.float32)
         points = np.stack([x, y, z, packed], axis=-1).astype(np.float32)
-        fields = [PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-                  for index, name in enumerate(('x', 'y', 'z', 'rgb'))]
+        fields = [
+            PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+            for index, name in enumerate(('x', 'y', 'z', 'rgb'))
+        ]
         message = PointCloud2(
-            header=image.header, height=z.shape[0], width=z.shape[1], fields=fields,
-            point_step=16, row_step=16 * z.shape[1], is_dense=False)
+            header=image.header,
+            height=z.shape[0],
+            width=z.shape[1],
+            fields=fields,
+            point_step=16,
+            row_step=16 * z.shape[1],
+            is_dense=False,
+        )
         message.data = points.tobytes()
         return message
 
@@ -108,9 +122,14 @@ class UsualNode(Node):
         ranges = np.where((height > -0.2) & (height < 0.3) & (depth > MIN_DEPTH), depth, np.inf)
         angles = np.arctan2(cx - np.arange(image.width), fx)
         nearest = (ranges.min(axis=0) / np.cos(angles))[::-1]
-        message = LaserScan(header=image.header, range_min=MIN_DEPTH, range_max=10.0,
-                            angle_min=float(angles[-1]), angle_max=float(angles[0]),
-                            angle_increment=float((angles[0] - angles[-1]) / (len(angles) - 1)))
+        message = LaserScan(
+            header=image.header,
+            range_min=MIN_DEPTH,
+            range_max=10.0,
+            angle_min=float(angles[-1]),
+            angle_max=float(angles[0]),
+            angle_increment=float((angles[0] - angles[-1]) / (len(angles) - 1)),
+        )
         message.ranges = nearest.astype(np.float32).tolist()
         return message
 
@@ -121,10 +140,14 @@ class UsualNode(Node):
         seconds = np.array(self._seconds)
         whole, network = 1000 * np.median(seconds, axis=0)
         beside = 1000 * np.median(seconds[:, 0] - seconds[:, 1])
-        status = DiagnosticStatus(name='depth_node: inference', values=[
-            KeyValue(key='arrival_to_publish_ms', value=f'p50 {whole:.2f}'),
-            KeyValue(key='network_ms', value=f'p50 {network:.2f}'),
-            KeyValue(key='beside_network_ms', value=f'p50 {beside:.2f}')])
+        status = DiagnosticStatus(
+            name='depth_node: inference',
+            values=[
+                KeyValue(key='arrival_to_publish_ms', value=f'p50 {whole:.2f}'),
+                KeyValue(key='network_ms', value=f'p50 {network:.2f}'),
+                KeyValue(key='beside_network_ms', value=f'p50 {beside:.2f}'),
+            ],
+        )
         self._health.publish(DiagnosticArray(status=[status]))
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inference backends for one network: ours, and the usual alternatives."""
+
 from __future__ import annotations
 
 import copy
@@ -71,9 +72,7 @@ def _onnxruntime(network: nn.Module, image: Tensor) -> Run:
     options.intra_op_num_threads = torch.get_num_threads()
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         path = f'{folder}/network.onnx'
-        torch.onnx.export(network, (image,), path, dynamo=True, external_data=False,
-                          verbose=False)
-        session = onnxruntime.InferenceSession(
-            path, options, providers=['CPUExecutionProvider'])
+        torch.onnx.export(network, (image,), path, dynamo=True, external_data=False, verbose=False)
+        session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     name = session.get_inputs()[0].name
     return lambda image: torch.from_numpy(session.run(None, {name: image.numpy()})[0])

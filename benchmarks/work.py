@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Count a network's operations and memory traffic, without measuring."""
+
 from __future__ import annotations
 
 import copy
@@ -17,8 +18,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 #: Operations that read their inputs from memory and write their result to it, by the prefix of
 #: their name. A good compiler fuses all others (batch normalisation, activations, sums).
-MOVING = ('convolution', 'mm', 'addmm', 'bmm', 'baddbmm', 'max_pool', 'avg_pool', '_adaptive_avg',
-          'mean', 'upsample', '_upsample', 'cat', 'grid_sampler')
+MOVING = (
+    'convolution',
+    'mm',
+    'addmm',
+    'bmm',
+    'baddbmm',
+    'max_pool',
+    'avg_pool',
+    '_adaptive_avg',
+    'mean',
+    'upsample',
+    '_upsample',
+    'cat',
+    'grid_sampler',
+)
 
 
 @dataclass(frozen=True)
@@ -52,8 +66,12 @@ def work(network: nn.Module, size: tuple[int, int]) -> Work:
     weights = sum(parameter.numel() for parameter in network.parameters())
     kinds = Counter(moved.kinds)
     kinds['other'] = flops.get_total_flops() - sum(kinds.values())
-    return Work(flops.get_total_flops(), weights, moved.values,
-                {kind: count for kind, count in kinds.most_common() if count})
+    return Work(
+        flops.get_total_flops(),
+        weights,
+        moved.values,
+        {kind: count for kind, count in kinds.most_common() if count},
+    )
 
 
 class _Moved(TorchDispatchMode):
@@ -64,12 +82,18 @@ class _Moved(TorchDispatchMode):
         self.values = 0
         self.kinds: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, function: Any, types: Any, arguments: tuple[Any, ...] = (),
-                           keywords: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        function: Any,
+        types: Any,
+        arguments: tuple[Any, ...] = (),
+        keywords: dict[str, Any] | None = None,
+    ) -> Any:
         result = function(*arguments, **(keywords or {}))
         if function.__name__.startswith(MOVING):
-            self.values += sum(tensor.numel() for tensor in
-                               (*_activations(arguments), *_tensors(result)))
+            self.values += sum(
+                tensor.numel() for tensor in (*_activations(arguments), *_tensors(result))
+            )
         if function.__name__.startswith('convolution'):
             self._count(arguments[1], result)
         return result

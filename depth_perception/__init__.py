@@ -18,6 +18,7 @@ Examples:
 
 Names are imported at their first use, because importing PyTorch takes seconds.
 """
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -51,13 +52,39 @@ if TYPE_CHECKING:
 
 __version__ = '0.2.0'
 
-__all__ = ['AnchorReport', 'AnchoredDepth', 'Anchors', 'CameraModel', 'CameraPose',
-           'DepthEstimator', 'DepthProducts', 'DepthScan', 'DepthSettings', 'ObstacleBand',
-           'ProductMaker', 'WeightsInfo', 'anchor_depth', 'back_project', 'colourise',
-           'depth_anchors', 'depth_products', 'floor_anchors', 'load_weights', 'mask_edges',
-           'mask_range', 'pack_cloud', 'point_anchors', 'range_anchors', 'read_camera',
-           'save_weights', 'scan_anchors', 'scan_layout', 'scan_ranges', 'to_millimetres',
-           'write_ply']
+__all__ = [
+    'AnchorReport',
+    'AnchoredDepth',
+    'Anchors',
+    'CameraModel',
+    'CameraPose',
+    'DepthEstimator',
+    'DepthProducts',
+    'DepthScan',
+    'DepthSettings',
+    'ObstacleBand',
+    'ProductMaker',
+    'WeightsInfo',
+    'anchor_depth',
+    'back_project',
+    'colourise',
+    'depth_anchors',
+    'depth_products',
+    'floor_anchors',
+    'load_weights',
+    'mask_edges',
+    'mask_range',
+    'pack_cloud',
+    'point_anchors',
+    'range_anchors',
+    'read_camera',
+    'save_weights',
+    'scan_anchors',
+    'scan_layout',
+    'scan_ranges',
+    'to_millimetres',
+    'write_ply',
+]
 
 _MODULES = {
     'camera.file': ('read_camera',),

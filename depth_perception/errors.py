@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The error for wrong requests, and texts of other errors for use in a sentence."""
+
 from __future__ import annotations
 
 import errno

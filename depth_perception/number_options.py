@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers on command lines; argparse would name the function that reads them in its errors."""
+
 from __future__ import annotations
 
 import argparse
@@ -8,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def number(kind: type, low: float, high: float = math.inf, *,
-           above: bool = False) -> Callable[[str], Any]:
+def number(
+    kind: type, low: float, high: float = math.inf, *, above: bool = False
+) -> Callable[[str], Any]:
     """What reads the text of an option, to be its `type`.
 
     Args:
@@ -35,9 +37,12 @@ def number(kind: type, low: float, high: float = math.inf, *,
         except ValueError:
             what = 'whole number' if kind is int else 'number'
             raise argparse.ArgumentTypeError(
-                f'{text!r} is no {what}: it must be {wanted}') from None
+                f'{text!r} is no {what}: it must be {wanted}'
+            ) from None
         if not (low < value if above else low <= value) or not (
-                value <= high and math.isfinite(value)):
+            value <= high and math.isfinite(value)
+        ):
             raise argparse.ArgumentTypeError(f'{text} is not {wanted}')
         return value
+
     return read

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Show progress: one line that is rewritten on a terminal, occasional lines in a log."""
+
 from __future__ import annotations
 
 import sys
@@ -28,8 +29,14 @@ class Progress:
         clock: returns the time in seconds.
     """
 
-    def __init__(self, what: str, total: int | None, unit: str = '', stream: TextIO | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        what: str,
+        total: int | None,
+        unit: str = '',
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.done = 0
         self._what, self._total, self._unit = what, total, unit
         self._stream = stream or sys.stderr
@@ -48,8 +55,9 @@ class Progress:
         """Add completed steps."""
         self.done += count
         now = self._clock()
-        wait = _TERMINAL_EVERY if self._terminal else max(
-            LOG_EVERY, LOG_SHARE * (now - self._start))
+        wait = (
+            _TERMINAL_EVERY if self._terminal else max(LOG_EVERY, LOG_SHARE * (now - self._start))
+        )
         if now - self._spoke >= wait:
             self._spoke = now
             self._show(self.text(now - self._start))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn SIGTERM into an exception, so that a command cleans up as after Ctrl-C."""
+
 from __future__ import annotations
 
 import contextlib

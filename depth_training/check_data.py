@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Summarise a data set before training: print statistics and draw a sheet of pairs."""
+
 from __future__ import annotations
 
 import math
@@ -57,7 +58,7 @@ class Findings:
         self.sizes[f'{width}x{height}'] += 1
         self.focals[sample.fx and round(sample.fx / width, 3)] += 1
         known = sample.depth[sample.depth > 0]
-        self.depths.append(known[::max(1, known.size // _DEPTHS)])
+        self.depths.append(known[:: max(1, known.size // _DEPTHS)])
         self.holes.append(float((sample.depth == 0).mean()))
 
 
@@ -68,8 +69,11 @@ def check_data(options: CheckDataOptions) -> int:
         DataError: there are no pairs.
         OSError: the sheet cannot be written.
     """
-    arguments: dict[str, Any] = {'depth_scale': options.depth_scale, 'list_file': options.list_file,
-                 'check': False}
+    arguments: dict[str, Any] = {
+        'depth_scale': options.depth_scale,
+        'list_file': options.list_file,
+        'check': False,
+    }
     dataset = open_dataset(options.data, 'all', **arguments)
     _say(dataset.describe())
     findings = read(evenly(dataset, options.read))
@@ -112,17 +116,24 @@ def described(findings: Findings) -> Iterator[str]:
     yield 'sizes: ' + _counted(findings.sizes)
     depth = np.concatenate(findings.depths)
     low, median, high = np.percentile(depth, [1, 50, 99])
-    yield f'depth: {low:.2f} to {high:.2f} m (1 and 99 %), median {median:.2f} m, farthest ' \
-          f'{depth.max():.2f} m'
-    yield f'holes: {100 * np.mean(findings.holes):.1f} % of the pixels, ' \
-          f'{sum(share > 0.5 for share in findings.holes)} pairs with more than half'
+    yield (
+        f'depth: {low:.2f} to {high:.2f} m (1 and 99 %), median {median:.2f} m, farthest '
+        f'{depth.max():.2f} m'
+    )
+    yield (
+        f'holes: {100 * np.mean(findings.holes):.1f} % of the pixels, '
+        f'{sum(share > 0.5 for share in findings.holes)} pairs with more than half'
+    )
     known = sorted(share for share in findings.focals if share is not None)
     yield 'focal length: ' + ', '.join(
-        ([_focals(known)] if known else []) + ['unknown'] * (None in findings.focals))
+        ([_focals(known)] if known else []) + ['unknown'] * (None in findings.focals)
+    )
     if None in findings.focals:
-        yield '  with unknown focal length, depth is learnt for that camera only, and finetune ' \
-              'needs it: write {"horizontal_fov_deg": 62} or fx, cx and width into camera.json ' \
-              '(docs/own_data.md)'
+        yield (
+            '  with unknown focal length, depth is learnt for that camera only, and finetune '
+            'needs it: write {"horizontal_fov_deg": 62} or fx, cx and width into camera.json '
+            '(docs/own_data.md)'
+        )
 
 
 def sheet(dataset: DepthDataset) -> NDArray[np.uint8] | None:
@@ -137,15 +148,22 @@ def sheet(dataset: DepthDataset) -> NDArray[np.uint8] | None:
         return None
     while len(cells) % _COLUMNS:
         cells.append(np.zeros_like(cells[0]))
-    return np.concatenate([np.concatenate(cells[start:start + _COLUMNS], axis=1)
-                           for start in range(0, len(cells), _COLUMNS)])
+    return np.concatenate(
+        [
+            np.concatenate(cells[start : start + _COLUMNS], axis=1)
+            for start in range(0, len(cells), _COLUMNS)
+        ]
+    )
 
 
 def _cell(sample: Sample) -> NDArray[np.uint8]:
     known = sample.depth > 0
     near, far = np.percentile(sample.depth[known], [1, 99])
-    depth = colourise(np.where(known, sample.depth, np.nan).astype(np.float32),
-                      float(near), float(max(far, near + 0.01)))[..., ::-1]
+    depth = colourise(
+        np.where(known, sample.depth, np.nan).astype(np.float32),
+        float(near),
+        float(max(far, near + 0.01)),
+    )[..., ::-1]
     both = cv2.addWeighted(sample.rgb, 0.5, np.ascontiguousarray(depth), 0.5, 0)
     parts = [_fitted(part) for part in (sample.rgb, depth, both)]
     parts[0] = labelled(parts[0], sample.id.rpartition('/')[2][-16:])
@@ -161,7 +179,7 @@ def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
     cell = np.zeros((_CELL[1], _CELL[0], 3), np.uint8)
     top, left = (_CELL[1] - size[1]) // 2, (_CELL[0] - size[0]) // 2
-    cell[top:top + size[1], left:left + size[0]] = small
+    cell[top : top + size[1], left : left + size[0]] = small
     return cell
 
 
@@ -201,8 +219,10 @@ def _focals(shares: list[float]) -> str:
     angles = [f'{math.degrees(2 * math.atan(0.5 / share)):.0f}' for share in shares]
     if len(shares) == 1:
         return f'{shares[0]:g} of the width (field of view {angles[0]} degrees)'
-    return f'{shares[0]:g} to {shares[-1]:g} of the width ' \
-           f'(field of view {angles[-1]} to {angles[0]} degrees)'
+    return (
+        f'{shares[0]:g} to {shares[-1]:g} of the width '
+        f'(field of view {angles[-1]} to {angles[0]} degrees)'
+    )
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@
 Exit codes: 0 done, 1 failed (one sentence on standard error), 2 wrong options, 3 training reached
 its time limit, 128 + signal if stopped by one.
 """
+
 from __future__ import annotations
 
 import sys
@@ -39,28 +40,54 @@ def _options(name: str) -> tuple[str, str]:
 
 #: Modules are imported when a command runs; its help only imports its options.
 COMMANDS: dict[str, Command] = {
-    'prepare': Command('depth_training.commands', 'prepare',
-                       'convert raw NYU Depth v2 or sparse KITTI to pairs',
-                       _options('PrepareOptions')),
-    'check-data': Command('depth_training.check_data', 'check_data',
-                          'describe RGB-D data and draw a sheet of pairs',
-                          _options('CheckDataOptions')),
-    'train': Command('depth_training.train.trainer', 'train', 'train a recipe, or resume a run',
-                     ('depth_training.train.options', 'TrainOptions')),
-    'evaluate': Command('depth_training.commands', 'evaluate',
-                        "evaluate weights by the papers' protocols", _options('EvaluateOptions')),
-    'model-card': Command('depth_training.report.model_card', 'model_card',
-                          'compare weights with baselines and write their model card',
-                          _options('ModelCardOptions')),
-    'report': Command('depth_training.report.report', 'report',
-                      'compare results with published ones; curves, images',
-                      _options('ReportOptions')),
-    'import-weights': Command('depth_training.commands', 'import_weights',
-                              'convert published checkpoints'),
-    'export': Command('depth_training.commands', 'export',
-                      'convert weights to ONNX or a torch.export program'),
-    'overfit': Command('depth_training.train.overfit', 'overfit',
-                       'overfit a few pairs: a quick test', _options('OverfitOptions')),
+    'prepare': Command(
+        'depth_training.commands',
+        'prepare',
+        'convert raw NYU Depth v2 or sparse KITTI to pairs',
+        _options('PrepareOptions'),
+    ),
+    'check-data': Command(
+        'depth_training.check_data',
+        'check_data',
+        'describe RGB-D data and draw a sheet of pairs',
+        _options('CheckDataOptions'),
+    ),
+    'train': Command(
+        'depth_training.train.trainer',
+        'train',
+        'train a recipe, or resume a run',
+        ('depth_training.train.options', 'TrainOptions'),
+    ),
+    'evaluate': Command(
+        'depth_training.commands',
+        'evaluate',
+        "evaluate weights by the papers' protocols",
+        _options('EvaluateOptions'),
+    ),
+    'model-card': Command(
+        'depth_training.report.model_card',
+        'model_card',
+        'compare weights with baselines and write their model card',
+        _options('ModelCardOptions'),
+    ),
+    'report': Command(
+        'depth_training.report.report',
+        'report',
+        'compare results with published ones; curves, images',
+        _options('ReportOptions'),
+    ),
+    'import-weights': Command(
+        'depth_training.commands', 'import_weights', 'convert published checkpoints'
+    ),
+    'export': Command(
+        'depth_training.commands', 'export', 'convert weights to ONNX or a torch.export program'
+    ),
+    'overfit': Command(
+        'depth_training.train.overfit',
+        'overfit',
+        'overfit a few pairs: a quick test',
+        _options('OverfitOptions'),
+    ),
     'predict': Command('depth_training.commands', 'predict', 'predict the depth of image files'),
 }
 
@@ -115,9 +142,14 @@ def parse(name: str, words: Sequence[str]) -> Any:
     kind = options_type(name)
 
     def read(**default: Any) -> Any:
-        return tyro.cli(kind, prog=f'python -m depth_training {name}', args=words,
-                        description=COMMANDS[name].help, config=(tyro.conf.OmitArgPrefixes,),
-                        **default)
+        return tyro.cli(
+            kind,
+            prog=f'python -m depth_training {name}',
+            args=words,
+            description=COMMANDS[name].help,
+            config=(tyro.conf.OmitArgPrefixes,),
+            **default,
+        )
 
     options = read()
     if name == 'train' and options.resume is not None:
@@ -134,10 +166,13 @@ def parse(name: str, words: Sequence[str]) -> Any:
 
 def _help() -> str:
     lines = [f'  {name:<16}{text}' for name, (_, _, text, _) in COMMANDS.items()]
-    return ('usage: python -m depth_training COMMAND [OPTIONS]\n\n' + '\n'.join(lines)
-            + '\n\npython -m depth_training COMMAND --help explains its options.\n\n'
-              'A first try, with RGB-D pairs in folder DATA (see docs/own_data.md):\n'
-              '  python -m depth_training check-data DATA\n'
-              '  python -m depth_training train finetune --data DATA --start-from default\n'
-              '  python -m depth_training evaluate --data DATA --weights '
-              'runs/finetune/weights.safetensors --protocol plain\n')
+    return (
+        'usage: python -m depth_training COMMAND [OPTIONS]\n\n'
+        + '\n'.join(lines)
+        + '\n\npython -m depth_training COMMAND --help explains its options.\n\n'
+        'A first try, with RGB-D pairs in folder DATA (see docs/own_data.md):\n'
+        '  python -m depth_training check-data DATA\n'
+        '  python -m depth_training train finetune --data DATA --start-from default\n'
+        '  python -m depth_training evaluate --data DATA --weights '
+        'runs/finetune/weights.safetensors --protocol plain\n'
+    )

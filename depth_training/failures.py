@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Explain PyTorch's failures in one sentence with the remedy."""
+
 from __future__ import annotations
 
 import errno
@@ -16,11 +17,15 @@ def explained(error: Exception) -> str | None:
     """Return the sentence for a known failure, or None."""
     text = str(error)
     if _is_shared_memory(error, text):
-        return f'{SHARED_MEMORY}, through which the processes that load data pass images, is ' \
-               f'full: {_ROOM}; {_GO_ON}'
+        return (
+            f'{SHARED_MEMORY}, through which the processes that load data pass images, is '
+            f'full: {_ROOM}; {_GO_ON}'
+        )
     if 'DataLoader worker' in text and ('killed by signal' in text or 'exited unexpect' in text):
-        return 'a process that loads data was killed, probably because memory ran out: lower ' \
-               f'--workers or --batch; {_GO_ON}'
+        return (
+            'a process that loads data was killed, probably because memory ran out: lower '
+            f'--workers or --batch; {_GO_ON}'
+        )
     if 'out of memory' in text:
         return f'the GPU is out of memory ({text.splitlines()[0][:80]}): lower --batch'
     if isinstance(error, MemoryError) or "can't allocate memory" in text:
@@ -49,12 +54,17 @@ def check_shared_memory(needed: int) -> None:
         return
     free = shutil.disk_usage(SHARED_MEMORY).free
     if free < needed:
-        raise OSError(f'{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and the processes that load '
-                      f'data need {needed / 1e6:.1f} MB there for their batches: {_ROOM}')
+        raise OSError(
+            f'{SHARED_MEMORY} has {free / 1e6:.1f} MB free, and the processes that load '
+            f'data need {needed / 1e6:.1f} MB there for their batches: {_ROOM}'
+        )
 
 
 def _is_shared_memory(error: Exception, text: str) -> bool:
     if isinstance(error, OSError):  # about a semaphore, which has no file name
         return error.errno == errno.ENOSPC and error.filename is None
-    return 'shared memory' in text or 'Bus error' in text or \
-        ('/torch_' in text and 'No space left' in text)
+    return (
+        'shared memory' in text
+        or 'Bus error' in text
+        or ('/torch_' in text and 'No space left' in text)
+    )

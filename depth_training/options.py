@@ -3,6 +3,7 @@
 
 Nothing slow is imported here, so help is shown at once, without PyTorch.
 """
+
 from __future__ import annotations
 
 import os
@@ -15,16 +16,34 @@ import tyro
 from depth_training.ranges import Count, Positive, WholeNumber
 
 #: Functions of `depth_training.losses.losses`.
-LossName = Literal['mse', 'l1', 'berhu', 'silog', 'silog_gradient', 'log_l1_gradient',
-                   'abs_rel_gradient', 'densedepth']
+LossName = Literal[
+    'mse',
+    'l1',
+    'berhu',
+    'silog',
+    'silog_gradient',
+    'log_l1_gradient',
+    'abs_rel_gradient',
+    'densedepth',
+]
 #: Title of a report.
 TITLE = 'Depth networks: published and measured'
 #: The recipe that provides network, loss and output for each network. Paper 001's loss network
 #: needs ImageNet weights, so its model 4 replaces model 5.
 OVERFIT_RECIPES = (
-    'paper_000', 'paper_001_m1', 'paper_001_m4', 'paper_002_cnn_fc', 'paper_002_cnn',
-    'paper_002_cnn_transpose', 'paper_002_cnn_residual', 'paper_002_unpool_average',
-    'paper_003', 'paper_003_laina', 'paper_004', 'rooms_efficientnet_sff')
+    'paper_000',
+    'paper_001_m1',
+    'paper_001_m4',
+    'paper_002_cnn_fc',
+    'paper_002_cnn',
+    'paper_002_cnn_transpose',
+    'paper_002_cnn_residual',
+    'paper_002_unpool_average',
+    'paper_003',
+    'paper_003_laina',
+    'paper_004',
+    'rooms_efficientnet_sff',
+)
 _CORES = os.cpu_count() or 1
 
 
@@ -82,8 +101,17 @@ class EvaluateOptions:
     are shown too."""
     data: Path
     """File or folder; its layout is recognised."""
-    protocol: Literal['all', 'harsanyi', 'laina', 'eigen_bts', 'densedepth', 'plain',
-                      'kitti_garg', 'kitti_eigen', 'kitti_densedepth'] = 'all'
+    protocol: Literal[
+        'all',
+        'harsanyi',
+        'laina',
+        'eigen_bts',
+        'densedepth',
+        'plain',
+        'kitti_garg',
+        'kitti_eigen',
+        'kitti_densedepth',
+    ] = 'all'
     """Evaluation protocol: harsanyi paper 003, laina its parent, eigen_bts paper 001 and most later
     papers, densedepth paper 004, plain papers 000 and 002; kitti_* for KITTI. Their scores are not
     comparable. all: those for this data."""

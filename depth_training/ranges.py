@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranges of numeric options: declared at each option, checked in one place."""
+
 from __future__ import annotations
 
 import argparse
@@ -22,13 +23,19 @@ class Range:
     above: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return math.isfinite(value) and value <= self.high \
+        return (
+            math.isfinite(value)
+            and value <= self.high
             and (value > self.low if self.above else value >= self.low)
+        )
 
     def __str__(self) -> str:
         if math.isfinite(self.high):
-            return f'more than {self.low:g}, at most {self.high:g}' if self.above \
+            return (
+                f'more than {self.low:g}, at most {self.high:g}'
+                if self.above
                 else f'{self.low:g} to {self.high:g}'
+            )
         return f'more than {self.low:g}' if self.above else f'{self.low:g} or more'
 
     def check(self, name: str, value: float) -> None:
@@ -64,8 +71,11 @@ def check(values: Any, name: Callable[[str], str] = str) -> None:
 def ranges(of: type) -> dict[str, Range | None]:
     """Return the numeric fields of a dataclass with their ranges, None if none is declared."""
     hints = get_type_hints(of, include_extras=True)
-    return {field.name: _range(hints[field.name]) for field in fields(of)
-            if {int, float} & set(_types(hints[field.name]))}
+    return {
+        field.name: _range(hints[field.name])
+        for field in fields(of)
+        if {int, float} & set(_types(hints[field.name]))
+    }
 
 
 def option(field: str) -> str:

@@ -6,6 +6,7 @@
 writes depth.png (in colour), depth.npy (metres), cloud.ply and scan.csv, and prints where the
 nearest obstacle is.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -38,12 +39,14 @@ def main() -> int:
     camera = CameraModel.from_field_of_view(width, height, options.horizontal_fov_deg)
     # The node's parameters for depth, with the same names and defaults.
     settings = DepthSettings(
-        camera_pitch=options.camera_pitch, camera_height=options.camera_height, point_stride=1)
+        camera_pitch=options.camera_pitch, camera_height=options.camera_height, point_stride=1
+    )
 
     estimator = DepthEstimator.load(device=options.device)
     metres = estimator.infer(rgb, camera)
     products = depth_products(
-        rgb, camera, metres, settings, network_max_depth=estimator.info.max_depth)
+        rgb, camera, metres, settings, network_max_depth=estimator.info.max_depth
+    )
 
     # Depth: float32 (height, width), metres; -Inf too near, +Inf too far, NaN unknown.
     np.save(options.out / 'depth.npy', products.clean)
@@ -52,8 +55,14 @@ def main() -> int:
     count = write_ply(options.out / 'cloud.ply', products.points, products.colours)
     # Scan: metres to the nearest obstacle in each direction, as in sensor_msgs/LaserScan.
     scan = products.scan()
-    np.savetxt(options.out / 'scan.csv', np.stack([scan.angles, scan.ranges], 1), '%.4f', ',',
-               header='angle in radians (positive: left),range in metres', comments='')
+    np.savetxt(
+        options.out / 'scan.csv',
+        np.stack([scan.angles, scan.ranges], 1),
+        '%.4f',
+        ',',
+        header='angle in radians (positive: left),range in metres',
+        comments='',
+    )
 
     nearest = _nearest(scan.angles, scan.ranges, scan.range_min)
     sys.stdout.write(f'{count} points in {options.out / "cloud.ply"}\n{nearest}\n')
@@ -68,8 +77,10 @@ def _nearest(angles: np.ndarray, ranges: np.ndarray, range_min: float) -> str:
         return 'no obstacle in sight'
     beam = int(np.nanargmin(ranges))
     side = 'left' if angles[beam] > 0 else 'right'
-    return (f'the nearest obstacle is {ranges[beam]:.2f} m away, '
-            f'{abs(math.degrees(angles[beam])):.0f} degrees to the {side}')
+    return (
+        f'the nearest obstacle is {ranges[beam]:.2f} m away, '
+        f'{abs(math.degrees(angles[beam])):.0f} degrees to the {side}'
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,12 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('image', type=Path)
     parser.add_argument('--out', type=Path, default=Path('.'), help='folder for the results')
     parser.add_argument('--device', default='auto', help='auto, cpu or cuda')
-    parser.add_argument('--horizontal-fov-deg', type=float, default=63.0,
-                        help='horizontal field of view of the camera (default: %(default)s)')
-    parser.add_argument('--camera-pitch', type=float, default=0.0,
-                        help='degrees by which the camera looks down')
-    parser.add_argument('--camera-height', type=float, default=0.0,
-                        help='metres above the floor; if given, the floor is not an obstacle')
+    parser.add_argument(
+        '--horizontal-fov-deg',
+        type=float,
+        default=63.0,
+        help='horizontal field of view of the camera (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--camera-pitch', type=float, default=0.0, help='degrees by which the camera looks down'
+    )
+    parser.add_argument(
+        '--camera-height',
+        type=float,
+        default=0.0,
+        help='metres above the floor; if given, the floor is not an obstacle',
+    )
     return parser
 
 

@@ -10,6 +10,7 @@ obstacle of `scan` is in the robot's way; the robot may still turn and drive bac
 robot if it has no information: no scan for `timeout` seconds, or most of the way unknown (NaN).
 Depth from one camera is an estimate: this is not a safety function.
 """
+
 from __future__ import annotations
 
 import math

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth, point cloud and obstacle scan of one camera.
 
-    ros2 launch depth_perception depth.launch.py image:=/camera/image_raw rviz:=true
-    ros2 launch depth_perception depth.launch.py --show-args
+ros2 launch depth_perception depth.launch.py image:=/camera/image_raw rviz:=true
+ros2 launch depth_perception depth.launch.py --show-args
 """
+
 from __future__ import annotations
 
 import json
@@ -34,100 +35,157 @@ BAG_PATIENCE = '300'
 RESPAWN_DELAY = 2.0
 
 #: Outputs of the node except the scan.
-OUTPUTS = ('depth/image', 'depth/camera_info', 'depth/points', 'depth/image_color',
-           'depth/image/compressedDepth', 'depth/image_color/compressed')
+OUTPUTS = (
+    'depth/image',
+    'depth/camera_info',
+    'depth/points',
+    'depth/image_color',
+    'depth/image/compressedDepth',
+    'depth/image_color/compressed',
+)
 #: Names in rviz/depth.rviz of the topics that are arguments.
 RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'
 
 ARGUMENTS = (
     DeclareLaunchArgument(
-        'image', default_value='camera/image_raw',
-        description='Topic of the camera images.'),
+        'image', default_value='camera/image_raw', description='Topic of the camera images.'
+    ),
     DeclareLaunchArgument(
-        'image_transport', default_value='auto', choices=['auto', 'raw', 'compressed'],
+        'image_transport',
+        default_value='auto',
+        choices=['auto', 'raw', 'compressed'],
         description='Type of the topic `image`: raw is sensor_msgs/Image, compressed is '
-                    'CompressedImage. auto: as in the bag, otherwise compressed if the name ends '
-                    'in compressed, otherwise as in params_file.'),
+        'CompressedImage. auto: as in the bag, otherwise compressed if the name ends '
+        'in compressed, otherwise as in params_file.',
+    ),
     DeclareLaunchArgument(
-        'camera_info', default_value='',
-        description="Topic of the camera's calibration. Empty: camera_info next to the images."),
+        'camera_info',
+        default_value='',
+        description="Topic of the camera's calibration. Empty: camera_info next to the images.",
+    ),
     DeclareLaunchArgument(
-        'namespace', default_value='',
-        description='Namespace of the node and of its relative topics, such as front.'),
+        'namespace',
+        default_value='',
+        description='Namespace of the node and of its relative topics, such as front.',
+    ),
     DeclareLaunchArgument(
-        'cameras', default_value='',
+        'cameras',
+        default_value='',
         description='Several cameras, such as front,rear, in one process with one network. Each '
-                    'name is a namespace inside `namespace`, which also applies to image, '
-                    'camera_info and scan. Empty: one camera.'),
+        'name is a namespace inside `namespace`, which also applies to image, '
+        'camera_info and scan. Empty: one camera.',
+    ),
     DeclareLaunchArgument(
-        'model', default_value='',
+        'model',
+        default_value='',
         description='Weights file (.safetensors). Empty: as in params_file, by default the bundled '
-                    'network.'),
+        'network.',
+    ),
     DeclareLaunchArgument(
-        'device', default_value='',
-        description='Where the network runs: auto, cpu, cuda or cuda:N. Empty: as in params_file.'),
+        'device',
+        default_value='',
+        description='Where the network runs: auto, cpu, cuda or cuda:N. Empty: as in params_file.',
+    ),
     DeclareLaunchArgument(
-        'image_sizes', default_value='',
+        'image_sizes',
+        default_value='',
         description='Image sizes, such as 1280x720, for which OpenVINO compiles the network at '
-                    'start. Empty: that of the bag, otherwise as in params_file.'),
+        'start. Empty: that of the bag, otherwise as in params_file.',
+    ),
     DeclareLaunchArgument(
-        'params_file', default_value=str(SHARE / 'config' / 'depth.yaml'),
-        description='YAML file with the parameters of the node.'),
+        'params_file',
+        default_value=str(SHARE / 'config' / 'depth.yaml'),
+        description='YAML file with the parameters of the node.',
+    ),
     DeclareLaunchArgument(
-        'scan', default_value='scan',
-        description='Topic of the obstacle scan. Use another name if a lidar has this one.'),
+        'scan',
+        default_value='scan',
+        description='Topic of the obstacle scan. Use another name if a lidar has this one.',
+    ),
     DeclareLaunchArgument(
-        'base_frame', default_value='',
+        'base_frame',
+        default_value='',
         description='Frame on the floor with z up, such as base_footprint: TF from the camera to '
-                    'it gives the pose of the camera. Empty: as in params_file.'),
+        'it gives the pose of the camera. Empty: as in params_file.',
+    ),
     DeclareLaunchArgument(
-        'camera_pitch', default_value='',
+        'camera_pitch',
+        default_value='',
         description='Degrees by which the camera looks down, without base_frame. Empty: as in '
-                    'params_file.'),
+        'params_file.',
+    ),
     DeclareLaunchArgument(
-        'camera_height', default_value='',
-        description='Height of the camera above the floor in metres. Empty: as in params_file.'),
+        'camera_height',
+        default_value='',
+        description='Height of the camera above the floor in metres. Empty: as in params_file.',
+    ),
     DeclareLaunchArgument(
-        'anchors', default_value='',
+        'anchors',
+        default_value='',
         description='What corrects depth by true distances: a list of scan, range, points, depth '
-                    'and floor, a sensor with its topic, such as scan=/scan,floor. Empty: as in '
-                    'params_file.'),
+        'and floor, a sensor with its topic, such as scan=/scan,floor. Empty: as in '
+        'params_file.',
+    ),
     DeclareLaunchArgument(
-        'max_age', default_value='',
+        'max_age',
+        default_value='',
         description='Images older than this many seconds are dropped; 0 keeps all. Empty: as in '
-                    'params_file.'),
+        'params_file.',
+    ),
     DeclareLaunchArgument(
-        'output_queue', default_value='',
+        'output_queue',
+        default_value='',
         description='Messages of an output that are kept for a slow subscriber. Empty: as in '
-                    'params_file, by default only the newest.'),
+        'params_file, by default only the newest.',
+    ),
     DeclareLaunchArgument(
-        'use_sim_time', default_value='false', choices=SWITCH,
-        description='Take the time from /clock. Always true with bag.'),
+        'use_sim_time',
+        default_value='false',
+        choices=SWITCH,
+        description='Take the time from /clock. Always true with bag.',
+    ),
     DeclareLaunchArgument(
-        'respawn', default_value='false', choices=SWITCH,
-        description='Start the node again when its process ends.'),
+        'respawn',
+        default_value='false',
+        choices=SWITCH,
+        description='Start the node again when its process ends.',
+    ),
     DeclareLaunchArgument(
-        'bag', default_value='',
+        'bag',
+        default_value='',
         description='Recording to play, with /clock: a rosbag2 folder, or its .mcap or .db3 file. '
-                    'Empty: live camera.'),
+        'Empty: live camera.',
+    ),
     DeclareLaunchArgument(
-        'rate', default_value='1.0', description='Speed of the bag: 2 plays twice as fast.'),
+        'rate', default_value='1.0', description='Speed of the bag: 2 plays twice as fast.'
+    ),
     DeclareLaunchArgument(
-        'loop', default_value='false', choices=SWITCH,
-        description='Play the bag again and again.'),
+        'loop', default_value='false', choices=SWITCH, description='Play the bag again and again.'
+    ),
     DeclareLaunchArgument(
-        'rviz', default_value='false', choices=SWITCH,
-        description='Show camera, depth, cloud and scan in RViz.'),
+        'rviz',
+        default_value='false',
+        choices=SWITCH,
+        description='Show camera, depth, cloud and scan in RViz.',
+    ),
     DeclareLaunchArgument(
-        'frame', default_value='camera_optical_frame',
-        description='frame_id of the images, an optical frame; used as the fixed frame of RViz.'),
+        'frame',
+        default_value='camera_optical_frame',
+        description='frame_id of the images, an optical frame; used as the fixed frame of RViz.',
+    ),
     DeclareLaunchArgument(
-        'camera_tf', default_value='false', choices=SWITCH,
+        'camera_tf',
+        default_value='false',
+        choices=SWITCH,
         description='Publish the transform from the frame of the scan to the frame of the images, '
-                    'for a camera without a robot description.'),
+        'for a camera without a robot description.',
+    ),
     DeclareLaunchArgument(
-        'log_level', default_value='info', choices=['debug', 'info', 'warn', 'error', 'fatal'],
-        description='Lowest level that the node logs.'),
+        'log_level',
+        default_value='info',
+        choices=['debug', 'info', 'warn', 'error', 'fatal'],
+        description='Lowest level that the node logs.',
+    ),
 )
 
 
@@ -137,8 +195,9 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _actions(context: LaunchContext) -> list[Action]:
-    given = {argument.name: LaunchConfiguration(argument.name).perform(context)
-             for argument in ARGUMENTS}
+    given = {
+        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS
+    }
     if given['cameras']:
         _refuse_absolute(given)
     bag = bag_contents(given['bag']) if given['bag'] else None
@@ -172,33 +231,45 @@ def bag_contents(path: str) -> dict[str, Any]:
     """
     command = Path(get_package_prefix(PACKAGE), 'lib', PACKAGE, 'replay_bag')
     shown = subprocess.run(
-        [command, str(Path(path).expanduser()), '--list'], capture_output=True, text=True)
+        [command, str(Path(path).expanduser()), '--list'], capture_output=True, text=True
+    )
     if shown.returncode:
         said = shown.stderr.strip().splitlines() or [f'replay_bag ended with {shown.returncode}']
         raise RuntimeError(said[-1])
     return json.loads(shown.stdout)
 
 
-def _depth_node(given: dict[str, str], inputs: dict[str, str], compressed: bool | None,
-                sim_time: bool) -> Node:
+def _depth_node(
+    given: dict[str, str], inputs: dict[str, str], compressed: bool | None, sim_time: bool
+) -> Node:
     several = bool(given['cameras'])
     return Node(
-        package=PACKAGE, executable='depth_node', output='screen', namespace=given['namespace'],
+        package=PACKAGE,
+        executable='depth_node',
+        output='screen',
+        namespace=given['namespace'],
         # With a name, launch would apply the overrides to only one of several nodes.
         name=None if several else 'depth_node',
         arguments=['--cameras', given['cameras']] if several else [],
         parameters=[_params_file(given), _overrides(given, compressed, sim_time)],
         remappings=[*inputs.items(), ('scan', given['scan']), *_anchor_topics(given).items()],
-        respawn=is_on(given['respawn']), respawn_delay=RESPAWN_DELAY,
-        ros_arguments=[word for logger in _loggers(given)
-                       for word in ('--log-level', f'{logger}:={given["log_level"]}')])
+        respawn=is_on(given['respawn']),
+        respawn_delay=RESPAWN_DELAY,
+        ros_arguments=[
+            word
+            for logger in _loggers(given)
+            for word in ('--log-level', f'{logger}:={given["log_level"]}')
+        ],
+    )
 
 
 def _refuse_absolute(given: dict[str, str]) -> None:
     for name in ('image', 'camera_info', 'scan'):
         if given[name].startswith('/'):
-            raise RuntimeError(f'{name}:={given[name]} would be the same for all cameras: name it '
-                               'without the leading /, relative to the name of each camera')
+            raise RuntimeError(
+                f'{name}:={given[name]} would be the same for all cameras: name it '
+                'without the leading /, relative to the name of each camera'
+            )
 
 
 def _namespaces(given: dict[str, str]) -> list[str]:
@@ -209,13 +280,16 @@ def _namespaces(given: dict[str, str]) -> list[str]:
 
 def _full_names(given: dict[str, str], topic: str) -> list[str]:
     """Return the full names of a topic of each node."""
-    return [make_namespace_absolute(prefix_namespace(namespace or None, topic))
-            for namespace in _namespaces(given)]
+    return [
+        make_namespace_absolute(prefix_namespace(namespace or None, topic))
+        for namespace in _namespaces(given)
+    ]
 
 
 def _loggers(given: dict[str, str]) -> list[str]:
-    return [f'{namespace}/depth_node'.strip('/').replace('/', '.')
-            for namespace in _namespaces(given)]
+    return [
+        f'{namespace}/depth_node'.strip('/').replace('/', '.') for namespace in _namespaces(given)
+    ]
 
 
 def _params_file(given: dict[str, str]) -> str:
@@ -225,24 +299,30 @@ def _params_file(given: dict[str, str]) -> str:
     return str(path)
 
 
-def _overrides(given: dict[str, str], compressed: bool | None,
-               sim_time: bool) -> dict[str, Any]:
+def _overrides(given: dict[str, str], compressed: bool | None, sim_time: bool) -> dict[str, Any]:
     """Return the parameters for the given arguments; the others are in params_file."""
     overrides: dict[str, Any] = {'use_sim_time': sim_time}
     if given['model']:
         overrides['model_file'] = str(Path(given['model']).expanduser().absolute())
     if compressed is not None:
         overrides['image_transport'] = 'compressed' if compressed else 'raw'
-    overrides |= {name: given[name] for name in ('device', 'base_frame', 'image_sizes')
-                  if given[name]}
+    overrides |= {
+        name: given[name] for name in ('device', 'base_frame', 'image_sizes') if given[name]
+    }
     if given['anchors']:
         overrides['anchors'] = ','.join(_anchors(given))
-    overrides |= {name: _number(given, name)
-                  for name in ('camera_pitch', 'camera_height', 'max_age') if given[name]}
+    overrides |= {
+        name: _number(given, name)
+        for name in ('camera_pitch', 'camera_height', 'max_age')
+        if given[name]
+    }
     if given['output_queue']:
         queue = {'publisher': {'depth': int(_number(given, 'output_queue'))}}
-        overrides['qos_overrides'] = {name: queue for output in (*OUTPUTS, given['scan'])
-                                      for name in _full_names(given, output)}
+        overrides['qos_overrides'] = {
+            name: queue
+            for output in (*OUTPUTS, given['scan'])
+            for name in _full_names(given, output)
+        }
     return overrides
 
 
@@ -286,12 +366,16 @@ def _image_of_bag(given: dict[str, str], cameras: dict[str, Any]) -> tuple[str, 
         if all(name in cameras for name in names):
             kinds = {cameras[name]['compressed'] for name in names}
             if len(kinds) > 1:
-                raise RuntimeError(f'{" and ".join(names)} of the bag are only partly compressed: '
-                                   'play one camera at a time')
+                raise RuntimeError(
+                    f'{" and ".join(names)} of the bag are only partly compressed: '
+                    'play one camera at a time'
+                )
             return image, kinds.pop()
     missing = next(name for name in _full_names(given, given['image']) if name not in cameras)
-    raise RuntimeError(f'bag {given["bag"]} has no camera images on {missing}; it has them on '
-                       f'{", ".join(cameras)}: image:=TOPIC chooses')
+    raise RuntimeError(
+        f'bag {given["bag"]} has no camera images on {missing}; it has them on '
+        f'{", ".join(cameras)}: image:=TOPIC chooses'
+    )
 
 
 def _sizes_of_bag(given: dict[str, str], bag: dict[str, Any]) -> str:
@@ -299,8 +383,9 @@ def _sizes_of_bag(given: dict[str, str], bag: dict[str, Any]) -> str:
     return ','.join(dict.fromkeys(filter(None, sizes)))
 
 
-def _inputs(given: dict[str, str], compressed: bool | None,
-            bag: dict[str, Any] | None) -> dict[str, str]:
+def _inputs(
+    given: dict[str, str], compressed: bool | None, bag: dict[str, Any] | None
+) -> dict[str, str]:
     """Return the remappings of the inputs."""
     image = given['image'] if compressed is False else given['image'].removesuffix(COMPRESSED)
     topic = given['image'] if compressed else image + COMPRESSED
@@ -308,19 +393,35 @@ def _inputs(given: dict[str, str], compressed: bool | None,
     info = given['camera_info']
     if not info and bag is not None and not given['cameras']:
         info = bag['cameras'][_full_names(given, given['image'])[0]]['camera_info']
-    return {'image': image, f'image{COMPRESSED}': topic,
-            'camera_info': info or f'{parent}{slash}camera_info'}
+    return {
+        'image': image,
+        f'image{COMPRESSED}': topic,
+        'camera_info': info or f'{parent}{slash}camera_info',
+    }
 
 
 def _bag(given: dict[str, str], camera_info: str, bag: dict[str, Any]) -> Action:
     """Play the bag; unlike `ros2 bag play`, wait until the node has loaded and subscribed."""
-    subscribed = [*_full_names(given, given['image']),
-             *(name for name in _full_names(given, camera_info) if name in bag['topics'])]
+    subscribed = [
+        *_full_names(given, given['image']),
+        *(name for name in _full_names(given, camera_info) if name in bag['topics']),
+    ]
     return Node(
-        package=PACKAGE, executable='replay_bag', output='screen',
-        arguments=[str(Path(given['bag']).expanduser()), '--clock', '--rate', given['rate'],
-                   *(['--loop'] if is_on(given['loop']) else []),
-                   '--wait-for-subscribers', BAG_PATIENCE, '--wait-for', *subscribed])
+        package=PACKAGE,
+        executable='replay_bag',
+        output='screen',
+        arguments=[
+            str(Path(given['bag']).expanduser()),
+            '--clock',
+            '--rate',
+            given['rate'],
+            *(['--loop'] if is_on(given['loop']) else []),
+            '--wait-for-subscribers',
+            BAG_PATIENCE,
+            '--wait-for',
+            *subscribed,
+        ],
+    )
 
 
 def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
@@ -328,11 +429,23 @@ def _camera_tf(optical_frame: str, sim_time: bool) -> Node:
     if forward == optical_frame:
         raise RuntimeError(f'camera_tf:=true needs an optical frame, but {optical_frame} is not')
     return Node(
-        package='tf2_ros', executable='static_transform_publisher', name='camera_tf', output='log',
+        package='tf2_ros',
+        executable='static_transform_publisher',
+        name='camera_tf',
+        output='log',
         # From x forward, z up to z forward, y down (REP 103).
-        arguments=['--roll', '-1.5707963', '--yaw', '-1.5707963',
-                   '--frame-id', forward, '--child-frame-id', optical_frame],
-        parameters=[{'use_sim_time': sim_time}])
+        arguments=[
+            '--roll',
+            '-1.5707963',
+            '--yaw',
+            '-1.5707963',
+            '--frame-id',
+            forward,
+            '--child-frame-id',
+            optical_frame,
+        ],
+        parameters=[{'use_sim_time': sim_time}],
+    )
 
 
 def forward_frame(optical_frame: str) -> str:
@@ -340,21 +453,31 @@ def forward_frame(optical_frame: str) -> str:
 
     That module cannot be imported here, because it may not be installed in this Python.
     """
-    for old, new in (('_optical_frame', '_frame'), ('_frame_optical', '_frame'),
-                     ('_optical_link', '_link'), ('_optical', '')):
+    for old, new in (
+        ('_optical_frame', '_frame'),
+        ('_frame_optical', '_frame'),
+        ('_optical_link', '_link'),
+        ('_optical', ''),
+    ):
         if optical_frame.endswith(old):
-            return optical_frame[:-len(old)] + new
+            return optical_frame[: -len(old)] + new
     return optical_frame
 
 
 def scan_remark(given: dict[str, str]) -> str:
     """Return what RViz also needs to show the scan, or ''."""
     forward = forward_frame(given['frame'])
-    if is_on(given['camera_tf']) or given['base_frame'] or is_tilted(given) \
-            or forward == given['frame']:
+    if (
+        is_on(given['camera_tf'])
+        or given['base_frame']
+        or is_tilted(given)
+        or forward == given['frame']
+    ):
         return ''
-    return (f'RViz shows the scan where TF connects {forward} with {given["frame"]}, as a robot '
-            'description does; for a camera alone: camera_tf:=true')
+    return (
+        f'RViz shows the scan where TF connects {forward} with {given["frame"]}, as a robot '
+        'description does; for a camera alone: camera_tf:=true'
+    )
 
 
 def is_tilted(given: dict[str, str]) -> bool:
@@ -373,8 +496,12 @@ def floor(given: dict[str, str]) -> dict[str, Any]:
         frame, plane, offset = level_frame(given['frame']), 'XY', (0.0, 0.0, -height)
     else:
         frame, plane, offset = given['frame'], 'XZ', (0.0, height, 0.0)
-    return {'Name': 'Floor', 'Reference Frame': frame, 'Plane': plane,
-            'Offset': dict(zip('XYZ', offset))}
+    return {
+        'Name': 'Floor',
+        'Reference Frame': frame,
+        'Plane': plane,
+        'Offset': dict(zip('XYZ', offset)),
+    }
 
 
 def level_frame(optical_frame: str) -> str:
@@ -382,7 +509,7 @@ def level_frame(optical_frame: str) -> str:
     stem = forward_frame(optical_frame)
     for ending in ('_frame', '_link'):
         if stem.endswith(ending):
-            return f'{stem[:-len(ending)]}_level{ending}'
+            return f'{stem[: -len(ending)]}_level{ending}'
     return f'{stem}_level'
 
 
@@ -390,9 +517,14 @@ def _rviz(given: dict[str, str], sim_time: bool) -> Node:
     if not shutil.which('rviz2'):
         raise RuntimeError('rviz:=true needs RViz: sudo apt install ros-$ROS_DISTRO-rviz2')
     return Node(
-        package='rviz2', executable='rviz2', name='rviz', namespace=_namespaces(given)[0],
-        output='log', arguments=['-d', _rviz_config(given), '-f', given['frame']],
-        parameters=[{'use_sim_time': sim_time}])
+        package='rviz2',
+        executable='rviz2',
+        name='rviz',
+        namespace=_namespaces(given)[0],
+        output='log',
+        arguments=['-d', _rviz_config(given), '-f', given['frame']],
+        parameters=[{'use_sim_time': sim_time}],
+    )
 
 
 def _rviz_config(given: dict[str, str]) -> str:

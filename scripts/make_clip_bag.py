@@ -7,6 +7,7 @@ CLIP_FOLDER contains rgb_NNNNN.jpg, depth_NNNNN.png (uint16 millimetres) and cli
 intrinsics, hz). The JPEG bytes are copied to the bag unchanged; the ground truth is written next to
 it as truth/<stamp in nanoseconds>.png. The result depends only on the clip.
 """
+
 from __future__ import annotations
 
 import json
@@ -37,8 +38,10 @@ def main(clip: Path) -> None:
             stamp = START + round(index * 1e9 / about['hz'])
             header = _header(store, stamp)
             image = store.types[IMAGE](
-                header=header, format='rgb8; jpeg compressed bgr8',
-                data=np.frombuffer(picture.read_bytes(), np.uint8))
+                header=header,
+                format='rgb8; jpeg compressed bgr8',
+                data=np.frombuffer(picture.read_bytes(), np.uint8),
+            )
             writer.write(images, stamp, store.serialize_cdr(image, IMAGE))
             writer.write(infos, stamp, store.serialize_cdr(_info(store, header, about), INFO))
     _copy_truth(clip, about['hz'])
@@ -53,13 +56,21 @@ def _header(store: object, stamp: int) -> object:
 def _info(store: object, header: object, about: dict) -> object:
     fx, fy, cx, cy = (about[key] for key in ('fx', 'fy', 'cx', 'cy'))
     region = store.types['sensor_msgs/msg/RegionOfInterest'](
-        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
     return store.types[INFO](
-        header=header, height=about['height'], width=about['width'],
-        distortion_model='plumb_bob', d=np.zeros(5),
-        k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1.0]), r=np.eye(3).ravel(),
+        header=header,
+        height=about['height'],
+        width=about['width'],
+        distortion_model='plumb_bob',
+        d=np.zeros(5),
+        k=np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1.0]),
+        r=np.eye(3).ravel(),
         p=np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1.0, 0]),
-        binning_x=0, binning_y=0, roi=region)
+        binning_x=0,
+        binning_y=0,
+        roi=region,
+    )
 
 
 def _copy_truth(clip: Path, hz: float) -> None:

@@ -8,6 +8,7 @@ docs/images/network.json records which network each picture shows; a test compar
 weights. docs/model_card.md and its picture are written by `python -m depth_training model-card`.
 The picture of the viewer page needs Chromium (apt install chromium).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -84,18 +85,42 @@ def view(folder: Path) -> list[Path]:
     """Make view.png: the page of `depth-perception view` with a selected point of the cloud."""
     image = folder / 'clip.jpg'
     _write_frame(image)
-    words = ('view', image.name, '--once', '--port', '0', '--horizontal-fov-deg', FOV,
-             '--camera-pitch', PITCH, '--camera-height', HEIGHT, '--points', '200000')
-    with (_process('-m', 'depth_perception.cli.main', *words, folder=folder) as page,
-          _browser() as call):
+    words = (
+        'view',
+        image.name,
+        '--once',
+        '--port',
+        '0',
+        '--horizontal-fov-deg',
+        FOV,
+        '--camera-pitch',
+        PITCH,
+        '--camera-height',
+        HEIGHT,
+        '--points',
+        '200000',
+    )
+    with (
+        _process('-m', 'depth_perception.cli.main', *words, folder=folder) as page,
+        _browser() as call,
+    ):
         call('Page.navigate', url=_awaited(page, r'open (http://\S+)'))
         _until(lambda: _evaluated(call, 'document.body.innerText.includes("frame 1")'))
         time.sleep(DRAWING)
-        _evaluated(call, 'document.querySelectorAll(".mantine-Notification-closeButton")'
-                   '.forEach(button => button.click())')
+        _evaluated(
+            call,
+            'document.querySelectorAll(".mantine-Notification-closeButton")'
+            '.forEach(button => button.click())',
+        )
         for kind in ('mousePressed', 'mouseReleased'):
-            call('Input.dispatchMouseEvent', type=kind, x=SIZE[0] * 0.36, y=SIZE[1] * 0.42,
-                 button='left', clickCount=1)
+            call(
+                'Input.dispatchMouseEvent',
+                type=kind,
+                x=SIZE[0] * 0.36,
+                y=SIZE[1] * 0.42,
+                button='left',
+                clickCount=1,
+            )
         time.sleep(DRAWING)
         shot = call('Page.captureScreenshot', format='png')['data']
     (folder / 'view.png').write_bytes(base64.b64decode(shot))
@@ -112,13 +137,15 @@ def _write_frame(path: Path) -> None:
 
 
 def _run(module: str, *words: str) -> None:
-    subprocess.run([sys.executable, '-m', module, *words], cwd=ROOT, check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, '-m', module, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    )
 
 
 @contextlib.contextmanager
-def _process(*words: str, program: str = sys.executable,
-             folder: Path = ROOT) -> Iterator[subprocess.Popen]:
+def _process(
+    *words: str, program: str = sys.executable, folder: Path = ROOT
+) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen([program, *words], cwd=folder, stderr=subprocess.PIPE, text=True)
     try:
         yield process
@@ -145,11 +172,20 @@ def _browser() -> Iterator[Callable[..., dict[str, Any]]]:
     program = next((name for name in BROWSERS if shutil.which(name)), None)
     if program is None:
         raise SystemExit('the picture of the page needs Chromium: apt install chromium')
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, _process(
-            '--headless=new', '--no-sandbox', '--use-angle=swiftshader', '--hide-scrollbars',
-            '--enable-unsafe-swiftshader', '--remote-debugging-port=0',
-            f'--window-size={SIZE[0]},{SIZE[1]}', f'--user-data-dir={profile}',
-            program=program) as process:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        _process(
+            '--headless=new',
+            '--no-sandbox',
+            '--use-angle=swiftshader',
+            '--hide-scrollbars',
+            '--enable-unsafe-swiftshader',
+            '--remote-debugging-port=0',
+            f'--window-size={SIZE[0]},{SIZE[1]}',
+            f'--user-data-dir={profile}',
+            program=program,
+        ) as process,
+    ):
         port = re.search(r':(\d+)/', _awaited(process, r'listening on (ws://\S+)'))[1]
         with urllib.request.urlopen(f'http://127.0.0.1:{port}/json') as answer:
             tabs = json.load(answer)
@@ -173,13 +209,17 @@ def _until(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit('the page did not show the expected content within '
-                             f'{PATIENCE:.0f} s')
+            raise SystemExit(f'the page did not show the expected content within {PATIENCE:.0f} s')
         time.sleep(0.5)
 
 
 MAKERS: dict[str, Callable[[Path], list[Path]]] = {
-    'demo': demo, 'view': view, 'edges': edges, 'obstacles': obstacles, 'anchors': anchors}
+    'demo': demo,
+    'view': view,
+    'edges': edges,
+    'obstacles': obstacles,
+    'anchors': anchors,
+}
 
 if __name__ == '__main__':
     sys.exit(main())

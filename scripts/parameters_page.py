@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/parameters.md from the table of parameters; needs ROS 2 (scripts/test installs it).
 
-    python scripts/parameters_page.py            writes the page
-    python scripts/parameters_page.py --check    exits with 1 if the page is out of date
+python scripts/parameters_page.py            writes the page
+python scripts/parameters_page.py --check    exits with 1 if the page is out of date
 """
+
 from __future__ import annotations
 
 import argparse
@@ -69,8 +70,18 @@ def page() -> str:
     changeable = [name for name, rule in RULES.items() if rule.configured and not rule.read_only]
     at_configure = [name for name, rule in RULES.items() if not rule.configured]
     at_start = [name for name, rule in RULES.items() if rule.read_only]
-    return ''.join([HEAD, CHANGEABLE, _table(changeable), AT_CONFIGURE, _table(at_configure),
-                    AT_START, _table(at_start), TAIL])
+    return ''.join(
+        [
+            HEAD,
+            CHANGEABLE,
+            _table(changeable),
+            AT_CONFIGURE,
+            _table(at_configure),
+            AT_START,
+            _table(at_start),
+            TAIL,
+        ]
+    )
 
 
 def _table(names: list[str]) -> str:

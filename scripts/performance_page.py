@@ -8,6 +8,7 @@ A table, with a picture above it if there is one, is placed between `<!-- figure
 `<!-- end -->`; everything else on the pages is written by hand. `python -m benchmarks.all` measures
 and then calls this script.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -72,8 +73,9 @@ def about(data: Data) -> str:
 
 def targets(data: Data) -> str:
     """Return targets and results."""
-    return table(('Target', 'Measured', 'Reached'), [
-        (aim, *_verdict(judge, data)) for aim, judge in AIMS])
+    return table(
+        ('Target', 'Measured', 'Reached'), [(aim, *_verdict(judge, data)) for aim, judge in AIMS]
+    )
 
 
 def _verdict(judge: Callable[[Data], tuple[str, bool]], data: Data) -> tuple[str, str]:
@@ -88,6 +90,7 @@ def _times_eager(network: str) -> Callable[[Data], tuple[str, bool]]:
     def judge(data: Data) -> tuple[str, bool]:
         ratio = data.row(network, '480x640', data['network']['default_way'])['ratio']
         return f'{ratio:.1f} times', ratio >= 3
+
     return judge
 
 
@@ -121,9 +124,11 @@ def _two_cameras(data: Data) -> tuple[str, bool]:
 
 
 AIMS: tuple[tuple[str, Callable[[Data], tuple[str, bool]]], ...] = (
-    ('`efficientnet_sff` (B2), 480x640: the default implementation at least 3 times faster than '
-     'PyTorch eager',
-     _times_eager('efficientnet_sff')),
+    (
+        '`efficientnet_sff` (B2), 480x640: the default implementation at least 3 times faster than '
+        'PyTorch eager',
+        _times_eager('efficientnet_sff'),
+    ),
     ('`resnet_unet_hybrid`, 480x640: the same', _times_eager('resnet_unet_hybrid')),
     ('the node without the network, 640x480 with depth, cloud and scan: at most 6 ms', _beside),
     ('at least 3 times less than the usual pattern', _beside_usual),
@@ -131,21 +136,45 @@ AIMS: tuple[tuple[str, Callable[[Data], tuple[str, bool]]], ...] = (
     ('latency grows no faster than the pixels', _growth),
     ('two cameras cost less than twice one', _two_cameras),
 )
-COSTS = {'latency_p50_ms': 'latency', 'cores': 'CPU time', 'private_mb': 'private memory',
-         'round_ms': 'one frame of each camera, flooded'}
+COSTS = {
+    'latency_p50_ms': 'latency',
+    'cores': 'CPU time',
+    'private_mb': 'private memory',
+    'round_ms': 'one frame of each camera, flooded',
+}
 
 
 def network(data: Data) -> str:
     """Every way, network and size."""
     found = data['network']
-    rows = [(f'`{row["network"]}`', row['size'], _way(row['way'], found), _ms(row['median_ms']),
-             _ms(row['p95_ms']), f'{row["ratio"]:.1f}', f'{row["error"]:.0e}',
-             _or_dash(row['peak_mb'], '.0f'), _or_dash(row['joules'], '.2f'))
-            for row in found['rows']]
+    rows = [
+        (
+            f'`{row["network"]}`',
+            row['size'],
+            _way(row['way'], found),
+            _ms(row['median_ms']),
+            _ms(row['p95_ms']),
+            f'{row["ratio"]:.1f}',
+            f'{row["error"]:.0e}',
+            _or_dash(row['peak_mb'], '.0f'),
+            _or_dash(row['joules'], '.2f'),
+        )
+        for row in found['rows']
+    ]
     return f'{found["machine"]}\n\n' + table(
-        ('Network', 'Size', 'Implementation', 'Median, ms', 'p95, ms', 'x eager', 'Error',
-         'Memory, MB', 'J'),
-        rows)
+        (
+            'Network',
+            'Size',
+            'Implementation',
+            'Median, ms',
+            'p95, ms',
+            'x eager',
+            'Error',
+            'Memory, MB',
+            'J',
+        ),
+        rows,
+    )
 
 
 def _way(name: str, found: Figures) -> str:
@@ -158,19 +187,44 @@ def growth(data: Data) -> str:
     ways = list(dict.fromkeys(row['way'] for row in found['rows']))
     sizes = list(dict.fromkeys(row['size'] for row in found['rows']))
     cells = {(row['way'], row['size']): _ms(row['median_ms']) for row in found['rows']}
-    return table(('Implementation, median ms', *sizes, 'Exponent'), [
-        (_way(way, found), *(cells.get((way, size), '-') for size in sizes),
-         f'{found["exponents"][f"default, {way}"]:.2f}') for way in ways])
+    return table(
+        ('Implementation, median ms', *sizes, 'Exponent'),
+        [
+            (
+                _way(way, found),
+                *(cells.get((way, size), '-') for size in sizes),
+                f'{found["exponents"][f"default, {way}"]:.2f}',
+            )
+            for way in ways
+        ],
+    )
 
 
 def node(data: Data) -> str:
     """Rates and latencies of both nodes."""
-    rows = [(name, f'{turn["peak_hz"]:.1f}', rate, f'{row["cores"]:.2f}',
-             *(_percentiles(row[f'{topic} ms']) for topic in ('depth/image', 'depth/points')))
-            for name in (OURS, USUAL) for turn in [data.turn(name)]
-            for rate, row in turn['at_hz'].items()]
-    return table(('Node', 'Peak, Hz', 'Camera, Hz', 'Cores', 'Depth p50 / p95 / p99, ms',
-                  'Cloud p50 / p95 / p99, ms'), rows)
+    rows = [
+        (
+            name,
+            f'{turn["peak_hz"]:.1f}',
+            rate,
+            f'{row["cores"]:.2f}',
+            *(_percentiles(row[f'{topic} ms']) for topic in ('depth/image', 'depth/points')),
+        )
+        for name in (OURS, USUAL)
+        for turn in [data.turn(name)]
+        for rate, row in turn['at_hz'].items()
+    ]
+    return table(
+        (
+            'Node',
+            'Peak, Hz',
+            'Camera, Hz',
+            'Cores',
+            'Depth p50 / p95 / p99, ms',
+            'Cloud p50 / p95 / p99, ms',
+        ),
+        rows,
+    )
 
 
 def _percentiles(found: dict[str, float]) -> str:
@@ -179,13 +233,18 @@ def _percentiles(found: dict[str, float]) -> str:
 
 def split(data: Data) -> str:
     """Return the parts of a frame's latency at the lowest rate."""
-    splits = {name: next(iter(data.turn(name)['at_hz'].values()))['split_ms']
-              for name in (OURS, USUAL)}
+    splits = {
+        name: next(iter(data.turn(name)['at_hz'].values()))['split_ms'] for name in (OURS, USUAL)
+    }
     parts = list(dict.fromkeys(part for parts in splits.values() for part in parts))
     parts.sort(key='beside the network'.__eq__)
-    return table(('Median ms', *parts), [
-        (name, *(_ms(found[part]) if part in found else '' for part in parts))
-        for name, found in splits.items()])
+    return table(
+        ('Median ms', *parts),
+        [
+            (name, *(_ms(found[part]) if part in found else '' for part in parts))
+            for name, found in splits.items()
+        ],
+    )
 
 
 def overload(data: Data) -> str:
@@ -195,41 +254,93 @@ def overload(data: Data) -> str:
         turn = data.turn(name)
         row = turn['overload']
         node_ms, age = 1000 / turn['peak_hz'], row['age_ms_second_half']
-        rows.append((name, _ms(row['network_ms']), _ms(node_ms), f'{row["camera_hz"]:.1f}',
-                     *(_or_dash(row[f'age_ms_{part}'], '.0f')
-                       for part in ('first_half', 'second_half', 'largest')),
-                     *(_or_dash(age and age / period, '.1f')
-                       for period in (row['network_ms'], node_ms))))
-    return table(('Node', 'Network period, ms', 'Node period, ms', 'Camera, Hz',
-                  'Age, first half, ms', 'Age, second half, ms', 'Largest, ms',
-                  'In network periods', 'In node periods'), rows)
+        rows.append(
+            (
+                name,
+                _ms(row['network_ms']),
+                _ms(node_ms),
+                f'{row["camera_hz"]:.1f}',
+                *(
+                    _or_dash(row[f'age_ms_{part}'], '.0f')
+                    for part in ('first_half', 'second_half', 'largest')
+                ),
+                *(_or_dash(age and age / period, '.1f') for period in (row['network_ms'], node_ms)),
+            )
+        )
+    return table(
+        (
+            'Node',
+            'Network period, ms',
+            'Node period, ms',
+            'Camera, Hz',
+            'Age, first half, ms',
+            'Age, second half, ms',
+            'Largest, ms',
+            'In network periods',
+            'In node periods',
+        ),
+        rows,
+    )
 
 
 def cameras(data: Data) -> str:
     """Return the costs of several cameras."""
     found = data['cameras']
-    rows = [(str(run['cameras']), str(run['processes']), _ms(run['latency_p50_ms']),
-             _ms(run['latency_p95_ms']), f'{run["cores"]:.2f}', f'{run["private_mb"]:.0f}',
-             f'{run["served_hz_in_all"]:.1f}', f'{sum(run["flood"]["sent_hz"]):.1f}',
-             f'{run["flood"]["served_hz_in_all"]:.1f}', _ms(run['round_ms']))
-            for run in found['runs']]
-    costs = [(words, _or_dash(figures.get('exponent'), '.2f'),
-              _or_dash(figures.get('two_over_one'), '.2f'))
-             for cost, words in COSTS.items() for figures in [found['growth'][cost]]]
-    return (f'{found["rate_hz"]:g} Hz from each camera, then flooded:\n\n'
-            + table(('Cameras', 'Processes', 'Latency p50, ms', 'p95, ms', 'Cores',
-                     'Private memory, MB', 'Served in all, Hz', 'Flood, Hz', 'Served of it, Hz',
-                     'One frame of each, ms'), rows)
-            + _served_whole(found['runs'])
-            + '\n' + table(('Cost of cameras in one process', 'Exponent', 'Two / one'), costs))
+    rows = [
+        (
+            str(run['cameras']),
+            str(run['processes']),
+            _ms(run['latency_p50_ms']),
+            _ms(run['latency_p95_ms']),
+            f'{run["cores"]:.2f}',
+            f'{run["private_mb"]:.0f}',
+            f'{run["served_hz_in_all"]:.1f}',
+            f'{sum(run["flood"]["sent_hz"]):.1f}',
+            f'{run["flood"]["served_hz_in_all"]:.1f}',
+            _ms(run['round_ms']),
+        )
+        for run in found['runs']
+    ]
+    costs = [
+        (
+            words,
+            _or_dash(figures.get('exponent'), '.2f'),
+            _or_dash(figures.get('two_over_one'), '.2f'),
+        )
+        for cost, words in COSTS.items()
+        for figures in [found['growth'][cost]]
+    ]
+    return (
+        f'{found["rate_hz"]:g} Hz from each camera, then flooded:\n\n'
+        + table(
+            (
+                'Cameras',
+                'Processes',
+                'Latency p50, ms',
+                'p95, ms',
+                'Cores',
+                'Private memory, MB',
+                'Served in all, Hz',
+                'Flood, Hz',
+                'Served of it, Hz',
+                'One frame of each, ms',
+            ),
+            rows,
+        )
+        + _served_whole(found['runs'])
+        + '\n'
+        + table(('Cost of cameras in one process', 'Exponent', 'Two / one'), costs)
+    )
 
 
 def _served_whole(runs: list[Figures]) -> str:
     """Return a sentence if all images of a flood were processed."""
     if all(run['flood']['served_hz_in_all'] < 0.95 * sum(run['flood']['sent_hz']) for run in runs):
         return ''
-    return ('\nIf all images of a flood were processed, one frame of each may need less than '
-            'shown, and the\ncost of more cameras may grow faster.\n')
+    return (
+        '\nIf all images of a flood were processed, one frame of each may need less than '
+        'shown, and the\ncost of more cameras may grow faster.\n'
+    )
 
 
 def training(data: Data) -> str:
@@ -238,16 +349,25 @@ def training(data: Data) -> str:
     head = list(found['rows'][0])
     shown = [key for key in head if key not in ('one epoch', 'epochs', 'whole recipe')]
     return f'{found["machine"]}\n\n' + table(
-        shown, [[row[key] for key in shown] for row in found['rows']])
+        shown, [[row[key] for key in shown] for row in found['rows']]
+    )
 
 
 def limits(data: Data) -> str:
     """Return the limits of the machine."""
     found = data['roofline']['limits']
-    rows = [(f'matrix product, {precision}', f'{rate:.0f} GFLOP/s', found['found_by'][precision],
-             _sheet(found, precision, 'GFLOP/s')) for precision, rate in found['gflops'].items()]
-    rows.append(('memory, copy', f'{found["gbytes"]:.0f} GB/s', 'torch',
-                 _sheet(found, 'gbytes', 'GB/s')))
+    rows = [
+        (
+            f'matrix product, {precision}',
+            f'{rate:.0f} GFLOP/s',
+            found['found_by'][precision],
+            _sheet(found, precision, 'GFLOP/s'),
+        )
+        for precision, rate in found['gflops'].items()
+    ]
+    rows.append(
+        ('memory, copy', f'{found["gbytes"]:.0f} GB/s', 'torch', _sheet(found, 'gbytes', 'GB/s'))
+    )
     return table(('Limit', 'Measured', 'By', 'Data sheet'), rows)
 
 
@@ -259,31 +379,78 @@ def work(data: Data) -> str:
     """Return the work of each network."""
     rows = []
     for row in data['roofline']['work']:
-        kinds = ', '.join(f'{kind} {100 * flops / row["flops"]:.0f} %'
-                          for kind, flops in list(row['flops_by_kind'].items())[:4])
-        rows.append((f'`{row["network"]}`', row['size'], f'{row["flops"] / 1e9:.1f}',
-                     f'{4 * row["weights"] / 1e6:.0f}', f'{4 * row["activations"] / 1e6:.0f}',
-                     kinds))
-    return table(('Network', 'Size', 'GFLOP', 'Weights, MB (fp32)', 'Activations, MB (fp32)',
-                  'Convolutions by kernel'), rows)
+        kinds = ', '.join(
+            f'{kind} {100 * flops / row["flops"]:.0f} %'
+            for kind, flops in list(row['flops_by_kind'].items())[:4]
+        )
+        rows.append(
+            (
+                f'`{row["network"]}`',
+                row['size'],
+                f'{row["flops"] / 1e9:.1f}',
+                f'{4 * row["weights"] / 1e6:.0f}',
+                f'{4 * row["activations"] / 1e6:.0f}',
+                kinds,
+            )
+        )
+    return table(
+        (
+            'Network',
+            'Size',
+            'GFLOP',
+            'Weights, MB (fp32)',
+            'Activations, MB (fp32)',
+            'Convolutions by kernel',
+        ),
+        rows,
+    )
 
 
 def roofline(data: Data) -> str:
     """Return the share of the limit that each implementation reaches."""
     found = data['roofline']
     return table(
-        ('Network', 'Size', 'Implementation', 'Operations a byte', 'Bound, ms', 'by', 'Median, ms',
-         'Of the bound'),
-        [(f'`{p["network"]}`', p['size'], _way(p['way'], found), f'{p["intensity"]:.0f}',
-          _ms(p['bound_ms']), p['bound_by'], _ms(p['median_ms']), f'{100 * p["fraction"]:.0f} %')
-         for p in found['points']])
+        (
+            'Network',
+            'Size',
+            'Implementation',
+            'Operations a byte',
+            'Bound, ms',
+            'by',
+            'Median, ms',
+            'Of the bound',
+        ),
+        [
+            (
+                f'`{p["network"]}`',
+                p['size'],
+                _way(p['way'], found),
+                f'{p["intensity"]:.0f}',
+                _ms(p['bound_ms']),
+                p['bound_by'],
+                _ms(p['median_ms']),
+                f'{100 * p["fraction"]:.0f} %',
+            )
+            for p in found['points']
+        ],
+    )
 
 
 def layers(data: Data) -> str:
     """Return the time inside each network by kind of layer."""
-    rows = [(f'`{row["network"]}`', row['size'], row['precision'], ', '.join(
-        f'{name} {100 * share:.0f} %' for name, share in row['shares'].items() if share >= 0.02))
-        for row in data['layers']['rows']]
+    rows = [
+        (
+            f'`{row["network"]}`',
+            row['size'],
+            row['precision'],
+            ', '.join(
+                f'{name} {100 * share:.0f} %'
+                for name, share in row['shares'].items()
+                if share >= 0.02
+            ),
+        )
+        for row in data['layers']['rows']
+    ]
     return table(('Network', 'Size', 'Precision', 'Time by kind of layer, from 2 % up'), rows)
 
 
@@ -293,62 +460,151 @@ def choose(data: Data) -> str:
     beside = data['node']['summary'][OURS]['beside_network_ms']
     if beside is None:
         raise NotMeasuredError('time beside the network')
-    rows = [(f'`{row["network"]}`', row['size'], _ms(row['median_ms']),
-             f'{1000 / (row["median_ms"] + beside):.1f}')
-            for row in found['rows'] if row['way'] == found['default_way']]
-    return table(('Network', 'Input', f'{found["default_way"]}, ms', 'Expected frames a second'),
-                 rows)
+    rows = [
+        (
+            f'`{row["network"]}`',
+            row['size'],
+            _ms(row['median_ms']),
+            f'{1000 / (row["median_ms"] + beside):.1f}',
+        )
+        for row in found['rows']
+        if row['way'] == found['default_way']
+    ]
+    return table(
+        ('Network', 'Input', f'{found["default_way"]}, ms', 'Expected frames a second'), rows
+    )
 
 
 def gpu_frame(data: Data) -> str:
     """Compare a frame on a GPU with the usual implementation."""
     found = data['gpu_frame']
-    rows = [(f'`{frame["network"]}`', frame['size'], way, _ms(row['median_ms']),
-             _ms(row['p95_ms']), _ms(row['p99_ms']), f'{row["times_faster"]:.1f}',
-             f'{row["first_ms"] / 1000:.1f} s', _or_dash(row.get('peak_mb'), '.0f'))
-            for frame in found['frame'] for way, row in frame['ways'].items()]
+    rows = [
+        (
+            f'`{frame["network"]}`',
+            frame['size'],
+            way,
+            _ms(row['median_ms']),
+            _ms(row['p95_ms']),
+            _ms(row['p99_ms']),
+            f'{row["times_faster"]:.1f}',
+            f'{row["first_ms"] / 1000:.1f} s',
+            _or_dash(row.get('peak_mb'), '.0f'),
+        )
+        for frame in found['frame']
+        for way, row in frame['ways'].items()
+    ]
     half = found['half_precision']
     scores = ', '.join(f'{name} {value:.4f}' for name, value in half['AbsRel'].items())
-    return f'{found["machine"]}; {found["rounds"]} rounds.\n\n' + table(
-        ('Network', 'Size', 'Implementation', 'Median ms', 'p95', 'p99', 'Times faster than usual',
-         'First frame', 'GPU memory MB'), rows) \
+    return (
+        f'{found["machine"]}; {found["rounds"]} rounds.\n\n'
+        + table(
+            (
+                'Network',
+                'Size',
+                'Implementation',
+                'Median ms',
+                'p95',
+                'p99',
+                'Times faster than usual',
+                'First frame',
+                'GPU memory MB',
+            ),
+            rows,
+        )
         + f'\nAbsRel of the bundled network on {half["frames"]} frames by precision: {scores}.\n'
+    )
 
 
 def gpu_network(data: Data) -> str:
     """Compare the network alone on a GPU, without graphs."""
     found = data['gpu_network']
-    rows = [(f'`{row["network"]}`', row['size'], row['way'], _ms(row['median_ms']),
-             _ms(row['p95_ms']), f'{row["ratio"]:.1f}', f'{row["error"]:.0e}')
-            for row in found['rows']]
-    alone = [(f'`{row["network"]}`', row['size'], f'graph {row["precision"]}',
-              _ms(row['median_ms']), _ms(row['p95_ms']), '-', '-')
-             for row in data['gpu_frame']['network_alone']]
+    rows = [
+        (
+            f'`{row["network"]}`',
+            row['size'],
+            row['way'],
+            _ms(row['median_ms']),
+            _ms(row['p95_ms']),
+            f'{row["ratio"]:.1f}',
+            f'{row["error"]:.0e}',
+        )
+        for row in found['rows']
+    ]
+    alone = [
+        (
+            f'`{row["network"]}`',
+            row['size'],
+            f'graph {row["precision"]}',
+            _ms(row['median_ms']),
+            _ms(row['p95_ms']),
+            '-',
+            '-',
+        )
+        for row in data['gpu_frame']['network_alone']
+    ]
     return f'{found["machine"]}.\n\n' + table(
-        ('Network', 'Size', 'Implementation', 'Median ms', 'p95', 'Times faster than eager',
-         'Largest difference'), rows + alone)
+        (
+            'Network',
+            'Size',
+            'Implementation',
+            'Median ms',
+            'p95',
+            'Times faster than eager',
+            'Largest difference',
+        ),
+        rows + alone,
+    )
 
 
 def gpu_training(data: Data) -> str:
     """Return the training's speed and learning curve."""
     found = data['gpu_training']
-    rows = [(f'{row["step"]}', f'{row["seconds"]:.0f}', f'{row["pictures_per_second"]}',
-             f'{row["AbsRel"]:.4f}', f'{row["aligned AbsRel"]:.4f}', f'{row["delta1"]:.4f}')
-            for row in found['curve']]
-    return f'{found["machine"]}, {found["precision"]}, batches of {found["options"]["batch"]}; ' \
-        f'{found["training"]}; judged on {found["validation"]}.\n\n' + table(
-            ('Step', 'Seconds', 'Pictures/s', 'AbsRel', 'Aligned', 'delta1'), rows)
+    rows = [
+        (
+            f'{row["step"]}',
+            f'{row["seconds"]:.0f}',
+            f'{row["pictures_per_second"]}',
+            f'{row["AbsRel"]:.4f}',
+            f'{row["aligned AbsRel"]:.4f}',
+            f'{row["delta1"]:.4f}',
+        )
+        for row in found['curve']
+    ]
+    return (
+        f'{found["machine"]}, {found["precision"]}, batches of {found["options"]["batch"]}; '
+        f'{found["training"]}; judged on {found["validation"]}.\n\n'
+        + table(('Step', 'Seconds', 'Pictures/s', 'AbsRel', 'Aligned', 'delta1'), rows)
+    )
 
 
 FRAGMENTS: dict[str, Callable[[Data], str]] = {
-    part.__name__: part for part in (about, targets, network, growth, node, split, overload,
-                                     cameras, training, limits, work, roofline, layers, choose,
-                                     gpu_frame, gpu_network, gpu_training)}
+    part.__name__: part
+    for part in (
+        about,
+        targets,
+        network,
+        growth,
+        node,
+        split,
+        overload,
+        cameras,
+        training,
+        limits,
+        work,
+        roofline,
+        layers,
+        choose,
+        gpu_frame,
+        gpu_network,
+        gpu_training,
+    )
+}
 
 
 #: Alternative text of each benchmark's picture, which is placed above the table of the same name.
 PICTURES = {
-    'network': 'Milliseconds of each implementation', 'growth': 'Milliseconds against pixels',
+    'network': 'Milliseconds of each implementation',
+    'growth': 'Milliseconds against pixels',
     'node': 'Latency by rate, where it goes, and age at overload',
     'cameras': 'Cost against the number of cameras',
     'roofline': 'Operations a second against operations a byte, below the limits',
@@ -358,8 +614,11 @@ PICTURES = {
 def fragment(name: str, data: Data, up: str = '') -> str:
     """Return a table with its picture as Markdown, or a remark; `up` leads to docs/."""
     try:
-        picture = f'![{PICTURES[name]}]({up}performance/{name}.png)\n\n' \
-            if name in PICTURES and data.has_picture(name) else ''
+        picture = (
+            f'![{PICTURES[name]}]({up}performance/{name}.png)\n\n'
+            if name in PICTURES and data.has_picture(name)
+            else ''
+        )
         return picture + FRAGMENTS[name](data)
     except NotMeasuredError as error:
         command = 'scripts/gpu_session' if name.startswith('gpu') else 'python -m benchmarks.all'

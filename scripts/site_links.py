@@ -5,6 +5,7 @@ On GitHub a page links to tests, configuration and code by relative paths. These
 the site: there, such a link leads to the repository if `repo_url` is set, and otherwise becomes
 plain text.
 """
+
 from __future__ import annotations
 
 import re
@@ -26,5 +27,8 @@ def _replaced(match: re.Match[str], folder: PurePosixPath, repository: str | Non
     path = normpath(str(folder / match['target']))
     if path.startswith('docs/'):
         return match[0]
-    return f'[{match["text"]}]({repository.rstrip("/")}/blob/main/{path})' if repository \
+    return (
+        f'[{match["text"]}]({repository.rstrip("/")}/blob/main/{path})'
+        if repository
         else match['text']
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures that every test may use."""
+
 from __future__ import annotations
 
 import atexit
@@ -14,14 +15,27 @@ from depth_perception.inference.threads import share_the_cores
 from depth_perception.ros.transport import prefer_large_shared_memory
 
 # What a robot's .bashrc sets, and what would change what the tests hear, or what ROS says.
-for _name in ('ROS_LOCALHOST_ONLY', 'ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_STATIC_PEERS',
-              'ROS_DISCOVERY_SERVER', 'ROS_SUPER_CLIENT', 'ROS_NAMESPACE',
-              'ROS_SECURITY_ENABLE', 'ROS_DISABLE_LOANED_MESSAGES', 'CYCLONEDDS_URI',
-              'ZENOH_CONFIG_OVERRIDE', 'FASTDDS_BUILTIN_TRANSPORTS',
-              'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE',
-              'RMW_FASTRTPS_USE_QOS_FROM_XML', 'RMW_FASTRTPS_PUBLICATION_MODE',
-              'RCUTILS_COLORIZED_OUTPUT', 'RCUTILS_CONSOLE_OUTPUT_FORMAT',
-              'RCUTILS_LOGGING_BUFFERED_STREAM', 'RCUTILS_LOGGING_USE_STDOUT'):
+for _name in (
+    'ROS_LOCALHOST_ONLY',
+    'ROS_AUTOMATIC_DISCOVERY_RANGE',
+    'ROS_STATIC_PEERS',
+    'ROS_DISCOVERY_SERVER',
+    'ROS_SUPER_CLIENT',
+    'ROS_NAMESPACE',
+    'ROS_SECURITY_ENABLE',
+    'ROS_DISABLE_LOANED_MESSAGES',
+    'CYCLONEDDS_URI',
+    'ZENOH_CONFIG_OVERRIDE',
+    'FASTDDS_BUILTIN_TRANSPORTS',
+    'FASTDDS_DEFAULT_PROFILES_FILE',
+    'FASTRTPS_DEFAULT_PROFILES_FILE',
+    'RMW_FASTRTPS_USE_QOS_FROM_XML',
+    'RMW_FASTRTPS_PUBLICATION_MODE',
+    'RCUTILS_COLORIZED_OUTPUT',
+    'RCUTILS_CONSOLE_OUTPUT_FORMAT',
+    'RCUTILS_LOGGING_BUFFERED_STREAM',
+    'RCUTILS_LOGGING_USE_STDOUT',
+):
     os.environ.pop(_name, None)
 # One domain a test process, before rclpy reads it: parallel runs must not hear each other.
 # A worker of pytest-xdist would inherit that of the process that started it.
@@ -45,8 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item.path)))
         # `-m cuda` runs what needs a GPU, and nothing else.
-        if any(mark.kwargs.get('reason') == 'no CUDA device here'
-               for mark in item.iter_markers('skipif')):
+        if any(
+            mark.kwargs.get('reason') == 'no CUDA device here'
+            for mark in item.iter_markers('skipif')
+        ):
             item.add_marker(pytest.mark.cuda)
     items.sort(key=lambda item: _group(item.path) != 'ros')
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`colcon build`, with and without `--symlink-install`: the installed commands run."""
+
 from __future__ import annotations
 
 import shutil
@@ -13,7 +14,8 @@ COMMANDS = ('depth-perception', 'depth_node', 'replay_bag', 'process_bag', 'repl
 
 pytestmark = pytest.mark.skipif(
     shutil.which('colcon') is None,
-    reason='colcon is not installed: pip install -r requirements/test.txt')
+    reason='colcon is not installed: pip install -r requirements/test.txt',
+)
 
 
 @pytest.fixture(scope='module', params=[(), ('--symlink-install',)], ids=['copied', 'linked'])
@@ -21,9 +23,22 @@ def workspace(request, tmp_path_factory) -> Path:
     """A workspace in which the package was built."""
     folder = tmp_path_factory.mktemp('workspace')
     built = subprocess.run(
-        ['colcon', '--log-base', 'log', 'build', '--base-paths', ROOT, '--packages-select',
-         'depth_perception', *request.param],
-        cwd=folder, capture_output=True, text=True, timeout=300)
+        [
+            'colcon',
+            '--log-base',
+            'log',
+            'build',
+            '--base-paths',
+            ROOT,
+            '--packages-select',
+            'depth_perception',
+            *request.param,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert built.returncode == 0, built.stdout + built.stderr
     assert 'rror' not in built.stderr, built.stderr
     return folder
@@ -43,9 +58,11 @@ def test_installed_files_are_found_from_the_installed_package(workspace):
     for folder in ('launch', 'config', 'rviz'):
         there = {file.name for file in (ROOT / folder).iterdir() if file.is_file()}
         assert {file.name for file in (share / folder).iterdir()} == there
-    code = ('import depth_perception, pathlib; folder = pathlib.Path(depth_perception.__file__)'
-            '.parent; print(folder, (folder / "models/default.safetensors").stat().st_size, '
-            '(folder / "ros/large_images.fastdds.xml").stat().st_size)')
+    code = (
+        'import depth_perception, pathlib; folder = pathlib.Path(depth_perception.__file__)'
+        '.parent; print(folder, (folder / "models/default.safetensors").stat().st_size, '
+        '(folder / "ros/large_images.fastdds.xml").stat().st_size)'
+    )
     shown = _sourced(workspace, f"python3 -c '{code}'")
     assert shown.returncode == 0 and shown.stdout.startswith(str(workspace)), shown
 
@@ -53,6 +70,9 @@ def test_installed_files_are_found_from_the_installed_package(workspace):
 def _sourced(workspace: Path, command: str) -> subprocess.CompletedProcess:
     """A command in a shell in which the workspace was sourced."""
     return subprocess.run(
-        ['sh', '-c', f'. ./install/local_setup.sh && {command}'], cwd=workspace,
-        capture_output=True, text=True, timeout=300)
-
+        ['sh', '-c', f'. ./install/local_setup.sh && {command}'],
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A malformed command line of an installed program: exit code 2, one sentence, no traceback."""
+
 from __future__ import annotations
 
 import re
@@ -13,37 +14,61 @@ pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = {name: (module, function) for name, module, function in re.findall(
-    r"'([\w-]+) = ([\w.]+):(\w+)'", (ROOT / 'setup.py').read_text())}
+PROGRAMS = {
+    name: (module, function)
+    for name, module, function in re.findall(
+        r"'([\w-]+) = ([\w.]+):(\w+)'", (ROOT / 'setup.py').read_text()
+    )
+}
 BAG = 'data/clip_bag'
 #: Words of each program, and what it says. Together in one process: it imports for seconds.
 LINES = {
     'depth_node': [
-        ('nonsense', 'unrecognized arguments: nonsense'), ('--cameras', 'expected one argument'),
-        ('--cameras 7', 'not a valid name for a camera'), ('--ros-args -p', 'NAME:=VALUE'),
-        ('--ros-args -r image', 'FROM:=TO'), ('--ros-args --params-file no.yaml', 'no.yaml'),
-        ('--ros-args -r __ns:=7', 'a namespace begins with /'), ('--ros-args --x', '--x')],
+        ('nonsense', 'unrecognized arguments: nonsense'),
+        ('--cameras', 'expected one argument'),
+        ('--cameras 7', 'not a valid name for a camera'),
+        ('--ros-args -p', 'NAME:=VALUE'),
+        ('--ros-args -r image', 'FROM:=TO'),
+        ('--ros-args --params-file no.yaml', 'no.yaml'),
+        ('--ros-args -r __ns:=7', 'a namespace begins with /'),
+        ('--ros-args --x', '--x'),
+    ],
     'replay_bag': [
-        ('', 'required: bag'), (f'{BAG} --rate 0', '0 is not above 0'),
+        ('', 'required: bag'),
+        (f'{BAG} --rate 0', '0 is not above 0'),
         (f'{BAG} --rate fast', "'fast' is no number: it must be above 0"),
         (f'{BAG} --loop x', "'x' is no whole number: it must be 1 or more"),
         (f'{BAG} --clock nan', 'nan is not above 0'),
         (f'{BAG} --wait-for-subscribers inf', 'inf is not 0 or more'),
         (f'{BAG} --lockstep /camera/image_raw/compressed /c:d', '--lockstep: Invalid topic name'),
-        (f'{BAG} --ros-args -r', 'FROM:=TO'), (f'{BAG} --nonsense', 'unrecognized')],
+        (f'{BAG} --ros-args -r', 'FROM:=TO'),
+        (f'{BAG} --nonsense', 'unrecognized'),
+    ],
     'process_bag': [
-        ('', 'required: IN, OUT'), (f'{BAG} out --outputs x', "invalid choice: 'x'"),
-        (f'{BAG} out --frames-per-file x', 'no whole number'), (f'{BAG} out -p x', 'NAME:=VALUE'),
-        (f'{BAG} out --ros-args -r x', 'FROM:=TO'), ('nothing out', 'there is no bag nothing')],
+        ('', 'required: IN, OUT'),
+        (f'{BAG} out --outputs x', "invalid choice: 'x'"),
+        (f'{BAG} out --frames-per-file x', 'no whole number'),
+        (f'{BAG} out -p x', 'NAME:=VALUE'),
+        (f'{BAG} out --ros-args -r x', 'FROM:=TO'),
+        ('nothing out', 'there is no bag nothing'),
+    ],
     'replay_check': [
-        ('', 'required: bag'), (f'{BAG} --expect 1.5', '1.5 is neither a count nor "all"'),
-        (f'{BAG} --ros-args -p x', 'NAME:=VALUE'), (f'{BAG} --nonsense', 'unrecognized')],
+        ('', 'required: bag'),
+        (f'{BAG} --expect 1.5', '1.5 is neither a count nor "all"'),
+        (f'{BAG} --ros-args -p x', 'NAME:=VALUE'),
+        (f'{BAG} --nonsense', 'unrecognized'),
+    ],
     'depth-perception': [
-        ('', 'required: COMMAND'), ('nonsense', "invalid choice: 'nonsense'"),
-        ('predict a.png', 'required: --out'), ('predict a --out o --every x', 'no whole number'),
+        ('', 'required: COMMAND'),
+        ('nonsense', "invalid choice: 'nonsense'"),
+        ('predict a.png', 'required: --out'),
+        ('predict a --out o --every x', 'no whole number'),
         ('predict a.png --out o --max-depth x', 'max_depth must be of type float'),
         ('view --port x', "'x' is no whole number: it must be 0 to 65535"),
-        ('view --rate 0', '0 is not above 0 and at most 60'), ('view nothing', 'there is no')]}
+        ('view --rate 0', '0 is not above 0 and at most 60'),
+        ('view nothing', 'there is no'),
+    ],
+}
 
 
 def test_every_installed_program_is_here():
@@ -52,7 +77,7 @@ def test_every_installed_program_is_here():
 
 @pytest.mark.parametrize('program', LINES)
 def test_a_malformed_command_line_is_one_sentence(program):
-    code = f'''
+    code = f"""
 import importlib, os, sys
 lines = {[line.split() for line, _ in LINES[program]]!r}
 main = importlib.import_module({PROGRAMS[program][0]!r}).main
@@ -64,9 +89,10 @@ for words in lines:
         code = end.code
     os.write(2, f"\\n=== {{code}}\\n".encode())
 os._exit(0)
-'''
+"""
     result = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     parts = re.split(r'\n=== (.*)\n', result.stderr)
     assert result.returncode == 0, result.stderr
     for (words, said), text, ended in zip(LINES[program], parts[::2], parts[1::2]):

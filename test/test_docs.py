@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pages: their links lead somewhere, the files and tests that they name exist."""
+
 from __future__ import annotations
 
 import ast
@@ -20,8 +21,21 @@ ROOT = Path(__file__).parents[1]
 OTHERS = ('README.md', 'CONTRIBUTING.md', 'examples/README.md', 'tools/rooms/README.md')
 PAGES = [*(ROOT / name for name in OTHERS), *sorted((ROOT / 'docs').glob('**/*.md'))]
 #: Folders of the repository whose paths may stand in the text.
-FOLDERS = ('benchmarks', 'config', 'data', 'depth_perception', 'depth_training', 'docs',
-           'examples', 'launch', 'requirements', 'rviz', 'scripts', 'test', 'tools')
+FOLDERS = (
+    'benchmarks',
+    'config',
+    'data',
+    'depth_perception',
+    'depth_training',
+    'docs',
+    'examples',
+    'launch',
+    'requirements',
+    'rviz',
+    'scripts',
+    'test',
+    'tools',
+)
 #: Fields of a recipe that are named like tests.
 RECIPE_FIELDS = ('test_height', 'test_width', 'test_geometry')
 LINK = re.compile(r'(\[(?P<text>[^][]*)\])\((?P<target>[^()\s]+)\)')
@@ -68,14 +82,20 @@ def links(page: Path) -> Iterator[tuple[str, Path, str]]:
 def words(page: Path) -> set[str]:
     """Each word in code, in the text and in blocks."""
     blocks = re.findall(r'^```.*?\n(.*?)^```', page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    return {word.rstrip('.,:;') for text in [*blocks, *CODE.findall(prose(page))]
-            for word in text.split()}
+    return {
+        word.rstrip('.,:;')
+        for text in [*blocks, *CODE.findall(prose(page))]
+        for word in text.split()
+    }
 
 
 @pages
 def test_links_lead_to_files_and_headings(page):
-    broken = [f'{target.name}#{anchor}' for _, target, anchor in links(page)
-              if not target.exists() or (anchor and anchor not in anchors(target))]
+    broken = [
+        f'{target.name}#{anchor}'
+        for _, target, anchor in links(page)
+        if not target.exists() or (anchor and anchor not in anchors(target))
+    ]
     assert not broken
 
 
@@ -84,8 +104,12 @@ def test_headings_have_one_anchor_each_on_github_and_on_the_site(page):
     names = [anchor_on_github(heading) for heading in headings(page)]
     assert len(set(names)) == len(names), 'two headings of one name'
     linked = {anchor for other in PAGES for _, target, anchor in links(other) if target == page}
-    assert not [heading for heading in headings(page) if anchor_on_github(heading) in linked
-                and anchor_on_github(heading) != anchor_on_the_site(heading)]
+    assert not [
+        heading
+        for heading in headings(page)
+        if anchor_on_github(heading) in linked
+        and anchor_on_github(heading) != anchor_on_the_site(heading)
+    ]
 
 
 @pages
@@ -113,16 +137,22 @@ def test_index_and_site_have_every_page():
     docs = ROOT / 'docs'
     every = {page.relative_to(docs).as_posix() for page in docs.glob('**/*.md')}
     assert sorted(site_pages()) == sorted(every)
-    index = {target for page in (docs / 'README.md', docs / 'notes' / 'README.md')
-             for _, target, _ in links(page)}
+    index = {
+        target
+        for page in (docs / 'README.md', docs / 'notes' / 'README.md')
+        for _, target, _ in links(page)
+    }
     assert not [name for name in every - {'README.md'} if docs / name not in index]
 
 
 def docstrings(path: Path) -> list[str]:
     """Every docstring of a module."""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    return [ast.get_docstring(node) or '' for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, kinds)]
+    return [
+        ast.get_docstring(node) or ''
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, kinds)
+    ]
 
 
 def test_public_docstrings_are_read_by_the_page_of_the_api():
@@ -136,15 +166,24 @@ def test_public_docstrings_are_read_by_the_page_of_the_api():
 def test_the_site_is_built_without_a_warning(tmp_path):
     pytest.importorskip('mkdocs', reason='pip install -r requirements/docs.txt')
     pytest.importorskip('mkdocstrings', reason='pip install -r requirements/docs.txt')
-    done = subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', tmp_path],
-                          cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert 'back_project' in (tmp_path / 'api.html').read_text()
     assert 'back_project' in (tmp_path / 'search' / 'search_index.json').read_text()
-    broken = [f'{page.name}: {target}' for page in tmp_path.glob('**/*.html')
-              for target in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', page.read_text())
-              if ':' not in target and not (page.parent / target.lstrip('/')).exists()
-              and page.name != '404.html']
+    broken = [
+        f'{page.name}: {target}'
+        for page in tmp_path.glob('**/*.html')
+        for target in re.findall(r'(?:href|src)="([^"#?]+)[^"]*"', page.read_text())
+        if ':' not in target
+        and not (page.parent / target.lstrip('/')).exists()
+        and page.name != '404.html'
+    ]
     assert not broken
 
 
@@ -163,8 +202,11 @@ def test_the_readme_is_short():
 
 @pages
 def test_paths_in_code_exist(page):
-    named = {word.partition('::')[0].rstrip('/') for word in words(page)
-             if re.fullmatch(rf'({"|".join(FOLDERS)})/[\w./-]+(::\w+)?', word)}
+    named = {
+        word.partition('::')[0].rstrip('/')
+        for word in words(page)
+        if re.fullmatch(rf'({"|".join(FOLDERS)})/[\w./-]+(::\w+)?', word)
+    }
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
@@ -188,11 +230,20 @@ def test_tables_have_rows_of_one_width(page):
 def diagnostics_texts() -> list[str]:
     """The fixed parts of every remark that the node makes in diagnostics."""
     tree = ast.parse((ROOT / 'depth_perception' / 'ros' / 'node' / 'diagnostics.py').read_text())
-    remarks = [node.elts[1] for node in ast.walk(tree) if isinstance(node, ast.Tuple)
-               and len(node.elts) == 2 and isinstance(node.elts[0], ast.Name)
-               and node.elts[0].id in ('OK', 'WARN', 'ERROR')]
-    parts = [part.value for remark in remarks for part in ast.walk(remark)
-             if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    remarks = [
+        node.elts[1]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Tuple)
+        and len(node.elts) == 2
+        and isinstance(node.elts[0], ast.Name)
+        and node.elts[0].id in ('OK', 'WARN', 'ERROR')
+    ]
+    parts = [
+        part.value
+        for remark in remarks
+        for part in ast.walk(remark)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
     return [part.strip(" ;:'()%") for part in parts if len(part) > 5]
 
 
@@ -228,8 +279,13 @@ def test_the_comparison_agrees_with_package_xml():
 
 def test_pages_name_as_many_rooms_as_the_manifest_lists():
     manifest = json.loads((ROOT / 'tools' / 'rooms' / 'manifest.json').read_text())
-    trained = [room for lot in manifest.values() if isinstance(lot, dict)
-               for room in lot['rooms'] if room['split'] == 'train']
+    trained = [
+        room
+        for lot in manifest.values()
+        if isinstance(lot, dict)
+        for room in lot['rooms']
+        if room['split'] == 'train'
+    ]
     views = sum(room['views'] for room in trained)
     card = (ROOT / 'docs' / 'model_card.md').read_text()
     assert f'{views:,} rendered views of {len(trained)} generated rooms' in card
@@ -239,8 +295,11 @@ def test_pages_name_as_many_rooms_as_the_manifest_lists():
 
 
 def test_the_readme_has_the_obstacle_figures():
-    row = next(line for line in (ROOT / 'docs' / 'obstacles.md').read_text().splitlines()
-               if line.startswith('| clip | floor model |'))
+    row = next(
+        line
+        for line in (ROOT / 'docs' / 'obstacles.md').read_text().splitlines()
+        if line.startswith('| clip | floor model |')
+    )
     shares = [f'{float(share):.0f} %' for share in re.findall(r'([\d.]+) %', row)[:3]]
     sentence = re.search(r'its scan (.*?)\(', (ROOT / 'README.md').read_text(), re.DOTALL)[1]
     assert re.findall(r'\d+ %', sentence) == shares

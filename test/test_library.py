@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a program imports from the package's front page, and the examples in docstrings."""
+
 from __future__ import annotations
 
 import doctest
@@ -19,8 +20,11 @@ from depth_perception.inference.estimator import DepthEstimator
 
 ROOT = Path(__file__).parents[1]
 #: Every module with an example.
-MODULES = [path for path in sorted(ROOT.glob('depth_*/**/*.py'))
-           if '>>> ' in path.read_text(encoding='utf-8')]
+MODULES = [
+    path
+    for path in sorted(ROOT.glob('depth_*/**/*.py'))
+    if '>>> ' in path.read_text(encoding='utf-8')
+]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -45,9 +49,11 @@ def test_every_public_name_has_an_example():
 
 
 def test_the_front_page_needs_no_torch():
-    code = ('import sys, depth_perception\n'
-            'assert depth_perception.__version__\n'
-            'assert not {"torch", "cv2", "numpy"} & sys.modules.keys()')
+    code = (
+        'import sys, depth_perception\n'
+        'assert depth_perception.__version__\n'
+        'assert not {"torch", "cv2", "numpy"} & sys.modules.keys()'
+    )
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
@@ -63,8 +69,13 @@ def test_examples_run(file, monkeypatch):
 
 
 def test_the_programs_of_the_pages_run(tmp_path):
-    programs = [program for name in ('README.md', 'docs/library.md') for program in re.findall(
-        r'```python\n(.*?)```', (ROOT / name).read_text(encoding='utf-8'), re.DOTALL)]
+    programs = [
+        program
+        for name in ('README.md', 'docs/library.md')
+        for program in re.findall(
+            r'```python\n(.*?)```', (ROOT / name).read_text(encoding='utf-8'), re.DOTALL
+        )
+    ]
     cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((120, 160, 3), 90, np.uint8))
     for program, written in zip(programs, ('cloud.ply', 'cloud.ply', 'depth.png'), strict=True):
         subprocess.run([sys.executable, '-c', program], cwd=tmp_path, check=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of the bundled network are of the network that is bundled."""
+
 from __future__ import annotations
 
 import re
@@ -24,8 +25,7 @@ def test_every_picture_of_the_network_shows_the_one_that_is_bundled():
 
 def test_every_picture_in_the_pages_is_known():
     pages = [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]
-    shown = {name for page in pages for name in
-             re.findall(r'images/([\w.]+)\)', page.read_text())}
+    shown = {name for page in pages for name in re.findall(r'images/([\w.]+)\)', page.read_text())}
     assert shown <= recorded(IMAGES).keys() | OTHERS
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the package says of itself agrees with what it has."""
+
 from __future__ import annotations
 
 import re

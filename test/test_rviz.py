@@ -4,6 +4,7 @@
 RViz is no dependency of the tests: the tables hold the classes and properties of its sources,
 github.com/ros2/rviz, branch jazzy (commit of 2024-09-26), each with its file.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -30,10 +31,12 @@ PLUGINS = 'rviz_default_plugins'
 # rviz_common/src/rviz_common/display.cpp and properties/property.cpp
 DISPLAY = {'Class': TEXT, 'Name': TEXT, 'Enabled': BOOL, 'Value': BOOL}
 # rviz_common/src/rviz_common/properties/qos_profile_property.cpp
-QOS = {'Depth': NUMBER,
-       'History Policy': {'System Default', 'Keep Last', 'Keep All'},
-       'Reliability Policy': {'System Default', 'Reliable', 'Best Effort'},
-       'Durability Policy': {'System Default', 'Transient Local', 'Volatile'}}
+QOS = {
+    'Depth': NUMBER,
+    'History Policy': {'System Default', 'Keep Last', 'Keep All'},
+    'Reliability Policy': {'System Default', 'Reliable', 'Best Effort'},
+    'Durability Policy': {'System Default', 'Transient Local', 'Volatile'},
+}
 # rviz_common/include/rviz_common/ros_topic_display.hpp
 TOPIC = {'Value': TEXT, **QOS}
 # rviz_common/include/rviz_common/message_filter_display.hpp
@@ -43,13 +46,16 @@ VECTOR = {'X': NUMBER, 'Y': NUMBER, 'Z': NUMBER}
 # rviz_default_plugins/src/rviz_default_plugins/displays/pointcloud/point_cloud_common.cpp; names of
 # transformers: point_cloud_transformer_factory.cpp beside it; their own properties: transformers/
 POINT_CLOUD = {
-    'Selectable': BOOL, 'Size (m)': NUMBER, 'Size (Pixels)': NUMBER, 'Alpha': NUMBER,
+    'Selectable': BOOL,
+    'Size (m)': NUMBER,
+    'Size (Pixels)': NUMBER,
+    'Alpha': NUMBER,
     'Decay Time': NUMBER,
     'Style': {'Points', 'Squares', 'Flat Squares', 'Spheres', 'Boxes', 'Tiles'},
     'Position Transformer': {'XYZ'},
     'Color Transformer': {'Intensity', 'RGB8', 'RGBF32', 'AxisColor', 'FlatColor'},
-    'Color': COLOUR,            # flat_color_pc_transformer.cpp
-    'Use Fixed Frame': BOOL,    # axis_color_pc_transformer.cpp
+    'Color': COLOUR,  # flat_color_pc_transformer.cpp
+    'Use Fixed Frame': BOOL,  # axis_color_pc_transformer.cpp
 }
 
 # Classes: rviz_default_plugins/plugins_description.xml.
@@ -60,36 +66,75 @@ DISPLAY_CLASSES = {
     # laser_scan/laser_scan_display.cpp
     f'{PLUGINS}/LaserScan': {**DISPLAY, 'Topic': FILTERED_TOPIC, **POINT_CLOUD},
     # image/image_display.cpp
-    f'{PLUGINS}/Image': {**DISPLAY, 'Topic': TOPIC, 'Normalize Range': BOOL, 'Min Value': NUMBER,
-                         'Max Value': NUMBER, 'Median window': NUMBER},
+    f'{PLUGINS}/Image': {
+        **DISPLAY,
+        'Topic': TOPIC,
+        'Normalize Range': BOOL,
+        'Min Value': NUMBER,
+        'Max Value': NUMBER,
+        'Median window': NUMBER,
+    },
     # axes/axes_display.cpp
     f'{PLUGINS}/Axes': {**DISPLAY, 'Reference Frame': TEXT, 'Length': NUMBER, 'Radius': NUMBER},
     # grid/grid_display.cpp
-    f'{PLUGINS}/Grid': {**DISPLAY, 'Reference Frame': TEXT, 'Plane': {'XY', 'XZ', 'YZ'},
-                        'Plane Cell Count': NUMBER, 'Normal Cell Count': NUMBER,
-                        'Cell Size': NUMBER, 'Offset': VECTOR, 'Color': COLOUR, 'Alpha': NUMBER},
+    f'{PLUGINS}/Grid': {
+        **DISPLAY,
+        'Reference Frame': TEXT,
+        'Plane': {'XY', 'XZ', 'YZ'},
+        'Plane Cell Count': NUMBER,
+        'Normal Cell Count': NUMBER,
+        'Cell Size': NUMBER,
+        'Offset': VECTOR,
+        'Color': COLOUR,
+        'Alpha': NUMBER,
+    },
     # tf/tf_display.cpp
-    f'{PLUGINS}/TF': {**DISPLAY, 'Show Names': BOOL, 'Show Axes': BOOL, 'Show Arrows': BOOL,
-                      'Marker Scale': NUMBER, 'Update Interval': NUMBER, 'Frame Timeout': NUMBER},
+    f'{PLUGINS}/TF': {
+        **DISPLAY,
+        'Show Names': BOOL,
+        'Show Axes': BOOL,
+        'Show Arrows': BOOL,
+        'Marker Scale': NUMBER,
+        'Update Interval': NUMBER,
+        'Frame Timeout': NUMBER,
+    },
 }
 # rviz_default_plugins/src/rviz_default_plugins/tools/
 TOOL_CLASSES = {
-    f'{PLUGINS}/MoveCamera': {},                            # move/move_tool.cpp
-    f'{PLUGINS}/Select': {},                                # select/selection_tool.cpp
-    f'{PLUGINS}/FocusCamera': {},                           # focus_camera/focus_tool.cpp
-    f'{PLUGINS}/Measure': {'Line color': COLOUR},           # measure/measure_tool.cpp
+    f'{PLUGINS}/MoveCamera': {},  # move/move_tool.cpp
+    f'{PLUGINS}/Select': {},  # select/selection_tool.cpp
+    f'{PLUGINS}/FocusCamera': {},  # focus_camera/focus_tool.cpp
+    f'{PLUGINS}/Measure': {'Line color': COLOUR},  # measure/measure_tool.cpp
 }
 VIEW_CLASSES = {
     # view_controllers/orbit/orbit_view_controller.cpp; rviz_common/src/rviz_common/
     # view_controller.cpp, frame_position_tracking_view_controller.cpp
     f'{PLUGINS}/Orbit': {
-        'Class': TEXT, 'Name': TEXT, 'Value': TEXT, 'Distance': NUMBER, 'Yaw': NUMBER,
-        'Pitch': NUMBER, 'Focal Point': VECTOR, 'Target Frame': TEXT,
-        'Near Clip Distance': NUMBER, 'Invert Z Axis': BOOL},
+        'Class': TEXT,
+        'Name': TEXT,
+        'Value': TEXT,
+        'Distance': NUMBER,
+        'Yaw': NUMBER,
+        'Pitch': NUMBER,
+        'Focal Point': VECTOR,
+        'Target Frame': TEXT,
+        'Near Clip Distance': NUMBER,
+        'Invert Z Axis': BOOL,
+    },
 }
 # rviz_common/src/rviz_common/panel_factory.cpp
-PANEL_CLASSES = {f'rviz_common/{name}' for name in (
-    'Displays', 'Help', 'Selection', 'Time', 'Tool Properties', 'Transformation', 'Views')}
+PANEL_CLASSES = {
+    f'rviz_common/{name}'
+    for name in (
+        'Displays',
+        'Help',
+        'Selection',
+        'Time',
+        'Tool Properties',
+        'Transformation',
+        'Views',
+    )
+}
 # rviz_common/src/rviz_common/visualization_manager.cpp
 GLOBAL_OPTIONS = {'Fixed Frame': TEXT, 'Background Color': COLOUR, 'Frame Rate': NUMBER}
 
@@ -124,17 +169,27 @@ def test_displays_have_classes_and_properties_of_rviz(display):
     assert display['Enabled'] == display['Value']
 
 
-@pytest.mark.parametrize('change', [
-    {'Colour': '1; 2; 3'}, {'Style': 'Dots'}, {'Color': '1, 2, 3'}, {'Alpha': 'much'},
-    {'Topic': {'Reliability Policy': 'best effort'}}])
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'Colour': '1; 2; 3'},
+        {'Style': 'Dots'},
+        {'Color': '1, 2, 3'},
+        {'Alpha': 'much'},
+        {'Topic': {'Reliability Policy': 'best effort'}},
+    ],
+)
 def test_the_check_finds_what_rviz_does_not_know(change):
     assert len(faults(change, DISPLAY_CLASSES[f'{PLUGINS}/PointCloud2'], '')) == 1
 
 
 def test_tools_views_panels_and_options_are_those_of_rviz():
     for tool in MANAGER['Tools']:
-        assert not faults({name: tool[name] for name in tool if name != 'Class'},
-                          TOOL_CLASSES[tool['Class']], tool['Class'])
+        assert not faults(
+            {name: tool[name] for name in tool if name != 'Class'},
+            TOOL_CLASSES[tool['Class']],
+            tool['Class'],
+        )
     view = MANAGER['Views']['Current']
     assert not faults(view, VIEW_CLASSES[view['Class']], 'view')
     assert {panel['Class'] for panel in CONFIG['Panels']} <= PANEL_CLASSES
@@ -145,8 +200,7 @@ def test_tools_views_panels_and_options_are_those_of_rviz():
 def test_camera_and_every_output_for_people_are_shown():
     shown = {display['Topic']['Value']: display for display in DISPLAYS if 'Topic' in display}
     # Without depth/image: a panel that becomes visible enables its display, which subscribes.
-    assert set(shown) == {'/camera/image_raw', '/depth/image_color',
-                          '/depth/points', '/scan'}
+    assert set(shown) == {'/camera/image_raw', '/depth/image_color', '/depth/points', '/scan'}
     assert any(display['Class'] == f'{PLUGINS}/TF' for display in DISPLAYS)
 
 
@@ -168,8 +222,8 @@ def docks(state: bytes) -> dict[str, bool]:
     """
     found, at = {}, 0
     while (at := state.find(b'\xfb\0\0\0', at)) >= 0:
-        length = int.from_bytes(state[at + 1:at + 5], 'big')
-        name = state[at + 5:at + 5 + length].decode('utf-16-be')
+        length = int.from_bytes(state[at + 1 : at + 5], 'big')
+        name = state[at + 5 : at + 5 + length].decode('utf-16-be')
         found[name] = bool(state[at + 5 + length] & 1)
         at += 5 + length
     return found
@@ -182,15 +236,16 @@ def test_the_window_has_its_panels_and_pictures_in_place():
     # rviz_common/src/rviz_common/visualization_frame.cpp, addPane: an object name is the pane's.
     assert shown == {'Displays': True, 'Views': False, **dict.fromkeys(pictures, True)}
     assert {name: not shown[name] for name in shown} == {
-        name: geometry[name]['collapsed'] for name in shown}
+        name: geometry[name]['collapsed'] for name in shown
+    }
 
 
 def test_obstacles_stand_out_and_the_floor_has_a_grid():
-    scan, = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/LaserScan')
-    cloud, = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/PointCloud2')
+    (scan,) = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/LaserScan')
+    (cloud,) = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/PointCloud2')
     assert scan['Style'] == 'Spheres' and scan['Size (m)'] >= 0.05
     assert cloud['Alpha'] < scan['Alpha']
-    grid, = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/Grid')
+    (grid,) = (display for display in DISPLAYS if display['Class'] == f'{PLUGINS}/Grid')
     # In an optical frame y points down.
     assert grid['Plane'] == 'XZ' and grid['Offset']['Y'] > 0
 
@@ -199,20 +254,41 @@ def test_obstacles_stand_out_and_the_floor_has_a_grid():
 def launch_file(monkeypatch) -> dict[str, Any]:
     """What depth.launch.py defines; launch is stood in for where it is missing."""
     if importlib.util.find_spec('launch_ros') is None:
-        for name in ('launch', 'launch.action', 'launch.actions', 'launch.substitutions',
-                     'launch_ros', 'launch_ros.actions', 'launch_ros.utilities'):
+        for name in (
+            'launch',
+            'launch.action',
+            'launch.actions',
+            'launch.substitutions',
+            'launch_ros',
+            'launch_ros.actions',
+            'launch_ros.utilities',
+        ):
             monkeypatch.setitem(sys.modules, name, MagicMock())
     return runpy.run_path(str(Path(__file__).parents[1] / 'launch' / 'depth.launch.py'))
 
 
-NOTHING = {'frame': 'a_optical_frame', 'base_frame': '', 'camera_pitch': '', 'camera_height': '',
-           'camera_tf': 'false'}
+NOTHING = {
+    'frame': 'a_optical_frame',
+    'base_frame': '',
+    'camera_pitch': '',
+    'camera_height': '',
+    'camera_tf': 'false',
+}
 
 
-@pytest.mark.parametrize(('given', 'frame', 'plane', 'offset'), [
-    ({'base_frame': 'base_footprint', 'camera_height': '0.5'}, 'base_footprint', 'XY', (0, 0, 0)),
-    ({'camera_height': '0.5'}, 'a_optical_frame', 'XZ', (0, 0.5, 0)),
-    ({'camera_height': '0.5', 'camera_pitch': '10'}, 'a_level_frame', 'XY', (0, 0, -0.5))])
+@pytest.mark.parametrize(
+    ('given', 'frame', 'plane', 'offset'),
+    [
+        (
+            {'base_frame': 'base_footprint', 'camera_height': '0.5'},
+            'base_footprint',
+            'XY',
+            (0, 0, 0),
+        ),
+        ({'camera_height': '0.5'}, 'a_optical_frame', 'XZ', (0, 0.5, 0)),
+        ({'camera_height': '0.5', 'camera_pitch': '10'}, 'a_level_frame', 'XY', (0, 0, -0.5)),
+    ],
+)
 def test_the_grid_is_on_the_floor_where_that_is_known(launch_file, given, frame, plane, offset):
     grid = launch_file['floor']({**NOTHING, **given})
     assert (grid['Reference Frame'], grid['Plane']) == (frame, plane)
@@ -225,8 +301,12 @@ def test_a_launch_with_rviz_says_what_the_scan_lacks(launch_file):
     remark = launch_file['scan_remark']
     assert 'a_frame with a_optical_frame' in remark(NOTHING)
     assert 'camera_tf:=true' in remark(NOTHING)
-    for given in ({'camera_tf': 'True'}, {'base_frame': 'base'}, {'camera_pitch': '10'},
-                  {'frame': 'lens'}):
+    for given in (
+        {'camera_tf': 'True'},
+        {'base_frame': 'base'},
+        {'camera_pitch': '10'},
+        {'frame': 'lens'},
+    ):
         assert not remark({**NOTHING, **given})
     for name in ('a_optical_frame', 'b_optical_link', 'lens', 'c_frame_optical'):
         assert launch_file['level_frame'](name) == level_frame(name)

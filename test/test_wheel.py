@@ -4,6 +4,7 @@
 What the package needs from others comes from the environment of the tests, unless
 DEPTH_PERCEPTION_TEST_INSTALL=1 asks for an empty one, which takes minutes and the network.
 """
+
 from __future__ import annotations
 
 import ast
@@ -27,14 +28,25 @@ ROOT = Path(__file__).parents[1]
 BUILD = 'import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])'
 #: What a working copy holds beside its files.
 NO_SOURCES = shutil.ignore_patterns(
-    '.git', '.venv*', '__pycache__', '*.egg-info', 'build', 'dist', 'install', 'log', 'runs',
-    '*_output', '.*_cache', '.hypothesis')
+    '.git',
+    '.venv*',
+    '__pycache__',
+    '*.egg-info',
+    'build',
+    'dist',
+    'install',
+    'log',
+    'runs',
+    '*_output',
+    '.*_cache',
+    '.hypothesis',
+)
 #: Runs at the start of every interpreter: only the wheel has the package then.
-HIDE = f'''import sys
+HIDE = f"""import sys
 from pathlib import Path
 sys.path[:] = [path for path in sys.path if Path(path or '.').resolve() != Path({str(ROOT)!r})]
 sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in str(finder).lower()]
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -55,10 +67,15 @@ def wheel(sdist, tmp_path_factory) -> Path:
 
 
 def built(kind: str, source: Path, target: Path) -> Path:
-    result = subprocess.run([sys.executable, '-c', BUILD.format(kind), target], cwd=source,
-                            capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, '-c', BUILD.format(kind), target],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stderr
-    found, = target.iterdir()
+    (found,) = target.iterdir()
     return found
 
 
@@ -66,9 +83,23 @@ def built(kind: str, source: Path, target: Path) -> Path:
 def installed(wheel, tmp_path_factory) -> Path:
     """A folder into which pip installed the wheel."""
     folder = tmp_path_factory.mktemp('installed')
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index',
-                    '--disable-pip-version-check', '--target', folder, wheel], check=True,
-                   timeout=300)
+    subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'install',
+            '--quiet',
+            '--no-deps',
+            '--no-index',
+            '--disable-pip-version-check',
+            '--target',
+            folder,
+            wheel,
+        ],
+        check=True,
+        timeout=300,
+    )
     (folder / 'sitecustomize.py').write_text(HIDE)
     return folder
 
@@ -77,14 +108,17 @@ def run(installed: Path, *words: str | Path, cwd: Path, code: int = 0) -> str:
     """What a command of the wheel says; it ends with the expected code."""
     environment = {name: value for name, value in os.environ.items() if name != 'ROS_DOMAIN_ID'}
     environment['PYTHONPATH'] = os.pathsep.join(
-        [str(installed), *filter(None, [os.environ.get('PYTHONPATH')])])
-    result = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True,
-                            timeout=300)
+        [str(installed), *filter(None, [os.environ.get('PYTHONPATH')])]
+    )
+    result = subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == code, result.stderr
     return result.stdout + result.stderr
 
 
 # What is in them.
+
 
 def tracked() -> Iterator[str]:
     if not (ROOT / '.git').exists():
@@ -101,12 +135,16 @@ def test_the_source_distribution_has_every_file_of_the_repository(sdist):
 
 def test_the_wheel_has_every_file_of_the_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    packages = [name for name in tracked() if name.startswith(('depth_perception/',
-                                                               'depth_training/'))]
+    packages = [
+        name for name in tracked() if name.startswith(('depth_perception/', 'depth_training/'))
+    ]
     assert not [name for name in packages if name not in names and (ROOT / name).exists()]
     tops = {name.partition('/')[0] for name in names}
-    assert tops == {'depth_perception', 'depth_training',
-                    *(f'depth_perception-{__version__}.{kind}' for kind in ('data', 'dist-info'))}
+    assert tops == {
+        'depth_perception',
+        'depth_training',
+        *(f'depth_perception-{__version__}.{kind}' for kind in ('data', 'dist-info')),
+    }
 
 
 def messages(file: Path) -> Iterator[str]:
@@ -114,8 +152,11 @@ def messages(file: Path) -> Iterator[str]:
     tree = ast.parse(file.read_text(encoding='utf-8'))
     silent = set()
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body \
-                and isinstance(node.body[0], ast.Expr):
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        ):
             silent.add(node.body[0].value)
     if any(isinstance(node, ast.Name) and node.id == '__doc__' for node in ast.walk(tree)):
         silent.discard(tree.body[0].value)
@@ -126,18 +167,26 @@ def messages(file: Path) -> Iterator[str]:
 
 def test_a_message_names_only_files_that_are_installed(installed):
     share = installed / 'share' / 'depth_perception'
-    folders = '|'.join(path.name for path in ROOT.iterdir()
-                       if path.is_dir() and not path.name.startswith(('.', 'depth_')))
+    folders = '|'.join(
+        path.name
+        for path in ROOT.iterdir()
+        if path.is_dir() and not path.name.startswith(('.', 'depth_'))
+    )
     missing = []
     files = [*installed.glob('depth_*/**/*.py'), *share.glob('config/*.yaml')]
     for file in sorted(files):
         for text in messages(file) if file.suffix == '.py' else file.read_text().splitlines():
             named = re.findall(rf'(?<![\w./])(?:{folders})/[\w-][\w./-]*\w', text)
-            missing += [f'{file.relative_to(installed)}: {name}' for name in named
-                        if not (share / name).exists() and 'repository' not in text]
-            missing += [f'{file.relative_to(installed)}: {name}'
-                        for name in re.findall(r'python -m (depth_[\w.]*\w)', text)
-                        if not list(installed.glob(f'{name.replace(".", "/")}*'))]
+            missing += [
+                f'{file.relative_to(installed)}: {name}'
+                for name in named
+                if not (share / name).exists() and 'repository' not in text
+            ]
+            missing += [
+                f'{file.relative_to(installed)}: {name}'
+                for name in re.findall(r'python -m (depth_[\w.]*\w)', text)
+                if not list(installed.glob(f'{name.replace(".", "/")}*'))
+            ]
     assert not missing
 
 
@@ -152,28 +201,51 @@ def test_versions_agree(wheel):
 
 # What they do.
 
+
 def test_the_repository_is_out_of_reach(installed, tmp_path):
-    code = ('import sys, depth_perception, depth_training, importlib.util as util\n'
-            'print(depth_perception.__file__, depth_training.__file__)\n'
-            'assert util.find_spec("benchmarks") is None')
+    code = (
+        'import sys, depth_perception, depth_training, importlib.util as util\n'
+        'print(depth_perception.__file__, depth_training.__file__)\n'
+        'assert util.find_spec("benchmarks") is None'
+    )
     for path in run(installed, sys.executable, '-c', code, cwd=tmp_path).split():
         assert Path(path).is_relative_to(installed)
 
 
 def test_predict_writes_depth_of_a_picture(installed, tmp_path):
     cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((120, 160, 3), 90, np.uint8))
-    said = run(installed, installed / 'bin' / 'depth-perception', 'predict', 'photo.jpg', '--out',
-               'out', '--device', 'cpu', '--backend', 'torch', cwd=tmp_path)
+    said = run(
+        installed,
+        installed / 'bin' / 'depth-perception',
+        'predict',
+        'photo.jpg',
+        '--out',
+        'out',
+        '--device',
+        'cpu',
+        '--backend',
+        'torch',
+        cwd=tmp_path,
+    )
     assert '1 of 1 images done' in said
     assert (tmp_path / 'out' / 'photo_depth.png').is_file()
 
 
-@pytest.mark.parametrize('words', [
-    ('bin/depth-perception', '--help'), ('bin/depth-perception', 'view', '--help'),
-    ('bin/depth_node', '--help'), ('bin/replay_bag', '--help'), ('bin/replay_check', '--help'),
-    ('bin/process_bag', '--help'),
-    ('depth_training', '--help'), ('depth_training', 'train', '--help'),
-    ('depth_perception.demo', '--help')], ids=' '.join)
+@pytest.mark.parametrize(
+    'words',
+    [
+        ('bin/depth-perception', '--help'),
+        ('bin/depth-perception', 'view', '--help'),
+        ('bin/depth_node', '--help'),
+        ('bin/replay_bag', '--help'),
+        ('bin/replay_check', '--help'),
+        ('bin/process_bag', '--help'),
+        ('depth_training', '--help'),
+        ('depth_training', 'train', '--help'),
+        ('depth_perception.demo', '--help'),
+    ],
+    ids=' '.join,
+)
 def test_help_is_shown(installed, words, tmp_path):
     program = [installed / words[0]] if '/' in words[0] else [sys.executable, '-m', words[0]]
     assert 'usage' in run(installed, *program, *words[1:], cwd=tmp_path)
@@ -187,8 +259,13 @@ def test_the_demo_plays_a_bag_of_the_user(installed, tmp_path):
     from test.support.bags import write_bag
     from test.support.ros import picture
 
-    bag = write_bag(tmp_path / 'bag', [picture(i, 160, 120) for i in range(3)],
-                    storage=StoragePlugin.MCAP, jpeg=True, hz=2)
+    bag = write_bag(
+        tmp_path / 'bag',
+        [picture(i, 160, 120) for i in range(3)],
+        storage=StoragePlugin.MCAP,
+        jpeg=True,
+        hz=2,
+    )
     said = run(installed, sys.executable, '-m', 'depth_perception.demo', bag, cwd=tmp_path)
     assert '3 frames in, 3 depth images' in said
     assert (tmp_path / 'demo_output' / 'montage.png').stat().st_size > 500
@@ -199,8 +276,10 @@ def test_without_a_bag_the_demo_says_where_the_clip_is(installed, tmp_path):
     assert 'name a rosbag2 folder' in said and 'scripts/demo' not in said
 
 
-@pytest.mark.skipif(os.environ.get('DEPTH_PERCEPTION_TEST_INSTALL') != '1',
-                    reason='takes minutes and the network: DEPTH_PERCEPTION_TEST_INSTALL=1')
+@pytest.mark.skipif(
+    os.environ.get('DEPTH_PERCEPTION_TEST_INSTALL') != '1',
+    reason='takes minutes and the network: DEPTH_PERCEPTION_TEST_INSTALL=1',
+)
 @pytest.mark.timeout(3600)
 def test_the_wheel_in_an_empty_environment(wheel, tmp_path):
     subprocess.run([sys.executable, '-m', 'venv', tmp_path / 'venv'], check=True)
@@ -211,8 +290,13 @@ def test_the_wheel_in_an_empty_environment(wheel, tmp_path):
     environment = {'PATH': os.environ['PATH'], 'HOME': str(tmp_path)}
 
     def said(*words: str) -> str:
-        result = subprocess.run([tmp_path / 'venv' / 'bin' / words[0], *words[1:]], cwd=tmp_path,
-                                env=environment, capture_output=True, text=True)
+        result = subprocess.run(
+            [tmp_path / 'venv' / 'bin' / words[0], *words[1:]],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         return f'{result.returncode} {result.stdout}{result.stderr}'
 
     cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((120, 160, 3), 90, np.uint8))
@@ -220,9 +304,11 @@ def test_the_wheel_in_an_empty_environment(wheel, tmp_path):
     assert (tmp_path / 'out' / 'photo_depth.png').is_file()
     assert 'usage' in said('depth-perception', 'view', '--help')
     assert 'usage' in said('python', '-m', 'depth_training', '--help')
-    for words, extra in ((('python', '-m', 'depth_training', 'train', '--help'), 'train'),
-                         (('depth-perception', 'view', 'photo.jpg'), 'view'),
-                         (('python', '-m', 'depth_perception.demo', '.'), 'ros')):
+    for words, extra in (
+        (('python', '-m', 'depth_training', 'train', '--help'), 'train'),
+        (('depth-perception', 'view', 'photo.jpg'), 'view'),
+        (('python', '-m', 'depth_perception.demo', '.'), 'ros'),
+    ):
         text = said(*words)
         assert text[0] in '12' and text.count('\n') == 1, text
         assert f'pip install "depth_perception[{extra}]"' in text

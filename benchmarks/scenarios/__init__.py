@@ -4,6 +4,7 @@
 A scenario returns once the node has processed the next good frame and its diagnostics have reported
 the fault; otherwise it fails.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -41,8 +42,10 @@ SCENARIOS: dict[str, Scenario] = {}
 
 def scenario(full: int, short: int = 1) -> Callable[[Callable[[int], Outcome]], Any]:
     """Register a function under its name; it is called with the number of repetitions."""
+
     def register(function: Callable[[int], Outcome]) -> Callable[[int], Outcome]:
         name = function.__name__
         SCENARIOS[name] = Scenario(name, function, full, short)
         return function
+
     return register

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras that disconnect, change, restart, or use another clock."""
+
 from __future__ import annotations
 
 import tempfile
@@ -52,10 +53,14 @@ def unplugged(times: int) -> Outcome:
             seconds.append(_plug_in(robot, RELIABLE if index < times / 2 else BEST_EFFORT))
             handles.append(process.num_fds())
     return Outcome(
-        f'camera unplugged and back {times} times', said,
-        {'seconds_to_first_depth_p50': float(np.median(seconds)),
-         'seconds_to_first_depth_max': max(seconds),
-         'handles_first_last': (handles[0], handles[-1])})
+        f'camera unplugged and back {times} times',
+        said,
+        {
+            'seconds_to_first_depth_p50': float(np.median(seconds)),
+            'seconds_to_first_depth_max': max(seconds),
+            'handles_first_last': (handles[0], handles[-1]),
+        },
+    )
 
 
 def _plug_in(robot: Robot, reliability: object) -> float:
@@ -67,11 +72,18 @@ def _plug_in(robot: Robot, reliability: object) -> float:
     start = time.monotonic()
     try:
         camera = Camera(node, reliability, 'image', Image)
-        wait_until(lambda: camera.images.get_subscription_count()
-                   and camera.infos.get_subscription_count())
+        wait_until(
+            lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count()
+        )
         before = len(robot.received['depth/image'])
-        wait_until(lambda: camera.send() and not time.sleep(0.05)
-                   and len(robot.received['depth/image']) > before, what='depth')
+        wait_until(
+            lambda: (
+                camera.send()
+                and not time.sleep(0.05)
+                and len(robot.received['depth/image']) > before
+            ),
+            what='depth',
+        )
         return time.monotonic() - start
     finally:
         executor.shutdown()
@@ -97,8 +109,11 @@ def changed_in_mid_stream(times: int) -> Outcome:
             _has_focal(robot, header, focal)
         said = says(robot, 'input', 'OK', camera.send)
         serves(robot, camera)
-    return Outcome(f'{times} frames, each of another size, encoding and focal length', said,
-                   {'encodings': len(encodings)})
+    return Outcome(
+        f'{times} frames, each of another size, encoding and focal length',
+        said,
+        {'encodings': len(encodings)},
+    )
 
 
 def _image(encoding: str, width: int, height: int) -> Image:
@@ -106,7 +121,7 @@ def _image(encoding: str, width: int, height: int) -> Image:
     step = width * layout.channels * layout.bits // 8
     data = picture(0, width, height).tobytes() * 4
     image = Image(width=width, height=height, encoding=encoding, step=step)
-    image.data.frombytes(data[:int(height * layout.rows) * step])
+    image.data.frombytes(data[: int(height * layout.rows) * step])
     return image
 
 
@@ -114,6 +129,7 @@ def _has_focal(robot: Robot, header: object, focal: float) -> None:
     def found() -> bool:
         infos = robot.received['depth/camera_info']
         return bool(infos) and infos[-1].header.stamp == header.stamp
+
     wait_until(found, what='camera_info')
     assert abs(robot.received['depth/camera_info'][-1].k[0] - focal) < 1e-6
 
@@ -126,36 +142,58 @@ def looped_bag(times: int) -> Outcome:
     from test.support.bags import write_bag
 
     frames = 10
-    with tempfile.TemporaryDirectory() as folder, \
-            stage(use_sim_time=True, max_age=0.5) as (_, robot, camera):
-        bag = write_bag(Path(folder) / 'bag', [picture(i) for i in range(frames)],
-                        storage=StoragePlugin.MCAP, jpeg=False, hz=10.0)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        stage(use_sim_time=True, max_age=0.5) as (_, robot, camera),
+    ):
+        bag = write_bag(
+            Path(folder) / 'bag',
+            [picture(i) for i in range(frames)],
+            storage=StoragePlugin.MCAP,
+            jpeg=False,
+            hz=10.0,
+        )
         namespace = robot.node.get_namespace()
-        with child('depth_perception.ros.replay.replay_bag', str(bag), '--loop', str(times),
-                   '--clock', '--wait-for-subscribers', '30',
-                   remaps={'/camera/image_raw': f'{namespace}/image',
-                           '/camera/camera_info': f'{namespace}/camera_info'}) as replay:
+        with child(
+            'depth_perception.ros.replay.replay_bag',
+            str(bag),
+            '--loop',
+            str(times),
+            '--clock',
+            '--wait-for-subscribers',
+            '30',
+            remaps={
+                '/camera/image_raw': f'{namespace}/image',
+                '/camera/camera_info': f'{namespace}/camera_info',
+            },
+        ) as replay:
             said = says(robot, 'input', 'time went back by 0.9 s: counters are reset')
             wait_until(replay.ended, 60 + 2 * times, 'the end of the bag')
             assert not replay.failed(), replay.complaint()
-        tenths = Counter(round(message.header.stamp.nanosec / 1e8)
-                         for message in robot.received['depth/image'])
-        lost = {frame: times - tenths[frame] for frame in range(frames)
-                if tenths[frame] != times}
+        tenths = Counter(
+            round(message.header.stamp.nanosec / 1e8) for message in robot.received['depth/image']
+        )
+        lost = {frame: times - tenths[frame] for frame in range(frames) if tenths[frame] != times}
         # The last image of one round and the first of the next arrive together: the newest wins.
         assert sum(lost.values()) < 0.1 * times * frames, lost
         serves(robot, camera, header=camera.header(BAG_TIME + 0.9))
-    return Outcome(f'a bag of {frames} frames looped {times} times, /clock', said,
-                   {'sent': times * frames, 'served': sum(tenths.values()),
-                    'lost_by_frame': lost})
+    return Outcome(
+        f'a bag of {frames} frames looped {times} times, /clock',
+        said,
+        {'sent': times * frames, 'served': sum(tenths.values()), 'lost_by_frame': lost},
+    )
 
 
 @scenario(full=100, short=4)
 def sim_time_jumps(times: int) -> Outcome:
     """/clock and the stamps jump by up to an hour, back and forth."""
     rng = np.random.default_rng(0)
-    with a_robot() as robot, running_node(robot.node.get_namespace(), load_estimator=StandIn(),
-                                          use_sim_time=True) as node:
+    with (
+        a_robot() as robot,
+        running_node(
+            robot.node.get_namespace(), load_estimator=StandIn(), use_sim_time=True
+        ) as node,
+    ):
         clock = robot.node.create_publisher(Clock, '/clock', QoSProfile(depth=1))
         robot.listen('depth/image')
         camera, now, said = robot.camera(), BAG_TIME, set()
@@ -167,8 +205,9 @@ def sim_time_jumps(times: int) -> Outcome:
             if index < 4:
                 word = 'time went back' if step < 0 else 'stamps went ahead'
                 said.add(says(robot, 'input', word) if index or step < 0 else '')
-    return Outcome(f'sim time set {times} times, up to an hour ahead and back',
-                   '; '.join(sorted(said - {''})))
+    return Outcome(
+        f'sim time set {times} times, up to an hour ahead and back', '; '.join(sorted(said - {''}))
+    )
 
 
 def _set_clock(node: Node, clock: object, now: float) -> None:
@@ -180,6 +219,7 @@ def _set_clock(node: Node, clock: object, now: float) -> None:
         clock.publish(message)
         time.sleep(0.02)
         return node.get_clock().now().nanoseconds == target
+
     wait_until(taken, what='the clock to be taken')
 
 
@@ -187,8 +227,16 @@ YEAR = 365 * 86400.0
 #: Offset in seconds between the clocks of camera and node, and the expected diagnostics. Up to
 #: max_age, or if the camera's clock is ahead, all is well; up to a minute the frame is too old;
 #: a larger offset indicates a different clock, and the frames are processed.
-OFFSETS = {0.0: 'OK', -0.3: 'OK', 30.0: 'OK', -30.0: 'older than max_age', 3600.0: 'use_sim_time?',
-           -3600.0: 'use_sim_time?', -YEAR: 'use_sim_time?', YEAR: 'use_sim_time?'}
+OFFSETS = {
+    0.0: 'OK',
+    -0.3: 'OK',
+    30.0: 'OK',
+    -30.0: 'older than max_age',
+    3600.0: 'use_sim_time?',
+    -3600.0: 'use_sim_time?',
+    -YEAR: 'use_sim_time?',
+    YEAR: 'use_sim_time?',
+}
 
 
 @scenario(full=20, short=1)
@@ -197,8 +245,10 @@ def system_clock_jumps(times: int) -> Outcome:
     said = set()
     with stage(max_age=5.0) as (_, robot, camera):
         for offset, text in list(OFFSETS.items()) * times:
+
             def send(offset: float = offset) -> object:
                 return camera.send(header=camera.header(time.time() + offset))
+
             stale = text.startswith('older')
             if not stale:
                 is_served(robot, send())
@@ -206,7 +256,7 @@ def system_clock_jumps(times: int) -> Outcome:
                 said.add(text)
                 says(robot, 'inference' if stale else 'input', text, send)
         serves(robot, camera)
-    return Outcome(f'stamps set {len(OFFSETS) * times} times, up to a year ahead and back',
-                   '; '.join(sorted(said)))
-
-
+    return Outcome(
+        f'stamps set {len(OFFSETS) * times} times, up to a year ahead and back',
+        '; '.join(sorted(said)),
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that raise, return nonsense, hang or run out of memory."""
+
 from __future__ import annotations
 
 import threading
@@ -20,10 +21,12 @@ BLACK = np.zeros((60, 80, 3), np.uint8)
 
 def _on_black(error: Exception | None, value: float = np.nan) -> StandIn:
     """Create a network that fails on black images only."""
+
     def depth(rgb: np.ndarray, _camera: object) -> np.ndarray:
         if not rgb.any() and error is not None:
             raise error
         return np.full(rgb.shape[:2], 2.0 if rgb.any() else value, np.float32)
+
     return StandIn(depth)
 
 
@@ -101,5 +104,6 @@ def hanging(times: int) -> Outcome:
 
 def _activate(robot: Robot, camera: object) -> None:
     assert robot.change_state(Transition.TRANSITION_ACTIVATE)
-    wait_until(lambda: camera.images.get_subscription_count()
-               and camera.infos.get_subscription_count())
+    wait_until(
+        lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count()
+    )

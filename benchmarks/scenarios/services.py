@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Invalid service calls, and processes started with invalid arguments, files and environments."""
+
 from __future__ import annotations
 
 import json
@@ -41,27 +42,61 @@ CALLS = 40
 #: Seconds to wait for a process to start, or to load its network.
 START = 240.0
 #: (state, transition) -> state, for valid transitions (design.ros2.org, "Managed nodes").
-GOALS = {('unconfigured', 'configure'): 'inactive', ('inactive', 'activate'): 'active',
-         ('active', 'deactivate'): 'inactive', ('inactive', 'cleanup'): 'unconfigured',
-         **{(state, 'shutdown'): 'finalized' for state in ('unconfigured', 'inactive', 'active')}}
-LABELS = {1: 'configure', 2: 'cleanup', 3: 'activate', 4: 'deactivate', 5: 'shutdown',
-          6: 'shutdown', 7: 'shutdown'}
+GOALS = {
+    ('unconfigured', 'configure'): 'inactive',
+    ('inactive', 'activate'): 'active',
+    ('active', 'deactivate'): 'inactive',
+    ('inactive', 'cleanup'): 'unconfigured',
+    **{(state, 'shutdown'): 'finalized' for state in ('unconfigured', 'inactive', 'active')},
+}
+LABELS = {
+    1: 'configure',
+    2: 'cleanup',
+    3: 'activate',
+    4: 'deactivate',
+    5: 'shutdown',
+    6: 'shutdown',
+    7: 'shutdown',
+}
 SHUTDOWN_FROM = {5: 'unconfigured', 6: 'inactive', 7: 'active'}
 ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
-    {}, {}, {'HOME': None}, {'HOME': '/proc'}, {'HOME': '/nowhere/at/all'},
-    {'ROS_LOG_DIR': '/dev/null/logs'}, {'ROS_HOME': '/proc'}, {'XDG_CACHE_HOME': '/proc'},
-    {'LC_ALL': 'C'}, {'LC_ALL': 'tr_TR.UTF-8', 'LANG': 'tr_TR.UTF-8'}, {'LC_ALL': 'nonsense'},
-    {'PYTHONIOENCODING': 'ascii'}, {'TZ': 'Pacific/Kiritimati'}, {'TMPDIR': '/nowhere'},
-    {'RCUTILS_COLORIZED_OUTPUT': '1'}, {'RCUTILS_COLORIZED_OUTPUT': 'maybe'},
-    {'RCUTILS_CONSOLE_OUTPUT_FORMAT': '{message} {nothing}'}, {'PATH': '/nowhere'},
-    {'FASTRTPS_DEFAULT_PROFILES_FILE': '/nowhere.xml'}, {'ROS_DOMAIN_ID': 'nine'},
-    {'RMW_IMPLEMENTATION': 'rmw_nobody'}, {'COLUMNS': '0'}, {'TERM': ''})
+    {},
+    {},
+    {'HOME': None},
+    {'HOME': '/proc'},
+    {'HOME': '/nowhere/at/all'},
+    {'ROS_LOG_DIR': '/dev/null/logs'},
+    {'ROS_HOME': '/proc'},
+    {'XDG_CACHE_HOME': '/proc'},
+    {'LC_ALL': 'C'},
+    {'LC_ALL': 'tr_TR.UTF-8', 'LANG': 'tr_TR.UTF-8'},
+    {'LC_ALL': 'nonsense'},
+    {'PYTHONIOENCODING': 'ascii'},
+    {'TZ': 'Pacific/Kiritimati'},
+    {'TMPDIR': '/nowhere'},
+    {'RCUTILS_COLORIZED_OUTPUT': '1'},
+    {'RCUTILS_COLORIZED_OUTPUT': 'maybe'},
+    {'RCUTILS_CONSOLE_OUTPUT_FORMAT': '{message} {nothing}'},
+    {'PATH': '/nowhere'},
+    {'FASTRTPS_DEFAULT_PROFILES_FILE': '/nowhere.xml'},
+    {'ROS_DOMAIN_ID': 'nine'},
+    {'RMW_IMPLEMENTATION': 'rmw_nobody'},
+    {'COLUMNS': '0'},
+    {'TERM': ''},
+)
 FILES = {
-    'good': '/**: {ros__parameters: {max_age: 0.0, point_stride: 3}}', 'empty': '',
-    'cut': '/**: {ros__parameters: {max_age: ', 'tabs': '/**:\n\tros__parameters:\n\t\tx: 1\n',
-    'another': 'talker: {ros__parameters: {x: 1}}', 'typo': '/**: {ros__parameters: {max_dept: 5}}',
-    'wrong': '/**: {ros__parameters: {max_depth: far}}', 'list': '[1, 2]', 'bytes': '\udcff',
-    'nested': 'a: {b: {c: {ros__parameters: {x: {y: {z: 1}}}}}}', 'null': '/**: null'}
+    'good': '/**: {ros__parameters: {max_age: 0.0, point_stride: 3}}',
+    'empty': '',
+    'cut': '/**: {ros__parameters: {max_age: ',
+    'tabs': '/**:\n\tros__parameters:\n\t\tx: 1\n',
+    'another': 'talker: {ros__parameters: {x: 1}}',
+    'typo': '/**: {ros__parameters: {max_dept: 5}}',
+    'wrong': '/**: {ros__parameters: {max_depth: far}}',
+    'list': '[1, 2]',
+    'bytes': '\udcff',
+    'nested': 'a: {b: {c: {ros__parameters: {x: {y: {z: 1}}}}}}',
+    'null': '/**: null',
+}
 
 
 class Session:
@@ -103,8 +138,12 @@ class Session:
 
     def _words(self, namespace: str) -> list[str]:
         chance, words = self._chance, ['--ros-args', '-r', f'__ns:={namespace}']
-        given = {'model_file': str(self._folder / 'tiny.safetensors'), 'device': 'cpu',
-                 'backend': 'torch', 'autostart': str(chance.random() < 0.5).lower()}
+        given = {
+            'model_file': str(self._folder / 'tiny.safetensors'),
+            'device': 'cpu',
+            'backend': 'torch',
+            'autostart': str(chance.random() < 0.5).lower(),
+        }
         for name in chance.sample(sorted(RULES), chance.choice((0, 0, 1, 2))):
             given[name] = str(self._value(name))
         if chance.random() < 0.4:
@@ -112,7 +151,8 @@ class Session:
             entity = chance.choice(('publisher', 'subscription', 'nobody'))
             policy = chance.choice(('reliability', 'depth', 'history', 'durability', 'colour'))
             given[f'qos_overrides.{namespace}/{topic}.{entity}.{policy}'] = chance.choice(
-                ('reliable', 'best_effort', 'besteffort', 'keep_all', '7', '-1', 'unknown', '1.5'))
+                ('reliable', 'best_effort', 'besteffort', 'keep_all', '7', '-1', 'unknown', '1.5')
+            )
         for name, value in given.items():
             words += ['-p', f'{name}:={value}'] if value else []
         if chance.random() < 0.4:
@@ -122,34 +162,47 @@ class Session:
                 file.write_bytes(FILES[kind].encode(errors='surrogateescape'))
             words += ['--params-file', str(file)]
         if chance.random() < 0.15:
-            words += chance.choice((['-p', 'image:='], ['-r', 'image:=9/x'], ['--nonsense'],
-                                    ['-p', 'use_sim_time:="true"'], ['-p', 'use_sim_time:=true'],
-                                    ['--log-level', 'loud'], ['-r', '__node:=9']))
+            words += chance.choice(
+                (
+                    ['-p', 'image:='],
+                    ['-r', 'image:=9/x'],
+                    ['--nonsense'],
+                    ['-p', 'use_sim_time:="true"'],
+                    ['-p', 'use_sim_time:=true'],
+                    ['--log-level', 'loud'],
+                    ['-r', '__node:=9'],
+                )
+            )
         return words
 
     @contextmanager
-    def _process(self, several: list[str], words: list[str]
-                 ) -> Iterator[tuple[subprocess.Popen, Callable[[], str]]]:
+    def _process(
+        self, several: list[str], words: list[str]
+    ) -> Iterator[tuple[subprocess.Popen, Callable[[], str]]]:
         change = self._chance.choice(ENVIRONMENTS)
-        environment = {name: value for name, value in {**os.environ, **change}.items()
-                       if value is not None}
+        environment = {
+            name: value for name, value in {**os.environ, **change}.items() if value is not None
+        }
         environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
         command = [sys.executable, '-m', 'depth_perception.ros.node.main', *several, *words]
         with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
-                                       env=environment)
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment
+            )
 
             def said() -> str:
                 with open(f'/proc/self/fd/{output.fileno()}', errors='replace') as file:
                     return f'{change} {" ".join(command)}\n{file.read()}'
+
             try:
                 yield process, said
             finally:
                 process.kill()
                 process.wait()
 
-    def _started(self, process: subprocess.Popen, said: Callable[[], str],
-                 words: list[str]) -> bool:
+    def _started(
+        self, process: subprocess.Popen, said: Callable[[], str], words: list[str]
+    ) -> bool:
         """Return True if it runs; if not, it must have reported the reason in a sentence."""
         client = self._robot.node.create_client(GetState, 'depth_node/get_state')
         # A node whose services exist may still exit because of its parameters, and it configures
@@ -172,9 +225,14 @@ class Session:
     # Calls -----------------------------------------------------------------------------------
 
     def _call(self) -> None:
-        kinds = ((self._transition, 4), (self._set, 4), (self._set_together, 2), (self._ask, 2),
-                 (self._enable, 1))
-        call, = self._chance.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
+        kinds = (
+            (self._transition, 4),
+            (self._set, 4),
+            (self._set_together, 2),
+            (self._ask, 2),
+            (self._enable, 1),
+        )
+        (call,) = self._chance.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
         self._became[f'{call.__name__.strip("_")}: {call()}'] += 1
 
     def _answer(self, kind: type, service: str, **request: Any) -> Any:
@@ -187,8 +245,14 @@ class Session:
         before = self._state()
         number = self._chance.choice((1, 2, 3, 4, 0, 8, 10, 60, 99, 255))
         if self._chance.random() < 0.6:
-            number = self._chance.choice([number for number, label in LABELS.items()
-                                          if number < 5 and (before, label) in GOALS] or [1])
+            number = self._chance.choice(
+                [
+                    number
+                    for number, label in LABELS.items()
+                    if number < 5 and (before, label) in GOALS
+                ]
+                or [1]
+            )
         if self._chance.random() < 0.02:
             number = self._chance.choice((5, 6, 7))
         label = LABELS.get(number, 'nonsense')
@@ -206,16 +270,36 @@ class Session:
         """Return a more or less suitable value for a parameter."""
         rule, chance = RULES.get(name), self._chance
         if rule is None or chance.random() < 0.3:
-            return chance.choice((0, -1, 2**40, 1.5, float('nan'), float('inf'), True, 'on', 'é',
-                                  'x' * 3000, '~/none', '[1, 2]'))
+            return chance.choice(
+                (
+                    0,
+                    -1,
+                    2**40,
+                    1.5,
+                    float('nan'),
+                    float('inf'),
+                    True,
+                    'on',
+                    'é',
+                    'x' * 3000,
+                    '~/none',
+                    '[1, 2]',
+                )
+            )
         if rule.choices:
             return chance.choice(rule.choices)
         if rule.low is not None:
             value = chance.uniform(rule.low, rule.high)
             return round(value) if type(DEFAULTS[name]) is int or chance.random() < 0.3 else value
         if name == 'model_file':
-            return chance.choice((str(self._folder / 'tiny.safetensors'), '/nowhere', '/',
-                                  str(self._folder / 'tiny.safetensors')))
+            return chance.choice(
+                (
+                    str(self._folder / 'tiny.safetensors'),
+                    '/nowhere',
+                    '/',
+                    str(self._folder / 'tiny.safetensors'),
+                )
+            )
         if name == 'device':
             return chance.choice(('cpu', 'auto', 'cuda:7', 'tpu'))
         return chance.choice((DEFAULTS[name], True, 'a_frame'))
@@ -224,24 +308,36 @@ class Session:
         names = [*sorted(RULES), 'use_sim_time', 'nothing', '', 'qos_overrides./x', 'é']
         name = self._chance.choice(names)
         if self._chance.random() < 0.1:
-            return Parameter(name=name, value=ParameterValue(
-                type=self._chance.choice((0, 5, 9, 10, 77, 255)), integer_value=3))
+            return Parameter(
+                name=name,
+                value=ParameterValue(
+                    type=self._chance.choice((0, 5, 9, 10, 77, 255)), integer_value=3
+                ),
+            )
         value, message = self._value(name), ParameterValue()
-        kinds = {bool: (1, 'bool_value'), int: (2, 'integer_value'), float: (3, 'double_value'),
-                 str: (4, 'string_value')}
+        kinds = {
+            bool: (1, 'bool_value'),
+            int: (2, 'integer_value'),
+            float: (3, 'double_value'),
+            str: (4, 'string_value'),
+        }
         message.type, field = kinds[type(value)]
         setattr(message, field, value)
         return Parameter(name=name, value=message)
 
     def _set(self) -> str:
         given = self._parameter()
-        result, = self._answer(SetParameters, 'set_parameters', parameters=[given]).results
+        (result,) = self._answer(SetParameters, 'set_parameters', parameters=[given]).results
         return self._became_of([given], result)
 
     def _set_together(self) -> str:
         given = [self._parameter() for _ in range(self._chance.randrange(4))]
-        return self._became_of(given, self._answer(
-            SetParametersAtomically, 'set_parameters_atomically', parameters=given).result)
+        return self._became_of(
+            given,
+            self._answer(
+                SetParametersAtomically, 'set_parameters_atomically', parameters=given
+            ).result,
+        )
 
     def _became_of(self, given: list[Parameter], result: Any) -> str:
         """Check that the parameters agree with the answer."""
@@ -252,7 +348,8 @@ class Session:
                 continue
             if result.successful:
                 value = parameter_value_to_python(
-                    [each for each in given if each.name == name][-1].value)
+                    [each for each in given if each.name == name][-1].value
+                )
                 self._values[name] = type(DEFAULTS[name])(value)
             present = self._present(name)
             assert type(present) is type(DEFAULTS[name]), (name, present)
@@ -260,19 +357,22 @@ class Session:
         return 'done' if result.successful else 'refused'
 
     def _present(self, name: str) -> Any:
-        value, = self._answer(GetParameters, 'get_parameters', names=[name]).values
+        (value,) = self._answer(GetParameters, 'get_parameters', names=[name]).values
         return parameter_value_to_python(value)
 
     def _ask(self) -> str:
         names = self._chance.sample([*sorted(RULES), 'nothing', ''], 3)
-        kind, service, request = self._chance.choice((
-            (GetParameters, 'get_parameters', {'names': names}),
-            (DescribeParameters, 'describe_parameters', {'names': names}),
-            (GetParameterTypes, 'get_parameter_types', {'names': names}),
-            (ListParameters, 'list_parameters', {'prefixes': names, 'depth': 2**63}),
-            (GetAvailableStates, 'get_available_states', {}),
-            (GetAvailableTransitions, 'get_available_transitions', {}),
-            (GetAvailableTransitions, 'get_transition_graph', {})))
+        kind, service, request = self._chance.choice(
+            (
+                (GetParameters, 'get_parameters', {'names': names}),
+                (DescribeParameters, 'describe_parameters', {'names': names}),
+                (GetParameterTypes, 'get_parameter_types', {'names': names}),
+                (ListParameters, 'list_parameters', {'prefixes': names, 'depth': 2**63}),
+                (GetAvailableStates, 'get_available_states', {}),
+                (GetAvailableTransitions, 'get_available_transitions', {}),
+                (GetAvailableTransitions, 'get_transition_graph', {}),
+            )
+        )
         self._answer(kind, service, **request)
         return 'answered'
 
@@ -292,21 +392,41 @@ class Session:
             status = self._robot.status('inference')
             said = status.message if status else ''
             return status is not None and (
-                said == state or said.startswith('cannot ')
-                or (state == 'active' and said not in words - {'active'}))
-        wait_until(agrees, what=f'diagnostics to say {state}, not '
-                                f'{getattr(self._robot.status("inference"), "message", None)}')
+                said == state
+                or said.startswith('cannot ')
+                or (state == 'active' and said not in words - {'active'})
+            )
+
+        wait_until(
+            agrees,
+            what=f'diagnostics to say {state}, not '
+            f'{getattr(self._robot.status("inference"), "message", None)}',
+        )
 
 
-_TINY_SHARED_MEMORY = ('unshare', '--mount', 'sh', '-c',
-                       'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"', 'sh')
+_TINY_SHARED_MEMORY = (
+    'unshare',
+    '--mount',
+    'sh',
+    '-c',
+    'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"',
+    'sh',
+)
 
 
 @scenario(full=200, short=40)
 def tiny_shared_memory(calls: int) -> Outcome:
     """As fuzz_services, with a /dev/shm of one megabyte for all processes; needs root."""
-    words = [*_TINY_SHARED_MEMORY, sys.executable, '-m', 'benchmarks.faults', 'fuzz_services',
-             '--inside', '--count', str(calls)]
+    words = [
+        *_TINY_SHARED_MEMORY,
+        sys.executable,
+        '-m',
+        'benchmarks.faults',
+        'fuzz_services',
+        '--inside',
+        '--count',
+        str(calls),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout.strip(), done.stderr[-3000:]
     row = json.loads(done.stdout.splitlines()[-1])
@@ -331,5 +451,8 @@ def fuzz_services(calls: int) -> Outcome:
             number += 1
             sys.stderr.write(f'{made} of {calls} calls, {number} processes\n')
     assert not failures, f'{len(failures)} of {number} processes failed, the first: {failures[0]}'
-    return Outcome(f'{made} calls and starts, {number} processes with odd arguments, files and '
-                   'environments', '', {'processes': number, **dict(sorted(became.items()))})
+    return Outcome(
+        f'{made} calls and starts, {number} processes with odd arguments, files and environments',
+        '',
+        {'processes': number, **dict(sorted(became.items()))},
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras with image shapes for which the network was not compiled."""
+
 from __future__ import annotations
 
 import os
@@ -60,8 +61,11 @@ def new_image_size(times: int) -> Outcome:
             figures.setdefault('alone_from_disk_first_s', []).append(_alone())
         with empty_cache():
             figures.setdefault('alone_first_s', []).append(_alone())
-    return Outcome(f'a 16:9 camera with a network compiled for 4:3, {times} times', '', {
-        name: [round(value, 3) for value in values] for name, values in figures.items()})
+    return Outcome(
+        f'a 16:9 camera with a network compiled for 4:3, {times} times',
+        '',
+        {name: [round(value, 3) for value in values] for name, values in figures.items()},
+    )
 
 
 @contextmanager
@@ -84,8 +88,13 @@ def _join(figures: dict[str, Any]) -> None:
         space = base.node.get_namespace()
         robots = [Robot(f'{space}/{name}') for name in ('front', 'rear')]
         try:
-            with child('depth_perception.ros.node.main', '--cameras', 'front,rear',
-                       remaps={'__ns': space}, parameters={'device': 'cpu', 'max_age': '0.0'}):
+            with child(
+                'depth_perception.ros.node.main',
+                '--cameras',
+                'front,rear',
+                remaps={'__ns': space},
+                parameters={'device': 'cpu', 'max_age': '0.0'},
+            ):
                 _follow(robots, figures)
         finally:
             for robot in robots:
@@ -107,25 +116,32 @@ def _follow(robots: list[Robot], figures: dict[str, Any]) -> None:
         told = told or compiling
         if told and not compiling:
             break
-    during = front.seconds()[len(alone):]
+    during = front.seconds()[len(alone) :]
     network = next(v.value for v in robots[0].status('inference').values if v.key == 'network_ms')
-    for name, value in (('network_s', float(network.split()[1]) / 1000),
-                        ('front_alone_p50_s', float(np.median(alone))),
-                        ('front_alone_max_s', max(alone)),
-                        ('front_joined_p50_s', float(np.median(during))),
-                        ('front_joined_p95_s', float(np.quantile(during, 0.95))),
-                        ('front_joined_max_s', max(during)),
-                        ('front_joined_max_at', during.index(max(during)) / len(during)),
-                        ('rear_first_s', rear.first()),
-                        ('compiled_after_s', time.monotonic() - start)):
+    for name, value in (
+        ('network_s', float(network.split()[1]) / 1000),
+        ('front_alone_p50_s', float(np.median(alone))),
+        ('front_alone_max_s', max(alone)),
+        ('front_joined_p50_s', float(np.median(during))),
+        ('front_joined_p95_s', float(np.quantile(during, 0.95))),
+        ('front_joined_max_s', max(during)),
+        ('front_joined_max_at', during.index(max(during)) / len(during)),
+        ('rear_first_s', rear.first()),
+        ('compiled_after_s', time.monotonic() - start),
+    ):
         figures.setdefault(name, []).append(value)
 
 
 def _alone() -> float:
     """Return seconds from the first 16:9 image to its depth."""
-    with a_robot() as robot, child(
-            'depth_perception.ros.node.main', remaps={'__ns': robot.node.get_namespace()},
-            parameters={'device': 'cpu', 'max_age': '0.0'}):
+    with (
+        a_robot() as robot,
+        child(
+            'depth_perception.ros.node.main',
+            remaps={'__ns': robot.node.get_namespace()},
+            parameters={'device': 'cpu', 'max_age': '0.0'},
+        ),
+    ):
         wait_until(lambda: robot.node.count_publishers(DEPTH), START)
         stream = Stream(robot, WIDE)
         stream.send()

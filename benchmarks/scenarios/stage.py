@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shared parts of the scenarios: a node with its robot, good frames, expected diagnostics."""
+
 from __future__ import annotations
 
 import itertools
@@ -30,15 +31,21 @@ def a_robot() -> Iterator[Robot]:
 
 
 @contextmanager
-def stage(load_estimator: Callable | None = None,
-          **parameters: Any) -> Iterator[tuple[DepthNode, Robot, Camera]]:
+def stage(
+    load_estimator: Callable | None = None, **parameters: Any
+) -> Iterator[tuple[DepthNode, Robot, Camera]]:
     """Create a node in this process with a cheap network, a connected camera and a listener.
 
     By default no frame is too old, since good frames may be late on a busy machine.
     """
-    with a_robot() as robot, running_node(
-            robot.node.get_namespace(), load_estimator=load_estimator or StandIn(),
-            **{'device': 'cpu', 'max_age': 0.0, **parameters}) as node:
+    with (
+        a_robot() as robot,
+        running_node(
+            robot.node.get_namespace(),
+            load_estimator=load_estimator or StandIn(),
+            **{'device': 'cpu', 'max_age': 0.0, **parameters},
+        ) as node,
+    ):
         robot.listen(DEPTH)
         yield node, robot, robot.camera()
 
@@ -47,8 +54,11 @@ def stage(load_estimator: Callable | None = None,
 def node_process(robot: Robot, **parameters: Any) -> Iterator[Child]:
     """Start the real `depth_node` process in the robot's namespace."""
     given = {name: str(value) for name, value in {'device': 'cpu', **parameters}.items()}
-    with child('depth_perception.ros.node.main', parameters=given,
-               remaps={'__ns': robot.node.get_namespace()}) as process:
+    with child(
+        'depth_perception.ros.node.main',
+        parameters=given,
+        remaps={'__ns': robot.node.get_namespace()},
+    ) as process:
         wait_until(lambda: robot.node.count_publishers(DEPTH) or process.ended(), 120)
         if process.ended():
             raise AssertionError(f'depth_node ended: {process.complaint()}')
@@ -60,8 +70,10 @@ def is_served(robot: Robot, header: Any, patience: float = PATIENCE) -> float:
     start = time.monotonic()
 
     def found() -> bool:
-        return any(message.header.stamp == header.stamp
-                   for message in list(robot.received[DEPTH])[-50:])
+        return any(
+            message.header.stamp == header.stamp for message in list(robot.received[DEPTH])[-50:]
+        )
+
     wait_until(found, patience, 'the depth of a good frame')
     return time.monotonic() - start
 
@@ -73,10 +85,12 @@ def serves(robot: Robot, camera: Camera, **frame: Any) -> float:
 
 def says(robot: Robot, task: str, text: str, send: Callable[[], Any] | None = None) -> str:
     """Wait until diagnostics contain the text, sending frames meanwhile; return the message."""
+
     def found() -> str:
         if send is not None:
             send()
             time.sleep(0.1)
         status = robot.status(task)
         return status.message if status is not None and text in status.message else ''
+
     return wait_until(found, PATIENCE, f'{task} to say {text!r}')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's environment: subscribers, a second node, the disk, the weights file."""
+
 from __future__ import annotations
 
 import os
@@ -42,15 +43,22 @@ def slow_subscriber(times: int) -> Outcome:
     """One subscriber takes half a second per cloud, another needs every depth image."""
     with stage() as (node, robot, camera), a_neighbour(robot) as slow:
         slow.node.create_subscription(
-            PointCloud2, 'depth/points', lambda _: time.sleep(0.5), QoSProfile(depth=1))
+            PointCloud2, 'depth/points', lambda _: time.sleep(0.5), QoSProfile(depth=1)
+        )
         wait_until(lambda: 'depth/points' in node._parts.outputs.wanted())
-        seconds = [serves(robot, camera, image=rgb_image(picture(0, 320, 240)))
-                   for _ in range(times)]
+        seconds = [
+            serves(robot, camera, image=rgb_image(picture(0, 320, 240))) for _ in range(times)
+        ]
         publish = node.health.snapshot().latency['publish']
     return Outcome(
-        f'{times} frames with a subscriber that takes 0.5 s for each', '',
-        {'depth_p50_ms': 1000 * float(np.median(seconds)), 'depth_max_ms': 1000 * max(seconds),
-         'publish_p95_ms': 1000 * publish[1]})
+        f'{times} frames with a subscriber that takes 0.5 s for each',
+        '',
+        {
+            'depth_p50_ms': 1000 * float(np.median(seconds)),
+            'depth_max_ms': 1000 * max(seconds),
+            'publish_p95_ms': 1000 * publish[1],
+        },
+    )
 
 
 @scenario(full=300, short=10)
@@ -63,8 +71,11 @@ def best_effort_subscriber(times: int) -> Outcome:
         serves(robot, camera)
         wait_until(lambda: other.received['depth/image'])
         got = len(other.received['depth/image'])
-    return Outcome(f'{times + 1} frames of 80x60, with a best-effort and a reliable subscriber',
-                   '', {'reliable_got': times + 1, 'best_effort_got': got})
+    return Outcome(
+        f'{times + 1} frames of 80x60, with a best-effort and a reliable subscriber',
+        '',
+        {'reliable_got': times + 1, 'best_effort_got': got},
+    )
 
 
 @scenario(full=20, short=4)
@@ -80,11 +91,17 @@ def twenty_subscribers(times: int) -> Outcome:
             is_served(robot, header)
             for other in others:
                 for topic in TYPES:
-                    wait_until(lambda other=other, topic=topic, header=header: any(
-                        m.header.stamp == header.stamp for m in other.received[topic][-3:]),
-                        what=f'{topic} at each subscriber')
-    return Outcome(f'{times} participants subscribed to all five outputs, {frames} frames', '',
-                   {'messages_received': frames * times * len(TYPES)})
+                    wait_until(
+                        lambda other=other, topic=topic, header=header: any(
+                            m.header.stamp == header.stamp for m in other.received[topic][-3:]
+                        ),
+                        what=f'{topic} at each subscriber',
+                    )
+    return Outcome(
+        f'{times} participants subscribed to all five outputs, {frames} frames',
+        '',
+        {'messages_received': frames * times * len(TYPES)},
+    )
 
 
 @scenario(full=10, short=1)
@@ -115,9 +132,11 @@ def weights_replaced(times: int) -> Outcome:
                 serves(robot, camera)
                 path.write_bytes(os.urandom(100_000))
                 serves(robot, camera)
-                for transition, works in ((Transition.TRANSITION_DEACTIVATE, True),
-                                          (Transition.TRANSITION_CLEANUP, True),
-                                          (Transition.TRANSITION_CONFIGURE, False)):
+                for transition, works in (
+                    (Transition.TRANSITION_DEACTIVATE, True),
+                    (Transition.TRANSITION_CLEANUP, True),
+                    (Transition.TRANSITION_CONFIGURE, False),
+                ):
                     assert robot.change_state(transition) is works
                 said = says(robot, 'inference', 'cannot use weights')
                 shutil.copyfile(BUNDLED_DEFAULT, path)
@@ -126,14 +145,20 @@ def weights_replaced(times: int) -> Outcome:
                 _wait_for_outputs(robot, camera)
                 serves(robot, camera)
         assert node.exit_code == 0
-    return Outcome(f'weights file emptied and overwritten under a running node {times} times',
-                   said.replace(str(path), 'FILE'))
+    return Outcome(
+        f'weights file emptied and overwritten under a running node {times} times',
+        said.replace(str(path), 'FILE'),
+    )
 
 
 def _wait_for_outputs(robot: Robot, camera: Camera) -> None:
-    wait_until(lambda: robot.node.count_publishers('depth/image')
-               and camera.images.get_subscription_count()
-               and camera.infos.get_subscription_count())
+    wait_until(
+        lambda: (
+            robot.node.count_publishers('depth/image')
+            and camera.images.get_subscription_count()
+            and camera.infos.get_subscription_count()
+        )
+    )
     time.sleep(0.5)  # the publisher must discover the listener, too
 
 
@@ -141,20 +166,38 @@ def _wait_for_outputs(robot: Robot, camera: Camera) -> None:
 def disk_full(times: int) -> Outcome:
     """The demo writes to a disk that is too small; a node logs to a full disk."""
     with tempfile.TemporaryDirectory() as folder, a_small_disk() as disk:
-        bag = write_bag(Path(folder) / 'bag', [picture(i, 160, 120) for i in range(4)],
-                        storage=StoragePlugin.MCAP, jpeg=False, hz=2)
+        bag = write_bag(
+            Path(folder) / 'bag',
+            [picture(i, 160, 120) for i in range(4)],
+            storage=StoragePlugin.MCAP,
+            jpeg=False,
+            hz=2,
+        )
         for _ in range(times):
             demo = subprocess.run(
-                [sys.executable, '-m', 'depth_perception.demo', str(bag), '--out',
-                 str(disk / 'out')],
-                cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+                [
+                    sys.executable,
+                    '-m',
+                    'depth_perception.demo',
+                    str(bag),
+                    '--out',
+                    str(disk / 'out'),
+                ],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=500,
+                check=False,
+            )
             said = demo.stderr.splitlines()[-1]
             assert demo.returncode == 1 and 'No space left on device' in said, demo.stderr
             assert 'Traceback' not in demo.stderr
             assert not any((disk / 'out').iterdir()), 'a partial result was left'
         _node_beside_a_full_disk(disk)
-    return Outcome(f'the demo wrote to a full disk {times} times, a node logged to it',
-                   said.replace(str(disk), 'DISK'))
+    return Outcome(
+        f'the demo wrote to a full disk {times} times, a node logged to it',
+        said.replace(str(disk), 'DISK'),
+    )
 
 
 def _node_beside_a_full_disk(disk: Path) -> None:
@@ -183,8 +226,12 @@ def _node_beside_a_full_disk(disk: Path) -> None:
 def a_small_disk(size: str = '128k') -> Iterator[Path]:
     """Mount a file system of that size; needs the permission to mount."""
     with tempfile.TemporaryDirectory() as folder:
-        mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder],
-                                 capture_output=True, text=True, check=False)
+        mounted = subprocess.run(
+            ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if mounted.returncode:
             raise PermissionError(f'mounting a small disk is not permitted: {mounted.stderr}')
         try:

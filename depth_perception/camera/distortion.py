@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names and coefficients of lens distortion models, as calibration programs write them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,11 +14,26 @@ UNNAMED, PLUMB_BOB, RATIONAL, EQUIDISTANT = '', 'plumb_bob', 'rational_polynomia
 #: underscores between words.
 _ALIASES = {
     UNNAMED: ('',),
-    PLUMB_BOB: ('plumb_bob', 'plumbbob', 'radtan', 'radial_tangential', 'brown', 'brown_conrady',
-                'opencv'),
+    PLUMB_BOB: (
+        'plumb_bob',
+        'plumbbob',
+        'radtan',
+        'radial_tangential',
+        'brown',
+        'brown_conrady',
+        'opencv',
+    ),
     RATIONAL: ('rational_polynomial', 'rational', 'full_opencv'),
-    EQUIDISTANT: ('equidistant', 'fisheye', 'equi', 'kannala_brandt', 'kannala_brandt4',
-                  'kannala_brandt8', 'kb4', 'opencv_fisheye'),
+    EQUIDISTANT: (
+        'equidistant',
+        'fisheye',
+        'equi',
+        'kannala_brandt',
+        'kannala_brandt4',
+        'kannala_brandt8',
+        'kb4',
+        'opencv_fisheye',
+    ),
 }
 _MODELS = {alias: model for model, aliases in _ALIASES.items() for alias in aliases}
 #: Names of models without distortion.
@@ -66,13 +82,17 @@ def understood(name: str, coefficients: Sequence[float], fov_deg: float = 0.0) -
     if not any(values):
         return Distortion(_MODELS.get(word, UNNAMED))
     if word in _NONE or word not in _MODELS:
-        raise CameraError(f'distortion model {name!r} with {len(values)} coefficients is not '
-                          'known: use plumb_bob, rational_polynomial or equidistant')
+        raise CameraError(
+            f'distortion model {name!r} with {len(values)} coefficients is not '
+            'known: use plumb_bob, rational_polynomial or equidistant'
+        )
     model, remark = _MODELS[word], ''
     if model == UNNAMED and len(values) == 4 and fov_deg > FISHEYE_FOV:
         model = EQUIDISTANT
-        remark = (f'no distortion model is named: 4 coefficients at a field of view of '
-                  f'{fov_deg:.0f} degrees are taken for those of a fisheye lens (equidistant)')
+        remark = (
+            f'no distortion model is named: 4 coefficients at a field of view of '
+            f'{fov_deg:.0f} degrees are taken for those of a fisheye lens (equidistant)'
+        )
     return Distortion(model, _fitted(name, values, _COUNTS.get(model, _COUNTS[PLUMB_BOB])), remark)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read camera files written by calibration and recording programs."""
+
 from __future__ import annotations
 
 import json
@@ -12,15 +13,27 @@ from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.camera.rectification import Calibration, calibration_of, is_uncalibrated
 from depth_perception.errors import why_missing
 
-FORMATS = ('give JSON with width, height, fx, fy, cx, cy; the YAML or ost.txt of '
-           'camera_calibration or of "ros2 topic echo --once .../camera_info"; YAML of OpenCV; a '
-           "camchain of Kalibr; or the intrinsics of RealSense or Open3D as JSON")
-_WIDTH, _HEIGHT = ('image_width', 'width', 'image_Width'), ('image_height', 'height',
-                                                           'image_Height')
+FORMATS = (
+    'give JSON with width, height, fx, fy, cx, cy; the YAML or ost.txt of '
+    'camera_calibration or of "ros2 topic echo --once .../camera_info"; YAML of OpenCV; a '
+    'camchain of Kalibr; or the intrinsics of RealSense or Open3D as JSON'
+)
+_WIDTH, _HEIGHT = (
+    ('image_width', 'width', 'image_Width'),
+    ('image_height', 'height', 'image_Height'),
+)
 _SIZE = ('resolution', 'image_size', 'imageSize')
 _K = ('camera_matrix', 'k', 'K', 'cameraMatrix', 'Camera_Matrix', 'intrinsic_matrix')
-_D = ('distortion_coefficients', 'd', 'D', 'distortion_coeffs', 'distCoeffs', 'dist_coeffs',
-      'Distortion_Coefficients', 'coeffs')
+_D = (
+    'distortion_coefficients',
+    'd',
+    'D',
+    'distortion_coeffs',
+    'distCoeffs',
+    'dist_coeffs',
+    'Distortion_Coefficients',
+    'coeffs',
+)
 _R, _P = ('rectification_matrix', 'r', 'R'), ('projection_matrix', 'p', 'P')
 _MODEL = ('distortion_model', 'model')
 #: Focal lengths and principal point; librealsense calls the latter ppx and ppy.
@@ -57,8 +70,10 @@ class CameraFile:
     @property
     def image_size(self) -> tuple[int, int]:
         """(width, height) of the images, after region of interest and binning."""
-        return ((self.roi.width or self.width) // max(1, self.binning_x),
-                (self.roi.height or self.height) // max(1, self.binning_y))
+        return (
+            (self.roi.width or self.width) // max(1, self.binning_x),
+            (self.roi.height or self.height) // max(1, self.binning_y),
+        )
 
     def calibration(self, width: int, height: int) -> Calibration:
         """Return the calibration for an image of this size, by the rules of the node.
@@ -116,8 +131,9 @@ def read_camera_file(path: str | Path) -> CameraFile:
 def _split(path: str) -> tuple[str, str]:
     """Split `FILE:NAME` into the file and the name of the camera, '' without a name."""
     file, colon, name = path.rpartition(':')
-    return (file, name) if colon and not Path(path).exists() and Path(file).is_file() \
-        else (path, '')
+    return (
+        (file, name) if colon and not Path(path).exists() and Path(file).is_file() else (path, '')
+    )
 
 
 def _checked(camera: CameraFile) -> CameraFile:
@@ -128,6 +144,7 @@ def _checked(camera: CameraFile) -> CameraFile:
 
 
 # The document: text to mappings ------------------------------------------------------------
+
 
 def _document(text: str) -> Mapping[str, Any]:
     """Return the first mapping in a JSON or YAML text, or the values of an ost.txt."""
@@ -163,8 +180,10 @@ def _loader() -> type:
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no type hints
         pass
 
-    Loader.add_constructor('tag:yaml.org,2002:opencv-matrix',
-                           lambda loader, node: loader.construct_mapping(node, deep=True))
+    Loader.add_constructor(
+        'tag:yaml.org,2002:opencv-matrix',
+        lambda loader, node: loader.construct_mapping(node, deep=True),
+    )
     return Loader
 
 
@@ -179,20 +198,28 @@ def _ost(text: str) -> dict[str, Any]:
             found.setdefault(name, []).extend(float(word) for word in line.split())
         except ValueError:
             name = line
-    names = {'width': 'width', 'height': 'height', 'camera matrix': 'k', 'distortion': 'd',
-             'rectification': 'r', 'projection': 'p'}
+    names = {
+        'width': 'width',
+        'height': 'height',
+        'camera matrix': 'k',
+        'distortion': 'd',
+        'rectification': 'r',
+        'projection': 'p',
+    }
     values = {names[name]: value for name, value in found.items() if name in names}
     return {**values, **{name: values[name][0] for name in ('width', 'height') if name in values}}
 
 
 # The camera: mappings to fields ------------------------------------------------------------
 
+
 def _chosen(document: Mapping[str, Any], name: str) -> CameraFile:
     """Return the camera with this name; without a name, the only one."""
     found = dict(_cameras('', document, _DEPTH))
     if not found and _has_matrix(document):
-        raise CameraError('it has a camera matrix, but no image size: add image_width and '
-                          'image_height')
+        raise CameraError(
+            'it has a camera matrix, but no image size: add image_width and image_height'
+        )
     if not found:
         raise CameraError(f'it has no image size or no camera matrix; {FORMATS}')
     if not name and len(found) == 1:
@@ -203,8 +230,9 @@ def _chosen(document: Mapping[str, Any], name: str) -> CameraFile:
     return _camera_of(found[name])
 
 
-def _cameras(name: str, document: Mapping[str, Any],
-             depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _cameras(
+    name: str, document: Mapping[str, Any], depth: int
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each mapping that describes a camera, with its dotted name in the document."""
     if _describes_camera(document):
         yield name, document
@@ -216,15 +244,20 @@ def _cameras(name: str, document: Mapping[str, Any],
 
 
 def _describes_camera(document: Mapping[str, Any]) -> bool:
-    has_size = all(_first(document, names) is not None for names in (_WIDTH, _HEIGHT)) \
+    has_size = (
+        all(_first(document, names) is not None for names in (_WIDTH, _HEIGHT))
         or _first(document, _SIZE) is not None
+    )
     return has_size and _has_matrix(document)
 
 
 def _has_matrix(document: Mapping[str, Any]) -> bool:
     has_numbers = all(_first(document, names) is not None for names in _NUMBERS)
-    return has_numbers or isinstance(document.get('intrinsics'), list) or any(
-        _values(document, names) for names in (_K, _P))
+    return (
+        has_numbers
+        or isinstance(document.get('intrinsics'), list)
+        or any(_values(document, names) for names in (_K, _P))
+    )
 
 
 def _camera_of(document: Mapping[str, Any]) -> CameraFile:
@@ -232,15 +265,23 @@ def _camera_of(document: Mapping[str, Any]) -> CameraFile:
     roi = document.get('roi') or {}
     fields = ('x_offset', 'y_offset', 'width', 'height')
     return CameraFile(
-        width, height, _matrix_k(document), _values(document, _D), _model(document),
-        _matrix(document, _R, 9), _matrix(document, _P, 12),
-        int(document.get('binning_x') or 0), int(document.get('binning_y') or 0),
-        RegionOfInterest(*(int(roi.get(name) or 0) for name in fields)))
+        width,
+        height,
+        _matrix_k(document),
+        _values(document, _D),
+        _model(document),
+        _matrix(document, _R, 9),
+        _matrix(document, _P, 12),
+        int(document.get('binning_x') or 0),
+        int(document.get('binning_y') or 0),
+        RegionOfInterest(*(int(roi.get(name) or 0) for name in fields)),
+    )
 
 
 def _size(document: Mapping[str, Any]) -> tuple[int, int]:
     both = _values(document, _SIZE) or tuple(
-        float(_first(document, names)) for names in (_WIDTH, _HEIGHT))
+        float(_first(document, names)) for names in (_WIDTH, _HEIGHT)
+    )
     return int(both[0]), int(both[1])
 
 
@@ -260,16 +301,19 @@ def _kalibr(document: Mapping[str, Any]) -> tuple[float, ...]:
     """Return K for the intrinsics fu, fv, pu, pv of Kalibr."""
     values = _values(document, ('intrinsics',))
     if document['camera_model'] != 'pinhole' or len(values) != 4:
-        raise CameraError(f'camera model {document["camera_model"]!r} with {len(values)} '
-                          'intrinsics is not a pinhole camera: calibrate as pinhole-radtan or '
-                          'pinhole-equi')
+        raise CameraError(
+            f'camera model {document["camera_model"]!r} with {len(values)} '
+            'intrinsics is not a pinhole camera: calibrate as pinhole-radtan or '
+            'pinhole-equi'
+        )
     return values[0], 0.0, values[2], 0.0, values[1], values[3], 0.0, 0.0, 1.0
 
 
 def _model(document: Mapping[str, Any]) -> str:
     # OpenCV's calibration example writes fisheye_model: 1.
-    return 'equidistant' if document.get('fisheye_model') == 1 \
-        else str(_first(document, _MODEL) or '')
+    return (
+        'equidistant' if document.get('fisheye_model') == 1 else str(_first(document, _MODEL) or '')
+    )
 
 
 def _matrix(document: Mapping[str, Any], names: tuple[str, ...], count: int) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pinhole camera: its intrinsics, and how resizing and cropping change them."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -57,13 +58,15 @@ class CameraModel:
             raise CameraError(f'camera has no image size: {self.width}x{self.height}')
         if not all(math.isfinite(value) for value in values) or min(self.fx, self.fy) <= 0:
             raise CameraError(
-                f'camera is uncalibrated: fx {self.fx}, fy {self.fy}, cx {self.cx}, cy {self.cy}')
+                f'camera is uncalibrated: fx {self.fx}, fy {self.fy}, cx {self.cx}, cy {self.cy}'
+            )
         focal = (self.fx / self.width, self.fy / self.height)
         offset = max(abs(self.cx) / self.width, abs(self.cy) / self.height)
         if not FOCAL_RANGE[0] < min(focal) <= max(focal) < FOCAL_RANGE[1] or offset > MAX_OFFSET:
             raise CameraError(
                 f'no camera of {self.width}x{self.height} has fx {self.fx:g}, fy {self.fy:g}, '
-                f'cx {self.cx:g}, cy {self.cy:g}')
+                f'cx {self.cx:g}, cy {self.cy:g}'
+            )
 
     @classmethod
     def from_matrix(cls, width: int, height: int, matrix: Sequence[float]) -> CameraModel:
@@ -81,8 +84,14 @@ class CameraModel:
         if len(matrix) not in (9, 12):
             raise CameraError(f'need a 3x3 K or a 3x4 P, got {len(matrix)} values')
         columns = len(matrix) // 3
-        return cls(int(width), int(height), float(matrix[0]), float(matrix[columns + 1]),
-                   float(matrix[2]), float(matrix[columns + 2]))
+        return cls(
+            int(width),
+            int(height),
+            float(matrix[0]),
+            float(matrix[columns + 1]),
+            float(matrix[2]),
+            float(matrix[columns + 2]),
+        )
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, horizontal_deg: float) -> CameraModel:
@@ -120,12 +129,20 @@ class CameraModel:
         if not same_aspect((self.width, self.height), (width, height)):
             raise CameraError(
                 f'the calibration is for {self.width}x{self.height}, the image is '
-                f'{width}x{height}: the aspect ratios differ, so it cannot be scaled')
+                f'{width}x{height}: the aspect ratios differ, so it cannot be scaled'
+            )
         x, y = width / self.width, height / self.height
         return CameraModel(width, height, self.fx * x, self.fy * y, self.cx * x, self.cy * y)
 
-    def windowed(self, x_offset: int, y_offset: int, width: int, height: int,
-                 binning_x: int = 1, binning_y: int = 1) -> CameraModel:
+    def windowed(
+        self,
+        x_offset: int,
+        y_offset: int,
+        width: int,
+        height: int,
+        binning_x: int = 1,
+        binning_y: int = 1,
+    ) -> CameraModel:
         """Return the camera of a binned region of interest (sensor_msgs/CameraInfo).
 
         As in CameraInfo, binning 0 means 1. As in image_geometry, a binned pixel has the position
@@ -134,8 +151,13 @@ class CameraModel:
         """
         binning_x, binning_y = binning_x or 1, binning_y or 1
         return CameraModel(
-            width // binning_x, height // binning_y, self.fx / binning_x, self.fy / binning_y,
-            (self.cx - x_offset) / binning_x, (self.cy - y_offset) / binning_y)
+            width // binning_x,
+            height // binning_y,
+            self.fx / binning_x,
+            self.fy / binning_y,
+            (self.cx - x_offset) / binning_x,
+            (self.cy - y_offset) / binning_y,
+        )
 
     def as_dict(self) -> dict[str, float]:
         """Return the fields as a dictionary for JSON."""

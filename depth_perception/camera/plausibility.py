@@ -4,6 +4,7 @@
 The findings are warnings only, because unusual lenses exist. But most implausible values belong to
 another image size, unit or convention, and make every distance wrong.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -49,24 +50,33 @@ def doubts(info: CameraInfo) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _matrix_doubts(name: str, camera: CameraModel, skew: float, info: CameraInfo,
-                   check_centre: bool) -> list[str]:
+def _matrix_doubts(
+    name: str, camera: CameraModel, skew: float, info: CameraInfo, check_centre: bool
+) -> list[str]:
     found = []
     size = f'{camera.width}x{camera.height}'
     fov = camera.horizontal_fov_deg
     if not FIELD_OF_VIEW[0] <= fov <= FIELD_OF_VIEW[1]:
-        found.append(f'{name} has a focal length of {camera.fx:g}, a field of view of {fov:.3g} '
-                     f'degrees at {size}: {_focal_cause(camera)}')
+        found.append(
+            f'{name} has a focal length of {camera.fx:g}, a field of view of {fov:.3g} '
+            f'degrees at {size}: {_focal_cause(camera)}'
+        )
     if check_centre and not _is_central(camera):
-        found.append(f'{name} has its principal point at ({camera.cx:g}, {camera.cy:g}), far from '
-                     f'the middle of {size}: {_centre_cause(camera, info)}')
+        found.append(
+            f'{name} has its principal point at ({camera.cx:g}, {camera.cy:g}), far from '
+            f'the middle of {size}: {_centre_cause(camera, info)}'
+        )
     aspect = camera.fx / camera.fy
     if not PIXEL_ASPECT[0] <= aspect <= PIXEL_ASPECT[1]:
-        found.append(f'{name} has focal lengths of {camera.fx:g} and {camera.fy:g}: is it of an '
-                     'image that was stretched, or binned along one axis?')
+        found.append(
+            f'{name} has focal lengths of {camera.fx:g} and {camera.fy:g}: is it of an '
+            'image that was stretched, or binned along one axis?'
+        )
     if abs(skew) > MAX_SKEW * camera.fx:
-        found.append(f'{name} has a skew of {skew:g}, which is not used: was the calibration told '
-                     'to estimate one?')
+        found.append(
+            f'{name} has a skew of {skew:g}, which is not used: was the calibration told '
+            'to estimate one?'
+        )
     return found
 
 
@@ -75,15 +85,19 @@ def _window_doubt(info: CameraInfo) -> str:
     width, height = roi.width or info.width, roi.height or info.height
     if roi.x_offset + width <= info.width and roi.y_offset + height <= info.height:
         return ''
-    return (f'the region of interest {width}x{height} at ({roi.x_offset}, {roi.y_offset}) is not '
-            f'inside of {info.width}x{info.height}: width and height must be those of the full '
-            'image')
+    return (
+        f'the region of interest {width}x{height} at ({roi.x_offset}, {roi.y_offset}) is not '
+        f'inside of {info.width}x{info.height}: width and height must be those of the full '
+        'image'
+    )
 
 
 def _is_central(camera: CameraModel) -> bool:
     reach = MIDDLE / 2
-    return (abs(camera.cx / camera.width - 0.5) <= reach
-            and abs(camera.cy / camera.height - 0.5) <= reach)
+    return (
+        abs(camera.cx / camera.width - 0.5) <= reach
+        and abs(camera.cy / camera.height - 0.5) <= reach
+    )
 
 
 def _focal_cause(camera: CameraModel) -> str:
@@ -100,10 +114,13 @@ def _centre_cause(camera: CameraModel, info: CameraInfo) -> str:
     binning = max(1, info.binning_x), max(1, info.binning_y)
     if 0 <= camera.cx <= 1 and 0 <= camera.cy <= 1:
         return 'is it relative to the size? pixels are needed'
-    if max(binning) > 1 and _is_central(_of_size(
-            camera, camera.width // binning[0], camera.height // binning[1])):
-        return (f'is it of the binned image? with binning {binning[0]}x{binning[1]} it must be of '
-                'the full one')
+    if max(binning) > 1 and _is_central(
+        _of_size(camera, camera.width // binning[0], camera.height // binning[1])
+    ):
+        return (
+            f'is it of the binned image? with binning {binning[0]}x{binning[1]} it must be of '
+            'the full one'
+        )
     if camera.cx > camera.width or camera.cy > camera.height:
         return 'is it of a larger image?'
     return 'is it of another image size, or of a part of the image?'

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rectify images with maps that are computed once per camera."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -99,10 +100,11 @@ def lacks_p(info: CameraInfo, width: int, height: int) -> bool:
 def _full_size(info: CameraInfo, width: int, height: int) -> tuple[int, int]:
     """Return (width, height) of the full image; if zero, derive it from roi, binning and image."""
     roi = info.roi
-    return (info.width or (roi.x_offset + roi.width if roi.width
-                           else width * max(1, info.binning_x)),
-            info.height or (roi.y_offset + roi.height if roi.height
-                            else height * max(1, info.binning_y)))
+    return (
+        info.width or (roi.x_offset + roi.width if roi.width else width * max(1, info.binning_x)),
+        info.height
+        or (roi.y_offset + roi.height if roi.height else height * max(1, info.binning_y)),
+    )
 
 
 def _windowed(info: CameraInfo, camera: CameraModel) -> CameraModel:
@@ -148,8 +150,7 @@ class Rectifier:
 
     def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the rectified image, uint8 (H, W, 3); black outside the raw image."""
-        rectified: NDArray[np.uint8] = cv2.remap(
-            rgb, *self._maps, interpolation=cv2.INTER_LINEAR)
+        rectified: NDArray[np.uint8] = cv2.remap(rgb, *self._maps, interpolation=cv2.INTER_LINEAR)
         return rectified
 
 
@@ -164,7 +165,8 @@ def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArr
     # OpenCV's fisheye functions always need four coefficients.
     coefficients = np.array(lens.coefficients or (0.0,) * 4, np.float64)
     columns, rows = make(
-        _matrix(raw), coefficients, rotation, _matrix(rectified), size, cv2.CV_32FC1)
+        _matrix(raw), coefficients, rotation, _matrix(rectified), size, cv2.CV_32FC1
+    )
     return columns, rows
 
 
@@ -178,8 +180,11 @@ def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[
     # Pixels; less than the maps' rounding to 1/32 pixel.
     slack = 0.01
     seen: NDArray[np.bool_] = (
-        (columns >= -slack) & (columns <= width - 1 + slack)
-        & (rows >= -slack) & (rows <= height - 1 + slack))
+        (columns >= -slack)
+        & (columns <= width - 1 + slack)
+        & (rows >= -slack)
+        & (rows <= height - 1 + slack)
+    )
     if min(height, width) < 2:
         return ~seen
     column_down, column_right = np.gradient(columns)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras for images without camera_info: `--camera` and `--horizontal-fov-deg`."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -51,7 +52,8 @@ class CameraSource:
     horizontal_fov_deg: float | None = None
     rectified: bool = False
     _made: dict[tuple[int, int], tuple[Calibration, Rectifier | None]] = field(
-        default_factory=dict, init=False, compare=False, repr=False)
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def prepared(self, rgb: NDArray[np.uint8]) -> Prepared:
         """Return an image with its camera, rectified as in the node.
@@ -62,8 +64,9 @@ class CameraSource:
         height, width = rgb.shape[:2]
         if self.file is None:
             angle = self.horizontal_fov_deg
-            return Prepared(rgb, None if angle is None else CameraModel.from_field_of_view(
-                width, height, angle))
+            return Prepared(
+                rgb, None if angle is None else CameraModel.from_field_of_view(width, height, angle)
+            )
         calibration, rectifier = self._of_size(self.file, width, height)
         if rectifier is not None:
             return Prepared(rectifier(rgb), calibration.rectified, rectifier.unseen)
@@ -77,8 +80,9 @@ class CameraSource:
     @property
     def rectifies(self) -> bool:
         """Whether `prepared` rectifies the images."""
-        return self.file is not None and self._of_size(
-            self.file, *self.file.image_size)[1] is not None
+        return (
+            self.file is not None and self._of_size(self.file, *self.file.image_size)[1] is not None
+        )
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -88,11 +92,15 @@ class CameraSource:
         calibration, _ = self._of_size(self.file, *self.file.image_size)
         if not calibration.unknown or self.rectified:
             return calibration.doubts
-        return (*calibration.doubts, 'the images are not rectified, so points near the image '
-                f'border are inaccurate: {calibration.unknown}')
+        return (
+            *calibration.doubts,
+            'the images are not rectified, so points near the image '
+            f'border are inaccurate: {calibration.unknown}',
+        )
 
-    def _of_size(self, file: CameraFile, width: int,
-                 height: int) -> tuple[Calibration, Rectifier | None]:
+    def _of_size(
+        self, file: CameraFile, width: int, height: int
+    ) -> tuple[Calibration, Rectifier | None]:
         """Return the calibration, and a rectifier if one is needed and possible."""
         size = (width, height)
         if size not in self._made:
@@ -102,8 +110,9 @@ class CameraSource:
         return self._made[size]
 
 
-def camera_source(file: Path | None, horizontal_fov_deg: float | None,
-                  rectified: bool = False) -> CameraSource:
+def camera_source(
+    file: Path | None, horizontal_fov_deg: float | None, rectified: bool = False
+) -> CameraSource:
     """Create the source for `--camera`, `--horizontal-fov-deg` and `--rectified`.
 
     Raises:
@@ -115,6 +124,7 @@ def camera_source(file: Path | None, horizontal_fov_deg: float | None,
         if horizontal_fov_deg is not None:
             CameraModel.from_field_of_view(1, 1, horizontal_fov_deg)
         return CameraSource(
-            None if file is None else read_camera_file(file), horizontal_fov_deg, rectified)
+            None if file is None else read_camera_file(file), horizontal_fov_deg, rectified
+        )
     except CameraError as error:
         raise UsageError(str(error)) from error

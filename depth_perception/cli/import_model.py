@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`depth-perception import-model`: one weights file of a depth network of others."""
+
 from __future__ import annotations
 
 import argparse
@@ -13,41 +14,88 @@ from depth_perception.errors import UsageError, first_line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what to import, where to, and what its own files do not tell."""
-    parser.add_argument('source', metavar='SOURCE', type=Path,
-                        help='a network in the Hugging Face layout: config.json, '
-                             'model.safetensors, preprocessor_config.json; or an ONNX file')
-    parser.add_argument('--out', metavar='FILE', type=Path, required=True,
-                        help='the weights file to write, named *.safetensors')
-    known = parser.add_argument_group('what you know better than the network\'s files')
-    known.add_argument('--output', choices=('metres', 'reciprocal', 'relative_depth',
-                                            'relative_disparity'),
-                       help='what the network gives; relative ones give metres only with anchors')
-    known.add_argument('--max-depth', metavar='METRES', type=_positive,
-                       help='how far the network sees')
-    known.add_argument('--focal-length', metavar='PX', type=_positive,
-                       help='focal length of its training images: depth is corrected for that of '
-                            'the camera (default: it is not)')
-    known.add_argument('--image-width', metavar='PX', type=int,
-                       help='width of those images (needed with --focal-length)')
-    onnx = parser.add_argument_group('of an ONNX file')
-    onnx.add_argument('--size', metavar='WIDTHxHEIGHT', type=_size,
-                      help='of the images that it is fed, as trained')
-    for name in ('mean', 'std'):
-        onnx.add_argument(f'--{name}', type=float, nargs=3, metavar=('R', 'G', 'B'),
-                          help=f'{name} of each channel of RGB / 255, for normalisation')
-    onnx.add_argument('--resize', choices=('fixed', 'aspect', 'own'),
-                      help='fixed: images are squeezed to that size; aspect: their aspect ratio is '
-                           'kept, one side is that size; own: they are fed at their own size '
-                           '(default: aspect where the file takes any size)')
-    onnx.add_argument('--multiple', type=int, default=32, metavar='PX',
-                      help='both sides of what it is fed are multiples of it (default: '
-                           '%(default)s)')
-    onnx.add_argument('--output-name', metavar='NAME', help='which of its outputs is the depth')
-    onnx.add_argument('--reciprocal-scale', metavar='METRES', type=_positive, default=1.0,
-                      help='with --output reciprocal: depth = this / output (default: 1)')
+    parser.add_argument(
+        'source',
+        metavar='SOURCE',
+        type=Path,
+        help='a network in the Hugging Face layout: config.json, '
+        'model.safetensors, preprocessor_config.json; or an ONNX file',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE',
+        type=Path,
+        required=True,
+        help='the weights file to write, named *.safetensors',
+    )
+    _add_known(parser.add_argument_group("what you know better than the network's files"))
+    _add_onnx(parser.add_argument_group('of an ONNX file'))
+
+
+def _add_known(known: argparse._ArgumentGroup) -> None:
+    known.add_argument(
+        '--output',
+        choices=('metres', 'reciprocal', 'relative_depth', 'relative_disparity'),
+        help='what the network gives; relative ones give metres only with anchors',
+    )
+    known.add_argument(
+        '--max-depth', metavar='METRES', type=_positive, help='how far the network sees'
+    )
+    known.add_argument(
+        '--focal-length',
+        metavar='PX',
+        type=_positive,
+        help='focal length of its training images: depth is corrected for that of '
+        'the camera (default: it is not)',
+    )
+    known.add_argument(
+        '--image-width',
+        metavar='PX',
+        type=int,
+        help='width of those images (needed with --focal-length)',
+    )
     known.add_argument('--licence', metavar='SPDX', help='of the weights, such as Apache-2.0')
     known.add_argument('--model-card', metavar='LINK', help='where to read about the network')
     known.add_argument('--name', help='what to call it (default: the name of the folder or file)')
+
+
+def _add_onnx(onnx: argparse._ArgumentGroup) -> None:
+    onnx.add_argument(
+        '--size',
+        metavar='WIDTHxHEIGHT',
+        type=_size,
+        help='of the images that it is fed, as trained',
+    )
+    for name in ('mean', 'std'):
+        onnx.add_argument(
+            f'--{name}',
+            type=float,
+            nargs=3,
+            metavar=('R', 'G', 'B'),
+            help=f'{name} of each channel of RGB / 255, for normalisation',
+        )
+    onnx.add_argument(
+        '--resize',
+        choices=('fixed', 'aspect', 'own'),
+        help='fixed: images are squeezed to that size; aspect: their aspect ratio is '
+        'kept, one side is that size; own: they are fed at their own size '
+        '(default: aspect where the file takes any size)',
+    )
+    onnx.add_argument(
+        '--multiple',
+        type=int,
+        default=32,
+        metavar='PX',
+        help='both sides of what it is fed are multiples of it (default: %(default)s)',
+    )
+    onnx.add_argument('--output-name', metavar='NAME', help='which of its outputs is the depth')
+    onnx.add_argument(
+        '--reciprocal-scale',
+        metavar='METRES',
+        type=_positive,
+        default=1.0,
+        help='with --output reciprocal: depth = this / output (default: 1)',
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,11 +130,20 @@ def _read(options: argparse.Namespace) -> tuple[Any, Any]:
 
     if options.source.suffix == '.onnx':
         return _read_onnx(options)
-    given = Overrides(options.output, options.max_depth, options.licence, options.model_card,
-                      options.name, options.focal_length, options.image_width)
+    given = Overrides(
+        options.output,
+        options.max_depth,
+        options.licence,
+        options.model_card,
+        options.name,
+        options.focal_length,
+        options.image_width,
+    )
     if not options.source.is_dir():
-        raise UsageError(f'{options.source} is no folder in the Hugging Face layout: nothing is '
-                         'downloaded here, so fetch the folder first')
+        raise UsageError(
+            f'{options.source} is no folder in the Hugging Face layout: nothing is '
+            'downloaded here, so fetch the folder first'
+        )
     return read_hugging_face(options.source, given)
 
 
@@ -95,14 +152,31 @@ def _read_onnx(options: argparse.Namespace) -> tuple[Any, Any]:
 
     needed = ('size', 'mean', 'std', 'output', 'max_depth')
     if missing := [name for name in needed if getattr(options, name) is None]:
-        raise UsageError(f'{options.source} does not say how it is to be used: give '
-                         + ', '.join('--' + name.replace('_', '-') for name in missing))
+        raise UsageError(
+            f'{options.source} does not say how it is to be used: give '
+            + ', '.join('--' + name.replace('_', '-') for name in missing)
+        )
     width, height = options.size
-    return read_onnx(options.source, OnnxFacts(
-        width, height, tuple(options.mean), tuple(options.std), options.output,
-        options.max_depth, options.resize, options.multiple, options.output_name,
-        options.reciprocal_scale, options.focal_length or 0.0, options.image_width or 0,
-        options.licence or 'unknown', options.model_card or '', options.name or ''))
+    return read_onnx(
+        options.source,
+        OnnxFacts(
+            width,
+            height,
+            tuple(options.mean),
+            tuple(options.std),
+            options.output,
+            options.max_depth,
+            options.resize,
+            options.multiple,
+            options.output_name,
+            options.reciprocal_scale,
+            options.focal_length or 0.0,
+            options.image_width or 0,
+            options.licence or 'unknown',
+            options.model_card or '',
+            options.name or '',
+        ),
+    )
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -114,12 +188,16 @@ def _size(text: str) -> tuple[int, int]:
 
 def _tell(path: Path, info: Any, checksum: str) -> None:
     """What was written, and what its user should know."""
-    print(f'{path}: {info.name}, output {info.output}, up to {info.max_depth:g} m, fed about '
-          f'{info.input_width}x{info.input_height}, licence {info.licence}, checksum '
-          f'{checksum[:12]}')
+    print(
+        f'{path}: {info.name}, output {info.output}, up to {info.max_depth:g} m, fed about '
+        f'{info.input_width}x{info.input_height}, licence {info.licence}, checksum '
+        f'{checksum[:12]}'
+    )
     if not info.is_metric:
-        _warn(f'its output is taken for {info.output}: the node gives metres only with anchors '
-              '(docs/anchors.md), otherwise the preview alone; --output says otherwise')
+        _warn(
+            f'its output is taken for {info.output}: the node gives metres only with anchors '
+            '(docs/anchors.md), otherwise the preview alone; --output says otherwise'
+        )
     if info.licence == 'unknown':
         _warn('its licence is unknown: read its model card, then give --licence')
 

@@ -4,6 +4,7 @@
 Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing could be done, 130
 and 143 ended by SIGINT and SIGTERM.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -21,12 +22,15 @@ from depth_perception.termination import exit_code, terminable
 _QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
 #: name: (module with add_arguments and run, one line of help); modules are imported when used.
 _COMMANDS = {
-    'predict': ('depth_perception.cli.predict',
-                'write depth images, pictures and point clouds of images and videos'),
-    'view': ('depth_perception.cli.view',
-             'show camera, depth, cloud and scan live in a browser'),
-    'import-model': ('depth_perception.cli.import_model',
-                     'make a weights file of a depth network of others'),
+    'predict': (
+        'depth_perception.cli.predict',
+        'write depth images, pictures and point clouds of images and videos',
+    ),
+    'view': ('depth_perception.cli.view', 'show camera, depth, cloud and scan live in a browser'),
+    'import-model': (
+        'depth_perception.cli.import_model',
+        'make a weights file of a depth network of others',
+    ),
 }
 
 
@@ -51,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser with all commands, and the options of the command in `words`."""
     parser = argparse.ArgumentParser(
-        prog='depth-perception', description='Metric depth from one colour camera.')
+        prog='depth-perception', description='Metric depth from one colour camera.'
+    )
     parser.add_argument('--version', action='version', version=f'depth-perception {__version__}')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     wanted = next((word for word in words if not word.startswith('-')), None)

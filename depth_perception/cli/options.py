@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options shared by several commands of `depth-perception`; imports nothing heavy."""
+
 from __future__ import annotations
 
 import argparse
@@ -20,29 +21,48 @@ from depth_perception.inference.backends.names import BACKENDS
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare weights, device and precision."""
-    parser.add_argument('--model', metavar='FILE', default='',
-                        help='weights file (default: the bundled network)')
+    parser.add_argument(
+        '--model', metavar='FILE', default='', help='weights file (default: the bundled network)'
+    )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--precision', default='fp16', choices=('fp16', 'bf16', 'fp32'),
-                        help='fp16 or bf16: half precision where that is faster (default: '
-                        '%(default)s)')
+    parser.add_argument(
+        '--precision',
+        default='fp16',
+        choices=('fp16', 'bf16', 'fp32'),
+        help='fp16 or bf16: half precision where that is faster (default: %(default)s)',
+    )
 
 
 def add_network_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare the network, its device, and the camera of the images."""
     add_model_arguments(parser)
-    parser.add_argument('--backend', default='auto', choices=BACKENDS,
-                        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch')
+    parser.add_argument(
+        '--backend',
+        default='auto',
+        choices=BACKENDS,
+        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch',
+    )
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument('--camera', metavar='FILE', type=Path,
-                        help="the camera's calibration: camera_info as YAML, ost.txt, YAML of "
-                             'OpenCV or Kalibr, JSON of RealSense or Open3D or with width, height, '
-                             'fx, fy, cx, cy; FILE:NAME where a file has several cameras')
-    camera.add_argument('--horizontal-fov-deg', metavar='X', type=float,
-                        help="the camera's horizontal field of view, where it is all you know")
-    parser.add_argument('--rectified', action='store_true',
-                        help='the images are rectified already: the camera is P of --camera '
-                             '(default: images of a lens that distorts are rectified first)')
+    camera.add_argument(
+        '--camera',
+        metavar='FILE',
+        type=Path,
+        help="the camera's calibration: camera_info as YAML, ost.txt, YAML of "
+        'OpenCV or Kalibr, JSON of RealSense or Open3D or with width, height, '
+        'fx, fy, cx, cy; FILE:NAME where a file has several cameras',
+    )
+    camera.add_argument(
+        '--horizontal-fov-deg',
+        metavar='X',
+        type=float,
+        help="the camera's horizontal field of view, where it is all you know",
+    )
+    parser.add_argument(
+        '--rectified',
+        action='store_true',
+        help='the images are rectified already: the camera is P of --camera '
+        '(default: images of a lens that distorts are rectified first)',
+    )
 
 
 def add_depth_arguments(parser: argparse._ActionsContainer) -> None:
@@ -51,12 +71,20 @@ def add_depth_arguments(parser: argparse._ActionsContainer) -> None:
         option, default, text = '--' + name.replace('_', '-'), DEFAULTS[name], rule.text
         # None means not given, which differs from giving the default.
         if isinstance(default, bool):
-            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None,
-                                help=f'{text} (default: {"on" if default else "off"})')
+            parser.add_argument(
+                option,
+                action=argparse.BooleanOptionalAction,
+                default=None,
+                help=f'{text} (default: {"on" if default else "off"})',
+            )
         else:
-            parser.add_argument(option, type=_setting(name), default=None, metavar='X',
-                                help=f'{text} ({rule.low:g} to {rule.high:g}, default: '
-                                     f'{default:g})')
+            parser.add_argument(
+                option,
+                type=_setting(name),
+                default=None,
+                metavar='X',
+                help=f'{text} ({rule.low:g} to {rule.high:g}, default: {default:g})',
+            )
 
 
 def depth_settings(options: argparse.Namespace) -> DepthSettings:
@@ -65,8 +93,7 @@ def depth_settings(options: argparse.Namespace) -> DepthSettings:
     Raises:
         UsageError: two settings contradict each other.
     """
-    given = {name: value for name in OPTIONS
-             if (value := getattr(options, name)) is not None}
+    given = {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
     settings = DepthSettings(**given)
     if misfit := settings.misfit():
         raise UsageError(misfit[1])
@@ -95,6 +122,8 @@ def _setting(name: str) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from error
         except ValueError as error:
             raise argparse.ArgumentTypeError(
-                f'{name} must be of type {kind.__name__}, got {text!r}') from error
+                f'{name} must be of type {kind.__name__}, got {text!r}'
+            ) from error
         return value
+
     return read

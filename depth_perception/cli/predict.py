@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of image and video files: `depth-perception predict`."""
+
 from __future__ import annotations
 
 import argparse
@@ -64,8 +65,10 @@ VIDEO_HEIGHT = 720
 #: Fraction of the declared frames with which a video is complete: some formats count roughly.
 WHOLE = 0.95
 #: The error for a bag.
-RECORDING = ('it is a recording, which "depth-perception view" shows and of which "python -m '
-             'depth_perception.demo" makes pictures')
+RECORDING = (
+    'it is a recording, which "depth-perception view" shows and of which "python -m '
+    'depth_perception.demo" makes pictures'
+)
 #: Largest number of skipped files that are listed.
 NAMED = 10
 
@@ -73,34 +76,74 @@ NAMED = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `depth-perception predict`."""
     add = parser.add_argument
-    add('inputs', nargs='+', metavar='FILE', type=Path,
-        help='images or videos, or folders of which all are taken, those of their folders too')
-    add('--out', required=True, metavar='DIR', type=Path,
-        help='folder for the results, made where it is missing')
-    results = parser.add_argument_group(
-        'results', 'Always: NAME_depth.png, 16 bits, millimetres, 0 = unknown, and NAME_color.png, '
-        'the depth in colours with a legend; for a video NAME_color.mp4, next to the camera image.')
+    add(
+        'inputs',
+        nargs='+',
+        metavar='FILE',
+        type=Path,
+        help='images or videos, or folders of which all are taken, those of their folders too',
+    )
+    add(
+        '--out',
+        required=True,
+        metavar='DIR',
+        type=Path,
+        help='folder for the results, made where it is missing',
+    )
+    _add_results(
+        parser.add_argument_group(
+            'results',
+            'Always: NAME_depth.png, 16 bits, millimetres, 0 = unknown, and NAME_color.png, '
+            'the depth in colours with a legend; for a video NAME_color.mp4, next to the camera '
+            'image.',
+        )
+    )
+    add_network_arguments(parser.add_argument_group('network and camera'))
+    add_depth_arguments(
+        parser.add_argument_group('depth, cloud and scan', "the node's parameters of these names")
+    )
+
+
+def _add_results(results: argparse._ArgumentGroup) -> None:
     add = results.add_argument
-    add('--npy', action='store_true',
-        help='NAME_depth.npy too: float32, metres; NaN unknown, Inf out of range')
-    add('--cloud', action='store_true',
-        help='NAME.ply too, the point cloud, where the camera is known')
-    add('--scan', action='store_true',
+    add(
+        '--npy',
+        action='store_true',
+        help='NAME_depth.npy too: float32, metres; NaN unknown, Inf out of range',
+    )
+    add(
+        '--cloud',
+        action='store_true',
+        help='NAME.ply too, the point cloud, where the camera is known',
+    )
+    add(
+        '--scan',
+        action='store_true',
         help='NAME_scan.csv too, the obstacle scan, where the camera is known: the angle of each '
         'beam, radians to the left, and metres to its nearest obstacle; inf free, nan unknown, '
-        '-inf too near')
-    add('--color-range', type=_metres, nargs=2, metavar=('NEAR', 'FAR'),
-        help='metres of the nearest and farthest colour (default: what fits each file)')
-    add('--frames', action='store_true',
+        '-inf too near',
+    )
+    add(
+        '--color-range',
+        type=_metres,
+        nargs=2,
+        metavar=('NEAR', 'FAR'),
+        help='metres of the nearest and farthest colour (default: what fits each file)',
+    )
+    add(
+        '--frames',
+        action='store_true',
         help="of a video each frame's results too, in the folder NAME (meant by --npy, "
-        '--cloud and --scan)')
+        '--cloud and --scan)',
+    )
     add('--every', type=number(int, 1), default=1, metavar='N', help='of a video every N-th frame')
-    add('--anchors', type=Path, metavar='FILE',
+    add(
+        '--anchors',
+        type=Path,
+        metavar='FILE',
         help='true distances that correct the depth: a text file with lines of u, v (pixels of the '
-        f'image) and metres, for one image; or a folder with NAME{ANCHORS_SUFFIX} for each image')
-    add_network_arguments(parser.add_argument_group('network and camera'))
-    add_depth_arguments(parser.add_argument_group(
-        'depth, cloud and scan', "the node's parameters of these names"))
+        f'image) and metres, for one image; or a folder with NAME{ANCHORS_SUFFIX} for each image',
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -112,8 +155,10 @@ def run(options: argparse.Namespace) -> int:
     source = camera_source(options.camera, options.horizontal_fov_deg, options.rectified)
     _say_camera(source, options.camera)
     if options.color_range and not options.color_range[0] < options.color_range[1]:
-        raise UsageError(f'--color-range {options.color_range[0]:g} {options.color_range[1]:g}: '
-                         'the second must be larger')
+        raise UsageError(
+            f'--color-range {options.color_range[0]:g} {options.color_range[1]:g}: '
+            'the second must be larger'
+        )
     settings = depth_settings(options)
     jobs = _jobs(options)
     _check_anchors(options.anchors, jobs, source)
@@ -130,8 +175,10 @@ def run(options: argparse.Namespace) -> int:
             said = f'failed: {_one_line(error)}'
             if isinstance(error, OSError) and error.errno in FULL:
                 _say(f'[{done}/{len(jobs)}] {job.path}: {said}')
-                _say(f'stopped: nothing more can be written to {options.out}; '
-                     f'{done - failed} of {len(jobs)} files done')
+                _say(
+                    f'stopped: nothing more can be written to {options.out}; '
+                    f'{done - failed} of {len(jobs)} files done'
+                )
                 return 1
         _say(f'[{done}/{len(jobs)}] {job.path}: {said}')
     kinds = {job.is_video for job in jobs}
@@ -145,14 +192,18 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
     """Return the jobs, and report skipped files."""
     for path in options.inputs:
         # metadata.yaml alone, or a bag among photographs, does not make a folder a recording.
-        if path.is_dir() and (path / 'metadata.yaml').is_file() and any(
-                is_recording(file) for file in path.iterdir() if file.is_file()):
+        if (
+            path.is_dir()
+            and (path / 'metadata.yaml').is_file()
+            and any(is_recording(file) for file in path.iterdir() if file.is_file())
+        ):
             raise UsageError(f'cannot use {path}: {RECORDING}')
     found = find(options.inputs, options.out)
     _say_skipped(found)
     if not found.files:
-        raise UsageError('there is no image and no video in '
-                         f'folder {", ".join(map(str, options.inputs))}')
+        raise UsageError(
+            f'there is no image and no video in folder {", ".join(map(str, options.inputs))}'
+        )
     jobs = named(found.files)
     if (options.every > 1 or options.frames) and not any(job.is_video for job in jobs):
         _say('--every and --frames are about videos, and there is none')
@@ -166,18 +217,24 @@ def _check_anchors(anchors: Path | None, jobs: list[Job], source: CameraSource) 
     if not anchors.exists():
         raise UsageError(f'cannot read --anchors {anchors}: there is no such file or folder')
     if source.rectifies:
-        raise UsageError('--anchors are pixels of images without distortion, and these are '
-                         'rectified first: give rectified images and --rectified')
+        raise UsageError(
+            '--anchors are pixels of images without distortion, and these are '
+            'rectified first: give rectified images and --rectified'
+        )
     if videos := [job.path for job in jobs if job.is_video]:
         raise UsageError(f'--anchors are those of images, and {videos[0]} is a video')
     if anchors.is_file() and len(jobs) > 1:
-        raise UsageError(f'--anchors {anchors} is of one image, and there are {len(jobs)}: give a '
-                         f'folder with NAME{ANCHORS_SUFFIX} for each')
+        raise UsageError(
+            f'--anchors {anchors} is of one image, and there are {len(jobs)}: give a '
+            f'folder with NAME{ANCHORS_SUFFIX} for each'
+        )
 
 
 def _say_skipped(found: Found) -> None:
-    for files, why in ((found.skipped, 'neither images nor videos'),
-                       (found.earlier, 'results of an earlier run')):
+    for files, why in (
+        (found.skipped, 'neither images nor videos'),
+        (found.earlier, 'results of an earlier run'),
+    ):
         if files:
             names = ', '.join(map(str, files[:NAMED]))
             more = f' and {len(files) - NAMED} more' if len(files) > NAMED else ''
@@ -188,8 +245,10 @@ def _say_camera(source: CameraSource, file: Path | None) -> None:
     for remark in source.remarks:
         _say(f'camera {file}: {remark}')
     if source.rectifies:
-        _say(f'camera {file} has a lens that distorts: images are rectified first '
-             '(--rectified: they are already)')
+        _say(
+            f'camera {file} has a lens that distorts: images are rectified first '
+            '(--rectified: they are already)'
+        )
 
 
 class Predictor:
@@ -202,8 +261,13 @@ class Predictor:
         settings: settings of depth and its products.
     """
 
-    def __init__(self, estimator: DepthEstimator, options: argparse.Namespace,
-                 source: CameraSource, settings: DepthSettings) -> None:
+    def __init__(
+        self,
+        estimator: DepthEstimator,
+        options: argparse.Namespace,
+        source: CameraSource,
+        settings: DepthSettings,
+    ) -> None:
         from depth_perception.depth.products import ProductMaker
 
         self._estimator, self._options, self._source = estimator, options, source
@@ -240,27 +304,33 @@ class Predictor:
         """Return the image with its camera, rectified if necessary."""
         height, width = rgb.shape[:2]
         if min(height, width) < MIN_SIDE:
-            raise ImageError(f'it is {width}x{height} pixels, too small for depth: '
-                             f'{MIN_SIDE}x{MIN_SIDE} are the least')
+            raise ImageError(
+                f'it is {width}x{height} pixels, too small for depth: '
+                f'{MIN_SIDE}x{MIN_SIDE} are the least'
+            )
         seen = self._source.prepared(rgb)
         seen = seen if seen.camera else seen._replace(camera=by_exif)
         if seen.camera is None and not self._said_unknown:
             self._said_unknown = True
             missed = ' and no '.join(self._of_camera)
             cloud = f', and there is no {missed}' if missed else ''
-            _say('no camera given and none in the EXIF data: distances hold for a horizontal field '
-                 f'of view of about {self._estimator.info.horizontal_fov_deg:.0f} degrees{cloud} '
-                 '(see --camera and --horizontal-fov-deg)')
+            _say(
+                'no camera given and none in the EXIF data: distances hold for a horizontal field '
+                f'of view of about {self._estimator.info.horizontal_fov_deg:.0f} degrees{cloud} '
+                '(see --camera and --horizontal-fov-deg)'
+            )
         return seen
 
     def _products(self, seen: Prepared, time: float | None = None) -> DepthProducts:
         """Return the products of an image; `time` in seconds for a video."""
         depth = self._estimator.infer(seen.rgb, self._settings.focal_camera(seen.camera))
-        return self._make(seen.rgb, seen.camera, depth, self._settings, time=time,
-                          unseen=seen.unseen)
+        return self._make(
+            seen.rgb, seen.camera, depth, self._settings, time=time, unseen=seen.unseen
+        )
 
-    def _anchored(self, job: Job, seen: Prepared,
-                  products: DepthProducts) -> tuple[DepthProducts, str]:
+    def _anchored(
+        self, job: Job, seen: Prepared, products: DepthProducts
+    ) -> tuple[DepthProducts, str]:
         """Return the products corrected by the image's anchors, and a text about the correction."""
         path = self._options.anchors
         if path is None:
@@ -276,12 +346,15 @@ class Predictor:
         limits = self._settings.limits(self._estimator.info.max_depth)
         return tuple(self._options.color_range or fitted_range(depths, *limits))
 
-    def _files(self, target: Path, products: DepthProducts,
-               colours: tuple[float, float]) -> Mapping[Path, Parts]:
+    def _files(
+        self, target: Path, products: DepthProducts, colours: tuple[float, float]
+    ) -> Mapping[Path, Parts]:
         """Return the contents of the result files of one image by path."""
         picture = with_legend(products.preview(colours), *colours)
-        files = {_beside(target, DEPTH_SUFFIX): [_png(to_millimetres(products.depth))],
-                 _beside(target, COLOUR_SUFFIX): [_png(picture)]}
+        files = {
+            _beside(target, DEPTH_SUFFIX): [_png(to_millimetres(products.depth))],
+            _beside(target, COLOUR_SUFFIX): [_png(picture)],
+        }
         if self._options.npy:
             files[_beside(target, ARRAY_SUFFIX)] = [_npy(products.depth)]
         if self._options.cloud and products.camera is not None:
@@ -302,15 +375,16 @@ class Predictor:
 
         video, options = VideoReader(job.path), self._options
         colours = self._colours_of(video)
-        needs_folder = options.frames or options.npy or (
-            self._of_camera and self._source.is_known)
+        needs_folder = options.frames or options.npy or (self._of_camera and self._source.is_known)
         folder = target if needs_folder else None
         if folder is not None:
             folder.mkdir(exist_ok=True)
         path, count = _beside(target, VIDEO_SUFFIX), 0
         self._make.reset()
-        with VideoWriter(path, video.rate / options.every) as writer, Progress(
-                str(job.path), video.count // options.every or None, ' frames') as progress:
+        with (
+            VideoWriter(path, video.rate / options.every) as writer,
+            Progress(str(job.path), video.count // options.every or None, ' frames') as progress,
+        ):
             for number, rgb in video.frames(options.every):
                 seen = self._prepared(rgb)
                 products = self._products(seen, number / video.rate)
@@ -320,8 +394,10 @@ class Predictor:
                 count += 1
                 progress.step()
         made = [path, *([folder] if folder else [])]
-        return f'{_names(made, options.out)}: {count} frames, {colours[0]:g} to ' \
-               f'{colours[1]:g} m{_missing(video)}'
+        return (
+            f'{_names(made, options.out)}: {count} frames, {colours[0]:g} to '
+            f'{colours[1]:g} m{_missing(video)}'
+        )
 
     def _colours_of(self, video: VideoReader) -> tuple[float, float]:
         """Return one range of colours for all frames, from a few of them."""
@@ -332,8 +408,9 @@ class Predictor:
         return self._colours([self._products(self._prepared(rgb)).depth for rgb in frames])
 
 
-def beside(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
-           colours: tuple[float, float]) -> NDArray[np.uint8]:
+def beside(
+    rgb: NDArray[np.uint8], depth: NDArray[np.float32], colours: tuple[float, float]
+) -> NDArray[np.uint8]:
     """Draw camera and depth side by side with a legend, BGR, at most VIDEO_HEIGHT high."""
     height, width = rgb.shape[:2]
     scale = min(1.0, VIDEO_HEIGHT / height)
@@ -341,7 +418,7 @@ def beside(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
     left = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_AREA)
     right = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
     picture = with_legend(np.concatenate([left, colourise(right, *colours)], axis=1), *colours)
-    return picture[:picture.shape[0] // 2 * 2, :picture.shape[1] // 2 * 2]
+    return picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
 
 
 def _prepare_folder(folder: Path) -> None:
@@ -365,12 +442,15 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
 
     try:
         estimator = DepthEstimator.load(
-            options.model, options.device, options.precision, options.backend)
+            options.model, options.device, options.precision, options.backend
+        )
     except (BackendError, DeviceError, WeightsError) as error:
         raise UsageError(str(error)) from error
     if not estimator.info.is_metric:
-        raise UsageError(f'{options.model} gives {estimator.info.output}, not metres: use it in '
-                         'the node, with anchors (docs/networks.md)')
+        raise UsageError(
+            f'{options.model} gives {estimator.info.output}, not metres: use it in '
+            'the node, with anchors (docs/networks.md)'
+        )
     return estimator
 
 
@@ -391,13 +471,18 @@ def _about(report: AnchorReport) -> str:
     from depth_perception.depth.anchors import LEAST_ANCHORS
 
     if not report.strength:
-        return (f'not corrected: {report.compared} of {report.offered} anchors lie in the image, '
-                f'in range and away from edges; {LEAST_ANCHORS} are needed')
-    before, after = (100 * math.expm1(residual) for residual in (
-        report.residual_before, report.residual_after))
+        return (
+            f'not corrected: {report.compared} of {report.offered} anchors lie in the image, '
+            f'in range and away from edges; {LEAST_ANCHORS} are needed'
+        )
+    before, after = (
+        100 * math.expm1(residual) for residual in (report.residual_before, report.residual_after)
+    )
     problem = f'; {report.problem}' if report.problem else ''
-    return (f'corrected by {report.used} of {report.offered} anchors: {before:.0f} % off before, '
-            f'{after:.0f} % after{problem}')
+    return (
+        f'corrected by {report.used} of {report.offered} anchors: {before:.0f} % off before, '
+        f'{after:.0f} % after{problem}'
+    )
 
 
 def _missing(video: VideoReader) -> str:
@@ -422,8 +507,10 @@ def _png(image: NDArray[Any]) -> bytes:
 
 def _csv(scan: DepthScan) -> bytes:
     """Return angle and range of each beam, with the full precision of the node's 32 bits."""
-    lines = ['angle,range', *(f'{angle:.9g},{metres:.9g}'
-                              for angle, metres in zip(scan.angles, scan.ranges))]
+    lines = [
+        'angle,range',
+        *(f'{angle:.9g},{metres:.9g}' for angle, metres in zip(scan.angles, scan.ranges)),
+    ]
     return ('\n'.join(lines) + '\n').encode()
 
 

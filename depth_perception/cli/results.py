@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find the input files of `predict`, and name their results."""
+
 from __future__ import annotations
 
 import os
@@ -65,8 +66,10 @@ def find(paths: Iterable[Path], out: Path) -> Found:
                 found.earlier.append(file)
             elif is_asked_for or file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
                 found.files.append((file, relative))
-            elif not ((_lies_in(file, out) and file.suffix == CLOUD_SUFFIX)
-                      or file.name.endswith(ANCHORS_SUFFIX)):
+            elif not (
+                (_lies_in(file, out) and file.suffix == CLOUD_SUFFIX)
+                or file.name.endswith(ANCHORS_SUFFIX)
+            ):
                 found.skipped.append(file)
     return found
 
@@ -74,8 +77,11 @@ def find(paths: Iterable[Path], out: Path) -> Found:
 def _files(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the files below a folder in order, each with its relative path."""
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith('.')
-                            and Path(place, name).resolve() != out.resolve())
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith('.') and Path(place, name).resolve() != out.resolve()
+        )
         for name in sorted(names):
             if not name.startswith('.'):
                 path = Path(place, name)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`depth-perception view`: the command line, and the loop that shows a source on the page."""
+
 from __future__ import annotations
 
 import argparse
@@ -27,38 +28,71 @@ PORT = 8088
 #: Largest number of frames shown per second.
 RATE = 10.0
 #: Options without effect on a running node.
-OF_FOOTAGE = ('once', 'model', 'device', 'precision', 'backend', 'camera', 'horizontal_fov_deg',
-              'rectified', *OPTIONS)
+OF_FOOTAGE = (
+    'once',
+    'model',
+    'device',
+    'precision',
+    'backend',
+    'camera',
+    'horizontal_fov_deg',
+    'rectified',
+    *OPTIONS,
+)
 #: Seconds between two checks for browsers.
 PATIENCE = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `depth-perception view`."""
-    parser.add_argument('source', nargs='?', metavar='SOURCE',
-                        help='a video, an image, a folder of images, a rosbag2 folder, its .mcap '
-                             'or .db3 file, or the number of a webcam: the network runs here; '
-                             'without it: a running depth_node, over ROS 2')
-    parser.add_argument('--image', metavar='TOPIC',
-                        help='topic of the camera, live or in the bag (default: the one that the '
-                             'node uses; the one of the bag that looks most like a camera)')
-    parser.add_argument('--once', action='store_true',
-                        help='play SOURCE only once')
+    parser.add_argument(
+        'source',
+        nargs='?',
+        metavar='SOURCE',
+        help='a video, an image, a folder of images, a rosbag2 folder, its .mcap '
+        'or .db3 file, or the number of a webcam: the network runs here; '
+        'without it: a running depth_node, over ROS 2',
+    )
+    parser.add_argument(
+        '--image',
+        metavar='TOPIC',
+        help='topic of the camera, live or in the bag (default: the one that the '
+        'node uses; the one of the bag that looks most like a camera)',
+    )
+    parser.add_argument('--once', action='store_true', help='play SOURCE only once')
     page = parser.add_argument_group('the page')
-    page.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
-                      help='address to listen at; 0.0.0.0 lets other machines in, without a '
-                           'password (default: %(default)s, this machine alone)')
-    page.add_argument('--port', type=number(int, 0, 65535), default=PORT,
-                      help='(default: %(default)s)')
-    page.add_argument('--rate', type=number(float, 0, 60, above=True), default=RATE, metavar='HZ',
-                      help='show at most so many frames a second (default: %(default)g)')
-    page.add_argument('--points', type=number(int, 1), default=50_000, metavar='N',
-                      help='show at most so many points of the cloud (default: %(default)s)')
+    page.add_argument(
+        '--host',
+        default='127.0.0.1',
+        metavar='ADDRESS',
+        help='address to listen at; 0.0.0.0 lets other machines in, without a '
+        'password (default: %(default)s, this machine alone)',
+    )
+    page.add_argument(
+        '--port', type=number(int, 0, 65535), default=PORT, help='(default: %(default)s)'
+    )
+    page.add_argument(
+        '--rate',
+        type=number(float, 0, 60, above=True),
+        default=RATE,
+        metavar='HZ',
+        help='show at most so many frames a second (default: %(default)g)',
+    )
+    page.add_argument(
+        '--points',
+        type=number(int, 1),
+        default=50_000,
+        metavar='N',
+        help='show at most so many points of the cloud (default: %(default)s)',
+    )
     live = parser.add_argument_group('without SOURCE')
     live.add_argument('--namespace', default='/', metavar='NS', help='of the node (default: /)')
     add_network_arguments(parser.add_argument_group('with SOURCE'))
-    add_depth_arguments(parser.add_argument_group(
-        'depth, cloud and scan, with SOURCE', "the node's parameters of these names"))
+    add_depth_arguments(
+        parser.add_argument_group(
+            'depth, cloud and scan, with SOURCE', "the node's parameters of these names"
+        )
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,11 +112,16 @@ def _refuse_without_effect(options: argparse.Namespace) -> None:
     add_arguments(parser)
     usual = vars(parser.parse_args([]))
     is_live = options.source is None
-    given = ['--' + name.replace('_', '-') for name in (OF_FOOTAGE if is_live else ('namespace',))
-             if getattr(options, name) != usual[name]]
+    given = [
+        '--' + name.replace('_', '-')
+        for name in (OF_FOOTAGE if is_live else ('namespace',))
+        if getattr(options, name) != usual[name]
+    ]
     if given and is_live:
-        raise UsageError(f'{", ".join(given)}: only with SOURCE, where the network runs here; a '
-                         'running depth_node has parameters of its own')
+        raise UsageError(
+            f'{", ".join(given)}: only with SOURCE, where the network runs here; a '
+            'running depth_node has parameters of its own'
+        )
     if given:
         raise UsageError(f'{given[0]}: only without SOURCE, for a running depth_node')
 
@@ -147,7 +186,8 @@ def _live(options: argparse.Namespace) -> Source:
     except ImportError as error:
         raise UsageError(
             f'a running depth_node can be seen only with ROS 2 ({error}): source its setup.bash, '
-            'or name a video, folder, bag or webcam') from error
+            'or name a video, folder, bag or webcam'
+        ) from error
     return LiveSource(options.namespace, options.image)
 
 

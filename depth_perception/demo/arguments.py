@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's command line; uses only the standard library, to be parsed before installation.
 
-    python -m depth_perception.demo [BAG] [--image TOPIC] [--anchors] [--out FOLDER]
-    python -m depth_perception.demo.arguments ...    only checks the arguments
+python -m depth_perception.demo [BAG] [--image TOPIC] [--anchors] [--out FOLDER]
+python -m depth_perception.demo.arguments ...    only checks the arguments
 """
+
 from __future__ import annotations
 
 import argparse
@@ -44,33 +45,48 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.bag is None and not CLIP_BAG.is_dir():
-        parser.error('the bundled recording is part of the repository, not of an installed '
-                     'package: name a rosbag2 folder, or its .mcap or .db3 file')
+        parser.error(
+            'the bundled recording is part of the repository, not of an installed '
+            'package: name a rosbag2 folder, or its .mcap or .db3 file'
+        )
     options.bag = options.bag or CLIP_BAG
     if not options.bag.exists():
-        parser.error(f'there is no {options.bag}: name a rosbag2 folder, or its .mcap or '
-                     '.db3 file')
+        parser.error(f'there is no {options.bag}: name a rosbag2 folder, or its .mcap or .db3 file')
     if options.anchors and not any((options.bag / 'truth').glob('*.png')):
-        parser.error(f'--anchors takes distances from the true depth, and there is no '
-                     f'{options.bag / "truth"} with pictures of it')
+        parser.error(
+            f'--anchors takes distances from the true depth, and there is no '
+            f'{options.bag / "truth"} with pictures of it'
+        )
     return options
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='demo', allow_abbrev=False,
-        description='Metric depth, cloud and scan of a recorded camera.')
+        prog='demo',
+        allow_abbrev=False,
+        description='Metric depth, cloud and scan of a recorded camera.',
+    )
     parser.add_argument('--version', action='version', version=f'depth_perception {__version__}')
-    parser.add_argument('bag', type=Path, nargs='?',
-                        help='rosbag2 folder, or its .mcap or .db3 file (default: the bundled '
-                             'clip)')
+    parser.add_argument(
+        'bag',
+        type=Path,
+        nargs='?',
+        help='rosbag2 folder, or its .mcap or .db3 file (default: the bundled clip)',
+    )
     parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")
-    parser.add_argument('--anchors', action='store_true',
-                        help='play it a second time, with depth corrected by one row of true '
-                             'distances, as from a lidar; needs a recording with true depth, such '
-                             'as the bundled clip')
-    parser.add_argument('--out', type=Path, default=Path('demo_output'),
-                        help='folder for the results (default: demo_output)')
+    parser.add_argument(
+        '--anchors',
+        action='store_true',
+        help='play it a second time, with depth corrected by one row of true '
+        'distances, as from a lidar; needs a recording with true depth, such '
+        'as the bundled clip',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('demo_output'),
+        help='folder for the results (default: demo_output)',
+    )
     return parser
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulate a lidar for the demo: one row of the true depth of each image as points."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -76,5 +77,4 @@ def recorded_camera(plan: Plan) -> CameraModel | None:
 def _header(image: Any) -> Header:
     """Return the header as a ROS message."""
     stamp = image.header.stamp
-    return Header(stamp=Time(sec=stamp.sec, nanosec=stamp.nanosec),
-                  frame_id=image.header.frame_id)
+    return Header(stamp=Time(sec=stamp.sec, nanosec=stamp.nanosec), frame_id=image.header.frame_id)

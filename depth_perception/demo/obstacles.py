@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good a scan is for avoiding obstacles, beam by beam; docs/obstacles.md defines it."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -20,9 +21,11 @@ WITHIN = 3.0
 SHARE, METRES = 0.25, 0.15
 #: What becomes of a beam.
 NAMES = ('found', 'missed', 'hidden', 'invented', 'unknown')
-PROTOCOL = ('beams of the scan that meet an obstacle within 3 m; found: right within 25 % or '
-            '0.15 m, missed: too far, hidden: behind a false nearer one; invented: other beams '
-            'with a false one')
+PROTOCOL = (
+    'beams of the scan that meet an obstacle within 3 m; found: right within 25 % or '
+    '0.15 m, missed: too far, hidden: behind a false nearer one; invented: other beams '
+    'with a false one'
+)
 
 
 def verdicts(found: NDArray[Any], true: NDArray[Any]) -> NDArray[np.str_]:
@@ -36,22 +39,36 @@ def verdicts(found: NDArray[Any], true: NDArray[Any]) -> NDArray[np.str_]:
     is_obstacle = true <= WITHIN
     too_short = found < true - tolerance
     return np.select(
-        [is_obstacle & np.isnan(found), is_obstacle & too_short, is_obstacle
-         & (found > true + tolerance), is_obstacle, too_short & (found <= WITHIN)],
-        ['unknown', 'hidden', 'missed', 'found', 'invented'], '')
+        [
+            is_obstacle & np.isnan(found),
+            is_obstacle & too_short,
+            is_obstacle & (found > true + tolerance),
+            is_obstacle,
+            too_short & (found <= WITHIN),
+        ],
+        ['unknown', 'hidden', 'missed', 'found', 'invented'],
+        '',
+    )
 
 
 def counts(frames: list[NDArray[np.str_]]) -> dict[str, float]:
     """Beams by verdict, and shares of the true obstacles."""
     tally = Counter(name for frame in frames for name in frame.tolist() if name)
     obstacles = sum(tally[name] for name in ('found', 'missed', 'hidden', 'unknown'))
-    share = {f'{name}_percent': round(100 * tally[name] / max(1, obstacles), 1)
-             for name in ('found', 'missed', 'hidden', 'unknown')}
+    share = {
+        f'{name}_percent': round(100 * tally[name] / max(1, obstacles), 1)
+        for name in ('found', 'missed', 'hidden', 'unknown')
+    }
     return {'obstacles': obstacles, **{name: tally[name] for name in NAMES}, **share}
 
 
-def obstacle_scores(frames: Iterable[FrameRecord], truths: list[NDArray[np.float32]],
-                    camera: CameraModel, mounting: Mounting, far: float) -> dict[str, Any]:
+def obstacle_scores(
+    frames: Iterable[FrameRecord],
+    truths: list[NDArray[np.float32]],
+    camera: CameraModel,
+    mounting: Mounting,
+    far: float,
+) -> dict[str, Any]:
     """Counts over all frames with a scan, against the scan that the true depth gives."""
     from depth_perception.depth.products import ProductMaker
 

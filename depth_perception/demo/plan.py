@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recording that the demo plays."""
+
 from __future__ import annotations
 
 import json
@@ -71,8 +72,15 @@ def make_plan(path: Path, image: str | None) -> Plan:
         topic = bag.image_topic(image)
         info = bag.camera_info_topic(topic)
         rgb = decode(bag.deserialize(next(iter(bag.messages([topic.name])))))
-        return Plan(path, topic, info, topic.count, bag.rate(topic.name),
-                    (rgb.shape[1], rgb.shape[0]), mounting=read_mounting(path))
+        return Plan(
+            path,
+            topic,
+            info,
+            topic.count,
+            bag.rate(topic.name),
+            (rgb.shape[1], rgb.shape[0]),
+            mounting=read_mounting(path),
+        )
 
 
 def read_mounting(bag: Path) -> Mounting | None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run child processes that never outlive the demo."""
+
 from __future__ import annotations
 
 import os
@@ -77,18 +78,23 @@ class Child:
 
 
 @contextmanager
-def child(module: str, *arguments: str,
-          remaps: Mapping[str, str] | None = None,
-          parameters: Mapping[str, str] | None = None) -> Iterator[Child]:
+def child(
+    module: str,
+    *arguments: str,
+    remaps: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> Iterator[Child]:
     """Run a Python module as a process, which ends with the context."""
     ros = [word for old, new in (remaps or {}).items() for word in ('-r', f'{old}:={new}')]
-    ros += [word for name, value in (parameters or {}).items()
-            for word in ('-p', f'{name}:={value}')]
+    ros += [
+        word for name, value in (parameters or {}).items() for word in ('-p', f'{name}:={value}')
+    ]
     process = None
     try:
         with _interrupted_later():
-            process = Child([sys.executable, '-m', module, *arguments,
-                             *(['--ros-args', *ros] if ros else [])])
+            process = Child(
+                [sys.executable, '-m', module, *arguments, *(['--ros-args', *ros] if ros else [])]
+            )
         yield process
     finally:
         if process is not None:
@@ -113,8 +119,7 @@ def _uninterrupted() -> AbstractContextManager[None]:
 
 @contextmanager
 def _signals_go_to(handler: Callable[[int, Any], Any] | signal.Handlers) -> Iterator[None]:
-    before = {number: signal.signal(number, handler)
-              for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

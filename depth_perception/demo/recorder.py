@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record the depth node's inputs and outputs."""
+
 from __future__ import annotations
 
 import time
@@ -87,8 +88,9 @@ class Recorder(Node):
         keep_depth: whether to keep depth and scan of all frames, to compute scores.
     """
 
-    def __init__(self, image_topic: str, compressed: bool, keep: set[int],
-                 film: set[int], keep_depth: bool) -> None:
+    def __init__(
+        self, image_topic: str, compressed: bool, keep: set[int], film: set[int], keep_depth: bool
+    ) -> None:
         super().__init__('demo_recorder', start_parameter_services=False)
         self.recording = Recording()
         self._keep = keep
@@ -98,9 +100,12 @@ class Recorder(Node):
         profile = QoSProfile(depth=200)
         subscriptions = [
             (CompressedImage if compressed else Image, image_topic, self._on_image),
-            (Image, DEPTH, self._on_depth), (CameraInfo, INFO, self._on_info),
-            (PointCloud2, POINTS, self._on_cloud), (LaserScan, SCAN, self._on_scan),
-            (DiagnosticArray, '/diagnostics', self._on_diagnostics)]
+            (Image, DEPTH, self._on_depth),
+            (CameraInfo, INFO, self._on_info),
+            (PointCloud2, POINTS, self._on_cloud),
+            (LaserScan, SCAN, self._on_scan),
+            (DiagnosticArray, '/diagnostics', self._on_diagnostics),
+        ]
         for kind, topic, callback in subscriptions:
             self.create_subscription(kind, topic, self._of_now(callback), profile)
 
@@ -111,9 +116,11 @@ class Recorder(Node):
 
     def _of_now(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         """Wrap a callback to ignore messages of images from before the recording."""
+
         def run(message: Any) -> None:
             if nanoseconds(message.header.stamp) >= self._since:
                 callback(message)
+
         return run
 
     def matched(self) -> bool:
@@ -170,4 +177,5 @@ class Recorder(Node):
                 self.recording.stages = {k: v for k, v in values.items() if k.endswith('_ms')}
             if 'model' in values:
                 self.recording.node_facts = {
-                    k: values[k] for k in ('model', 'checksum', 'device', 'precision')}
+                    k: values[k] for k in ('model', 'checksum', 'device', 'precision')
+                }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play a bag to a depth node in its own process, record the outputs, and show them."""
+
 from __future__ import annotations
 
 import argparse
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 #: Number of frames in the pictures.
 PICTURES = 4
 #: Description of the anchors of `--anchors`.
-ANCHORS = ('the middle row of the true depth, a beam each half degree, with noise of 3 % + 2 cm '
-           'and 10 % outliers')
+ANCHORS = (
+    'the middle row of the true depth, a beam each half degree, with noise of 3 % + 2 cm '
+    'and 10 % outliers'
+)
 RESULTS = ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json')
 
 
@@ -76,15 +79,27 @@ def _produce(out: Path, bag: Path, image: str | None, anchors: bool) -> dict[str
     seen = [frame for frame in frames if frame.rgb is not None and frame.depth is not None]
     if not seen:
         raise DemoError('the node gave no depth: see its messages above')
-    write_pictures(out, plan, [frame for frame in seen if frame.index in keep] or seen[:1],
-                   truths, summary, recording.camera)
+    write_pictures(
+        out,
+        plan,
+        [frame for frame in seen if frame.index in keep] or seen[:1],
+        truths,
+        summary,
+        recording.camera,
+    )
     write_animation(out, plan, seen, recording.camera)
     write_atomically(out / 'summary.json', [json.dumps(summary, indent=2).encode() + b'\n'])
     return summary
 
 
-def _record_anchored(folder: Path, plan: Plan, keep: set[int], film: set[int],
-                     frames: list[FrameRecord], truths: list[np.ndarray]) -> dict[str, Any]:
+def _record_anchored(
+    folder: Path,
+    plan: Plan,
+    keep: set[int],
+    film: set[int],
+    frames: list[FrameRecord],
+    truths: list[np.ndarray],
+) -> dict[str, Any]:
     """Record a second replay with a lidar; add its data to the frames, and return its summary."""
     from depth_perception.demo.lidar import Lidar, recorded_camera, with_lidar
 
@@ -99,9 +114,15 @@ def _record_anchored(folder: Path, plan: Plan, keep: set[int], film: set[int],
         if frame.anchored is not None and frame.index in keep:
             frame.anchored.anchors = lidar.anchors(frame.index)
     again = make_summary(plan, recording, list(by_index.values()), truths)
-    return {'anchors': ANCHORS, 'replay_rate': plan.rate,
-            **{key: again[key] for key in ('scores', 'obstacles', 'frames_out', 'node_stages_ms')
-               if key in again}}
+    return {
+        'anchors': ANCHORS,
+        'replay_rate': plan.rate,
+        **{
+            key: again[key]
+            for key in ('scores', 'obstacles', 'frames_out', 'node_stages_ms')
+            if key in again
+        },
+    }
 
 
 def _spread(count: int, most: int) -> set[int]:
@@ -122,8 +143,9 @@ def _fill_in_images(plan: Plan, frames: list[FrameRecord]) -> None:
                 missing[index].rgb = decode(bag.deserialize(message))
 
 
-def write_animation(out: Path, plan: Plan, frames: list[FrameRecord],
-                    camera: CameraModel | None) -> None:
+def write_animation(
+    out: Path, plan: Plan, frames: list[FrameRecord], camera: CameraModel | None
+) -> None:
     """Write animation.gif at the pace of the recording, if it has one."""
     from depth_perception.demo.animation import animation
     from depth_perception.demo.pictures import depth_range
@@ -133,15 +155,20 @@ def write_animation(out: Path, plan: Plan, frames: list[FrameRecord],
     animation(out / 'animation.gif', frames, camera, depth_range(frames, []), min(seconds, 1.0))
 
 
-def write_pictures(out: Path, plan: Plan, frames: list[FrameRecord], truths: list[np.ndarray],
-                   summary: dict[str, Any], camera: CameraModel | None) -> None:
+def write_pictures(
+    out: Path,
+    plan: Plan,
+    frames: list[FrameRecord],
+    truths: list[np.ndarray],
+    summary: dict[str, Any],
+    camera: CameraModel | None,
+) -> None:
     """Write montage.png, and cloud.png and cloud.ply if there is a camera."""
     from depth_perception.demo.pictures import cloud_points, cloud_views, montage
     from depth_perception.io.ply import write_ply
 
     pictured = [truths[frame.index] if frame.index < len(truths) else None for frame in frames]
-    montage(out / 'montage.png', frames, pictured, _title(plan, summary), camera,
-            plan.mounting)
+    montage(out / 'montage.png', frames, pictured, _title(plan, summary), camera, plan.mounting)
     clouds = [(frame, frame.cloud) for frame in frames if frame.cloud is not None]
     if clouds:
         frame, cloud = clouds[len(clouds) // 2]
@@ -157,34 +184,50 @@ def print_summary(out: Path, summary: dict[str, Any]) -> None:
         f'out at {summary["replay_rate"]:g}x; stamp to arrival p50 {latency["p50"]:.0f} ms, '
         f'p95 {latency["p95"]:.0f} ms',
         f'{out}/montage.png   camera, depth, true depth and error (where known) and obstacle scan',
-        f'{out}/animation.gif camera, depth and point cloud in motion']
+        f'{out}/animation.gif camera, depth and point cloud in motion',
+    ]
     if (out / 'cloud.ply').exists() and summary['frames_out']['depth/points']:
-        lines += [f'{out}/cloud.png     a point cloud in perspective and from above',
-                  f'{out}/cloud.ply     the same cloud, for MeshLab, CloudCompare or Blender']
+        lines += [
+            f'{out}/cloud.png     a point cloud in perspective and from above',
+            f'{out}/cloud.ply     the same cloud, for MeshLab, CloudCompare or Blender',
+        ]
     else:
         lines.append('no camera_info in this bag: depth only, no cloud and no scan')
     lines.append(f'{out}/summary.json  all figures')
     if 'scores' in summary:
         s = summary['scores']
         if anchored := summary.get('anchored', {}).get('scores'):
-            lines.insert(1, f'with one row of a lidar:  AbsRel {anchored["AbsRel"]:.3f}, RMSE '
-                            f'{anchored["RMSE_m"]:.2f} m, delta1 {anchored["delta1"]:.3f}')
-        lines.insert(1, f'against the truth: AbsRel {s["AbsRel"]:.3f}, RMSE {s["RMSE_m"]:.2f} m, '
-                        f'delta1 {s["delta1"]:.3f} ({s["protocol"]})')
-    for title, found in (('obstacles within 3 m', summary.get('obstacles')),
-                         ('with the lidar', summary.get('anchored', {}).get('obstacles'))):
+            lines.insert(
+                1,
+                f'with one row of a lidar:  AbsRel {anchored["AbsRel"]:.3f}, RMSE '
+                f'{anchored["RMSE_m"]:.2f} m, delta1 {anchored["delta1"]:.3f}',
+            )
+        lines.insert(
+            1,
+            f'against the truth: AbsRel {s["AbsRel"]:.3f}, RMSE {s["RMSE_m"]:.2f} m, '
+            f'delta1 {s["delta1"]:.3f} ({s["protocol"]})',
+        )
+    for title, found in (
+        ('obstacles within 3 m', summary.get('obstacles')),
+        ('with the lidar', summary.get('anchored', {}).get('obstacles')),
+    ):
         if found:
-            lines.insert(-1, f'{title}: {found["found_percent"]} % found, '
-                             f'{found["missed_percent"]} % missed, {found["hidden_percent"]} % '
-                             'behind a false nearer one (docs/obstacles.md)')
+            lines.insert(
+                -1,
+                f'{title}: {found["found_percent"]} % found, '
+                f'{found["missed_percent"]} % missed, {found["hidden_percent"]} % '
+                'behind a false nearer one (docs/obstacles.md)',
+            )
     sys.stdout.write('\n'.join(lines) + '\n')
 
 
 def _title(plan: Plan, summary: dict[str, Any]) -> str:
     title = f'{plan.bag.resolve().name}, network "{summary.get("model", "unknown")}"'
     if 'scores' in summary:
-        title += (f': depth is off by {100 * summary["scores"]["AbsRel"]:.0f} % on average over '
-                  'all frames, not aligned to the truth')
+        title += (
+            f': depth is off by {100 * summary["scores"]["AbsRel"]:.0f} % on average over '
+            'all frames, not aligned to the truth'
+        )
     if anchored := summary.get('anchored', {}).get('scores'):
         title += f'; by {100 * anchored["AbsRel"]:.0f} % with one row of a lidar (red)'
     return title

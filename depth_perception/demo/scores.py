@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy of the depth: AbsRel, RMSE and delta1 against true depth, without alignment."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_DEPTH = 10.0
-PROTOCOL = ('metric, no alignment; all pixels with 0 < truth < 10 m and a finite prediction; '
-            'averaged over all pixels')
+PROTOCOL = (
+    'metric, no alignment; all pixels with 0 < truth < 10 m and a finite prediction; '
+    'averaged over all pixels'
+)
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -43,6 +46,11 @@ def scores(pairs: Iterable[Pair]) -> dict[str, float | str]:
         eligible += known.sum()
     if not count:
         return {}
-    return {'AbsRel': float(absolute / count), 'RMSE_m': float(np.sqrt(square / count)),
-            'delta1': float(within / count), 'pixels': int(count),
-            'share_of_truth_predicted': float(count / eligible), 'protocol': PROTOCOL}
+    return {
+        'AbsRel': float(absolute / count),
+        'RMSE_m': float(np.sqrt(square / count)),
+        'delta1': float(within / count),
+        'pixels': int(count),
+        'share_of_truth_predicted': float(count / eligible),
+        'protocol': PROTOCOL,
+    }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a node and a replay as processes, and record them over DDS at a pace the machine can keep."""
+
 from __future__ import annotations
 
 import sys
@@ -52,10 +53,15 @@ def record(plan: Plan, keep: set[int], film: set[int], keep_depth: bool) -> tupl
     from depth_perception.demo.recorder import Recorder
     from depth_perception.ros.start import enter_ros
 
-    remaps = {'image/compressed' if plan.compressed else 'image': plan.image.name,
-              'camera_info': plan.info.name if plan.info else 'camera_info'}
-    parameters = {'image_transport': 'compressed' if plan.compressed else 'raw', 'max_age': '0.0',
-                  'image_sizes': f'{plan.size[0]}x{plan.size[1]}'}  # no frame at another size
+    remaps = {
+        'image/compressed' if plan.compressed else 'image': plan.image.name,
+        'camera_info': plan.info.name if plan.info else 'camera_info',
+    }
+    parameters = {
+        'image_transport': 'compressed' if plan.compressed else 'raw',
+        'max_age': '0.0',
+        'image_sizes': f'{plan.size[0]}x{plan.size[1]}',
+    }  # no frame at another size
     if plan.mounting:
         parameters['camera_pitch'] = str(float(plan.mounting.pitch_deg))
         parameters['camera_height'] = str(float(plan.mounting.height_m))
@@ -89,11 +95,24 @@ def _record_at_sustainable_rate(recorder: Recorder, plan: Plan, node: Child) -> 
 
 
 def _replay(plan: Plan) -> AbstractContextManager[Child]:
-    topics = [plan.image.name, *([plan.info.name] if plan.info else []),
-              *([plan.anchors] if plan.anchors else [])]
-    return child('depth_perception.ros.replay.replay_bag', str(plan.bag), '--restamp', '--rate',
-                 str(plan.rate), '--wait-for-subscribers', '30', '--wait-for', *topics, '--topics',
-                 *topics)
+    topics = [
+        plan.image.name,
+        *([plan.info.name] if plan.info else []),
+        *([plan.anchors] if plan.anchors else []),
+    ]
+    return child(
+        'depth_perception.ros.replay.replay_bag',
+        str(plan.bag),
+        '--restamp',
+        '--rate',
+        str(plan.rate),
+        '--wait-for-subscribers',
+        '30',
+        '--wait-for',
+        *topics,
+        '--topics',
+        *topics,
+    )
 
 
 def _slower(plan: Plan, recording: Recording) -> float:
@@ -115,8 +134,9 @@ def _wait_for_node(recorder: Recorder, node: Child) -> None:
             raise DemoError(f'depth_node did not get ready within {START:.0f} s')
 
 
-def _record_all(recorder: Recorder, plan: Plan, node: Child, replay: Child, *,
-                to_the_end: bool) -> bool:
+def _record_all(
+    recorder: Recorder, plan: Plan, node: Child, replay: Child, *, to_the_end: bool
+) -> bool:
     """Spin until all outputs of all frames have arrived, or nothing new arrives.
 
     Returns:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of a demo for summary.json."""
+
 from __future__ import annotations
 
 import os
@@ -17,27 +18,40 @@ if TYPE_CHECKING:
     from depth_perception.demo.recorder import FrameRecord, Recording
 
 
-def make_summary(plan: Plan, recording: Recording, frames: list[FrameRecord],
-                 truths: list[np.ndarray]) -> dict[str, Any]:
+def make_summary(
+    plan: Plan, recording: Recording, frames: list[FrameRecord], truths: list[np.ndarray]
+) -> dict[str, Any]:
     """Return the contents of summary.json."""
     summary: dict[str, Any] = {
-        'bag': plan.bag.resolve().name, 'image_topic': plan.image.name, 'size': list(plan.size),
-        'replay_rate': plan.rate, 'frames_in': plan.frames,
-        'frames_out': {topic: recording.counts[topic] for topic in
-                       ('depth/image', 'depth/camera_info', 'depth/points', 'scan')},
-        'latency_ms': {topic: _percentiles(values)
-                       for topic, values in sorted(recording.latency.items())},
+        'bag': plan.bag.resolve().name,
+        'image_topic': plan.image.name,
+        'size': list(plan.size),
+        'replay_rate': plan.rate,
+        'frames_in': plan.frames,
+        'frames_out': {
+            topic: recording.counts[topic]
+            for topic in ('depth/image', 'depth/camera_info', 'depth/points', 'scan')
+        },
+        'latency_ms': {
+            topic: _percentiles(values) for topic, values in sorted(recording.latency.items())
+        },
         'latency_is': 'from header stamp (set when the replay publishes) to arrival in Python',
-        'node_stages_ms': recording.stages, **recording.node_facts,
-        'machine': f'{platform.machine()}, {_processor()}'}
-    pairs = [(frame.depth, truths[frame.index]) for frame in frames
-             if frame.depth is not None and frame.index < len(truths)]
+        'node_stages_ms': recording.stages,
+        **recording.node_facts,
+        'machine': f'{platform.machine()}, {_processor()}',
+    }
+    pairs = [
+        (frame.depth, truths[frame.index])
+        for frame in frames
+        if frame.depth is not None and frame.index < len(truths)
+    ]
     if pairs and len(frames) == plan.frames:  # otherwise frames and truths cannot be matched
         summary['scores'] = scores(pairs)
         if plan.mounting and recording.camera:
             # As far as the costmap looks, whatever the network's range is.
             summary['obstacles'] = obstacle_scores(
-                frames, truths, recording.camera, plan.mounting, MAX_DEPTH)
+                frames, truths, recording.camera, plan.mounting, MAX_DEPTH
+            )
     return summary
 
 
@@ -48,8 +62,11 @@ def _percentiles(values: list[float]) -> dict[str, float]:
 
 def _processor() -> str:
     try:
-        names = [line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text()
-                 .splitlines() if line.startswith('model name')]
+        names = [
+            line.split(':')[1].strip()
+            for line in Path('/proc/cpuinfo').read_text().splitlines()
+            if line.startswith('model name')
+        ]
     except OSError:
         names = []
     return f'{names[0] if names else platform.processor() or "CPU"}, {os.cpu_count()} cores'

@@ -5,6 +5,7 @@ A transform is a 4x4 matrix from the sensor's frame to the camera's optical fram
 z forward), at the sensor's own time. The frames of sensors are those of REP-103 and of their
 messages: a scan lies in its x-y plane, a range is measured along x.
 """
+
 from __future__ import annotations
 
 import math
@@ -33,9 +34,15 @@ RANGE_ANCHORS = 8
 _LOOKS = (48, 64)
 
 
-def scan_anchors(ranges: NDArray[Any], angle_min: float, angle_increment: float,
-                 transform: NDArray[Any], camera: CameraModel, range_min: float = 0.0,
-                 range_max: float = math.inf) -> Anchors:
+def scan_anchors(
+    ranges: NDArray[Any],
+    angle_min: float,
+    angle_increment: float,
+    transform: NDArray[Any],
+    camera: CameraModel,
+    range_min: float = 0.0,
+    range_max: float = math.inf,
+) -> Anchors:
     """Beams of a laser scan (sensor_msgs/LaserScan) in the image.
 
     Args:
@@ -63,11 +70,14 @@ def scan_anchors(ranges: NDArray[Any], angle_min: float, angle_increment: float,
     ranges, angles = ranges[measured], angles[measured]
     return point_anchors(
         np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros(len(ranges))], 1),
-        transform, camera)
+        transform,
+        camera,
+    )
 
 
-def point_anchors(points: NDArray[Any], transform: NDArray[Any], camera: CameraModel,
-                  radius_deg: float = 0.0) -> Anchors:
+def point_anchors(
+    points: NDArray[Any], transform: NDArray[Any], camera: CameraModel, radius_deg: float = 0.0
+) -> Anchors:
     """Points in the image, without those that others hide from the camera.
 
     Args:
@@ -87,7 +97,7 @@ def point_anchors(points: NDArray[Any], transform: NDArray[Any], camera: CameraM
         (array([224.5]), array([119.5]), array([2.]))
     """
     points = np.asarray(points, np.float64).reshape(-1, 3)
-    points = points[::max(1, math.ceil(len(points) / MOST_POINTS))]
+    points = points[:: max(1, math.ceil(len(points) / MOST_POINTS))]
     rotation, offset = _parts(transform)
     seen = points @ rotation.T + offset
     with np.errstate(invalid='ignore'):
@@ -95,15 +105,16 @@ def point_anchors(points: NDArray[Any], transform: NDArray[Any], camera: CameraM
     depth = seen[:, 2]
     u = camera.fx * seen[:, 0] / depth + camera.cx
     v = camera.fy * seen[:, 1] / depth + camera.cy
-    inside = ((u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5))
+    inside = (u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5)
     u, v, depth = u[inside], v[inside], depth[inside]
     shown = _shown(u, v, depth, camera)
     radius = math.tan(math.radians(radius_deg)) * camera.fx
     return Anchors.of(u[shown], v[shown], depth[shown], radius)
 
 
-def depth_anchors(depth: NDArray[Any], depth_camera: CameraModel, transform: NDArray[Any],
-                  camera: CameraModel) -> Anchors:
+def depth_anchors(
+    depth: NDArray[Any], depth_camera: CameraModel, transform: NDArray[Any], camera: CameraModel
+) -> Anchors:
     """The depth image of another camera in this one's.
 
     Args:
@@ -129,8 +140,13 @@ def depth_anchors(depth: NDArray[Any], depth_camera: CameraModel, transform: NDA
     return point_anchors(np.stack([x, y, z], -1), transform, camera)
 
 
-def range_anchors(distance: float, field_of_view: float, transform: NDArray[Any],
-                  camera: CameraModel, predicted: Array) -> Anchors:
+def range_anchors(
+    distance: float,
+    field_of_view: float,
+    transform: NDArray[Any],
+    camera: CameraModel,
+    predicted: Array,
+) -> Anchors:
     """A range (sensor_msgs/Range) in the image: of the nearest thing that is in its cone.
 
     Which pixels that is the predicted depth tells: those whose distances from the sensor are about
@@ -161,8 +177,11 @@ def range_anchors(distance: float, field_of_view: float, transform: NDArray[Any]
     places = depth[:, None] * rays - offset @ rotation
     away = np.linalg.norm(places, axis=1)
     with np.errstate(invalid='ignore'):
-        inside = np.isfinite(depth) & (depth > 0) & (
-            places[:, 0] >= away * math.cos(min(field_of_view / 2, math.pi / 2)))
+        inside = (
+            np.isfinite(depth)
+            & (depth > 0)
+            & (places[:, 0] >= away * math.cos(min(field_of_view / 2, math.pi / 2)))
+        )
     if not inside.any():
         return Anchors.of()
     nearest = np.percentile(away[inside], NEAREST_PERCENTILE)
@@ -184,8 +203,9 @@ def _along(rays: NDArray[Any], offset: NDArray[Any], distance: NDArray[Any]) -> 
 
 def _rays(camera: CameraModel, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float64]:
     """Points (n, 3) of pixels at a depth of 1, in the optical frame."""
-    return np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy,
-                     np.ones(len(rows))], 1)
+    return np.stack(
+        [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(len(rows))], 1
+    )
 
 
 def _parts(transform: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -196,8 +216,9 @@ def _parts(transform: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
     return transform[:3, :3], transform[:3, 3]
 
 
-def _shown(u: NDArray[Any], v: NDArray[Any], depth: NDArray[Any],
-           camera: CameraModel) -> NDArray[np.bool_]:
+def _shown(
+    u: NDArray[Any], v: NDArray[Any], depth: NDArray[Any], camera: CameraModel
+) -> NDArray[np.bool_]:
     """Whether a point is not hidden behind a nearer one of its cell of the image."""
     size = max(camera.width, camera.height) / _CELLS
     width = math.ceil(camera.width / size) + 1

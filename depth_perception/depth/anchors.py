@@ -8,6 +8,7 @@ and over depth (`residual_field`), which corrects every pixel. docs/anchors.md h
 An anchor counts only where it can be compared: where depth is in range and smooth, for beside an
 edge an error of a pixel is an error of metres. Anchors that contradict the others lose their say.
 """
+
 from __future__ import annotations
 
 import math
@@ -94,9 +95,14 @@ class Anchors:
     weight: NDArray[np.float64]
 
     @classmethod
-    def of(cls, u: Sequence[float] | NDArray[Any] = (), v: Sequence[float] | NDArray[Any] = (),
-           depth: Sequence[float] | NDArray[Any] = (), radius: float | NDArray[Any] = 0.0,
-           weight: float | NDArray[Any] = 1.0) -> Anchors:
+    def of(
+        cls,
+        u: Sequence[float] | NDArray[Any] = (),
+        v: Sequence[float] | NDArray[Any] = (),
+        depth: Sequence[float] | NDArray[Any] = (),
+        radius: float | NDArray[Any] = 0.0,
+        weight: float | NDArray[Any] = 1.0,
+    ) -> Anchors:
         """From sequences of one length; radius and weight may be one for all.
 
         Raises:
@@ -105,11 +111,14 @@ class Anchors:
         arrays = [np.atleast_1d(np.asarray(values, np.float64)) for values in (u, v, depth)]
         try:
             shape = arrays[0].shape
-            arrays += [np.broadcast_to(np.asarray(values, np.float64), shape)
-                       for values in (radius, weight)]
+            arrays += [
+                np.broadcast_to(np.asarray(values, np.float64), shape)
+                for values in (radius, weight)
+            ]
         except ValueError as error:
-            raise AnchorError(f'radius and weight must be one, or one an anchor: {error}') \
-                from error
+            raise AnchorError(
+                f'radius and weight must be one, or one an anchor: {error}'
+            ) from error
         if len(shape) != 1 or any(array.shape != shape for array in arrays):
             lengths = ', '.join(str(array.shape) for array in arrays[:3])
             raise AnchorError(f'u, v and depth must have one length, got {lengths}')
@@ -120,24 +129,39 @@ class Anchors:
         """All of them, in order."""
         if not several:
             return cls.of()
-        return cls(*(np.concatenate([getattr(one, name) for one in several])
-                     for name in ('u', 'v', 'depth', 'radius', 'weight')))
+        return cls(
+            *(
+                np.concatenate([getattr(one, name) for one in several])
+                for name in ('u', 'v', 'depth', 'radius', 'weight')
+            )
+        )
 
     def __len__(self) -> int:
         return len(self.u)
 
     def where(self, chosen: NDArray[Any]) -> Anchors:
         """Those that a bool or index array chooses."""
-        return Anchors(self.u[chosen], self.v[chosen], self.depth[chosen], self.radius[chosen],
-                       self.weight[chosen])
+        return Anchors(
+            self.u[chosen],
+            self.v[chosen],
+            self.depth[chosen],
+            self.radius[chosen],
+            self.weight[chosen],
+        )
 
     def inside(self, height: int, width: int, limits: tuple[float, float]) -> Anchors:
         """Those in an image of a size, with a depth between limits (metres)."""
         with np.errstate(invalid='ignore'):
-            usable = ((self.u >= -0.5) & (self.u < width - 0.5)
-                      & (self.v >= -0.5) & (self.v < height - 0.5)
-                      & (self.depth >= limits[0]) & (self.depth <= limits[1])
-                      & (self.radius >= 0) & (self.weight > 0))
+            usable = (
+                (self.u >= -0.5)
+                & (self.u < width - 0.5)
+                & (self.v >= -0.5)
+                & (self.v < height - 0.5)
+                & (self.depth >= limits[0])
+                & (self.depth <= limits[1])
+                & (self.radius >= 0)
+                & (self.weight > 0)
+            )
         return self if usable.all() else self.where(usable)
 
     def evenly(self, height: int, width: int, most: int) -> NDArray[np.intp]:
@@ -150,8 +174,9 @@ class Anchors:
         # Neighbours of one sensor come one after the other: a spread order of them.
         order = np.argsort(np.arange(len(self)) * _GOLDEN % 1)
         rows, columns = _CELLS
-        cell = ((self.v[order] + 0.5) / height * rows).astype(int) * columns \
-            + ((self.u[order] + 0.5) / width * columns).astype(int)
+        cell = ((self.v[order] + 0.5) / height * rows).astype(int) * columns + (
+            (self.u[order] + 0.5) / width * columns
+        ).astype(int)
         by_cell = np.argsort(cell, kind='stable')
         begins = np.searchsorted(cell[by_cell], np.arange(rows * columns))
         turn = np.empty(len(self), int)
@@ -203,19 +228,25 @@ class AnchorReport:
             return ''
         if self.used * 2 < self.compared or self.residual_after > RESIDUAL_LIMIT:
             off = 100 * math.expm1(self.residual_after)
-            return (f'after the correction the anchors are {off:.0f} % off, and {self.used} of '
-                    f'{self.compared} agree; check the calibration and the frame of their sensor')
+            return (
+                f'after the correction the anchors are {off:.0f} % off, and {self.used} of '
+                f'{self.compared} agree; check the calibration and the frame of their sensor'
+            )
         if self.frames >= JUDGED_FRAMES and self.scatter > max(
-                SCATTER_LIMIT, SCATTER_FACTOR * self.variation):
+            SCATTER_LIMIT, SCATTER_FACTOR * self.variation
+        ):
             off = 100 * math.expm1(self.scatter)
-            return (f'the anchors do not fit the images: between them depth is off by {off:.0f} %, '
-                    'more than if it were the same everywhere; check the calibration and the frame '
-                    'of their sensor')
+            return (
+                f'the anchors do not fit the images: between them depth is off by {off:.0f} %, '
+                'more than if it were the same everywhere; check the calibration and the frame '
+                'of their sensor'
+            )
         return ''
 
 
-def anchor_depth(depth: Array, anchors: Anchors, *, min_depth: float = 0.1,
-                 max_depth: float = 10.0) -> tuple[Array, AnchorReport]:
+def anchor_depth(
+    depth: Array, anchors: Anchors, *, min_depth: float = 0.1, max_depth: float = 10.0
+) -> tuple[Array, AnchorReport]:
     """Depth corrected by anchors; itself where they are too few.
 
     Args:
@@ -245,8 +276,9 @@ def anchor_depth(depth: Array, anchors: Anchors, *, min_depth: float = 0.1,
     return (depth if field is None else apply_field(depth, field)), report
 
 
-def fit_anchors(depth: Array, anchors: Anchors,
-                limits: tuple[float, float]) -> tuple[ResidualField | None, AnchorReport]:
+def fit_anchors(
+    depth: Array, anchors: Anchors, limits: tuple[float, float]
+) -> tuple[ResidualField | None, AnchorReport]:
     """The field of corrections, None where there are too few anchors, and what became of them.
 
     Of a tensor on a device, a few thousand values come to the host.
@@ -264,12 +296,19 @@ def fit_anchors(depth: Array, anchors: Anchors,
     fits = fits[anchors.where(fits).evenly(height, width, MOST_ANCHORS)]
     if len(fits) < LEAST_ANCHORS:
         return None, AnchorReport(offered, len(fits))
-    return _fitted(anchors.where(fits), log_depth[fits], spread[fits], (height, width), limits,
-                   offered)
+    return _fitted(
+        anchors.where(fits), log_depth[fits], spread[fits], (height, width), limits, offered
+    )
 
 
-def _fitted(anchors: Anchors, log_depth: NDArray[Any], spread: NDArray[Any], size: tuple[int, int],
-            limits: tuple[float, float], offered: int) -> tuple[ResidualField, AnchorReport]:
+def _fitted(
+    anchors: Anchors,
+    log_depth: NDArray[Any],
+    spread: NDArray[Any],
+    size: tuple[int, int],
+    limits: tuple[float, float],
+    offered: int,
+) -> tuple[ResidualField, AnchorReport]:
     """The field through anchors that can all be compared, and the report."""
     height, width = size
     u, v = (anchors.u + 0.5) / width, (anchors.v + 0.5) / height
@@ -278,9 +317,16 @@ def _fitted(anchors: Anchors, log_depth: NDArray[Any], spread: NDArray[Any], siz
     field, left, belief = fit_field(log_depth, u, v, correction, noise, limits)
     made = np.clip(correction - left, -LIMIT, LIMIT)
     return field, AnchorReport(
-        offered, len(anchors), int(np.count_nonzero(belief >= _AGREES)),
-        median(abs(correction)), median(abs(correction - made)), math.exp(median(made)),
-        _spread(correction), _spread(np.log(anchors.depth)), strength=1.0)
+        offered,
+        len(anchors),
+        int(np.count_nonzero(belief >= _AGREES)),
+        median(abs(correction)),
+        median(abs(correction - made)),
+        math.exp(median(made)),
+        _spread(correction),
+        _spread(np.log(anchors.depth)),
+        strength=1.0,
+    )
 
 
 def _spread(values: NDArray[Any]) -> float:
@@ -288,8 +334,9 @@ def _spread(values: NDArray[Any]) -> float:
     return median(abs(values - median(values)))
 
 
-def _around(depth: Array, anchors: Anchors,
-            limits: tuple[float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _around(
+    depth: Array, anchors: Anchors, limits: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Log of the predicted depth at each anchor (n,), and by how much it varies around there.
 
     NaN where a depth around there is unknown or out of range.
@@ -315,16 +362,20 @@ def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(depth).reshape(-1)[index].astype(np.float64)
 
 
-def lattice(height: int, width: int, rows: int,
-            columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def lattice(
+    height: int, width: int, rows: int, columns: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns (rows * columns,) of pixels that lie evenly over an image."""
-    row, column = (((np.arange(count) + 0.5) * side / count).astype(np.int64)
-                   for count, side in ((rows, height), (columns, width)))
+    row, column = (
+        ((np.arange(count) + 0.5) * side / count).astype(np.int64)
+        for count, side in ((rows, height), (columns, width))
+    )
     return np.repeat(row, columns), np.tile(column, rows)
 
 
-def pixels(depth: Array, rows: NDArray[np.int64],
-           columns: NDArray[np.int64]) -> NDArray[np.float64]:
+def pixels(
+    depth: Array, rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """The depths (n,) of some pixels of a depth (H, W), on the host."""
     return _taken(depth, rows * depth.shape[1] + columns)
 
@@ -365,8 +416,11 @@ class AnchoredDepth:
         field = self._field
         if field is None:
             return {}
-        return {'features': field.features, 'weights': field.weights,
-                'scalars': np.array([field.level, field.centre, *field.limits, self._time])}
+        return {
+            'features': field.features,
+            'weights': field.weights,
+            'scalars': np.array([field.level, field.centre, *field.limits, self._time]),
+        }
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
         """Go on with the correction of another, see `memory`."""
@@ -374,10 +428,17 @@ class AnchoredDepth:
         if memory:
             level, centre, near, far, self._time = map(float, memory['scalars'])
             self._field = ResidualField(
-                memory['features'], memory['weights'], level, centre, (near, far))
+                memory['features'], memory['weights'], level, centre, (near, far)
+            )
 
-    def __call__(self, depth: Array, anchors: Anchors, time: float, min_depth: float = 0.1,
-                 max_depth: float = 10.0) -> tuple[Array, AnchorReport]:
+    def __call__(
+        self,
+        depth: Array,
+        anchors: Anchors,
+        time: float,
+        min_depth: float = 0.1,
+        max_depth: float = 10.0,
+    ) -> tuple[Array, AnchorReport]:
         """The corrected depth of a frame, and what became of its anchors.
 
         Args:
@@ -396,7 +457,8 @@ class AnchoredDepth:
             self._field = None
             return depth, report
         return apply_field(depth, self._field, strength), AnchorReport(
-            report.offered, report.compared, strength=strength)
+            report.offered, report.compared, strength=strength
+        )
 
     def _judged(self, report: AnchorReport) -> AnchorReport:
         """The report with what it has in common with those of the frames before."""

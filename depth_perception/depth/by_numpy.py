@@ -5,6 +5,7 @@ PyTorch splits an operation of 30 microseconds among threads. That takes longer 
 itself, and if other programs use the cores, each operation waits milliseconds for the last thread.
 NumPy stays in the calling thread.
 """
+
 from __future__ import annotations
 
 import functools
@@ -20,7 +21,7 @@ from torch import Tensor
 Function = TypeVar('Function', bound=Callable[..., Any])
 
 #: Pixels of a band: a few float arrays of this size fit into the cache of a core.
-BAND = 2 ** 16
+BAND = 2**16
 
 
 def by_numpy(function: Function) -> Function:
@@ -30,6 +31,7 @@ def by_numpy(function: Function) -> Function:
         function: takes an image as its first argument and returns an array of the same kind;
             works for both kinds.
     """
+
     @functools.wraps(function)
     def run(image: Any, *arguments: Any, **more: Any) -> Any:
         if not _is_on_cpu(image):
@@ -37,6 +39,7 @@ def by_numpy(function: Function) -> Function:
         arrays = (_as_array(argument) for argument in arguments)
         named = {name: _as_array(argument) for name, argument in more.items()}
         return torch.as_tensor(function(image.numpy(), *arrays, **named))
+
     return cast(Function, run)
 
 

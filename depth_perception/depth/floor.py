@@ -18,6 +18,7 @@ image's lower edge: through level patches, and through jumps between them that h
 foot of what stands up the floor's level is kept until the floor comes back behind it. The depth is
 then divided by exp(level). docs/obstacles.md has what it gains.
 """
+
 from __future__ import annotations
 
 import functools
@@ -124,8 +125,12 @@ class FloorLayout:
     above: int
 
 
-def floor_layout(camera: CameraModel, pose: CameraPose, tolerance: float = 0.05,
-                 device: torch.device | str = 'numpy') -> FloorLayout | None:
+def floor_layout(
+    camera: CameraModel,
+    pose: CameraPose,
+    tolerance: float = 0.05,
+    device: torch.device | str = 'numpy',
+) -> FloorLayout | None:
     """The layout of a camera's floor: a few milliseconds of work, to be kept.
 
     Args:
@@ -146,25 +151,64 @@ def floor_layout(camera: CameraModel, pose: CameraPose, tolerance: float = 0.05,
     columns = np.arange(step // 2, camera.width, step)
     if len(rows) < _LEAST_ROWS or len(columns) < 2:
         return None
-    forward, left, up = rays[:, rows][:, :, columns]
+    return _layout(
+        camera,
+        rays[:, rows][:, :, columns],
+        rows,
+        columns,
+        height,
+        max(tolerance, _LEAST_TOLERANCE),
+        device,
+    )
+
+
+def _layout(
+    camera: CameraModel,
+    rays: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    height: float,
+    tolerance: float,
+    device: torch.device | str,
+) -> FloorLayout:
+    forward, left, up = rays
     nearness = np.maximum(-up, 1e-4) / height
     distance = np.hypot(forward, left)
     away = distance / nearness
-    tolerance = max(tolerance, _LEAST_TOLERANCE)
     rise = np.log(max(height - tolerance, 0.1 * height) / (height + FLOOR_GROWTH * away))
     lines = np.concatenate([[rows[-1] - _ABOVE], rows[::-1]])
-    arrays = (rows, nearness, np.diff(-np.log(nearness), axis=0), distance, rise,
-              *_slopes(height, away[:-1]), away < _NEAR,
-              *_between(columns, np.arange(camera.width)),
-              *_between(lines, np.arange(camera.height)))
+    arrays = (
+        rows,
+        nearness,
+        np.diff(-np.log(nearness), axis=0),
+        distance,
+        rise,
+        *_slopes(height, away[:-1]),
+        away < _NEAR,
+        *_between(columns, np.arange(camera.width)),
+        *_between(lines, np.arange(camera.height)),
+    )
     window = math.ceil(2.2 * abs(rise).max() / _LOG_STEP)
     rows_, nearness, log_step, distance, rise, low, high, near, *places = (
-        _on(array, device) for array in arrays)
+        _on(array, device) for array in arrays
+    )
     return FloorLayout(
-        (camera.height, camera.width), height, rows_, slice(step // 2, None, step), nearness,
-        log_step, distance, rise, (low, high), near, min(max(window, 6), len(rows)),
+        (camera.height, camera.width),
+        height,
+        rows_,
+        slice(int(columns[0]), None, int(columns[1] - columns[0])),
+        nearness,
+        log_step,
+        distance,
+        rise,
+        (low, high),
+        near,
+        min(max(window, 6), len(rows)),
         math.log(1 - min(_RAISED_SHARE, _RAISED / height)),
-        (places[0], places[1]), (places[2], places[3]), max(0, int(lines[0])))
+        (places[0], places[1]),
+        (places[2], places[3]),
+        max(0, int(lines[0])),
+    )
 
 
 @by_numpy
@@ -182,8 +226,10 @@ def level_floor(depth: Array, layout: FloorLayout, anchored: bool = False) -> Ar
         ValueError: the depth is not of the camera's size.
     """
     if tuple(depth.shape) != layout.size:
-        raise ValueError(f'the depth is {tuple(depth.shape)}, '
-                         f'the camera {layout.size[0]} rows x {layout.size[1]} columns')
+        raise ValueError(
+            f'the depth is {tuple(depth.shape)}, '
+            f'the camera {layout.size[0]} rows x {layout.size[1]} columns'
+        )
     factor = _xp(depth).exp(-_floor_level(depth, layout, anchored))
     return _times_grid(depth, factor, layout)
 
@@ -205,8 +251,9 @@ def _floor_level(depth: Array, layout: FloorLayout, anchored: bool) -> Array:
     return _joined(above[None], _upside_down(xp.where(is_edge, lower, level)))
 
 
-def _followed(q: Array, ratio: Array, layout: FloorLayout,
-              anchored: bool) -> tuple[Array, Array, Array, Array]:
+def _followed(
+    q: Array, ratio: Array, layout: FloorLayout, anchored: bool
+) -> tuple[Array, Array, Array, Array]:
     """The floor's level (n, k), whether something stands there, and the middle of all levels.
 
     The last is by how much a level patch of the floor can be below the middle (negative).
@@ -231,8 +278,9 @@ def _followed(q: Array, ratio: Array, layout: FloorLayout,
     return level[1:], standing[1:], middle, limit
 
 
-def _steps(q: Array, ratio: Array, layout: FloorLayout,
-           anchored: bool) -> tuple[Array, Array, Array, Array, Array]:
+def _steps(
+    q: Array, ratio: Array, layout: FloorLayout, anchored: bool
+) -> tuple[Array, Array, Array, Array, Array]:
     """What happens from row to row (n - 1, k).
 
     Returns:
@@ -255,8 +303,9 @@ def _steps(q: Array, ratio: Array, layout: FloorLayout,
     return xp.where(is_patch, xp.zeros_like(change), change * part), level, face, middle, limit
 
 
-def _start(q: Array, level: Array, face: Array, middle: Array, limit: Array,
-           layout: FloorLayout) -> Array:
+def _start(
+    q: Array, level: Array, face: Array, middle: Array, limit: Array, layout: FloorLayout
+) -> Array:
     """(k,): q of the image's lowest row above the floor's, 0 where that is the floor."""
     xp = _xp(q)
     floor, _ = _middle(q[:_EDGE], level[:_EDGE], thin=1)
@@ -265,8 +314,9 @@ def _start(q: Array, level: Array, face: Array, middle: Array, limit: Array,
     return xp.where(is_patch & ~_most(face[:3]), xp.zeros_like(above), above)
 
 
-def _thing(q: Array, relief: Array, rise: Array, before: Array, number: Array, begin: Array,
-           window: int) -> tuple[Array, Array, Array]:
+def _thing(
+    q: Array, relief: Array, rise: Array, before: Array, number: Array, begin: Array, window: int
+) -> tuple[Array, Array, Array]:
     """The first thing of each column from the row `begin` (k,) on: what stands up far enough.
 
     Returns:
@@ -295,7 +345,7 @@ def _level_follows(level: Array) -> Array:
     count = level.shape[0]
     padded = _joined(level, *[level[-1:]] * 6)
     three = padded[:-2] & padded[1:-1] & padded[2:]
-    return three[1:1 + count] | three[2:2 + count] | three[3:3 + count]
+    return three[1 : 1 + count] | three[2 : 2 + count] | three[3 : 3 + count]
 
 
 def _sum_around(values: Array) -> Array:
@@ -303,13 +353,13 @@ def _sum_around(values: Array) -> Array:
     none = _xp(values).zeros_like(values[:1])
     padded = _joined(*[none] * 3, values, *[none] * 3)
     # A sum along columns takes longer than all of these.
-    return functools.reduce(operator.add, (padded[k:k + len(values)] for k in range(7)))
+    return functools.reduce(operator.add, (padded[k : k + len(values)] for k in range(7)))
 
 
 def _mean_before(q: Array) -> Array:
     """The mean of the _BEFORE values before each one in its column."""
     padded = _joined(*[q[:1]] * _BEFORE, q[:-1])
-    total = functools.reduce(operator.add, (padded[k:k + len(q)] for k in range(_BEFORE)))
+    total = functools.reduce(operator.add, (padded[k : k + len(q)] for k in range(_BEFORE)))
     return total / _BEFORE
 
 
@@ -319,6 +369,7 @@ def _most(bools: Array) -> Array:
 
 
 # What numpy and PyTorch name differently.
+
 
 def _xp(array: Array) -> Any:
     return torch if isinstance(array, Tensor) else np
@@ -397,8 +448,11 @@ def _filled(ratio: Array) -> Array:
     source = source.cummax(0).values if isinstance(ratio, Tensor) else np.maximum.accumulate(source)
     first = _first(known, number, len(ratio)).clip(None, len(ratio) - 1)
     source = xp.where(source < 0, first[None], source)
-    values = ratio.gather(0, source) if isinstance(ratio, Tensor) else np.take_along_axis(
-        ratio, source, 0)
+    values = (
+        ratio.gather(0, source)
+        if isinstance(ratio, Tensor)
+        else np.take_along_axis(ratio, source, 0)
+    )
     return xp.where(known.any(0)[None], values, xp.ones_like(values))
 
 
@@ -441,6 +495,7 @@ def _times_grid(depth: Array, factor: Array, layout: FloorLayout) -> Array:
 
 
 # The layout.
+
 
 def _grid_rows(rays: NDArray[np.float64], camera: CameraModel, height: float) -> NDArray[np.int64]:
     """The rows of the grid, the lowest first: in the middle column they are even in log depth."""

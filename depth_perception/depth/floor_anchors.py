@@ -6,6 +6,7 @@ a surface do not change with a wrong scale, so candidates are those below the ho
 predicted surface is level. Among them the floor is the lowest plane: the ratio of the floor's depth
 to the predicted one is larger for all that lies above it.
 """
+
 from __future__ import annotations
 
 import math
@@ -67,8 +68,9 @@ def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> An
     if pose.height is None or not 0 < pose.height <= HIGHEST_CAMERA:
         return Anchors.of()
     rows, columns = lattice(camera.height, camera.width, *_LOOKS)
-    rays = np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy,
-                     np.ones(len(rows))], 1)
+    rays = np.stack(
+        [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(len(rows))], 1
+    )
     up = pose.rotation().numpy()[2]
     rise = rays @ up
     fall = np.arctan2(-rise, np.sqrt(np.maximum((rays * rays).sum(1) - rise * rise, 0)))
@@ -82,8 +84,12 @@ def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> An
     if lowest is None or lowest > LARGEST_RATIO:
         return Anchors.of()
     looks = looks[abs(ratio[looks] - lowest) <= _PLANE]
-    found = Anchors.of(columns[looks], rows[looks], true[looks], weight=FLOOR_WEIGHT / (
-        1 + (PITCH_ERROR / fall[looks] / NOISE) ** 2))
+    found = Anchors.of(
+        columns[looks],
+        rows[looks],
+        true[looks],
+        weight=FLOOR_WEIGHT / (1 + (PITCH_ERROR / fall[looks] / NOISE) ** 2),
+    )
     return found.where(found.evenly(camera.height, camera.width, FLOOR_ANCHORS))
 
 
@@ -91,8 +97,9 @@ def _is_level(depth: NDArray[Any], rays: NDArray[Any], up: NDArray[Any]) -> NDAr
     """Whether the surface at each look (n,) is level; False at the border and at edges."""
     places = (depth[:, None] * rays).reshape(*_LOOKS, 3)
     normals = np.full(places.shape, np.nan)
-    normals[1:-1, 1:-1] = np.cross(places[1:-1, 2:] - places[1:-1, :-2],
-                                   places[2:, 1:-1] - places[:-2, 1:-1])
+    normals[1:-1, 1:-1] = np.cross(
+        places[1:-1, 2:] - places[1:-1, :-2], places[2:, 1:-1] - places[:-2, 1:-1]
+    )
     normals = normals.reshape(-1, 3)
     least = math.cos(math.radians(LEVEL_DEG)) * np.linalg.norm(normals, axis=1)
     level: NDArray[np.bool_] = abs(normals @ up) >= least
@@ -107,7 +114,7 @@ def _lowest_plane(ratio: NDArray[Any]) -> float | None:
     counts = np.bincount(bins - bins.min())
     # A plane is as wide as a few bins.
     plane = np.convolve(counts, np.ones(5), 'same')
-    enough = (plane >= max(LEAST_LOOKS, LEAST_SHARE * len(ratio), LEAST_OF_LARGEST * plane.max()))
+    enough = plane >= max(LEAST_LOOKS, LEAST_SHARE * len(ratio), LEAST_OF_LARGEST * plane.max())
     if not enough.any():
         return None
     first = int(np.argmax(enough))

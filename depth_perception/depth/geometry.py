@@ -6,6 +6,7 @@ same device; on a CPU NumPy does the work (see `by_numpy`). Depth is along the o
 metres: NaN unknown, -Inf nearer than the sensor can see, +Inf farther (REP-117). The optical frame
 has x right, y down, z forward (REP-103).
 """
+
 from __future__ import annotations
 
 import functools
@@ -172,12 +173,13 @@ def _far_sides_by_numpy(nearness: NDArray[Any], threshold: float) -> NDArray[np.
     return far
 
 
-def _far_sides_by_bands(nearness: NDArray[Any], threshold: float,
-                        planes: bool) -> NDArray[np.bool_]:
+def _far_sides_by_bands(
+    nearness: NDArray[Any], threshold: float, planes: bool
+) -> NDArray[np.bool_]:
     height, width = nearness.shape[0] - 2 * _REACH, nearness.shape[1]
     far = np.empty((height, width - _REACH), bool)
     for rows in bands(height, width):
-        far[rows] = _far_sides(nearness[rows.start:rows.stop + 2 * _REACH], threshold, planes)
+        far[rows] = _far_sides(nearness[rows.start : rows.stop + 2 * _REACH], threshold, planes)
     return far
 
 
@@ -194,29 +196,30 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
     width = nearness.shape[1]
     flat = nearness.reshape(-1)
     size = len(flat) - 2 * _REACH * width
-    limit = flat[_REACH * width:][:size] * threshold
+    limit = flat[_REACH * width :][:size] * threshold
     opposite = -limit
     far: Array | None = None
     reach = _REACH if planes else 1
     # Distance in memory to the next pixel of a row and of a column.
     for step in (1, width):
-        around = flat[_REACH * width - reach * step:][:size + 2 * reach * step]
+        around = flat[_REACH * width - reach * step :][: size + 2 * reach * step]
         change = around[step:] - around[:-step]
         # From the pixel before each one to itself, and from the last one to the next.
-        pairs = change[(reach - 1) * step:][:size + step]
+        pairs = change[(reach - 1) * step :][: size + step]
         up = down = pairs
         if planes:
             sizes = abs(change)
-            plane = xp.fmin(sizes[:len(pairs)], sizes[-len(pairs):])
+            plane = xp.fmin(sizes[: len(pairs)], sizes[-len(pairs) :])
             up, down = pairs - plane, pairs + plane
         jumps = (up[step:] > limit) | (down[:size] < opposite)
         far = jumps if far is None else far | jumps
     assert far is not None
-    return far.reshape(-1, width)[:, :width - _REACH]
+    return far.reshape(-1, width)[:, : width - _REACH]
 
 
-def _are_far_sides(nearness: NDArray[Any], found: NDArray[np.intp],
-                   threshold: float) -> NDArray[np.bool_]:
+def _are_far_sides(
+    nearness: NDArray[Any], found: NDArray[np.intp], threshold: float
+) -> NDArray[np.bool_]:
     """Return `_far_sides` for some pixels, given by their flat indices: bool (n,)."""
     width = nearness.shape[1]
     row, column = np.divmod(found, width - _REACH)
@@ -255,8 +258,9 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
 
 
 @by_numpy
-def pack_cloud(depth: Array, camera: CameraModel, rgb: Array | None = None,
-               stride: int = 1) -> Array:
+def pack_cloud(
+    depth: Array, camera: CameraModel, rgb: Array | None = None, stride: int = 1
+) -> Array:
     """Return an organized cloud (h, w, 4) float32: x, y, z and the colour's bits (0 without rgb).
 
     The layout of sensor_msgs/PointCloud2 with point_step 16, as depth_image_proc writes it: the
@@ -319,8 +323,10 @@ def _rays(camera: CameraModel, stride: int, place: str | torch.device) -> tuple[
 
 def _check_size(depth: Array, camera: CameraModel) -> None:
     if tuple(depth.shape) != (camera.height, camera.width):
-        raise ValueError(f'the depth is {tuple(depth.shape)}, '
-                         f'the camera {camera.height} rows x {camera.width} columns')
+        raise ValueError(
+            f'the depth is {tuple(depth.shape)}, '
+            f'the camera {camera.height} rows x {camera.width} columns'
+        )
 
 
 def _namespace(array: Array) -> Any:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert metres to 16-bit millimetres, the format of REP-118, PNG files and RGB-D data sets."""
+
 from __future__ import annotations
 
 import numpy as np

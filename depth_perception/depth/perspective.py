@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw a point cloud from any viewpoint with NumPy alone, for image files."""
+
 from __future__ import annotations
 
 import math
@@ -28,25 +29,37 @@ class View:
     fov_deg: float = 50.0
 
     @classmethod
-    def around(cls, target: tuple[float, float, float], distance: float, yaw_deg: float,
-               down_deg: float) -> View:
+    def around(
+        cls, target: tuple[float, float, float], distance: float, yaw_deg: float, down_deg: float
+    ) -> View:
         """Return a view at a distance from the target, turned to the right and looking down."""
         yaw, down = math.radians(yaw_deg), math.radians(down_deg)
         x, y, z = target
-        return cls((x - distance * math.sin(yaw) * math.cos(down), y - distance * math.sin(down),
-                    z - distance * math.cos(yaw) * math.cos(down)), target)
+        return cls(
+            (
+                x - distance * math.sin(yaw) * math.cos(down),
+                y - distance * math.sin(down),
+                z - distance * math.cos(yaw) * math.cos(down),
+            ),
+            target,
+        )
 
 
-def middle_view(points: NDArray[np.float32], yaw_deg: float = 14.0,
-                down_deg: float = 10.0) -> View:
+def middle_view(points: NDArray[np.float32], yaw_deg: float = 14.0, down_deg: float = 10.0) -> View:
     """Return a view of a camera's points from behind, next to and above the camera."""
     depth = float(np.median(points[:, 2])) if len(points) else 1.0
     return View.around((0.0, 0.0, depth), 1.6 * depth, yaw_deg, down_deg)
 
 
-def draw_points(points: NDArray[np.floating], colours: NDArray[np.uint8], view: View,
-                width: int, height: int, spacing: float,
-                background: int = 24) -> NDArray[np.uint8]:
+def draw_points(
+    points: NDArray[np.floating],
+    colours: NDArray[np.uint8],
+    view: View,
+    width: int,
+    height: int,
+    spacing: float,
+    background: int = 24,
+) -> NDArray[np.uint8]:
     """Draw the points from a viewpoint.
 
     Args:
@@ -99,8 +112,9 @@ def _axes(view: View) -> NDArray[np.float64]:
     return np.stack([right, np.cross(forward, right), forward])
 
 
-def _painted(column: NDArray[Any], row: NDArray[Any], size: NDArray[Any], width: int,
-             height: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _painted(
+    column: NDArray[Any], row: NDArray[Any], size: NDArray[Any], width: int, height: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the pixels that each point covers, and the point of each, in the points' order."""
     places, owners = [], []
     for dy in range(_LARGEST):

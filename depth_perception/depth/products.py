@@ -13,6 +13,7 @@ The steps for a frame:
 Depth is a NumPy array or a torch tensor on any device. The products are of the same kind on the
 same device, and are computed at their first use.
 """
+
 from __future__ import annotations
 
 import functools
@@ -105,10 +106,17 @@ class DepthProducts:
         [[-inf, 2.0, inf]]
     """
 
-    def __init__(self, metric: Array, camera: CameraModel | None, rgb: Array | None,
-                 settings: DepthSettings, network_max_depth: float,
-                 layouts: LayoutMaker = scan_layout, floors: FloorMaker = floor_layout,
-                 anchored: bool = False) -> None:
+    def __init__(
+        self,
+        metric: Array,
+        camera: CameraModel | None,
+        rgb: Array | None,
+        settings: DepthSettings,
+        network_max_depth: float,
+        layouts: LayoutMaker = scan_layout,
+        floors: FloorMaker = floor_layout,
+        anchored: bool = False,
+    ) -> None:
         self.camera, self.settings = camera, settings
         #: Pose of the camera by the settings. If another source gives the pose, set it before the
         #: first use of cloud and scan; None means unknown.
@@ -122,8 +130,16 @@ class DepthProducts:
 
     def with_metric(self, metric: Array, anchored: bool = False) -> DepthProducts:
         """Return the products of another depth of the same frame."""
-        products = DepthProducts(metric, self.camera, self._rgb, self.settings,
-                                 self._network_max_depth, self._layouts, self._floors, anchored)
+        products = DepthProducts(
+            metric,
+            self.camera,
+            self._rgb,
+            self.settings,
+            self._network_max_depth,
+            self._layouts,
+            self._floors,
+            anchored,
+        )
         products.pose = self.pose
         return products
 
@@ -171,7 +187,8 @@ class DepthProducts:
         if not settings.floor_model or self.camera is None or pose is None or pose.height is None:
             return None
         layout = self._floors(
-            self.camera, pose, settings.floor_tolerance, _kind_of_work(self.metric))
+            self.camera, pose, settings.floor_tolerance, _kind_of_work(self.metric)
+        )
         return None if layout is None else level_floor(self.metric, layout, self._anchored)
 
     @cached_property
@@ -191,8 +208,11 @@ class DepthProducts:
     def cloud(self) -> Array:
         """The points and colours in the layout of sensor_msgs/PointCloud2, (h, w, 4) float32."""
         return geometry.pack_cloud(
-            self.standing, self._known_camera, self._rgb if self.settings.point_color else None,
-            self.settings.point_stride)
+            self.standing,
+            self._known_camera,
+            self._rgb if self.settings.point_color else None,
+            self.settings.point_stride,
+        )
 
     def scan(self, pose: CameraPose | None = None) -> DepthScan:
         """Return the obstacle scan.
@@ -204,16 +224,20 @@ class DepthProducts:
         pose = pose or self.pose or stated_pose(settings)
         standing = self.standing if pose == self.pose else self._standing(pose)
         band = ObstacleBand(
-            settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance)
+            settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance
+        )
         is_tensor = isinstance(standing, Tensor)
-        layout = self._layouts(self._known_camera, far, band, pose,
-                               standing.device if is_tensor else 'cpu')
+        layout = self._layouts(
+            self._known_camera, far, band, pose, standing.device if is_tensor else 'cpu'
+        )
         ranges = scan_ranges(standing, layout, near)
-        return DepthScan(ranges if is_tensor else ranges.numpy(), layout,
-                         layout.range_min(near), pose)
+        return DepthScan(
+            ranges if is_tensor else ranges.numpy(), layout, layout.range_min(near), pose
+        )
 
-    def preview(self, colours: tuple[float, float] | None = None,
-                depth: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
+    def preview(
+        self, colours: tuple[float, float] | None = None, depth: NDArray[np.float32] | None = None
+    ) -> NDArray[np.uint8]:
         """Draw the depth in colours, uint8 (H, W, 3) BGR, see `visualise.colourise`.
 
         Args:
@@ -225,8 +249,9 @@ class DepthProducts:
         """
         near, far = colours or self.limits
         if math.isinf(far):
-            raise ValueError('a preview needs a largest depth: give max_depth, or the range of '
-                             'its colours')
+            raise ValueError(
+                'a preview needs a largest depth: give max_depth, or the range of its colours'
+            )
         return colourise(_on_host(self.depth) if depth is None else depth, near, far)
 
     @property
@@ -267,10 +292,17 @@ class ProductMaker:
         self._temporal = TemporalFilter()
         self._unseen: tuple[NDArray[np.bool_] | None, Array] = (None, None)
 
-    def __call__(self, rgb: NDArray[np.uint8] | None, camera: CameraModel | None, depth: Array,
-                 settings: DepthSettings = DEFAULT_SETTINGS, *, time: float | None = None,
-                 unseen: NDArray[np.bool_] | None = None,
-                 image: Tensor | None = None) -> DepthProducts:
+    def __call__(
+        self,
+        rgb: NDArray[np.uint8] | None,
+        camera: CameraModel | None,
+        depth: Array,
+        settings: DepthSettings = DEFAULT_SETTINGS,
+        *,
+        time: float | None = None,
+        unseen: NDArray[np.bool_] | None = None,
+        image: Tensor | None = None,
+    ) -> DepthProducts:
         """Return the products of a frame, without waiting for the device.
 
         Args:
@@ -287,11 +319,19 @@ class ProductMaker:
         if unseen is not None:
             metric = geometry.mask(metric, self._unseen_like(metric, unseen))
         colours = rgb if image is None else image
-        return DepthProducts(metric, camera, None if colours is None else _like(colours, metric),
-                             settings, self._network_max_depth, self._layouts, self._floors)
+        return DepthProducts(
+            metric,
+            camera,
+            None if colours is None else _like(colours, metric),
+            settings,
+            self._network_max_depth,
+            self._layouts,
+            self._floors,
+        )
 
-    def anchored(self, products: DepthProducts, anchors: Anchors, time: float = 0.0,
-                 hold: float = 0.0) -> tuple[DepthProducts, AnchorReport]:
+    def anchored(
+        self, products: DepthProducts, anchors: Anchors, time: float = 0.0, hold: float = 0.0
+    ) -> tuple[DepthProducts, AnchorReport]:
         """Return the products of a frame with depth corrected by anchors; wait for the device.
 
         Args:
@@ -313,16 +353,23 @@ class ProductMaker:
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the data of the last frame, for `remember`."""
-        return {**_prefixed('temporal', self._temporal.memory()),
-                **_prefixed('anchored', self._anchored.memory())}
+        return {
+            **_prefixed('temporal', self._temporal.memory()),
+            **_prefixed('anchored', self._anchored.memory()),
+        }
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
         """Continue with the data of another object, see `memory`."""
         self._temporal.remember(_part_of('temporal', memory))
         self._anchored.remember(_part_of('anchored', memory))
 
-    def _metric(self, rgb: NDArray[np.uint8] | None, depth: Array, settings: DepthSettings,
-                time: float | None) -> Array:
+    def _metric(
+        self,
+        rgb: NDArray[np.uint8] | None,
+        depth: Array,
+        settings: DepthSettings,
+        time: float | None,
+    ) -> Array:
         """Return the smoothed and scaled depth."""
         strength = settings.temporal_smoothing
         if time is None or rgb is None or strength <= 0:
@@ -340,9 +387,14 @@ class ProductMaker:
         return there
 
 
-def depth_products(rgb: NDArray[np.uint8] | None, camera: CameraModel | None, depth: Array,
-                   settings: DepthSettings = DEFAULT_SETTINGS, *,
-                   network_max_depth: float = math.inf) -> DepthProducts:
+def depth_products(
+    rgb: NDArray[np.uint8] | None,
+    camera: CameraModel | None,
+    depth: Array,
+    settings: DepthSettings = DEFAULT_SETTINGS,
+    *,
+    network_max_depth: float = math.inf,
+) -> DepthProducts:
     """Return masked depth, cloud, scan and preview of one image; see `ProductMaker` for several.
 
     Args:
@@ -359,7 +411,7 @@ def depth_products(rgb: NDArray[np.uint8] | None, camera: CameraModel | None, de
         >>> rgb = np.zeros((240, 320, 3), np.uint8)
         >>> depth = np.full((240, 320), 2.0, np.float32)
         >>> depth[:, 160:] = 7.0
-        >>> settings = DepthSettings(max_depth=5.0, camera_height=0.4)
+        >>> settings = DepthSettings(max_depth=5.0)
         >>> products = depth_products(rgb, camera, depth, settings)
         >>> float(products.depth[0, 0]), float(products.depth[0, 319])  # the right half is too far
         (2.0, inf)
@@ -374,8 +426,7 @@ def depth_products(rgb: NDArray[np.uint8] | None, camera: CameraModel | None, de
 
 def stated_pose(settings: DepthSettings) -> CameraPose:
     """Return the camera pose by `camera_pitch` and `camera_height`."""
-    return CameraPose(
-        math.radians(settings.camera_pitch), height=settings.camera_height or None)
+    return CameraPose(math.radians(settings.camera_pitch), height=settings.camera_height or None)
 
 
 def _kind_of_work(depth: Array) -> Any:
@@ -389,8 +440,11 @@ def _prefixed(head: str, memory: Mapping[str, NDArray[Any]]) -> dict[str, NDArra
 
 
 def _part_of(head: str, memory: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(f'{head}.'): array for name, array in memory.items()
-            if name.startswith(f'{head}.')}
+    return {
+        name.removeprefix(f'{head}.'): array
+        for name, array in memory.items()
+        if name.startswith(f'{head}.')
+    }
 
 
 def _place(array: Array) -> Any:

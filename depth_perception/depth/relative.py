@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metres from a network that gives relative depth or disparity: anchors tell scale and shift."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -55,8 +56,9 @@ class Relation:
         return depth
 
 
-def fit_relation(output: Array, anchors: Anchors, kind: str,
-                 limits: tuple[float, float]) -> Relation | None:
+def fit_relation(
+    output: Array, anchors: Anchors, kind: str, limits: tuple[float, float]
+) -> Relation | None:
     """What anchors tell of an output (H, W); None where they are too few or tell nothing.
 
     Anchors that contradict the others have no say, as long as they are fewer than a third.
@@ -84,8 +86,11 @@ def fit_relation(output: Array, anchors: Anchors, kind: str,
     if len(anchors) < LEAST_ANCHORS:
         return None
     anchors = anchors.where(anchors.evenly(height, width, MOST_ANCHORS))
-    seen = pixels(output, np.rint(anchors.v).astype(np.int64).clip(0, height - 1),
-                  np.rint(anchors.u).astype(np.int64).clip(0, width - 1))
+    seen = pixels(
+        output,
+        np.rint(anchors.v).astype(np.int64).clip(0, height - 1),
+        np.rint(anchors.u).astype(np.int64).clip(0, width - 1),
+    )
     known = np.isfinite(seen)
     if kind != DISPARITY:
         known &= seen > 0
@@ -114,12 +119,15 @@ def _fit_depth(seen: NDArray[Any], true: NDArray[Any], weight: NDArray[Any]) -> 
         if belief.sum() <= 0:
             return None
         scale = float((belief * ratio).sum() / belief.sum())
-    return Relation(float(np.exp(scale)), of_disparity=False, offered=len(true),
-                    used=int(np.count_nonzero(abs(ratio - scale) < 2 * _NOISE)))
+    return Relation(
+        float(np.exp(scale)),
+        of_disparity=False,
+        offered=len(true),
+        used=int(np.count_nonzero(abs(ratio - scale) < 2 * _NOISE)),
+    )
 
 
-def _fit_disparity(seen: NDArray[Any], true: NDArray[Any],
-                   weight: NDArray[Any]) -> Relation | None:
+def _fit_disparity(seen: NDArray[Any], true: NDArray[Any], weight: NDArray[Any]) -> Relation | None:
     inverse = 1 / true
     low, high = np.quantile(true, (0.1, 0.9))
     has_shift = high / low >= LEAST_RATIO
@@ -128,7 +136,7 @@ def _fit_disparity(seen: NDArray[Any], true: NDArray[Any],
         found = factor * seen + shift
         error = np.log(np.maximum(found, 1e-6) / inverse)
         # An error of the inverse depth counts by what it is of the depth.
-        strength = weight * _belief(error) / inverse ** 2
+        strength = weight * _belief(error) / inverse**2
         if np.count_nonzero(strength) < 3:
             return None
         factor, shift = _weighted(seen, inverse, strength, has_shift)
@@ -153,8 +161,9 @@ def _middle(seen: NDArray[Any], inverse: NDArray[Any]) -> float:
     return float(np.median(inverse[positive] / seen[positive])) if positive.any() else 0.0
 
 
-def _weighted(seen: NDArray[Any], inverse: NDArray[Any], strength: NDArray[Any],
-              has_shift: bool) -> tuple[float, float]:
+def _weighted(
+    seen: NDArray[Any], inverse: NDArray[Any], strength: NDArray[Any], has_shift: bool
+) -> tuple[float, float]:
     """Factor and shift by least squares."""
     if not has_shift:
         return float((strength * seen * inverse).sum() / (strength * seen * seen).sum()), 0.0
@@ -200,8 +209,9 @@ class RelativeDepth:
         held = self._last is not None and 0 <= time - self._time <= hold
         return self._last if held else None
 
-    def relation(self, output: Array, anchors: Anchors, time: float, nearest: float,
-                 hold: float) -> Relation | None:
+    def relation(
+        self, output: Array, anchors: Anchors, time: float, nearest: float, hold: float
+    ) -> Relation | None:
         """Of a frame's output; None where neither its anchors nor earlier ones tell."""
         found = fit_relation(output, anchors, self.kind, (nearest, self.farthest))
         if found is not None:

@@ -12,6 +12,7 @@ coarse grid, for some depths. A tile has the parabola in log depth that agrees w
 the middle and the largest depth around there, and the parabolas of tiles are interpolated. So both
 sides of an edge get what the field says of their depths, and nothing is blurred across.
 """
+
 from __future__ import annotations
 
 import functools
@@ -82,12 +83,15 @@ class ResidualField:
         """
         depths = self.nodes - self.centre
         log_depth, u, v = (self.features[:, axis] for axis in range(3))
-        by_depth = SMOOTH ** 2 * _bell(depths, log_depth, LENGTHS[0]) * self.weights
+        by_depth = SMOOTH**2 * _bell(depths, log_depth, LENGTHS[0]) * self.weights
         by_row = _bell((np.arange(rows) + 0.5) / rows, v, LENGTHS[2]).astype(np.float32)
         by_column = _bell((np.arange(columns) + 0.5) / columns, u, LENGTHS[1]).astype(np.float32)
         by_both = by_depth.astype(np.float32)[:, None] * by_row
-        level = (self.level + FACTOR ** 2 * self.weights.sum()
-                 + SLOPE ** 2 * depths * (self.weights @ log_depth))
+        level = (
+            self.level
+            + FACTOR**2 * self.weights.sum()
+            + SLOPE**2 * depths * (self.weights @ log_depth)
+        )
         places = by_both @ by_column.T  # one for each node: see `_solved`
         return np.asarray(places + level.astype(np.float32)[:, None, None], np.float32)
 
@@ -98,9 +102,14 @@ class ResidualField:
         return np.linspace(least, most, NODES)
 
 
-def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
-              correction: NDArray[Any], noise: NDArray[Any], limits: tuple[float, float],
-              ) -> tuple[ResidualField, NDArray[np.float64], NDArray[np.float64]]:
+def fit_field(
+    log_depth: NDArray[Any],
+    u: NDArray[Any],
+    v: NDArray[Any],
+    correction: NDArray[Any],
+    noise: NDArray[Any],
+    limits: tuple[float, float],
+) -> tuple[ResidualField, NDArray[np.float64], NDArray[np.float64]]:
     """The field through some anchors, and how far each is believed.
 
     Args:
@@ -125,7 +134,7 @@ def fit_field(log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any],
     weights: NDArray[Any] = np.zeros(len(correction))
     left = weights
     for _ in range(ROUNDS):
-        variance = noise ** 2 / belief
+        variance = noise**2 / belief
         system = covariance.copy()
         system[diagonal, diagonal] += variance
         weights = _solved(system, rest)
@@ -174,8 +183,8 @@ def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     a, b = first / LENGTHS, second / LENGTHS
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
     bells: NDArray[np.float64] = np.exp(-0.5 * squares)
-    bells *= SMOOTH ** 2
-    bells += FACTOR ** 2 + SLOPE ** 2 * (first[:, :1] * second[:, 0])
+    bells *= SMOOTH**2
+    bells += FACTOR**2 + SLOPE**2 * (first[:, :1] * second[:, 0])
     return bells
 
 
@@ -255,11 +264,14 @@ def _curves(logs: Array, field: ResidualField) -> Array:
     table: Any = field.table(*middle.shape)
     table = torch.from_numpy(table).to(logs.device) if isinstance(logs, Tensor) else table
     below, here, above = (
-        _looked_up(table, field, z) for z in (middle - half, middle, middle + half))
-    slope, bend = (above - below) / (2 * half), ((above + below) / 2 - here) / half ** 2
+        _looked_up(table, field, z) for z in (middle - half, middle, middle + half)
+    )
+    slope, bend = (above - below) / (2 * half), ((above + below) / 2 - here) / half**2
     namespace: Any = torch if isinstance(logs, Tensor) else np
-    return cast(Array, namespace.stack(
-        [here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend]))
+    return cast(
+        Array,
+        namespace.stack([here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend]),
+    )
 
 
 def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
@@ -313,4 +325,5 @@ def _looks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64
     def looks(side: int) -> NDArray[np.int64]:
         count = _LOOKS * math.ceil(side / tile)
         return ((np.arange(count) + 0.5) * side / count).astype(np.int64)
+
     return looks(height), looks(width)

@@ -8,6 +8,7 @@ contains all pixels whose ray has this azimuth; for a tilted camera these are no
 A pixel's ray is fixed, and so are the depths at which a point on it is above the floor, below the
 upper limit and in range. `scan_layout` computes these once, `scan_ranges` compares.
 """
+
 from __future__ import annotations
 
 import math
@@ -64,7 +65,8 @@ class CameraPose:
         if not (math.isfinite(self.pitch) and abs(self.pitch) <= STEEPEST):
             raise PoseError(
                 f'the camera looks {math.degrees(self.pitch):.0f} degrees down; a scan needs '
-                f'{-math.degrees(STEEPEST):.0f} to {math.degrees(STEEPEST):.0f}')
+                f'{-math.degrees(STEEPEST):.0f} to {math.degrees(STEEPEST):.0f}'
+            )
 
     @classmethod
     def from_up(cls, up: Sequence[float], height: float | None = None) -> CameraPose:
@@ -88,9 +90,12 @@ class CameraPose:
 
     def is_close(self, other: CameraPose) -> bool:
         """Return whether two poses differ by less than 0.06 degrees and 5 millimetres."""
-        return (abs(self.pitch - other.pitch) < 1e-3 and abs(self.roll - other.roll) < 1e-3
-                and (self.height is None) == (other.height is None)
-                and abs((self.height or 0) - (other.height or 0)) < 0.005)
+        return (
+            abs(self.pitch - other.pitch) < 1e-3
+            and abs(self.roll - other.roll) < 1e-3
+            and (self.height is None) == (other.height is None)
+            and abs((self.height or 0) - (other.height or 0)) < 0.005
+        )
 
     def level_frame_rotation(self) -> tuple[float, float, float, float]:
         """Return the level frame's rotation in the optical frame as a quaternion (x, y, z, w)."""
@@ -102,8 +107,11 @@ class CameraPose:
 
     def rotation(self) -> Tensor:
         """Return the (3, 3) rotation from the optical (z forward, y down) to the level frame."""
-        cp, sp, cr, sr = (function(angle) for angle in (self.pitch, self.roll)
-                          for function in (math.cos, math.sin))
+        cp, sp, cr, sr = (
+            function(angle)
+            for angle in (self.pitch, self.roll)
+            for function in (math.cos, math.sin)
+        )
         pitch = torch.tensor([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]], dtype=torch.float64)
         roll = torch.tensor([[1, 0, 0], [0, cr, -sr], [0, sr, cr]], dtype=torch.float64)
         body = torch.tensor([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], dtype=torch.float64)
@@ -183,8 +191,13 @@ class ScanLayout:
         return min_depth * self.least_distance
 
 
-def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = ObstacleBand(),
-                pose: CameraPose = LEVEL, device: torch.device | str = 'cpu') -> ScanLayout:
+def scan_layout(
+    camera: CameraModel,
+    range_max: float,
+    band: ObstacleBand = ObstacleBand(),
+    pose: CameraPose = LEVEL,
+    device: torch.device | str = 'cpu',
+) -> ScanLayout:
     """Return the layout of a camera's scan; takes some ten milliseconds, so keep it.
 
     Args:
@@ -219,14 +232,22 @@ def scan_layout(camera: CameraModel, range_max: float, band: ObstacleBand = Obst
     if not is_level:
         farthest = torch.minimum(farthest, in_range)
     return ScanLayout(
-        angle_min, angle_min + (count - 1) * increment, increment, count, range_max,
-        float(distance.min()), beam.to(device), by_beam.to(device), begins.to(device),
+        angle_min,
+        angle_min + (count - 1) * increment,
+        increment,
+        count,
+        range_max,
+        float(distance.min()),
+        beam.to(device),
+        by_beam.to(device),
+        begins.to(device),
         distance=_thin(distance.to(device, torch.float32)),
         nearest=_thin(nearest.to(device, torch.float32)),
         farthest=_thin(farthest.to(device, torch.float32)),
         certain=(float(nearest.max()), float(farthest.min())),
         in_range=in_range[0].to(device, torch.float32) if is_level else None,
-        sees_far=(reach >= range_max * _WHOLE).to(device))
+        sees_far=(reach >= range_max * _WHOLE).to(device),
+    )
 
 
 def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: float) -> Tensor:
@@ -262,8 +283,9 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
     depth = torch.as_tensor(depth)
     if depth.shape != layout.distance.shape:
         height, width = layout.distance.shape
-        raise ValueError(f'the depth is {tuple(depth.shape)}, '
-                         f'the camera {height} rows x {width} columns')
+        raise ValueError(
+            f'the depth is {tuple(depth.shape)}, the camera {height} rows x {width} columns'
+        )
     nearest = _nearest_on_cpu if depth.device.type == 'cpu' else _nearest_on_gpu
     ranges = nearest(depth, layout, min_depth)
     unknown = (ranges == math.inf) & ~layout.sees_far
@@ -285,15 +307,15 @@ def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     has_pixels = begins[1:] > begins[:-1]
     ranges = np.full(layout.count, np.nan, values.dtype)
     # fmin ignores NaN if there is another value.
-    ranges[has_pixels] = np.fmin.reduceat(
-        values.reshape(-1).take(by_beam), begins[:-1][has_pixels])
+    ranges[has_pixels] = np.fmin.reduceat(values.reshape(-1).take(by_beam), begins[:-1][has_pixels])
     return torch.from_numpy(ranges)
 
 
 def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray[Any]:
     """Return metres (H, W) to each pixel's obstacle, +Inf without obstacle, NaN if unknown."""
     distance, nearest, farthest = (
-        values.numpy() for values in (layout.distance, layout.nearest, layout.farthest))
+        values.numpy() for values in (layout.distance, layout.nearest, layout.farthest)
+    )
     values = np.empty_like(z)
     for rows in bands(*z.shape):
         np.multiply(z[rows], distance[rows], out=values[rows])
@@ -302,8 +324,9 @@ def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray
     return values
 
 
-def _of_columns(z: NDArray[Any], layout: ScanLayout, in_range: NDArray[Any],
-                min_depth: float) -> NDArray[Any]:
+def _of_columns(
+    z: NDArray[Any], layout: ScanLayout, in_range: NDArray[Any], min_depth: float
+) -> NDArray[Any]:
     """Return the minimum of `_of_pixels` per column (W,), by its smallest depth."""
     nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
     least = []
@@ -322,26 +345,28 @@ def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     """Compute `_nearest_on_cpu` with one scatter operation."""
     # NaN, the least important, as infinity; free as the largest finite number.
     free = torch.finfo(depth.dtype).max
-    no_obstacle = _is_no_obstacle(
-        depth, layout.nearest, layout.farthest, layout.certain, min_depth)
+    no_obstacle = _is_no_obstacle(depth, layout.nearest, layout.farthest, layout.certain, min_depth)
     if layout.in_range is not None:
         no_obstacle = no_obstacle | (depth.clip(min_depth) > layout.in_range)
     values = (depth * layout.distance).masked_fill(no_obstacle, free)
     values = values.masked_fill(torch.isnan(depth), math.inf)
     ranges = values.new_full((layout.count,), math.inf).scatter_reduce(
-        0, layout.beam, values.reshape(-1), 'amin')
+        0, layout.beam, values.reshape(-1), 'amin'
+    )
     return ranges.masked_fill(ranges == math.inf, math.nan).masked_fill(ranges == free, math.inf)
 
 
-def _is_no_obstacle(depth: Array, nearest: Array, farthest: Array, certain: tuple[float, float],
-                    min_depth: float) -> Array:
+def _is_no_obstacle(
+    depth: Array, nearest: Array, farthest: Array, certain: tuple[float, float], min_depth: float
+) -> Array:
     """Bool (H, W); False where the depth is NaN. -Inf stands at min_depth."""
     if certain[0] <= 0 and min_depth <= certain[1]:
         # The usual case: no depth is below `nearest`, and -Inf is an obstacle.
         return depth > farthest
     at_min_depth = (min_depth < nearest) | (min_depth > farthest)
     no_obstacle: Array = ((depth < nearest) | (depth > farthest)) & (
-        (depth != -math.inf) | at_min_depth)
+        (depth != -math.inf) | at_min_depth
+    )
     return no_obstacle
 
 
@@ -390,15 +415,15 @@ def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return by_beam, torch.cat([pixels.new_zeros(1), pixels.cumsum(0)])
 
 
-def _reach(nearest: Tensor, farthest: Tensor, distance: Tensor, beam: Tensor,
-           count: int) -> Tensor:
+def _reach(nearest: Tensor, farthest: Tensor, distance: Tensor, beam: Tensor, count: int) -> Tensor:
     """Return metres (count,) up to which each beam's pixels would show an obstacle."""
     reach = torch.where(nearest <= farthest, farthest * distance, -math.inf).reshape(-1)
     return reach.new_full((count,), -math.inf).scatter_reduce(0, beam, reach, 'amax')
 
 
-def _obstacle_depths(up: Tensor, distance: Tensor, band: ObstacleBand,
-                     height: float | None) -> tuple[Tensor, Tensor]:
+def _obstacle_depths(
+    up: Tensor, distance: Tensor, band: ObstacleBand, height: float | None
+) -> tuple[Tensor, Tensor]:
     """Return the depths (nearest, farthest) between which each pixel's point is in the band."""
     if height is None:
         above = _at_least(up, band.min_height)

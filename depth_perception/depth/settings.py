@@ -4,6 +4,7 @@
 `DepthSettings` is the table. The node's parameters take these from it, and so do the options of
 `depth-perception predict` and `view`. Nothing heavy is imported.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -51,8 +52,11 @@ class Option:
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             return f'{name} must be of type {kind.__name__}, got {value!r}'
         number: Any = value  # where there are limits
-        if self.low is not None and self.high is not None and not (
-                math.isfinite(number) and self.low <= number <= self.high):
+        if (
+            self.low is not None
+            and self.high is not None
+            and not (math.isfinite(number) and self.low <= number <= self.high)
+        ):
             return f'{name} must be in [{self.low}, {self.high}], got {value!r}'
         return ''
 
@@ -76,41 +80,74 @@ class DepthSettings:
     """
 
     min_depth: float = option(
-        0.3, 'metres; nearer depth becomes -Inf in the depth image, and stays an obstacle in cloud '
-        'and scan', 0, 100)
+        0.3,
+        'metres; nearer depth becomes -Inf in the depth image, and stays an obstacle in cloud '
+        'and scan',
+        0,
+        100,
+    )
     max_depth: float = option(
-        0.0, "metres; farther depth becomes +Inf; 0 = the network's own limit", 0, 100)
+        0.0, "metres; farther depth becomes +Inf; 0 = the network's own limit", 0, 100
+    )
     depth_scale: float = option(
-        1.0, 'factor on every depth: true distance / published distance, from a tape measure',
-        0.1, 10)
+        1.0,
+        'factor on every depth: true distance / published distance, from a tape measure',
+        0.1,
+        10,
+    )
     focal_correction: bool = option(
-        True, "multiply depth by the camera's focal length / that of the training images")
+        True, "multiply depth by the camera's focal length / that of the training images"
+    )
     edge_threshold: float = option(
-        0.05, 'relative depth jump between neighbouring pixels above which the far one is removed '
-        'from cloud and scan (flying pixels); 0 = off', 0, 1)
+        0.05,
+        'relative depth jump between neighbouring pixels above which the far one is removed '
+        'from cloud and scan (flying pixels); 0 = off',
+        0,
+        1,
+    )
     temporal_smoothing: float = option(
-        0.0, 'weight of the previous depth where the depth hardly changes, against flicker; a '
-        'larger value lags more when the camera moves; 0 = off', 0, 0.95)
+        0.0,
+        'weight of the previous depth where the depth hardly changes, against flicker; a '
+        'larger value lags more when the camera moves; 0 = off',
+        0,
+        0.95,
+    )
     point_stride: int = option(2, 'the cloud contains every n-th pixel of both axes', 1, 16)
     point_color: bool = option(True, "the cloud has the image's colours")
     scan_min_height: float = option(
-        -0.2, 'metres above the camera; lower points are not in the scan; not used if the '
-        "camera's height is known", -5, 5)
+        -0.2,
+        'metres above the camera; lower points are not in the scan; not used if the '
+        "camera's height is known",
+        -5,
+        5,
+    )
     scan_max_height: float = option(
-        0.3, 'metres above the camera; higher points are not in the scan', -5, 5)
+        0.3, 'metres above the camera; higher points are not in the scan', -5, 5
+    )
     camera_pitch: float = option(
-        0.0, 'degrees by which the camera looks down (negative: up), for the scan', -80, 80)
+        0.0, 'degrees by which the camera looks down (negative: up), for the scan', -80, 80
+    )
     camera_height: float = option(
-        0.0, 'height of the camera above the floor in metres: objects on the floor are in the '
-        'scan, the floor is not; 0 = unknown', 0, 20)
+        0.0,
+        'height of the camera above the floor in metres: objects on the floor are in the '
+        'scan, the floor is not; 0 = unknown',
+        0,
+        20,
+    )
     floor_tolerance: float = option(
-        0.05, "metres above the floor that the scan ignores, if the camera's height is known; "
-        'grows by 0.015 m with each metre of distance', 0, 1)
+        0.05,
+        "metres above the floor that the scan ignores, if the camera's height is known; "
+        'grows by 0.015 m with each metre of distance',
+        0,
+        1,
+    )
 
     floor_model: bool = option(
-        True, "where the camera's height is known, tell the floor from obstacles by the floor that "
+        True,
+        "where the camera's height is known, tell the floor from obstacles by the floor that "
         'is seen, and put what stands on it at its place there, in cloud and scan; otherwise by '
-        'height alone')
+        'height alone',
+    )
 
     def __post_init__(self) -> None:
         for name in OPTIONS:
@@ -133,22 +170,27 @@ class DepthSettings:
         if self.scan_min_height >= self.scan_max_height:
             return ('scan_min_height', 'scan_max_height'), (
                 f'scan_min_height {self.scan_min_height} must be below '
-                f'scan_max_height {self.scan_max_height}')
+                f'scan_max_height {self.scan_max_height}'
+            )
         if 0 < self.max_depth <= self.min_depth:
             return ('min_depth', 'max_depth'), (
-                f'max_depth {self.max_depth} must be above min_depth {self.min_depth}, or 0')
+                f'max_depth {self.max_depth} must be above min_depth {self.min_depth}, or 0'
+            )
         if self.max_depth == 0 and self.min_depth >= network_max_depth:
             return ('min_depth', 'max_depth'), (
                 f'min_depth {self.min_depth:g} must be below the {network_max_depth:g} m that the '
-                'network reaches, unless max_depth is set')
+                'network reaches, unless max_depth is set'
+            )
         return None
 
 
 #: Of `DepthSettings`, by name.
 OPTIONS: dict[str, Option] = {
-    field.name: field.metadata['rule'] for field in dataclasses.fields(DepthSettings)}
+    field.name: field.metadata['rule'] for field in dataclasses.fields(DepthSettings)
+}
 DEFAULTS: dict[str, Any] = {
-    field.name: field.default for field in dataclasses.fields(DepthSettings)}
+    field.name: field.default for field in dataclasses.fields(DepthSettings)
+}
 
 
 def check(name: str, value: Any) -> None:

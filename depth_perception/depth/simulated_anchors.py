@@ -3,6 +3,7 @@
 
 For measuring and showing what anchors are worth (`benchmarks.anchors_real`, the demo).
 """
+
 from __future__ import annotations
 
 import math
@@ -24,8 +25,9 @@ BEAM_DEG, ZONE_DEG, ZONES = 0.5, 5.0, 8
 _KNOWN = 0.5
 
 
-def lidar_row(truth: NDArray[Any], camera: CameraModel, random: np.random.Generator,
-              pitch: float = 0.0) -> Anchors:
+def lidar_row(
+    truth: NDArray[Any], camera: CameraModel, random: np.random.Generator, pitch: float = 0.0
+) -> Anchors:
     """A scanner at the camera's height that measures in a level plane.
 
     Args:
@@ -52,8 +54,12 @@ def zones(truth: NDArray[Any], camera: CameraModel, random: np.random.Generator)
     """
     middles = np.tan(np.radians(ZONE_DEG * (np.arange(ZONES) - (ZONES - 1) / 2)))
     radius = math.tan(math.radians(ZONE_DEG / 2)) * camera.fx
-    rows, columns = (grid.ravel() for grid in np.meshgrid(
-        camera.cy + camera.fy * middles, camera.cx + camera.fx * middles, indexing='ij'))
+    rows, columns = (
+        grid.ravel()
+        for grid in np.meshgrid(
+            camera.cy + camera.fy * middles, camera.cx + camera.fx * middles, indexing='ij'
+        )
+    )
     means = np.array([_mean(truth, u, v, radius) for u, v in zip(columns, rows)])
     return _measured(columns, rows, means, radius, random)
 
@@ -61,17 +67,26 @@ def zones(truth: NDArray[Any], camera: CameraModel, random: np.random.Generator)
 def _mean(truth: NDArray[Any], u: float, v: float, radius: float) -> float:
     """The mean depth of a zone; NaN where too little of it is known or in the image."""
     top, left = (max(0, round(middle - radius)) for middle in (v, u))
-    zone = truth[top:max(0, round(v + radius)) + 1, left:max(0, round(u + radius)) + 1]
+    zone = truth[top : max(0, round(v + radius)) + 1, left : max(0, round(u + radius)) + 1]
     known = zone[np.isfinite(zone) & (zone > 0)]
     return float(known.mean()) if len(known) > _KNOWN * (2 * radius + 1) ** 2 else math.nan
 
 
-def _measured(u: NDArray[Any], v: NDArray[Any], depth: NDArray[Any], radius: float,
-              random: np.random.Generator) -> Anchors:
+def _measured(
+    u: NDArray[Any],
+    v: NDArray[Any],
+    depth: NDArray[Any],
+    radius: float,
+    random: np.random.Generator,
+) -> Anchors:
     """Anchors of true depths, with noise and nonsense; none where the truth is unknown."""
     known = np.isfinite(depth) & (depth > 0)
     depth = np.asarray(depth, np.float64)[known]
     noisy = depth + (NOISE_SHARE * depth + NOISE_METRES) * random.standard_normal(len(depth))
     wrong = random.random(len(depth)) < OUTLIERS
-    return Anchors.of(u[known], v[known],
-                      np.where(wrong, random.uniform(*OUTLIER_RANGE, len(depth)), noisy), radius)
+    return Anchors.of(
+        u[known],
+        v[known],
+        np.where(wrong, random.uniform(*OUTLIER_RANGE, len(depth)), noisy),
+        radius,
+    )

@@ -5,6 +5,7 @@ This is an exponential moving average that stops at changes, like the temporal f
 cameras (librealsense's `temporal_filter`: alpha and delta). There is no optical flow: the depth of
 moving objects changes by more than noise, and there the new frame is kept unchanged.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -56,8 +57,11 @@ class TemporalFilter:
         """What it knows of the last frame, for `remember`; empty where that is nothing."""
         if self._depth is None:
             return {}
-        return {'depth': self._depth.cpu().numpy(), 'thumbnail': self._thumbnail,
-                'time': np.array([self._time])}
+        return {
+            'depth': self._depth.cpu().numpy(),
+            'thumbnail': self._thumbnail,
+            'time': np.array([self._time]),
+        }
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
         """Go on where another filter was, see `memory`."""
@@ -66,8 +70,9 @@ class TemporalFilter:
             self._depth = torch.as_tensor(memory['depth'])
             self._thumbnail, self._time = memory['thumbnail'], float(memory['time'][0])
 
-    def __call__(self, depth: Tensor, rgb: NDArray[np.uint8], time: float,
-                 strength: float) -> Tensor:
+    def __call__(
+        self, depth: Tensor, rgb: NDArray[np.uint8], time: float, strength: float
+    ) -> Tensor:
         """Return the filtered depth of a frame, on the depth's device.
 
         The filter starts again, with the unfiltered depth, after a cut, a change of size, a jump
@@ -95,11 +100,14 @@ class TemporalFilter:
         self._depth, self._thumbnail, self._time = depth, thumbnail, time
         return depth
 
-    def _continues(self, last: Tensor, depth: Tensor, thumbnail: NDArray[np.float32],
-                   time: float) -> bool:
-        return (last.shape == depth.shape
-                and 0 <= time - self._time <= LONGEST_GAP
-                and _correlation(self._thumbnail, thumbnail) >= SAME_SCENE)
+    def _continues(
+        self, last: Tensor, depth: Tensor, thumbnail: NDArray[np.float32], time: float
+    ) -> bool:
+        return (
+            last.shape == depth.shape
+            and 0 <= time - self._time <= LONGEST_GAP
+            and _correlation(self._thumbnail, thumbnail) >= SAME_SCENE
+        )
 
 
 def blend(last: Tensor, depth: Tensor, strength: float) -> Tensor:

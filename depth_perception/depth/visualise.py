@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw depth and errors in colour, with legends."""
+
 from __future__ import annotations
 
 import functools
@@ -71,8 +72,9 @@ def colourise(depth: NDArray[np.float32], min_depth: float, max_depth: float) ->
     return picture
 
 
-def fitted_range(depths: Iterable[NDArray[np.float32]], nearest: float,
-                 farthest: float) -> tuple[float, float]:
+def fitted_range(
+    depths: Iterable[NDArray[np.float32]], nearest: float, farthest: float
+) -> tuple[float, float]:
     """Return a range of colours that covers nearly all known depths.
 
     Args:
@@ -138,8 +140,7 @@ def with_legend(picture: NDArray[np.uint8], near: float, far: float) -> NDArray[
     return np.concatenate([np.concatenate([picture, margin], axis=1), bar])
 
 
-def relative_error(depth: NDArray[np.float32],
-                   truth: NDArray[np.float32]) -> NDArray[np.float32]:
+def relative_error(depth: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return |depth - truth| / truth, (H, W); NaN where one is unknown (truth 0 or not finite).
 
     Examples:
@@ -167,7 +168,8 @@ def colourise_error(error: NDArray[np.float32]) -> NDArray[np.uint8]:
     """
     share = np.clip(np.nan_to_num(error, nan=0.0) / LARGEST_ERROR, 0, 1)
     picture: NDArray[np.uint8] = cv2.applyColorMap(
-        (share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        (share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO
+    )
     picture[np.isnan(error)] = _UNKNOWN_ERROR
     return picture
 
@@ -179,8 +181,7 @@ def error_legend(width: int, size: float | None = None) -> NDArray[np.uint8]:
     return _bar(colours, ends, size)
 
 
-def legend(width: int, near: float, far: float,
-           size: float | None = None) -> NDArray[np.uint8]:
+def legend(width: int, near: float, far: float, size: float | None = None) -> NDArray[np.uint8]:
     """Draw the colours from near to far with distances below them, uint8 (h, width, 3) BGR.
 
     `size` is the size of the letters: 1 is legible on a screen; None derives it from the width.
@@ -192,12 +193,16 @@ def legend(width: int, near: float, far: float,
     """
     distances = near + (far - near) * np.linspace(0, 1, width, dtype=np.float32) ** 2
     marks = [(near, 0.0), (far, 1.0), *round_distances(near, far)]
-    return _bar(colourise(distances[None], near, far),
-                [(f'{distance:.3g} m', place) for distance, place in marks], size)
+    return _bar(
+        colourise(distances[None], near, far),
+        [(f'{distance:.3g} m', place) for distance, place in marks],
+        size,
+    )
 
 
-def _bar(colours: NDArray[np.uint8], marks: Iterable[tuple[str, float]],
-         size: float | None) -> NDArray[np.uint8]:
+def _bar(
+    colours: NDArray[np.uint8], marks: Iterable[tuple[str, float]], size: float | None
+) -> NDArray[np.uint8]:
     """Draw a row of colours (1, W, 3) as a bar, with texts below at their positions, 0 to 1.
 
     A text that would overlap an earlier one is left out.
@@ -214,8 +219,16 @@ def _bar(colours: NDArray[np.uint8], marks: Iterable[tuple[str, float]],
         if any(left < right + 4 and left + length > other - 4 for other, right in room):
             continue
         room.append((left, left + length))
-        cv2.putText(result, text, (left, height - round(5 * size)), cv2.FONT_HERSHEY_SIMPLEX,
-                    0.4 * size, (0, 0, 0), int(size), cv2.LINE_AA)
+        cv2.putText(
+            result,
+            text,
+            (left, height - round(5 * size)),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.4 * size,
+            (0, 0, 0),
+            int(size),
+            cv2.LINE_AA,
+        )
     return result
 
 

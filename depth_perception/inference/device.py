@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose the device to compute on."""
+
 from __future__ import annotations
 
 import contextlib
@@ -35,7 +36,8 @@ def resolve_device(name: str) -> torch.device:
     if (device.index or 0) >= count:
         raise DeviceError(
             f'device {name!r} was asked for, but PyTorch {torch.__version__} sees {count} CUDA '
-            'devices: check nvidia-smi and the PyTorch build, or set device to cpu')
+            'devices: check nvidia-smi and the PyTorch build, or set device to cpu'
+        )
     return torch.device('cuda', device.index or 0)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Estimate metric depth of a colour image: prepare the image, run the network, scale to metres."""
+
 from __future__ import annotations
 
 import math
@@ -75,8 +76,14 @@ class DepthEstimator:
 
     sharing: Sharing | None = None
 
-    def __init__(self, backend: Backend, info: WeightsInfo, checksum: str = '',
-                 compile_beside: bool = False, graphs: bool = True) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        info: WeightsInfo,
+        checksum: str = '',
+        compile_beside: bool = False,
+        graphs: bool = True,
+    ) -> None:
         self.info = info
         self.checksum = checksum
         self._backend = backend
@@ -87,9 +94,15 @@ class DepthEstimator:
         self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
 
     @classmethod
-    def load(cls, path: str | Path | None = None, device: str = 'auto',
-             precision: str = 'fp16', backend: str = 'auto', *,
-             compile_beside: bool = False) -> DepthEstimator:
+    def load(
+        cls,
+        path: str | Path | None = None,
+        device: str = 'auto',
+        precision: str = 'fp16',
+        backend: str = 'auto',
+        *,
+        compile_beside: bool = False,
+    ) -> DepthEstimator:
         """Read weights, move them to the device and run one frame, so that the first is fast.
 
         Args:
@@ -111,10 +124,16 @@ class DepthEstimator:
             raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
         torch_device = resolve_device(device)
         weights = load_weights(path)
-        runner = choose_backend(weights.network, torch_device, precision, backend, weights.checksum,
-                                weights.path)
-        estimator = cls(runner, weights.info, weights.checksum, compile_beside,
-                        graphs=getattr(weights.network, 'traceable', True))
+        runner = choose_backend(
+            weights.network, torch_device, precision, backend, weights.checksum, weights.path
+        )
+        estimator = cls(
+            runner,
+            weights.info,
+            weights.checksum,
+            compile_beside,
+            graphs=getattr(weights.network, 'traceable', True),
+        )
         height, width = weights.info.input_height, weights.info.input_width
         estimator.infer(np.zeros((height, width, 3), np.uint8))
         return estimator
@@ -156,8 +175,9 @@ class DepthEstimator:
         return self.estimate(rgb, camera).depth.cpu().numpy()
 
     @torch.inference_mode()
-    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
-                 camera: CameraModel | None = None) -> Estimate:
+    def estimate(
+        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+    ) -> Estimate:
         """Estimate the depth like `infer`, but leave it on the estimator's device.
 
         The image may be a tensor that is already there, see `transfer.Upload`. On a GPU the work
@@ -168,14 +188,16 @@ class DepthEstimator:
         size = self._choose_size(height, width, camera)
         factor = self.focal_factor(camera, size)
         seconds: list[float] = []
-        depth = self._frames(partial(self._depth, size=size, seconds=seconds), self._upload(rgb),
-                             factor, size)
+        depth = self._frames(
+            partial(self._depth, size=size, seconds=seconds), self._upload(rgb), factor, size
+        )
         # On a GPU this is only the time to launch the work.
         measured = seconds and self.device.type == 'cpu'
         return Estimate(depth, factor, seconds[-1] if measured else None)
 
-    def _depth(self, image: Tensor, factor: Tensor | float, size: Size,
-               seconds: list[float]) -> Tensor:
+    def _depth(
+        self, image: Tensor, factor: Tensor | float, size: Size, seconds: list[float]
+    ) -> Tensor:
         """Return depth (H, W) in metres times the factor, for an image (H, W, 3) on the device.
 
         Args:
@@ -196,8 +218,9 @@ class DepthEstimator:
             return resized_output(depth, self.info, (height, width))
         return _resized(depth, (height, width))
 
-    def network_input(self, rgb: NDArray[np.uint8] | Tensor,
-                      camera: CameraModel | None = None) -> Tensor:
+    def network_input(
+        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+    ) -> Tensor:
         """Return the network's input for an image: normalised float32 (1, 3, h, w)."""
         _check_image(rgb, camera)
         height, width = rgb.shape[:2]
@@ -233,8 +256,7 @@ class DepthEstimator:
         Raises:
             CompileError: the network cannot be compiled for one of them.
         """
-        self._backend.prepare(
-            (self.network_size(*size), f'{size[1]}x{size[0]}') for size in sizes)
+        self._backend.prepare((self.network_size(*size), f'{size[1]}x{size[0]}') for size in sizes)
 
     def _choose_size(self, height: int, width: int, camera: CameraModel | None) -> Size:
         """Return the size to use now for an image, see `compile_beside`."""
@@ -339,8 +361,13 @@ def _size_near(area: float, aspect: float, of_area: float = 0.0) -> Size:
     steps = math.sqrt(area / aspect) / SIZE_STEP
     rows = [max(1, math.floor(steps) + offset) for offset in (0, 1)]
     sizes = [(row, max(1, round(row * aspect))) for row in rows]
-    row, column = min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect))
-                      + of_area * abs(math.log(size[0] * size[1] * SIZE_STEP ** 2 / area)))
+    row, column = min(
+        sizes,
+        key=lambda size: (
+            abs(math.log(size[1] / size[0] / aspect))
+            + of_area * abs(math.log(size[0] * size[1] * SIZE_STEP**2 / area))
+        ),
+    )
     return row * SIZE_STEP, column * SIZE_STEP
 
 
@@ -349,5 +376,6 @@ def _check_image(rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None) ->
     if dtype != 'uint8' or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(f'need an image uint8 (H, W, 3), got {dtype} {shape}')
     if camera is not None and (camera.height, camera.width) != shape[:2]:
-        raise ValueError(f'the camera is {camera.width}x{camera.height}, '
-                         f'the image {rgb.shape[1]}x{rgb.shape[0]}')
+        raise ValueError(
+            f'the camera is {camera.width}x{camera.height}, the image {rgb.shape[1]}x{rgb.shape[0]}'
+        )

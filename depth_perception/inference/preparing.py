@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does what a `Preparation` says, as the image processors of transformers do it."""
+
 from __future__ import annotations
 
 import math
@@ -56,8 +57,13 @@ def resized_image(image: Tensor, info: WeightsInfo, size: Size) -> Tensor:
         return image
     if policy.interpolation == 'nearest':
         return F.interpolate(image, size, mode='nearest')
-    image = F.interpolate(image, size, mode=policy.interpolation,
-                          align_corners=policy.align_corners, antialias=policy.antialias)
+    image = F.interpolate(
+        image,
+        size,
+        mode=policy.interpolation,
+        align_corners=policy.align_corners,
+        antialias=policy.antialias,
+    )
     return image.clamp(0, 255).round() if is_bytes and image.is_floating_point() else image
 
 
@@ -68,15 +74,17 @@ def resized_output(output: Tensor, info: WeightsInfo, size: Size) -> Tensor:
     whole = (size[0] + 2 * down, size[1] + 2 * across)
     corners = {} if mode == 'nearest' else {'align_corners': False}
     output = F.interpolate(output, whole, mode=mode, **corners)[0, 0]
-    return output[down:down + size[0], across:across + size[1]].contiguous()
+    return output[down : down + size[0], across : across + size[1]].contiguous()
 
 
 def _padding(info: WeightsInfo, height: int, width: int) -> tuple[int, int]:
     """Pixels that are added above and below, and left and right."""
     factor = info.preparation.padding
     # A reflection is smaller than what it reflects.
-    return (min(int(math.sqrt(height / 2) * factor), height - 1),
-            min(int(math.sqrt(width / 2) * factor), width - 1))
+    return (
+        min(int(math.sqrt(height / 2) * factor), height - 1),
+        min(int(math.sqrt(width / 2) * factor), width - 1),
+    )
 
 
 def _padded(info: WeightsInfo, height: int, width: int) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The interface of everything that turns images into metric depth."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -82,8 +83,9 @@ class Estimator(Protocol):
             CompileError: the network cannot be compiled for one of them.
         """
 
-    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
-                 camera: CameraModel | None = None) -> Estimate:
+    def estimate(
+        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+    ) -> Estimate:
         """Estimate the depth of one image.
 
         Args:

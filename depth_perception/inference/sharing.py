@@ -6,6 +6,7 @@ sends the next request only after its last result, so each of n busy users gets 
 and an idle user costs the others nothing; a `threading.Lock` does not guarantee such an order. One
 thread also needs only one pool of OpenMP threads and one set of PyTorch's per-thread buffers.
 """
+
 from __future__ import annotations
 
 import threading
@@ -129,11 +130,13 @@ class NetworkShare:
         """Prepare for sizes like `Estimator.prepare`; other users are served meanwhile."""
         self._network.estimator.prepare(sizes)
 
-    def estimate(self, rgb: NDArray[np.uint8] | Tensor,
-                 camera: CameraModel | None = None) -> Estimate:
+    def estimate(
+        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+    ) -> Estimate:
         """Estimate the depth like `Estimator.estimate`, after waiting for a turn."""
         estimate: Estimate = self._network.turns.call(
-            self.user, self._network.estimator.estimate, rgb, camera)
+            self.user, self._network.estimator.estimate, rgb, camera
+        )
         return estimate
 
 
@@ -150,19 +153,27 @@ class SharedNetworks:
     def __init__(self, load: Load = DepthEstimator.load) -> None:
         self._load = load
         self._loading = threading.Lock()
-        self._networks: weakref.WeakValueDictionary[tuple[Any, ...], _Network] = \
+        self._networks: weakref.WeakValueDictionary[tuple[Any, ...], _Network] = (
             weakref.WeakValueDictionary()
+        )
 
     def loader(self, user: str) -> Callable[..., NetworkShare]:
         """Return a function that replaces `DepthEstimator.load` for a user, with its errors."""
-        def load(model_file: str, device: str, precision: str,
-                 backend: str = 'auto') -> NetworkShare:
+
+        def load(
+            model_file: str, device: str, precision: str, backend: str = 'auto'
+        ) -> NetworkShare:
             return NetworkShare(self._network(model_file, device, precision, backend), user)
+
         return load
 
     def _network(self, model_file: str, device: str, precision: str, backend: str) -> _Network:
-        key = (*_identity(weights_path(model_file)), str(resolve_device(device)), precision,
-               backend)
+        key = (
+            *_identity(weights_path(model_file)),
+            str(resolve_device(device)),
+            precision,
+            backend,
+        )
         with self._loading:
             network = self._networks.get(key)
             if network is None or network.turns.now[1] > HUNG:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configure how threads of one operation wait for each other."""
+
 from __future__ import annotations
 
 import os

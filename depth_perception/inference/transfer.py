@@ -4,6 +4,7 @@
 A GPU copies from and to pinned memory asynchronously. Pinning takes far longer than a copy, so the
 buffers are reused. Buffers are not thread-safe: each user has its own. On a CPU nothing is copied.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

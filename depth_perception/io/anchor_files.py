@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read anchors from text files: lines of u, v and metres, as from a spreadsheet or script."""
+
 from __future__ import annotations
 
 import math
@@ -62,7 +63,8 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
         if camera is None:
             raise AnchorFileError(
                 f'{path} has distances from the camera, which need a known camera (--camera, '
-                '--horizontal-fov-deg); or give metres along the optical axis, below "u,v,depth"')
+                '--horizontal-fov-deg); or give metres along the optical axis, below "u,v,depth"'
+            )
         x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
         metres = metres / np.sqrt(1 + x * x + y * y)
     return Anchors.of(u, v, metres)
@@ -71,8 +73,10 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise AnchorFileError(f'{path} is too large for a list of anchors: it has '
-                                  f'{path.stat().st_size / 1e6:.0f} MB')
+            raise AnchorFileError(
+                f'{path} is too large for a list of anchors: it has '
+                f'{path.stat().st_size / 1e6:.0f} MB'
+            )
         return path.read_text(encoding='utf-8-sig')
     except OSError as error:
         raise AnchorFileError(f'cannot read {path}: {error.strerror}') from error

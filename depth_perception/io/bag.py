@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a rosbag2 recording (sqlite3 or mcap) without ROS: a folder, or one of its files."""
+
 from __future__ import annotations
 
 import functools
@@ -82,8 +83,12 @@ class Bag:
     def __enter__(self) -> Bag:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -99,7 +104,8 @@ class Bag:
         """
         try:
             for connection, time, data in heapq.merge(
-                    *(_messages(file, topics) for file in self._files), key=lambda found: found[1]):
+                *(_messages(file, topics) for file in self._files), key=lambda found: found[1]
+            ):
                 yield Message(connection.topic, time, bytes(data))
         except Exception as error:  # the storage libraries raise all kinds of errors
             raise BagError(f'bag {self.path} is damaged: {_one_line(error)}') from error
@@ -114,8 +120,10 @@ class Bag:
         try:
             return _types().deserialize_cdr(message.data, kind)
         except Exception as error:  # a damaged message fails in many ways
-            raise BagError(f'bag {self.path}: a message on {message.topic} is not a valid {kind}: '
-                           f'{_one_line(error)}') from error
+            raise BagError(
+                f'bag {self.path}: a message on {message.topic} is not a valid {kind}: '
+                f'{_one_line(error)}'
+            ) from error
 
     def rate(self, topic: str) -> float:
         """Return the mean frequency of a topic in Hz; 0 with fewer than two messages."""
@@ -136,17 +144,24 @@ class Bag:
         if found is not None:
             return found
         what = f'no camera images on {wanted}' if wanted else 'no topic of camera images'
-        remarks = [f'{topic.name} holds depth' for topic in self.topics.values()
-                   if wanted in (None, topic.name) and self._is_depth(topic)]
+        remarks = [
+            f'{topic.name} holds depth'
+            for topic in self.topics.values()
+            if wanted in (None, topic.name) and self._is_depth(topic)
+        ]
         remark = f' ({", ".join(remarks)})' if remarks else ''
         raise BagError(f'bag {self.path} has {what}{remark}; it has {self._listing()}')
 
     def image_topics(self) -> list[Topic]:
         """Return the topics of camera images, the most likely colour camera first."""
-        images = [topic for topic in self.topics.values()
-                  if topic.type in (RAW, COMPRESSED) and topic.count and not self._is_depth(topic)]
-        return sorted(images, reverse=True,
-                      key=lambda topic: (_colour_likeness(topic.name), topic.count))
+        images = [
+            topic
+            for topic in self.topics.values()
+            if topic.type in (RAW, COMPRESSED) and topic.count and not self._is_depth(topic)
+        ]
+        return sorted(
+            images, reverse=True, key=lambda topic: (_colour_likeness(topic.name), topic.count)
+        )
 
     def _is_depth(self, topic: Topic) -> bool:
         """Return whether a topic has depth images, which cannot be used as camera images."""
@@ -161,13 +176,15 @@ class Bag:
         if topic.type == COMPRESSED:
             return COMPRESSED_DEPTH in first.format
         return first.encoding == '32FC1' or (
-            first.encoding in ('16UC1', 'mono16') and _names_depth(topic.name))
+            first.encoding in ('16UC1', 'mono16') and _names_depth(topic.name)
+        )
 
     def camera_info_topic(self, image: Topic) -> Topic | None:
         """Return the `camera_info` next to the image topic, or the only one in the bag."""
         folder = image.name.removesuffix('/compressed').rsplit('/', 1)[0]
-        infos = [topic for topic in self.topics.values()
-                 if topic.type == CAMERA_INFO and topic.count]
+        infos = [
+            topic for topic in self.topics.values() if topic.type == CAMERA_INFO and topic.count
+        ]
         siblings = [topic for topic in infos if topic.name == f'{folder}/camera_info']
         return next(iter(siblings or (infos if len(infos) == 1 else [])), None)
 
@@ -204,8 +221,10 @@ def _open(path: Path) -> list[Any]:
             opened.pop_all()
             return readers
     except Exception as error:  # the storage libraries raise all kinds of errors
-        raise BagError(f'bag {path} cannot be opened: {_one_line(error)}. If its recorder was '
-                       f'killed, `ros2 bag reindex` or `mcap recover` may repair it') from error
+        raise BagError(
+            f'bag {path} cannot be opened: {_one_line(error)}. If its recorder was '
+            f'killed, `ros2 bag reindex` or `mcap recover` may repair it'
+        ) from error
 
 
 def _opened(reader: Any, until: ExitStack) -> Any:
@@ -219,10 +238,16 @@ def _fits(described: Any, parts: Collection[Any]) -> bool:
 
     If it does not, rosbags silently finds no messages of a topic.
     """
-    known = [(connection.topic, connection.msgtype, connection.ext)
-             for part in parts for connection in part.connections]
-    return all((connection.topic, connection.msgtype, connection.ext) in known
-               for connection in described.connections if connection.msgcount)
+    known = [
+        (connection.topic, connection.msgtype, connection.ext)
+        for part in parts
+        for connection in part.connections
+    ]
+    return all(
+        (connection.topic, connection.msgtype, connection.ext) in known
+        for connection in described.connections
+        if connection.msgcount
+    )
 
 
 def _messages(reader: Any, topics: Collection[str]) -> Iterator[Any]:
@@ -244,14 +269,17 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         files = [path] if (path / 'metadata.yaml').is_file() else _storage_files(path)
         if not files:
-            raise BagError(f'{path} is not a rosbag2 folder: it has no metadata.yaml and no .mcap '
-                           'or .db3 file')
+            raise BagError(
+                f'{path} is not a rosbag2 folder: it has no metadata.yaml and no .mcap or .db3 file'
+            )
         return files
     if not path.exists():
         raise BagError(f'there is no bag {path}')
     if path.suffix == '.bag':
-        raise BagError(f'{path} is a bag of ROS 1: convert it first, with '
-                       f'rosbags-convert --src {path} --dst {path.with_suffix("")}')
+        raise BagError(
+            f'{path} is a bag of ROS 1: convert it first, with '
+            f'rosbags-convert --src {path} --dst {path.with_suffix("")}'
+        )
     if path.suffix not in STORAGES:
         raise BagError(f'{path} is not a bag: give a rosbag2 folder, or its .mcap or .db3 file')
     return [path]
@@ -283,15 +311,17 @@ def _topic(connection: Any) -> Topic:
     if profiles and not isinstance(profiles, str):
         reliable = profiles[0].reliability.name != 'BEST_EFFORT'
         transient_local = profiles[0].durability.name == 'TRANSIENT_LOCAL'
-    return Topic(connection.topic, connection.msgtype, connection.msgcount, reliable,
-                 transient_local)
+    return Topic(
+        connection.topic, connection.msgtype, connection.msgcount, reliable, transient_local
+    )
 
 
 def _colour_likeness(name: str) -> int:
     """Return a score that is high for names of colour topics, low for depth and infrared."""
     words = name.lower()
-    return (any(word in words for word in ('rgb', 'color', 'colour', 'image_raw'))
-            - 2 * (_names_depth(name) or any(word in words for word in ('infra', '/ir', 'theora'))))
+    return any(word in words for word in ('rgb', 'color', 'colour', 'image_raw')) - 2 * (
+        _names_depth(name) or any(word in words for word in ('infra', '/ir', 'theora'))
+    )
 
 
 def _names_depth(name: str) -> bool:

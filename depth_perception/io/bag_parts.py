@@ -7,6 +7,7 @@
 
 A part gets its name once all of it is on the disk, so there is never half a one.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -65,8 +66,12 @@ class BagParts:
     def __enter__(self) -> BagParts:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             if self._writer is not None:
                 self._writer.__exit__(kind, error, trace)
@@ -139,8 +144,10 @@ class BagParts:
             return
         before = json.loads(file.read_text())
         if other := _difference(before, job):
-            raise BagError(f'{self._folder} has the beginning of another job ({other}): give the '
-                           'same as then to go on, name another folder, or delete it')
+            raise BagError(
+                f'{self._folder} has the beginning of another job ({other}): give the '
+                'same as then to go on, name another folder, or delete it'
+            )
 
     def _last_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         if not self.done:
@@ -181,16 +188,21 @@ def _joined(bags: list[Path], name: str) -> dict[str, Any]:
     for number, about in enumerate(each):
         for topic in about['topics_with_message_count']:
             known = topics.setdefault(
-                topic['topic_metadata']['name'], {**topic, 'message_count': 0})
+                topic['topic_metadata']['name'], {**topic, 'message_count': 0}
+            )
             known['message_count'] += topic['message_count']
         files.append({**about['files'][0], 'path': f'{name}_{number}.mcap'})
     starts = [file['starting_time']['nanoseconds_since_epoch'] for file in files]
     ends = [start + file['duration']['nanoseconds'] for start, file in zip(starts, files)]
-    return {**each[0], 'relative_file_paths': [file['path'] for file in files], 'files': files,
-            'starting_time': {'nanoseconds_since_epoch': min(starts)},
-            'duration': {'nanoseconds': max(ends) - min(starts)},
-            'message_count': sum(about['message_count'] for about in each),
-            'topics_with_message_count': list(topics.values())}
+    return {
+        **each[0],
+        'relative_file_paths': [file['path'] for file in files],
+        'files': files,
+        'starting_time': {'nanoseconds_since_epoch': min(starts)},
+        'duration': {'nanoseconds': max(ends) - min(starts)},
+        'message_count': sum(about['message_count'] for about in each),
+        'topics_with_message_count': list(topics.values()),
+    }
 
 
 def _link(file: Path, name: Path) -> None:

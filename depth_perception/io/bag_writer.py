@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write serialized messages into a rosbag2 folder (mcap) without ROS."""
+
 from __future__ import annotations
 
 import functools
@@ -33,16 +34,23 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._writer.close()
 
     def write(self, topic: str, kind: str, time: int, data: bytes) -> None:
         """Write a serialized message (CDR) of a type such as sensor_msgs/msg/Image; time in ns."""
         if topic not in self._topics:
             self._topics[topic] = self._writer.add_connection(
-                topic, kind, typestore=self._store,
-                offered_qos_profiles=[_latched()] if topic.endswith('/tf_static') else [])
+                topic,
+                kind,
+                typestore=self._store,
+                offered_qos_profiles=[_latched()] if topic.endswith('/tf_static') else [],
+            )
         self._writer.write(self._topics[topic], time, data)
 
 
@@ -63,12 +71,15 @@ def serialized_rotation(stamp: int, parent: str, child: str, rotation: Sequence[
     store = _types()
     of = store.types
     header = of['std_msgs/msg/Header'](
-        stamp=of['builtin_interfaces/msg/Time'](*divmod(stamp, 10**9)), frame_id=parent)
+        stamp=of['builtin_interfaces/msg/Time'](*divmod(stamp, 10**9)), frame_id=parent
+    )
     transform = of['geometry_msgs/msg/Transform'](
         translation=of['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0),
-        rotation=of['geometry_msgs/msg/Quaternion'](*rotation))
+        rotation=of['geometry_msgs/msg/Quaternion'](*rotation),
+    )
     stamped = of['geometry_msgs/msg/TransformStamped'](
-        header=header, child_frame_id=child, transform=transform)
+        header=header, child_frame_id=child, transform=transform
+    )
     message = of['tf2_msgs/msg/TFMessage'](transforms=[stamped])
     return bytes(store.serialize_cdr(message, 'tf2_msgs/msg/TFMessage'))
 
@@ -86,6 +97,13 @@ def _latched() -> Any:
 
     unlimited = rosbags.QosTime(2147483647, 4294967295)
     return rosbags.Qos(
-        rosbags.QosHistory.KEEP_LAST, 100, rosbags.QosReliability.RELIABLE,
-        rosbags.QosDurability.TRANSIENT_LOCAL, unlimited, unlimited,
-        rosbags.QosLiveliness.AUTOMATIC, unlimited, False)
+        rosbags.QosHistory.KEEP_LAST,
+        100,
+        rosbags.QosReliability.RELIABLE,
+        rosbags.QosDurability.TRANSIENT_LOCAL,
+        unlimited,
+        unlimited,
+        rosbags.QosLiveliness.AUTOMATIC,
+        unlimited,
+        False,
+    )

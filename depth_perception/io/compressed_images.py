@@ -6,6 +6,7 @@ mosaic stored as a grey JPEG, `rgb8; jpeg compressed bgr8` is a colour image, an
 `rgb8; jpeg compressed rgb8` one with red and blue exchanged in the file. Other publishers write
 only `jpeg` or `png`.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -66,8 +67,10 @@ def unpacked(message: CompressedImage) -> NDArray[Any]:
     data = np.frombuffer(message.data, np.uint8)
     named = f'compressed image (format {message.format!r}, {data.size} bytes)'
     if 'compressedDepth' in message.format:
-        raise FrameError(f'compressedDepth (format {message.format!r}) is a depth image, not a '
-                         "camera's: name the topic of a colour image")
+        raise FrameError(
+            f'compressedDepth (format {message.format!r}) is a depth image, not a '
+            "camera's: name the topic of a colour image"
+        )
     content = data.tobytes()
     if not content:
         raise FrameError(f'{named} has no data')
@@ -75,12 +78,16 @@ def unpacked(message: CompressedImage) -> NDArray[Any]:
         raise FrameError(f'{named} is truncated')
     size = encoded_size(content)
     if size is None:
-        raise FrameError(f'{named} cannot be decoded: it is neither a JPEG nor a PNG nor a TIFF; '
-                         'let the camera send JPEG, or name its raw topic')
+        raise FrameError(
+            f'{named} cannot be decoded: it is neither a JPEG nor a PNG nor a TIFF; '
+            'let the camera send JPEG, or name its raw topic'
+        )
     width, height = size
     if width * height > MAX_PIXELS:
-        raise FrameError(f'compressed image of {width}x{height} pixels is not decoded: the limit '
-                         f'is {MAX_PIXELS / 1e6:.0f} megapixels')
+        raise FrameError(
+            f'compressed image of {width}x{height} pixels is not decoded: the limit '
+            f'is {MAX_PIXELS / 1e6:.0f} megapixels'
+        )
     values = _decoded(data)
     if values is None or (values.ndim > 2 and values.shape[2] not in (1, 3, 4)):
         raise FrameError(f'{named} cannot be decoded')

@@ -4,6 +4,7 @@
 A header of a few hundred bytes may declare 30000x30000 pixels, for which a decoder would allocate
 memory.
 """
+
 from __future__ import annotations
 
 import struct
@@ -54,7 +55,7 @@ def _jpeg_frame(data: bytes) -> int | None:
         if marker in _FRAMES:
             return at
         # A length includes its own two bytes. After a fill byte the marker is the next byte.
-        skipped = 1 if marker in _ALONE else 2 + int.from_bytes(data[at + 2:at + 4], 'big')
+        skipped = 1 if marker in _ALONE else 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
         at = data.find(b'\xff', at + skipped)
     return None
 
@@ -63,12 +64,12 @@ def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
     """Parse the first directory: a count, then 12 bytes per entry (tag, type, count, value)."""
     found: dict[int, int] = {}
     try:
-        at, = struct.unpack_from(f'{order}I', data, 4)
-        count, = struct.unpack_from(f'{order}H', data, at)
+        (at,) = struct.unpack_from(f'{order}I', data, 4)
+        (count,) = struct.unpack_from(f'{order}H', data, at)
         for entry in range(at + 2, at + 2 + 12 * count, 12):
             tag, kind = struct.unpack_from(f'{order}HH', data, entry)
             if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-                found[tag], = struct.unpack_from(order + _TIFF_TYPES[kind], data, entry + 8)
+                (found[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], data, entry + 8)
         return found[_TIFF_WIDTH], found[_TIFF_HEIGHT]
     except (struct.error, KeyError):
         return None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write files atomically: a file is either complete or not there."""
+
 from __future__ import annotations
 
 import contextlib
@@ -69,7 +70,8 @@ def _written_aside(path: Path, parts: Parts) -> str:
     """Write a complete temporary file next to the path, and return its name."""
     with _naming(path):
         descriptor, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f'.{path.name}.', suffix='.part')
+            dir=path.parent, prefix=f'.{path.name}.', suffix='.part'
+        )
         try:
             with os.fdopen(descriptor, 'wb') as file:
                 file.writelines(parts)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The error for messages that are not usable images."""
+
 from __future__ import annotations
 
 

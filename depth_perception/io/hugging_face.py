@@ -2,6 +2,7 @@
 """Reads a depth network in the Hugging Face layout: `config.json`, `model.safetensors` and
 `preprocessor_config.json`. Nothing is downloaded, and no code of the folder is run.
 """
+
 from __future__ import annotations
 
 import json
@@ -22,8 +23,14 @@ from depth_perception.networks.transformers_network import (
 )
 
 #: What says nothing about the network itself.
-_OF_NO_USE = ('_name_or_path', 'architectures', 'auto_map', 'dtype', 'torch_dtype',
-              'transformers_version')
+_OF_NO_USE = (
+    '_name_or_path',
+    'architectures',
+    'auto_map',
+    'dtype',
+    'torch_dtype',
+    'transformers_version',
+)
 Triple = tuple[float, float, float]
 #: PIL's numbers for ways to resample.
 _RESAMPLING = {0: 'nearest', 2: 'bilinear', 3: 'bicubic'}
@@ -84,9 +91,11 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError as error:
-        raise WeightsError(f'{path.parent} cannot be imported: there is no {path.name}; a folder '
-                           'in the Hugging Face layout has config.json, model.safetensors and '
-                           'preprocessor_config.json') from error
+        raise WeightsError(
+            f'{path.parent} cannot be imported: there is no {path.name}; a folder '
+            'in the Hugging Face layout has config.json, model.safetensors and '
+            'preprocessor_config.json'
+        ) from error
     except (OSError, ValueError) as error:
         raise WeightsError(f'{path} cannot be read: {first_line(error)}') from error
     if not isinstance(values, dict):
@@ -101,33 +110,53 @@ def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
         why = f'; {pickles[0]} is a pickle, which could run code when loaded' if pickles else ''
         raise WeightsError(f'{folder} cannot be imported: there is no model.safetensors{why}')
     try:
-        settings = configuration(transformers, {
-            key: value for key, value in config.items() if key not in _OF_NO_USE})
+        settings = configuration(
+            transformers, {key: value for key, value in config.items() if key not in _OF_NO_USE}
+        )
         model, report = transformers.AutoModelForDepthEstimation.from_pretrained(
-            str(folder), config=settings, local_files_only=True, use_safetensors=True,
-            trust_remote_code=False, output_loading_info=True)
+            str(folder),
+            config=settings,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
     except Exception as error:  # transformers has many ways to say no
         raise WeightsError(f'{folder} cannot be imported: {first_line(error)}') from error
     if missing := sorted(report['missing_keys']):
-        raise WeightsError(f'{folder} cannot be imported: model.safetensors lacks {missing[0]} and '
-                           f'{len(missing) - 1} more of the tensors that config.json asks for')
+        raise WeightsError(
+            f'{folder} cannot be imported: model.safetensors lacks {missing[0]} and '
+            f'{len(missing) - 1} more of the tensors that config.json asks for'
+        )
     return model.float()
 
 
-def _info(folder: Path, config: dict[str, Any], kept: dict[str, Any], processed: dict[str, Any],
-          given: Overrides) -> WeightsInfo:
+def _info(
+    folder: Path,
+    config: dict[str, Any],
+    kept: dict[str, Any],
+    processed: dict[str, Any],
+    given: Overrides,
+) -> WeightsInfo:
     card = _model_card(folder)
     output, reach = _output(config)
     return WeightsInfo(
-        network='transformers', network_arguments={'config': json.dumps(kept, sort_keys=True)},
-        output=given.output or output, reciprocal_scale=1.0,  # type: ignore[arg-type]
-        min_depth=_NEAREST, max_depth=float(given.max_depth or reach),
+        network='transformers',
+        network_arguments={'config': json.dumps(kept, sort_keys=True)},
+        output=given.output or output,  # type: ignore[arg-type]
+        reciprocal_scale=1.0,
+        min_depth=_NEAREST,
+        max_depth=float(given.max_depth or reach),
         training_focal_length=given.training_focal_length or 0.0,
         training_image_width=given.training_image_width or processed['input_width'],
-        training_data='as its model card says', origin='imported',
+        training_data='as its model card says',
+        origin='imported',
         licence=given.licence or str(card.get('license') or 'unknown'),
-        model_card=given.model_card or '', name=given.name or folder.resolve().name,
-        recipe=f'depth-perception import-model {folder.resolve().name}', **processed)
+        model_card=given.model_card or '',
+        name=given.name or folder.resolve().name,
+        recipe=f'depth-perception import-model {folder.resolve().name}',
+        **processed,
+    )
 
 
 def _output(config: dict[str, Any]) -> tuple[str, float]:
@@ -143,22 +172,36 @@ def _output(config: dict[str, Any]) -> tuple[str, float]:
     return 'relative_disparity', _USUAL_RANGE
 
 
-def _processor_info(folder: Path, config: dict[str, Any],
-                    processor: dict[str, Any]) -> dict[str, Any]:
+def _processor_info(
+    folder: Path, config: dict[str, Any], processor: dict[str, Any]
+) -> dict[str, Any]:
     """The entries of `WeightsInfo` about the input."""
     kind = str(processor.get('image_processor_type') or processor.get('feature_extractor_type'))
-    name = kind.removesuffix('Fast').removesuffix('Pil').removesuffix('ImageProcessor') \
+    name = (
+        kind.removesuffix('Fast')
+        .removesuffix('Pil')
+        .removesuffix('ImageProcessor')
         .removesuffix('FeatureExtractor')
+    )
     if name not in _PREPARATIONS:
-        raise WeightsError(f'{folder} cannot be imported: its preprocessor_config.json is for '
-                           f'{kind!r}: known are {", ".join(sorted(_PREPARATIONS))}')
+        raise WeightsError(
+            f'{folder} cannot be imported: its preprocessor_config.json is for '
+            f'{kind!r}: known are {", ".join(sorted(_PREPARATIONS))}'
+        )
     if processor.get('do_resize', True) is False or processor.get('do_center_crop'):
-        raise WeightsError(f'{folder} cannot be imported: its preprocessor_config.json does not '
-                           'resize images, or crops them')
+        raise WeightsError(
+            f'{folder} cannot be imported: its preprocessor_config.json does not '
+            'resize images, or crops them'
+        )
     height, width = _size(processor, _SIZES[name])
     mean, std = _normalisation(name, processor)
-    return {'preparation': _PREPARATIONS[name](processor), 'mean': mean, 'std': std,
-            'input_height': height, 'input_width': width}
+    return {
+        'preparation': _PREPARATIONS[name](processor),
+        'mean': mean,
+        'std': std,
+        'input_height': height,
+        'input_width': width,
+    }
 
 
 def _size(processor: dict[str, Any], usual: tuple[int, int]) -> tuple[int, int]:
@@ -172,8 +215,11 @@ def _size(processor: dict[str, Any], usual: tuple[int, int]) -> tuple[int, int]:
 
 def _normalisation(name: str, processor: dict[str, Any]) -> tuple[Triple, Triple]:
     """Mean and standard deviation of RGB / 255."""
-    factor = 255 * processor.get('rescale_factor', 1 / 255) if processor.get('do_rescale', True) \
+    factor = (
+        255 * processor.get('rescale_factor', 1 / 255)
+        if processor.get('do_rescale', True)
         else 255.0
+    )
     mean: tuple[float, ...] = (0.0,) * 3
     std: tuple[float, ...] = (1.0,) * 3
     if name != 'GLPN' and processor.get('do_normalize', True):
@@ -182,45 +228,66 @@ def _normalisation(name: str, processor: dict[str, Any]) -> tuple[Triple, Triple
     elif name == 'GLPN' and processor.get('do_normalize') and processor.get('image_mean'):
         mean, std = tuple(processor['image_mean']), tuple(processor['image_std'])
     (red, green, blue), deviations = mean, [value / factor for value in std]
-    return ((red / factor, green / factor, blue / factor),
-            (deviations[0], deviations[1], deviations[2]))
+    return (
+        (red / factor, green / factor, blue / factor),
+        (deviations[0], deviations[1], deviations[2]),
+    )
 
 
 def _interpolation(processor: dict[str, Any], usual: int) -> Any:
     number = processor.get('resample', usual)
     if number not in _RESAMPLING:
-        raise WeightsError(f'its preprocessor_config.json resamples by {number!r}: known are 0 '
-                           '(nearest), 2 (bilinear) and 3 (bicubic)')
+        raise WeightsError(
+            f'its preprocessor_config.json resamples by {number!r}: known are 0 '
+            '(nearest), 2 (bilinear) and 3 (bicubic)'
+        )
     return _RESAMPLING[number]
 
 
 def _dpt(processor: dict[str, Any]) -> Preparation:
     keeps = bool(processor.get('keep_aspect_ratio', False))
     return Preparation(
-        size='aspect' if keeps else 'fixed', multiple=int(processor.get('ensure_multiple_of', 1)),
-        interpolation=_interpolation(processor, 3), output_interpolation='bicubic')
+        size='aspect' if keeps else 'fixed',
+        multiple=int(processor.get('ensure_multiple_of', 1)),
+        interpolation=_interpolation(processor, 3),
+        output_interpolation='bicubic',
+    )
 
 
 def _zoedepth(processor: dict[str, Any]) -> Preparation:
     keeps = bool(processor.get('keep_aspect_ratio', True))
     return Preparation(
-        size='aspect' if keeps else 'fixed', multiple=int(processor.get('ensure_multiple_of', 32)),
-        interpolation=_interpolation(processor, 2), antialias=False, align_corners=True,
-        resize_values='floats', padding=3.0 if processor.get('do_pad', True) else 0.0,
-        output_interpolation='bicubic')
+        size='aspect' if keeps else 'fixed',
+        multiple=int(processor.get('ensure_multiple_of', 32)),
+        interpolation=_interpolation(processor, 2),
+        antialias=False,
+        align_corners=True,
+        resize_values='floats',
+        padding=3.0 if processor.get('do_pad', True) else 0.0,
+        output_interpolation='bicubic',
+    )
 
 
 def _glpn(processor: dict[str, Any]) -> Preparation:
     return Preparation(
-        size='own', multiple=int(processor.get('size_divisor', 32)),
-        interpolation=_interpolation(processor, 2), output_interpolation='bicubic')
+        size='own',
+        multiple=int(processor.get('size_divisor', 32)),
+        interpolation=_interpolation(processor, 2),
+        output_interpolation='bicubic',
+    )
 
 
 def _depth_pro(processor: dict[str, Any]) -> Preparation:
     interpolation = _interpolation(processor, 2)
     return Preparation(
-        size='fixed', multiple=1, interpolation=interpolation, antialias=False,
-        resize_values='floats', output_interpolation=interpolation, converts_last=True)
+        size='fixed',
+        multiple=1,
+        interpolation=interpolation,
+        antialias=False,
+        resize_values='floats',
+        output_interpolation=interpolation,
+        converts_last=True,
+    )
 
 
 _PREPARATIONS = {'DPT': _dpt, 'ZoeDepth': _zoedepth, 'GLPN': _glpn, 'DepthPro': _depth_pro}

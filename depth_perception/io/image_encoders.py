@@ -5,6 +5,7 @@ compressed_depth_image_transport (image_transport_plugins, `codec.cpp`) writes a
 bytes before a 16-bit PNG: a C enum, 0 for inverse depth, and the floats A and B. Depth in metres is
 sent as the integer `A / depth + B`, where 0 means "no depth"; millimetres are sent unchanged.
 """
+
 from __future__ import annotations
 
 import math
@@ -28,8 +29,9 @@ _PNG_LEVEL = 1
 _JPEG_QUALITY = 95
 
 
-def compressed_depth(depth: NDArray[np.float32], encoding: str,
-                     limits: tuple[float, float]) -> bytes:
+def compressed_depth(
+    depth: NDArray[np.float32], encoding: str, limits: tuple[float, float]
+) -> bytes:
     """Encode depth (H, W) in metres as the payload of `<encoding>; compressedDepth png`.
 
     Args:
@@ -67,6 +69,7 @@ def _quantized(depth: NDArray[np.float32], a: float, b: float) -> NDArray[np.uin
     return np.where(is_known, np.clip(steps, 1, _LARGEST), 0).astype(np.uint16)
 
 
-def _encoded(ending: str, values: NDArray[np.uint8] | NDArray[np.uint16], flag: int,
-             value: int) -> bytes:
+def _encoded(
+    ending: str, values: NDArray[np.uint8] | NDArray[np.uint16], flag: int, value: int
+) -> bytes:
     return cv2.imencode(ending, values, [flag, value])[1].tobytes()

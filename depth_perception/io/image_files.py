@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read image files, and derive the camera from their EXIF data if possible."""
+
 from __future__ import annotations
 
 import io
@@ -18,10 +19,42 @@ from depth_perception.errors import why_missing
 from depth_perception.extras import EXTRAS
 from depth_perception.io.value_range import ValueRange
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.jp2', '.png', '.gif', '.bmp', '.webp',
-                  '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.pnm', '.heic', '.heif', '.avif')
-VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.3gp',
-                  '.flv', '.ogv', '.mts', '.m2ts')
+IMAGE_SUFFIXES = (
+    '.jpg',
+    '.jpeg',
+    '.jpe',
+    '.jfif',
+    '.jp2',
+    '.png',
+    '.gif',
+    '.bmp',
+    '.webp',
+    '.tif',
+    '.tiff',
+    '.ppm',
+    '.pgm',
+    '.pbm',
+    '.pnm',
+    '.heic',
+    '.heif',
+    '.avif',
+)
+VIDEO_SUFFIXES = (
+    '.mp4',
+    '.m4v',
+    '.mov',
+    '.avi',
+    '.mkv',
+    '.webm',
+    '.mpg',
+    '.mpeg',
+    '.wmv',
+    '.3gp',
+    '.flv',
+    '.ogv',
+    '.mts',
+    '.m2ts',
+)
 #: Diagonal in millimetres of the film of the "35 mm equivalent" focal length (CIPA DCG-001).
 _FILM_DIAGONAL = math.hypot(36.0, 24.0)
 #: EXIF tags (CIPA DC-008).
@@ -102,8 +135,9 @@ def read_photo(path: Path) -> Photo:
 
 def _decoded(content: bytes) -> NDArray[np.uint8] | None:
     try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8),
-                           cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+        bgr = cv2.imdecode(
+            np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+        )
     except cv2.error:
         return None
     if bgr is None or bgr.dtype not in (np.uint8, np.uint16, np.float32):
@@ -119,8 +153,10 @@ def _read_by_pillow(content: bytes, path: Path) -> Photo:
         _register_heic()
     except ImportError as error:
         if is_heic:
-            raise ImageError('HEIC needs the package pillow-heif: pip install '
-                             f'"depth_perception[{EXTRAS["pillow_heif"]}]"') from error
+            raise ImageError(
+                'HEIC needs the package pillow-heif: pip install '
+                f'"depth_perception[{EXTRAS["pillow_heif"]}]"'
+            ) from error
     try:
         from PIL import Image, ImageOps
 
@@ -128,8 +164,9 @@ def _read_by_pillow(content: bytes, path: Path) -> Photo:
             exif, pages = _plain(image.getexif()), _pages(image)
             rgb = np.array(ImageOps.exif_transpose(image).convert('RGB'))
     except Exception as error:  # Pillow's plugins raise all kinds of errors
-        raise ImageError('it is not an image that OpenCV or Pillow can read, or it is damaged') \
-            from error
+        raise ImageError(
+            'it is not an image that OpenCV or Pillow can read, or it is damaged'
+        ) from error
     return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]), pages)
 
 
@@ -163,8 +200,11 @@ def _camera_of(exif: Mapping[int, Any], width: int, height: int) -> CameraModel 
     """Return the camera of an image of this size; None if it was cropped or tags are missing."""
     try:
         focal = _focal_length(exif, width, height)
-        return None if focal is None else CameraModel(
-            width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+        return (
+            None
+            if focal is None
+            else CameraModel(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+        )
     except (CameraError, TypeError, ValueError, ArithmeticError):
         return None
 

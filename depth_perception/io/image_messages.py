@@ -5,6 +5,7 @@ rgb8, bgr8, rgba8, bgra8 and mono8 are always converted by OpenCV. The others ar
 cv_bridge if it works, otherwise by OpenCV too (cv_bridge from apt, built against NumPy 1, fails
 with NumPy 2 from pip); the results are the same.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -137,9 +138,14 @@ class Decoder:
             return opencv_converter(message)
         encoding = check_layout(message)
         if encoding.bits > 8:
-            return self._raw(_packed(
-                self._range.to_8_bits(stored_values(message)), _in_8_bits(message.encoding),
-                message.width, message.height))
+            return self._raw(
+                _packed(
+                    self._range.to_8_bits(stored_values(message)),
+                    _in_8_bits(message.encoding),
+                    message.width,
+                    message.height,
+                )
+            )
         if encoding.chroma_width:
             return opencv_converter(message)  # cv_bridge releases differ here
         return (self._converter or default_converter())(message)
@@ -152,9 +158,15 @@ class Decoder:
         channels = values.size // (height * width)
         is_mosaic = channels == 1 and kind.is_mosaic
         remark = _lost_colour(kind) if channels == 1 and not is_mosaic else ''
-        encoding = _in_8_bits(kind.source) if is_mosaic else {
-            1: 'mono8', 3: 'rgb8' if kind.is_rgb else 'bgr8',
-            4: 'rgba8' if kind.is_rgb else 'bgra8'}[channels]
+        encoding = (
+            _in_8_bits(kind.source)
+            if is_mosaic
+            else {
+                1: 'mono8',
+                3: 'rgb8' if kind.is_rgb else 'bgr8',
+                4: 'rgba8' if kind.is_rgb else 'bgra8',
+            }[channels]
+        )
         return Decoded(self._raw(_packed(values, encoding, width, height)), remark)
 
 
@@ -197,8 +209,10 @@ def _lost_colour(kind: Format) -> str:
     """Return a remark if a grey file had colour before compression, otherwise ''."""
     if kind.source not in ENCODINGS or kind.source.startswith(_GREY):
         return ''
-    return (f'the publisher of the compressed images turns {kind.source} into grey: depth is less '
-            'exact; use the raw topic, or let the camera publish rgb8')
+    return (
+        f'the publisher of the compressed images turns {kind.source} into grey: depth is less '
+        'exact; use the raw topic, or let the camera publish rgb8'
+    )
 
 
 def _in_8_bits(encoding: str) -> str:
@@ -211,9 +225,14 @@ def _in_8_bits(encoding: str) -> str:
 def _packed(values: NDArray[np.uint8], encoding: str, width: int, height: int) -> SimpleNamespace:
     """Return a message with these values and no padding."""
     values = np.ascontiguousarray(values)
-    return SimpleNamespace(height=height, width=width, encoding=encoding,
-                           is_bigendian=int(sys.byteorder == 'big'),
-                           step=values.nbytes // len(values), data=values.data.cast('B'))
+    return SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == 'big'),
+        step=values.nbytes // len(values),
+        data=values.data.cast('B'),
+    )
 
 
 def check_layout(message: Image) -> Encoding:
@@ -229,29 +248,38 @@ def check_layout(message: Image) -> Encoding:
         raise FrameError(f'image of size {message.width}x{message.height}')
     odd = [name for name in encoding.even if getattr(message, name) % 2]
     if odd:
-        raise FrameError(f'{message.width}x{message.height} {message.encoding}: '
-                         f'{" and ".join(odd)} must be even')
+        raise FrameError(
+            f'{message.width}x{message.height} {message.encoding}: {" and ".join(odd)} must be even'
+        )
     row = message.width * encoding.channels * encoding.bits // 8
     if message.step < row:
-        raise FrameError(f'step {message.step} is shorter than a row of {message.width} '
-                         f'{message.encoding} pixels ({row} bytes)')
+        raise FrameError(
+            f'step {message.step} is shorter than a row of {message.width} '
+            f'{message.encoding} pixels ({row} bytes)'
+        )
     needed = message.step * (_stored_rows(message, encoding) - 1) + row
     if len(message.data) < needed:
-        raise FrameError(f'{len(message.data)} bytes of data, but {needed} are needed for '
-                         f'{message.width}x{message.height} {message.encoding}, '
-                         f'step {message.step}')
+        raise FrameError(
+            f'{len(message.data)} bytes of data, but {needed} are needed for '
+            f'{message.width}x{message.height} {message.encoding}, '
+            f'step {message.step}'
+        )
     return encoding
 
 
 def _unknown(encoding: str) -> str:
     """Return the error for an encoding that cannot be used, with the likely correction."""
     if encoding in _DEPTH:
-        return (f'encoding {encoding!r} is that of a depth image: name the topic of a colour '
-                'image, such as -r image:=/camera/image_raw')
+        return (
+            f'encoding {encoding!r} is that of a depth image: name the topic of a colour '
+            'image, such as -r image:=/camera/image_raw'
+        )
     # Drivers write pixel formats in many ways: RGB8, rgb, YUYV.
-    near = [name for name in ENCODINGS if name.lower() == encoding.lower()] \
-        or [name for name in ENCODINGS if name.lower() == f'{encoding.lower()}8'] \
+    near = (
+        [name for name in ENCODINGS if name.lower() == encoding.lower()]
+        or [name for name in ENCODINGS if name.lower() == f'{encoding.lower()}8']
         or difflib.get_close_matches(encoding.lower(), ENCODINGS, 1, 0.75)
+    )
     meant = f' is it {near[0]}?' if near else ''
     return f'unknown encoding {encoding!r}:{meant} use one of {", ".join(ENCODINGS)}'
 
@@ -283,8 +311,8 @@ def _planes(message: Image, data: NDArray[np.uint8], chroma_width: float) -> NDA
     """Return luma and chroma without padding, (rows, W), if their rows have different widths."""
     height, width, step = message.height, message.width, message.step
     stride, used = int(step * chroma_width), int(width * chroma_width)
-    luma = data[:height * step].reshape(height, step)[:, :width]
-    chroma = data[height * step:height * (step + stride)]
+    luma = data[: height * step].reshape(height, step)[:, :width]
+    chroma = data[height * step : height * (step + stride)]
     # The last row's padding may be missing.
     chroma = np.pad(chroma, (0, height * stride - chroma.size)).reshape(height, stride)[:, :used]
     return np.concatenate([luma.reshape(-1), chroma.reshape(-1)]).reshape(-1, width)
@@ -313,8 +341,9 @@ def opencv_converter(message: Image) -> Rgb:
         rgb: Rgb = cv2.cvtColor(np.ascontiguousarray(values), to_rgb)
         return rgb
     except cv2.error as error:
-        raise FrameError(f'{message.width}x{message.height} {message.encoding} cannot be '
-                         f'converted: {error.err}') from error
+        raise FrameError(
+            f'{message.width}x{message.height} {message.encoding} cannot be converted: {error.err}'
+        ) from error
 
 
 def cv_bridge_converter() -> Converter:
@@ -346,10 +375,12 @@ def _cv_bridge_works() -> bool:
     """Try a conversion in a separate process, because a broken cv_bridge may crash."""
     if importlib.util.find_spec('cv_bridge') is None:
         return False
-    trial = ('from types import SimpleNamespace as S; from cv_bridge import CvBridge; '
-             'm = S(height=2, width=2, encoding="bayer_rggb8", is_bigendian=0, step=2, '
-             'data=bytes(4)); '
-             'raise SystemExit(CvBridge().imgmsg_to_cv2(m, "rgb8").shape != (2, 2, 3))')
+    trial = (
+        'from types import SimpleNamespace as S; from cv_bridge import CvBridge; '
+        'm = S(height=2, width=2, encoding="bayer_rggb8", is_bigendian=0, step=2, '
+        'data=bytes(4)); '
+        'raise SystemExit(CvBridge().imgmsg_to_cv2(m, "rgb8").shape != (2, 2, 3))'
+    )
     result = subprocess.run([sys.executable, '-c', trial], capture_output=True, check=False)
     return result.returncode == 0
 
@@ -358,9 +389,13 @@ def _plain(message: Image) -> SimpleNamespace:
     """Return the message with packed rows and values in native byte order."""
     values = np.ascontiguousarray(stored_values(message))
     return SimpleNamespace(
-        height=message.height, width=message.width, encoding=message.encoding,
-        is_bigendian=int(sys.byteorder == 'big'), step=values.nbytes // len(values),
-        data=values.tobytes())
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        is_bigendian=int(sys.byteorder == 'big'),
+        step=values.nbytes // len(values),
+        data=values.tobytes(),
+    )
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a depth network from an ONNX file, and checks that it is what its user says of it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -73,17 +74,26 @@ def read_onnx(path: Path, facts: OnnxFacts) -> tuple[nn.Module, WeightsInfo]:
     network = OnnxNetwork(len(content), image.name, output)
     network.content.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
     info = WeightsInfo(
-        network='onnx', network_arguments={'size': len(content), 'input_name': image.name,
-                                           'output_name': output},
-        input_height=facts.height, input_width=facts.width, mean=facts.mean, std=facts.std,
-        output=facts.output, reciprocal_scale=facts.reciprocal_scale,  # type: ignore[arg-type]
-        min_depth=0.1, max_depth=facts.max_depth, origin='imported',
+        network='onnx',
+        network_arguments={'size': len(content), 'input_name': image.name, 'output_name': output},
+        input_height=facts.height,
+        input_width=facts.width,
+        mean=facts.mean,
+        std=facts.std,
+        output=facts.output,  # type: ignore[arg-type]
+        reciprocal_scale=facts.reciprocal_scale,
+        min_depth=0.1,
+        max_depth=facts.max_depth,
+        origin='imported',
         training_focal_length=facts.training_focal_length,
         training_image_width=facts.training_image_width or facts.width,
-        training_data='as its model card says', licence=facts.licence,
-        model_card=facts.model_card, name=facts.name or path.stem,
+        training_data='as its model card says',
+        licence=facts.licence,
+        model_card=facts.model_card,
+        name=facts.name or path.stem,
         preparation=Preparation(size=resize, multiple=facts.multiple),  # type: ignore[arg-type]
-        recipe=f'depth-perception import-model {path.name}')
+        recipe=f'depth-perception import-model {path.name}',
+    )
     _try(path, network, info)
     return network, info
 
@@ -93,14 +103,17 @@ def _input(path: Path, model: Any) -> Any:
     weights = {one.name for one in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in weights]
     if len(inputs) != 1:
-        raise WeightsError(f'{path} has {len(inputs)} inputs ({_names(inputs)}): one image is all '
-                           'that it can be given')
+        raise WeightsError(
+            f'{path} has {len(inputs)} inputs ({_names(inputs)}): one image is all '
+            'that it can be given'
+        )
     kind, sides = inputs[0].type.tensor_type, _sides(inputs[0])
     if kind.elem_type != _FLOAT32:
         raise WeightsError(f'{path} takes another type than float32: export it with float32 input')
     if len(sides) != 4 or sides[1] not in (3, None) or sides[0] not in (1, None):
-        raise WeightsError(f'{path} takes {_shape(sides)}: it must take images (1, 3, height, '
-                           'width), RGB')
+        raise WeightsError(
+            f'{path} takes {_shape(sides)}: it must take images (1, 3, height, width), RGB'
+        )
     return inputs[0]
 
 
@@ -109,11 +122,12 @@ def _output_name(path: Path, model: Any, facts: OnnxFacts) -> str:
     if facts.output_name is None and len(names) == 1:
         return str(names[0])
     if facts.output_name is None:
-        raise WeightsError(f'{path} has {len(names)} outputs: say with --output-name which of '
-                           f'{", ".join(names)} is the depth')
+        raise WeightsError(
+            f'{path} has {len(names)} outputs: say with --output-name which of '
+            f'{", ".join(names)} is the depth'
+        )
     if facts.output_name not in names:
-        raise WeightsError(f'{path} has no output {facts.output_name!r}: it has '
-                           f'{", ".join(names)}')
+        raise WeightsError(f'{path} has no output {facts.output_name!r}: it has {", ".join(names)}')
     return facts.output_name
 
 
@@ -122,12 +136,16 @@ def _resize(path: Path, image: Any, facts: OnnxFacts) -> str:
     height, width = _sides(image)[2:]
     is_fixed = height is not None or width is not None
     if height not in (None, facts.height) or width not in (None, facts.width):
-        raise WeightsError(f'{path} takes {_shape(_sides(image))} alone: --size '
-                           f'{facts.width}x{facts.height} must be {width}x{height}')
+        raise WeightsError(
+            f'{path} takes {_shape(_sides(image))} alone: --size '
+            f'{facts.width}x{facts.height} must be {width}x{height}'
+        )
     if is_fixed and facts.resize not in (None, 'fixed'):
-        raise WeightsError(f'{path} takes {_shape(_sides(image))} alone, so --resize '
-                           f'{facts.resize} is not possible: export it with dynamic axes for '
-                           'height and width, or use --resize fixed')
+        raise WeightsError(
+            f'{path} takes {_shape(_sides(image))} alone, so --resize '
+            f'{facts.resize} is not possible: export it with dynamic axes for '
+            'height and width, or use --resize fixed'
+        )
     return facts.resize or ('fixed' if is_fixed else 'aspect')
 
 
@@ -144,21 +162,29 @@ def _try(path: Path, network: OnnxNetwork, info: WeightsInfo) -> None:
     for height, width in sizes:
         try:
             session = onnxruntime.InferenceSession(
-                network.model(), options, providers=['CPUExecutionProvider'])
-            shape = session.run([network.output_name], {
-                network.input_name: np.zeros((1, 3, height, width), np.float32)})[0].shape
+                network.model(), options, providers=['CPUExecutionProvider']
+            )
+            shape = session.run(
+                [network.output_name],
+                {network.input_name: np.zeros((1, 3, height, width), np.float32)},
+            )[0].shape
         except Exception as error:  # onnxruntime has many ways to say no
-            raise WeightsError(f'{path} cannot be run on an image of {width}x{height}: '
-                               f'{first_line(error)}') from error
+            raise WeightsError(
+                f'{path} cannot be run on an image of {width}x{height}: {first_line(error)}'
+            ) from error
         if len(shape) not in (3, 4) or any(side != 1 for side in shape[:-2]) or min(shape) < 1:
-            raise WeightsError(f'{path} gives {_shape(shape)} as {network.output_name!r}: depth is '
-                               '(1, 1, height, width) or (1, height, width)')
+            raise WeightsError(
+                f'{path} gives {_shape(shape)} as {network.output_name!r}: depth is '
+                '(1, 1, height, width) or (1, height, width)'
+            )
 
 
 def _sides(value: Any) -> list[int | None]:
     """The shape of an input; None for what may be any number."""
-    return [side.dim_value if side.HasField('dim_value') and side.dim_value > 0 else None
-            for side in value.type.tensor_type.shape.dim]
+    return [
+        side.dim_value if side.HasField('dim_value') and side.dim_value > 0 else None
+        for side in value.type.tensor_type.shape.dim
+    ]
 
 
 def _shape(sides: Any) -> str:

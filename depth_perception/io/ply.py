@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write point clouds as `.ply` files for MeshLab, CloudCompare, Blender or Open3D."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,8 +16,9 @@ _COLOUR = [('red', 'u1'), ('green', 'u1'), ('blue', 'u1')]
 _NAMES = {'<f4': 'float', '|u1': 'uchar'}
 
 
-def write_ply(path: str | Path, points: NDArray[np.floating],
-              colours: NDArray[np.uint8] | None = None) -> int:
+def write_ply(
+    path: str | Path, points: NDArray[np.floating], colours: NDArray[np.uint8] | None = None
+) -> int:
     """Write a binary little-endian PLY; an existing file is replaced only by a complete one.
 
     Args:
@@ -47,8 +49,9 @@ def write_ply(path: str | Path, points: NDArray[np.floating],
     return count
 
 
-def ply_parts(points: NDArray[np.floating],
-              colours: NDArray[np.uint8] | None = None) -> tuple[list[bytes], int]:
+def ply_parts(
+    points: NDArray[np.floating], colours: NDArray[np.uint8] | None = None
+) -> tuple[list[bytes], int]:
     """Return the contents of a PLY file and its number of points; arguments as `write_ply`."""
     _check(points, colours)
     points = points.reshape(-1, 3)
@@ -66,13 +69,20 @@ def _check(points: NDArray[np.floating], colours: NDArray[np.uint8] | None) -> N
     if points.ndim < 1 or points.shape[-1] != 3:
         raise ValueError(f'need points (..., 3), got {points.shape}')
     if colours is not None and (colours.dtype != np.uint8 or colours.shape != points.shape):
-        raise ValueError(
-            f'need colours uint8 {points.shape}, got {colours.dtype} {colours.shape}')
+        raise ValueError(f'need colours uint8 {points.shape}, got {colours.dtype} {colours.shape}')
 
 
 def _header(vertices: NDArray[Any]) -> bytes:
-    properties = [f'property {_NAMES[vertices.dtype[name].str]} {name}'
-                  for name in vertices.dtype.names or ()]
-    lines = ['ply', 'format binary_little_endian 1.0', 'comment metres; x right, y down, z forward',
-             f'element vertex {len(vertices)}', *properties, 'end_header', '']
+    properties = [
+        f'property {_NAMES[vertices.dtype[name].str]} {name}' for name in vertices.dtype.names or ()
+    ]
+    lines = [
+        'ply',
+        'format binary_little_endian 1.0',
+        'comment metres; x right, y down, z forward',
+        f'element vertex {len(vertices)}',
+        *properties,
+        'end_header',
+        '',
+    ]
     return '\n'.join(lines).encode()

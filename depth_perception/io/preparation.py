@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an image becomes a network's input, and how its output becomes an image again."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -43,12 +44,16 @@ class Preparation:
     def is_valid(self) -> bool:
         """Whether all values are of their types and in range."""
         flags = (self.antialias, self.align_corners, self.converts_last)
-        return (self.size in SIZE_POLICIES and _is_count(self.multiple)
-                and self.interpolation in INTERPOLATIONS
-                and self.output_interpolation in INTERPOLATIONS
-                and all(isinstance(flag, bool) for flag in flags)
-                and self.resize_values in ('bytes', 'floats')
-                and isinstance(self.padding, (int, float)) and 0 <= self.padding <= 10)
+        return (
+            self.size in SIZE_POLICIES
+            and _is_count(self.multiple)
+            and self.interpolation in INTERPOLATIONS
+            and self.output_interpolation in INTERPOLATIONS
+            and all(isinstance(flag, bool) for flag in flags)
+            and self.resize_values in ('bytes', 'floats')
+            and isinstance(self.padding, (int, float))
+            and 0 <= self.padding <= 10
+        )
 
 
 def _is_count(value: object) -> bool:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert values to 8 bits by the bits that the camera uses, which encodings do not tell."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -33,10 +34,13 @@ class ValueRange:
         if values.dtype.kind == 'f':
             return self._of_floats(values)
         allowed = _OUTLIERS * values.size
-        self.bits = next(bits for bits in _SENSORS if bits >= self.bits and (
-            bits == 16 or np.count_nonzero(values >= 1 << bits) <= allowed))
-        scaled: NDArray[np.uint8] = cv2.convertScaleAbs(
-            values, alpha=255 / ((1 << self.bits) - 1))
+        self.bits = next(
+            bits
+            for bits in _SENSORS
+            if bits >= self.bits
+            and (bits == 16 or np.count_nonzero(values >= 1 << bits) <= allowed)
+        )
+        scaled: NDArray[np.uint8] = cv2.convertScaleAbs(values, alpha=255 / ((1 << self.bits) - 1))
         return scaled
 
     def _of_floats(self, values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read and write video files frame by frame with OpenCV."""
+
 from __future__ import annotations
 
 import contextlib
@@ -88,7 +89,8 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         descriptor, name = tempfile.mkstemp(
-            dir=self._path.parent, prefix=f'.{self._path.name}.', suffix=self._path.suffix)
+            dir=self._path.parent, prefix=f'.{self._path.name}.', suffix=self._path.suffix
+        )
         os.close(descriptor)
         self._aside = Path(name)
         return self
@@ -98,7 +100,8 @@ class VideoWriter:
         if self._writer is None:
             height, width = bgr.shape[:2]
             self._writer = cv2.VideoWriter(
-                str(self._aside), cv2.VideoWriter.fourcc(*_CODEC), self._rate, (width, height))
+                str(self._aside), cv2.VideoWriter.fourcc(*_CODEC), self._rate, (width, height)
+            )
             if not self._writer.isOpened():
                 raise OSError(errno.EIO, 'OpenCV cannot write this video', str(self._path))
         self._writer.write(np.ascontiguousarray(bgr))
@@ -124,8 +127,11 @@ class VideoWriter:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
         capture.release()
         if count < self._written:
-            raise OSError(errno.ENOSPC, f'only {count} of {self._written} frames could be written',
-                          str(self._path))
+            raise OSError(
+                errno.ENOSPC,
+                f'only {count} of {self._written} frames could be written',
+                str(self._path),
+            )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 The header's `depth_perception` entry is a JSON document (see :class:`WeightsInfo`); its
 `checksum` entry is the SHA-256 of everything else in the file. Pickles are never read.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -36,9 +37,9 @@ ENCODER_KEY = 'depth_perception_encoder'
 #: Header entries of this project's other files, which are not depth networks, and the errors.
 _NO_NETWORKS = {
     ENCODER_KEY: 'it has only an encoder, which gives no depth: use it to start a training '
-                 '(train --encoder-weights)',
+    '(train --encoder-weights)',
     'depth_training': 'it is the checkpoint of a training; the network is in weights.safetensors '
-                      'next to it',
+    'next to it',
 }
 #: Marks an encoder with a random decoder, which the first version saved as a network.
 _RANDOM_DECODER = 'decoder: random'
@@ -48,8 +49,9 @@ _ADDED = frozenset({'recipe_name', 'origin', 'test_geometry', 'preparation', 'mo
 OUTPUTS = ('metres', 'reciprocal', 'relative_depth', 'relative_disparity')
 #: Degrees, of a network whose training's field of view is unknown: that of most webcams.
 _USUAL_FOV_DEG = 60.0
-_REMEDY = ('use a .safetensors file written by depth_perception, or name none for the bundled '
-           'network')
+_REMEDY = (
+    'use a .safetensors file written by depth_perception, or name none for the bundled network'
+)
 
 
 class WeightsError(ValueError):
@@ -178,7 +180,9 @@ def _problems(info: WeightsInfo) -> list[str]:
     known = {'network': f' (it knows {", ".join(loadable_names())})'}
     problems = [
         f'its metadata has {key} = {getattr(info, key)!r}, which this version cannot use'
-        f'{known.get(key, "")}' for key, good in checks.items() if not good
+        f'{known.get(key, "")}'
+        for key, good in checks.items()
+        if not good
     ]
     if not problems and info.min_depth >= info.max_depth:
         problems.append(f'min_depth {info.min_depth} is not below max_depth {info.max_depth}')
@@ -186,8 +190,11 @@ def _problems(info: WeightsInfo) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) \
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
         and abs(value) < float('inf')
+    )
 
 
 def _is_size(value: Any) -> bool:
@@ -196,8 +203,11 @@ def _is_size(value: Any) -> bool:
 
 def _are_arguments(value: Any) -> bool:
     """Return whether a value can be keyword arguments of a factory: names and plain values."""
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value) \
+    return (
+        isinstance(value, dict)
+        and all(isinstance(key, str) for key in value)
         and all(isinstance(item, (str, bool)) or _is_number(item) for item in value.values())
+    )
 
 
 def _is_triple(value: Any) -> bool:
@@ -214,8 +224,9 @@ class LoadedWeights:
     path: Path
 
 
-def save_weights(path: str | Path, network: nn.Module, info: WeightsInfo,
-                 dtype: torch.dtype | None = None) -> str:
+def save_weights(
+    path: str | Path, network: nn.Module, info: WeightsInfo, dtype: torch.dtype | None = None
+) -> str:
     """Write a weights file; an existing file is replaced only by a complete one.
 
     Args:
@@ -289,8 +300,11 @@ def _read(file: Path) -> bytes:
     except FileNotFoundError as error:
         raise WeightsError(why_missing(file, 'there is no such file')) from error
     except IsADirectoryError as error:
-        import_it = '; import it first: depth-perception import-model FOLDER --out ' \
-            'FILE.safetensors' if (file.expanduser() / 'config.json').is_file() else ''
+        import_it = (
+            '; import it first: depth-perception import-model FOLDER --out FILE.safetensors'
+            if (file.expanduser() / 'config.json').is_file()
+            else ''
+        )
         raise WeightsError(f'it is a folder{import_it}') from error
     except (OSError, ValueError, RuntimeError) as error:
         # ValueError: a zero byte in the name; RuntimeError: the home of an unknown user.
@@ -320,7 +334,7 @@ def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
     if len(content) < 8 or length > len(content) - 8:
         raise WeightsError('it is truncated or not a safetensors file')
     try:
-        text = content[8:8 + length].decode()
+        text = content[8 : 8 + length].decode()
         header = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WeightsError('it is not a safetensors file') from error
@@ -329,7 +343,7 @@ def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
     # The checksum covers the parsed header; this check covers its exact bytes.
     if text.rstrip(' ') != json.dumps(header, separators=(',', ':'), ensure_ascii=False):
         raise WeightsError('its header was altered, or written by another program')
-    return header, memoryview(content)[8 + length:]
+    return header, memoryview(content)[8 + length :]
 
 
 def _checksum(content: bytes) -> str:
@@ -345,9 +359,12 @@ def _checked_info(content: bytes) -> tuple[WeightsInfo, str]:
     header, _ = _split(content)
     metadata = header.get('__metadata__')
     if not isinstance(metadata, dict) or _INFO_KEY not in metadata:
-        raise WeightsError(next((what for key, what in _NO_NETWORKS.items()
-                                 if key in (metadata or {})),
-                                'it is a safetensors file of another program'))
+        raise WeightsError(
+            next(
+                (what for key, what in _NO_NETWORKS.items() if key in (metadata or {})),
+                'it is a safetensors file of another program',
+            )
+        )
     checksum = _checksum(content)
     if metadata.get(_CHECKSUM_KEY) != checksum:
         raise WeightsError('its checksum does not match: it is truncated or was altered')
@@ -369,7 +386,8 @@ def _parse_info(text: str) -> WeightsInfo:
         is_newer = isinstance(version, (int, float)) and version > FORMAT_VERSION
         newer = ', so update depth_perception' if is_newer else ''
         raise WeightsError(
-            f'its format version is {version!r}, this program reads {FORMAT_VERSION}{newer}')
+            f'its format version is {version!r}, this program reads {FORMAT_VERSION}{newer}'
+        )
     _refuse_other_fields(set(values))
     for key in ('mean', 'std', 'scores'):
         if isinstance(values.get(key), list):
@@ -383,8 +401,9 @@ def _preparation(values: Any) -> Preparation:
     try:
         return Preparation(**values)
     except TypeError as error:
-        raise WeightsError(f'its metadata has preparation = {values!r}, which this version '
-                           'cannot use') from error
+        raise WeightsError(
+            f'its metadata has preparation = {values!r}, which this version cannot use'
+        ) from error
 
 
 def _refuse_other_fields(names: set[str]) -> None:
@@ -414,22 +433,27 @@ def _build(info: WeightsInfo, content: bytes) -> nn.Module:
     return network.float().eval().requires_grad_(False)
 
 
-def _refuse_misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor],
-                    network: str) -> None:
+def _refuse_misfits(
+    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], network: str
+) -> None:
     """Raise an error for the first tensor that is missing, unknown or of another shape."""
     for name in sorted(expected.keys() | found.keys()):
         shapes = [tuple(side[name].shape) if name in side else None for side in (expected, found)]
         if shapes[0] != shapes[1]:
             texts = ['absent' if shape is None else str(shape) for shape in shapes]
-            raise WeightsError(f'its tensors do not fit network {network!r}: {name} is '
-                               f'{texts[1]} in the file, {texts[0]} in the network')
+            raise WeightsError(
+                f'its tensors do not fit network {network!r}: {name} is '
+                f'{texts[1]} in the file, {texts[0]} in the network'
+            )
 
 
 def _refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not _is_finite(tensor):
-            raise WeightsError(f'tensor {name} has values that are not finite, or too large for '
-                               f'its type {str(tensor.dtype).removeprefix("torch.")}')
+            raise WeightsError(
+                f'tensor {name} has values that are not finite, or too large for '
+                f'its type {str(tensor.dtype).removeprefix("torch.")}'
+            )
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth networks, created by name."""
+
 from depth_perception.networks import (  # noqa: F401
     cnn,
     cnn_fc,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fold BatchNorm into the preceding convolution: fewer passes over memory, the same result."""
+
 from __future__ import annotations
 
 import copy
@@ -71,8 +72,14 @@ def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> None:
         assert isinstance(layer, nn.Conv2d)
         assert norm.running_mean is not None and norm.running_var is not None  # see `_trace`
         layer.weight, layer.bias = fuse_conv_bn_weights(
-            layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
-            norm.bias)
+            layer.weight,
+            layer.bias,
+            norm.running_mean,
+            norm.running_var,
+            norm.eps,
+            norm.weight,
+            norm.bias,
+        )
 
 
 def _remove(network: nn.Module, norms: set[nn.BatchNorm2d]) -> None:

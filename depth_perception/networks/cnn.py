@@ -3,6 +3,7 @@
 
 The paper does not give the widths (its figure is missing); 64 to 256 and back is our choice.
 """
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -32,8 +33,11 @@ class CNN(nn.Module):
         layers: list[nn.Module] = []
         channels = 3
         for index, width in enumerate(WIDTHS):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width),
-                       nn.ReLU(inplace=True)]
+            layers += [
+                nn.Conv2d(channels, width, 3, padding=1),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
             layers += [nn.MaxPool2d(2)] if index in POOLED else []
             channels = width
         self.body = nn.Sequential(*layers)

@@ -4,6 +4,7 @@
 This is the coarse network of Eigen et al., NIPS 2014, section 3.1.1. The widths 96, 256, 384, 384,
 256 and 13824 -> 4096 -> 4070 follow from paper 002's parameter counts (27232 and 7329382).
 """
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -24,14 +25,19 @@ class CNNFC(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_convolution(3, 96, 11, stride=4), nn.MaxPool2d(2),
-            *_convolution(96, 256, 5, padding=2), nn.MaxPool2d(2),
+            *_convolution(3, 96, 11, stride=4),
+            nn.MaxPool2d(2),
+            *_convolution(96, 256, 5, padding=2),
+            nn.MaxPool2d(2),
             *_convolution(256, 384, 3, padding=1),
             *_convolution(384, 384, 3, padding=1),
-            *_convolution(384, 256, 3, padding=1), nn.MaxPool2d(2),
+            *_convolution(384, 256, 3, padding=1),
+            nn.MaxPool2d(2),
         )
         self.fc = nn.Sequential(
-            nn.Linear(256 * 6 * 9, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(0.5),
+            nn.Linear(256 * 6 * 9, HIDDEN),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
             nn.Linear(HIDDEN, OUTPUT_SIZE[0] * OUTPUT_SIZE[1]),
         )
 
@@ -44,10 +50,14 @@ class CNNFC(nn.Module):
         return self.fc(self.features(image).flatten(1)).unflatten(1, (1, *OUTPUT_SIZE))
 
 
-def _convolution(in_channels: int, out_channels: int, side: int, stride: int = 1,
-                 padding: int = 0) -> list[nn.Module]:
-    return [nn.Conv2d(in_channels, out_channels, side, stride, padding),
-            nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+def _convolution(
+    in_channels: int, out_channels: int, side: int, stride: int = 1, padding: int = 0
+) -> list[nn.Module]:
+    return [
+        nn.Conv2d(in_channels, out_channels, side, stride, padding),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    ]
 
 
 @register_network('cnn_fc')

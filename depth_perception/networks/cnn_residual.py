@@ -3,6 +3,7 @@
 
 Paper 002's "CNN + residual", and the network that paper 003 extends.
 """
+
 from __future__ import annotations
 
 from depth_perception.networks.encoder import Encoder
@@ -17,9 +18,13 @@ from depth_perception.networks.up_projection_decoder import (
 
 
 @register_network('cnn_residual')
-def cnn_residual(unpooling: Unpooling = 'zero', norm: Norm = 'batch', crop: bool = False,
-                 decoder_init_std: float = 0.01,
-                 head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
+def cnn_residual(
+    unpooling: Unpooling = 'zero',
+    norm: Norm = 'batch',
+    crop: bool = False,
+    decoder_init_std: float = 0.01,
+    head_bias: float = MEAN_INDOOR_DEPTH,
+) -> ResNetUNet:
     """Build paper 002's network: 63,566,913 parameters; output 128x160 for an input of 228x304.
 
     Args:
@@ -38,16 +43,23 @@ def cnn_residual(unpooling: Unpooling = 'zero', norm: Norm = 'batch', crop: bool
 
 
 @register_network('resnet_fcrn')
-def resnet_fcrn(decoder_init_std: float = 0.01,
-                head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
+def resnet_fcrn(decoder_init_std: float = 0.01, head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
     """Build paper 003's network without skips: 63,572,673 parameters; half the input's size."""
     return _without_skips('fast', 'batch', True, decoder_init_std, head_bias)
 
 
-def _without_skips(unpooling: Unpooling, norm: Norm, crop: bool, init_std: float,
-                   head_bias: float) -> ResNetUNet:
+def _without_skips(
+    unpooling: Unpooling, norm: Norm, crop: bool, init_std: float, head_bias: float
+) -> ResNetUNet:
     encoder = Encoder('resnet50')
     decoder = UpProjectionDecoder(
-        encoder.channels, skip='none', bridge_bias=True, init_std=init_std, unpooling=unpooling,
-        norm=norm, crop=crop, head_bias=head_bias)
+        encoder.channels,
+        skip='none',
+        bridge_bias=True,
+        init_std=init_std,
+        unpooling=unpooling,
+        norm=norm,
+        crop=crop,
+        head_bias=head_bias,
+    )
     return ResNetUNet(decoder, encoder)

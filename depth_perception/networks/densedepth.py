@@ -4,6 +4,7 @@
 The output is reciprocal: 10 m / depth. Its weights files declare this (`output: reciprocal`), and
 an input of RGB / 255 without ImageNet's normalisation (mean 0, std 1), as in the paper's code.
 """
+
 from __future__ import annotations
 
 import torch
@@ -34,7 +35,8 @@ class DenseNetEncoder(nn.Module):
         timm = import_timm()
         self.name = 'densenet169'
         self.body = timm.create_model(
-            self.name, pretrained=False, num_classes=0, global_pool='').features
+            self.name, pretrained=False, num_classes=0, global_pool=''
+        ).features
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return features of 64, 64, 128, 256, 1664 channels at strides 2, 4, 8, 16, 32."""

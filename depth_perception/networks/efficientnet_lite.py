@@ -5,6 +5,7 @@ timm's `tf_efficientnet_lite*`: the same names of tensors, the same initialisati
 to the last bit. It is here because the bundled network has it, and importing timm takes longer than
 importing PyTorch.
 """
+
 from __future__ import annotations
 
 import math
@@ -15,12 +16,22 @@ from torch.nn import functional as F
 
 #: Factors of channels and of blocks.
 VARIANTS = {
-    'tf_efficientnet_lite0': (1.0, 1.0), 'tf_efficientnet_lite1': (1.0, 1.1),
-    'tf_efficientnet_lite2': (1.1, 1.2), 'tf_efficientnet_lite3': (1.2, 1.4),
-    'tf_efficientnet_lite4': (1.4, 1.8)}
+    'tf_efficientnet_lite0': (1.0, 1.0),
+    'tf_efficientnet_lite1': (1.0, 1.1),
+    'tf_efficientnet_lite2': (1.1, 1.2),
+    'tf_efficientnet_lite3': (1.2, 1.4),
+    'tf_efficientnet_lite4': (1.4, 1.8),
+}
 #: Of each stage: blocks, kernel, stride of the first block, expansion, channels.
-_STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
-           (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
 #: Stages after which the next one halves the size, and the last.
 _TAPS = (0, 1, 2, 4, 6)
 _STEM = 32
@@ -154,4 +165,5 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         height, width = module.kernel_size
         module.weight.normal_(
-            0, math.sqrt(2.0 / (height * width * module.out_channels // module.groups)))
+            0, math.sqrt(2.0 / (height * width * module.out_channels // module.groups))
+        )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """EfficientNet with selective feature fusion ("SU-Net"): paper 001 (Zhou et al. 2023), Fig. 1."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -48,8 +49,9 @@ class EfficientNetSFF(nn.Module):
     #: Decoder stage: constructed with (in_channels, skip_channels), called with (features, skip).
     stage: type[nn.Module] = FusionStage
 
-    def __init__(self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0,
-                 refined: bool = False) -> None:
+    def __init__(
+        self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0, refined: bool = False
+    ) -> None:
         super().__init__()
         if not isinstance(max_depth, (int, float)) or not 0 < max_depth < float('inf'):
             raise ValueError(f'max_depth {max_depth!r} is not a positive number of metres')
@@ -60,7 +62,9 @@ class EfficientNetSFF(nn.Module):
         # One refinement before the first stage and one after each stage.
         self.refinements = nn.ModuleList(
             (global_context(deepest_first[0]), *map(residual_unit, deepest_first[1:]))
-            if refined else (nn.Identity() for _ in deepest_first))
+            if refined
+            else (nn.Identity() for _ in deepest_first)
+        )
         width = deepest_first[-1]
         self.head = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1),
@@ -75,14 +79,15 @@ class EfficientNetSFF(nn.Module):
         features = first(features)
         for stage, refine, skip in zip(self.stages, others, reversed(skips)):
             features = refine(stage(features, skip))
-        features = F.interpolate(
-            features, image.shape[-2:], mode='bilinear', align_corners=False)
+        features = F.interpolate(features, image.shape[-2:], mode='bilinear', align_corners=False)
         return self.max_depth * torch.sigmoid(self.head(features))
 
 
 @register_network('efficientnet_sff')
 def efficientnet_sff(
-    encoder: str = 'efficientnet_b2', max_depth: float = 10.0, refined: bool = False,
+    encoder: str = 'efficientnet_b2',
+    max_depth: float = 10.0,
+    refined: bool = False,
 ) -> EfficientNetSFF:
     """Build paper 001's network; the bundled weights use the encoder `tf_efficientnet_lite2`."""
     return EfficientNetSFF(encoder, max_depth, refined)

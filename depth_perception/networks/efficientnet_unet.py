@@ -4,6 +4,7 @@
 The paper does not describe this baseline; upsampling, concatenation and two convolutions are our
 choice. Encoder, head and depth range are the same as in the full network.
 """
+
 from __future__ import annotations
 
 import torch
@@ -42,7 +43,8 @@ class EfficientNetUNet(EfficientNetSFF):
 
 @register_network('efficientnet_unet')
 def efficientnet_unet(
-    encoder: str = 'efficientnet_b2', max_depth: float = 10.0,
+    encoder: str = 'efficientnet_b2',
+    max_depth: float = 10.0,
 ) -> EfficientNetUNet:
     """Build the U-Net: 7,967,747 parameters with EfficientNet-B2; depth at the image's size."""
     return EfficientNetUNet(encoder, max_depth)

@@ -5,6 +5,7 @@ timm has every encoder that the papers use, behind one interface that reports ch
 the encoder of the bundled network is in `efficientnet_lite`, which does not need timm.
 Nothing is downloaded: the weights come from a weights file or from a local state dict.
 """
+
 from __future__ import annotations
 
 from types import ModuleType

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make a trained zero-unpooling network 2.4 times cheaper without changing its result."""
+
 from __future__ import annotations
 
 import torch
@@ -32,8 +33,12 @@ def fast_equivalent(convolution: nn.Conv2d) -> FastUnpoolConv:
     kernel = convolution.weight
     fast = FastUnpoolConv(kernel.shape[1], kernel.shape[0]).to(kernel.device, kernel.dtype)
     with torch.no_grad():
-        for branch, row, column in ((fast.even_even, 0, 0), (fast.odd_even, 1, 0),
-                                    (fast.even_odd, 0, 1), (fast.odd_odd, 1, 1)):
+        for branch, row, column in (
+            (fast.even_even, 0, 0),
+            (fast.odd_even, 1, 0),
+            (fast.even_odd, 0, 1),
+            (fast.odd_odd, 1, 1),
+        ):
             branch.weight.copy_(kernel[:, :, row::2, column::2])
             if branch.bias is not None and convolution.bias is not None:
                 branch.bias.copy_(convolution.bias)

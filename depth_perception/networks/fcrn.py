@@ -4,6 +4,7 @@
 Their encoder is Caffe's ResNet-50: the first 1x1 convolution of a stage has the stride, pooling is
 padded only at the bottom and right, and unpooling only at the top and left.
 """
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -33,5 +34,6 @@ def fcrn() -> ResNetUNet:
         block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
     encoder.body['maxpool'] = SamePool()
     decoder = UpProjectionDecoder(
-        encoder.channels, skip='none', bridge_bias=True, unpooling='leading', crop=False)
+        encoder.channels, skip='none', bridge_bias=True, unpooling='leading', crop=False
+    )
     return ResNetUNet(decoder, encoder)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network that is an ONNX file; OpenVINO or onnxruntime runs it, PyTorch does not."""
+
 from __future__ import annotations
 
 import torch

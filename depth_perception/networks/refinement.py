@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Residual blocks that start as the identity, to deepen a decoder that is already trained."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -24,13 +25,23 @@ class Refinement(nn.Module):
 
 def residual_unit(channels: int) -> Refinement:
     """Build RefineNet's unit, ReLU and 3x3 convolution twice (Lin et al. 2017, Fig. 3b)."""
-    return Refinement(nn.Sequential(
-        nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1),
-        nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)))
+    return Refinement(
+        nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+    )
 
 
 def global_context(channels: int, narrow: int = 64) -> Refinement:
     """Build a block that adds pooled image features to every pixel (ParseNet, Liu et al. 2015)."""
-    return Refinement(nn.Sequential(
-        nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, narrow, 1),
-        nn.ReLU(), nn.Conv2d(narrow, channels, 1)))
+    return Refinement(
+        nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, narrow, 1),
+            nn.ReLU(),
+            nn.Conv2d(narrow, channels, 1),
+        )
+    )

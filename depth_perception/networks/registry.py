@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks by name: a weights file names its network, the registry builds it."""
+
 from __future__ import annotations
 
 import inspect
@@ -13,8 +14,9 @@ _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 _IMPORTED: dict[str, Callable[..., nn.Module]] = {}
 
 
-def register_network(name: str, imported: bool = False) -> Callable[
-        [Callable[..., nn.Module]], Callable[..., nn.Module]]:
+def register_network(
+    name: str, imported: bool = False
+) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Register the decorated factory function under `name`."""
 
     def register(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:

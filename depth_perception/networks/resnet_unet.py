@@ -4,6 +4,7 @@
 The paper does not list the channels. We take "halving" to mean Laina's decoder widths: halving the
 concatenated features instead gives 185 million parameters, which contradicts "greatly fewer".
 """
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -30,14 +31,20 @@ class ResNetUNet(nn.Module):
 
 
 @register_network('resnet_unet')
-def resnet_unet(decoder_init_std: float = 0.01, dropout: float = 0.0,
-                head_bias: float = MEAN_INDOOR_DEPTH) -> ResNetUNet:
+def resnet_unet(
+    decoder_init_std: float = 0.01, dropout: float = 0.0, head_bias: float = MEAN_INDOOR_DEPTH
+) -> ResNetUNet:
     """Build paper 000's network: 80,775,425 parameters; half the input's size.
 
     The paper does not mention dropout, so it is off by default.
     """
     encoder = Encoder('resnet50')
     decoder = UpProjectionDecoder(
-        encoder.channels, skip='concat', bridge_bias=False, dropout=dropout,
-        init_std=decoder_init_std, head_bias=head_bias)
+        encoder.channels,
+        skip='concat',
+        bridge_bias=False,
+        dropout=dropout,
+        init_std=decoder_init_std,
+        head_bias=head_bias,
+    )
     return ResNetUNet(decoder, encoder)

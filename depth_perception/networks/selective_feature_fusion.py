@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selective feature fusion: paper 001 (Zhou et al. 2023), eq. 2 and 3, after GLPDepth."""
+
 from __future__ import annotations
 
 import torch

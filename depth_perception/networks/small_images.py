@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enlarge images that are too small for the poolings of a network."""
+
 from __future__ import annotations
 
 from torch import Tensor

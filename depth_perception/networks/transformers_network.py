@@ -3,6 +3,7 @@
 
 The package is needed for these alone: `pip install "depth_perception[hub]"`.
 """
+
 from __future__ import annotations
 
 import json
@@ -68,8 +69,9 @@ def configuration(transformers: Any, values: dict[str, Any]) -> Any:
     try:
         return transformers.AutoConfig.for_model(values.pop('model_type'), **values)
     except Exception as error:  # each version has its own ways to say no
-        raise ValueError(f'transformers {transformers.__version__} cannot build its '
-                         f'configuration: {error}') from error
+        raise ValueError(
+            f'transformers {transformers.__version__} cannot build its configuration: {error}'
+        ) from error
 
 
 def refuse_unknown(values: Any) -> None:
@@ -80,12 +82,16 @@ def refuse_unknown(values: Any) -> None:
     """
     kind = values.get('model_type') if isinstance(values, dict) else None
     if kind not in MODEL_TYPES:
-        raise ValueError(f'its model_type is {kind!r}: of transformers this program runs '
-                         f'{", ".join(MODEL_TYPES)}')
+        raise ValueError(
+            f'its model_type is {kind!r}: of transformers this program runs '
+            f'{", ".join(MODEL_TYPES)}'
+        )
     named = values.get('backbone')
     if isinstance(named, str) and not isinstance(values.get('backbone_config'), dict):
-        raise ValueError(f'its configuration names its encoder ({named!r}) instead of describing '
-                         'it, which would have to be downloaded: use one with backbone_config')
+        raise ValueError(
+            f'its configuration names its encoder ({named!r}) instead of describing '
+            'it, which would have to be downloaded: use one with backbone_config'
+        )
 
 
 class quiet:  # noqa: N801 - reads as a statement

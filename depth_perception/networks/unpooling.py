@@ -3,6 +3,7 @@
 
 Zero unpooling is from Laina et al., 3DV 2016, section 3.1; averaging neighbours is from paper 002.
 """
+
 from __future__ import annotations
 
 from typing import Literal
@@ -59,7 +60,8 @@ class UnpoolConv(nn.Module):
         super().__init__()
         if unpooling not in ('zero', 'average'):
             raise ValueError(
-                f'unknown unpooling {unpooling!r}: choose zero, average, fast or leading')
+                f'unknown unpooling {unpooling!r}: choose zero, average, fast or leading'
+            )
         self.unpool = zero_unpool if unpooling == 'zero' else average_unpool
         self.convolution = nn.Conv2d(in_channels, out_channels, 5, padding=2)
 

@@ -5,6 +5,7 @@ After a zero unpooling (each value at the top left of a 2x2 cell, the rest 0), a
 mostly multiplies by zeros. Four small convolutions, one for each position in the cell, give the
 same result when their outputs are interleaved.
 """
+
 from __future__ import annotations
 
 import warnings
@@ -41,8 +42,12 @@ class FastUnpoolConv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
-        return interleave(self.even_even(features), self.even_odd(features),
-                          self.odd_even(features), self.odd_odd(features))
+        return interleave(
+            self.even_even(features),
+            self.even_odd(features),
+            self.odd_even(features),
+            self.odd_odd(features),
+        )
 
     def equivalent_kernel(self) -> Tensor:
         """Return the 5x5 kernel (out, in, 5, 5) that is equivalent after a zero unpooling."""
@@ -61,8 +66,12 @@ class LeadingUnpoolConv(FastUnpoolConv):
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, 2H, 2W)."""
         padded = F.pad(features, (1, 1, 1, 1))
-        parts = ((self.even_even, padded), (self.even_odd, padded[..., :-1]),
-                 (self.odd_even, padded[..., :-1, :]), (self.odd_odd, padded[..., :-1, :-1]))
+        parts = (
+            (self.even_even, padded),
+            (self.even_odd, padded[..., :-1]),
+            (self.odd_even, padded[..., :-1, :]),
+            (self.odd_odd, padded[..., :-1, :-1]),
+        )
         return interleave(*(F.conv2d(part, place.weight, place.bias) for place, part in parts))
 
 
@@ -79,8 +88,13 @@ class UpProjection(nn.Module):
         ValueError: unpooling or norm is unknown.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, unpooling: Unpooling = 'fast',
-                 norm: Norm = 'batch') -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        unpooling: Unpooling = 'fast',
+        norm: Norm = 'batch',
+    ) -> None:
         super().__init__()
         self.main = nn.Sequential(
             _unpool_conv(unpooling, in_channels, out_channels),

@@ -4,6 +4,7 @@
 They differ in how they use the encoder's features: not at all (paper 002, after Laina's FCRN), by
 plain concatenation (paper 000), or by concatenation and a 1x1 convolution (paper 003).
 """
+
 from __future__ import annotations
 
 from typing import Literal
@@ -48,7 +49,10 @@ class Concatenation1x1(nn.Conv2d):
 
 
 _MERGES: dict[Skip, type[nn.Module]] = {
-    'none': Concatenation, 'concat': Concatenation, 'concat_1x1': Concatenation1x1}
+    'none': Concatenation,
+    'concat': Concatenation,
+    'concat_1x1': Concatenation1x1,
+}
 
 
 class UpProjectionDecoder(nn.Module):
@@ -74,9 +78,16 @@ class UpProjectionDecoder(nn.Module):
     """
 
     def __init__(
-        self, encoder_channels: tuple[int, ...], skip: Skip, bridge_bias: bool,
-        dropout: float = 0.5, init_std: float = 0.01, unpooling: Unpooling = 'fast',
-        norm: Norm = 'batch', crop: bool = True, head_bias: float = MEAN_INDOOR_DEPTH,
+        self,
+        encoder_channels: tuple[int, ...],
+        skip: Skip,
+        bridge_bias: bool,
+        dropout: float = 0.5,
+        init_std: float = 0.01,
+        unpooling: Unpooling = 'fast',
+        norm: Norm = 'batch',
+        crop: bool = True,
+        head_bias: float = MEAN_INDOOR_DEPTH,
     ) -> None:
         super().__init__()
         if skip != 'none' and not crop:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of `depth_node`, apart from `--ros-args`."""
+
 from __future__ import annotations
 
 import argparse
@@ -16,12 +17,18 @@ _NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)*', re.ASCII)
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of `depth_node`."""
     result = argparse.ArgumentParser(
-        prog='depth_node', description='Depth, point cloud and obstacle scan of a camera. '
-        'Parameters, remappings and the namespace come after --ros-args.')
+        prog='depth_node',
+        description='Depth, point cloud and obstacle scan of a camera. '
+        'Parameters, remappings and the namespace come after --ros-args.',
+    )
     result.add_argument('--version', action='version', version=f'depth_node {__version__}')
     result.add_argument(
-        '--cameras', type=camera_names, default=(), metavar='NAME,NAME,...',
-        help='serve these cameras, each in the namespace of its name, with one network')
+        '--cameras',
+        type=camera_names,
+        default=(),
+        metavar='NAME,NAME,...',
+        help='serve these cameras, each in the namespace of its name, with one network',
+    )
     return result
 
 
@@ -52,7 +59,8 @@ def camera_names(text: str) -> tuple[str, ...]:
         if not _NAME.fullmatch(name) or '__' in name:
             raise argparse.ArgumentTypeError(
                 f'{name!r} is not a valid name for a camera: it needs letters, digits and single '
-                '_, and begins with a letter, such as front,rear')
+                '_, and begins with a letter, such as front,rear'
+            )
         if names.count(name) > 1:
             raise argparse.ArgumentTypeError(f'there are two cameras {name!r}: give each its own')
     return names

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handle SIGINT and SIGTERM in the processes of this package: end silently with exit code 0."""
+
 from __future__ import annotations
 
 import contextlib

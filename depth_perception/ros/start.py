@@ -3,6 +3,7 @@
 
 ROS itself raises tracebacks, and does not start if it cannot create a folder for log files.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -25,11 +26,11 @@ _NO_LOG_FILES = '--disable-external-lib-logs'
 #: Parts of rcl's error messages, and the correct syntax for each.
 _HINTS = {
     '__ns:=': 'a namespace begins with / and has names of letters, digits and _ that do not begin '
-              'with a digit: -r __ns:=/robot/front',
+    'with a digit: -r __ns:=/robot/front',
     '__node:=': 'a name has letters, digits and _ and does not begin with a digit: '
-                '-r __node:=depth_node',
+    '-r __node:=depth_node',
     'remap rule': 'a remapping is FROM:=TO with names of letters, digits, _ and /, none of which '
-                  'begins with a digit: -r image:=/camera/image_raw',
+    'begins with a digit: -r image:=/camera/image_raw',
     'parameter override': 'a parameter is NAME:=VALUE: -p max_depth:=5.0',
     'log level': 'use debug, info, warn, error or fatal',
 }
@@ -73,17 +74,23 @@ def _checked(words: list[str]) -> list[str]:
             name, assigned, given = value.partition(':=')
             if assigned and not given:
                 is_topic = name in (*INPUTS, *OUTPUTS)
-                raise StartError(f'-p {value} has no value: ' + (
-                    f'{name} is a topic, remapped by -r {name}:=/camera/{name}' if is_topic
-                    else f"for an empty text it is -p {name}:=\"''\""))
+                raise StartError(
+                    f'-p {value} has no value: '
+                    + (
+                        f'{name} is a topic, remapped by -r {name}:=/camera/{name}'
+                        if is_topic
+                        else f'for an empty text it is -p {name}:="\'\'"'
+                    )
+                )
     return words
 
 
 def _check_domain(domain: str) -> None:
     """Check ROS_DOMAIN_ID: UDP ports limit it, and the middleware has no clear error for it."""
     if domain and not (domain.isdecimal() and int(domain) <= _LAST_DOMAIN):
-        raise StartError(f'ROS_DOMAIN_ID must be a whole number from 0 to {_LAST_DOMAIN}, '
-                         f'got {domain!r}')
+        raise StartError(
+            f'ROS_DOMAIN_ID must be a whole number from 0 to {_LAST_DOMAIN}, got {domain!r}'
+        )
 
 
 def parameter_files(words: Sequence[str]) -> list[str]:
@@ -110,8 +117,10 @@ def parameter_sections(path: str) -> list[str]:
         raise StartError(f'the parameter file {path} is not YAML: {where}{what}') from error
     sections = list(_sections(content, ''))
     if not sections:
-        raise StartError(f'the parameter file {path} has no ros__parameters: it begins with "/**:" '
-                         'and, indented, "ros__parameters:"')
+        raise StartError(
+            f'the parameter file {path} has no ros__parameters: it begins with "/**:" '
+            'and, indented, "ros__parameters:"'
+        )
     return sections
 
 
@@ -126,8 +135,10 @@ def _sections(content: object, name: str) -> Iterator[str]:
 
 def is_for(section: str, node: str) -> bool:
     """Return whether a section of a parameter file applies to a node with this full name."""
-    parts = [{'**': '(/.*)?', '*': '/[^/]+'}.get(part, '/' + re.escape(part))
-             for part in section.strip('/').split('/')]
+    parts = [
+        {'**': '(/.*)?', '*': '/[^/]+'}.get(part, '/' + re.escape(part))
+        for part in section.strip('/').split('/')
+    ]
     return re.fullmatch(''.join(parts), node) is not None
 
 

@@ -4,6 +4,7 @@
 Other DDS vendors ignore these variables. Nothing is changed if the user has chosen profiles or
 transports, or if shared memory is scarce (some containers have 64 MB).
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -29,8 +30,9 @@ _DEFAULT_FILES = ('DEFAULT_FASTDDS_PROFILES.xml', 'DEFAULT_FASTRTPS_PROFILES.xml
 
 def prefer_large_shared_memory(environment: MutableMapping[str, str] = os.environ) -> bool:
     """Select the profile before rclpy.init; return False if nothing was changed."""
-    chosen = any(environment.get(name) for name in _CHOICES) \
-        or any(Path(name).exists() for name in _DEFAULT_FILES)
+    chosen = any(environment.get(name) for name in _CHOICES) or any(
+        Path(name).exists() for name in _DEFAULT_FILES
+    )
     if chosen or not PROFILE.exists() or not _has_room():
         return False
     environment.update(dict.fromkeys(profile_variables(environment), str(PROFILE)))
@@ -66,9 +68,11 @@ def buffer_problem(middleware: str, environment: Mapping[str, str] = os.environ)
         return _cyclone_problem(environment.get('CYCLONEDDS_URI', ''))
     chosen = any(environment.get(name) for name in _CHOICES)
     if 'fastrtps' in middleware and not chosen and not _has_room():
-        return (f'{SHARED_MEMORY} has less than {8 * SEGMENT >> 20} MB free, so that Fast DDS has '
-                'its default of half a megabyte for each process: large images may get lost, see '
-                'docs/dds.md')
+        return (
+            f'{SHARED_MEMORY} has less than {8 * SEGMENT >> 20} MB free, so that Fast DDS has '
+            'its default of half a megabyte for each process: large images may get lost, see '
+            'docs/dds.md'
+        )
     return ''
 
 
@@ -85,8 +89,10 @@ def _cyclone_problem(configuration: str) -> str:
         missing.append('CYCLONEDDS_URI sets no SocketReceiveBufferSize')
     if not missing:
         return ''
-    return (f'large images may push other messages out of the receive buffer: '
-            f'{" and ".join(missing)}, see docs/dds.md')
+    return (
+        f'large images may push other messages out of the receive buffer: '
+        f'{" and ".join(missing)}, see docs/dds.md'
+    )
 
 
 def _cyclone_text(configuration: str) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert a frame's arrays to what a browser draws, small enough to send many times a second."""
+
 from __future__ import annotations
 
 import itertools
@@ -63,9 +64,12 @@ def by_distance(points: NDArray[np.float32], near: float, far: float) -> NDArray
     return colourise(points[:, 2:3], near, far)[:, 0, ::-1]
 
 
-def point_on_ray(points: NDArray[np.float32], origin: NDArray[np.floating],
-                 direction: NDArray[np.floating],
-                 tolerance: float = 0.012) -> NDArray[np.float32] | None:
+def point_on_ray(
+    points: NDArray[np.float32],
+    origin: NDArray[np.floating],
+    direction: NDArray[np.floating],
+    tolerance: float = 0.012,
+) -> NDArray[np.float32] | None:
     """Return the nearest of the points (N, 3) within an angle (radians) of a ray, or None."""
     away = points - np.asarray(origin, np.float32)
     distance = np.linalg.norm(away, axis=1)
@@ -93,10 +97,13 @@ def still(frame: Frame, view: View | None, most: int) -> NDArray[np.uint8] | Non
     parts = [cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) for part in pictures]
     if frame.cloud is not None and frame.camera is not None:
         points, colours = thinned(frame.cloud, most)
-        gap = math.sqrt(frame.cloud.points[..., 0].size / max(1, min(
-            most, frame.cloud.points[..., 0].size))) / frame.camera.fx
-        parts.append(draw_points(
-            points, colours, view or middle_view(points), width, height, gap))
+        gap = (
+            math.sqrt(
+                frame.cloud.points[..., 0].size / max(1, min(most, frame.cloud.points[..., 0].size))
+            )
+            / frame.camera.fx
+        )
+        parts.append(draw_points(points, colours, view or middle_view(points), width, height, gap))
     row = np.concatenate(parts, axis=1)
     if frame.depth_range is None or frame.depth is None:
         return row

@@ -4,6 +4,7 @@
 An exception raised by a signal handler could be swallowed by a callback or destructor, or could
 leave a lock of the page's server locked, so that the server never ends.
 """
+
 from __future__ import annotations
 
 import signal

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play a video, a folder of images, a bag or a webcam at the pace of recording."""
+
 from __future__ import annotations
 
 import functools
@@ -136,8 +137,9 @@ class Webcam(Footage):
         """Yield live pictures until the camera is disconnected."""
         start, number = time.monotonic(), 0
         while self._grab_newest():
-            yield Shot(time.monotonic() - start,
-                       lambda: _retrieved(self._capture, self._cameras), number)
+            yield Shot(
+                time.monotonic() - start, lambda: _retrieved(self._capture, self._cameras), number
+            )
             number += 1
 
     def _grab_newest(self) -> bool:
@@ -178,8 +180,9 @@ class BagFootage(Footage):
         first: int | None = None
         for number, message in enumerate(self._bag.messages([self._image.name])):
             first = message.time if first is None else first
-            yield Shot((message.time - first) / 1e9, functools.partial(self._picture, message),
-                       number)
+            yield Shot(
+                (message.time - first) / 1e9, functools.partial(self._picture, message), number
+            )
 
     def _picture(self, message: Message) -> Picture:
         from depth_perception.io.frame_error import FrameError
@@ -202,13 +205,11 @@ class BagFootage(Footage):
             calibration = calibration_of(self._bag.deserialize(info), width, height)
             undone = calibration.is_distorted and '/image_rect' not in self._image.name
             self._calibration = calibration
-            self._rectifier = Rectifier(calibration) if undone and not calibration.unknown \
-                else None
+            self._rectifier = Rectifier(calibration) if undone and not calibration.unknown else None
         remarks = tuple(filter(None, (*calibration.doubts, calibration.unknown)))
         if self._rectifier is None:
             return Picture(rgb, calibration.camera, remarks=remarks)
-        return Picture(
-            self._rectifier(rgb), calibration.rectified, self._rectifier.unseen, remarks)
+        return Picture(self._rectifier(rgb), calibration.rectified, self._rectifier.unseen, remarks)
 
 
 def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage:
@@ -223,8 +224,11 @@ def open_footage(word: str, topic: str | None, cameras: CameraSource) -> Footage
     if is_webcam and topic is None:
         return Webcam(int(word), cameras)
     if not (path.exists() or is_webcam):
-        said = why_missing(word, 'give a video, an image, a folder of images, a rosbag2 folder, '
-                                 'its .mcap or .db3 file, or the number of a webcam')
+        said = why_missing(
+            word,
+            'give a video, an image, a folder of images, a rosbag2 folder, '
+            'its .mcap or .db3 file, or the number of a webcam',
+        )
         raise UsageError(f'there is no {word}: {said}')
     if is_recording(path) or path.suffix == '.bag':
         return BagFootage(path, topic, cameras)
@@ -309,8 +313,11 @@ def _retrieved(capture: cv2.VideoCapture, cameras: CameraSource) -> Picture:
 
 def _of_photo(photo: Photo, cameras: CameraSource) -> Picture:
     picture = _with_camera(photo.rgb, cameras)
-    return replace(picture, camera=picture.camera or photo.camera,
-                   remarks=tuple(filter(None, (*picture.remarks, photo.remark))))
+    return replace(
+        picture,
+        camera=picture.camera or photo.camera,
+        remarks=tuple(filter(None, (*picture.remarks, photo.remark))),
+    )
 
 
 def _with_camera(rgb: NDArray[np.uint8], cameras: CameraSource) -> Picture:

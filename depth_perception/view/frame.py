@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frame that is shown: the interface between sources and the viewer."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

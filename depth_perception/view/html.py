@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTML of the panel: status lines, and the legend of the depth colours."""
+
 from __future__ import annotations
 
 import html
@@ -14,8 +15,10 @@ from depth_perception.view.frame import Level, Remark
 _DOTS = {Level.OK: '#2f9e44', Level.WARN: '#e8890c', Level.ERROR: '#e03131'}
 _STOPS = 24
 _SMALL = 'font-size:0.8rem;line-height:1.35'
-HINT = (f'<div style="{_SMALL};opacity:0.6;padding:0.25em 0.75em">'
-        'Drag to turn, right-drag to move, wheel to zoom, click on a point for its distance.</div>')
+HINT = (
+    f'<div style="{_SMALL};opacity:0.6;padding:0.25em 0.75em">'
+    'Drag to turn, right-drag to move, wheel to zoom, click on a point for its distance.</div>'
+)
 
 
 def label_html(label: str) -> str:
@@ -28,7 +31,8 @@ def remarks_html(remarks: Iterable[Remark]) -> str:
     lines = [
         f'<div style="display:flex;gap:0.5em"><span style="color:{_DOTS[remark.level]}">&#9679;'
         f'</span><span><b>{html.escape(remark.subject)}</b> {html.escape(remark.text)}</span></div>'
-        for remark in remarks]
+        for remark in remarks
+    ]
     return f'<div style="{_SMALL};padding:0 0.75em 0.25em">{"".join(lines)}</div>'
 
 
@@ -44,8 +48,11 @@ def scale_html(depth_range: tuple[float, float] | None) -> str:
     ticks = ''.join(
         f'<span style="position:absolute;left:{100 * place:.1f}%;white-space:nowrap;'
         f'transform:translateX(-50%)">{distance:g} m</span>'
-        for distance, place in round_distances(near, far))
-    return (f'<div style="{_SMALL};padding:0 1.5em 0.25em 0.75em">'
-            f'<div style="height:0.8em;border-radius:3px;'
-            f'background:linear-gradient(to right,{stops})"></div>'
-            f'<div style="position:relative;height:1.4em">{ticks}</div></div>')
+        for distance, place in round_distances(near, far)
+    )
+    return (
+        f'<div style="{_SMALL};padding:0 1.5em 0.25em 0.75em">'
+        f'<div style="height:0.8em;border-radius:3px;'
+        f'background:linear-gradient(to right,{stops})"></div>'
+        f'<div style="position:relative;height:1.4em">{ticks}</div></div>'
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames without ROS: run the network on footage in this process."""
+
 from __future__ import annotations
 
 import math
@@ -34,8 +35,13 @@ class PredictedSource:
         settings: settings of depth and its products, with the pose of the camera.
     """
 
-    def __init__(self, footage: Footage, estimator: DepthEstimator, repeat: bool = True,
-                 settings: DepthSettings = DEFAULT_SETTINGS) -> None:
+    def __init__(
+        self,
+        footage: Footage,
+        estimator: DepthEstimator,
+        repeat: bool = True,
+        settings: DepthSettings = DEFAULT_SETTINGS,
+    ) -> None:
         self._footage = footage
         self._estimator = estimator
         self._pace = Pace(footage, repeat)
@@ -44,7 +50,8 @@ class PredictedSource:
         self._seconds: deque[float] = deque(maxlen=10)
         self._fitted: deque[tuple[float, float]] = deque(maxlen=FITTED)
         self._stand = Stand(
-            math.radians(settings.camera_pitch), height=settings.camera_height or None)
+            math.radians(settings.camera_pitch), height=settings.camera_height or None
+        )
         self._products: DepthProducts | None = None
         self._last = Frame()
 
@@ -89,15 +96,21 @@ class PredictedSource:
         camera = picture.camera or self._assumed(rgb.shape[1], rgb.shape[0])
         depth = self._estimator.infer(rgb, self._settings.focal_camera(picture.camera))
         products = self._products = self._make(
-            rgb, camera, depth, self._settings, time=time, unseen=picture.unseen)
+            rgb, camera, depth, self._settings, time=time, unseen=picture.unseen
+        )
         products.pose = self._pose()
         colours = self._colours(products)
         drawn = np.ascontiguousarray(products.preview(colours)[..., ::-1])
         return Frame(
-            image=rgb, depth=drawn, depth_range=colours,
+            image=rgb,
+            depth=drawn,
+            depth_range=colours,
             cloud=Cloud(products.points, products.colours),
-            scan=self._scan(products), camera=camera, stand=self._stand,
-            remarks=(self._input(picture), self._network()))
+            scan=self._scan(products),
+            camera=camera,
+            stand=self._stand,
+            remarks=(self._input(picture), self._network()),
+        )
 
     def _colours(self, products: DepthProducts) -> tuple[float, float]:
         """Return the range of colours that fits the last frames, so that it rarely changes."""
@@ -115,7 +128,8 @@ class PredictedSource:
     def _assumed(self, width: int, height: int) -> CameraModel:
         """Return a camera with the field of view of the training data."""
         return CameraModel.from_field_of_view(
-            width, height, self._estimator.info.horizontal_fov_deg)
+            width, height, self._estimator.info.horizontal_fov_deg
+        )
 
     def _input(self, picture: Picture) -> Remark:
         height, width = picture.rgb.shape[:2]
@@ -123,10 +137,12 @@ class PredictedSource:
         if picture.camera is not None:
             return Remark(Level.WARN if picture.remarks else Level.OK, 'input', said)
         return Remark(
-            Level.WARN, 'input',
+            Level.WARN,
+            'input',
             f'{said}; the camera is unknown: a horizontal field of view of '
             f'{self._estimator.info.horizontal_fov_deg:.0f} degrees is assumed '
-            '(see --camera and --horizontal-fov-deg)')
+            '(see --camera and --horizontal-fov-deg)',
+        )
 
     def _network(self) -> Remark:
         said = f'{self._estimator.info.name} on {self._estimator.device}'

@@ -4,6 +4,7 @@
 Callbacks only keep the newest message of each topic; messages are converted at the pace of the
 page. While no browser has the page open there are no subscriptions, so the node is idle too.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -110,8 +111,9 @@ class LiveSource:
         state = self._listener.state()
         remarks = state.remarks + ((self._problem,) if self._problem else ())
         label = self._latest(IMAGE, _label, 'label') or ''
-        return Frame(image, depth, state.depth_range, cloud, scan, camera, state.stand, remarks,
-                     label)
+        return Frame(
+            image, depth, state.depth_range, cloud, scan, camera, state.stand, remarks, label
+        )
 
     def _latest(self, topic: str, convert: Callable[[Any], Any], kind: str = '') -> Any:
         """Return the newest message of a topic as an array; the same object if nothing is newer."""
@@ -155,8 +157,9 @@ class _Listener(Node):
     """
 
     def __init__(self, context: Context, namespace: str, image: str | None) -> None:
-        super().__init__('depth_view', context=context, namespace=namespace,
-                         start_parameter_services=False)
+        super().__init__(
+            'depth_view', context=context, namespace=namespace, start_parameter_services=False
+        )
         self.newest: dict[str, Any] = {}
         self.fresh = threading.Event()
         self._wanted_image = image and self.resolve_topic_name(image)
@@ -181,9 +184,16 @@ class _Listener(Node):
             return _state(message)
         points = self.resolve_topic_name(POINTS)
         if self._node_name is None:
-            return _State((Remark(
-                Level.ERROR, 'node', f'nobody publishes {points}: is depth_node running, in this '
-                'namespace (--namespace) and this ROS_DOMAIN_ID?'),))
+            return _State(
+                (
+                    Remark(
+                        Level.ERROR,
+                        'node',
+                        f'nobody publishes {points}: is depth_node running, in this '
+                        'namespace (--namespace) and this ROS_DOMAIN_ID?',
+                    ),
+                )
+            )
         return _State((Remark(Level.WARN, 'node', f'{self._node_name} sends no diagnostics'),))
 
     def _look(self) -> None:
@@ -203,10 +213,16 @@ class _Listener(Node):
 
     def _find_node(self) -> None:
         # A node that is starting or ending is in the graph without its name.
-        publishers = [publisher for publisher in self.get_publishers_info_by_topic(
-            self.resolve_topic_name(POINTS)) if publisher.node_namespace.startswith('/')]
-        self._node_name = diagnostics_name(
-            publishers[0].node_namespace, publishers[0].node_name) if publishers else None
+        publishers = [
+            publisher
+            for publisher in self.get_publishers_info_by_topic(self.resolve_topic_name(POINTS))
+            if publisher.node_namespace.startswith('/')
+        ]
+        self._node_name = (
+            diagnostics_name(publishers[0].node_namespace, publishers[0].node_name)
+            if publishers
+            else None
+        )
         image = self._find_image(publishers[0]) if publishers else None
         if image is not None and image != self._image:
             self._unsubscribe(IMAGE)
@@ -217,22 +233,27 @@ class _Listener(Node):
         if self._wanted_image:
             usual = CompressedImage if self._wanted_image.endswith('/compressed') else Image
             kinds = dict(self.get_topic_names_and_types()).get(
-                self.resolve_topic_name(self._wanted_image), [])
+                self.resolve_topic_name(self._wanted_image), []
+            )
             return self._wanted_image, next(
-                (_IMAGE_TYPES[kind] for kind in kinds if kind in _IMAGE_TYPES), usual)
+                (_IMAGE_TYPES[kind] for kind in kinds if kind in _IMAGE_TYPES), usual
+            )
         try:
             subscribed = self.get_subscriber_names_and_types_by_node(
-                publisher.node_name, publisher.node_namespace)
+                publisher.node_name, publisher.node_namespace
+            )
         except NodeNameNonExistentError:  # it has just ended
             return None
-        images = [(name, _IMAGE_TYPES[kinds[0]]) for name, kinds in subscribed
-                  if kinds[0] in _IMAGE_TYPES]
+        images = [
+            (name, _IMAGE_TYPES[kinds[0]]) for name, kinds in subscribed if kinds[0] in _IMAGE_TYPES
+        ]
         return images[0] if images else None
 
     def _subscribe(self, key: str, topic: str, kind: type) -> None:
         if key not in self._subscriptions_by_topic:
             self._subscriptions_by_topic[key] = AdaptiveSubscription(
-                self, kind, topic, lambda message: self._keep(key, message))
+                self, kind, topic, lambda message: self._keep(key, message)
+            )
 
     def _unsubscribe(self, key: str) -> None:
         subscription = self._subscriptions_by_topic.pop(key, None)
@@ -251,8 +272,12 @@ class _Listener(Node):
         """Return whether diagnostics belong to the node, by its name and image topic."""
         if not any(status.name.startswith(f'{self._node_name}: ') for status in message.status):
             return False
-        topics = [value.value for status in message.status for value in status.values
-                  if value.key == 'topic']
+        topics = [
+            value.value
+            for status in message.status
+            for value in status.values
+            if value.key == 'topic'
+        ]
         return self._image is None or self._image[0] in topics or not any(topics)
 
 
@@ -271,8 +296,11 @@ def _valid(namespace: str, image: str | None) -> str:
 def _remark(status: DiagnosticStatus) -> Remark:
     rate = _values(status).get('rate_hz')
     level = min(int.from_bytes(status.level, 'little'), Level.ERROR)
-    return Remark(Level(level), status.name.rsplit(': ', 1)[-1],
-                  f'{status.message}, {float(rate):.1f} Hz' if rate else status.message)
+    return Remark(
+        Level(level),
+        status.name.rsplit(': ', 1)[-1],
+        f'{status.message}, {float(rate):.1f} Hz' if rate else status.message,
+    )
 
 
 def _state(message: DiagnosticArray) -> _State:
@@ -283,8 +311,11 @@ def _state(message: DiagnosticArray) -> _State:
             with contextlib.suppress(ValueError):
                 values[key] = float(value)
     near, far = values.get('min_depth_m', 0.0), values.get('max_depth_m', 0.0)
-    stand = Stand(math.radians(values.get('camera_pitch_deg', 0.0)),
-                  math.radians(values.get('camera_roll_deg', 0.0)), values.get('camera_height_m'))
+    stand = Stand(
+        math.radians(values.get('camera_pitch_deg', 0.0)),
+        math.radians(values.get('camera_roll_deg', 0.0)),
+        values.get('camera_height_m'),
+    )
     return _State(tuple(map(_remark, message.status)), (near, far) if near < far else None, stand)
 
 
@@ -314,14 +345,20 @@ def _cloud(message: PointCloud2) -> Cloud:
     if 'rgb' not in offsets:
         return Cloud(points)
     packed = _column(message, offsets['rgb'], '<u4')
-    return Cloud(points, np.stack([packed >> shift & 255 for shift in (16, 8, 0)],
-                                  axis=-1).astype(np.uint8))
+    return Cloud(
+        points, np.stack([packed >> shift & 255 for shift in (16, 8, 0)], axis=-1).astype(np.uint8)
+    )
 
 
 def _column(message: PointCloud2, offset: int, kind: str) -> NDArray[Any]:
     """Return one field (h, w) of a cloud as a view."""
-    return np.ndarray((message.height, message.width), kind, message.data, offset,
-                      (message.row_step, message.point_step))
+    return np.ndarray(
+        (message.height, message.width),
+        kind,
+        message.data,
+        offset,
+        (message.row_step, message.point_step),
+    )
 
 
 def _label(message: Image | CompressedImage) -> str:

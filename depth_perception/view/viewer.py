@@ -4,6 +4,7 @@
 viser sends a changed value to a browser when the browser has received the previous one, and only
 its newest state. So a slow browser gets fewer frames, and nothing piles up here.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -107,15 +108,24 @@ class Viewer:
         """Add sliders for the pose of the camera; `change` returns the frame for a new pose."""
         gui = self._server.gui
         down, up = OPTIONS['camera_pitch'].limits, OPTIONS['camera_height'].limits
-        pitch = gui.add_slider('Camera looks down', *down, 0.5,
-                               float(np.clip(math.degrees(stand.pitch), *down)),
-                               hint='degrees')
-        height = gui.add_slider('Camera height', *up, 0.01,
-                                float(np.clip(stand.height or 0, *up)),
-                                hint='metres above the floor; 0 means unknown')
+        pitch = gui.add_slider(
+            'Camera looks down',
+            *down,
+            0.5,
+            float(np.clip(math.degrees(stand.pitch), *down)),
+            hint='degrees',
+        )
+        height = gui.add_slider(
+            'Camera height',
+            *up,
+            0.01,
+            float(np.clip(stand.height or 0, *up)),
+            hint='metres above the floor; 0 means unknown',
+        )
 
         def apply(_event: Any) -> None:
             self.show(change(Stand(math.radians(pitch.value), stand.roll, height.value or None)))
+
         for control in (pitch, height):
             control.on_update(apply)
 
@@ -135,7 +145,9 @@ class Viewer:
             if frame.stand != before.stand:
                 self._stand(frame.stand)
             if frame.camera is not None and (frame.camera, frame.depth_range) != (
-                    before.camera, before.depth_range):
+                before.camera,
+                before.depth_range,
+            ):
                 self._draw_camera(frame.camera, (frame.depth_range or (0.0, 10.0))[1])
             if _is_new(frame.cloud, before.cloud) or self._cloud_style != self._wanted_style():
                 self._draw_cloud(frame.cloud)
@@ -158,19 +170,33 @@ class Viewer:
     def _build_scene(self) -> None:
         scene, empty = self._server.scene, np.zeros((0, 2, 3), np.float32)
         self._server.initial_camera.position, self._server.initial_camera.look_at = VIEWS['Behind']
-        self._camera = scene.add_frame('/camera', wxyz=OPTICAL, axes_length=0.12, axes_radius=0.006,
-                                       origin_radius=0.012)
+        self._camera = scene.add_frame(
+            '/camera', wxyz=OPTICAL, axes_length=0.12, axes_radius=0.006, origin_radius=0.012
+        )
         self._floor = scene.add_grid(
-            '/floor', 10.0, 10.0, cell_color=(70, 75, 85), section_color=(90, 95, 105),
-            visible=False)
+            '/floor',
+            10.0,
+            10.0,
+            cell_color=(70, 75, 85),
+            section_color=(90, 95, 105),
+            visible=False,
+        )
         self._marks = scene.add_line_segments(
-            '/marks', empty, _MARKS, thickness=1.0, thickness_units='screen')
+            '/marks', empty, _MARKS, thickness=1.0, thickness_units='screen'
+        )
         self._labels: list[Any] = []
         self._lines = scene.add_line_segments(
-            '/scan/lines', empty, _RED, thickness=3.0, thickness_units='screen')
+            '/scan/lines', empty, _RED, thickness=3.0, thickness_units='screen'
+        )
         self._hits = scene.add_point_cloud(
-            '/scan/hits', empty[:, 0], _RED, point_size=0.02, point_shape='circle',
-            precision='float32', point_shading='flat')
+            '/scan/hits',
+            empty[:, 0],
+            _RED,
+            point_size=0.02,
+            point_shape='circle',
+            precision='float32',
+            point_shading='flat',
+        )
 
     def _build_panel(self) -> None:
         gui, blank = self._server.gui, np.full((3, 4, 3), 40, np.uint8)
@@ -179,15 +205,19 @@ class Viewer:
         gui.main_panel.set_width(PANEL_WIDTH)
         self._remarks = gui.add_html('')
         self._label = gui.add_html('')
-        self._image = gui.add_image(blank, label='Camera', format='jpeg',
-                                    jpeg_quality=JPEG_QUALITY)
+        self._image = gui.add_image(blank, label='Camera', format='jpeg', jpeg_quality=JPEG_QUALITY)
         self._depth = gui.add_image(blank, label='Depth', format='jpeg', jpeg_quality=JPEG_QUALITY)
         self._scale = gui.add_html('')
         self._pause = gui.add_checkbox('Pause', False)
-        frame = gui.add_button_group('Frame', (_NEXT, _SAVE), hint='the next one while paused; '
-                                     'camera, depth and cloud as you see them as one picture')
-        frame.on_click(lambda event: self._step() if event.target.value == _NEXT
-                       else self._save(event.client))
+        frame = gui.add_button_group(
+            'Frame',
+            (_NEXT, _SAVE),
+            hint='the next one while paused; '
+            'camera, depth and cloud as you see them as one picture',
+        )
+        frame.on_click(
+            lambda event: self._step() if event.target.value == _NEXT else self._save(event.client)
+        )
         views = gui.add_button_group('View from', tuple(VIEWS))
         views.on_click(lambda event: _look(event.client, *VIEWS[event.target.value]))
         self._colours = gui.add_dropdown('Cloud colours', (_CAMERA_COLOURS, _DISTANCE))
@@ -209,6 +239,7 @@ class Viewer:
                 node = self._server.scene.get_handle_by_name(name)
                 if node is not None:
                     node.visible = box.value
+
         box.on_update(apply)
         self._switches.update(dict.fromkeys(names, box))
 
@@ -229,8 +260,10 @@ class Viewer:
 
     def _view_of(self, client: viser.ClientHandle) -> View:
         """Return the viewpoint of a browser in the optical frame."""
-        eye, target = (self._optical(np.array(place)) for place in (
-            client.camera.position, client.camera.look_at))
+        eye, target = (
+            self._optical(np.array(place))
+            for place in (client.camera.position, client.camera.look_at)
+        )
         return View(tuple(eye), tuple(target), math.degrees(client.camera.fov))
 
     def _optical(self, level: Any) -> Any:
@@ -260,8 +293,7 @@ class Viewer:
         text = f'{np.linalg.norm(point):.2f} m away, depth {point[2]:.2f} m'
         position = (float(point[0]), float(point[1]), float(point[2]))
         if self._picked is None:
-            self._picked = self._server.scene.add_label(
-                '/camera/picked', text, position=position)
+            self._picked = self._server.scene.add_label('/camera/picked', text, position=position)
         self._picked.text, self._picked.position = text, position
         return True
 
@@ -279,9 +311,14 @@ class Viewer:
         if self._colours.value == _DISTANCE and self._shown.depth_range:
             colours = drawing.by_distance(points, *self._shown.depth_range)
         self._server.scene.add_point_cloud(
-            '/camera/cloud', points, colours, point_size=self._point_size.value,
-            point_shape='circle', point_shading='flat',
-            visible=self._switches['/camera/cloud'].value)
+            '/camera/cloud',
+            points,
+            colours,
+            point_size=self._point_size.value,
+            point_shape='circle',
+            point_shading='flat',
+            visible=self._switches['/camera/cloud'].value,
+        )
 
     def _stand(self, stand: Stand) -> None:
         """Rotate the camera and its data to the pose, and place the floor if it is known."""
@@ -299,18 +336,26 @@ class Viewer:
     def _draw_camera(self, camera: CameraModel, far: float) -> None:
         """Draw the camera's frustum, and arcs at round distances."""
         self._server.scene.add_camera_frustum(
-            '/camera/view', fov=2 * math.atan(camera.height / 2 / camera.fy),
-            aspect=camera.width / camera.height, scale=0.25, color=_FRUSTUM,
-            thickness=2.0, thickness_units='screen')
+            '/camera/view',
+            fov=2 * math.atan(camera.height / 2 / camera.fy),
+            aspect=camera.width / camera.height,
+            scale=0.25,
+            color=_FRUSTUM,
+            thickness=2.0,
+            thickness_units='screen',
+        )
         distances, self._marks.points = drawing.distance_marks(camera, far)
         for label in self._labels:
             label.remove()
         side = -math.atan2(camera.width - camera.cx, camera.fx)
         self._labels = [
             self._server.scene.add_label(
-                f'/marks/{distance:g}', f'{distance:g} m',
-                position=(distance * math.cos(side), distance * math.sin(side), 0.0))
-            for distance in distances]
+                f'/marks/{distance:g}',
+                f'{distance:g} m',
+                position=(distance * math.cos(side), distance * math.sin(side), 0.0),
+            )
+            for distance in distances
+        ]
 
 
 def _serve(host: str, port: int) -> viser.ViserServer:
@@ -342,7 +387,8 @@ def _check_address(host: str, port: int) -> None:
         if error.errno is not None and 'in use' in str(error):
             raise ViewError(_busy(port)) from error
         raise ViewError(
-            f'cannot listen at {host} port {port}: {error.strerror or error}') from error
+            f'cannot listen at {host} port {port}: {error.strerror or error}'
+        ) from error
 
 
 def _busy(port: int) -> str:

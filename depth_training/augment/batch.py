@@ -10,6 +10,7 @@ a long lens gives a small image and a wide one a large image, as at inference. A
 fill the training size is enlarged further and its depth divided by the same factor (Metric3D, Yin
 et al. 2023, section 3.1).
 """
+
 from __future__ import annotations
 
 import math
@@ -27,13 +28,106 @@ _REACH, _FLAT = 6, 0.008
 _KERNEL = 9
 #: JPEG's standard quantisation tables (ITU-T T.81, annex K), luminance and chrominance.
 _LUMINANCE = (
-    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
-    14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
-    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99)
+    16,
+    11,
+    10,
+    16,
+    24,
+    40,
+    51,
+    61,
+    12,
+    12,
+    14,
+    19,
+    26,
+    58,
+    60,
+    55,
+    14,
+    13,
+    16,
+    24,
+    40,
+    57,
+    69,
+    56,
+    14,
+    17,
+    22,
+    29,
+    51,
+    87,
+    80,
+    62,
+    18,
+    22,
+    37,
+    56,
+    68,
+    109,
+    103,
+    77,
+    24,
+    35,
+    55,
+    64,
+    81,
+    104,
+    113,
+    92,
+    49,
+    64,
+    78,
+    87,
+    103,
+    121,
+    120,
+    101,
+    72,
+    92,
+    95,
+    98,
+    112,
+    100,
+    103,
+    99,
+)
 _CHROMINANCE = (
-    17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99,
-    24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99, *([99] * 32))
+    17,
+    18,
+    24,
+    47,
+    99,
+    99,
+    99,
+    99,
+    18,
+    21,
+    26,
+    66,
+    99,
+    99,
+    99,
+    99,
+    24,
+    26,
+    56,
+    99,
+    99,
+    99,
+    99,
+    99,
+    47,
+    66,
+    99,
+    99,
+    99,
+    99,
+    99,
+    99,
+    *([99] * 32),
+)
 
 
 @dataclass
@@ -65,8 +159,9 @@ class Draw:
 
     def normal(self, deviation: float = 1.0, *shape: int) -> Tensor:
         """Draw (B, *shape), normally distributed about 0."""
-        return deviation * torch.randn((self.batch, *shape), generator=self.generator,
-                                       device=self.device)
+        return deviation * torch.randn(
+            (self.batch, *shape), generator=self.generator, device=self.device
+        )
 
     def noise(self, like: Tensor) -> Tensor:
         """Draw standard normal noise of the shape of `like`."""
@@ -77,8 +172,13 @@ class Draw:
         return self.uniform() < probability
 
 
-def augment(views: Views, size: tuple[int, int], focal: float, generator: torch.Generator,
-            decal_probability: float = 0.35) -> Views:
+def augment(
+    views: Views,
+    size: tuple[int, int],
+    focal: float,
+    generator: torch.Generator,
+    decal_probability: float = 0.35,
+) -> Views:
     """Turn views into random views by other cameras, all of one size.
 
     Args:
@@ -119,17 +219,37 @@ def resample(views: Views, size: tuple[int, int], focal: float, draw: Draw) -> V
     shift_y = slack_y * draw.normal(0.5).clamp(-1, 1)
     mirror = torch.where(draw.chance(0.5), -1.0, 1.0)
     # From the result's centred pixels to the source's, both in grid_sample's -1..1.
-    matrix = torch.stack([
-        torch.stack([mirror * cos * width / columns / scale, -sin * height / columns / scale,
-                     2 * shift_x / columns], -1),
-        torch.stack([mirror * sin * width / rows / scale, cos * height / rows / scale,
-                     2 * shift_y / rows], -1)], 1)
+    matrix = torch.stack(
+        [
+            torch.stack(
+                [
+                    mirror * cos * width / columns / scale,
+                    -sin * height / columns / scale,
+                    2 * shift_x / columns,
+                ],
+                -1,
+            ),
+            torch.stack(
+                [
+                    mirror * sin * width / rows / scale,
+                    cos * height / rows / scale,
+                    2 * shift_y / rows,
+                ],
+                -1,
+            ),
+        ],
+        1,
+    )
     grid = F.affine_grid(matrix, [len(scale), 1, height, width], align_corners=False)
     rgb = F.grid_sample(views.rgb, grid, 'bilinear', 'border', align_corners=False)
     depth = F.grid_sample(views.depth, grid, 'nearest', 'zeros', align_corners=False)
     seen = views.fx * scale
-    return Views(rgb, depth * (focal / seen).view(-1, 1, 1, 1), torch.full_like(seen, focal),
-                 torch.full_like(seen, (width - 1) / 2))
+    return Views(
+        rgb,
+        depth * (focal / seen).view(-1, 1, 1, 1),
+        torch.full_like(seen, focal),
+        torch.full_like(seen, (width - 1) / 2),
+    )
 
 
 def _mismatch(draw: Draw) -> Tensor:
@@ -159,8 +279,10 @@ def _points(views: Views) -> Tensor:
     y = torch.arange(rows, device=views.depth.device) - (rows - 1) / 2
     x = torch.arange(columns, device=views.depth.device)[None] - views.cx[:, None]
     fx = views.fx.view(-1, 1, 1, 1)
-    return torch.cat([x[:, None, None] * views.depth / fx, y.view(1, 1, -1, 1) * views.depth / fx,
-                      views.depth], 1)
+    return torch.cat(
+        [x[:, None, None] * views.depth / fx, y.view(1, 1, -1, 1) * views.depth / fx, views.depth],
+        1,
+    )
 
 
 def _cover(points: Tensor, draw: Draw) -> Tensor:
@@ -176,14 +298,16 @@ def _cover(points: Tensor, draw: Draw) -> Tensor:
 
     here, around = at(0, 0), [at(0, _REACH), at(0, -_REACH), at(_REACH, 0), at(-_REACH, 0)]
     normal = F.normalize(torch.linalg.cross(around[0] - around[1], around[2] - around[3]), dim=1)
-    flat = torch.stack([((point - here) * normal).sum(1).abs() < _FLAT * here[:, 2]
-                        for point in around]).all(0) & (here[:, 2] > 0)
+    flat = torch.stack(
+        [((point - here) * normal).sum(1).abs() < _FLAT * here[:, 2] for point in around]
+    ).all(0) & (here[:, 2] > 0)
     turn = draw.uniform(0, math.pi)
     along = torch.stack([turn.cos(), turn.sin(), torch.full_like(turn, 0.35)], 1)
     across = F.normalize(torch.linalg.cross(normal, along), dim=1)
     half = draw.uniform(math.log(0.12), math.log(1.2), 2).exp()
-    axes = torch.stack([across / half[:, :1],
-                        torch.linalg.cross(normal, across) / half[:, 1:], normal], 1)
+    axes = torch.stack(
+        [across / half[:, :1], torch.linalg.cross(normal, across) / half[:, 1:], normal], 1
+    )
     place = torch.einsum('bij,bjhw->bihw', axes, points - here[..., None, None]).abs()
     u, v, above = place.unbind(1)
     round_one = draw.chance(0.25).view(-1, 1, 1)
@@ -220,8 +344,11 @@ def light(rgb: Tensor, draw: Draw) -> Tensor:
     y = torch.linspace(-1, 1, rows, device=rgb.device).view(1, 1, -1, 1)
     slope = draw.normal(0.2, 2) * draw.chance(0.5)[:, None]
     vignette = draw.uniform(0, 0.25) * draw.chance(0.5)
-    uneven = slope[:, 0].view(-1, 1, 1, 1) * x + slope[:, 1].view(-1, 1, 1, 1) * y \
+    uneven = (
+        slope[:, 0].view(-1, 1, 1, 1) * x
+        + slope[:, 1].view(-1, 1, 1, 1) * y
         - vignette.view(-1, 1, 1, 1) * (x * x + y * y)
+    )
     rgb = (rgb * gain * uneven.exp()).clamp(0, 255)
     rgb = 255 * (rgb / 255).clamp_min(1e-4) ** draw.uniform(0.7, 1.4).view(-1, 1, 1, 1)
     rgb = rgb * (1 + draw.uniform(-0.3, 0.3)).view(-1, 1, 1, 1)
@@ -251,8 +378,12 @@ def blur(rgb: Tensor, draw: Draw) -> Tensor:
     return F.conv2d(padded, weight, groups=batch * channels).view_as(rgb)
 
 
-def frame(rgb: Tensor, depth: Tensor, draw: Draw, probability: float = 0.06,
-          ) -> tuple[Tensor, Tensor]:
+def frame(
+    rgb: Tensor,
+    depth: Tensor,
+    draw: Draw,
+    probability: float = 0.06,
+) -> tuple[Tensor, Tensor]:
     """Give some images a white or black frame, as NYU's images have; depth there is unknown."""
     rows, columns = rgb.shape[-2:]
     edge = draw.uniform(0.008, 0.04, 4) * columns
@@ -272,15 +403,17 @@ def sensor_noise(rgb: Tensor, draw: Draw, level: float = 0.03) -> Tensor:
     return rgb + draw.noise(rgb) * deviation * (0.5 + rgb / 255).sqrt()
 
 
-def jpeg(rgb: Tensor, draw: Draw, probability: float = 0.5, low: float = 30.0,
-         high: float = 95.0) -> Tensor:
+def jpeg(
+    rgb: Tensor, draw: Draw, probability: float = 0.5, low: float = 30.0, high: float = 95.0
+) -> Tensor:
     """Compress as JPEG of random quality without chroma subsampling; sides are multiples of 8."""
     rgb = rgb.clamp(0, 255)
     quality = draw.uniform(low, high)
     # The scale of the tables, computed as in libjpeg.
     scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50).view(-1, 1, 1, 1, 1, 1)
-    tables = torch.tensor([_LUMINANCE, _CHROMINANCE, _CHROMINANCE], device=rgb.device,
-                          dtype=rgb.dtype).view(1, 3, 1, 8, 1, 8)
+    tables = torch.tensor(
+        [_LUMINANCE, _CHROMINANCE, _CHROMINANCE], device=rgb.device, dtype=rgb.dtype
+    ).view(1, 3, 1, 8, 1, 8)
     steps = (tables * scale).round().clamp(1, 255)
     to_ycc, dct = _to_ycc(rgb), _dct(rgb)
     ycc = torch.einsum('ij,bjhw->bihw', to_ycc, rgb - 128)
@@ -289,15 +422,20 @@ def jpeg(rgb: Tensor, draw: Draw, probability: float = 0.5, low: float = 30.0,
     waves = torch.einsum('ui,bcyixj,vj->bcyuxv', dct, blocks, dct)
     waves = (waves / steps).round() * steps
     blocks = torch.einsum('ui,bcyuxv,vj->bcyixj', dct, waves, dct)
-    coded = torch.einsum('ij,bjhw->bihw', torch.linalg.inv(to_ycc),
-                         blocks.reshape(batch, 3, rows, columns)) + 128
+    coded = (
+        torch.einsum(
+            'ij,bjhw->bihw', torch.linalg.inv(to_ycc), blocks.reshape(batch, 3, rows, columns)
+        )
+        + 128
+    )
     return torch.where(draw.chance(probability).view(-1, 1, 1, 1), coded, rgb)
 
 
 def _to_ycc(like: Tensor) -> Tensor:
     """Return JFIF's matrix from RGB to Y, Cb, Cr."""
-    return like.new_tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5],
-                            [0.5, -0.418688, -0.081312]])
+    return like.new_tensor(
+        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    )
 
 
 def _dct(like: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 
 Only `FieldOfView` changes depth.
 """
+
 from __future__ import annotations
 
 import math
@@ -50,8 +51,13 @@ class FieldOfView:
         centre = (columns - 1) / 2 if sample.cx is None else sample.cx
         left = centre - (width - 1) / 2 + rng.uniform(-self.shift, self.shift) * width
         top = (rows - height) / 2 + rng.uniform(-self.shift, self.shift) * width
-        cut = transforms.crop(sample, round(min(max(top, 0), rows - height)),
-                              round(min(max(left, 0), columns - width)), height, width)
+        cut = transforms.crop(
+            sample,
+            round(min(max(top, 0), rows - height)),
+            round(min(max(left, 0), columns - width)),
+            height,
+            width,
+        )
         return transforms.resize(cut, self.height, self.width)
 
     def _width(self, sample: Sample, widest: float, rng: np.random.Generator) -> float:

@@ -5,6 +5,7 @@ The image changes and the depth does not, so a network learns that an edge of co
 edge of depth. The true depth determines where a patch is drawn: on one plane, in correct
 perspective, and hidden by objects in front of it.
 """
+
 from __future__ import annotations
 
 import math
@@ -52,8 +53,9 @@ class Decals:
                 _lay(rgb, cover, rng)
         return replace(sample, rgb=rgb)
 
-    def _cover(self, points: NDArray[np.float32],
-               rng: np.random.Generator) -> NDArray[np.bool_] | None:
+    def _cover(
+        self, points: NDArray[np.float32], rng: np.random.Generator
+    ) -> NDArray[np.bool_] | None:
         """Choose a patch; return the mask of its pixels (H, W), or None if no plane was found."""
         rows, columns = points.shape[:2]
         # The maximum of two random numbers prefers low rows, which show most floors and tables.
@@ -76,8 +78,10 @@ class Decals:
 
 def _normal(points: NDArray[np.float32], row: int, column: int) -> NDArray[np.float64] | None:
     """Return the unit normal at a pixel, or None if depth is unknown or not flat around it."""
-    around = points[max(row - _REACH, 0):row + _REACH + 1:2,
-                    max(column - _REACH, 0):column + _REACH + 1:2].reshape(-1, 3)
+    around = points[
+        max(row - _REACH, 0) : row + _REACH + 1 : 2,
+        max(column - _REACH, 0) : column + _REACH + 1 : 2,
+    ].reshape(-1, 3)
     away = around.astype(np.float64) - points[row, column]
     if around[:, 2].min() <= 0:
         return None
@@ -89,7 +93,7 @@ def _normal(points: NDArray[np.float32], row: int, column: int) -> NDArray[np.fl
 def _lay(rgb: NDArray[np.uint8], cover: NDArray[np.bool_], rng: np.random.Generator) -> None:
     """Recolour the covered pixels in place: a new colour in the same light, or a tint."""
     left, top, width, height = cv2.boundingRect(cover.astype(np.uint8))
-    window = np.s_[top:top + height, left:left + width]
+    window = np.s_[top : top + height, left : left + width]
     before, share = rgb[window].astype(np.float32), cover[window].astype(np.float32)
     colour = np.exp(rng.normal(0, 0.15, 3)).astype(np.float32)
     if rng.random() < 0.4:
@@ -100,13 +104,15 @@ def _lay(rgb: NDArray[np.uint8], cover: NDArray[np.bool_], rng: np.random.Genera
     rgb[window] = np.clip(before + soft * (after - before), 0, 255)
 
 
-def _shaded(rgb: NDArray[np.float32], share: NDArray[np.float32],
-            rng: np.random.Generator) -> NDArray[np.float32]:
+def _shaded(
+    rgb: NDArray[np.float32], share: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Return a slightly grainy grey in the light of the covered pixels, (H, W)."""
     grey = rgb.mean(axis=2)
     # Blur within the patch only: the surroundings have other colours.
-    light, weight = (cv2.blur(cv2.blur(image, _SHADING), _SHADING)
-                     for image in (grey * share, share))
+    light, weight = (
+        cv2.blur(cv2.blur(image, _SHADING), _SHADING) for image in (grey * share, share)
+    )
     light /= np.maximum(weight, np.float32(1e-3))
     mean = max(float((light * share).sum() / share.sum()), 1.0)
     target = rng.uniform(0.12, 0.95) * max(float(np.percentile(grey[::4, ::4], 95)), 30.0)

@@ -4,6 +4,7 @@
 The random generator of a sample depends only on seed, epoch and index, so any number of workers, or
 a run resumed within an epoch, produces exactly the same images.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -47,8 +48,11 @@ def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 _FLIP = Sometimes(Flip(), 0.5)
-_COLOUR = (Sometimes(BrightnessContrast(0.2, 0.2), 0.5), Sometimes(Gamma(0.8, 1.2), 0.5),
-           Sometimes(HueSaturation(20, 30, 20), 0.5))
+_COLOUR = (
+    Sometimes(BrightnessContrast(0.2, 0.2), 0.5),
+    Sometimes(Gamma(0.8, 1.2), 0.5),
+    Sometimes(HueSaturation(20, 30, 20), 0.5),
+)
 
 
 def paper_000(height: int = 256, width: int = 320) -> Pipeline:
@@ -63,8 +67,9 @@ def paper_000(height: int = 256, width: int = 320) -> Pipeline:
 def paper_001(height: int = 448, width: int = 576, with_cut_depth: bool = True) -> Pipeline:
     """Paper 001, as GLPDepth: crop, flip, CutDepth for a quarter of the images, colours."""
     cut = (Sometimes(CutDepth(), 0.25),) if with_cut_depth else ()
-    return Pipeline((MaskBorder(), Cover(480, 640), RandomCrop(height, width), _FLIP, *cut,
-                     *_COLOUR))
+    return Pipeline(
+        (MaskBorder(), Cover(480, 640), RandomCrop(height, width), _FLIP, *cut, *_COLOUR)
+    )
 
 
 def paper_002(height: int = 228, width: int = 304, mask_extremes: bool = True) -> Pipeline:
@@ -84,22 +89,41 @@ def paper_003(height: int = 256, width: int = 320) -> Pipeline:
 
 def paper_004(height: int = 480, width: int = 640, swap_probability: float = 0.25) -> Pipeline:
     """Paper 004: flip and random order of channels (probability 0.25 in the paper, 0.5 in code)."""
-    return Pipeline((Cover(height, width), RandomCrop(height, width), _FLIP,
-                     Sometimes(SwapChannels(), swap_probability)))
+    return Pipeline(
+        (
+            Cover(height, width),
+            RandomCrop(height, width),
+            _FLIP,
+            Sometimes(SwapChannels(), swap_probability),
+        )
+    )
 
 
-def bundled(height: int = 240, width: int = 320, with_cut_depth: bool = False,
-            swap_probability: float = 0.0, decal_probability: float = 0.0) -> Pipeline:
+def bundled(
+    height: int = 240,
+    width: int = 320,
+    with_cut_depth: bool = False,
+    swap_probability: float = 0.0,
+    decal_probability: float = 0.0,
+) -> Pipeline:
     """For a network that must work with any camera: lens, mirror, light, lens faults, sensor.
 
     `swap_probability` is the probability of a random order of channels, which imitates other
     materials; `decal_probability` that of flat patches on the surfaces (`augment.decals`).
     """
     cut = (Sometimes(CutDepth(), 0.25),) if with_cut_depth else ()
-    light = (Exposure(0.6, 0.2), Gamma(0.7, 1.4), BrightnessContrast(0.0, 0.3),
-             Sometimes(HueSaturation(6, 60, 0), 0.5))
-    faults = (Sometimes(Blur(0.3, 2.0), 0.3), Sometimes(Shake(9), 0.15), SensorNoise(0.03),
-              Sometimes(Jpeg(30, 95), 0.5))
+    light = (
+        Exposure(0.6, 0.2),
+        Gamma(0.7, 1.4),
+        BrightnessContrast(0.0, 0.3),
+        Sometimes(HueSaturation(6, 60, 0), 0.5),
+    )
+    faults = (
+        Sometimes(Blur(0.3, 2.0), 0.3),
+        Sometimes(Shake(9), 0.15),
+        SensorNoise(0.03),
+        Sometimes(Jpeg(30, 95), 0.5),
+    )
     swap = (Sometimes(SwapChannels(), swap_probability),) if swap_probability else ()
     decals = (Sometimes(Decals(), decal_probability),) if decal_probability else ()
     return Pipeline((FieldOfView(height, width), _FLIP, *decals, *cut, *swap, *light, *faults))

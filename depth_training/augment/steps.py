@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random augmentation steps; each takes a sample and an explicit random generator."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -213,8 +214,10 @@ class BrightnessContrast:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Recolour."""
         return transforms.brightness_contrast(
-            sample, rng.uniform(-self.brightness, self.brightness),
-            rng.uniform(-self.contrast, self.contrast))
+            sample,
+            rng.uniform(-self.brightness, self.brightness),
+            rng.uniform(-self.contrast, self.contrast),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Import other projects' weights and export this project's."""
+
 from __future__ import annotations
 
 #: Output formats of `export`.

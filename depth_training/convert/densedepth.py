@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Import DenseDepth's published Keras weights, `nyu.h5` (paper 004)."""
+
 from __future__ import annotations
 
 import re
@@ -17,18 +18,34 @@ if TYPE_CHECKING:
 
 #: Keras adds 1.001e-5 to the variance, PyTorch 1e-5: the difference is added to the weights' own.
 EPSILON_DIFFERENCE = 1.001e-5 - 1e-5
-_KINDS = {'kernel': 'weight', 'bias': 'bias', 'gamma': 'weight', 'beta': 'bias',
-          'moving_mean': 'running_mean', 'moving_variance': 'running_var'}
+_KINDS = {
+    'kernel': 'weight',
+    'bias': 'bias',
+    'gamma': 'weight',
+    'beta': 'bias',
+    'moving_mean': 'running_mean',
+    'moving_variance': 'running_var',
+}
 #: Keras's dense blocks are conv2 to conv5; all but the last end in a transition.
 _LAYERS = {
-    'conv1/conv': 'encoder.body.conv0', 'conv1/bn': 'encoder.body.norm0',
+    'conv1/conv': 'encoder.body.conv0',
+    'conv1/bn': 'encoder.body.norm0',
     # Keras 3 does not allow slashes.
-    'conv1_conv': 'encoder.body.conv0', 'conv1_bn': 'encoder.body.norm0',
-    'bn': 'encoder.body.norm5', 'conv2': 'bridge', 'conv3': 'head',
-    **{f'pool{i}_{kind}': f'encoder.body.transition{i - 1}.{name}'
-       for i in (2, 3, 4) for kind, name in (('bn', 'norm'), ('conv', 'conv'))},
-    **{f'up{i}_conv{letter}': f'stages.{i - 1}.{name}'
-       for i in (1, 2, 3, 4) for letter, name in (('A', 'first'), ('B', 'second'))},
+    'conv1_conv': 'encoder.body.conv0',
+    'conv1_bn': 'encoder.body.norm0',
+    'bn': 'encoder.body.norm5',
+    'conv2': 'bridge',
+    'conv3': 'head',
+    **{
+        f'pool{i}_{kind}': f'encoder.body.transition{i - 1}.{name}'
+        for i in (2, 3, 4)
+        for kind, name in (('bn', 'norm'), ('conv', 'conv'))
+    },
+    **{
+        f'up{i}_conv{letter}': f'stages.{i - 1}.{name}'
+        for i in (1, 2, 3, 4)
+        for letter, name in (('A', 'first'), ('B', 'second'))
+    },
 }
 _DENSE = {'0_bn': 'norm1', '1_conv': 'conv1', '1_bn': 'norm2', '2_conv': 'conv2'}
 
@@ -48,9 +65,11 @@ def read_keras(file: str | Path) -> dict[str, np.ndarray]:
         layers = content.get('model_weights', content)
         if 'layer_names' not in layers.attrs:
             raise ForeignError(f'{file} is an HDF5 file, but not of a Keras network')
-        return {f'{layer}/{_kind(weight)}': layers[layer][weight][()]
-                for layer in _texts(layers.attrs['layer_names'])
-                for weight in _texts(layers[layer].attrs['weight_names'])}
+        return {
+            f'{layer}/{_kind(weight)}': layers[layer][weight][()]
+            for layer in _texts(layers.attrs['layer_names'])
+            for weight in _texts(layers[layer].attrs['weight_names'])
+        }
 
 
 def _texts(values: Any) -> list[str]:

@@ -4,6 +4,7 @@
 ONNX files and programs take a normalised image `image` (B, 3, H, W) and return `depth`
 (B, 1, h, w) as the weights file defines it (metres or reciprocal).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -40,8 +41,14 @@ class ExportError(ValueError):
     """An exported network that computes something else; its file is not written."""
 
 
-def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
-                dynamic: bool = False, info: WeightsInfo | None = None) -> float:
+def export_onnx(
+    network: nn.Module,
+    path: str | Path,
+    height: int,
+    width: int,
+    dynamic: bool = False,
+    info: WeightsInfo | None = None,
+) -> float:
     """Write an ONNX file and check it against onnxruntime; no partial or wrong file is left.
 
     Args:
@@ -64,28 +71,34 @@ def export_onnx(network: nn.Module, path: str | Path, height: int, width: int,
             _write_dynamic(network, file, height, width, info)
         else:
             _write_static(network, file, height, width, info)
-        error = max(relative_error(file, network, image)
-                    for image in _test_images(height, width, dynamic))
+        error = max(
+            relative_error(file, network, image) for image in _test_images(height, width, dynamic)
+        )
         if not error <= TOLERANCE:
-            raise ExportError(f'{path} is not written: it would differ from the network by '
-                              f'{error:.1e} (relative), but at most {TOLERANCE:.0e} is allowed')
+            raise ExportError(
+                f'{path} is not written: it would differ from the network by '
+                f'{error:.1e} (relative), but at most {TOLERANCE:.0e} is allowed'
+            )
         write_atomically(path, [file.read_bytes()])
     return error
 
 
-def _write_static(network: nn.Module, file: Path, height: int, width: int,
-                  info: WeightsInfo | None) -> None:
+def _write_static(
+    network: nn.Module, file: Path, height: int, width: int, info: WeightsInfo | None
+) -> None:
     program = _exported(network, height, width, dynamic=False)
     with _silence():
         onnx = torch.onnx.export(
-            program, (), dynamo=True, input_names=['image'], output_names=['depth'])
+            program, (), dynamo=True, input_names=['image'], output_names=['depth']
+        )
     assert onnx is not None  # with dynamo
     onnx.model.metadata_props.update(_metadata(info))
     onnx.save(str(file), external_data=False)
 
 
-def _write_dynamic(network: nn.Module, file: Path, height: int, width: int,
-                   info: WeightsInfo | None) -> None:
+def _write_dynamic(
+    network: nn.Module, file: Path, height: int, width: int, info: WeightsInfo | None
+) -> None:
     """Write with the exporter that traces a run.
 
     If padding depends on the size, as in EfficientNet-Lite, `torch.export` analyses variable sizes
@@ -93,28 +106,44 @@ def _write_dynamic(network: nn.Module, file: Path, height: int, width: int,
     """
     import onnx
 
-    shapes = {name: {0: 'batch', 2: f'{prefix}height', 3: f'{prefix}width'}
-              for name, prefix in (('image', ''), ('depth', 'depth_'))}
+    shapes = {
+        name: {0: 'batch', 2: f'{prefix}height', 3: f'{prefix}width'}
+        for name, prefix in (('image', ''), ('depth', 'depth_'))
+    }
     with _silence(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # a warning that this is the older exporter
         torch.onnx.export(
-            network.eval(), (torch.zeros(2, 3, height, width),), str(file), dynamo=False,
-            input_names=['image'], output_names=['depth'], dynamic_axes=shapes, opset_version=18)
+            network.eval(),
+            (torch.zeros(2, 3, height, width),),
+            str(file),
+            dynamo=False,
+            input_names=['image'],
+            output_names=['depth'],
+            dynamic_axes=shapes,
+            opset_version=18,
+        )
     model = onnx.load(str(file))
     for key, value in _metadata(info).items():
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, str(file))
 
 
-def export_program(network: nn.Module, path: str | Path, height: int, width: int,
-                   dynamic: bool = False, info: WeightsInfo | None = None) -> None:
+def export_program(
+    network: nn.Module,
+    path: str | Path,
+    height: int,
+    width: int,
+    dynamic: bool = False,
+    info: WeightsInfo | None = None,
+) -> None:
     """Write a `torch.export` program (`.pt2`) unchecked; arguments as in `export_onnx`.
 
     With `dynamic`, a network with TensorFlow's padding accepts sides of 64, 96, 128, ...
     """
     buffer = io.BytesIO()
     torch.export.save(
-        _exported(network, height, width, dynamic), buffer, extra_files=_metadata(info))
+        _exported(network, height, width, dynamic), buffer, extra_files=_metadata(info)
+    )
     write_atomically(path, [buffer.getbuffer()])
 
 
@@ -131,8 +160,9 @@ def _test_images(height: int, width: int, dynamic: bool) -> list[Tensor]:
     return images + others if dynamic else images
 
 
-def _exported(network: nn.Module, height: int, width: int,
-              dynamic: bool) -> torch.export.ExportedProgram:
+def _exported(
+    network: nn.Module, height: int, width: int, dynamic: bool
+) -> torch.export.ExportedProgram:
     network, image, shapes = network.eval(), torch.zeros(1, 3, height, width), None
     if dynamic:
         network, padded = with_fixed_padding(network)
@@ -141,8 +171,9 @@ def _exported(network: nn.Module, height: int, width: int,
         # An example with a batch of one, or with the smallest side, would fix that size.
         if padded:
             network = WholeStrides(network)
-            height, width = (2 * MULTIPLE * max(1, round(side / 2 / MULTIPLE))
-                             for side in (height, width))
+            height, width = (
+                2 * MULTIPLE * max(1, round(side / 2 / MULTIPLE)) for side in (height, width)
+            )
         image = torch.zeros(2, 3, height, width)
     with torch.no_grad():
         return torch.export.export(network, (image,), dynamic_shapes=shapes)
@@ -168,8 +199,15 @@ def relative_error(path: str | Path, network: nn.Module, image: Tensor) -> float
     return float((depth - expected).abs().max() / expected.abs().max())
 
 
-def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, width: int,
-           dynamic: bool = False, half: bool = False) -> float | None:
+def export(
+    loaded: LoadedWeights,
+    path: str | Path,
+    form: str,
+    height: int,
+    width: int,
+    dynamic: bool = False,
+    half: bool = False,
+) -> float | None:
     """Write a loaded weights file in another format.
 
     Args:
@@ -199,9 +237,11 @@ def export(loaded: LoadedWeights, path: str | Path, form: str, height: int, widt
 
 def _refuse_without_effect(form: str, dynamic: bool, half: bool) -> None:
     if half and form != 'safetensors':
-        raise ExportError(f'--half is only for safetensors: {form} is checked against the network '
-                          'and stays float32; TensorRT and OpenVINO convert it to half precision '
-                          'themselves')
+        raise ExportError(
+            f'--half is only for safetensors: {form} is checked against the network '
+            'and stays float32; TensorRT and OpenVINO convert it to half precision '
+            'themselves'
+        )
     if dynamic and form == 'safetensors':
         raise ExportError('--dynamic is for onnx and program: a safetensors file fits every size')
 
@@ -226,11 +266,15 @@ def _format(output: Path, named: str | None) -> str:
     """
     by_name = _SUFFIXES.get(output.suffix.lower())
     if named is None and by_name is None:
-        raise ExportError(f'the format of {output} is unknown: end its name in '
-                          f'{", ".join(_SUFFIXES)}, or give --format')
+        raise ExportError(
+            f'the format of {output} is unknown: end its name in '
+            f'{", ".join(_SUFFIXES)}, or give --format'
+        )
     if named and by_name and named != by_name:
-        raise ExportError(f'{output} has the suffix of {by_name}, but --format is {named}: change '
-                          'the name or omit --format')
+        raise ExportError(
+            f'{output} has the suffix of {by_name}, but --format is {named}: change '
+            'the name or omit --format'
+        )
     return named or str(by_name)
 
 
@@ -246,10 +290,11 @@ def _run(options: Any) -> str:
     if form != 'safetensors':
         # Equal up to rounding, and cheaper; safetensors keeps the architecture that it names.
         use_fast_unpooling(loaded.network)
-    sys.stderr.write(f'exporting {loaded.info.name} at {height}x{width} as {form}'
-                     f'{", and checking it" * (form == "onnx")}\n')
-    error = export(loaded, options.output, form, height, width, options.dynamic,
-                   options.half)
+    sys.stderr.write(
+        f'exporting {loaded.info.name} at {height}x{width} as {form}'
+        f'{", and checking it" * (form == "onnx")}\n'
+    )
+    error = export(loaded, options.output, form, height, width, options.dynamic, options.half)
     if error is None:
         return 'written'
     return f'written; largest relative error against PyTorch {error:.1e}'

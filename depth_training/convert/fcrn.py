@@ -4,6 +4,7 @@
 The file is a pickle, which can run code when loaded and is therefore refused. `docs/reproducing.md`
 has the lines that convert it to an .npz of plain arrays, named `layer/kind` as in its dictionary.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -21,11 +22,21 @@ if TYPE_CHECKING:
 #: FCRN adds 1e-4 to the variance, PyTorch 1e-5: the difference is added to the variance itself.
 EPSILON_DIFFERENCE = 1e-4 - 1e-5
 _BLOCKS = {2: 'abc', 3: 'abcd', 4: 'abcdef', 5: 'abc'}
-_PARTS = {'branch2a': ('conv1', 'bn1'), 'branch2b': ('conv2', 'bn2'), 'branch2c': ('conv3', 'bn3'),
-          'branch1': ('downsample.0', 'downsample.1')}
+_PARTS = {
+    'branch2a': ('conv1', 'bn1'),
+    'branch2b': ('conv2', 'bn2'),
+    'branch2c': ('conv3', 'bn3'),
+    'branch1': ('downsample.0', 'downsample.1'),
+}
 _PLACES = {'A': 'even_even', 'B': 'odd_even', 'C': 'even_odd', 'D': 'odd_odd'}
-_KINDS = {'weights': 'weight', 'biases': 'bias', 'scale': 'weight', 'offset': 'bias',
-          'mean': 'running_mean', 'variance': 'running_var'}
+_KINDS = {
+    'weights': 'weight',
+    'biases': 'bias',
+    'scale': 'weight',
+    'offset': 'bias',
+    'mean': 'running_mean',
+    'variance': 'running_var',
+}
 
 
 def read_arrays(file: str | Path) -> State:
@@ -40,14 +51,18 @@ def read_arrays(file: str | Path) -> State:
     with open(file, 'rb') as content:
         start = content.read(9)
     if start[:6] == b'\x93NUMPY':
-        raise ForeignError(f'{file} is a pickle inside an .npy, which can run code when it is '
-                           'loaded: convert it to .npz as docs/reproducing.md shows')
+        raise ForeignError(
+            f'{file} is a pickle inside an .npy, which can run code when it is '
+            'loaded: convert it to .npz as docs/reproducing.md shows'
+        )
     if start[:2] != b'PK':
         return read_state(file)
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.ascontiguousarray(arrays[name], np.float32))
-                    for name in arrays.files}
+            return {
+                name: torch.from_numpy(np.ascontiguousarray(arrays[name], np.float32))
+                for name in arrays.files
+            }
     except (ValueError, KeyError, OSError, TypeError) as error:
         raise ForeignError(f'{file} is not an .npz of plain arrays ({error})') from error
 
@@ -73,15 +88,21 @@ def fill_fcrn(network: nn.Module, arrays: Mapping[str, Tensor]) -> None:
 
 def _modules() -> Iterator[tuple[str, str]]:
     """Yield pairs of their layer names and our module names."""
-    yield from (('conv1', 'encoder.body.conv1'), ('bn_conv1', 'encoder.body.bn1'),
-                ('layer1', 'decoder.bridge.0'), ('layer1_BN', 'decoder.bridge.1'),
-                ('ConvPred', 'decoder.head'))
+    yield from (
+        ('conv1', 'encoder.body.conv1'),
+        ('bn_conv1', 'encoder.body.bn1'),
+        ('layer1', 'decoder.bridge.0'),
+        ('layer1_BN', 'decoder.bridge.1'),
+        ('ConvPred', 'decoder.head'),
+    )
     for stage, letters in _BLOCKS.items():
         for number, letter in enumerate(letters):
             for part, ours in _PARTS.items():
                 for kind, name in zip(('res', 'bn'), ours):
-                    yield (f'{kind}{stage}{letter}_{part}',
-                           f'encoder.body.layer{stage - 1}.{number}.{name}')
+                    yield (
+                        f'{kind}{stage}{letter}_{part}',
+                        f'encoder.body.layer{stage - 1}.{number}.{name}',
+                    )
     for number, size in enumerate(('2x', '4x', '8x', '16x')):
         up = f'decoder.ups.{number}'
         yield from ((f'layer{size}_Conv', f'{up}.main.3'), (f'layer{size}_BN', f'{up}.main.4'))

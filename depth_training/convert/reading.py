@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read other programs' checkpoints; a pickle is never allowed to run code."""
+
 from __future__ import annotations
 
 import hashlib
@@ -39,8 +40,11 @@ def read_state(file: str | Path) -> State:
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not content \
-            or not all(isinstance(value, Tensor) for value in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(value, Tensor) for value in content.values())
+    ):
         raise ForeignError(f'{file} is not a state dict of tensors by name')
     return {str(name).removeprefix('module.'): value for name, value in content.items()}
 
@@ -71,7 +75,8 @@ def _read_pickle(file: str | Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ForeignError(
             f'{file} is refused: it is not a PyTorch file of tensors only (weights_only=True), so '
-            'loading it might run code') from error
+            'loading it might run code'
+        ) from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -85,12 +90,15 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
         sides = [tuple(side[name].shape) if name in side else None for side in (target, state)]
         if sides[0] != sides[1] and not name.endswith(_COUNTER):
             wanted, found = ('absent' if side is None else str(side) for side in sides)
-            raise ForeignError(f'{what} does not match: {name} is {found} in the checkpoint, '
-                               f'{wanted} in the network')
+            raise ForeignError(
+                f'{what} does not match: {name} is {found} in the checkpoint, '
+                f'{wanted} in the network'
+            )
     module.load_state_dict({**target, **{k: v for k, v in state.items() if k in target}})
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> State:
     """Return the part of a state dict under a prefix, with the prefix removed."""
-    return {name.removeprefix(prefix): value for name, value in state.items()
-            if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rename the tensors of a state dict by the prefixes of their names."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -4,6 +4,7 @@
 EfficientNet-Lite pads so that an output has ceil(size / stride) positions. If both sides of an
 image are multiples of 32, every layer has an even input size, and the padding is constant.
 """
+
 from __future__ import annotations
 
 import copy
@@ -55,11 +56,21 @@ def _fixed(layer: nn.Conv2d) -> nn.Module:
     """Return the convolution behind a padding layer; the larger part goes right and bottom."""
     sides: list[int] = []
     kernel, stride, dilation = (
-        (values[0], values[1]) for values in (layer.kernel_size, layer.stride, layer.dilation))
+        (values[0], values[1]) for values in (layer.kernel_size, layer.stride, layer.dilation)
+    )
     for axis in (1, 0):
         total = max(dilation[axis] * (kernel[axis] - 1) + 1 - stride[axis], 0)
         sides += [total // 2, total - total // 2]
-    plain = nn.Conv2d(layer.in_channels, layer.out_channels, kernel, stride, 0,
-                      dilation, layer.groups, layer.bias is not None, device='meta')
+    plain = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        kernel,
+        stride,
+        0,
+        dilation,
+        layer.groups,
+        layer.bias is not None,
+        device='meta',
+    )
     plain.weight, plain.bias = layer.weight, layer.bias
     return nn.Sequential(nn.ZeroPad2d((sides[0], sides[1], sides[2], sides[3])), plain)

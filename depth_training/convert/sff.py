@@ -6,6 +6,7 @@
 selective feature fusions, `last_layer_depth` the head. GLPDepth's own network has another encoder
 (MiT-b4) and three fusions of 64 channels; it is refused, since no paper here uses it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -19,10 +20,14 @@ from depth_training.convert.renaming import rename
 _FUSION = {'conv1.0': '0', 'conv1.1': '1', 'conv2.0': '3', 'conv2.1': '4', 'conv3': '6'}
 _REDUCTIONS = ('bot_conv', 'skip_conv1', 'skip_conv2', 'skip_conv3')
 _MODULES = {
-    'encoder': 'encoder.body', 'last_layer_depth': 'head',
+    'encoder': 'encoder.body',
+    'last_layer_depth': 'head',
     **{f'decoder.{name}': f'stages.{i}.reduce' for i, name in enumerate(_REDUCTIONS)},
-    **{f'decoder.fusion{i + 1}.{part}': f'stages.{i}.fuse.attention.{place}'
-       for i in range(4) for part, place in _FUSION.items()},
+    **{
+        f'decoder.fusion{i + 1}.{part}': f'stages.{i}.fuse.attention.{place}'
+        for i in range(4)
+        for part, place in _FUSION.items()
+    },
 }
 #: Layers of a complete EfficientNet behind the last feature.
 _UNUSED = ('encoder.conv_head.', 'encoder.bn2.', 'encoder.classifier.')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read `camera.json`: the camera of a folder's images and the unit of their depth."""
+
 from __future__ import annotations
 
 import json
@@ -37,8 +38,9 @@ def read_camera(folder: Path, root: Path | None = None) -> Camera:
     Raises:
         DataError: the file has neither fx and width, nor a field of view, nor a depth scale.
     """
-    file = next((place / FILE for place in (folder, root or folder)
-                 if (place / FILE).is_file()), None)
+    file = next(
+        (place / FILE for place in (folder, root or folder) if (place / FILE).is_file()), None
+    )
     if file is None:
         return Camera()
     try:
@@ -54,16 +56,21 @@ def read_camera(folder: Path, root: Path | None = None) -> Camera:
         width = int(values['width'])
         return Camera(float(values['fx']), float(values.get('cx', (width - 1) / 2)), width, scale)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f'{file} has no numbers fx and width, or horizontal_fov_deg: {error}') \
-            from error
+        raise DataError(
+            f'{file} has no numbers fx and width, or horizontal_fov_deg: {error}'
+        ) from error
 
 
 def _of_field_of_view(degrees: float, scale: float | None) -> Camera:
     if not 0 < degrees < 180:
         raise ValueError(f'horizontal_fov_deg {degrees:g}')
     # A field of view fixes fx only relative to the width; the reader scales it to each image.
-    return Camera(_ANY_WIDTH / 2 / math.tan(math.radians(degrees) / 2), (_ANY_WIDTH - 1) / 2,
-                  _ANY_WIDTH, scale)
+    return Camera(
+        _ANY_WIDTH / 2 / math.tan(math.radians(degrees) / 2),
+        (_ANY_WIDTH - 1) / 2,
+        _ANY_WIDTH,
+        scale,
+    )
 
 
 def common_scale(root: Path, cameras: Iterable[Camera]) -> float | None:
@@ -74,7 +81,9 @@ def common_scale(root: Path, cameras: Iterable[Camera]) -> float | None:
     """
     scales = {camera.depth_scale for camera in cameras}
     if len(scales) > 1:
-        raise DataError(f'{root}: its scenes have different depth scales '
-                        f'({", ".join(sorted(map(str, scales)))}); open each by itself, with '
-                        'several --data')
+        raise DataError(
+            f'{root}: its scenes have different depth scales '
+            f'({", ".join(sorted(map(str, scales)))}); open each by itself, with '
+            'several --data'
+        )
     return next(iter(scales), None)

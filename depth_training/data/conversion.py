@@ -6,6 +6,7 @@ they are converted and whether all pairs are written. Pairs are numbered by the 
 frame and each is written completely or not at all. A second run writes what is missing; a run with
 different options is refused.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -88,10 +89,12 @@ def write_scenes(scenes: Sequence[SceneToWrite], processes: int, report: Report 
         total.skipped += done.skipped
         if report:
             left = (time.monotonic() - begun) / max(frames - total.kept, 1) * (whole - frames)
-            report(f'[{number}/{len(scenes)}] {scene.name}: {done.pairs} pairs'
-                   + f', {done.kept} of them already there' * bool(done.kept)
-                   + f', {len(done.skipped)} skipped' * bool(done.skipped)
-                   + f'; {duration(left)} left' * (number < len(scenes)))
+            report(
+                f'[{number}/{len(scenes)}] {scene.name}: {done.pairs} pairs'
+                + f', {done.kept} of them already there' * bool(done.kept)
+                + f', {len(done.skipped)} skipped' * bool(done.skipped)
+                + f'; {duration(left)} left' * (number < len(scenes))
+            )
     return total
 
 
@@ -106,14 +109,17 @@ def write_scene(scene: SceneToWrite) -> Prepared:
     mark, digest = scene.target / MARK, scene.digest()
     known = _read_mark(mark)
     if known and known['digest'] != digest:
-        raise DataError(f'{scene.target} was prepared with other options or from other frames: '
-                        'choose another target, or delete that folder')
+        raise DataError(
+            f'{scene.target} was prepared with other options or from other frames: '
+            'choose another target, or delete that folder'
+        )
     if known and known['complete']:
         return Prepared(known['pairs'], 1, known['skipped'], known['pairs'])
     there = set(os.listdir(scene.target))
     if not known and any(name.startswith('rgb_') for name in there):
-        raise DataError(f'{scene.target} holds pairs that were not prepared here: choose another '
-                        'target')
+        raise DataError(
+            f'{scene.target} holds pairs that were not prepared here: choose another target'
+        )
     for name, content in scene.extra.items():
         write_atomically(scene.target / name, [content])
     _write_mark(mark, digest, Prepared(), complete=False)
@@ -124,10 +130,14 @@ def write_scene(scene: SceneToWrite) -> Prepared:
     return done
 
 
-def _write_frame(scene: SceneToWrite, index: int, frame: Any, there: set[str],
-                 done: Prepared) -> None:
-    if any(name.rpartition('.')[0].endswith(f'_{index:05d}') for name in there
-           if name.startswith('rgb_')):
+def _write_frame(
+    scene: SceneToWrite, index: int, frame: Any, there: set[str], done: Prepared
+) -> None:
+    if any(
+        name.rpartition('.')[0].endswith(f'_{index:05d}')
+        for name in there
+        if name.startswith('rgb_')
+    ):
         done.pairs, done.kept = done.pairs + 1, done.kept + 1
         return
     try:
@@ -136,8 +146,12 @@ def _write_frame(scene: SceneToWrite, index: int, frame: Any, there: set[str],
         done.skipped.append(str(error))
         return
     # The colour image last: if it exists, so does its depth.
-    write_together({scene.target / name: [files[name]]
-                    for name in sorted(files, key=lambda name: name.startswith('rgb_'))})
+    write_together(
+        {
+            scene.target / name: [files[name]]
+            for name in sorted(files, key=lambda name: name.startswith('rgb_'))
+        }
+    )
     done.pairs += 1
 
 
@@ -152,13 +166,24 @@ def _read_mark(file: Path) -> dict[str, Any] | None:
 
 
 def _write_mark(file: Path, digest: str, done: Prepared, complete: bool) -> None:
-    write_atomically(file, [json.dumps({
-        'digest': digest, 'complete': complete, 'pairs': done.pairs,
-        'skipped': done.skipped}).encode()])
+    write_atomically(
+        file,
+        [
+            json.dumps(
+                {
+                    'digest': digest,
+                    'complete': complete,
+                    'pairs': done.pairs,
+                    'skipped': done.skipped,
+                }
+            ).encode()
+        ],
+    )
 
 
-def _results(scenes: Sequence[SceneToWrite], processes: int) \
-        -> Iterator[tuple[SceneToWrite, Prepared]]:
+def _results(
+    scenes: Sequence[SceneToWrite], processes: int
+) -> Iterator[tuple[SceneToWrite, Prepared]]:
     """Yield each scene with its result, in the order of `scenes`."""
     processes = min(processes, len(scenes))
     if processes <= 1:
@@ -166,8 +191,10 @@ def _results(scenes: Sequence[SceneToWrite], processes: int) \
             yield scene, write_scene(scene)
         return
     # Spawned, not forked: OpenCV's threads do not survive a fork.
-    with terminable(), multiprocessing.get_context('spawn').Pool(
-            processes, initializer=_start_worker) as pool:
+    with (
+        terminable(),
+        multiprocessing.get_context('spawn').Pool(processes, initializer=_start_worker) as pool,
+    ):
         workers = {process.pid for process in multiprocessing.active_children()}
         results = pool.imap(write_scene, scenes)
         for scene in scenes:
@@ -180,8 +207,10 @@ def _next(results: Any, workers: set[int | None]) -> Prepared:
         with suppress(multiprocessing.TimeoutError):
             return results.next(timeout=1.0)
         if not workers <= {process.pid for process in multiprocessing.active_children()}:
-            raise DataError('a worker process was killed, perhaps because memory ran out: run the '
-                            'command again with fewer --jobs; it will resume')
+            raise DataError(
+                'a worker process was killed, perhaps because memory ran out: run the '
+                'command again with fewer --jobs; it will resume'
+            )
 
 
 def _start_worker() -> None:

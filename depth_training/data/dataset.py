@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interface of every data set reader, and the request that opens one."""
+
 from __future__ import annotations
 
 import os

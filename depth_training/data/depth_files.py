@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a depth map from any usual file: 8- or 16-bit or float PNG and TIFF, or .npy."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -52,6 +53,8 @@ def natural_scale(path: Path) -> float:
     """
     stored = read_stored(path)
     if stored.dtype == np.uint8:
-        raise DataError(f'{path} has 8 bits per pixel, which cannot be millimetres: give its units '
-                        'per metre with --depth-scale, for example 25.5 if 255 is 10 m')
+        raise DataError(
+            f'{path} has 8 bits per pixel, which cannot be millimetres: give its units '
+            'per metre with --depth-scale, for example 25.5 if 255 is 10 m'
+        )
     return 1.0 if np.issubdtype(stored.dtype, np.floating) else 1000.0

@@ -3,6 +3,7 @@
 
 As in NYU's toolbox (fill_depth_colorization.m); DenseDepth fills KITTI's sparse depth like this.
 """
+
 from __future__ import annotations
 
 import cv2
@@ -15,8 +16,9 @@ _SHARE, _LEAST_WEIGHT, _LEAST_VARIANCE, _KNOWN_WEIGHT = 0.6, 0.01, 2e-6, 1.0
 _NEIGHBOURS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
 
 
-def filled(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
-           shrink: int = 1) -> NDArray[np.float32]:
+def filled(
+    rgb: NDArray[np.uint8], depth: NDArray[np.float32], shrink: int = 1
+) -> NDArray[np.float32]:
     """Return depth (H, W) in metres without holes; known depth is unchanged.
 
     Args:
@@ -27,8 +29,12 @@ def filled(rgb: NDArray[np.uint8], depth: NDArray[np.float32],
     if not (depth == 0).any() or not depth.any():
         return depth
     height, width = (max(side // shrink, 2) for side in depth.shape)
-    grey = cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (width, height),
-                      interpolation=cv2.INTER_AREA).astype(np.float64) / 255
+    grey = (
+        cv2.resize(
+            cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (width, height), interpolation=cv2.INTER_AREA
+        ).astype(np.float64)
+        / 255
+    )
     solved = _solved(grey, _reduced(depth, height, width)).astype(np.float32)
     whole = cv2.resize(solved, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
     known = depth[depth > 0]
@@ -59,13 +65,14 @@ def _solved(grey: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np
     return spsolve(system.tocsc(), known * depth.ravel()).reshape(depth.shape)
 
 
-def _weights(grey: NDArray[np.float64]) -> tuple[
-        NDArray[np.float64], NDArray[np.int_], NDArray[np.bool_]]:
+def _weights(
+    grey: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int_], NDArray[np.bool_]]:
     """Return weight and index of each of the 8 neighbours (8, H, W), and if it is in the image."""
     height, width = grey.shape
     around, places = np.pad(grey, 1, constant_values=np.nan), np.arange(grey.size)
     places = np.pad(places.reshape(grey.shape), 1)
-    shifted = [np.s_[1 + y:1 + y + height, 1 + x:1 + x + width] for y, x in _NEIGHBOURS]
+    shifted = [np.s_[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in _NEIGHBOURS]
     values = np.stack([around[part] for part in shifted])
     differences = (values - grey) ** 2
     window = np.concatenate([values, grey[None]])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decode image files: truncated files are refused, 8 and 16 bits are kept apart."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Combine several data sets into one."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -54,8 +55,9 @@ class Joined(DepthDataset):
         return self.parts[number], index - (self._ends[number] - len(self.parts[number]))
 
 
-def open_joined(paths: Sequence[Path], split: str, hold_out: Sequence[str] = (),
-                **arguments: Any) -> DepthDataset:
+def open_joined(
+    paths: Sequence[Path], split: str, hold_out: Sequence[str] = (), **arguments: Any
+) -> DepthDataset:
     """Open one or more data sets with the same arguments to `open_dataset`.
 
     Each of several data sets receives only those held-out scenes that it contains.
@@ -69,12 +71,18 @@ def open_joined(paths: Sequence[Path], split: str, hold_out: Sequence[str] = (),
         return open_dataset(paths[0], split, hold_out=hold_out, **arguments)
     for scene in hold_out:
         if not any(_has(path, scene) for path in paths):
-            raise DataError(f'none of {", ".join(map(str, paths))} has a scene {scene!r} to hold '
-                            'out')
-    return Joined([open_dataset(path, split, hold_out=[s for s in hold_out if _has(path, s)],
-                                **arguments) for path in paths])
+            raise DataError(
+                f'none of {", ".join(map(str, paths))} has a scene {scene!r} to hold out'
+            )
+    return Joined(
+        [
+            open_dataset(path, split, hold_out=[s for s in hold_out if _has(path, s)], **arguments)
+            for path in paths
+        ]
+    )
 
 
 def _has(path: Path, scene: str) -> bool:
-    return any((path.expanduser() / folder / scene).is_dir()
-               for folder in ('', 'frames', *PICTURES))
+    return any(
+        (path.expanduser() / folder / scene).is_dir() for folder in ('', 'frames', *PICTURES)
+    )

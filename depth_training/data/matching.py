@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Match images and depth maps by name or time, and list those without a match."""
+
 from __future__ import annotations
 
 import re
@@ -8,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 #: Words that mark an image or a depth map, with the characters that join them to the name.
-_KIND = re.compile(r'[-_. ]*(rgb|colou?rs?|images?|img|photo|depths?|dpth|aligned|raw|sync)[-_. ]*',
-                   re.IGNORECASE)
+_KIND = re.compile(
+    r'[-_. ]*(rgb|colou?rs?|images?|img|photo|depths?|dpth|aligned|raw|sync)[-_. ]*', re.IGNORECASE
+)
 _TIME = re.compile(r'\d+\.\d+')
 #: Largest difference in seconds between an image and its depth map (TUM's associate.py).
 LARGEST_GAP = 0.02
@@ -29,8 +31,14 @@ class Matches(NamedTuple):
 
 def left_over(pictures: Sequence[str], depths: Sequence[str] = ()) -> str:
     """Count images without depth and depth maps without image."""
-    parts = [f'{len(names)} {kind} (first {names[0]})' for names, kind in (
-        (pictures, 'pictures without depth'), (depths, 'depth maps without picture')) if names]
+    parts = [
+        f'{len(names)} {kind} (first {names[0]})'
+        for names, kind in (
+            (pictures, 'pictures without depth'),
+            (depths, 'depth maps without picture'),
+        )
+        if names
+    ]
     return ', '.join(parts)
 
 
@@ -44,15 +52,20 @@ def match(pictures: Sequence[str], depths: Sequence[str]) -> Matches:
         found = _by_key(pictures, depths, key)
         if found.pairs:
             return found
-    timed = [[(time, name) for name in names if (time := _time(name)) is not None]
-             for names in (pictures, depths)]
+    timed = [
+        [(time, name) for name in names if (time := _time(name)) is not None]
+        for names in (pictures, depths)
+    ]
     if len(timed[0]) == len(pictures) and len(timed[1]) == len(depths):
         return match_times(timed[0], timed[1])
     return Matches([], list(pictures), list(depths))
 
 
-def match_times(pictures: Sequence[tuple[float, str]], depths: Sequence[tuple[float, str]],
-                largest_gap: float = LARGEST_GAP) -> Matches:
+def match_times(
+    pictures: Sequence[tuple[float, str]],
+    depths: Sequence[tuple[float, str]],
+    largest_gap: float = LARGEST_GAP,
+) -> Matches:
     """Match by time, nearest first; each name is used once."""
     depths = sorted(depths)
     moments = [time for time, _ in depths]
@@ -68,9 +81,11 @@ def match_times(pictures: Sequence[tuple[float, str]], depths: Sequence[tuple[fl
         if name not in chosen and depth not in taken:
             chosen[name] = depth
             taken.add(depth)
-    return Matches([(name, chosen[name]) for _, name in sorted(pictures) if name in chosen],
-                   [name for _, name in pictures if name not in chosen],
-                   [name for _, name in depths if name not in taken])
+    return Matches(
+        [(name, chosen[name]) for _, name in sorted(pictures) if name in chosen],
+        [name for _, name in pictures if name not in chosen],
+        [name for _, name in depths if name not in taken],
+    )
 
 
 def _by_key(pictures: Sequence[str], depths: Sequence[str], key: Callable[[str], str]) -> Matches:
@@ -79,8 +94,11 @@ def _by_key(pictures: Sequence[str], depths: Sequence[str], key: Callable[[str],
         return Matches([], list(pictures), list(depths))
     pairs = [(name, by_key[key(name)]) for name in pictures if key(name) in by_key]
     used = {depth for _, depth in pairs}
-    return Matches(pairs, [name for name in pictures if key(name) not in by_key],
-                   [name for name in depths if name not in used])
+    return Matches(
+        pairs,
+        [name for name in pictures if key(name) not in by_key],
+        [name for name in depths if name not in used],
+    )
 
 
 def _stem(name: str) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open RGB-D data: recognise the layout, check the data, describe it."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -28,15 +29,32 @@ from depth_training.data.units import check_units
 #: From the most to the least specific: `sync` would also accept a folder of rooms, and `densedepth`
 #: a packed file.
 LAYOUTS: tuple[ModuleType, ...] = (
-    packed, labeled_mat, densedepth, densedepth_test, h5_frames, npy_pairs, rooms, marigold, kitti,
-    tum, folders, sync, mixed)
+    packed,
+    labeled_mat,
+    densedepth,
+    densedepth_test,
+    h5_frames,
+    npy_pairs,
+    rooms,
+    marigold,
+    kitti,
+    tum,
+    folders,
+    sync,
+    mixed,
+)
 _SPLITS: dict[str, Split] = {'train': 'train', 'test': 'test', 'val': 'test', 'all': 'all'}
 
 
 def open_dataset(
-    path: str | Path, split: str = 'train', *, ground_truth: GroundTruth | None = None,
-    hold_out: Sequence[str] = (), list_file: str | Path | None = None,
-    splits_file: str | Path | None = None, depth_scale: float | None = None,
+    path: str | Path,
+    split: str = 'train',
+    *,
+    ground_truth: GroundTruth | None = None,
+    hold_out: Sequence[str] = (),
+    list_file: str | Path | None = None,
+    splits_file: str | Path | None = None,
+    depth_scale: float | None = None,
     check: bool = True,
 ) -> DepthDataset:
     """Open RGB-D data of any known layout; `describe()` of the result says what was found.
@@ -61,12 +79,21 @@ def open_dataset(
     if not root.exists():
         raise DataError(f'{root} does not exist')
     if depth_scale is not None and not 0 < depth_scale < float('inf'):
-        raise DataError(f'a depth scale of {depth_scale:g} is impossible: give units per metre, '
-                        'such as 1000 for millimetres')
+        raise DataError(
+            f'a depth scale of {depth_scale:g} is impossible: give units per metre, '
+            'such as 1000 for millimetres'
+        )
     if split not in _SPLITS:
         raise DataError(f'unknown split {split!r}: choose one of {", ".join(_SPLITS)}')
-    request = Request(root, _SPLITS[split], ground_truth, tuple(hold_out),
-                      _path(list_file), _path(splits_file), depth_scale)
+    request = Request(
+        root,
+        _SPLITS[split],
+        ground_truth,
+        tuple(hold_out),
+        _path(list_file),
+        _path(splits_file),
+        depth_scale,
+    )
     layout = next((layout for layout in LAYOUTS if layout.recognise(root)), None)
     if layout is None:
         raise DataError(f'{root}: {_unknown(root)}')
@@ -87,12 +114,17 @@ def _path(path: str | Path | None) -> Path | None:
 
 def _unknown(root: Path) -> str:
     if root.is_dir() and any(True for _ in root.glob('**/d-*.pgm')):
-        return 'this is the raw NYU Depth v2 data; convert it to pairs first: ' \
-               'python -m depth_training prepare raw SOURCE TARGET'
-    names = ', '.join(layout.__name__.rpartition('.')[2] for layout in LAYOUTS
-                      if layout is not mixed)
-    return f'unknown layout (known are {names}): put images into images/ and their ' \
-           'depth maps into depth/ next to it, see docs/own_data.md'
+        return (
+            'this is the raw NYU Depth v2 data; convert it to pairs first: '
+            'python -m depth_training prepare raw SOURCE TARGET'
+        )
+    names = ', '.join(
+        layout.__name__.rpartition('.')[2] for layout in LAYOUTS if layout is not mixed
+    )
+    return (
+        f'unknown layout (known are {names}): put images into images/ and their '
+        'depth maps into depth/ next to it, see docs/own_data.md'
+    )
 
 
 def _probe(dataset: DepthDataset) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pack many RGB-D views into one small file."""
+
 from __future__ import annotations
 
 import argparse
@@ -20,12 +21,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='file to write, such as rooms.zip')
     parser.add_argument('data', type=Path, nargs='+', help='folders of rooms, or other RGB-D data')
-    parser.add_argument('--bits', type=int, default=DepthCode.bits,
-                        help='bits per depth value, 8 to 16')
-    parser.add_argument('--quality', type=int, default=80,
-                        help='quality of the colour images, 0 to 100')
-    parser.add_argument('--megabytes', type=float, default=None,
-                        help='leave out views, evenly, to get a file of about this size')
+    parser.add_argument(
+        '--bits', type=int, default=DepthCode.bits, help='bits per depth value, 8 to 16'
+    )
+    parser.add_argument(
+        '--quality', type=int, default=80, help='quality of the colour images, 0 to 100'
+    )
+    parser.add_argument(
+        '--megabytes',
+        type=float,
+        default=None,
+        help='leave out views, evenly, to get a file of about this size',
+    )
     options = parser.parse_args(arguments)
     try:
         count = _pack(options)
@@ -50,8 +57,9 @@ def _parts(path: Path) -> Iterator[tuple[DepthDataset, str]]:
         yield open_dataset(path, 'test'), 'test'
 
 
-def _share(parts: list[tuple[DepthDataset, str]], code: DepthCode,
-           options: argparse.Namespace) -> float:
+def _share(
+    parts: list[tuple[DepthDataset, str]], code: DepthCode, options: argparse.Namespace
+) -> float:
     """Estimate the share of the views that fits from the size of every 40th."""
     trial = options.out.with_name(f'.{options.out.name}.trial')
     try:
@@ -76,9 +84,10 @@ def _report(path: Path, count: int) -> None:
     views = PackedViews(path, 'all')
     views.read_all()
     speed = count / (time.perf_counter() - start)
-    sys.stderr.write(f'{path}: {count} views, {path.stat().st_size / 1e6:.1f} MB, decoded at '
-                     f'{speed:.0f} views/s\n')
-
+    sys.stderr.write(
+        f'{path}: {count} views, {path.stat().st_size / 1e6:.1f} MB, decoded at '
+        f'{speed:.0f} views/s\n'
+    )
 
 
 if __name__ == '__main__':

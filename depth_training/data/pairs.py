@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sets with one colour file and one depth file per pair."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -35,10 +36,18 @@ def read_millimetres(path: Path) -> NDArray[np.float32]:
 class PairFiles(DepthDataset):
     """Pairs of files below one folder."""
 
-    def __init__(self, layout: str, root: Path, pairs: Sequence[Pair],
-                 ground_truth: GroundTruth, units: str = '16-bit mm', note: str = '',
-                 read_depth: Callable[[Path], NDArray[np.float32]] = read_millimetres,
-                 depth_scale: float = 1000.0, unit_is_sure: bool = False) -> None:
+    def __init__(
+        self,
+        layout: str,
+        root: Path,
+        pairs: Sequence[Pair],
+        ground_truth: GroundTruth,
+        units: str = '16-bit mm',
+        note: str = '',
+        read_depth: Callable[[Path], NDArray[np.float32]] = read_millimetres,
+        depth_scale: float = 1000.0,
+        unit_is_sure: bool = False,
+    ) -> None:
         self.depth_scale, self.unit_is_sure = depth_scale, unit_is_sure
         self.layout, self.ground_truth, self.units, self.note = layout, ground_truth, units, note
         self.root, self.pairs = root, tuple(pairs)
@@ -62,11 +71,18 @@ class PairFiles(DepthDataset):
         rgb = decode_rgb(read_bytes(self.root / pair.rgb), str(self.root / pair.rgb))
         rgb, depth = self.fitted(rgb, self._read_depth(self.root / pair.depth))
         ratio = rgb.shape[1] / pair.width if pair.width else 1.0
-        return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0],
-                      None if pair.fx is None else pair.fx * ratio,
-                      None if pair.cx is None else (pair.cx + 0.5) * ratio - 0.5)
+        return Sample(
+            rgb,
+            depth,
+            pair.rgb.rsplit('.', 1)[0],
+            None if pair.fx is None else pair.fx * ratio,
+            None if pair.cx is None else (pair.cx + 0.5) * ratio - 0.5,
+        )
 
-    def fitted(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32],
-               ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def fitted(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return both at the same size; here they are expected to have it already."""
         return rgb, depth

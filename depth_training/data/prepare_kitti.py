@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fill KITTI's sparse depth, as DenseDepth does for training, and write `sync` pairs."""
+
 from __future__ import annotations
 
 import json
@@ -24,9 +25,16 @@ from depth_training.data.sample import DataError
 _SHRINK = 2
 
 
-def prepare_kitti(source: Path, target: Path, every: int = 1, report: Report | None = None, *,
-                  split: Split = 'train', pairs: int | None = None,
-                  processes: int = 1) -> Prepared:
+def prepare_kitti(
+    source: Path,
+    target: Path,
+    every: int = 1,
+    report: Report | None = None,
+    *,
+    split: Split = 'train',
+    pairs: int | None = None,
+    processes: int = 1,
+) -> Prepared:
     """Write filled pairs of a split to `target`, or resume writing.
 
     Args:
@@ -46,16 +54,30 @@ def prepare_kitti(source: Path, target: Path, every: int = 1, report: Report | N
     if not isinstance(dataset, PairFiles) or dataset.layout != 'kitti':
         raise DataError(f'{source} is not KITTI, but of the {dataset.layout} layout')
     count = len(dataset)
-    taken = range(0, count, every) if pairs is None else \
-        [index * count // min(pairs, count) for index in range(min(pairs, count))]
+    taken = (
+        range(0, count, every)
+        if pairs is None
+        else [index * count // min(pairs, count) for index in range(min(pairs, count))]
+    )
     drives: dict[str, list[Pair]] = {}
     for pair in (dataset.pairs[index] for index in taken):
         drives.setdefault(Path(pair.rgb).parents[2].name, []).append(pair)
     if report:
         report(f'{dataset.describe()}; {len(taken)} pairs are written to {target}')
-    return write_scenes([
-        SceneToWrite(drive, target / drive, tuple(frames), partial(_files, dataset.root),
-              {FILE: _camera(frames[0])}) for drive, frames in drives.items()], processes, report)
+    return write_scenes(
+        [
+            SceneToWrite(
+                drive,
+                target / drive,
+                tuple(frames),
+                partial(_files, dataset.root),
+                {FILE: _camera(frames[0])},
+            )
+            for drive, frames in drives.items()
+        ],
+        processes,
+        report,
+    )
 
 
 def _files(root: Path, index: int, pair: Pair) -> dict[str, bytes]:
@@ -69,10 +91,13 @@ def _files(root: Path, index: int, pair: Pair) -> dict[str, bytes]:
     if rgb.shape[:2] != depth.shape:
         raise DataError(f'{root / pair.rgb}: its depth map has a different size')
     stored = np.round(filled(rgb, depth, _SHRINK) * kitti.SCALE).astype(np.uint16)
-    colour = cv2.imencode('.jpg', np.ascontiguousarray(rgb[..., ::-1]),
-                          (cv2.IMWRITE_JPEG_QUALITY, 95))[1]
-    return {f'rgb_{index:05d}.jpg': colour.tobytes(),
-            f'sync_depth_{index:05d}.png': cv2.imencode('.png', stored)[1].tobytes()}
+    colour = cv2.imencode(
+        '.jpg', np.ascontiguousarray(rgb[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, 95)
+    )[1]
+    return {
+        f'rgb_{index:05d}.jpg': colour.tobytes(),
+        f'sync_depth_{index:05d}.png': cv2.imencode('.png', stored)[1].tobytes(),
+    }
 
 
 def _camera(pair: Pair) -> bytes:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ray-cast views as a data set: unlimited, with exact depth, but unlike any real room."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -24,8 +25,9 @@ class RaycastRooms(DepthDataset):
 
     layout, ground_truth, units = 'raycast', 'exact', 'computed'
 
-    def __init__(self, count: int, seed: int, pictures: list[np.ndarray], height: int = 240,
-                 width: int = 320) -> None:
+    def __init__(
+        self, count: int, seed: int, pictures: list[np.ndarray], height: int = 240, width: int = 320
+    ) -> None:
         self._count, self._seed, self._size = count, seed, (height, width)
         self._textures = make_textures(np.random.default_rng(seed), _TEXTURES, pictures)
 
@@ -48,8 +50,9 @@ def with_raycast(dataset: DepthDataset, share: float, seed: int) -> DepthDataset
         DataError: the share is below 0 or not below 1.
     """
     if not 0 <= share < 1:
-        raise DataError(f'a share of {share} of raycast views is impossible: give at least 0 and '
-                        'less than 1')
+        raise DataError(
+            f'a share of {share} of raycast views is impossible: give at least 0 and less than 1'
+        )
     count = round(len(dataset) * share / (1 - share))
     return Joined([dataset, RaycastRooms(count, seed, _pictures(dataset))]) if count else dataset
 

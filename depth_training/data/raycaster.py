@@ -6,6 +6,7 @@ of boxes rotated about the vertical. There is one light with shadows; textures a
 pictures or made of noise, checks and stripes. Nothing looks real, but perspective, the receding
 floor and the objects standing on it are correct.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -47,8 +48,9 @@ class Hits:
     point: Floats
 
 
-def render_view(rng: np.random.Generator, textures: list[Floats], height: int = 240,
-                width: int = 320) -> Sample:
+def render_view(
+    rng: np.random.Generator, textures: list[Floats], height: int = 240, width: int = 320
+) -> Sample:
     """Render a view of a new random room; retry until nothing is too close to the camera."""
     while True:
         boxes = random_room(rng)
@@ -83,10 +85,13 @@ def _furniture(rng: np.random.Generator, room: NDArray) -> list[tuple[float, ...
         spread[rng.integers(2)] = rng.choice([-0.44, 0.44])
     x, y = spread * room[:2]
     low, high = {
-        'block': ([0.3, 0.3, 0.3], [1.2, 1.0, 1.0]), 'bed': ([1.8, 0.9, 0.35], [2.1, 2.0, 0.7]),
-        'cupboard': ([0.5, 0.4, 1.0], [2.0, 0.7, 2.2]), 'table': ([0.6, 0.5, 0.4], [2.0, 1.1, 0.8]),
+        'block': ([0.3, 0.3, 0.3], [1.2, 1.0, 1.0]),
+        'bed': ([1.8, 0.9, 0.35], [2.1, 2.0, 0.7]),
+        'cupboard': ([0.5, 0.4, 1.0], [2.0, 0.7, 2.2]),
+        'table': ([0.6, 0.5, 0.4], [2.0, 1.1, 0.8]),
         'clutter': ([0.08, 0.08, 0.05], [0.4, 0.4, 0.4]),
-        'shelf': ([0.6, 0.25, 0.02], [1.5, 0.4, 0.3])}[kind]
+        'shelf': ([0.6, 0.25, 0.02], [1.5, 0.4, 0.3]),
+    }[kind]
     length, depth, height = rng.uniform(low, high)
     base = rng.uniform(0.3, 1.8) if kind == 'shelf' else 0.0
     if kind != 'table':
@@ -94,26 +99,40 @@ def _furniture(rng: np.random.Generator, room: NDArray) -> list[tuple[float, ...
     return _table(x, y, length, depth, height, yaw)
 
 
-def _table(x: float, y: float, length: float, depth: float, height: float,
-           yaw: float) -> list[tuple[float, ...]]:
-    rows: list[tuple[float, ...]] = [
-        (x, y, height - 0.02, length / 2, depth / 2, 0.02, yaw)]
+def _table(
+    x: float, y: float, length: float, depth: float, height: float, yaw: float
+) -> list[tuple[float, ...]]:
+    rows: list[tuple[float, ...]] = [(x, y, height - 0.02, length / 2, depth / 2, 0.02, yaw)]
     cosine, sine = np.cos(yaw), np.sin(yaw)
     for u in (-1, 1):
         for v in (-1, 1):
             a, b = u * (length / 2 - 0.05), v * (depth / 2 - 0.05)
-            rows.append((x + cosine * a - sine * b, y + sine * a + cosine * b, height / 2 - 0.02,
-                         0.03, 0.03, height / 2 - 0.02, yaw))
+            rows.append(
+                (
+                    x + cosine * a - sine * b,
+                    y + sine * a + cosine * b,
+                    height / 2 - 0.02,
+                    0.03,
+                    0.03,
+                    height / 2 - 0.02,
+                    yaw,
+                )
+            )
     return rows
 
 
-def random_camera(rng: np.random.Generator, boxes: Boxes,
-                  width: int) -> tuple[Floats, Floats, float]:
+def random_camera(
+    rng: np.random.Generator, boxes: Boxes, width: int
+) -> tuple[Floats, Floats, float]:
     """Return eye (3,), rotation camera-to-world (3, 3) and fx; heights of robots and people."""
     half = boxes.half[0]
-    eye = np.array([*(rng.uniform(-0.9, 0.9, 2) * half[:2]),
-                    rng.choice([rng.uniform(0.15, 0.6), rng.uniform(0.6, 1.2),
-                                rng.uniform(1.2, 1.75)])], np.float32)
+    eye = np.array(
+        [
+            *(rng.uniform(-0.9, 0.9, 2) * half[:2]),
+            rng.choice([rng.uniform(0.15, 0.6), rng.uniform(0.6, 1.2), rng.uniform(1.2, 1.75)]),
+        ],
+        np.float32,
+    )
     yaw, pitch, roll = rng.uniform(0, 2 * np.pi), rng.normal(-0.12, 0.18), rng.normal(0, 0.03)
     forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
@@ -133,8 +152,12 @@ def camera_rays(height: int, width: int, fx: float) -> Floats:
 def cast(boxes: Boxes, eye: Floats, rays: Floats) -> Hits:
     """Intersect rays (N, 3) from one point, or from N points, with the boxes."""
     count = len(rays)
-    best = Hits(np.full(count, np.inf, np.float32), np.zeros(count, np.int64),
-                np.zeros(count, np.int64), np.zeros((count, 3), np.float32))
+    best = Hits(
+        np.full(count, np.inf, np.float32),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.zeros((count, 3), np.float32),
+    )
     for index in range(len(boxes)):
         origin = _turn(eye - boxes.centre[index], -boxes.yaw[index])
         direction = _turn(rays, -boxes.yaw[index])
@@ -151,7 +174,10 @@ def cast(boxes: Boxes, eye: Floats, rays: Floats) -> Hits:
             distance = planes.max(1)
             better = (distance < exits.min(1)) & (distance > 1e-3) & (distance < best.distance)
         best.distance[better], best.box[better], best.axis[better] = (
-            distance[better], index, axis[better])
+            distance[better],
+            index,
+            axis[better],
+        )
         start = origin if origin.ndim == 1 else origin[better]
         best.point[better] = start + direction[better] * distance[better, None]
     return best
@@ -163,8 +189,14 @@ def _turn(vectors: Floats, angle: float) -> Floats:
     return np.stack([cosine * x - sine * y, sine * x + cosine * y, z], -1)
 
 
-def shade(rng: np.random.Generator, boxes: Boxes, hits: Hits, eye: Floats, rays: Floats,
-          textures: list[Floats]) -> Floats:
+def shade(
+    rng: np.random.Generator,
+    boxes: Boxes,
+    hits: Hits,
+    eye: Floats,
+    rays: Floats,
+    textures: list[Floats],
+) -> Floats:
     """Return colours (N, 3) in 0..1: texture x (ambient + one light with shadow)."""
     world = eye + rays * hits.distance[:, None]
     room = boxes.half[0]
@@ -174,7 +206,7 @@ def shade(rng: np.random.Generator, boxes: Boxes, hits: Hits, eye: Floats, rays:
     normal = _normals(boxes, hits, rays)
     slope = np.maximum((normal * towards).sum(1) / reach, 0)
     blocked = cast(boxes, world + normal * 0.01, towards).distance < 0.98
-    power = rng.uniform(1.5, 6) * slope / (1 + reach ** 2) * ~blocked
+    power = rng.uniform(1.5, 6) * slope / (1 + reach**2) * ~blocked
     ambient = rng.uniform(0.15, 0.6)
     return _albedo(rng, boxes, hits, textures) * (ambient + power)[:, None]
 
@@ -185,31 +217,40 @@ def _normals(boxes: Boxes, hits: Hits, rays: Floats) -> Floats:
     local[np.arange(len(local)), hits.axis] = 1
     yaw = boxes.yaw[hits.box]
     cosine, sine = np.cos(yaw), np.sin(yaw)
-    world = np.stack([cosine * local[:, 0] - sine * local[:, 1],
-                      sine * local[:, 0] + cosine * local[:, 1], local[:, 2]], -1)
+    world = np.stack(
+        [
+            cosine * local[:, 0] - sine * local[:, 1],
+            sine * local[:, 0] + cosine * local[:, 1],
+            local[:, 2],
+        ],
+        -1,
+    )
     return world * -np.sign((world * rays).sum(1, keepdims=True))
 
 
-def _albedo(rng: np.random.Generator, boxes: Boxes, hits: Hits,
-            textures: list[Floats]) -> Floats:
+def _albedo(rng: np.random.Generator, boxes: Boxes, hits: Hits, textures: list[Floats]) -> Floats:
     """Return texture colours; each face of the room and each other box has its own texture."""
     colour = np.empty((len(hits.box), 3), np.float32)
     faces = hits.box * 6 + np.where(
-        hits.box == 0, hits.axis * 2 + (hits.point[np.arange(len(hits.box)), hits.axis] > 0), 0)
+        hits.box == 0, hits.axis * 2 + (hits.point[np.arange(len(hits.box)), hits.axis] > 0), 0
+    )
     for face in np.unique(faces):
         here = faces == face
         texture = textures[rng.integers(len(textures))]
         metres = np.exp(rng.uniform(np.log(0.3), np.log(3)))
         others = np.array([[1, 2], [0, 2], [0, 1]])[hits.axis[here]]
         points = np.take_along_axis(hits.point[here], others, 1)
-        u, v = (np.floor((points / metres + rng.uniform(0, 1, 2)) * TEXTURE).T
-                .astype(np.int64) % TEXTURE)
+        u, v = (
+            np.floor((points / metres + rng.uniform(0, 1, 2)) * TEXTURE).T.astype(np.int64)
+            % TEXTURE
+        )
         colour[here] = texture[v, u]
     return colour
 
 
-def make_textures(rng: np.random.Generator, count: int,
-                  pictures: Sequence[NDArray[np.uint8]] = ()) -> list[Floats]:
+def make_textures(
+    rng: np.random.Generator, count: int, pictures: Sequence[NDArray[np.uint8]] = ()
+) -> list[Floats]:
     """Return square colour textures in 0..1, half of them cut from pictures (H, W, 3) if given."""
     makers = [_noise, _checks, _stripes, _plain] + ([_cutting] * 4 if pictures else [])
     return [makers[rng.integers(len(makers))](rng, pictures) for _ in range(count)]
@@ -255,6 +296,9 @@ def _cutting(rng: np.random.Generator, pictures: Sequence[NDArray[np.uint8]]) ->
     picture = pictures[int(rng.integers(len(pictures)))]
     size = int(rng.integers(24, max(min(picture.shape[:2]), 25)))
     top, left = (int(rng.integers(0, side - size + 1)) for side in picture.shape[:2])
-    cut = cv2.resize(picture[top:top + size, left:left + size], (TEXTURE, TEXTURE),
-                     interpolation=cv2.INTER_AREA)
+    cut = cv2.resize(
+        picture[top : top + size, left : left + size],
+        (TEXTURE, TEXTURE),
+        interpolation=cv2.INTER_AREA,
+    )
     return cut.astype(np.float32) / 255

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One RGB-D pair, and the checks that every pair must pass."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -67,13 +68,15 @@ def check_sample(sample: Sample, source: str, depth_scale: float = 1.0) -> Sampl
         UnitError: depth is implausible in metres.
     """
     if sample.rgb.ndim != 3 or sample.rgb.shape[2] != 3 or sample.rgb.dtype != np.uint8:
-        raise DataError(f'{source}: rgb is {sample.rgb.dtype} {sample.rgb.shape}, '
-                        'not uint8 (H, W, 3)')
+        raise DataError(
+            f'{source}: rgb is {sample.rgb.dtype} {sample.rgb.shape}, not uint8 (H, W, 3)'
+        )
     if sample.rgb.shape[:2] != sample.depth.shape:
         swapped = sample.rgb.shape[1::-1] == sample.depth.shape
-        raise DataError(f'{source}: rgb is {_size(sample.rgb)}, depth is {_size(sample.depth)}; '
-                        'they must have the same size'
-                        + ', and rows and columns of one are swapped' * swapped)
+        raise DataError(
+            f'{source}: rgb is {_size(sample.rgb)}, depth is {_size(sample.depth)}; '
+            'they must have the same size' + ', and rows and columns of one are swapped' * swapped
+        )
     _check_camera(sample, source)
     depth = np.where(np.isfinite(sample.depth) & (sample.depth > 0), sample.depth, 0)
     _check_units(depth, source, depth_scale)
@@ -83,11 +86,12 @@ def check_sample(sample: Sample, source: str, depth_scale: float = 1.0) -> Sampl
 def _check_camera(sample: Sample, source: str) -> None:
     """Refuse a focal length that cannot be in pixels of this image, such as one in millimetres."""
     width = sample.rgb.shape[1]
-    if sample.fx is not None and not \
-            _SHORTEST_FOCAL * width <= sample.fx <= _LONGEST_FOCAL * width:
-        raise DataError(f'{source}: a focal length of {sample.fx:g} pixels for a picture {width} '
-                        'wide is implausible: fx must be in pixels of an image that is "width" '
-                        'pixels wide')
+    if sample.fx is not None and not _SHORTEST_FOCAL * width <= sample.fx <= _LONGEST_FOCAL * width:
+        raise DataError(
+            f'{source}: a focal length of {sample.fx:g} pixels for a picture {width} '
+            'wide is implausible: fx must be in pixels of an image that is "width" '
+            'pixels wide'
+        )
 
 
 def _check_units(depth: NDArray[np.float32], source: str, depth_scale: float) -> None:
@@ -104,8 +108,10 @@ def _check_units(depth: NDArray[np.float32], source: str, depth_scale: float) ->
         found = f'the median depth would be {median:.2g} m'
     else:
         return
-    raise UnitError(f'{source}: {found}; its unit is not the one of this layout: '
-                    + remedy(known * np.float32(depth_scale), depth_scale))
+    raise UnitError(
+        f'{source}: {found}; its unit is not the one of this layout: '
+        + remedy(known * np.float32(depth_scale), depth_scale)
+    )
 
 
 def _size(image: NDArray[np.generic]) -> str:

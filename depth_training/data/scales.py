@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Usual units of stored depth, and which of them make stored values plausible for rooms."""
+
 from __future__ import annotations
 
 import math
@@ -9,9 +10,15 @@ from numpy.typing import NDArray
 
 #: Units per metre, and who stores depth in them.
 KNOWN_SCALES = {
-    1: 'metres', 100: 'centimetres', 256: 'KITTI', 1000: 'millimetres',
-    4000: 'RealSense L515, Matterport3D', 5000: 'TUM RGB-D', 6553.5: '65535 = 10 m',
-    10000: 'tenths of a millimetre'}
+    1: 'metres',
+    100: 'centimetres',
+    256: 'KITTI',
+    1000: 'millimetres',
+    4000: 'RealSense L515, Matterport3D',
+    5000: 'TUM RGB-D',
+    6553.5: '65535 = 10 m',
+    10000: 'tenths of a millimetre',
+}
 #: Metres: range of plausible median depths of rooms, and the most usual one.
 _PLAUSIBLE, _USUAL = (1.0, 7.0), 2.5
 #: Largest number of units to suggest.
@@ -35,11 +42,17 @@ def likely_scales(stored: NDArray[np.floating]) -> list[float]:
 def remedy(stored: NDArray[np.floating], scale: float) -> str:
     """Suggest, as the end of a sentence, what to do if depth is implausible at this scale."""
     others = [other for other in likely_scales(stored) if other != scale]
-    likely = '' if not others else \
-        f'likely {others[0]:g} units per metre ({KNOWN_SCALES[others[0]]})' \
-        + ''.join(f' or {other:g}' for other in others[1:_NAMED]) + '; '
-    return f'{likely}give the units per metre with --depth-scale, or confirm with --depth-scale ' \
-           f'{scale:g}'
+    likely = (
+        ''
+        if not others
+        else f'likely {others[0]:g} units per metre ({KNOWN_SCALES[others[0]]})'
+        + ''.join(f' or {other:g}' for other in others[1:_NAMED])
+        + '; '
+    )
+    return (
+        f'{likely}give the units per metre with --depth-scale, or confirm with --depth-scale '
+        f'{scale:g}'
+    )
 
 
 def _common_step(stored: NDArray[np.floating]) -> int:

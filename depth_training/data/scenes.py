@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Divide data with scenes but without an official split into training and test parts."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +28,18 @@ def choose(scenes: Mapping[str, Sequence[Item]], request: Request) -> tuple[list
         return [item for items in scenes.values() for item in items], ''
     unknown = sorted(set(request.hold_out) - set(scenes))
     if unknown and len(scenes) == 1:
-        raise DataError(f'{request.path} has no scene {unknown[0]!r} to hold out: it is a single '
-                        'scene, of which the last tenth is held out without --hold-out')
+        raise DataError(
+            f'{request.path} has no scene {unknown[0]!r} to hold out: it is a single '
+            'scene, of which the last tenth is held out without --hold-out'
+        )
     if unknown:
-        raise DataError(f'{request.path} has no scene {unknown[0]!r} to hold out; '
-                        f'it has {", ".join(list(scenes)[:5])}{" ..." * (len(scenes) > 5)}')
+        raise DataError(
+            f'{request.path} has no scene {unknown[0]!r} to hold out; '
+            f'it has {", ".join(list(scenes)[:5])}{" ..." * (len(scenes) > 5)}'
+        )
     if len(scenes) == 1 and not request.hold_out:
         return _part_of_one(next(iter(scenes.values())), request)
-    held_out = request.hold_out or tuple(scenes)[-max(1, len(scenes) // ONE_IN):]
+    held_out = request.hold_out or tuple(scenes)[-max(1, len(scenes) // ONE_IN) :]
     names = [name for name in scenes if (name in held_out) == (request.split == 'test')]
     if not names:
         raise DataError(f'{request.path}: every scene is held out, none is left for training')
@@ -46,8 +51,10 @@ def choose(scenes: Mapping[str, Sequence[Item]], request: Request) -> tuple[list
 def _part_of_one(items: Sequence[Item], request: Request) -> tuple[list[Item], str]:
     count = max(1, len(items) // ONE_IN)
     if len(items) < 2:
-        raise DataError(f'{request.path} has a single pair, which cannot be split: give more data, '
-                        'or use all of it with --split all (training then needs '
-                        '--validation-data)')
+        raise DataError(
+            f'{request.path} has a single pair, which cannot be split: give more data, '
+            'or use all of it with --split all (training then needs '
+            '--validation-data)'
+        )
     part = items[-count:] if request.split == 'test' else items[:-count]
     return list(part), f'{request.split} part, held out: the last {count} frames of one scene'

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read `splits.mat` of NYU Depth v2: the official 795 training and 654 test images."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,8 +26,7 @@ def read_splits(file: Path) -> dict[str, NDArray[np.int64]]:
         raise DataError(f'{file} is not a MATLAB 5.0 file, as splits.mat is')
     try:
         content = loadmat(file, variable_names=list(_KEYS.values()))
-        splits = {split: content[key].ravel().astype(np.int64) - 1
-                  for split, key in _KEYS.items()}
+        splits = {split: content[key].ravel().astype(np.int64) - 1 for split, key in _KEYS.items()}
     except (KeyError, ValueError, OSError, NotImplementedError) as error:
         raise DataError(f'{file} has no readable trainNdxs and testNdxs ({error})') from error
     train, test = splits['train'], splits['test']

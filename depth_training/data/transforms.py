@@ -4,6 +4,7 @@
 All are pure functions of a `Sample`. Depth is resampled by nearest neighbour only: the mean of
 foreground and background would be a surface that does not exist.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -34,12 +35,17 @@ def crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample
     """
     rows, columns = sample.depth.shape
     if top < 0 or left < 0 or top + height > rows or left + width > columns:
-        raise ValueError(f'{sample.id}: a crop of {width}x{height} at ({left}, {top}) does not '
-                         f'fit into {columns}x{rows}')
-    window = np.s_[top:top + height, left:left + width]
-    return replace(sample, rgb=np.ascontiguousarray(sample.rgb[window]),
-                   depth=np.ascontiguousarray(sample.depth[window]),
-                   cx=None if sample.cx is None else sample.cx - left)
+        raise ValueError(
+            f'{sample.id}: a crop of {width}x{height} at ({left}, {top}) does not '
+            f'fit into {columns}x{rows}'
+        )
+    window = np.s_[top : top + height, left : left + width]
+    return replace(
+        sample,
+        rgb=np.ascontiguousarray(sample.rgb[window]),
+        depth=np.ascontiguousarray(sample.depth[window]),
+        cx=None if sample.cx is None else sample.cx - left,
+    )
 
 
 def resize(sample: Sample, height: int, width: int, rgb: Interpolation = 'smooth') -> Sample:
@@ -49,10 +55,12 @@ def resize(sample: Sample, height: int, width: int, rgb: Interpolation = 'smooth
         return sample
     ratio = width / old_width
     return replace(
-        sample, rgb=_resize_rgb(sample.rgb, height, width, rgb),
+        sample,
+        rgb=_resize_rgb(sample.rgb, height, width, rgb),
         depth=nearest(sample.depth, height, width),
         fx=None if sample.fx is None else sample.fx * ratio,
-        cx=None if sample.cx is None else (sample.cx + 0.5) * ratio - 0.5)
+        cx=None if sample.cx is None else (sample.cx + 0.5) * ratio - 0.5,
+    )
 
 
 def zoom(sample: Sample, scale: float, rgb: Interpolation = 'smooth') -> Sample:
@@ -78,8 +86,11 @@ def rotate(sample: Sample, degrees: float, rgb: Interpolation = 'smooth') -> Sam
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     flags = cv2.INTER_LINEAR if rgb == 'smooth' else cv2.INTER_NEAREST
     size = (width, height)
-    return replace(sample, rgb=cv2.warpAffine(sample.rgb, matrix, size, flags=flags),
-                   depth=cv2.warpAffine(sample.depth, matrix, size, flags=cv2.INTER_NEAREST))
+    return replace(
+        sample,
+        rgb=cv2.warpAffine(sample.rgb, matrix, size, flags=flags),
+        depth=cv2.warpAffine(sample.depth, matrix, size, flags=cv2.INTER_NEAREST),
+    )
 
 
 def mask_outside(sample: Sample, top: int, bottom: int, left: int, right: int) -> Sample:
@@ -103,8 +114,8 @@ def cut_depth(sample: Sample, left: int, width: int, max_depth: float = 10.0) ->
     The grey value is depth / max_depth * 255, saturated; unknown depth is black.
     """
     rgb = sample.rgb.copy()
-    stripe = np.clip(sample.depth[:, left:left + width] / max_depth * 255, 0, 255)
-    rgb[:, left:left + width] = np.round(stripe)[..., None]
+    stripe = np.clip(sample.depth[:, left : left + width] / max_depth * 255, 0, 255)
+    rgb[:, left : left + width] = np.round(stripe)[..., None]
     return replace(sample, rgb=rgb)
 
 
@@ -146,18 +157,21 @@ def nearest(image: NDArray[Value], height: int, width: int) -> NDArray[Value]:
     return image[rows[:, None], columns]
 
 
-def _resize_rgb(image: NDArray[np.uint8], height: int, width: int,
-                how: Interpolation) -> NDArray[np.uint8]:
+def _resize_rgb(
+    image: NDArray[np.uint8], height: int, width: int, how: Interpolation
+) -> NDArray[np.uint8]:
     if how == 'nearest':
         return nearest(image, height, width)
     smaller = width < image.shape[1]
     # INTER_AREA averages when shrinking, but gives blocks when enlarging.
-    return cv2.resize(image, (width, height),
-                      interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    )
 
 
 def _look_up(rgb: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Look each value up in a table: (256,), or (256, 3) for one table per channel."""
     table = np.clip(np.round(values), 0, 255).astype(np.uint8)
-    return cv2.LUT(rgb, np.ascontiguousarray(np.broadcast_to(table.reshape(1, 256, -1),
-                                                             (1, 256, 3))))
+    return cv2.LUT(
+        rgb, np.ascontiguousarray(np.broadcast_to(table.reshape(1, 256, -1), (1, 256, 3)))
+    )

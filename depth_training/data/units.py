@@ -5,6 +5,7 @@ Files do not state their unit. Depth read in a wrong unit trains a network that 
 factor, and nothing else reveals it. So depth that is implausible for rooms is refused, and the
 message suggests units that would make it plausible. A user-given `depth_scale` skips this check.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -44,8 +45,7 @@ def check_units(dataset: DepthDataset) -> None:
     if not probes:
         return
     together = np.concatenate([probe.depth for probe in probes])
-    name = probes[0].folder if len(probes) == 1 else \
-        f'{probes[0].folder} and others'
+    name = probes[0].folder if len(probes) == 1 else f'{probes[0].folder} and others'
     if _is_too_near(together) or np.median(together) > _FARTHEST:
         raise UnitError(_sentence(dataset, name, together))
     for probe in probes:
@@ -55,15 +55,18 @@ def check_units(dataset: DepthDataset) -> None:
 
 def _is_too_near(depth: NDArray[np.float32]) -> bool:
     median = np.median(depth)
-    return bool(median < _NEAREST or (
-        median < _NARROW_MEDIAN and np.percentile(depth, 99) < _NARROW_END))
+    return bool(
+        median < _NEAREST or (median < _NARROW_MEDIAN and np.percentile(depth, 99) < _NARROW_END)
+    )
 
 
 def _sentence(dataset: DepthDataset, where: str, depth: NDArray[np.float32]) -> str:
     low, high = np.percentile(depth, [1, 99])
-    return f'{where}: depth read as {dataset.units} would be {low:.2g} to {high:.2g} m, median ' \
-           f'{np.median(depth):.2g} m, implausible for rooms: ' \
-           + remedy(depth * np.float32(dataset.depth_scale), dataset.depth_scale)
+    return (
+        f'{where}: depth read as {dataset.units} would be {low:.2g} to {high:.2g} m, median '
+        f'{np.median(depth):.2g} m, implausible for rooms: '
+        + remedy(depth * np.float32(dataset.depth_scale), dataset.depth_scale)
+    )
 
 
 def _probes(dataset: DepthDataset) -> Iterator[_Probe]:
@@ -87,8 +90,7 @@ def _places(dataset: DepthDataset) -> dict[str, list[int]]:
     for index in range(0, len(dataset), max(1, len(dataset) // _NAMES)):
         folders.setdefault(str(Path(dataset.source(index)).parent), []).append(index)
     count = _PAIRS_OF_ONE if len(folders) == 1 else _PAIRS
-    return {folder: _evenly(folders[folder], count)
-            for folder in _evenly(list(folders), _FOLDERS)}
+    return {folder: _evenly(folders[folder], count) for folder in _evenly(list(folders), _FOLDERS)}
 
 
 def _evenly(items: list, count: int) -> list:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Baselines that ignore the image, which a network must beat to have learnt anything."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

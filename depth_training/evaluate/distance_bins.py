@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors by true distance: a mean over all pixels hides errors nearby, which matter to robots."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -22,8 +23,9 @@ class DistanceBands:
         """Add depth and truth (N,) in metres of the counted pixels: `protocols.counted`."""
         truth = truth.astype(np.float64)
         band = np.searchsorted(EDGES, truth) - 1
-        for column, value in enumerate((np.ones_like(truth), np.abs(depth - truth) / truth,
-                                        np.log(depth / truth))):
+        for column, value in enumerate(
+            (np.ones_like(truth), np.abs(depth - truth) / truth, np.log(depth / truth))
+        ):
             self._sums[:, column] += np.bincount(band, value, len(self._sums))
 
     @property
@@ -43,11 +45,13 @@ class DistanceBands:
 
     def _mean(self, column: int) -> NDArray[np.float64]:
         pixels = self._sums[:, 0]
-        return np.divide(self._sums[:, column], pixels, out=np.full(len(pixels), np.nan),
-                         where=pixels > 0)
+        return np.divide(
+            self._sums[:, column], pixels, out=np.full(len(pixels), np.nan), where=pixels > 0
+        )
 
 
 def names() -> list[str]:
     """Return a label for each band."""
-    return [f'{low:g} to {high:g} m' if low else f'below {high:g} m'
-            for low, high in pairwise(EDGES)]
+    return [
+        f'{low:g} to {high:g} m' if low else f'below {high:g} m' for low, high in pairwise(EDGES)
+    ]

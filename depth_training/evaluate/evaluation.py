@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate a network by the papers' protocols."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -80,8 +81,9 @@ class Predictor:
         """Return depth in metres in terms of the training camera."""
         output = self.output(image)
         if self.info.output == 'reciprocal':
-            output = from_reciprocal(output, self.info.reciprocal_scale,
-                                     self.info.min_depth, self.info.max_depth)
+            output = from_reciprocal(
+                output, self.info.reciprocal_scale, self.info.min_depth, self.info.max_depth
+            )
         return output[0, 0].cpu().numpy()
 
     @property
@@ -157,8 +159,9 @@ class Evaluation:
         """Return plain values; undefined scores are null."""
         values = dataclasses.asdict(self)
         for key in ('scores', 'by_pixels', 'by_images'):
-            values[key] = {name: value if np.isfinite(value) else None
-                           for name, value in values[key].items()}
+            values[key] = {
+                name: value if np.isfinite(value) else None for name, value in values[key].items()
+            }
         return values
 
 
@@ -191,8 +194,9 @@ def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> Predi
     return Prediction(depth * np.float32(factor), view.box, factor)
 
 
-def _published(predictor: Predictor, rgb: NDArray[np.uint8], camera: CameraModel | None,
-               protocol: Protocol) -> Prediction:
+def _published(
+    predictor: Predictor, rgb: NDArray[np.uint8], camera: CameraModel | None, protocol: Protocol
+) -> Prediction:
     """Predict depth as the node does, with the protocol's limits instead of the node's."""
     factors = []
 
@@ -200,6 +204,7 @@ def _published(predictor: Predictor, rgb: NDArray[np.uint8], camera: CameraModel
         estimate = predictor.published(image, camera)
         factors.append(estimate.focal_factor)
         return estimate.depth.cpu().numpy()
+
     found = protocols.predict(protocol, rgb, depth)
     return Prediction(found, WHOLE.scaled(rgb.shape[:2]), factors[0])
 
@@ -211,8 +216,9 @@ def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:
     return sample.fx * view.scale / info.focal_length_at(info.input_width)
 
 
-def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol,
-             shown: bool = False) -> Evaluation:
+def evaluate(
+    predictor: Predictor, dataset: DepthDataset, protocol: Protocol, shown: bool = False
+) -> Evaluation:
     """Evaluate all pairs; count and skip bad ones.
 
     Args:
@@ -237,13 +243,25 @@ def evaluate(predictor: Predictor, dataset: DepthDataset, protocol: Protocol,
         raise bad[0] if bad else DataError('no image has a depth that this protocol counts')
     info = predictor.info
     return Evaluation(
-        protocol.name, protocol.describe(), protocol.averaging,
-        metrics.scores(protocol.averaging), metrics.scores('pixels'), metrics.scores('images'),
-        {**metrics.counts(), 'bad_pairs': len(bad)}, dataset.describe(), dataset.ground_truth,
+        protocol.name,
+        protocol.describe(),
+        protocol.averaging,
+        metrics.scores(protocol.averaging),
+        metrics.scores('pixels'),
+        metrics.scores('images'),
+        {**metrics.counts(), 'bad_pairs': len(bad)},
+        dataset.describe(),
+        dataset.ground_truth,
         get_geometry(info.test_geometry).describe(info.input_height, info.input_width),
-        (min(factors), max(factors)), _note(dataset, protocol, metrics, blind),
-        {'name': info.name, 'recipe': info.recipe, 'recipe_name': info.recipe_name,
-         'origin': info.origin})
+        (min(factors), max(factors)),
+        _note(dataset, protocol, metrics, blind),
+        {
+            'name': info.name,
+            'recipe': info.recipe,
+            'recipe_name': info.recipe_name,
+            'origin': info.origin,
+        },
+    )
 
 
 def rescaled(result: Evaluation) -> str:
@@ -252,8 +270,9 @@ def rescaled(result: Evaluation) -> str:
         return 'depth is taken as predicted'
     low, high = result.depth_factor
     by = f'{low:.3f}' if high - low < 5e-4 else f'{low:.3f} to {high:.3f}'
-    return f'depth is multiplied by {by}: focal length of what the network saw / that of ' \
-           'its training'
+    return (
+        f'depth is multiplied by {by}: focal length of what the network saw / that of its training'
+    )
 
 
 def table(evaluations: list[Evaluation]) -> str:
@@ -276,11 +295,18 @@ def table(evaluations: list[Evaluation]) -> str:
 
 def _circumstances(result: Evaluation) -> str:
     """Describe all conditions that affect the scores, one per line."""
-    counts = ', '.join(f'{value} {name.replace("_", " ")}'
-                       for name, value in result.counts.items())
+    counts = ', '.join(f'{value} {name.replace("_", " ")}' for name, value in result.counts.items())
     note = [f'note: {result.note}'] if result.note else []
-    return '\n  '.join([result.description, result.data, f'the network saw {result.geometry}',
-                        rescaled(result), counts, *note])
+    return '\n  '.join(
+        [
+            result.description,
+            result.data,
+            f'the network saw {result.geometry}',
+            rescaled(result),
+            counts,
+            *note,
+        ]
+    )
 
 
 def _together(evaluations: list[Evaluation]) -> list[str]:
@@ -289,16 +315,25 @@ def _together(evaluations: list[Evaluation]) -> list[str]:
     for protocol in dict.fromkeys(result.protocol for result in evaluations):
         rows = [result.scores for result in evaluations if result.protocol == protocol]
         columns = {name: np.array([row[name] for row in rows]) for name in METRICS}
-        lines += [_line(protocol, f'mean of {len(rows)}',
-                        {name: float(column.mean()) for name, column in columns.items()}),
-                  _line(protocol, 'deviation',
-                        {name: float(column.std(ddof=1)) for name, column in columns.items()})]
+        lines += [
+            _line(
+                protocol,
+                f'mean of {len(rows)}',
+                {name: float(column.mean()) for name, column in columns.items()},
+            ),
+            _line(
+                protocol,
+                'deviation',
+                {name: float(column.std(ddof=1)) for name, column in columns.items()},
+            ),
+        ]
     return lines
 
 
 def _line(protocol: str, averaging: str, scores: dict[str, float], mark: str = ' ') -> str:
-    return f'{protocol:<11} {averaging:<9} {mark} ' \
-        + ' '.join(f'{_figure(scores[name]):>8}' for name in METRICS)
+    return f'{protocol:<11} {averaging:<9} {mark} ' + ' '.join(
+        f'{_figure(scores[name]):>8}' for name in METRICS
+    )
 
 
 def _figure(value: float) -> str:
@@ -319,17 +354,24 @@ def _note(dataset: DepthDataset, protocol: Protocol, metrics: Metrics, blind: in
     """Return what a reader must know to interpret the scores."""
     notes = []
     if dataset.ground_truth != protocol.ground_truth:
-        notes.append(f'the protocol asks for {protocol.ground_truth} ground truth, '
-                     f'this data has {dataset.ground_truth}')
+        notes.append(
+            f'the protocol asks for {protocol.ground_truth} ground truth, '
+            f'this data has {dataset.ground_truth}'
+        )
     if metrics.unseen:
         share = metrics.unseen / (metrics.unseen + metrics.counts()['pixels'])
-        notes.append(f'{100 * share:.1f} % of the counted pixels lie outside what the network '
-                     'saw, and are left out')
+        notes.append(
+            f'{100 * share:.1f} % of the counted pixels lie outside what the network '
+            'saw, and are left out'
+        )
     if blind:
-        notes.append(f'the focal length of {blind} images is unknown: the training focal length '
-                     'is assumed')
+        notes.append(
+            f'the focal length of {blind} images is unknown: the training focal length is assumed'
+        )
     if protocol.median_scaled:
         low, high = min(metrics.factors), max(metrics.factors)
-        notes.append(f'each prediction was multiplied by {low:.3f} to {high:.3f} to match the '
-                     'median of its truth')
+        notes.append(
+            f'each prediction was multiplied by {low:.3f} to {high:.3f} to match the '
+            'median of its truth'
+        )
     return '; '.join(notes)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure how much predicted depth changes between frames beyond the true change."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

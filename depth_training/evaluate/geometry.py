@@ -4,6 +4,7 @@
 Each recipe names a geometry, which is stored in its weights files. A network judges distance by
 apparent size, so its test input must have the same scale as its training images.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -39,12 +40,16 @@ class Box(NamedTuple):
     def scaled(self, size: Size, frame: Size = FRAME) -> Box:
         """Return the same part of a frame of another size."""
         rows, columns = size[0] / frame[0], size[1] / frame[1]
-        return Box(round(self.top * rows), round(self.bottom * rows),
-                   round(self.left * columns), round(self.right * columns))
+        return Box(
+            round(self.top * rows),
+            round(self.bottom * rows),
+            round(self.left * columns),
+            round(self.right * columns),
+        )
 
     def of(self, image: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return that part of an image (H, W, ...)."""
-        return image[self.top:self.bottom, self.left:self.right]
+        return image[self.top : self.bottom, self.left : self.right]
 
     def mask(self, size: Size) -> NDArray[np.bool_]:
         """Return a mask of this height and width, true inside the box."""
@@ -95,15 +100,21 @@ class Geometry:
     def describe(self, height: int, width: int) -> str:
         """Describe the geometry for an input of this size."""
         if self.margin is None:
-            how = f'in its aspect ratio, at about the area of {width}x{height}' \
-                if self.keep_aspect else f'at {width}x{height}'
+            how = (
+                f'in its aspect ratio, at about the area of {width}x{height}'
+                if self.keep_aspect
+                else f'at {width}x{height}'
+            )
             how = "at the training's focal length" if self.name == CANONICAL else how
             return f'{self.name}: the whole frame {how}'
         rows, columns = self.frame_size(height, width)
-        where = ', its prediction stretched over the whole frame' \
-            if self.laid == 'stretched' else ''
-        return f'{self.name}: the middle {width}x{height} of the frame at {columns}x{rows} ' \
-               f'({self.resize}){where}'
+        where = (
+            ', its prediction stretched over the whole frame' if self.laid == 'stretched' else ''
+        )
+        return (
+            f'{self.name}: the middle {width}x{height} of the frame at {columns}x{rows} '
+            f'({self.resize}){where}'
+        )
 
     def frame_size(self, height: int, width: int) -> Size:
         """Return the smallest height and width of the resized frame."""

@@ -13,6 +13,7 @@ every metric per image and averages those (paper 000; BTS, GLPDepth, AdaBins). I
 the same number of valid pixels, only RMSE, RMSElog and SILog differ, since a mean of square roots
 is not the root of the mean: RMSE by `images` is then at most RMSE by `pixels`.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -26,8 +27,18 @@ Averaging = Literal['pixels', 'images']
 
 #: Names of the scores, in the order of the papers' tables.
 METRICS = ('AbsRel', 'SqRel', 'RMSE', 'RMSElog', 'log10', 'delta1', 'delta2', 'delta3', 'SILog')
-_SUMS = ('count', 'abs_rel', 'sq_rel', 'square', 'square_log', 'log', 'abs_log10',
-         'delta1', 'delta2', 'delta3')
+_SUMS = (
+    'count',
+    'abs_rel',
+    'sq_rel',
+    'square',
+    'square_log',
+    'log',
+    'abs_log10',
+    'delta1',
+    'delta2',
+    'delta3',
+)
 _RATIO = 1.25
 
 
@@ -47,10 +58,18 @@ def error_sums(pred: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArr
         raise ValueError('metrics need positive depths: mask the truth and clamp the prediction')
     error, log_error = p - g, np.log(p) - np.log(g)
     ratio = np.maximum(p / g, g / p)
-    return np.array([
-        p.size, (np.abs(error) / g).sum(), (error ** 2 / g).sum(), (error ** 2).sum(),
-        (log_error ** 2).sum(), log_error.sum(), np.abs(log_error).sum() / np.log(10),
-        *((ratio < _RATIO ** k).sum() for k in (1, 2, 3))])
+    return np.array(
+        [
+            p.size,
+            (np.abs(error) / g).sum(),
+            (error**2 / g).sum(),
+            (error**2).sum(),
+            (log_error**2).sum(),
+            log_error.sum(),
+            np.abs(log_error).sum() / np.log(10),
+            *((ratio < _RATIO**k).sum() for k in (1, 2, 3)),
+        ]
+    )
 
 
 def scores_of(sums: NDArray[np.float64]) -> dict[str, float]:
@@ -61,9 +80,17 @@ def scores_of(sums: NDArray[np.float64]) -> dict[str, float]:
     mean = {name: value / named['count'] for name, value in named.items()}
     # Rounding can make the variance of a constant error slightly negative.
     variance = max(mean['square_log'] - mean['log'] ** 2, 0.0)
-    values = (mean['abs_rel'], mean['sq_rel'], mean['square'] ** 0.5, mean['square_log'] ** 0.5,
-              mean['abs_log10'], mean['delta1'], mean['delta2'], mean['delta3'],
-              100 * variance ** 0.5)
+    values = (
+        mean['abs_rel'],
+        mean['sq_rel'],
+        mean['square'] ** 0.5,
+        mean['square_log'] ** 0.5,
+        mean['abs_log10'],
+        mean['delta1'],
+        mean['delta2'],
+        mean['delta3'],
+        100 * variance**0.5,
+    )
     return {name: float(value) for name, value in zip(METRICS, values)}
 
 
@@ -85,8 +112,13 @@ class Metrics:
     unseen: int = 0
     factors: list[float] = field(default_factory=list)
 
-    def add(self, pred: NDArray[np.floating], truth: NDArray[np.floating],
-            clamped: int = 0, factor: float = 1.0) -> None:
+    def add(
+        self,
+        pred: NDArray[np.floating],
+        truth: NDArray[np.floating],
+        clamped: int = 0,
+        factor: float = 1.0,
+    ) -> None:
         """Add one image: its valid pixels (N,), the number of clamped ones, its scale factor."""
         if truth.size == 0:
             self.skipped += 1
@@ -116,5 +148,10 @@ class Metrics:
     def counts(self) -> dict[str, int]:
         """Return numbers of images, skipped images, pixels, clamped and unseen pixels."""
         pixels = int(sum(row[0] for row in self.sums))
-        return {'images': len(self.sums), 'skipped_images': self.skipped, 'pixels': pixels,
-                'clamped_pixels': self.clamped, 'unseen_pixels': self.unseen}
+        return {
+            'images': len(self.sums),
+            'skipped_images': self.skipped,
+            'pixels': pixels,
+            'clamped_pixels': self.clamped,
+            'unseen_pixels': self.unseen,
+        }

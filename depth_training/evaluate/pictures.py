@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Comparison images: input, truth, prediction and error side by side."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,14 +44,24 @@ def comparison(rgb: Picture, truth: Depth, prediction: Depth, max_depth: float =
     prediction = prediction.astype(np.float32)
     near, far = fitted_range([known, prediction], 0.0, max_depth)
     error = relative_error(prediction, known)
-    parts = [rgb[..., ::-1], colourise(known, near, far), colourise(prediction, near, far),
-             colourise_error(error)]
+    parts = [
+        rgb[..., ::-1],
+        colourise(known, near, far),
+        colourise(prediction, near, far),
+        colourise_error(error),
+    ]
     width = rgb.shape[1]
     size = max(1.0, width / 240)  # such images are usually shown smaller
     depth_bar, error_bar = legend(2 * width, near, far, size), error_legend(width, size)
     height = max(len(depth_bar), len(error_bar))
-    bars = np.concatenate([np.full((height, width, 3), 255, np.uint8),
-                           _padded(depth_bar, height), _padded(error_bar, height)], axis=1)
+    bars = np.concatenate(
+        [
+            np.full((height, width, 3), 255, np.uint8),
+            _padded(depth_bar, height),
+            _padded(error_bar, height),
+        ],
+        axis=1,
+    )
     picture = np.concatenate([np.concatenate(parts, axis=1), bars])
     return np.ascontiguousarray(picture[..., ::-1])
 
@@ -62,9 +73,16 @@ def _padded(picture: Picture, height: int) -> Picture:
 
 def stacked(rows: list[Picture], width: int = 1280) -> Picture:
     """Stack images vertically, all resized to `width`."""
-    return np.concatenate([
-        cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1])),
-                   interpolation=cv2.INTER_AREA) for row in rows])
+    return np.concatenate(
+        [
+            cv2.resize(
+                row,
+                (width, round(row.shape[0] * width / row.shape[1])),
+                interpolation=cv2.INTER_AREA,
+            )
+            for row in rows
+        ]
+    )
 
 
 def labelled(picture: Picture, text: str) -> Picture:
@@ -72,9 +90,17 @@ def labelled(picture: Picture, text: str) -> Picture:
     scale = picture.shape[0] / 240
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     result = picture.copy()
-    result[:height + 2 * base, :width + base] = 0
-    return cv2.putText(result, text, (base // 2, height + base), cv2.FONT_HERSHEY_SIMPLEX, scale,
-                       (255, 255, 255), max(round(2 * scale), 1), cv2.LINE_AA)
+    result[: height + 2 * base, : width + base] = 0
+    return cv2.putText(
+        result,
+        text,
+        (base // 2, height + base),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        scale,
+        (255, 255, 255),
+        max(round(2 * scale), 1),
+        cv2.LINE_AA,
+    )
 
 
 def png(rgb: Picture) -> bytes:
@@ -118,14 +144,20 @@ def side_by_side(files: Mapping[str, Path], pairs: DepthDataset) -> bytes:
     samples = list(good_samples(pairs))
     if not samples:
         raise ValueError(f'no pair can be shown of: {pairs.describe()}')
-    columns = [[sample.rgb for sample in samples],
-               [_coloured(sample.depth, sample.depth) for sample in samples]]
-    columns += [[_coloured(depth, sample.depth) for depth, sample in zip(
-        _depths(file, samples), samples)] for file in files.values()]
+    columns = [
+        [sample.rgb for sample in samples],
+        [_coloured(sample.depth, sample.depth) for sample in samples],
+    ]
+    columns += [
+        [_coloured(depth, sample.depth) for depth, sample in zip(_depths(file, samples), samples)]
+        for file in files.values()
+    ]
     names = ('input', 'truth', *files)
     columns = [[labelled(column[0], name), *column[1:]] for column, name in zip(columns, names)]
-    rows = [_with_bar(np.concatenate(row, axis=1), len(columns), sample.depth)
-            for row, sample in zip(zip(*columns), samples)]
+    rows = [
+        _with_bar(np.concatenate(row, axis=1), len(columns), sample.depth)
+        for row, sample in zip(zip(*columns), samples)
+    ]
     return jpeg(stacked(rows, _COLUMN * len(columns)))
 
 

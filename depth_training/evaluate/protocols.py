@@ -5,6 +5,7 @@ A protocol defines which ground truth is used, which pixels count, how predictio
 how errors are averaged. What a network sees of the frame is defined by the network's geometry
 (`depth_training.evaluate.geometry`). Crops refer to 640x480 frames and scale with the frame size.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -40,8 +41,12 @@ class Shares(NamedTuple):
     def scaled(self, size: Size) -> Box:
         """Return the crop for a frame of this height and width."""
         height, width = size
-        return Box(int(self.top * height), int(self.bottom * height),
-                   int(self.left * width), int(self.right * width))
+        return Box(
+            int(self.top * height),
+            int(self.bottom * height),
+            int(self.left * width),
+            int(self.right * width),
+        )
 
 
 @dataclass(frozen=True)
@@ -81,21 +86,38 @@ class Protocol:
     def describe(self) -> str:
         """Return one line for a table's caption."""
         top, bottom, left, right = self.crop
-        crop = 'the whole frame' if self.crop == WHOLE else \
-            f'rows {top:.3f} to {bottom:.3f} of the height, columns {left:.3f} to {right:.3f} of ' \
-            'the width' if isinstance(self.crop, Shares) else \
-            f'rows {top}:{bottom}, columns {left}:{right} of 640x480, of other sizes in proportion'
-        limits = 'every known depth' if self.valid is None else \
-            f'{self.valid[0]:g} < depth < {self.valid[1]:g} m'
+        crop = (
+            'the whole frame'
+            if self.crop == WHOLE
+            else f'rows {top:.3f} to {bottom:.3f} of the height, columns {left:.3f} to '
+            f'{right:.3f} of the width'
+            if isinstance(self.crop, Shares)
+            else f'rows {top}:{bottom}, columns {left}:{right} of 640x480, of other sizes in '
+            'proportion'
+        )
+        limits = (
+            'every known depth'
+            if self.valid is None
+            else f'{self.valid[0]:g} < depth < {self.valid[1]:g} m'
+        )
         low, high = self.clamp
-        parts = [f'{self.ground_truth} ground truth', crop, limits,
-                 f'prediction at least {low:g} m' if high is None
-                 else f'prediction clamped to {low:g}..{high:g} m',
-                 'averaged over all pixels' if self.averaging == 'pixels'
-                 else 'per image, then averaged',
-                 'with its mirror image' if self.flip else 'no test-time augmentation']
-        options = {'swapped': self.swapped, 'holes counted': self.count_holes,
-                   'scaled to the median': self.median_scaled}
+        parts = [
+            f'{self.ground_truth} ground truth',
+            crop,
+            limits,
+            f'prediction at least {low:g} m'
+            if high is None
+            else f'prediction clamped to {low:g}..{high:g} m',
+            'averaged over all pixels'
+            if self.averaging == 'pixels'
+            else 'per image, then averaged',
+            'with its mirror image' if self.flip else 'no test-time augmentation',
+        ]
+        options = {
+            'swapped': self.swapped,
+            'holes counted': self.count_holes,
+            'scaled to the median': self.median_scaled,
+        }
         return f'{self.name}: ' + ', '.join(parts + [text for text, on in options.items() if on])
 
 
@@ -106,16 +128,50 @@ _OFFICIAL = Box(7, 474, 7, 632)
 _SMALLEST = 1e-3
 
 _TABLE = (
-    Protocol('harsanyi', 'paper 003 and its Laina row', 'filled', 'pixels',
-             crop=Box(7, 473, 29, 611), clamp=(_SMALLEST, None)),
-    Protocol('laina', 'Laina et al. 2016 (0.127 / 0.573 / 0.055)', 'filled', 'pixels',
-             crop=WHOLE, clamp=(_SMALLEST, None)),
-    Protocol('eigen_bts', 'paper 001; BTS, GLPDepth, AdaBins', 'raw', 'images',
-             crop=_TOOLBOX, clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0), visible=_OFFICIAL),
-    Protocol('densedepth', 'paper 004', 'filled', 'pixels',
-             crop=Box(20, 460, 24, 616), clamp=(0.1, 10.0), flip=True),
-    Protocol('plain', 'papers 000 and 002, which do not say', 'filled', 'pixels',
-             crop=_TOOLBOX, clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0)),
+    Protocol(
+        'harsanyi',
+        'paper 003 and its Laina row',
+        'filled',
+        'pixels',
+        crop=Box(7, 473, 29, 611),
+        clamp=(_SMALLEST, None),
+    ),
+    Protocol(
+        'laina',
+        'Laina et al. 2016 (0.127 / 0.573 / 0.055)',
+        'filled',
+        'pixels',
+        crop=WHOLE,
+        clamp=(_SMALLEST, None),
+    ),
+    Protocol(
+        'eigen_bts',
+        'paper 001; BTS, GLPDepth, AdaBins',
+        'raw',
+        'images',
+        crop=_TOOLBOX,
+        clamp=(_SMALLEST, 10.0),
+        valid=(_SMALLEST, 10.0),
+        visible=_OFFICIAL,
+    ),
+    Protocol(
+        'densedepth',
+        'paper 004',
+        'filled',
+        'pixels',
+        crop=Box(20, 460, 24, 616),
+        clamp=(0.1, 10.0),
+        flip=True,
+    ),
+    Protocol(
+        'plain',
+        'papers 000 and 002, which do not say',
+        'filled',
+        'pixels',
+        crop=_TOOLBOX,
+        clamp=(_SMALLEST, 10.0),
+        valid=(_SMALLEST, 10.0),
+    ),
 )
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _TABLE}
 
@@ -125,20 +181,49 @@ _EIGEN = Shares(0.3324324, 0.91351351, 0.0359477, 0.96405229)
 #: Depth on KITTI's Eigen split is capped at 80 m.
 _FAR = (_SMALLEST, 80.0)
 _KITTI = (
-    Protocol('kitti_garg', 'monodepth and most papers since, on KITTI', 'raw', 'images',
-             crop=_GARG, clamp=_FAR, valid=_FAR),
-    Protocol('kitti_eigen', 'Eigen et al. 2014, on KITTI', 'raw', 'images',
-             crop=_EIGEN, clamp=_FAR, valid=_FAR),
+    Protocol(
+        'kitti_garg',
+        'monodepth and most papers since, on KITTI',
+        'raw',
+        'images',
+        crop=_GARG,
+        clamp=_FAR,
+        valid=_FAR,
+    ),
+    Protocol(
+        'kitti_eigen',
+        'Eigen et al. 2014, on KITTI',
+        'raw',
+        'images',
+        crop=_EIGEN,
+        clamp=_FAR,
+        valid=_FAR,
+    ),
     # According to its authors: the crop of monodepth's evaluate_kitti.py (their issue 27), whose
     # truth is the laser's; mirrored prediction as in the paper.
-    Protocol('kitti_densedepth', 'paper 004, on KITTI', 'laser', 'images',
-             crop=_GARG, clamp=(0.8, 80.0), valid=_FAR, flip=True),
+    Protocol(
+        'kitti_densedepth',
+        'paper 004, on KITTI',
+        'laser',
+        'images',
+        crop=_GARG,
+        clamp=(0.8, 80.0),
+        valid=_FAR,
+        flip=True,
+    ),
 )
 KITTI: dict[str, Protocol] = {protocol.name: protocol for protocol in _KITTI}
 
 #: Not from a paper: the whole image. For the bundled network's model card.
-WHOLE_FRAME = Protocol('whole_frame', 'the model card', 'raw', 'pixels', crop=WHOLE,
-                       clamp=(_SMALLEST, 10.0), valid=(_SMALLEST, 10.0))
+WHOLE_FRAME = Protocol(
+    'whole_frame',
+    'the model card',
+    'raw',
+    'pixels',
+    crop=WHOLE,
+    clamp=(_SMALLEST, 10.0),
+    valid=(_SMALLEST, 10.0),
+)
 
 
 def get_protocol(name: str) -> Protocol:
@@ -185,8 +270,9 @@ def to_frame(prediction: Depth, size: Size, box: Box | None = None) -> Depth:
         box: the part of the frame that it covers; None = the whole.
     """
     top, bottom, left, right = box or (0, size[0], 0, size[1])
-    resized = F.interpolate(_as_tensor(prediction), (bottom - top, right - left), mode='bilinear',
-                            align_corners=False)
+    resized = F.interpolate(
+        _as_tensor(prediction), (bottom - top, right - left), mode='bilinear', align_corners=False
+    )
     frame = np.full(size, np.nan, np.float32)
     frame[top:bottom, left:right] = resized[0, 0].numpy()
     return frame
@@ -210,8 +296,9 @@ def valid_pixels(protocol: Protocol, truth: Depth) -> NDArray[np.bool_]:
     return inside & (truth > low) & (truth < high)
 
 
-def judge(protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics,
-          box: Box | None = None) -> None:
+def judge(
+    protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics, box: Box | None = None
+) -> None:
     """Add one image to the metrics.
 
     Pixels that count but have no prediction, as they lie outside what the network saw, are left out
@@ -244,8 +331,7 @@ class Counted(NamedTuple):
     factor: float = 1.0
 
 
-def counted(protocol: Protocol, prediction: Depth, truth: Depth,
-            box: Box | None = None) -> Counted:
+def counted(protocol: Protocol, prediction: Depth, truth: Depth, box: Box | None = None) -> Counted:
     """Return the counted pixels of an image; see `judge`."""
     valid = valid_pixels(protocol, truth)
     if box is not None:

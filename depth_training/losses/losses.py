@@ -6,6 +6,7 @@ better (also under autocast). Invalid pixels affect neither value nor gradient, 
 contain; without valid pixels the loss is 0. Means run over the valid pixels of the whole batch;
 inside `across_processes`, over the batches of all processes together.
 """
+
 from __future__ import annotations
 
 import math
@@ -26,9 +27,27 @@ from depth_training.losses.masked import (
 )
 
 __all__ = [
-    'Loss', 'ReciprocalLoss', 'WeightedSum', 'abs_rel', 'abs_rel_gradient', 'across_processes',
-    'berhu', 'densedepth', 'from_reciprocal', 'gradient', 'l1', 'log_gradient', 'log_l1',
-    'log_l1_gradient', 'mse', 'reciprocal', 'scale', 'shape', 'silog', 'silog_gradient', 'ssim',
+    'Loss',
+    'ReciprocalLoss',
+    'WeightedSum',
+    'abs_rel',
+    'abs_rel_gradient',
+    'across_processes',
+    'berhu',
+    'densedepth',
+    'from_reciprocal',
+    'gradient',
+    'l1',
+    'log_gradient',
+    'log_l1',
+    'log_l1_gradient',
+    'mse',
+    'reciprocal',
+    'scale',
+    'shape',
+    'silog',
+    'silog_gradient',
+    'ssim',
     'valid_mask',
 ]
 
@@ -38,8 +57,12 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 SMALLEST_DEPTH = 1e-3
 
 
-def valid_mask(target: Tensor, min_depth: float = 1e-3, max_depth: float = 10.0,
-               beyond: Literal['masked', 'clipped'] = 'masked') -> Tensor:
+def valid_mask(
+    target: Tensor,
+    min_depth: float = 1e-3,
+    max_depth: float = 10.0,
+    beyond: Literal['masked', 'clipped'] = 'masked',
+) -> Tensor:
     """Return the mask of pixels to learn from: known depth within the range (BTS, GLPDepth).
 
     `clipped`: all known depth, for losses that clip the target themselves (DenseDepth).
@@ -76,8 +99,15 @@ def berhu(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 @in_full_precision
-def silog(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5,
-          base: Literal['e', '10'] = 'e', root: bool = False, scale: float = 1.0) -> Tensor:
+def silog(
+    pred: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    lam: float = 0.5,
+    base: Literal['e', '10'] = 'e',
+    root: bool = False,
+    scale: float = 1.0,
+) -> Tensor:
     """Return the scale-invariant log loss: scale * (mean d^2 - lam (mean d)^2), d = log p - log t.
 
     Sources: Eigen et al. 2014, eq. 4. Paper 001, eq. 5: base 10, lam 0.5, no root. GLPDepth: base
@@ -134,7 +164,7 @@ def log_gradient(pred: Tensor, target: Tensor, valid: Tensor, scales: int = 4) -
     """
     error = _safe_log(pred, valid) - _safe_log(target, valid)
     result = pred.new_zeros(())
-    for stride in (2 ** scale for scale in range(scales)):
+    for stride in (2**scale for scale in range(scales)):
         e, v = error[..., ::stride, ::stride], valid[..., ::stride, ::stride]
         for axis in (-2, -1):
             pairs = v.shape[axis] - 1
@@ -155,29 +185,49 @@ def ssim(pred: Tensor, target: Tensor, valid: Tensor, max_val: float = 100.0) ->
         ValueError: the image is smaller than the window.
     """
     if min(pred.shape[-2:]) < _WINDOW:
-        raise ValueError(f'SSIM needs images of at least {_WINDOW}x{_WINDOW} pixels, '
-                         f'got {tuple(pred.shape[-2:])}')
+        raise ValueError(
+            f'SSIM needs images of at least {_WINDOW}x{_WINDOW} pixels, '
+            f'got {tuple(pred.shape[-2:])}'
+        )
     p, t = torch.where(valid, pred, 0), torch.where(valid, target, 0)
     # The smallest weight in the window is 1e-6.
     whole = _blur((~valid).to(p.dtype)) < 5e-7
     return mean(torch.where(whole, (1 - _ssim_map(p, t, max_val)) / 2, 0), whole)
 
 
-def silog_gradient(pred: Tensor, target: Tensor, valid: Tensor, lam: float = 0.5,
-                   gradient_weight: float = 0.5, ssim_weight: float = 0.0) -> Tensor:
+def silog_gradient(
+    pred: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    lam: float = 0.5,
+    gradient_weight: float = 0.5,
+    ssim_weight: float = 0.0,
+) -> Tensor:
     """Return `silog` with root + `shape`."""
-    return silog(pred, target, valid, lam=lam, root=True) \
-        + shape(pred, target, valid, gradient_weight, ssim_weight)
+    return silog(pred, target, valid, lam=lam, root=True) + shape(
+        pred, target, valid, gradient_weight, ssim_weight
+    )
 
 
-def log_l1_gradient(pred: Tensor, target: Tensor, valid: Tensor,
-                    gradient_weight: float = 0.5, ssim_weight: float = 0.0) -> Tensor:
+def log_l1_gradient(
+    pred: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    gradient_weight: float = 0.5,
+    ssim_weight: float = 0.0,
+) -> Tensor:
     """Return `log_l1` + `shape`."""
     return log_l1(pred, target, valid) + shape(pred, target, valid, gradient_weight, ssim_weight)
 
 
-def abs_rel_gradient(pred: Tensor, target: Tensor, valid: Tensor, gradient_weight: float = 0.5,
-                     ssim_weight: float = 0.0, scale_weight: float = 0.0) -> Tensor:
+def abs_rel_gradient(
+    pred: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    gradient_weight: float = 0.5,
+    ssim_weight: float = 0.0,
+    scale_weight: float = 0.0,
+) -> Tensor:
     """Return `abs_rel` + `shape` + scale_weight * `scale`."""
     value = abs_rel(pred, target, valid) + shape(pred, target, valid, gradient_weight, ssim_weight)
     return value + scale_weight * scale(pred, target, valid) if scale_weight else value
@@ -195,28 +245,32 @@ def scale(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return total((error.flatten(1).sum(1) / pixels).abs().sum()) / total(images)
 
 
-def shape(pred: Tensor, target: Tensor, valid: Tensor, gradient_weight: float,
-          ssim_weight: float) -> Tensor:
+def shape(
+    pred: Tensor, target: Tensor, valid: Tensor, gradient_weight: float, ssim_weight: float
+) -> Tensor:
     """Return gradient_weight * `log_gradient` + ssim_weight * `ssim` of metres in 0 to 10."""
     value = gradient_weight * log_gradient(pred, target, valid)
     return value + ssim_weight * ssim(pred, target, valid, max_val=10.0) if ssim_weight else value
 
 
-def densedepth(pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1,
-               max_val: float = 100.0) -> Tensor:
+def densedepth(
+    pred: Tensor, target: Tensor, valid: Tensor, l1_weight: float = 0.1, max_val: float = 100.0
+) -> Tensor:
     """Return SSIM term + edge term + 0.1 L1, all on `reciprocal` depth: paper 004, eq. 1."""
     structure = ssim(pred, target, valid, max_val=max_val)
     return structure + gradient(pred, target, valid) + l1_weight * l1(pred, target, valid)
 
 
-def reciprocal(depth: Tensor, scale: float = 10.0, min_depth: float = 0.1,
-               max_depth: float = 10.0) -> Tensor:
+def reciprocal(
+    depth: Tensor, scale: float = 10.0, min_depth: float = 0.1, max_depth: float = 10.0
+) -> Tensor:
     """Return DenseDepth's target, scale / clip(depth, min, max): 1 to 100 for 10 m to 0.1 m."""
     return scale / depth.clamp(min_depth, max_depth)
 
 
-def from_reciprocal(output: Tensor, scale: float = 10.0, min_depth: float = 0.1,
-                    max_depth: float = 10.0) -> Tensor:
+def from_reciprocal(
+    output: Tensor, scale: float = 10.0, min_depth: float = 0.1, max_depth: float = 10.0
+) -> Tensor:
     """Convert predicted reciprocal depth to metres, clipped to min_depth and max_depth."""
     return scale / output.clamp(scale / max_depth, scale / min_depth)
 
@@ -224,8 +278,13 @@ def from_reciprocal(output: Tensor, scale: float = 10.0, min_depth: float = 0.1,
 class ReciprocalLoss(nn.Module):
     """A loss on reciprocal depth; the target is in metres, the prediction in reciprocal depth."""
 
-    def __init__(self, loss: Loss = densedepth, scale: float = 10.0, min_depth: float = 0.1,
-                 max_depth: float = 10.0) -> None:
+    def __init__(
+        self,
+        loss: Loss = densedepth,
+        scale: float = 10.0,
+        min_depth: float = 0.1,
+        max_depth: float = 10.0,
+    ) -> None:
         super().__init__()
         self.loss, self.limits = loss, (scale, min_depth, max_depth)
 
@@ -247,8 +306,10 @@ class WeightedSum(nn.Module):
     def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the weighted sum."""
         # There is at least one term, so that the sum is a tensor.
-        return sum(weight * loss(pred, target, valid)  # type: ignore[return-value]
-                   for weight, loss in zip(self.weights, self.losses))
+        return sum(
+            weight * loss(pred, target, valid)  # type: ignore[return-value]
+            for weight, loss in zip(self.weights, self.losses)
+        )
 
 
 _LOG_OF = {'e': 1.0, '10': math.log(10)}
@@ -285,7 +346,7 @@ def _ssim_map(p: Tensor, t: Tensor, max_val: float) -> Tensor:
 def _blur(image: Tensor) -> Tensor:
     """Return the Gaussian mean of each 11x11 window: (B, 1, H, W) -> (B, 1, H - 10, W - 10)."""
     offset = torch.arange(_WINDOW, dtype=image.dtype, device=image.device) - _WINDOW // 2
-    kernel = torch.softmax(-offset.square() / (2 * _SIGMA ** 2), 0)
+    kernel = torch.softmax(-offset.square() / (2 * _SIGMA**2), 0)
     # Batch as channels of a grouped convolution: 23 times faster on a CPU.
     channels = image.transpose(0, 1)
     for size in ((_WINDOW, 1), (1, _WINDOW)):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums over valid pixels in full precision, optionally over all processes."""
+
 from __future__ import annotations
 
 import functools
@@ -35,8 +36,7 @@ def in_full_precision(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def wrapper(pred: Tensor, target: Tensor, valid: Tensor, **arguments: Any) -> Tensor:
         with torch.autocast(pred.device.type, enabled=False):
-            return function(
-                _at_least_float32(pred), _at_least_float32(target), valid, **arguments)
+            return function(_at_least_float32(pred), _at_least_float32(target), valid, **arguments)
 
     return wrapper
 

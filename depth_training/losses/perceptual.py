@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The perceptual loss of paper 001 (eq. 6, Table 1): features of a frozen ResNet-50."""
+
 from __future__ import annotations
 
 import pickle
@@ -67,13 +68,16 @@ class PerceptualLoss(nn.Module):
 
 
 @in_full_precision
-def _feature_distance(pred: Tensor, target: Tensor, valid: Tensor,
-                      features: Callable[[Tensor], list[Tensor]]) -> Tensor:
+def _feature_distance(
+    pred: Tensor, target: Tensor, valid: Tensor, features: Callable[[Tensor], list[Tensor]]
+) -> Tensor:
     filled = torch.where(valid, target, pred.detach())
     with torch.no_grad():
         wanted = features(filled)
-    distances = [mse(mine, theirs, torch.ones_like(mine, dtype=torch.bool))
-                 for mine, theirs in zip(features(pred), wanted)]
+    distances = [
+        mse(mine, theirs, torch.ones_like(mine, dtype=torch.bool))
+        for mine, theirs in zip(features(pred), wanted)
+    ]
     return sum(distances) / len(distances)  # type: ignore[return-value]  # some features
 
 
@@ -81,8 +85,9 @@ def _resnet50(weights: Path | None) -> nn.Module:
     from depth_perception.networks.encoder import import_timm
 
     timm = import_timm()
-    network = timm.create_model('resnet50', pretrained=False, features_only=True,
-                                out_indices=_FEATURES)
+    network = timm.create_model(
+        'resnet50', pretrained=False, features_only=True, out_indices=_FEATURES
+    )
     if weights is not None:
         result = network.load_state_dict(_read_state(weights), strict=False)
         if result.missing_keys:
@@ -98,5 +103,7 @@ def _read_state(file: Path) -> dict[str, Tensor]:
     try:
         return torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f'{file} is a pickle of more than tensors, which could run code; '
-                         'give a state dict instead') from error
+        raise ValueError(
+            f'{file} is a pickle of more than tensors, which could run code; '
+            'give a state dict instead'
+        ) from error

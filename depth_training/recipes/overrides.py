@@ -11,6 +11,7 @@ A file such as
 
 or `--set FIELD=VALUE`, with a dot before part of a field: `--set schedule.rise=0.3`.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -29,8 +30,11 @@ from depth_training.recipes.recipe import Recipe
 #: Fields defined by the recipe's own name, file or base.
 _FIXED = ('name', 'title', 'warning', 'base')
 #: Arguments that are specific to one network, augmentation or loss.
-_ARGUMENTS = {'network': 'network_arguments', 'augment': 'augment_arguments',
-              'loss': 'loss_arguments'}
+_ARGUMENTS = {
+    'network': 'network_arguments',
+    'augment': 'augment_arguments',
+    'loss': 'loss_arguments',
+}
 _SCHEDULES = {kind.__name__: kind for kind in get_args(schedule.Schedule)}
 
 
@@ -64,8 +68,10 @@ def read(file: Path) -> tuple[str, dict[str, Any]]:
     """
     content = _yaml(file.read_text('utf-8'), str(file))
     if not isinstance(content, dict) or not isinstance(content.get('base'), str):
-        raise OverrideError(f'{file} is not a recipe: its first line must name the recipe that it '
-                            'changes, such as `base: paper_003`')
+        raise OverrideError(
+            f'{file} is not a recipe: its first line must name the recipe that it '
+            'changes, such as `base: paper_003`'
+        )
     return content['base'], {str(key): value for key, value in content.items() if key != 'base'}
 
 
@@ -86,7 +92,8 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         recipe = dataclasses.replace(recipe, **{field: _value(recipe, field, part, value)})
     if before.focal is not None and 'focal' not in changes:  # focal is in pixels of that width
         recipe = dataclasses.replace(
-            recipe, focal=before.focal * recipe.test_width / before.test_width)
+            recipe, focal=before.focal * recipe.test_width / before.test_width
+        )
     check(recipe)
     return recipe
 
@@ -105,40 +112,59 @@ def check(recipe: Recipe) -> None:
     from depth_training.losses import losses
 
     ranges.check(recipe)
-    for field, known in (('network', network_names()), ('protocol', PROTOCOLS | KITTI),
-                         ('augment', augment.NAMES), ('test_geometry', GEOMETRIES)):
+    for field, known in (
+        ('network', network_names()),
+        ('protocol', PROTOCOLS | KITTI),
+        ('augment', augment.NAMES),
+        ('test_geometry', GEOMETRIES),
+    ):
         if getattr(recipe, field) not in known:
-            raise OverrideError(f'{field} {getattr(recipe, field)!r} is unknown: choose one of '
-                                f'{", ".join(known)}')
+            raise OverrideError(
+                f'{field} {getattr(recipe, field)!r} is unknown: choose one of {", ".join(known)}'
+            )
     try:
         getattr(augment, recipe.augment)(recipe.height, recipe.width, **recipe.augment_arguments)
     except TypeError as error:
-        raise OverrideError(f'augment_arguments {dict(recipe.augment_arguments)} do not fit '
-                            f'{recipe.augment}: {error}') from error
-    _refuse_others('network', recipe.network, recipe.network_arguments,
-                   network_arguments(recipe.network))
+        raise OverrideError(
+            f'augment_arguments {dict(recipe.augment_arguments)} do not fit '
+            f'{recipe.augment}: {error}'
+        ) from error
+    _refuse_others(
+        'network', recipe.network, recipe.network_arguments, network_arguments(recipe.network)
+    )
     # The first three arguments are prediction, target and mask.
-    _refuse_others('loss', recipe.loss, recipe.loss_arguments,
-                   list(inspect.signature(getattr(losses, recipe.loss)).parameters)[3:])
+    _refuse_others(
+        'loss',
+        recipe.loss,
+        recipe.loss_arguments,
+        list(inspect.signature(getattr(losses, recipe.loss)).parameters)[3:],
+    )
 
 
 def _refuse_others(kind: str, name: str, given: Mapping[str, Any], known: list[str]) -> None:
     if unknown := sorted(given.keys() - set(known)):
-        raise OverrideError(f'{kind} {name} does not take {", ".join(unknown)}; it takes '
-                            f'{", ".join(known) or "no arguments"}')
+        raise OverrideError(
+            f'{kind} {name} does not take {", ".join(unknown)}; it takes '
+            f'{", ".join(known) or "no arguments"}'
+        )
 
 
 def differences(recipe: Recipe, base: Recipe) -> dict[str, tuple[Any, Any]]:
     """Return fields that differ, each with the recipe's and the base's value."""
-    pairs = {field.name: (getattr(recipe, field.name), getattr(base, field.name))
-             for field in dataclasses.fields(recipe) if field.name not in _FIXED}
+    pairs = {
+        field.name: (getattr(recipe, field.name), getattr(base, field.name))
+        for field in dataclasses.fields(recipe)
+        if field.name not in _FIXED
+    }
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def as_words(recipe: Recipe, base: Recipe) -> list[str]:
     """Return the `--set` options that make the recipe from its base."""
-    return [shlex.quote(f'{field}={_text(value)}')
-            for field, (value, _) in differences(recipe, base).items()]
+    return [
+        shlex.quote(f'{field}={_text(value)}')
+        for field, (value, _) in differences(recipe, base).items()
+    ]
 
 
 def _text(value: Any) -> str:
@@ -190,8 +216,9 @@ def _schedule(before: schedule.Schedule, value: Any, whole: bool) -> schedule.Sc
     known = get_type_hints(kind)
     for key, item in values.items():
         if key not in known:
-            raise OverrideError(f'schedule {name} has no {key!r}: '
-                                f'choose one of {", ".join(known) or "none"}')
+            raise OverrideError(
+                f'schedule {name} has no {key!r}: choose one of {", ".join(known) or "none"}'
+            )
         arguments[key] = _of_type(known[key], item, f'schedule.{key}')
     try:
         made = kind(**arguments)
@@ -257,6 +284,11 @@ def _in_words(hint: Any) -> str:
         return ' or '.join(_in_words(part) for part in get_args(hint))
     if get_origin(hint) is Annotated:
         return _in_words(get_args(hint)[0])
-    names = {int: 'a whole number', float: 'a number', str: 'a name', bool: 'true or false',
-             type(None): 'null'}
+    names = {
+        int: 'a whole number',
+        float: 'a number',
+        str: 'a name',
+        bool: 'true or false',
+        type(None): 'null',
+    }
     return names.get(hint, 'a list of numbers')

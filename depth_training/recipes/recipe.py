@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recipe: plain values that define a training run."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -16,7 +17,6 @@ from depth_training.recipes.schedule import Constant, Schedule
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: Only RGB / 255 (DenseDepth).
 UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-
 
 
 @dataclass(frozen=True)

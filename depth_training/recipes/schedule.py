@@ -4,6 +4,7 @@
 As they have no state, nothing need be saved, and a resumed run cannot differ. `StepDecay` and
 `Drops` count epochs like the papers, whatever the length of the run; `OneCycle` spans the run.
 """
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw learning curves of one or several runs in one image."""
+
 from __future__ import annotations
 
 import io
@@ -47,15 +48,17 @@ def draw(runs: Sequence[Run], names: Sequence[str]) -> bytes:
 def smooth(values: Sequence[float], width: int) -> list[float]:
     """Return the mean of each value and up to `width` - 1 values before it."""
     sums = np.cumsum([0.0, *values])
-    return [(sums[i + 1] - sums[max(0, i + 1 - width)]) / (i + 1 - max(0, i + 1 - width))
-            for i in range(len(values))]
+    return [
+        (sums[i + 1] - sums[max(0, i + 1 - width)]) / (i + 1 - max(0, i + 1 - width))
+        for i in range(len(values))
+    ]
 
 
 def _loss(axes: Axes, run: Run, label: str) -> None:
     """Draw the logged loss (faint), the smoothed loss, and the validation loss (dashed)."""
     steps, losses = _column(run.training, 'loss')
     width = max(1, min(_SMOOTHING, len(losses) // 20))
-    line, = axes.plot(steps, smooth(losses, width), label=label)
+    (line,) = axes.plot(steps, smooth(losses, width), label=label)
     if width > 1:
         axes.plot(steps, losses, color=line.get_color(), alpha=0.25, linewidth=0.7)
     steps, judged = _column(run.validation, 'loss')
@@ -65,9 +68,11 @@ def _loss(axes: Axes, run: Run, label: str) -> None:
 
 
 def _finish(axes: Sequence[Axes]) -> None:
-    titles = ['loss (each run its own; dashed: validation)', 'learning rate',
-              *(f'validation {score}, {"less" if less else "more"} is better'
-                for score, less in SCORES)]
+    titles = [
+        'loss (each run its own; dashed: validation)',
+        'learning rate',
+        *(f'validation {score}, {"less" if less else "more"} is better' for score, less in SCORES),
+    ]
     for panel, title in zip(axes, titles):
         panel.set_title(title, fontsize='medium')
         panel.set_xlabel('epoch' if title.startswith('validation') else 'step')

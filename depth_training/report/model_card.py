@@ -4,6 +4,7 @@
 Every image is evaluated as the node would process it: by the estimator, in fp32, with the image's
 own camera if it is known.
 """
+
 from __future__ import annotations
 
 import sys
@@ -79,28 +80,42 @@ def model_card(options: ModelCardOptions) -> int:
     mean = _mean_map(estimator, every(training, options.every))
     held_out = open_joined(options.data, 'test', options.hold_out)
     _check_names(options)
-    sources = {HELD_OUT: held_out,
-               **{path.name: open_dataset(path, 'all', depth_scale=options.depth_scale)
-                  for path in options.unseen}}
-    clip = None if options.clip is None else \
-        open_dataset(options.clip, 'all', depth_scale=options.depth_scale)
+    sources = {
+        HELD_OUT: held_out,
+        **{
+            path.name: open_dataset(path, 'all', depth_scale=options.depth_scale)
+            for path in options.unseen
+        },
+    }
+    clip = (
+        None
+        if options.clip is None
+        else open_dataset(options.clip, 'all', depth_scale=options.depth_scale)
+    )
     if clip is not None:
         sources[CLIP] = clip
-    judged = [judge(name, every(pairs, options.every), estimator, mean)
-              for name, pairs in sources.items()]
+    judged = [
+        judge(name, every(pairs, options.every), estimator, mean) for name, pairs in sources.items()
+    ]
     shown = page.with_suffix('').name + '_held_out.jpg'
     _write_sheets(judged, estimator, page.parent / 'images' / shown, options.sheets)
     elements = [*_table(judged), *_notes(judged, training, options), *_band_table(judged)]
     elements += [] if clip is None else [_flicker_text(clip, estimator)]
-    elements += [Picture(f'images/{shown}', 'Held-out rooms: the ten best pictures (left) and the '
-                         'ten worst (right), with the mean relative error (AbsRel) in the corner. '
-                         'Picture, true depth, prediction, relative error.')]
+    elements += [
+        Picture(
+            f'images/{shown}',
+            'Held-out rooms: the ten best pictures (left) and the '
+            'ten worst (right), with the mean relative error (AbsRel) in the corner. '
+            'Picture, true depth, prediction, relative error.',
+        )
+    ]
     content = f'{before}{BEGIN}\n\n{markdown(elements)}\n{END}{after}'
     write_atomically(page, [content.encode()])
     record(page.parent / 'images', shown, estimator.checksum)
     sys.stdout.write(markdown(elements))
     sheets = f'{page.parent / "images" / shown}' + (
-        f', other sheets in {options.sheets}' if options.sheets else '')
+        f', other sheets in {options.sheets}' if options.sheets else ''
+    )
     sys.stderr.write(f'wrote {page} and {sheets}\n')
     return 0
 
@@ -108,8 +123,10 @@ def model_card(options: ModelCardOptions) -> int:
 def _check_names(options: ModelCardOptions) -> None:
     names = [HELD_OUT, *(path.name for path in options.unseen), *([CLIP] if options.clip else [])]
     if len(set(names)) < len(names):
-        raise ValueError(f'data sets are named by the last part of their path, and two of '
-                         f'{", ".join(names)} are the same: rename a folder')
+        raise ValueError(
+            f'data sets are named by the last part of their path, and two of '
+            f'{", ".join(names)} are the same: rename a folder'
+        )
 
 
 def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Contender) -> Judged:
@@ -117,9 +134,12 @@ def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Conte
     constant = np.full((1, 1), best_constant(s.depth for s in good_samples(pairs)), np.float32)
     contenders: dict[str, Contender] = {
         NETWORK: lambda sample: predicted(estimator, sample),
-        CONSTANT: lambda sample: constant, MEAN_MAP: mean}
-    result = Judged(name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {},
-                    DistanceBands())
+        CONSTANT: lambda sample: constant,
+        MEAN_MAP: mean,
+    }
+    result = Judged(
+        name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {}, DistanceBands()
+    )
     for index in tracked(range(len(pairs)), name, ' pairs'):
         for sample in good_samples(pairs, [index]):
             depths = {key: contender(sample) for key, contender in contenders.items()}
@@ -143,8 +163,9 @@ def predicted(estimator: DepthEstimator, sample: Sample) -> Depth:
 def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
     """Return the training set's mean depth as a predictor, corrected to each image's camera."""
     info = estimator.info
-    mean = mean_depth_map(training, info.focal_length_at(info.input_width), info.input_height,
-                          info.input_width)
+    mean = mean_depth_map(
+        training, info.focal_length_at(info.input_width), info.input_height, info.input_width
+    )
     return lambda sample: mean * np.float32(estimator.focal_factor(sample.camera))
 
 
@@ -162,13 +183,18 @@ def _table(judged: list[Judged]) -> list[Element]:
 def _row(source: Judged, key: str) -> list[str]:
     metric, aligned = (metrics.scores('pixels') for metrics in source.scores[key])
     first = key == NETWORK
-    return [source.name if first else '', str(len(source.absrel)) if first else '', key,
-            *(f'{metric[name]:.3f}' for name in ('AbsRel', 'RMSE', 'delta1')),
-            *(f'{aligned[name]:.3f}' for name in ('AbsRel', 'delta1'))]
+    return [
+        source.name if first else '',
+        str(len(source.absrel)) if first else '',
+        key,
+        *(f'{metric[name]:.3f}' for name in ('AbsRel', 'RMSE', 'delta1')),
+        *(f'{aligned[name]:.3f}' for name in ('AbsRel', 'delta1')),
+    ]
 
 
-def _notes(judged: list[Judged], training: DepthDataset,
-           options: ModelCardOptions) -> list[Element]:
+def _notes(
+    judged: list[Judged], training: DepthDataset, options: ModelCardOptions
+) -> list[Element]:
     blind = [source.name for source in judged if _without_camera(source.pairs)]
     notes = [
         f'Protocol of all figures: {WHOLE_FRAME.describe()}. RMSE in metres.',
@@ -178,28 +204,48 @@ def _notes(judged: list[Judged], training: DepthDataset,
         f'*{CONSTANT.capitalize()}*: the single depth with the smallest AbsRel on the '
         'evaluated pictures themselves.',
         f'*{MEAN_MAP.capitalize()}*: of the training pictures ({training.describe()}), corrected '
-        "to each picture's focal length, like the network's prediction."]
-    factors = (f'{data.name} {min(data.factors):.2f} to {max(data.factors):.2f}'
-               for data in judged if data.factors)
-    notes += ["Depth is multiplied by the focal length of the network's input / that of its "
-              f'training: {", ".join(factors)}.']
-    notes += [f'Focal length unknown, assumed to be that of the training: {", ".join(blind)}.'] \
-        if blind else []
-    notes += [f'One pair in {options.every} was evaluated, and averaged for the mean depth map.'] \
-        if options.every > 1 else []
+        "to each picture's focal length, like the network's prediction.",
+    ]
+    factors = (
+        f'{data.name} {min(data.factors):.2f} to {max(data.factors):.2f}'
+        for data in judged
+        if data.factors
+    )
+    notes += [
+        "Depth is multiplied by the focal length of the network's input / that of its "
+        f'training: {", ".join(factors)}.'
+    ]
+    notes += (
+        [f'Focal length unknown, assumed to be that of the training: {", ".join(blind)}.']
+        if blind
+        else []
+    )
+    notes += (
+        [f'One pair in {options.every} was evaluated, and averaged for the mean depth map.']
+        if options.every > 1
+        else []
+    )
     return [Bullets(notes)]
 
 
 def _band_table(judged: list[Judged]) -> list[Element]:
     """Return AbsRel, bias and share of pixels of each band, one column per data set."""
-    columns = [[f'{error:.2f} (×{bias:.2f}, {100 * share:.0f} %)' if share else '-'
-                for error, bias, share in zip(data.abs_rel, data.bias, data.share)]
-               for data in (source.bands for source in judged)]
+    columns = [
+        [
+            f'{error:.2f} (×{bias:.2f}, {100 * share:.0f} %)' if share else '-'
+            for error, bias, share in zip(data.abs_rel, data.bias, data.share)
+        ]
+        for data in (source.bands for source in judged)
+    ]
     rows = [[name, *cells] for name, *cells in zip(bands.names(), *columns)]
-    return [Table(('True distance', *(source.name for source in judged)), rows),
-            Text('The network by true distance, not aligned, on the same pictures with the same '
-                 'limits: AbsRel over all pixels of that distance; in brackets predicted / true '
-                 '(geometric mean: above 1 is too far) and the share of the pixels.')]
+    return [
+        Table(('True distance', *(source.name for source in judged)), rows),
+        Text(
+            'The network by true distance, not aligned, on the same pictures with the same '
+            'limits: AbsRel over all pixels of that distance; in brackets predicted / true '
+            '(geometric mean: above 1 is too far) and the share of the pixels.'
+        ),
+    ]
 
 
 def _without_camera(pairs: DepthDataset) -> bool:
@@ -213,11 +259,13 @@ def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
     return Text(
         f'Flicker on the clip ({len(samples)} consecutive frames): the change of the predicted '
         f'depth from frame to frame differs by {median} from that of the true depth (median; 90th '
-        f'percentile {p90}), over the {result.pixels:,} pixels whose true change is below 5 %.')
+        f'percentile {p90}), over the {result.pixels:,} pixels whose true change is below 5 %.'
+    )
 
 
-def _write_sheets(judged: list[Judged], estimator: DepthEstimator, shown: Path,
-                  others: Path | None) -> None:
+def _write_sheets(
+    judged: list[Judged], estimator: DepthEstimator, shown: Path, others: Path | None
+) -> None:
     """Write the first data set's sheet to `shown`, the others' to the folder `others`."""
     shown.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(shown, [pictures.jpeg(sheet(judged[0], estimator))])
@@ -232,17 +280,21 @@ def sheet(source: Judged, estimator: DepthEstimator) -> NDArray[np.uint8]:
     """Draw the best images in the left half, best first, the worst in the right, worst first."""
     order = sorted((value, index) for index, value in source.absrel.items() if np.isfinite(value))
     count = min(SHOWN, max(len(order) // 2, 1))
-    halves = [pictures.stacked([_comparison(source, estimator, *place) for place in half], 960)
-              for half in (order[:count], order[::-1][:count])]
+    halves = [
+        pictures.stacked([_comparison(source, estimator, *place) for place in half], 960)
+        for half in (order[:count], order[::-1][:count])
+    ]
     rows = min(len(half) for half in halves)
     return np.concatenate([half[:rows] for half in halves], axis=1)
 
 
-def _comparison(source: Judged, estimator: DepthEstimator, absrel: float,
-                index: int) -> NDArray[np.uint8]:
+def _comparison(
+    source: Judged, estimator: DepthEstimator, absrel: float, index: int
+) -> NDArray[np.uint8]:
     sample = source.pairs[index]
-    row = pictures.comparison(sample.rgb, sample.depth, predicted(estimator, sample),
-                              estimator.info.max_depth)
+    row = pictures.comparison(
+        sample.rgb, sample.depth, predicted(estimator, sample), estimator.info.max_depth
+    )
     return pictures.labelled(row, f'{100 * absrel:.0f} %')
 
 
@@ -256,14 +308,18 @@ def _page(options: ModelCardOptions) -> Path:
         if options.out is not None:
             raise ValueError('--update-shipped writes to the shipped page: omit --out')
         if not SHIPPED.exists():
-            raise ValueError('--update-shipped needs the repository: an installed package has no '
-                             'docs/model_card.md; give --out FILE.md')
+            raise ValueError(
+                '--update-shipped needs the repository: an installed package has no '
+                'docs/model_card.md; give --out FILE.md'
+            )
         return SHIPPED
     if options.out is None:
         raise ValueError('give the page to write: --out FILE.md')
     if options.out.resolve() == SHIPPED:
-        raise ValueError(f'{options.out} is the page of the bundled network: give another --out, '
-                         'or --update-shipped')
+        raise ValueError(
+            f'{options.out} is the page of the bundled network: give another --out, '
+            'or --update-shipped'
+        )
     if options.out.suffix != '.md':
         raise ValueError(f'--out {options.out} is not a Markdown file: give FILE.md')
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -273,10 +329,13 @@ def _page(options: ModelCardOptions) -> Path:
 def _beginning(estimator: DepthEstimator) -> str:
     """Return the beginning of a new page: the metadata of the weights file."""
     info = estimator.info
-    facts = [f'Network: {info.network}, {info.input_width}x{info.input_height}, '
-             f'{info.min_depth:g} to {info.max_depth:g} m.',
-             f'Trained on: {info.training_data}.', f'Made by: {info.recipe or "unknown"}.',
-             f'Licence of the weights: {info.licence}.']
+    facts = [
+        f'Network: {info.network}, {info.input_width}x{info.input_height}, '
+        f'{info.min_depth:g} to {info.max_depth:g} m.',
+        f'Trained on: {info.training_data}.',
+        f'Made by: {info.recipe or "unknown"}.',
+        f'Licence of the weights: {info.licence}.',
+    ]
     return markdown([Heading(f'Model card: {info.name}', 1), Bullets(facts)]) + '\n'
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record in network.json which network, by its weights' checksum, each image of a folder shows."""
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A page of headings, text, tables and images, as Markdown and HTML."""
+
 from __future__ import annotations
 
 import html
@@ -66,8 +67,9 @@ class Table:
     def markdown(self) -> str:
         """Return the element as Markdown."""
         lines = [self.head, ['---'] * len(self.head), *self.rows]
-        return '\n'.join('| ' + ' | '.join(cell.replace('|', '/') for cell in line) + ' |'
-                         for line in lines)
+        return '\n'.join(
+            '| ' + ' | '.join(cell.replace('|', '/') for cell in line) + ' |' for line in lines
+        )
 
     def html(self) -> str:
         """Return the element as HTML."""
@@ -94,15 +96,16 @@ class Picture:
     def html(self) -> str:
         """Return the element as HTML."""
         picture = f'<img alt="{html.escape(self.alternative)}" src="{html.escape(self.file)}">'
-        return (f'<figure>{picture}'
-                f'<figcaption>{html.escape(self.caption)}</figcaption></figure>')
+        return f'<figure>{picture}<figcaption>{html.escape(self.caption)}</figcaption></figure>'
 
 
 Element = Heading | Text | Bullets | Table | Picture
-_STYLE = ('<style>body{font-family:sans-serif;margin:2em;max-width:90em}'
-          'table{border-collapse:collapse}figure{margin:1em 0}'
-          'td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left}img{max-width:100%}'
-          '</style>')
+_STYLE = (
+    '<style>body{font-family:sans-serif;margin:2em;max-width:90em}'
+    'table{border-collapse:collapse}figure{margin:1em 0}'
+    'td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left}img{max-width:100%}'
+    '</style>'
+)
 
 
 def markdown(elements: Sequence[Element]) -> str:
@@ -112,9 +115,12 @@ def markdown(elements: Sequence[Element]) -> str:
 
 def as_html(elements: Sequence[Element], title: str) -> str:
     """Return the page as an HTML file."""
-    return (f'<!doctype html><html lang="en"><meta charset="utf-8">'
-            f'<title>{html.escape(title)}</title>{_STYLE}'
-            + '\n'.join(element.html() for element in elements) + '</html>\n')
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<title>{html.escape(title)}</title>{_STYLE}'
+        + '\n'.join(element.html() for element in elements)
+        + '</html>\n'
+    )
 
 
 def _html_row(cells: Cells, tag: str) -> str:

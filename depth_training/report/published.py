@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A table per paper: rivals and the paper's own rows as published, compared with measurements."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,14 @@ Result = dict[str, Any]
 
 def paper_tables(results: Sequence[Result]) -> list[Element]:
     """Return a heading and a table for each paper."""
-    return [element for paper, title in PAPERS.items() for element in (
-        Heading(title, 3), Table(HEAD, [*_rival_rows(paper), *published_rows(results, paper)]))]
+    return [
+        element
+        for paper, title in PAPERS.items()
+        for element in (
+            Heading(title, 3),
+            Table(HEAD, [*_rival_rows(paper), *published_rows(results, paper)]),
+        )
+    ]
 
 
 def published_rows(results: Sequence[Result], paper: str = 'paper') -> Iterator[Row]:
@@ -30,8 +37,13 @@ def published_rows(results: Sequence[Result], paper: str = 'paper') -> Iterator[
     for target in TARGETS:
         if not target.recipe.startswith(paper):
             continue
-        yield [target.title, f'{target.protocol}, {AVERAGED[target.averaging]}', 'published',
-               *map(figure, target.published), target.note]
+        yield [
+            target.title,
+            f'{target.protocol}, {AVERAGED[target.averaging]}',
+            'published',
+            *map(figure, target.published),
+            target.note,
+        ]
         found = [result for result in results if _aims_at(result, target)]
         if not found:
             yield ['', '', NOT_RUN, *([''] * len(COLUMNS)), '']
@@ -53,8 +65,13 @@ def figure(value: float | None, sign: str = '') -> str:
 def _rival_rows(paper: str) -> Iterator[Row]:
     for rival in RIVALS:
         if rival.paper == paper:
-            yield [rival.name, "the rival's own", 'published', *map(figure, rival.published),
-                   '; '.join(filter(None, (f'from {rival.source}', rival.note)))]
+            yield [
+                rival.name,
+                "the rival's own",
+                'published',
+                *map(figure, rival.published),
+                '; '.join(filter(None, (f'from {rival.source}', rival.note))),
+            ]
 
 
 def _aims_at(result: Result, target: Target) -> bool:
@@ -76,14 +93,23 @@ def _whose(result: Result) -> str:
 def _beside(target: Target, result: Result) -> Iterator[Row]:
     """Yield our row with the difference, and one with the usual averaging if it differs."""
     scores = _scores(result, target.averaging)
-    yield ['', _protocol(result, target.averaging), _whose(result), *map(figure, scores),
-           _about(result)]
+    yield [
+        '',
+        _protocol(result, target.averaging),
+        _whose(result),
+        *map(figure, scores),
+        _about(result),
+    ]
     yield ['', '', 'difference', *(figure(value, '+') for value in _less(scores, target)), '']
     usual = get_protocol(target.protocol).averaging
     if usual != target.averaging and f'by_{usual}' in result:
-        yield ['', _protocol(result, usual), _whose(result),
-               *map(figure, _scores(result, usual)),
-               'as others average by this protocol; not comparable with this paper']
+        yield [
+            '',
+            _protocol(result, usual),
+            _whose(result),
+            *map(figure, _scores(result, usual)),
+            'as others average by this protocol; not comparable with this paper',
+        ]
 
 
 def _together(target: Target, results: Sequence[Result]) -> Iterator[Row]:
@@ -92,15 +118,27 @@ def _together(target: Target, results: Sequence[Result]) -> Iterator[Row]:
     known = [None if None in column else np.array(column) for column in columns]
     means = [None if column is None else float(column.mean()) for column in known]
     yield ['', AVERAGED[target.averaging], f'mean of {len(results)}', *map(figure, means), '']
-    yield ['', '', 'deviation', *(
-        figure(None if column is None else float(column.std(ddof=1))) for column in known), '']
-    yield ['', '', 'difference', *(figure(value, '+') for value in _less(means, target)),
-           'of the mean']
+    yield [
+        '',
+        '',
+        'deviation',
+        *(figure(None if column is None else float(column.std(ddof=1))) for column in known),
+        '',
+    ]
+    yield [
+        '',
+        '',
+        'difference',
+        *(figure(value, '+') for value in _less(means, target)),
+        'of the mean',
+    ]
 
 
 def _less(scores: Sequence[float | None], target: Target) -> list[float | None]:
-    return [None if score is None or published is None else score - published
-            for score, published in zip(scores, target.published)]
+    return [
+        None if score is None or published is None else score - published
+        for score, published in zip(scores, target.published)
+    ]
 
 
 def _scores(result: Result, averaging: Averaging) -> list[float | None]:
@@ -110,8 +148,11 @@ def _scores(result: Result, averaging: Averaging) -> list[float | None]:
 
 def _protocol(result: Result, averaging: Averaging) -> str:
     """Describe the protocol of a result, with options that differ from its definition."""
-    options = [word for word in ('swapped', 'holes counted', 'scaled to the median')
-               if result['description'].endswith(word) or f', {word},' in result['description']]
+    options = [
+        word
+        for word in ('swapped', 'holes counted', 'scaled to the median')
+        if result['description'].endswith(word) or f', {word},' in result['description']
+    ]
     return ', '.join([result['protocol'], AVERAGED[averaging], *options])
 
 
@@ -120,6 +161,9 @@ def _about(result: Result) -> str:
     recipe = result['weights'].get('recipe', '')
     changed = f'changed recipe: {recipe}' if ' --set ' in recipe else ''
     low, high = result.get('depth_factor', (1.0, 1.0))
-    factor = '' if max(abs(low - 1), abs(high - 1)) < 5e-4 else \
-        f'depth multiplied by {low:.3f} to {high:.3f} for the camera'
+    factor = (
+        ''
+        if max(abs(low - 1), abs(high - 1)) < 5e-4
+        else f'depth multiplied by {low:.3f} to {high:.3f} for the camera'
+    )
     return '; '.join(filter(None, (result['data'], result.get('note'), factor, changed)))

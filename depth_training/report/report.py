@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`report`: published tables compared with ours, learning curves of runs, and images."""
+
 from __future__ import annotations
 
 import json
@@ -41,10 +42,12 @@ def report(options: ReportOptions) -> int:
     elements = contents(results, runs, options.title, options.note)
     elements += [*_curves(options, runs), *_pictures(options, runs)]
     write_atomically(options.out / 'report.md', [page.markdown(elements).encode()])
-    write_atomically(options.out / 'report.html',
-                     [page.as_html(elements, options.title).encode()])
-    names = ['report.md', 'report.html',
-             *(element.file for element in elements if isinstance(element, Picture))]
+    write_atomically(options.out / 'report.html', [page.as_html(elements, options.title).encode()])
+    names = [
+        'report.md',
+        'report.html',
+        *(element.file for element in elements if isinstance(element, Picture)),
+    ]
     sys.stderr.write(f'wrote {", ".join(str(options.out / name) for name in names)}\n')
     return 0
 
@@ -65,8 +68,9 @@ def read_results(file: Path) -> list[dict[str, Any]]:
     return results
 
 
-def contents(results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title: str = TITLE,
-             note: str = '') -> list[Element]:
+def contents(
+    results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title: str = TITLE, note: str = ''
+) -> list[Element]:
     """Return the page without images; the papers' tables only if a run is of a paper's recipe."""
     elements: list[Element] = [Heading(title, 1), *([Text(note)] if note else [])]
     of_papers = not runs or any(_is_of_paper(run) for run in runs)
@@ -75,32 +79,49 @@ def contents(results: Sequence[dict[str, Any]], runs: Sequence[Run] = (), title:
     if results:
         elements += [Heading('All results'), Table(HEAD, list(all_rows(results)))]
     if runs:
-        elements += [Heading('The runs'), Table(_RUN_HEAD, list(run_rows(runs))),
-                     *([Text(_equal(runs))] if len(runs) > 1 else []),
-                     Heading('Validation after the last epoch', 3),
-                     Table(['run', 'epoch', *COLUMNS, 'loss'], list(validation_rows(runs))),
-                     Bullets(_run_data(runs))]
+        elements += [
+            Heading('The runs'),
+            Table(_RUN_HEAD, list(run_rows(runs))),
+            *([Text(_equal(runs))] if len(runs) > 1 else []),
+            Heading('Validation after the last epoch', 3),
+            Table(['run', 'epoch', *COLUMNS, 'loss'], list(validation_rows(runs))),
+            Bullets(_run_data(runs)),
+        ]
     return [*elements, Heading('Protocols'), Bullets(_protocols(results, runs, of_papers))]
 
 
 def all_rows(results: Sequence[dict[str, Any]]) -> Iterator[Row]:
     """Yield every result: protocol, scores and counts."""
     for result in results:
-        counts = ', '.join(f'{value} {name.replace("_", " ")}'
-                           for name, value in result['counts'].items())
-        yield [result['weights'].get('name', ''), result['protocol'], result['averaging'],
-               *(figure(result['scores'].get(name)) for name in COLUMNS),
-               '; '.join(filter(None, (result['data'], counts, result.get('note'))))]
+        counts = ', '.join(
+            f'{value} {name.replace("_", " ")}' for name, value in result['counts'].items()
+        )
+        yield [
+            result['weights'].get('name', ''),
+            result['protocol'],
+            result['averaging'],
+            *(figure(result['scores'].get(name)) for name in COLUMNS),
+            '; '.join(filter(None, (result['data'], counts, result.get('note')))),
+        ]
 
 
 def run_rows(runs: Sequence[Run]) -> Iterator[Row]:
     """Yield each run: what was trained, how long, on what machine."""
     for run, name in zip(runs, names_of(runs)):
         about = run.description
-        yield [name, about.recipe['name'], about.recipe['network'], about.recipe['loss'],
-               f'{about.parameters:,}', about.initial, f'{run.step:,} of {about.steps:,}',
-               f'{run.images:,}', about.precision,
-               '–' if run.seconds is None else _duration(run.seconds), about.machine]
+        yield [
+            name,
+            about.recipe['name'],
+            about.recipe['network'],
+            about.recipe['loss'],
+            f'{about.parameters:,}',
+            about.initial,
+            f'{run.step:,} of {about.steps:,}',
+            f'{run.images:,}',
+            about.precision,
+            '–' if run.seconds is None else _duration(run.seconds),
+            about.machine,
+        ]
 
 
 def validation_rows(runs: Sequence[Run]) -> Iterator[Row]:
@@ -120,15 +141,30 @@ def _row(scores: dict[str, Any]) -> list[str]:
 def names_of(runs: Sequence[Run]) -> list[str]:
     """Return a name for each run: its folder's, numbered if two are the same."""
     names = [run.name for run in runs]
-    return [name if names.count(name) == 1 else f'{name} ({index})'
-            for index, name in enumerate(names, 1)]
+    return [
+        name if names.count(name) == 1 else f'{name} ({index})'
+        for index, name in enumerate(names, 1)
+    ]
 
 
-_RUN_HEAD = ['run', 'recipe', 'network', 'loss', 'parameters', 'starts from', 'steps',
-             'images seen', 'precision', 'time', 'machine']
-_FOREWORD = ('Rows named "published" were measured by others: targets on NYU Depth v2, and other '
-             'methods as quoted by a paper, each by its own protocol. "Ours" was measured on the '
-             'data named in the row; on other data it is not a reproduction.')
+_RUN_HEAD = [
+    'run',
+    'recipe',
+    'network',
+    'loss',
+    'parameters',
+    'starts from',
+    'steps',
+    'images seen',
+    'precision',
+    'time',
+    'machine',
+]
+_FOREWORD = (
+    'Rows named "published" were measured by others: targets on NYU Depth v2, and other '
+    'methods as quoted by a paper, each by its own protocol. "Ours" was measured on the '
+    'data named in the row; on other data it is not a reproduction.'
+)
 _CAPTION = 'input, truth, prediction, and relative error'
 
 
@@ -146,13 +182,20 @@ def _equal(runs: Sequence[Run]) -> str:
 
 def _run_data(runs: Sequence[Run]) -> list[str]:
     """Return the data of the runs, each once."""
-    texts = [text for run in runs for text in (
-        f'training: {run.description.training}', f'validation: {run.description.validation}')]
+    texts = [
+        text
+        for run in runs
+        for text in (
+            f'training: {run.description.training}',
+            f'validation: {run.description.validation}',
+        )
+    ]
     return list(dict.fromkeys(texts))
 
 
-def _protocols(results: Sequence[dict[str, Any]], runs: Sequence[Run],
-               of_papers: bool) -> list[str]:
+def _protocols(
+    results: Sequence[dict[str, Any]], runs: Sequence[Run], of_papers: bool
+) -> list[str]:
     """Describe the protocols of the tables, each once."""
     names = [target.recipe for target in TARGETS if of_papers]
     texts = [RECIPES[name].own_protocol.describe() for name in names]
@@ -173,10 +216,15 @@ def _curves(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
     from depth_training.report import curves
 
     write_atomically(options.out / 'curves.png', [curves.draw(runs, names_of(runs))])
-    return [Heading('Learning curves'), Picture(
-        'curves.png', 'Loss in training and (dashed) on the validation images and learning rate by '
-        'step, validation scores by epoch. Different losses, named in the legend, cannot be '
-        'compared: compare the scores.')]
+    return [
+        Heading('Learning curves'),
+        Picture(
+            'curves.png',
+            'Loss in training and (dashed) on the validation images and learning rate by '
+            'step, validation scores by epoch. Different losses, named in the legend, cannot be '
+            'compared: compare the scores.',
+        ),
+    ]
 
 
 def _pictures(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
@@ -186,8 +234,12 @@ def _pictures(options: ReportOptions, runs: Sequence[Run]) -> list[Element]:
     from depth_training.data import evenly, open_dataset
     from depth_training.evaluate.pictures import of_weights, side_by_side
 
-    dataset = evenly(open_dataset(options.data, 'test', hold_out=options.hold_out,
-                                  depth_scale=options.depth_scale), options.pictures)
+    dataset = evenly(
+        open_dataset(
+            options.data, 'test', hold_out=options.hold_out, depth_scale=options.depth_scale
+        ),
+        options.pictures,
+    )
     files = {name: run.weights for name, run in zip(names_of(runs), runs)}
     files |= {file.stem: file for file in options.weights}
     elements: list[Element] = [Heading('Pictures'), Text(f'Pairs of: {dataset.describe()}.')]

@@ -8,6 +8,7 @@ The statistics of a small batch vary, and with them the scale of depth. Normalis
 the network with an error that it does not have at inference, so it cannot learn scale well
 (measured in docs/notes/bundled_network.md). `freeze` avoids that.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -41,8 +42,9 @@ def freeze(network: nn.Module) -> None:
             layer.training = False
 
 
-def _forward(layer: nn.BatchNorm2d, in_evaluation: Callable[[Tensor], Tensor],
-             features: Tensor) -> Tensor:
+def _forward(
+    layer: nn.BatchNorm2d, in_evaluation: Callable[[Tensor], Tensor], features: Tensor
+) -> Tensor:
     if not layer.training:
         return in_evaluation(features)
     with torch.autocast(features.device.type, enabled=False):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build the parts of a training run from the plain values of a recipe."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -33,8 +34,9 @@ from depth_training.train.training_data import ToTensors, TrainingData
 _CAMERAS = 6
 
 
-def network(recipe: Recipe, seed: int, start_from: Path | None = None,
-            encoder_weights: Path | None = None) -> nn.Module:
+def network(
+    recipe: Recipe, seed: int, start_from: Path | None = None, encoder_weights: Path | None = None
+) -> nn.Module:
     """Create the recipe's network: random, from a weights file, or with an encoder's state dict.
 
     Raises:
@@ -53,12 +55,12 @@ def network(recipe: Recipe, seed: int, start_from: Path | None = None,
 
 def _start_from(model: nn.Module, source: Path, recipe: Recipe) -> None:
     """Fill the model; a `Refinement` missing from the file keeps its start, an identity."""
-    new = tuple(f'{name}.' for name, part in model.named_modules()
-                if isinstance(part, Refinement))
+    new = tuple(f'{name}.' for name, part in model.named_modules() if isinstance(part, Refinement))
     different = f'{source} contains a different network than {recipe.network}'
     try:
         missing, unexpected = model.load_state_dict(
-            load_weights(source).network.state_dict(), strict=False)
+            load_weights(source).network.state_dict(), strict=False
+        )
     except RuntimeError as error:
         raise ValueError(different) from error
     if unexpected or not all(name.startswith(new) for name in missing):
@@ -99,21 +101,26 @@ def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """Create Adam, AdamW or SGD; the encoder's parameters are a group with their own rate."""
     encoder = [p for name, p in model.named_parameters() if name.startswith('encoder.')]
     others = [p for name, p in model.named_parameters() if not name.startswith('encoder.')]
-    groups = [{'params': others, 'factor': 1.0},
-              {'params': encoder, 'factor': recipe.encoder_factor}]
+    groups = [
+        {'params': others, 'factor': 1.0},
+        {'params': encoder, 'factor': recipe.encoder_factor},
+    ]
     groups = [group for group in groups if group['params']]
     if recipe.optimizer == 'sgd':
-        return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum,
-                               weight_decay=recipe.weight_decay)
+        return torch.optim.SGD(
+            groups, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+        )
     kind = torch.optim.AdamW if recipe.optimizer == 'adamw' else torch.optim.Adam
-    return kind(groups, recipe.learning_rate, weight_decay=recipe.weight_decay,
-                amsgrad=recipe.amsgrad)
+    return kind(
+        groups, recipe.learning_rate, weight_decay=recipe.weight_decay, amsgrad=recipe.amsgrad
+    )
 
 
 def augmentation(recipe: Recipe, focal: float | None) -> Pipeline:
     """Create the recipe's pipeline; with `focal`, depth is converted to that camera."""
     steps = getattr(augment, recipe.augment)(
-        recipe.height, recipe.width, **recipe.augment_arguments).steps
+        recipe.height, recipe.width, **recipe.augment_arguments
+    ).steps
     if focal is None:
         return Pipeline(steps)
     # After all steps that change the lens and before depth is drawn into the image, which must show
@@ -144,10 +151,12 @@ def canonical_focal(recipe: Recipe, dataset: DepthDataset) -> float | None:
     probes = list(_probes(dataset))
     focals = {round(_with_camera(sample).fx / sample.rgb.shape[1], 3) for sample in probes}
     if recipe.focal is not None and any(sample.fx is None for sample in probes):
-        raise DataError(f'{recipe.name} learns depth for every camera and needs the focal length '
-                        f'of each picture: write fx, cx and width, or horizontal_fov_deg, into '
-                        f'camera.json next to them (docs/own_data.md); '
-                        f'it is missing in {dataset.describe()}')
+        raise DataError(
+            f'{recipe.name} learns depth for every camera and needs the focal length '
+            f'of each picture: write fx, cx and width, or horizontal_fov_deg, into '
+            f'camera.json next to them (docs/own_data.md); '
+            f'it is missing in {dataset.describe()}'
+        )
     if recipe.focal is not None:
         return recipe.focal
     return nyu_focal(recipe) if len(focals) > 1 else None
@@ -157,12 +166,16 @@ def camera_notices(recipe: Recipe, dataset: DepthDataset, focal: float | None) -
     """Yield one line for each thing a user should know about the scale of the learnt depth."""
     unknown = [sample.fx is None for sample in _probes(dataset)]
     if focal is not None:
-        yield f'depth is learnt as seen by a camera with a focal length of {focal:.1f} pixels ' \
-              f'for {recipe.test_width} columns, and converted to each camera at inference'
+        yield (
+            f'depth is learnt as seen by a camera with a focal length of {focal:.1f} pixels '
+            f'for {recipe.test_width} columns, and converted to each camera at inference'
+        )
     if any(unknown):
         some = '' if all(unknown) else 'some of '
-        yield f"the focal length of {some}the training pictures is unknown; NYU's is assumed: " \
-              'if it differs, give it in camera.json (docs/own_data.md)'
+        yield (
+            f"the focal length of {some}the training pictures is unknown; NYU's is assumed: "
+            'if it differs, give it in camera.json (docs/own_data.md)'
+        )
 
 
 def nyu_focal(recipe: Recipe) -> float:
@@ -170,8 +183,9 @@ def nyu_focal(recipe: Recipe) -> float:
     return nyu_camera(recipe.test_width)[0]
 
 
-def training_data(recipe: Recipe, dataset: DepthDataset, model: nn.Module, focal: float | None,
-                  seed: int) -> TrainingData:
+def training_data(
+    recipe: Recipe, dataset: DepthDataset, model: nn.Module, focal: float | None, seed: int
+) -> TrainingData:
     """Create the augmented training data, with depth at the network's actual output size."""
     to_tensors = ToTensors(recipe.mean, recipe.std, output_size(recipe, model), recipe.reduce)
     return TrainingData(dataset, augmentation(recipe, focal), to_tensors, seed, recipe.views)
@@ -187,21 +201,32 @@ def output_size(recipe: Recipe, model: nn.Module) -> tuple[int, int]:
     return height, width
 
 
-def weights_info(recipe: Recipe, dataset: DepthDataset, focal: float | None,
-                 licence: str) -> WeightsInfo:
+def weights_info(
+    recipe: Recipe, dataset: DepthDataset, focal: float | None, licence: str
+) -> WeightsInfo:
     """Return the metadata of the weights file to be written."""
     return WeightsInfo(
-        network=recipe.network, network_arguments=dict(recipe.network_arguments),
-        input_height=recipe.test_height, input_width=recipe.test_width,
-        mean=recipe.mean, std=recipe.std, output=recipe.output,
+        network=recipe.network,
+        network_arguments=dict(recipe.network_arguments),
+        input_height=recipe.test_height,
+        input_width=recipe.test_width,
+        mean=recipe.mean,
+        std=recipe.std,
+        output=recipe.output,
         reciprocal_scale=recipe.max_depth if recipe.output == 'reciprocal' else 10.0,
-        min_depth=max(recipe.min_depth, 0.1), max_depth=recipe.max_depth,
+        min_depth=max(recipe.min_depth, 0.1),
+        max_depth=recipe.max_depth,
         training_focal_length=focal or _focal_of_augmented(recipe, dataset),
-        training_image_width=recipe.test_width, training_data=dataset.describe(),
-        licence=licence, name=recipe.name, recipe_name=recipe.base or recipe.name,
-        origin='trained', test_geometry=recipe.test_geometry,
+        training_image_width=recipe.test_width,
+        training_data=dataset.describe(),
+        licence=licence,
+        name=recipe.name,
+        recipe_name=recipe.base or recipe.name,
+        origin='trained',
+        test_geometry=recipe.test_geometry,
         recipe=' '.join(['python -m depth_training train', *_words(recipe)])
-               + (f', commit {made_by}' if (made_by := commit()) else ''))
+        + (f', commit {made_by}' if (made_by := commit()) else ''),
+    )
 
 
 def _words(recipe: Recipe) -> list[str]:
@@ -216,8 +241,9 @@ def _focal_of_augmented(recipe: Recipe, dataset: DepthDataset) -> float:
     An unknown camera is assumed to be NYU's before the image is resized and cropped.
     """
     augmented = augmentation(recipe, None)
-    focals = [augmented(_with_camera(sample), np.random.default_rng(0)).fx
-              for sample in _probes(dataset)]
+    focals = [
+        augmented(_with_camera(sample), np.random.default_rng(0)).fx for sample in _probes(dataset)
+    ]
     return next((focal for focal in focals if focal), nyu_focal(recipe))
 
 

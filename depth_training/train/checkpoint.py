@@ -4,6 +4,7 @@
 A new file is written next to the old one and replaces it atomically, so there is always a complete
 checkpoint, even if the process is killed.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -46,8 +47,13 @@ class Progress:
     errors: list[float] = dataclasses.field(default_factory=list)
 
 
-def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
-         progress: Progress, average: nn.Module | None = None) -> None:
+def save(
+    folder: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    average: nn.Module | None = None,
+) -> None:
     """Write the run's checkpoint; `average` is the network's moving average.
 
     Raises:
@@ -56,8 +62,11 @@ def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     from safetensors.torch import save as serialise
 
     state = optimizer.state_dict()
-    tensors = {f'{part}.{name}': tensor for part, module in _parts(network, average)
-               for name, tensor in module.state_dict().items()}
+    tensors = {
+        f'{part}.{name}': tensor
+        for part, module in _parts(network, average)
+        for name, tensor in module.state_dict().items()
+    }
     plain: dict[str, dict[str, Any]] = {}
     for index, values in state['state'].items():
         for name, value in values.items():
@@ -70,8 +79,12 @@ def save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     write_atomically(folder / FILE, [serialise(tensors, {_KEY: json.dumps(document)})])
 
 
-def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
-         average: nn.Module | None = None) -> Progress:
+def load(
+    folder: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> Progress:
     """Load a checkpoint's tensors into network, optimizer and moving average.
 
     Raises:
@@ -80,7 +93,8 @@ def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     tensors, document = _read(folder / FILE)
     groups = optimizer.state_dict()['param_groups']
     state: dict[int, dict[str, Any]] = {
-        int(index): dict(values) for index, values in document['optimizer'].items()}
+        int(index): dict(values) for index, values in document['optimizer'].items()
+    }
     for name, tensor in tensors.items():
         kind, _, rest = name.partition('.')
         if kind == 'optimizer':
@@ -88,8 +102,13 @@ def load(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
             state.setdefault(int(index), {})[key] = tensor
     try:
         for part, module in _parts(network, average):
-            module.load_state_dict({name.partition('.')[2]: tensor for name, tensor
-                                    in tensors.items() if name.startswith(f'{part}.')})
+            module.load_state_dict(
+                {
+                    name.partition('.')[2]: tensor
+                    for name, tensor in tensors.items()
+                    if name.startswith(f'{part}.')
+                }
+            )
     except RuntimeError as error:
         raise CheckpointError(f'{folder / FILE} belongs to another network') from error
     optimizer.load_state_dict({'state': state, 'param_groups': groups})

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes of a training run: one, or several started by torchrun."""
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The moving average of a network, which is evaluated, saved and shipped."""
+
 from __future__ import annotations
 
 import copy

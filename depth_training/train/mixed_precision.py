@@ -5,6 +5,7 @@ Measured on a 2-core x86-64 CPU with bfloat16 instructions, one step of the reci
 (batch 8): plain bf16 autocast 2.4 CPU seconds, in channels_last 1.9, in channels_last with the
 depthwise convolutions in float32 1.3; fp32 in channels_last 1.9.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -45,8 +46,9 @@ def prepare(network: nn.Module, precision: str, device: torch.device) -> None:
 
 def last_layer(network: nn.Module) -> nn.Module:
     """Return the layer that computes the network's output, before any activation."""
-    heads = [part for name, part in network.named_modules()
-             if name.rpartition('.')[2] in _HEADS] or [network]
+    heads = [
+        part for name, part in network.named_modules() if name.rpartition('.')[2] in _HEADS
+    ] or [network]
     return [layer for layer in heads[-1].modules() if isinstance(layer, _LAYERS)][-1]
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of `train`, and checks and notices before a run starts."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
     from depth_training.recipes import Recipe
 
 #: Options that override the recipe's field of the same name.
-_OF_RECIPE = ('epochs', 'steps', 'batch', 'learning_rate', 'encoder_factor', 'freeze_batch_norm',
-              'loss', 'pairs')
+_OF_RECIPE = (
+    'epochs',
+    'steps',
+    'batch',
+    'learning_rate',
+    'encoder_factor',
+    'freeze_batch_norm',
+    'loss',
+    'pairs',
+)
 #: Licence in a weights file if none is given.
 UNKNOWN_LICENCE = 'LicenseRef-unknown'
 #: Largest default number of data-loading processes: each takes memory.
@@ -140,16 +149,21 @@ def chosen(options: TrainOptions) -> Recipe:
         OSError: the file cannot be read.
     """
     if not options.recipe:
-        raise TrainingError('no recipe is given: name one, such as paper_003, or resume a run with '
-                            '--resume FOLDER')
+        raise TrainingError(
+            'no recipe is given: name one, such as paper_003, or resume a run with --resume FOLDER'
+        )
     from depth_training.recipes import get_recipe, overrides
 
     file = Path(options.recipe)
     if file.suffix not in ('.yaml', '.yml'):
         return adapted(get_recipe(options.recipe), options)
     base, changes = overrides.read(file)
-    recipe = dataclasses.replace(get_recipe(base), name=file.stem, base=base,
-                                 title=f'{get_recipe(base).title}, changed by {file.name}')
+    recipe = dataclasses.replace(
+        get_recipe(base),
+        name=file.stem,
+        base=base,
+        title=f'{get_recipe(base).title}, changed by {file.name}',
+    )
     return adapted(overrides.changed(recipe, changes), options)
 
 
@@ -157,8 +171,9 @@ def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
     """Return the recipe with the changes of the command line."""
     from depth_training.recipes import overrides
 
-    changes = {name: getattr(options, name) for name in _OF_RECIPE
-               if getattr(options, name) is not None}
+    changes = {
+        name: getattr(options, name) for name in _OF_RECIPE if getattr(options, name) is not None
+    }
     if options.epochs is not None and options.steps is None:
         changes['steps'] = None
     return overrides.changed(recipe, {**overrides.parse(options.set), **changes})
@@ -171,8 +186,10 @@ def check_parts(options: TrainOptions) -> None:
         TrainingError: the training pairs are not chosen by the data's own split.
     """
     if options.validation_data is None and (options.list_file or options.split == 'all'):
-        raise TrainingError('--list-file and --split all would train on the validation pairs: '
-                            'give --validation-data too')
+        raise TrainingError(
+            '--list-file and --split all would train on the validation pairs: '
+            'give --validation-data too'
+        )
 
 
 def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
@@ -190,16 +207,20 @@ def check_weights(recipe: Recipe, options: TrainOptions, resumed: bool) -> None:
             f'{recipe.name} freezes the statistics of batch normalisation from its first step, '
             'so they must come from earlier training: give weights with --start-from FILE '
             '(default: the weights that come with the package), or learn them first with '
-            '--freeze-batch-norm 0.5')
+            '--freeze-batch-norm 0.5'
+        )
     if recipe.pretrained and not (
-            resumed or options.encoder_weights or options.start_from or options.from_scratch):
+        resumed or options.encoder_weights or options.start_from or options.from_scratch
+    ):
         raise TrainingError(
             f'{recipe.name} starts from an ImageNet encoder: give its weights with '
-            '--encoder-weights FILE, or allow random ones with --from-scratch')
+            '--encoder-weights FILE, or allow random ones with --from-scratch'
+        )
     if recipe.perceptual_weight and not options.perceptual_weights:
         raise TrainingError(
-            f"{recipe.name} compares depth maps by an ImageNet ResNet-50: give its weights with "
-            '--perceptual-weights FILE, or train paper_001_m4, which does not need it')
+            f'{recipe.name} compares depth maps by an ImageNet ResNet-50: give its weights with '
+            '--perceptual-weights FILE, or train paper_001_m4, which does not need it'
+        )
 
 
 def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
@@ -209,18 +230,24 @@ def notices(recipe: Recipe, options: TrainOptions) -> Iterator[str]:
     base = RECIPES.get(recipe.base or recipe.name, recipe)
     if different := overrides.differences(recipe, base):
         yield f'changed from {base.name}: ' + ', '.join(
-            f'{name} {value!r} (was {was!r})' for name, (value, was) in different.items())
+            f'{name} {value!r} (was {was!r})' for name, (value, was) in different.items()
+        )
     if recipe.pretrained and not (
-            options.resume is not None or options.encoder_weights or options.start_from):
-        yield 'the paper starts from an ImageNet encoder, this run from random weights: ' \
-              'it is not a reproduction'
+        options.resume is not None or options.encoder_weights or options.start_from
+    ):
+        yield (
+            'the paper starts from an ImageNet encoder, this run from random weights: '
+            'it is not a reproduction'
+        )
     if recipe.perceptual_weight and not options.perceptual_weights:
         yield 'the loss network is random, which only serves to test the setup'
     if recipe.warning:
         yield f'warning: {recipe.warning}'
     if options.licence == UNKNOWN_LICENCE:
-        yield f'the licence in the weights file will be unknown ({UNKNOWN_LICENCE}): choose one ' \
-              'that the terms of your data allow with --licence'
+        yield (
+            f'the licence in the weights file will be unknown ({UNKNOWN_LICENCE}): choose one '
+            'that the terms of your data allow with --licence'
+        )
 
 
 def initial(options: TrainOptions) -> str:

@@ -6,6 +6,7 @@ gradient; one that can may still generalise badly. Each network is trained with 
 normalisation of its paper's recipe, but with Adam, a cosine schedule and no augmentation. The head
 starts at the mean depth of rooms, since a few hundred steps move it too little.
 """
+
 from __future__ import annotations
 
 import json
@@ -77,8 +78,10 @@ def overfit(options: OverfitOptions) -> int:
         sys.stdout.write(_line(results[-1]) + '\n')
         sys.stdout.flush()
         if options.out:
-            write_atomically(options.out / 'results.json', [json.dumps(
-                [asdict(result) for result in results], indent=1).encode()])
+            write_atomically(
+                options.out / 'results.json',
+                [json.dumps([asdict(result) for result in results], indent=1).encode()],
+            )
     if options.out:
         sys.stderr.write(f'wrote results.json and pictures to {options.out}\n')
     return 0 if all(result.learnt for result in results) else 1
@@ -86,14 +89,22 @@ def overfit(options: OverfitOptions) -> int:
 
 def _resized(recipe: Recipe, shrink: int) -> Recipe:
     """Return the recipe at a fraction of its whole frame, in multiples of 32 pixels."""
-    height, width = (max(_MULTIPLE, round(side / shrink / _MULTIPLE) * _MULTIPLE)
-                     for side in (recipe.test_height, recipe.test_width))
+    height, width = (
+        max(_MULTIPLE, round(side / shrink / _MULTIPLE) * _MULTIPLE)
+        for side in (recipe.test_height, recipe.test_width)
+    )
     arguments = dict(recipe.network_arguments)
     if 'head_bias' in arguments:
         arguments['head_bias'] = MEAN_INDOOR_DEPTH
     # Evaluation uses known pixels only, so training does, too.
-    return replace(recipe, height=height, width=width, perceptual_weight=0.0,
-                   network_arguments=arguments, holes='left_out')
+    return replace(
+        recipe,
+        height=height,
+        width=width,
+        perceptual_weight=0.0,
+        network_arguments=arguments,
+        holes='left_out',
+    )
 
 
 def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Result:
@@ -102,8 +113,10 @@ def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Res
     loss, valid = build.loss(recipe), build.to_learn(recipe, batch.depth)
     learning_rate = options.learning_rate or _LEARNING_RATE.get(recipe.network, 1e-3)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
-    sys.stderr.write(f'{recipe.name}: at most {options.steps} steps of {options.pairs} pairs at '
-                     f'{recipe.height}x{recipe.width} on {device}\n')
+    sys.stderr.write(
+        f'{recipe.name}: at most {options.steps} steps of {options.pairs} pairs at '
+        f'{recipe.height}x{recipe.width} on {device}\n'
+    )
     started, step, error = time.monotonic(), 0, math.inf
     while step < options.steps and error > options.target:
         step += 1
@@ -116,9 +129,17 @@ def _learn(recipe: Recipe, options: OverfitOptions, device: torch.device) -> Res
     if options.out:
         _write_picture(options.out, recipe, samples, batch, network)
     return Result(
-        recipe.name, recipe.network, sum(p.numel() for p in network.parameters()), recipe.loss,
-        (recipe.height, recipe.width), options.precision, step, time.monotonic() - started, error,
-        error <= options.target)
+        recipe.name,
+        recipe.network,
+        sum(p.numel() for p in network.parameters()),
+        recipe.loss,
+        (recipe.height, recipe.width),
+        options.precision,
+        step,
+        time.monotonic() - started,
+        error,
+        error <= options.target,
+    )
 
 
 def _cosine(done: float) -> float:
@@ -126,31 +147,46 @@ def _cosine(done: float) -> float:
     return max((1 + math.cos(math.pi * done)) / 2, 0.01)
 
 
-def _batch(recipe: Recipe, network: nn.Module, options: OverfitOptions,
-           device: torch.device) -> tuple[Batch, list[np.ndarray]]:
+def _batch(
+    recipe: Recipe, network: nn.Module, options: OverfitOptions, device: torch.device
+) -> tuple[Batch, list[np.ndarray]]:
     """Return all pairs as one batch on the device, and their images for the comparison."""
-    dataset = evenly(open_dataset(options.data, 'all', depth_scale=options.depth_scale),
-                     options.pairs)
+    dataset = evenly(
+        open_dataset(options.data, 'all', depth_scale=options.depth_scale), options.pairs
+    )
     if len(dataset) < options.pairs:
-        raise DataError(f'{options.data} has {len(dataset)} pairs, fewer than the '
-                        f'{options.pairs} of --pairs')
-    to_tensors = ToTensors(recipe.mean, recipe.std, build.output_size(recipe, network),
-                           recipe.reduce)
+        raise DataError(
+            f'{options.data} has {len(dataset)} pairs, fewer than the {options.pairs} of --pairs'
+        )
+    to_tensors = ToTensors(
+        recipe.mean, recipe.std, build.output_size(recipe, network), recipe.reduce
+    )
     rng = np.random.default_rng(options.seed)
-    fitted = [RandomCrop(recipe.height, recipe.width)(
-        Cover(recipe.height, recipe.width)(dataset[index], rng), rng)
-        for index in range(options.pairs)]
+    fitted = [
+        RandomCrop(recipe.height, recipe.width)(
+            Cover(recipe.height, recipe.width)(dataset[index], rng), rng
+        )
+        for index in range(options.pairs)
+    ]
     rows = [to_tensors(sample) for sample in fitted]
-    return Batch(*(torch.stack(parts).to(device) for parts in zip(*rows))), \
-        [sample.rgb for sample in fitted]
+    return Batch(*(torch.stack(parts).to(device) for parts in zip(*rows))), [
+        sample.rgb for sample in fitted
+    ]
 
 
-def _step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: losses.Loss, batch: Batch,
-          valid: Tensor, options: OverfitOptions) -> None:
+def _step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: losses.Loss,
+    batch: Batch,
+    valid: Tensor,
+    options: OverfitOptions,
+) -> None:
     network.train()
     optimizer.zero_grad()
-    with torch.autocast(batch.image.device.type, torch.bfloat16,
-                        enabled=options.precision == 'bf16'):
+    with torch.autocast(
+        batch.image.device.type, torch.bfloat16, enabled=options.precision == 'bf16'
+    ):
         prediction = network(batch.image)
     loss(prediction, batch.depth, valid).backward()
     nn.utils.clip_grad_norm_(network.parameters(), 10.0)
@@ -191,7 +227,8 @@ def _depth(recipe: Recipe, output: Tensor) -> Tensor:
     """Convert the network's output to metres, at least 1 mm."""
     if recipe.output == 'reciprocal':
         output = losses.from_reciprocal(
-            output, recipe.max_depth, recipe.min_depth, recipe.max_depth)
+            output, recipe.max_depth, recipe.min_depth, recipe.max_depth
+        )
     return output.clamp_min(1e-3)
 
 
@@ -201,22 +238,28 @@ def _abs_rel(depth: Tensor, batch: Batch, valid: Tensor) -> float:
 
 
 @torch.no_grad()
-def _write_picture(out: Path, recipe: Recipe, images: list[np.ndarray], batch: Batch,
-                   network: nn.Module) -> None:
+def _write_picture(
+    out: Path, recipe: Recipe, images: list[np.ndarray], batch: Batch, network: nn.Module
+) -> None:
     network.eval()
     depth = _depth(recipe, network(batch.image).float())
     size = images[0].shape[:2]
-    near = [nn.functional.interpolate(part, size, mode='nearest').cpu().numpy()[:, 0]
-            for part in (batch.depth, depth)]
-    rows = [pictures.comparison(image, truth, found, recipe.max_depth)
-            for image, truth, found in zip(images, *near)]
+    near = [
+        nn.functional.interpolate(part, size, mode='nearest').cpu().numpy()[:, 0]
+        for part in (batch.depth, depth)
+    ]
+    rows = [
+        pictures.comparison(image, truth, found, recipe.max_depth)
+        for image, truth, found in zip(images, *near)
+    ]
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f'{recipe.name}.png', [pictures.png(pictures.stacked(rows, 960))])
 
 
 def _line(result: Result) -> str:
     verdict = 'learnt' if result.learnt else 'NOT LEARNT'
-    return (f'{result.recipe:<26}{result.network:<20}{result.parameters:>12,}  {result.loss:<12}'
-            f'{result.size[0]}x{result.size[1]}  {result.steps:>4} steps  {result.seconds:6.0f} s'
-            f'  AbsRel {result.absrel:.4f}  {verdict}')
-
+    return (
+        f'{result.recipe:<26}{result.network:<20}{result.parameters:>12,}  {result.loss:<12}'
+        f'{result.size[0]}x{result.size[1]}  {result.steps:>4} steps  {result.seconds:6.0f} s'
+        f'  AbsRel {result.absrel:.4f}  {verdict}'
+    )

@@ -9,6 +9,7 @@ only on its number and on its position in the run; `--resume` continues a stoppe
 contains `weights.safetensors` (the moving average, half precision), `checkpoint.safetensors` and
 `training.json` (settings, speed, the learning curve).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -45,7 +46,7 @@ from depth_training.train.training_data import Batch
 #: Sizes relative to the recipe's, with their share of steps; small images imitate long lenses.
 SIZES = ((1.0, 0.5), (0.8, 0.3), (0.6, 0.2))
 #: Positions in a run of a given duration: millionths of the time.
-WHOLE = 10 ** 6
+WHOLE = 10**6
 #: Number of views evaluated together.
 JUDGED = 32
 WEIGHTS, CURVE = 'weights.safetensors', 'training.json'
@@ -83,8 +84,9 @@ class DeviceViews:
         limit: use at most this many, equally spaced; None = all.
     """
 
-    def __init__(self, pack: Path, split: str, device: torch.device,
-                 limit: int | None = None) -> None:
+    def __init__(
+        self, pack: Path, split: str, device: torch.device, limit: int | None = None
+    ) -> None:
         views = PackedViews(pack, split)
         rgb, numbers = views.read_all()
         count = len(views) if limit is None else min(limit, len(views))
@@ -104,7 +106,7 @@ class DeviceViews:
 
     def batch(self, indices: Tensor) -> Views:
         """Return the views with these indices, as float32."""
-        depth = self._table[self._numbers[indices].long() & 0xffff][:, None]
+        depth = self._table[self._numbers[indices].long() & 0xFFFF][:, None]
         return Views(self._rgb[indices].float(), depth, self._fx[indices], self._cx[indices])
 
 
@@ -134,8 +136,9 @@ class GraphedLearner(Learner):
             parameter.grad = gradient
         return loss
 
-    def _record(self, image: Tensor, depth: Tensor) -> tuple[Any, Tensor, Tensor, Tensor,
-                                                             list[Tensor | None]]:
+    def _record(
+        self, image: Tensor, depth: Tensor
+    ) -> tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]:
         static_image = torch.empty_like(image, memory_format=torch.channels_last).copy_(image)
         static_depth = depth.clone()
         side = torch.cuda.Stream()
@@ -149,8 +152,13 @@ class GraphedLearner(Learner):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             loss = super().gradients(static_image, static_depth)
-        return graph, static_image, static_depth, loss, \
-            [parameter.grad for parameter in self.network.parameters()]
+        return (
+            graph,
+            static_image,
+            static_depth,
+            loss,
+            [parameter.grad for parameter in self.network.parameters()],
+        )
 
 
 class PackedTrainer:
@@ -160,8 +168,9 @@ class PackedTrainer:
         self.options, self.device = options, torch.device(options.device)
         self.recipe = dataclasses.replace(get_recipe(options.recipe), batch=options.batch)
         if self.recipe.focal is None:
-            raise ValueError(f'{self.recipe.name} has no focal length: choose a recipe of the '
-                             'bundled network')
+            raise ValueError(
+                f'{self.recipe.name} has no focal length: choose a recipe of the bundled network'
+            )
         started = time.monotonic()
         self.training = DeviceViews(options.pack, 'train', self.device)
         self.validation = DeviceViews(options.pack, 'test', self.device, options.validation_views)
@@ -169,15 +178,22 @@ class PackedTrainer:
         start = None if options.start_from is None else weights_path(options.start_from)
         network = build.network(self.recipe, options.seed, start)
         kind = GraphedLearner if self.device.type == 'cuda' and options.graphs else Learner
-        self.learner = kind(self.recipe, network.to(memory_format=torch.channels_last),
-                            build.loss(self.recipe), self.device, Processes(), options.precision,
-                            options.seed)
+        self.learner = kind(
+            self.recipe,
+            network.to(memory_format=torch.channels_last),
+            build.loss(self.recipe),
+            self.device,
+            Processes(),
+            options.precision,
+            options.seed,
+        )
         self.order = BatchOrder(len(self.training), self.recipe.batch, options.seed)
         self.generator = torch.Generator(self.device)
         self._mean, self._std = _normalisation(self.recipe, self.device)
         self.curve: list[dict[str, Any]] = []
         self.state = checkpoint.Progress(
-            {'recipe': self.recipe.name, 'pack': self.training.description})
+            {'recipe': self.recipe.name, 'pack': self.training.description}
+        )
         self.seconds = 0.0
         if options.resume:
             self._resume()
@@ -220,8 +236,12 @@ class PackedTrainer:
             self.order.start(epoch, 0)
             self._indices = torch.tensor(list(self.order), device=self.device)
         self.generator.manual_seed(self.options.seed * 1_000_003 + step)
-        views = augment(self.training.batch(self._indices[position]), self._size(step),
-                        self._focal, self.generator)
+        views = augment(
+            self.training.batch(self._indices[position]),
+            self._size(step),
+            self._focal,
+            self.generator,
+        )
         image = (views.rgb - self._mean) / self._std
         result = self.learner.learn(Batch(image, views.depth), self.place())
         self.state.step += 1
@@ -239,57 +259,86 @@ class PackedTrainer:
         rng = np.random.default_rng((self.options.seed, step))
         factors, shares = zip(*SIZES)
         factor = rng.choice(factors, p=shares)
-        return tuple(16 * round(float(side * factor) / 16)  # type: ignore[return-value]
-                     for side in (self.recipe.height, self.recipe.width))
+        return tuple(
+            16 * round(float(side * factor) / 16)  # type: ignore[return-value]
+            for side in (self.recipe.height, self.recipe.width)
+        )
 
     def _log(self, loss: Tensor) -> None:
         value, (step, then), now = loss.item(), self._spoke, time.monotonic()
         if not np.isfinite(value):
-            raise ValueError(f'the loss is {value} at step {self.state.step}: lower the learning '
-                             'rate or use --precision fp32')
+            raise ValueError(
+                f'the loss is {value} at step {self.state.step}: lower the learning '
+                'rate or use --precision fp32'
+            )
         self.speed = self.recipe.batch * (self.state.step - step) / max(now - then, 1e-6)
         self._spoke = (self.state.step, now)
         if problem := self.learner.problem:
             self._say(problem)
-        self._say(f'step {self.state.step}, {self.seconds:.0f} s: loss {value:.4f}, '
-                  f'{self.speed:.0f} pictures/s')
+        self._say(
+            f'step {self.state.step}, {self.seconds:.0f} s: loss {value:.4f}, '
+            f'{self.speed:.0f} pictures/s'
+        )
 
     speed = 0.0
 
     def _note(self, loss: Tensor | None) -> None:
         """Evaluate the moving average and write the learning curve."""
         scores = validate(self.learner.result, self.validation, self.recipe, self.device)
-        self.curve.append({'step': self.state.step, 'seconds': round(self.seconds, 1),
-                           'loss': None if loss is None else loss.item(),
-                           'pictures_per_second': round(self.speed), **scores})
-        self._say(f'step {self.state.step}: held-out AbsRel {scores["AbsRel"]:.4f}, aligned '
-                  f'{scores["aligned AbsRel"]:.4f}, delta1 {scores["delta1"]:.4f}')
+        self.curve.append(
+            {
+                'step': self.state.step,
+                'seconds': round(self.seconds, 1),
+                'loss': None if loss is None else loss.item(),
+                'pictures_per_second': round(self.speed),
+                **scores,
+            }
+        )
+        self._say(
+            f'step {self.state.step}: held-out AbsRel {scores["AbsRel"]:.4f}, aligned '
+            f'{scores["aligned AbsRel"]:.4f}, delta1 {scores["delta1"]:.4f}'
+        )
         self.options.out.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.options.out / CURVE, [json.dumps({
-            'options': {k: str(v) for k, v in dataclasses.asdict(self.options).items()},
-            'training': self.training.description, 'validation': self.validation.description,
-            'decode_seconds': self.decode_seconds, 'machine': _machine(self.device),
-            'precision': self.learner.precision,
-            'problem': self.learner.problem, 'curve': self.curve}, indent=1).encode()])
+        write_atomically(
+            self.options.out / CURVE,
+            [
+                json.dumps(
+                    {
+                        'options': {k: str(v) for k, v in dataclasses.asdict(self.options).items()},
+                        'training': self.training.description,
+                        'validation': self.validation.description,
+                        'decode_seconds': self.decode_seconds,
+                        'machine': _machine(self.device),
+                        'precision': self.learner.precision,
+                        'problem': self.learner.problem,
+                        'curve': self.curve,
+                    },
+                    indent=1,
+                ).encode()
+            ],
+        )
         self._spoke = (self.state.step, time.monotonic())
 
     def _save(self) -> None:
         average = self.learner.averaged
         self.state.settings['seconds'] = self.seconds
-        checkpoint.save(self.options.out, self.learner.network, self.learner.optimizer,
-                        self.state, average)
+        checkpoint.save(
+            self.options.out, self.learner.network, self.learner.optimizer, self.state, average
+        )
         save_weights(self.options.out / WEIGHTS, self.learner.result, self._info(), torch.float16)
         self._say(f'wrote {self.options.out / WEIGHTS}')
 
     def _resume(self) -> None:
         if not checkpoint.exists(self.options.out):
             raise ValueError(f'{self.options.out} contains no run to resume')
-        state = checkpoint.load(self.options.out, self.learner.network, self.learner.optimizer,
-                                self.learner.averaged)
+        state = checkpoint.load(
+            self.options.out, self.learner.network, self.learner.optimizer, self.learner.averaged
+        )
         self.seconds = state.settings.pop('seconds')
         if state.settings != self.state.settings:
-            raise ValueError(f'{self.options.out} was started with {state.settings}, not '
-                             f'{self.state.settings}')
+            raise ValueError(
+                f'{self.options.out} was started with {state.settings}, not {self.state.settings}'
+            )
         self.state = state
         curve = json.loads((self.options.out / CURVE).read_text(encoding='utf-8'))['curve']
         self.curve = [row for row in curve if row['step'] <= state.step]
@@ -298,19 +347,34 @@ class PackedTrainer:
         last = self.curve[-1]
         pictures = self.state.step * self.recipe.batch
         return WeightsInfo(
-            network=self.recipe.network, network_arguments=dict(self.recipe.network_arguments),
-            input_height=self.recipe.test_height, input_width=self.recipe.test_width,
-            mean=self.recipe.mean, std=self.recipe.std, output=self.recipe.output,
-            min_depth=max(self.recipe.min_depth, 0.1), max_depth=self.recipe.max_depth,
-            training_focal_length=self._focal, training_image_width=self.recipe.test_width,
+            network=self.recipe.network,
+            network_arguments=dict(self.recipe.network_arguments),
+            input_height=self.recipe.test_height,
+            input_width=self.recipe.test_width,
+            mean=self.recipe.mean,
+            std=self.recipe.std,
+            output=self.recipe.output,
+            min_depth=max(self.recipe.min_depth, 0.1),
+            max_depth=self.recipe.max_depth,
+            training_focal_length=self._focal,
+            training_image_width=self.recipe.test_width,
             training_data=f'{self.training.description}; {pictures} pictures from '
-                          f'{self.options.start_from or "random weights"}',
-            licence='Apache-2.0', name=self.recipe.name, recipe_name=self.recipe.name,
-            origin='trained', test_geometry=self.recipe.test_geometry,
+            f'{self.options.start_from or "random weights"}',
+            licence='Apache-2.0',
+            name=self.recipe.name,
+            recipe_name=self.recipe.name,
+            origin='trained',
+            test_geometry=self.recipe.test_geometry,
             recipe=f'python -m depth_training.train.packed, recipe {self.recipe.name}, '
-                   f'commit {commit() or "unknown"}',
-            scores=({'data': self.validation.description, 'protocol': validate.__doc__ or '',
-                     **{k: last[k] for k in ('AbsRel', 'aligned AbsRel', 'delta1')}},))
+            f'commit {commit() or "unknown"}',
+            scores=(
+                {
+                    'data': self.validation.description,
+                    'protocol': validate.__doc__ or '',
+                    **{k: last[k] for k in ('AbsRel', 'aligned AbsRel', 'delta1')},
+                },
+            ),
+        )
 
     @staticmethod
     def _say(text: str) -> None:
@@ -319,8 +383,9 @@ class PackedTrainer:
 
 
 @torch.no_grad()
-def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
-             device: torch.device) -> dict[str, float]:
+def validate(
+    network: torch.nn.Module, views: DeviceViews, recipe: Recipe, device: torch.device
+) -> dict[str, float]:
     """Evaluate whole images at the recipe's size, corrected for focal length; mean over images."""
     mean, std = _normalisation(recipe, device)
     totals: list[Tensor] = []
@@ -338,14 +403,17 @@ def validate(network: torch.nn.Module, views: DeviceViews, recipe: Recipe,
         totals.append(_scores(output * factor.view(-1, 1, 1, 1), batch.depth))
     network.train(training)
     values = torch.cat(totals, 1).double().mean(1).tolist()
-    return {name: round(value, 5) for name, value in zip(
-        ('AbsRel', 'aligned AbsRel', 'delta1'), values)}
+    return {
+        name: round(value, 5) for name, value in zip(('AbsRel', 'aligned AbsRel', 'delta1'), values)
+    }
 
 
 def _normalisation(recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation for images of 0 to 255, (1, 3, 1, 1) each."""
-    mean, std = (255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
-                 for values in (recipe.mean, recipe.std))
+    mean, std = (
+        255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
+        for values in (recipe.mean, recipe.std)
+    )
     return mean, std
 
 
@@ -359,9 +427,15 @@ def _scores(pred: Tensor, truth: Tensor) -> Tensor:
             continue
         ratio = p / t
         aligned = ratio * (t.median() / p.median())
-        rows.append(torch.stack([
-            (ratio - 1).abs().mean(), (aligned - 1).abs().mean(),
-            (torch.maximum(ratio, 1 / ratio) < 1.25).float().mean()]))
+        rows.append(
+            torch.stack(
+                [
+                    (ratio - 1).abs().mean(),
+                    (aligned - 1).abs().mean(),
+                    (torch.maximum(ratio, 1 / ratio) < 1.25).float().mean(),
+                ]
+            )
+        )
     return torch.stack(rows, 1)
 
 
@@ -384,16 +458,27 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'bf16'))
     parser.add_argument('--resume', action='store_true', help='resume the run in --out')
-    parser.add_argument('--no-graphs', dest='graphs', action='store_false',
-                        help='launch each kernel separately instead of as a CUDA graph')
+    parser.add_argument(
+        '--no-graphs',
+        dest='graphs',
+        action='store_false',
+        help='launch each kernel separately instead of as a CUDA graph',
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--validation-views', type=int, default=512)
     parser.add_argument('--log-every', type=int, default=100, help='steps')
     parser.add_argument('--validate-every', type=int, default=1000, help='steps')
     parser.add_argument('--checkpoint-minutes', type=float, default=2.0)
     options = Options(**vars(parser.parse_args(arguments)))
-    for name in ('minutes', 'steps', 'batch', 'validation_views', 'log_every', 'validate_every',
-                 'checkpoint_minutes'):
+    for name in (
+        'minutes',
+        'steps',
+        'batch',
+        'validation_views',
+        'log_every',
+        'validate_every',
+        'checkpoint_minutes',
+    ):
         value = getattr(options, name)
         if value is not None and not value > 0:
             parser.error(f'--{name.replace("_", "-")} is {value}: give a number above 0')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Display of a run's progress: a live bar on a terminal, plain lines elsewhere."""
+
 from __future__ import annotations
 
 import sys
@@ -39,11 +40,14 @@ class ProgressDisplay:
     def step(self, step: int, loss: float, speed: float) -> None:
         """Show a logged training step; `speed` is images/s."""
         if self._bar:
-            self._bar.update(self._task, completed=step,
-                             figures=f'loss {loss:.4g}  {speed:.1f} images/s')
+            self._bar.update(
+                self._task, completed=step, figures=f'loss {loss:.4g}  {speed:.1f} images/s'
+            )
         elif self.is_due or (self._visible and step == self._steps):
-            self.say(f'step {step}/{self._steps}  loss {loss:.4g}  {speed:.1f} images/s'
-                     f'{self._left(step)}')
+            self.say(
+                f'step {step}/{self._steps}  loss {loss:.4g}  {speed:.1f} images/s'
+                f'{self._left(step)}'
+            )
 
     def _left(self, step: int) -> str:
         """Return the time left, at the pace so far, including validation."""
@@ -74,7 +78,12 @@ def _bar() -> Any:
     from rich.console import Console
 
     return progress.Progress(
-        progress.TextColumn('{task.description}'), progress.BarColumn(),
-        progress.MofNCompleteColumn(), progress.TextColumn('{task.fields[figures]}'),
-        progress.TimeElapsedColumn(), progress.TextColumn('left'),
-        progress.TimeRemainingColumn(), console=Console(stderr=True))
+        progress.TextColumn('{task.description}'),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn('{task.fields[figures]}'),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn('left'),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`train --resume`: continue a run with its own options, and report changed ones."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -14,13 +15,42 @@ from depth_training.train.options import TrainingError, TrainOptions, chosen
 
 #: Options that may change between starts of a run, since they do not affect its steps, are only
 #: read at the first start, or are files, which may have moved (data is compared by content).
-FREE = frozenset((
-    'out', 'resume', 'data', 'validation_data', 'list_file', 'start_from', 'encoder_weights',
-    'from_scratch', 'perceptual_weights', 'time_limit', 'licence', 'precision', 'device',
-    'local_batch_norm', 'workers', 'log_every', 'checkpoint_every', 'tensorboard'))
+FREE = frozenset(
+    (
+        'out',
+        'resume',
+        'data',
+        'validation_data',
+        'list_file',
+        'start_from',
+        'encoder_weights',
+        'from_scratch',
+        'perceptual_weights',
+        'time_limit',
+        'licence',
+        'precision',
+        'device',
+        'local_batch_norm',
+        'workers',
+        'log_every',
+        'checkpoint_every',
+        'tensorboard',
+    )
+)
 #: Options that change the recipe, where they are compared.
-_IN_RECIPE = frozenset(('recipe', 'set', 'epochs', 'steps', 'batch', 'learning_rate',
-                        'encoder_factor', 'freeze_batch_norm', 'loss'))
+_IN_RECIPE = frozenset(
+    (
+        'recipe',
+        'set',
+        'epochs',
+        'steps',
+        'batch',
+        'learning_rate',
+        'encoder_factor',
+        'freeze_batch_norm',
+        'loss',
+    )
+)
 
 
 def completed(options: TrainOptions, read: Callable[..., TrainOptions]) -> TrainOptions:
@@ -37,8 +67,9 @@ def completed(options: TrainOptions, read: Callable[..., TrainOptions]) -> Train
         return options
     folder = folder_of(options)
     if not checkpoint.exists(folder):
-        raise TrainingError(f'{folder} contains no {checkpoint.FILE} to resume: omit --resume '
-                            'to start a run there')
+        raise TrainingError(
+            f'{folder} contains no {checkpoint.FILE} to resume: omit --resume to start a run there'
+        )
     own = own_options(folder)
     if own is None:
         return options
@@ -60,8 +91,9 @@ def folder_of(options: TrainOptions) -> Path:
     if len(given) > 1:
         raise TrainingError('--resume takes one folder')
     if given and options.out not in (None, given[0]):
-        raise TrainingError(f'--resume {given[0]} and --out {options.out} are different folders: '
-                            'omit one of them')
+        raise TrainingError(
+            f'--resume {given[0]} and --out {options.out} are different folders: omit one of them'
+        )
     if given:
         return given[0]
     if options.out:
@@ -99,8 +131,10 @@ def check_settings(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
             keys = [key for key in {**was, **value} if was.get(key) != value.get(key)]
             value = ', '.join(f'{key} {value.get(key)!r}' for key in keys)
             was = ', '.join(f'{key} {was.get(key)!r}' for key in keys)
-        raise TrainingError(f'cannot resume {folder}: its {name} has changed ({was}; now {value}): '
-                            'resume with --resume alone, or start a new run with --out')
+        raise TrainingError(
+            f'cannot resume {folder}: its {name} has changed ({was}; now {value}): '
+            'resume with --resume alone, or start a new run with --out'
+        )
 
 
 def own_options(folder: Path) -> TrainOptions | None:
@@ -110,8 +144,13 @@ def own_options(folder: Path) -> TrainOptions | None:
         return None
     values = run_folder.read_run(folder).description.options
     hints = get_type_hints(TrainOptions)
-    return TrainOptions(**{name: _typed(hints[name], value) for name, value in values.items()
-                           if name in hints and name != 'resume'})
+    return TrainOptions(
+        **{
+            name: _typed(hints[name], value)
+            for name, value in values.items()
+            if name in hints and name != 'resume'
+        }
+    )
 
 
 def _typed(hint: Any, value: Any) -> Any:
@@ -124,14 +163,20 @@ def _typed(hint: Any, value: Any) -> Any:
 
 
 def _refuse_other_options(folder: Path, own: TrainOptions, now: TrainOptions) -> None:
-    fixed = [field.name for field in dataclasses.fields(TrainOptions)
-             if field.name not in FREE | _IN_RECIPE]
+    fixed = [
+        field.name
+        for field in dataclasses.fields(TrainOptions)
+        if field.name not in FREE | _IN_RECIPE
+    ]
     others = [name for name in fixed if getattr(own, name) != getattr(now, name)]
     if others:
-        said = ', '.join(f'{option(name)} {_plain(getattr(own, name))}, not '
-                         f'{_plain(getattr(now, name))}' for name in others)
-        raise TrainingError(f'{folder} was started with {said}: omit it, or start a new '
-                            'run with --out')
+        said = ', '.join(
+            f'{option(name)} {_plain(getattr(own, name))}, not {_plain(getattr(now, name))}'
+            for name in others
+        )
+        raise TrainingError(
+            f'{folder} was started with {said}: omit it, or start a new run with --out'
+        )
 
 
 def _plain(value: Any) -> str:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files in the folder of a training run: `run.json`, the run's description, and its log."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -66,8 +67,11 @@ class Run:
     def name(self) -> str:
         """Name of the folder; for one of several seeds, after the name of its parent."""
         folder = self.folder.resolve()
-        return f'{folder.parent.name}/{folder.name}' if folder.name.startswith('seed_') \
+        return (
+            f'{folder.parent.name}/{folder.name}'
+            if folder.name.startswith('seed_')
             else folder.name
+        )
 
     @property
     def weights(self) -> Path:
@@ -87,8 +91,10 @@ class Run:
     @property
     def seconds(self) -> float | None:
         """Elapsed seconds, including validation, without pauses."""
-        return max((row['seconds'] for row in (*self.training, *self.validation)
-                    if 'seconds' in row), default=None)
+        return max(
+            (row['seconds'] for row in (*self.training, *self.validation) if 'seconds' in row),
+            default=None,
+        )
 
 
 @contextmanager
@@ -103,7 +109,8 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     except OSError as error:
         raise TrainingError(
             f'cannot write the {what} to {folder}: {error.strerror}; the previous checkpoint '
-            'is complete, so free some space and resume with --resume') from error
+            'is complete, so free some space and resume with --resume'
+        ) from error
 
 
 def write_description(folder: Path, description: RunDescription) -> None:
@@ -124,15 +131,18 @@ def read_run(folder: Path) -> Run:
     """
     file = folder / FILE
     if not file.exists():
-        raise ValueError(f'{folder} contains no {FILE}: it is not the folder of a training run '
-                         '(train --resume writes this file for an older run)')
+        raise ValueError(
+            f'{folder} contains no {FILE}: it is not the folder of a training run '
+            '(train --resume writes this file for an older run)'
+        )
     try:
         description = RunDescription(**json.loads(file.read_text('utf-8')))
     except (ValueError, TypeError) as error:
         raise ValueError(f'{file} does not describe a training run') from error
     rows = journal.read(folder)
-    training, validation = ([row for row in rows if row['kind'] == kind]
-                            for kind in ('train', 'validation'))
+    training, validation = (
+        [row for row in rows if row['kind'] == kind] for kind in ('train', 'validation')
+    )
     return Run(folder, description, training, validation)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log of a run: `log.jsonl`, with one JSON object per line, and TensorBoard files."""
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order of the training pairs: a function of seed and epoch that can start at any batch."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -22,11 +23,14 @@ class BatchOrder(Sampler[list[int]]):
         ValueError: there is less than one batch, or it cannot be shared equally.
     """
 
-    def __init__(self, count: int, batch: int, seed: int, rank: int = 0,
-                 processes: int = 1) -> None:
+    def __init__(
+        self, count: int, batch: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
         if count < batch:
-            raise ValueError(f'a batch of {batch} is more than the {count} training pairs: '
-                             f'give --batch {count} or less')
+            raise ValueError(
+                f'a batch of {batch} is more than the {count} training pairs: '
+                f'give --batch {count} or less'
+            )
         if batch % processes:
             raise ValueError(f'a batch of {batch} cannot be shared by {processes} processes')
         self.count, self.batch, self.seed = count, batch, seed
@@ -50,4 +54,4 @@ class BatchOrder(Sampler[list[int]]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count).tolist()
         for number in range(self.position, self.per_epoch):
             first = number * self.batch + self.offset
-            yield order[first:first + self.share]
+            yield order[first : first + self.share]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network, loss and optimizer of a recipe, and one training step with them."""
+
 from __future__ import annotations
 
 import inspect
@@ -21,15 +22,20 @@ from depth_training.train.mixed_precision import Precision
 from depth_training.train.training_data import Batch
 
 #: Buffers are equal already, or intended to differ; newer PyTorch has another name for this option.
-_BUFFERS = next(name for name in ('forward_sync_buffers', 'broadcast_buffers')
-                if name in inspect.signature(DistributedDataParallel).parameters)
+_BUFFERS = next(
+    name
+    for name in ('forward_sync_buffers', 'broadcast_buffers')
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
 
 
 #: Causes: the final ReLU gives 0 everywhere at the start, or the batch has no depth.
-_DEAD = ('the first step has no gradient, so nothing can be learnt: the network gives 0 '
-         'everywhere, or no picture of the batch has a depth within the range; try another --seed, '
-         'or start the head of a network that ends in ReLU at the mean depth: '
-         '--set network_arguments.head_bias=2.7')
+_DEAD = (
+    'the first step has no gradient, so nothing can be learnt: the network gives 0 '
+    'everywhere, or no picture of the batch has a depth within the range; try another --seed, '
+    'or start the head of a network that ends in ReLU at the mean depth: '
+    '--set network_arguments.head_bias=2.7'
+)
 
 
 class StepResult(NamedTuple):
@@ -59,9 +65,17 @@ class Learner:
 
     problem = ''
 
-    def __init__(self, recipe: Recipe, network: nn.Module, loss: Loss, device: torch.device,
-                 group: Processes, precision: Precision = 'auto', seed: int = 0,
-                 local_batch_norm: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: nn.Module,
+        loss: Loss,
+        device: torch.device,
+        group: Processes,
+        precision: Precision = 'auto',
+        seed: int = 0,
+        local_batch_norm: bool = False,
+    ) -> None:
         self.recipe, self.network, self.loss = recipe, network.to(device), loss
         self.device, self.group, self.seed = device, group, seed
         self.precision = mixed_precision.resolve(precision, device)
@@ -104,7 +118,8 @@ class Learner:
         image, depth = (part.to(self.device, non_blocking=True) for part in batch)
         loss = self.gradients(image, depth)
         norm = nn.utils.clip_grad_norm_(
-            self.network.parameters(), self.recipe.clip_gradient or math.inf)
+            self.network.parameters(), self.recipe.clip_gradient or math.inf
+        )
         if place.step == 0 and norm.item() == 0:
             raise ValueError(_DEAD)
         self.optimizer.step()

@@ -4,6 +4,7 @@
 A step depends only on its number: order, augmentation, dropout and learning rate are functions of
 seed, epoch and step. A checkpoint therefore only needs weights, optimizer state and a few numbers.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -78,22 +79,40 @@ class Trainer:
         self.dataset, self.validation_pairs = _open(self.recipe, options)
         self.focal = build.canonical_focal(self.recipe, self.dataset)
         # A checkpoint replaces the initial weights, whose file may no longer exist.
-        network = build.network(self.recipe, options.seed) if self.resumed else build.network(
-            self.recipe, options.seed, options.start_from, options.encoder_weights)
+        network = (
+            build.network(self.recipe, options.seed)
+            if self.resumed
+            else build.network(
+                self.recipe, options.seed, options.start_from, options.encoder_weights
+            )
+        )
         self.data = build.training_data(
-            self.recipe, self.dataset, network, self.focal, options.seed)
+            self.recipe, self.dataset, network, self.focal, options.seed
+        )
         self.info = build.weights_info(self.recipe, self.dataset, self.focal, options.licence)
         self.order = BatchOrder(
-            len(self.data), self.recipe.batch, options.seed, group.rank, group.count)
+            len(self.data), self.recipe.batch, options.seed, group.rank, group.count
+        )
         self.learner = Learner(
-            self.recipe, network, build.loss(self.recipe, options.perceptual_weights), device,
-            group, options.precision, options.seed, options.local_batch_norm)
+            self.recipe,
+            network,
+            build.loss(self.recipe, options.perceptual_weights),
+            device,
+            group,
+            options.precision,
+            options.seed,
+            options.local_batch_norm,
+        )
         self.state = self._start_or_resume()
-        self.steps = 2 if options.fast_dev_run else \
-            self.recipe.steps or self.recipe.epochs * self.order.per_epoch
+        self.steps = (
+            2
+            if options.fast_dev_run
+            else self.recipe.steps or self.recipe.epochs * self.order.per_epoch
+        )
         self._signal = 0
-        self._deadline = math.inf if options.time_limit is None else \
-            time.monotonic() + 60 * options.time_limit
+        self._deadline = (
+            math.inf if options.time_limit is None else time.monotonic() + 60 * options.time_limit
+        )
         self.display = ProgressDisplay(self.recipe.name, self.state.step, self.steps, group.first)
         self._open_record()
         self._say_what_runs()
@@ -137,8 +156,10 @@ class Trainer:
                     break
                 if self.group.any(stop, self.device):
                     return False
-                if self.state.step % self.options.checkpoint_every == 0 \
-                        and self.state.position < self.order.per_epoch:
+                if (
+                    self.state.step % self.options.checkpoint_every == 0
+                    and self.state.position < self.order.per_epoch
+                ):
                     self._save()
         finally:
             del batches  # ends the workers, even if an error's traceback is kept
@@ -157,12 +178,15 @@ class Trainer:
             batches = self.options.workers * self.group.count * 2 + 1
             check_shared_memory(row * -(-self.recipe.batch // self.group.count) * batches)
         return DataLoader(
-            self.data, batch_sampler=self.order, num_workers=self.options.workers,
-            worker_init_fn=start_worker, pin_memory=self.device.type == 'cuda')
+            self.data,
+            batch_sampler=self.order,
+            num_workers=self.options.workers,
+            worker_init_fn=start_worker,
+            pin_memory=self.device.type == 'cuda',
+        )
 
     def _step(self, batch: Batch) -> None:
-        place = Place(
-            self.state.step, self.steps, self.state.scores, self.order.per_epoch)
+        place = Place(self.state.step, self.steps, self.state.scores, self.order.per_epoch)
         result = self.learner.learn(batch, place)
         self.state.step += 1
         self.state.position += 1
@@ -177,14 +201,24 @@ class Trainer:
     def _log(self, result: StepResult) -> None:
         loss = result.loss.item()
         if not math.isfinite(loss):
-            raise TrainingError(f'the loss is {loss} at step {self.state.step}: lower the '
-                                'learning rate, or use --precision fp32')
+            raise TrainingError(
+                f'the loss is {loss} at step {self.state.step}: lower the '
+                'learning rate, or use --precision fp32'
+            )
         speed = self._speed()
         self.display.step(self.state.step, loss, speed)
         if self.journal:
-            self.journal.write(self.state.step, 'train', {
-                'epoch': self.state.epoch, 'loss': loss, 'learning_rate': result.learning_rate,
-                'gradient_norm': result.gradient_norm.item(), 'images_per_second': speed})
+            self.journal.write(
+                self.state.step,
+                'train',
+                {
+                    'epoch': self.state.epoch,
+                    'loss': loss,
+                    'learning_rate': result.learning_rate,
+                    'gradient_norm': result.gradient_norm.item(),
+                    'images_per_second': speed,
+                },
+            )
 
     def _speed(self) -> float:
         """Return images/s since the last call, including data loading."""
@@ -221,9 +255,12 @@ class Trainer:
         predictor = Predictor(self.learner.result, self.info, self.device)
         place = (self.state.step, self.state.epoch)
         result, loss = self.validation.judge(
-            predictor, *place, {'bad_pairs': len(self.data.pairs.bad_pairs)})
-        self.info = dataclasses.replace(self.info, scores=({
-            'data': result.data, 'protocol': result.description, **result.scores},))
+            predictor, *place, {'bad_pairs': len(self.data.pairs.bad_pairs)}
+        )
+        self.info = dataclasses.replace(
+            self.info,
+            scores=({'data': result.data, 'protocol': result.description, **result.scores},),
+        )
         with writing('pictures', self.out):
             self.validation.show(predictor, *place)
         return loss, result.scores['RMSE']
@@ -232,16 +269,22 @@ class Trainer:
         if self.group.first:
             with writing('checkpoint', self.out):
                 checkpoint.save(
-                    self.out, self.learner.network, self.learner.optimizer, self.state,
-                    self.learner.averaged)
+                    self.out,
+                    self.learner.network,
+                    self.learner.optimizer,
+                    self.state,
+                    self.learner.averaged,
+                )
         self.group.wait()
 
     def _prepare_folder(self) -> bool:
         """Create the folder; return True if a run in it is resumed."""
         exists = checkpoint.exists(self.out)
         if exists and self.options.resume is None:
-            raise TrainingError(f'{self.out} already contains a run: add --resume to continue it, '
-                                'or choose another --out')
+            raise TrainingError(
+                f'{self.out} already contains a run: add --resume to continue it, '
+                'or choose another --out'
+            )
         check_weights(self.recipe, self.options, resumed=exists)
         if self.group.first:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -253,12 +296,16 @@ class Trainer:
         recipe = dataclasses.asdict(self.recipe)
         for name in ('warning', 'title', 'base'):
             del recipe[name]
-        settings = json.loads(json.dumps({
-            'recipe': recipe, 'seed': self.options.seed, 'data': self.dataset.describe()}))
+        settings = json.loads(
+            json.dumps(
+                {'recipe': recipe, 'seed': self.options.seed, 'data': self.dataset.describe()}
+            )
+        )
         if not self.resumed:
             return checkpoint.Progress(settings)
-        state = checkpoint.load(self.out, self.learner.network, self.learner.optimizer,
-                                self.learner.averaged)
+        state = checkpoint.load(
+            self.out, self.learner.network, self.learner.optimizer, self.learner.averaged
+        )
         resume.check_settings(self.out, state.settings, settings)
         return state
 
@@ -268,37 +315,51 @@ class Trainer:
         self.validation: Validation | None = None
         if self.group.first:
             self.journal = Journal(self.out, self.state.step, self.options.tensorboard)
-            self.validation = Validation(self.validation_pairs, self.recipe, self.learner.loss,
-                                         self.out, self.journal, self.display)
+            self.validation = Validation(
+                self.validation_pairs,
+                self.recipe,
+                self.learner.loss,
+                self.out,
+                self.journal,
+                self.display,
+            )
             description = self._description()
             self.info = dataclasses.replace(
-                self.info, training_data=f'{description.training}; from {description.initial}')
+                self.info, training_data=f'{description.training}; from {description.initial}'
+            )
             with writing('description', self.out):
                 run_folder.write_description(self.out, description)
 
     def _description(self) -> RunDescription:
         resumed = self.resumed and (self.out / run_folder.FILE).exists()
         return RunDescription(
-            recipe=dataclasses.asdict(self.recipe), options=resume.as_json(self.options),
+            recipe=dataclasses.asdict(self.recipe),
+            options=resume.as_json(self.options),
             parameters=sum(weight.numel() for weight in self.learner.network.parameters()),
-            pairs=len(self.dataset), training=self.dataset.describe(),
-            validation=self.validation_pairs.describe(), steps=self.steps,
-            precision=self.learner.precision, machine=run_folder.machine(self.device),
+            pairs=len(self.dataset),
+            training=self.dataset.describe(),
+            validation=self.validation_pairs.describe(),
+            steps=self.steps,
+            precision=self.learner.precision,
+            machine=run_folder.machine(self.device),
             processes=self.group.count,
-            initial=run_folder.read_run(self.out).description.initial if resumed
-            else initial(self.options))
+            initial=run_folder.read_run(self.out).description.initial
+            if resumed
+            else initial(self.options),
+        )
 
     def _say_what_runs(self) -> None:
-        for text in (f'{self.recipe.name}: {self.recipe.title}',
-                     f'training: {self.dataset.describe()}',
-                     f'validation: {self.validation_pairs.describe()}',
-                     *notices(self.recipe, self.options),
-                     *build.camera_notices(self.recipe, self.dataset, self.focal),
-                     f'{self.steps} steps of {self.recipe.batch} images on {self.device}, '
-                     f'{self.options.workers} processes load data',
-                     *(f'other than before: {text}' for text in self._differs),
-                     *([f'resumed at step {self.state.step} of {self.steps}']
-                       if self.resumed else [])):
+        for text in (
+            f'{self.recipe.name}: {self.recipe.title}',
+            f'training: {self.dataset.describe()}',
+            f'validation: {self.validation_pairs.describe()}',
+            *notices(self.recipe, self.options),
+            *build.camera_notices(self.recipe, self.dataset, self.focal),
+            f'{self.steps} steps of {self.recipe.batch} images on {self.device}, '
+            f'{self.options.workers} processes load data',
+            *(f'other than before: {text}' for text in self._differs),
+            *([f'resumed at step {self.state.step} of {self.steps}'] if self.resumed else []),
+        ):
             self.display.say(text)
 
     def _on_signal(self, number: int, frame: Any) -> None:
@@ -308,14 +369,26 @@ class Trainer:
 def _open(recipe: Recipe, options: TrainOptions) -> tuple[DepthDataset, DepthDataset]:
     """Open training and validation pairs."""
     check_parts(options)
-    whole = open_joined(options.data, options.split, options.hold_out,
-                        ground_truth=recipe.truth, list_file=options.list_file,
-                        depth_scale=options.depth_scale)
+    whole = open_joined(
+        options.data,
+        options.split,
+        options.hold_out,
+        ground_truth=recipe.truth,
+        list_file=options.list_file,
+        depth_scale=options.depth_scale,
+    )
     truth = protocols.get_protocol(recipe.protocol).ground_truth
-    test = open_dataset(options.validation_data, 'test', ground_truth=truth) \
-        if options.validation_data \
-        else open_joined(options.data, 'test', options.hold_out, ground_truth=truth,
-                         depth_scale=options.depth_scale)
+    test = (
+        open_dataset(options.validation_data, 'test', ground_truth=truth)
+        if options.validation_data
+        else open_joined(
+            options.data,
+            'test',
+            options.hold_out,
+            ground_truth=truth,
+            depth_scale=options.depth_scale,
+        )
+    )
     images = 1 if options.fast_dev_run else options.validation_images
     training = whole if recipe.pairs is None else evenly(whole, recipe.pairs)
     training = with_raycast(training, options.raycast_share, options.seed)

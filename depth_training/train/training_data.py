@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training data for a DataLoader: bad pairs skipped, augmented, converted to tensors."""
+
 from __future__ import annotations
 
 import logging
@@ -93,9 +94,14 @@ class TrainingData(Dataset[Batch]):
         views: rows per pair and epoch, augmented differently.
     """
 
-    def __init__(self, dataset: DepthDataset,
-                 augment: Callable[[Sample, np.random.Generator], Sample],
-                 to_tensors: ToTensors, seed: int = 0, views: int = 1) -> None:
+    def __init__(
+        self,
+        dataset: DepthDataset,
+        augment: Callable[[Sample, np.random.Generator], Sample],
+        to_tensors: ToTensors,
+        seed: int = 0,
+        views: int = 1,
+    ) -> None:
         self.views = views
         self.pairs = SkipBadPairs(dataset)
         self.augment, self.to_tensors, self.seed = augment, to_tensors, seed
@@ -124,9 +130,13 @@ class ToTensors:
         reduce: see `reduce_depth`.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float],
-                 depth_size: tuple[int, int] | None = None,
-                 reduce: Reduction = 'nearest') -> None:
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        depth_size: tuple[int, int] | None = None,
+        reduce: Reduction = 'nearest',
+    ) -> None:
         # For values 0..255, which saves a pass over the image.
         self._mean = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) * 255
         self._std = torch.tensor(std, dtype=torch.float32).view(3, 1, 1) * 255
@@ -170,8 +180,7 @@ def _obey(process: int | None) -> None:
     os._exit(0)
 
 
-def reduce_depth(depth: Tensor, size: tuple[int, int],
-                 how: Reduction = 'nearest') -> Tensor:
+def reduce_depth(depth: Tensor, size: tuple[int, int], how: Reduction = 'nearest') -> Tensor:
     """Reduce depth (B, 1, H, W) to another size; means use known pixels, 0 = too few are known.
 
     `reciprocal_mean` is the reciprocal of the mean reciprocal: the target of a network of

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Validation after every epoch: evaluate the network, log its scores, draw its predictions."""
+
 from __future__ import annotations
 
 import math
@@ -35,15 +36,23 @@ class Validation:
         journal, display: where to log the scores.
     """
 
-    def __init__(self, pairs: DepthDataset, recipe: Recipe, loss: Loss, folder: Path,
-                 journal: Journal, display: ProgressDisplay) -> None:
+    def __init__(
+        self,
+        pairs: DepthDataset,
+        recipe: Recipe,
+        loss: Loss,
+        folder: Path,
+        journal: Journal,
+        display: ProgressDisplay,
+    ) -> None:
         self._pairs, self._recipe, self._loss_of = pairs, recipe, loss
         self._protocol = recipe.own_protocol
         self._shown = evenly(pairs, min(_PICTURES, len(pairs)))
         self._folder, self._journal, self._display = folder / 'pictures', journal, display
 
-    def judge(self, predictor: Predictor, step: int, epoch: int,
-              counts: Mapping[str, int]) -> tuple[Evaluation, float]:
+    def judge(
+        self, predictor: Predictor, step: int, epoch: int, counts: Mapping[str, int]
+    ) -> tuple[Evaluation, float]:
         """Evaluate and log an epoch (counted from 0); `counts` are numbers of failures to log."""
         result, loss = evaluate(predictor, self._pairs, self._protocol), self.loss(predictor)
         said = [f'loss {loss:.4g}']
@@ -52,7 +61,8 @@ class Validation:
         said += [rescaled(result)] if result.is_rescaled else []
         self._display.say(f'epoch {epoch + 1}: {", ".join(said)}')
         self._journal.write(
-            step, 'validation', {'epoch': epoch, 'loss': loss, **result.scores, **counts})
+            step, 'validation', {'epoch': epoch, 'loss': loss, **result.scores, **counts}
+        )
         return result, loss
 
     @torch.no_grad()
@@ -66,8 +76,9 @@ class Validation:
             output, box, factor = predictor.output_of(sample)
             truth = np.ascontiguousarray(box.of(sample.depth)) / np.float32(factor)
             height, width = output.shape[-2:]
-            target = reduce_depth(torch.from_numpy(truth)[None, None], (height, width),
-                                  self._recipe.reduce).to(output.device)
+            target = reduce_depth(
+                torch.from_numpy(truth)[None, None], (height, width), self._recipe.reduce
+            ).to(output.device)
             known = build.to_learn(self._recipe, target)
             if known.any():
                 losses.append(self._loss_of(output, target, known).item())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated sensors, and what the benchmarks of anchored depth say of them."""
+
 from __future__ import annotations
 
 import json
@@ -30,7 +31,7 @@ def test_zones_average_and_need_half_of_their_pixels():
     truth = np.tile(np.linspace(1.0, 3.0, 160), (120, 1))
     truth[:, :80] = np.nan
     found = zones(truth, CAMERA, np.random.default_rng(0))
-    assert len(found) == ZONES ** 2 / 2 and (found.u > 80).all()
+    assert len(found) == ZONES**2 / 2 and (found.u > 80).all()
     assert found.radius[0] == pytest.approx(130 * math.tan(math.radians(2.5)))
     off = abs(found.depth / np.interp(found.u, np.arange(160), truth[0]) - 1)
     assert np.median(off) < 0.05

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The definitions behind the figures of the obstacle and filter benchmarks."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,12 +19,27 @@ from depth_perception.depth.scan import level_rays
 INF, NAN = float('inf'), float('nan')
 
 
-@pytest.mark.parametrize('found, true, verdict', [
-    (2.0, 2.0, 'found'), (2.49, 2.0, 'found'), (1.51, 2.0, 'found'), (0.44, 0.3, 'found'),
-    (2.51, 2.0, 'missed'), (INF, 2.0, 'missed'), (0.46, 0.3, 'missed'),
-    (1.49, 2.0, 'hidden'), (NAN, 2.0, 'unknown'),
-    (1.0, INF, 'invented'), (1.0, 5.0, 'invented'), (2.9, 3.5, ''), (4.0, INF, ''),
-    (INF, INF, ''), (NAN, INF, ''), (1.0, NAN, '')])
+@pytest.mark.parametrize(
+    'found, true, verdict',
+    [
+        (2.0, 2.0, 'found'),
+        (2.49, 2.0, 'found'),
+        (1.51, 2.0, 'found'),
+        (0.44, 0.3, 'found'),
+        (2.51, 2.0, 'missed'),
+        (INF, 2.0, 'missed'),
+        (0.46, 0.3, 'missed'),
+        (1.49, 2.0, 'hidden'),
+        (NAN, 2.0, 'unknown'),
+        (1.0, INF, 'invented'),
+        (1.0, 5.0, 'invented'),
+        (2.9, 3.5, ''),
+        (4.0, INF, ''),
+        (INF, INF, ''),
+        (NAN, INF, ''),
+        (1.0, NAN, ''),
+    ],
+)
 def test_verdict_on_a_beam(found, true, verdict):
     assert obstacles.verdicts(np.array([found]), np.array([true])).tolist() == [verdict]
 
@@ -32,8 +48,9 @@ def test_verdict_on_a_beam(found, true, verdict):
 def drive():
     """Three frames of the bundled clip."""
     whole = drives.clip_drive()
-    return dataclasses.replace(whole, images=whole.images[::13], truths=whole.truths[::13],
-                               places=whole.places[::13])
+    return dataclasses.replace(
+        whole, images=whole.images[::13], truths=whole.truths[::13], places=whole.places[::13]
+    )
 
 
 @pytest.mark.parametrize('factor, by_height', [(1.0, 'found'), (1.5, 'missed'), (0.6, 'hidden')])
@@ -59,7 +76,11 @@ def test_cells_of_the_truth_are_true_and_none_is_missing(drive):
         assert cells['false'] < 0.2 * cells['true']
     one, other = {(0, 0), (5, 5)}, {(1, 1), (9, 9)}
     assert obstacles.compared([one], [other]) == {
-        'true': 2, 'missing': 1, 'false': 2, 'false_beyond_a_cell': 1}
+        'true': 2,
+        'missing': 1,
+        'false': 2,
+        'false_beyond_a_cell': 1,
+    }
     scan = list(obstacles.cells(drive, seen[obstacles.TRUTH], 'scan'))
     cloud = list(obstacles.cells(drive, seen[obstacles.TRUTH], 'cloud'))
     assert len(scan[0]) < len(cloud[0])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of a frame on a GPU, tried out on the CPU."""
+
 from __future__ import annotations
 
 import json
@@ -20,8 +21,25 @@ def test_without_a_gpu_it_says_so_and_ends_with_2(monkeypatch, capsys):
 
 def test_every_figure_is_there(capsys, tmp_path):
     pytest.importorskip('rosbags', reason='rosbags is not installed')
-    assert gpu_frame.main(['--device', 'cpu', '--size', '64x96', '--rounds', '1', '--frames', '1',
-                           '--networks', 'efficientnet_sff', '--out', str(tmp_path / 'j')]) == 0
+    assert (
+        gpu_frame.main(
+            [
+                '--device',
+                'cpu',
+                '--size',
+                '64x96',
+                '--rounds',
+                '1',
+                '--frames',
+                '1',
+                '--networks',
+                'efficientnet_sff',
+                '--out',
+                str(tmp_path / 'j'),
+            ]
+        )
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((tmp_path / 'j').read_text())
     ways = found['frame'][0]['ways']

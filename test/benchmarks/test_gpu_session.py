@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The session on a GPU: its steps, its limits and what it leaves, with steps that need none."""
+
 from __future__ import annotations
 
 import json
@@ -24,24 +25,31 @@ def session(tmp_path: Path) -> Session:
 
 
 def test_results_are_there_after_each_step_whatever_it_did(session, tmp_path):
-    made = ''.join(f'open({str(tmp_path / name)!r}, "w").write({text!r});'
-                   for name, text in (('made', 'good'), ('figures', '{"ms": 1}')))
-    assert session.run(Step('good', ['-c', made], 60, {
-        'made': 'good.txt', 'figures': 'figures.json'}))
+    made = ''.join(
+        f'open({str(tmp_path / name)!r}, "w").write({text!r});'
+        for name, text in (('made', 'good'), ('figures', '{"ms": 1}'))
+    )
+    assert session.run(
+        Step('good', ['-c', made], 60, {'made': 'good.txt', 'figures': 'figures.json'})
+    )
     assert not session.run(Step('bad', ['-c', 'raise SystemExit(3)'], 60, {'missing': 'x'}))
     said = json.loads((session.out / 'session.json').read_text())
     assert [(step['name'], step['exit_code']) for step in said['steps']] == [
-        ('good', 0), ('bad', 3)]
+        ('good', 0),
+        ('bad', 3),
+    ]
     assert (session.out / 'good.txt').read_text() == 'good' and said['machine']
     assert said['figures'] == {'ms': 1} and not (session.out / 'figures.json').exists()
     assert not (session.out / 'x').exists()
 
 
 def test_a_step_that_takes_too_long_is_told_to_end_and_its_results_are_kept(session, tmp_path):
-    code = (f'import signal, time; open({str(tmp_path / "half")!r}, "w").write("half")\n'
-            'print("ready", flush=True)\n'
-            'signal.signal(signal.SIGTERM, lambda *_: exit(143))\n'
-            'while True: time.sleep(0.1)')
+    code = (
+        f'import signal, time; open({str(tmp_path / "half")!r}, "w").write("half")\n'
+        'print("ready", flush=True)\n'
+        'signal.signal(signal.SIGTERM, lambda *_: exit(143))\n'
+        'while True: time.sleep(0.1)'
+    )
     assert not session.run(Step('endless', ['-c', code], 3, {'half': 'half'}))
     step = json.loads((session.out / 'session.json').read_text())['steps'][0]
     assert step['timed_out'] and (session.out / 'half').read_text() == 'half'
@@ -57,12 +65,15 @@ def test_the_limits_of_the_steps_leave_time_for_training(tmp_path):
         assert all((ROOT / part).exists() for part in step.command if part.startswith('test/'))
     steps.append(gpu_session.training(options, tmp_path, 100.0))
     # With session.json and session.log four files: JSON goes into the first of them.
-    assert sum(not target.endswith('.json') for step in steps
-               for target in step.results.values()) == 2
+    assert (
+        sum(not target.endswith('.json') for step in steps for target in step.results.values()) == 2
+    )
 
 
-@pytest.mark.parametrize('arguments, text', [
-    (['--minutes', '0.5'], 'give more than 1'), (['--pack', 'nowhere.zip'], 'is not a file')])
+@pytest.mark.parametrize(
+    'arguments, text',
+    [(['--minutes', '0.5'], 'give more than 1'), (['--pack', 'nowhere.zip'], 'is not a file')],
+)
 def test_wrong_options_are_refused(tmp_path, capsys, arguments, text):
     with pytest.raises(SystemExit) as error:
         gpu_session.main([str(tmp_path / 'out'), *arguments])
@@ -79,7 +90,11 @@ def test_the_dry_run_of_the_script_runs_the_tests_that_need_cuda(tmp_path):
     """The other steps have tests of their own; all together take minutes on a CPU."""
     done = subprocess.run(
         [ROOT / 'scripts' / 'gpu_session', tmp_path / 'out', '--dry-run', '--only', 'tests'],
-        env={**os.environ, 'PYTHON': sys.executable}, capture_output=True, text=True, check=False)
+        env={**os.environ, 'PYTHON': sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     log = (tmp_path / 'out' / 'session.log').read_text()
     assert 'no CUDA device here' in log and 'deselected' in log and 'error' not in log.lower()

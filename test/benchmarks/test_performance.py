@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The definitions behind docs/performance.md, and that its tables are those of its JSON."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -27,7 +28,8 @@ CPU = torch.device('cpu')
 
 def load_page():
     spec = importlib.util.spec_from_file_location(
-        'performance_page', ROOT / 'scripts' / 'performance_page.py')
+        'performance_page', ROOT / 'scripts' / 'performance_page.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -38,12 +40,19 @@ page = load_page()
 
 def test_operations_and_bytes_of_known_layers():
     layers = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.Conv2d(8, 1, 1, bias=False))
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),
+        nn.Conv2d(8, 1, 1, bias=False),
+    )
     found = work(layers, (4, 6))
     pixels = 4 * 6
-    assert found.flops_by_kind == {'3x3': 2 * 9 * 3 * 8 * pixels, 'depthwise': 2 * 9 * 8 * pixels,
-                                   '1x1': 2 * 8 * pixels}
+    assert found.flops_by_kind == {
+        '3x3': 2 * 9 * 3 * 8 * pixels,
+        'depthwise': 2 * 9 * 8 * pixels,
+        '1x1': 2 * 8 * pixels,
+    }
     assert found.flops == sum(found.flops_by_kind.values())
     # Each convolution reads and writes; normalisation and ReLU are computed on the way.
     assert found.activations == pixels * ((3 + 8) + (8 + 8) + (8 + 1))
@@ -73,8 +82,12 @@ def test_limits_are_measured_on_this_machine(monkeypatch):
 
 
 def rows(*milliseconds):
-    return [network.Row('n', f'{side}x{side}', side**2, BASELINE, 0.0, value, value, 1.0, 0.0, 3,
-                        None, None) for side, value in zip((10, 20, 40), milliseconds)]
+    return [
+        network.Row(
+            'n', f'{side}x{side}', side**2, BASELINE, 0.0, value, value, 1.0, 0.0, 3, None, None
+        )
+        for side, value in zip((10, 20, 40), milliseconds)
+    ]
 
 
 def test_exponent_of_the_pixels():
@@ -84,8 +97,14 @@ def test_exponent_of_the_pixels():
 
 
 def test_network_benchmark_writes_figures_and_a_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr(network, 'ways', lambda net, image, device: [
-        (BASELINE, lambda image: net(image)), ('torch fp32', lambda image: net(image))])
+    monkeypatch.setattr(
+        network,
+        'ways',
+        lambda net, image, device: [
+            (BASELINE, lambda image: net(image)),
+            ('torch fp32', lambda image: net(image)),
+        ],
+    )
     monkeypatch.setattr(network, 'build', lambda name: nn.Conv2d(3, 1, 1).requires_grad_(False))
     monkeypatch.setattr(network, 'GROWTH', ((32, 32), (64, 64), (128, 128)))
     assert network.main(['--growth', '--rounds', '3', '--out', str(tmp_path)]) == 0
@@ -98,7 +117,7 @@ def test_network_benchmark_writes_figures_and_a_picture(tmp_path, monkeypatch):
 def test_time_allowed_ends_the_rounds_early(monkeypatch):
     monkeypatch.setattr(network, 'ways', lambda net, image, device: [(BASELINE, net)])
     monkeypatch.setattr(network, 'build', lambda name: nn.Conv2d(3, 1, 1).requires_grad_(False))
-    row, = network.measure('default', (8, 8), 50, CPU, seconds_allowed=0.0)
+    (row,) = network.measure('default', (8, 8), 50, CPU, seconds_allowed=0.0)
     assert row.rounds == network.FEWEST_ROUNDS
 
 
@@ -112,8 +131,14 @@ def test_memory_is_what_was_taken_since():
 
 
 def test_latency_is_split_into_what_adds_up():
-    stage = {'arrival_to_publish': 30.0, 'decode': 2.0, 'inference': 20.0, 'network': 15.0,
-             'postprocess': 4.0, 'publish': 1.0}
+    stage = {
+        'arrival_to_publish': 30.0,
+        'decode': 2.0,
+        'inference': 20.0,
+        'network': 15.0,
+        'postprocess': 4.0,
+        'publish': 1.0,
+    }
     parts = node.split(stage, {'p50': 33.0})
     assert sum(parts.values()) == pytest.approx(33) and parts['waiting'] == 3
     assert parts['resize, normalise'] == 5 and parts['transport'] == 3
@@ -140,8 +165,9 @@ def run_of(count, cost):
 
 
 def test_two_cameras_over_one():
-    found = cameras.growth([run_of(1, 10.0), run_of(2, 15.0), run_of(4, 22.5),
-                            {**run_of(2, 99.0), 'processes': 2}])['cores']
+    found = cameras.growth(
+        [run_of(1, 10.0), run_of(2, 15.0), run_of(4, 22.5), {**run_of(2, 99.0), 'processes': 2}]
+    )['cores']
     assert found['two_over_one'] == 1.5
     assert found['exponent'] == pytest.approx(math.log2(1.5))
 
@@ -157,9 +183,17 @@ def test_flood_is_raised_until_images_are_replaced(limit, rate):
 
 
 def test_age_at_overload_in_periods_of_network_and_node():
-    turn = {'peak_hz': 40.0, 'at_hz': {}, 'overload': {
-        'network_ms': 12.5, 'camera_hz': 160.0, 'age_ms_first_half': 30.0,
-        'age_ms_second_half': 50.0, 'age_ms_largest': 60.0}}
+    turn = {
+        'peak_hz': 40.0,
+        'at_hz': {},
+        'overload': {
+            'network_ms': 12.5,
+            'camera_hz': 160.0,
+            'age_ms_first_half': 30.0,
+            'age_ms_second_half': 50.0,
+            'age_ms_largest': 60.0,
+        },
+    }
     found = node.summary({name: [turn] for name in node.NODES})
     assert found['depth_node']['overload_age_in_network_periods'] == [4]
     assert found['depth_node']['overload_age_in_node_periods'] == [2]
@@ -187,8 +221,15 @@ def test_a_step_is_compared_with_a_plain_one():
 def test_all_runs_what_exists_and_tells_what_failed(tmp_path, monkeypatch, capsys):
     for name, (module, *_) in everything.STEPS.items():
         assert importlib.util.find_spec(module), name
-    monkeypatch.setattr(everything, 'command', lambda name, out: [
-        everything.sys.executable, '-c', f'raise SystemExit({int(name == "node")})'])
+    monkeypatch.setattr(
+        everything,
+        'command',
+        lambda name, out: [
+            everything.sys.executable,
+            '-c',
+            f'raise SystemExit({int(name == "node")})',
+        ],
+    )
     assert everything.main(['--only', 'growth', '--out', str(tmp_path), '--note', 'a trial']) == 0
     assert json.loads((tmp_path / 'about.json').read_text())['note'] == 'a trial'
     assert everything.main(['--only', 'node', 'growth', '--out', str(tmp_path)]) == 1
@@ -207,16 +248,24 @@ def test_a_changed_figure_changes_the_page(tmp_path):
     assert 'Not measured yet (network)' in page.filled(text, page.Data(tmp_path))
     row = {'network': 'n', 'size': '8x8', 'way': 'w', 'median_ms': 45.0}
     (tmp_path / 'network.json').write_text(json.dumps({'default_way': 'w', 'rows': [row]}))
-    (tmp_path / 'node.json').write_text(json.dumps(
-        {'summary': {'depth_node': {'beside_network_ms': 5.0}}}))
+    (tmp_path / 'node.json').write_text(
+        json.dumps({'summary': {'depth_node': {'beside_network_ms': 5.0}}})
+    )
     new = page.filled(text, page.Data(tmp_path))
     assert '| `n` | 8x8 | 45.0 | 20.0 |' in new and page.filled(new, page.Data(tmp_path)) == new
 
 
 def test_a_picture_stands_above_its_table_where_there_is_one(tmp_path):
     text = '<!-- figures: growth -->\n<!-- end -->\n'
-    (tmp_path / 'growth.json').write_text(json.dumps({'default_way': 'w', 'rows': [
-        {'way': 'w', 'size': '8x8', 'median_ms': 45.0}], 'exponents': {'default, w': 0.5}}))
+    (tmp_path / 'growth.json').write_text(
+        json.dumps(
+            {
+                'default_way': 'w',
+                'rows': [{'way': 'w', 'size': '8x8', 'median_ms': 45.0}],
+                'exponents': {'default, w': 0.5},
+            }
+        )
+    )
     assert '![' not in page.filled(text, page.Data(tmp_path))
     (tmp_path / 'growth.png').touch()
     new = page.filled(text, page.Data(tmp_path))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pinhole camera: creation, limits, resizing and cropping."""
+
 from __future__ import annotations
 
 import math
@@ -21,8 +22,16 @@ def test_k_and_p_give_the_same_camera():
     assert CameraModel.from_matrix(640, 480, np.array(k)) == KINECT
 
 
-@pytest.mark.parametrize('matrix', [[0.0] * 9, [0.0] * 12, [float('nan')] * 9, [math.inf] * 12,
-                                    [-525, 0, 319.5, 0, 520, 239.5, 0, 0, 1]])
+@pytest.mark.parametrize(
+    'matrix',
+    [
+        [0.0] * 9,
+        [0.0] * 12,
+        [float('nan')] * 9,
+        [math.inf] * 12,
+        [-525, 0, 319.5, 0, 520, 239.5, 0, 0, 1],
+    ],
+)
 def test_uncalibrated_matrix_is_refused(matrix):
     with pytest.raises(CameraError, match='uncalibrated'):
         CameraModel.from_matrix(640, 480, matrix)
@@ -82,8 +91,10 @@ def test_rounded_sizes_have_the_same_aspect():
     assert same_aspect((640, 480), (213, 160)) and not same_aspect((640, 480), (640, 470))
 
 
-@pytest.mark.parametrize('values', [
-    (1e300, 60, 39.5, 29.5), (64, 1e-5, 39.5, 29.5), (64, 64, 1e12, 29.5), (64, 64, 39.5, -1e30)])
+@pytest.mark.parametrize(
+    'values',
+    [(1e300, 60, 39.5, 29.5), (64, 1e-5, 39.5, 29.5), (64, 64, 1e12, 29.5), (64, 64, 39.5, -1e30)],
+)
 def test_impossible_intrinsics_are_refused(values):
     with pytest.raises(CameraError, match='no camera of 80x60'):
         CameraModel(80, 60, *values)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rectification straightens lines; the lens is simulated independently of OpenCV."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,14 +18,17 @@ TILTED = (0.9950041653, 0, 0.0998334166, 0, 1, 0, -0.0998334166, 0, 0.9950041653
 
 def pattern(x, y):
     """Return a smooth image of straight lines, defined on rays: uint8 (H, W, 3)."""
-    channels = [127 + 100 * np.sin(25 * x), 127 + 100 * np.sin(25 * y),
-                127 + 100 * np.sin(15 * (x + y))]
+    channels = [
+        127 + 100 * np.sin(25 * x),
+        127 + 100 * np.sin(25 * y),
+        127 + 100 * np.sin(15 * (x + y)),
+    ]
     return np.stack(channels, -1).round().astype(np.uint8)
 
 
 def pixels(camera):
     """Return the rays through the pixels of a camera as two arrays (H, W)."""
-    v, u = np.mgrid[:camera.height, :camera.width].astype(float)
+    v, u = np.mgrid[: camera.height, : camera.width].astype(float)
     return (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
 
 

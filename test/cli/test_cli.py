@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`depth-perception predict` on real files: what it writes, says and returns."""
+
 from __future__ import annotations
 
 import json
@@ -27,7 +28,7 @@ from test.support.waiting import wait_until
 from test.support.weights import tiny_info, tiny_network
 
 CAMERA = {'width': 128, 'height': 96, 'fx': 90.0, 'fy': 91.0, 'cx': 64.0, 'cy': 48.0}
-CALIBRATION = '''image_width: 128
+CALIBRATION = """image_width: 128
 image_height: 96
 camera_name: narrow
 camera_matrix:
@@ -39,8 +40,8 @@ distortion_coefficients:
   rows: 1
   cols: 5
   data: [%s, 0., 0., 0., 0.]
-'''
-ECHOED = '''header:
+"""
+ECHOED = """header:
   stamp: {sec: 1, nanosec: 0}
   frame_id: camera
 height: 96
@@ -49,7 +50,7 @@ distortion_model: plumb_bob
 d: [0.0, 0.0, 0.0, 0.0, 0.0]
 k: [90.0, 0.0, 64.0, 0.0, 91.0, 48.0, 0.0, 0.0, 1.0]
 ---
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -80,8 +81,20 @@ def written(path, text):
 
 def predict(model, out, *arguments):
     # PyTorch starts sooner than OpenVINO compiles.
-    return main(['predict', '--model', str(model), '--device', 'cpu', '--backend', 'torch',
-                 '--out', str(out), *map(str, arguments)])
+    return main(
+        [
+            'predict',
+            '--model',
+            str(model),
+            '--device',
+            'cpu',
+            '--backend',
+            'torch',
+            '--out',
+            str(out),
+            *map(str, arguments),
+        ]
+    )
 
 
 def names(folder):
@@ -89,6 +102,7 @@ def names(folder):
 
 
 # What is written.
+
 
 def test_each_image_gives_depth_colour_and_cloud(model, out, tmp_path):
     image = picture(tmp_path / 'a.b.png')
@@ -104,15 +118,17 @@ def test_each_image_gives_depth_colour_and_cloud(model, out, tmp_path):
     assert width == 128 and height > 96  # the legend is below
     array = np.load(out / 'a.b_depth.npy')
     assert array.dtype == np.float32
-    np.testing.assert_array_equal(array, np.where(
-        expected > 10, np.inf, np.where(expected < 0.3, -np.inf, expected)))
+    np.testing.assert_array_equal(
+        array, np.where(expected > 10, np.inf, np.where(expected < 0.3, -np.inf, expected))
+    )
 
 
 def test_cloud_points_have_the_depth_and_the_colour_of_their_pixels(model, out, tmp_path):
     image = picture(tmp_path / 'a.png')
     camera = CameraModel(**CAMERA)
-    assert predict(model, out, image, '--camera', written(tmp_path / 'c.json', CAMERA),
-                   '--cloud') == 0
+    assert (
+        predict(model, out, image, '--camera', written(tmp_path / 'c.json', CAMERA), '--cloud') == 0
+    )
     vertices, rgb = read_ply(out / 'a.ply'), read_image(image)
     depth = cv2.imread(str(out / 'a_depth.png'), cv2.IMREAD_UNCHANGED) / 1000
     assert len(vertices) > 1000
@@ -148,10 +164,13 @@ def test_camera_is_scaled_to_a_resized_image(model, tmp_path):
     camera = written(tmp_path / 'c.json', CAMERA)
     image = cv2.imread(str(picture(tmp_path / 'a.png')))
     cv2.imwrite(str(tmp_path / 'b.png'), np.repeat(np.repeat(image, 2, 0), 2, 1))
-    assert predict(model, tmp_path / 'o', tmp_path / 'a.png', tmp_path / 'b.png',
-                   '--camera', camera) == 0
-    small, large = (cv2.imread(str(tmp_path / 'o' / f'{name}_depth.png'), -1) / 1000
-                    for name in 'ab')
+    assert (
+        predict(model, tmp_path / 'o', tmp_path / 'a.png', tmp_path / 'b.png', '--camera', camera)
+        == 0
+    )
+    small, large = (
+        cv2.imread(str(tmp_path / 'o' / f'{name}_depth.png'), -1) / 1000 for name in 'ab'
+    )
     np.testing.assert_allclose(cv2.resize(large, (128, 96)), small, rtol=0.02)
 
 
@@ -179,17 +198,24 @@ def test_folders_are_taken_with_theirs_and_results_lie_as_the_images_do(model, o
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         picture(tmp_path / name)
     assert predict(model, tmp_path / 'in' / 'out', tmp_path / 'in') == 0
-    found = {str(path.relative_to(tmp_path / 'in' / 'out'))
-             for path in (tmp_path / 'in' / 'out').rglob('*_depth.png')}
+    found = {
+        str(path.relative_to(tmp_path / 'in' / 'out'))
+        for path in (tmp_path / 'in' / 'out').rglob('*_depth.png')
+    }
     assert found == {'a_depth.png', 'deep/er/a_depth.png'}
 
 
-@pytest.mark.parametrize('words, expected', [
-    (['x/a.png', 'x/a.png'], ['a']), (['x/a.png', 'x/b.png'], ['a', 'b']),
-    (['x/a.png', 'x/a.jpg'], ['a.png', 'a.jpg']),
-    (['x/a.png', 'y/a.png', 'y/a.jpg', 'y/a_1.png'], ['x/a', 'y/a', 'a.jpg', 'a_1']),
-    (['x/a.png', 'x/a.png.png', 'x/a.jpg'], ['x/a', 'a.png.png', 'a.jpg']),
-    (['x', 'y/a.png'], ['x/a', 'a.jpg', 'b', 'y/a'])])
+@pytest.mark.parametrize(
+    'words, expected',
+    [
+        (['x/a.png', 'x/a.png'], ['a']),
+        (['x/a.png', 'x/b.png'], ['a', 'b']),
+        (['x/a.png', 'x/a.jpg'], ['a.png', 'a.jpg']),
+        (['x/a.png', 'y/a.png', 'y/a.jpg', 'y/a_1.png'], ['x/a', 'y/a', 'a.jpg', 'a_1']),
+        (['x/a.png', 'x/a.png.png', 'x/a.jpg'], ['x/a', 'a.png.png', 'a.jpg']),
+        (['x', 'y/a.png'], ['x/a', 'a.jpg', 'b', 'y/a']),
+    ],
+)
 def test_results_are_named_after_their_files(tmp_path, monkeypatch, words, expected):
     monkeypatch.chdir(tmp_path)
     for name in ('x/a.png', 'x/a.jpg', 'x/b.png', 'x/a.png.png', 'y/a.png', 'y/a.jpg', 'y/a_1.png'):
@@ -212,8 +238,20 @@ def test_the_stride_of_a_cloud_is_the_node_s(model, out, tmp_path):
     image = picture(tmp_path / 'a.png', 256, 192)
     found = {}
     for more, stride in (((), 2), (('--point-stride', 8), 8)):
-        assert predict(model, out, image, '--horizontal-fov-deg', 70, '--cloud',
-                       '--edge-threshold', 0, *more) == 0
+        assert (
+            predict(
+                model,
+                out,
+                image,
+                '--horizontal-fov-deg',
+                70,
+                '--cloud',
+                '--edge-threshold',
+                0,
+                *more,
+            )
+            == 0
+        )
         found[stride] = len(read_ply(out / 'a.ply'))
     assert found == {2: 128 * 96, 8: 32 * 24}
 
@@ -222,8 +260,21 @@ def test_a_scan_is_a_table_of_angles_and_ranges(model, out, tmp_path, capsys):
     image = picture(tmp_path / 'a.png')
     assert predict(model, out, image, '--scan') == 0
     assert 'a_scan.csv' not in names(out) and 'there is no scan' in capsys.readouterr().err
-    assert predict(model, out, image, '--horizontal-fov-deg', 70, '--scan',
-                   '--depth-scale', 0.2, '--max-depth', 2) == 0
+    assert (
+        predict(
+            model,
+            out,
+            image,
+            '--horizontal-fov-deg',
+            70,
+            '--scan',
+            '--depth-scale',
+            0.2,
+            '--max-depth',
+            2,
+        )
+        == 0
+    )
     table = np.genfromtxt(out / 'a_scan.csv', delimiter=',', names=True)
     assert table.dtype.names == ('angle', 'range')
     assert (np.diff(table['angle']) > 0).all()
@@ -232,12 +283,16 @@ def test_a_scan_is_a_table_of_angles_and_ranges(model, out, tmp_path, capsys):
     assert finite.size and (finite >= 0.3).all() and (finite <= 2 / np.cos(np.radians(35))).all()
 
 
-@pytest.mark.parametrize('words, said', [
-    (['--max-depth', '200'], 'max_depth must be in [0, 100], got 200'),
-    (['--point-stride', '2.5'], "point_stride must be of type int, got '2.5'"),
-    (['--edge-threshold', 'nan'], 'edge_threshold must be in [0, 1], got nan'),
-    (['--scan-min-height', '1'], 'scan_min_height 1.0 must be below scan_max_height 0.3'),
-    (['--min-depth', '12'], 'min_depth 12 must be below the 10 m that the network reaches')])
+@pytest.mark.parametrize(
+    'words, said',
+    [
+        (['--max-depth', '200'], 'max_depth must be in [0, 100], got 200'),
+        (['--point-stride', '2.5'], "point_stride must be of type int, got '2.5'"),
+        (['--edge-threshold', 'nan'], 'edge_threshold must be in [0, 1], got nan'),
+        (['--scan-min-height', '1'], 'scan_min_height 1.0 must be below scan_max_height 0.3'),
+        (['--min-depth', '12'], 'min_depth 12 must be below the 10 m that the network reaches'),
+    ],
+)
 def test_settings_that_cannot_be_used_are_told_by_name(model, out, tmp_path, capsys, words, said):
     try:
         code = predict(model, out, picture(tmp_path / 'a.png'), *words)
@@ -260,8 +315,9 @@ def test_anchors_of_an_image_correct_its_depth(model, out, tmp_path, capsys):
     anchors = anchors_of(plain, tmp_path / 'lidar.csv', 1.3, 'u,v,depth')
     capsys.readouterr()
     assert predict(model, out, image, '--npy', '--anchors', anchors) == 0
-    assert re.search(r'corrected by \d+ of 192 anchors: 30 % off before, 0 % after',
-                     capsys.readouterr().err)
+    assert re.search(
+        r'corrected by \d+ of 192 anchors: 30 % off before, 0 % after', capsys.readouterr().err
+    )
     np.testing.assert_allclose(np.load(out / 'a_depth.npy'), plain * 1.3, rtol=0.01)
     assert predict(model, out, image, '--anchors', written(tmp_path / 'few', '5 5 2\n9 9 2')) == 0
     assert 'not corrected: ' in capsys.readouterr().err
@@ -280,7 +336,7 @@ def test_anchors_of_a_folder_of_images(model, out, tmp_path, capsys):
     assert predict(model, out, tmp_path / 'in', '--npy', '--anchors', tmp_path / 'in') == 1
     said = capsys.readouterr().err
     assert 'b.anchors.csv, line 2: need u, v and metres' in said and 'skipped' not in said
-    assert f"not corrected: there is no {tmp_path / 'in' / 'c.anchors.csv'}" in said
+    assert f'not corrected: there is no {tmp_path / "in" / "c.anchors.csv"}' in said
     np.testing.assert_allclose(np.load(out / 'a_depth.npy'), plain * 1.3, rtol=0.01)
     np.testing.assert_array_equal(np.load(out / 'c_depth.npy'), plain)
 
@@ -288,11 +344,15 @@ def test_anchors_of_a_folder_of_images(model, out, tmp_path, capsys):
 def test_anchors_that_cannot_be_meant_are_told(model, out, tmp_path, capsys):
     image, anchors = picture(tmp_path / 'a.png'), written(tmp_path / 'a.csv', '1,2,3')
     camera = written(tmp_path / 'c.yaml', CALIBRATION % -0.3)
-    for words, said in [((image, '--anchors', tmp_path / 'no.csv'), 'there is no such file'),
-                        ((image, picture(tmp_path / 'b.png'), '--anchors', anchors),
-                         'is of one image, and there are 2'),
-                        ((video(tmp_path / 'v.avi'), '--anchors', anchors), 'v.avi is a video'),
-                        ((image, '--camera', camera, '--anchors', anchors), '--rectified')]:
+    for words, said in [
+        ((image, '--anchors', tmp_path / 'no.csv'), 'there is no such file'),
+        (
+            (image, picture(tmp_path / 'b.png'), '--anchors', anchors),
+            'is of one image, and there are 2',
+        ),
+        ((video(tmp_path / 'v.avi'), '--anchors', anchors), 'v.avi is a video'),
+        ((image, '--camera', camera, '--anchors', anchors), '--rectified'),
+    ]:
         assert predict(model, out, *words) == 2
         assert said in capsys.readouterr().err
 
@@ -312,8 +372,13 @@ def test_the_focal_length_comes_from_exif(model, out, tmp_path, capsys):
     # A full-frame camera with 35 mm: 2 atan(18 / 35) wide.
     camera = read_photo(exif(tmp_path / 'a.jpg', 144, 96, FocalLengthIn35mmFilm=35)).camera
     assert camera.fx == camera.fy == pytest.approx(35 / 36 * 144)
-    plane = {'FocalLength': 35.0, 'FocalPlaneXResolution': 400.0, 'FocalPlaneResolutionUnit': 3,
-             'ExifImageWidth': 1440, 'ExifImageHeight': 960}
+    plane = {
+        'FocalLength': 35.0,
+        'FocalPlaneXResolution': 400.0,
+        'FocalPlaneResolutionUnit': 3,
+        'ExifImageWidth': 1440,
+        'ExifImageHeight': 960,
+    }
     assert read_photo(exif(tmp_path / 'b.jpg', 144, 96, **plane)).camera == camera
     assert predict(model, out, tmp_path / 'a.jpg', '--cloud') == 0
     assert (out / 'a.ply').exists() and '54 degrees wide by its EXIF' in capsys.readouterr().err
@@ -321,9 +386,15 @@ def test_the_focal_length_comes_from_exif(model, out, tmp_path, capsys):
     assert 'EXIF' not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('tags', [
-    {}, {'FocalLengthIn35mmFilm': 0}, {'FocalLength': 35.0},
-    {'FocalLengthIn35mmFilm': 35, 'ExifImageWidth': 300, 'ExifImageHeight': 96}])
+@pytest.mark.parametrize(
+    'tags',
+    [
+        {},
+        {'FocalLengthIn35mmFilm': 0},
+        {'FocalLength': 35.0},
+        {'FocalLengthIn35mmFilm': 35, 'ExifImageWidth': 300, 'ExifImageHeight': 96},
+    ],
+)
 def test_exif_that_does_not_tell_the_focal_length_gives_no_camera(tmp_path, tags):
     assert read_photo(exif(tmp_path / 'a.jpg', **tags)).camera is None
 
@@ -334,7 +405,7 @@ def test_avif_is_read_and_heic_names_what_it_needs(tmp_path, monkeypatch):
     if features.check('avif'):
         Image.new('RGB', (32, 24), (200, 100, 50)).save(tmp_path / 'a.avif', quality=95)
         found = read_image(tmp_path / 'a.avif')
-        assert found.shape == (24, 32, 3) and np.abs(found[0, 0] - [200., 100, 50]).max() < 8
+        assert found.shape == (24, 32, 3) and np.abs(found[0, 0] - [200.0, 100, 50]).max() < 8
     monkeypatch.setitem(sys.modules, 'pillow_heif', None)
     (tmp_path / 'a.heic').write_bytes(b'\0\0\0\x18ftypheic')
     with pytest.raises(ImageError, match=r'pip install "depth_perception\[heic\]"'):
@@ -353,6 +424,7 @@ def test_colours_fit_the_scene_or_what_was_asked_for(model, out, tmp_path, capsy
 
 # Videos.
 
+
 def video(path, count=6, rate=5.0):
     """A small video; its frames grow brighter."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), rate, (128, 96))
@@ -367,7 +439,7 @@ def cut(path):
     content = path.read_bytes()
     frames = [found.start() for found in re.finditer(b'00dc', content)]
     short = path.with_name('cut.avi')
-    short.write_bytes(content[:frames[10] + 40])
+    short.write_bytes(content[: frames[10] + 40])
     return short
 
 
@@ -379,23 +451,30 @@ def test_a_video_becomes_a_video_of_camera_and_depth(model, out, tmp_path, capsy
     assert len(frames) == 6 and reader.rate == pytest.approx(5)
     assert frames[0].shape[1] == 256 and frames[0].shape[0] > 96
     # Camera at the left, in order.
-    assert np.abs(np.array([frame[:96, :128].mean() for frame in frames])
-                  - 40 * np.arange(6)).max() < 12
+    assert (
+        np.abs(np.array([frame[:96, :128].mean() for frame in frames]) - 40 * np.arange(6)).max()
+        < 12
+    )
 
 
 def test_frames_of_a_video_are_written_where_they_are_asked_for(model, out, tmp_path):
     path = video(tmp_path / 'v.avi')
     assert predict(model, out, path, '--npy', '--every', 4) == 0
     assert names(out) == ['v', 'v_color.mp4']
-    assert names(out / 'v') == [f'00000{number}_{what}' for number in (0, 4)
-                                for what in ('color.png', 'depth.npy', 'depth.png')]
+    assert names(out / 'v') == [
+        f'00000{number}_{what}'
+        for number in (0, 4)
+        for what in ('color.png', 'depth.npy', 'depth.png')
+    ]
 
 
 def test_a_cloud_that_cannot_be_made_leaves_no_folder_of_frames(model, out, tmp_path, capsys):
     assert predict(model, out, video(tmp_path / 'v.avi'), '--cloud') == 0
     assert names(out) == ['v_color.mp4'] and 'no point cloud' in capsys.readouterr().err
-    assert predict(model, out, tmp_path / 'v.avi', '--cloud', '--horizontal-fov-deg', 60,
-                   '--every', 5) == 0
+    assert (
+        predict(model, out, tmp_path / 'v.avi', '--cloud', '--horizontal-fov-deg', 60, '--every', 5)
+        == 0
+    )
     assert len(list((out / 'v').glob('*.ply'))) == 2
 
 
@@ -419,8 +498,22 @@ def test_a_terminated_command_leaves_no_halves(model, out, tmp_path):
     clip = video(tmp_path / 'clip.avi', 3000)
     out.mkdir(parents=True)
     process = subprocess.Popen(
-        [sys.executable, '-m', 'depth_perception.cli.main', 'predict', str(clip), '--model',
-         str(model), '--out', str(out), '--device', 'cpu'], stderr=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            '-m',
+            'depth_perception.cli.main',
+            'predict',
+            str(clip),
+            '--model',
+            str(model),
+            '--out',
+            str(out),
+            '--device',
+            'cpu',
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     wait_until(lambda: list(out.iterdir()))  # the half-written video
     process.terminate()
     _, said = process.communicate(timeout=120)
@@ -435,18 +528,25 @@ def test_a_damaged_video_costs_itself_alone(model, out, tmp_path, capfd):
     assert 'it is not a video that OpenCV can read' in capfd.readouterr().err
 
 
-@pytest.mark.skipif(not Path('/dev/shm').is_dir() or os.geteuid() != 0,
-                    reason='a small disk can be mounted by root alone')
+@pytest.mark.skipif(
+    not Path('/dev/shm').is_dir() or os.geteuid() != 0,
+    reason='a small disk can be mounted by root alone',
+)
 @pytest.mark.parametrize('what', ['image', 'video'])
 def test_a_full_disk_stops_it_and_leaves_no_halves(model, tmp_path, capsys, what):
     disk = tmp_path / 'disk'
     disk.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk],
-                      capture_output=True).returncode:
+    if subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk], capture_output=True
+    ).returncode:
         pytest.skip('nothing can be mounted here')
     try:
-        files = [picture(tmp_path / f'{name}.png', 640, 480) if what == 'image' else
-                 video(tmp_path / f'{name}.avi', 40) for name in 'ab']
+        files = [
+            picture(tmp_path / f'{name}.png', 640, 480)
+            if what == 'image'
+            else video(tmp_path / f'{name}.avi', 40)
+            for name in 'ab'
+        ]
         assert predict(model, disk, *files, '--npy') == 1
         said = capsys.readouterr().err
         assert 'stopped: nothing more can be written' in said and '[2/2]' not in said
@@ -460,10 +560,13 @@ def test_a_full_disk_stops_it_and_leaves_no_halves(model, tmp_path, capsys, what
 
 def test_pictures_of_other_kinds_are_read_as_colour(tmp_path):
     grey = np.full((10, 12), 77, np.uint8)
-    for name, image in (('g.png', grey), ('a.png', np.dstack([grey] * 4)),
-                        ('d.png', grey.astype(np.uint16) * 257),
-                        ('twelve_bits.png', (grey.astype(int) * 4095 // 255 + 1).astype(np.uint16)),
-                        ('floats.tiff', grey.astype(np.float32) / 255)):
+    for name, image in (
+        ('g.png', grey),
+        ('a.png', np.dstack([grey] * 4)),
+        ('d.png', grey.astype(np.uint16) * 257),
+        ('twelve_bits.png', (grey.astype(int) * 4095 // 255 + 1).astype(np.uint16)),
+        ('floats.tiff', grey.astype(np.float32) / 255),
+    ):
         cv2.imwrite(str(tmp_path / name), image)
         assert (read_image(tmp_path / name) == 77).all(), name
         assert read_image(tmp_path / name).shape == (10, 12, 3)
@@ -476,8 +579,10 @@ def test_channels_are_red_green_blue(tmp_path):
 
 # Cameras.
 
+
 def test_a_distorting_lens_is_rectified_as_the_node_does_unless_the_images_are(
-        model, out, tmp_path, capsys):
+    model, out, tmp_path, capsys
+):
     camera = written(tmp_path / 'c.yaml', CALIBRATION % -0.3)
     image = picture(tmp_path / 'a.png')
     raw = read_image(image)
@@ -499,13 +604,24 @@ def test_an_implausible_camera_is_told_with_its_cause(model, out, tmp_path, caps
     assert f'camera {camera}: K has a focal length of 3.6' in said and 'millimetres' in said
 
 
-@pytest.mark.parametrize('text', [
-    '', 'hello', '[1, 2]', '{}', '{"width": 128}', 'a: [', '\x00\x01',
-    json.dumps({**CAMERA, 'fx': 0}), json.dumps({**CAMERA, 'fx': 'wide'}),
-    json.dumps({**CAMERA, 'width': None}),
-    'image_width: 128\nimage_height: 96\ncamera_matrix: {data: [1, 2]}\n',
-    'width: 128\nheight: 96\nk: 5\n', '!!python/object/apply:os.system ["true"]',
-])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        'hello',
+        '[1, 2]',
+        '{}',
+        '{"width": 128}',
+        'a: [',
+        '\x00\x01',
+        json.dumps({**CAMERA, 'fx': 0}),
+        json.dumps({**CAMERA, 'fx': 'wide'}),
+        json.dumps({**CAMERA, 'width': None}),
+        'image_width: 128\nimage_height: 96\ncamera_matrix: {data: [1, 2]}\n',
+        'width: 128\nheight: 96\nk: 5\n',
+        '!!python/object/apply:os.system ["true"]',
+    ],
+)
 def test_unusable_camera_is_one_sentence_that_names_the_file(tmp_path, text):
     path = written(tmp_path / 'c', text)
     with pytest.raises(CameraError) as caught:
@@ -522,6 +638,7 @@ def test_missing_and_binary_cameras_are_named(tmp_path):
 
 
 # Errors.
+
 
 def damaged(folder):
     """Paths that are no images, each in its own way."""
@@ -553,10 +670,13 @@ def test_network_addresses_are_told_from_missing_files(model, out, tmp_path, cap
     assert capsys.readouterr().err.count('network address') == 2
 
 
-@pytest.mark.parametrize('name, is_told', [
-    ('a.gif', True), ('a.tif', True), ('a.webp', True), ('a.png', True), ('a.jpg', False)])
+@pytest.mark.parametrize(
+    'name, is_told',
+    [('a.gif', True), ('a.tif', True), ('a.webp', True), ('a.png', True), ('a.jpg', False)],
+)
 def test_of_a_file_of_many_pictures_it_says_that_the_first_is_taken(
-        model, out, tmp_path, capsys, name, is_told):
+    model, out, tmp_path, capsys, name, is_told
+):
     from PIL import Image
 
     frames = [Image.fromarray(np.full((48, 64, 3), level, np.uint8)) for level in (60, 120, 180)]
@@ -590,7 +710,10 @@ def test_gif_and_jpeg_2000_in_a_folder_are_images(tmp_path):
     for name in ('a.gif', 'b.jp2', 'c.jpe'):
         (tmp_path / name).touch()
     assert [file.name for file, _ in find([tmp_path], tmp_path / 'out').files] == [
-        'a.gif', 'b.jp2', 'c.jpe']
+        'a.gif',
+        'b.jp2',
+        'c.jpe',
+    ]
 
 
 def test_libraries_say_nothing_of_files_in_words_of_their_own(model, out, tmp_path):
@@ -599,13 +722,32 @@ def test_libraries_say_nothing_of_files_in_words_of_their_own(model, out, tmp_pa
     (tmp_path / 'b.mp4').write_bytes(b'no video')
     files = [tmp_path / name for name in ('cut.avi', 'a.cr2', 'b.mp4')]
     process = subprocess.run(
-        [sys.executable, '-m', 'depth_perception.cli.main', 'predict', *files, '--out', out,
-         '--model', model, '--device', 'cpu', '--backend', 'torch'],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
+        [
+            sys.executable,
+            '-m',
+            'depth_perception.cli.main',
+            'predict',
+            *files,
+            '--out',
+            out,
+            '--model',
+            model,
+            '--device',
+            'cpu',
+            '--backend',
+            'torch',
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     lines = process.stderr.splitlines()
     assert process.returncode == 1 and len(lines) == 5, process.stderr
-    assert all(line.startswith(('no camera', f'[{n}/3]', '1 of 3'))
-               for n, line in zip((0, 1, 2, 3, 0), lines)), process.stderr
+    assert all(
+        line.startswith(('no camera', f'[{n}/3]', '1 of 3'))
+        for n, line in zip((0, 1, 2, 3, 0), lines)
+    ), process.stderr
 
 
 def test_a_picture_of_one_pixel_has_no_result(model, out, tmp_path, capsys):
@@ -649,14 +791,24 @@ def test_what_cannot_be_started_is_one_sentence_and_exit_2(model, out, tmp_path,
 def test_folder_without_permission(model, tmp_path, capsys):
     image = picture(tmp_path / 'a.png')
     (tmp_path / 'locked').mkdir(0o555)
-    assert 'permission denied' in usage_error(
-        capsys, predict(model, tmp_path / 'locked' / 'deep', image)).lower()
+    assert (
+        'permission denied'
+        in usage_error(capsys, predict(model, tmp_path / 'locked' / 'deep', image)).lower()
+    )
 
 
-@pytest.mark.parametrize('arguments', [
-    [], ['predict'], ['predict', 'a.png'], ['dance'], ['predict', '--out', 'o'],
-    ['predict', 'a.png', '--out', 'o', '--camera', 'c', '--horizontal-fov-deg', '60'],
-    ['predict', 'a.png', '--out', 'o', '--precision', 'int8']])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        [],
+        ['predict'],
+        ['predict', 'a.png'],
+        ['dance'],
+        ['predict', '--out', 'o'],
+        ['predict', 'a.png', '--out', 'o', '--camera', 'c', '--horizontal-fov-deg', '60'],
+        ['predict', 'a.png', '--out', 'o', '--precision', 'int8'],
+    ],
+)
 def test_wrong_usage_exits_2(arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -678,9 +830,22 @@ def test_a_failed_write_leaves_no_part_behind(model, out, tmp_path, monkeypatch)
 def test_the_command_runs_as_a_process_with_the_bundled_network(out, tmp_path):
     image = picture(tmp_path / 'a.jpg')
     process = subprocess.run(
-        [sys.executable, '-m', 'depth_perception.cli.main', 'predict', image, '--out', out,
-         '--device', 'cpu'],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
+        [
+            sys.executable,
+            '-m',
+            'depth_perception.cli.main',
+            'predict',
+            image,
+            '--out',
+            out,
+            '--device',
+            'cpu',
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert process.returncode == 0, process.stderr
     assert '1 of 1 images done' in process.stderr
     assert names(out) == ['a_color.png', 'a_depth.png']

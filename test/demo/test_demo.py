@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo: its scores, its pictures, and a complete run over DDS."""
+
 from __future__ import annotations
 
 import json
@@ -71,8 +72,7 @@ def test_pictures_are_written_and_not_blank(tmp_path, truth):
     assert all(image is not None and image.std() > 10 for image in images)
     # True depth adds columns for itself and the error, and anchors add their columns.
     assert (images[0].shape[1] > 1500) is (truth is not None)
-    anchored = replace(frame(), anchored=replace(
-        frame(), anchors=Anchors.of([5.0], [6.0], [2.0])))
+    anchored = replace(frame(), anchored=replace(frame(), anchors=Anchors.of([5.0], [6.0], [2.0])))
     montage(tmp_path / 'a.png', [anchored, anchored], [truth, truth], 'title', CAMERA)
     assert cv2.imread(str(tmp_path / 'a.png')).shape[1] > images[0].shape[1]
 
@@ -88,19 +88,30 @@ def test_obstacles_are_counted_over_the_frames_with_a_scan_and_a_truth():
     mounting, camera = Mounting(0.0, 0.4), CAMERA
     truth = np.full((60, 80), 2.0, np.float32)
     scan = true_scan(truth, camera, 10.0, mounting)
-    right, far, none = (replace(frame(), index=index, scan=seen) for index, seen in enumerate(
-        (scan, ScanRecord(scan.angles, scan.ranges * 2), None)))
-    found = obstacle_scores([right, far, none, replace(right, index=9)], [truth] * 3, camera,
-                            mounting, 10.0)
+    right, far, none = (
+        replace(frame(), index=index, scan=seen)
+        for index, seen in enumerate((scan, ScanRecord(scan.angles, scan.ranges * 2), None))
+    )
+    found = obstacle_scores(
+        [right, far, none, replace(right, index=9)], [truth] * 3, camera, mounting, 10.0
+    )
     assert found['obstacles'] == 2 * np.isfinite(scan.ranges).sum() > 100
     assert found['found_percent'] == found['missed_percent'] == 50
     assert obstacle_scores([none], [truth] * 3, camera, mounting, 10.0) == {}
 
 
-@pytest.mark.parametrize('text, found', [
-    (None, None), ('{"pitch_deg": 7, "height_m": 0.5}', Mounting(7, 0.5)),
-    ('{"pitch_deg": 7}', 'height_m'), ('{"pitch_deg": 95, "height_m": 1}', 'camera_pitch'),
-    ('no json', 'pitch_deg'), ('[]', 'pitch_deg'), ('{"pitch_deg": "7", "height_m": 1}', "'7'")])
+@pytest.mark.parametrize(
+    'text, found',
+    [
+        (None, None),
+        ('{"pitch_deg": 7, "height_m": 0.5}', Mounting(7, 0.5)),
+        ('{"pitch_deg": 7}', 'height_m'),
+        ('{"pitch_deg": 95, "height_m": 1}', 'camera_pitch'),
+        ('no json', 'pitch_deg'),
+        ('[]', 'pitch_deg'),
+        ('{"pitch_deg": "7", "height_m": 1}', "'7'"),
+    ],
+)
 def test_a_recording_says_how_its_camera_is_mounted(tmp_path, text, found):
     if text is not None:
         (tmp_path / 'mounting.json').write_text(text)
@@ -132,8 +143,14 @@ def test_cloud_points_drop_unknown_points_and_keep_colours():
 
 def demo(*arguments: str) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
-    return subprocess.run([sys.executable, '-m', 'depth_perception.demo', *arguments], cwd=ROOT,
-                          env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, '-m', 'depth_perception.demo', *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
@@ -154,8 +171,13 @@ def test_the_bundled_clip_from_bag_to_pictures(tmp_path):
 
 
 def test_anchors_of_the_truth_correct_the_depth_of_a_second_replay(tmp_path):
-    bag = write_bag(tmp_path / 'bag', [picture(i, 160, 120) for i in range(4)],
-                    storage=StoragePlugin.MCAP, jpeg=True, hz=6)
+    bag = write_bag(
+        tmp_path / 'bag',
+        [picture(i, 160, 120) for i in range(4)],
+        storage=StoragePlugin.MCAP,
+        jpeg=True,
+        hz=6,
+    )
     missing = demo(str(bag), '--anchors', '--out', str(tmp_path / 'out'))
     assert missing.returncode == 2 and 'there is no' in missing.stderr
     (bag / 'truth').mkdir()
@@ -170,12 +192,19 @@ def test_anchors_of_the_truth_correct_the_depth_of_a_second_replay(tmp_path):
     assert 'anchors_ms' in anchored['node_stages_ms']
     assert anchored['scores']['AbsRel'] < 0.5 * summary['scores']['AbsRel']
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == sorted(
-        ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json'))
+        ('montage.png', 'animation.gif', 'cloud.png', 'cloud.ply', 'summary.json')
+    )
 
 
 def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
-    bag = write_bag(tmp_path / 'bag', [picture(i, 160, 120) for i in range(4)],
-                    storage=StoragePlugin.SQLITE3, jpeg=False, hz=2, with_info=False)
+    bag = write_bag(
+        tmp_path / 'bag',
+        [picture(i, 160, 120) for i in range(4)],
+        storage=StoragePlugin.SQLITE3,
+        jpeg=False,
+        hz=2,
+        with_info=False,
+    )
     # One file of it is enough.
     result = demo(str(next(bag.glob('*.db3'))), '--out', str(tmp_path / 'out'))
     assert result.returncode == 0, result.stderr
@@ -210,8 +239,13 @@ def test_an_unwritable_folder_gives_one_sentence(tmp_path):
 
 def test_a_terminated_demo_leaves_no_process_and_no_file(tmp_path):
     environment = {**os.environ, 'ROS_DOMAIN_ID': '99'}
-    process = subprocess.Popen([sys.executable, '-m', 'depth_perception.demo', '--out', tmp_path],
-                               cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'depth_perception.demo', '--out', tmp_path],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     children = wait_until(lambda: psutil.Process(process.pid).children())
     process.terminate()
     _, said = process.communicate(timeout=60)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What sensors measure, in the image of a camera, against closed forms."""
+
 from __future__ import annotations
 
 import math
@@ -79,8 +80,9 @@ def test_what_a_scan_did_not_measure_is_no_anchor():
 def test_points_in_the_image_and_no_others():
     points = [[0.1, -0.2, 2.0], [0, 0, -2.0], [9, 0, 2.0], [np.nan, 0, 1], [0.3, 0, 0.0]]
     anchors = point_anchors(np.array(points), SAME, CAMERA, radius_deg=2.5)
-    np.testing.assert_allclose([anchors.u, anchors.v, anchors.depth],
-                               [[79.5 + 6.5], [59.5 - 13.0], [2.0]])
+    np.testing.assert_allclose(
+        [anchors.u, anchors.v, anchors.depth], [[79.5 + 6.5], [59.5 - 13.0], [2.0]]
+    )
     assert anchors.radius[0] == pytest.approx(130 * math.tan(math.radians(2.5)))
     assert len(point_anchors(np.empty((0, 3)), SAME, CAMERA)) == 0
 
@@ -104,8 +106,9 @@ def test_a_depth_image_of_another_camera():
     anchors = depth_anchors(depth, narrow, moved(SAME, x=0.1, z=0.5), CAMERA)
     np.testing.assert_allclose(anchors.depth, 2.5)
     u = np.unique(anchors.u)
-    np.testing.assert_allclose(u[[0, -1]], CAMERA.cx + 130 / 2.5 * (
-        2.0 * np.array([-39.5, 39.5]) / 200 + 0.1))
+    np.testing.assert_allclose(
+        u[[0, -1]], CAMERA.cx + 130 / 2.5 * (2.0 * np.array([-39.5, 39.5]) / 200 + 0.1)
+    )
     assert len(anchors) == 58 * 80
 
 
@@ -125,8 +128,9 @@ def test_a_range_is_of_the_nearest_thing_in_its_cone(kind):
 
 def test_a_range_sensor_beside_and_before_the_camera():
     predicted = np.full((120, 160), 2.8, np.float32)  # a wall that is 2 m away
-    anchors = range_anchors(1.7, math.radians(10), moved(BODY, x=0.2, y=0.1, z=0.3), CAMERA,
-                            predicted)
+    anchors = range_anchors(
+        1.7, math.radians(10), moved(BODY, x=0.2, y=0.1, z=0.3), CAMERA, predicted
+    )
     np.testing.assert_allclose(anchors.depth, 2.0, rtol=0.02)
     corrected, report = anchor_depth(predicted, anchors)
     np.testing.assert_allclose(corrected, 2.0, rtol=0.03)
@@ -173,7 +177,8 @@ def test_the_floor_is_found_at_any_scale_and_tilt(pitch, roll, factor):
     anchors = floor_anchors(depth, CAMERA, pose)
     assert 20 <= len(anchors) <= 48
     np.testing.assert_allclose(
-        anchors.depth, truth[anchors.v.astype(int), anchors.u.astype(int)], rtol=1e-5)
+        anchors.depth, truth[anchors.v.astype(int), anchors.u.astype(int)], rtol=1e-5
+    )
     corrected, _ = anchor_depth(depth, anchors)
     np.testing.assert_allclose(corrected, truth, rtol=0.03)
 
@@ -184,7 +189,8 @@ def test_a_table_seen_from_above_is_not_the_floor():
     assert (truth < floor_and_wall(pose) - 0.1).mean() > 0.1  # the table takes much of the image
     anchors = floor_anchors(1.3 * truth, CAMERA, pose)
     np.testing.assert_allclose(
-        anchors.depth, truth[anchors.v.astype(int), anchors.u.astype(int)], rtol=1e-5)
+        anchors.depth, truth[anchors.v.astype(int), anchors.u.astype(int)], rtol=1e-5
+    )
 
 
 def test_a_bed_that_hides_the_floor_does_not_put_it_farther_away():
@@ -194,17 +200,29 @@ def test_a_bed_that_hides_the_floor_does_not_put_it_farther_away():
     assert len(floor_anchors(truth, CAMERA, pose)) == 0
 
 
-@pytest.mark.parametrize('pose', [
-    CameraPose(math.radians(10)), CameraPose(math.radians(10), height=HIGHEST_CAMERA + 0.01),
-    CameraPose(math.radians(-40), height=0.3)], ids=['no height', 'too high', 'sees no floor'])
+@pytest.mark.parametrize(
+    'pose',
+    [
+        CameraPose(math.radians(10)),
+        CameraPose(math.radians(10), height=HIGHEST_CAMERA + 0.01),
+        CameraPose(math.radians(-40), height=0.3),
+    ],
+    ids=['no height', 'too high', 'sees no floor'],
+)
 def test_without_a_floor_there_is_no_anchor(pose):
     depth = floor_and_wall(CameraPose(math.radians(10), height=0.3))
     assert len(floor_anchors(depth, CAMERA, pose)) == 0
 
 
-@pytest.mark.parametrize('depth', [
-    np.full((120, 160), 2.0), np.full((120, 160), np.nan),
-    2 + np.random.default_rng(0).random((120, 160))], ids=['wall', 'unknown', 'noise'])
+@pytest.mark.parametrize(
+    'depth',
+    [
+        np.full((120, 160), 2.0),
+        np.full((120, 160), np.nan),
+        2 + np.random.default_rng(0).random((120, 160)),
+    ],
+    ids=['wall', 'unknown', 'noise'],
+)
 def test_what_is_not_level_is_no_floor(depth):
     pose = CameraPose(math.radians(10), height=0.3)
     assert len(floor_anchors(depth.astype(np.float32), CAMERA, pose)) == 0

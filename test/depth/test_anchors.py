@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Anchored depth against scenes whose truth is known."""
+
 from __future__ import annotations
 
 from time import process_time, thread_time
@@ -46,9 +47,13 @@ def row(truth: np.ndarray, v: int = 30) -> Anchors:
 
 def zones(truth: np.ndarray, count: int = 8) -> Anchors:
     height, width = truth.shape
-    v, u = (grid.ravel() for grid in np.meshgrid(
-        *(((np.arange(count) + 0.5) * side / count).astype(int) for side in (height, width)),
-        indexing='ij'))
+    v, u = (
+        grid.ravel()
+        for grid in np.meshgrid(
+            *(((np.arange(count) + 0.5) * side / count).astype(int) for side in (height, width)),
+            indexing='ij',
+        )
+    )
     return at(truth, u, v)
 
 
@@ -141,17 +146,31 @@ def test_no_correction_is_larger_than_its_limit():
     assert report.residual_after > 0.5 and report.problem
 
 
-@pytest.mark.parametrize('anchors', [
-    NONE, Anchors.of([10.0] * 3, [10.0] * 3, [2.0] * 3),
-    Anchors.of(np.arange(20) + WIDTH, np.arange(20), np.full(20, 2.0)),
-    Anchors.of(-np.arange(1, 21), np.arange(20), np.full(20, 2.0)),
-    Anchors.of(np.arange(20), np.arange(20), np.full(20, np.nan)),
-    Anchors.of(np.full(20, np.nan), np.arange(20), np.full(20, 2.0)),
-    Anchors.of(np.arange(20), np.arange(20), np.full(20, np.inf)),
-    Anchors.of(np.arange(20), np.arange(20), np.zeros(20)),
-    Anchors.of(np.arange(20), np.arange(20), np.full(20, 50.0))],
-    ids=['none', 'too few', 'right of it', 'left of it', 'unknown', 'nowhere', 'infinite', 'zero',
-         'beyond the range'])
+@pytest.mark.parametrize(
+    'anchors',
+    [
+        NONE,
+        Anchors.of([10.0] * 3, [10.0] * 3, [2.0] * 3),
+        Anchors.of(np.arange(20) + WIDTH, np.arange(20), np.full(20, 2.0)),
+        Anchors.of(-np.arange(1, 21), np.arange(20), np.full(20, 2.0)),
+        Anchors.of(np.arange(20), np.arange(20), np.full(20, np.nan)),
+        Anchors.of(np.full(20, np.nan), np.arange(20), np.full(20, 2.0)),
+        Anchors.of(np.arange(20), np.arange(20), np.full(20, np.inf)),
+        Anchors.of(np.arange(20), np.arange(20), np.zeros(20)),
+        Anchors.of(np.arange(20), np.arange(20), np.full(20, 50.0)),
+    ],
+    ids=[
+        'none',
+        'too few',
+        'right of it',
+        'left of it',
+        'unknown',
+        'nowhere',
+        'infinite',
+        'zero',
+        'beyond the range',
+    ],
+)
 def test_without_support_depth_is_the_same_object(anchors):
     depth = room()
     corrected, report = anchor_depth(depth, anchors)
@@ -198,9 +217,13 @@ def test_depth_that_is_all_unknown_is_no_trouble():
 def test_anchors_on_the_border_count():
     truth = room()
     u = np.arange(0, WIDTH, 4)
-    border = Anchors.joined([at(truth, u, np.zeros(len(u), int)),
-                             at(truth, u, np.full(len(u), HEIGHT - 1)),
-                             at(truth, np.full(30, WIDTH - 1), np.arange(0, HEIGHT, 4))])
+    border = Anchors.joined(
+        [
+            at(truth, u, np.zeros(len(u), int)),
+            at(truth, u, np.full(len(u), HEIGHT - 1)),
+            at(truth, np.full(30, WIDTH - 1), np.arange(0, HEIGHT, 4)),
+        ]
+    )
     corrected, report = anchor_depth(truth * np.float32(1.4), border)
     assert report.compared > 60
     np.testing.assert_allclose(corrected, truth, rtol=0.02)
@@ -238,8 +261,15 @@ def test_the_grid_says_what_the_field_says():
     assert abs(found - exact).mean() < 0.003 and abs(found - exact).max() < 0.05
 
 
-@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='no GPU'))])
+@pytest.mark.parametrize(
+    'device',
+    [
+        'cpu',
+        pytest.param(
+            'cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+        ),
+    ],
+)
 def test_tensors_give_the_same_numbers_where_they_are(device):
     truth = room()
     depth = truth * np.float32(1.4)
@@ -259,16 +289,25 @@ def test_the_passes_for_a_gpu_give_the_same_numbers():
     field, _ = fit_anchors(depth, row(truth), (0.1, 10.0))
     np.testing.assert_allclose(
         residual_field._apply_on_device(torch.from_numpy(depth), field, 0.7),
-        apply_field(depth, field, 0.7), rtol=1e-5)
+        apply_field(depth, field, 0.7),
+        rtol=1e-5,
+    )
 
 
 def test_a_correction_fades_without_anchors_and_comes_back_with_them():
     truth = room()
     depth = truth * np.float32(1.4)
     anchored = AnchoredDepth(hold=2.0)
-    for time, anchors, share in ((0.0, NONE, 0), (0.1, row(truth), 1), (0.6, NONE, 0.75),
-                                 (1.1, NONE, 0.5), (2.2, NONE, 0), (1.0, NONE, 0),
-                                 (3.0, row(truth), 1), (2.9, NONE, 0)):
+    for time, anchors, share in (
+        (0.0, NONE, 0),
+        (0.1, row(truth), 1),
+        (0.6, NONE, 0.75),
+        (1.1, NONE, 0.5),
+        (2.2, NONE, 0),
+        (1.0, NONE, 0),
+        (3.0, row(truth), 1),
+        (2.9, NONE, 0),
+    ):
         corrected, report = anchored(depth, anchors, time)
         assert report.strength == pytest.approx(share)
         np.testing.assert_allclose(corrected, truth * 1.4 ** (1 - share), rtol=0.02)
@@ -310,4 +349,5 @@ def test_a_system_of_any_size_is_solved():
         root = random.standard_normal((size, size))
         matrix, values = root @ root.T + np.eye(size), random.standard_normal(size)
         np.testing.assert_allclose(
-            matrix @ residual_field._solved(matrix, values), values, atol=1e-8)
+            matrix @ residual_field._solved(matrix, values), values, atol=1e-8
+        )

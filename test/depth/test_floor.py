@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The floor as it is seen: with true depth, with a wrong scale, and with a network's errors."""
+
 from __future__ import annotations
 
 import functools
@@ -19,8 +20,10 @@ from test.support.scenes import box_on_the_floor, floor, level_rays, ramp, with_
 
 #: As robots have them: 66 degrees wide.
 CAMERA = CameraModel(320, 240, 250.0, 250.0, 159.5, 119.5)
-POSES = [CameraPose(math.radians(pitch), math.radians(roll), height) for pitch, roll, height in
-         [(0, 0, 0.15), (8, 0, 0.3), (0, 5, 0.3), (7, 0, 0.5), (20, -4, 1.0)]]
+POSES = [
+    CameraPose(math.radians(pitch), math.radians(roll), height)
+    for pitch, roll, height in [(0, 0, 0.15), (8, 0, 0.3), (0, 5, 0.3), (7, 0, 0.5), (20, -4, 1.0)]
+]
 INF, NAN = float('inf'), float('nan')
 BAND = ObstacleBand(max_height=0.5)
 
@@ -36,8 +39,10 @@ def boxes(pose):
         'box of 10 cm at 2 m': [box_on_the_floor(pose, 2.0, 0.1)],
         'box of 30 cm at 1 m': [box_on_the_floor(pose, 1.0, 0.3)],
         'rug of 2 cm': [((0.8, -0.6, down), (2.2, 0.5, down + 0.02))],
-        'table top at 0.7 m': [((1.5, -0.5, down + 0.67), (2.3, 0.5, down + 0.7)),
-                               ((3.2, -9, down), (3.3, 9, 9))],
+        'table top at 0.7 m': [
+            ((1.5, -0.5, down + 0.67), (2.3, 0.5, down + 0.7)),
+            ((3.2, -9, down), (3.3, 9, 9)),
+        ],
         'doorway of 0.8 m': [((2.0, -9, down), (2.1, -0.4, 9)), ((2.0, 0.4, down), (2.1, 9, 9))],
         'box before a wall': [box_on_the_floor(pose, 1.6, 0.2), ((3.0, -9, down), (3.1, 9, 9))],
     }
@@ -163,8 +168,9 @@ def test_unknown_stays_unknown_and_unknown_pixels_change_nothing_else():
     assert np.isnan(levelled(np.full_like(true, NAN), pose)).all()
 
 
-@pytest.mark.parametrize('pose', [
-    CameraPose(), CameraPose(height=0.0), CameraPose(math.radians(-60), 0, 0.5)])
+@pytest.mark.parametrize(
+    'pose', [CameraPose(), CameraPose(height=0.0), CameraPose(math.radians(-60), 0, 0.5)]
+)
 def test_there_is_no_layout_where_the_floor_is_not_known_or_not_seen(pose):
     assert floor_layout(CAMERA, pose) is None
 
@@ -188,12 +194,13 @@ def test_tensors_give_what_arrays_give(size, anchored):
     np.testing.assert_array_equal(on_cpu.numpy(), by_numpy)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     on_device = level_floor.__wrapped__(  # what runs on a GPU
-        torch.from_numpy(seen).to(device), floor_layout(camera, pose, device=device), anchored)
+        torch.from_numpy(seen).to(device), floor_layout(camera, pose, device=device), anchored
+    )
     np.testing.assert_allclose(on_device.cpu().numpy(), by_numpy, rtol=1e-3)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2 ** 32 - 1))
+@given(st.integers(0, 2**32 - 1))
 def test_any_depth_at_any_pose_gives_finite_depth_of_the_same_sign(seed):
     rng = np.random.default_rng(seed)
     camera = CameraModel(64, 48, rng.uniform(20, 90), rng.uniform(20, 90), 31.5, rng.uniform(5, 40))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geometry against closed forms, in numpy, in torch and, where there is one, on a GPU."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,8 +13,15 @@ from depth_perception.depth import by_numpy, geometry
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
 INF, NAN = float('inf'), float('nan')
 #: 'device code' is what runs on a GPU, with tensors on the CPU.
-KINDS = ['numpy', 'torch', 'device code', pytest.param('cuda', marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='no CUDA device here'))]
+KINDS = [
+    'numpy',
+    'torch',
+    'device code',
+    pytest.param(
+        'cuda',
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here'),
+    ),
+]
 
 
 @pytest.fixture(params=KINDS)
@@ -57,6 +65,7 @@ def plane(normal, offset, camera=CAMERA):
 
 
 # Masks.
+
 
 def test_rep_117_table(kind):
     depth = np.array([[NAN, INF, -INF, 0.0, -1.0, 0.29, 0.3, 5.0, 10.0, 10.01]], np.float32)
@@ -130,8 +139,11 @@ def far_sides(line, threshold):
         steps = np.diff(nearness)
         far = np.zeros(len(line), bool)
         for i, step in enumerate(steps):
-            around = [abs(steps[j]) for j in (i - geometry.WIDEST_BLUR, i + geometry.WIDEST_BLUR)
-                      if 0 <= j < len(steps) and not np.isnan(steps[j])]
+            around = [
+                abs(steps[j])
+                for j in (i - geometry.WIDEST_BLUR, i + geometry.WIDEST_BLUR)
+                if 0 <= j < len(steps) and not np.isnan(steps[j])
+            ]
             least = min(nearness[i], nearness[i + 1]) * np.float32(threshold)
             if around and abs(step) - min(around) > least:
                 far[i if step > 0 else i + 1] = True
@@ -148,8 +160,9 @@ def test_flying_pixels_are_those_of_the_definition(kind, monkeypatch, size, unkn
     depth = rng.uniform(1.0, 1.3, size).astype(np.float32)
     for value in (NAN, INF, 0.0):
         depth[rng.random(size) < unknown / 3] = value
-    expected = np.apply_along_axis(far_sides, 0, depth, 0.1) \
-        | np.apply_along_axis(far_sides, 1, depth, 0.1)
+    expected = np.apply_along_axis(far_sides, 0, depth, 0.1) | np.apply_along_axis(
+        far_sides, 1, depth, 0.1
+    )
     flying = returned(kind, geometry.flying_pixels(given_as(kind, depth), 0.1))
     np.testing.assert_array_equal(flying, expected)
 
@@ -202,6 +215,7 @@ def test_whether_all_is_finite_and_times_a_factor(kind):
 
 # Points and clouds.
 
+
 @pytest.mark.parametrize('normal', [(0, 0, 1), (0.4, -0.3, 1), (0, 0.9, 0.7)])
 def test_points_of_a_plane_lie_on_it_and_on_their_own_pixels(kind, normal):
     depth = plane(normal, 2.5)
@@ -210,9 +224,11 @@ def test_points_of_a_plane_lie_on_it_and_on_their_own_pixels(kind, normal):
     np.testing.assert_allclose(points @ np.array(normal, float), 2.5, atol=2e-6)
     v, u = np.indices(depth.shape)
     np.testing.assert_allclose(
-        points[..., 0] / points[..., 2] * CAMERA.fx + CAMERA.cx, u, atol=1e-4)
+        points[..., 0] / points[..., 2] * CAMERA.fx + CAMERA.cx, u, atol=1e-4
+    )
     np.testing.assert_allclose(
-        points[..., 1] / points[..., 2] * CAMERA.fy + CAMERA.cy, v, atol=1e-4)
+        points[..., 1] / points[..., 2] * CAMERA.fy + CAMERA.cy, v, atol=1e-4
+    )
     np.testing.assert_array_equal(points[..., 2].astype(np.float32), depth)
 
 
@@ -247,26 +263,30 @@ def test_strides_need_not_divide_the_size(kind, stride):
     depth = np.random.default_rng(2).uniform(1, 5, (48, 64)).astype(np.float32)
     rgb = np.random.default_rng(3).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     full = returned(kind, geometry.pack_cloud(given_as(kind, depth), CAMERA, given_as(kind, rgb)))
-    part = returned(kind, geometry.pack_cloud(
-        given_as(kind, depth), CAMERA, given_as(kind, rgb), stride))
+    part = returned(
+        kind, geometry.pack_cloud(given_as(kind, depth), CAMERA, given_as(kind, rgb), stride)
+    )
     assert part.shape == (-(-48 // stride), -(-64 // stride), 4)
     np.testing.assert_array_equal(
-        part.view(np.uint32), np.ascontiguousarray(full[::stride, ::stride]).view(np.uint32))
+        part.view(np.uint32), np.ascontiguousarray(full[::stride, ::stride]).view(np.uint32)
+    )
 
 
 def test_colour_is_packed_as_0x00rrggbb(kind):
     rgb = np.zeros((48, 64, 3), np.uint8)
     rgb[0, 0], rgb[0, 1], rgb[0, 2] = (1, 2, 3), (255, 254, 253), (255, 255, 255)
-    cloud = returned(kind, geometry.pack_cloud(
-        given_as(kind, constant(1.0)), CAMERA, given_as(kind, rgb)))
+    cloud = returned(
+        kind, geometry.pack_cloud(given_as(kind, constant(1.0)), CAMERA, given_as(kind, rgb))
+    )
     bits = np.ascontiguousarray(cloud[..., 3]).view(np.uint32)
     assert [hex(bit) for bit in bits[0, :4]] == ['0x10203', '0xfffefd', '0xffffff', '0x0']
 
 
 def test_every_colour_keeps_its_bits(kind):
     values = np.random.default_rng(4).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    cloud = returned(kind, geometry.pack_cloud(
-        given_as(kind, constant(NAN)), CAMERA, given_as(kind, values)))
+    cloud = returned(
+        kind, geometry.pack_cloud(given_as(kind, constant(NAN)), CAMERA, given_as(kind, values))
+    )
     as_bytes = np.ascontiguousarray(cloud[..., 3]).view(np.uint8).reshape(48, 64, 4)
     np.testing.assert_array_equal(as_bytes[..., 2::-1], values)  # little endian: b, g, r, 0
     assert not as_bytes[..., 3].any()
@@ -279,8 +299,9 @@ def test_cloud_without_colour_has_zero_there(kind):
 
 def test_resized_depth_with_scaled_camera_gives_the_same_plane(kind):
     small = CAMERA.scaled_to(32, 24)
-    points = returned(kind, geometry.back_project(
-        given_as(kind, plane((0.2, 0.1, 1), 2.0, small)), small))
+    points = returned(
+        kind, geometry.back_project(given_as(kind, plane((0.2, 0.1, 1), 2.0, small)), small)
+    )
     np.testing.assert_allclose(points @ np.array([0.2, 0.1, 1]), 2.0, atol=2e-6)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of point clouds: what is where, what hides what."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,8 +12,14 @@ RED, BLUE = (200, 0, 0), (0, 0, 200)
 
 
 def drawn(points, colours, view, size=(40, 30)):
-    return draw_points(np.array(points, np.float32), np.array(colours, np.uint8), view, *size,
-                       spacing=0.001, background=0)
+    return draw_points(
+        np.array(points, np.float32),
+        np.array(colours, np.uint8),
+        view,
+        *size,
+        spacing=0.001,
+        background=0,
+    )
 
 
 def place(picture, colour):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one recipe: what depth becomes, for arrays and tensors alike, with every setting."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,8 +29,13 @@ from test.support.settings import CASES, a_scene, base_of
 
 CAMERA = CameraModel(128, 96, 90.0, 91.0, 64.0, 48.0)
 RGB = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='no CUDA device here'))]
+DEVICES = [
+    'cpu',
+    pytest.param(
+        'cuda',
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here'),
+    ),
+]
 PARTS = ('depth', 'clean', 'points', 'cloud', 'colours')
 #: What acts on more than one frame, or before there is a depth.
 ELSEWHERE = {'temporal_smoothing', 'focal_correction'}
@@ -40,8 +46,10 @@ def arrays(products: DepthProducts) -> dict[str, np.ndarray]:
     found = {name: getattr(products, name) for name in PARTS}
     found['ranges'], found['preview'] = products.scan().ranges, products.preview()
     found = {name: value for name, value in found.items() if value is not None}
-    return {name: value.cpu().numpy() if isinstance(value, torch.Tensor) else value
-            for name, value in found.items()}
+    return {
+        name: value.cpu().numpy() if isinstance(value, torch.Tensor) else value
+        for name, value in found.items()
+    }
 
 
 def made(settings: DepthSettings) -> dict[str, np.ndarray]:
@@ -60,26 +68,37 @@ def test_a_tensor_gives_what_an_array_gives(settings, device):
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         # The bits of a colour may be those of a NaN.
-        equal = np.testing.assert_array_equal if device == 'cpu' else \
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5)
+        equal = (
+            np.testing.assert_array_equal
+            if device == 'cpu'
+            else lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5)
+        )
         equal(found[name], value)
 
 
-@pytest.mark.parametrize('name, settings', [
-    (name, case) for name, case in CASES[1:] if name.split()[0] not in ELSEWHERE])
+@pytest.mark.parametrize(
+    'name, settings', [(name, case) for name, case in CASES[1:] if name.split()[0] not in ELSEWHERE]
+)
 def test_every_setting_changes_something(name, settings):
     before, after = made(base_of(settings)), made(settings)
     assert before.keys() != after.keys() or any(
         not np.array_equal(before[name], after[name], equal_nan=value.dtype.kind == 'f')
-        for name, value in before.items())
+        for name, value in before.items()
+    )
 
 
 def test_nothing_is_computed_before_it_is_asked_for_and_nothing_twice(monkeypatch):
     calls = []
     for name in ('mask_range', 'flying_pixels', 'pack_cloud', 'back_project'):
         function = getattr(geometry, name)
-        monkeypatch.setattr(geometry, name, lambda *arguments, name=name, function=function: (
-            calls.append(name), function(*arguments))[1])
+        monkeypatch.setattr(
+            geometry,
+            name,
+            lambda *arguments, name=name, function=function: (
+                calls.append(name),
+                function(*arguments),
+            )[1],
+        )
     products = depth_products(RGB, CAMERA, a_scene())
     assert calls == []
     assert products.depth is products.depth and calls == ['mask_range']
@@ -104,9 +123,17 @@ def test_what_is_too_near_is_an_obstacle_in_cloud_and_scan_and_masked_in_the_dep
     scene[40:60, 60:70], scene[40:60, 75:80], scene[5:9, 5:9] = 0.1, 0.0, np.nan
     settings = DepthSettings(point_stride=1, camera_height=0.4, floor_model=False)
     products = depth_products(RGB, CAMERA, kind(scene), settings, network_max_depth=10.0)
-    depth, clean, standing, points, cloud, ranges = (np.asarray(part) for part in (
-        products.depth, products.clean, products.standing, products.points, products.cloud,
-        products.scan().ranges))
+    depth, clean, standing, points, cloud, ranges = (
+        np.asarray(part)
+        for part in (
+            products.depth,
+            products.clean,
+            products.standing,
+            products.points,
+            products.cloud,
+            products.scan().ranges,
+        )
+    )
     near = np.isneginf(clean)
     assert near.any() and (near == (scene < 0.3) & ~np.isnan(clean)).all()
     np.testing.assert_array_equal(standing[~near], clean[~near])
@@ -144,8 +171,9 @@ def test_cloud_and_scan_have_the_floor_where_it_is_known_to_be(kind):
 def test_the_pose_comes_from_the_settings_or_is_told():
     pose = CameraPose(math.radians(10), 0.0, 0.4)
     scene = a_floor_seen_too_near(pose)
-    stated = depth_products(None, CAMERA, scene, DepthSettings(camera_pitch=10.0,
-                                                               camera_height=0.4))
+    stated = depth_products(
+        None, CAMERA, scene, DepthSettings(camera_pitch=10.0, camera_height=0.4)
+    )
     told = depth_products(None, CAMERA, scene)
     told.pose = pose
     np.testing.assert_array_equal(told.points, stated.points)
@@ -173,7 +201,8 @@ def test_limits_come_from_the_settings_or_from_the_network():
     scene = a_scene()
     for most, network, far in ((0.0, 10.0, 10.0), (3.0, 10.0, 3.0), (0.0, 5.0, 5.0)):
         products = depth_products(
-            None, CAMERA, scene, DepthSettings(max_depth=most), network_max_depth=network)
+            None, CAMERA, scene, DepthSettings(max_depth=most), network_max_depth=network
+        )
         np.testing.assert_array_equal(np.isposinf(products.depth), scene > far)
         np.testing.assert_array_equal(np.isneginf(products.depth), scene < 0.3)
     unlimited = depth_products(None, CAMERA, scene)
@@ -203,15 +232,18 @@ def test_smoothing_is_over_frames_in_their_order_and_only_there(kind):
     settings = DepthSettings(temporal_smoothing=0.9, depth_scale=2.0)
     frames = [np.full((96, 128), metres, np.float32) for metres in (2.0, 2.1)]
     maker = ProductMaker()
-    first, second = (float(maker(RGB, CAMERA, kind(frame), settings, time=index / 10).depth[0, 0])
-                     for index, frame in enumerate(frames))
+    first, second = (
+        float(maker(RGB, CAMERA, kind(frame), settings, time=index / 10).depth[0, 0])
+        for index, frame in enumerate(frames)
+    )
     assert first == 4.0 and 4.0 < second < 4.15
     lone = [float(maker(RGB, CAMERA, kind(frame), settings).depth[0, 0]) for frame in frames]
     assert lone == [4.0, pytest.approx(4.2)]
     maker(RGB, CAMERA, kind(frames[0]), settings, time=0.0)
     maker.reset()
-    assert float(maker(RGB, CAMERA, kind(frames[1]), settings, time=0.1).depth[0, 0]) \
-        == pytest.approx(4.2)
+    assert float(
+        maker(RGB, CAMERA, kind(frames[1]), settings, time=0.1).depth[0, 0]
+    ) == pytest.approx(4.2)
 
 
 @pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
@@ -252,6 +284,8 @@ def test_millimetres_are_the_nearest_and_unknown_is_zero(kind):
 
 
 def test_the_table_of_settings_needs_nothing_heavy():
-    code = ('import sys, depth_perception.depth.settings\n'
-            'assert not {"torch", "cv2", "numpy", "rclpy"} & sys.modules.keys()')
+    code = (
+        'import sys, depth_perception.depth.settings\n'
+        'assert not {"torch", "cv2", "numpy", "rclpy"} & sys.modules.keys()'
+    )
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relative depth and disparity become metres by anchors."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,8 +17,9 @@ def scene():
     """A floor, a wall and a post, metres."""
     rows, columns = np.mgrid[:120, :160]
     true = np.minimum(1.0 * 100 / np.maximum(rows - 40, 1e-3), 6.0)
-    return np.where((columns > 40) & (columns < 60) & (rows > 20), np.minimum(true, 1.5),
-                    true).astype(np.float32)
+    return np.where(
+        (columns > 40) & (columns < 60) & (rows > 20), np.minimum(true, 1.5), true
+    ).astype(np.float32)
 
 
 def anchors_of(true, count=60, seed=0):
@@ -39,8 +41,9 @@ def test_anchors_that_are_wrong_have_no_say():
     true = scene()
     output, anchors = (1 / true - 0.1) / 0.004, anchors_of(true)
     wrong = np.where(np.arange(60) % 4 == 0, 0.6, 1.0) * anchors.depth
-    relation = fit_relation(output, Anchors.of(anchors.u, anchors.v, wrong), 'relative_disparity',
-                            LIMITS)
+    relation = fit_relation(
+        output, Anchors.of(anchors.u, anchors.v, wrong), 'relative_disparity', LIMITS
+    )
     np.testing.assert_allclose(relation.metres(output, 100.0), true, rtol=0.02)
     assert relation.used == 45
 
@@ -59,10 +62,14 @@ def test_anchors_at_one_distance_tell_no_shift():
     np.testing.assert_allclose([metres[100, 0], metres[0, 0]], [2.0, 4.0], rtol=1e-4)
 
 
-@pytest.mark.parametrize('change', [
-    lambda a: a.where(np.arange(3)),  # too few
-    lambda a: Anchors.of(a.u, a.v, 1 / a.depth),  # near is far
-    lambda a: Anchors.of(a.u, a.v, np.random.default_rng(1).uniform(0.5, 50, len(a)))])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda a: a.where(np.arange(3)),  # too few
+        lambda a: Anchors.of(a.u, a.v, 1 / a.depth),  # near is far
+        lambda a: Anchors.of(a.u, a.v, np.random.default_rng(1).uniform(0.5, 50, len(a))),
+    ],
+)
 def test_anchors_that_tell_nothing_give_nothing(change):
     true = scene()
     output = (1 / true - 0.1) / 0.004
@@ -88,8 +95,13 @@ def test_the_last_relation_holds_for_a_while():
     assert relative.relation(output, none, 0.5, 0.3, 1.0) is None
 
 
-@pytest.mark.parametrize('kind, output', [
-    ('relative_disparity', lambda true: (1 / true + 3) * 9), ('relative_depth', lambda true: true)])
+@pytest.mark.parametrize(
+    'kind, output',
+    [
+        ('relative_disparity', lambda true: (1 / true + 3) * 9),
+        ('relative_depth', lambda true: true),
+    ],
+)
 def test_a_preview_spreads_its_colours_over_the_picture(kind, output):
     true = scene()
     shown = shown_relation(output(true), kind, 0.3).metres(output(true), 100.0)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The obstacle scan against closed forms: walls, floors and boxes before cameras of any tilt."""
+
 from __future__ import annotations
 
 import math
@@ -31,8 +32,16 @@ INF, NAN = float('inf'), float('nan')
 BAND = ObstacleBand(-0.2, 0.3)
 
 
-@pytest.fixture(params=['cpu', 'device code', pytest.param('cuda', marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='no CUDA device here'))])
+@pytest.fixture(
+    params=[
+        'cpu',
+        'device code',
+        pytest.param(
+            'cuda',
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here'),
+        ),
+    ]
+)
 def device(request, monkeypatch):
     """Where; 'device code' is what runs on a GPU, with tensors on the CPU."""
     if request.param == 'device code':
@@ -68,6 +77,7 @@ def column_beams(layout, camera=CAMERA):
 
 
 # A level camera of unknown height.
+
 
 def test_wall_ahead_is_its_distance_over_the_cosine(device):
     ranges, angles, layout = scan(device, constant(2.0))
@@ -109,8 +119,9 @@ def test_nearest_of_a_column_counts(device):
 
 @pytest.mark.parametrize('lowest, seen', [(-0.45, False), (-0.6, True)])
 def test_floor_is_seen_if_it_is_in_the_band(device, lowest, seen):
-    ranges, angles, _ = scan(device, floor(CAMERA, CameraPose(height=0.5)),
-                             band=ObstacleBand(lowest, 0.3))
+    ranges, angles, _ = scan(
+        device, floor(CAMERA, CameraPose(height=0.5)), band=ObstacleBand(lowest, 0.3)
+    )
     if seen:
         nearest = 0.5 / ((47 - CAMERA.cy) / CAMERA.fy)
         np.testing.assert_allclose(ranges, nearest / np.cos(angles), rtol=0.02)
@@ -192,9 +203,17 @@ def test_depth_of_another_size_than_the_camera_is_refused(size):
 
 CAMERAS = st.builds(
     lambda width, fov, centre: CameraModel(
-        width, 2, width / 2 / math.tan(math.radians(fov) / 2),
-        width / 2 / math.tan(math.radians(fov) / 2), centre * (width - 1), 0.5),
-    st.integers(1, 2000), st.floats(1, 175), st.floats(-0.5, 1.5))
+        width,
+        2,
+        width / 2 / math.tan(math.radians(fov) / 2),
+        width / 2 / math.tan(math.radians(fov) / 2),
+        centre * (width - 1),
+        0.5,
+    ),
+    st.integers(1, 2000),
+    st.floats(1, 175),
+    st.floats(-0.5, 1.5),
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -208,14 +227,23 @@ def test_no_level_camera_leaves_a_beam_empty_or_a_column_off_its_beam(camera):
     off = np.abs(-np.arctan(columns(camera)) - angles).max()
     assert off <= layout.angle_increment * 0.5 * (1 + 1e-6)
     assert layout.angle_max == pytest.approx(
-        layout.angle_min + (layout.count - 1) * layout.angle_increment)
+        layout.angle_min + (layout.count - 1) * layout.angle_increment
+    )
 
 
 # Tilted cameras, and known heights: scenes are ray-traced in float64, independent of the code.
 
-POSES = [CameraPose(math.radians(pitch), math.radians(roll), height)
-         for pitch, roll, height in
-         [(0, 0, 0.3), (15, 0, 0.3), (25, 0, 1.2), (-5, 0, 0.3), (0, 8, 0.5), (12, -6, 0.4)]]
+POSES = [
+    CameraPose(math.radians(pitch), math.radians(roll), height)
+    for pitch, roll, height in [
+        (0, 0, 0.3),
+        (15, 0, 0.3),
+        (25, 0, 1.2),
+        (-5, 0, 0.3),
+        (0, 8, 0.5),
+        (12, -6, 0.4),
+    ]
+]
 
 
 @pytest.mark.parametrize('pose', POSES)
@@ -230,16 +258,23 @@ def shows_floor(pose, distance):
     return pose.height / distance < math.tan(pose.pitch + math.atan(119.5 / 250)) - 0.05
 
 
-@pytest.mark.parametrize('pose, distance', [
-    (pose, distance) for pose in POSES for distance in (1.0, 1.7, 2.5)
-    if shows_floor(pose, distance)])
+@pytest.mark.parametrize(
+    'pose, distance',
+    [
+        (pose, distance)
+        for pose in POSES
+        for distance in (1.0, 1.7, 2.5)
+        if shows_floor(pose, distance)
+    ],
+)
 def test_a_box_of_ten_centimetres_on_the_floor_is_seen(device, pose, distance):
     depth = with_box(floor(ROBOT, pose), ROBOT, pose, *box_on_the_floor(pose, distance, 0.1))
     ranges, angles, layout = scan(device, depth, ROBOT, pose=pose)
     ahead = np.abs(angles) < math.atan(0.1 / distance) - layout.angle_increment
     np.testing.assert_allclose(ranges[ahead], distance / np.cos(angles[ahead]), rtol=2e-3)
-    aside = (np.abs(angles) > math.atan(0.1 / distance) + layout.angle_increment) \
-        & (np.abs(angles) < 0.4)
+    aside = (np.abs(angles) > math.atan(0.1 / distance) + layout.angle_increment) & (
+        np.abs(angles) < 0.4
+    )
     assert (ranges[aside] == INF).all()
 
 
@@ -265,7 +300,8 @@ def test_the_floors_tolerance_grows_with_the_distance(device):
 def test_a_wall_behind_the_floor_is_where_it_stands(device, pose):
     wall = ((3.0, -50.0, -pose.height), (3.1, 50.0, 50.0))
     ranges, angles, layout = scan(
-        device, with_box(floor(ROBOT, pose), ROBOT, pose, *wall), ROBOT, pose=pose)
+        device, with_box(floor(ROBOT, pose), ROBOT, pose, *wall), ROBOT, pose=pose
+    )
     inner = np.abs(angles) < 0.4
     assert layout.range_max > 4.0
     np.testing.assert_allclose(ranges[inner], 3.0 / np.cos(angles[inner]), rtol=2e-3)
@@ -286,8 +322,9 @@ def test_a_post_stays_one_direction_whatever_the_tilt(device):
     """A vertical edge is no column of a tilted camera: every height must give the same beam."""
     for pose in (CameraPose(0.3, 0.15, 1.0), CameraPose(0.2, -0.2, 1.0)):
         post = ((1.99, 0.49, -1.0), (2.01, 0.51, 2.0))
-        ranges, angles, _ = scan(device, with_box(constant(INF, ROBOT), ROBOT, pose, *post), ROBOT,
-                                 pose=pose)
+        ranges, angles, _ = scan(
+            device, with_box(constant(INF, ROBOT), ROBOT, pose, *post), ROBOT, pose=pose
+        )
         hits = angles[np.isfinite(ranges)]
         assert 1 <= len(hits) <= 6
         assert abs(hits.mean() - math.atan2(0.5, 2.0)) < 0.01
@@ -327,8 +364,9 @@ def test_unknown_pixels_of_a_tilted_camera_are_unknown(device):
 def test_limits_are_about_the_camera_where_its_height_is_unknown(device, height):
     """The lower limit is not used where the height is known, the upper one always is."""
     depth = with_box(constant(INF, ROBOT), ROBOT, LEVEL, (2, -1, -0.15), (2.2, 1, -0.1))
-    seen = np.isfinite(scan(device, depth, ROBOT, ObstacleBand(-0.09, 0.3),
-                            CameraPose(height=height))[0]).any()
+    seen = np.isfinite(
+        scan(device, depth, ROBOT, ObstacleBand(-0.09, 0.3), CameraPose(height=height))[0]
+    ).any()
     assert seen == (height is not None)
 
 
@@ -341,8 +379,13 @@ def by_loops(depth, layout, camera, pose, band, min_depth):
         placed = min_depth if z == -INF else float(z)
         away, up = math.hypot(ray[0], ray[1]), ray[2]
         if math.isfinite(placed):
-            above = up * placed >= band.min_height if pose.height is None else (
-                pose.height + up * placed >= band.floor_tolerance + FLOOR_GROWTH * away * placed)
+            above = (
+                up * placed >= band.min_height
+                if pose.height is None
+                else (
+                    pose.height + up * placed >= band.floor_tolerance + FLOOR_GROWTH * away * placed
+                )
+            )
             if above and up * placed <= band.max_height and away * placed <= layout.range_max:
                 ranges[beam] = np.fmin(ranges[beam], max(away * z, layout.range_min(min_depth)))
         if not math.isnan(z) and layout.sees_far[beam] and math.isnan(ranges[beam]):
@@ -354,8 +397,11 @@ def by_loops(depth, layout, camera, pose, band, min_depth):
 def test_any_depth_at_any_pose_agrees_with_the_definitions(device, seed):
     rng = np.random.default_rng(seed)
     camera = CameraModel(24, 18, 15.0, 16.0, rng.uniform(8, 16), rng.uniform(5, 12))
-    pose = CameraPose(rng.uniform(-0.5, 1.2), rng.uniform(-0.6, 0.6),
-                      None if seed % 3 == 0 else rng.uniform(0.1, 1.5))
+    pose = CameraPose(
+        rng.uniform(-0.5, 1.2),
+        rng.uniform(-0.6, 0.6),
+        None if seed % 3 == 0 else rng.uniform(0.1, 1.5),
+    )
     band = ObstacleBand(rng.uniform(-1, 0), rng.uniform(0.1, 1), rng.uniform(0, 0.2))
     depth = rng.uniform(0.1, 9, (18, 24)).astype(np.float32)
     for value in (NAN, INF, -INF):
@@ -364,10 +410,13 @@ def test_any_depth_at_any_pose_agrees_with_the_definitions(device, seed):
     layout = scan_layout(camera, 8.0, band, pose, device)
     np.testing.assert_allclose(
         scan_ranges(torch.from_numpy(depth).to(device), layout, 0.3).cpu().numpy(),
-        by_loops(depth, layout, camera, pose, band, 0.3), rtol=1e-5)
+        by_loops(depth, layout, camera, pose, band, 0.3),
+        rtol=1e-5,
+    )
 
 
 # Poses.
+
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(-1.3, 1.3), st.floats(-3, 3))
@@ -402,6 +451,7 @@ def test_a_camera_that_looks_straight_down_or_up_has_no_scan(up):
 def test_a_masked_depth_image_of_geometry_goes_in(device):
     depth = torch.full((48, 64), 11.0, device=device)
     depth[:, :32], depth[0] = 0.1, NAN
-    ranges = scan_ranges(geometry.mask_range(depth, 0.3, 10.0),
-                         scan_layout(CAMERA, 10.0, device=device), 0.3)
+    ranges = scan_ranges(
+        geometry.mask_range(depth, 0.3, 10.0), scan_layout(CAMERA, 10.0, device=device), 0.3
+    )
     assert ranges[-1] == pytest.approx(0.3, abs=1e-4) and ranges[0] == INF

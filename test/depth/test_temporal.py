@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The temporal filter: steadier where nothing moves, untouched where something does."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -23,8 +24,9 @@ def wall(metres: float = 2.0, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> torch
 
 def noisy(count: int, sigma: float) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [2 * torch.exp(sigma * torch.randn(HEIGHT, WIDTH, generator=generator))
-            for _ in range(count)]
+    return [
+        2 * torch.exp(sigma * torch.randn(HEIGHT, WIDTH, generator=generator)) for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize('strength', [0.3, 0.6, 0.9])
@@ -42,7 +44,7 @@ def test_a_moving_edge_is_neither_smeared_nor_delayed():
     smooth = TemporalFilter()
     for step in range(20):
         depth = wall(3.0)
-        depth[20:60, 4 * step:4 * step + 30] = 1.0
+        depth[20:60, 4 * step : 4 * step + 30] = 1.0
         result = smooth(depth, image(), 0.1 * step, 0.9)
         torch.testing.assert_close(result, depth, rtol=0, atol=1e-6)
 
@@ -63,10 +65,16 @@ def test_a_small_lasting_change_arrives():
     assert depths[-1] == pytest.approx(2.1, abs=0.001)
 
 
-@pytest.mark.parametrize('time, picture', [
-    (1.0 - 1e-3, image()), (1.0 + LONGEST_GAP + 0.01, image()), (1.1, image(7)),
-    (1.1, np.full_like(image(), 90))],
-    ids=['time went back', 'long gap', 'cut', 'nothing to see'])
+@pytest.mark.parametrize(
+    'time, picture',
+    [
+        (1.0 - 1e-3, image()),
+        (1.0 + LONGEST_GAP + 0.01, image()),
+        (1.1, image(7)),
+        (1.1, np.full_like(image(), 90)),
+    ],
+    ids=['time went back', 'long gap', 'cut', 'nothing to see'],
+)
 def test_it_starts_anew_on(time, picture):
     smooth = TemporalFilter()
     smooth(wall(2.0), image(), 1.0, 0.9)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth as a picture: fixed colours for fixed distances."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_the_legend_has_the_colours_of_its_distances_and_labels_below(width):
     assert bar.shape[1] == width and bar.dtype == np.uint8
     middle = colourise(np.array([[1 + 8 * 0.25]], np.float32), 1.0, 9.0)[0, 0].astype(int)
     assert np.abs(bar[0, width // 2].astype(int) - middle).max() < 12
-    assert (bar[-bar.shape[0] // 2:] < 60).any()
+    assert (bar[-bar.shape[0] // 2 :] < 60).any()
     picture = np.zeros((10, width, 3), np.uint8)
     assert (with_legend(picture, 1.0, 9.0)[:10, :width] == picture).all()
 
@@ -83,6 +84,6 @@ def test_the_legend_of_a_strip_can_be_read_and_is_no_larger_than_needed(height, 
     result = with_legend(picture, 0.5, 9.0)
     assert (result[:height, :width] == picture).all() and (result[:height, width:] == 255).all()
     assert 28 <= result.shape[0] - height <= 40
-    letters = (result[height + 12:].max(axis=2) < 128).any(axis=0)
+    letters = (result[height + 12 :].max(axis=2) < 128).any(axis=0)
     # Both ends are named, and nothing is cut off at the sides.
     assert letters[:60].any() and letters[-45:].any() and not letters[[0, -1]].any()

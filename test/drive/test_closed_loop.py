@@ -3,6 +3,7 @@
 
 `python -m benchmarks.closed_loop` has all scenarios with all errors; here are some of each.
 """
+
 from __future__ import annotations
 
 import json
@@ -20,8 +21,10 @@ PASSABLE = ['table', 'rug of 2 cm', 'doorway of 0.8 m', 'turn before a wall']
 
 
 @pytest.mark.parametrize('guard', ['monitor', 'costmap'])
-@pytest.mark.parametrize('robot, name', [
-    *(('low', name) for name in OBSTACLES), ('tall', 'box of 10 cm'), ('tall', 'table')])
+@pytest.mark.parametrize(
+    'robot, name',
+    [*(('low', name) for name in OBSTACLES), ('tall', 'box of 10 cm'), ('tall', 'table')],
+)
 def test_with_true_depth_it_stops_before_what_is_in_its_way(name, robot, guard):
     outcome = drive(SCENARIOS[name], ROBOTS[robot], guard=guard)
     assert not outcome.collided and not outcome.arrived
@@ -41,10 +44,16 @@ def test_somebody_who_steps_in_its_way_is_not_hit():
     assert not outcome.collided and outcome.gap > 0.15
 
 
-@pytest.mark.parametrize('robot, name, errors', [
-    ('low', 'wall', 'scale 1.6'), ('low', 'box of 10 cm', 'scale 1.6'),
-    ('low', 'box of 10 cm', 'scale 0.6'), ('tall', 'table', 'all, scale 1.6'),
-    ('tall', 'box of 10 cm', 'all, scale 0.6')])
+@pytest.mark.parametrize(
+    'robot, name, errors',
+    [
+        ('low', 'wall', 'scale 1.6'),
+        ('low', 'box of 10 cm', 'scale 1.6'),
+        ('low', 'box of 10 cm', 'scale 0.6'),
+        ('tall', 'table', 'all, scale 1.6'),
+        ('tall', 'box of 10 cm', 'all, scale 0.6'),
+    ],
+)
 def test_with_a_ranging_sensor_no_error_of_the_network_makes_it_hit(robot, name, errors):
     outcome = drive(SCENARIOS[name], ROBOTS[robot], ERRORS[errors], anchored=True)
     assert not outcome.collided and not outcome.arrived
@@ -76,10 +85,16 @@ def test_a_robot_whose_camera_has_failed_stands():
     assert outcome.track[-1][1] == 0 and outcome.reasons == {'invalid source'}
 
 
-@pytest.mark.parametrize('outcome, cell', [
-    (Outcome(collided=True, stops_for_nothing=1), 'HIT'), (Outcome(gap=0.756), '0.76 m'),
-    (Outcome(arrived=True), 'through'), (Outcome(), 'on its way'),
-    (Outcome(arrived=True, stops_for_nothing=2), 'through, 2 for nothing')])
+@pytest.mark.parametrize(
+    'outcome, cell',
+    [
+        (Outcome(collided=True, stops_for_nothing=1), 'HIT'),
+        (Outcome(gap=0.756), '0.76 m'),
+        (Outcome(arrived=True), 'through'),
+        (Outcome(), 'on its way'),
+        (Outcome(arrived=True, stops_for_nothing=2), 'through, 2 for nothing'),
+    ],
+)
 def test_the_table_says_what_became_of_a_drive(outcome, cell):
     assert closed_loop.told(outcome) == cell
 
@@ -87,11 +102,25 @@ def test_the_table_says_what_became_of_a_drive(outcome, cell):
 def test_the_command_prints_a_table_and_writes_figures_and_a_picture(tmp_path, capsys, monkeypatch):
     name = 'wall 0.35 m before the camera'
     monkeypatch.setattr(closed_loop, 'PANELS', ((name, 'none', 'floor'),))
-    closed_loop.main(['--out', str(tmp_path), '--scenario', name, '--error', 'none',
-                      '--robot', 'low', '--guard', 'monitor', '--aid', 'floor'])
+    closed_loop.main(
+        [
+            '--out',
+            str(tmp_path),
+            '--scenario',
+            name,
+            '--error',
+            'none',
+            '--robot',
+            'low',
+            '--guard',
+            'monitor',
+            '--aid',
+            'floor',
+        ]
+    )
     said = capsys.readouterr().out
     assert '0 collisions in 1 drives, 0 stops for nothing' in said
     assert f'| {name} | 0.33 m |' in said
-    row, = json.loads((tmp_path / 'closed_loop.json').read_text())
+    (row,) = json.loads((tmp_path / 'closed_loop.json').read_text())
     assert row['gap_m'] == pytest.approx(0.33) and not row['collided']
     assert (tmp_path / 'closed_loop.png').stat().st_size > 1000

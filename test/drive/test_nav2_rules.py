@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The restated rules of Nav2's collision monitor, each by one small case."""
+
 from __future__ import annotations
 
 import copy
@@ -12,16 +13,29 @@ from test.support.nav2_rules import CollisionMonitor, Velocity, inside
 
 SQUARE = np.array([[0.2, 0.2], [0.2, -0.2], [-0.2, -0.2], [-0.2, 0.2]])
 AHEAD = Velocity(0.5, 0.0)
-SOURCE = {'type': 'pointcloud', 'topic': '/depth/points', 'enabled': True,
-          'min_height': 0.1, 'max_height': 1.0}
+SOURCE = {
+    'type': 'pointcloud',
+    'topic': '/depth/points',
+    'enabled': True,
+    'min_height': 0.1,
+    'max_height': 1.0,
+}
 
 
 def monitor(**polygons: dict) -> CollisionMonitor:
-    return CollisionMonitor({
-        'source_timeout': 1.0, 'observation_sources': ['depth_points'], 'depth_points': SOURCE,
-        'polygons': list(polygons),
-        **{name: {'type': 'polygon', 'enabled': True, 'min_points': 4, **polygon}
-           for name, polygon in polygons.items()}}, SQUARE)
+    return CollisionMonitor(
+        {
+            'source_timeout': 1.0,
+            'observation_sources': ['depth_points'],
+            'depth_points': SOURCE,
+            'polygons': list(polygons),
+            **{
+                name: {'type': 'polygon', 'enabled': True, 'min_points': 4, **polygon}
+                for name, polygon in polygons.items()
+            },
+        },
+        SQUARE,
+    )
 
 
 def at(x: float, y: float = 0.0, z: float = 0.5, count: int = 4) -> dict:
@@ -30,8 +44,12 @@ def at(x: float, y: float = 0.0, z: float = 0.5, count: int = 4) -> dict:
 
 STOP = {'action_type': 'stop', 'points': '[[1, 0.3], [1, -0.3], [0, -0.3], [0, 0.3]]'}
 SLOW = {**STOP, 'action_type': 'slowdown', 'slowdown_ratio': 0.4}
-APPROACH = {'action_type': 'approach', 'footprint_topic': 'footprint',
-            'time_before_collision': 2.0, 'simulation_time_step': 0.1}
+APPROACH = {
+    'action_type': 'approach',
+    'footprint_topic': 'footprint',
+    'time_before_collision': 2.0,
+    'simulation_time_step': 0.1,
+}
 
 
 def test_a_point_is_in_a_polygon_that_is_not_convex():
@@ -40,9 +58,18 @@ def test_a_point_is_in_a_polygon_that_is_not_convex():
     assert inside(points, angle).tolist() == [True, False, True, False, True]
 
 
-@pytest.mark.parametrize('seen, speed', [
-    (at(0.5), 0.0), (at(0.5, count=3), 0.5), (at(1.1), 0.5), (at(0.5, y=0.31), 0.5),
-    (at(0.5, z=0.09), 0.5), (at(0.5, z=1.1), 0.5), (at(np.nan), 0.5)])
+@pytest.mark.parametrize(
+    'seen, speed',
+    [
+        (at(0.5), 0.0),
+        (at(0.5, count=3), 0.5),
+        (at(1.1), 0.5),
+        (at(0.5, y=0.31), 0.5),
+        (at(0.5, z=0.09), 0.5),
+        (at(0.5, z=1.1), 0.5),
+        (at(np.nan), 0.5),
+    ],
+)
 def test_enough_points_at_its_heights_in_a_stop_polygon_stop(seen, speed):
     assert monitor(stop=STOP)(AHEAD, seen)[0].x == speed
 

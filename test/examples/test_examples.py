@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples that do not need ROS, run as their pages say."""
+
 from __future__ import annotations
 
 import json
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / 'examples'
 NOTEBOOK = EXAMPLES / 'depth_of_the_clip.ipynb'
 #: Saves what the notebook would show.
-SHOW = '''import matplotlib
+SHOW = """import matplotlib
 matplotlib.use('Agg')
 from matplotlib import pyplot
 def show():
@@ -27,7 +28,7 @@ def show():
     pyplot.close('all')
 pyplot.show = show
 shown, folder = [], {folder!r}
-'''
+"""
 
 
 def test_the_readme_lists_every_example():
@@ -39,9 +40,22 @@ def test_the_readme_lists_every_example():
 def test_an_image_gives_depth_cloud_and_scan(tmp_path):
     cv2.imwrite(str(tmp_path / 'photo.png'), np.full((60, 80, 3), 90, np.uint8))
     result = subprocess.run(
-        [sys.executable, EXAMPLES / 'depth_of_an_image.py', 'photo.png', '--out', 'results',
-         '--device', 'cpu', '--camera-height', '0.5'],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        [
+            sys.executable,
+            EXAMPLES / 'depth_of_an_image.py',
+            'photo.png',
+            '--out',
+            'results',
+            '--device',
+            'cpu',
+            '--camera-height',
+            '0.5',
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stderr
     out = tmp_path / 'results'
     depth = np.load(out / 'depth.npy')
@@ -56,18 +70,27 @@ def test_an_image_gives_depth_cloud_and_scan(tmp_path):
 
 def test_a_file_that_is_not_an_image_gives_one_sentence(tmp_path):
     (tmp_path / 'photo.png').write_text('no image')
-    result = subprocess.run([sys.executable, EXAMPLES / 'depth_of_an_image.py', 'photo.png'],
-                            cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / 'depth_of_an_image.py', 'photo.png'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 1 and result.stderr == 'cannot read image photo.png\n'
 
 
 def test_the_notebook_runs_and_shows_four_pictures(tmp_path):
     pytest.importorskip('matplotlib', reason='the package matplotlib is not installed')
     cells = json.loads(NOTEBOOK.read_text(encoding='utf-8'))['cells']
-    program = '\n\n'.join(''.join(cell['source']) for cell in cells
-                          if cell['cell_type'] == 'code')
-    result = subprocess.run([sys.executable, '-c', SHOW.replace('{folder!r}', repr(str(tmp_path)))
-                             + program], cwd=EXAMPLES, capture_output=True, text=True, timeout=300)
+    program = '\n\n'.join(''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code')
+    result = subprocess.run(
+        [sys.executable, '-c', SHOW.replace('{folder!r}', repr(str(tmp_path))) + program],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stderr
     assert '10 images of 480x360' in result.stdout and 'depth is off by' in result.stdout
     pictures = [cv2.imread(str(file)) for file in tmp_path.glob('*.png')]

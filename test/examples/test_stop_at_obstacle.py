@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The example node over real DDS: it lets a robot drive, and stops it."""
+
 from __future__ import annotations
 
 import math
@@ -34,6 +35,7 @@ class Drive:
 
     def allowed(self, ranges: list[float] | None, forward: float, turn: float) -> bool:
         """Return whether the node publishes these velocities while it receives this scan."""
+
         def tried() -> bool:
             wish = Twist()
             wish.linear.x, wish.angular.z = 0.4, 0.2
@@ -42,6 +44,7 @@ class Drive:
                 self._scans.publish(scan(ranges))
             newest = self._velocities[-1:]
             return [(item.linear.x, item.angular.z) for item in newest] == [(forward, turn)]
+
         wait_until(tried, 3 * PATIENCE, f'{forward} m/s, {turn} rad/s')
         return True
 
@@ -49,16 +52,35 @@ class Drive:
 def scan(ranges: list[float]) -> LaserScan:
     """Beams from 40 degrees to the right to 40 degrees to the left."""
     increment = math.radians(80) / (len(ranges) - 1)
-    return LaserScan(angle_min=-math.radians(40), angle_max=math.radians(40),
-                     angle_increment=increment, range_min=0.3, range_max=5.0, ranges=ranges)
+    return LaserScan(
+        angle_min=-math.radians(40),
+        angle_max=math.radians(40),
+        angle_increment=increment,
+        range_min=0.3,
+        range_max=5.0,
+        ranges=ranges,
+    )
 
 
 @pytest.fixture(scope='module')
 def drive() -> Iterator[Drive]:
     robot = Robot('/stopping')
     node = subprocess.Popen(
-        [sys.executable, NODE, '--ros-args', '-r', '__ns:=/stopping', '-p', 'stop_distance:=1',
-         '-p', 'robot_width:=0.5', '-p', 'timeout:=2.0'], env=os.environ.copy())
+        [
+            sys.executable,
+            NODE,
+            '--ros-args',
+            '-r',
+            '__ns:=/stopping',
+            '-p',
+            'stop_distance:=1',
+            '-p',
+            'robot_width:=0.5',
+            '-p',
+            'timeout:=2.0',
+        ],
+        env=os.environ.copy(),
+    )
     try:
         yield Drive(robot)
         assert node.poll() is None
@@ -74,9 +96,11 @@ def test_velocities_are_forwarded_if_the_way_is_free(drive):
     assert drive.allowed([3.0] * 81, 0.4, 0.2)
 
 
-@pytest.mark.parametrize('beams, ranges', [
-    (slice(40, 41), 0.9), (slice(40, 41), NEAR), (slice(26, 56), UNKNOWN),
-    (slice(53, 54), 1.0)], ids=['near', 'too near to measure', 'unknown', 'at the edge'])
+@pytest.mark.parametrize(
+    'beams, ranges',
+    [(slice(40, 41), 0.9), (slice(40, 41), NEAR), (slice(26, 56), UNKNOWN), (slice(53, 54), 1.0)],
+    ids=['near', 'too near to measure', 'unknown', 'at the edge'],
+)
 def test_an_obstacle_in_the_way_stops_the_robot_which_may_still_turn(drive, beams, ranges):
     shown = [FREE] * 81
     assert drive.allowed(shown, 0.4, 0.2)
@@ -97,7 +121,10 @@ def test_without_a_scan_the_robot_stops(drive):
 def test_a_wrong_parameter_is_one_sentence(value):
     result = subprocess.run(
         [sys.executable, NODE, '--ros-args', '-p', f'stop_distance:={value}'],
-        capture_output=True, text=True, timeout=120)
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert result.returncode == 2, result.stderr
     assert result.stderr.startswith('stop_at_obstacle: stop_distance is')
     assert result.stderr.count('\n') == 1

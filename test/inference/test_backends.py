@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways to run a network: the same depth from each, and the fastest is chosen."""
+
 from __future__ import annotations
 
 import copy
@@ -22,10 +23,10 @@ from test.support.weights import tiny_network
 
 CLIP = Path(__file__).parents[2] / 'data' / 'clip_bag'
 CPU = torch.device('cpu')
-with_openvino = pytest.mark.skipif(
-    not openvino.is_installed(), reason='OpenVINO is not installed')
+with_openvino = pytest.mark.skipif(not openvino.is_installed(), reason='OpenVINO is not installed')
 with_bfloat16 = pytest.mark.skipif(
-    not has_bfloat16(), reason='this CPU has no bfloat16 instructions')
+    not has_bfloat16(), reason='this CPU has no bfloat16 instructions'
+)
 
 
 def worst(found, expected):
@@ -62,8 +63,10 @@ def test_a_result_of_openvino_is_not_overwritten_by_the_next():
     assert torch.equal(first, kept)
 
 
-@pytest.mark.parametrize('backend', [
-    pytest.param('openvino', marks=with_openvino), pytest.param('torch', marks=with_bfloat16)])
+@pytest.mark.parametrize(
+    'backend',
+    [pytest.param('openvino', marks=with_openvino), pytest.param('torch', marks=with_bfloat16)],
+)
 def test_half_precision_hardly_changes_the_bundled_network_s_depth(backend):
     with Bag(CLIP) as bag:
         message = bag.deserialize(next(bag.messages([bag.image_topic().name])))
@@ -113,15 +116,17 @@ def test_openvino_takes_a_network_that_was_left_in_training_mode():
 
 @with_openvino
 def test_openvino_starts_without_its_telemetry():
-    program = ('import sys; from depth_perception.inference.backends.openvino import '
-               '_import_openvino; _import_openvino(); print(sys.modules["openvino_telemetry"])')
+    program = (
+        'import sys; from depth_perception.inference.backends.openvino import '
+        '_import_openvino; _import_openvino(); print(sys.modules["openvino_telemetry"])'
+    )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.stdout.strip() == 'None', done.stderr
 
 
 @with_openvino
 def test_the_signal_stack_stays_valid_after_another_thread_freed_the_network():
-    program = '''
+    program = """
 import os, signal, threading
 import torch
 from depth_perception.inference.backends.openvino import OpenVino
@@ -133,9 +138,10 @@ thread = threading.Thread(target=held.clear)
 thread.start()
 thread.join()
 os.kill(os.getpid(), signal.SIGUSR1)
-'''
-    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True,
-                          timeout=120)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, timeout=120
+    )
     assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
 
 

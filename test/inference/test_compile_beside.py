@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new size of images stops nothing: they are fed at a size that is there until it is compiled."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -69,7 +70,8 @@ def no_conversion(*_: object) -> None:
 
 
 def test_a_new_size_is_compiled_by_another_process_and_kept_for_the_next_start(
-        weights, cache, monkeypatch):
+    weights, cache, monkeypatch
+):
     estimator = load(weights, compile_beside=True)
     monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)
     image = picture(0, 160, 90)
@@ -81,7 +83,8 @@ def test_a_new_size_is_compiled_by_another_process_and_kept_for_the_next_start(
     height, width = estimator.network_size(90, 160)
     # At the other size the picture has fewer or more pixels along both axes, on average.
     assert stretched.focal_factor / right.focal_factor == pytest.approx(
-        (60 * 80 / (height * width)) ** 0.5, rel=0.01)
+        (60 * 80 / (height * width)) ** 0.5, rel=0.01
+    )
     assert len(list(cache.glob('*.blob'))) == 2 and cache.stat().st_mode & 0o777 == 0o700
     again = load(weights)  # both from the disk
     assert np.array_equal(again.infer(image, WIDE), right.depth.numpy())
@@ -104,13 +107,13 @@ def test_compiling_leaves_the_cores_to_frames(weights, cache, monkeypatch):
             with suppress(ProcessLookupError):
                 policies.add(os.sched_getscheduler(child.pid))
         return not estimator.remarks
+
     wait_until(is_done, LONG)
     assert os.SCHED_IDLE in policies and set(niceness) == {19}
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0
 
 
-def test_it_is_compiled_even_if_the_machine_is_never_idle(
-        weights, tmp_path, monkeypatch):
+def test_it_is_compiled_even_if_the_machine_is_never_idle(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(openvino_apart, 'TRIES', (('idle', 0.01), ('low', LONG)))
     file = tmp_path / 'x.blob'
     compile_apart(weights, load_weights(weights).checksum, 'fp32', (48, 80), file)
@@ -137,9 +140,10 @@ def test_prepared_sizes_are_ready_also_for_a_shared_network(weights, cache, monk
 
 @pytest.mark.parametrize('harm', ['cut', 'altered', 'others may write', 'a link', 'foreign'])
 def test_a_cached_model_is_used_only_if_it_is_unchanged(
-        weights, cache, kept, tmp_path, monkeypatch, harm):
+    weights, cache, kept, tmp_path, monkeypatch, harm
+):
     shutil.copytree(kept, cache)
-    file, = cache.glob('*.blob')
+    (file,) = cache.glob('*.blob')
     content = file.read_bytes()
     if harm == 'cut':
         file.write_bytes(content[:-100])
@@ -153,8 +157,9 @@ def test_a_cached_model_is_used_only_if_it_is_unchanged(
     else:  # whole, but nothing that OpenVINO has written
         openvino_cache.write(file, b'no model at all')
     converted, plain = [], openvino.OpenVino._converted
-    monkeypatch.setattr(openvino.OpenVino, '_converted',
-                        lambda *words: converted.append(words) or plain(*words))
+    monkeypatch.setattr(
+        openvino.OpenVino, '_converted', lambda *words: converted.append(words) or plain(*words)
+    )
     load(weights)
     assert len(converted) == 1
 
@@ -166,8 +171,13 @@ def test_without_a_cache_folder_it_compiles_anyway(weights, monkeypatch):
     monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)  # the other process does
     wait_until(lambda: not estimator.remarks, LONG)
     monkeypatch.delenv('XDG_CACHE_HOME')
-    monkeypatch.setattr(Path, 'home', classmethod(lambda cls: (_ for _ in ()).throw(
-        RuntimeError('Could not determine home directory.'))))
+    monkeypatch.setattr(
+        Path,
+        'home',
+        classmethod(
+            lambda cls: (_ for _ in ()).throw(RuntimeError('Could not determine home directory.'))
+        ),
+    )
     assert openvino_cache.model_path('abc', 'fp32', '1', (60, 80)) is None
 
 

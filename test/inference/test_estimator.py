@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The estimator: from bytes to metres, at the size and in the camera of the image."""
+
 from __future__ import annotations
 
 import itertools
@@ -56,6 +57,7 @@ def with_output(raw, **changes):
 
 # Sizes.
 
+
 @pytest.mark.parametrize('size', [(96, 128), (72, 128), (128, 96), (128, 72), (37, 53), (1, 1)])
 def test_depth_has_the_size_of_the_image(size):
     depth = tiny_estimator().infer(photograph(*size))
@@ -67,9 +69,17 @@ def test_images_with_the_training_aspect_get_the_training_size(size):
     assert tiny_estimator().network_size(*size) == (48, 64)
 
 
-@pytest.mark.parametrize(('size', 'expected'), [
-    ((720, 1280), (208, 368)), ((1280, 720), (368, 208)), ((640, 480), (320, 240)),
-    ((480, 640), (240, 320)), ((1000, 1000), (272, 272)), ((376, 1241), (160, 528))])
+@pytest.mark.parametrize(
+    ('size', 'expected'),
+    [
+        ((720, 1280), (208, 368)),
+        ((1280, 720), (368, 208)),
+        ((640, 480), (320, 240)),
+        ((480, 640), (240, 320)),
+        ((1000, 1000), (272, 272)),
+        ((376, 1241), (160, 528)),
+    ],
+)
 def test_other_aspects_keep_the_area_and_the_aspect(size, expected):
     height, width = tiny_estimator(input_height=240, input_width=320).network_size(*size)
     assert (height, width) == expected
@@ -97,7 +107,8 @@ def test_depth_is_resized_as_on_a_gpu(size):
     """There F.interpolate does it; coordinates are rounded differently."""
     raw = cv2.resize(np.random.default_rng(0).uniform(1, 9, (5, 7)).astype(np.float32), (64, 48))
     exact = torch.nn.functional.interpolate(
-        torch.from_numpy(raw)[None, None], size, mode='bilinear', align_corners=False)[0, 0]
+        torch.from_numpy(raw)[None, None], size, mode='bilinear', align_corners=False
+    )[0, 0]
     depth = with_output(raw).infer(np.zeros((*size, 3), np.uint8))
     np.testing.assert_allclose(depth, exact.numpy(), rtol=2e-5)
 
@@ -110,6 +121,7 @@ def test_pixels_are_normalised_by_the_files_mean_and_deviation():
 
 
 # Cameras.
+
 
 def test_focal_factor_is_the_ratio_at_the_networks_size():
     estimator = tiny_estimator()  # trained: 100 px at 128 wide, so 50 px at the network's 64
@@ -146,11 +158,18 @@ def test_other_aspects_keep_the_focal_rule(size):
 
 # Outputs.
 
+
 def test_reciprocal_output_becomes_metres():
-    estimator = with_output([[10.0, 5.0], [2.0, 1.0]], output='reciprocal', input_height=2,
-                            input_width=2, max_depth=20.0)
+    estimator = with_output(
+        [[10.0, 5.0], [2.0, 1.0]],
+        output='reciprocal',
+        input_height=2,
+        input_width=2,
+        max_depth=20.0,
+    )
     np.testing.assert_allclose(
-        estimator.infer(np.zeros((2, 2, 3), np.uint8)), [[1, 2], [5, 10]], rtol=1e-6)
+        estimator.infer(np.zeros((2, 2, 3), np.uint8)), [[1, 2], [5, 10]], rtol=1e-6
+    )
 
 
 def test_reciprocal_output_of_zero_or_less_is_far_and_finite():
@@ -180,6 +199,7 @@ def test_tensor_result_stays_on_the_device():
 
 # Inputs.
 
+
 def test_read_only_and_strided_arrays_give_the_same_without_a_warning():
     estimator, image = tiny_estimator(), photograph()
     expected = estimator.infer(image)
@@ -193,10 +213,18 @@ def test_read_only_and_strided_arrays_give_the_same_without_a_warning():
             np.testing.assert_array_equal(estimator.infer(view), expected)
 
 
-@pytest.mark.parametrize('image', [
-    np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint16), np.zeros((8, 8), np.uint8),
-    np.zeros((8, 8, 4), np.uint8), np.zeros((1, 8, 8, 3), np.uint8), np.zeros((0, 8, 3), np.uint8),
-], ids=['float', '16 bit', 'grey', 'alpha', 'batch', 'empty'])
+@pytest.mark.parametrize(
+    'image',
+    [
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8, 3), np.uint16),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((1, 8, 8, 3), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
+    ids=['float', '16 bit', 'grey', 'alpha', 'batch', 'empty'],
+)
 def test_other_types_and_shapes_are_refused_by_name(image):
     got = re.escape(f'got {image.dtype} {image.shape}')
     with pytest.raises(ValueError, match=got):
@@ -210,18 +238,23 @@ def test_a_camera_of_another_size_is_refused_with_both_sizes():
 
 # Loading.
 
+
 def test_loading_a_file_gives_its_network(tmp_path):
     save_weights(tmp_path / 'w', tiny_network(), tiny_info())
     estimator = DepthEstimator.load(tmp_path / 'w', 'cpu', 'fp32', 'torch')
     assert estimator.info == tiny_info() and len(estimator.checksum) == 64
     np.testing.assert_array_equal(
-        estimator.infer(photograph()), tiny_estimator().infer(photograph()))
+        estimator.infer(photograph()), tiny_estimator().infer(photograph())
+    )
 
 
-@pytest.mark.parametrize(('flags', 'precision'), [
-    ('avx2 fma avx512_bf16', 'bf16'), ('amx_bf16', 'bf16'), ('avx2 avx512f', 'fp32')])
+@pytest.mark.parametrize(
+    ('flags', 'precision'),
+    [('avx2 fma avx512_bf16', 'bf16'), ('amx_bf16', 'bf16'), ('avx2 avx512f', 'fp32')],
+)
 def test_torch_on_a_cpu_computes_in_half_precision_where_it_has_bfloat16(
-        tmp_path, monkeypatch, flags, precision):
+    tmp_path, monkeypatch, flags, precision
+):
     (tmp_path / 'cpuinfo').write_text(f'flags : {flags}\n')
     monkeypatch.setattr(torch_eager, '_CPU_INFO', tmp_path / 'cpuinfo')
     save_weights(tmp_path / 'w', tiny_network(), tiny_info())
@@ -295,13 +328,26 @@ def test_the_bundled_network_orders_the_bundled_clip_as_the_truth_does():
 
 # GPUs.
 
-CANONICAL = {'test_geometry': 'canonical', 'input_height': 240, 'input_width': 320,
-             'training_focal_length': 260.0, 'training_image_width': 320}
+CANONICAL = {
+    'test_geometry': 'canonical',
+    'input_height': 240,
+    'input_width': 320,
+    'training_focal_length': 260.0,
+    'training_image_width': 320,
+}
 
 
-@pytest.mark.parametrize(('width', 'height', 'fx'), [
-    (640, 480, 617.0), (640, 480, 400.0), (1280, 720, 900.0), (1920, 1080, 2000.0),
-    (480, 640, 500.0), (1280, 400, 900.0)])
+@pytest.mark.parametrize(
+    ('width', 'height', 'fx'),
+    [
+        (640, 480, 617.0),
+        (640, 480, 400.0),
+        (1280, 720, 900.0),
+        (1920, 1080, 2000.0),
+        (480, 640, 500.0),
+        (1280, 400, 900.0),
+    ],
+)
 def test_a_canonical_network_sees_every_camera_at_the_training_focal_length(width, height, fx):
     estimator = tiny_estimator(**CANONICAL)
     camera = CameraModel(width, height, fx, fx, width / 2, height / 2)
@@ -363,5 +409,3 @@ def test_cuda_keeps_the_result_on_the_gpu():
     estimator = tiny_estimator(torch.device('cuda', 0), 'fp16')
     assert estimator.estimate(photograph()).depth.device.type == 'cuda'
     assert estimator.precision == 'fp16'
-
-

@@ -4,6 +4,7 @@
 A stand-in for CUDA's graphs runs the recorded function on the CPU into memory of its own, as a
 replay does; the tests of real graphs need a GPU.
 """
+
 from __future__ import annotations
 
 import threading
@@ -76,7 +77,8 @@ def test_a_graph_gives_the_same_result_as_the_operations():
         for focal in (80.0, 120.0):
             camera = camera_of(image, focal)
             np.testing.assert_array_equal(
-                estimator.infer(image, camera), tiny_estimator().infer(image, camera))
+                estimator.infer(image, camera), tiny_estimator().infer(image, camera)
+            )
     assert recorder.captured == SIZES[:3]  # another camera or the first size again: no capture
     assert not estimator.remarks
 
@@ -102,7 +104,8 @@ def test_if_cuda_cannot_record_the_network_still_runs_with_one_remark():
     estimator, recorder = graphed(None, CaptureError('operation not permitted'))
     for size in (*SIZES[:3], SIZES[0]):
         np.testing.assert_array_equal(
-            estimator.infer(photograph(*size)), tiny_estimator().infer(photograph(*size)))
+            estimator.infer(photograph(*size)), tiny_estimator().infer(photograph(*size))
+        )
     assert recorder.captured == recorder.freed == SIZES[:1]  # it was not tried again
     assert len(estimator.remarks) == 1 and 'operation not permitted' in estimator.remarks[0]
 
@@ -115,7 +118,8 @@ def test_other_graphs_are_freed_if_memory_is_short():
     full = torch.cuda.OutOfMemoryError('full')
     estimator, _ = graphed(full, full)
     np.testing.assert_array_equal(
-        estimator.infer(photograph()), tiny_estimator().infer(photograph()))
+        estimator.infer(photograph()), tiny_estimator().infer(photograph())
+    )
     assert 'out of memory while recording' in estimator.remarks[0]
 
 
@@ -126,22 +130,28 @@ def test_a_cpu_has_no_graphs():
 
 # On a GPU.
 
+
 def on_gpu(precision='fp32'):
     return DepthEstimator(
-        TorchEager(tiny_network(), torch.device('cuda', 0), precision), tiny_info())
+        TorchEager(tiny_network(), torch.device('cuda', 0), precision), tiny_info()
+    )
 
 
 @cuda_only
-@pytest.mark.parametrize(('precision', 'tolerance'), [('fp32', 5e-3), ('fp16', 3e-2),
-                                                      ('bf16', 0.1)])
+@pytest.mark.parametrize(
+    ('precision', 'tolerance'), [('fp32', 5e-3), ('fp16', 3e-2), ('bf16', 0.1)]
+)
 def test_cuda_graphs_give_the_depth_of_the_cpu(precision, tolerance):
     estimator = on_gpu(precision)
     for size in (*SIZES, SIZES[0]):
         image = photograph(*size)
         camera = camera_of(image, 90.0)
         for _ in range(2):
-            np.testing.assert_allclose(estimator.infer(image, camera),
-                                       tiny_estimator().infer(image, camera), rtol=tolerance)
+            np.testing.assert_allclose(
+                estimator.infer(image, camera),
+                tiny_estimator().infer(image, camera),
+                rtol=tolerance,
+            )
     assert not estimator.remarks and len(estimator._frames._graphs) == KEPT
 
 

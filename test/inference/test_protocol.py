@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever turns images into depth has the interface `Estimator`, and returns all it knows."""
+
 from __future__ import annotations
 
 import inspect
@@ -71,13 +72,17 @@ def test_users_of_one_network_have_each_their_own_seconds(monkeypatch):
         seconds = next(calls)
         gate.wait(30)
         return Estimate(torch.zeros(rgb.shape[:2]), seconds, seconds)
+
     monkeypatch.setattr(network, 'estimate', estimate)
     networks, found = SharedNetworks(lambda *_: network), {}
     shares = {name: networks.loader(name)('', 'cpu', 'fp32') for name in ('front', 'rear')}
     threads = []
     for name, share in shares.items():
-        threads.append(threading.Thread(target=lambda name=name, share=share: found.update(
-            {name: share.estimate(IMAGE)})))
+        threads.append(
+            threading.Thread(
+                target=lambda name=name, share=share: found.update({name: share.estimate(IMAGE)})
+            )
+        )
         threads[-1].start()
         wait_until(lambda: shares['front'].sharing.turn == 'front')
     wait_until(lambda: shares['rear']._network.turns._requests.qsize() == 1)
@@ -85,4 +90,6 @@ def test_users_of_one_network_have_each_their_own_seconds(monkeypatch):
     for thread in threads:
         thread.join(30)
     assert {name: estimate.network_seconds for name, estimate in found.items()} == {
-        'front': 0.25, 'rear': 0.75}
+        'front': 0.25,
+        'rear': 0.75,
+    }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One network for several users: loaded once, used in turn, freed with the last."""
+
 from __future__ import annotations
 
 import gc
@@ -26,9 +27,11 @@ IMAGE = np.zeros((60, 80, 3), np.uint8)
 @pytest.fixture
 def weights(tmp_path):
     """Writes a real network with random weights, small and quick; the file's name."""
+
     def write(name: str = 'net', seed: int = 0):
         save_weights(tmp_path / name, tiny_network(seed), tiny_info())
         return str(tmp_path / name)
+
     return write
 
 
@@ -72,8 +75,11 @@ def test_one_network_for_the_same_file_and_one_each_for_others(weights):
     networks = SharedNetworks()
     file, other = weights(), weights('other', seed=1)
     front, rear, left = (networks.loader(name) for name in ('front', 'rear', 'left'))
-    shares = front(file, 'cpu', 'fp32'), rear(file, 'auto' if not torch.cuda.is_available()
-                                              else 'cpu', 'fp32'), left(other, 'cpu', 'fp32')
+    shares = (
+        front(file, 'cpu', 'fp32'),
+        rear(file, 'auto' if not torch.cuda.is_available() else 'cpu', 'fp32'),
+        left(other, 'cpu', 'fp32'),
+    )
     estimators = [share._network.estimator for share in shares]
     assert estimators[0] is estimators[1] and estimators[0] is not estimators[2]
     assert shares[0].sharing == shares[1].sharing == Sharing(('front', 'rear'))
@@ -106,6 +112,7 @@ def test_the_network_and_its_thread_end_with_the_last_user(weights, no_collector
 
     def threads():
         return [t for t in threading.enumerate() if t.name == 'shared_network']
+
     before = len(threads())
     del share, shares[0]
     assert gone() is not None and shares[0].sharing.users == ('rear',)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Buffers between host and device: used again, and never while somebody still reads them."""
+
 from __future__ import annotations
 
 import warnings

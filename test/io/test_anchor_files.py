@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Anchor files: accepted formats, and the errors for invalid ones."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,29 +17,46 @@ def written(path, text):
     return path
 
 
-@pytest.mark.parametrize('text', [
-    'u,v,depth\n10,20,1.5\n30,40.5,2\n', '10 20 1.5\n30 40.5 2', '10;20;1.5\r\n30;40.5;2\r\n',
-    '# a tape\nU, V, Depth\n\n10\t20\t1.5\n  30, 40.5 , 2\n', '\ufeff10,20,1.5\n30,40.5,2e0\n'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'u,v,depth\n10,20,1.5\n30,40.5,2\n',
+        '10 20 1.5\n30 40.5 2',
+        '10;20;1.5\r\n30;40.5;2\r\n',
+        '# a tape\nU, V, Depth\n\n10\t20\t1.5\n  30, 40.5 , 2\n',
+        '\ufeff10,20,1.5\n30,40.5,2e0\n',
+    ],
+)
 def test_lines_of_u_v_and_metres(tmp_path, text):
     anchors = read_anchors(written(tmp_path / 'a.csv', text))
-    np.testing.assert_array_equal([anchors.u, anchors.v, anchors.depth],
-                                  [[10, 30], [20, 40.5], [1.5, 2]])
+    np.testing.assert_array_equal(
+        [anchors.u, anchors.v, anchors.depth], [[10, 30], [20, 40.5], [1.5, 2]]
+    )
 
 
 def test_distances_from_the_camera_become_depths(tmp_path):
     path = written(tmp_path / 'a.csv', 'u,v,distance\n80,60,2\n180,60,2\n')
-    np.testing.assert_allclose(read_anchors(path, CAMERA).depth, [2, 2 ** 0.5])
+    np.testing.assert_allclose(read_anchors(path, CAMERA).depth, [2, 2**0.5])
     with pytest.raises(AnchorFileError, match='need a known camera'):
         read_anchors(path)
 
 
-@pytest.mark.parametrize('content, said', [
-    ('', 'has no anchors'), ('u,v,depth\n# none\n', 'has no anchors'),
-    ('1,2,3\n1,2\n', "line 2: need u, v and metres, got '1,2'"),
-    ('1,2,three\n', 'line 1: need u, v and metres'), ('u,v,range\n1,2,3\n', 'line 1: need u, v'),
-    ('1,2,3,4\n', 'line 1'), ('1,2,nan\n', 'line 1'), ('1,inf,2\n', 'line 1'),
-    ('1,2,0\n', 'metres must be above 0'), ('1,2,-3\n', 'metres must be above 0'),
-    (b'\xff\xd8\xff\xe0\x00', 'is not a text file')])
+@pytest.mark.parametrize(
+    'content, said',
+    [
+        ('', 'has no anchors'),
+        ('u,v,depth\n# none\n', 'has no anchors'),
+        ('1,2,3\n1,2\n', "line 2: need u, v and metres, got '1,2'"),
+        ('1,2,three\n', 'line 1: need u, v and metres'),
+        ('u,v,range\n1,2,3\n', 'line 1: need u, v'),
+        ('1,2,3,4\n', 'line 1'),
+        ('1,2,nan\n', 'line 1'),
+        ('1,inf,2\n', 'line 1'),
+        ('1,2,0\n', 'metres must be above 0'),
+        ('1,2,-3\n', 'metres must be above 0'),
+        (b'\xff\xd8\xff\xe0\x00', 'is not a text file'),
+    ],
+)
 def test_an_invalid_line_is_named_with_its_number(tmp_path, content, said):
     path = written(tmp_path / 'a.csv', content)
     with pytest.raises(AnchorFileError) as error:

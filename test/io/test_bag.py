@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading rosbag2 folders without ROS."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -82,8 +83,9 @@ def _cut(path):
     return path
 
 
-@pytest.mark.parametrize('fault', [_no_folder, _no_files, _other_file, _no_yaml, _no_database,
-                                   _rubbish, _cut])
+@pytest.mark.parametrize(
+    'fault', [_no_folder, _no_files, _other_file, _no_yaml, _no_database, _rubbish, _cut]
+)
 def test_damaged_bags_are_refused_in_one_sentence_with_their_name(tmp_path, fault):
     path = fault(write_bag(tmp_path / 'bag', PICTURES, storage=STORAGES[0], jpeg=False))
     with pytest.raises(BagError, match=str(tmp_path)) as caught, Bag(path) as bag:
@@ -122,10 +124,12 @@ def test_images_are_read_despite_unknown_definitions_or_metadata_without_qos(tmp
 
     path = tmp_path / 'bag'
     with Writer(path, version=9, storage_plugin=storage) as writer:
-        images = writer.add_connection('/image', bags.IMAGE, typestore=bags.STORE,
-                                       offered_qos_profiles=[_latched()])
-        odd = writer.add_connection('/odd', 'my_msgs/msg/Odd', msgdef='@@ no definition {{\n',
-                                    rihs01='RIHS01_00')
+        images = writer.add_connection(
+            '/image', bags.IMAGE, typestore=bags.STORE, offered_qos_profiles=[_latched()]
+        )
+        odd = writer.add_connection(
+            '/odd', 'my_msgs/msg/Odd', msgdef='@@ no definition {{\n', rihs01='RIHS01_00'
+        )
         message = bags.STORE.serialize_cdr(bags.image(bags.START, PICTURES[0]), bags.IMAGE)
         writer.write(images, bags.START, message)
         writer.write(odd, bags.START, b'\0\1\0\0')
@@ -184,9 +188,13 @@ def test_a_bag_with_only_depth_has_no_camera(tmp_path, topic):
 def test_depth_topics_are_ignored_and_infrared_is_a_camera(tmp_path):
     from test.support import bags
 
-    path = _write_images(tmp_path / 'bag', {
-        '/color/compressedDepth': (bags.COMPRESSED, {'format': '16UC1; compressedDepth'}),
-        '/infra1/image_rect_raw': (bags.IMAGE, {'encoding': 'mono16'})})
+    path = _write_images(
+        tmp_path / 'bag',
+        {
+            '/color/compressedDepth': (bags.COMPRESSED, {'format': '16UC1; compressedDepth'}),
+            '/infra1/image_rect_raw': (bags.IMAGE, {'encoding': 'mono16'}),
+        },
+    )
     with Bag(path) as bag:
         assert [topic.name for topic in bag.image_topics()] == ['/infra1/image_rect_raw']
 
@@ -221,6 +229,7 @@ def test_the_colour_image_is_preferred(tmp_path):
 
 def test_the_bundled_bag_has_ground_truth_for_each_frame():
     from pathlib import Path
+
     path = Path(__file__).parents[2] / 'data' / 'clip_bag'
     with Bag(path) as bag:
         stamps = [m.time for m in bag.messages([bag.image_topic().name])]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Atomic writing, and errors that name the file."""
+
 from __future__ import annotations
 
 import os

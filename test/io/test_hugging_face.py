@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks in the Hugging Face layout: imported, they give what transformers gives."""
+
 from __future__ import annotations
 
 import json
@@ -39,26 +40,31 @@ def folder_of(tmp_path_factory):
         if family not in made:
             made[family] = write(family, tmp_path_factory.mktemp(family) / 'net')
         return made[family]
+
     return folder
 
 
 @pytest.fixture(scope='module')
 def file_of(folder_of):
     """The weights file of a family, imported once by the command."""
+
     def file(family):
         folder = folder_of(family)
         path = folder.parent / 'imported.safetensors'
         if not path.exists():
             assert main(['import-model', str(folder), '--out', str(path)]) == 0
         return path
+
     return file
 
 
 @pytest.fixture
 def no_network(monkeypatch):
     """Whoever opens a socket fails."""
+
     def refuse(*_):
         raise AssertionError('a socket was opened')
+
     monkeypatch.setattr(socket, 'socket', refuse)
     monkeypatch.setattr(socket, 'create_connection', refuse)
     monkeypatch.setattr(socket, 'getaddrinfo', refuse)
@@ -114,27 +120,51 @@ def test_a_file_is_read_bit_for_bit(family, folder_of, file_of, tmp_path, no_net
 
 
 def test_what_the_files_say_of_themselves(file_of):
-    kinds = {family: (info.output, info.max_depth) for family in FAMILIES
-             if (info := load_weights(file_of(family)).info)}
+    kinds = {
+        family: (info.output, info.max_depth)
+        for family in FAMILIES
+        if (info := load_weights(file_of(family)).info)
+    }
     assert kinds == {
         'depth_anything_relative': ('relative_disparity', 100.0),
-        'depth_anything_metric': ('metres', 20.0), 'dpt': ('relative_disparity', 100.0),
-        'glpn': ('metres', 10.0), 'zoedepth': ('metres', 10.0),
-        'zoedepth_two_heads': ('metres', 20.0), 'depth_pro': ('reciprocal', 1000.0)}
+        'depth_anything_metric': ('metres', 20.0),
+        'dpt': ('relative_disparity', 100.0),
+        'glpn': ('metres', 10.0),
+        'zoedepth': ('metres', 10.0),
+        'zoedepth_two_heads': ('metres', 20.0),
+        'depth_pro': ('reciprocal', 1000.0),
+    }
 
 
 def test_the_focal_length_corrects_only_where_the_training_s_is_known(
-        folder_of, file_of, pictures, tmp_path):
+    folder_of, file_of, pictures, tmp_path
+):
     camera = CameraModel.from_field_of_view(320, 240, 90.0)
     plain = DepthEstimator.load(file_of('glpn'), 'cpu', 'fp32', 'torch')
     assert plain.focal_factor(camera) == 1.0
     known = tmp_path / 'known.safetensors'
-    assert main(['import-model', str(folder_of('glpn')), '--out', str(known), '--focal-length',
-                 '519', '--image-width', '640']) == 0
+    assert (
+        main(
+            [
+                'import-model',
+                str(folder_of('glpn')),
+                '--out',
+                str(known),
+                '--focal-length',
+                '519',
+                '--image-width',
+                '640',
+            ]
+        )
+        == 0
+    )
     corrected = DepthEstimator.load(known, 'cpu', 'fp32', 'torch')
     assert corrected.focal_factor(camera) == pytest.approx(160 / 519)
-    assert np.allclose(corrected.infer(pictures[0], camera),
-                       plain.infer(pictures[0], camera) * 160 / 519, rtol=1e-5)
+    assert np.allclose(
+        corrected.infer(pictures[0], camera),
+        plain.infer(pictures[0], camera) * 160 / 519,
+        rtol=1e-5,
+    )
 
 
 def test_the_licence_comes_from_the_model_card(folder_of, tmp_path, capsys):
@@ -142,8 +172,21 @@ def test_the_licence_comes_from_the_model_card(folder_of, tmp_path, capsys):
     (folder / 'README.md').write_text('---\nlicense: cc-by-nc-4.0\n---\n# A network\n')
     path = tmp_path / 'net.safetensors'
     try:
-        assert main(['import-model', str(folder), '--out', str(path), '--name', 'mine',
-                     '--model-card', 'https://example.org/card']) == 0
+        assert (
+            main(
+                [
+                    'import-model',
+                    str(folder),
+                    '--out',
+                    str(path),
+                    '--name',
+                    'mine',
+                    '--model-card',
+                    'https://example.org/card',
+                ]
+            )
+            == 0
+        )
     finally:
         (folder / 'README.md').unlink()
     info = load_weights(path).info
@@ -179,8 +222,9 @@ def test_what_cannot_be_imported_is_one_sentence(folder_of, tmp_path, capsys):
     assert 'there is no config.json' in refusal(tmp_path / 'empty', tmp_path, capsys)
     altered(folder, copy, model_type='bert')
     assert "its model_type is 'bert'" in refusal(copy, tmp_path, capsys)
-    named = altered(folder, tmp_path / 'named', backbone='facebook/dinov2-small',
-                    backbone_config=None)
+    named = altered(
+        folder, tmp_path / 'named', backbone='facebook/dinov2-small', backbone_config=None
+    )
     assert 'would have to be downloaded' in refusal(named, tmp_path, capsys)
     deeper = altered(folder, tmp_path / 'deeper', fusion_hidden_size=16)
     assert 'cannot be imported' in refusal(deeper, tmp_path, capsys)
@@ -208,8 +252,23 @@ def test_a_folder_as_a_weights_file_is_told_how_to_import_it(folder_of):
 
 
 def test_predict_refuses_what_gives_no_metres(file_of, tmp_path, capsys):
-    assert main(['predict', str(PICTURE), '--model', str(file_of('dpt')), '--device', 'cpu',
-                 '--backend', 'torch', '--out', str(tmp_path / 'out')]) == 2
+    assert (
+        main(
+            [
+                'predict',
+                str(PICTURE),
+                '--model',
+                str(file_of('dpt')),
+                '--device',
+                'cpu',
+                '--backend',
+                'torch',
+                '--out',
+                str(tmp_path / 'out'),
+            ]
+        )
+        == 2
+    )
     assert 'gives relative_disparity, not metres' in capsys.readouterr().err
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every encoding is converted to the same RGB, by cv_bridge and by OpenCV."""
+
 from __future__ import annotations
 
 import struct
@@ -38,15 +39,27 @@ def _converters() -> list:
 converters = pytest.mark.parametrize('converter', _converters())
 
 
-def message(values: np.ndarray, encoding: str, height: int, width: int, padding: int = 0,
-            big_endian: bool = False) -> Image:
+def message(
+    values: np.ndarray,
+    encoding: str,
+    height: int,
+    width: int,
+    padding: int = 0,
+    big_endian: bool = False,
+) -> Image:
     """Return an image message whose rows are followed by `padding` random bytes."""
     if values.dtype == np.uint16:
         values = values.astype('>u2' if big_endian else '<u2')
     rows = np.ascontiguousarray(values).view(np.uint8).reshape(values.shape[0], -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=171)
-    return Image(height=height, width=width, encoding=encoding, is_bigendian=int(big_endian),
-                 step=rows.shape[1], data=array('B', rows.tobytes()))
+    return Image(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=int(big_endian),
+        step=rows.shape[1],
+        data=array('B', rows.tobytes()),
+    )
 
 
 def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
@@ -54,9 +67,15 @@ def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
     if encoding.startswith('bayer_'):
         return _mosaic(rgb, encoding)
     name = {'8UC1': 'mono8', '16UC1': 'mono16', '8UC3': 'bgr8', '8UC4': 'bgra8'}.get(
-        encoding, encoding)
-    order = {'rgb': [0, 1, 2], 'bgr': [2, 1, 0], 'rgba': [0, 1, 2, 3], 'bgra': [2, 1, 0, 3],
-             'mono': [0]}[name.rstrip('0123456789')]
+        encoding, encoding
+    )
+    order = {
+        'rgb': [0, 1, 2],
+        'bgr': [2, 1, 0],
+        'rgba': [0, 1, 2, 3],
+        'bgra': [2, 1, 0, 3],
+        'mono': [0],
+    }[name.rstrip('0123456789')]
     values = np.concatenate([rgb, np.full_like(rgb[..., :1], 255)], -1)[..., order]
     return values.astype(np.uint16) * 257 if name.endswith('16') else values
 
@@ -70,8 +89,11 @@ def _mosaic(rgb: np.ndarray, encoding: str) -> np.ndarray:
     return mosaic.astype(np.uint16) * 257 if encoding.endswith('16') else mosaic
 
 
-PLAIN = [name for name in ENCODINGS if not name.startswith(
-    ('bayer', 'yuv', 'uyvy', 'nv', 'yuyv', 'I420', 'i420', '32F'))]
+PLAIN = [
+    name
+    for name in ENCODINGS
+    if not name.startswith(('bayer', 'yuv', 'uyvy', 'nv', 'yuyv', 'I420', 'i420', '32F'))
+]
 
 
 @converters
@@ -91,7 +113,8 @@ def test_plain_encodings_are_converted_exactly(encoding, padding, converter):
 def test_big_endian_values_are_swapped(encoding, converter):
     rgb = np.repeat(picture(2, 16, 10)[..., :1], 3, -1)
     got = decode_image(
-        message(encode(rgb, encoding), encoding, 10, 16, 6, big_endian=True), converter)
+        message(encode(rgb, encoding), encoding, 10, 16, 6, big_endian=True), converter
+    )
     np.testing.assert_array_equal(got, rgb)
 
 
@@ -106,8 +129,10 @@ def test_bayer_patterns_keep_the_colour(pattern, bits, converter):
 
 
 @converters
-@pytest.mark.parametrize('encoding', ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21',
-                                      'nv24', 'yuv420', 'I420', 'i420'])
+@pytest.mark.parametrize(
+    'encoding',
+    ['yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv', 'nv12', 'nv21', 'nv24', 'yuv420', 'I420', 'i420'],
+)
 @pytest.mark.parametrize('padding', [0, 4])
 def test_yuv_keeps_the_colour(encoding, padding, converter):
     y, u, v = _bt601(COLOUR)
@@ -118,11 +143,14 @@ def test_yuv_keeps_the_colour(encoding, padding, converter):
         values = np.concatenate([luma, chroma.reshape(24, 16 + padding)]).astype(np.uint8)
         padding = 0
     elif encoding[-3:] == '420':
-        chroma = [np.pad(np.full((6, 8), c), ((0, 0), (0, padding // 2)), constant_values=9)
-                  for c in (u, v)]
+        chroma = [
+            np.pad(np.full((6, 8), c), ((0, 0), (0, padding // 2)), constant_values=9)
+            for c in (u, v)
+        ]
         luma = np.pad(np.full((12, 16), y), ((0, 0), (0, padding)), constant_values=9)
         values = np.concatenate([luma, np.concatenate(chroma).reshape(6, 16 + padding)]).astype(
-            np.uint8)
+            np.uint8
+        )
         padding = 0
     elif encoding.startswith('nv'):
         chroma = [u, v] if encoding == 'nv12' else [v, u]
@@ -150,12 +178,21 @@ def test_every_encoding_decodes_to_the_images_size(encoding):
     assert decode_image(message(values, encoding, 8, 12)).shape == (8, 12, 3)
 
 
-@pytest.mark.parametrize('change, named', [
-    ({'encoding': 'rgb9'}, 'rgb9'), ({'encoding': ''}, "''"), ({'encoding': '32FC1'}, '32FC1'),
-    ({'step': 47}, 'step 47'), ({'step': 0}, 'step 0'), ({'width': 0}, '0x10'),
-    ({'height': 0}, '16x0'), ({'height': 11}, '480 bytes'), ({'width': 2**31}, 'step'),
-    ({'height': 2**31}, 'bytes'),
-])
+@pytest.mark.parametrize(
+    'change, named',
+    [
+        ({'encoding': 'rgb9'}, 'rgb9'),
+        ({'encoding': ''}, "''"),
+        ({'encoding': '32FC1'}, '32FC1'),
+        ({'step': 47}, 'step 47'),
+        ({'step': 0}, 'step 0'),
+        ({'width': 0}, '0x10'),
+        ({'height': 0}, '16x0'),
+        ({'height': 11}, '480 bytes'),
+        ({'width': 2**31}, 'step'),
+        ({'height': 2**31}, 'bytes'),
+    ],
+)
 def test_error_names_inconsistent_sizes(change, named):
     image = message(picture(0, 16, 10), 'rgb8', 10, 16)
     for key, value in change.items():
@@ -164,30 +201,47 @@ def test_error_names_inconsistent_sizes(change, named):
         decode_image(image)
 
 
-@pytest.mark.parametrize('encoding, meant', [
-    ('RGB8', 'is it rgb8?'), ('rgb', 'is it rgb8?'), ('mono', 'is it mono8?'),
-    ('NV12', 'is it nv12?'), ('YUYV', 'is it yuyv?'), ('bayer_rgbg8', 'is it bayer_'),
-    ('32FC1', 'of a depth image: name the topic of a colour image'),
-    ('sepia', "'sepia': use one of rgb8, "),
-])
+@pytest.mark.parametrize(
+    'encoding, meant',
+    [
+        ('RGB8', 'is it rgb8?'),
+        ('rgb', 'is it rgb8?'),
+        ('mono', 'is it mono8?'),
+        ('NV12', 'is it nv12?'),
+        ('YUYV', 'is it yuyv?'),
+        ('bayer_rgbg8', 'is it bayer_'),
+        ('32FC1', 'of a depth image: name the topic of a colour image'),
+        ('sepia', "'sepia': use one of rgb8, "),
+    ],
+)
 def test_error_for_an_unknown_encoding_suggests_a_similar_one(encoding, meant):
     with pytest.raises(FrameError) as error:
         decode_image(message(picture(0, 16, 10), encoding, 10, 16))
     assert meant in str(error.value)
 
 
-@pytest.mark.parametrize('data, named', [
-    (b'', r"\(format 'jpeg', 0 bytes\) has no data$"),
-    (b'GIF89a' + bytes(50), 'nor a TIFF; let the camera send JPEG, or name its raw topic$')])
+@pytest.mark.parametrize(
+    'data, named',
+    [
+        (b'', r"\(format 'jpeg', 0 bytes\) has no data$"),
+        (b'GIF89a' + bytes(50), 'nor a TIFF; let the camera send JPEG, or name its raw topic$'),
+    ],
+)
 def test_error_for_undecodable_compressed_data_has_a_remedy(data, named):
     with pytest.raises(FrameError, match=named):
         decode_compressed(CompressedImage(format='jpeg', data=array('B', data)))
 
 
-@pytest.mark.parametrize('encoding, width, height, odd', [
-    ('nv12', 15, 10, 'width'), ('nv21', 16, 9, 'height'), ('i420', 15, 9, 'width and height'),
-    ('yuv422', 15, 10, 'width'), ('yuyv', 15, 10, 'width'),
-])
+@pytest.mark.parametrize(
+    'encoding, width, height, odd',
+    [
+        ('nv12', 15, 10, 'width'),
+        ('nv21', 16, 9, 'height'),
+        ('i420', 15, 9, 'width and height'),
+        ('yuv422', 15, 10, 'width'),
+        ('yuyv', 15, 10, 'width'),
+    ],
+)
 def test_odd_sizes_are_refused_if_pixels_share_their_colour(encoding, width, height, odd):
     with pytest.raises(FrameError, match=f'^{width}x{height} {encoding}: {odd} must be even$'):
         decode_image(message(np.zeros((40, 40), np.uint8), encoding, height, width))
@@ -223,8 +277,9 @@ def test_16_bit_values_are_scaled_by_the_bits_that_the_camera_uses(encoding, bit
 def test_a_darker_frame_does_not_change_the_scale():
     decoder = Decoder()
     bright, dark = (np.full((4, 4), value, np.uint16) for value in (4000, 100))
-    first, second, third = (decoder(message(values, 'mono16', 4, 4)).max()
-                            for values in (dark, bright, dark))
+    first, second, third = (
+        decoder(message(values, 'mono16', 4, 4)).max() for values in (dark, bright, dark)
+    )
     assert (first, second, third) == (25, 249, 6)
 
 
@@ -248,8 +303,9 @@ def test_floating_point_colour_may_range_to_1_or_to_255(scale):
 def _compressed(extension: str, rgb: np.ndarray, form: str = '') -> CompressedImage:
     good, data = cv2.imencode(extension, rgb[..., ::-1] if rgb.ndim > 2 else rgb)
     assert good
-    return CompressedImage(format=form or f'rgb8; {extension[1:]} compressed bgr8',
-                           data=array('B', data.tobytes()))
+    return CompressedImage(
+        format=form or f'rgb8; {extension[1:]} compressed bgr8', data=array('B', data.tobytes())
+    )
 
 
 @pytest.mark.parametrize('extension', ['.jpg', '.png', '.tiff'])
@@ -257,8 +313,9 @@ def _compressed(extension: str, rgb: np.ndarray, form: str = '') -> CompressedIm
 def test_a_compressed_mosaic_keeps_its_colours(extension, pattern):
     rgb = np.full((32, 48, 3), COLOUR, np.uint8)
     mosaic = _mosaic(rgb, f'bayer_{pattern}8')
-    got = decode_compressed(_compressed(
-        extension, mosaic, f'bayer_{pattern}8; {extension[1:]} compressed '))
+    got = decode_compressed(
+        _compressed(extension, mosaic, f'bayer_{pattern}8; {extension[1:]} compressed ')
+    )
     off = np.abs(got[4:-4, 4:-4].astype(int) - COLOUR)
     assert off.mean() < (12 if extension == '.jpg' else 0.1)
 
@@ -267,8 +324,10 @@ def test_16_bit_pngs_are_scaled_by_the_bits_that_the_camera_uses():
     rgb = np.repeat(picture(2, 16, 10)[..., :1], 3, -1)
     rgb[0, 0] = 255
     values = (rgb.astype(int) * 4095 // 255).astype(np.uint16)
-    for form, content in (('mono16; png compressed ', values[..., 0]),
-                          ('rgb16; png compressed bgr16', values)):
+    for form, content in (
+        ('mono16; png compressed ', values[..., 0]),
+        ('rgb16; png compressed bgr16', values),
+    ):
         got = decode_compressed(_compressed('.png', content, form))
         np.testing.assert_allclose(got.astype(int), rgb, atol=1)
     mosaic = _mosaic(np.full((12, 16, 3), COLOUR, np.uint8), 'bayer_rggb8').astype(np.uint16) * 16
@@ -276,8 +335,14 @@ def test_16_bit_pngs_are_scaled_by_the_bits_that_the_camera_uses():
     np.testing.assert_allclose(got[2:-2, 2:-2].astype(int), np.full((8, 12, 3), COLOUR), atol=1)
 
 
-@pytest.mark.parametrize('form', ['yuv422_yuy2; jpeg compressed mono8', 'rgb8; jpeg compressed ',
-                                  'bayer_rggb8; jpeg compressed mono8'])
+@pytest.mark.parametrize(
+    'form',
+    [
+        'yuv422_yuy2; jpeg compressed mono8',
+        'rgb8; jpeg compressed ',
+        'bayer_rggb8; jpeg compressed mono8',
+    ],
+)
 def test_colour_lost_by_the_publisher_gives_a_remark(form):
     decoder = Decoder()
     grey = np.full((16, 16), 90, np.uint8)
@@ -288,10 +353,18 @@ def test_colour_lost_by_the_publisher_gives_a_remark(form):
         assert decoder.decode(_compressed('.jpg', grey, fine)).remark == ''
 
 
-@pytest.mark.parametrize('form, exchanged', [
-    ('rgb8; jpeg compressed bgr8', False), ('bgr8; jpeg compressed bgr8', False), ('jpeg', False),
-    ('rgb8; jpeg compressed', False), ('rgb8; jpeg compressed rgb8', True),
-    ('bgr8; png compressed rgb8', True), ('rgba8; png compressed rgba8', True)])
+@pytest.mark.parametrize(
+    'form, exchanged',
+    [
+        ('rgb8; jpeg compressed bgr8', False),
+        ('bgr8; jpeg compressed bgr8', False),
+        ('jpeg', False),
+        ('rgb8; jpeg compressed', False),
+        ('rgb8; jpeg compressed rgb8', True),
+        ('bgr8; png compressed rgb8', True),
+        ('rgba8; png compressed rgba8', True),
+    ],
+)
 def test_red_and_blue_follow_the_format_of_image_transport(form, exchanged):
     rgb = np.full((16, 16, 3), COLOUR, np.uint8)
     got = decode_compressed(_compressed('.png', rgb, form))
@@ -321,7 +394,8 @@ def test_exif_rotation_is_ignored():
     exif = b'Exif\0\0MM\0*' + struct.pack('>IHHHIHH', 8, 1, 0x0112, 3, 1, 6, 0) + bytes(4)
     turned = data.tobytes()[:2] + _segment(0xE1, exif) + data.tobytes()[2:]
     assert good and decode_compressed(
-        CompressedImage(format='jpeg', data=array('B', turned))).shape == (48, 64, 3)
+        CompressedImage(format='jpeg', data=array('B', turned))
+    ).shape == (48, 64, 3)
 
 
 def test_png_is_exact_and_jpeg_close():
@@ -341,8 +415,9 @@ def test_grey_jpeg_becomes_rgb():
 @pytest.mark.parametrize('extension', ['.jpg', '.png'])
 @pytest.mark.parametrize('keep', [0, 1, 20, 0.5, 0.98])
 def test_truncated_compressed_images_are_refused(extension, keep):
-    image = _compressed(extension, np.random.default_rng(0).integers(
-        0, 255, (64, 64, 3)).astype(np.uint8))
+    image = _compressed(
+        extension, np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    )
     size = int(keep * len(image.data)) if isinstance(keep, float) else keep
     image.data = image.data[:size]
     with pytest.raises(FrameError):
@@ -364,22 +439,42 @@ def _segment(marker: int, content: bytes) -> bytes:
 THUMBNAIL = cv2.imencode('.jpg', np.zeros((8, 16), np.uint8))[1].tobytes()
 
 
-@pytest.mark.parametrize('before', [
-    b'', _segment(0xE1, THUMBNAIL), b'\xff\xff', _segment(0xFE, b'') + b'between', b'\xff\x00',
-    b'\xff\xd0', 3 * _segment(0xFE, b'\xff\xc0' * 20)],
-    ids=['plain', 'thumbnail', 'fill bytes', 'rubbish', 'stuffed', 'restart', 'comments'])
+@pytest.mark.parametrize(
+    'before',
+    [
+        b'',
+        _segment(0xE1, THUMBNAIL),
+        b'\xff\xff',
+        _segment(0xFE, b'') + b'between',
+        b'\xff\x00',
+        b'\xff\xd0',
+        3 * _segment(0xFE, b'\xff\xc0' * 20),
+    ],
+    ids=['plain', 'thumbnail', 'fill bytes', 'rubbish', 'stuffed', 'restart', 'comments'],
+)
 @pytest.mark.parametrize('progressive', [0, 1])
 def test_the_declared_size_of_a_jpeg_equals_the_decoded_size(before, progressive):
-    data = cv2.imencode('.jpg', picture(0, 48, 32),
-                        [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    data = cv2.imencode('.jpg', picture(0, 48, 32), [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[
+        1
+    ].tobytes()
     data = data[:2] + before + data[2:]
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (32, 48)
     assert encoded_size(data) == (48, 32)
 
 
-@pytest.mark.parametrize('data', [
-    b'', b'\xff', b'\xff\xd8', b'\xff\xd8\xff', b'\xff\xd8\xff\xc0\x00\x11\x08', b'BM' + bytes(60),
-    b'\xff\xd8' + b'\xff\xe0\x00\x00' * 9, b'\x89PNG\r\n\x1a\n' + bytes(9)])
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'',
+        b'\xff',
+        b'\xff\xd8',
+        b'\xff\xd8\xff',
+        b'\xff\xd8\xff\xc0\x00\x11\x08',
+        b'BM' + bytes(60),
+        b'\xff\xd8' + b'\xff\xe0\x00\x00' * 9,
+        b'\x89PNG\r\n\x1a\n' + bytes(9),
+    ],
+)
 def test_size_of_an_incomplete_header_is_none(data):
     assert encoded_size(data) is None
 
@@ -393,11 +488,15 @@ def test_undecodable_data_and_depth_formats_are_refused():
         decode_compressed(CompressedImage(format='16UC1; compressedDepth png', data=array('B')))
 
 
-@pytest.mark.parametrize('source', [
-    'raise AttributeError("_ARRAY_API not found")',
-    'import os; os.abort()',
-    'class CvBridge:\n    def imgmsg_to_cv2(self, m, e): raise SystemError("no array")',
-], ids=['raises', 'crashes', 'fails when used'])
+@pytest.mark.parametrize(
+    'source',
+    [
+        'raise AttributeError("_ARRAY_API not found")',
+        'import os; os.abort()',
+        'class CvBridge:\n    def imgmsg_to_cv2(self, m, e): raise SystemError("no array")',
+    ],
+    ids=['raises', 'crashes', 'fails when used'],
+)
 def test_a_broken_cv_bridge_falls_back_to_opencv(monkeypatch, tmp_path, source):
     (tmp_path / 'cv_bridge.py').write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))

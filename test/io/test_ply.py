@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """PLY files, read back by an independent reader."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,10 +16,11 @@ def test_points_and_colours_are_read_back(tmp_path):
     assert write_ply(tmp_path / 'a.ply', points, colours) == 20
     vertices = read_ply(tmp_path / 'a.ply')
     np.testing.assert_array_equal(
-        np.stack([vertices[name] for name in 'xyz'], -1), points.reshape(-1, 3))
+        np.stack([vertices[name] for name in 'xyz'], -1), points.reshape(-1, 3)
+    )
     np.testing.assert_array_equal(
-        np.stack([vertices[name] for name in ('red', 'green', 'blue')], -1),
-        colours.reshape(-1, 3))
+        np.stack([vertices[name] for name in ('red', 'green', 'blue')], -1), colours.reshape(-1, 3)
+    )
 
 
 def test_points_that_are_not_finite_are_left_out_with_their_colours(tmp_path):
@@ -37,9 +39,15 @@ def test_without_colours_and_without_points(tmp_path):
     assert len(read_ply(tmp_path / 'b.ply')) == 0
 
 
-@pytest.mark.parametrize(('points', 'colours'), [
-    (np.zeros((4, 2)), None), (np.zeros((4, 3)), np.zeros((3, 3), np.uint8)),
-    (np.zeros((4, 3)), np.zeros((4, 3)))], ids=['two columns', 'fewer colours', 'float colours'])
+@pytest.mark.parametrize(
+    ('points', 'colours'),
+    [
+        (np.zeros((4, 2)), None),
+        (np.zeros((4, 3)), np.zeros((3, 3), np.uint8)),
+        (np.zeros((4, 3)), np.zeros((4, 3))),
+    ],
+    ids=['two columns', 'fewer colours', 'float colours'],
+)
 def test_wrong_shapes_are_refused_and_nothing_is_written(tmp_path, points, colours):
     with pytest.raises(ValueError, match='need'):
         write_ply(tmp_path / 'a.ply', points, colours)

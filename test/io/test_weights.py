@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weights file: exact round trips, and refusal of all other files."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -62,7 +63,7 @@ def refusal(path):
 def rewritten(path, change):
     """Rewrite the file with changed metadata and a valid checksum."""
     content = path.read_bytes()
-    header = json.loads(content[8:8 + int.from_bytes(content[:8], 'little')])
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
     info = json.loads(header['__metadata__']['depth_perception'])
     change(info)
     rewrite_raw(path, json.dumps(info))
@@ -109,7 +110,8 @@ def test_fp16_halves_the_file_and_rounds_each_value_once(tmp_path):
 
 def test_the_same_network_has_the_same_checksum_and_another_has_another(tmp_path):
     first, again, other = (
-        save_weights(tmp_path / 'w', tiny_network(seed), tiny_info()) for seed in (0, 0, 1))
+        save_weights(tmp_path / 'w', tiny_network(seed), tiny_info()) for seed in (0, 0, 1)
+    )
     assert first == again != other
 
 
@@ -144,7 +146,7 @@ def test_truncated_real_network(tmp_path):
     save_weights(path, tiny_network(), tiny_info(), torch.float16)
     content = path.read_bytes()
     for part in (0.01, 0.1, 0.5, 0.9, 0.9999):
-        path.write_bytes(content[:int(len(content) * part)])
+        path.write_bytes(content[: int(len(content) * part)])
         refusal(path)
 
 
@@ -180,11 +182,15 @@ class Malicious:
         return os.mkdir, ('/tmp/depth_perception_pickle_was_run',)
 
 
-@pytest.mark.parametrize('write', [
-    lambda path: torch.save({'weight': torch.zeros(3)}, path),
-    lambda path: torch.save({'w': torch.zeros(3)}, path, _use_new_zipfile_serialization=False),
-    lambda path: path.write_bytes(pickle.dumps(Malicious())),
-], ids=['torch zip', 'torch legacy', 'raw pickle'])
+@pytest.mark.parametrize(
+    'write',
+    [
+        lambda path: torch.save({'weight': torch.zeros(3)}, path),
+        lambda path: torch.save({'w': torch.zeros(3)}, path, _use_new_zipfile_serialization=False),
+        lambda path: path.write_bytes(pickle.dumps(Malicious())),
+    ],
+    ids=['torch zip', 'torch legacy', 'raw pickle'],
+)
 def test_pickles_are_named_and_never_run(tmp_path, write):
     path = tmp_path / 'w.pt'
     write(path)
@@ -192,16 +198,20 @@ def test_pickles_are_named_and_never_run(tmp_path, write):
     assert not os.path.exists('/tmp/depth_perception_pickle_was_run')
 
 
-@pytest.mark.parametrize(('content', 'said'), [
-    (b'\x89HDF\r\n\x1a\n' + bytes(100), 'HDF5'),
-    (b'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n', 'Git LFS pointer'),
-    (b'', 'truncated or not a safetensors file'),
-    (b'{}', 'truncated or not a safetensors file'),
-    ((2).to_bytes(8, 'little') + b'[]', 'not a safetensors file'),
-    ((2).to_bytes(8, 'little') + b'{}', 'of another program'),
-    ((9**5).to_bytes(8, 'little') + b'[' * 9**5, 'not a safetensors file'),
-    (b'<!DOCTYPE html><html>404</html>', 'truncated or not a safetensors file'),
-], ids=['hdf5', 'lfs', 'empty', 'two bytes', 'list', 'empty header', 'deep', 'html'])
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (b'\x89HDF\r\n\x1a\n' + bytes(100), 'HDF5'),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n', 'Git LFS pointer'),
+        (b'', 'truncated or not a safetensors file'),
+        (b'{}', 'truncated or not a safetensors file'),
+        ((2).to_bytes(8, 'little') + b'[]', 'not a safetensors file'),
+        ((2).to_bytes(8, 'little') + b'{}', 'of another program'),
+        ((9**5).to_bytes(8, 'little') + b'[' * 9**5, 'not a safetensors file'),
+        (b'<!DOCTYPE html><html>404</html>', 'truncated or not a safetensors file'),
+    ],
+    ids=['hdf5', 'lfs', 'empty', 'two bytes', 'list', 'empty header', 'deep', 'html'],
+)
 def test_other_files(tmp_path, content, said):
     path = tmp_path / 'w.safetensors'
     path.write_bytes(content)
@@ -226,24 +236,35 @@ def test_unknown_network_names_the_value(small_file):
     assert "network = 'tomorrow'" in refusal(small_file)
 
 
-@pytest.mark.parametrize(('arguments', 'said'), [
-    ({'encoder': 'no_such_encoder'}, 'no_such_encoder'),
-    ({'colour': 1}, 'does not take'),
-    ({'encoder': ['a']}, 'network_arguments'),
-    ({'encoder': 'test_efficientnet', 'max_depth': 'far'}, 'max_depth'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        ({'encoder': 'no_such_encoder'}, 'no_such_encoder'),
+        ({'colour': 1}, 'does not take'),
+        ({'encoder': ['a']}, 'network_arguments'),
+        ({'encoder': 'test_efficientnet', 'max_depth': 'far'}, 'max_depth'),
+    ],
+)
 def test_unusable_network_arguments(small_file, arguments, said):
-    rewritten(small_file, lambda info: info.update(
-        network='efficientnet_sff', network_arguments=arguments))
+    rewritten(
+        small_file,
+        lambda info: info.update(network='efficientnet_sff', network_arguments=arguments),
+    )
     assert said in refusal(small_file)
 
 
-@pytest.mark.parametrize(('change', 'said'), [
-    (lambda tensors: tensors.update(weight=torch.zeros(2, 1, 1, 1)), 'weight is (2, 1, 1, 1)'),
-    (lambda tensors: tensors.pop('bias'), 'bias is absent in the file'),
-    (lambda tensors: tensors.update(more=torch.zeros(1)), 'more is (1,) in the file, absent'),
-    (lambda tensors: tensors.update(bias=torch.tensor([float('nan')])), 'bias has values that are'),
-])
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda tensors: tensors.update(weight=torch.zeros(2, 1, 1, 1)), 'weight is (2, 1, 1, 1)'),
+        (lambda tensors: tensors.pop('bias'), 'bias is absent in the file'),
+        (lambda tensors: tensors.update(more=torch.zeros(1)), 'more is (1,) in the file, absent'),
+        (
+            lambda tensors: tensors.update(bias=torch.tensor([float('nan')])),
+            'bias has values that are',
+        ),
+    ],
+)
 def test_tensors_that_do_not_fit_are_named(small_file, change, said):
     from depth_perception.io.weights import _checksum
 
@@ -255,12 +276,14 @@ def test_tensors_that_do_not_fit_are_named(small_file, change, said):
     assert said in refusal(small_file)
 
 
-@pytest.mark.parametrize('name', [field.name for field in dataclasses.fields(WeightsInfo)
-                                  if field.name not in _ADDED])
+@pytest.mark.parametrize(
+    'name', [field.name for field in dataclasses.fields(WeightsInfo) if field.name not in _ADDED]
+)
 def test_each_missing_metadata_field_is_named(small_file, name):
     rewritten(small_file, lambda info: info.pop(name))
-    assert ('format version is None' if name == 'format_version' else f'lacks {name}') \
-        in refusal(small_file)
+    assert ('format version is None' if name == 'format_version' else f'lacks {name}') in refusal(
+        small_file
+    )
 
 
 def test_files_of_earlier_versions_lack_some_fields_and_are_read(small_file):
@@ -273,17 +296,36 @@ def test_files_of_earlier_versions_lack_some_fields_and_are_read(small_file):
     assert (info.recipe_name, info.origin, info.test_geometry) == ('', '', 'squeeze')
 
 
-WRONG = {'none': None, 'list': [], 'object': {'a': []}, 'true': True, 'text': 'x',
-         'nan': float('nan'), 'negative': -1}
-RIGHT = {('training_data', 'text'), ('licence', 'text'), ('name', 'text'), ('recipe', 'text'),
-         ('recipe_name', 'text'), ('test_geometry', 'text'),
-         ('model_card', 'text'),
-         ('scores', 'list')}
+WRONG = {
+    'none': None,
+    'list': [],
+    'object': {'a': []},
+    'true': True,
+    'text': 'x',
+    'nan': float('nan'),
+    'negative': -1,
+}
+RIGHT = {
+    ('training_data', 'text'),
+    ('licence', 'text'),
+    ('name', 'text'),
+    ('recipe', 'text'),
+    ('recipe_name', 'text'),
+    ('test_geometry', 'text'),
+    ('model_card', 'text'),
+    ('scores', 'list'),
+}
 
 
-@pytest.mark.parametrize(('name', 'wrong'), [
-    (field.name, wrong) for field in dataclasses.fields(WeightsInfo) for wrong in WRONG
-    if (field.name, wrong) not in RIGHT])
+@pytest.mark.parametrize(
+    ('name', 'wrong'),
+    [
+        (field.name, wrong)
+        for field in dataclasses.fields(WeightsInfo)
+        for wrong in WRONG
+        if (field.name, wrong) not in RIGHT
+    ],
+)
 def test_each_metadata_field_of_a_wrong_type_is_named(small_file, name, wrong):
     rewritten(small_file, lambda info: info.update({name: WRONG[wrong]}))
     assert re.search(name.replace('_', '[ _]'), refusal(small_file))

@@ -3,6 +3,7 @@
 
 Skipped where launch is missing: it comes with a ROS 2 installation.
 """
+
 from __future__ import annotations
 
 import os
@@ -11,7 +12,8 @@ import pytest
 
 for _name in ('launch', 'launch_ros'):
     pytest.importorskip(
-        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI')
+        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI'
+    )
 
 from depth_perception.ros.transport import PROFILE, large_image_variables, profile_variables
 from test.support.launch import PATIENCE, Launched, offer_command

@@ -3,6 +3,7 @@
 
 Run by launch_testing, which comes with a ROS 2 installation; skipped where that is missing.
 """
+
 from __future__ import annotations
 
 import time
@@ -14,7 +15,8 @@ import pytest
 
 for _name in ('launch_ros', 'launch_testing'):
     pytest.importorskip(
-        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI')
+        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI'
+    )
 
 import launch_testing
 import launch_testing.actions
@@ -45,12 +47,20 @@ def generate_test_description(source: str) -> LaunchDescription:
     """The launch file as a user starts it, on slow machines too."""
     offer_package()
     parameters = parameters_file('max_age: 0.0, point_stride: 4')
-    arguments = {'namespace': source, 'scan': 'obstacles', 'device': 'cpu',
-                 'params_file': str(parameters), **ARGUMENTS[source]}
+    arguments = {
+        'namespace': source,
+        'scan': 'obstacles',
+        'device': 'cpu',
+        'params_file': str(parameters),
+        **ARGUMENTS[source],
+    }
     launch_file = PythonLaunchDescriptionSource(str(ROOT / 'launch' / 'depth.launch.py'))
-    return LaunchDescription([
-        IncludeLaunchDescription(launch_file, launch_arguments=arguments.items()),
-        launch_testing.actions.ReadyToTest()])
+    return LaunchDescription(
+        [
+            IncludeLaunchDescription(launch_file, launch_arguments=arguments.items()),
+            launch_testing.actions.ReadyToTest(),
+        ]
+    )
 
 
 class TestOutputs(unittest.TestCase):
@@ -81,7 +91,8 @@ class TestOutputs(unittest.TestCase):
 
     def _listen(self, kind: type, topic: str) -> None:
         self.node.create_subscription(
-            kind, topic, lambda message: self.received.setdefault(topic, message), 1)
+            kind, topic, lambda message: self.received.setdefault(topic, message), 1
+        )
 
     def _camera(self, place: str) -> Callable[[], None]:
         """Publishes an image and its calibration at each call."""
@@ -94,10 +105,10 @@ class TestOutputs(unittest.TestCase):
             image.header.stamp = info.header.stamp = self.node.get_clock().now().to_msg()
             infos.publish(info)
             images.publish(image)
+
         return publish
 
-    def _spin_until(self, condition: Callable[[], bool],
-                    acts: list[Callable[[], None]]) -> None:
+    def _spin_until(self, condition: Callable[[], bool], acts: list[Callable[[], None]]) -> None:
         deadline, next_act = time.monotonic() + PATIENCE, 0.0
         while not condition():
             self.assertLess(time.monotonic(), deadline, f'got only {list(self.received)}')

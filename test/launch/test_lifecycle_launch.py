@@ -3,6 +3,7 @@
 
 Run by launch_testing, which comes with a ROS 2 installation; skipped where that is missing.
 """
+
 from __future__ import annotations
 
 import unittest
@@ -12,7 +13,8 @@ import pytest
 
 for _name in ('launch_ros', 'launch_testing'):
     pytest.importorskip(
-        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI')
+        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI'
+    )
 
 import launch_testing
 import launch_testing.actions
@@ -35,11 +37,20 @@ def generate_test_description() -> LaunchDescription:
     offer_package()
     parameters = parameters_file('autostart: false, max_age: 0.0, point_stride: 4')
     launch_file = PythonLaunchDescriptionSource(str(ROOT / 'launch' / 'depth.launch.py'))
-    return LaunchDescription([
-        IncludeLaunchDescription(launch_file, launch_arguments={
-            'namespace': NAMESPACE, 'image': 'image', 'device': 'cpu',
-            'params_file': str(parameters)}.items()),
-        launch_testing.actions.ReadyToTest()])
+    return LaunchDescription(
+        [
+            IncludeLaunchDescription(
+                launch_file,
+                launch_arguments={
+                    'namespace': NAMESPACE,
+                    'image': 'image',
+                    'device': 'cpu',
+                    'params_file': str(parameters),
+                }.items(),
+            ),
+            launch_testing.actions.ReadyToTest(),
+        ]
+    )
 
 
 class TestLifecycle(unittest.TestCase):
@@ -75,7 +86,7 @@ class TestLifecycle(unittest.TestCase):
         self.robot.listen('depth/image')
         self.robot.received.clear()
         header = camera.send()
-        (depth, *_), = [self.robot.wait_for('depth/image', 1, PATIENCE)]
+        ((depth, *_),) = [self.robot.wait_for('depth/image', 1, PATIENCE)]
         self.assertEqual(depth.header, header)
         self.robot.ignore('depth/image')
         self.robot.node.destroy_publisher(camera.images)

@@ -3,6 +3,7 @@
 
 Skipped where launch is missing: it comes with a ROS 2 installation.
 """
+
 from __future__ import annotations
 
 import json
@@ -15,7 +16,8 @@ import pytest
 
 for _name in ('launch', 'launch_ros'):
     pytest.importorskip(
-        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI')
+        _name, reason=f'{_name} is not installed: it comes with ROS 2 from apt, not from PyPI'
+    )
 pytest.importorskip('rosbags', reason='the package rosbags is not installed')
 
 from rosbags.rosbag2 import StoragePlugin
@@ -33,14 +35,26 @@ LOADED = re.compile(r'depth_node\]: network .* on cpu')
 
 @pytest.fixture
 def bag(tmp_path) -> Path:
-    return write_bag(tmp_path / 'bag', [picture(i) for i in range(FRAMES)],
-                     storage=StoragePlugin.SQLITE3, jpeg=False)
+    return write_bag(
+        tmp_path / 'bag',
+        [picture(i) for i in range(FRAMES)],
+        storage=StoragePlugin.SQLITE3,
+        jpeg=False,
+    )
 
 
 def test_a_replay_keeps_every_output_and_ends_with_0(bag, tmp_path):
     record, report = tmp_path / 'outputs', tmp_path / 'report.json'
-    with Launched('replay.launch.py', bag=bag, device='cpu', expect='all', rate=20, namespace='r',
-                  record=record, report=report) as launched:
+    with Launched(
+        'replay.launch.py',
+        bag=bag,
+        device='cpu',
+        expect='all',
+        rate=20,
+        namespace='r',
+        record=record,
+        report=report,
+    ) as launched:
         assert launched.wait() == 0, launched.output()
         assert launched.output().count('process has finished cleanly') == 3, launched.output()
     about = json.loads(report.read_text())
@@ -48,7 +62,10 @@ def test_a_replay_keeps_every_output_and_ends_with_0(bag, tmp_path):
     assert about['outputs']['depth/image'] == FRAMES
     with Bag(record) as recorded:
         assert set(recorded.topics) == {
-            *(f'/r/{topic}' for topic in OUTPUTS), '/camera/image_raw', '/camera/camera_info'}
+            *(f'/r/{topic}' for topic in OUTPUTS),
+            '/camera/image_raw',
+            '/camera/camera_info',
+        }
         times = [message.time for message in recorded.messages(['/r/depth/image'])]
     assert times == [START + i * PERIOD for i in range(FRAMES)]
 
@@ -58,8 +75,13 @@ def test_a_record_played_again_at_another_rate_gives_the_same(bag, tmp_path):
     first, second = tmp_path / 'first', tmp_path / 'second'
     with Launched('replay.launch.py', bag=bag, device='cpu', rate=100, record=first) as launched:
         assert launched.wait() == 0, launched.output()
-    with Launched('replay.launch.py', bag=next(first.glob('*.mcap')), device='cpu', expect='all',
-                  record=second) as launched:
+    with Launched(
+        'replay.launch.py',
+        bag=next(first.glob('*.mcap')),
+        device='cpu',
+        expect='all',
+        record=second,
+    ) as launched:
         assert launched.wait() == 0, launched.output()
         assert '/depth/image is not played: it is excluded' in launched.output()
     with Bag(first) as one, Bag(second) as other:
@@ -113,5 +135,8 @@ def test_sigterm_ends_the_launched_node_with_0():
 def _node(launched: Launched) -> int:
     """The process number of the node, when it has its network."""
     wait_until(lambda: LOADED.search(launched.output()), PATIENCE, 'the network')
-    return int(re.search(r'\[depth_node-\d+\]: process started with pid \[(\d+)\]',
-                         launched.output()).group(1))
+    return int(
+        re.search(
+            r'\[depth_node-\d+\]: process started with pid \[(\d+)\]', launched.output()
+        ).group(1)
+    )

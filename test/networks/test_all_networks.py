@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every registered network: exact parameters, any size, saved and loaded bit for bit."""
+
 from __future__ import annotations
 
 import functools
@@ -28,14 +29,21 @@ PARAMETERS = {
 }
 #: Output size for an image of 65x97.
 ODD_OUTPUT = {
-    'cnn': (16, 24), 'cnn_fc': (55, 74), 'cnn_transpose': (16, 24), 'cnn_residual': (48, 64),
-    'densedepth': (33, 49), 'efficientnet_sff': (65, 97), 'efficientnet_unet': (65, 97),
+    'cnn': (16, 24),
+    'cnn_fc': (55, 74),
+    'cnn_transpose': (16, 24),
+    'cnn_residual': (48, 64),
+    'densedepth': (33, 49),
+    'efficientnet_sff': (65, 97),
+    'efficientnet_unet': (65, 97),
     'fcrn': (48, 64),
 }
 #: Output size for each paper's training size.
 TRAINED = {
-    'cnn': ((228, 304), (57, 76)), 'cnn_transpose': ((228, 304), (56, 76)),
-    'cnn_residual': ((228, 304), (128, 160)), 'fcrn': ((228, 304), (128, 160)),
+    'cnn': ((228, 304), (57, 76)),
+    'cnn_transpose': ((228, 304), (56, 76)),
+    'cnn_residual': ((228, 304), (128, 160)),
+    'fcrn': ((228, 304), (128, 160)),
     'efficientnet_unet': ((96, 128), (96, 128)),
 }
 
@@ -48,8 +56,11 @@ def network(name):
 
 def test_every_registered_network_is_tested_here():
     # Other tests may register networks of their own.
-    ours = [name for name, factory in registry._FACTORIES.items()
-            if factory.__module__.startswith('depth_perception.')]
+    ours = [
+        name
+        for name, factory in registry._FACTORIES.items()
+        if factory.__module__.startswith('depth_perception.')
+    ]
     assert sorted(PARAMETERS) == sorted(ours)
 
 
@@ -78,8 +89,10 @@ def test_network_takes_odd_sizes_and_survives_its_weights_file_bit_for_bit(name,
         save_weights(file, network(name), tiny_info(network=name, network_arguments={}))
         loaded = load_weights(file).network
         file.unlink()
-        assert all(torch.equal(mine, loaded.state_dict()[key])
-                   for key, mine in network(name).state_dict().items())
+        assert all(
+            torch.equal(mine, loaded.state_dict()[key])
+            for key, mine in network(name).state_dict().items()
+        )
         assert torch.equal(loaded(image), depth)
 
 
@@ -98,8 +111,10 @@ def test_network_takes_an_image_smaller_than_its_stride(name):
 
 def test_residual_cnn_may_be_cropped_to_half_the_image():
     decoder = create_network('cnn_residual', unpooling='fast', crop=True).decoder.eval()
-    features = [torch.randn(1, c, -(-65 // s), -(-97 // s)) for c, s in zip(
-        (64, 256, 512, 1024, 2048), (2, 4, 8, 16, 32))]
+    features = [
+        torch.randn(1, c, -(-65 // s), -(-97 // s))
+        for c, s in zip((64, 256, 512, 1024, 2048), (2, 4, 8, 16, 32))
+    ]
     with torch.inference_mode():
         assert decoder(features).shape[-2:] == (33, 49)
 
@@ -108,8 +123,11 @@ def test_residual_cnn_may_be_cropped_to_half_the_image():
 def test_each_of_the_eight_layers_has_batch_norm_and_relu(name):
     made = [type(module).__name__ for module in create_network(name).modules()]
     layers = [kind for kind in made if kind in ('Conv2d', 'ConvTranspose2d', 'BatchNorm2d', 'ReLU')]
-    assert [kind.removesuffix('Transpose2d').removesuffix('2d') for kind in layers] == \
-        ['Conv', 'BatchNorm', 'ReLU'] * 8
+    assert [kind.removesuffix('Transpose2d').removesuffix('2d') for kind in layers] == [
+        'Conv',
+        'BatchNorm',
+        'ReLU',
+    ] * 8
 
 
 def test_every_parameter_of_the_plain_u_net_learns():
@@ -123,7 +141,8 @@ def test_zero_unpooling_equals_its_fast_equivalent():
     slow = UnpoolConv(3, 4, 'zero').double()
     features = torch.randn(2, 3, 5, 6, dtype=torch.float64)
     torch.testing.assert_close(
-        fast_equivalent(slow.convolution)(features), slow(features), rtol=1e-12, atol=1e-12)
+        fast_equivalent(slow.convolution)(features), slow(features), rtol=1e-12, atol=1e-12
+    )
 
 
 def test_average_unpooling_has_no_fast_equivalent():
@@ -141,21 +160,31 @@ def test_a_residual_cnn_with_zero_unpooling_becomes_the_fast_one():
         slow = create_network('cnn_residual', unpooling='zero')
         fast = create_network('cnn_residual', unpooling='fast')
         assert use_fast_unpooling(slow) == 8
-    shapes = [{key: value.shape for key, value in made.state_dict().items()}
-              for made in (slow, fast)]
+    shapes = [
+        {key: value.shape for key, value in made.state_dict().items()} for made in (slow, fast)
+    ]
     assert shapes[0] == shapes[1]
 
 
 def test_unpooling_by_its_definition():
     features = torch.tensor([[1.0, 3.0], [5.0, 11.0]])[None, None]
     assert zero_unpool(features)[0, 0].tolist() == [
-        [1, 0, 3, 0], [0, 0, 0, 0], [5, 0, 11, 0], [0, 0, 0, 0]]
+        [1, 0, 3, 0],
+        [0, 0, 0, 0],
+        [5, 0, 11, 0],
+        [0, 0, 0, 0],
+    ]
     assert average_unpool(features)[0, 0].tolist() == [
-        [1, 2, 3, 3], [3, 4, 7, 7], [5, 8, 11, 11], [5, 8, 11, 11]]
+        [1, 2, 3, 3],
+        [3, 4, 7, 7],
+        [5, 8, 11, 11],
+        [5, 8, 11, 11],
+    ]
 
 
-@pytest.mark.parametrize(('arguments', 'said'), [
-    ({'unpooling': 'mean'}, 'unpooling'), ({'norm': 'group'}, 'norm')])
+@pytest.mark.parametrize(
+    ('arguments', 'said'), [({'unpooling': 'mean'}, 'unpooling'), ({'norm': 'group'}, 'norm')]
+)
 def test_unknown_options_of_the_residual_cnn_are_a_value_error(arguments, said):
     with pytest.raises(ValueError, match=said), torch.device('meta'):
         create_network('cnn_residual', **arguments)

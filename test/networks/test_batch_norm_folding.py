@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folding BatchNorms into convolutions changes no output."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """EfficientNet-Lite held against timm's."""
+
 from __future__ import annotations
 
 import subprocess
@@ -56,9 +57,12 @@ def test_random_values_are_spread_as_timm_s():
 
 def test_the_bundled_network_is_loaded_without_timm_and_other_slow_imports():
     slow = {'timm', 'torchvision', 'torch._dynamo', 'matplotlib', 'rosbags', 'huggingface_hub'}
-    program = ('import sys; from depth_perception.inference.estimator import DepthEstimator; '
-               "DepthEstimator.load(device='cpu', backend='torch'); "
-               f'print(sorted({slow!r} & sys.modules.keys()))')
-    said = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True,
-                          check=True, timeout=300).stdout
+    program = (
+        'import sys; from depth_perception.inference.estimator import DepthEstimator; '
+        "DepthEstimator.load(device='cpu', backend='torch'); "
+        f'print(sorted({slow!r} & sys.modules.keys()))'
+    )
+    said = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     assert said.strip() == '[]'

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks as a whole: parameters, sizes, ranges, and the registry that makes them."""
+
 from __future__ import annotations
 
 import functools
@@ -100,10 +101,13 @@ def test_an_untrained_hybrid_does_not_start_dead():
     assert (depth > 0).float().mean() > 0.5
 
 
-@pytest.mark.parametrize(('name', 'channels'), [
-    ('resnet50', (64, 256, 512, 1024, 2048)),
-    ('efficientnet_b2', (16, 24, 48, 120, 352)),
-])
+@pytest.mark.parametrize(
+    ('name', 'channels'),
+    [
+        ('resnet50', (64, 256, 512, 1024, 2048)),
+        ('efficientnet_b2', (16, 24, 48, 120, 352)),
+    ],
+)
 def test_encoder_taps_are_those_of_the_papers(name, channels):
     assert Encoder(name).channels == channels
 
@@ -117,14 +121,17 @@ def test_error_for_an_unknown_network_lists_the_known_ones():
         create_network('nonsense')
 
 
-@pytest.mark.parametrize(('arguments', 'said'), [
-    ({'colour': 'red'}, 'does not take'),
-    ({'encoder': 'no_such_encoder'}, 'unknown encoder'),
-    ({'encoder': 5}, 'unknown encoder'),
-    ({'encoder': 'vit_tiny_patch16_224'}, 'strides'),
-    ({'encoder': 'test_efficientnet', 'max_depth': 'far'}, 'max_depth'),
-    ({'encoder': 'test_efficientnet', 'max_depth': -1}, 'max_depth'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        ({'colour': 'red'}, 'does not take'),
+        ({'encoder': 'no_such_encoder'}, 'unknown encoder'),
+        ({'encoder': 5}, 'unknown encoder'),
+        ({'encoder': 'vit_tiny_patch16_224'}, 'strides'),
+        ({'encoder': 'test_efficientnet', 'max_depth': 'far'}, 'max_depth'),
+        ({'encoder': 'test_efficientnet', 'max_depth': -1}, 'max_depth'),
+    ],
+)
 def test_wrong_network_arguments_are_a_value_error(arguments, said):
     with pytest.raises(ValueError, match=said):
         create_network('efficientnet_sff', **arguments)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fast up-projection against its definition: zero unpooling and a 5x5 convolution."""
+
 from __future__ import annotations
 
 import pytest
@@ -21,10 +22,15 @@ def zero_unpooled(features):
 
 def bias_map(layer, height, width):
     """(1, out, 2H, 2W): each branch's bias at the places that it fills."""
-    result = torch.empty(1, layer.even_even.out_channels, 2 * height, 2 * width,
-                         dtype=layer.even_even.bias.dtype)
-    for row, column, branch in ((0, 0, layer.even_even), (1, 0, layer.odd_even),
-                                (0, 1, layer.even_odd), (1, 1, layer.odd_odd)):
+    result = torch.empty(
+        1, layer.even_even.out_channels, 2 * height, 2 * width, dtype=layer.even_even.bias.dtype
+    )
+    for row, column, branch in (
+        (0, 0, layer.even_even),
+        (1, 0, layer.odd_even),
+        (0, 1, layer.even_odd),
+        (1, 1, layer.odd_odd),
+    ):
         result[:, :, row::2, column::2] = branch.bias.detach().view(1, -1, 1, 1)
     return result
 
@@ -36,7 +42,8 @@ def test_fast_up_projection_equals_zero_unpooling_and_5x5_convolution(size):
     features = torch.randn(2, 3, *size, dtype=torch.float64)
     slow = F.conv2d(zero_unpooled(features), layer.equivalent_kernel(), padding=2)
     torch.testing.assert_close(
-        layer(features), slow + bias_map(layer, *size), rtol=1e-12, atol=1e-12)
+        layer(features), slow + bias_map(layer, *size), rtol=1e-12, atol=1e-12
+    )
 
 
 def test_every_value_of_the_equivalent_kernel_is_used_once():
@@ -46,8 +53,10 @@ def test_every_value_of_the_equivalent_kernel_is_used_once():
     assert (layer.equivalent_kernel() != 0).all()
 
 
-@pytest.mark.parametrize(('channels_in', 'channels_out', 'expected'), [
-    (1024, 512, 28_581_376), (512, 256, 7_147_264), (256, 128, 1_787_776), (128, 64, 447_424)])
+@pytest.mark.parametrize(
+    ('channels_in', 'channels_out', 'expected'),
+    [(1024, 512, 28_581_376), (512, 256, 7_147_264), (256, 128, 1_787_776), (128, 64, 447_424)],
+)
 def test_up_projection_blocks_have_the_published_parameters(channels_in, channels_out, expected):
     with torch.device('meta'):
         block = UpProjection(channels_in, channels_out)

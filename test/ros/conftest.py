@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests that need ROS 2."""
+
 from __future__ import annotations
 
 import itertools

@@ -3,6 +3,7 @@
 
 TF is a stand-in, for not every machine has tf2_ros.
 """
+
 from __future__ import annotations
 
 import math
@@ -40,11 +41,13 @@ SENSOR, OPTICAL = 'sensor', 'camera_optical_frame'
 BODY = Rotation.from_matrix([[0, -1, 0], [0, 0, -1], [1, 0, 0]])
 
 
-def transform(x: float = 0.0, y: float = -0.1, z: float = -0.1,
-              rotation: Rotation = BODY) -> Transform:
+def transform(
+    x: float = 0.0, y: float = -0.1, z: float = -0.1, rotation: Rotation = BODY
+) -> Transform:
     qx, qy, qz, qw = rotation.as_quat().tolist()
-    return Transform(translation=Vector3(x=x, y=y, z=z),
-                     rotation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+    return Transform(
+        translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)
+    )
 
 
 @pytest.fixture
@@ -74,8 +77,14 @@ def scan(header: Header, wall: float = WALL) -> LaserScan:
     """A scanner 0.1 m behind the camera."""
     angles = np.arange(-1.2, 1.2, 0.02)
     return LaserScan(
-        header=header, angle_min=-1.2, angle_max=1.2, angle_increment=0.02, range_min=0.1,
-        range_max=30.0, ranges=array('f', (wall + 0.1) / np.cos(angles)))
+        header=header,
+        angle_min=-1.2,
+        angle_max=1.2,
+        angle_increment=0.02,
+        range_min=0.1,
+        range_max=30.0,
+        ranges=array('f', (wall + 0.1) / np.cos(angles)),
+    )
 
 
 def sonar(header: Header, distance: float = WALL + 0.1) -> Range:
@@ -108,7 +117,8 @@ class Scene:
         topic = topic or anchor_inputs.TOPICS[name][0]
         if topic not in self.publishers:
             self.publishers[topic] = self.robot.node.create_publisher(
-                type(message), topic, QoSProfile(depth=5))
+                type(message), topic, QoSProfile(depth=5)
+            )
             wait_until(lambda: self.publishers[topic].get_subscription_count() > 0)
         self.publishers[topic].publish(message)
         wait_until(lambda: self.has(name, message), what=f'{topic} to arrive')
@@ -131,15 +141,19 @@ class Scene:
 
     def status(self, word: str) -> Any:
         """The status of depth, once its message has a word."""
-        wait_until(lambda: (status := self.robot.status('depth')) and word in status.message,
-                   what=f'diagnostics with {word}')
+        wait_until(
+            lambda: (status := self.robot.status('depth')) and word in status.message,
+            what=f'diagnostics with {word}',
+        )
         return self.robot.status('depth')
 
     def values(self, name: str, value: str) -> dict[str, str]:
         """Diagnostics' values, once one is as expected."""
+
         def found() -> dict[str, str]:
             status = self.robot.status('depth')
             return {pair.key: pair.value for pair in status.values} if status else {}
+
         wait_until(lambda: found().get(name) == value, what=f'{name} {value}')
         return found()
 
@@ -151,8 +165,9 @@ def too_far(rgb: np.ndarray, _camera: Any) -> np.ndarray:
 @pytest.fixture
 def scene(namespace, robot, tf, request):
     parameters = {'anchors': 'scan', **getattr(request, 'param', {})}
-    with running_node(namespace, load_estimator=StandIn(too_far), max_age=0.0,
-                      **parameters) as node:
+    with running_node(
+        namespace, load_estimator=StandIn(too_far), max_age=0.0, **parameters
+    ) as node:
         yield Scene(robot, node)
 
 
@@ -160,9 +175,15 @@ def with_(**parameters: Any) -> Any:
     return pytest.mark.parametrize('scene', [parameters], indirect=True)
 
 
-@pytest.mark.parametrize('scene, name, message', [
-    ({'anchors': 'scan'}, 'scan', scan), ({'anchors': 'range'}, 'range', sonar),
-    ({'anchors': 'points'}, 'points', zones)], indirect=['scene'])
+@pytest.mark.parametrize(
+    'scene, name, message',
+    [
+        ({'anchors': 'scan'}, 'scan', scan),
+        ({'anchors': 'range'}, 'range', sonar),
+        ({'anchors': 'points'}, 'points', zones),
+    ],
+    indirect=['scene'],
+)
 def test_a_sensor_puts_the_depth_right(scene, name, message):
     scene.measure(name, message(scene.header(100.05)))
     np.testing.assert_allclose(scene.depth(100.0), WALL, rtol=0.01)
@@ -191,8 +212,9 @@ def test_the_floor_puts_the_depth_right(namespace, robot):
         down = (np.indices(rgb.shape[:2])[0] - camera.cy) / camera.fy
         return np.minimum(WALL, height / np.maximum(down, 1e-3)) * OFF
 
-    with running_node(namespace, load_estimator=StandIn(floor), max_age=0.0, anchors='floor',
-                      camera_height=height) as node:
+    with running_node(
+        namespace, load_estimator=StandIn(floor), max_age=0.0, anchors='floor', camera_height=height
+    ) as node:
         found = Scene(robot, node).depth(100.0)
         np.testing.assert_allclose(found[0], WALL, rtol=0.03)
         assert node._parts.anchors._listener is None
@@ -212,8 +234,13 @@ def test_cloud_and_scan_are_of_the_corrected_depth(scene):
 @with_(anchors='')
 def test_without_anchors_nothing_listens(scene):
     assert scene.node._parts.anchors is None and scene.node._parts.worker._pipeline._anchors is None
-    assert not [name for name, _ in scene.node.get_subscriber_names_and_types_by_node(
-        'depth_node', scene.node.get_namespace()) if '/anchors/' in name or name == '/tf']
+    assert not [
+        name
+        for name, _ in scene.node.get_subscriber_names_and_types_by_node(
+            'depth_node', scene.node.get_namespace()
+        )
+        if '/anchors/' in name or name == '/tf'
+    ]
     np.testing.assert_allclose(scene.depth(100.0), WALL * OFF)
     assert not [pair for pair in scene.status('').values if pair.key.startswith('anchor')]
 
@@ -248,13 +275,22 @@ def test_what_is_missing_is_told(scene, tf):
 
 
 def test_a_sensor_in_the_frame_of_the_image_needs_no_tf(namespace, robot):
-    points = np.stack([*np.meshgrid(np.linspace(-0.5, 0.5, 8), np.linspace(-0.5, 0.5, 8)),
-                       np.full((8, 8), WALL), np.zeros((8, 8))], -1)
-    with running_node(namespace, load_estimator=StandIn(too_far), max_age=0.0,
-                      anchors='points, scan') as node:
+    points = np.stack(
+        [
+            *np.meshgrid(np.linspace(-0.5, 0.5, 8), np.linspace(-0.5, 0.5, 8)),
+            np.full((8, 8), WALL),
+            np.zeros((8, 8)),
+        ],
+        -1,
+    )
+    with running_node(
+        namespace, load_estimator=StandIn(too_far), max_age=0.0, anchors='points, scan'
+    ) as node:
         scene = Scene(robot, node)
-        scene.measure('points', cloud_message(
-            points.astype(np.float32), scene.header(100.0, OPTICAL), coloured=False))
+        scene.measure(
+            'points',
+            cloud_message(points.astype(np.float32), scene.header(100.0, OPTICAL), coloured=False),
+        )
         np.testing.assert_allclose(scene.depth(100.0), WALL, rtol=0.01)
 
 
@@ -278,22 +314,27 @@ def test_a_message_that_cannot_be_used_costs_itself_alone(scene):
 
 
 def test_several_sonars_share_a_topic(namespace, robot, tf):
-    tf['left'], tf['right'] = (transform(rotation=BODY * Rotation.from_euler('z', angle, True))
-                               for angle in (20, -20))
-    with running_node(namespace, load_estimator=StandIn(too_far), max_age=0.0,
-                      anchors='range') as node:
+    tf['left'], tf['right'] = (
+        transform(rotation=BODY * Rotation.from_euler('z', angle, True)) for angle in (20, -20)
+    )
+    with running_node(
+        namespace, load_estimator=StandIn(too_far), max_age=0.0, anchors='range'
+    ) as node:
         scene = Scene(robot, node)
         for frame in ('left', 'right'):
-            scene.measure('range', sonar(scene.header(100.0, frame), (WALL + 0.1) / math.cos(
-                math.radians(20 - 8.6))))
+            scene.measure(
+                'range',
+                sonar(scene.header(100.0, frame), (WALL + 0.1) / math.cos(math.radians(20 - 8.6))),
+            )
         np.testing.assert_allclose(scene.depth(100.0), WALL, rtol=0.03)
         assert int(float(scene.values('anchors_offered', '16.000')['anchors_offered'])) == 16
 
 
 def test_depth_is_not_corrected_by_itself(namespace, robot):
     remapped = ('-r', f'anchors/scan:={namespace}/scan')
-    with running_node(namespace, load_estimator=StandIn(too_far), anchors='scan',
-                      arguments=remapped) as node:
+    with running_node(
+        namespace, load_estimator=StandIn(too_far), anchors='scan', arguments=remapped
+    ) as node:
         assert robot.state() == 'inactive'
         assert 'where this node publishes scan' in node._parts.problem
 
@@ -316,19 +357,37 @@ def test_transform_matrices_are_those_of_their_quaternions():
 @pytest.mark.parametrize('kind, big', [('f4', False), ('f4', True), ('f8', False)])
 def test_clouds_of_any_layout(kind, big):
     order = '>' if big else '<'
-    layout = np.dtype({'names': ['z', 'x', 'y'], 'formats': [order + kind] * 3,
-                       'offsets': [0, 9, 20], 'itemsize': 30})
+    layout = np.dtype(
+        {
+            'names': ['z', 'x', 'y'],
+            'formats': [order + kind] * 3,
+            'offsets': [0, 9, 20],
+            'itemsize': 30,
+        }
+    )
     points = np.zeros((2, 3), layout)
     points['x'], points['y'], points['z'] = 1, 2, np.arange(6).reshape(2, 3)
     rows = np.zeros((2, 100), np.uint8)
     rows[:, :90] = points.view(np.uint8).reshape(2, 90)
-    fields = [PointField(name=name, offset=layout.fields[name][1], count=1,
-                         datatype=PointField.FLOAT32 if kind == 'f4' else PointField.FLOAT64)
-              for name in 'xyz']
-    cloud = PointCloud2(height=2, width=3, fields=fields, is_bigendian=big, point_step=30,
-                        row_step=100, data=array('B', rows.tobytes()))
-    np.testing.assert_array_equal(
-        cloud_points(cloud), [[1, 2, z] for z in range(6)])
+    fields = [
+        PointField(
+            name=name,
+            offset=layout.fields[name][1],
+            count=1,
+            datatype=PointField.FLOAT32 if kind == 'f4' else PointField.FLOAT64,
+        )
+        for name in 'xyz'
+    ]
+    cloud = PointCloud2(
+        height=2,
+        width=3,
+        fields=fields,
+        is_bigendian=big,
+        point_step=30,
+        row_step=100,
+        data=array('B', rows.tobytes()),
+    )
+    np.testing.assert_array_equal(cloud_points(cloud), [[1, 2, z] for z in range(6)])
     cloud.data = cloud.data[:150]
     with pytest.raises(SensorError, match='150 bytes, too few for 3x2'):
         cloud_points(cloud)

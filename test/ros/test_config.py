@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """config/depth.yaml and docs/parameters.md against the one table of parameters."""
+
 from __future__ import annotations
 
 import subprocess
@@ -36,8 +37,9 @@ def comment_of(name: str) -> str:
 
 def test_names_exactly_the_parameters_with_their_defaults_and_types():
     assert configured() == parameters.DEFAULTS
-    assert {name: type(value) for name, value in configured().items()} \
-        == {name: type(value) for name, value in parameters.DEFAULTS.items()}
+    assert {name: type(value) for name, value in configured().items()} == {
+        name: type(value) for name, value in parameters.DEFAULTS.items()
+    }
 
 
 @pytest.mark.parametrize('name', parameters.RULES)

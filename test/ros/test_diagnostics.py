@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every state of the three diagnostics, said by a real node over DDS; and that it goes again."""
+
 from __future__ import annotations
 
 import time
@@ -44,26 +45,38 @@ def impatient(monkeypatch):
     monkeypatch.setattr(worker, 'STOP_TIMEOUT', 0.5)
 
 
-def says(robot: Robot, task: str, level: bytes, text: str, camera: Camera | None = None,
-         **frame: object) -> DiagnosticStatus:
+def says(
+    robot: Robot, task: str, level: bytes, text: str, camera: Camera | None = None, **frame: object
+) -> DiagnosticStatus:
     """Wait until a status has this level and text, while the camera sends its frames."""
+
     def found() -> DiagnosticStatus | None:
         if camera is not None:
             camera.send(**frame)
             time.sleep(0.05)
         status = robot.status(task)
         return status if status and status.level == level and text in status.message else None
+
     try:
         return wait_until(found)
     except AssertionError:
         status = robot.status(task)
-        raise AssertionError(f'{task} says {status and (status.level, status.message)}, '
-                             f'not {text!r}') from None
+        raise AssertionError(
+            f'{task} says {status and (status.level, status.message)}, not {text!r}'
+        ) from None
 
 
 def is_ok(robot: Robot, task: str, camera: Camera) -> None:
-    wait_until(lambda: camera.send() and not time.sleep(0.05) and (s := robot.status(task))
-               and s.message == 'OK' and s.level == OK, what=f'{task} to be OK')
+    wait_until(
+        lambda: (
+            camera.send()
+            and not time.sleep(0.05)
+            and (s := robot.status(task))
+            and s.message == 'OK'
+            and s.level == OK
+        ),
+        what=f'{task} to be OK',
+    )
 
 
 class Log:
@@ -78,35 +91,41 @@ class Log:
         return text in self.text
 
 
-def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(
-        namespace, robot, capfd):
+def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(namespace, robot, capfd):
     """In diagnostics, and once in the log, which whoever starts a node reads first."""
     sibling = f'{namespace}/image/compressed'
-    publishers = [robot.node.create_publisher(Image, name, 1)
-                  for name in ('depth/image_raw', 'left/image_raw')]
+    publishers = [
+        robot.node.create_publisher(Image, name, 1)
+        for name in ('depth/image_raw', 'left/image_raw')
+    ]
     publishers.append(
-        robot.node.create_publisher(CompressedImage, 'depth/image_color/compressed', 1))
+        robot.node.create_publisher(CompressedImage, 'depth/image_color/compressed', 1)
+    )
     with running_node(namespace, load_estimator=StandIn()):
         robot.watch_diagnostics()
         says(robot, 'input', WARN, f'nobody publishes it; images are on {namespace}/left/image_raw')
         assert '/depth/image,' not in f'{robot.status("input").message},'
         assert '/depth/image_color' not in robot.status('input').message
         publishers.append(robot.node.create_publisher(CompressedImage, 'image/compressed', 1))
-        says(robot, 'input', WARN,
-             f'images are on {sibling}: set image_transport to compressed')
+        says(robot, 'input', WARN, f'images are on {sibling}: set image_transport to compressed')
         log = Log(capfd)
         wait_until(lambda: log.has(f'no image on {namespace}/image for '), what='the log to say so')
         camera = robot.camera()
-        wait_until(lambda: camera.send() and not time.sleep(0.05)
-                   and log.has(f'images come on {namespace}/image'),
-                   what='the log to say that images come')
+        wait_until(
+            lambda: (
+                camera.send()
+                and not time.sleep(0.05)
+                and log.has(f'images come on {namespace}/image')
+            ),
+            what='the log to say that images come',
+        )
     assert log.text.count('no image on') == 1, log.text
 
 
-def test_the_middleware_is_named_with_what_its_buffers_lack(
-        namespace, robot, monkeypatch, capfd):
+def test_the_middleware_is_named_with_what_its_buffers_lack(namespace, robot, monkeypatch, capfd):
     monkeypatch.setattr(  # another middleware cannot be had beside this one
-        reporter, 'get_rmw_implementation_identifier', lambda: 'rmw_cyclonedds_cpp')
+        reporter, 'get_rmw_implementation_identifier', lambda: 'rmw_cyclonedds_cpp'
+    )
     monkeypatch.setenv('CYCLONEDDS_URI', '')
     with running_node(namespace, load_estimator=StandIn()):
         robot.watch_diagnostics()
@@ -115,8 +134,13 @@ def test_the_middleware_is_named_with_what_its_buffers_lack(
     assert 'rmw_cyclonedds_cpp: large images may push' in capfd.readouterr().err
     monkeypatch.undo()
     with running_node(namespace, load_estimator=StandIn()):
-        wait_until(lambda: (s := robot.status('input')) and {v.key: v.value for v in s.values}[
-            'middleware'] == get_rmw_implementation_identifier())
+        wait_until(
+            lambda: (
+                (s := robot.status('input'))
+                and {v.key: v.value for v in s.values}['middleware']
+                == get_rmw_implementation_identifier()
+            )
+        )
 
 
 def test_input_from_silence_to_ok(namespace, robot):
@@ -127,23 +151,44 @@ def test_input_from_silence_to_ok(namespace, robot):
         camera = robot.camera()
         says(robot, 'input', WARN, 'its publisher is silent or of another QoS')
         # Said while nobody listens to any output, too.
-        says(robot, 'input', WARN, f'no camera_info on {namespace}/camera_info', camera,
-             with_info=False)
+        says(
+            robot,
+            'input',
+            WARN,
+            f'no camera_info on {namespace}/camera_info',
+            camera,
+            with_info=False,
+        )
         robot.listen(*TYPES)
-        says(robot, 'input', WARN, f'no camera_info on {namespace}/camera_info', camera,
-             with_info=False)
+        says(
+            robot,
+            'input',
+            WARN,
+            f'no camera_info on {namespace}/camera_info',
+            camera,
+            with_info=False,
+        )
         zero = camera_info()
         zero.k, zero.p = [0.0] * 9, [0.0] * 12
         says(robot, 'input', WARN, 'uncalibrated', camera, info=zero)
-        says(robot, 'input', WARN, 'the calibration is for 160x90, the image is 80x60', camera,
-             info=camera_info(160, 90))
+        says(
+            robot,
+            'input',
+            WARN,
+            'the calibration is for 160x90, the image is 80x60',
+            camera,
+            info=camera_info(160, 90),
+        )
         huge = camera_info(focal=1e300)
         says(robot, 'input', WARN, 'no camera of 80x60 has fx 1e+300', camera, info=huge)
         is_ok(robot, 'input', camera)
         values = {v.key: v.value for v in robot.status('input').values}
         assert values['topic'] == f'{namespace}/image' and values['publishers'] == '1'
         assert (values['reliability'], values['encoding'], values['size']) == (
-            'reliable', 'rgb8', '80x60') and float(values['rate_hz']) > 1
+            'reliable',
+            'rgb8',
+            '80x60',
+        ) and float(values['rate_hz']) > 1
         assert abs(float(values['stamp_to_clock_s'])) < 5
 
 
@@ -162,8 +207,14 @@ def test_input_of_another_kind_or_clock(namespace, robot):
         says(robot, 'input', WARN, 'time went back by')
         header = camera.header()
         header.frame_id = 'camera_link'
-        says(robot, 'input', WARN, "'camera_link' does not name an optical frame", camera,
-             header=header)
+        says(
+            robot,
+            'input',
+            WARN,
+            "'camera_link' does not name an optical frame",
+            camera,
+            header=header,
+        )
         robot.listen('depth/image')
         bad = rgb_image(picture())
         bad.encoding = 'sepia8'
@@ -187,20 +238,26 @@ def test_images_that_come_irregularly_are_not_called_lost(namespace, robot):
             said.append(robot.status('input'))
             values = {v.key: v.value for v in said[-1].values}
             return values['regularity'] < '0.8' and values['frames_arriving'] == '1.000'
+
         irregular.stamp = start
         wait_until(irregular)
         assert said[-1].message == 'OK'
         assert not any('loses' in status.message for status in said)
 
 
-@pytest.mark.skipif('fastrtps' not in get_rmw_implementation_identifier(),
-                    reason='other middlewares lose other images')
+@pytest.mark.skipif(
+    'fastrtps' not in get_rmw_implementation_identifier(),
+    reason='other middlewares lose other images',
+)
 def test_images_that_get_lost_are_counted_however_few_arrive(namespace, robot):
-    with running_node(namespace, load_estimator=StandIn()), \
-            process(*command('test.support.lossy_camera', namespace)):
+    with (
+        running_node(namespace, load_estimator=StandIn()),
+        process(*command('test.support.lossy_camera', namespace)),
+    ):
         robot.watch_diagnostics()
-        status = wait_until(lambda: (s := robot.status('input')) and 'loses frames' in s.message
-                            and s)
+        status = wait_until(
+            lambda: (s := robot.status('input')) and 'loses frames' in s.message and s
+        )
         assert status.level == WARN and f'_DEFAULT_PROFILES_FILE={PROFILE}' in status.message
         arriving = float({v.key: v.value for v in status.values}['frames_arriving'])
         assert arriving < 0.8 and f'({100 * (1 - arriving):.0f} %)' in status.message
@@ -227,8 +284,14 @@ def test_inference_from_idle_to_overload(namespace, robot):
         node.set_parameters([Parameter('max_rate', value=100.0)])
         says(robot, 'inference', OK, '% of frames replaced (max_rate)', camera)
         network._seconds = 0.0
-        says(robot, 'inference', WARN, 'frames older than max_age', camera,
-             header=camera.header(time.time() - 20))
+        says(
+            robot,
+            'inference',
+            WARN,
+            'frames older than max_age',
+            camera,
+            header=camera.header(time.time() - 20),
+        )
         assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=False)).success
         says(robot, 'inference', OK, 'paused by ~/enable', camera)
         time.sleep(0.7)
@@ -280,8 +343,14 @@ def test_inference_that_fails_says_how_and_recovers(namespace, robot):
         robot.watch_diagnostics()
         robot.listen('depth/image')
         camera = robot.camera()
-        says(robot, 'inference', ERROR, 'RuntimeError: CUDA error: an illegal memory', camera,
-             image=in_mood(1))
+        says(
+            robot,
+            'inference',
+            ERROR,
+            'RuntimeError: CUDA error: an illegal memory',
+            camera,
+            image=in_mood(1),
+        )
         is_ok(robot, 'inference', camera)
         says(robot, 'inference', ERROR, 'non-finite depth', camera, image=in_mood(3))
         is_ok(robot, 'inference', camera)
@@ -342,8 +411,10 @@ def test_depth_that_says_nothing(namespace, robot):
 def test_not_active_says_its_state_or_why_it_failed(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(), autostart=False):
         robot.watch_diagnostics()
-        for transition, state in ((None, 'unconfigured'),
-                                  (Transition.TRANSITION_CONFIGURE, 'inactive')):
+        for transition, state in (
+            (None, 'unconfigured'),
+            (Transition.TRANSITION_CONFIGURE, 'inactive'),
+        ):
             assert transition is None or robot.change_state(transition)
             for task in ('input', 'inference', 'depth'):
                 says(robot, task, OK, state)

@@ -3,6 +3,7 @@
 
 Hanging, out of memory, two nodes: test_diagnostics.py. Fuzzed messages: test_fuzz.py.
 """
+
 from __future__ import annotations
 
 import pytest
@@ -10,9 +11,18 @@ import pytest
 from benchmarks import faults
 from benchmarks.scenarios import Outcome, scenario
 
-COUNTS = {'unplugged': 1, 'changed_in_mid_stream': 28, 'sim_time_jumps': 4,
-          'system_clock_jumps': 1, 'raising': 5, 'not_a_number': 5, 'slow_subscriber': 5,
-          'best_effort_subscriber': 5, 'fuzz_services': 20, 'twenty_subscribers': 2}
+COUNTS = {
+    'unplugged': 1,
+    'changed_in_mid_stream': 28,
+    'sim_time_jumps': 4,
+    'system_clock_jumps': 1,
+    'raising': 5,
+    'not_a_number': 5,
+    'slow_subscriber': 5,
+    'best_effort_subscriber': 5,
+    'fuzz_services': 20,
+    'twenty_subscribers': 2,
+}
 
 
 @pytest.mark.parametrize('name', COUNTS)
@@ -28,6 +38,7 @@ def test_a_scenario_that_fails_is_told_and_does_not_stop_the_others(monkeypatch,
     @scenario(full=2)
     def broken(times: int) -> Outcome:
         raise AssertionError(f'no depth after {times}')
+
     try:
         row = faults.perform('broken', None, short=False)
     finally:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame counters read from diagnostics over DDS; the robot's node acts as the depth node."""
+
 from __future__ import annotations
 
 import pytest
@@ -18,16 +19,23 @@ def node(robot, namespace):
     counters = FrameCounters(robot.node, f'{namespace}/depth/image')
     wait_until(lambda: counters.expected and diagnostics.get_subscription_count())
 
-    def say(level: bytes = DiagnosticStatus.OK, text: str = '', name: str = 'robot',
-            **values: int) -> None:
+    def say(
+        level: bytes = DiagnosticStatus.OK, text: str = '', name: str = 'robot', **values: int
+    ) -> None:
         before = counters.heard_at
         status = DiagnosticStatus(
-            level=level, name=f'{namespace[1:]}/{name}: inference', message=text,
-            values=[KeyValue(key=key.replace('_of_', ' '), value=str(value))
-                    for key, value in values.items()])
+            level=level,
+            name=f'{namespace[1:]}/{name}: inference',
+            message=text,
+            values=[
+                KeyValue(key=key.replace('_of_', ' '), value=str(value))
+                for key, value in values.items()
+            ],
+        )
         diagnostics.publish(DiagnosticArray(status=[status]))
         if name == 'robot':
             wait_until(lambda: counters.heard_at != before, what='diagnostics')
+
     return counters, say
 
 

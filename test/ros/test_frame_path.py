@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A frame goes one way: no file on its way is called back by one that it has called."""
+
 from __future__ import annotations
 
 import sys
@@ -48,11 +49,17 @@ def test_no_file_is_called_back_by_one_that_it_has_called(namespace, robot, monk
             run(self)
         finally:
             sys.setprofile(None)
+
     monkeypatch.setattr(worker_module.Worker, '_run', watched)
     with running_node(namespace, load_estimator=StandIn(), max_age=0.0, camera_pitch=10.0):
         robot.listen(*OUTPUTS)
         camera = robot.camera()
         wait_until(lambda: camera.send() and all(robot.received[topic] for topic in OUTPUTS))
-    assert {Path(name).name for name in seen} >= {'worker.py', 'pipeline.py', 'products.py',
-                                                  'messages.py', 'publishers.py'}
+    assert {Path(name).name for name in seen} >= {
+        'worker.py',
+        'pipeline.py',
+        'products.py',
+        'messages.py',
+        'publishers.py',
+    }
     assert not back, '\n'.join(' -> '.join(files) for files in sorted(back))

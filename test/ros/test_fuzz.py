@@ -3,6 +3,7 @@
 
 `python -m benchmarks.faults fuzz` does the same with a hundred thousand messages.
 """
+
 from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
@@ -12,8 +13,13 @@ from sensor_msgs.msg import Image
 from test.support.fuzz import camera_infos, compressed_images, images, serve
 from test.support.ros import camera_info, picture, rgb_image
 
-COUNT = settings(max_examples=100, deadline=None, database=None, derandomize=True,
-                 suppress_health_check=list(HealthCheck))
+COUNT = settings(
+    max_examples=100,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 RECTIFY = st.sampled_from(['auto', 'on', 'off'])
 
 
@@ -42,7 +48,11 @@ def test_the_fuzz_reaches_the_outputs():
     @COUNT
     @given(images())
     def count(message: Image) -> None:
-        became.append(serve(message, camera_info(message.width, message.height))
-                      if message.width and message.height else 'refused')
+        became.append(
+            serve(message, camera_info(message.width, message.height))
+            if message.width and message.height
+            else 'refused'
+        )
+
     count()
     assert became.count('all outputs') > 20 and became.count('refused') > 20

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever is called or raised: the caller gets an answer, the node goes on, its state is true."""
+
 from __future__ import annotations
 
 import pytest
@@ -22,30 +23,46 @@ from test.support.ros import running_node, wait_until
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
-TYPES = {'bool': ParameterType.PARAMETER_BOOL, 'not set': ParameterType.PARAMETER_NOT_SET,
-         'bytes': ParameterType.PARAMETER_BYTE_ARRAY, 'no type': 99}
+TYPES = {
+    'bool': ParameterType.PARAMETER_BOOL,
+    'not set': ParameterType.PARAMETER_NOT_SET,
+    'bytes': ParameterType.PARAMETER_BYTE_ARRAY,
+    'no type': 99,
+}
 
 
 def said_by(robot, task: str, text: str) -> None:
-    wait_until(lambda: (s := robot.status(task)) and s.level == ERROR and text in s.message,
-               what=f'{task} to say {text}, not {robot.status(task)}')
+    wait_until(
+        lambda: (s := robot.status(task)) and s.level == ERROR and text in s.message,
+        what=f'{task} to say {text}, not {robot.status(task)}',
+    )
 
 
 @pytest.mark.parametrize('cameras', [(), ('--cameras', 'front')], ids=['one', 'several'])
 def test_a_transition_that_does_not_fit_is_refused_and_the_process_goes_on(
-        namespace, robot, weights_file, cameras):
+    namespace, robot, weights_file, cameras
+):
     name = 'front/depth_node' if cameras else 'depth_node'
     words = node_command(namespace, weights_file, '-p', 'device:=cpu')
     at = words.index('--ros-args')
     with process(*words[:at], *cameras, *words[at:]) as node:
         wait_until(lambda: robot.node.count_publishers(f'{name.removesuffix("depth_node")}scan'))
-        for request in (Transition(id=CONFIGURE), Transition(id=ACTIVATE), Transition(id=99),
-                        Transition(label='nonsense'), Transition(id=CLEANUP)):
-            answer = robot.call(ChangeState, f'{name}/change_state',
-                                ChangeState.Request(transition=request))
+        for request in (
+            Transition(id=CONFIGURE),
+            Transition(id=ACTIVATE),
+            Transition(id=99),
+            Transition(label='nonsense'),
+            Transition(id=CLEANUP),
+        ):
+            answer = robot.call(
+                ChangeState, f'{name}/change_state', ChangeState.Request(transition=request)
+            )
             assert not answer.success
-        assert robot.call(ChangeState, f'{name}/change_state', ChangeState.Request(
-            transition=Transition(label='deactivate'))).success
+        assert robot.call(
+            ChangeState,
+            f'{name}/change_state',
+            ChangeState.Request(transition=Transition(label='deactivate')),
+        ).success
         assert node.poll() is None
         node.terminate()
         output, _ = node.communicate(timeout=30)
@@ -68,11 +85,19 @@ def test_any_parameter_value_is_answered(namespace, robot, kind, name):
             assert result.successful == (name == 'use_sim_time' and kind == 'bool')
             assert result.successful or result.reason
         assert node.get_parameter('max_depth').value == before
-        assert robot.call(GetParameters, 'depth_node/get_parameters',
-                          GetParameters.Request(names=['max_depth'])).values[0].type == \
-            ParameterType.PARAMETER_DOUBLE
-        names = robot.call(ListParameters, 'depth_node/list_parameters',
-                           ListParameters.Request()).result.names
+        assert (
+            robot.call(
+                GetParameters,
+                'depth_node/get_parameters',
+                GetParameters.Request(names=['max_depth']),
+            )
+            .values[0]
+            .type
+            == ParameterType.PARAMETER_DOUBLE
+        )
+        names = robot.call(
+            ListParameters, 'depth_node/list_parameters', ListParameters.Request()
+        ).result.names
         assert 'max_depth' in names and robot.state() == 'active'
 
 
@@ -88,10 +113,13 @@ def test_a_service_that_raises_answers_no(namespace, robot, monkeypatch, capfd):
     assert capfd.readouterr().err.count('a mistake in the node') == 1
 
 
-@pytest.mark.parametrize('owner, callback', [
-    (Receiver, 'on_image'), (Receiver, 'on_camera_info'), (DepthNode, '_every_second')])
+@pytest.mark.parametrize(
+    'owner, callback',
+    [(Receiver, 'on_image'), (Receiver, 'on_camera_info'), (DepthNode, '_every_second')],
+)
 def test_a_callback_that_raises_costs_that_call(
-        namespace, robot, monkeypatch, owner, callback, capfd):
+    namespace, robot, monkeypatch, owner, callback, capfd
+):
     original, failed = getattr(owner, callback), []
 
     def fail_twice(self, *message):
@@ -106,27 +134,42 @@ def test_a_callback_that_raises_costs_that_call(
         robot.watch_diagnostics()
         robot.listen('scan')
         camera = robot.camera()
-        wait_until(lambda: camera.send() and len(failed) == 2 and robot.received['scan']
-                   and robot.diagnostics)
+        wait_until(
+            lambda: (
+                camera.send() and len(failed) == 2 and robot.received['scan'] and robot.diagnostics
+            )
+        )
         assert robot.state() == 'active'
     output = capfd.readouterr().err
     assert 'goes on after an error: RuntimeError: a mistake in the node' in output
     assert 'Traceback' not in output
 
 
-@pytest.mark.parametrize('part, transition, tries, left', [
-    ('_start_work', 'activate', (CONFIGURE, ACTIVATE), 'inactive'),
-    ('_load', 'configure', (CONFIGURE,), 'unconfigured'),
-    ('_stop_work', 'deactivate', (CONFIGURE, ACTIVATE, DEACTIVATE), 'unconfigured'),
-    ('_free', 'clean up', (CONFIGURE, CLEANUP), 'unconfigured')])
+@pytest.mark.parametrize(
+    'part, transition, tries, left',
+    [
+        ('_start_work', 'activate', (CONFIGURE, ACTIVATE), 'inactive'),
+        ('_load', 'configure', (CONFIGURE,), 'unconfigured'),
+        ('_stop_work', 'deactivate', (CONFIGURE, ACTIVATE, DEACTIVATE), 'unconfigured'),
+        ('_free', 'clean up', (CONFIGURE, CLEANUP), 'unconfigured'),
+    ],
+)
 def test_a_transition_that_raises_is_an_error_in_the_state_that_it_left(
-        namespace, robot, monkeypatch, capfd, part, transition, tries, left):
+    namespace, robot, monkeypatch, capfd, part, transition, tries, left
+):
     original, failed = getattr(DepthNode, part), []
 
     def fail_once(node, *arguments):
-        if not failed and node._state == {'activate': 'activating', 'configure': 'configuring',
-                                          'deactivate': 'deactivating',
-                                          'clean up': 'cleaningup'}[transition]:
+        if (
+            not failed
+            and node._state
+            == {
+                'activate': 'activating',
+                'configure': 'configuring',
+                'deactivate': 'deactivating',
+                'clean up': 'cleaningup',
+            }[transition]
+        ):
             failed.append(True)
             raise RuntimeError('a mistake in the node')
         original(node, *arguments)
@@ -175,6 +218,7 @@ def test_a_parameter_that_a_callback_of_ours_cannot_read_is_refused(namespace, r
     monkeypatch.setattr(depth_node.parameters, 'changed', fail)
     with running_node(namespace, load_estimator=StandIn()):
         request = SetParameters.Request(
-            parameters=[RclpyParameter('max_depth', value=5.0).to_parameter_msg()])
+            parameters=[RclpyParameter('max_depth', value=5.0).to_parameter_msg()]
+        )
         answer = robot.call(SetParameters, 'depth_node/set_parameters', request)
         assert not answer.results[0].successful and 'KeyError' in answer.results[0].reason

@@ -18,6 +18,7 @@ github.com/ros-perception/image_pipeline, branch rolling (commit 30b982a of 2024
 * K[0] = 0 is refused, all-zero D passed through: image_proc/src/rectify.cpp.
 * K, P and ROI follow the size of the image: image_proc/src/resize.cpp.
 """
+
 from __future__ import annotations
 
 import threading
@@ -44,8 +45,13 @@ from test.support.waiting import PATIENCE
 
 WIDTH, HEIGHT = 83, 61
 #: Where red, green and blue are in a pixel of that encoding.
-CHANNELS = {'rgb8': (0, 1, 2), 'bgr8': (2, 1, 0), 'rgba8': (0, 1, 2), 'bgra8': (2, 1, 0),
-            'mono8': (0, 0, 0)}
+CHANNELS = {
+    'rgb8': (0, 1, 2),
+    'bgr8': (2, 1, 0),
+    'rgba8': (0, 1, 2),
+    'bgra8': (2, 1, 0),
+    'mono8': (0, 0, 0),
+}
 
 
 def slope(rgb: np.ndarray, _camera: object) -> np.ndarray:
@@ -59,8 +65,13 @@ MIN_DEPTH = DepthSettings().min_depth
 
 
 def whole_cloud(**parameters: object) -> dict[str, object]:
-    return {'load_estimator': StandIn(slope), 'point_stride': 1, 'edge_threshold': 0.0,
-            'focal_correction': False, **parameters}
+    return {
+        'load_estimator': StandIn(slope),
+        'point_stride': 1,
+        'edge_threshold': 0.0,
+        'focal_correction': False,
+        **parameters,
+    }
 
 
 def off_centre_info() -> CameraInfo:
@@ -75,7 +86,8 @@ def coloured(encoding: str) -> tuple[np.ndarray, Image]:
     rgb = picture(3, WIDTH, HEIGHT)
     if encoding == 'mono8':
         return np.repeat(rgb[..., :1], 3, axis=2), rgb_image(
-            np.ascontiguousarray(rgb[..., 0]), encoding)
+            np.ascontiguousarray(rgb[..., 0]), encoding
+        )
     pixels = np.zeros((HEIGHT, WIDTH, len(encoding) - 1), np.uint8)
     pixels[..., CHANNELS[encoding]] = rgb
     return rgb, rgb_image(pixels, encoding)
@@ -90,7 +102,7 @@ def point_cloud(depth: Image, info: CameraInfo) -> np.ndarray:
     else:
         raw = np.frombuffer(depth.data, np.float32).reshape(depth.height, depth.step // 4)
         valid, unit = np.isfinite(raw), 1.0
-    rows, columns = np.mgrid[0:depth.height, 0:depth.width]
+    rows, columns = np.mgrid[0 : depth.height, 0 : depth.width]
     with np.errstate(invalid='ignore'):
         z = np.where(valid, raw, np.nan).astype(np.float64)
     x = (columns - info.p[2]) * z * (unit / info.p[0])
@@ -122,8 +134,10 @@ def test_point_cloud_xyzrgb_makes_our_cloud(namespace, robot, encoding):
     with running_node(namespace, **whole_cloud()):
         robot.listen('depth/image', 'depth/camera_info', 'depth/points')
         header = robot.camera().send(image, off_centre_info())
-        depth, info, cloud = (robot.wait_for(topic, 1)[0] for topic in (
-            'depth/image', 'depth/camera_info', 'depth/points'))
+        depth, info, cloud = (
+            robot.wait_for(topic, 1)[0]
+            for topic in ('depth/image', 'depth/camera_info', 'depth/points')
+        )
     assert depth.header == header == cloud.header and not cloud.is_dense
     assert (depth.width, depth.height) == (image.width, image.height) == (cloud.width, cloud.height)
     theirs, ours = point_cloud(depth, info), cloud_array(cloud)
@@ -157,10 +171,14 @@ def test_default_subscriptions_get_pairs_of_depth_and_camera_info(namespace, rob
     with running_node(namespace, **whole_cloud()):
         for topic, kind in (('depth/image', Image), ('depth/camera_info', CameraInfo)):
             robot.node.create_subscription(
-                kind, topic, lambda message, topic=topic: stamps[topic].append(message.header),
-                QoSProfile(depth=10))
-            offered = wait_until(lambda topic=topic: robot.node.get_publishers_info_by_topic(
-                f'{namespace}/{topic}'))
+                kind,
+                topic,
+                lambda message, topic=topic: stamps[topic].append(message.header),
+                QoSProfile(depth=10),
+            )
+            offered = wait_until(
+                lambda topic=topic: robot.node.get_publishers_info_by_topic(f'{namespace}/{topic}')
+            )
             assert offered[0].qos_profile.reliability == ReliabilityPolicy.RELIABLE
         camera = robot.camera()
         wait_until(lambda: camera.send() and len(stamps['depth/image']) >= 3)
@@ -174,8 +192,11 @@ def test_exact_sync_needs_a_queue_as_long_as_the_latency(namespace, robot):
 
     def subscribe(kind: type, topic: str) -> None:
         robot.node.create_subscription(
-            kind, topic, lambda message: arrivals.append(
-                (topic, nanoseconds(message.header.stamp))), 100)
+            kind,
+            topic,
+            lambda message: arrivals.append((topic, nanoseconds(message.header.stamp))),
+            100,
+        )
 
     def count(topic: str) -> int:
         return sum(name == topic for name, _ in arrivals)
@@ -188,10 +209,14 @@ def test_exact_sync_needs_a_queue_as_long_as_the_latency(namespace, robot):
             assert release.wait(PATIENCE)
         return slope(rgb, camera)
 
-    with running_node(namespace, **whole_cloud(load_estimator=StandIn(slow_where_white),
-                                               max_age=0.0)):
-        for kind, topic in ((Image, 'image'), (Image, 'depth/image'),
-                            (CameraInfo, 'depth/camera_info')):
+    with running_node(
+        namespace, **whole_cloud(load_estimator=StandIn(slow_where_white), max_age=0.0)
+    ):
+        for kind, topic in (
+            (Image, 'image'),
+            (Image, 'depth/image'),
+            (CameraInfo, 'depth/camera_info'),
+        ):
             subscribe(kind, topic)
         camera = robot.camera()
         wait_until(lambda: camera.send() and count('depth/image') and count('depth/camera_info'))
@@ -221,8 +246,9 @@ def test_a_distorted_camera_has_depth_for_p_and_for_k_with_d_alike(namespace, ro
         rectified = robot.wait_for('depth/camera_info', 1)[0]
         cloud = robot.wait_for('depth/points', 1)[0]
     assert not any(rectified.d)
-    np.testing.assert_allclose(np.reshape(rectified.k, (3, 3)),
-                               np.reshape(rectified.p, (3, 4))[:, :3])
+    np.testing.assert_allclose(
+        np.reshape(rectified.k, (3, 3)), np.reshape(rectified.p, (3, 4))[:, :3]
+    )
     np.testing.assert_allclose([rectified.p[i] for i in (0, 2, 5, 6)], [65.0, 40.0, 64.0, 31.0])
     ours = cloud_array(cloud)[..., :3]
     seen = np.isfinite(image_array(depth))

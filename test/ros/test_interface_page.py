@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/interface.md names everything that the node hears and says."""
+
 from __future__ import annotations
 
 from pathlib import Path

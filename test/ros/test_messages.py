@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion of arrays to messages and of camera_info to cameras."""
+
 from __future__ import annotations
 
 import math
@@ -40,7 +41,8 @@ def test_cloud_layout_is_that_of_depth_image_proc(coloured):
     message = messages.cloud_message(cloud, HEADER, coloured)
     names = ['x', 'y', 'z'] + ['rgb'] * coloured
     assert [(f.name, f.offset, f.datatype, f.count) for f in message.fields] == [
-        (name, 4 * i, 7, 1) for i, name in enumerate(names)]
+        (name, 4 * i, 7, 1) for i, name in enumerate(names)
+    ]
     assert (message.point_step, message.row_step) == (16, 48)
     assert not message.is_dense and not message.is_bigendian
     np.testing.assert_array_equal(cloud_array(message), cloud)
@@ -54,13 +56,19 @@ def test_scan_angles_cover_the_ranges():
     assert message.angle_min == pytest.approx(-math.atan(39.5 / 40))
 
 
-@pytest.mark.parametrize('optical, forward', [
-    ('camera_optical_frame', 'camera_frame'),
-    ('camera_color_optical_frame', 'camera_color_frame'),
-    ('zed_left_camera_frame_optical', 'zed_left_camera_frame'),
-    ('front_optical', 'front'), ('cam_optical_link', 'cam_link'),
-    ('robot1/camera_optical_frame', 'robot1/camera_frame'), ('camera', 'camera'), ('', ''),
-])
+@pytest.mark.parametrize(
+    'optical, forward',
+    [
+        ('camera_optical_frame', 'camera_frame'),
+        ('camera_color_optical_frame', 'camera_color_frame'),
+        ('zed_left_camera_frame_optical', 'zed_left_camera_frame'),
+        ('front_optical', 'front'),
+        ('cam_optical_link', 'cam_link'),
+        ('robot1/camera_optical_frame', 'robot1/camera_frame'),
+        ('camera', 'camera'),
+        ('', ''),
+    ],
+)
 def test_scan_frame_is_the_x_forward_sibling(optical, forward):
     assert messages.scan_frame(optical) == forward
 
@@ -100,7 +108,10 @@ def test_region_of_interest_and_binning_move_the_principal_point():
     info.binning_x = info.binning_y = 2
     camera = image_camera(info, 160, 120, 'auto', False)
     assert (camera.camera.fx, camera.camera.cx, camera.camera.cy) == (
-        250, (319.5 - 100) / 2, (239.5 - 60) / 2)
+        250,
+        (319.5 - 100) / 2,
+        (239.5 - 60) / 2,
+    )
     assert camera.info(HEADER).width == 640, 'the message still describes the full sensor'
 
 
@@ -163,9 +174,15 @@ def test_a_size_of_zero_means_that_of_the_image():
     assert camera.camera.fx == 32.0 and camera.info(HEADER).width == 40
 
 
-@pytest.mark.parametrize('model, d', [
-    ('Inverse Brown Conrady', (0.1, -0.1, 0, 0, 0)), ('thin_prism', (0.1,) * 4),
-    ('plumb_bob', (0.1, -0.1, 0.2)), ('None', (0.1,) * 4)])
+@pytest.mark.parametrize(
+    'model, d',
+    [
+        ('Inverse Brown Conrady', (0.1, -0.1, 0, 0, 0)),
+        ('thin_prism', (0.1,) * 4),
+        ('plumb_bob', (0.1, -0.1, 0.2)),
+        ('None', (0.1,) * 4),
+    ],
+)
 @pytest.mark.parametrize('rectify', ['auto', 'on'])
 def test_images_of_an_unknown_lens_are_not_rectified_with_a_remark(model, d, rectify):
     info = camera_info()
@@ -183,8 +200,9 @@ def test_an_image_has_the_camera_info_of_its_own_stamp_otherwise_the_newest():
         info = camera_info(focal=focal)
         info.header.stamp.sec = second
         source.update(info)
-    focal = [source.for_image(80, 60, stamp=second * 10**9).camera.camera.fx
-             for second in (0, 1, 2, 3)]
+    focal = [
+        source.for_image(80, 60, stamp=second * 10**9).camera.camera.fx for second in (0, 1, 2, 3)
+    ]
     assert focal == [50, 60, 70, 70] and source.for_image(80, 60).camera.camera.fx == 70
 
 
@@ -220,8 +238,10 @@ def distorted() -> object:
     return info
 
 
-@pytest.mark.parametrize('rectify, topic_is_rectified, expected', [
-    ('auto', False, True), ('auto', True, False), ('on', False, True), ('off', False, False)])
+@pytest.mark.parametrize(
+    'rectify, topic_is_rectified, expected',
+    [('auto', False, True), ('auto', True, False), ('on', False, True), ('off', False, False)],
+)
 def test_rectify_follows_distortion_topic_and_parameter(rectify, topic_is_rectified, expected):
     camera = image_camera(distorted(), 80, 60, rectify, topic_is_rectified)
     assert camera.rectify is expected

@@ -3,6 +3,7 @@
 
 Nav2 itself is not installed here: its rules are restated in test/support/nav2_rules.py.
 """
+
 from __future__ import annotations
 
 import ast
@@ -32,48 +33,127 @@ from test.support.ros import BEST_EFFORT, camera_info, picture, rgb_image, runni
 from test.support.scenes import box_on_the_floor, floor, with_box
 
 ROOT = Path(__file__).parents[2]
-COSTMAP = yaml.safe_load((ROOT / 'config/nav2_costmap.yaml').read_text())[
-    'local_costmap']['local_costmap']['ros__parameters']
+COSTMAP = yaml.safe_load((ROOT / 'config/nav2_costmap.yaml').read_text())['local_costmap'][
+    'local_costmap'
+]['ros__parameters']
 LAYER = COSTMAP['obstacle_layer']
 MONITOR = yaml.safe_load((ROOT / 'config/nav2_collision_monitor.yaml').read_text())[
-    'collision_monitor']['ros__parameters']
+    'collision_monitor'
+]['ros__parameters']
 SOURCES = {name: LAYER[name] for name in LAYER['observation_sources'].split()}
 INF, NAN = float('inf'), float('nan')
 
 # Parameters that both Jazzy and the main branch of August 2026 declare, by source file.
 COSTMAP_KEYS = {  # nav2_costmap_2d/src/costmap_2d_ros.cpp
-    'always_send_full_costmap', 'filters', 'footprint', 'footprint_padding', 'global_frame',
-    'height', 'initial_transform_timeout', 'map_vis_z', 'origin_x', 'origin_y', 'plugins',
-    'publish_frequency', 'resolution', 'robot_base_frame', 'robot_radius', 'rolling_window',
-    'track_unknown_space', 'transform_tolerance', 'update_frequency', 'width'}
+    'always_send_full_costmap',
+    'filters',
+    'footprint',
+    'footprint_padding',
+    'global_frame',
+    'height',
+    'initial_transform_timeout',
+    'map_vis_z',
+    'origin_x',
+    'origin_y',
+    'plugins',
+    'publish_frequency',
+    'resolution',
+    'robot_base_frame',
+    'robot_radius',
+    'rolling_window',
+    'track_unknown_space',
+    'transform_tolerance',
+    'update_frequency',
+    'width',
+}
 LAYER_KEYS = {  # nav2_costmap_2d/plugins/obstacle_layer.cpp; `plugin` is of costmap_2d_ros.cpp
-    'plugin', 'enabled', 'footprint_clearing_enabled', 'min_obstacle_height',
-    'max_obstacle_height', 'combination_method', 'observation_sources'}
+    'plugin',
+    'enabled',
+    'footprint_clearing_enabled',
+    'min_obstacle_height',
+    'max_obstacle_height',
+    'combination_method',
+    'observation_sources',
+}
 SOURCE_KEYS = {  # nav2_costmap_2d/plugins/obstacle_layer.cpp
-    'topic', 'sensor_frame', 'observation_persistence', 'expected_update_rate', 'data_type',
-    'min_obstacle_height', 'max_obstacle_height', 'inf_is_valid', 'marking', 'clearing',
-    'obstacle_max_range', 'obstacle_min_range', 'raytrace_max_range', 'raytrace_min_range'}
+    'topic',
+    'sensor_frame',
+    'observation_persistence',
+    'expected_update_rate',
+    'data_type',
+    'min_obstacle_height',
+    'max_obstacle_height',
+    'inf_is_valid',
+    'marking',
+    'clearing',
+    'obstacle_max_range',
+    'obstacle_min_range',
+    'raytrace_max_range',
+    'raytrace_min_range',
+}
 INFLATION_KEYS = {  # nav2_costmap_2d/plugins/inflation_layer.cpp
-    'plugin', 'enabled', 'inflation_radius', 'cost_scaling_factor', 'inflate_unknown',
-    'inflate_around_unknown'}
+    'plugin',
+    'enabled',
+    'inflation_radius',
+    'cost_scaling_factor',
+    'inflate_unknown',
+    'inflate_around_unknown',
+}
 MONITOR_KEYS = {  # nav2_collision_monitor/src/collision_monitor_node.cpp
-    'base_frame_id', 'odom_frame_id', 'cmd_vel_in_topic', 'cmd_vel_out_topic', 'state_topic',
-    'transform_tolerance', 'source_timeout', 'base_shift_correction', 'stop_pub_timeout',
-    'polygons', 'observation_sources', 'use_realtime_priority'}
+    'base_frame_id',
+    'odom_frame_id',
+    'cmd_vel_in_topic',
+    'cmd_vel_out_topic',
+    'state_topic',
+    'transform_tolerance',
+    'source_timeout',
+    'base_shift_correction',
+    'stop_pub_timeout',
+    'polygons',
+    'observation_sources',
+    'use_realtime_priority',
+}
 POLYGON_KEYS = {  # nav2_collision_monitor/src/polygon.cpp; `type` is of collision_monitor_node.cpp
-    'type', 'action_type', 'enabled', 'min_points', 'slowdown_ratio', 'linear_limit',
-    'angular_limit', 'time_before_collision', 'simulation_time_step', 'visualize',
-    'polygon_pub_topic', 'polygon_sub_topic', 'polygon_subscribe_transient_local',
-    'footprint_topic', 'sources_names', 'points'}
+    'type',
+    'action_type',
+    'enabled',
+    'min_points',
+    'slowdown_ratio',
+    'linear_limit',
+    'angular_limit',
+    'time_before_collision',
+    'simulation_time_step',
+    'visualize',
+    'polygon_pub_topic',
+    'polygon_sub_topic',
+    'polygon_subscribe_transient_local',
+    'footprint_topic',
+    'sources_names',
+    'points',
+}
 VELOCITY_POLYGON_KEYS = {  # nav2_collision_monitor/src/velocity_polygon.cpp; those of its parts
-    'points', 'linear_min', 'linear_max', 'theta_min', 'theta_max', 'direction_start_angle',
-    'direction_end_angle'}
+    'points',
+    'linear_min',
+    'linear_max',
+    'theta_min',
+    'theta_max',
+    'direction_start_angle',
+    'direction_end_angle',
+}
 MONITOR_SOURCE_KEYS = {  # nav2_collision_monitor/src/source.cpp and pointcloud.cpp; `type` as above
-    'type', 'topic', 'enabled', 'source_timeout', 'min_height', 'max_height', 'min_range',
-    'use_global_height'}
+    'type',
+    'topic',
+    'enabled',
+    'source_timeout',
+    'min_height',
+    'max_height',
+    'min_range',
+    'use_global_height',
+}
 
 
 # The files.
+
 
 def test_costmap_has_only_parameters_that_nav2_has():
     layers = set(COSTMAP['plugins'])
@@ -101,18 +181,22 @@ def test_collision_monitor_has_only_parameters_that_nav2_has():
 def test_topics_are_those_of_the_node_with_their_types():
     kinds = {'PointCloud2': 'PointCloud2', 'pointcloud': 'PointCloud2', 'LaserScan': 'LaserScan'}
     used = [(s['topic'], s['data_type']) for s in SOURCES.values()]
-    used += [(MONITOR[name]['topic'], MONITOR[name]['type'])
-             for name in MONITOR['observation_sources']]
+    used += [
+        (MONITOR[name]['topic'], MONITOR[name]['type']) for name in MONITOR['observation_sources']
+    ]
     for topic, kind in used:
         assert topic.startswith('/'), 'a relative name would be in the namespace of the costmap'
         assert TYPES[topic.removeprefix('/')].__name__ == kinds[kind]
 
 
 def test_the_scan_marks_without_infinity_and_clears_with_it():
-    assert {name: (s['data_type'], s['marking'], s['clearing'], s.get('inf_is_valid', False))
-            for name, s in SOURCES.items()} == {
+    assert {
+        name: (s['data_type'], s['marking'], s['clearing'], s.get('inf_is_valid', False))
+        for name, s in SOURCES.items()
+    } == {
         'depth_obstacles': ('LaserScan', True, False, False),
-        'depth_scan': ('LaserScan', False, True, True)}
+        'depth_scan': ('LaserScan', False, True, True),
+    }
     assert LAYER['plugin'] == 'nav2_costmap_2d::ObstacleLayer'
 
 
@@ -156,9 +240,11 @@ def test_setup_installs_both_files():
 
 # Infinity, unknown and too near, as ObstacleLayer reads them.
 
+
 def scan_of(*ranges: float) -> LaserScan:
-    return LaserScan(angle_min=-0.1, angle_increment=0.1, range_min=0.3, range_max=10.0,
-                     ranges=list(ranges))
+    return LaserScan(
+        angle_min=-0.1, angle_increment=0.1, range_min=0.3, range_max=10.0, ranges=list(ranges)
+    )
 
 
 def test_a_free_beam_reaches_to_the_end_and_unknown_or_too_near_ones_say_nothing():
@@ -172,8 +258,9 @@ def test_an_obstacle_goes_where_its_beam_is_free_and_stays_where_it_is_unknown(b
     layer = ObstacleLayer(COSTMAP)
     layer.update({'depth_obstacles': np.array([[2.0, 0.0, 0.5]])}, (0, 0))
     assert layer.lethal == {layer.cell(2.0, 0.0)}
-    scan = LaserScan(angle_min=0.0, angle_increment=0.1, range_min=0.3, range_max=10.0,
-                     ranges=[beam])
+    scan = LaserScan(
+        angle_min=0.0, angle_increment=0.1, range_min=0.3, range_max=10.0, ranges=[beam]
+    )
     layer.update({'depth_scan': project_laser(scan, True) + (0, 0, 0.3)}, (0, 0))
     assert (not layer.lethal) == goes
 
@@ -219,16 +306,19 @@ class Drive:
         cloud = self._robot.wait_for('depth/points', self._count)[-1]
         scan = self._robot.wait_for('scan', self._count)[-1]
         assert scan.header.frame_id == 'camera_level_frame'
-        return {'depth_points': self.mounting.cloud_points(cloud),
-                'depth_obstacles': self.mounting.scan_points(scan, inf_is_valid=False),
-                'depth_scan': self.mounting.scan_points(scan, inf_is_valid=True)}
+        return {
+            'depth_points': self.mounting.cloud_points(cloud),
+            'depth_obstacles': self.mounting.scan_points(scan, inf_is_valid=False),
+            'depth_scan': self.mounting.scan_points(scan, inf_is_valid=True),
+        }
 
 
 @pytest.fixture
 def drive(namespace, robot):
     drive = Drive(robot)
-    with running_node(namespace, load_estimator=drive.network(), camera_pitch=PITCH,
-                      camera_height=HEIGHT):
+    with running_node(
+        namespace, load_estimator=drive.network(), camera_pitch=PITCH, camera_height=HEIGHT
+    ):
         yield drive
 
 
@@ -280,10 +370,14 @@ def test_what_is_too_near_is_an_obstacle_for_both(drive):
 
 def test_publishers_match_nav2s_sensor_data_subscriptions(namespace):
     """nav2_ros_common/qos_profiles.hpp: SensorDataQoS is best effort and volatile."""
-    wanted = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT,
-                        durability=DurabilityPolicy.VOLATILE, liveliness=LivelinessPolicy.AUTOMATIC)
+    wanted = QoSProfile(
+        depth=50,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.VOLATILE,
+        liveliness=LivelinessPolicy.AUTOMATIC,
+    )
     with running_node(namespace, load_estimator=StandIn()) as node:
         for topic in ('depth/points', 'scan'):
-            info, = node.get_publishers_info_by_topic(f'{namespace}/{topic}')
+            (info,) = node.get_publishers_info_by_topic(f'{namespace}/{topic}')
             compatibility, reason = qos_check_compatible(info.qos_profile, wanted)
             assert compatibility == QoSCompatibility.OK, reason

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configure, activate, deactivate, clean up; as often as anybody likes."""
+
 from __future__ import annotations
 
 import gc
@@ -36,8 +37,9 @@ def test_the_whole_round_by_services(namespace, robot):
         assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
         wait_until(lambda: camera.images.get_subscription_count() == 0)
         assert robot.change_state(Transition.TRANSITION_ACTIVATE)
-        wait_until(lambda: camera.images.get_subscription_count()
-                   and camera.infos.get_subscription_count())
+        wait_until(
+            lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count()
+        )
         camera.send()
         robot.wait_for('scan', 2)
         assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
@@ -46,17 +48,23 @@ def test_the_whole_round_by_services(namespace, robot):
         assert robot.state() == 'unconfigured'
 
 
-@pytest.mark.parametrize('parameters, named', [
-    ({'model_file': '/nowhere/net.safetensors'}, 'there is no such file'),
-    ({'device': 'cuda:99'}, 'cuda:99'), ({'device': 'tpu'}, 'tpu'),
-])
+@pytest.mark.parametrize(
+    'parameters, named',
+    [
+        ({'model_file': '/nowhere/net.safetensors'}, 'there is no such file'),
+        ({'device': 'cuda:99'}, 'cuda:99'),
+        ({'device': 'tpu'}, 'tpu'),
+    ],
+)
 def test_what_cannot_be_loaded_is_a_clean_failure_and_can_be_tried_again(
-        namespace, robot, parameters, named, capfd):
+    namespace, robot, parameters, named, capfd
+):
     with running_node(namespace, **parameters):
         robot.watch_diagnostics()
         assert robot.state() == 'unconfigured'
-        wait_until(lambda: (s := robot.status('inference')) and s.level == ERROR
-                   and named in s.message)
+        wait_until(
+            lambda: (s := robot.status('inference')) and s.level == ERROR and named in s.message
+        )
         assert not robot.change_state(Transition.TRANSITION_CONFIGURE)
         assert robot.state() == 'unconfigured'
     output = capfd.readouterr().err
@@ -89,8 +97,13 @@ def test_a_size_that_cannot_be_compiled_is_a_clean_failure(namespace, robot):
     with running_node(namespace, load_estimator=network, image_sizes='1280x720'):
         robot.watch_diagnostics()
         assert robot.state() == 'unconfigured'
-        wait_until(lambda: (s := robot.status('inference')) and s.level == ERROR
-                   and s.message == 'cannot configure: cannot compile for 1280x720: no memory')
+        wait_until(
+            lambda: (
+                (s := robot.status('inference'))
+                and s.level == ERROR
+                and s.message == 'cannot configure: cannot compile for 1280x720: no memory'
+            )
+        )
 
 
 def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
@@ -99,8 +112,9 @@ def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
     With PyTorch's backend: a hundred conversions for OpenVINO take minutes.
     """
     process = psutil.Process()
-    with running_node(namespace, model_file=str(weights_file), backend='torch',
-                      autostart=False) as node:
+    with running_node(
+        namespace, model_file=str(weights_file), backend='torch', autostart=False
+    ) as node:
         before, after = [], []
         for cycle in range(100):
             assert robot.change_state(Transition.TRANSITION_CONFIGURE)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A camera faster than the network: the newest frame is served, and nothing piles up."""
+
 from __future__ import annotations
 
 import time
@@ -30,10 +31,17 @@ def test_slow_network_works_on_frames_younger_than_one_of_its_periods(namespace,
         robot.watch_diagnostics()
         robot.listen('depth/image')
         sent = stream(robot.camera(), 4.0)
-        wait_until(lambda: (s := robot.status('inference')) and s.level == WARN
-                   and 'overloaded' in s.message)
-        wait_until(lambda: (c := node.health.snapshot().counts)['received']
-                   == c['processed'] + c['replaced'], what='each frame to be accounted for')
+        wait_until(
+            lambda: (
+                (s := robot.status('inference')) and s.level == WARN and 'overloaded' in s.message
+            )
+        )
+        wait_until(
+            lambda: (
+                (c := node.health.snapshot().counts)['received'] == c['processed'] + c['replaced']
+            ),
+            what='each frame to be accounted for',
+        )
     stamps = [seconds(m.header.stamp) for m in robot.received['depth/image']]
     assert stamps == sorted(stamps) and len(stamps) < sent
     # Started within a period of arriving: the queue never holds more than the newest frame.
@@ -48,8 +56,13 @@ def test_max_rate_is_kept_and_not_called_overload(namespace, robot):
         robot.watch_diagnostics()
         robot.listen('depth/image')
         stream(robot.camera(), 3.0)
-        wait_until(lambda: (s := robot.status('inference')) and 'replaced' in s.message
-                   and 'max_rate' in s.message)
+        wait_until(
+            lambda: (
+                (s := robot.status('inference'))
+                and 'replaced' in s.message
+                and 'max_rate' in s.message
+            )
+        )
         gaps = np.diff(network.started)
     assert gaps.min() > 0.19 and 4 <= len(network.started) <= 17
 
@@ -100,5 +113,7 @@ def test_all_is_ok_when_the_network_keeps_up(namespace, robot):
         robot.listen('depth/image', 'scan')
         stream(robot.camera(), 2.0)
         for task in ('input', 'inference', 'depth'):
-            wait_until(lambda task=task: (s := robot.status(task)) and s.level == OK
-                       and s.message == 'OK', what=task)
+            wait_until(
+                lambda task=task: (s := robot.status(task)) and s.level == OK and s.message == 'OK',
+                what=task,
+            )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What comes out: equal headers, consistent geometry, REP-117 values, and only what is wanted."""
+
 from __future__ import annotations
 
 import math
@@ -26,10 +27,10 @@ from test.support.ros import (
 INF = float('inf')
 
 
-def test_real_network_gives_one_consistent_set_of_outputs_per_frame(
-        namespace, robot, weights_file):
-    with running_node(namespace, model_file=str(weights_file), point_stride=1, edge_threshold=0.0,
-                      device='cpu'):
+def test_real_network_gives_one_consistent_set_of_outputs_per_frame(namespace, robot, weights_file):
+    with running_node(
+        namespace, model_file=str(weights_file), point_stride=1, edge_threshold=0.0, device='cpu'
+    ):
         robot.listen(*TYPES)
         camera = robot.camera()
         headers = []
@@ -42,16 +43,19 @@ def test_real_network_gives_one_consistent_set_of_outputs_per_frame(
     scans = [message.header for message in robot.received['scan']]
     assert [header.stamp for header in scans] == [header.stamp for header in headers]
     assert {header.frame_id for header in scans} == {'camera_frame'}
-    for depth, info, cloud in zip(robot.received['depth/image'],
-                                  robot.received['depth/camera_info'],
-                                  robot.received['depth/points']):
+    for depth, info, cloud in zip(
+        robot.received['depth/image'],
+        robot.received['depth/camera_info'],
+        robot.received['depth/points'],
+    ):
         check_reprojection(image_array(depth), info, cloud_array(cloud), 1)
 
 
 @pytest.mark.parametrize('stride', [1, 2, 3, 16])
 def test_cloud_pixels_reproject_onto_their_own_pixel(namespace, robot, weights_file, stride):
-    with running_node(namespace, model_file=str(weights_file), point_stride=stride,
-                      edge_threshold=0.0):
+    with running_node(
+        namespace, model_file=str(weights_file), point_stride=stride, edge_threshold=0.0
+    ):
         robot.listen(*TYPES)
         robot.camera().send(rgb_image(picture(2, 83, 61)), camera_info(83, 61, 77.0))
         cloud = robot.wait_for('depth/points', 1)[0]
@@ -66,7 +70,7 @@ def check_reprojection(depth: np.ndarray, info, cloud: np.ndarray, stride: int) 
     p = np.array(info.p).reshape(3, 4)
     u = (p[0, 0] * x + p[0, 2] * z) / z
     v = (p[1, 1] * y + p[1, 2] * z) / z
-    rows, columns = np.mgrid[0:depth.shape[0]:stride, 0:depth.shape[1]:stride]
+    rows, columns = np.mgrid[0 : depth.shape[0] : stride, 0 : depth.shape[1] : stride]
     seen = np.isfinite(z)
     assert seen.any()
     assert np.abs(u - columns)[seen].max() < 1e-3 and np.abs(v - rows)[seen].max() < 1e-3
@@ -93,8 +97,7 @@ def test_rep_117_values_in_depth_and_no_infinity_in_the_cloud(namespace, robot):
         depth[:20], depth[40:] = 0.2, 11.0
         return depth
 
-    with running_node(namespace, load_estimator=StandIn(bands), point_stride=1,
-                      edge_threshold=0.0):
+    with running_node(namespace, load_estimator=StandIn(bands), point_stride=1, edge_threshold=0.0):
         robot.listen('depth/image', 'depth/points')
         robot.camera().send()
         depth = image_array(robot.wait_for('depth/image', 1)[0])
@@ -173,16 +176,21 @@ def test_distorted_camera_is_rectified_and_said_to_be(namespace, robot):
 @pytest.mark.parametrize('encoding, min_depth', [('32FC1', 0.3), ('32FC1', 0.01), ('16UC1', 0.3)])
 def test_compressed_depth_is_what_image_transport_decodes(namespace, robot, encoding, min_depth):
     """By the inverse in compressed_depth_image_transport, codec.cpp, and the picture by cv2."""
+
     def scene(rgb: np.ndarray, _camera: object) -> np.ndarray:
         depth = np.geomspace(min_depth, 9.99, rgb.size // 3, dtype=np.float32)
         depth[:80], depth[-80:] = min_depth / 2, 11.0
         return depth.reshape(rgb.shape[:2])
-    with running_node(namespace, load_estimator=StandIn(scene), depth_encoding=encoding,
-                      min_depth=min_depth):
+
+    with running_node(
+        namespace, load_estimator=StandIn(scene), depth_encoding=encoding, min_depth=min_depth
+    ):
         robot.listen('depth/image', 'depth/image_color', *COMPRESSED)
         header = robot.camera().send()
-        depth, picture, packed, jpeg = (robot.wait_for(topic, 1)[0] for topic in (
-            'depth/image', 'depth/image_color', *COMPRESSED))
+        depth, picture, packed, jpeg = (
+            robot.wait_for(topic, 1)[0]
+            for topic in ('depth/image', 'depth/image_color', *COMPRESSED)
+        )
     assert depth.header == packed.header == jpeg.header == header
     assert packed.format == f'{encoding}; compressedDepth png'
     assert jpeg.format == 'bgr8; jpeg compressed bgr8'
@@ -269,8 +277,11 @@ def test_an_optical_frame_may_be_named_for_a_driver_that_names_another(namespace
             got = robot.received[topic][0].header
             assert got.stamp == header.stamp
             assert got.frame_id == ('cam_frame' if topic == 'scan' else 'cam_optical_frame')
-        status = wait_until(lambda: (s := robot.status('input')) and any(
-            v.key == 'frame_id' for v in s.values) and s)
+        status = wait_until(
+            lambda: (
+                (s := robot.status('input')) and any(v.key == 'frame_id' for v in s.values) and s
+            )
+        )
         assert 'does not name an optical frame' not in status.message
 
 

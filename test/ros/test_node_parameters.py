@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each parameter acts on the next frame or is refused, and says what it means."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -37,7 +38,7 @@ def set_parameter(robot, name: str, value: Any):
 def scene(rgb: np.ndarray, camera: object) -> np.ndarray:
     """A step: left half at 2 m, right half at 3 m; the correction shows as a factor."""
     depth = np.full(rgb.shape[:2], 2.0, np.float32)
-    depth[:, depth.shape[1] // 2:] = 3.0
+    depth[:, depth.shape[1] // 2 :] = 3.0
     return depth * (1.0 if camera is None else camera.fx / 64)
 
 
@@ -72,19 +73,22 @@ def finite(outputs, axis: int) -> np.ndarray:
 # name -> (new value, what must be true of the next frame)
 ACTS = {
     'min_depth': (2.5, lambda o: (depth(o)[:, :40] == -np.inf).all()),
-    'max_depth': (2.5, lambda o: (depth(o)[:, 40:] == np.inf).all()
-                  and o['scan'].range_max == 2.5),
+    'max_depth': (2.5, lambda o: (depth(o)[:, 40:] == np.inf).all() and o['scan'].range_max == 2.5),
     'depth_scale': (1.5, lambda o: np.allclose(depth(o)[:, :40], 3.0)),
     'focal_correction': (False, lambda o: np.allclose(depth(o)[:, :40], 2.0)),
     'edge_threshold': (0.0, lambda o: len(finite(o, 2)) == 30 * 40),
     'temporal_smoothing': (0.5, None),  # acts on what follows: test_node_temporal
     'point_stride': (4, lambda o: (o['depth/points'].width, o['depth/points'].height) == (20, 15)),
-    'point_color': (False, lambda o: [f.name for f in o['depth/points'].fields]
-                    == ['x', 'y', 'z']),
+    'point_color': (False, lambda o: [f.name for f in o['depth/points'].fields] == ['x', 'y', 'z']),
     'scan_min_height': (0.25, lambda o: np.isfinite(scan(o)).any()),
     'scan_max_height': (-0.15, lambda o: np.isfinite(scan(o)).any()),
-    'optical_frame': ('cam_optical_frame', lambda o: o['scan'].header.frame_id == 'cam_frame' and
-                      o['depth/points'].header.frame_id == 'cam_optical_frame'),
+    'optical_frame': (
+        'cam_optical_frame',
+        lambda o: (
+            o['scan'].header.frame_id == 'cam_frame'
+            and o['depth/points'].header.frame_id == 'cam_optical_frame'
+        ),
+    ),
     'camera_pitch': (10.0, lambda o: o['scan'].header.frame_id == 'camera_level_frame'),
     'camera_height': (0.15, None),  # both: test_scan_pose
     'floor_tolerance': (0.2, None),
@@ -97,8 +101,9 @@ ACTS = {
 
 
 def test_every_changeable_parameter_has_a_case():
-    assert set(ACTS) == {name for name, rule in RULES.items()
-                         if rule.configured and not rule.read_only}
+    assert set(ACTS) == {
+        name for name, rule in RULES.items() if rule.configured and not rule.read_only
+    }
 
 
 @pytest.mark.parametrize('name', ACTS)
@@ -112,15 +117,19 @@ def test_a_change_acts_on_the_next_frame(namespace, robot, name):
         assert node.get_parameter(name).value == value
     if check is not None:
         assert check(after), name
-    if check is not None and name not in ('scan_min_height', 'scan_max_height',
-                                          'focal_correction'):
+    if check is not None and name not in ('scan_min_height', 'scan_max_height', 'focal_correction'):
         assert not check(before), 'the check must be able to fail'
 
 
 @pytest.mark.parametrize('limits, kept', [((0.2, 0.3), True), ((1.5, 2.0), False)])
 def test_the_scan_sees_only_its_height_band(namespace, robot, limits, kept):
-    with running_node(namespace, load_estimator=StandIn(scene), scan_min_height=limits[0],
-                      scan_max_height=limits[1], edge_threshold=0.0):
+    with running_node(
+        namespace,
+        load_estimator=StandIn(scene),
+        scan_min_height=limits[0],
+        scan_max_height=limits[1],
+        edge_threshold=0.0,
+    ):
         outputs = Frames(robot).next()
     assert np.isfinite(scan(outputs)).any() == kept
     assert kept or (scan(outputs) == np.inf).all()
@@ -137,12 +146,14 @@ def other_than(name: str) -> Any:
     default, rule = DEFAULTS[name], RULES[name]
     if name in ('image_sizes', 'anchors'):
         return {'image_sizes': '160x90', 'anchors': 'scan,floor'}[name]
-    return rule.choices[1] if rule.choices else {
-        bool: not default, str: 'other', float: 45.0}[type(default)]
+    return (
+        rule.choices[1]
+        if rule.choices
+        else {bool: not default, str: 'other', float: 45.0}[type(default)]
+    )
 
 
-def test_parameters_that_act_at_configure_are_set_while_the_node_is_unconfigured(
-        namespace, robot):
+def test_parameters_that_act_at_configure_are_set_while_the_node_is_unconfigured(namespace, robot):
     names = [name for name, rule in RULES.items() if not rule.configured]
     assert {'model_file', 'device', 'base_frame', 'rectify', 'depth_encoding'} <= set(names)
     with running_node(namespace, load_estimator=StandIn(), autostart=False) as node:
@@ -156,8 +167,7 @@ def test_parameters_that_act_at_configure_are_set_while_the_node_is_unconfigured
             result = set_parameter(robot, name, other_than(name))
             assert not result.successful and 'now it is inactive' in result.reason
             assert set_parameter(robot, name, DEFAULTS[name]).successful  # no change
-            assert node.get_parameter(name).value == DEFAULTS[name] == getattr(
-                node.settings, name)
+            assert node.get_parameter(name).value == DEFAULTS[name] == getattr(node.settings, name)
 
 
 def test_a_model_file_that_failed_is_set_anew(namespace, robot, weights_file):
@@ -177,8 +187,9 @@ def test_a_model_file_that_failed_is_set_anew(namespace, robot, weights_file):
         assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
 
 
-@pytest.mark.parametrize('names', [('scan_min_height', 'scan_max_height'),
-                                   ('scan_max_height', 'scan_min_height')])
+@pytest.mark.parametrize(
+    'names', [('scan_min_height', 'scan_max_height'), ('scan_max_height', 'scan_min_height')]
+)
 @pytest.mark.parametrize('band', [(0.5, 1.0), (-1.0, -0.5)])
 def test_the_band_of_the_scan_is_moved_one_limit_at_a_time(namespace, robot, names, band):
     goal = dict(zip(('scan_min_height', 'scan_max_height'), band))
@@ -188,8 +199,13 @@ def test_the_band_of_the_scan_is_moved_one_limit_at_a_time(namespace, robot, nam
         assert set_parameter(robot, names[0], goal[names[0]]).successful
         settings = node.settings
         if settings == before:
-            wait_until(lambda: (s := robot.status('inference')) and s.level == WARN
-                       and f'{names[0]} {goal[names[0]]}' in s.message)
+            wait_until(
+                lambda: (
+                    (s := robot.status('inference'))
+                    and s.level == WARN
+                    and f'{names[0]} {goal[names[0]]}' in s.message
+                )
+            )
         assert set_parameter(robot, names[1], goal[names[1]]).successful
         assert (node.settings.scan_min_height, node.settings.scan_max_height) == band
         wait_until(lambda: (s := robot.status('inference')) and 'must be below' not in s.message)
@@ -199,18 +215,30 @@ def test_what_is_refused_together_changes_nothing(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(scene)) as node:
         before = node.settings
         for other in (Parameter('use_sim_time', value='x'), Parameter('point_stride', value=99)):
-            request = SetParametersAtomically.Request(parameters=[
-                p.to_parameter_msg() for p in (Parameter('max_depth', value=5), other)])
-            assert not robot.call(SetParametersAtomically, 'depth_node/set_parameters_atomically',
-                                  request).result.successful
+            request = SetParametersAtomically.Request(
+                parameters=[p.to_parameter_msg() for p in (Parameter('max_depth', value=5), other)]
+            )
+            assert not robot.call(
+                SetParametersAtomically, 'depth_node/set_parameters_atomically', request
+            ).result.successful
         assert node.settings == before and node.get_parameter('max_depth').value == 0
 
 
-@pytest.mark.parametrize('name, value', [
-    ('point_stride', 0), ('point_stride', 17), ('point_stride', 'two'), ('min_depth', -0.1),
-    ('depth_scale', 0.0), ('edge_threshold', 1.5), ('point_color', 1), ('max_age', 11.0),
-    ('max_rate', float('nan')), ('image_sizes', 'large'),
-])
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('point_stride', 0),
+        ('point_stride', 17),
+        ('point_stride', 'two'),
+        ('min_depth', -0.1),
+        ('depth_scale', 0.0),
+        ('edge_threshold', 1.5),
+        ('point_color', 1),
+        ('max_age', 11.0),
+        ('max_rate', float('nan')),
+        ('image_sizes', 'large'),
+    ],
+)
 def test_values_out_of_range_are_refused_with_the_reason(namespace, robot, name, value):
     with running_node(namespace, load_estimator=StandIn(scene)) as node:
         before = node.settings
@@ -226,11 +254,15 @@ def test_limits_that_leave_nothing_of_the_networks_depth_are_told(namespace, rob
         assert node._parts.problem.startswith(f'cannot configure: {text}')
         assert set_parameter(robot, 'min_depth', 0.5).successful
         assert robot.change_state(Transition.TRANSITION_CONFIGURE)
-        both = SetParametersAtomically.Request(parameters=[
-            Parameter(name, value=value).to_parameter_msg()
-            for name, value in (('min_depth', 12.0), ('max_depth', 0.0))])
+        both = SetParametersAtomically.Request(
+            parameters=[
+                Parameter(name, value=value).to_parameter_msg()
+                for name, value in (('min_depth', 12.0), ('max_depth', 0.0))
+            ]
+        )
         refused = robot.call(
-            SetParametersAtomically, 'depth_node/set_parameters_atomically', both).result
+            SetParametersAtomically, 'depth_node/set_parameters_atomically', both
+        ).result
         assert not refused.successful and refused.reason.startswith(text)
         # One may be set after the other: until then, both stay as they were.
         assert set_parameter(robot, 'min_depth', 12.0).successful
@@ -261,11 +293,15 @@ def test_every_parameter_describes_itself(namespace, robot):
         assert descriptor.description == rule.text and descriptor.read_only == rule.read_only
         ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
         assert [(r.from_value, r.to_value) for r in ranges] == (
-            [] if rule.low is None else [(rule.low, rule.high)]), name
+            [] if rule.low is None else [(rule.low, rule.high)]
+        ), name
 
 
 def test_no_parameter_is_hidden(namespace):
     with running_node(namespace, load_estimator=StandIn(), autostart=False) as node:
-        names = {n for n in node._parameters if not n.startswith(('qos_overrides.', 'use_sim_time',
-                                                                  'start_type_description'))}
+        names = {
+            n
+            for n in node._parameters
+            if not n.startswith(('qos_overrides.', 'use_sim_time', 'start_type_description'))
+        }
         assert names == set(RULES)

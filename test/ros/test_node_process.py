@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node as a process of its own: signals, start-up errors, a real bag over DDS."""
+
 from __future__ import annotations
 
 import signal
@@ -19,14 +20,22 @@ CLIP = ROOT / 'data' / 'clip_bag'
 
 
 def node_command(namespace: str, weights: Path, *more: str) -> list[str]:
-    return command('depth_perception.ros.node.main', '--ros-args', '-r', f'__ns:={namespace}',
-                   '-p', f'model_file:={weights}', *more)
+    return command(
+        'depth_perception.ros.node.main',
+        '--ros-args',
+        '-r',
+        f'__ns:={namespace}',
+        '-p',
+        f'model_file:={weights}',
+        *more,
+    )
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('busy', [False, True], ids=['idle', 'busy'])
 def test_signals_end_the_node_with_0_and_without_a_word(
-        namespace, robot, weights_file, number, busy):
+    namespace, robot, weights_file, number, busy
+):
     with process(*node_command(namespace, weights_file)) as node:
         wait_until(lambda: robot.node.count_publishers('depth/image') and robot.state() == 'active')
         if busy:
@@ -67,11 +76,14 @@ def test_a_second_ctrl_c_changes_nothing(namespace, robot, weights_file):
 
 def test_the_process_leaves_once_all_is_closed():
     """Nothing that the interpreter does at its end: that takes a second of a core for torch."""
-    code = ('import atexit, sys; atexit.register(print, "teardown"); '
-            'from depth_perception.ros.process import leave; '
-            'print("said"); sys.stderr.write("told"); leave(3)')
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    code = (
+        'import atexit, sys; atexit.register(print, "teardown"); '
+        'from depth_perception.ros.process import leave; '
+        'print("said"); sys.stderr.write("told"); leave(3)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (3, 'said\n', 'told')
 
 
@@ -89,9 +101,14 @@ def test_each_command_leaves_so(monkeypatch):
         assert f'{module.__name__}:command' in (ROOT / 'setup.py').read_text()
 
 
-@pytest.mark.parametrize('setting, named', [
-    ('point_stride:=99', 'point_stride'), ('min_depth:=near', 'min_depth'),
-    ('precision:=fp8', 'precision')])
+@pytest.mark.parametrize(
+    'setting, named',
+    [
+        ('point_stride:=99', 'point_stride'),
+        ('min_depth:=near', 'min_depth'),
+        ('precision:=fp8', 'precision'),
+    ],
+)
 def test_a_wrong_parameter_at_start_is_one_sentence_and_1(namespace, weights_file, setting, named):
     with process(*node_command(namespace, weights_file, '-p', setting)) as node:
         output, _ = node.communicate(timeout=60)
@@ -99,9 +116,13 @@ def test_a_wrong_parameter_at_start_is_one_sentence_and_1(namespace, weights_fil
     assert 'cannot start' in output and named in output
 
 
-@pytest.mark.parametrize('name, topic, transport', [
-    ('kitchen_raw', '/camera/image_raw', 'raw'),
-    ('kitchen_compressed', '/camera/image_raw/compressed', 'compressed')])
+@pytest.mark.parametrize(
+    'name, topic, transport',
+    [
+        ('kitchen_raw', '/camera/image_raw', 'raw'),
+        ('kitchen_compressed', '/camera/image_raw/compressed', 'compressed'),
+    ],
+)
 def test_each_frame_of_a_real_bag_gives_one_of_each_output(weights_file, name, topic, transport):
     bag = KITCHEN / name
     if not bag.exists():
@@ -120,11 +141,28 @@ def _replay(weights: Path, bag: Path, topic: str, transport: str, frames: int) -
     image = 'image/compressed' if transport == 'compressed' else 'image'
     # The random network's depth has edges everywhere; this test is about transport and geometry.
     node_words = node_command(
-        namespace, weights, '-p', f'image_transport:={transport}', '-p', 'edge_threshold:=0.0',
-        '-p', 'device:=cpu', '-r', f'{image}:={topic}', '-r', 'camera_info:=/camera/camera_info')
+        namespace,
+        weights,
+        '-p',
+        f'image_transport:={transport}',
+        '-p',
+        'edge_threshold:=0.0',
+        '-p',
+        'device:=cpu',
+        '-r',
+        f'{image}:={topic}',
+        '-r',
+        'camera_info:=/camera/camera_info',
+    )
     rate = 0.4 if transport == 'raw' else 0.25
-    replay_words = command('depth_perception.ros.replay.replay_bag', str(bag), '--rate', str(rate),
-                           '--wait-for-subscribers', '30')
+    replay_words = command(
+        'depth_perception.ros.replay.replay_bag',
+        str(bag),
+        '--rate',
+        str(rate),
+        '--wait-for-subscribers',
+        '30',
+    )
     robot = Robot(namespace)
     try:
         with process(*node_words) as node:
@@ -157,8 +195,10 @@ def test_camera_and_node_in_separate_processes_with_best_effort(namespace, robot
         wait_until(lambda: robot.node.count_publishers('depth/image') == 1)
         robot.listen(*TYPES)
         from test.support.ros import BEST_EFFORT
+
         camera = robot.camera(BEST_EFFORT, matched=False)
-        wait_until(lambda: camera.images.get_subscription_count()
-                   and camera.infos.get_subscription_count())
+        wait_until(
+            lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count()
+        )
         # Small images: best effort delivers these on every transport.
         wait_until(lambda: camera.send(info=camera_info()) and robot.received['scan'])

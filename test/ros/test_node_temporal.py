@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's temporal filter: enabled by parameter, reset by activation and time jumps."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -32,8 +33,9 @@ class Depths:
 
 def test_depth_is_drawn_towards_the_last_and_scaled_afterwards(namespace, robot):
     depths = Depths(2.0, 2.1, 2.1, 3.0)
-    with running_node(namespace, load_estimator=StandIn(depths), max_age=0.0,
-                      depth_scale=2.0) as node:
+    with running_node(
+        namespace, load_estimator=StandIn(depths), max_age=0.0, depth_scale=2.0
+    ) as node:
         robot.listen('depth/image')
         camera = robot.camera()
         assert depths.next(robot, camera, 100.0) == pytest.approx(4.0)
@@ -46,8 +48,7 @@ def test_depth_is_drawn_towards_the_last_and_scaled_afterwards(namespace, robot)
 def test_nothing_is_drawn_towards_a_depth_that_was_not_finite(namespace, robot):
     depths = Depths(2.0, float('nan'), 2.1)
     network = StandIn(depths)
-    with running_node(namespace, load_estimator=network, max_age=0.0,
-                      temporal_smoothing=0.8):
+    with running_node(namespace, load_estimator=network, max_age=0.0, temporal_smoothing=0.8):
         robot.listen('depth/image')
         camera = robot.camera()
         depths.next(robot, camera, 100.0)
@@ -58,8 +59,9 @@ def test_nothing_is_drawn_towards_a_depth_that_was_not_finite(namespace, robot):
 
 def test_time_that_goes_back_starts_anew(namespace, robot):
     depths = Depths(2.0, 2.1, 2.0)
-    with running_node(namespace, load_estimator=StandIn(depths), max_age=0.0,
-                      temporal_smoothing=0.8):
+    with running_node(
+        namespace, load_estimator=StandIn(depths), max_age=0.0, temporal_smoothing=0.8
+    ):
         robot.listen('depth/image')
         camera = robot.camera()
         depths.next(robot, camera, 100.0)
@@ -69,8 +71,9 @@ def test_time_that_goes_back_starts_anew(namespace, robot):
 
 def test_activation_starts_anew(namespace, robot):
     depths = Depths(2.0, 2.1)
-    with running_node(namespace, load_estimator=StandIn(depths), max_age=0.0,
-                      temporal_smoothing=0.8):
+    with running_node(
+        namespace, load_estimator=StandIn(depths), max_age=0.0, temporal_smoothing=0.8
+    ):
         robot.listen('depth/image')
         camera = robot.camera()
         depths.next(robot, camera, 100.0)

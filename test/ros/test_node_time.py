@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated time, with and without /clock, and time that goes back."""
+
 from __future__ import annotations
 
 import time
@@ -37,6 +38,7 @@ def test_sim_time_with_clock_gives_ages_in_bag_time(namespace, robot):
             clock.publish(message)
             time.sleep(0.05)
             return node.get_clock().now().nanoseconds == message.clock.sec * 10**9
+
         wait_until(clock_taken)
         camera.send(header=camera.header(BAG_TIME + 5))
         wait_until(lambda: node.health.snapshot().counts['stale'] == 1)

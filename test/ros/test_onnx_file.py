@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX files of others: imported with what they do not tell, they run in the node."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -41,8 +42,16 @@ def exported(path, dynamic, channels=3):
     image = torch.zeros(1, channels, 64, 96)
     axes = {2: torch.export.Dim('h'), 3: torch.export.Dim('w')} if dynamic else None
     names = ['depth', 'mean'] if channels == 3 else ['depth']
-    torch.onnx.export(network, (image,), str(path), input_names=['rgb'], output_names=names,
-                      dynamic_shapes=(axes,) if dynamic else None, dynamo=True, verbose=False)
+    torch.onnx.export(
+        network,
+        (image,),
+        str(path),
+        input_names=['rgb'],
+        output_names=names,
+        dynamic_shapes=(axes,) if dynamic else None,
+        dynamo=True,
+        verbose=False,
+    )
     return path
 
 
@@ -63,9 +72,15 @@ def fixed(folder):
 
 def words(path, out, **changes):
     """The command line; None leaves an option out."""
-    options = {'--size': ['96x64'], '--mean': map(str, MEAN), '--std': map(str, STD),
-               '--output': ['metres'], '--max-depth': ['10'], '--output-name': ['depth'],
-               '--licence': ['MIT']}
+    options = {
+        '--size': ['96x64'],
+        '--mean': map(str, MEAN),
+        '--std': map(str, STD),
+        '--output': ['metres'],
+        '--max-depth': ['10'],
+        '--output-name': ['depth'],
+        '--licence': ['MIT'],
+    }
     for name, value in changes.items():
         options['--' + name.replace('_', '-')] = value and [value]
     given = [word for name, values in options.items() if values for word in (name, *values)]
@@ -124,13 +139,17 @@ def test_pytorch_cannot_run_it_and_onnxruntime_runs_nothing_else(imported):
         DepthEstimator.load(None, 'cpu', backend='onnxruntime')
 
 
-@pytest.mark.parametrize('changes, said', [
-    ({'size': '96x60'}, 'takes (1, 3, 64, 96) alone: --size 96x60 must be 96x64'),
-    ({'resize': 'aspect'}, 'export it with dynamic axes for height and width'),
-    ({'output_name': 'deep'}, "has no output 'deep': it has depth, mean"),
-    ({'output_name': None}, 'say with --output-name which of depth, mean is the depth'),
-    ({'output_name': 'mean'}, "gives (1) as 'mean': depth is (1, 1, height, width)"),
-    ({'mean': None, 'max_depth': None}, 'give --mean, --max-depth')])
+@pytest.mark.parametrize(
+    'changes, said',
+    [
+        ({'size': '96x60'}, 'takes (1, 3, 64, 96) alone: --size 96x60 must be 96x64'),
+        ({'resize': 'aspect'}, 'export it with dynamic axes for height and width'),
+        ({'output_name': 'deep'}, "has no output 'deep': it has depth, mean"),
+        ({'output_name': None}, 'say with --output-name which of depth, mean is the depth'),
+        ({'output_name': 'mean'}, "gives (1) as 'mean': depth is (1, 1, height, width)"),
+        ({'mean': None, 'max_depth': None}, 'give --mean, --max-depth'),
+    ],
+)
 def test_wrong_metadata_is_one_sentence(changes, said, fixed, tmp_path, capsys):
     out = tmp_path / 'out.safetensors'
     assert main(words(fixed, out, **changes)) == 2
@@ -142,8 +161,10 @@ def test_what_is_no_image_network_is_one_sentence(tmp_path, capsys):
     out = tmp_path / 'out.safetensors'
     four = exported(tmp_path / 'four.onnx', False, channels=4)
     assert main(words(four, out)) == 2
-    assert 'takes (1, 4, 64, 96): it must take images (1, 3, height, width)' in \
-        capsys.readouterr().err.splitlines()[-1]
+    assert (
+        'takes (1, 4, 64, 96): it must take images (1, 3, height, width)'
+        in capsys.readouterr().err.splitlines()[-1]
+    )
     (tmp_path / 'text.onnx').write_text('not a network')
     assert main(words(tmp_path / 'text.onnx', out)) == 2
     assert 'cannot be read as ONNX' in capsys.readouterr().err
@@ -152,12 +173,20 @@ def test_what_is_no_image_network_is_one_sentence(tmp_path, capsys):
 
 
 def test_it_publishes_every_output_in_the_node(imported, namespace, robot):
-    with running_node(namespace, model_file=str(imported), device='cpu', precision='fp32',
-                      max_age=0.0, camera_height=0.5, edge_threshold=0.0):
+    with running_node(
+        namespace,
+        model_file=str(imported),
+        device='cpu',
+        precision='fp32',
+        max_age=0.0,
+        camera_height=0.5,
+        edge_threshold=0.0,
+    ):
         robot.listen(*OUTPUTS)
         camera = robot.camera()
         rgb = picture(3, 96, 64)
-        wait_until(lambda: camera.send(rgb_image(rgb))
-                   and all(robot.received[topic] for topic in OUTPUTS))
+        wait_until(
+            lambda: camera.send(rgb_image(rgb)) and all(robot.received[topic] for topic in OUTPUTS)
+        )
         found = image_array(robot.received[DEPTH][-1])
         np.testing.assert_allclose(found, expected(rgb), rtol=1e-3)

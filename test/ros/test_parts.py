@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mailbox, throttle, parameter checks, health and diagnostics, each by itself."""
+
 from __future__ import annotations
 
 import threading
@@ -54,8 +55,7 @@ def test_closing_a_mailbox_wakes_the_consumer():
 def test_throttle_lets_a_different_text_through_at_once():
     now = [0.0]
     throttle = Throttle(5.0, lambda: now[0])
-    assert [throttle.allows('a'), throttle.allows('a'), throttle.allows('b')] == [
-        True, False, True]
+    assert [throttle.allows('a'), throttle.allows('a'), throttle.allows('b')] == [True, False, True]
     now[0] = 5.0
     assert throttle.allows('a')
 
@@ -69,8 +69,11 @@ def test_messages_stay_as_they_are_while_the_network_writes_to_the_same_memory_a
     first, second = ({}, {})
     for outputs, metres in ((first, 2.0), (second, 3.0)):
         buffer[:] = metres
-        outputs.update(pipeline.process(
-            rgb_image(picture()), frozenset({DEPTH, POINTS, SCAN}), Settings()).outputs)
+        outputs.update(
+            pipeline.process(
+                rgb_image(picture()), frozenset({DEPTH, POINTS, SCAN}), Settings()
+            ).outputs
+        )
     for outputs, metres in ((first, 2.0), (second, 3.0)):
         assert (image_array(outputs[DEPTH]) == metres).all()
         assert (cloud_array(outputs[POINTS])[..., 2] == metres).all()
@@ -83,10 +86,12 @@ def test_the_pose_is_asked_for_once_a_frame_where_the_cloud_needs_it_too(wanted)
     cameras.update(camera_info())
     pose = CameraPose(0.2, 0.0, 0.4)
     pipeline = Pipeline(StandIn(), cameras, lambda *_: (asked.append(1), ScanPose(pose))[1])
-    for settings, times in ((Settings(camera_height=0.4), 1),
-                            (Settings(base_frame='base_footprint'), 1),
-                            (Settings(camera_height=0.4, floor_model=False), int(SCAN in wanted)),
-                            (Settings(), int(SCAN in wanted))):
+    for settings, times in (
+        (Settings(camera_height=0.4), 1),
+        (Settings(base_frame='base_footprint'), 1),
+        (Settings(camera_height=0.4, floor_model=False), int(SCAN in wanted)),
+        (Settings(), int(SCAN in wanted)),
+    ):
         asked.clear()
         outputs = pipeline.process(rgb_image(picture()), frozenset(wanted), settings).outputs
         assert len(asked) == times and outputs.keys() == wanted
@@ -100,7 +105,8 @@ def test_an_image_is_read_where_its_message_has_it_and_stays_as_it_was():
     cameras = Calibrations()
     cameras.update(camera_info())
     Pipeline(StandIn(), cameras, lambda *_: ScanPose(LEVEL)).process(
-        image, frozenset({DEPTH, POINTS, SCAN, PREVIEW}), Settings(temporal_smoothing=0.5))
+        image, frozenset({DEPTH, POINTS, SCAN, PREVIEW}), Settings(temporal_smoothing=0.5)
+    )
     assert bytes(image.data) == before
 
 
@@ -153,10 +159,13 @@ def test_an_integer_does_for_a_float():
 def test_settings_that_contradict_each_other_are_refused():
     def change(**values: float) -> parameters.Settings:
         return parameters.changed(
-            Settings(), [Parameter(name, value=value) for name, value in values.items()], 'active')
+            Settings(), [Parameter(name, value=value) for name, value in values.items()], 'active'
+        )
 
-    for pair in ({'scan_min_height': 1.0, 'scan_max_height': 0.5},
-                 {'min_depth': 2.0, 'max_depth': 1.0}):
+    for pair in (
+        {'scan_min_height': 1.0, 'scan_max_height': 0.5},
+        {'min_depth': 2.0, 'max_depth': 1.0},
+    ):
         with pytest.raises(ParameterError, match=max(pair)):
             change(**pair)
     assert change() == Settings()
@@ -183,8 +192,15 @@ def health(clock) -> Health:
     return Health(clock)
 
 
-def feed(health: Health, clock: Clock, frames: int, period: float = 0.1, stamp: float = 0.0,
-         every: int = 1, frame_id: str = 'camera_optical_frame') -> None:
+def feed(
+    health: Health,
+    clock: Clock,
+    frames: int,
+    period: float = 0.1,
+    stamp: float = 0.0,
+    every: int = 1,
+    frame_id: str = 'camera_optical_frame',
+) -> None:
     """Images that arrive; only each `every`-th of the camera's frames does."""
     for index in range(0, frames, every):
         clock.now += period * every
@@ -192,8 +208,14 @@ def feed(health: Health, clock: Clock, frames: int, period: float = 0.1, stamp: 
 
 
 def statuses(health: Health, **context) -> dict:
-    values = {'active': True, 'state': 'active', 'since': 100.0, 'image_topic': '/x',
-              'info_topic': '/y', **context}
+    values = {
+        'active': True,
+        'state': 'active',
+        'since': 100.0,
+        'image_topic': '/x',
+        'info_topic': '/y',
+        **context,
+    }
     array = diagnostic_array('depth_node', 'cpu', health.snapshot(), Context(**values))
     return {status.name.split(': ')[1]: status for status in array.status}
 
@@ -211,11 +233,14 @@ def test_all_is_well(health, clock):
     assert values['rate_hz'] == '10.00' and values['frames_arriving'] == '1.000'
 
 
-@pytest.mark.parametrize('context, text', [
-    ({'camera_problem': 'no camera_info'}, 'no camera_info on /y'),
-    ({'camera_problem': 'the camera is uncalibrated (K[0] = 0)'}, 'uncalibrated'),
-    ({'fell_back': True}, 'QoS fell back to best effort'),
-])
+@pytest.mark.parametrize(
+    'context, text',
+    [
+        ({'camera_problem': 'no camera_info'}, 'no camera_info on /y'),
+        ({'camera_problem': 'the camera is uncalibrated (K[0] = 0)'}, 'uncalibrated'),
+        ({'fell_back': True}, 'QoS fell back to best effort'),
+    ],
+)
 def test_input_warnings_from_the_node(health, clock, context, text):
     feed(health, clock, 3)
     expect(statuses(health, **context)['input'], WARN, text)
@@ -306,12 +331,16 @@ def test_idle_paused_stale_and_inactive(health, clock):
     health.count('stale')
     expect(statuses(health)['inference'], WARN, '1 frames older than max_age')
     expect(statuses(health, active=False, state='inactive')['inference'], OK, 'inactive')
-    expect(statuses(health, active=False, problem='cannot configure: x')['depth'], ERROR,
-           'cannot configure')
+    expect(
+        statuses(health, active=False, problem='cannot configure: x')['depth'],
+        ERROR,
+        'cannot configure',
+    )
 
 
-@pytest.mark.parametrize('kind, task', [('input', 'input'), ('inference', 'inference'),
-                                        ('memory', 'inference')])
+@pytest.mark.parametrize(
+    'kind, task', [('input', 'input'), ('inference', 'inference'), ('memory', 'inference')]
+)
 def test_errors_show_for_a_while_and_go(health, clock, kind, task):
     feed(health, clock, 1)
     health.error(kind, 'what happened')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """process_bag: what the node would have published, whole however often it was killed."""
+
 from __future__ import annotations
 
 import signal
@@ -48,25 +49,45 @@ def bag(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('recording')
     pictures = [np.roll(picture(1), shift, 1) for shift in range(FRAMES)]  # one place
     plain = write_bag(folder / 'bag', pictures, storage=StoragePlugin.MCAP, jpeg=False)
-    messages = [('/tf_static', bags.TF, START - 2,
-                 bags.transform(START, 'camera_optical_frame', 'camera_frame'))]
+    messages = [
+        (
+            '/tf_static',
+            bags.TF,
+            START - 2,
+            bags.transform(START, 'camera_optical_frame', 'camera_frame'),
+        )
+    ]
     for number in range(FRAMES - 3):  # then it fails, and its correction fades
         stamp = START + round(number * 1e9 / 20)
-        messages.append((ZONES, 'sensor_msgs/msg/PointCloud2', stamp - 1,
-                         serialize_message(zones(stamp, 2 + 0.1 * number))))
+        messages.append(
+            (
+                ZONES,
+                'sensor_msgs/msg/PointCloud2',
+                stamp - 1,
+                serialize_message(zones(stamp, 2 + 0.1 * number)),
+            )
+        )
     return append_topics(plain, messages)
 
 
 SETTINGS = {
     'smoothed, pitched': {'temporal_smoothing': 0.6, 'camera_pitch': 5.0, 'camera_height': 0.6},
-    'anchored': {'anchors': 'points', 'anchor_max_age': 0.01, 'anchor_hold': 5.0}}
+    'anchored': {'anchors': 'points', 'anchor_max_age': 0.01, 'anchor_hold': 5.0},
+}
 
 
 def words(bag: Path, out: Path, weights: Path, settings: dict, *more: str) -> list[str]:
     given = {**settings, 'model_file': str(weights), 'device': 'cpu', 'backend': 'torch'}
-    return [str(bag), str(out), '--outputs', *OUTPUTS,
-            *(f'-p{name}:={value}' for name, value in given.items()),
-            '-r', f'anchors/points:={ZONES}', *more]
+    return [
+        str(bag),
+        str(out),
+        '--outputs',
+        *OUTPUTS,
+        *(f'-p{name}:={value}' for name, value in given.items()),
+        '-r',
+        f'anchors/points:={ZONES}',
+        *more,
+    ]
 
 
 def contents(path: Path) -> dict[str, list[bytes]]:
@@ -76,31 +97,58 @@ def contents(path: Path) -> dict[str, list[bytes]]:
 
 @pytest.mark.parametrize('settings', SETTINGS.values(), ids=SETTINGS)
 def test_the_new_bag_has_what_the_node_publishes_bit_for_bit(
-        namespace, robot, weights_file, bag, tmp_path, settings):
-    arguments = tuple(f'{name}:={value}' for name, value in {
-        'model_file': weights_file, 'device': 'cpu', 'backend': 'torch', 'max_age': 0.0,
-        **settings}.items())
+    namespace, robot, weights_file, bag, tmp_path, settings
+):
+    arguments = tuple(
+        f'{name}:={value}'
+        for name, value in {
+            'model_file': weights_file,
+            'device': 'cpu',
+            'backend': 'torch',
+            'max_age': 0.0,
+            **settings,
+        }.items()
+    )
     sensor = robot.node.create_publisher(PointCloud2, 'anchors/points', 10)
-    with running_node(namespace, arguments=tuple(
-            word for argument in arguments for word in ('-p', argument))) as node:
+    with running_node(
+        namespace, arguments=tuple(word for argument in arguments for word in ('-p', argument))
+    ) as node:
         robot.listen(*TYPES, *COMPRESSED)
         camera = robot.camera()
         with Bag(bag) as recording:
-            infos = {serialized_stamp(message.data): deserialize_message(message.data, CameraInfo)
-                     for message in recording.messages([INFO])}
+            infos = {
+                serialized_stamp(message.data): deserialize_message(message.data, CameraInfo)
+                for message in recording.messages([INFO])
+            }
             for count, message in enumerate(recording.messages([IMAGE]), 1):
                 zones_before(recording, message, sensor, node._parts.anchors)
                 image = deserialize_message(message.data, Image)
                 camera.send(image, infos[serialized_stamp(message.data)], header=image.header)
                 for topic in (*TYPES, *COMPRESSED):
                     robot.wait_for(topic, count)
-    assert main(words(bag, tmp_path / 'out', weights_file, settings, '-r', f'__ns:={namespace}',
-                      '--frames-per-file', '3', '--copy', ZONES)) == 0
+    assert (
+        main(
+            words(
+                bag,
+                tmp_path / 'out',
+                weights_file,
+                settings,
+                '-r',
+                f'__ns:={namespace}',
+                '--frames-per-file',
+                '3',
+                '--copy',
+                ZONES,
+            )
+        )
+        == 0
+    )
     found = contents(tmp_path / 'out')
     for topic in OUTPUTS:
         kind = f'sensor_msgs/msg/{(TYPES | COMPRESSED)[topic].__name__}'
-        published = [canonical(serialize_message(message), kind)
-                     for message in robot.received[topic]]
+        published = [
+            canonical(serialize_message(message), kind) for message in robot.received[topic]
+        ]
         assert len(published) == FRAMES and found[f'{namespace}/{topic}'] == published, topic
     source = contents(bag)
     assert found[ZONES] == source[ZONES]
@@ -116,26 +164,37 @@ def zones_before(recording: Bag, image: Message, sensor, anchors) -> None:
     for message in recording.messages([ZONES]):
         if anchors is not None and message.time == image.time - 1:
             cloud = deserialize_message(message.data, PointCloud2)
-            wait_until(lambda c=cloud: any(
-                kept.header == c.header for frames in anchors._messages['points'].values()
-                for kept in frames) or sensor.publish(c))
+            wait_until(
+                lambda c=cloud: (
+                    any(
+                        kept.header == c.header
+                        for frames in anchors._messages['points'].values()
+                        for kept in frames
+                    )
+                    or sensor.publish(c)
+                )
+            )
 
 
 KILLS = {  # what is replaced, and after how many calls the process is killed
     'in the middle of a part': ('BagParts.write', 4 * 8 + 3),
     'before a part is complete': ('BagParts.commit', 1),
-    'while the parts are joined': ('_joined', 0)}
+    'while the parts are joined': ('_joined', 0),
+}
 
 
 @pytest.mark.parametrize(('name', 'calls'), KILLS.values(), ids=KILLS)
-def test_killed_and_started_again_it_gives_the_same_bag(
-        weights_file, bag, tmp_path, name, calls):
+def test_killed_and_started_again_it_gives_the_same_bag(weights_file, bag, tmp_path, name, calls):
     settings = {**SETTINGS['smoothed, pitched'], **SETTINGS['anchored']}
     (tmp_path / 'whole').mkdir()
     whole, out = tmp_path / 'whole' / 'out', tmp_path / 'out'
     more = ('--frames-per-file', '2')
     assert main(words(bag, whole, weights_file, settings, *more)) == 0
-    killed = subprocess.run([sys.executable, '-c', f'''
+    killed = subprocess.run(
+        [
+            sys.executable,
+            '-c',
+            f"""
 import os, signal, sys
 from depth_perception.io import bag_parts
 from depth_perception.ros.offline.process_bag import main
@@ -149,7 +208,13 @@ def watched(*words):
     return real(*words)
 setattr(owner, name, watched)
 main(sys.argv[1:])
-''', *words(bag, out, weights_file, settings, *more)], cwd=ROOT, capture_output=True, text=True)
+""",
+            *words(bag, out, weights_file, settings, *more),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists() and out.with_name('out.unfinished').is_dir()
     assert main(words(bag, out, weights_file, settings, *more)) == 0
@@ -170,22 +235,27 @@ def test_what_cannot_be_done_is_one_sentence(weights_file, bag, tmp_path, capfd)
     other = tmp_path / 'other.yaml'
     other.write_text('rear:\n  depth_node:\n    ros__parameters:\n      max_depth: 5.0\n')
     for given, said in (
-            (words(tmp_path / 'nothing', out, weights_file, {}), 'there is no bag'),
-            (words(bag, tmp_path / 'there', weights_file, {}), 'is there already: name another'),
-            (words(bag, out, weights_file, {}), 'has the beginning of another job'),
-            (words(bag, out, weights_file, {}, '-r', 'image:=/rear'), 'no camera images on /rear'),
-            (words(bag, out, weights_file, {}, '-r', 'image'), 'a remapping is FROM:=TO'),
-            (words(bag, out, weights_file, {}, '-r', 'imag:=/a'), 'the node has no topic imag'),
-            (words(bag, out, weights_file, {}, '-p', 'max_depth:=far'), 'max_depth must be of'),
-            (words(bag, out, weights_file, {}, '-p', 'max_depth'), 'a parameter is NAME:=VALUE'),
-            (words(bag, out, weights_file, {}, '-p', 'min_depth:=50'), 'the network reaches'),
-            (words(bag, out, weights_file, {}, '--params-file', 'no.yaml'), 'cannot be read'),
-            (words(bag, out, weights_file, {}, '--params-file', str(other)),
-             'has parameters for /rear/depth_node alone'),
-            (words(bag, out, weights_file, {}, '--copy', '/radar'), 'has no /radar; it has'),
-            (words(bag, tmp_path / 'new', weights_file, {'anchors': 'range'}),
-             'anchors needs /anchors/range of type sensor_msgs/msg/Range, and the bag has no'),
-            (words(bag, out, tmp_path / 'none', {}), 'none')):
+        (words(tmp_path / 'nothing', out, weights_file, {}), 'there is no bag'),
+        (words(bag, tmp_path / 'there', weights_file, {}), 'is there already: name another'),
+        (words(bag, out, weights_file, {}), 'has the beginning of another job'),
+        (words(bag, out, weights_file, {}, '-r', 'image:=/rear'), 'no camera images on /rear'),
+        (words(bag, out, weights_file, {}, '-r', 'image'), 'a remapping is FROM:=TO'),
+        (words(bag, out, weights_file, {}, '-r', 'imag:=/a'), 'the node has no topic imag'),
+        (words(bag, out, weights_file, {}, '-p', 'max_depth:=far'), 'max_depth must be of'),
+        (words(bag, out, weights_file, {}, '-p', 'max_depth'), 'a parameter is NAME:=VALUE'),
+        (words(bag, out, weights_file, {}, '-p', 'min_depth:=50'), 'the network reaches'),
+        (words(bag, out, weights_file, {}, '--params-file', 'no.yaml'), 'cannot be read'),
+        (
+            words(bag, out, weights_file, {}, '--params-file', str(other)),
+            'has parameters for /rear/depth_node alone',
+        ),
+        (words(bag, out, weights_file, {}, '--copy', '/radar'), 'has no /radar; it has'),
+        (
+            words(bag, tmp_path / 'new', weights_file, {'anchors': 'range'}),
+            'anchors needs /anchors/range of type sensor_msgs/msg/Range, and the bag has no',
+        ),
+        (words(bag, out, tmp_path / 'none', {}), 'none'),
+    ):
         assert main(given) == 2
         said_all = capfd.readouterr().err
         assert said in said_all and said_all.count('\n') == 1, said_all
@@ -194,18 +264,37 @@ def test_what_cannot_be_done_is_one_sentence(weights_file, bag, tmp_path, capfd)
         BagParts(tmp_path / 'busy', {})
 
 
-def test_parameters_come_from_files_and_bad_frames_are_counted(
-        weights_file, bag, tmp_path, capfd):
+def test_parameters_come_from_files_and_bad_frames_are_counted(weights_file, bag, tmp_path, capfd):
     broken = bags.STORE.serialize_cdr(
-        bags.compressed(START + 10**9, picture()), bags.COMPRESSED).tobytes()
-    packed = append_topics(write_bag(
-        tmp_path / 'jpeg', [picture(i) for i in range(2)], storage=StoragePlugin.MCAP, jpeg=True),
-        [(f'{IMAGE}/compressed', bags.COMPRESSED, START + 10**9, broken[:-200] + bytes(200))])
+        bags.compressed(START + 10**9, picture()), bags.COMPRESSED
+    ).tobytes()
+    packed = append_topics(
+        write_bag(
+            tmp_path / 'jpeg', [picture(i) for i in range(2)], storage=StoragePlugin.MCAP, jpeg=True
+        ),
+        [(f'{IMAGE}/compressed', bags.COMPRESSED, START + 10**9, broken[:-200] + bytes(200))],
+    )
     file = tmp_path / 'robot.yaml'
-    file.write_text('/**:\n  ros__parameters:\n    depth_encoding: 16UC1\n    max_dept: 3.0\n'
-                    f'    model_file: {weights_file}\n    device: cpu\n    backend: torch\n')
-    assert main([str(packed), str(tmp_path / 'out'), '--outputs', DEPTH_PNG, '--ros-args',
-                 '--params-file', str(file), '-r', f'image:={IMAGE}']) == 1
+    file.write_text(
+        '/**:\n  ros__parameters:\n    depth_encoding: 16UC1\n    max_dept: 3.0\n'
+        f'    model_file: {weights_file}\n    device: cpu\n    backend: torch\n'
+    )
+    assert (
+        main(
+            [
+                str(packed),
+                str(tmp_path / 'out'),
+                '--outputs',
+                DEPTH_PNG,
+                '--ros-args',
+                '--params-file',
+                str(file),
+                '-r',
+                f'image:={IMAGE}',
+            ]
+        )
+        == 1
+    )
     said = capfd.readouterr().err
     assert 'max_dept (is it max_depth?)' in said and '2 of 3 images became' in said, said
     assert '1 images gave no depth, the first: compressed image' in said, said
@@ -216,19 +305,31 @@ def test_parameters_come_from_files_and_bad_frames_are_counted(
 
 def test_a_calibration_that_comes_after_its_image_is_found(weights_file, tmp_path):
     """Each image has another one: a lens that zooms."""
-    plain = write_bag(tmp_path / 'plain', [picture(i) for i in range(3)], jpeg=False,
-                      storage=StoragePlugin.MCAP, with_info=False)
+    plain = write_bag(
+        tmp_path / 'plain',
+        [picture(i) for i in range(3)],
+        jpeg=False,
+        storage=StoragePlugin.MCAP,
+        with_info=False,
+    )
     infos = []
     for number in range(3):
         stamp = START + round(number * 1e9 / 20)
         info = bags.info(stamp, 80, 60)
         info.k[0] = info.k[4] = info.p[0] = info.p[5] = 50.0 + number
-        infos.append((INFO, bags.INFO, stamp + 120_000_000, bags.STORE.serialize_cdr(
-            info, bags.INFO).tobytes()))
+        infos.append(
+            (
+                INFO,
+                bags.INFO,
+                stamp + 120_000_000,
+                bags.STORE.serialize_cdr(info, bags.INFO).tobytes(),
+            )
+        )
     assert main(words(append_topics(plain, infos), tmp_path / 'out', weights_file, {})) == 0
     with Bag(tmp_path / 'out') as made:
-        found = [made.deserialize(message).k[0] for message in made.messages(
-            ['/depth/camera_info'])]
+        found = [
+            made.deserialize(message).k[0] for message in made.messages(['/depth/camera_info'])
+        ]
         assert found == [50, 51, 52] and made.topics['/depth/points'].count == 3
 
 

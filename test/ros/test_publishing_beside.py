@@ -3,6 +3,7 @@
 
 There is no GPU here: the pipeline is told that its stand-in network is one.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -41,6 +42,7 @@ def events(monkeypatch) -> list[tuple[str, int]]:
     def watched(self: DepthPublishers, topic: str, message: Image) -> None:
         found.append(('publish', nanoseconds(message.header.stamp)))
         publish(self, topic, message)
+
     monkeypatch.setattr(DepthPublishers, 'publish', watched)
     return found
 
@@ -107,11 +109,13 @@ def test_on_a_cpu_a_frame_is_published_before_the_next(namespace, robot):
         robot.wait_for(TOPIC, 2)
 
 
-def test_with_a_slow_publisher_all_that_was_inferred_comes_in_order(namespace, robot, events,
-                                                                    monkeypatch):
+def test_with_a_slow_publisher_all_that_was_inferred_comes_in_order(
+    namespace, robot, events, monkeypatch
+):
     publish = DepthPublishers.publish
-    monkeypatch.setattr(DepthPublishers, 'publish', lambda *arguments: (
-        time.sleep(0.05), publish(*arguments)))
+    monkeypatch.setattr(
+        DepthPublishers, 'publish', lambda *arguments: (time.sleep(0.05), publish(*arguments))
+    )
     network = StandIn(seconds=0.02)
     with running_node(namespace, load_estimator=network) as node:
         robot.listen(TOPIC)
@@ -120,10 +124,16 @@ def test_with_a_slow_publisher_all_that_was_inferred_comes_in_order(namespace, r
             last = camera.send()
             time.sleep(0.02)
         # DDS may drop frames on a busy machine, but not the last one.
-        wait_until(lambda: robot.received[TOPIC] and robot.received[TOPIC][-1].header == last,
-                   what='the last frame')
-        wait_until(lambda: (c := node.health.snapshot().counts)['received']
-                   == c['processed'] + c['replaced'], what='each frame to be accounted for')
+        wait_until(
+            lambda: robot.received[TOPIC] and robot.received[TOPIC][-1].header == last,
+            what='the last frame',
+        )
+        wait_until(
+            lambda: (
+                (c := node.health.snapshot().counts)['received'] == c['processed'] + c['replaced']
+            ),
+            what='each frame to be accounted for',
+        )
         counts = node.health.snapshot().counts
         robot.wait_for(TOPIC, counts['processed'])
     stamps = [nanoseconds(message.header.stamp) for message in robot.received[TOPIC]]
@@ -135,7 +145,8 @@ def test_deactivating_loses_no_frame_that_was_inferred(namespace, robot, events)
     with at_the_second_frame(namespace, robot, events) as (node, network, first, second):
         worker = node._parts.worker
         stopping = threading.Thread(
-            target=robot.change_state, args=(Transition.TRANSITION_DEACTIVATE,))
+            target=robot.change_state, args=(Transition.TRANSITION_DEACTIVATE,)
+        )
         stopping.start()
         wait_until(lambda: worker.mailbox.closed, what='the worker to be stopped')
         network.let_on()
@@ -166,6 +177,7 @@ def test_publishing_that_fails_costs_one_frame_and_is_told(namespace, robot, eve
         if len(tried) == 1:
             raise RuntimeError('no room')
         publish(*arguments)
+
     monkeypatch.setattr(DepthPublishers, 'publish', failing_once)
     network = Steps(events)
     with running_node(namespace, load_estimator=network) as node:
@@ -211,8 +223,9 @@ class ClosesMeanwhile:
 
 def test_what_waits_for_the_next_frame_is_published_when_none_comes_any_more():
     published: list[str] = []
-    outputs = SimpleNamespace(wanted=lambda: frozenset({TOPIC}),
-                              publish=lambda topic, message: published.append(topic))
+    outputs = SimpleNamespace(
+        wanted=lambda: frozenset({TOPIC}), publish=lambda topic, message: published.append(topic)
+    )
     closing = ClosesMeanwhile()
     owner = SimpleNamespace(health=Health(), settings=Settings(), age=lambda stamp: 0.0)
     worker = closing.worker = Worker(closing, outputs, owner)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Overrides of qualities of service: they act, a wrong one is told, a default one pins nothing."""
+
 from __future__ import annotations
 
 import pytest
@@ -15,33 +16,44 @@ def given(topic: str, entity: str, policy: str, value: object) -> dict[str, obje
     return {f'qos_overrides.{topic}.{entity}.{policy}': value}
 
 
-@pytest.mark.parametrize('topic, entity, policy, value, transition, right', [
-    ('image', 'subscription', 'reliability', 'besteffort', 'activate', 'is it best_effort?'),
-    ('camera_info', 'subscription', 'history', 'unknown', 'activate', 'keep_last'),
-    ('image', 'subscription', 'depth', 'ten', 'activate', 'a whole number above 0'),
-    ('depth/image', 'publisher', 'reliability', 'relaible', 'configure', 'is it reliable?'),
-    ('scan', 'publisher', 'depth', -1, 'configure', 'a whole number above 0')])
+@pytest.mark.parametrize(
+    'topic, entity, policy, value, transition, right',
+    [
+        ('image', 'subscription', 'reliability', 'besteffort', 'activate', 'is it best_effort?'),
+        ('camera_info', 'subscription', 'history', 'unknown', 'activate', 'keep_last'),
+        ('image', 'subscription', 'depth', 'ten', 'activate', 'a whole number above 0'),
+        ('depth/image', 'publisher', 'reliability', 'relaible', 'configure', 'is it reliable?'),
+        ('scan', 'publisher', 'depth', -1, 'configure', 'a whole number above 0'),
+    ],
+)
 def test_a_wrong_override_is_an_error_in_log_and_diagnostics(
-        namespace, robot, capfd, topic, entity, policy, value, transition, right):
+    namespace, robot, capfd, topic, entity, policy, value, transition, right
+):
     parameters = given(f'{namespace}/{topic}', entity, policy, value)
     with running_node(namespace, load_estimator=StandIn(), **parameters):
         robot.watch_diagnostics()
         assert robot.state() == ('inactive' if transition == 'activate' else 'unconfigured')
         for task in ('input', 'inference', 'depth'):
-            wait_until(lambda task=task: (s := robot.status(task)) and s.level == ERROR
-                       and f'cannot {transition}: {next(iter(parameters))} must be' in s.message
-                       and right in s.message)
+            wait_until(
+                lambda task=task: (
+                    (s := robot.status(task))
+                    and s.level == ERROR
+                    and f'cannot {transition}: {next(iter(parameters))} must be' in s.message
+                    and right in s.message
+                )
+            )
         assert robot.node.count_publishers('scan') == (transition == 'activate')
     assert f'cannot {transition}: qos_overrides.{namespace}/{topic}' in capfd.readouterr().err
 
 
-def test_an_override_equal_to_the_default_does_not_keep_a_camera_from_being_heard(
-        namespace, robot):
+def test_an_override_equal_to_the_default_does_not_keep_a_camera_from_being_heard(namespace, robot):
     """What `ros2 param dump` writes, given back by --params-file."""
-    dumped = {name: value for topic in ('image', 'camera_info') for policy, value in
-              (('reliability', 'reliable'), ('history', 'keep_last'), ('depth', 1))
-              for name, value in given(f'{namespace}/{topic}', 'subscription', policy,
-                                       value).items()}
+    dumped = {
+        name: value
+        for topic in ('image', 'camera_info')
+        for policy, value in (('reliability', 'reliable'), ('history', 'keep_last'), ('depth', 1))
+        for name, value in given(f'{namespace}/{topic}', 'subscription', policy, value).items()
+    }
     with running_node(namespace, load_estimator=StandIn(), **dumped):
         robot.listen('scan')
         camera = robot.camera(BEST_EFFORT, matched=False)
@@ -49,13 +61,21 @@ def test_an_override_equal_to_the_default_does_not_keep_a_camera_from_being_hear
 
 
 def test_an_override_that_keeps_the_input_from_adapting_is_named(namespace, robot):
-    with running_node(namespace, load_estimator=StandIn(), **given(
-            f'{namespace}/image', 'subscription', 'reliability', 'SYSTEM_DEFAULT')):
+    with running_node(
+        namespace,
+        load_estimator=StandIn(),
+        **given(f'{namespace}/image', 'subscription', 'reliability', 'SYSTEM_DEFAULT'),
+    ):
         robot.watch_diagnostics()
         robot.camera()
         name = f'qos_overrides.{namespace}/image.subscription.reliability: SYSTEM_DEFAULT'
-        wait_until(lambda: (s := robot.status('input')) and s.level == WARN and
-                   f'its publisher is silent or of another QoS (here it is {name})' in s.message)
+        wait_until(
+            lambda: (
+                (s := robot.status('input'))
+                and s.level == WARN
+                and f'its publisher is silent or of another QoS (here it is {name})' in s.message
+            )
+        )
         values = {v.key: v.value for v in robot.status('input').values}
         assert values['qos_override'] == name
 
@@ -64,17 +84,28 @@ def test_a_publisher_of_another_type_is_named(namespace, robot):
     with running_node(namespace, load_estimator=StandIn()):
         robot.watch_diagnostics()
         robot.node.create_publisher(CompressedImage, 'image', 1)
-        wait_until(lambda: (s := robot.status('input')) and s.level == WARN and
-                   'its publisher sends sensor_msgs/msg/CompressedImage, not sensor_msgs/msg/Image'
-                   in s.message)
+        wait_until(
+            lambda: (
+                (s := robot.status('input'))
+                and s.level == WARN
+                and 'its publisher sends sensor_msgs/msg/CompressedImage, not sensor_msgs/msg/Image'
+                in s.message
+            )
+        )
 
 
 def test_an_override_of_one_output_is_of_that_output_alone(namespace, robot):
-    with running_node(namespace, load_estimator=StandIn(), **given(
-            f'{namespace}/depth/camera_info', 'publisher', 'reliability', 'best_effort')):
+    with running_node(
+        namespace,
+        load_estimator=StandIn(),
+        **given(f'{namespace}/depth/camera_info', 'publisher', 'reliability', 'best_effort'),
+    ):
+
         def reliability(topic: str) -> ReliabilityPolicy:
-            return wait_until(lambda: robot.node.get_publishers_info_by_topic(
-                f'{namespace}/{topic}'))[0].qos_profile.reliability
+            return wait_until(
+                lambda: robot.node.get_publishers_info_by_topic(f'{namespace}/{topic}')
+            )[0].qos_profile.reliability
+
         assert reliability('depth/camera_info') == ReliabilityPolicy.BEST_EFFORT
         assert reliability('depth/image') == ReliabilityPolicy.RELIABLE
 
@@ -82,8 +113,16 @@ def test_an_override_of_one_output_is_of_that_output_alone(namespace, robot):
 def test_small_outputs_are_kept_to_be_sent_again(namespace):
     """Reliability with one message kept loses a scan that a large image pushed out of a buffer."""
     with running_node(namespace, load_estimator=StandIn()) as node:
-        kept = {topic: publisher.qos_profile.depth
-                for topic, publisher in node._parts.outputs._publishers.items()}
-    assert kept == {'scan': 5, 'depth/camera_info': 5, 'depth/image': 1, 'depth/points': 1,
-                    'depth/image_color': 1, 'depth/image/compressedDepth': 1,
-                    'depth/image_color/compressed': 1}
+        kept = {
+            topic: publisher.qos_profile.depth
+            for topic, publisher in node._parts.outputs._publishers.items()
+        }
+    assert kept == {
+        'scan': 5,
+        'depth/camera_info': 5,
+        'depth/image': 1,
+        'depth/points': 1,
+        'depth/image_color': 1,
+        'depth/image/compressedDepth': 1,
+        'depth/image_color/compressed': 1,
+    }

@@ -4,6 +4,7 @@
 The network alone is a stand-in, one that is exact for the picture it is given; the rest is what
 the node runs: camera_info, rectification, cloud.
 """
+
 from __future__ import annotations
 
 import cv2
@@ -22,8 +23,10 @@ from test.support.ros import cloud_array, rgb_image, running_node
 
 MODELS = ['plumb_bob', 'rational_polynomial', 'equidistant']
 WINDOWS = {
-    'whole': Window(), 'binned': Window(binning=2),
-    'binned region': Window(96, 64, 480, 320, 2)}
+    'whole': Window(),
+    'binned': Window(binning=2),
+    'binned region': Window(96, 64, 480, 320, 2),
+}
 SETTINGS = Settings(point_stride=1, edge_threshold=0.0)
 
 
@@ -49,14 +52,23 @@ def corner_errors(cloud: np.ndarray, lens: Lens, rectify: bool) -> np.ndarray:
     errors = []
     for world, (u, v) in lens.corners(rectify):
         row, column = round(v) - margin, round(u) - margin
-        patch = points[row:row + 2 * margin + 1, column:column + 2 * margin + 1]
-        if min(row, column) < 0 or patch.shape[:2] != (2 * margin + 1,) * 2 \
-                or not np.isfinite(patch).all():
+        patch = points[row : row + 2 * margin + 1, column : column + 2 * margin + 1]
+        if (
+            min(row, column) < 0
+            or patch.shape[:2] != (2 * margin + 1,) * 2
+            or not np.isfinite(patch).all()
+        ):
             continue
-        found = cv2.cornerSubPix(red, np.array([[[u, v]]], np.float32), (5, 5), (-1, -1),
-                                 (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 50, 1e-3))
-        place = cv2.remap(np.ascontiguousarray(points), found[..., 0], found[..., 1],
-                          cv2.INTER_LINEAR)[0, 0]
+        found = cv2.cornerSubPix(
+            red,
+            np.array([[[u, v]]], np.float32),
+            (5, 5),
+            (-1, -1),
+            (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 50, 1e-3),
+        )
+        place = cv2.remap(
+            np.ascontiguousarray(points), found[..., 0], found[..., 1], cv2.INTER_LINEAR
+        )[0, 0]
         errors.append(np.linalg.norm(place - world))
     return np.array(errors)
 
@@ -68,9 +80,11 @@ def test_the_cloud_is_flat_and_its_corners_are_in_place(model, window):
     cloud = cloud_of(lens, 'auto')
     rms, worst = flatness(cloud)
     corners = corner_errors(cloud, lens, True)
-    print(f'\n{model}, {window}: RMS {1000 * rms:.2f} mm, worst {1000 * worst:.1f} mm; '
-          f'{len(corners)} corners, mean {1000 * corners.mean():.2f} mm, '
-          f'worst {1000 * corners.max():.2f} mm')
+    print(
+        f'\n{model}, {window}: RMS {1000 * rms:.2f} mm, worst {1000 * worst:.1f} mm; '
+        f'{len(corners)} corners, mean {1000 * corners.mean():.2f} mm, '
+        f'worst {1000 * corners.max():.2f} mm'
+    )
     # A step of green is 4 mm of depth: 1.2 mm RMS.
     assert rms < 0.0015 and worst < 0.005
     assert len(corners) >= 40
@@ -84,8 +98,10 @@ def test_without_rectification_the_same_cloud_is_bent(model):
     cloud = cloud_of(lens, 'off')
     rms, worst = flatness(cloud)
     corners = corner_errors(cloud, lens, False)
-    print(f'\n{model}: RMS {1000 * rms:.2f} mm, worst {1000 * worst:.1f} mm; '
-          f'corners mean {1000 * corners.mean():.2f} mm, worst {1000 * corners.max():.2f} mm')
+    print(
+        f'\n{model}: RMS {1000 * rms:.2f} mm, worst {1000 * worst:.1f} mm; '
+        f'corners mean {1000 * corners.mean():.2f} mm, worst {1000 * corners.max():.2f} mm'
+    )
     assert worst > 0.02 and corners.max() > 0.05
 
 
@@ -99,8 +115,9 @@ def test_what_the_raw_image_does_not_show_is_unknown():
 
 def test_the_node_publishes_that_cloud(namespace, robot):
     lens = Lens('rational_polynomial', WINDOWS['binned region'])
-    with running_node(namespace, load_estimator=StandIn(depth_seen), point_stride=1,
-                      edge_threshold=0.0):
+    with running_node(
+        namespace, load_estimator=StandIn(depth_seen), point_stride=1, edge_threshold=0.0
+    ):
         robot.listen('depth/points', 'depth/camera_info')
         robot.camera().send(rgb_image(lens.picture()), lens.info())
         cloud = cloud_array(robot.wait_for('depth/points', 1)[0])
@@ -108,6 +125,12 @@ def test_the_node_publishes_that_cloud(namespace, robot):
     assert flatness(cloud)[0] < 0.0015
     assert (info.width, info.height) == (240, 160) and not any(info.d)
     camera = lens.rectified
-    assert list(info.k)[:6] == [camera.fx / 2, 0, (camera.cx - 96) / 2,
-                                0, camera.fy / 2, (camera.cy - 64) / 2]
+    assert list(info.k)[:6] == [
+        camera.fx / 2,
+        0,
+        (camera.cx - 96) / 2,
+        0,
+        camera.fy / 2,
+        (camera.cy - 64) / 2,
+    ]
     assert np.nanmin(cloud[..., 2]) > NEAR and np.nanmax(cloud[..., 2]) < FAR

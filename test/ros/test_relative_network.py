@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network of relative disparity in the node: metres with anchors, otherwise the preview alone."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -49,8 +50,13 @@ def test_without_anchors_the_preview_alone_is_published(namespace, robot):
         said: list[str] = []
         robot.node.create_subscription(_log_type(), '/rosout', lambda m: said.append(m.msg), 20)
         camera = robot.camera()
-        wait_until(lambda: camera.send() and (status := robot.status('depth'))
-                   and 'no metric output' in status.message)
+        wait_until(
+            lambda: (
+                camera.send()
+                and (status := robot.status('depth'))
+                and 'no metric output' in status.message
+            )
+        )
         wait_until(lambda: any('no metric output' in text for text in said))
         status = robot.status('depth')
         assert status.level == WARN and 'needs anchors (parameter anchors)' in status.message
@@ -63,14 +69,16 @@ def test_without_anchors_the_preview_alone_is_published(namespace, robot):
 
 
 def test_with_anchors_of_the_truth_depth_is_metric(namespace, robot):
-    with running_node(namespace, load_estimator=estimator(), max_age=0.0, anchors='depth',
-                      depth_scale=1.5) as node:
+    with running_node(
+        namespace, load_estimator=estimator(), max_age=0.0, anchors='depth', depth_scale=1.5
+    ) as node:
         robot.listen(DEPTH)
         robot.watch_diagnostics()
         camera = robot.camera()
         images = robot.node.create_publisher(Image, 'anchors/depth', QoSProfile(depth=5))
-        infos = robot.node.create_publisher(type(camera_info()), ANCHOR_DEPTH_INFO,
-                                            QoSProfile(depth=5))
+        infos = robot.node.create_publisher(
+            type(camera_info()), ANCHOR_DEPTH_INFO, QoSProfile(depth=5)
+        )
         measured = truth()
         measured[:, :20] = np.nan  # what the sensor does not see
         header = camera.header(100.0)
@@ -82,6 +90,7 @@ def test_with_anchors_of_the_truth_depth_is_metric(namespace, robot):
             images.publish(depth_message(measured, header, '32FC1'))
             inputs = node._parts.anchors
             return inputs._depth_info is not None and bool(inputs._messages['depth'])
+
         wait_until(measure)
         camera.send(header=header)
         depth = image_array(robot.wait_for(DEPTH, 1)[-1])

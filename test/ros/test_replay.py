@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """replay_bag as a process, its messages over DDS."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -34,19 +35,30 @@ ROOT = Path(__file__).parents[2]
 FRAMES = 10
 
 
-@pytest.fixture(params=[(StoragePlugin.SQLITE3, False), (StoragePlugin.SQLITE3, True),
-                        (StoragePlugin.MCAP, False), (StoragePlugin.MCAP, True)],
-                ids=['sqlite3-raw', 'sqlite3-jpeg', 'mcap-raw', 'mcap-jpeg'])
+@pytest.fixture(
+    params=[
+        (StoragePlugin.SQLITE3, False),
+        (StoragePlugin.SQLITE3, True),
+        (StoragePlugin.MCAP, False),
+        (StoragePlugin.MCAP, True),
+    ],
+    ids=['sqlite3-raw', 'sqlite3-jpeg', 'mcap-raw', 'mcap-jpeg'],
+)
 def any_bag(request, tmp_path) -> Path:
     storage, jpeg = request.param
-    return write_bag(tmp_path / 'bag', [picture(i) for i in range(FRAMES)], storage=storage,
-                     jpeg=jpeg)
+    return write_bag(
+        tmp_path / 'bag', [picture(i) for i in range(FRAMES)], storage=storage, jpeg=jpeg
+    )
 
 
 @pytest.fixture
 def bag(tmp_path) -> Path:
-    return write_bag(tmp_path / 'bag', [picture(i) for i in range(FRAMES)],
-                     storage=StoragePlugin.SQLITE3, jpeg=False)
+    return write_bag(
+        tmp_path / 'bag',
+        [picture(i) for i in range(FRAMES)],
+        storage=StoragePlugin.SQLITE3,
+        jpeg=False,
+    )
 
 
 class Ears:
@@ -54,23 +66,47 @@ class Ears:
 
     def __init__(self, robot, namespace: str, jpeg: bool) -> None:
         self.heard: dict[str, list] = {'image': [], 'info': [], 'clock': []}
-        self.remaps = ['-r', f'/camera/image_raw:={namespace}/image',
-                       '-r', f'/camera/image_raw/compressed:={namespace}/jpeg',
-                       '-r', f'/camera/camera_info:={namespace}/info',
-                       '-r', f'/clock:={namespace}/clock']
+        self.remaps = [
+            '-r',
+            f'/camera/image_raw:={namespace}/image',
+            '-r',
+            f'/camera/image_raw/compressed:={namespace}/jpeg',
+            '-r',
+            f'/camera/camera_info:={namespace}/info',
+            '-r',
+            f'/clock:={namespace}/clock',
+        ]
         subscribe = robot.node.create_subscription
         profile = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-        subscribe(CompressedImage if jpeg else Image, 'jpeg' if jpeg else 'image',
-                  self.heard['image'].append, profile)
+        subscribe(
+            CompressedImage if jpeg else Image,
+            'jpeg' if jpeg else 'image',
+            self.heard['image'].append,
+            profile,
+        )
         subscribe(CameraInfo, 'info', self.heard['info'].append, profile)
         subscribe(Clock, 'clock', self.heard['clock'].append, profile)
 
 
 def start(bag: Path, ears: Ears, *options: str, output: int = subprocess.PIPE) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, '-m', 'depth_perception.ros.replay.replay_bag', str(bag),
-         '--wait-for-subscribers', '30', *options, '--ros-args', *ears.remaps],
-        cwd=ROOT, env={**os.environ}, stdout=output, stderr=subprocess.STDOUT, text=True)
+        [
+            sys.executable,
+            '-m',
+            'depth_perception.ros.replay.replay_bag',
+            str(bag),
+            '--wait-for-subscribers',
+            '30',
+            *options,
+            '--ros-args',
+            *ears.remaps,
+        ],
+        cwd=ROOT,
+        env={**os.environ},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(process: subprocess.Popen, code: int = 0) -> str:
@@ -86,8 +122,12 @@ def test_every_message_arrives_once_and_whole(any_bag, robot, namespace, request
     wait_until(lambda: len(ears.heard['image']) + len(ears.heard['info']) >= 2 * FRAMES)
     with Bag(any_bag) as bag:
         names = {'image': bag.image_topic().name, 'info': '/camera/camera_info'}
-        recorded = {kind: [deserialize_message(m.data, type(ears.heard[kind][0]))
-                           for m in bag.messages([name])] for kind, name in names.items()}
+        recorded = {
+            kind: [
+                deserialize_message(m.data, type(ears.heard[kind][0])) for m in bag.messages([name])
+            ]
+            for kind, name in names.items()
+        }
     assert recorded['image'] == ears.heard['image'] and recorded['info'] == ears.heard['info']
     assert f'{FRAMES} on /camera/image_raw' in output and 'ms late' in output
     assert 'subscribed to' not in output
@@ -119,16 +159,22 @@ def test_restamping_changes_only_the_stamp(bag, robot, namespace):
     wait_until(lambda: len(ears.heard['image']) == FRAMES)
     assert not ears.heard['info']
     for index, message in enumerate(ears.heard['image']):
-        assert before < message.header.stamp.sec + 1 and message.header.frame_id == \
-            'camera_optical_frame'
+        assert (
+            before < message.header.stamp.sec + 1
+            and message.header.frame_id == 'camera_optical_frame'
+        )
         assert bytes(message.data) == picture(index).tobytes()
 
 
 def test_topics_without_subscribers_are_played_without_waiting(bag, robot, namespace):
     image = bags.STORE.serialize_cdr(bags.image(START, picture()), bags.IMAGE)
-    more = append_topics(bag, [
-        (name, bags.IMAGE, START, image)
-        for name in ('/camera/infra1/image_rect_raw', '/camera/image_rect')])
+    more = append_topics(
+        bag,
+        [
+            (name, bags.IMAGE, START, image)
+            for name in ('/camera/infra1/image_rect_raw', '/camera/image_rect')
+        ],
+    )
     for options in ((), ('--wait-for', '/camera/image_raw', '/camera/camera_info')):
         ears = Ears(robot, namespace, False)
         output = finish(start(more, ears, *options))
@@ -140,40 +186,75 @@ def test_log_says_what_is_waited_for(bag, robot, namespace, tmp_path):
     ears = Ears(robot, f'{namespace}/elsewhere', False)
     said = tmp_path / 'said'
     with said.open('w') as file:
-        process = start(bag, ears, '--wait-for', '/camera/image_raw', '--wait-for-nodes',
-                        f'{namespace}/judge', output=file)
-    wait_until(lambda: f'waiting for a subscriber of /camera/image_raw, the node {namespace}/judge'
-               in said.read_text(), what='a word')
+        process = start(
+            bag,
+            ears,
+            '--wait-for',
+            '/camera/image_raw',
+            '--wait-for-nodes',
+            f'{namespace}/judge',
+            output=file,
+        )
+    wait_until(
+        lambda: (
+            f'waiting for a subscriber of /camera/image_raw, the node {namespace}/judge'
+            in said.read_text()
+        ),
+        what='a word',
+    )
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
 
 
 def test_topics_with_refused_names_or_types_are_skipped(bag, robot, namespace):
     image = bags.STORE.serialize_cdr(bags.image(START, picture()), bags.IMAGE)
-    more = append_topics(bag, [('/3d/points_info', bags.IMAGE, START, image),
-                               ('/bounds', 'geometry_msgs/msg/VelocityStamped', START, b''),
-                               ('/clock', 'rosgraph_msgs/msg/Clock', START, bytes(12))])
+    more = append_topics(
+        bag,
+        [
+            ('/3d/points_info', bags.IMAGE, START, image),
+            ('/bounds', 'geometry_msgs/msg/VelocityStamped', START, b''),
+            ('/clock', 'rosgraph_msgs/msg/Clock', START, bytes(12)),
+        ],
+    )
     ears = Ears(robot, namespace, False)
     output = finish(start(more, ears, '--clock'))
     assert '/3d/points_info is not played: ROS 2 refuses it' in output
-    assert output.count('is not played') >= 2 and "/clock is not played: this replay" in output
+    assert output.count('is not played') >= 2 and '/clock is not played: this replay' in output
     assert f'{FRAMES} on /camera/image_raw' in output
 
 
 def test_a_list_of_cameras_and_topics_is_printed_for_the_launch_files(bag, tmp_path):
-    depth = bags.STORE.serialize_cdr(dataclasses.replace(
-        bags.compressed(START, picture()), format='16UC1; compressedDepth'), bags.COMPRESSED)
+    depth = bags.STORE.serialize_cdr(
+        dataclasses.replace(bags.compressed(START, picture()), format='16UC1; compressedDepth'),
+        bags.COMPRESSED,
+    )
     jpeg = bags.STORE.serialize_cdr(bags.compressed(START, picture()), bags.COMPRESSED)
-    more = append_topics(bag, [('/CAM/image_rect_compressed', bags.COMPRESSED, START, jpeg),
-                               ('/CAM/compressedDepth', bags.COMPRESSED, START, depth)])
+    more = append_topics(
+        bag,
+        [
+            ('/CAM/image_rect_compressed', bags.COMPRESSED, START, jpeg),
+            ('/CAM/compressedDepth', bags.COMPRESSED, START, depth),
+        ],
+    )
     shown = subprocess.run(
         [sys.executable, '-m', 'depth_perception.ros.replay.replay_bag', str(more), '--list'],
-        cwd=ROOT, capture_output=True, text=True, timeout=60)
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert json.loads(shown.stdout)['cameras'] == {
         '/camera/image_raw': {
-            'compressed': False, 'size': '80x60', 'camera_info': '/camera/camera_info'},
+            'compressed': False,
+            'size': '80x60',
+            'camera_info': '/camera/camera_info',
+        },
         '/CAM/image_rect_compressed': {
-            'compressed': True, 'size': '80x60', 'camera_info': '/camera/camera_info'}}
+            'compressed': True,
+            'size': '80x60',
+            'camera_info': '/camera/camera_info',
+        },
+    }
     assert main([str(tmp_path / 'nothing'), '--list']) == 1
 
 
@@ -188,16 +269,34 @@ def test_restamped_keeps_both_byte_orders():
 
 
 def test_images_without_subscribers_give_a_warning(bag, namespace):
-    output = finish(subprocess.Popen(
-        [sys.executable, '-m', 'depth_perception.ros.replay.replay_bag', str(bag), '--ros-args',
-         '-r', f'/camera/image_raw:={namespace}/image'],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    output = finish(
+        subprocess.Popen(
+            [
+                sys.executable,
+                '-m',
+                'depth_perception.ros.replay.replay_bag',
+                str(bag),
+                '--ros-args',
+                '-r',
+                f'/camera/image_raw:={namespace}/image',
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    )
     assert 'nobody subscribed to /camera/image_raw: --wait-for-subscribers 60' in output, output
 
 
-@pytest.mark.parametrize('unheard, said', [
-    ({'/a': 5, '/b': 2}, 'nobody had subscribed to /b yet when its first 2 of 5 images'),
-    ({'/a': 5, '/b': 5}, 'nobody subscribed to /a or /b: '), ({'/a': 5}, '')])
+@pytest.mark.parametrize(
+    'unheard, said',
+    [
+        ({'/a': 5, '/b': 2}, 'nobody had subscribed to /b yet when its first 2 of 5 images'),
+        ({'/a': 5, '/b': 5}, 'nobody subscribed to /a or /b: '),
+        ({'/a': 5}, ''),
+    ],
+)
 def test_only_the_most_received_camera_gives_a_warning(unheard, said):
     report = Report(Counter({'/a': 5, '/b': 5}), Counter(unheard))
     text = _unheard(report, ['/a', '/b'])
@@ -224,8 +323,7 @@ def test_signals_end_a_replay_with_0(bag, robot, namespace, number):
     wait_until(lambda: robot.node.count_publishers('image') == 0, 8, 'the player to be gone')
 
 
-def test_a_signal_while_waiting_ends_a_replay_silently_with_0(
-        bag, robot, namespace):
+def test_a_signal_while_waiting_ends_a_replay_silently_with_0(bag, robot, namespace):
     ears = Ears(robot, namespace, False)
     process = start(bag, ears, '--lockstep', '/camera/image_raw', f'{namespace}/depth')
     wait_until(lambda: robot.node.count_publishers('image'))
@@ -252,8 +350,11 @@ class SlowDepth:
         self.images: list[Image] = []
         self._depth = robot.node.create_publisher(Image, f'{namespace}/depth', 10)
         robot.node.create_subscription(
-            Image, f'{namespace}/image', self.images.append,
-            QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE))
+            Image,
+            f'{namespace}/image',
+            self.images.append,
+            QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE),
+        )
 
     def answer(self) -> None:
         self._depth.publish(Image(header=self.images[-1].header))

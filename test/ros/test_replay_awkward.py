@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings with the faults of real ones, played in lockstep to a node and checked."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -37,13 +38,22 @@ def write(path: Path, images: list[tuple[int, bytes | None]]) -> Path:
         if data is not None:
             image = dataclasses.replace(image, data=np.frombuffer(data, np.uint8))
         raw, info = bags.image(stamp, picture(index)), bags.info(stamp, 80, 60)
-        rows += [(index, topic, kind, message) for topic, kind, message in (
-            ('/cam/camera_info', bags.INFO, info), ('/infra1/camera_info', bags.INFO, info),
-            ('/infra1/image_raw', bags.IMAGE, raw), ('/3d/image', bags.IMAGE, raw),
-            ('/depth/image', bags.IMAGE, raw), (IMAGES, bags.COMPRESSED, image))]
+        rows += [
+            (index, topic, kind, message)
+            for topic, kind, message in (
+                ('/cam/camera_info', bags.INFO, info),
+                ('/infra1/camera_info', bags.INFO, info),
+                ('/infra1/image_raw', bags.IMAGE, raw),
+                ('/3d/image', bags.IMAGE, raw),
+                ('/depth/image', bags.IMAGE, raw),
+                (IMAGES, bags.COMPRESSED, image),
+            )
+        ]
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {topic: writer.add_connection(topic, kind, typestore=STORE)
-                  for _, topic, kind, _ in rows[:6]}
+        topics = {
+            topic: writer.add_connection(topic, kind, typestore=STORE)
+            for _, topic, kind, _ in rows[:6]
+        }
         for index, topic, kind, message in rows:
             writer.write(topics[topic], START + index * PERIOD, STORE.serialize_cdr(message, kind))
     return path
@@ -51,22 +61,63 @@ def write(path: Path, images: list[tuple[int, bytes | None]]) -> Path:
 
 def replay(bag: Path, namespace: str, report: Path, *expect: str) -> tuple[int, str, dict]:
     """Play to the node and check it; return the exit code, the player's output and the report."""
-    places = {'__ns': namespace, IMAGES: f'{namespace}/image/compressed',
-              '/cam/camera_info': f'{namespace}/camera_info', '/clock': f'{namespace}/clock'}
-    place = ['--ros-args',
-             *(word for old, new in places.items() for word in ('-r', f'{old}:={new}'))]
+    places = {
+        '__ns': namespace,
+        IMAGES: f'{namespace}/image/compressed',
+        '/cam/camera_info': f'{namespace}/camera_info',
+        '/clock': f'{namespace}/clock',
+    }
+    place = [
+        '--ros-args',
+        *(word for old, new in places.items() for word in ('-r', f'{old}:={new}')),
+    ]
     module = [sys.executable, '-m']
     check = subprocess.Popen(
-        [*module, 'depth_perception.ros.replay.replay_check', str(bag), '--image', IMAGES,
-         '--report', str(report), *expect, *place], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        [
+            *module,
+            'depth_perception.ros.replay.replay_check',
+            str(bag),
+            '--image',
+            IMAGES,
+            '--report',
+            str(report),
+            *expect,
+            *place,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         player = subprocess.run(
-            [*module, 'depth_perception.ros.replay.replay_bag', str(bag), '--clock', '--rate',
-             '100', '--wait-for-subscribers', '60', '--wait-for', IMAGES, '/cam/camera_info',
-             '--wait-for-nodes', f'{namespace}/replay_check', '--lockstep', IMAGES,
-             f'{namespace}/depth/image', '--exclude', '/depth/image', *place],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+            [
+                *module,
+                'depth_perception.ros.replay.replay_bag',
+                str(bag),
+                '--clock',
+                '--rate',
+                '100',
+                '--wait-for-subscribers',
+                '60',
+                '--wait-for',
+                IMAGES,
+                '/cam/camera_info',
+                '--wait-for-nodes',
+                f'{namespace}/replay_check',
+                '--lockstep',
+                IMAGES,
+                f'{namespace}/depth/image',
+                '--exclude',
+                '/depth/image',
+                *place,
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
         judged, _ = check.communicate(timeout=60)
     finally:
         check.kill()
@@ -78,15 +129,21 @@ def replay(bag: Path, namespace: str, report: Path, *expect: str) -> tuple[int, 
 @pytest.fixture
 def node(namespace):
     arguments = ('-r', f'/clock:={namespace}/clock')
-    with running_node(namespace, load_estimator=StandIn(), arguments=arguments, use_sim_time=True,
-                      image_transport='compressed') as node:
+    with running_node(
+        namespace,
+        load_estimator=StandIn(),
+        arguments=arguments,
+        use_sim_time=True,
+        image_transport='compressed',
+    ) as node:
         yield node
 
 
 def test_a_damaged_image_doubled_stamps_and_any_rate_are_played_to_the_end(
-        node, namespace, tmp_path):
+    node, namespace, tmp_path
+):
     whole = bags.compressed(START, picture()).data.tobytes()
-    cut = whole[:len(whole) // 3]
+    cut = whole[: len(whole) // 3]
     bag = write(tmp_path / 'bag', [(0, None), (1, None), (1, None), (2, cut), (3, None), (4, cut)])
     verdict, said, report = replay(bag, namespace, tmp_path / 'report.json')
     assert verdict == 0 and report['faults'] == [], report

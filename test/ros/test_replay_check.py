@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """replay_check: the faults that it finds in a replay, and what it records."""
+
 from __future__ import annotations
 
 import json
@@ -46,8 +47,13 @@ started: list[subprocess.Popen] = []
 
 @pytest.fixture
 def bag(tmp_path, namespace) -> Path:
-    return write_bag(tmp_path / 'bag', [picture(i) for i in range(FRAMES)],
-                     storage=StoragePlugin.MCAP, jpeg=False, topic=f'{namespace}/image')
+    return write_bag(
+        tmp_path / 'bag',
+        [picture(i) for i in range(FRAMES)],
+        storage=StoragePlugin.MCAP,
+        jpeg=False,
+        topic=f'{namespace}/image',
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +66,22 @@ def no_orphans():
 
 def start(bag: Path, namespace: str, *options: object) -> subprocess.Popen:
     process = subprocess.Popen(
-        [sys.executable, '-m', 'depth_perception.ros.replay.replay_check', str(bag),
-         *map(str, options), '--ros-args', '-r', f'__ns:={namespace}'],
-        cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        [
+            sys.executable,
+            '-m',
+            'depth_perception.ros.replay.replay_check',
+            str(bag),
+            *map(str, options),
+            '--ros-args',
+            '-r',
+            f'__ns:={namespace}',
+        ],
+        cwd=ROOT,
+        env={**os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     started.append(process)
     return process
 
@@ -91,9 +110,12 @@ def picture_publisher(robot, start_parameter_services: bool) -> Iterator[Publish
     """That of another participant, so that it has to be discovered."""
     context = Context()
     rclpy.init(context=context)
-    node = Node(f'services_{start_parameter_services}', context=context,
-                namespace=robot.node.get_namespace(),
-                start_parameter_services=start_parameter_services)
+    node = Node(
+        f'services_{start_parameter_services}',
+        context=context,
+        namespace=robot.node.get_namespace(),
+        start_parameter_services=start_parameter_services,
+    )
     spinner = Spinner(context)
     spinner.executor.add_node(node)
     spinner.start()
@@ -110,11 +132,18 @@ def test_a_complete_replay_has_no_fault():
     assert faults(STAMPS, {'depth/image': Counter(STAMPS[2:]), 'scan': Counter()}, 1) == []
 
 
-@pytest.mark.parametrize(('change', 'fault'), [
-    ({'depth/image': Counter(STAMPS[1:])}, '2 depth images for 3 images: at least 3'),
-    ({'depth/image': Counter([*STAMPS[:2], STAMPS[0]])}, '1 messages on depth/image came twice'),
-    ({'scan': Counter([*STAMPS, 7])}, '1 messages on scan have stamps that no image has'),
-    ({'scan': Counter([*STAMPS, STAMPS[0]])}, '1 messages on scan came twice')])
+@pytest.mark.parametrize(
+    ('change', 'fault'),
+    [
+        ({'depth/image': Counter(STAMPS[1:])}, '2 depth images for 3 images: at least 3'),
+        (
+            {'depth/image': Counter([*STAMPS[:2], STAMPS[0]])},
+            '1 messages on depth/image came twice',
+        ),
+        ({'scan': Counter([*STAMPS, 7])}, '1 messages on scan have stamps that no image has'),
+        ({'scan': Counter([*STAMPS, STAMPS[0]])}, '1 messages on scan came twice'),
+    ],
+)
 def test_faults_are_found(change, fault):
     assert any(fault in text for text in faults(STAMPS, {**WELL, **change}, FRAMES))
 
@@ -122,7 +151,8 @@ def test_faults_are_found(change, fault):
 def test_an_unfinished_node_is_a_fault_but_a_dropped_last_image_is_not():
     outputs = {'depth/image': Counter(STAMPS[:2])}
     assert faults(STAMPS, outputs, 1, finished=False) == [
-        'the node did not finish: the last image has no depth']
+        'the node did not finish: the last image has no depth'
+    ]
     assert faults(STAMPS, outputs, 1, finished=True) == []
 
 
@@ -133,11 +163,19 @@ def test_two_images_with_one_stamp_give_two_outputs_with_that_stamp():
 
 
 def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, robot, namespace):
-    bag = append_topics(bag, [
-        *(('/tf', bags.TF, stamp, bags.transform(stamp, 'map', 'base')) for stamp in STAMPS),
-        ('/tf_static', bags.TF, START, bags.transform(0, 'base', 'camera_optical_frame')),
-        ('/unheard', bags.IMAGE, START, bags.STORE.serialize_cdr(
-            bags.image(START, picture()), bags.IMAGE))])
+    bag = append_topics(
+        bag,
+        [
+            *(('/tf', bags.TF, stamp, bags.transform(stamp, 'map', 'base')) for stamp in STAMPS),
+            ('/tf_static', bags.TF, START, bags.transform(0, 'base', 'camera_optical_frame')),
+            (
+                '/unheard',
+                bags.IMAGE,
+                START,
+                bags.STORE.serialize_cdr(bags.image(START, picture()), bags.IMAGE),
+            ),
+        ],
+    )
     record, report = tmp_path / 'outputs', tmp_path / 'report.json'
     process = start(bag, namespace, '--expect', 'all', '--record', record, '--report', report)
     depth = robot.node.create_publisher(Image, 'depth/image', 10)
@@ -153,8 +191,9 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
     assert process.returncode == 0 and '3 images gave 3 on depth/image' in output, output
     assert json.loads(report.read_text())['outputs']['depth/image'] == FRAMES
     with Bag(record) as recorded, Bag(bag) as source:
-        assert [message.time for message in recorded.messages([f'{namespace}/depth/image'])] == \
-            STAMPS
+        assert [
+            message.time for message in recorded.messages([f'{namespace}/depth/image'])
+        ] == STAMPS
         assert recorded.topics['/tf_static'].transient_local
         assert '/unheard' not in recorded.topics
         for topic in source.topics.keys() - {'/unheard'}:
@@ -163,7 +202,8 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_0_a_complete_bag_and_no_stale_node(
-        bag, tmp_path, robot, namespace, number):
+    bag, tmp_path, robot, namespace, number
+):
     record = tmp_path / 'outputs'
     process = start(bag, namespace, '--record', record)
     depth = robot.node.create_publisher(Image, 'depth/image', 10)
@@ -182,9 +222,10 @@ def test_a_signal_ends_it_with_0_a_complete_bag_and_no_stale_node(
 
 def test_wrong_input_is_one_sentence(bag, tmp_path, namespace):
     for options, code, text in (
-            (['--image', '/nope'], 1, 'has no camera images on /nope'),
-            (['--record', bag], 1, 'cannot be written'),
-            (['--expect', 'many'], 2, 'many is neither a count nor "all"')):
+        (['--image', '/nope'], 1, 'has no camera images on /nope'),
+        (['--record', bag], 1, 'cannot be written'),
+        (['--expect', 'many'], 2, 'many is neither a count nor "all"'),
+    ):
         output, _ = (process := start(bag, namespace, *options)).communicate(timeout=60)
         assert process.returncode == code and text in output and 'Traceback' not in output, output
     with pytest.raises(BagError, match='cannot be written'):

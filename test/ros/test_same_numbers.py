@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node, `depth-perception predict` and `view` give the same numbers, with every setting."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -59,13 +60,13 @@ def scene(tmp_path_factory) -> Scene:
     picture = cv2.resize(coarse, (128, 96))
     cv2.imwrite(str(folder / 'a.png'), picture)
     writer = cv2.VideoWriter(
-        str(folder / 'v.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10.0, (128, 96))
+        str(folder / 'v.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10.0, (128, 96)
+    )
     for shift in range(3):
         writer.write(np.roll(picture, shift, 1))
     writer.release()
     (folder / 'camera.json').write_text(json.dumps(dataclasses.asdict(CAMERA)))
-    return Scene(*(folder / name for name in (
-        'tiny.safetensors', 'a.png', 'v.avi', 'camera.json')))
+    return Scene(*(folder / name for name in ('tiny.safetensors', 'a.png', 'v.avi', 'camera.json')))
 
 
 class Node:
@@ -76,8 +77,10 @@ class Node:
         cameras.update(INFO)
         self._settings = Settings(**dataclasses.asdict(settings), depth_encoding=encoding)
         self._pipeline = Pipeline(
-            DepthEstimator.load(model, 'cpu', backend='torch'), cameras,
-            lambda _, settings: ScanPose(stated_pose(settings), 'level'))
+            DepthEstimator.load(model, 'cpu', backend='torch'),
+            cameras,
+            lambda _, settings: ScanPose(stated_pose(settings), 'level'),
+        )
 
     def outputs(self, rgb: np.ndarray, seconds: float = 0.0) -> dict:
         message: Image = rgb_image(rgb)
@@ -94,7 +97,7 @@ def check_depth(metres: Image, millimetres: Image, name: Path) -> None:
 
 
 def check_preview(message: Image, name: Path) -> None:
-    picture = cv2.imread(f'{name}_color.png')[:message.height]  # the legend is below
+    picture = cv2.imread(f'{name}_color.png')[: message.height]  # the legend is below
     np.testing.assert_array_equal(picture, image_array(message))
 
 
@@ -116,16 +119,39 @@ def check_scan(message: LaserScan, name: Path) -> None:
     angles, ranges = np.loadtxt(f'{name}_scan.csv', delimiter=',', skiprows=1, unpack=True)
     np.testing.assert_array_equal(ranges.astype(np.float32), np.array(message.ranges, np.float32))
     np.testing.assert_allclose(
-        angles, message.angle_min + message.angle_increment * np.arange(len(angles)), atol=1e-5)
+        angles, message.angle_min + message.angle_increment * np.arange(len(angles)), atol=1e-5
+    )
 
 
 def predicted(scene: Scene, file: Path, settings: DepthSettings, out: Path) -> Path:
     """Where the results of a file are, without their endings."""
     near, far = settings.limits(10.0)
-    assert main(['predict', str(file), '--out', str(out), '--model', str(scene.model),
-                 '--device', 'cpu', '--backend', 'torch', '--camera', str(scene.camera), '--npy',
-                 '--cloud', '--scan', '--color-range', str(near), str(far),
-                 *options_of(settings)]) == 0
+    assert (
+        main(
+            [
+                'predict',
+                str(file),
+                '--out',
+                str(out),
+                '--model',
+                str(scene.model),
+                '--device',
+                'cpu',
+                '--backend',
+                'torch',
+                '--camera',
+                str(scene.camera),
+                '--npy',
+                '--cloud',
+                '--scan',
+                '--color-range',
+                str(near),
+                str(far),
+                *options_of(settings),
+            ]
+        )
+        == 0
+    )
     return out / file.stem
 
 
@@ -134,7 +160,8 @@ def test_of_an_image(scene, settings, tmp_path):
     name = predicted(scene, scene.image, settings, tmp_path)
     rgb = read_image(scene.image)
     metres, millimetres = (
-        Node(scene.model, settings, encoding).outputs(rgb) for encoding in ('32FC1', '16UC1'))
+        Node(scene.model, settings, encoding).outputs(rgb) for encoding in ('32FC1', '16UC1')
+    )
     check_depth(metres[DEPTH], millimetres[DEPTH], name)
     check_preview(metres[PREVIEW], name)
     check_cloud(metres[POINTS], name)
@@ -145,13 +172,14 @@ def test_of_an_image(scene, settings, tmp_path):
 def test_of_view(scene, settings):
     source = PredictedSource(
         Folder(scene.image, camera_source(scene.camera, None)),
-        DepthEstimator.load(scene.model, 'cpu', backend='torch'), settings=settings)
+        DepthEstimator.load(scene.model, 'cpu', backend='torch'),
+        settings=settings,
+    )
     frame = source.next(1.0)
     outputs = Node(scene.model, settings, '32FC1').outputs(frame.image)
     np.testing.assert_array_equal(frame.cloud.points, cloud_array(outputs[POINTS])[..., :3])
     assert (frame.cloud.colours is not None) == settings.point_color
-    np.testing.assert_array_equal(
-        frame.scan.ranges, np.array(outputs[SCAN].ranges, np.float32))
+    np.testing.assert_array_equal(frame.scan.ranges, np.array(outputs[SCAN].ranges, np.float32))
 
 
 @pytest.mark.parametrize('strength', [0, 0.4, 0.95])
@@ -168,16 +196,29 @@ def test_of_a_video_whose_frames_follow_each_other(scene, strength, tmp_path):
 
 
 def test_smoothing_changes_the_second_frame(scene, tmp_path):
-    plain, smooth = (np.load(predicted(
-        scene, scene.video, DepthSettings(temporal_smoothing=strength),
-        tmp_path / str(strength)) / '000001_depth.npy') for strength in (0, 0.95))
+    plain, smooth = (
+        np.load(
+            predicted(
+                scene,
+                scene.video,
+                DepthSettings(temporal_smoothing=strength),
+                tmp_path / str(strength),
+            )
+            / '000001_depth.npy'
+        )
+        for strength in (0, 0.95)
+    )
     assert not np.array_equal(plain, smooth, equal_nan=True)
 
 
 def test_the_focal_correction_changes_the_depth(scene, tmp_path):
-    plain, corrected = (np.load(f'{predicted(scene, scene.image, settings, out)}_depth.npy')
-                        for settings, out in ((DepthSettings(focal_correction=False), tmp_path),
-                                              (DepthSettings(), tmp_path / 'corrected')))
+    plain, corrected = (
+        np.load(f'{predicted(scene, scene.image, settings, out)}_depth.npy')
+        for settings, out in (
+            (DepthSettings(focal_correction=False), tmp_path),
+            (DepthSettings(), tmp_path / 'corrected'),
+        )
+    )
     both = np.isfinite(plain) & np.isfinite(corrected)
     np.testing.assert_allclose(corrected[both] / plain[both], 0.9, rtol=1e-3)
 

@@ -3,6 +3,7 @@
 
 TF is a stand-in, for not every machine has tf2_ros; where it is installed the last tests use it.
 """
+
 from __future__ import annotations
 
 import math
@@ -49,16 +50,20 @@ def halves(message) -> tuple[np.ndarray, np.ndarray]:
     """Ranges on the left and on the right, without the beams between."""
     ranges = np.array(message.ranges)
     middle = len(ranges) // 2
-    return ranges[middle + 3:], ranges[:middle - 3]
+    return ranges[middle + 3 :], ranges[: middle - 3]
 
 
-def mounting(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0,
-             height: float = HEIGHT) -> Transform:
+def mounting(
+    yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, height: float = HEIGHT
+) -> Transform:
     """Degrees and metres of a camera on a robot -> optical frame in the base frame."""
     transform = Transform()
     q = transform.rotation
-    q.x, q.y, q.z, q.w = (Rotation.from_euler('ZYX', (yaw, pitch, roll), degrees=True)
-                          * TO_OPTICAL).as_quat().tolist()
+    q.x, q.y, q.z, q.w = (
+        (Rotation.from_euler('ZYX', (yaw, pitch, roll), degrees=True) * TO_OPTICAL)
+        .as_quat()
+        .tolist()
+    )
     transform.translation.x, transform.translation.z = 0.2, height
     return transform
 
@@ -93,8 +98,9 @@ class StandInTf:
         return TransformStamped(header=Header(stamp=stamp), transform=self.moments[stamp.sec])
 
     def publish(self, parent: str, child: str, rotation: tuple, moment: Time | None = None) -> None:
-        self.published.append((parent, child, rotation) if moment is None
-                              else (parent, child, rotation, moment))
+        self.published.append(
+            (parent, child, rotation) if moment is None else (parent, child, rotation, moment)
+        )
 
     def clear(self) -> None:
         self.cleared += 1
@@ -110,6 +116,7 @@ def tf(monkeypatch) -> StandInTf:
 
 # Poses.
 
+
 @pytest.mark.parametrize('yaw', [0, 90, -170])
 @pytest.mark.parametrize('pitch, roll', [(0, 0), (20, 0), (-10, 5), (35, -12)])
 def test_tf_tells_pitch_roll_and_height_whatever_the_yaw(tf, yaw, pitch, roll):
@@ -123,7 +130,7 @@ def test_tf_tells_pitch_roll_and_height_whatever_the_yaw(tf, yaw, pitch, roll):
 def test_the_level_frame_is_a_level_child_of_the_images_frame(tf):
     tf.transform = mounting(0, 20, 5)
     ScanPoses(None, 'base_footprint').of(IMAGE, Settings())
-    (parent, child, rotation), = tf.published
+    ((parent, child, rotation),) = tf.published
     assert (parent, child) == (OPTICAL, 'camera_level_frame')
     q = tf.transform.rotation
     level_in_base = Rotation.from_quat([q.x, q.y, q.z, q.w]) * Rotation.from_quat(rotation)
@@ -149,8 +156,10 @@ def test_a_jitter_of_tf_changes_nothing_and_a_moving_camera_is_followed(tf):
     assert len(tf.published) == 2
 
 
-@pytest.mark.parametrize('stamp, text', [
-    (0, ''), (995, 'is 5 s older than the image'), (1003, 'is 3 s newer than the image')])
+@pytest.mark.parametrize(
+    'stamp, text',
+    [(0, ''), (995, 'is 5 s older than the image'), (1003, 'is 3 s newer than the image')],
+)
 def test_a_moving_cameras_transform_of_another_time_is_used_and_doubted(tf, stamp, text):
     tf.transform, tf.stamp = mounting(), Time(sec=stamp)
     stand = ScanPoses(None, 'base_footprint').of(IMAGE, Settings())
@@ -185,6 +194,7 @@ def test_an_image_waits_for_its_transform_but_not_each_image_in_vain(tf, monkeyp
 @pytest.fixture
 def tf2_ros(monkeypatch):
     """A stand-in for the package, which PyPI has not: transforms by whole seconds."""
+
     class Buffer:
         known: ClassVar[dict[int, TransformStamped]] = {}
 
@@ -200,9 +210,11 @@ def tf2_ros(monkeypatch):
         pass
 
     module = SimpleNamespace(
-        Buffer=Buffer, TransformException=TransformException,
+        Buffer=Buffer,
+        TransformException=TransformException,
         ExtrapolationException=type('ExtrapolationException', (TransformException,), {}),
-        TransformListener=lambda buffer, node: None)
+        TransformListener=lambda buffer, node: None,
+    )
     monkeypatch.setitem(sys.modules, 'tf2_ros', module)
     return module
 
@@ -242,15 +254,23 @@ def test_a_named_scan_frame_is_left_to_the_robot_description(tf):
     assert not stand.problem and not tf.asked
 
 
-@pytest.mark.parametrize('turn, shift, text', [
-    (0, 0.0, ''), (1, 0.03, ''), (20, 0.0, '20 degrees and 0.00 m'), (0, 0.2, '0 degrees and 0.20'),
-    (None, 0, 'scan_frame: no transform from level to camera_optical_frame')])
+@pytest.mark.parametrize(
+    'turn, shift, text',
+    [
+        (0, 0.0, ''),
+        (1, 0.03, ''),
+        (20, 0.0, '20 degrees and 0.00 m'),
+        (0, 0.2, '0 degrees and 0.20'),
+        (None, 0, 'scan_frame: no transform from level to camera_optical_frame'),
+    ],
+)
 def test_a_named_scan_frame_is_compared_with_what_the_scan_needs(tf, turn, shift, text):
     tf.transform = mounting(30, 20, 5)
     if turn is not None:
         q = tf.transform.rotation
         in_optical = Rotation.from_quat([q.x, q.y, q.z, q.w]).inv() * Rotation.from_euler(
-            'ZY', (30, turn), degrees=True)
+            'ZY', (30, turn), degrees=True
+        )
         tf.scan_frame = Transform()
         p = tf.scan_frame.rotation
         p.x, p.y, p.z, p.w = in_optical.as_quat().tolist()
@@ -260,11 +280,14 @@ def test_a_named_scan_frame_is_compared_with_what_the_scan_needs(tf, turn, shift
     assert text in stand.problem and bool(text) == bool(stand.problem)
 
 
-@pytest.mark.parametrize('transform, text', [
-    (None, 'no scan: no transform from camera_optical_frame to base_footprint'),
-    (Transform(), 'no scan: the transform has no rotation'),
-    (mounting(0, 88), 'no scan: the camera looks 88 degrees down'),
-])
+@pytest.mark.parametrize(
+    'transform, text',
+    [
+        (None, 'no scan: no transform from camera_optical_frame to base_footprint'),
+        (Transform(), 'no scan: the transform has no rotation'),
+        (mounting(0, 88), 'no scan: the camera looks 88 degrees down'),
+    ],
+)
 def test_without_a_usable_transform_there_is_no_scan_and_a_reason(tf, transform, text):
     tf.transform = transform
     if transform == Transform():
@@ -273,14 +296,21 @@ def test_without_a_usable_transform_there_is_no_scan_and_a_reason(tf, transform,
     assert stand.pose is None and stand.problem.startswith(text)
 
 
-@pytest.mark.parametrize('frame_id, level', [
-    ('camera_optical_frame', 'camera_level_frame'), ('cam_optical_link', 'cam_level_link'),
-    ('front_optical', 'front_level'), ('camera', 'camera_level')])
+@pytest.mark.parametrize(
+    'frame_id, level',
+    [
+        ('camera_optical_frame', 'camera_level_frame'),
+        ('cam_optical_link', 'cam_level_link'),
+        ('front_optical', 'front_level'),
+        ('camera', 'camera_level'),
+    ],
+)
 def test_names_of_level_frames(frame_id, level):
     assert level_frame(frame_id) == level
 
 
 # The node.
+
 
 def test_the_height_takes_the_floor_out_of_the_scan_and_leaves_the_box(namespace, robot):
     with running_node(namespace, load_estimator=StandIn(scene), edge_threshold=0.0):
@@ -326,12 +356,14 @@ def test_no_camera_info_is_logged_once_as_the_reason_for_no_scan(namespace, robo
             robot.wait_for('depth/image', count)
             wait_until(lambda seen=seen: len(robot.diagnostics) > seen + 1)
         assert [text for text in log if 'no scan' in text] == [
-            f'no cloud and no scan: no camera_info on {namespace}/camera_info']
+            f'no cloud and no scan: no camera_info on {namespace}/camera_info'
+        ]
 
 
 def test_the_scan_waits_for_tf_and_the_rest_does_not(namespace, robot, tf):
-    with running_node(namespace, load_estimator=StandIn(scene), base_frame='base_footprint',
-                      edge_threshold=0.0) as node:
+    with running_node(
+        namespace, load_estimator=StandIn(scene), base_frame='base_footprint', edge_threshold=0.0
+    ) as node:
         log = logged_warnings(node)
         robot.watch_diagnostics()
         robot.listen('scan', 'depth/points')
@@ -354,8 +386,9 @@ def test_the_scan_waits_for_tf_and_the_rest_does_not(namespace, robot, tf):
 
 
 def test_transforms_of_an_earlier_run_are_forgotten_when_time_goes_back(namespace, robot, tf):
-    with running_node(namespace, load_estimator=StandIn(scene), base_frame='base_footprint',
-                      max_age=0.0):
+    with running_node(
+        namespace, load_estimator=StandIn(scene), base_frame='base_footprint', max_age=0.0
+    ):
         robot.listen('depth/image')
         camera = robot.camera()
         for count, stamp in enumerate((1000.0, 1001.0, 900.0), 1):
@@ -379,11 +412,16 @@ def test_a_pitch_without_tf2_is_a_scan_whose_frame_nobody_knows(namespace, robot
         robot.listen('scan')
         robot.camera().send()
         assert robot.wait_for('scan', 1)[-1].header.frame_id == 'camera_level_frame'
-        wait_until(lambda: (s := robot.status('input')) and
-                   'nobody publishes the frame camera_level_frame' in s.message)
+        wait_until(
+            lambda: (
+                (s := robot.status('input'))
+                and 'nobody publishes the frame camera_level_frame' in s.message
+            )
+        )
 
 
 # With tf2 itself.
+
 
 class Description:
     """Publishes and looks up transforms beside the node, as the rest of a robot does."""
@@ -421,8 +459,12 @@ def rotation_of(transform: Transform) -> Rotation:
 def test_tf2_carries_the_scan_to_where_the_obstacle_is(namespace, robot, moves):
     """A wall 2 m ahead of a camera that looks 10 degrees down and 90 degrees to the left."""
     description = Description(robot)
-    with running_node(namespace, load_estimator=StandIn(wall_at_2_m), base_frame='base_footprint',
-                      edge_threshold=0.0):
+    with running_node(
+        namespace,
+        load_estimator=StandIn(wall_at_2_m),
+        base_frame='base_footprint',
+        edge_threshold=0.0,
+    ):
         robot.listen('scan')
         camera = robot.camera()
         sent = 0
@@ -433,9 +475,15 @@ def test_tf2_carries_the_scan_to_where_the_obstacle_is(namespace, robot, moves):
             camera.send()
             sent += 1
             level = description.lookup('base_footprint', 'camera_level_frame')
-            return level is not None and robot.received['scan'] and np.allclose(
-                rotation_of(level).as_matrix(), Rotation.from_euler('Z', 90, degrees=True)
-                .as_matrix(), atol=2e-3)
+            return (
+                level is not None
+                and robot.received['scan']
+                and np.allclose(
+                    rotation_of(level).as_matrix(),
+                    Rotation.from_euler('Z', 90, degrees=True).as_matrix(),
+                    atol=2e-3,
+                )
+            )
 
         wait_until(lambda: scans_at(10.0))
         scan = robot.received['scan'][-1]
@@ -444,8 +492,10 @@ def test_tf2_carries_the_scan_to_where_the_obstacle_is(namespace, robot, moves):
         assert origin == pytest.approx((0.2, 0.0, 0.5))
         angles = scan.angle_min + np.arange(len(scan.ranges)) * scan.angle_increment
         ahead = np.abs(angles) < 0.3
-        points = np.array(scan.ranges)[ahead, None] * np.stack(
-            [np.cos(angles), np.sin(angles), 0 * angles], -1)[ahead]
+        points = (
+            np.array(scan.ranges)[ahead, None]
+            * np.stack([np.cos(angles), np.sin(angles), 0 * angles], -1)[ahead]
+        )
         in_base = rotation_of(level).apply(points) + origin
         np.testing.assert_allclose(in_base[:, 1], 2.0, atol=0.02)
 
@@ -466,8 +516,12 @@ def test_tf2_says_a_level_frame_anew_when_the_pitch_changes(namespace, robot):
             camera.send()
             level = description.lookup(OPTICAL, 'camera_level_frame')
             return level is not None and np.allclose(
-                (rotation_of(level) * Rotation.from_euler('Y', pitch, degrees=True) * TO_OPTICAL)
-                .as_matrix(), np.eye(3), atol=1e-6)
+                (
+                    rotation_of(level) * Rotation.from_euler('Y', pitch, degrees=True) * TO_OPTICAL
+                ).as_matrix(),
+                np.eye(3),
+                atol=1e-6,
+            )
 
         wait_until(lambda: level_is(10.0))
         assert set_parameter(robot, 'camera_pitch', 20.0).successful

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several cameras in one process: one network, even turns, and none in another's way."""
+
 from __future__ import annotations
 
 import signal
@@ -44,14 +45,14 @@ def robots(namespace) -> Iterator[tuple[Robot, ...]]:
 
 
 @contextmanager
-def running_cameras(namespace: str, networks: SharedNetworks, arguments: tuple[str, ...] = (),
-                    **parameters: object) -> Iterator[list[DepthNode]]:
+def running_cameras(
+    namespace: str, networks: SharedNetworks, arguments: tuple[str, ...] = (), **parameters: object
+) -> Iterator[list[DepthNode]]:
     """Nodes as `depth_node --cameras front,rear` runs them."""
     context = Context()
     rclpy.init(context=context, args=['--ros-args', *arguments])
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-    nodes = create_nodes(
-        NAMES, namespace, networks, context=context, parameter_overrides=overrides)
+    nodes = create_nodes(NAMES, namespace, networks, context=context, parameter_overrides=overrides)
     thread = threading.Thread(target=spin_all, args=(nodes,), daemon=True)
     thread.start()
     try:
@@ -83,13 +84,13 @@ def processed(node: DepthNode) -> int:
     return node.health.snapshot().counts['processed']
 
 
-def test_a_node_each_one_network_for_all_and_it_goes_with_the_last(
-        namespace, robots, weights_file):
+def test_a_node_each_one_network_for_all_and_it_goes_with_the_last(namespace, robots, weights_file):
     networks = SharedNetworks()
     with running_cameras(namespace, networks, model_file=str(weights_file), device='cpu') as nodes:
         wait_until(lambda: all(node._state == 'active' for node in nodes))
         assert [node.get_fully_qualified_name() for node in nodes] == [
-            f'{namespace}/{name}/depth_node' for name in NAMES]
+            f'{namespace}/{name}/depth_node' for name in NAMES
+        ]
         first, second = (node._parts.estimator._network for node in nodes)
         assert first is second
         network = weakref.ref(first.estimator)
@@ -103,8 +104,12 @@ def test_a_node_each_one_network_for_all_and_it_goes_with_the_last(
         assert [depth.header.stamp for depth in depths] == [header.stamp for header in headers]
         assert not np.array_equal(image_array(depths[0]), image_array(depths[1]))
         for robot in robots:
-            wait_until(lambda robot=robot: (s := robot.status('inference')) and any(
-                v.key == 'shared_by' and v.value == 'front, rear' for v in s.values))
+            wait_until(
+                lambda robot=robot: (
+                    (s := robot.status('inference'))
+                    and any(v.key == 'shared_by' and v.value == 'front, rear' for v in s.values)
+                )
+            )
         _clean_up(robots[0])
         assert robots[0].state() == 'unconfigured' and network() is not None
         cameras[1].send()
@@ -114,8 +119,12 @@ def test_a_node_each_one_network_for_all_and_it_goes_with_the_last(
         # And again: the network is loaded again.
         assert robots[0].change_state(Transition.TRANSITION_CONFIGURE)
         assert robots[0].change_state(Transition.TRANSITION_ACTIVATE)
-        wait_until(lambda: cameras[0].images.get_subscription_count()
-                   and cameras[0].infos.get_subscription_count())
+        wait_until(
+            lambda: (
+                cameras[0].images.get_subscription_count()
+                and cameras[0].infos.get_subscription_count()
+            )
+        )
         robots[0].received.clear()
         cameras[0].send()
         robots[0].wait_for('depth/image', 1)
@@ -152,14 +161,24 @@ def test_a_dead_camera_takes_no_turns(namespace, robots):
             front.send()
             robots[0].wait_for('depth/image', number)
         assert [processed(node) for node in nodes] == [10, 1] and network.calls == 11
-        wait_until(lambda: (s := robots[1].status('input')) and s.level == WARN
-                   and 'no image on' in s.message)
-        wait_until(lambda: front.send() and not time.sleep(0.1)
-                   and (s := robots[0].status('input')) and s.level == OK)
+        wait_until(
+            lambda: (
+                (s := robots[1].status('input')) and s.level == WARN and 'no image on' in s.message
+            )
+        )
+        wait_until(
+            lambda: (
+                front.send()
+                and not time.sleep(0.1)
+                and (s := robots[0].status('input'))
+                and s.level == OK
+            )
+        )
 
 
 def test_a_network_that_hangs_is_told_by_both_and_both_go_on_after_it(
-        namespace, robots, monkeypatch):
+    namespace, robots, monkeypatch
+):
     monkeypatch.setattr(depth_node, 'DIAGNOSTICS_PERIOD', 0.1)
     monkeypatch.setattr(diagnostics, 'HANG', 0.5)
     network = StandIn()
@@ -173,9 +192,14 @@ def test_a_network_that_hangs_is_told_by_both_and_both_go_on_after_it(
         wait_until(lambda: network.calls == 1)
         cameras[0].send()
         for robot in robots:
-            wait_until(lambda robot=robot: (s := robot.status('inference')) and s.level == ERROR
-                       and 'shared by front, rear, now at a frame of rear' in s.message
-                       and 'restart this process' in s.message)
+            wait_until(
+                lambda robot=robot: (
+                    (s := robot.status('inference'))
+                    and s.level == ERROR
+                    and 'shared by front, rear, now at a frame of rear' in s.message
+                    and 'restart this process' in s.message
+                )
+            )
         network.release.set()
         for camera, robot in zip(cameras, robots):
             robot.wait_for('depth/image', 1)
@@ -218,38 +242,63 @@ def test_an_exception_that_nobody_caught_ends_no_camera(namespace, robots, monke
         rear.send()
         wait_until(lambda: failed)
         for camera, robot in ((front, robots[0]), (rear, robots[1])):
-            wait_until(lambda camera=camera, robot=robot: camera.send()
-                       and not time.sleep(0.2) and robot.received['scan'])
+            wait_until(
+                lambda camera=camera, robot=robot: (
+                    camera.send() and not time.sleep(0.2) and robot.received['scan']
+                )
+            )
     assert 'goes on after an error' in capfd.readouterr().err
 
 
 def test_a_camera_with_a_wrong_parameter_is_left_out_and_others_have_their_own(
-        namespace, robots, tmp_path, capfd):
+    namespace, robots, tmp_path, capfd
+):
     path = tmp_path / 'cameras.yaml'
     path.write_text(
         '/**: {ros__parameters: {horizontal_fov_deg: 60.0, max_age: 2.0}}\n'
         f'{namespace}/front/depth_node: {{ros__parameters: {{horizontal_fov_deg: 90.0}}}}\n'
-        '/**/rear/depth_node: {ros__parameters: {point_stride: 99}}\n')
-    with running_cameras(namespace, stand_in_networks(StandIn()),
-                         ('--params-file', str(path))) as nodes:
+        '/**/rear/depth_node: {ros__parameters: {point_stride: 99}}\n'
+    )
+    with running_cameras(
+        namespace, stand_in_networks(StandIn()), ('--params-file', str(path))
+    ) as nodes:
         assert [node.get_namespace() for node in nodes] == [f'{namespace}/front']
         assert nodes[0].settings.horizontal_fov_deg == 90 and nodes[0].settings.max_age == 2
         assert robots[0].state() == 'active'
-        wait_until(lambda: not any('rear/depth_node' in f'{space}/{name}' for name, space in
-                                   robots[1].node.get_node_names_and_namespaces()))
+        wait_until(
+            lambda: (
+                not any(
+                    'rear/depth_node' in f'{space}/{name}'
+                    for name, space in robots[1].node.get_node_names_and_namespaces()
+                )
+            )
+        )
     output = capfd.readouterr().err
     assert 'camera rear cannot start: point_stride' in output
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_the_process_serves_both_in_its_namespace_and_ends_with_0(
-        namespace, robots, weights_file, number):
-    words = command('depth_perception.ros.node.main', '--cameras', 'front,rear', '--ros-args',
-                    '-r', f'__ns:={namespace}', '-p', f'model_file:={weights_file}',
-                    '-p', 'device:=cpu', '-p', 'max_age:=0.0')
+    namespace, robots, weights_file, number
+):
+    words = command(
+        'depth_perception.ros.node.main',
+        '--cameras',
+        'front,rear',
+        '--ros-args',
+        '-r',
+        f'__ns:={namespace}',
+        '-p',
+        f'model_file:={weights_file}',
+        '-p',
+        'device:=cpu',
+        '-p',
+        'max_age:=0.0',
+    )
     with process(*words) as node:
-        wait_until(lambda: all(robot.node.count_publishers('depth/image') for robot in robots),
-                   START)
+        wait_until(
+            lambda: all(robot.node.count_publishers('depth/image') for robot in robots), START
+        )
         for robot in robots:
             robot.listen('depth/image')
         for camera, robot in [(robot.camera(), robot) for robot in robots]:
@@ -258,19 +307,34 @@ def test_the_process_serves_both_in_its_namespace_and_ends_with_0(
         ends_quietly_on(number, node)
 
 
-@pytest.mark.parametrize('names, reason', [
-    ('front,9a', "'9a' is no name"), ('front,', "'' is no name"), ('re-ar', "'re-ar' is no name"),
-    ('a__b', "'a__b' is no name"), ('front, front', "two cameras 'front'")])
+@pytest.mark.parametrize(
+    'names, reason',
+    [
+        ('front,9a', "'9a' is no name"),
+        ('front,', "'' is no name"),
+        ('re-ar', "'re-ar' is no name"),
+        ('a__b', "'a__b' is no name"),
+        ('front, front', "two cameras 'front'"),
+    ],
+)
 def test_wrong_names_are_told_before_anything_is_loaded(names, reason, capsys, monkeypatch):
     from depth_perception.ros.node import main as node
+
     monkeypatch.setattr(node, 'quit_at_once_on_signals', lambda: None)
     with pytest.raises(SystemExit) as caught:
         node.main(['--cameras', names])
     assert caught.value.code == 2 and reason in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('words, namespace', [
-    ('depth_node --cameras a', ''), ('-r __ns:=/robot', '/robot'), ('-r __ns:=/', ''),
-    ('-r x:=y --remap __ns:=/a/b -r __ns:=/c', '/a/b'), ('-r depth_node:__ns:=/robot', '/robot')])
+@pytest.mark.parametrize(
+    'words, namespace',
+    [
+        ('depth_node --cameras a', ''),
+        ('-r __ns:=/robot', '/robot'),
+        ('-r __ns:=/', ''),
+        ('-r x:=y --remap __ns:=/a/b -r __ns:=/c', '/a/b'),
+        ('-r depth_node:__ns:=/robot', '/robot'),
+    ],
+)
 def test_the_namespace_of_the_process(words, namespace):
     assert process_namespace(words.split()) == namespace

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selection of the Fast DDS profile for large images, and its variable name."""
+
 from __future__ import annotations
 
 import pytest
@@ -16,8 +17,10 @@ def roomy(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(('release', 'names'), [
-    ('humble', {OLD}), ('jazzy', {OLD}), ('kilted', {NEW}), ('rolling', {NEW}), ('', {OLD, NEW})])
+@pytest.mark.parametrize(
+    ('release', 'names'),
+    [('humble', {OLD}), ('jazzy', {OLD}), ('kilted', {NEW}), ('rolling', {NEW}), ('', {OLD, NEW})],
+)
 def test_each_release_gets_its_variable_name(release, names):
     environment = {'ROS_DISTRO': release}
     assert transport.prefer_large_shared_memory(environment)
@@ -32,8 +35,7 @@ def test_another_publisher_of_large_images_gets_the_same_variables():
     assert transport.large_image_variables({OLD: 'mine'}) == {}
 
 
-@pytest.mark.parametrize('name', [
-    OLD, NEW, 'FASTDDS_BUILTIN_TRANSPORTS', 'ROS_DISCOVERY_SERVER'])
+@pytest.mark.parametrize('name', [OLD, NEW, 'FASTDDS_BUILTIN_TRANSPORTS', 'ROS_DISCOVERY_SERVER'])
 def test_choices_of_the_user_are_kept(name):
     environment = {name: 'mine'}
     assert not transport.prefer_large_shared_memory(environment)
@@ -55,12 +57,18 @@ CYCLONE = 'rmw_cyclonedds_cpp'
 SIZED = '<SocketReceiveBufferSize max="10MB"/>'
 
 
-@pytest.mark.parametrize(('allowed', 'configuration', 'said'), [
-    ('212992', '', ('rmem_max is 212992', 'no SocketReceiveBufferSize', 'docs/dds.md')),
-    ('212992', SIZED, ('rmem_max is 212992',)), ('10000000', 'file', ()),
-    ('2147483647', '', ('no SocketReceiveBufferSize',)), (None, SIZED, ()), ('much', SIZED, ())])
-def test_small_buffers_of_cyclone_dds_are_told(
-        monkeypatch, tmp_path, allowed, configuration, said):
+@pytest.mark.parametrize(
+    ('allowed', 'configuration', 'said'),
+    [
+        ('212992', '', ('rmem_max is 212992', 'no SocketReceiveBufferSize', 'docs/dds.md')),
+        ('212992', SIZED, ('rmem_max is 212992',)),
+        ('10000000', 'file', ()),
+        ('2147483647', '', ('no SocketReceiveBufferSize',)),
+        (None, SIZED, ()),
+        ('much', SIZED, ()),
+    ],
+)
+def test_small_buffers_of_cyclone_dds_are_told(monkeypatch, tmp_path, allowed, configuration, said):
     monkeypatch.setattr(transport, 'RMEM_MAX', tmp_path / 'rmem_max')
     if allowed is not None:
         (tmp_path / 'rmem_max').write_text(f'{allowed}\n')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`depth-perception view` of a running node, over DDS."""
+
 from __future__ import annotations
 
 import math
@@ -42,6 +43,7 @@ def frame_with(source, camera, condition, image=None):
         if frame is not None:
             frames.append(frame)
         return bool(frames) and condition(frames[-1])
+
     wait_until(found, what='such a frame')
     return frames[-1]
 
@@ -57,8 +59,10 @@ def ramp(rgb, _camera):
 
 
 def test_a_frame_holds_what_the_node_publishes(namespace, robot):
-    with running_node(namespace, load_estimator=StandIn(ramp), edge_threshold=0.0), \
-            watching(namespace) as source:
+    with (
+        running_node(namespace, load_estimator=StandIn(ramp), edge_threshold=0.0),
+        watching(namespace) as source,
+    ):
         camera = robot.camera()
         frame = frame_with(source, camera, complete, lambda: picture(3))
     np.testing.assert_array_equal(frame.image, picture(3))
@@ -74,8 +78,15 @@ def test_a_frame_holds_what_the_node_publishes(namespace, robot):
 
 def test_an_image_topic_may_be_compressed_under_any_name(namespace, robot):
     topic = f'{namespace}/image_rect_compressed'
-    with running_node(namespace, load_estimator=StandIn(ramp), image_transport='compressed',
-                      arguments=('-r', f'image:={topic}')), watching(namespace, topic) as source:
+    with (
+        running_node(
+            namespace,
+            load_estimator=StandIn(ramp),
+            image_transport='compressed',
+            arguments=('-r', f'image:={topic}'),
+        ),
+        watching(namespace, topic) as source,
+    ):
         images = robot.node.create_publisher(CompressedImage, topic, 1)
         data = array('B', cv2.imencode('.png', picture(3)[..., ::-1])[1].tobytes())
 
@@ -83,6 +94,7 @@ def test_an_image_topic_may_be_compressed_under_any_name(namespace, robot):
             images.publish(CompressedImage(format='png', data=data))
             frame = source.next(0.1)
             return frame is not None and frame.image is not None
+
         wait_until(seen)
 
 
@@ -97,8 +109,10 @@ def test_an_unchanged_part_is_the_same_object(namespace, robot):
 
 
 def test_the_pose_of_a_tilted_camera_is_known(namespace, robot):
-    with running_node(namespace, load_estimator=StandIn(), camera_pitch=30.0,
-                      camera_height=0.7), watching(namespace) as source:
+    with (
+        running_node(namespace, load_estimator=StandIn(), camera_pitch=30.0, camera_height=0.7),
+        watching(namespace) as source,
+    ):
         frame = frame_with(source, robot.camera(), lambda frame: frame.stand != Stand())
     assert frame.stand.pitch == pytest.approx(math.radians(30), abs=1e-3)
     assert (frame.stand.roll, frame.stand.height) == (0, 0.7)
@@ -133,17 +147,24 @@ def test_remarks_are_the_node_s_diagnostics_and_no_other_s(namespace, robot):
 
         def own(frame):
             for name in ('wheels: input', 'depth_node: other camera'):
-                other.publish(DiagnosticArray(status=[DiagnosticStatus(
-                    level=DiagnosticStatus.ERROR, name=name, message='not ours')]))
+                other.publish(
+                    DiagnosticArray(
+                        status=[
+                            DiagnosticStatus(
+                                level=DiagnosticStatus.ERROR, name=name, message='not ours'
+                            )
+                        ]
+                    )
+                )
             return [remark.subject for remark in frame.remarks] == ['input', 'inference', 'depth']
+
         frame = frame_with(source, camera, own)
         frame = frame_with(source, camera, lambda frame: 'Hz' in frame.remarks[0].text)
     assert all(remark.level == Level.OK for remark in frame.remarks[2:])
     assert 'not ours' not in str(frame.remarks)
 
 
-def test_a_node_that_ends_and_starts_again_is_noticed(
-        namespace, robot, monkeypatch):
+def test_a_node_that_ends_and_starts_again_is_noticed(namespace, robot, monkeypatch):
     monkeypatch.setattr(view_source, 'OUTDATED', 1.5)
     with watching(namespace) as source:
         for _ in range(2):
@@ -164,16 +185,24 @@ def test_a_node_s_frames_reach_a_browser(namespace, robot):
     pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
     from test.support.browser import Browser, viewing
 
-    with running_node(namespace, load_estimator=StandIn()), \
-            viewing('--namespace', namespace) as (process, url), Browser(url) as browser:
+    with (
+        running_node(namespace, load_estimator=StandIn()),
+        viewing('--namespace', namespace) as (process, url),
+        Browser(url) as browser,
+    ):
         camera = robot.camera()
 
         def arrived():
             camera.send(rgb_image(np.full((60, 80, 3), 77, np.uint8)))
             shown = browser.picture('Camera')
-            return (browser.all_of('/camera/cloud') and browser.picture('Depth') is not None
-                    and shown is not None and abs(float(shown.mean()) - 77) < 3
-                    and 'inference' in browser.text())
+            return (
+                browser.all_of('/camera/cloud')
+                and browser.picture('Depth') is not None
+                and shown is not None
+                and abs(float(shown.mean()) - 77) < 3
+                and 'inference' in browser.text()
+            )
+
         browser.wait_for(arrived)
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=30)

@@ -4,6 +4,7 @@
 Red shows the checkerboard; green encodes the depth along the optical axis. So a test network that
 decodes depth from green is exact for any image it gets, with or without rectification.
 """
+
 from __future__ import annotations
 
 import functools
@@ -41,8 +42,10 @@ class Window:
         """Sensor coordinates (h, w) of the image's pixels; binning keeps each n-th, as
         image_proc's CropDecimate does.
         """
-        rows, columns = np.mgrid[self.y:self.y + self.height:self.binning,
-                                 self.x:self.x + self.width:self.binning]
+        rows, columns = np.mgrid[
+            self.y : self.y + self.height : self.binning,
+            self.x : self.x + self.width : self.binning,
+        ]
         return columns.astype(float), rows.astype(float)
 
     def image_point(self, column: float, row: float) -> tuple[float, float]:
@@ -73,11 +76,14 @@ class Lens:
         model, coefficients, _ = LENSES[self.name]
         k, p, window = self.raw, self.rectified, self.window
         info = CameraInfo(
-            width=k.width, height=k.height, distortion_model=model,
+            width=k.width,
+            height=k.height,
+            distortion_model=model,
             d=[float(value) for value in coefficients],
             k=[k.fx, 0.0, k.cx, 0.0, k.fy, k.cy, 0.0, 0.0, 1.0],
             r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-            p=[p.fx, 0.0, p.cx, 0.0, 0.0, p.fy, p.cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+            p=[p.fx, 0.0, p.cx, 0.0, 0.0, p.fy, p.cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+        )
         if window != Window():
             info.binning_x = info.binning_y = window.binning
             info.roi.x_offset, info.roi.y_offset = window.x, window.y
@@ -95,8 +101,10 @@ class Lens:
                 continue  # far outside the images, where the lens polynomials are not monotonic
             if not rectify:
                 x, y = distort(x, y, coefficients)
-            yield world, self.window.image_point(
-                camera.fx * x + camera.cx, camera.fy * y + camera.cy)
+            yield (
+                world,
+                self.window.image_point(camera.fx * x + camera.cx, camera.fy * y + camera.cy),
+            )
 
 
 def on_plane(x: NDArray, y: NDArray) -> NDArray:

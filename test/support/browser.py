@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replace a browser: talk to the page's server like viser's own page."""
+
 from __future__ import annotations
 
 import os
@@ -20,9 +21,17 @@ import zstandard
 from websockets.sync.client import connect
 
 CAMERA = {
-    'type': 'ViewerCameraMessage', 'wxyz': (1.0, 0.0, 0.0, 0.0), 'position': (0.0, 0.0, 1.0),
-    'fov': 1.0, 'near': 0.1, 'far': 100.0, 'image_height': 600, 'image_width': 800,
-    'look_at': (0.0, 0.0, 0.0), 'up_direction': (0.0, 0.0, 1.0)}
+    'type': 'ViewerCameraMessage',
+    'wxyz': (1.0, 0.0, 0.0, 0.0),
+    'position': (0.0, 0.0, 1.0),
+    'fov': 1.0,
+    'near': 0.1,
+    'far': 100.0,
+    'image_height': 600,
+    'image_width': 800,
+    'look_at': (0.0, 0.0, 0.0),
+    'up_direction': (0.0, 0.0, 1.0),
+}
 #: Seconds that a busy machine may take to import the page's requirements.
 ADDRESS_PATIENCE = 120.0
 
@@ -37,9 +46,15 @@ class Browser:
 
     def __init__(self, url: str, **options: Any) -> None:
         self._closing = ExitStack()
-        self._socket = self._closing.enter_context(connect(
-            url.replace('http', 'ws', 1), subprotocols=[f'viser-v{viser.__version__}'],
-            max_size=None, compression=None, **options))
+        self._socket = self._closing.enter_context(
+            connect(
+                url.replace('http', 'ws', 1),
+                subprotocols=[f'viser-v{viser.__version__}'],
+                max_size=None,
+                compression=None,
+                **options,
+            )
+        )
         self._socket.send(msgspec.msgpack.encode(CAMERA))
         self.messages: list[dict[str, Any]] = []
 
@@ -68,46 +83,85 @@ class Browser:
 
     def all_of(self, name: str) -> list[dict[str, Any]]:
         """Return the properties of a part of the scene each time it was sent."""
-        return [message['props'] for message in self.messages
-                if message.get('name') == name and 'props' in message]
+        return [
+            message['props']
+            for message in self.messages
+            if message.get('name') == name and 'props' in message
+        ]
 
     def updates(self, key: str) -> list[Any]:
         """Return the values to which a property of any part was changed."""
-        return [message['updates'][key] for message in self.messages
-                if key in message.get('updates', ())]
+        return [
+            message['updates'][key]
+            for message in self.messages
+            if key in message.get('updates', ())
+        ]
 
     def picture(self, label: str) -> np.ndarray | None:
         """Return the newest image (H, W, 3) RGB of the panel with that label."""
-        uuid = next((message['uuid'] for message in self.messages
-                     if message['type'] == 'GuiImageMessage'
-                     and message['props']['label'] == label), None)
-        data = [message['updates']['_data'] for message in self.messages
-                if message.get('uuid') == uuid and '_data' in message.get('updates', ())]
+        uuid = next(
+            (
+                message['uuid']
+                for message in self.messages
+                if message['type'] == 'GuiImageMessage' and message['props']['label'] == label
+            ),
+            None,
+        )
+        data = [
+            message['updates']['_data']
+            for message in self.messages
+            if message.get('uuid') == uuid and '_data' in message.get('updates', ())
+        ]
         if not data:
             return None
         return cv2.imdecode(np.frombuffer(data[-1], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
     def set(self, kind: str, label: str, value: Any) -> None:
         """Operate a control of the panel."""
-        uuid = next(message['uuid'] for message in self.messages
-                    if message['type'] == kind and message['props']['label'] == label)
-        self._socket.send(msgspec.msgpack.encode(
-            {'type': 'GuiUpdateMessage', 'uuid': uuid, 'updates': {'value': value}}))
+        uuid = next(
+            message['uuid']
+            for message in self.messages
+            if message['type'] == kind and message['props']['label'] == label
+        )
+        self._socket.send(
+            msgspec.msgpack.encode(
+                {'type': 'GuiUpdateMessage', 'uuid': uuid, 'updates': {'value': value}}
+            )
+        )
 
     def click(self, origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
         """Click along a ray from the eye, in the level frame."""
-        self._socket.send(msgspec.msgpack.encode({
-            'type': 'ScenePointerMessage', 'event_type': 'click', 'ray_origin': origin,
-            'ray_direction': direction, 'screen_pos': ((0.5, 0.5),), 'modifier': None}))
+        self._socket.send(
+            msgspec.msgpack.encode(
+                {
+                    'type': 'ScenePointerMessage',
+                    'event_type': 'click',
+                    'ray_origin': origin,
+                    'ray_direction': direction,
+                    'screen_pos': ((0.5, 0.5),),
+                    'modifier': None,
+                }
+            )
+        )
 
     def file(self, suffix: str) -> bytes | None:
         """Return the newest completely sent download with that suffix."""
-        start = next((message for message in reversed(self.messages)
-                      if message['type'] == 'FileTransferStartDownload'
-                      and message['filename'].endswith(suffix)), None)
-        parts = [message['content'] for message in self.messages if start
-                 and message['type'] == 'FileTransferPart'
-                 and message['transfer_uuid'] == start['transfer_uuid']]
+        start = next(
+            (
+                message
+                for message in reversed(self.messages)
+                if message['type'] == 'FileTransferStartDownload'
+                and message['filename'].endswith(suffix)
+            ),
+            None,
+        )
+        parts = [
+            message['content']
+            for message in self.messages
+            if start
+            and message['type'] == 'FileTransferPart'
+            and message['transfer_uuid'] == start['transfer_uuid']
+        ]
         return b''.join(map(bytes, parts)) if start and len(parts) == start['part_count'] else None
 
     def text(self) -> str:
@@ -118,12 +172,11 @@ class Browser:
 def _decoded(window: bytes) -> list[dict[str, Any]]:
     """Decode viser's format: sizes, compressed msgpack, then arrays aligned to eight bytes."""
     compressed = int.from_bytes(window[8:16], 'little')
-    content = msgspec.msgpack.decode(
-        zstandard.decompress(window[16:16 + compressed]))
+    content = msgspec.msgpack.decode(zstandard.decompress(window[16 : 16 + compressed]))
     buffers, offset = [], 16 + compressed
     for length in content['binaryBufferLengths']:
         offset += -offset % 8
-        buffers.append(window[offset:offset + length])
+        buffers.append(window[offset : offset + length])
         offset += length
     return [_with_arrays(message, buffers) for message in content['messages']]
 

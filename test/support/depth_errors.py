@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated errors of a network: scale, smooth fields, blur, a near limit, lost frames."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -49,8 +50,9 @@ IDEAL = DepthErrors()
 def smooth_field(shape: tuple[int, int], seconds: float, seed: int) -> NDArray[np.float32]:
     """Return a field (H, W) of standard deviation 1: a few long waves that drift over time."""
     random = np.random.default_rng(seed)
-    v, u = np.meshgrid(*(np.linspace(0, 1, size, dtype=np.float32) for size in shape),
-                       indexing='ij')
+    v, u = np.meshgrid(
+        *(np.linspace(0, 1, size, dtype=np.float32) for size in shape), indexing='ij'
+    )
     field = np.zeros(shape, np.float32)
     for _ in range(WAVES):
         x, y = random.uniform(-PERIODS, PERIODS, 2)

@@ -5,6 +5,7 @@ Each camera frame is processed like a real one: true depth, the errors of a netw
 correction, and then the masks, the cloud and the scan of this package. Nav2 is `nav2_rules` with
 the files of config/. The robot's odometry is exact.
 """
+
 from __future__ import annotations
 
 import math
@@ -29,10 +30,12 @@ from test.support.nav2_rules import CollisionMonitor, ObstacleLayer, Points, Vel
 from test.support.ray_caster import Mount, Scene, attitude, true_depth
 
 CONFIG = Path(__file__).parents[2] / 'config'
-MONITOR = yaml.safe_load((CONFIG / 'nav2_collision_monitor.yaml').read_text())[
-    'collision_monitor']['ros__parameters']
-COSTMAP = yaml.safe_load((CONFIG / 'nav2_costmap.yaml').read_text())[
-    'local_costmap']['local_costmap']['ros__parameters']
+MONITOR = yaml.safe_load((CONFIG / 'nav2_collision_monitor.yaml').read_text())['collision_monitor'][
+    'ros__parameters'
+]
+COSTMAP = yaml.safe_load((CONFIG / 'nav2_costmap.yaml').read_text())['local_costmap'][
+    'local_costmap'
+]['ros__parameters']
 
 #: As many points as 640x480 with a stride of 4, as docs/nav2.md recommends.
 SMALL_CAMERA = CameraModel(160, 120, 125.0, 125.0, 79.5, 59.5)
@@ -56,6 +59,7 @@ LOOKS_AHEAD = 1.0
 FREE_WAY = 1.5
 
 Pose = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Robot:
@@ -172,13 +176,22 @@ def settings(robot: Robot, floor_model: bool = True) -> DepthSettings:
     """The node's parameters for a robot, otherwise the defaults."""
     mount = robot.mount
     return DepthSettings(
-        max_depth=MAX_DEPTH, point_stride=robot.camera.width // POINTS_WIDTH,
-        scan_max_height=robot.height - mount.height, camera_height=mount.height,
-        camera_pitch=math.degrees(mount.pitch), floor_model=floor_model)
+        max_depth=MAX_DEPTH,
+        point_stride=robot.camera.width // POINTS_WIDTH,
+        scan_max_height=robot.height - mount.height,
+        camera_height=mount.height,
+        camera_pitch=math.degrees(mount.pitch),
+        floor_model=floor_model,
+    )
 
 
-def outputs(depth: NDArray[np.float32], robot: Robot, make: ProductMaker,
-            floor_model: bool = True, anchored: bool = False) -> dict[str, Points]:
+def outputs(
+    depth: NDArray[np.float32],
+    robot: Robot,
+    make: ProductMaker,
+    floor_model: bool = True,
+    anchored: bool = False,
+) -> dict[str, Points]:
     """The cloud's and the scan's points in the base frame, as the node makes them of depth."""
     products = make(None, robot.camera, depth, settings(robot, floor_model))
     if anchored:
@@ -186,17 +199,24 @@ def outputs(depth: NDArray[np.float32], robot: Robot, make: ProductMaker,
     cloud = products.points.reshape(-1, 3).astype(float)
     scan = products.scan()
     message = SimpleNamespace(
-        angle_min=scan.layout.angle_min, angle_increment=scan.layout.angle_increment,
-        range_min=scan.range_min, range_max=scan.layout.range_max, ranges=scan.ranges)
+        angle_min=scan.layout.angle_min,
+        angle_increment=scan.layout.angle_increment,
+        range_min=scan.range_min,
+        range_max=scan.layout.range_max,
+        ranges=scan.ranges,
+    )
     mount = robot.mount
     camera = (mount.forward, 0, mount.height)
-    return {'depth_points': mount.to_base(cloud[np.isfinite(cloud[:, 2])]),
-            'depth_obstacles': project_laser(message, inf_is_valid=False) + camera,
-            'depth_scan': project_laser(message, inf_is_valid=True) + camera}
+    return {
+        'depth_points': mount.to_base(cloud[np.isfinite(cloud[:, 2])]),
+        'depth_obstacles': project_laser(message, inf_is_valid=False) + camera,
+        'depth_scan': project_laser(message, inf_is_valid=True) + camera,
+    }
 
 
-def lidar_row(scene: Scene, robot: Robot, pose: Pose, seconds: float,
-              random: np.random.Generator) -> Anchors:
+def lidar_row(
+    scene: Scene, robot: Robot, pose: Pose, seconds: float, random: np.random.Generator
+) -> Anchors:
     """What a 2D lidar sees, projected into the image; noise of 1 cm."""
     x, y, heading = pose
     angles = np.radians(np.arange(-60, 60.1, 0.5))
@@ -210,8 +230,7 @@ def lidar_row(scene: Scene, robot: Robot, pose: Pose, seconds: float,
     x, y, depth = robot.mount.to_optical(base).T
     x, y, depth = (values[depth > 0] for values in (x, y, depth))
     camera = robot.camera
-    return Anchors.of(
-        camera.cx + camera.fx * x / depth, camera.cy + camera.fy * y / depth, depth)
+    return Anchors.of(camera.cx + camera.fx * x / depth, camera.cy + camera.fy * y / depth, depth)
 
 
 def zones(truth: NDArray[np.float32], robot: Robot, random: np.random.Generator) -> Anchors:
@@ -222,21 +241,36 @@ def zones(truth: NDArray[np.float32], robot: Robot, random: np.random.Generator)
     camera = robot.camera
     side = 2 * camera.fx * math.tan(math.radians(45 / 2)) / ZONES
     centres = (np.arange(ZONES) - (ZONES - 1) / 2) * side
-    v, u = (grid.reshape(-1) for grid in np.meshgrid(
-        camera.cy + centres, camera.cx + centres, indexing='ij'))
+    v, u = (
+        grid.reshape(-1)
+        for grid in np.meshgrid(camera.cy + centres, camera.cx + centres, indexing='ij')
+    )
     half = side / 2
-    depth = np.array([truth[max(0, round(y - half)):round(y + half) + 1,
-                            max(0, round(x - half)):round(x + half) + 1].mean()
-                      for x, y in zip(u, v)])
+    depth = np.array(
+        [
+            truth[
+                max(0, round(y - half)) : round(y + half) + 1,
+                max(0, round(x - half)) : round(x + half) + 1,
+            ].mean()
+            for x, y in zip(u, v)
+        ]
+    )
     depth = depth * random.normal(1, 0.03, len(depth)) + random.normal(0, 0.02, len(depth))
     near = depth < ZONES_REACH
     return Anchors.of(u[near], v[near], depth[near], radius=half)
 
 
-def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = IDEAL,
-          anchored: bool = False, guard: str = 'monitor', seed: int = 0,
-          monitor: dict[str, Any] = MONITOR, costmap: dict[str, Any] = COSTMAP,
-          floor_model: bool = True) -> Outcome:
+def drive(
+    scenario: Scenario,
+    robot: Robot,
+    errors: DepthErrors = IDEAL,
+    anchored: bool = False,
+    guard: str = 'monitor',
+    seed: int = 0,
+    monitor: dict[str, Any] = MONITOR,
+    costmap: dict[str, Any] = COSTMAP,
+    floor_model: bool = True,
+) -> Outcome:
     """Drive a scenario once.
 
     Args:
@@ -255,9 +289,16 @@ def drive(scenario: Scenario, robot: Robot, errors: DepthErrors = IDEAL,
 
 
 class _Drive:
-    def __init__(self, scenario: Scenario, robot: Robot, errors: DepthErrors,
-                 anchored: bool, seed: int, guard: _Monitor | _Costmap,
-                 floor_model: bool) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        robot: Robot,
+        errors: DepthErrors,
+        anchored: bool,
+        seed: int,
+        guard: _Monitor | _Costmap,
+        floor_model: bool,
+    ) -> None:
         self._scenario, self._robot, self._errors = scenario, robot, errors
         self._seed, self._guard, self._floor_model = seed, guard, floor_model
         self._anchored = AnchoredDepth() if anchored else None
@@ -300,24 +341,35 @@ class _Drive:
         truth = true_depth(scene, robot.camera, robot.mount, self._pose, seconds)
         depth = self._errors.apply(truth, seconds, self._seed)
         if self._anchored is not None:
-            seen = zones(truth, robot, self._random) if robot.lidar is None else lidar_row(
-                scene, robot, self._pose, seconds, self._random)
+            seen = (
+                zones(truth, robot, self._random)
+                if robot.lidar is None
+                else lidar_row(scene, robot, self._pose, seconds, self._random)
+            )
             anchors = Anchors.joined([seen, floor_anchors(depth, robot.camera, robot.stand)])
             depth, _ = self._anchored(depth, anchors, seconds, NETWORK_MIN_DEPTH, NETWORK_MAX_DEPTH)
-        self._under_way.append(Observation(
-            seconds, seconds + LATENCY + self._errors.late, self._pose,
-            outputs(depth, robot, self._make, self._floor_model, self._anchored is not None)))
+        self._under_way.append(
+            Observation(
+                seconds,
+                seconds + LATENCY + self._errors.late,
+                self._pose,
+                outputs(depth, robot, self._make, self._floor_model, self._anchored is not None),
+            )
+        )
 
     def _take(self, seconds: float) -> None:
         while self._under_way and self._under_way[0].arrival <= seconds + 1e-9:
             observation = self._under_way.pop(0)
             self._guard.take(observation)
-            self._outcome.seen = {name: to_world(points, observation.pose)
-                                  for name, points in observation.points.items()}
+            self._outcome.seen = {
+                name: to_world(points, observation.pose)
+                for name, points in observation.points.items()
+            }
 
     def _gap(self, seconds: float) -> float:
         return self._scenario.scene.gap(
-            *self._pose[:2], self._robot.radius, self._robot.height, seconds)
+            *self._pose[:2], self._robot.radius, self._robot.height, seconds
+        )
 
     def _judge(self, seconds: float, reason: str) -> None:
         """Count a stop once, when it has lasted for a second."""
@@ -325,8 +377,13 @@ class _Drive:
             self._outcome.reasons.add(reason)
         stands = abs(self._speed.x) < STANDS and abs(self._speed.turn) < STANDS
         before, self._standing = self._standing, self._standing + STEP if stands else 0.0
-        if before <= 1 < self._standing and self._scenario.scene.gap_ahead(
-                self._pose, self._robot.radius, self._robot.height, seconds) > FREE_WAY:
+        if (
+            before <= 1 < self._standing
+            and self._scenario.scene.gap_ahead(
+                self._pose, self._robot.radius, self._robot.height, seconds
+            )
+            > FREE_WAY
+        ):
             self._outcome.stops_for_nothing += 1
 
     def _move(self, allowed: Velocity) -> None:
@@ -337,8 +394,11 @@ class _Drive:
         speed = self._speed.x + min(max(command.x - self._speed.x, -most), most)
         self._speed = Velocity(speed, command.turn)
         x, y, heading = self._pose
-        self._pose = (x + speed * math.cos(heading) * STEP, y + speed * math.sin(heading) * STEP,
-                      heading + command.turn * STEP)
+        self._pose = (
+            x + speed * math.cos(heading) * STEP,
+            y + speed * math.sin(heading) * STEP,
+            heading + command.turn * STEP,
+        )
 
 
 class _Monitor:
@@ -383,8 +443,9 @@ class _Costmap:
 
     def _rates(self) -> Iterator[float]:
         layer = self._parameters['obstacle_layer']
-        return (layer[name]['expected_update_rate']
-                for name in layer['observation_sources'].split())
+        return (
+            layer[name]['expected_update_rate'] for name in layer['observation_sources'].split()
+        )
 
     def _update(self, pose: Pose) -> None:
         last = self._last
@@ -412,8 +473,10 @@ def ahead(speed: float, goal: float) -> Plan:
 
 def turn_and_leave(speed: float, rate: float, distance: float) -> Plan:
     """Turn left by 90 degrees on the spot, then drive straight ahead for a distance."""
+
     def plan(seconds: float, pose: Pose) -> Velocity | None:
         if pose[2] < math.pi / 2 - 0.02:
             return Velocity(0.0, rate)
         return None if pose[1] >= distance else Velocity(speed, 0.0)
+
     return plan

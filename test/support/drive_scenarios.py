@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scenarios of the closed loop: obstacles in a room."""
+
 from __future__ import annotations
 
 import math
@@ -10,8 +11,12 @@ from test.support.ray_caster import Box, Scene
 
 SPEED = 0.5
 #: Four walls, 9 m by 5 m; the robot starts 2 m in front of the rear wall.
-ROOM = (Box((7, -2.6, 0), (7.1, 2.6, 2.5)), Box((-2.1, -2.6, 0), (-2, 2.6, 2.5)),
-        Box((-2, 2.5, 0), (7, 2.6, 2.5)), Box((-2, -2.6, 0), (7, -2.5, 2.5)))
+ROOM = (
+    Box((7, -2.6, 0), (7.1, 2.6, 2.5)),
+    Box((-2.1, -2.6, 0), (-2, 2.6, 2.5)),
+    Box((-2, 2.5, 0), (7, 2.6, 2.5)),
+    Box((-2, -2.6, 0), (7, -2.5, 2.5)),
+)
 GOAL = 5.0
 #: The camera's distance in front of the robot's centre.
 CAMERA_AT = 0.2
@@ -22,8 +27,9 @@ def _in_room(*boxes: Box, **floor: float) -> Scene:
 
 
 def _towards(*boxes: Box, passable: bool = False, **floor: float) -> Scenario:
-    return Scenario(_in_room(*boxes, **floor), ahead(SPEED, GOAL), passable,
-                    14.0 if passable else 10.0)
+    return Scenario(
+        _in_room(*boxes, **floor), ahead(SPEED, GOAL), passable, 14.0 if passable else 10.0
+    )
 
 
 def _upright(x: float, y: float, width: float, height: float) -> Box:
@@ -32,10 +38,16 @@ def _upright(x: float, y: float, width: float, height: float) -> Box:
 
 def _person(x: float, y: float, path=None) -> tuple[Box, ...]:
     """Return a person: two legs, a body and a head."""
-    parts = ((-0.13, 0.0, 0.8, 0.12), (0.13, 0.0, 0.8, 0.12), (0.0, 0.8, 1.5, 0.4),
-             (0.0, 1.5, 1.75, 0.18))
-    return tuple(Box((x, y + side - width / 2, low), (x + 0.2, y + side + width / 2, high), path)
-                 for side, low, high, width in parts)
+    parts = (
+        (-0.13, 0.0, 0.8, 0.12),
+        (0.13, 0.0, 0.8, 0.12),
+        (0.0, 0.8, 1.5, 0.4),
+        (0.0, 1.5, 1.75, 0.18),
+    )
+    return tuple(
+        Box((x, y + side - width / 2, low), (x + 0.2, y + side + width / 2, high), path)
+        for side, low, high, width in parts
+    )
 
 
 def _steps_in(seconds: float) -> tuple[float, float]:
@@ -45,8 +57,9 @@ def _steps_in(seconds: float) -> tuple[float, float]:
 
 def _wall_before_the_camera(distance: float) -> Scenario:
     x = CAMERA_AT + distance
-    return Scenario(_in_room(Box((x, -2.5, 0), (x + 0.1, 2.5, 2.0))), ahead(SPEED, GOAL),
-                    seconds=5.0)
+    return Scenario(
+        _in_room(Box((x, -2.5, 0), (x + 0.1, 2.5, 2.0))), ahead(SPEED, GOAL), seconds=5.0
+    )
 
 
 SCENARIOS = {
@@ -59,13 +72,16 @@ SCENARIOS = {
     'person': _towards(*_person(3, 0)),
     'person steps in': _towards(*_person(3, 1.5, _steps_in)),
     'rug of 2 cm': _towards(Box((1.5, -1, 0), (3.5, 1, 0.02)), passable=True),
-    'doorway of 0.8 m': _towards(Box((3, 0.4, 0), (3.1, 2.5, 2.0)),
-                                 Box((3, -2.5, 0), (3.1, -0.4, 2.0)), passable=True),
+    'doorway of 0.8 m': _towards(
+        Box((3, 0.4, 0), (3.1, 2.5, 2.0)), Box((3, -2.5, 0), (3.1, -0.4, 2.0)), passable=True
+    ),
     'ramp of 3 degrees': _towards(passable=True, ramp=2.5, slope=math.radians(3)),
     'open floor': _towards(passable=True),
     'turn before a wall': Scenario(
-        _in_room(Box((0.6, -2.5, 0), (0.7, 2.5, 2.0))), turn_and_leave(SPEED, 0.6, 1.0), True, 9.0),
+        _in_room(Box((0.6, -2.5, 0), (0.7, 2.5, 2.0))), turn_and_leave(SPEED, 0.6, 1.0), True, 9.0
+    ),
 }
+
 
 def _all_at_once(scale: float) -> DepthErrors:
     return DepthErrors(scale, field=0.15, blur=1.0, nearest=0.4, lost=0.3, late=0.3)

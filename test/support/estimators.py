@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Test estimators: a slow network, one that fails, one with known depth."""
+
 from __future__ import annotations
 
 import threading
@@ -15,10 +16,21 @@ from depth_perception.inference.protocol import Estimate, Sharing
 from depth_perception.io.weights import WeightsInfo
 
 INFO = WeightsInfo(
-    network='efficientnet_sff', network_arguments={}, input_height=60, input_width=80,
-    mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), output='metres', min_depth=0.1, max_depth=10.0,
-    training_focal_length=64.0, training_image_width=80, training_data='none', licence='none',
-    name='stand-in')
+    network='efficientnet_sff',
+    network_arguments={},
+    input_height=60,
+    input_width=80,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    output='metres',
+    min_depth=0.1,
+    max_depth=10.0,
+    training_focal_length=64.0,
+    training_image_width=80,
+    training_data='none',
+    licence='none',
+    name='stand-in',
+)
 
 
 class StandIn:
@@ -29,8 +41,11 @@ class StandIn:
         seconds: duration of an inference.
     """
 
-    def __init__(self, depth: Callable[[np.ndarray, CameraModel | None], np.ndarray] | None = None,
-                 seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        depth: Callable[[np.ndarray, CameraModel | None], np.ndarray] | None = None,
+        seconds: float = 0.0,
+    ) -> None:
         self.info = INFO
         self.checksum = 'stand-in'
         self.device = torch.device('cpu')

@@ -4,6 +4,7 @@
 A message starts as a good one, and some of its fields are replaced. So most messages pass the first
 checks, and all checks are reached.
 """
+
 from __future__ import annotations
 
 import functools
@@ -38,22 +39,31 @@ from test.support.estimators import StandIn
 from test.support.ros import camera_info, picture
 
 UINT8, UINT32 = 2**8 - 1, 2**32 - 1
-WORDS = st.one_of(st.sampled_from([*ENCODINGS, '', 'rgb', 'RGB8', '32FC1', 'jpeg', 'plumb_bob']),
-                  st.text(max_size=12).filter(lambda text: '\0' not in text))
+WORDS = st.one_of(
+    st.sampled_from([*ENCODINGS, '', 'rgb', 'RGB8', '32FC1', 'jpeg', 'plumb_bob']),
+    st.text(max_size=12).filter(lambda text: '\0' not in text),
+)
 SIZES = st.one_of(st.integers(1, 40), st.sampled_from([0, 1, 2, 3, 640, 65536, UINT32]))
-FLOATS = st.one_of(st.floats(-1e3, 1e3), st.floats(), st.sampled_from(
-    [0.0, -0.0, 1.0, -1.0, 1e-300, 1e300, 1e30, math.inf, -math.inf, math.nan]))
+FLOATS = st.one_of(
+    st.floats(-1e3, 1e3),
+    st.floats(),
+    st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-300, 1e300, 1e30, math.inf, -math.inf, math.nan]),
+)
 MODELS = st.one_of(
-    *[st.sampled_from(['plumb_bob', 'rational_polynomial', 'equidistant', ''])] * 4, WORDS)
+    *[st.sampled_from(['plumb_bob', 'rational_polynomial', 'equidistant', ''])] * 4, WORDS
+)
 ANYTHING = frozenset(OUTPUTS)
 TILTED = CameraPose(0.3, 0.1, 0.5)
 
 
 @st.composite
 def headers(draw: Any) -> Header:
-    header = Header(frame_id=draw(st.one_of(
-        st.sampled_from(['camera_optical_frame', 'camera_link', '']), WORDS)))
-    header.stamp.sec = draw(st.integers(-2**31, 2**31 - 1))
+    header = Header(
+        frame_id=draw(
+            st.one_of(st.sampled_from(['camera_optical_frame', 'camera_link', '']), WORDS)
+        )
+    )
+    header.stamp.sec = draw(st.integers(-(2**31), 2**31 - 1))
     header.stamp.nanosec = draw(st.integers(0, UINT32))
     return header
 
@@ -69,13 +79,24 @@ def images(draw: Any) -> Image:
     layout = ENCODINGS[encoding]
     width, height = draw(st.integers(1, 40)), draw(st.integers(1, 40))
     step = width * layout.channels * layout.bits // 8 + draw(st.sampled_from([0, 0, 1, 7]))
-    message = Image(header=draw(headers()), width=width, height=height, encoding=encoding,
-                    step=step, is_bigendian=draw(st.integers(0, 1)))
+    message = Image(
+        header=draw(headers()),
+        width=width,
+        height=height,
+        encoding=encoding,
+        step=step,
+        is_bigendian=draw(st.integers(0, 1)),
+    )
     count = int(height * layout.rows) * step + draw(st.sampled_from([0, 0, 1, 100, -1, -step]))
     message.data = noise(draw(st.integers(0, 9)), max(0, count))
-    for field, values in {'encoding': WORDS, 'width': SIZES, 'height': SIZES, 'step': SIZES,
-                          'is_bigendian': st.integers(0, UINT8),
-                          'data': st.binary(max_size=64).map(lambda b: array('B', b))}.items():
+    for field, values in {
+        'encoding': WORDS,
+        'width': SIZES,
+        'height': SIZES,
+        'step': SIZES,
+        'is_bigendian': st.integers(0, UINT8),
+        'data': st.binary(max_size=64).map(lambda b: array('B', b)),
+    }.items():
         if draw(st.integers(0, 9)) == 0:
             setattr(message, field, draw(values))
     return message
@@ -91,19 +112,39 @@ def encoded(extension: str, colours: int, bits: int = 8) -> bytes:
 
 @st.composite
 def compressed_images(draw: Any) -> CompressedImage:
-    data = bytearray(encoded(draw(st.sampled_from(['.jpg', '.png', '.tiff', '.bmp', '.webp'])),
-                             draw(st.sampled_from([1, 3])), draw(st.sampled_from([8, 12, 16]))))
+    data = bytearray(
+        encoded(
+            draw(st.sampled_from(['.jpg', '.png', '.tiff', '.bmp', '.webp'])),
+            draw(st.sampled_from([1, 3])),
+            draw(st.sampled_from([8, 12, 16])),
+        )
+    )
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 4, 20]))):
         data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, UINT8))
     if draw(st.integers(0, 4)) == 0:
-        data = data[:draw(st.integers(0, len(data)))]
+        data = data[: draw(st.integers(0, len(data)))]
     if draw(st.integers(0, 9)) == 0:
         data = bytearray(draw(st.binary(max_size=200)))
-    form = draw(st.one_of(st.sampled_from(
-        ['jpeg', 'png', 'rgb8; jpeg compressed bgr8', '16UC1; compressedDepth png', '',
-         'rgb8; jpeg compressed rgb8', 'bayer_rggb8; jpeg compressed ', 'nv24; png compressed',
-         'bayer_grbg16; png compressed ', 'bayer_; png compressed ',
-         'yuv422_yuy2; jpeg compressed mono8']), WORDS))
+    form = draw(
+        st.one_of(
+            st.sampled_from(
+                [
+                    'jpeg',
+                    'png',
+                    'rgb8; jpeg compressed bgr8',
+                    '16UC1; compressedDepth png',
+                    '',
+                    'rgb8; jpeg compressed rgb8',
+                    'bayer_rggb8; jpeg compressed ',
+                    'nv24; png compressed',
+                    'bayer_grbg16; png compressed ',
+                    'bayer_; png compressed ',
+                    'yuv422_yuy2; jpeg compressed mono8',
+                ]
+            ),
+            WORDS,
+        )
+    )
     return CompressedImage(header=draw(headers()), format=form, data=array('B', bytes(data)))
 
 

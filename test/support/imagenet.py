@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Imitate torchvision's files of ImageNet encoders, with their real names and shapes."""
+
 from __future__ import annotations
 
 import re
@@ -9,9 +10,11 @@ import torch
 import torchvision
 
 #: File names as published, and parameters with the classifier.
-FILES = {'resnet50-0676ba61.pth': ('resnet50', 25_557_032),
-         'efficientnet_b2_rwightman-c35c1473.pth': ('efficientnet_b2', 9_109_994),
-         'densenet169-b2777c0a.pth': ('densenet169', 14_149_480)}
+FILES = {
+    'resnet50-0676ba61.pth': ('resnet50', 25_557_032),
+    'efficientnet_b2_rwightman-c35c1473.pth': ('efficientnet_b2', 9_109_994),
+    'densenet169-b2777c0a.pth': ('densenet169', 14_149_480),
+}
 
 
 def write(folder: Path, file: str) -> Path:
@@ -20,8 +23,7 @@ def write(folder: Path, file: str) -> Path:
     with torch.device('meta'):
         model = torchvision.models.get_model(name, weights=None)
     assert sum(weight.numel() for weight in model.parameters()) == parameters
-    state = {_published(key, name): _value(key, value)
-             for key, value in model.state_dict().items()}
+    state = {_published(key, name): _value(key, value) for key, value in model.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state, folder / file)
     return folder / file

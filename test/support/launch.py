@@ -5,6 +5,7 @@
 
 replaces `ros2 launch`, which is not on PyPI.
 """
+
 from __future__ import annotations
 
 import os
@@ -18,8 +19,12 @@ from pathlib import Path
 from ament_index_python import PackageNotFoundError, get_package_prefix
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {'depth_node': 'node.main', 'replay_bag': 'replay.replay_bag',
-            'process_bag': 'offline.process_bag', 'replay_check': 'replay.replay_check'}
+COMMANDS = {
+    'depth_node': 'node.main',
+    'replay_bag': 'replay.replay_bag',
+    'process_bag': 'offline.process_bag',
+    'replay_check': 'replay.replay_check',
+}
 #: Generous: a busy machine takes a minute to import torch.
 PATIENCE = 240.0
 
@@ -33,8 +38,10 @@ def offer_package() -> None:
         prefix = Path(tempfile.mkdtemp())
     for name, module in COMMANDS.items():
         script = prefix / name
-        script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT}:$PYTHONPATH exec {sys.executable} '
-                          f'-m depth_perception.ros.{module} "$@"\n')
+        script.write_text(
+            f'#!/bin/sh\nPYTHONPATH={ROOT}:$PYTHONPATH exec {sys.executable} '
+            f'-m depth_perception.ros.{module} "$@"\n'
+        )
         script.chmod(0o755)
         _install('depth_perception', script, prefix)
     paths = [str(prefix), *filter(None, [os.environ.get('AMENT_PREFIX_PATH')])]
@@ -71,9 +78,17 @@ class Launched:
     def __init__(self, launch_file: str, **arguments: object) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'test.support.launch', launch_file,
-             *(f'{name}:={value}' for name, value in arguments.items())],
-            cwd=ROOT, stdout=self._output, stderr=subprocess.STDOUT)
+            [
+                sys.executable,
+                '-m',
+                'test.support.launch',
+                launch_file,
+                *(f'{name}:={value}' for name, value in arguments.items()),
+            ],
+            cwd=ROOT,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
 
     def __enter__(self) -> Launched:
         return self
@@ -108,7 +123,8 @@ def _launch(launch_file: str, arguments: list[str]) -> int:
     source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / launch_file))
     pairs = [tuple(word.split(':=', 1)) for word in arguments]
     service.include_launch_description(
-        LaunchDescription([IncludeLaunchDescription(source, launch_arguments=pairs)]))
+        LaunchDescription([IncludeLaunchDescription(source, launch_arguments=pairs)])
+    )
     return service.run()
 
 

@@ -4,6 +4,7 @@
 Pair i is `scene(i)`: its depth has a hole in the upper left corner, the right half is farther than
 the left one, and the colour image is brighter there, so that swapped or mirrored axes are detected.
 """
+
 from __future__ import annotations
 
 import io
@@ -21,10 +22,10 @@ def scene(index: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> tuple[np.n
     """Return RGB uint8 (H, W, 3) and depth in metres with a hole, float32 (H, W)."""
     height, width = size
     rgb = np.full((height, width, 3), (40, 80, 20 + index), np.uint8)
-    rgb[:, width // 2:] = (200, 120, 60)
+    rgb[:, width // 2 :] = (200, 120, 60)
     depth = np.full((height, width), 1.5 + 0.25 * index, np.float32)
-    depth[:, width // 2:] += 2
-    depth[:height // 8, :width // 8] = 0
+    depth[:, width // 2 :] += 2
+    depth[: height // 8, : width // 8] = 0
     return rgb, depth
 
 
@@ -72,13 +73,19 @@ def splits_mat(file: Path, train: list[int], test: list[int]) -> Path:
     """Write MATLAB 5.0 with 1-based indices."""
     from scipy.io import savemat
 
-    savemat(file, {'trainNdxs': np.array(train, np.uint16)[:, None] + 1,
-                   'testNdxs': np.array(test, np.uint16)[:, None] + 1})
+    savemat(
+        file,
+        {
+            'trainNdxs': np.array(train, np.uint16)[:, None] + 1,
+            'testNdxs': np.array(test, np.uint16)[:, None] + 1,
+        },
+    )
     return file
 
 
-def sync(root: Path, scenes: tuple[str, ...] = ('kitchen_0001', 'office_0002'),
-         count: int = 2) -> Path:
+def sync(
+    root: Path, scenes: tuple[str, ...] = ('kitchen_0001', 'office_0002'), count: int = 2
+) -> Path:
     for number, name in enumerate(scenes):
         for index in range(count):
             rgb, depth = scene(number * count + index)
@@ -87,8 +94,14 @@ def sync(root: Path, scenes: tuple[str, ...] = ('kitchen_0001', 'office_0002'),
     return root
 
 
-def folders(root: Path, count: int = 4, pictures: str = 'images', scale: float = 1000,
-            picture_name: str = '{:04d}.jpg', depth_name: str = '{:04d}.png') -> Path:
+def folders(
+    root: Path,
+    count: int = 4,
+    pictures: str = 'images',
+    scale: float = 1000,
+    picture_name: str = '{:04d}.jpg',
+    depth_name: str = '{:04d}.png',
+) -> Path:
     """Write a folder of images next to a folder of depth maps."""
     for index in range(count):
         rgb, depth = scene(index)
@@ -109,8 +122,10 @@ def tum(root: Path, count: int = 4) -> Path:
     for index in range(count):
         rgb, depth = scene(index)
         time = 1305031102.175304 + index / 30
-        for kind, when, image in (('rgb', time, rgb),
-                                  ('depth', time + 0.011, np.round(depth * 5000).astype('u2'))):
+        for kind, when, image in (
+            ('rgb', time, rgb),
+            ('depth', time + 0.011, np.round(depth * 5000).astype('u2')),
+        ):
             write(root / kind / f'{when:.6f}.png', encode('.png', image))
             lists[kind].append(f'{when:.6f} {kind}/{when:.6f}.png')
     for kind, rows in lists.items():
@@ -138,8 +153,11 @@ def densedepth(root: Path, newline: str = '\n', count: int = 3) -> Path:
             rgb, depth = scene(index)
             depth = filled(depth)
             stem = f'data/nyu2_{split}/{index:05d}'
-            png = millimetres(depth) if split == 'test' else \
-                encode('.png', np.round(depth * 25.5).astype(np.uint8))
+            png = (
+                millimetres(depth)
+                if split == 'test'
+                else encode('.png', np.round(depth * 25.5).astype(np.uint8))
+            )
             rgb_suffix = '_colors.png' if split == 'test' else '.jpg'
             write(root / f'{stem}{rgb_suffix}', encode(rgb_suffix[-4:], rgb))
             write(root / f'{stem}_depth.png', png)
@@ -234,8 +252,10 @@ def kitti_laser(root: Path) -> Path:
     The laser is at the camera's position, and its x is the camera's z.
     """
     axes = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]])
-    write(root / '2011_09_26/calib_velo_to_cam.txt',
-          f'R: {" ".join(map(str, axes.ravel()))}\nT: 0 0 0\n')
+    write(
+        root / '2011_09_26/calib_velo_to_cam.txt',
+        f'R: {" ".join(map(str, axes.ravel()))}\nT: 0 0 0\n',
+    )
     for file in root.glob('*/*/proj_depth/groundtruth/image_02/*.png'):
         depth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) / 256
         rows, columns = np.nonzero(depth)
@@ -255,10 +275,13 @@ def kitti(root: Path, drives: int = 2, count: int = 3, size: tuple[int, int] = (
     for number in range(drives):
         drive = f'2011_09_26_drive_{number + 1:04d}_sync'
         date = root / '2011_09_26'
-        write(date / 'calib_cam_to_cam.txt', 'calib_time: 09-Jan-2012 13:57:47\n'
-              'R_rect_00: 1 0 0 0 1 0 0 0 1\n'
-              f'S_rect_02: {size[1]}.0 {size[0]}.0\n'
-              'P_rect_02: 90.2 0 76.2 4.5 0 90.2 21.6 0.2 0 0 1 0.003\n')
+        write(
+            date / 'calib_cam_to_cam.txt',
+            'calib_time: 09-Jan-2012 13:57:47\n'
+            'R_rect_00: 1 0 0 0 1 0 0 0 1\n'
+            f'S_rect_02: {size[1]}.0 {size[0]}.0\n'
+            'P_rect_02: 90.2 0 76.2 4.5 0 90.2 21.6 0.2 0 0 1 0.003\n',
+        )
         part = 'val' if number == drives - 1 else 'train'
         for index in range(count):
             rgb, depth = scene(number * count + index, size)
@@ -266,6 +289,8 @@ def kitti(root: Path, drives: int = 2, count: int = 3, size: tuple[int, int] = (
             depth[np.random.default_rng(index).random(size) < 0.8] = 0
             name = f'{index + 5:010d}.png'
             write(date / drive / 'image_02/data' / name, encode('.png', rgb))
-            write(root / part / drive / 'proj_depth/groundtruth/image_02' / name,
-                  encode('.png', np.round(depth * 256).astype(np.uint16)))
+            write(
+                root / part / drive / 'proj_depth/groundtruth/image_02' / name,
+                encode('.png', np.round(depth * 256).astype(np.uint16)),
+            )
     return root

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Independent lens models, with which tests compare the code."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,8 +11,10 @@ def brown(x, y, d):
     k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(np.asarray(d, float), (0, 8 - len(d)))
     r2 = x * x + y * y
     radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
-    return (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y)
+    return (
+        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+        y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+    )
 
 
 def kannala_brandt(x, y, d):
@@ -44,6 +47,9 @@ LENSES = {
     'plumb_bob': ('plumb_bob', (-0.28, 0.09, 0.001, -0.0007, -0.01), brown),
     'plumb_bob of 4': ('plumb_bob', (0.12, -0.05, 0.0, 0.001), brown),
     'rational_polynomial': (
-        'rational_polynomial', (0.4, -0.1, 0.0005, -0.0003, 0.02, 0.6, -0.05, 0.03), brown),
+        'rational_polynomial',
+        (0.4, -0.1, 0.0005, -0.0003, 0.02, 0.6, -0.05, 0.03),
+        brown,
+    ),
     'equidistant': ('equidistant', (-0.02, 0.005, -0.002, 0.0004), kannala_brandt),
 }

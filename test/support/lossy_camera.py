@@ -5,6 +5,7 @@
 
 Most of them are lost with Fast DDS's default shared memory.
 """
+
 from __future__ import annotations
 
 import os
@@ -30,9 +31,11 @@ def main() -> None:
     rclpy.init()
     node = Node('lossy_camera', namespace=sys.argv[1])
     images = node.create_publisher(
-        Image, 'image', QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
-    image = Image(height=960, width=1280, encoding='rgb8', step=3840,
-                  data=array('B', bytes(3840 * 960)))
+        Image, 'image', QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
+    image = Image(
+        height=960, width=1280, encoding='rgb8', step=3840, data=array('B', bytes(3840 * 960))
+    )
     image.header.frame_id = 'camera_optical_frame'
     while True:
         image.header.stamp = node.get_clock().now().to_msg()

@@ -3,6 +3,7 @@
 
 The robot does not move: its base, the odom frame and the map are identical.
 """
+
 from __future__ import annotations
 
 import numpy as np

@@ -5,6 +5,7 @@ nav2_costmap_2d/plugins/obstacle_layer.cpp, nav2_costmap_2d/src/observation_buff
 nav2_collision_monitor/src (collision_monitor_node, polygon, velocity_polygon, source, pointcloud)
 and laser_geometry/src/laser_geometry.cpp, as of Jazzy to 2026.
 """
+
 from __future__ import annotations
 
 import ast
@@ -84,9 +85,12 @@ class ObstacleLayer:
         """Clear cells outside the rolling window or under the robot (footprint clearing)."""
         x, y = robot
         self.lethal = {
-            cell for cell, (cx, cy) in zip(self.lethal, self.centres())
-            if abs(cx - x) < self._half[0] and abs(cy - y) < self._half[1]
-            and math.hypot(cx - x, cy - y) > radius}
+            cell
+            for cell, (cx, cy) in zip(self.lethal, self.centres())
+            if abs(cx - x) < self._half[0]
+            and abs(cy - y) < self._half[1]
+            and math.hypot(cx - x, cy - y) > radius
+        }
 
     def centres(self) -> NDArray[np.float64]:
         """Return the centres (n, 2) of the lethal cells in metres, in the order of `lethal`."""
@@ -103,21 +107,29 @@ class ObstacleLayer:
     def _cells(self, points: Points) -> set[Cell]:
         """Return the cells of positions (..., 2)."""
         cells = np.floor(points.reshape(-1, 2) / self._resolution).astype(np.int64)
-        return {(int(key >> 32), int((key & 0xFFFFFFFF) - (1 << 31)))
-                for key in np.unique((cells[:, 0] << 32) + cells[:, 1] + (1 << 31))}
+        return {
+            (int(key >> 32), int((key & 0xFFFFFFFF) - (1 << 31)))
+            for key in np.unique((cells[:, 0] << 32) + cells[:, 1] + (1 << 31))
+        }
 
     @staticmethod
     def _in_height(points: Points, source: dict[str, Any]) -> Points:
         """ObservationBuffer::bufferCloud; its defaults would be 0.0 and 0.0. NaN falls out."""
-        return points[(points[:, 2] <= source.get('max_obstacle_height', 0.0))
-                      & (points[:, 2] >= source.get('min_obstacle_height', 0.0))]
+        return points[
+            (points[:, 2] <= source.get('max_obstacle_height', 0.0))
+            & (points[:, 2] >= source.get('min_obstacle_height', 0.0))
+        ]
 
     def _mark(self, points: Points, source: dict[str, Any], origin: tuple[float, float]) -> None:
-        points = points[(points[:, 2] >= self._layer['min_obstacle_height'])
-                        & (points[:, 2] <= self._layer['max_obstacle_height'])]
+        points = points[
+            (points[:, 2] >= self._layer['min_obstacle_height'])
+            & (points[:, 2] <= self._layer['max_obstacle_height'])
+        ]
         distance = np.hypot(points[:, 0] - origin[0], points[:, 1] - origin[1])
-        near = points[(distance <= source.get('obstacle_max_range', 2.5))
-                      & (distance >= source.get('obstacle_min_range', 0.0))][:, :2]
+        near = points[
+            (distance <= source.get('obstacle_max_range', 2.5))
+            & (distance >= source.get('obstacle_min_range', 0.0))
+        ][:, :2]
         self.lethal |= self._cells(near[(np.abs(near - origin) < self._half).all(1)])
 
     def _clear(self, points: Points, source: dict[str, Any], origin: tuple[float, float]) -> None:
@@ -130,8 +142,7 @@ class ObstacleLayer:
             return
         steps = np.linspace(0, 1, 2 + int(reach / self._resolution * 4))
         along = start + (np.minimum(length, reach) - start)[:, None] * steps
-        self.lethal -= self._cells(
-            origin + along[..., None] * (ahead / length[:, None])[:, None])
+        self.lethal -= self._cells(origin + along[..., None] * (ahead / length[:, None])[:, None])
 
 
 def inside(points: Points, polygon: Points) -> NDArray[np.bool_]:
@@ -168,8 +179,9 @@ class CollisionMonitor:
         self._footprint = footprint
         self._shapes: dict[str, Points | None] = {}
 
-    def __call__(self, wanted: Velocity,
-                 observations: dict[str, tuple[float, Points]]) -> tuple[Velocity, str]:
+    def __call__(
+        self, wanted: Velocity, observations: dict[str, tuple[float, Points]]
+    ) -> tuple[Velocity, str]:
         """Return the velocity to drive, and the responsible polygon ('' for none).
 
         Args:
@@ -211,32 +223,45 @@ class CollisionMonitor:
         if polygon['type'] == 'polygon':
             return np.array(ast.literal_eval(polygon['points']))
         for part in (polygon[key] for key in polygon['velocity_polygons']):
-            if (part['linear_min'] <= wanted.x <= part['linear_max']
-                    and part['theta_min'] <= wanted.turn <= part['theta_max']):
+            if (
+                part['linear_min'] <= wanted.x <= part['linear_max']
+                and part['theta_min'] <= wanted.turn <= part['theta_max']
+            ):
                 self._shapes[name] = np.array(ast.literal_eval(part['points']))
                 break
         return self._shapes.get(name)
 
-    def _allowed(self, polygon: dict[str, Any], shape: Points, wanted: Velocity,
-                 points: Points) -> Velocity | None:
+    def _allowed(
+        self, polygon: dict[str, Any], shape: Points, wanted: Velocity, points: Points
+    ) -> Velocity | None:
         """Return the velocity that one polygon allows; None if it does not limit it."""
         if polygon['action_type'] == 'approach':
             seconds = self._collision_time(polygon, shape, wanted, points)
-            return None if seconds is None else wanted.times(
-                seconds / polygon['time_before_collision'])
+            return (
+                None
+                if seconds is None
+                else wanted.times(seconds / polygon['time_before_collision'])
+            )
         if inside(points, shape).sum() < polygon['min_points']:
             return None
         if polygon['action_type'] == 'stop':
             return Velocity(0, 0)
         if polygon['action_type'] == 'slowdown':
             return wanted.times(polygon['slowdown_ratio'])
-        ratio = min([1.0] + [polygon[limit] / abs(speed) for limit, speed in
-                             (('linear_limit', wanted.x), ('angular_limit', wanted.turn)) if speed])
+        ratio = min(
+            [1.0]
+            + [
+                polygon[limit] / abs(speed)
+                for limit, speed in (('linear_limit', wanted.x), ('angular_limit', wanted.turn))
+                if speed
+            ]
+        )
         return wanted.times(ratio)
 
     @staticmethod
-    def _collision_time(polygon: dict[str, Any], shape: Points, wanted: Velocity,
-                        points: Points) -> float | None:
+    def _collision_time(
+        polygon: dict[str, Any], shape: Points, wanted: Velocity, points: Points
+    ) -> float | None:
         """Polygon::getCollisionTime: seconds before the moved shape holds enough points."""
         if inside(points, shape).sum() >= polygon['min_points']:
             return 0.0
@@ -248,8 +273,9 @@ class CollisionMonitor:
             x += wanted.x * math.cos(heading) * step
             y += wanted.x * math.sin(heading) * step
             heading += wanted.turn * step
-            turn = np.array([[math.cos(heading), -math.sin(heading)],
-                             [math.sin(heading), math.cos(heading)]])
+            turn = np.array(
+                [[math.cos(heading), -math.sin(heading)], [math.sin(heading), math.cos(heading)]]
+            )
             if inside((points[:, :2] - (x, y)) @ turn, shape).sum() >= polygon['min_points']:
                 return seconds
             seconds += step

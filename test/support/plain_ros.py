@@ -5,6 +5,7 @@
 
 prints the actions of a launch file, one per line, without starting anything.
 """
+
 from __future__ import annotations
 
 import importlib.abc

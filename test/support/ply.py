@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read the project's PLY files, with a strict check of the length."""
+
 from __future__ import annotations
 
 from pathlib import Path

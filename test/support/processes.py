@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run commands of the project as processes."""
+
 from __future__ import annotations
 
 import os
@@ -20,8 +21,14 @@ def command(module: str, *arguments: str) -> list[str]:
 @contextmanager
 def process(*words: str) -> Iterator[subprocess.Popen]:
     """Start a process that is killed at the end; stdout includes stderr."""
-    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+    child = subprocess.Popen(
+        words,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+    )
     try:
         yield child
     finally:

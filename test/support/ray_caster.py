@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rooms of boxes on a floor, and their true depth from a camera on a robot."""
+
 from __future__ import annotations
 
 import functools
@@ -58,11 +59,16 @@ class Scene:
 
     def gap(self, x: float, y: float, radius: float, height: float, seconds: float) -> float:
         """Return metres between a cylinder on the floor and the nearest box; below 0: collision."""
-        return min((self._distance(box, x, y, height, seconds) for box in self.boxes),
-                   default=math.inf) - radius
+        return (
+            min(
+                (self._distance(box, x, y, height, seconds) for box in self.boxes), default=math.inf
+            )
+            - radius
+        )
 
-    def gap_ahead(self, pose: tuple[float, float, float], radius: float, height: float,
-                  seconds: float) -> float:
+    def gap_ahead(
+        self, pose: tuple[float, float, float], radius: float, height: float, seconds: float
+    ) -> float:
         """Return metres that the cylinder can move straight ahead without collision, at most 5."""
         x, y, heading = pose
         for ahead in np.arange(0, 5, 0.05):
@@ -142,8 +148,9 @@ class Mount:
 @functools.lru_cache(maxsize=8)
 def _rays(camera: CameraModel, mount: Mount) -> NDArray[np.float32]:
     v, u = np.indices((camera.height, camera.width)).astype(float)
-    optical = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy,
-                        np.ones_like(u)], -1)
+    optical = np.stack(
+        [(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones_like(u)], -1
+    )
     return (optical @ mount._optical_axes()).astype(np.float32)
 
 
@@ -155,8 +162,13 @@ def attitude(heading: float, slope: float) -> NDArray:
     return turn @ np.array([[up[0], 0, -up[1]], [0, 1, 0], [up[1], 0, up[0]]])
 
 
-def true_depth(scene: Scene, camera: CameraModel, mount: Mount, pose: tuple[float, float, float],
-               seconds: float) -> NDArray[np.float32]:
+def true_depth(
+    scene: Scene,
+    camera: CameraModel,
+    mount: Mount,
+    pose: tuple[float, float, float],
+    seconds: float,
+) -> NDArray[np.float32]:
     """Return depth (H, W) seen by a robot at a pose (x, y, heading); +Inf = nothing."""
     x, y, heading = pose
     z, slope = scene.ground(x)

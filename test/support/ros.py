@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node under test, a camera and listeners, each with its own context, over real DDS."""
+
 from __future__ import annotations
 
 import threading
@@ -28,10 +29,16 @@ from depth_perception.ros.replay.discovery import Discovery
 from test.support.waiting import PATIENCE, wait_until
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
-TYPES = {'depth/image': Image, 'depth/camera_info': CameraInfo, 'depth/points': PointCloud2,
-         'depth/image_color': Image, 'scan': LaserScan}
+TYPES = {
+    'depth/image': Image,
+    'depth/camera_info': CameraInfo,
+    'depth/points': PointCloud2,
+    'depth/image_color': Image,
+    'scan': LaserScan,
+}
 COMPRESSED = dict.fromkeys(
-    ('depth/image/compressedDepth', 'depth/image_color/compressed'), CompressedImage)
+    ('depth/image/compressedDepth', 'depth/image_color/compressed'), CompressedImage
+)
 
 
 class Spinner:
@@ -66,16 +73,25 @@ class Spinner:
 
 
 @contextmanager
-def running_node(namespace: str, *, load_estimator: Callable | None = None, autostart: bool = True,
-                 arguments: tuple[str, ...] = (), **parameters: Any) -> Iterator[DepthNode]:
+def running_node(
+    namespace: str,
+    *,
+    load_estimator: Callable | None = None,
+    autostart: bool = True,
+    arguments: tuple[str, ...] = (),
+    **parameters: Any,
+) -> Iterator[DepthNode]:
     """Run a depth node in a thread, started like `depth_node`."""
     context = Context()
     rclpy.init(context=context, args=['--ros-args', *arguments] if arguments else None)
-    overrides = [Parameter(name, value=value) for name, value in
-                 {'autostart': autostart, **parameters}.items()]
+    overrides = [
+        Parameter(name, value=value)
+        for name, value in {'autostart': autostart, **parameters}.items()
+    ]
     keywords = {'load_estimator': load_estimator} if load_estimator else {}
-    node = DepthNode(context=context, namespace=namespace, parameter_overrides=overrides,
-                     **keywords)
+    node = DepthNode(
+        context=context, namespace=namespace, parameter_overrides=overrides, **keywords
+    )
     spinner = Spinner(context, lambda executor: guard.spin(executor, node))
     spinner.executor.add_node(node)
     node.autostart()
@@ -109,21 +125,34 @@ class Robot:
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
-    def camera(self, reliability: ReliabilityPolicy = RELIABLE, topic: str = 'image',
-               kind: type = Image, matched: bool = True) -> Camera:
+    def camera(
+        self,
+        reliability: ReliabilityPolicy = RELIABLE,
+        topic: str = 'image',
+        kind: type = Image,
+        matched: bool = True,
+    ) -> Camera:
         """Create a camera; wait until the node listens unless `matched` is false."""
         camera = Camera(self.node, reliability, topic, kind)
         if matched:
-            wait_until(lambda: camera.images.get_subscription_count() > 0
-                       and camera.infos.get_subscription_count() > 0, what='the node to listen')
+            wait_until(
+                lambda: (
+                    camera.images.get_subscription_count() > 0
+                    and camera.infos.get_subscription_count() > 0
+                ),
+                what='the node to listen',
+            )
         return camera
 
     def listen(self, *topics: str, reliability: ReliabilityPolicy = RELIABLE) -> None:
         """Subscribe to outputs; wait until matched."""
         for topic in topics:
             self._subscriptions[topic] = self.node.create_subscription(
-                (TYPES | COMPRESSED)[topic], topic, self._recorder(topic),
-                QoSProfile(depth=100, reliability=reliability))
+                (TYPES | COMPRESSED)[topic],
+                topic,
+                self._recorder(topic),
+                QoSProfile(depth=100, reliability=reliability),
+            )
         for topic in topics:
             self.wait_until_known(topic)
 
@@ -133,12 +162,13 @@ class Robot:
 
     def wait_until_known(self, topic: str) -> None:
         """Wait until the publishers of a topic know all current subscriptions."""
-        wait_until(Discovery(self.node, self.node.resolve_topic_name(topic)).complete,
-                   what=f'publishers of {topic} that answer')
+        wait_until(
+            Discovery(self.node, self.node.resolve_topic_name(topic)).complete,
+            what=f'publishers of {topic} that answer',
+        )
 
     def watch_diagnostics(self) -> None:
-        self.node.create_subscription(
-            DiagnosticArray, '/diagnostics', self.diagnostics.append, 10)
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append, 10)
 
     def status(self, task: str) -> Any:
         """Return the newest status of a task, or None."""
@@ -150,8 +180,11 @@ class Robot:
         return None
 
     def wait_for(self, topic: str, count: int, timeout: float = PATIENCE) -> list:
-        wait_until(lambda: len(self.received[topic]) >= count, timeout,
-                   f'{count} messages on {topic}, got {len(self.received[topic])}')
+        wait_until(
+            lambda: len(self.received[topic]) >= count,
+            timeout,
+            f'{count} messages on {topic}, got {len(self.received[topic])}',
+        )
         return self.received[topic]
 
     def call(self, kind: type, name: str, request: Any, timeout: float = PATIENCE) -> Any:
@@ -174,6 +207,7 @@ class Robot:
         def record(message: Any) -> None:
             self.arrivals[topic].append(time.monotonic())
             self.received[topic].append(message)
+
         return record
 
 
@@ -196,8 +230,14 @@ class Camera:
             header.stamp.sec, header.stamp.nanosec = int(stamp), round(stamp % 1 * 1e9)
         return header
 
-    def send(self, image: Image | None = None, info: CameraInfo | None = None, *,
-             header: Header | None = None, with_info: bool = True) -> Header:
+    def send(
+        self,
+        image: Image | None = None,
+        info: CameraInfo | None = None,
+        *,
+        header: Header | None = None,
+        with_info: bool = True,
+    ) -> Header:
         """Publish an image and its camera_info; return their header."""
         header = header or self.header()
         image = image or rgb_image(picture(self._count))
@@ -221,18 +261,27 @@ def picture(seed: int = 0, width: int = 80, height: int = 60) -> np.ndarray:
 
 def rgb_image(rgb: np.ndarray, encoding: str = 'rgb8') -> Image:
     height, width = rgb.shape[:2]
-    return Image(height=height, width=width, encoding=encoding, step=rgb.nbytes // height,
-                 data=array('B', rgb.tobytes()))
+    return Image(
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=rgb.nbytes // height,
+        data=array('B', rgb.tobytes()),
+    )
 
 
 def camera_info(width: int = 80, height: int = 60, focal: float | None = None) -> CameraInfo:
     focal = focal or 0.8 * width
     cx, cy = (width - 1) / 2, (height - 1) / 2
     return CameraInfo(
-        width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5,
+        width=width,
+        height=height,
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
         k=[focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0],
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+        p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
 
 
 def image_array(message: Image) -> np.ndarray:

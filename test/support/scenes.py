@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ray-traced floors and boxes in front of a tilted camera, independent of the code under test."""
+
 from __future__ import annotations
 
 import math
@@ -15,10 +16,15 @@ INF = float('inf')
 def level_rays(camera: CameraModel, pose: CameraPose) -> np.ndarray:
     """Return each pixel's ray at depth 1, (H, W, 3) float64; x forward, y left, z up."""
     v, u = np.indices((camera.height, camera.width)).astype(np.float64)
-    body = np.stack([np.ones_like(u), -(u - camera.cx) / camera.fx,
-                     -(v - camera.cy) / camera.fy], -1)
-    cp, sp, cr, sr = (math.cos(pose.pitch), math.sin(pose.pitch),
-                      math.cos(pose.roll), math.sin(pose.roll))
+    body = np.stack(
+        [np.ones_like(u), -(u - camera.cx) / camera.fx, -(v - camera.cy) / camera.fy], -1
+    )
+    cp, sp, cr, sr = (
+        math.cos(pose.pitch),
+        math.sin(pose.pitch),
+        math.cos(pose.roll),
+        math.sin(pose.roll),
+    )
     rolled = body @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]]).T
     return rolled @ np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]]).T
 
@@ -30,8 +36,13 @@ def floor(camera: CameraModel, pose: CameraPose) -> np.ndarray:
     return np.where((depth > 0) & (depth < 10), depth, INF).astype(np.float32)
 
 
-def with_box(depth: np.ndarray, camera: CameraModel, pose: CameraPose,
-             low: tuple[float, ...], high: tuple[float, ...]) -> np.ndarray:
+def with_box(
+    depth: np.ndarray,
+    camera: CameraModel,
+    pose: CameraPose,
+    low: tuple[float, ...],
+    high: tuple[float, ...],
+) -> np.ndarray:
     """Add an axis-aligned box of the level frame to the depth (corners in metres)."""
     rays = level_rays(camera, pose)
     with np.errstate(divide='ignore', invalid='ignore'):
@@ -42,15 +53,24 @@ def with_box(depth: np.ndarray, camera: CameraModel, pose: CameraPose,
     return np.where(hit, np.minimum(depth, enter), depth).astype(np.float32)
 
 
-def box_on_the_floor(pose: CameraPose, distance: float, height: float,
-                     half_width: float = 0.1) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def box_on_the_floor(
+    pose: CameraPose, distance: float, height: float, half_width: float = 0.1
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the corners of a box whose front is at this distance."""
-    return ((distance, -half_width, -pose.height),
-            (distance + 0.2, half_width, height - pose.height))
+    return (
+        (distance, -half_width, -pose.height),
+        (distance + 0.2, half_width, height - pose.height),
+    )
 
 
-def ramp(depth: np.ndarray, camera: CameraModel, pose: CameraPose, begin: float, end: float,
-         degrees: float) -> np.ndarray:
+def ramp(
+    depth: np.ndarray,
+    camera: CameraModel,
+    pose: CameraPose,
+    begin: float,
+    end: float,
+    degrees: float,
+) -> np.ndarray:
     """The depth with a ramp across the floor, which rises from `begin` to `end` metres ahead."""
     rays, slope = level_rays(camera, pose), math.tan(math.radians(degrees))
     with np.errstate(divide='ignore', invalid='ignore'):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run `python -m depth_training` with narrow decoders; all other parts are the papers'."""
+
 from __future__ import annotations
 
 import sys

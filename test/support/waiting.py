@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wait for a condition, also on a busy machine."""
+
 from __future__ import annotations
 
 import time

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small real network (82 thousand parameters of encoder) and its weights file."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -23,9 +24,21 @@ def tiny_network(seed: int = 0) -> nn.Module:
 def tiny_info(**changes: Any) -> WeightsInfo:
     """Return metadata of the tiny network; any field may be changed."""
     info = WeightsInfo(
-        network='efficientnet_sff', network_arguments=dict(TINY_ARGUMENTS), input_height=48,
-        input_width=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), output='metres', min_depth=0.1,
-        max_depth=10.0, training_focal_length=100.0, training_image_width=128,
-        training_data='none: random weights', licence='Apache-2.0', name='tiny',
-        scores=({'data': 'none', 'protocol': 'none', 'AbsRel': 0.5},), recipe='none')
+        network='efficientnet_sff',
+        network_arguments=dict(TINY_ARGUMENTS),
+        input_height=48,
+        input_width=64,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        output='metres',
+        min_depth=0.1,
+        max_depth=10.0,
+        training_focal_length=100.0,
+        training_image_width=128,
+        training_data='none: random weights',
+        licence='Apache-2.0',
+        name='tiny',
+        scores=({'data': 'none', 'protocol': 'none', 'AbsRel': 0.5},),
+        recipe='none',
+    )
     return dataclasses.replace(info, **changes)

@@ -294,7 +294,8 @@ def test_a_pane_has_no_depth_and_the_wall_around_it_has(tmp_path):
 
 def test_a_drive_keeps_height_and_pitch_and_moves_ahead():
     options = make_drive.parse_arguments(
-        ['--kind', 'office', '--seed', '7', '--out', 'drive', '--height', '0.4', '--down', '8'])
+        ['--kind', 'office', '--seed', '7', '--out', 'drive', '--height', '0.4', '--down', '8']
+    )
     first, last = (make_drive.frame_view(k, (1.0, 2.0, 90.0), options, 'night') for k in (0, 5))
     assert (first.height, first.pitch, first.lighting) == (0.4, -8.0, 'night')
     assert (last.exposure, last.warmth, last.yaw) == (first.exposure, first.warmth, 90.0)

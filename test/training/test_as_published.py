@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation and validation run the node's inference path, so scores are those of its depth."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -38,8 +39,11 @@ def weights(tmp_path, **changes):
     file = tmp_path / 'tiny.safetensors'
     save_weights(file, network, tiny_info(**changes))
     loaded = load_weights(file)
-    return file, Predictor(loaded.network, loaded.info, torch.device('cpu')), \
-        DepthEstimator.load(file, 'cpu', 'fp32', 'torch')
+    return (
+        file,
+        Predictor(loaded.network, loaded.info, torch.device('cpu')),
+        DepthEstimator.load(file, 'cpu', 'fp32', 'torch'),
+    )
 
 
 def same(found: np.ndarray, expected: np.ndarray) -> None:
@@ -49,8 +53,9 @@ def same(found: np.ndarray, expected: np.ndarray) -> None:
 
 def frame(width: int, height: int, fx: float | None) -> Sample:
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Sample(cv2.resize(coarse, (width, height)),
-                  np.full((height, width), 2.0, np.float32), 'made', fx)
+    return Sample(
+        cv2.resize(coarse, (width, height)), np.full((height, width), 2.0, np.float32), 'made', fx
+    )
 
 
 @pytest.mark.parametrize('output', ['metres', 'reciprocal'])
@@ -70,8 +75,10 @@ def test_a_mirrored_frame_goes_the_same_way(tmp_path):
     _, predictor, estimator = weights(tmp_path, test_geometry='canonical')
     sample = frame(160, 90, 200.0)
     found = predicted(predictor, sample, protocols.get_protocol('densedepth'))
-    plain, mirrored = (estimator.infer(np.ascontiguousarray(rgb), sample.camera)
-                       for rgb in (sample.rgb, sample.rgb[:, ::-1]))
+    plain, mirrored = (
+        estimator.infer(np.ascontiguousarray(rgb), sample.camera)
+        for rgb in (sample.rgb, sample.rgb[:, ::-1])
+    )
     same(found.depth, (plain + mirrored[:, ::-1]) / 2)
 
 
@@ -84,8 +91,9 @@ def test_scores_are_those_of_the_node_s_depth(geometry, tmp_path):
         sample = dataset[index]
         assert sample.camera is not None
         protocols.judge(protocol, estimator.infer(sample.rgb, sample.camera), sample.depth, metrics)
-    assert evaluate(predictor, dataset, protocol).scores \
-        == pytest.approx(metrics.scores(protocol.averaging), rel=1e-5)
+    assert evaluate(predictor, dataset, protocol).scores == pytest.approx(
+        metrics.scores(protocol.averaging), rel=1e-5
+    )
 
 
 def test_the_node_itself_publishes_the_depth_that_is_judged(tmp_path):
@@ -100,8 +108,11 @@ def test_the_node_itself_publishes_the_depth_that_is_judged(tmp_path):
     calibrations = Calibrations()
     calibrations.update(info)
     sample = frame(160, 90, 200.0)
-    outputs = Pipeline(estimator, calibrations, lambda *_: None).process(
-        rgb_image(sample.rgb), frozenset({DEPTH}), Settings(min_depth=0.3)).outputs
+    outputs = (
+        Pipeline(estimator, calibrations, lambda *_: None)
+        .process(rgb_image(sample.rgb), frozenset({DEPTH}), Settings(min_depth=0.3))
+        .outputs
+    )
     depth = predicted(predictor, sample, protocols.get_protocol('laina')).depth
     expected = np.where(depth > 10, np.inf, np.where(depth < 0.3, -np.inf, depth))
     same(image_array(outputs[DEPTH]), expected)
@@ -115,14 +126,36 @@ def test_as_node_judges_a_paper_s_network_as_the_node_shows_it_frames(tmp_path, 
     file, _, estimator = weights(tmp_path, test_geometry='harsanyi')
     results = {}
     for more in ([], ['--as-node']):
-        assert cli.main(['evaluate', '--weights', str(file), '--data', str(data), '--split', 'all',
-                         '--protocol', 'laina', '--device', 'cpu', '--json', *more]) == 0
+        assert (
+            cli.main(
+                [
+                    'evaluate',
+                    '--weights',
+                    str(file),
+                    '--data',
+                    str(data),
+                    '--split',
+                    'all',
+                    '--protocol',
+                    'laina',
+                    '--device',
+                    'cpu',
+                    '--json',
+                    *more,
+                ]
+            )
+            == 0
+        )
         results[bool(more)] = json.loads(capsys.readouterr().out)[0]
     dataset, metrics = open_dataset(data, 'all'), Metrics()
     for index in range(len(dataset)):
         sample = dataset[index]
-        protocols.judge(protocols.get_protocol('laina'),
-                        estimator.infer(sample.rgb, sample.camera), sample.depth, metrics)
+        protocols.judge(
+            protocols.get_protocol('laina'),
+            estimator.infer(sample.rgb, sample.camera),
+            sample.depth,
+            metrics,
+        )
     assert results[True]['scores']['AbsRel'] == pytest.approx(metrics.scores('pixels')['AbsRel'])
     assert results[True]['scores'] != results[False]['scores']
     assert 'keep_aspect' in results[True]['geometry'] and 'harsanyi' in results[False]['geometry']
@@ -133,13 +166,18 @@ def test_the_validation_loss_is_of_what_the_node_shows_the_network(tmp_path):
     recipe = dataclasses.replace(RECIPES['paper_003'], loss='l1', loss_arguments={})
     _, predictor, estimator = weights(tmp_path, test_geometry='canonical')
     seen = []
-    loss = Validation(dataset, recipe, lambda output, target, known: seen.append(output)
-                      or torch.tensor(1.0), tmp_path, None, None).loss(predictor)
+    loss = Validation(
+        dataset,
+        recipe,
+        lambda output, target, known: seen.append(output) or torch.tensor(1.0),
+        tmp_path,
+        None,
+        None,
+    ).loss(predictor)
     assert loss == 1.0 and len(seen) == len(dataset)
     for index, output in enumerate(seen):
         sample = dataset[index]
         camera: CameraModel = sample.camera
         network_input = estimator.network_input(sample.rgb, camera)
         with torch.no_grad():
-            np.testing.assert_array_equal(
-                output.numpy(), predictor.network(network_input).numpy())
+            np.testing.assert_array_equal(output.numpy(), predictor.network(network_input).numpy())

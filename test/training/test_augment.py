@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmentations keep colour, depth and camera consistent, and are exactly reproducible."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,8 +17,13 @@ from depth_training.data import Sample, open_dataset, transforms
 from depth_training.train.training_data import ToTensors, TrainingData, reduce_depth, start_worker
 from test.support import layouts
 
-PAPERS = [augment.paper_000, augment.paper_001, augment.paper_002, augment.paper_003,
-          augment.paper_004]
+PAPERS = [
+    augment.paper_000,
+    augment.paper_001,
+    augment.paper_002,
+    augment.paper_003,
+    augment.paper_004,
+]
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -119,8 +125,13 @@ def test_no_depth_is_invented_by_any_papers_pipeline():
 @pytest.mark.parametrize('paper', PAPERS, ids=lambda paper: paper.__name__)
 @pytest.mark.parametrize('size', [(480, 640), (240, 320), (360, 640)])
 def test_each_pipeline_gives_its_papers_size_from_any_image(paper, size):
-    wanted = {'paper_000': (256, 320), 'paper_001': (448, 576), 'paper_002': (228, 304),
-              'paper_003': (256, 320), 'paper_004': (480, 640)}[paper.__name__]
+    wanted = {
+        'paper_000': (256, 320),
+        'paper_001': (448, 576),
+        'paper_002': (228, 304),
+        'paper_003': (256, 320),
+        'paper_004': (480, 640),
+    }[paper.__name__]
     rgb, depth = layouts.scene(0, size)
     result = paper()(Sample(rgb, depth, 'x'), rng())
     assert result.depth.shape == wanted and result.rgb.shape == (*wanted, 3)
@@ -135,12 +146,11 @@ def test_paper_003_ranges():
     assert 1 <= min(scales) < 1.1 and 1.4 < max(scales) <= 1.5
     greys = np.array([result.rgb[128, 160] for result in results])
     assert 80 <= greys.min() < 86 and 114 < greys.max() <= 120
-    assert (greys.std(axis=1) > 0).any()       # one factor per channel
+    assert (greys.std(axis=1) > 0).any()  # one factor per channel
 
 
 def test_border_of_nyu_frames_is_forgotten_by_paper_001():
-    masked = steps.MaskBorder()(
-        Sample(*layouts.scene(0, (480, 640)), 'x'), rng())
+    masked = steps.MaskBorder()(Sample(*layouts.scene(0, (480, 640)), 'x'), rng())
     rows, columns = np.nonzero(masked.depth)
     assert (rows.max(), columns.min(), columns.max()) == (471, 43, 607)
     small = Sample(*layouts.scene(), 'x')
@@ -167,7 +177,7 @@ def test_cut_depth_shows_depth_as_grey_in_a_stripe():
         np.testing.assert_array_equal(cut.rgb[:, 10:40, channel], grey)
     assert cut.depth is sample.depth
     far = Sample(sample.rgb, sample.depth * 5, 'far')
-    assert transforms.cut_depth(far, 0, 64).rgb.max() == 255      # saturates, does not wrap
+    assert transforms.cut_depth(far, 0, 64).rgb.max() == 255  # saturates, does not wrap
 
 
 def test_cut_depth_stripes_follow_glpdepth():
@@ -180,8 +190,11 @@ def test_cut_depth_stripes_follow_glpdepth():
 
 
 def test_a_quarter_of_the_images_is_cut():
-    (step,) = (step for step in augment.paper_001(48, 64).steps
-               if isinstance(getattr(step, 'step', None), steps.CutDepth))
+    (step,) = (
+        step
+        for step in augment.paper_001(48, 64).steps
+        if isinstance(getattr(step, 'step', None), steps.CutDepth)
+    )
     sample = Sample(*layouts.scene(), 'x')
     count = sum(step(sample, sample_generator(0, 0, i)) is not sample for i in range(2000))
     assert count == pytest.approx(500, abs=60)
@@ -190,10 +203,10 @@ def test_a_quarter_of_the_images_is_cut():
 def test_colour_steps_by_hand():
     sample = Sample(np.array([[[0, 100, 250]]], np.uint8), np.ones((1, 1), np.float32), 'x')
     assert transforms.gain(sample, (1, 0.5, 2)).rgb.tolist() == [[[0, 50, 255]]]
-    assert transforms.brightness_contrast(sample, 0.1, 0.2).rgb.tolist() == [
-        [[26, 146, 255]]]
+    assert transforms.brightness_contrast(sample, 0.1, 0.2).rgb.tolist() == [[[26, 146, 255]]]
     assert transforms.gamma(sample, 2).rgb.tolist() == [
-        [[0, round(255 * (100 / 255) ** 2), round(255 * (250 / 255) ** 2)]]]
+        [[0, round(255 * (100 / 255) ** 2), round(255 * (250 / 255) ** 2)]]
+    ]
     assert transforms.permute_channels(sample, (2, 0, 1)).rgb.tolist() == [[[250, 0, 100]]]
 
 
@@ -253,9 +266,10 @@ def test_workers_start_although_opencv_has_threads_before_the_fork(tmp_path):
     rgb, depth = layouts.scene(0, (480, 640))
     layouts.write(tmp_path / 'a/rgb_0.jpg', layouts.encode('.jpg', rgb))
     layouts.write(tmp_path / 'a/sync_depth_0.png', layouts.millimetres(depth))
-    data = TrainingData(open_dataset(tmp_path, 'all'), augment.paper_000(),
-                        ToTensors((0.5,) * 3, (0.5,) * 3))
-    alone = data[0]     # resizes and rotates large images, which starts OpenCV's thread pool
+    data = TrainingData(
+        open_dataset(tmp_path, 'all'), augment.paper_000(), ToTensors((0.5,) * 3, (0.5,) * 3)
+    )
+    alone = data[0]  # resizes and rotates large images, which starts OpenCV's thread pool
     loader = DataLoader(data, 1, num_workers=1, worker_init_fn=start_worker, timeout=30)
     assert torch.equal(next(iter(loader)).image[0], alone.image)
 
@@ -264,8 +278,9 @@ def test_tensors_are_normalised_and_shaped(tmp_path):
     rgb, depth = layouts.scene()
     batch = ToTensors((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))(Sample(rgb, depth, 'x'))
     assert batch.image.shape == (3, 48, 64) and batch.depth.shape == (1, 48, 64)
-    wanted = (rgb.transpose(2, 0, 1) / 255 - np.reshape([0.4, 0.5, 0.6], (3, 1, 1))) \
-        / np.reshape([0.2, 0.3, 0.4], (3, 1, 1))
+    wanted = (rgb.transpose(2, 0, 1) / 255 - np.reshape([0.4, 0.5, 0.6], (3, 1, 1))) / np.reshape(
+        [0.2, 0.3, 0.4], (3, 1, 1)
+    )
     np.testing.assert_allclose(batch.image.numpy(), wanted, atol=1e-6)
     small = ToTensors((0.5,) * 3, (0.5,) * 3, (24, 32))(Sample(rgb, depth, 'x'))
     assert small.depth.shape == (1, 24, 32) and small.image.shape == (3, 48, 64)

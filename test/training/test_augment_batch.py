@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch augmentation keeps colour, depth and camera consistent."""
+
 from __future__ import annotations
 
 import pytest
@@ -44,8 +45,10 @@ def test_resampling_gives_every_camera_the_canonical_focal_length():
     x = (torch.arange(128) - before.cx[0]).view(1, 1, 1, -1) * 2.0 / before.fx.view(-1, 1, 1, 1)
     before.rgb = (x / 0.1).expand(-1, 3, 96, -1).contiguous()
     after = augment_batch.resample(before, (48, 64), FOCAL, Draw(generator(1), 6))
-    dx, dy = after.rgb[:, 0].diff(dim=2).abs().mean((1, 2)), after.rgb[:, 0].diff(dim=1).abs().mean(
-        (1, 2))
+    dx, dy = (
+        after.rgb[:, 0].diff(dim=2).abs().mean((1, 2)),
+        after.rgb[:, 0].diff(dim=1).abs().mean((1, 2)),
+    )
     metres_a_pixel = torch.hypot(dx, dy) * 0.1
     depth = after.depth.flatten(1).median(1).values
     torch.testing.assert_close(metres_a_pixel * FOCAL, depth, rtol=0.01, atol=0)
@@ -77,8 +80,9 @@ def test_jpeg_is_jpeg():
     import cv2
     import numpy as np
 
-    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (64, 96), np.uint8),
-                             (0, 0), 2)
+    noise = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (64, 96), np.uint8), (0, 0), 2
+    )
     grey = np.repeat(cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)[..., None], 3, 2)
     rgb = torch.from_numpy(grey).permute(2, 0, 1)[None].float()
     for quality in (30, 60, 90):
@@ -89,8 +93,9 @@ def test_jpeg_is_jpeg():
 
 
 def test_same_seed_same_pictures():
-    first, second = (augment_batch.augment(views(), (48, 64), FOCAL, generator(3))
-                     for _ in range(2))
+    first, second = (
+        augment_batch.augment(views(), (48, 64), FOCAL, generator(3)) for _ in range(2)
+    )
     other = augment_batch.augment(views(), (48, 64), FOCAL, generator(4))
     assert torch.equal(first.rgb, second.rgb) and torch.equal(first.depth, second.depth)
     assert not torch.equal(first.rgb, other.rgb)
@@ -99,7 +104,11 @@ def test_same_seed_same_pictures():
 
 
 def test_black_and_unknown_stay_finite():
-    empty = Views(torch.zeros(4, 3, 96, 128), torch.zeros(4, 1, 96, 128), torch.full((4,), 90.0),
-                  torch.full((4,), 63.5))
+    empty = Views(
+        torch.zeros(4, 3, 96, 128),
+        torch.zeros(4, 1, 96, 128),
+        torch.full((4,), 90.0),
+        torch.full((4,), 63.5),
+    )
     after = augment_batch.augment(empty, (48, 64), FOCAL, generator(), 1.0)
     assert after.rgb.isfinite().all() and not after.depth.any()

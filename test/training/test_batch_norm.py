@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch normalisation with frozen statistics."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -18,15 +19,19 @@ from test.support.tiny_training import TINY
 
 
 def statistics(network: nn.Module) -> torch.Tensor:
-    return torch.cat([layer.running_mean.clone() for layer in network.modules()
-                      if isinstance(layer, nn.BatchNorm2d)])
+    return torch.cat(
+        [
+            layer.running_mean.clone()
+            for layer in network.modules()
+            if isinstance(layer, nn.BatchNorm2d)
+        ]
+    )
 
 
 def freezing_after(share: float) -> tuple[nn.Module, Learner, Batch]:
     recipe = replace(TINY, freeze_batch_norm=share)
     network = create_network(TINY.network, **TINY.network_arguments)
-    learner = Learner(
-        recipe, network, build.loss(recipe), torch.device('cpu'), Processes(), 'fp32')
+    learner = Learner(recipe, network, build.loss(recipe), torch.device('cpu'), Processes(), 'fp32')
     return network, learner, Batch(torch.randn(2, 3, 48, 64), torch.rand(2, 1, 48, 64) + 1)
 
 

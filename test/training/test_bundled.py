@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundled network's recipe: one network for every camera, and the averaged weights."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -88,8 +89,9 @@ def test_a_crop_enlarged_is_the_view_through_a_longer_lens(narrower):
 def test_fields_of_view_are_drawn_between_the_limits():
     step, views = FieldOfView(24, 32), [seen(fx, 64, 48) for fx in (25.0, 32.0, 80.0)]
     rng = np.random.default_rng(0)
-    angles = [[2 * np.degrees(np.arctan(16 / step(view, rng).fx)) for _ in range(60)]
-              for view in views]
+    angles = [
+        [2 * np.degrees(np.arctan(16 / step(view, rng).fx)) for _ in range(60)] for view in views
+    ]
     assert 53 < min(angles[0]) < 58 and 85 < max(angles[0]) < 92
     assert max(angles[1]) <= 90.1
     assert {round(angle, 3) for angle in angles[2]} == {43.603}  # too narrow: not cropped
@@ -112,8 +114,9 @@ def test_training_and_use_mean_the_same_metres_whatever_the_camera(info):
         # Without the camera's focal length the result is wrong by the ratio of focal lengths.
         blind = estimator.infer(view.rgb)[height // 2, width // 2]
         assert blind / middle[-1] == pytest.approx(RECIPE.focal / (view.fx * 320 / width), rel=1e-3)
-        assert focal_factor(info, view, look(info, view.rgb)) \
-            == pytest.approx(estimator.focal_factor(camera(view)))
+        assert focal_factor(info, view, look(info, view.rgb)) == pytest.approx(
+            estimator.focal_factor(camera(view))
+        )
     assert max(middle) / min(middle) < 1.01
 
 
@@ -130,8 +133,9 @@ def test_pictures_without_a_focal_length_are_refused(tmp_path):
 
 def test_only_the_picture_suffers_from_the_camera():
     view = seen(200.0)
-    results = [build.augmentation(RECIPE, None)(view, np.random.default_rng(seed))
-               for seed in range(12)]
+    results = [
+        build.augmentation(RECIPE, None)(view, np.random.default_rng(seed)) for seed in range(12)
+    ]
     for result in results:
         assert result.rgb.dtype == np.uint8 and result.rgb.shape == (240, 320, 3)
         assert set(np.unique(result.depth)) <= set(np.unique(view.depth))
@@ -162,6 +166,7 @@ def run(tmp_path, monkeypatch, capsys):
     def call(*more: str, code: int = 0):
         assert cli.main(words(data, out, *more)) == code, capsys.readouterr().err
         return out
+
     return call
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of the training package."""
+
 from __future__ import annotations
 
 import subprocess
@@ -37,12 +38,15 @@ def test_each_command_explains_itself(command, capsys):
 
 @pytest.mark.parametrize('command', cli.COMMANDS)
 def test_help_of_a_command_does_not_load_torch(command):
-    code = ('import sys\n'
-            'from depth_training.cli import main\n'
-            f'try: main([{command!r}, "--help"])\n'
-            'finally: print(*{"torch", "timm", "scipy", "h5py"} & sys.modules.keys(), "loaded")')
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                            timeout=300)
+    code = (
+        'import sys\n'
+        'from depth_training.cli import main\n'
+        f'try: main([{command!r}, "--help"])\n'
+        'finally: print(*{"torch", "timm", "scipy", "h5py"} & sys.modules.keys(), "loaded")'
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=300
+    )
     assert 'usage' in result.stdout, result.stderr
     assert result.stdout.splitlines()[-1] == 'loaded'
 
@@ -56,9 +60,13 @@ def test_what_is_wrong_is_one_sentence(tmp_path, capsys):
     assert "unknown recipe 'paper_009'" in said[1] and 'holds no raw frames' in said[2]
 
 
-@pytest.mark.parametrize('words', [
-    ('export', 'default', '--output', '{}'),
-    ('import-weights', 'hybrid', 'none.model', '--output', '{}')])
+@pytest.mark.parametrize(
+    'words',
+    [
+        ('export', 'default', '--output', '{}'),
+        ('import-weights', 'hybrid', 'none.model', '--output', '{}'),
+    ],
+)
 def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path, capsys, words):
     place = tmp_path / 'none' / 'a.onnx'
     assert cli.main([word.format(place) for word in words]) == 1

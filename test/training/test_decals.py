@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decals lie in one plane of the scene, behind objects in front, and leave depth unchanged."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -29,8 +30,14 @@ def room(grey: int = 120) -> Sample:
 
 def points(sample: Sample) -> np.ndarray:
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    rays = np.stack([(columns - sample.cx) / FOCAL, (rows - (HEIGHT - 1) / 2) / FOCAL,
-                     np.ones((HEIGHT, WIDTH))], axis=2)
+    rays = np.stack(
+        [
+            (columns - sample.cx) / FOCAL,
+            (rows - (HEIGHT - 1) / 2) / FOCAL,
+            np.ones((HEIGHT, WIDTH)),
+        ],
+        axis=2,
+    )
     return rays * sample.depth[..., None]
 
 
@@ -41,8 +48,11 @@ def changed(before: Sample, after: Sample) -> np.ndarray:
 def distances() -> dict[str, np.ndarray]:
     """Return the distance of every pixel from each plane of the room in metres."""
     place = points(room())
-    return {'floor': np.abs(place[..., 1] - CAMERA_HEIGHT), 'wall': np.abs(place[..., 2] - WALL),
-            'box': np.abs(place[..., 2] - BOX)}
+    return {
+        'floor': np.abs(place[..., 1] - CAMERA_HEIGHT),
+        'wall': np.abs(place[..., 2] - WALL),
+        'box': np.abs(place[..., 2] - BOX),
+    }
 
 
 def plane_of(mask: np.ndarray) -> tuple[str, float]:
@@ -93,15 +103,21 @@ def test_shading_stays_under_a_patch():
         columns = np.nonzero(mask.sum(axis=0) > 5)[0]
         if len(columns) > 80:
             first, last = columns[5:15], columns[-15:-5]
-            seen, lit = ([np.mean([image[:, c][mask[:, c]].mean() for c in part])
-                          for part in (first, last)] for image in (after.rgb, sample.rgb))
+            seen, lit = (
+                [np.mean([image[:, c][mask[:, c]].mean() for c in part]) for part in (first, last)]
+                for image in (after.rgb, sample.rgb)
+            )
             ratios.append((seen[1] / seen[0]) / (lit[1] / lit[0]))
     assert len(ratios) > 3 and np.median(ratios) == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda sample: replace(sample, fx=None),
-    lambda sample: replace(sample, depth=np.zeros_like(sample.depth))])
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda sample: replace(sample, fx=None),
+        lambda sample: replace(sample, depth=np.zeros_like(sample.depth)),
+    ],
+)
 def test_without_focal_length_or_depth_nothing_is_laid(spoil):
     sample = spoil(room())
     for seed in range(5):

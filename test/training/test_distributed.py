@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """torchrun with two processes trains like one process with the same total batch."""
+
 from __future__ import annotations
 
 import subprocess
@@ -30,8 +31,10 @@ def test_two_processes_of_torchrun_equal_one_unless_each_normalises_its_own_imag
     data = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
     one, two, local = tmp_path / 'one', tmp_path / 'two', tmp_path / 'local'
     more = ('--epochs', '2')
-    for process in [start(words(data, one, *more)),
-                    start(words(data, two, *more), launcher=TORCHRUN)]:
+    for process in [
+        start(words(data, one, *more)),
+        start(words(data, two, *more), launcher=TORCHRUN),
+    ]:
         finish(process)
     finish(start(words(data, local, *more, '--local-batch-norm'), launcher=TORCHRUN))
     assert len(losses(one)) == 4

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation by each protocol, and the remarks printed with the scores."""
+
 from __future__ import annotations
 
 import json
@@ -55,8 +56,13 @@ def test_depth_is_corrected_to_the_camera_of_the_pair(tmp_path):
     # fx 50 at 64 columns; the network sees the whole frame.
     assert focal_factor(info, sample, look(info, sample.rgb)) == pytest.approx(0.5)
     # Paper 003's network as in its paper: 285.4 pixels for a frame of 352 columns.
-    nyu = tiny_info(training_focal_length=50 * 352 / 64, training_image_width=320,
-                    input_height=256, input_width=320, test_geometry='harsanyi')
+    nyu = tiny_info(
+        training_focal_length=50 * 352 / 64,
+        training_image_width=320,
+        input_height=256,
+        input_width=320,
+        test_geometry='harsanyi',
+    )
     assert focal_factor(nyu, sample, look(nyu, sample.rgb)) == pytest.approx(1)
 
 
@@ -68,8 +74,10 @@ def weights(tmp_path):
 
 def test_all_protocols_as_json(weights, tmp_path, capsys):
     data = str(layouts.sync(tmp_path / 'data'))
-    assert cli.main(['evaluate', '--weights', weights, '--data', data, '--device', 'cpu',
-                     '--json']) == 0
+    assert (
+        cli.main(['evaluate', '--weights', weights, '--data', data, '--device', 'cpu', '--json'])
+        == 0
+    )
     results = json.loads(capsys.readouterr().out)
     assert [result['protocol'] for result in results] == list(PROTOCOLS)
     assert all(result['scores']['RMSE'] > 0 for result in results)
@@ -77,34 +85,73 @@ def test_all_protocols_as_json(weights, tmp_path, capsys):
 
 def test_the_table_names_protocol_truth_and_counts(weights, tmp_path, capsys):
     data = str(layouts.sync(tmp_path / 'data'))
-    assert cli.main(['evaluate', '--weights', weights, '--data', data, '--device', 'cpu',
-                     '--protocol', 'eigen_bts', '--count-holes']) == 0
+    assert (
+        cli.main(
+            [
+                'evaluate',
+                '--weights',
+                weights,
+                '--data',
+                data,
+                '--device',
+                'cpu',
+                '--protocol',
+                'eigen_bts',
+                '--count-holes',
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert 'eigen_bts: raw ground truth' in said and 'holes counted' in said
     assert 'clamped pixels' in said and '0 skipped images' in said
 
 
 def judged(capsys, weights, data, *options):
-    assert cli.main(['evaluate', '--weights', weights, '--data', data, '--device', 'cpu',
-                     '--json', *options]) == 0
+    assert (
+        cli.main(
+            [
+                'evaluate',
+                '--weights',
+                weights,
+                '--data',
+                data,
+                '--device',
+                'cpu',
+                '--json',
+                *options,
+            ]
+        )
+        == 0
+    )
     return json.loads(capsys.readouterr().out)[0]
 
 
 def test_swapped_divides_by_the_prediction(weights, tmp_path, capsys):
     data = str(layouts.sync(tmp_path / 'data'))
-    plain, swapped = (judged(capsys, weights, data, '--protocol', 'densedepth', *more)
-                      for more in ((), ('--swapped',)))
+    plain, swapped = (
+        judged(capsys, weights, data, '--protocol', 'densedepth', *more)
+        for more in ((), ('--swapped',))
+    )
     assert plain['scores']['AbsRel'] != swapped['scores']['AbsRel']
     assert plain['scores']['RMSE'] == pytest.approx(swapped['scores']['RMSE'])
     assert 'swapped' in swapped['description']
 
 
-@pytest.mark.parametrize('recipe, protocol, averaging', [
-    ('paper_000', 'plain', 'images'), ('paper_001_m5', 'eigen_bts', 'pixels'),
-    ('paper_001_m5', 'plain', 'pixels'), ('', 'eigen_bts', 'images'),
-    ('paper_003', 'harsanyi', 'pixels'), ('paper_000', 'eigen_bts', 'images')])
-def test_scores_are_averaged_as_the_weights_paper_defines_it(recipe, protocol, averaging, tmp_path,
-                                                             capsys):
+@pytest.mark.parametrize(
+    'recipe, protocol, averaging',
+    [
+        ('paper_000', 'plain', 'images'),
+        ('paper_001_m5', 'eigen_bts', 'pixels'),
+        ('paper_001_m5', 'plain', 'pixels'),
+        ('', 'eigen_bts', 'images'),
+        ('paper_003', 'harsanyi', 'pixels'),
+        ('paper_000', 'eigen_bts', 'images'),
+    ],
+)
+def test_scores_are_averaged_as_the_weights_paper_defines_it(
+    recipe, protocol, averaging, tmp_path, capsys
+):
     """Paper 001's N is all pixels of the test set, paper 000's T the pixels of one image."""
     file, data = tmp_path / 'w.safetensors', str(layouts.sync(tmp_path / 'data'))
     save_weights(file, tiny_network(), tiny_info(recipe_name=recipe))
@@ -118,8 +165,23 @@ def test_scores_are_averaged_as_the_weights_paper_defines_it(recipe, protocol, a
 def test_what_was_seen_and_every_factor_is_printed(tmp_path, capsys):
     file, data = str(tmp_path / 'w.safetensors'), str(layouts.rooms(tmp_path / 'data'))
     save_weights(file, tiny_network(), tiny_info(test_geometry='centre_crop'))
-    assert cli.main(['evaluate', '--weights', file, '--data', data, '--device', 'cpu',
-                     '--protocol', 'laina', '--median-scaled']) == 0
+    assert (
+        cli.main(
+            [
+                'evaluate',
+                '--weights',
+                file,
+                '--data',
+                data,
+                '--device',
+                'cpu',
+                '--protocol',
+                'laina',
+                '--median-scaled',
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert 'the network saw centre_crop: the middle 64x48 of the frame at 70x50 (smooth)' in said
     assert 'depth is multiplied by 1.094 to 1.116: focal length' in said

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exports compute the same as the network, with random weights and BatchNorm statistics."""
+
 from __future__ import annotations
 
 import pytest
@@ -46,7 +47,7 @@ class Decoder(torch.nn.Module):
         self.decoder = UpProjectionDecoder((3,) * 5, 'concat_1x1', True, unpooling=unpooling)
 
     def forward(self, image):
-        return self.decoder([torch.nn.functional.avg_pool2d(image, 2 ** i) for i in range(1, 6)])
+        return self.decoder([torch.nn.functional.avg_pool2d(image, 2**i) for i in range(1, 6)])
 
 
 @pytest.mark.parametrize('dynamic', [False, True])
@@ -68,18 +69,23 @@ def test_the_bundled_network_with_open_sizes_has_named_dimensions(tmp_path):
     onnx, loaded, file = needs_onnx('onnx'), load_weights(), tmp_path / 'network.onnx'
     export_onnx(loaded.network, file, 64, 96, dynamic=True, info=loaded.info)
     model = onnx.load(file)
-    names = [[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
-             for value in (model.graph.input[0], model.graph.output[0])]
+    names = [
+        [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
+        for value in (model.graph.input[0], model.graph.output[0])
+    ]
     assert names == [['batch', 3, 'height', 'width'], ['batch', 1, 'depth_height', 'depth_width']]
     assert loaded.info.network in {p.key: p.value for p in model.metadata_props}[METADATA_KEY]
     assert relative_error(file, loaded.network, torch.randn(2, 3, 61, 45)) <= 1e-5
 
 
-@pytest.mark.parametrize('more, said', [
-    (['--format', 'onnx', '--half'], '--half is only for safetensors: onnx is checked'),
-    (['--format', 'program', '--half'], '--half is only for safetensors: program is'),
-    (['--format', 'safetensors', '--dynamic'], '--dynamic is for onnx and program'),
-])
+@pytest.mark.parametrize(
+    'more, said',
+    [
+        (['--format', 'onnx', '--half'], '--half is only for safetensors: onnx is checked'),
+        (['--format', 'program', '--half'], '--half is only for safetensors: program is'),
+        (['--format', 'safetensors', '--dynamic'], '--dynamic is for onnx and program'),
+    ],
+)
 def test_an_option_without_effect_is_refused(more, said, tmp_path, capsys):
     save_weights(tmp_path / 'w.safetensors', network('efficientnet_sff'), tiny_info())
     assert command(tmp_path / 'w.safetensors', '--output', tmp_path / 'x', *more) == 1
@@ -100,7 +106,8 @@ def test_program_equals_the_network(dynamic, tmp_path):
     image = torch.randn(2, 3, 96, 64) if dynamic else torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         torch.testing.assert_close(
-            torch.export.load(file).module()(image), made(image), rtol=1e-5, atol=1e-5)
+            torch.export.load(file).module()(image), made(image), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_the_bundled_network_is_a_program_of_any_multiple_of_32(tmp_path):
@@ -147,8 +154,10 @@ def test_command_writes_the_nodes_file_bit_for_bit(tmp_path):
     save_weights(tmp_path / 'w.safetensors', made, tiny_info())
     output = tmp_path / 'again.safetensors'
     assert command(tmp_path / 'w.safetensors', '--output', output, '--format', 'safetensors') == 0
-    assert all(torch.equal(value, made.state_dict()[name])
-               for name, value in load_weights(output).network.state_dict().items())
+    assert all(
+        torch.equal(value, made.state_dict()[name])
+        for name, value in load_weights(output).network.state_dict().items()
+    )
 
 
 def test_a_failed_export_leaves_nothing_behind(tmp_path, capsys):
@@ -160,13 +169,25 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ['w.safetensors']
 
 
-@pytest.mark.parametrize('name, words, said', [
-    ('w.safetensors', ('--format', 'onnx'), 'has the suffix of safetensors, but --format is onnx'),
-    ('w.pt2', ('--format', 'safetensors'),
-     'has the suffix of program, but --format is safetensors'),
-    ('w.xyz', (), 'is unknown: end its name in')])
-def test_a_file_of_one_format_under_the_name_of_another_is_refused(name, words, said, tmp_path,
-                                                                   capsys):
+@pytest.mark.parametrize(
+    'name, words, said',
+    [
+        (
+            'w.safetensors',
+            ('--format', 'onnx'),
+            'has the suffix of safetensors, but --format is onnx',
+        ),
+        (
+            'w.pt2',
+            ('--format', 'safetensors'),
+            'has the suffix of program, but --format is safetensors',
+        ),
+        ('w.xyz', (), 'is unknown: end its name in'),
+    ],
+)
+def test_a_file_of_one_format_under_the_name_of_another_is_refused(
+    name, words, said, tmp_path, capsys
+):
     assert command('default', '--output', tmp_path / name, *words) == 1
     assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Full shared memory, a killed worker, and a signal during a long step."""
+
 from __future__ import annotations
 
 import os
@@ -27,18 +28,23 @@ PATIENCE = 120
 #: Run a command with its own /dev/shm of size $1.
 _OWN = 'mount -t tmpfs -o size=$1 tmpfs /dev/shm && shift && "$@"'
 #: Fill it once the training has logged a step: $0 is the log, the rest the training command.
-_FILL = '''"$@" & training=$!
+_FILL = """"$@" & training=$!
 until grep -q '"train"' "$0" 2>/dev/null; do kill -0 $training || break; sleep 0.05; done
 cat /dev/zero > /dev/shm/filler 2>/dev/null
-wait $training'''
+wait $training"""
 TRAINING = (sys.executable, '-m', 'test.support.tiny_training')
 
 
 def with_shared_memory(size: str, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', _OWN, 'sh', size, *command],
-        cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE, check=False,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
+    )
 
 
 def one_sentence(said: str) -> str:
@@ -64,16 +70,25 @@ def own_memory():
 def test_shared_memory_that_is_too_small_is_said_before_anything_runs(data, tmp_path):
     done = with_shared_memory('64k', *TRAINING, *words(data, tmp_path / 'run', '--workers', '1'))
     assert done.returncode == 1
-    assert '/dev/shm has 0.1 MB free, and the processes that load data need 0.6 MB there' \
+    assert (
+        '/dev/shm has 0.1 MB free, and the processes that load data need 0.6 MB there'
         in one_sentence(done.stderr)
+    )
     assert '--shm-size 2g), or load with --workers 0' in done.stderr
 
 
 @pytest.mark.usefixtures('own_memory')
 def test_shared_memory_that_is_full_one_day_is_one_sentence(data, tmp_path):
     out = tmp_path / 'run'
-    done = with_shared_memory('4m', 'sh', '-c', _FILL, str(out / journal.FILE), *TRAINING,
-                              *words(data, out, '--workers', '1', '--epochs', '500'))
+    done = with_shared_memory(
+        '4m',
+        'sh',
+        '-c',
+        _FILL,
+        str(out / journal.FILE),
+        *TRAINING,
+        *words(data, out, '--workers', '1', '--epochs', '500'),
+    )
     assert done.returncode == 1
     said = one_sentence(done.stderr)
     assert '/dev/shm' in said and '--workers 0' in said
@@ -83,8 +98,9 @@ def test_a_killed_worker_is_one_sentence_and_the_run_goes_on(data, tmp_path):
     out = tmp_path / 'run'
     run = words(data, out, '--workers', '1', '--epochs', '500')
     process = start(run)
-    wait_until(lambda: checkpoint.exists(out) or process.poll() is not None, PATIENCE,
-               'a checkpoint')
+    wait_until(
+        lambda: checkpoint.exists(out) or process.poll() is not None, PATIENCE, 'a checkpoint'
+    )
 
     def killed() -> bool:
         """Kill the workers repeatedly, since each epoch starts new ones."""
@@ -95,18 +111,22 @@ def test_a_killed_worker_is_one_sentence_and_the_run_goes_on(data, tmp_path):
     wait_until(killed, PATIENCE, 'the end')
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert 'a process that loads data was killed, probably because memory ran out: lower ' \
-        '--workers or --batch; continue from the last checkpoint with --resume' \
+    assert (
+        'a process that loads data was killed, probably because memory ran out: lower '
+        '--workers or --batch; continue from the last checkpoint with --resume'
         in one_sentence(said)
+    )
 
 
-def test_other_failures_of_memory_have_their_sentence_and_the_rest_its_traceback(capsys,
-                                                                                monkeypatch):
+def test_other_failures_of_memory_have_their_sentence_and_the_rest_its_traceback(
+    capsys, monkeypatch
+):
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 55)
     assert explained(caught.value) == 'out of memory: lower --batch or --workers'
-    assert explained(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.')) \
-        .startswith('the GPU is out of memory (CUDA out of memory')
+    assert explained(
+        torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.')
+    ).startswith('the GPU is out of memory (CUDA out of memory')
     assert explained(ValueError('anything')) is None
     check_shared_memory(1)
 
@@ -138,14 +158,24 @@ def long_step(mark: Path) -> None:
 
 def test_a_signal_during_a_long_step_still_leaves_a_checkpoint(data, tmp_path):
     mark, out = tmp_path / 'in_step', tmp_path / 'run'
-    code = ('import sys; from pathlib import Path; from test.training import test_failures as t\n'
-            't.long_step(Path(sys.argv[1])); t.RECIPES["tiny"] = t.TINY\n'
-            'sys.exit(t.cli.main(sys.argv[2:]))')
+    code = (
+        'import sys; from pathlib import Path; from test.training import test_failures as t\n'
+        't.long_step(Path(sys.argv[1])); t.RECIPES["tiny"] = t.TINY\n'
+        'sys.exit(t.cli.main(sys.argv[2:]))'
+    )
     process = subprocess.Popen(
-        [sys.executable, '-c', code, str(mark),
-         *words(data, out, '--workers', '2', '--epochs', '500')],
-        cwd=ROOT, text=True, stderr=subprocess.PIPE,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
+        [
+            sys.executable,
+            '-c',
+            code,
+            str(mark),
+            *words(data, out, '--workers', '2', '--epochs', '500'),
+        ],
+        cwd=ROOT,
+        text=True,
+        stderr=subprocess.PIPE,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
+    )
     wait_until(lambda: mark.exists() or process.poll() is not None, PATIENCE, 'the long step')
     workers = psutil.Process(process.pid).children()
     for one in (*workers, process):  # like a job manager: to all processes of a run
@@ -161,8 +191,9 @@ def test_the_trainer_itself_can_end_its_workers(data):
     """The trainer can by SIGTERM, as Python ends daemons; other processes cannot."""
     from depth_training.train.training_data import start_worker
 
-    loader = torch.utils.data.DataLoader(range(10 ** 6), 1, num_workers=1,
-                                         worker_init_fn=start_worker)
+    loader = torch.utils.data.DataLoader(
+        range(10**6), 1, num_workers=1, worker_init_fn=start_worker
+    )
     batches = iter(loader)
     next(batches)
     worker = batches._workers[0]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """EfficientNet-Lite2 agrees with the package that publishes its ImageNet weights."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Import checkpoints with random values in the layouts of other projects, and compare."""
+
 from __future__ import annotations
 
 import pickle
@@ -47,8 +48,9 @@ def test_torchvision_encoder_gives_the_same_features(name):
         else:
             trunk = reference.features[:-1]
         expected = trunk(image)
-        torch.testing.assert_close(encoder(image)[-1], expected, rtol=1e-5,
-                                   atol=1e-5 * float(expected.abs().max()))
+        torch.testing.assert_close(
+            encoder(image)[-1], expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max())
+        )
 
 
 def glp_style(network):
@@ -90,11 +92,18 @@ def test_glp_style_checkpoint_of_another_network_is_refused(name):
 
 def keras_layers(network):
     """Return our DenseDepth's tensors with Keras's names and layouts."""
-    kinds = {'weight': 'gamma', 'bias': 'beta', 'running_mean': 'moving_mean',
-             'running_var': 'moving_variance'}
+    kinds = {
+        'weight': 'gamma',
+        'bias': 'beta',
+        'running_mean': 'moving_mean',
+        'running_var': 'moving_variance',
+    }
     for name, module in network.named_modules():
-        tensors = {k: v.numpy() for k, v in module.state_dict(keep_vars=False).items()
-                   if '.' not in k and k in kinds}
+        tensors = {
+            k: v.numpy()
+            for k, v in module.state_dict(keep_vars=False).items()
+            if '.' not in k and k in kinds
+        }
         if isinstance(module, torch.nn.Conv2d):
             arrays = {'kernel': tensors['weight'].transpose(2, 3, 1, 0)}
             arrays |= {'bias': tensors['bias']} if 'bias' in tensors else {}
@@ -107,8 +116,13 @@ def keras_name(name):
     parts = name.split('.')
     if parts[0] == 'stages':
         return f'up{int(parts[1]) + 1}_conv{"A" if parts[2] == "first" else "B"}'
-    top = {'bridge': 'conv2', 'head': 'conv3', 'encoder.body.conv0': 'conv1/conv',
-           'encoder.body.norm0': 'conv1/bn', 'encoder.body.norm5': 'bn'}
+    top = {
+        'bridge': 'conv2',
+        'head': 'conv3',
+        'encoder.body.conv0': 'conv1/conv',
+        'encoder.body.norm0': 'conv1/bn',
+        'encoder.body.norm5': 'bn',
+    }
     if name in top:
         return top[name]
     if parts[2].startswith('transition'):
@@ -180,8 +194,10 @@ def published_hybrid(network):
             state[f'con_conv{int(parts[1]) + 1}.conv.{kind}'] = value
         else:
             block = f'up_proj{int(parts[1]) + 1}'
-            branch, unpool = {'main': ('main_branch', 'unpool_main'),
-                              'side': ('residual_branch', 'unpool_res')}[parts[2]]
+            branch, unpool = {
+                'main': ('main_branch', 'unpool_main'),
+                'side': ('residual_branch', 'unpool_res'),
+            }[parts[2]]
             rest = '.'.join(PLACES.get(part, part) for part in parts[3:])
             state[f'{block}.{branch}.{rest}'] = value
             if parts[3] == '0':
@@ -238,8 +254,15 @@ def test_safetensors_state_is_read(tmp_path):
     assert list(read_state(tmp_path / 'x.safetensors')) == ['a']
 
 
-@pytest.mark.parametrize('options', [['--sha256', '0' * 64, '--network', 'resnet_unet'],
-                                     [], ['--network', 'cnn'], ['--network', 'nonsense']])
+@pytest.mark.parametrize(
+    'options',
+    [
+        ['--sha256', '0' * 64, '--network', 'resnet_unet'],
+        [],
+        ['--network', 'cnn'],
+        ['--network', 'nonsense'],
+    ],
+)
 def test_wrong_command_is_one_sentence(options, tmp_path, capsys):
     torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'x.pth')
     assert command('encoder', tmp_path / 'x.pth', '--output', tmp_path / 'y', *options) == 1

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """KITTI: reader, lists of the Eigen split, filling, protocols and DenseDepth's recipe."""
+
 from __future__ import annotations
 
 import json
@@ -34,8 +35,9 @@ def test_annotated_frames_are_read_in_metres_with_their_camera(tmp_path):
     assert all('drive_0002' in test.source(index) for index in range(3))
     sample = train[1]
     known = sample.depth > 0
-    np.testing.assert_allclose(sample.depth[known], (layouts.scene(1, (48, 160))[1] * 8)[known],
-                               atol=1 / 256)
+    np.testing.assert_allclose(
+        sample.depth[known], (layouts.scene(1, (48, 160))[1] * 8)[known], atol=1 / 256
+    )
     assert 0.1 < known.mean() < 0.3
     assert (sample.fx, sample.cx) == (90.2, 76.2)
     assert len(open_dataset(root, 'all')) == 6
@@ -43,9 +45,13 @@ def test_annotated_frames_are_read_in_metres_with_their_camera(tmp_path):
 
 def test_lists_are_the_eigen_split(tmp_path):
     root = layouts.kitti(tmp_path, count=2)
-    rows = [BTS.format(date='2011_09_26', drive=DRIVE, frame=f'000000000{number}.png', depth=depth)
-            for number, depth in ((5, f'{DRIVE}/proj_depth/groundtruth/image_02/0000000005.png'),
-                                  (9, 'None'))]
+    rows = [
+        BTS.format(date='2011_09_26', drive=DRIVE, frame=f'000000000{number}.png', depth=depth)
+        for number, depth in (
+            (5, f'{DRIVE}/proj_depth/groundtruth/image_02/0000000005.png'),
+            (9, 'None'),
+        )
+    ]
     layouts.write(root / 'eigen_test_files_with_gt.txt', ''.join(rows))
     test = open_dataset(root, 'test')
     assert len(test) == 1 and 'list eigen_test_files_with_gt.txt' in test.describe()
@@ -84,8 +90,10 @@ def test_the_nearest_point_wins_and_what_is_behind_is_left_out():
     assert depth[9, 19] == 3 and np.count_nonzero(depth) == 1
 
 
-@pytest.mark.parametrize('name, rows, columns', [
-    ('kitti_garg', (153, 371), (44, 1197)), ('kitti_eigen', (124, 342), (44, 1197))])
+@pytest.mark.parametrize(
+    'name, rows, columns',
+    [('kitti_garg', (153, 371), (44, 1197)), ('kitti_eigen', (124, 342), (44, 1197))],
+)
 def test_crops_are_monodepths(name, rows, columns):
     truth = np.full((375, 1242), 20, np.float32)
     valid = protocols.valid_pixels(protocols.get_protocol(name), truth)
@@ -143,20 +151,42 @@ def test_the_recipe_is_the_papers():
     assert loss(torch.full_like(depth, 2.0), depth, valid) < 1e-6  # 80 / 40
     far = reciprocal(torch.tensor([0.1, 0.8, 80.0, 200.0]), 80.0, 0.8, 80.0)
     torch.testing.assert_close(far, torch.tensor([100.0, 100.0, 1.0, 1.0]))
-    torch.testing.assert_close(from_reciprocal(far, 80.0, 0.8, 80.0)[1:3],
-                               torch.tensor([0.8, 80.0]))
+    torch.testing.assert_close(
+        from_reciprocal(far, 80.0, 0.8, 80.0)[1:3], torch.tensor([0.8, 80.0])
+    )
 
 
 def test_from_kitti_to_scores(tmp_path, monkeypatch, capsys):
     """Prepare, train two steps, and evaluate by KITTI's protocols, as in docs/reproducing.md."""
     root = layouts.kitti_laser(layouts.kitti(tmp_path / 'kitti', count=2))
-    recipe = replace(TINY, output='reciprocal', loss='densedepth', loss_arguments={},
-                     min_depth=0.8, max_depth=80.0, protocol='kitti_densedepth', batch=2,
-                     beyond='clipped')
+    recipe = replace(
+        TINY,
+        output='reciprocal',
+        loss='densedepth',
+        loss_arguments={},
+        min_depth=0.8,
+        max_depth=80.0,
+        protocol='kitti_densedepth',
+        batch=2,
+        beyond='clipped',
+    )
     monkeypatch.setitem(RECIPES, 'tiny', recipe)
     assert cli.main(['prepare', 'kitti', str(root), str(tmp_path / 'pairs'), '--jobs', '1']) == 0
-    assert cli.main(words(tmp_path / 'pairs', tmp_path / 'run', '--split', 'all',
-                          '--validation-data', str(root), '--steps', '2')) == 0
+    assert (
+        cli.main(
+            words(
+                tmp_path / 'pairs',
+                tmp_path / 'run',
+                '--split',
+                'all',
+                '--validation-data',
+                str(root),
+                '--steps',
+                '2',
+            )
+        )
+        == 0
+    )
     weights = tmp_path / 'run/weights.safetensors'
     info = load_weights(weights).info
     assert (info.reciprocal_scale, info.min_depth, info.max_depth) == (80.0, 0.8, 80.0)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every layout in miniature: recognised, named, and read pixel by pixel."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -42,16 +43,40 @@ CASES = {
     'sync': (layouts.sync, 'sync', 2, 2, '16-bit mm, raw depth', 0, 2, False),
     'official_splits': (official, 'official_splits', 2, 1, '16-bit mm, raw depth', 0, 0, False),
     'densedepth': (layouts.densedepth, 'densedepth', 3, 3, 'filled depth', 0, 0, True),
-    'densedepth_crlf': (lambda root: layouts.densedepth(root, '\r\n'),
-                        'densedepth', 3, 3, 'filled depth', 0, 0, True),
-    'densedepth_data_folder': (lambda root: layouts.densedepth(root) / 'data',
-                               'densedepth', 3, 3, 'filled depth', 0, 0, True),
+    'densedepth_crlf': (
+        lambda root: layouts.densedepth(root, '\r\n'),
+        'densedepth',
+        3,
+        3,
+        'filled depth',
+        0,
+        0,
+        True,
+    ),
+    'densedepth_data_folder': (
+        lambda root: layouts.densedepth(root) / 'data',
+        'densedepth',
+        3,
+        3,
+        'filled depth',
+        0,
+        0,
+        True,
+    ),
     'densedepth_zip': (densedepth_zip, 'densedepth', 3, 3, 'from a zip', 0, 0, True),
     'h5_frames': (layouts.h5_frames, 'h5_frames', 3, 1, 'float metres, filled depth', 0, 5, True),
     'h5_tars': (layouts.h5_tars, 'h5_frames', 3, 1, 'float metres, filled depth', 0, 5, True),
     'npy_pairs': (layouts.npy_pairs, 'npy_pairs', 2, 3, 'float metres', 0, 0, True),
-    'marigold': (lambda root: layouts.marigold(root) / 'test/bathroom',
-                 'marigold', 1, 1, '16-bit mm, filled depth', 0, 1, True),
+    'marigold': (
+        lambda root: layouts.marigold(root) / 'test/bathroom',
+        'marigold',
+        1,
+        1,
+        '16-bit mm, filled depth',
+        0,
+        1,
+        True,
+    ),
     'folders': (layouts.folders, 'folders', 3, 1, '16-bit mm, raw depth', 0, 3, False),
     'tum': (layouts.tum, 'tum', 3, 1, '5000 units per metre, raw depth', 0, 3, False),
     'rooms': (layouts.rooms, 'rooms', 2, 2, '16-bit mm, exact depth', 0, 2, False),
@@ -154,21 +179,27 @@ def test_a_single_tar_or_scene_is_data_too(tmp_path):
     room = layouts.rooms(tmp_path / 'rooms', count=3) / 'scene_1'
     assert len(open_dataset(room, 'all')) == 3
     assert [open_dataset(room, 'train')[0].id, open_dataset(room, 'test')[0].id] == [
-        'scene_1/rgb_00000', 'scene_1/rgb_00002']
+        'scene_1/rgb_00000',
+        'scene_1/rgb_00002',
+    ]
 
 
 @pytest.mark.parametrize('newline', ['\n', '\r\n'])
 @pytest.mark.parametrize('slash', ['', '/'])
 def test_lists_choose_the_pairs_of_a_sync_folder(tmp_path, newline, slash):
     root = layouts.sync(tmp_path / 'sync')
-    rows = [f'{slash}{scene}/rgb_00001.jpg {slash}{scene}/sync_depth_00001.png 518.8579'
-            for scene in ('office_0002', 'kitchen_0001')]
+    rows = [
+        f'{slash}{scene}/rgb_00001.jpg {slash}{scene}/sync_depth_00001.png 518.8579'
+        for scene in ('office_0002', 'kitchen_0001')
+    ]
     text = newline.join([*rows, ''])
     outside = layouts.write(tmp_path / 'list.txt', text)
     layouts.write(root / 'nyudepthv2_train_files_with_gt.txt', text)
     for dataset in (open_dataset(root, 'train'), open_dataset(root, 'test', list_file=outside)):
         assert [dataset[index].id for index in range(len(dataset))] == [
-            'office_0002/rgb_00001', 'kitchen_0001/rgb_00001']
+            'office_0002/rgb_00001',
+            'kitchen_0001/rgb_00001',
+        ]
         assert dataset[0].fx == 518.8579
         assert 'list' in dataset.describe()
 
@@ -215,15 +246,19 @@ def test_layout_is_recognised_wherever_a_user_points(tmp_path):
 def test_list_rows(tmp_path):
     file = layouts.write(tmp_path / 'a.txt', '\ufeff/a.jpg /a.png 500\r\n\r\nb.jpg b.png\r\n')
     assert [pair[:3] for pair in read_list(file)] == [
-        ('a.jpg', 'a.png', 500.0), ('b.jpg', 'b.png', None)]
+        ('a.jpg', 'a.png', 500.0),
+        ('b.jpg', 'b.png', None),
+    ]
 
 
 def test_parts_of_a_data_set(tmp_path):
     whole = open_dataset(layouts.sync(tmp_path, ('a_0001',), 10), 'all')
     part = evenly(whole, 4)
     assert [part[index].id[-1] for index in range(4)] == ['0', '2', '5', '7']
-    assert part.describe() == \
-        'sync layout, 4 pairs, 16-bit mm, raw depth; 4 of 10 pairs, equally spaced'
+    assert (
+        part.describe()
+        == 'sync layout, 4 pairs, 16-bit mm, raw depth; 4 of 10 pairs, equally spaced'
+    )
     assert evenly(whole, 10) is whole
     chosen = pickle.loads(pickle.dumps(Part(whole, [9, 1], 'two pairs')))
     assert chosen[0].id.endswith('9') and chosen.source(1).endswith('rgb_00001.jpg')

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses against closed forms, kornia, finite differences and hostile input."""
+
 from __future__ import annotations
 
 import math
@@ -25,9 +26,22 @@ def silog_gradient_ssim(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return losses.silog_gradient(pred, target, valid, ssim_weight=0.3)
 
 
-ALL = [losses.mse, losses.l1, losses.berhu, losses.silog, silog_rooted, losses.gradient,
-       losses.ssim, losses.densedepth, losses.log_gradient, losses.log_l1,
-       losses.log_l1_gradient, losses.abs_rel, losses.abs_rel_gradient, silog_gradient_ssim]
+ALL = [
+    losses.mse,
+    losses.l1,
+    losses.berhu,
+    losses.silog,
+    silog_rooted,
+    losses.gradient,
+    losses.ssim,
+    losses.densedepth,
+    losses.log_gradient,
+    losses.log_l1,
+    losses.log_l1_gradient,
+    losses.abs_rel,
+    losses.abs_rel_gradient,
+    silog_gradient_ssim,
+]
 
 
 def depths(*shape: int, dtype=torch.float32, seed: int = 0) -> Tensor:
@@ -38,14 +52,17 @@ def images(dtype=torch.float32, size: int = 16) -> tuple[Tensor, Tensor, Tensor]
     """Prediction, target and a mask with one hole in a corner (so that SSIM keeps windows)."""
     valid = torch.ones(2, 1, size, size, dtype=torch.bool)
     valid[0, 0, :3, :3] = False
-    return (depths(2, 1, size, size, dtype=dtype), depths(2, 1, size, size, dtype=dtype, seed=1),
-            valid)
+    return (
+        depths(2, 1, size, size, dtype=dtype),
+        depths(2, 1, size, size, dtype=dtype, seed=1),
+        valid,
+    )
 
 
 def test_mse_and_l1_are_means_over_valid_pixels():
     pred, target, valid = images()
     d = (pred - target)[valid]
-    torch.testing.assert_close(losses.mse(pred, target, valid), (d ** 2).mean())
+    torch.testing.assert_close(losses.mse(pred, target, valid), (d**2).mean())
     torch.testing.assert_close(losses.l1(pred, target, valid), d.abs().mean())
 
 
@@ -53,7 +70,7 @@ def test_berhu_is_linear_up_to_a_fifth_of_the_largest_error_and_quadratic_beyond
     pred = torch.tensor([0.1, 0.2, 0.5, 1.0, 99.0]).view(1, 1, 1, 5)
     valid = torch.tensor([1, 1, 1, 1, 0]).bool().view(1, 1, 1, 5)
     c = 0.2
-    wanted = (0.1 + 0.2 + (0.5 ** 2 + c ** 2) / (2 * c) + (1 + c ** 2) / (2 * c)) / 4
+    wanted = (0.1 + 0.2 + (0.5**2 + c**2) / (2 * c) + (1 + c**2) / (2 * c)) / 4
     assert losses.berhu(pred, torch.zeros_like(pred), valid).item() == pytest.approx(wanted)
 
 
@@ -75,11 +92,11 @@ def test_berhu_of_an_exact_prediction_is_zero_with_zero_gradient():
 def test_silog_variants():
     pred, target, valid = images()
     d = (pred.log() - target.log())[valid]
-    plain = (d ** 2).mean() - 0.5 * d.mean() ** 2
+    plain = (d**2).mean() - 0.5 * d.mean() ** 2
     torch.testing.assert_close(losses.silog(pred, target, valid), plain)
     torch.testing.assert_close(
-        silog_rooted(pred, target, valid),
-        10 * ((d ** 2).mean() - 0.85 * d.mean() ** 2).sqrt())
+        silog_rooted(pred, target, valid), 10 * ((d**2).mean() - 0.85 * d.mean() ** 2).sqrt()
+    )
     ratio = plain / losses.silog(pred, target, valid, base='10')
     assert ratio.item() == pytest.approx(math.log(10) ** 2, rel=1e-5)
     assert math.log(10) ** 2 == pytest.approx(5.302, abs=5e-4)
@@ -93,8 +110,9 @@ def test_log_gradient_is_the_mean_step_of_the_log_error():
     # Strides 1 and 2 see steps of 0.1 and 0.2.
     assert losses.log_gradient(pred, target, everywhere, scales=2).item() == pytest.approx(0.15)
     assert losses.log_gradient(3 * target, target, everywhere).item() == pytest.approx(0, abs=1e-6)
-    both = losses.silog(pred, target, everywhere, root=True) \
-        + 0.5 * losses.log_gradient(pred, target, everywhere)
+    both = losses.silog(pred, target, everywhere, root=True) + 0.5 * losses.log_gradient(
+        pred, target, everywhere
+    )
     torch.testing.assert_close(losses.silog_gradient(pred, target, everywhere), both)
 
 
@@ -116,21 +134,31 @@ def test_abs_rel_is_the_score_and_too_far_costs_more_than_too_near():
     assert smooth.item() == pytest.approx(0.5, abs=1e-5)
 
 
-@pytest.mark.parametrize('loss, alone', [
-    (losses.silog_gradient, silog_root_half), (losses.log_l1_gradient, losses.log_l1),
-    (losses.abs_rel_gradient, losses.abs_rel)])
+@pytest.mark.parametrize(
+    'loss, alone',
+    [
+        (losses.silog_gradient, silog_root_half),
+        (losses.log_l1_gradient, losses.log_l1),
+        (losses.abs_rel_gradient, losses.abs_rel),
+    ],
+)
 def test_shape_terms_come_on_top_of_a_loss(loss, alone):
     pred, target, valid = images()
-    wanted = alone(pred, target, valid) + 0.2 * losses.log_gradient(pred, target, valid) \
+    wanted = (
+        alone(pred, target, valid)
+        + 0.2 * losses.log_gradient(pred, target, valid)
         + 0.3 * losses.ssim(pred, target, valid, max_val=10)
+    )
     value = loss(pred, target, valid, gradient_weight=0.2, ssim_weight=0.3)
     torch.testing.assert_close(value, wanted)
 
 
 def test_images_of_a_batch_do_not_mix_in_ssim():
     pred, target, valid = images()
-    alone = [losses.ssim(pred[i:i + 1], target[i:i + 1], torch.ones_like(valid[:1]))
-             for i in range(2)]
+    alone = [
+        losses.ssim(pred[i : i + 1], target[i : i + 1], torch.ones_like(valid[:1]))
+        for i in range(2)
+    ]
     together = losses.ssim(pred, target, torch.ones_like(valid))
     torch.testing.assert_close(together, sum(alone) / 2)
     assert abs(alone[0] - alone[1]) > 1e-5
@@ -147,7 +175,8 @@ def test_gradient_loss_counts_only_pairs_of_valid_neighbours():
     target = torch.zeros_like(pred)
     every = torch.ones_like(pred, dtype=torch.bool)
     assert losses.gradient(pred, target, every).item() == pytest.approx(
-        (1 + 2 + 0 + 6 + 0 + 1 + 3) / 6)
+        (1 + 2 + 0 + 6 + 0 + 1 + 3) / 6
+    )
     valid = every.clone()
     valid[0, 0, 1, 2] = False
     assert losses.gradient(pred, target, valid).item() == pytest.approx((1 + 2 + 0 + 0 + 1) / 5)
@@ -159,7 +188,8 @@ def test_ssim_equals_kornia():
     every = torch.ones_like(pred, dtype=torch.bool)
     wanted = kornia.metrics.ssim(pred, target, 11, max_val=100.0, padding='valid')
     torch.testing.assert_close(
-        losses.ssim(pred, target, every), ((1 - wanted) / 2).mean(), rtol=1e-8, atol=1e-9)
+        losses.ssim(pred, target, every), ((1 - wanted) / 2).mean(), rtol=1e-8, atol=1e-9
+    )
 
 
 def test_ssim_ignores_every_window_that_touches_a_hole():
@@ -181,10 +211,14 @@ def test_ssim_refuses_images_smaller_than_its_window():
 def test_densedepth_sum_and_target():
     pred, target, valid = images()
     assert losses.densedepth(pred, target, valid).item() == pytest.approx(
-        losses.ssim(pred, target, valid).item() + losses.gradient(pred, target, valid).item()
-        + 0.1 * losses.l1(pred, target, valid).item(), rel=1e-6)
-    assert losses.reciprocal(torch.tensor([0.0, 0.1, 1.0, 4.0, 10.0, 50.0])).tolist() == \
-        pytest.approx([100, 100, 10, 2.5, 1, 1])
+        losses.ssim(pred, target, valid).item()
+        + losses.gradient(pred, target, valid).item()
+        + 0.1 * losses.l1(pred, target, valid).item(),
+        rel=1e-6,
+    )
+    assert losses.reciprocal(
+        torch.tensor([0.0, 0.1, 1.0, 4.0, 10.0, 50.0])
+    ).tolist() == pytest.approx([100, 100, 10, 2.5, 1, 1])
     wrapped = ReciprocalLoss()(pred, target, valid)
     assert wrapped.item() == losses.densedepth(pred, losses.reciprocal(target), valid).item()
 
@@ -203,8 +237,12 @@ def test_gradient_agrees_with_finite_differences(loss):
     pred[1, 0, 11, 11] = 30
     free = pred[:1].clone().requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda part: loss(torch.cat([part, pred[1:]]), target, valid), free,
-        eps=1e-6, atol=1e-5, fast_mode=True)
+        lambda part: loss(torch.cat([part, pred[1:]]), target, valid),
+        free,
+        eps=1e-6,
+        atol=1e-5,
+        fast_mode=True,
+    )
 
 
 @pytest.mark.parametrize('loss', ALL, ids=lambda loss: loss.__name__)
@@ -333,8 +371,12 @@ def test_perceptual_gradient_agrees_with_finite_differences(perceptual):
     every = torch.ones_like(pred, dtype=torch.bool)
     double = perceptual.double()
     assert torch.autograd.gradcheck(
-        lambda p: double(p, target, every), pred.requires_grad_(), eps=1e-6, atol=1e-5,
-        fast_mode=True)
+        lambda p: double(p, target, every),
+        pred.requires_grad_(),
+        eps=1e-6,
+        atol=1e-5,
+        fast_mode=True,
+    )
     perceptual.float()
 
 

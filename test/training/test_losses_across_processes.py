@@ -3,6 +3,7 @@
 
 Threads play the processes, and a barrier the network: the arithmetic is what is tested.
 """
+
 from __future__ import annotations
 
 import threading
@@ -35,7 +36,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     pred, target = (torch.rand(4, 1, 14, 14, generator=generator) * 5 + 0.5 for _ in range(2))
     valid = torch.ones_like(pred, dtype=torch.bool)
-    valid[0, 0, :, 3:] = False      # the halves have very different numbers of valid pixels
+    valid[0, 0, :, 3:] = False  # the halves have very different numbers of valid pixels
     valid[1, 0, :2] = False
     return pred, target, valid
 
@@ -49,7 +50,7 @@ def total(scale: Tensor, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 def half(rank: int) -> tuple[Tensor, Tensor]:
     """Return loss and gradient of one of two processes."""
-    pred, target, valid = (tensor[2 * rank:2 * rank + 2] for tensor in batch())
+    pred, target, valid = (tensor[2 * rank : 2 * rank + 2] for tensor in batch())
     scale = torch.ones((), requires_grad=True)
     with losses.across_processes():
         loss = total(scale, pred, target, valid)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Malformed data: one sentence with the file's name; training skips single bad pairs."""
+
 from __future__ import annotations
 
 import io
@@ -25,11 +26,13 @@ RGB, DEPTH = 'kitchen_0001/rgb_00000.jpg', 'kitchen_0001/sync_depth_00000.png'
 
 def change(name: str, content: bytes | Callable[[bytes], bytes]) -> Callable[[Path], Path]:
     """Break one file of a sync folder whose first scene has one pair."""
+
     def write(root: Path) -> Path:
         layouts.sync(root, ('kitchen_0001',), 1)
         file = root / name
         file.write_bytes(content(file.read_bytes()) if callable(content) else content)
         return root
+
     return write
 
 
@@ -39,6 +42,7 @@ def labeled(change_file: Callable[[Path], object]) -> Callable[[Path], Path]:
         layouts.splits_mat(root / 'splits.mat', [0, 2], [1, 3])
         change_file(root)
         return root
+
     return write
 
 
@@ -62,6 +66,7 @@ def with_list(text: str) -> Callable[[Path], Path]:
         layouts.sync(root)
         layouts.write(root / 'nyu_train_files.txt', text)
         return root
+
     return write
 
 
@@ -118,13 +123,16 @@ def png(image: np.ndarray) -> bytes:
 _, METRES = layouts.scene()
 #: Name -> writer, pattern of the message, and the file it must name.
 CASES = {
-    'truncated_png': (change(DEPTH, lambda b: b[:len(b) - 30]), 'truncated', DEPTH),
-    'truncated_jpg': (change(RGB, lambda b: b[:len(b) // 2]), 'truncated', RGB),
+    'truncated_png': (change(DEPTH, lambda b: b[: len(b) - 30]), 'truncated', DEPTH),
+    'truncated_jpg': (change(RGB, lambda b: b[: len(b) // 2]), 'truncated', RGB),
     'no_image': (change(DEPTH, b'hello'), 'damaged or not an image', DEPTH),
     'damaged_png': (change(DEPTH, lambda b: b[:40] + bytes(20) + b[60:]), 'damaged', DEPTH),
     'empty_file': (change(RGB, b''), 'is empty', RGB),
-    'other_size': (change(DEPTH, layouts.millimetres(METRES[:, :-4])),
-                   'rgb is 64x48, depth is 60x48', RGB),
+    'other_size': (
+        change(DEPTH, layouts.millimetres(METRES[:, :-4])),
+        'rgb is 64x48, depth is 60x48',
+        RGB,
+    ),
     'all_holes': (change(DEPTH, layouts.millimetres(METRES * 0)), 'unknown in every pixel', RGB),
     'png_in_metres': (change(DEPTH, png(METRES.astype(np.uint16))), 'median .* unit', RGB),
     'eight_bits': (change(DEPTH, png((METRES * 25).astype(np.uint8))), '8 bits', DEPTH),
@@ -139,29 +147,51 @@ CASES = {
     'mat_truncated': (labeled(truncate('labeled.mat')), 'damaged or truncated', 'labeled.mat'),
     'mat_of_another_format': (
         labeled(lambda root: (root / 'labeled.mat').write_bytes(b'Scilab' * 200)),
-        'not a MATLAB 7.3', 'labeled.mat'),
-    'mat_without_splits': (labeled(lambda root: (root / 'splits.mat').unlink()),
-                           'is missing', 'splits.mat'),
-    'splits_not_matlab': (labeled(lambda root: (root / 'splits.mat').write_text('1 2 3')),
-                          'not a MATLAB 5.0', 'splits.mat'),
-    'splits_overlap': (labeled(lambda root: layouts.splits_mat(root / 'splits.mat', [1], [1])),
-                       'overlap', 'splits.mat'),
+        'not a MATLAB 7.3',
+        'labeled.mat',
+    ),
+    'mat_without_splits': (
+        labeled(lambda root: (root / 'splits.mat').unlink()),
+        'is missing',
+        'splits.mat',
+    ),
+    'splits_not_matlab': (
+        labeled(lambda root: (root / 'splits.mat').write_text('1 2 3')),
+        'not a MATLAB 5.0',
+        'splits.mat',
+    ),
+    'splits_overlap': (
+        labeled(lambda root: layouts.splits_mat(root / 'splits.mat', [1], [1])),
+        'overlap',
+        'splits.mat',
+    ),
     'splits_beyond_the_end': (
         labeled(lambda root: layouts.splits_mat(root / 'splits.mat', [99], [1])),
-        'names image 100', 'splits.mat'),
+        'names image 100',
+        'splits.mat',
+    ),
     'h5_without_keys': (h5(b'\x89HDF'), 'truncated or not an HDF5', '00001.h5'),
-    'h5_truncated': (lambda root: h5(layouts.h5_frame(0)[:900])(root),
-                     'truncated or not an HDF5', '00001.h5'),
+    'h5_truncated': (
+        lambda root: h5(layouts.h5_frame(0)[:900])(root),
+        'truncated or not an HDF5',
+        '00001.h5',
+    ),
     'csv_row': (csv_row, 'line 1: "a.jpg;a.png"', 'nyu2_train.csv'),
     'csv_missing_file': (csv_missing_file, 'is missing', 'a.jpg'),
     'zip_truncated': (broken_zip, 'damaged, truncated', 'nyu_data.zip'),
     'tar_damaged': (broken_tar, 'damaged, truncated', 'train-000000.tar'),
     'camera_json': (half_camera, 'fx and width', 'camera.json'),
     'cameras_csv': (no_columns, 'columns index, fx and cx', 'cameras.csv'),
-    'unknown_layout': (lambda root: layouts.write(root / 'a.txt', 'x').parent,
-                       'unknown layout', 'data'),
-    'raw_dump': (lambda root: layouts.write(root / 'x/d-1.0-2.pgm', b'x').parents[1],
-                 'prepare raw', 'data'),
+    'unknown_layout': (
+        lambda root: layouts.write(root / 'a.txt', 'x').parent,
+        'unknown layout',
+        'data',
+    ),
+    'raw_dump': (
+        lambda root: layouts.write(root / 'x/d-1.0-2.pgm', b'x').parents[1],
+        'prepare raw',
+        'data',
+    ),
     'nothing': (lambda root: root, 'does not exist', 'data'),
 }
 
@@ -185,9 +215,12 @@ def test_crlf_lists_are_no_malformation(tmp_path):
 
 
 def test_missing_files_of_a_list_are_counted_when_opened(tmp_path):
-    root = with_list(''.join(
-        f'/kitchen_0001/rgb_{i:05d}.jpg /kitchen_0001/sync_depth_{i:05d}.png 518.8579\r\n'
-        for i in (0, 1, 7)))(tmp_path / 'data')
+    root = with_list(
+        ''.join(
+            f'/kitchen_0001/rgb_{i:05d}.jpg /kitchen_0001/sync_depth_{i:05d}.png 518.8579\r\n'
+            for i in (0, 1, 7)
+        )
+    )(tmp_path / 'data')
     dataset = open_dataset(root, 'train')
     assert '1 pairs have a missing file, first kitchen_0001/rgb_00007.jpg' in dataset.describe()
     with pytest.raises(DataError, match=r'rgb_00007\.jpg is missing'):
@@ -211,8 +244,8 @@ def test_zip_without_a_listed_file(tmp_path):
 def test_zip_with_a_damaged_file(tmp_path):
     file = layouts.zipped(layouts.densedepth(tmp_path / 'x'), tmp_path / 'a.zip')
     content = bytearray(file.read_bytes())
-    place = content.index(b'PNG')       # pixels of the first PNG; the checksum becomes wrong
-    content[place + 40:place + 60] = bytes(20)
+    place = content.index(b'PNG')  # pixels of the first PNG; the checksum becomes wrong
+    content[place + 40 : place + 60] = bytes(20)
     file.write_bytes(content)
     datasets = [SkipBadPairs(open_dataset(file, split)) for split in ('train', 'test')]
     for data in datasets:
@@ -220,11 +253,18 @@ def test_zip_with_a_damaged_file(tmp_path):
     assert sum(len(data.bad_pairs) for data in datasets) == 1
 
 
-@pytest.mark.parametrize('name, pattern', [
-    ('train_rows', 'nyu2_train.csv is empty'), ('no_csv', 'has no nyu2_train.csv'),
-    ('frames', "no .h5 frame of split 'train'"), ('keys', 'lacks "rgb"'),
-    ('axes', '"rgb" is uint8'), ('lonely_rgb', 'none with its sync_depth'),
-    ('stack', 'not one depth image')])
+@pytest.mark.parametrize(
+    'name, pattern',
+    [
+        ('train_rows', 'nyu2_train.csv is empty'),
+        ('no_csv', 'has no nyu2_train.csv'),
+        ('frames', "no .h5 frame of split 'train'"),
+        ('keys', 'lacks "rgb"'),
+        ('axes', '"rgb" is uint8'),
+        ('lonely_rgb', 'none with its sync_depth'),
+        ('stack', 'not one depth image'),
+    ],
+)
 def test_other_malformations(name, pattern, tmp_path):
     with pytest.raises(DataError, match=pattern):
         open_dataset(OTHERS[name](tmp_path / 'data'), 'train')
@@ -253,14 +293,15 @@ def stack(root: Path) -> Path:
 
 OTHERS = {
     'train_rows': lambda root: layouts.write(
-        layouts.densedepth(root) / 'data/nyu2_train.csv', '\r\n').parents[1],
+        layouts.densedepth(root) / 'data/nyu2_train.csv', '\r\n'
+    ).parents[1],
     'no_csv': no_csv,
     'frames': lambda root: layouts.write(root / 'val/a/1.h5', layouts.h5_frame(0)).parents[2],
     'keys': lambda root: h5(h5_keys(depth=np.ones((4, 4))))(root),
-    'axes': lambda root: h5(h5_keys(depth=np.ones((4, 4)),
-                                    rgb=np.ones((4, 4, 3), np.uint8)))(root),
+    'axes': lambda root: h5(h5_keys(depth=np.ones((4, 4)), rgb=np.ones((4, 4, 3), np.uint8)))(root),
     'lonely_rgb': lambda root: layouts.write(
-        root / 'a/rgb_1.jpg', layouts.encode('.jpg', layouts.scene()[0])).parents[1],
+        root / 'a/rgb_1.jpg', layouts.encode('.jpg', layouts.scene()[0])
+    ).parents[1],
     'stack': stack,
 }
 
@@ -273,7 +314,9 @@ def test_unknown_split(tmp_path):
 def test_splits_are_zero_based(tmp_path):
     splits = read_splits(layouts.splits_mat(tmp_path / 'splits.mat', [0, 5], [1]))
     assert {name: indices.tolist() for name, indices in splits.items()} == {
-        'train': [0, 5], 'test': [1]}
+        'train': [0, 5],
+        'test': [1],
+    }
 
 
 def two_bad_of_six(root: Path) -> Path:
@@ -293,8 +336,11 @@ def test_bad_pairs_are_passed_over_and_counted(tmp_path, caplog):
 
 
 def test_worker_processes_count_into_the_same_list(tmp_path):
-    data = TrainingData(open_dataset(two_bad_of_six(tmp_path), 'all'), paper_003(),
-                        ToTensors((0.5,) * 3, (0.5,) * 3))
+    data = TrainingData(
+        open_dataset(two_bad_of_six(tmp_path), 'all'),
+        paper_003(),
+        ToTensors((0.5,) * 3, (0.5,) * 3),
+    )
     batches = list(DataLoader(data, batch_size=2, num_workers=2))
     assert len(batches) == 3 and data.pairs.bad_pairs == [1, 5]
 

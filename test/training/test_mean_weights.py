@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mean of several weights files."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,8 +29,10 @@ def files(tmp_path):
 
 def test_every_tensor_is_the_mean(files, tmp_path):
     out = tmp_path / 'mean.safetensors'
-    assert mean_weights.main([*map(str, files), '--out', str(out), '--test-geometry',
-                              'canonical']) == 0
+    assert (
+        mean_weights.main([*map(str, files), '--out', str(out), '--test-geometry', 'canonical'])
+        == 0
+    )
     first, second, mean = (load_weights(file) for file in (*files, out))
     states = [weights.network.state_dict() for weights in (first, second, mean)]
     for name, tensor in states[2].items():

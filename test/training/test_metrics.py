@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare metrics with short numpy calculations; both averagings from one pass."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,10 +13,14 @@ def by_hand(p: np.ndarray, g: np.ndarray) -> dict[str, float]:
     """Compute every metric by its textbook formula."""
     e, ratio = np.log(p) - np.log(g), np.maximum(p / g, g / p)
     return {
-        'AbsRel': np.mean(abs(p - g) / g), 'SqRel': np.mean((p - g) ** 2 / g),
-        'RMSE': np.sqrt(np.mean((p - g) ** 2)), 'RMSElog': np.sqrt(np.mean(e ** 2)),
-        'log10': np.mean(abs(np.log10(p) - np.log10(g))), 'delta1': np.mean(ratio < 1.25),
-        'delta2': np.mean(ratio < 1.25 ** 2), 'delta3': np.mean(ratio < 1.25 ** 3),
+        'AbsRel': np.mean(abs(p - g) / g),
+        'SqRel': np.mean((p - g) ** 2 / g),
+        'RMSE': np.sqrt(np.mean((p - g) ** 2)),
+        'RMSElog': np.sqrt(np.mean(e**2)),
+        'log10': np.mean(abs(np.log10(p) - np.log10(g))),
+        'delta1': np.mean(ratio < 1.25),
+        'delta2': np.mean(ratio < 1.25**2),
+        'delta3': np.mean(ratio < 1.25**3),
         'SILog': 100 * np.std(e),
     }
 
@@ -74,8 +79,12 @@ def test_images_without_valid_pixels_are_skipped_and_counted():
     metrics.add(*image(0, 100, 0.1), clamped=7)
     metrics.add(np.empty(0), np.empty(0))
     assert metrics.counts() == {
-        'images': 1, 'skipped_images': 1, 'pixels': 100, 'clamped_pixels': 7,
-        'unseen_pixels': 0}
+        'images': 1,
+        'skipped_images': 1,
+        'pixels': 100,
+        'clamped_pixels': 7,
+        'unseen_pixels': 0,
+    }
     assert np.isfinite(list(metrics.scores('images').values())).all()
 
 

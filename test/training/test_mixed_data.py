@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several data sets together: rendered rooms split by their manifest, others, and raycast views."""
+
 from __future__ import annotations
 
 import json
@@ -71,8 +72,11 @@ def test_several_data_sets_keep_their_own_splits(tmp_path):
     paths = [rendered(tmp_path / 'rooms'), layouts.rooms(tmp_path / 'more', count=3)]
     train = open_joined(paths, 'train', ['scene_1'])
     assert [train[index].id for index in (0, 3, 4, 6)] == [
-        'scene_bedroom_20/rgb_00000', 'scene_bedroom_20/rgb_00003', 'scene_0/rgb_00000',
-        'scene_0/rgb_00002']
+        'scene_bedroom_20/rgb_00000',
+        'scene_bedroom_20/rgb_00003',
+        'scene_0/rgb_00000',
+        'scene_0/rgb_00002',
+    ]
     assert train.source(4).endswith('more/scene_0/rgb_00000.jpg') and len(train) == 7
     assert train.ground_truth == 'exact'
     assert ids(open_joined(paths, 'test', ['scene_1'])) == {'scene_bedroom_21', 'scene_1'}
@@ -100,9 +104,11 @@ def test_raycast_views_have_their_share_and_are_the_same_in_every_epoch(tmp_path
 
 
 def test_a_joined_data_set_without_cameras_is_found_out(tmp_path):
-    parts = [open_dataset(layouts.rooms(tmp_path / 'a'), 'all'),
-             open_dataset(layouts.sync(tmp_path / 'b'), 'all'),
-             open_dataset(layouts.rooms(tmp_path / 'c'), 'all')]
+    parts = [
+        open_dataset(layouts.rooms(tmp_path / 'a'), 'all'),
+        open_dataset(layouts.sync(tmp_path / 'b'), 'all'),
+        open_dataset(layouts.rooms(tmp_path / 'c'), 'all'),
+    ]
     for joined in (Joined(parts), Joined([Joined(parts), parts[0]])):
         with pytest.raises(DataError, match='needs the focal length'):
             build.canonical_focal(get_recipe('bundled'), joined)
@@ -111,8 +117,9 @@ def test_a_joined_data_set_without_cameras_is_found_out(tmp_path):
 def test_a_run_trains_on_all_of_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, 'tiny', TINY)
     data, more = rendered(tmp_path / 'rooms'), layouts.rooms(tmp_path / 'more', count=4)
-    arguments = words(data, tmp_path / 'run', '--raycast-share', '0.2', '--steps', '2',
-                      '--hold-out', 'scene_1')
+    arguments = words(
+        data, tmp_path / 'run', '--raycast-share', '0.2', '--steps', '2', '--hold-out', 'scene_1'
+    )
     arguments.insert(arguments.index('--data') + 2, str(more))
     assert cli.main(arguments) == 0, capsys.readouterr().err
     about = read_run(tmp_path / 'run').description

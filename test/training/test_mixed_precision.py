@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """bf16 on a CPU: depthwise convolutions in float32, and nothing else of the network changes."""
+
 from __future__ import annotations
 
 import copy
@@ -44,8 +45,10 @@ def test_depthwise_convolutions_compute_in_float32_and_learn_as_in_fp32():
     assert seen == [torch.float32]
     assert half.state_dict().keys() == whole.state_dict().keys()
     for ours, exact in zip(half.parameters(), whole.parameters(), strict=True):
-        assert torch.nn.functional.cosine_similarity(
-            ours.grad.flatten(), exact.grad.flatten(), dim=0) > 0.995
+        assert (
+            torch.nn.functional.cosine_similarity(ours.grad.flatten(), exact.grad.flatten(), dim=0)
+            > 0.995
+        )
 
 
 def test_images_are_arranged_for_bf16_alone():

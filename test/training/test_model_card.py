@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model card's figures: correct baselines, and a page that keeps hand-written text."""
+
 from __future__ import annotations
 
 import re
@@ -58,8 +59,9 @@ def test_flicker_is_what_the_truth_does_not_explain():
 
 def test_bands_of_distance_by_hand():
     # 0.7 m belongs to the lower band, unknown and beyond 10 m to none; 40 m counts as 10.
-    depth, truth, *_ = counted(WHOLE_FRAME, np.array([[1.05, 1.0, 5.0, 40.0, 9.0]]),
-                              np.array([[0.7, 1.0, 0.0, 8.0, 12.0]]))
+    depth, truth, *_ = counted(
+        WHOLE_FRAME, np.array([[1.05, 1.0, 5.0, 40.0, 9.0]]), np.array([[0.7, 1.0, 0.0, 8.0, 12.0]])
+    )
     np.testing.assert_allclose(depth, [1.05, 1.0, 10.0])
     np.testing.assert_array_equal(truth, [0.7, 1.0, 8.0])
     bands = DistanceBands()
@@ -67,8 +69,7 @@ def test_bands_of_distance_by_hand():
     bands.add(np.array([0.8]), np.array([1.0]))
     assert list(bands.share) == [0.25, 0.5, 0, 0, 0, 0.25]
     np.testing.assert_allclose(bands.abs_rel, [0.5, 0.1, np.nan, np.nan, np.nan, 0.25])
-    np.testing.assert_allclose(
-        bands.bias, [1.5, np.sqrt(0.8), np.nan, np.nan, np.nan, 1.25])
+    np.testing.assert_allclose(bands.bias, [1.5, np.sqrt(0.8), np.nan, np.nan, np.nan, 1.25])
     constant = DistanceBands()
     constant.add(*counted(WHOLE_FRAME, np.ones((1, 1)), np.full((2, 3), 2.0))[:2])
     assert constant.share[2] == 1 and constant.abs_rel[2] == 0.5
@@ -85,9 +86,25 @@ def arguments(tmp_path):
     for index in range(3):
         layouts.write(tmp_path / f'still/rgb_{index:05d}.jpg', layouts.encode('.jpg', rgb))
         layouts.write(tmp_path / f'still/depth_{index:05d}.png', layouts.millimetres(depth))
-    return ['model-card', '--weights', str(weights), '--data', str(data), '--hold-out', 'scene_1',
-            '--unseen', str(unseen), '--clip', str(tmp_path / 'still'), '--out', str(page),
-            '--device', 'cpu', '--sheets', str(tmp_path / 'sheets')]
+    return [
+        'model-card',
+        '--weights',
+        str(weights),
+        '--data',
+        str(data),
+        '--hold-out',
+        'scene_1',
+        '--unseen',
+        str(unseen),
+        '--clip',
+        str(tmp_path / 'still'),
+        '--out',
+        str(page),
+        '--device',
+        'cpu',
+        '--sheets',
+        str(tmp_path / 'sheets'),
+    ]
 
 
 def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments, tmp_path):
@@ -100,16 +117,23 @@ def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments,
     assert [row[:3] for row in rows] == [
         (name if first else '', '3' if first else '', what)
         for name in ('held-out rooms', 'real', 'clip')
-        for what, first in (('the network', True), ('best constant', False),
-                            ('mean depth map', False))]
+        for what, first in (
+            ('the network', True),
+            ('best constant', False),
+            ('mean depth map', False),
+        )
+    ]
     # All pixels of each data set are in a band.
     shares = re.findall(r'^\| (?:below .*|.* to .*) m \| (.*) \| (.*) \| (.*) \|$', text, re.M)
     assert len(shares) == 6
     for column in zip(*shares):
         assert sum(int(cell.split()[-2]) for cell in column if cell != '-') in (99, 100, 101)
     assert 'Focal length unknown, assumed to be that of the training: real, clip.' in text
-    assert re.search(r'input / that of its training: held-out rooms \d\.\d\d to \d\.\d\d, '
-                     r'real 1\.00 to 1\.00, clip 1\.00 to 1\.00\.', text)
+    assert re.search(
+        r'input / that of its training: held-out rooms \d\.\d\d to \d\.\d\d, '
+        r'real 1\.00 to 1\.00, clip 1\.00 to 1\.00\.',
+        text,
+    )
     assert 'Flicker on the clip (3 consecutive frames)' in text and str(tmp_path) not in text
     sheet = cv2.imread(str(tmp_path / 'docs/images/card_held_out.jpg'))
     assert sheet.shape[1] == 1920 and sheet.shape[0] > 180  # with a legend below
@@ -133,14 +157,16 @@ def test_data_sets_of_one_name_are_refused(arguments, tmp_path, capsys):
     assert 'are the same: rename' in capsys.readouterr().err
 
 
-def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(arguments, tmp_path,
-                                                                      monkeypatch, capsys):
-    shipped = layouts.write(tmp_path / 'repository/docs/model_card.md',
-                            f'# Shipped\n{BEGIN}\nold\n{END}\n')
+def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    shipped = layouts.write(
+        tmp_path / 'repository/docs/model_card.md', f'# Shipped\n{BEGIN}\nold\n{END}\n'
+    )
     monkeypatch.setattr(model_card, 'SHIPPED', shipped)
     monkeypatch.chdir(tmp_path / 'repository')
     place = arguments.index('--out')
-    plain, new = arguments[:place] + arguments[place + 2:], tmp_path / 'cards/mine.md'
+    plain, new = arguments[:place] + arguments[place + 2 :], tmp_path / 'cards/mine.md'
     assert cli.main([*plain, '--out', str(new)]) == 0
     text = new.read_text()
     assert text.startswith('# Model card: tiny\n\n* Network: efficientnet_sff, 64x48')
@@ -150,10 +176,12 @@ def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(arguments,
     new.write_text(f'By hand.\n{text}')
     assert cli.main([*plain, '--out', str(new)]) == 0
     assert new.read_text() == f'By hand.\n{text}'
-    for more, said in (([], 'give the page to write: --out FILE.md'),
-                       (['--out', 'docs/model_card.md'], 'or --update-shipped'),
-                       (['--out', str(new), '--update-shipped'], 'omit --out'),
-                       (['--out', 'card.html'], 'is not a Markdown file')):
+    for more, said in (
+        ([], 'give the page to write: --out FILE.md'),
+        (['--out', 'docs/model_card.md'], 'or --update-shipped'),
+        (['--out', str(new), '--update-shipped'], 'omit --out'),
+        (['--out', 'card.html'], 'is not a Markdown file'),
+    ):
         assert cli.main([*plain, *more]) == 1
         assert said in capsys.readouterr().err
     assert shipped.read_text() == f'# Shipped\n{BEGIN}\nold\n{END}\n'

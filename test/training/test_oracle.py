@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network that knows the truth must score 0 with any training recipe and protocol."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -22,8 +23,10 @@ from test.support import layouts
 from test.support.weights import tiny_info
 
 #: Recipes that differ in the scaling of depth; the first of each kind represents it.
-_KINDS = {(r.augment, r.height, r.width, r.test_height, r.test_width, r.test_geometry, r.focal):
-          r.name for r in reversed(RECIPES.values())}
+_KINDS = {
+    (r.augment, r.height, r.width, r.test_height, r.test_width, r.test_geometry, r.focal): r.name
+    for r in reversed(RECIPES.values())
+}
 
 
 def _sync(folder: Path, columns: int = 0, camera: bool = False) -> tuple[Path, Path | None]:
@@ -32,8 +35,10 @@ def _sync(folder: Path, columns: int = 0, camera: bool = False) -> tuple[Path, P
     if camera:
         for scene in (folder / 'sync').iterdir():
             layouts.write(scene / 'camera.json', '{"width": 64, "fx": 58.5, "cx": 31.5}')
-    rows = [f'/{rgb.relative_to(folder / "sync")} /{rgb.parent.name}/sync_depth_{rgb.stem[4:]}.png'
-            for rgb in sorted((folder / 'sync').glob('*/rgb_*'))]
+    rows = [
+        f'/{rgb.relative_to(folder / "sync")} /{rgb.parent.name}/sync_depth_{rgb.stem[4:]}.png'
+        for rgb in sorted((folder / 'sync').glob('*/rgb_*'))
+    ]
     rows = [f'{row} {518.8579 / 10}' if columns == 3 else row for row in rows]
     file = layouts.write(folder / 'list.txt', '\n'.join(rows)) if columns else None
     return folder / 'sync', file
@@ -51,9 +56,23 @@ def _data(kind: str, folder: Path) -> tuple[Path, Path | None]:
     return getattr(layouts, kind)(folder / kind), None
 
 
-LAYOUTS = ('sync', 'sync 2 columns', 'sync 3 columns', 'sync camera', 'official_splits',
-           'labeled_mat', 'densedepth', 'densedepth_zip', 'densedepth_test', 'h5_frames',
-           'npy_pairs', 'marigold', 'rooms', 'folders', 'tum')
+LAYOUTS = (
+    'sync',
+    'sync 2 columns',
+    'sync 3 columns',
+    'sync camera',
+    'official_splits',
+    'labeled_mat',
+    'densedepth',
+    'densedepth_zip',
+    'densedepth_test',
+    'h5_frames',
+    'npy_pairs',
+    'marigold',
+    'rooms',
+    'folders',
+    'tum',
+)
 #: Layouts without a focal length.
 WITHOUT_CAMERA = ('sync', 'sync 2 columns', 'folders', 'tum')
 
@@ -85,9 +104,11 @@ class Oracle(Predictor):
 
     def __init__(self, recipe: Recipe, trained_on: DepthDataset, pairs: Remembering) -> None:
         self.focal, self.pairs = build.canonical_focal(recipe, trained_on), pairs
-        super().__init__(torch.nn.Identity(),
-                         build.weights_info(recipe, trained_on, self.focal, 'none'),
-                         torch.device('cpu'))
+        super().__init__(
+            torch.nn.Identity(),
+            build.weights_info(recipe, trained_on, self.focal, 'none'),
+            torch.device('cpu'),
+        )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         sample = self.pairs.last
@@ -101,8 +122,11 @@ class Oracle(Predictor):
     def published(self, rgb: np.ndarray, camera: CameraModel | None) -> Estimate:
         sample = self.pairs.last
         factor = self._estimator.focal_factor(camera)
-        truth = sample.depth if self.focal is None or sample.fx is None else \
-            sample.depth * np.float32(self.focal / sample.fx * self._scale(sample)) * factor
+        truth = (
+            sample.depth
+            if self.focal is None or sample.fx is None
+            else sample.depth * np.float32(self.focal / sample.fx * self._scale(sample)) * factor
+        )
         return Estimate(torch.from_numpy(truth), factor)
 
     def _scale(self, sample: Sample) -> float:
@@ -110,12 +134,18 @@ class Oracle(Predictor):
         return 1 / look(self.info, sample.rgb, sample.fx).scale
 
 
-def judged(recipe: Recipe, trained_on: DepthDataset, data: Path, protocol: str,
-           list_file: Path | None = None):
+def judged(
+    recipe: Recipe,
+    trained_on: DepthDataset,
+    data: Path,
+    protocol: str,
+    list_file: Path | None = None,
+):
     """Evaluate a recipe's oracle without mirroring, which it cannot handle."""
     rule = dataclasses.replace(PROTOCOLS[protocol], flip=False)
-    pairs = Remembering(open_dataset(data, 'all', ground_truth=rule.ground_truth,
-                                     list_file=list_file))
+    pairs = Remembering(
+        open_dataset(data, 'all', ground_truth=rule.ground_truth, list_file=list_file)
+    )
     return evaluate(Oracle(recipe, trained_on, pairs), pairs, rule)
 
 
@@ -136,15 +166,18 @@ def test_scores_nothing_under_every_recipe_layout_and_protocol(layout, tmp_path)
                 assert not result.is_rescaled, (name, protocol, result.depth_factor)
 
 
-@pytest.mark.parametrize('name', [name for name in _KINDS.values() if name.startswith('paper_')
-                                  and RECIPES[name].focal is None])
+@pytest.mark.parametrize(
+    'name',
+    [name for name in _KINDS.values() if name.startswith('paper_') and RECIPES[name].focal is None],
+)
 def test_scores_nothing_on_the_labelled_set_after_training_without_focal_length(name, tmp_path):
     """Write sync data with a list of two columns, so the camera is unknown; it is NYU's."""
     trained_on, list_file = _sync(tmp_path, 2)
     trained_on = open_dataset(trained_on, 'all', list_file=list_file)
     for protocol in PROTOCOLS:
-        result = judged(RECIPES[name], trained_on, layouts.labeled_mat(tmp_path / 'nyu.mat'),
-                        protocol)
+        result = judged(
+            RECIPES[name], trained_on, layouts.labeled_mat(tmp_path / 'nyu.mat'), protocol
+        )
         assert result.scores['AbsRel'] < 1e-6 and not result.is_rescaled
 
 
@@ -171,8 +204,9 @@ class Seeing(Predictor):
 @pytest.mark.parametrize('protocol', PROTOCOLS)
 def test_what_is_seen_is_laid_where_it_was_seen(geometry, protocol):
     rng = np.random.default_rng(0)
-    depth = cv2.resize(rng.uniform(2, 9, (5, 7)).astype(np.float32), (640, 480),
-                       interpolation=cv2.INTER_CUBIC).clip(1, 9.9)
+    depth = cv2.resize(
+        rng.uniform(2, 9, (5, 7)).astype(np.float32), (640, 480), interpolation=cv2.INTER_CUBIC
+    ).clip(1, 9.9)
     if geometry == 'laina':  # which stretches a part over the whole by design
         depth[:] = 4
     info = tiny_info(input_height=256, input_width=320, test_geometry=geometry)
@@ -190,8 +224,11 @@ def test_what_is_seen_is_laid_where_it_was_seen(geometry, protocol):
             grey = np.round(depth * 25).astype(np.uint8)
             return Sample(np.repeat(grey[..., None], 3, 2), np.round(depth * 25) / 25, 'picture')
 
-    result = evaluate(Seeing(torch.nn.Identity(), info, torch.device('cpu')), Picture(),
-                      dataclasses.replace(PROTOCOLS[protocol], visible=None))
+    result = evaluate(
+        Seeing(torch.nn.Identity(), info, torch.device('cpu')),
+        Picture(),
+        dataclasses.replace(PROTOCOLS[protocol], visible=None),
+    )
     assert result.scores['AbsRel'] < 0.01
     total = result.counts['pixels'] + result.counts['unseen_pixels']
     assert ('left out' in result.note) == bool(result.counts['unseen_pixels'])
@@ -207,13 +244,19 @@ def test_every_recipe_names_a_geometry_that_shows_the_scale_of_its_training(tmp_
         seen = look(info, frame)
         assert seen.image.shape == (info.input_height, info.input_width, 3), name
         assert 518.85790117450188 * seen.scale == pytest.approx(
-            info.focal_length_at(info.input_width)), name
+            info.focal_length_at(info.input_width)
+        ), name
 
 
-@pytest.mark.parametrize('layout, recipe, said', [
-    ('sync', 'paper_003', 'the focal length of the training pictures is unknown; NYU'),
-    ('rooms', 'paper_003', 'a focal length of 259.4 pixels for 320 columns'),
-    ('rooms', 'bundled', 'a focal length of 259.2 pixels'), ('labeled_mat', 'paper_003', '')])
+@pytest.mark.parametrize(
+    'layout, recipe, said',
+    [
+        ('sync', 'paper_003', 'the focal length of the training pictures is unknown; NYU'),
+        ('rooms', 'paper_003', 'a focal length of 259.4 pixels for 320 columns'),
+        ('rooms', 'bundled', 'a focal length of 259.2 pixels'),
+        ('labeled_mat', 'paper_003', ''),
+    ],
+)
 def test_a_training_says_in_which_scale_depth_is_learnt(layout, recipe, said, tmp_path):
     dataset = open_dataset(_data(layout, tmp_path)[0], 'all')
     focal = build.canonical_focal(RECIPES[recipe], dataset)
@@ -231,8 +274,9 @@ def test_one_unknown_camera_among_many_pictures_is_noticed(tmp_path):
     recipe = RECIPES['paper_003']
     focal = build.canonical_focal(recipe, dataset)
     assert focal == pytest.approx(259.4, abs=0.1)
-    assert 'the focal length of some of the training pictures is unknown' \
-        in ' '.join(build.camera_notices(recipe, dataset, focal))
+    assert 'the focal length of some of the training pictures is unknown' in ' '.join(
+        build.camera_notices(recipe, dataset, focal)
+    )
     # Depth of both is converted to the same camera; the unknown one is NYU's.
     pipeline = build.augmentation(recipe, focal)
     for index, fx in ((0, 58.5), (3, 51.885790117450188)):
@@ -249,8 +293,10 @@ def test_scores_nothing_on_kitti_whose_cameras_differ_from_day_to_day(tmp_path):
     root = layouts.kitti(tmp_path, drives=3)
     for number, fx in enumerate((90.2, 92.0)):
         other = tmp_path / f'2011_10_0{number}'
-        layouts.write(other / 'calib_cam_to_cam.txt', 'S_rect_02: 160.0 48.0\n'
-                      f'P_rect_02: {fx} 0 76.2 4.5 0 {fx} 21.6 0.2 0 0 1 0.003\n')
+        layouts.write(
+            other / 'calib_cam_to_cam.txt',
+            f'S_rect_02: 160.0 48.0\nP_rect_02: {fx} 0 76.2 4.5 0 {fx} 21.6 0.2 0 0 1 0.003\n',
+        )
         old = f'2011_09_26_drive_000{number + 1}_sync'
         new = f'2011_10_0{number}_drive_000{number + 1}_sync'
         (other / new).parent.mkdir(exist_ok=True)
@@ -260,8 +306,9 @@ def test_scores_nothing_on_kitti_whose_cameras_differ_from_day_to_day(tmp_path):
     assert len({trained_on[index].fx for index in range(len(trained_on))}) == 2
     for name, protocol in KITTI.items():
         pairs = Remembering(trained_on)
-        result = evaluate(Oracle(recipe, trained_on, pairs), pairs,
-                          dataclasses.replace(protocol, flip=False))
+        result = evaluate(
+            Oracle(recipe, trained_on, pairs), pairs, dataclasses.replace(protocol, flip=False)
+        )
         assert result.scores['AbsRel'] < 1e-6, name
         low, high = result.depth_factor
         assert 0.96 < low < high < 1.01

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command that overfits networks to a few pairs."""
+
 from __future__ import annotations
 
 import json
@@ -23,7 +24,7 @@ def pairs(tmp_path):
     scene.mkdir(parents=True)
     for index in range(4):
         near = np.zeros((96, 128), bool)
-        near[:, :32 + 16 * index] = True
+        near[:, : 32 + 16 * index] = True
         depth = np.where(near, 1000 + 200 * index, 3000).astype(np.uint16)
         rgb = np.where(near[..., None], [200, 40 * index, 0], [0, 60, 180]).astype(np.uint8)
         cv2.imwrite(str(scene / f'rgb_{index:05d}.jpg'), rgb)
@@ -33,8 +34,9 @@ def pairs(tmp_path):
 
 @pytest.fixture(autouse=True)
 def tiny_recipe(monkeypatch):
-    monkeypatch.setitem(RECIPES, 'tiny', replace(TINY, height=64, width=96, test_height=64,
-                                                 test_width=96))
+    monkeypatch.setitem(
+        RECIPES, 'tiny', replace(TINY, height=64, width=96, test_height=64, test_width=96)
+    )
 
 
 def run(pairs, *more):
@@ -42,9 +44,11 @@ def run(pairs, *more):
 
 
 def test_a_network_learns_a_few_pairs(pairs, tmp_path, capsys):
-    assert run(pairs, '--steps', '300', '--learning-rate', '0.003', '--out',
-               str(tmp_path / 'out')) == 0
-    result, = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert (
+        run(pairs, '--steps', '300', '--learning-rate', '0.003', '--out', str(tmp_path / 'out'))
+        == 0
+    )
+    (result,) = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert result['learnt'] and result['absrel'] <= 0.05 and result['steps'] <= 300
     assert 'learnt' in capsys.readouterr().out
     picture = cv2.imread(str(tmp_path / 'out' / 'tiny.png'))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Your own data: folders of images and depth maps in all usual forms, and `check-data`."""
+
 from __future__ import annotations
 
 import json
@@ -27,20 +28,33 @@ def described(path: Path, **arguments) -> str:
 
 
 @pytest.mark.parametrize('pictures', ['images', 'rgb', 'color', 'Colour'])
-@pytest.mark.parametrize('names', [
-    ('{:04d}.jpg', '{:04d}.png'), ('rgb_{:04d}.PNG', 'depth_{:04d}.png'),
-    ('frame-{:06d}.color.png', 'frame-{:06d}.depth.png'), ('{:04d}_rgb.jpg', '{:04d}_depth.npy')])
+@pytest.mark.parametrize(
+    'names',
+    [
+        ('{:04d}.jpg', '{:04d}.png'),
+        ('rgb_{:04d}.PNG', 'depth_{:04d}.png'),
+        ('frame-{:06d}.color.png', 'frame-{:06d}.depth.png'),
+        ('{:04d}_rgb.jpg', '{:04d}_depth.npy'),
+    ],
+)
 def test_pictures_find_their_depth_by_name(pictures, names, tmp_path):
-    data = open_dataset(layouts.folders(
-        tmp_path, pictures=pictures, picture_name=names[0], depth_name=names[1]), 'all')
+    data = open_dataset(
+        layouts.folders(tmp_path, pictures=pictures, picture_name=names[0], depth_name=names[1]),
+        'all',
+    )
     assert data.layout == 'folders' and len(data) == 4
     np.testing.assert_allclose(data[2].depth, layouts.scene(2)[1], atol=1e-3)
     assert ('float metres' if names[1].endswith('npy') else '16-bit mm') in data.describe()
 
 
-@pytest.mark.parametrize('names', [
-    ('frame-{:06d}.color.png', 'frame-{:06d}.depth.png'), ('{:03d}_rgb.jpg', '{:03d}_depth.npy'),
-    ('IMG_{:03d}.JPG', 'depth_{:03d}.png')])
+@pytest.mark.parametrize(
+    'names',
+    [
+        ('frame-{:06d}.color.png', 'frame-{:06d}.depth.png'),
+        ('{:03d}_rgb.jpg', '{:03d}_depth.npy'),
+        ('IMG_{:03d}.JPG', 'depth_{:03d}.png'),
+    ],
+)
 def test_one_folder_of_both_is_told_apart_by_names(names, tmp_path):
     root = layouts.folders(tmp_path / 'apart', picture_name=names[0], depth_name=names[1])
     for scene in ('a', 'b'):
@@ -80,8 +94,10 @@ def test_pictures_without_depth_are_counted(tmp_path):
     root = layouts.folders(tmp_path / 'own')
     (root / 'depth/0001.png').unlink()
     (root / 'images/0002.jpg').unlink()
-    assert described(root).endswith('; 1 pictures without depth (first images/0001.jpg), '
-                                    '1 depth maps without picture (first depth/0002.png)')
+    assert described(root).endswith(
+        '; 1 pictures without depth (first images/0001.jpg), '
+        '1 depth maps without picture (first depth/0002.png)'
+    )
     sync = layouts.sync(tmp_path / 'sync')
     (sync / 'kitchen_0001/sync_depth_00000.png').unlink()
     assert '1 pictures without depth (first kitchen_0001/rgb_00000.jpg)' in described(sync)
@@ -97,8 +113,11 @@ def test_scenes_are_folders_of_such_folders_or_folders_within_both(tmp_path):
     for scene in ('attic', 'kitchen'):
         layouts.folders(tmp_path / 'outer' / scene)
     for scene in ('attic', 'kitchen'):
-        layouts.folders(tmp_path / 'inner', picture_name=f'{scene}/{{:04d}}.jpg',
-                        depth_name=f'{scene}/{{:04d}}.png')
+        layouts.folders(
+            tmp_path / 'inner',
+            picture_name=f'{scene}/{{:04d}}.jpg',
+            depth_name=f'{scene}/{{:04d}}.png',
+        )
     for place in ('outer', 'inner'):
         test = open_dataset(tmp_path / place, 'test', hold_out=['attic'])
         assert len(test) == 4 and all('attic' in test.source(index) for index in range(4))
@@ -113,8 +132,10 @@ def test_folders_of_the_splits_decide(name, tmp_path):
 
 def test_camera_json_says_focal_length_and_unit_once_for_all_commands(tmp_path):
     root = layouts.folders(tmp_path, scale=5000)
-    layouts.write(root / 'camera.json', json.dumps(
-        {'width': 128, 'fx': 105.0, 'cx': 63.5, 'depth_scale': 5000}))
+    layouts.write(
+        root / 'camera.json',
+        json.dumps({'width': 128, 'fx': 105.0, 'cx': 63.5, 'depth_scale': 5000}),
+    )
     data = open_dataset(root, 'all')
     assert '5000 units per metre' in data.describe()
     assert (data[0].fx, data[0].cx) == (pytest.approx(52.5), pytest.approx(31.5))
@@ -132,8 +153,10 @@ def test_camera_json_says_focal_length_and_unit_once_for_all_commands(tmp_path):
 
 def test_scenes_with_different_scales_are_not_mixed(tmp_path):
     for scene, scale in (('a', 1000), ('b', 5000)):
-        layouts.write(layouts.folders(tmp_path / scene, scale=scale) / 'camera.json',
-                      json.dumps({'depth_scale': scale}))
+        layouts.write(
+            layouts.folders(tmp_path / scene, scale=scale) / 'camera.json',
+            json.dumps({'depth_scale': scale}),
+        )
     with pytest.raises(DataError, match=r'different depth scales \(1000.0, 5000.0\)'):
         open_dataset(tmp_path, 'all')
 
@@ -143,8 +166,9 @@ def test_a_list_pairs_what_names_do_not(tmp_path):
     with pytest.raises(DataError, match=r'list them in pairs\.csv'):
         open_dataset(root, 'all')
     rows = ['image, depth, split, scene']
-    rows += [f'images/left{i}.jpg, depth/z{i}.png, {"val" if i == 3 else "train"}, {i}'
-             for i in range(4)]
+    rows += [
+        f'images/left{i}.jpg, depth/z{i}.png, {"val" if i == 3 else "train"}, {i}' for i in range(4)
+    ]
     layouts.write(root / 'pairs.csv', '\r\n'.join([*rows, 'images/left9.jpg,,,', 'a,b,,']))
     assert [len(open_dataset(root, split)) for split in ('train', 'test', 'all')] == [3, 1, 4]
     assert '1 pictures without depth (first images/left9.jpg)' in described(root)
@@ -167,16 +191,31 @@ def test_depth_of_another_size_but_the_same_shape_is_fitted(tmp_path):
     assert open_dataset(root, 'all')[1].depth.shape == (24, 32)
 
 
-@pytest.mark.parametrize('break_it, pattern', [
-    (lambda root: [file.unlink() for file in (root / 'depth').iterdir()],
-     r'there are 4 pictures \(.jpg, .*\) and 0 depth maps'),
-    (lambda root: cv2.imwrite(str(root / 'depth/0000.png'), np.ones((48, 64), np.uint8)),
-     '8 bits per pixel.* --depth-scale, for example 25.5 if 255 is 10 m'),
-    (lambda root: [cv2.imwrite(str(file), np.ones((48, 64, 3), np.uint8) * 200)
-                   for file in (root / 'depth').iterdir()], 'one-channel'),
-    (lambda root: (root / 'depth/0000.png').write_bytes(b''), 'is empty'),
-    (lambda root: layouts.write(root / 'camera.json', '{"width": 64, "fx": "fifty"}'),
-     "or horizontal_fov_deg: could not convert string to float: 'fifty'$")])
+@pytest.mark.parametrize(
+    'break_it, pattern',
+    [
+        (
+            lambda root: [file.unlink() for file in (root / 'depth').iterdir()],
+            r'there are 4 pictures \(.jpg, .*\) and 0 depth maps',
+        ),
+        (
+            lambda root: cv2.imwrite(str(root / 'depth/0000.png'), np.ones((48, 64), np.uint8)),
+            '8 bits per pixel.* --depth-scale, for example 25.5 if 255 is 10 m',
+        ),
+        (
+            lambda root: [
+                cv2.imwrite(str(file), np.ones((48, 64, 3), np.uint8) * 200)
+                for file in (root / 'depth').iterdir()
+            ],
+            'one-channel',
+        ),
+        (lambda root: (root / 'depth/0000.png').write_bytes(b''), 'is empty'),
+        (
+            lambda root: layouts.write(root / 'camera.json', '{"width": 64, "fx": "fifty"}'),
+            "or horizontal_fov_deg: could not convert string to float: 'fifty'$",
+        ),
+    ],
+)
 def test_malformed_folders(break_it, pattern, tmp_path):
     root = layouts.folders(tmp_path / 'data')
     break_it(root)
@@ -212,6 +251,7 @@ def checked(tmp_path, monkeypatch, capsys):
         code = cli.main(['check-data', *words])
         said = capsys.readouterr()
         return code, said.out + said.err
+
     return run
 
 
@@ -221,12 +261,20 @@ def test_check_data_prints_what_it_found_and_shows_pairs(tmp_path, checked):
     (root / 'depth/0002.png').write_bytes(b'x')
     code, said = checked(str(root))
     assert code == 0
-    for text in ('folders layout, 11 pairs, 16-bit mm', '1 pictures without depth',
-                 f'folders: 1, {root}/images (11)',
-                 'read: 11 pairs, 1 of them bad', '0002.png is damaged or not an image',
-                 'sizes: 64x48 (10)', 'depth: 1.50 to', 'holes: 1.6 % of the pixels',
-                 'focal length: unknown', 'training: 10 pairs', 'validation: 1 pairs',
-                 'sheet: own_pairs.jpg'):
+    for text in (
+        'folders layout, 11 pairs, 16-bit mm',
+        '1 pictures without depth',
+        f'folders: 1, {root}/images (11)',
+        'read: 11 pairs, 1 of them bad',
+        '0002.png is damaged or not an image',
+        'sizes: 64x48 (10)',
+        'depth: 1.50 to',
+        'holes: 1.6 % of the pixels',
+        'focal length: unknown',
+        'training: 10 pairs',
+        'validation: 1 pairs',
+        'sheet: own_pairs.jpg',
+    ):
         assert text in said, text
     # Two pairs per row, each as image, depth and overlay; ten of the twelve are good.
     assert cv2.imread(str(tmp_path / 'own_pairs.jpg')).shape == (5 * 150, 1200, 3)
@@ -246,13 +294,18 @@ def test_check_data_of_a_known_camera(tmp_path, checked):
     assert code == 0 and 'of the width (field of view 64 to 65 degrees)' in said
 
 
-@pytest.mark.parametrize('make, words, said', [
-    (lambda root: layouts.folders(root, 1), (), 'a single pair, which cannot be split'),
-    (lambda root: layouts.labeled_mat(root / 'a.mat'), (), 'splits.mat is missing'),
-    (lambda root: layouts.folders(root), ('--hold-out', 'attic'), 'it is a single scene'),
-    (layouts.sync, ('--hold-out', 'attic'), 'it has kitchen_0001, office_0002')])
-def test_check_data_ends_with_1_where_train_would_refuse(make, words, said, tmp_path, checked,
-                                                         capsys):
+@pytest.mark.parametrize(
+    'make, words, said',
+    [
+        (lambda root: layouts.folders(root, 1), (), 'a single pair, which cannot be split'),
+        (lambda root: layouts.labeled_mat(root / 'a.mat'), (), 'splits.mat is missing'),
+        (lambda root: layouts.folders(root), ('--hold-out', 'attic'), 'it is a single scene'),
+        (layouts.sync, ('--hold-out', 'attic'), 'it has kitchen_0001, office_0002'),
+    ],
+)
+def test_check_data_ends_with_1_where_train_would_refuse(
+    make, words, said, tmp_path, checked, capsys
+):
     make(tmp_path / 'own')
     code, text = checked('own', *words)
     assert code == 1 and 'training: none, own' in text and said in text and 'sheet: ' in text
@@ -262,8 +315,9 @@ def test_check_data_ends_with_1_where_train_would_refuse(make, words, said, tmp_
 
 def test_check_data_of_a_list_does_not_promise_its_pairs_for_validation(tmp_path, checked):
     layouts.sync(tmp_path / 'own')
-    layouts.write(tmp_path / 'list.txt',
-                  '/kitchen_0001/rgb_00000.jpg /kitchen_0001/sync_depth_00000.png 50\n')
+    layouts.write(
+        tmp_path / 'list.txt', '/kitchen_0001/rgb_00000.jpg /kitchen_0001/sync_depth_00000.png 50\n'
+    )
     code, text = checked('own', '--list-file', 'list.txt')
     assert code == 0 and 'training: 1 pairs of the list' in text
     assert 'validation: what --validation-data gives' in text
@@ -284,8 +338,11 @@ def shown_commands() -> list[list[str]]:
     page = (Path(__file__).parents[2] / 'docs/own_data.md').read_text('utf-8')
     block = re.search(r'```bash\n(.*?)```', page, re.S).group(1).replace('\\\n', ' ')
     prefix = 'python -m depth_training '
-    return [shlex.split(line.removeprefix(prefix)) for line in block.splitlines()
-            if line.startswith(prefix)]
+    return [
+        shlex.split(line.removeprefix(prefix))
+        for line in block.splitlines()
+        if line.startswith(prefix)
+    ]
 
 
 def test_the_commands_of_the_page_lead_to_weights_that_the_node_runs(checked, tmp_path, capsys):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `packed` layout: round trip and errors."""
+
 from __future__ import annotations
 
 import json
@@ -22,8 +23,16 @@ def view(number: int, **values) -> Sample:
     rgb = np.dstack([rows * 5, columns * 4, np.full_like(rows, 20 * number)]).astype(np.uint8)
     depth = 1 + 0.05 * rows + 0.01 * number
     depth[:3] = 0
-    return Sample(**{'rgb': rgb, 'depth': depth, 'id': f'room_{number % 2}/{number}', 'fx': 50.0,
-                     'cx': 31.0, **values})
+    return Sample(
+        **{
+            'rgb': rgb,
+            'depth': depth,
+            'id': f'room_{number % 2}/{number}',
+            'fx': 50.0,
+            'cx': 31.0,
+            **values,
+        }
+    )
 
 
 @pytest.fixture
@@ -62,10 +71,10 @@ def test_all_views_at_once_are_the_single_ones(pack):
 def test_code_is_exact_to_half_a_step(bits):
     code = DepthCode(bits)
     depth = np.geomspace(0.2, 20, 999, dtype=np.float32)[None]
-    step = np.log(100) / (2 ** bits - 2)
+    step = np.log(100) / (2**bits - 2)
     error = np.abs(np.log(code.decode(code.encode(depth)) / depth))
     assert error.max() <= step / 2 + 2e-6
-    assert code.encode(np.array([[0, 0.01, 99]], np.float32)).tolist() == [[0, 1, 2 ** bits - 1]]
+    assert code.encode(np.array([[0, 0.01, 99]], np.float32)).tolist() == [[0, 1, 2**bits - 1]]
 
 
 def test_a_file_that_cannot_be_completed_leaves_the_old_one(pack):
@@ -108,12 +117,17 @@ def test_the_command_packs_rooms_and_keeps_their_split(tmp_path, capsys):
         for number in range(3):
             sample = view(number)
             cv2.imwrite(str(folder / f'rgb_{number:05d}.jpg'), sample.rgb)
-            cv2.imwrite(str(folder / f'depth_{number:05d}.png'),
-                        (sample.depth * 1000).astype(np.uint16))
+            cv2.imwrite(
+                str(folder / f'depth_{number:05d}.png'), (sample.depth * 1000).astype(np.uint16)
+            )
         (folder / 'cameras.csv').write_text(
-            'index,fx,fy,cx,cy\n' + ''.join(f'{n},50,50,31,24\n' for n in range(3)))
-    (frames.parent / 'manifest.json').write_text(json.dumps({'rooms': [
-        {'folder': 'a', 'split': 'train'}, {'folder': 'b', 'split': 'validation'}]}))
+            'index,fx,fy,cx,cy\n' + ''.join(f'{n},50,50,31,24\n' for n in range(3))
+        )
+    (frames.parent / 'manifest.json').write_text(
+        json.dumps(
+            {'rooms': [{'folder': 'a', 'split': 'train'}, {'folder': 'b', 'split': 'validation'}]}
+        )
+    )
     out = tmp_path / 'rooms.zip'
     assert pack_rooms.main([str(out), str(frames.parent)]) == 0
     assert '6 views' in capsys.readouterr().err

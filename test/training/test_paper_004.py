@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """DenseDepth as trained by its authors: target, mask, plateau, and a head in full precision."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -49,8 +50,9 @@ def authors_target(eight_bits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """data.py: 1000 / depth in centimetres, then an anti-aliased resize."""
     centimetres = np.clip(eight_bits / 255 * 1000, 0, 1000)
     target = torch.from_numpy(1000 / centimetres)[None, None]
-    return torch.nn.functional.interpolate(
-        target, size, mode='bilinear', antialias=True)[0, 0].numpy()
+    return torch.nn.functional.interpolate(target, size, mode='bilinear', antialias=True)[
+        0, 0
+    ].numpy()
 
 
 def test_the_target_is_the_reciprocal_then_resized():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Comparisons of truth and prediction: four parts and their colours."""
+
 from __future__ import annotations
 
 import numpy as np

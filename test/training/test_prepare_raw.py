@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw NYU data: little-endian PGM, pairing by time, disparity, alignment, and the written pairs."""
+
 from __future__ import annotations
 
 import os
@@ -50,7 +51,8 @@ def test_pgm_is_read_as_little_endian(tmp_path):
     np.testing.assert_array_equal(kinect.read_disparity(file), values)
     # An ordinary reader swaps the bytes, as the format prescribes.
     np.testing.assert_array_equal(
-        cv2.imread(str(file), cv2.IMREAD_UNCHANGED), values.astype(np.uint16).byteswap())
+        cv2.imread(str(file), cv2.IMREAD_UNCHANGED), values.astype(np.uint16).byteswap()
+    )
 
 
 def test_pixels_that_look_like_white_space_are_pixels(tmp_path):
@@ -72,8 +74,11 @@ def test_flat_wall_stays_flat_and_at_its_place():
     aligned = kinect.align_depth(values)
     wall = float(kinect.metres(flat(2.0))[0, 0])
     box = float(kinect.metres(flat(1.0))[0, 0])
-    assert set(np.unique(aligned).round(4)) == {0, np.float32(wall).round(4),
-                                                np.float32(box).round(4)}
+    assert set(np.unique(aligned).round(4)) == {
+        0,
+        np.float32(wall).round(4),
+        np.float32(box).round(4),
+    }
     # The centre of the box by hand: two pinhole cameras, 25 mm apart.
     x = (319.5 - 313.0448) / 582.62448 * box - 0.0250
     _, columns = np.nonzero(aligned == np.float32(box))
@@ -93,12 +98,23 @@ def test_rotation_is_the_toolboxs():
 
 
 def test_frames_are_paired_by_time_and_colour_is_used_once():
-    names = ['d-1.000-1.pgm', 'd-1.030-2.pgm', 'd-1.100-3.pgm', 'd-9.000-4.pgm', 'd-x-1.pgm',
-             'r-1.020-9.ppm', 'r-1.110-8.ppm', 'a-1.000-1.dump', 'INDEX.txt']
+    names = [
+        'd-1.000-1.pgm',
+        'd-1.030-2.pgm',
+        'd-1.100-3.pgm',
+        'd-9.000-4.pgm',
+        'd-x-1.pgm',
+        'r-1.020-9.ppm',
+        'r-1.110-8.ppm',
+        'a-1.000-1.dump',
+        'INDEX.txt',
+    ]
     # Two depth frames claim the first colour frame: the paper drops both.
     assert pair_frames(names) == [('d-1.100-3.pgm', 'r-1.110-8.ppm')]
-    assert pair_frames(names, claims='nearest') == [('d-1.030-2.pgm', 'r-1.020-9.ppm'),
-                                                    ('d-1.100-3.pgm', 'r-1.110-8.ppm')]
+    assert pair_frames(names, claims='nearest') == [
+        ('d-1.030-2.pgm', 'r-1.020-9.ppm'),
+        ('d-1.100-3.pgm', 'r-1.110-8.ppm'),
+    ]
     assert pair_frames(['d-1.0-1.pgm']) == []
 
 
@@ -149,9 +165,13 @@ def test_test_scenes_of_the_official_split_never_get_among_the_training_pairs(tm
     assert 'none of the wanted ones: give --split all' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('text', [
-    '# mine\nkitchen_0004\n',
-    '/kitchen_0004/rgb_00045.jpg /kitchen_0004/sync_depth_00045.png 518.8579\n'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '# mine\nkitchen_0004\n',
+        '/kitchen_0004/rgb_00045.jpg /kitchen_0004/sync_depth_00045.png 518.8579\n',
+    ],
+)
 def test_scenes_by_name(text, tmp_path):
     for name in ('kitchen_0003', 'kitchen_0004'):
         raw_scene(tmp_path / 'raw' / name, 1)
@@ -159,8 +179,7 @@ def test_scenes_by_name(text, tmp_path):
     prepare_raw(tmp_path / 'raw', tmp_path / 'out', scenes=scenes)
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['kitchen_0004']
     with pytest.raises(DataError, match=r'scenes\.txt names no scene'):
-        prepare_raw(tmp_path / 'raw', tmp_path / 'out',
-                    scenes=layouts.write(scenes, '# nothing\n'))
+        prepare_raw(tmp_path / 'raw', tmp_path / 'out', scenes=layouts.write(scenes, '# nothing\n'))
 
 
 def test_a_run_that_was_stopped_goes_on_and_several_processes_write_the_same(tmp_path):
@@ -193,8 +212,21 @@ def long_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
             first = next(scene.glob(f'{kind}-*'))
             for index in range(200):
                 os.link(first, scene / f'{kind}-{index}.0-1.{suffix}')
-    words = [sys.executable, '-m', 'depth_training', 'prepare', 'raw', str(folder / 'raw'),
-             str(folder / 'out'), '--every', '1', '--split', 'all', '--jobs', '2']
+    words = [
+        sys.executable,
+        '-m',
+        'depth_training',
+        'prepare',
+        'raw',
+        str(folder / 'raw'),
+        str(folder / 'out'),
+        '--every',
+        '1',
+        '--split',
+        'all',
+        '--jobs',
+        '2',
+    ]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: len(list((folder / 'out').glob('*/rgb_*'))) > 2, 120)
         yield process
@@ -217,8 +249,11 @@ def test_a_signal_ends_all_processes_and_leaves_whole_pairs(tmp_path):
 def test_a_process_that_is_killed_is_said_and_not_waited_for(tmp_path):
     with long_run(tmp_path) as process:
         children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
-        workers = [int(child) for child in children
-                   if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes()]
+        workers = [
+            int(child)
+            for child in children
+            if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes()
+        ]
         os.kill(workers[0], signal.SIGKILL)
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 1 and 'Traceback' not in said
@@ -227,9 +262,14 @@ def test_a_process_that_is_killed_is_said_and_not_waited_for(tmp_path):
 
 def test_alignment_is_that_of_the_toolbox_whose_pixels_count_from_one(monkeypatch):
     """Compare with project_depth_map.m pixel by pixel, without undistortion."""
-    monkeypatch.setattr(kinect, '_maps', lambda camera: cv2.convertMaps(
-        *np.meshgrid(np.arange(640, dtype=np.float32), np.arange(480, dtype=np.float32)),
-        cv2.CV_32FC1))
+    monkeypatch.setattr(
+        kinect,
+        '_maps',
+        lambda camera: cv2.convertMaps(
+            *np.meshgrid(np.arange(640, dtype=np.float32), np.arange(480, dtype=np.float32)),
+            cv2.CV_32FC1,
+        ),
+    )
     values = np.full((480, 640), 2047, np.uint16)
     places = [(10, 5), (240, 320), (100, 630), (470, 300), (333, 17)]
     for number, place in enumerate(places):
@@ -237,8 +277,13 @@ def test_alignment_is_that_of_the_toolbox_whose_pixels_count_from_one(monkeypatc
     aligned, wanted = kinect.align_depth(values), np.zeros((480, 640), np.float32)
     for row, column in places:
         z = float(kinect.metres(values)[row, column])
-        point = np.array([(column + 1 - kinect.DEPTH_MATRIX[0, 2]) * z / kinect.DEPTH_MATRIX[0, 0],
-                          (row + 1 - kinect.DEPTH_MATRIX[1, 2]) * z / kinect.DEPTH_MATRIX[1, 1], z])
+        point = np.array(
+            [
+                (column + 1 - kinect.DEPTH_MATRIX[0, 2]) * z / kinect.DEPTH_MATRIX[0, 0],
+                (row + 1 - kinect.DEPTH_MATRIX[1, 2]) * z / kinect.DEPTH_MATRIX[1, 1],
+                z,
+            ]
+        )
         x, y, w = kinect.ROTATION @ point + kinect.TRANSLATION
         x = round(x * kinect.RGB_MATRIX[0, 0] / w + kinect.RGB_MATRIX[0, 2])
         y = round(y * kinect.RGB_MATRIX[1, 1] / w + kinect.RGB_MATRIX[1, 2])
@@ -252,9 +297,15 @@ def test_the_colour_cameras_calibration_is_the_toolboxs():
     assert kinect.RGB_DISTORTION[2] == 7.2231363135888329e-04
 
 
-@pytest.mark.parametrize('content, pattern', [
-    (b'', 'is empty'), (b'P5 640 480 255\n' + b'x' * 640 * 480, 'not a P5 640 480 65535'),
-    (b'P6 640 480 65535\n', 'not a P5'), (b'P5 640 480 65535\n12', 'truncated')])
+@pytest.mark.parametrize(
+    'content, pattern',
+    [
+        (b'', 'is empty'),
+        (b'P5 640 480 255\n' + b'x' * 640 * 480, 'not a P5 640 480 65535'),
+        (b'P6 640 480 65535\n', 'not a P5'),
+        (b'P5 640 480 65535\n12', 'truncated'),
+    ],
+)
 def test_bad_frames_are_named(tmp_path, content, pattern):
     file = layouts.write(tmp_path / 'd-1.0-1.pgm', content)
     with pytest.raises(DataError, match=pattern) as caught:
@@ -270,7 +321,9 @@ def test_folders_without_frames_are_refused(tmp_path):
 
 
 def test_a_source_that_is_not_there_is_named_so(tmp_path, capsys):
-    for source, said in ((tmp_path / 'none', 'does not exist'),
-                         (Path(__file__), 'is not a folder')):
+    for source, said in (
+        (tmp_path / 'none', 'does not exist'),
+        (Path(__file__), 'is not a folder'),
+    ):
         assert cli.main(['prepare', 'raw', str(source), str(tmp_path / 'out')]) == 1
         assert capsys.readouterr().err == f'depth_training: {source} {said}\n'

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare the five protocols with independent numpy and OpenCV calculations."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -25,8 +26,13 @@ from depth_training.evaluate.protocols import (
 from test.support.weights import tiny_info
 
 #: Size of the prediction for each protocol: a network of half resolution, like paper 003's.
-OUTPUT = {'harsanyi': (128, 160), 'laina': (114, 152), 'eigen_bts': (480, 640),
-          'densedepth': (240, 320), 'plain': (128, 160)}
+OUTPUT = {
+    'harsanyi': (128, 160),
+    'laina': (114, 152),
+    'eigen_bts': (480, 640),
+    'densedepth': (240, 320),
+    'plain': (128, 160),
+}
 
 
 def smooth(seed: int, size: tuple[int, int] = (480, 640)) -> np.ndarray:
@@ -86,8 +92,13 @@ def plain(p: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return eigen_bts(bilinear(p, 480, 640), g)
 
 
-BY_HAND = {'harsanyi': harsanyi, 'laina': laina, 'eigen_bts': eigen_bts,
-           'densedepth': densedepth, 'plain': plain}
+BY_HAND = {
+    'harsanyi': harsanyi,
+    'laina': laina,
+    'eigen_bts': eigen_bts,
+    'densedepth': densedepth,
+    'plain': plain,
+}
 
 
 def few_lines(pairs: list[tuple[np.ndarray, np.ndarray]], per_image: bool) -> dict[str, float]:
@@ -95,9 +106,12 @@ def few_lines(pairs: list[tuple[np.ndarray, np.ndarray]], per_image: bool) -> di
         each = [few_lines([pair], False) for pair in pairs]
         return {name: np.mean([one[name] for one in each]) for name in each[0]}
     p, g = (np.concatenate(x).astype(np.float64) for x in zip(*pairs))
-    return {'AbsRel': np.mean(abs(p - g) / g), 'RMSE': np.mean((p - g) ** 2) ** 0.5,
-            'log10': np.mean(abs(np.log10(p / g))),
-            'delta1': np.mean(np.maximum(p / g, g / p) < 1.25)}
+    return {
+        'AbsRel': np.mean(abs(p - g) / g),
+        'RMSE': np.mean((p - g) ** 2) ** 0.5,
+        'log10': np.mean(abs(np.log10(p / g))),
+        'delta1': np.mean(np.maximum(p / g, g / p) < 1.25),
+    }
 
 
 @pytest.mark.parametrize('name', PROTOCOLS)
@@ -137,8 +151,8 @@ def test_one_prediction_gets_five_different_scores_each_explained():
     assert area['harsanyi'] == pytest.approx(0.883, abs=1e-3)
     assert area['densedepth'] == pytest.approx(0.848, abs=1e-3)
     assert area['plain'] == pytest.approx(0.777, abs=1e-3)
-    assert area['eigen_bts'] < area['plain']           # the raw truth has holes
-    assert counts['laina']['clamped_pixels'] == 0      # no upper limit
+    assert area['eigen_bts'] < area['plain']  # the raw truth has holes
+    assert counts['laina']['clamped_pixels'] == 0  # no upper limit
     assert counts['plain']['clamped_pixels'] > 0
 
 
@@ -241,8 +255,9 @@ def test_flip_averages_with_the_mirror_image():
 
 
 def test_not_a_number_becomes_the_least_and_infinity_the_largest_depth():
-    depth, count = clamped(get_protocol('eigen_bts'),
-                           np.array([np.nan, np.inf, -np.inf, 0, 5, 20], np.float32))
+    depth, count = clamped(
+        get_protocol('eigen_bts'), np.array([np.nan, np.inf, -np.inf, 0, 5, 20], np.float32)
+    )
     np.testing.assert_allclose(depth, [1e-3, 10, 1e-3, 1e-3, 5, 10])
     assert count == 5
 
@@ -280,8 +295,12 @@ def test_an_infinite_prediction_counts_as_the_largest_depth(name, size):
 
 def test_a_frame_without_truth_is_skipped():
     metrics = Metrics()
-    judge(get_protocol('plain'), np.ones((48, 64), np.float32), np.zeros((480, 640), np.float32),
-          metrics)
+    judge(
+        get_protocol('plain'),
+        np.ones((48, 64), np.float32),
+        np.zeros((480, 640), np.float32),
+        metrics,
+    )
     assert metrics.counts()['skipped_images'] == 1
 
 
@@ -298,7 +317,8 @@ def test_captions_name_everything_that_moves_the_figures():
     assert get_protocol('eigen_bts').describe() == (
         'eigen_bts: raw ground truth, rows 45:471, columns 41:601 of 640x480, of other '
         'sizes in proportion, 0.001 < depth < 10 m, prediction clamped to 0.001..10 m, '
-        'per image, then averaged, no test-time augmentation')
+        'per image, then averaged, no test-time augmentation'
+    )
     text = replace(get_protocol('densedepth'), swapped=True, count_holes=True).describe()
     assert text.endswith('with its mirror image, swapped, holes counted')
     assert len({protocol.describe() for protocol in PROTOCOLS.values()}) == 5

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report shows the complete published table, and our results if available."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -24,9 +25,15 @@ from test.support.weights import tiny_info, tiny_network
 
 
 def result(recipe: str, protocol: str) -> dict:
-    return {'protocol': protocol, 'description': f'{protocol}: in words', 'averaging': 'pixels',
-            'scores': dict.fromkeys(COLUMNS, 0.5), 'counts': {'images': 3}, 'data': 'made data',
-            'weights': {'name': recipe, 'recipe': f'python -m depth_training train {recipe}'}}
+    return {
+        'protocol': protocol,
+        'description': f'{protocol}: in words',
+        'averaging': 'pixels',
+        'scores': dict.fromkeys(COLUMNS, 0.5),
+        'counts': {'images': 3},
+        'data': 'made data',
+        'weights': {'name': recipe, 'recipe': f'python -m depth_training train {recipe}'},
+    }
 
 
 def test_every_recipe_of_a_paper_has_its_target_under_its_protocol():
@@ -38,8 +45,9 @@ def test_every_recipe_of_a_paper_has_its_target_under_its_protocol():
 def test_nothing_run_says_so_in_every_row():
     rows = list(published_rows([]))
     assert sum(row[2] == 'not run' for row in rows) == len(TARGETS)
-    assert '| published | 0.130 | 0.593 | 0.057 | 0.833 | 0.960 | 0.989 |' \
-        in page.markdown(contents([]))
+    assert '| published | 0.130 | 0.593 | 0.057 | 0.833 | 0.960 | 0.989 |' in page.markdown(
+        contents([])
+    )
 
 
 def test_ours_stands_beside_with_the_difference():
@@ -55,8 +63,11 @@ def test_another_protocol_or_recipe_is_not_compared(recipe, protocol):
 
 def test_the_paper_s_averaging_is_compared_and_the_usual_one_named():
     one = result('paper_001_m5', 'eigen_bts')
-    one |= {'averaging': 'images', 'by_pixels': dict.fromkeys(COLUMNS, 0.4),
-            'by_images': dict.fromkeys(COLUMNS, 0.3)}
+    one |= {
+        'averaging': 'images',
+        'by_pixels': dict.fromkeys(COLUMNS, 0.4),
+        'by_images': dict.fromkeys(COLUMNS, 0.3),
+    }
     text = page.markdown(contents([one]))
     assert '| eigen_bts, over all pixels | ours | 0.400 |' in text
     assert '| difference | +0.280 |' in text
@@ -72,7 +83,7 @@ def test_every_paper_has_its_table_with_its_rivals_named_as_published():
         assert "| the rival's own | published |" in row
         # Figures without a source could be wrong without anyone noticing.
         assert f'from {rival.source}' in row and len(rival.source) > 8
-    assert '| DORN (Fu et al. 2018) | the rival\'s own | published | 0.115 | 0.509 |' in text
+    assert "| DORN (Fu et al. 2018) | the rival's own | published | 0.115 | 0.509 |" in text
     assert {rival.paper for rival in RIVALS} <= set(PAPERS)
 
 
@@ -97,8 +108,12 @@ def test_options_that_change_the_protocol_and_the_recipe_are_named_beside():
 
 def test_imported_weights_of_the_authors_get_their_own_row():
     one = result('paper_003', 'harsanyi')
-    one['weights'] = {'name': 'resnet_unet_hybrid (hyb_net_weights.model)', 'origin': 'imported',
-                      'recipe_name': 'paper_003', 'recipe': 'import-weights hybrid ...'}
+    one['weights'] = {
+        'name': 'resnet_unet_hybrid (hyb_net_weights.model)',
+        'origin': 'imported',
+        'recipe_name': 'paper_003',
+        'recipe': 'import-weights hybrid ...',
+    }
     text = page.markdown(contents([one]))
     assert "| authors' weights | 0.500 |" in text and '| ours |' not in text
 
@@ -106,18 +121,50 @@ def test_imported_weights_of_the_authors_get_their_own_row():
 def test_train_evaluate_and_report_fill_ours(tmp_path, capsys, monkeypatch):
     """`report` finds the results of `train`, through the commands."""
     recipe = dataclasses.replace(
-        RECIPES['paper_003'], network=TINY.network, network_arguments=TINY.network_arguments,
-        height=48, width=64, test_height=48, test_width=64, batch=2)
+        RECIPES['paper_003'],
+        network=TINY.network,
+        network_arguments=TINY.network_arguments,
+        height=48,
+        width=64,
+        test_height=48,
+        test_width=64,
+        batch=2,
+    )
     monkeypatch.setitem(RECIPES, 'paper_003', recipe)
     data, out = layouts.sync(tmp_path / 'data'), tmp_path / 'run'
     train = words(data, out, '--fast-dev-run')
     assert cli.main(['train', 'paper_003', *train[2:]]) == 0
     capsys.readouterr()
-    assert cli.main(['evaluate', '--weights', str(out / 'weights.safetensors'), '--data', str(data),
-                     '--protocol', 'all', '--json', '--device', 'cpu']) == 0
+    assert (
+        cli.main(
+            [
+                'evaluate',
+                '--weights',
+                str(out / 'weights.safetensors'),
+                '--data',
+                str(data),
+                '--protocol',
+                'all',
+                '--json',
+                '--device',
+                'cpu',
+            ]
+        )
+        == 0
+    )
     (tmp_path / 'scores.json').write_text(capsys.readouterr().out)
-    assert cli.main(['report', '--out', str(tmp_path / 'report'), '--results',
-                     str(tmp_path / 'scores.json')]) == 0
+    assert (
+        cli.main(
+            [
+                'report',
+                '--out',
+                str(tmp_path / 'report'),
+                '--results',
+                str(tmp_path / 'scores.json'),
+            ]
+        )
+        == 0
+    )
     lines = (tmp_path / 'report/report.md').read_text().splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith('| paper_003:'))
     assert '| published |' in lines[place] and '| ours |' in lines[place + 1]
@@ -131,8 +178,22 @@ def test_files_with_pictures(tmp_path):
     (tmp_path / 'a.json').write_text(json.dumps([result('paper_004', 'densedepth')]))
     data = layouts.sync(tmp_path / 'data')
     out = tmp_path / 'report'
-    assert cli.main(['report', '--out', str(out), '--results', str(tmp_path / 'a.json'),
-                     '--weights', str(tmp_path / 'tiny.safetensors'), '--data', str(data)]) == 0
+    assert (
+        cli.main(
+            [
+                'report',
+                '--out',
+                str(out),
+                '--results',
+                str(tmp_path / 'a.json'),
+                '--weights',
+                str(tmp_path / 'tiny.safetensors'),
+                '--data',
+                str(data),
+            ]
+        )
+        == 0
+    )
     assert cv2.imread(str(out / 'pictures_tiny.jpg')).shape[1] == 1280
     for text in ((out / 'report.html').read_text(), (out / 'report.md').read_text()):
         assert 'pictures_tiny.jpg' in text and 'curves' not in text
@@ -140,8 +201,7 @@ def test_files_with_pictures(tmp_path):
 
 def test_a_file_of_something_else_is_named(tmp_path, capsys):
     (tmp_path / 'a.json').write_text('{"a": 1}')
-    assert cli.main(['report', '--out', str(tmp_path), '--results',
-                     str(tmp_path / 'a.json')]) == 1
+    assert cli.main(['report', '--out', str(tmp_path), '--results', str(tmp_path / 'a.json')]) == 1
     assert 'a.json is not what evaluate --json prints' in capsys.readouterr().err
 
 
@@ -161,8 +221,21 @@ def runs(tmp_path_factory):
 
 def test_runs_are_compared_with_curves_and_pictures(runs, tmp_path):
     out = tmp_path / 'report'
-    assert cli.main(['report', '--out', str(out), '--runs', str(runs / 'short'),
-                     str(runs / 'long'), '--data', str(runs / 'data')]) == 0
+    assert (
+        cli.main(
+            [
+                'report',
+                '--out',
+                str(out),
+                '--runs',
+                str(runs / 'short'),
+                str(runs / 'long'),
+                '--data',
+                str(runs / 'data'),
+            ]
+        )
+        == 0
+    )
     text = (out / 'report.md').read_text()
     assert '| short | tiny | efficientnet_sff | silog |' in text
     assert '| 4 of 4 | 16 | fp32 |' in text and '| 6 of 6 | 24 | fp32 |' in text
@@ -174,7 +247,7 @@ def test_runs_are_compared_with_curves_and_pictures(runs, tmp_path):
         assert f']({file})' in text and cv2.imread(str(out / file)).std() > 10
     # Input, truth and two methods: four different columns of 320 pixels.
     methods = cv2.imread(str(out / 'methods.jpg'))
-    columns = [methods[:, 320 * i:320 * (i + 1)].astype(float) for i in range(4)]
+    columns = [methods[:, 320 * i : 320 * (i + 1)].astype(float) for i in range(4)]
     assert methods.shape[1] == 4 * 320
     assert min(abs(a - b).mean() for a, b in combinations(columns, 2)) > 3
 

@@ -4,6 +4,7 @@
 ImageNet files and encoders have their true shapes; decoders, pictures, batches and runs are small.
 One training a paper is also killed and resumed, in processes of its own.
 """
+
 from __future__ import annotations
 
 import json
@@ -34,15 +35,38 @@ from test.training.test_prepare_raw import raw_scene
 from test.training.test_reproducing import PAGE, commands, shown_calls
 
 #: Options that make a documented training small: size, batch and length.
-SMALL = ('--steps', '2', '--batch', '2', '--set', 'height=64', '--set', 'width=96',
-         '--set', 'test_height=64', '--set', 'test_width=96', '--workers', '0', '--device', 'cpu',
-         '--validation-images', '1', '--no-tensorboard', '--log-every', '1')
+SMALL = (
+    '--steps',
+    '2',
+    '--batch',
+    '2',
+    '--set',
+    'height=64',
+    '--set',
+    'width=96',
+    '--set',
+    'test_height=64',
+    '--set',
+    'test_width=96',
+    '--workers',
+    '0',
+    '--device',
+    'cpu',
+    '--validation-images',
+    '1',
+    '--no-tensorboard',
+    '--log-every',
+    '1',
+)
 #: The run to kill, for each paper.
 KILLED = ('paper_000', 'paper_001_m5', 'paper_002_cnn_residual', 'paper_003', 'paper_004')
 _SPLIT = re.split(r'^## (.*)$', PAGE, flags=re.M)[1:]
 #: The page's sections with commands, by heading.
-PARTS = {title: text for title, text in zip(*[iter(_SPLIT)] * 2)
-         if re.search(r'^(python|torchrun|for) ', text, re.M)}
+PARTS = {
+    title: text
+    for title, text in zip(*[iter(_SPLIT)] * 2)
+    if re.search(r'^(python|torchrun|for) ', text, re.M)
+}
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -65,8 +89,11 @@ def nyu(tmp_path_factory):
     layouts.splits_mat(root / 'splits.mat', [0, 1, 2, 3], [4, 5])
     scenes = ('kitchen_0028a', 'office_0002')
     layouts.sync(root / 'sync', scenes)
-    rows = [f'/{scene}/rgb_{i:05d}.jpg /{scene}/sync_depth_{i:05d}.png 518.8579'
-            for scene in scenes for i in range(2)]
+    rows = [
+        f'/{scene}/rgb_{i:05d}.jpg /{scene}/sync_depth_{i:05d}.png 518.8579'
+        for scene in scenes
+        for i in range(2)
+    ]
     layouts.write(root / 'nyudepthv2_train_files_with_gt.txt', '\n'.join(rows) + '\n')
     layouts.zipped(layouts.densedepth(root / 'folder', '\r\n', 4), root / 'nyu_data.zip')
     for scene in scenes:
@@ -129,8 +156,11 @@ def place(nyu, weights_of_others, tmp_path, monkeypatch):
 
 def files_that_others_publish(work, calls):
     for words in commands(calls, 'import-weights'):
-        publish = {'hyb_net_weights.model': publish_hybrid, 'nyu.h5': publish_densedepth,
-                   'fcrn.npz': convert_fcrn}
+        publish = {
+            'hyb_net_weights.model': publish_hybrid,
+            'nyu.h5': publish_densedepth,
+            'fcrn.npz': convert_fcrn,
+        }
         for name, write in publish.items():
             if name in words:
                 write(work / name)
@@ -140,12 +170,16 @@ def small(words):
     """Return the arguments of a command, with options that make it quick."""
     command, *rest = words
     if command == 'train':
-        half = ['--set', 'network_arguments.half_width=true'] if rest[0].startswith('paper_004') \
+        half = (
+            ['--set', 'network_arguments.half_width=true']
+            if rest[0].startswith('paper_004')
             else []
+        )
         return [command, *rest, *SMALL, *half]
     if command in ('evaluate', 'report'):
-        extra = ['--device', 'cpu', '--limit', '1'] if command == 'evaluate' else \
-            ['--pictures', '1']
+        extra = (
+            ['--device', 'cpu', '--limit', '1'] if command == 'evaluate' else ['--pictures', '1']
+        )
         return [command, *rest, *extra]
     if command == 'prepare':
         return [command, *rest, '--jobs', '1']
@@ -171,7 +205,7 @@ def test_the_page_runs(part, place, capsys, monkeypatch):
     killed = [name for name in KILLED if part.startswith('Paper ') and name[6:9] in part]
     for call in calls:
         module = call.index('-m') + 1
-        words = call[module + 1:]
+        words = call[module + 1 :]
         if call[module] == 'benchmarks.training_speed':
             benchmark(words, monkeypatch)
         elif module > 1:
@@ -195,18 +229,50 @@ def test_every_paper_has_its_part():
 
 
 def benchmark(words, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', [
-        'training_speed', *words, '--recipes', 'paper_002_cnn', '--batch', '1', '--steps', '1',
-        '--images', '2', '--workers', '0', '--device', 'cpu', '--precisions', 'fp32'])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'training_speed',
+            *words,
+            '--recipes',
+            'paper_002_cnn',
+            '--batch',
+            '1',
+            '--steps',
+            '1',
+            '--images',
+            '2',
+            '--workers',
+            '0',
+            '--device',
+            'cpu',
+            '--precisions',
+            'fp32',
+        ],
+    )
     training_speed.main()
 
 
 def in_two_processes(words):
     """Start processes like torchrun; the page uses one per GPU."""
     done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2',
-         '-m', 'test.support.slim_training', *small(words)], env=environment(), check=False,
-        capture_output=True, text=True)
+        [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc_per_node',
+            '2',
+            '-m',
+            'test.support.slim_training',
+            *small(words),
+        ],
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -214,8 +280,18 @@ def kill_and_resume(words, capsys):
     """Run it like a user's shell: kill it after its first checkpoint, then resume it."""
     out = Path('runs', words[1])
     process = subprocess.Popen(
-        [sys.executable, '-m', 'test.support.slim_training', *small(words),
-         '--checkpoint-every', '1'], stderr=subprocess.PIPE, text=True, env=environment())
+        [
+            sys.executable,
+            '-m',
+            'test.support.slim_training',
+            *small(words),
+            '--checkpoint-every',
+            '1',
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
     while not checkpoint.exists(out) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -226,8 +302,12 @@ def kill_and_resume(words, capsys):
 
 def environment():
     root = Path(__file__).parents[2]
-    return {**os.environ, 'PYTHONPATH': str(root), 'CUDA_VISIBLE_DEVICES': '',
-            'OMP_NUM_THREADS': '1'}
+    return {
+        **os.environ,
+        'PYTHONPATH': str(root),
+        'CUDA_VISIBLE_DEVICES': '',
+        'OMP_NUM_THREADS': '1',
+    }
 
 
 def serves(weights):
@@ -243,12 +323,15 @@ def beside_the_published(recipe, capsys):
     weights = f'runs/{recipe}/weights.safetensors'
     nyu = str(Path.home() / 'nyu/nyu_depth_v2_labeled.mat')
     protocol = read_run(Path('runs', recipe)).description.recipe['protocol']
-    scores = run(['evaluate', '--weights', weights, '--data', nyu, '--protocol', protocol,
-                  '--json'], capsys)
+    scores = run(
+        ['evaluate', '--weights', weights, '--data', nyu, '--protocol', protocol, '--json'], capsys
+    )
     Path('scores.json').write_text(scores)
     assert json.loads(scores)[0]['scores']['RMSE'] > 0
-    run(['report', '--out', 'report', '--results', 'scores.json', '--runs', f'runs/{recipe}'],
-        capsys)
+    run(
+        ['report', '--out', 'report', '--results', 'scores.json', '--runs', f'runs/{recipe}'],
+        capsys,
+    )
     blocks = re.split(r'^\| (?=paper_)', Path('report/report.md').read_text(), flags=re.M)
     assert [block.partition(':')[0] for block in blocks if '| ours |' in block] == [recipe]
     run(['export', weights, '--output', f'{recipe}.pt2', '--format', 'program'], capsys)

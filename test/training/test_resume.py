@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A killed run can be resumed with exactly the same result."""
+
 from __future__ import annotations
 
 import signal
@@ -83,8 +84,25 @@ def run(tmp_path, monkeypatch):
     data = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
     monkeypatch.chdir(tmp_path)
     out = tmp_path / 'run'
-    assert cli.main(words(Path('data'), out, '--epochs', '2', '--seed', '3', '--batch', '2',
-                          '--set', 'clip_gradient=0.5', '--time-limit', '1e-9')) == 3
+    assert (
+        cli.main(
+            words(
+                Path('data'),
+                out,
+                '--epochs',
+                '2',
+                '--seed',
+                '3',
+                '--batch',
+                '2',
+                '--set',
+                'clip_gradient=0.5',
+                '--time-limit',
+                '1e-9',
+            )
+        )
+        == 3
+    )
     assert data.exists() and 0 < read_run(out).step < 8
     return out
 
@@ -103,8 +121,21 @@ def test_resume_alone_takes_the_runs_own_options(run, tmp_path, monkeypatch, cap
 
 
 def test_the_same_command_with_resume_goes_on_too(run, tmp_path, capsys):
-    again = words(Path('data'), run, '--epochs', '2', '--seed', '3', '--batch', '2',
-                  '--set', 'clip_gradient=0.5', '--time-limit', '60', '--resume')
+    again = words(
+        Path('data'),
+        run,
+        '--epochs',
+        '2',
+        '--seed',
+        '3',
+        '--batch',
+        '2',
+        '--set',
+        'clip_gradient=0.5',
+        '--time-limit',
+        '60',
+        '--resume',
+    )
     other = [word.replace('clip_gradient=0.5', 'clip_gradient=0.7') for word in again]
     assert cli.main(other) == 1
     assert 'has changed (clip_gradient 0.5; now clip_gradient 0.7)' in capsys.readouterr().err
@@ -117,11 +148,11 @@ def test_the_same_command_with_resume_goes_on_too(run, tmp_path, capsys):
 def test_resume_names_what_may_differ_and_refuses_what_may_not(run, capsys):
     resume = ['train', '--resume', str(run), '--time-limit', '60']
     for more, sentence in (
-            (['--seed', '4'], 'was started with --seed 3, not 4: omit it'),
-            (['--no-fast-dev-run', '--batch', '4'],
-             'its recipe has changed (batch 2; now batch 4)'),
-            (['--hold-out', 'kitchen'], 'was started with --hold-out none, not kitchen'),
-            (['--out', '/other'], 'are different folders: omit one of them')):
+        (['--seed', '4'], 'was started with --seed 3, not 4: omit it'),
+        (['--no-fast-dev-run', '--batch', '4'], 'its recipe has changed (batch 2; now batch 4)'),
+        (['--hold-out', 'kitchen'], 'was started with --hold-out none, not kitchen'),
+        (['--out', '/other'], 'are different folders: omit one of them'),
+    ):
         assert cli.main([*resume, *more]) == 1
         assert sentence in capsys.readouterr().err
     assert cli.main([*resume, '--workers', '1', '--licence', 'CC0-1.0']) == 0
@@ -132,11 +163,14 @@ def test_resume_names_what_may_differ_and_refuses_what_may_not(run, capsys):
 
 def test_resume_without_a_checkpoint_is_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, 'tiny', TINY)
-    for words_ in (['--resume', str(tmp_path / 'none')],
-                   ['tiny', '--data', 'x', '--out', str(tmp_path / 'none'), '--resume']):
+    for words_ in (
+        ['--resume', str(tmp_path / 'none')],
+        ['tiny', '--data', 'x', '--out', str(tmp_path / 'none'), '--resume'],
+    ):
         assert cli.main(['train', *words_]) == 1
-        assert 'contains no checkpoint.safetensors to resume: omit --resume' \
-            in capsys.readouterr().err
+        assert (
+            'contains no checkpoint.safetensors to resume: omit --resume' in capsys.readouterr().err
+        )
     assert cli.main(['train', '--resume']) == 1
     assert 'give the folder of the run: --resume FOLDER' in capsys.readouterr().err
     assert cli.main(['train', '--data', 'x']) == 1

@@ -3,6 +3,7 @@
 
 `DEPTH_PERCEPTION_DATA` names the folder; the default is `../shared/data`, next to the repository.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -16,8 +17,10 @@ from depth_training.data import open_dataset
 from depth_training.data.layouts.sync import read_list
 from depth_training.data.splits import read_splits
 
-FOLDER = Path(os.environ.get('DEPTH_PERCEPTION_DATA')
-              or Path(__file__).resolve().parents[2].parent / 'shared/data')
+FOLDER = Path(
+    os.environ.get('DEPTH_PERCEPTION_DATA')
+    or Path(__file__).resolve().parents[2].parent / 'shared/data'
+)
 
 
 def folder(name: str) -> Path:
@@ -28,13 +31,16 @@ def folder(name: str) -> Path:
 
 def test_official_split():
     splits = read_splits(folder('nyu_splits') / 'splits.mat')
-    digests = {name: hashlib.sha256((indices + 1).astype('<u2').tobytes()).hexdigest()
-               for name, indices in splits.items()}
+    digests = {
+        name: hashlib.sha256((indices + 1).astype('<u2').tobytes()).hexdigest()
+        for name, indices in splits.items()
+    }
     assert {name: len(indices) for name, indices in splits.items()} == {'train': 795, 'test': 654}
     assert np.array_equal(np.sort(np.concatenate(list(splits.values()))), np.arange(1449))
     assert digests == {
         'train': '3e06f93e72a123ac410290a2cd39492ab1db8f922e19871ef292ba6f5048c30e',
-        'test': '2eeec7e27c622efec02adeaeb4b46566781fffd5e057d100ee98ca977cf0d0a5'}
+        'test': '2eeec7e27c622efec02adeaeb4b46566781fffd5e057d100ee98ca977cf0d0a5',
+    }
 
 
 @pytest.mark.parametrize('split, count, scenes', [('train', 24231, 284), ('test', 654, None)])
@@ -47,9 +53,16 @@ def test_bts_lists(split, count, scenes):
         assert len({pair.rgb.split('/')[0] for pair in pairs}) == scenes
 
 
-@pytest.mark.parametrize('name, layout, count', [
-    ('real/kitchen', 'sync', 100), ('real/lab', 'sync', 10), ('real/wardrobe', 'sync', 10),
-    ('rooms/scene_0', 'rooms', 100), ('rooms/scene_3', 'rooms', 37)])
+@pytest.mark.parametrize(
+    'name, layout, count',
+    [
+        ('real/kitchen', 'sync', 100),
+        ('real/lab', 'sync', 10),
+        ('real/wardrobe', 'sync', 10),
+        ('rooms/scene_0', 'rooms', 100),
+        ('rooms/scene_3', 'rooms', 37),
+    ],
+)
 def test_real_and_rendered_scenes(name, layout, count):
     dataset = open_dataset(folder(name), 'all')
     assert dataset.layout == layout and len(dataset) == count

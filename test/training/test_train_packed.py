@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training from packed views: complete on a CPU, as a CUDA graph on a GPU."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -31,14 +32,27 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(monkeypatch) -> None:
     """Return the recipe at a size that a CPU trains in a moment."""
-    recipe = dataclasses.replace(get_recipe('bundled_packed'), height=48, width=64,
-                                 test_height=48, test_width=64, focal=52.0)
+    recipe = dataclasses.replace(
+        get_recipe('bundled_packed'), height=48, width=64, test_height=48, test_width=64, focal=52.0
+    )
     monkeypatch.setattr(train_packed, 'get_recipe', lambda name: recipe)
 
 
 def command(pack: Path, out: Path, *more: str) -> list[str]:
-    return [str(pack), '--out', str(out), '--batch', '2', '--log-every', '1', '--device', 'cpu',
-            '--start-from', 'default', *more]
+    return [
+        str(pack),
+        '--out',
+        str(out),
+        '--batch',
+        '2',
+        '--log-every',
+        '1',
+        '--device',
+        'cpu',
+        '--start-from',
+        'default',
+        *more,
+    ]
 
 
 def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small):
@@ -69,11 +83,15 @@ def test_time_ends_a_run(pack, tmp_path, small):
     assert (tmp_path / 'run' / 'weights.safetensors').exists()
 
 
-@pytest.mark.parametrize('more, text', [
-    (('--resume',), 'contains no run to resume'),
-    (('--start-from', 'nowhere.safetensors'), 'there is no such file'),
-    (('--recipe', 'paper_003'), 'has no focal length'),
-    (('--batch', '64'), 'more than the 6 training pairs')])
+@pytest.mark.parametrize(
+    'more, text',
+    [
+        (('--resume',), 'contains no run to resume'),
+        (('--start-from', 'nowhere.safetensors'), 'there is no such file'),
+        (('--recipe', 'paper_003'), 'has no focal length'),
+        (('--batch', '64'), 'more than the 6 training pairs'),
+    ],
+)
 def test_what_is_wrong_is_said(pack, tmp_path, capsys, more, text):
     assert train_packed.main(command(pack, tmp_path / 'run', *more)) == 1
     assert text in capsys.readouterr().err.splitlines()[-1]
@@ -91,8 +109,9 @@ def test_numbers_out_of_range_are_refused(pack, tmp_path, capsys, option, value)
 def test_a_perfect_network_scores_perfectly(pack):
     """An oracle: validation must not change a correct prediction."""
     views = train_packed.DeviceViews(pack, 'test', torch.device('cpu'))
-    recipe = dataclasses.replace(get_recipe('bundled_packed'), test_height=48, test_width=64,
-                                 focal=52.0)
+    recipe = dataclasses.replace(
+        get_recipe('bundled_packed'), test_height=48, test_width=64, focal=52.0
+    )
     truth = views.batch(torch.tensor([0])).depth
 
     class Oracle(torch.nn.Module):
@@ -121,8 +140,11 @@ def test_a_graph_gives_the_gradients_of_plain_launches(monkeypatch):
             loss = learner.gradients(image, depth)
         assert not learner.problem
         losses.append(loss.item())
-        gradients.append(torch.cat([p.grad.flatten() for p in learner.network.parameters()
-                                    if p.grad is not None]))
+        gradients.append(
+            torch.cat(
+                [p.grad.flatten() for p in learner.network.parameters() if p.grad is not None]
+            )
+        )
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     difference = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
     assert difference < 1e-2
@@ -130,7 +152,9 @@ def test_a_graph_gives_the_gradients_of_plain_launches(monkeypatch):
 
 @cuda_only
 def test_a_run_on_a_gpu(pack, tmp_path, small):
-    arguments = [part if part != 'cpu' else 'cuda' for part in command(
-        pack, tmp_path / 'run', '--steps', '2')]
+    arguments = [
+        part if part != 'cpu' else 'cuda'
+        for part in command(pack, tmp_path / 'run', '--steps', '2')
+    ]
     assert train_packed.main(arguments) == 0
     assert load_weights(tmp_path / 'run' / 'weights.safetensors').info.name == 'bundled_packed'

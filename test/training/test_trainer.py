@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run trains, writes all its files, and reports errors in one sentence."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -65,11 +66,14 @@ def test_bf16_trains_too(data, tmp_path):
     assert np.isfinite(losses_of(out)).all()
 
 
-@pytest.mark.parametrize('more, sentence', [
-    (['--batch', '9'], 'a batch of 9 is more than the 8 training pairs'),
-    (['--hold-out', 'attic'], "has no scene 'attic' to hold out"),
-    (['--start-from', 'absent.safetensors'], 'cannot use weights absent.safetensors'),
-])
+@pytest.mark.parametrize(
+    'more, sentence',
+    [
+        (['--batch', '9'], 'a batch of 9 is more than the 8 training pairs'),
+        (['--hold-out', 'attic'], "has no scene 'attic' to hold out"),
+        (['--start-from', 'absent.safetensors'], 'cannot use weights absent.safetensors'),
+    ],
+)
 def test_what_is_wrong_is_one_sentence(data, tmp_path, capsys, more, sentence):
     assert cli.main(words(data, tmp_path / 'run', *more)) == 1
     said = capsys.readouterr().err
@@ -103,7 +107,8 @@ def test_dead_data_is_one_sentence(data, tmp_path, capsys, monkeypatch, workers)
 
 
 def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(
-        data, tmp_path, capsys, monkeypatch):
+    data, tmp_path, capsys, monkeypatch
+):
     out, write, calls = tmp_path / 'run', checkpoint.write_atomically, []
 
     def full(path, parts):
@@ -195,9 +200,17 @@ def test_the_best_weights_lie_beside_the_last(data, tmp_path, monkeypatch):
 
 def test_an_oracle_has_no_validation_loss(data, tmp_path):
     """Return the loss of the prediction against the truth as in training."""
-    recipe = dataclasses.replace(TINY, loss='l1', loss_arguments={}, augment='paper_003',
-                                 test_geometry='harsanyi', height=40, width=50, test_height=40,
-                                 test_width=50)
+    recipe = dataclasses.replace(
+        TINY,
+        loss='l1',
+        loss_arguments={},
+        augment='paper_003',
+        test_geometry='harsanyi',
+        height=40,
+        width=50,
+        test_height=40,
+        test_width=50,
+    )
     pairs = open_dataset(data, 'test')
     info = build.weights_info(recipe, pairs, None, 'none')
 
@@ -206,16 +219,21 @@ def test_an_oracle_has_no_validation_loss(data, tmp_path):
             return next(truths)
 
     views = [(look(info, pairs[i].rgb), pairs[i].depth) for i in range(len(pairs))]
-    truths = iter([torch.from_numpy(np.ascontiguousarray(view.box.of(depth)))[None, None] * 1.5
-                   for view, depth in views])
+    truths = iter(
+        [
+            torch.from_numpy(np.ascontiguousarray(view.box.of(depth)))[None, None] * 1.5
+            for view, depth in views
+        ]
+    )
     validation = Validation(pairs, recipe, build.loss(recipe), tmp_path, None, None)
     known = [view.box.of(depth)[view.box.of(depth) > 0].mean() for view, depth in views]
     loss = validation.loss(Truth(torch.nn.Identity(), info, torch.device('cpu')))
     assert loss == pytest.approx(0.5 * np.mean(known), rel=1e-5)
 
 
-def test_a_network_that_cannot_learn_is_named_at_its_first_step(data, tmp_path, capsys,
-                                                                 monkeypatch):
+def test_a_network_that_cannot_learn_is_named_at_its_first_step(
+    data, tmp_path, capsys, monkeypatch
+):
     from depth_training.train import step as learner
 
     monkeypatch.setattr(learner.Learner, 'gradients', dead)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark that fills the table of docs/reproducing.md runs."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -23,13 +24,28 @@ def call(monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', ['training_speed', '--recipes', 'tiny', *words])
         training_speed.main()
         return capsys.readouterr().out
+
     return run
 
 
 def test_steps_and_loading_are_measured(call, tmp_path):
     data = layouts.sync(tmp_path / 'data', count=4)
-    said = call('--device', 'cpu', '--batch', '2', '--steps', '1', '--precisions', 'fp32',
-                '--data', str(data), '--workers', '0', '--images', '4')
+    said = call(
+        '--device',
+        'cpu',
+        '--batch',
+        '2',
+        '--steps',
+        '1',
+        '--precisions',
+        'fp32',
+        '--data',
+        str(data),
+        '--workers',
+        '0',
+        '--images',
+        '4',
+    )
     assert '| tiny | 64x48 | 2 | fp32 | ' in said and '| tiny | 0 | ' in said
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Units and axes are checked: implausible depth and swapped axes are refused."""
+
 from __future__ import annotations
 
 import re
@@ -22,14 +23,17 @@ def stored(root: Path, scale: float, scenes: tuple[str, ...] = ('a_0001', 'b_000
         for index in range(2):
             rgb, depth = layouts.scene(index)
             layouts.write(root / scene / f'rgb_{index:05d}.jpg', layouts.encode('.jpg', rgb))
-            layouts.write(root / scene / f'sync_depth_{index:05d}.png', layouts.encode(
-                '.png', np.round(depth * scale).astype(np.uint16)))
+            layouts.write(
+                root / scene / f'sync_depth_{index:05d}.png',
+                layouts.encode('.png', np.round(depth * scale).astype(np.uint16)),
+            )
     return root
 
 
 @pytest.mark.parametrize('scale', [100, 256, 4000, 5000, 6553.5, 10000])
 def test_depth_in_another_unit_is_refused_with_the_likely_unit_and_read_with_its_scale(
-        scale, tmp_path):
+    scale, tmp_path
+):
     root = stored(tmp_path / 'data', scale)
     with pytest.raises(UnitError, match='implausible for rooms') as caught:
         open_dataset(root, 'all')
@@ -47,8 +51,9 @@ def test_a_user_may_confirm_what_is_implausible(tmp_path):
 
 
 def test_one_scene_in_another_unit_is_found_among_others(tmp_path):
-    root = stored(stored(tmp_path / 'data', 1000, ('a_0001', 'b_0002', 'c_0003')), 5000,
-                  ('d_0004',))
+    root = stored(
+        stored(tmp_path / 'data', 1000, ('a_0001', 'b_0002', 'c_0003')), 5000, ('d_0004',)
+    )
     with pytest.raises(UnitError, match=r'd_0004: .*likely 5000'):
         open_dataset(root, 'all')
 
@@ -97,8 +102,10 @@ def test_a_scale_is_a_positive_number(scale, tmp_path):
 
 
 def test_parts_of_several_data_sets_keep_their_scales(tmp_path):
-    parts = [open_dataset(stored(tmp_path / 'a', 5000), 'all', depth_scale=5000),
-             open_dataset(layouts.sync(tmp_path / 'b'), 'all')]
+    parts = [
+        open_dataset(stored(tmp_path / 'a', 5000), 'all', depth_scale=5000),
+        open_dataset(layouts.sync(tmp_path / 'b'), 'all'),
+    ]
     joined = Joined(parts)
     assert [joined[index].depth.max() for index in (0, 4)] == pytest.approx([3.5, 3.5])
 
@@ -111,10 +118,18 @@ def test_the_command_line_has_the_scale(tmp_path, capsys):
     assert cli.main([*words, '--depth-scale', '5000']) == 1
     assert 'has 4 pairs' in capsys.readouterr().err
     for name in ('train', 'evaluate', 'report', 'model-card'):
-        assert 'depth_scale' in {field for field in cli.parse(
-            name, {'train': ['paper_000', '--data', 'x'],
-                   'evaluate': ['--weights', 'x', '--data', 'x'], 'report': ['--out', 'x'],
-                   'model-card': ['--data', 'x']}[name]).__dataclass_fields__}
+        assert 'depth_scale' in {
+            field
+            for field in cli.parse(
+                name,
+                {
+                    'train': ['paper_000', '--data', 'x'],
+                    'evaluate': ['--weights', 'x', '--data', 'x'],
+                    'report': ['--out', 'x'],
+                    'model-card': ['--data', 'x'],
+                }[name],
+            ).__dataclass_fields__
+        }
 
 
 @pytest.mark.parametrize('axes', [((0, 1, 3, 2), (0, 2, 1)), ((0, 3, 2, 1), (0, 2, 1))])

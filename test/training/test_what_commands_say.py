@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands show their progress and name the files they wrote, without filling a log."""
+
 from __future__ import annotations
 
 import re
@@ -34,8 +35,25 @@ def impatient(monkeypatch):
 def test_evaluate_shows_progress_beside_its_result(data, tmp_path, capsys, impatient):
     weights = tmp_path / 'w.safetensors'
     save_weights(weights, tiny_network(), tiny_info())
-    assert cli.main(['evaluate', '--weights', str(weights), '--data', str(data), '--device', 'cpu',
-                     '--split', 'all', '--protocol', 'plain', '--json']) == 0
+    assert (
+        cli.main(
+            [
+                'evaluate',
+                '--weights',
+                str(weights),
+                '--data',
+                str(data),
+                '--device',
+                'cpu',
+                '--split',
+                'all',
+                '--protocol',
+                'plain',
+                '--json',
+            ]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     assert out.startswith('[') and re.search(r'evaluate plain: 1 of \d+ pairs, \d+ s left', err)
 
@@ -44,15 +62,31 @@ def test_report_and_overfit_say_what_they_wrote(data, tmp_path, capsys, monkeypa
     assert cli.main(['report', '--out', str(tmp_path / 'report')]) == 0
     assert f'wrote {tmp_path}/report/report.md, ' in capsys.readouterr().err
     monkeypatch.setitem(RECIPES, 'tiny', TINY)
-    cli.main(['overfit', '--data', str(data), '--recipes', 'tiny', '--pairs', '2', '--steps', '1',
-              '--device', 'cpu', '--out', str(tmp_path / 'overfit')])
+    cli.main(
+        [
+            'overfit',
+            '--data',
+            str(data),
+            '--recipes',
+            'tiny',
+            '--pairs',
+            '2',
+            '--steps',
+            '1',
+            '--device',
+            'cpu',
+            '--out',
+            str(tmp_path / 'overfit'),
+        ]
+    )
     said = capsys.readouterr().err
     assert 'at most 1 steps of 2 pairs' in said and f'pictures to {tmp_path}/overfit' in said
     assert (tmp_path / 'overfit' / 'results.json').exists()
 
 
 def test_a_log_of_a_training_hears_of_its_first_steps_and_of_the_time_left(
-        data, tmp_path, capsys, monkeypatch, impatient):
+    data, tmp_path, capsys, monkeypatch, impatient
+):
     monkeypatch.setitem(RECIPES, 'tiny', TINY)
     out = tmp_path / 'run'
     assert cli.main(words(data, out, '--steps', '3', '--log-every', '100')) == 0
@@ -69,8 +103,11 @@ def test_the_time_left_is_that_of_the_steps_left(capsys, monkeypatch):
         now[0] += 600
         display.step(step, 0.5, 1.0)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split('images/s')[1].strip() for line in lines] == ['166.5 h left', '80 min left',
-                                                                    '']
+    assert [line.split('images/s')[1].strip() for line in lines] == [
+        '166.5 h left',
+        '80 min left',
+        '',
+    ]
 
 
 def test_workers_are_as_many_as_there_are_cores(monkeypatch):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `depth-perception view` on footage."""
+
 from __future__ import annotations
 
 import itertools
@@ -45,28 +46,36 @@ def test_bundled_clip_reaches_a_browser_and_ctrl_c_ends_with_0(model):
 
     with viewing(str(CLIP), '--model', str(model), '--device', 'cpu', '--once') as (process, url):
         with Browser(url) as browser:
-            browser.wait_for(lambda: browser.all_of('/camera/cloud')
-                             and browser.picture('Camera') is not None)
+            browser.wait_for(
+                lambda: browser.all_of('/camera/cloud') and browser.picture('Camera') is not None
+            )
             browser.wait_for(lambda: browser.all_of('/camera/view'))
             picture = browser.picture('Camera')
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 0 and not output and not errors, output + errors
     with Bag(CLIP) as bag:
-        images = [decode_compressed(bag.deserialize(message))
-                  for message in bag.messages([bag.image_topic().name])]
+        images = [
+            decode_compressed(bag.deserialize(message))
+            for message in bag.messages([bag.image_topic().name])
+        ]
     assert min(np.abs(picture.astype(int) - image).mean() for image in images) < 5
 
 
-@pytest.mark.parametrize('arguments, named', [
-    (['nowhere.mp4'], 'nowhere.mp4'), ([str(CLIP), '--image', '/nothing'], '/nothing'),
-    ([str(CLIP), '--model', 'none.safetensors'], 'none.safetensors'),
-    (['--model', 'a', '--camera-pitch', '5'], '--model, --camera-pitch: only with SOURCE'),
-    (['--once'], '--once: only with SOURCE'),
-    ([str(CLIP), '--namespace', '/front'], '--namespace: only without SOURCE'),
-    ([__file__, '--image', '/camera'], '--image /camera'),
-    (['97', '--image', '/camera'], '--image /camera'),
-    ([str(CLIP), '--rectified'], 'add --camera')])
+@pytest.mark.parametrize(
+    'arguments, named',
+    [
+        (['nowhere.mp4'], 'nowhere.mp4'),
+        ([str(CLIP), '--image', '/nothing'], '/nothing'),
+        ([str(CLIP), '--model', 'none.safetensors'], 'none.safetensors'),
+        (['--model', 'a', '--camera-pitch', '5'], '--model, --camera-pitch: only with SOURCE'),
+        (['--once'], '--once: only with SOURCE'),
+        ([str(CLIP), '--namespace', '/front'], '--namespace: only without SOURCE'),
+        ([__file__, '--image', '/camera'], '--image /camera'),
+        (['97', '--image', '/camera'], '--image /camera'),
+        ([str(CLIP), '--rectified'], 'add --camera'),
+    ],
+)
 def test_an_unusable_input_gives_one_sentence_and_2(capsys, arguments, named):
     pytest.importorskip('viser', reason='the extra "view" (viser) is not installed')
     assert main(['view', '--port', '0', *arguments]) == 2
@@ -97,8 +106,11 @@ def test_without_ros_a_running_node_cannot_be_seen_and_it_says_so(capsys, monkey
 
 
 def test_frames_contain_the_depth_of_the_network(estimator):
-    source = PredictedSource(open_footage(str(CLIP), None, CameraSource()), estimator,
-                             settings=DepthSettings(point_stride=1))
+    source = PredictedSource(
+        open_footage(str(CLIP), None, CameraSource()),
+        estimator,
+        settings=DepthSettings(point_stride=1),
+    )
     frame = source.next(1.0)
     height, width = frame.image.shape[:2]
     assert (frame.camera.width, frame.camera.height) == (width, height) == (480, 360)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drawing: thinned clouds, scan lines, distance marks, and the texts of the panel."""
+
 from __future__ import annotations
 
 import math
@@ -52,7 +53,8 @@ def test_distance_colours_are_those_of_the_depth_picture():
 def test_scan_points_are_on_the_left_for_positive_angles():
     scan = Scan(np.array([-math.pi / 2, 0, math.pi / 2]), np.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(
-        drawing.scan_points(scan), [[0, -1, 0], [2, 0, 0], [0, 3, 0]], atol=1e-6)
+        drawing.scan_points(scan), [[0, -1, 0], [2, 0, 0], [0, 3, 0]], atol=1e-6
+    )
 
 
 def test_scan_lines_join_only_neighbours_on_one_surface():
@@ -63,8 +65,9 @@ def test_scan_lines_join_only_neighbours_on_one_surface():
     assert len(drawing.scan_points(scan)) == 6
 
 
-@pytest.mark.parametrize('far, distances', [
-    (10.0, [1, 2, 3, 5, 10]), (0.5, []), (80.0, [1, 2, 3, 5, 10, 20, 30, 50])])
+@pytest.mark.parametrize(
+    'far, distances', [(10.0, [1, 2, 3, 5, 10]), (0.5, []), (80.0, [1, 2, 3, 5, 10, 20, 30, 50])]
+)
 def test_marks_lie_at_round_distances_within_the_view(far, distances):
     shown, lines = drawing.distance_marks(CAMERA, far)
     assert shown == distances

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Videos, folders, bags and webcams as footage, and the pace at which they are played."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -59,8 +60,7 @@ def test_folder_gives_its_images_in_the_order_of_their_names(tmp_path):
     for index, picture in enumerate(pictures(3)):
         cv2.imwrite(str(tmp_path / f'{index}.png'), picture)
     (tmp_path / 'notes.txt').write_text('no image')
-    assert levels(open_footage(str(tmp_path), None, UNKNOWN).shots()) == [
-        (0, 20), (1, 30), (2, 40)]
+    assert levels(open_footage(str(tmp_path), None, UNKNOWN).shots()) == [(0, 20), (1, 30), (2, 40)]
 
 
 def test_one_image_is_a_folder_of_one(tmp_path):
@@ -97,8 +97,13 @@ def test_a_bag_of_an_odd_calibration_is_shown_with_remarks(tmp_path, monkeypatch
 
     def odd(*arguments):
         message = usual(*arguments)
-        return dataclasses.replace(message, distortion_model='thin_prism', d=np.full(4, 0.1),
-                                   k=message.k * [0.01, 1, 1, 1, 0.01, 1, 1, 1, 1])
+        return dataclasses.replace(
+            message,
+            distortion_model='thin_prism',
+            d=np.full(4, 0.1),
+            k=message.k * [0.01, 1, 1, 1, 0.01, 1, 1, 1, 1],
+        )
+
     monkeypatch.setattr(bags, 'info', odd)
     bag = write_bag(tmp_path / 'bag', pictures(1), storage=StoragePlugin.SQLITE3, jpeg=False)
     picture = next(open_footage(str(bag), None, UNKNOWN).shots()).picture()
@@ -107,8 +112,9 @@ def test_a_bag_of_an_odd_calibration_is_shown_with_remarks(tmp_path, monkeypatch
 
 
 def test_a_bag_without_camera_info_has_only_a_given_camera(tmp_path):
-    bag = write_bag(tmp_path / 'bag', pictures(1), storage=StoragePlugin.SQLITE3, jpeg=False,
-                    with_info=False)
+    bag = write_bag(
+        tmp_path / 'bag', pictures(1), storage=StoragePlugin.SQLITE3, jpeg=False, with_info=False
+    )
     assert next(open_footage(str(bag), None, UNKNOWN).shots()).picture().camera is None
     given = CameraSource(horizontal_fov_deg=60)
     assert next(open_footage(str(bag), None, given).shots()).picture().camera is not None
@@ -123,6 +129,7 @@ def test_images_of_a_distorting_camera_are_rectified(tmp_path, monkeypatch):
         message = plain(*arguments)
         message.d[0] = 0.3
         return message
+
     monkeypatch.setattr(bags, 'info', distorting)
     bag = write_bag(tmp_path / 'bag', pictures(2), storage=StoragePlugin.SQLITE3, jpeg=False)
     picture = next(open_footage(str(bag), None, UNKNOWN).shots()).picture()
@@ -130,9 +137,15 @@ def test_images_of_a_distorting_camera_are_rectified(tmp_path, monkeypatch):
     assert picture.rgb[0, 0].max() == 0 and picture.rgb[24, 32].min() == 20
 
 
-@pytest.mark.parametrize('name, content, named', [
-    ('a.mp4', b'no video', 'not a video'), ('empty', None, 'no image'),
-    ('missing', False, 'there is'), ('a.avi', b'', 'it is empty')])
+@pytest.mark.parametrize(
+    'name, content, named',
+    [
+        ('a.mp4', b'no video', 'not a video'),
+        ('empty', None, 'no image'),
+        ('missing', False, 'there is'),
+        ('a.avi', b'', 'it is empty'),
+    ],
+)
 def test_unusable_footage_gives_one_sentence(tmp_path, name, content, named):
     path = tmp_path / name
     if content is None:
@@ -268,6 +281,7 @@ def test_a_slow_machine_still_gets_shots():
             for shot in super().shots():
                 time.sleep(0.25)  # as a video whose frames take longer to decode than to play
                 yield shot
+
     pace = Pace(Slow(20))
     assert len(played(pace, 3)) == 3
 

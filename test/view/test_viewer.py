@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page: what the server sends to a browser, and what it does without one."""
+
 from __future__ import annotations
 
 import argparse
@@ -43,10 +44,14 @@ def frame(level=100, points=200):
     image = np.full((48, 64, 3), level, np.uint8)
     cloud = np.full((1, points, 3), level / 100, np.float32)
     return Frame(
-        image=image, depth=image // 2, depth_range=(0.3, 10.0),
+        image=image,
+        depth=image // 2,
+        depth_range=(0.3, 10.0),
         cloud=Cloud(cloud, np.full(cloud.shape, level, np.uint8)),
-        scan=Scan(np.array([0.0, 0.1]), np.array([level / 50, math.inf])), camera=CAMERA,
-        remarks=(Remark(Level.WARN, 'input', f'level {level}'),))
+        scan=Scan(np.array([0.0, 0.1]), np.array([level / 50, math.inf])),
+        camera=CAMERA,
+        remarks=(Remark(Level.WARN, 'input', f'level {level}'),),
+    )
 
 
 def test_the_complete_page_is_served_at_its_address(viewer):
@@ -96,23 +101,32 @@ def test_a_browser_gets_every_part_of_a_frame(viewer):
 def test_the_cloud_stands_upright(viewer):
     """The node that holds the cloud turns z forward, y down to x forward, z up."""
     with Browser(viewer.url) as browser:
-        camera = browser.wait_for(lambda: [
-            message for message in browser.messages
-            if message.get('name') == '/camera' and 'wxyz' in message])[-1]
+        camera = browser.wait_for(
+            lambda: [
+                message
+                for message in browser.messages
+                if message.get('name') == '/camera' and 'wxyz' in message
+            ]
+        )[-1]
     w, *vector = camera['wxyz']
     vector = np.array(vector)
 
     def turned(point):
         twice = 2 * np.cross(vector, point)
         return point + w * twice + np.cross(vector, twice)
+
     np.testing.assert_allclose(turned(np.array([1.0, 2.0, 3.0])), [3, -1, -2], atol=1e-9)
 
 
 def test_a_camera_that_looks_down_is_rotated_and_above_its_floor(viewer):
     def newest(browser, kind, name):
-        found = [message for message in browser.messages
-                 if message['type'] == kind and message.get('name') == name]
+        found = [
+            message
+            for message in browser.messages
+            if message['type'] == kind and message.get('name') == name
+        ]
         return found[-1] if found else None
+
     with Browser(viewer.url) as browser:
         viewer.show(replace(frame(), stand=Stand(pitch=math.pi / 2, height=0.8)))
         browser.wait_for(lambda: newest(browser, 'SetOrientationMessage', '/camera'))
@@ -120,7 +134,8 @@ def test_a_camera_that_looks_down_is_rotated_and_above_its_floor(viewer):
     # Straight down: what is ahead of the camera is below it, the image's top is forward.
     w, x, y, z = newest(browser, 'SetOrientationMessage', '/camera')['wxyz']
     np.testing.assert_allclose(
-        [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], [0, 0, -1], atol=1e-9)
+        [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], [0, 0, -1], atol=1e-9
+    )
     assert newest(browser, 'SetPositionMessage', '/floor')['position'][2] == -0.8
     assert newest(browser, 'SetSceneNodeVisibilityMessage', '/floor')['visible']
 
@@ -135,8 +150,9 @@ def test_large_clouds_are_thinned(viewer):
 def test_a_browser_that_connects_later_gets_the_last_frame(viewer):
     viewer.show(frame(120))
     with Browser(viewer.url) as browser:
-        browser.wait_for(lambda: browser.all_of('/camera/cloud')
-                         and browser.picture('Camera') is not None)
+        browser.wait_for(
+            lambda: browser.all_of('/camera/cloud') and browser.picture('Camera') is not None
+        )
         np.testing.assert_allclose(browser.picture('Camera'), 120, atol=3)
 
 
@@ -156,11 +172,16 @@ def test_a_control_of_the_panel_acts_on_the_current_frame(viewer):
     viewer.show(frame(100))
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: browser.all_of('/camera/cloud'))
-        for kind, label, value in (('Dropdown', 'Cloud colours', 'distance'),
-                                   ('Slider', 'Point size', 0.05)):
+        for kind, label, value in (
+            ('Dropdown', 'Cloud colours', 'distance'),
+            ('Slider', 'Point size', 0.05),
+        ):
             browser.set(f'Gui{kind}Message', label, value)
-        cloud = browser.wait_for(lambda: [
-            cloud for cloud in browser.all_of('/camera/cloud') if cloud['point_size'] == 0.05])[-1]
+        cloud = browser.wait_for(
+            lambda: [
+                cloud for cloud in browser.all_of('/camera/cloud') if cloud['point_size'] == 0.05
+            ]
+        )[-1]
     expected = by_distance(np.ones((1, 3), np.float32), 0.3, 10.0)[0]
     assert (cloud['colors'].reshape(-1, 3) == expected).all()
 
@@ -173,8 +194,12 @@ def test_a_hidden_part_stays_hidden(viewer):
         hidden = 'SetSceneNodeVisibilityMessage'
 
         def states():
-            return [message['visible'] for message in browser.messages
-                    if message['type'] == hidden and message['name'] == '/camera/cloud']
+            return [
+                message['visible']
+                for message in browser.messages
+                if message['type'] == hidden and message['name'] == '/camera/cloud'
+            ]
+
         browser.wait_for(lambda: states()[-1:] == [False])
         viewer.show(frame(110))
         browser.wait_for(lambda: len(browser.all_of('/camera/cloud')) == 2)
@@ -184,8 +209,9 @@ def test_a_hidden_part_stays_hidden(viewer):
 
 def test_a_paused_page_advances_by_single_frames(viewer):
     with Browser(viewer.url) as browser:
-        browser.wait_for(lambda: any(message['type'] == 'GuiButtonGroupMessage'
-                                     for message in browser.messages))
+        browser.wait_for(
+            lambda: any(message['type'] == 'GuiButtonGroupMessage' for message in browser.messages)
+        )
         assert viewer.may_go_on() and viewer.may_go_on()
         browser.set('GuiCheckboxMessage', 'Pause', True)
         wait_until(lambda: not viewer.may_go_on())
@@ -213,11 +239,13 @@ def test_a_paused_footage_stands_still(viewer):
 
         def sleep_until(self, moment):
             pass
+
     source = Source()
     with Browser(viewer.url) as browser:
         browser.wait_for(lambda: viewer.watchers)
-        browser.wait_for(lambda: any(message['type'] == 'GuiCheckboxMessage'
-                                     for message in browser.messages))
+        browser.wait_for(
+            lambda: any(message['type'] == 'GuiCheckboxMessage' for message in browser.messages)
+        )
         browser.set('GuiCheckboxMessage', 'Pause', True)
         wait_until(lambda: not viewer.may_go_on())
         command.play(source, viewer, 10.0, Soon())
@@ -225,22 +253,32 @@ def test_a_paused_footage_stands_still(viewer):
 
 def test_a_click_shows_the_distance_of_a_point_and_keeps_it_up_to_date(viewer):
     def texts(browser):
-        return [props['text'] for props in browser.all_of('/camera/picked')] \
-            + [text for text in browser.updates('text') if 'away' in text]
+        return [props['text'] for props in browser.all_of('/camera/picked')] + [
+            text for text in browser.updates('text') if 'away' in text
+        ]
+
     with Browser(viewer.url) as browser:
         viewer.show(replace(frame(), cloud=Cloud(np.array([[[0, 0, 2.0]]], np.float32))))
         browser.wait_for(lambda: browser.all_of('/camera/cloud'))
         # The optical axis is x of the level frame; the eye looks at the point from above.
         browser.click((2.0, 0.0, 3.0), (0.0, 0.0, -1.0))
         browser.wait_for(lambda: '2.00 m away, depth 2.00 m' in texts(browser))
-        viewer.show(replace(frame(), cloud=Cloud(np.array([[[0.01, 0, 2.5], [0, 0, 2.0]]],
-                                                          np.float32) * 1.0)))
+        viewer.show(
+            replace(
+                frame(), cloud=Cloud(np.array([[[0.01, 0, 2.5], [0, 0, 2.0]]], np.float32) * 1.0)
+            )
+        )
         viewer.show(replace(frame(), cloud=Cloud(np.array([[[0, -0.5, 2.0]]], np.float32))))
         browser.wait_for(lambda: '2.06 m away, depth 2.00 m' in texts(browser))
         browser.click((2.0, 0.0, 3.0), (0.0, 0.0, 1.0))
-        browser.wait_for(lambda: [message for message in browser.messages
-                                  if message['type'] == 'RemoveSceneNodeMessage'
-                                  and message['name'] == '/camera/picked'])
+        browser.wait_for(
+            lambda: [
+                message
+                for message in browser.messages
+                if message['type'] == 'RemoveSceneNodeMessage'
+                and message['name'] == '/camera/picked'
+            ]
+        )
 
 
 def test_a_picture_is_saved_as_seen(viewer):
@@ -260,15 +298,25 @@ def test_the_pose_of_the_camera_can_be_set_for_footage(viewer):
     def change(stand):
         stands.append(stand)
         return replace(frame(), stand=stand)
+
     viewer.offer_stand(Stand(pitch=math.radians(-60)), change)
     with Browser(viewer.url) as browser:
-        browser.wait_for(lambda: any(
-            message['type'] == 'GuiSliderMessage' and message['props']['label'] == 'Camera height'
-            for message in browser.messages))
-        sliders = {message['props']['label']: message for message in browser.messages
-                   if message['type'] == 'GuiSliderMessage'}
+        browser.wait_for(
+            lambda: any(
+                message['type'] == 'GuiSliderMessage'
+                and message['props']['label'] == 'Camera height'
+                for message in browser.messages
+            )
+        )
+        sliders = {
+            message['props']['label']: message
+            for message in browser.messages
+            if message['type'] == 'GuiSliderMessage'
+        }
         for label, name, value in (
-                ('looks down', 'camera_pitch', -60), ('height', 'camera_height', 0)):
+            ('looks down', 'camera_pitch', -60),
+            ('height', 'camera_height', 0),
+        ):
             props, option = sliders[f'Camera {label}']['props'], OPTIONS[name]
             assert (props['min'], props['max']) == (option.low, option.high)
             assert sliders[f'Camera {label}']['value'] == pytest.approx(value)
@@ -288,8 +336,11 @@ def test_a_slow_browser_skips_frames_and_gets_the_newest():
             browser.wait_for(lambda: viewer.watchers)
             for number in range(300):
                 viewer.show(Frame(cloud=Cloud(points + number)))
-            browser.wait_for(lambda: any(
-                cloud['points'].min() >= 299 for cloud in browser.all_of('/camera/cloud')))
+            browser.wait_for(
+                lambda: any(
+                    cloud['points'].min() >= 299 for cloud in browser.all_of('/camera/cloud')
+                )
+            )
             assert len(browser.all_of('/camera/cloud')) < 150
     finally:
         viewer.close()
@@ -330,8 +381,10 @@ def test_nothing_is_computed_while_nobody_watches(viewer, monkeypatch):
         def wait(timeout):
             ending.asked = condition()
             return Viewer.wait_for_watchers(viewer, timeout)
+
         monkeypatch.setattr(viewer, 'wait_for_watchers', wait)
         command.play(source, viewer, 50, ending)
+
     until(lambda: source.rested > 3)
     assert source.asked == 0
     with Browser(viewer.url) as browser:

@@ -75,8 +75,9 @@ def find_path(room: SimpleRoom, seed: int, length: float) -> tuple[float, float,
     raise SystemExit(f'no path of {length:.1f} m in this room')
 
 
-def frame_view(index: int, start: tuple[float, float, float], options: argparse.Namespace,
-               lighting: str) -> views.View:
+def frame_view(
+    index: int, start: tuple[float, float, float], options: argparse.Namespace, lighting: str
+) -> views.View:
     """Return the view of one frame."""
     x, y, yaw = start
     away = STEP * index
@@ -97,8 +98,13 @@ def frame_view(index: int, start: tuple[float, float, float], options: argparse.
     )
 
 
-def choose_lighting(room: SimpleRoom, renderer: Renderer, lighting: Lighting,
-                    start: tuple[float, float, float], options: argparse.Namespace) -> str:
+def choose_lighting(
+    room: SimpleRoom,
+    renderer: Renderer,
+    lighting: Lighting,
+    start: tuple[float, float, float],
+    options: argparse.Namespace,
+) -> str:
     """Return the first lighting with which the first frame is a usable picture.
 
     Raises:
@@ -112,8 +118,9 @@ def choose_lighting(room: SimpleRoom, renderer: Renderer, lighting: Lighting,
     raise SystemExit(f'no usable picture at the start: {fault}')
 
 
-def render_drive(room: SimpleRoom, renderer: Renderer, lighting: Lighting,
-                 options: argparse.Namespace) -> None:
+def render_drive(
+    room: SimpleRoom, renderer: Renderer, lighting: Lighting, options: argparse.Namespace
+) -> None:
     """Render the missing frames."""
     rows = files.read_cameras(options.out)
     start = find_path(room, options.seed, STEP * (options.frames - 1))

@@ -41,8 +41,12 @@ def is_clear(node: bpy.types.Node) -> bool:
     """Tell whether a node lets rays through."""
     if node.type == 'BSDF_PRINCIPLED':
         transmission, alpha = node.inputs['Transmission Weight'], node.inputs['Alpha']
-        return transmission.is_linked or transmission.default_value > CLEAR \
-            or alpha.is_linked or alpha.default_value < 1.0 - CLEAR
+        return (
+            transmission.is_linked
+            or transmission.default_value > CLEAR
+            or alpha.is_linked
+            or alpha.default_value < 1.0 - CLEAR
+        )
     return node.type in SEE_THROUGH
 
 

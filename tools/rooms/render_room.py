@@ -52,9 +52,9 @@ class Renderer:
         self.camera = bpy.data.objects.new('probe', data)
         self.scene.collection.objects.link(self.camera)
         self.scene.camera = self.camera
-        self.panes = panes.Panes(self.scene) if any(
-            map(panes.lets_through, bpy.data.materials)
-        ) else None
+        self.panes = (
+            panes.Panes(self.scene) if any(map(panes.lets_through, bpy.data.materials)) else None
+        )
 
     def render(self, view: views.View, room: Room) -> tuple[np.ndarray, np.ndarray]:
         """Return linear light (H, W, 3) in RGB and z-depth (H, W) in metres, infinite in panes."""
@@ -203,9 +203,7 @@ def main() -> None:
     options = parse_arguments()
     files.limit_cpu(options.cpu_seconds)
     options.out.mkdir(parents=True, exist_ok=True)
-    scene = functools.partial(
-        open_room, options.scene, options.kind, options.seed, options.threads
-    )
+    scene = functools.partial(open_room, options.scene, options.kind, options.seed, options.threads)
     render_missing(scene, options.seed, options.out, options.views)
     files.write_checksums(options.out)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The interface of a backend, which computes the raw output of a normalised image."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile for new image sizes in the background."""
+
 from __future__ import annotations
 
 import threading
@@ -41,11 +42,15 @@ class BackgroundCompiler:
     def remark(self) -> str:
         """What is being compiled or failed to compile, and how such images are fed; or ''."""
         with self._changed:
-            texts = [f'compiling for {want.what}' + (
-                f': until then fed at {_words(want.instead)}' if want.instead != size else '')
-                for size, want in self._wanted.items()]
-            texts += [f'cannot compile for {want.what}, fed at {_words(want.instead)}: {why}'
-                      for want, why in self._failed.values()]
+            texts = [
+                f'compiling for {want.what}'
+                + (f': until then fed at {_words(want.instead)}' if want.instead != size else '')
+                for size, want in self._wanted.items()
+            ]
+            texts += [
+                f'cannot compile for {want.what}, fed at {_words(want.instead)}: {why}'
+                for want, why in self._failed.values()
+            ]
         return '; '.join(texts)
 
     def want(self, size: Size, what: str, instead: Size) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choose the backend: the fastest one installed, or the requested one."""
+
 from __future__ import annotations
 
 from contextlib import suppress
@@ -17,9 +18,14 @@ from depth_perception.networks.onnx_network import OnnxNetwork
 __all__ = ['BACKENDS', 'BackendError', 'choose_backend']
 
 
-def choose_backend(network: nn.Module, device: torch.device, precision: str,
-                   name: str = 'auto', checksum: str = '',
-                   weights: Path | None = None) -> Backend:
+def choose_backend(
+    network: nn.Module,
+    device: torch.device,
+    precision: str,
+    name: str = 'auto',
+    checksum: str = '',
+    weights: Path | None = None,
+) -> Backend:
     """Return the network on its device, ready to run.
 
     Args:
@@ -38,42 +44,59 @@ def choose_backend(network: nn.Module, device: torch.device, precision: str,
     if name not in BACKENDS:
         raise ValueError(f'unknown backend {name!r}: choose one of {", ".join(BACKENDS)}')
     if name == 'openvino' and device.type != 'cpu':
-        raise BackendError(f'backend openvino runs on the CPU, not on {device}: set device to cpu, '
-                           'or backend to auto')
+        raise BackendError(
+            f'backend openvino runs on the CPU, not on {device}: set device to cpu, '
+            'or backend to auto'
+        )
     if name == 'openvino' and not openvino.is_installed():
-        raise BackendError('backend openvino needs OpenVINO: '
-                           'pip install "depth_perception[cpu]", or set backend to auto')
+        raise BackendError(
+            'backend openvino needs OpenVINO: '
+            'pip install "depth_perception[cpu]", or set backend to auto'
+        )
     if isinstance(network, OnnxNetwork):
         return _onnx_backend(network, device, precision, name, checksum, weights)
     if name == 'onnxruntime':
-        raise BackendError('backend onnxruntime runs networks imported from ONNX files alone: set '
-                           'backend to auto')
+        raise BackendError(
+            'backend onnxruntime runs networks imported from ONNX files alone: set backend to auto'
+        )
     traceable = getattr(network, 'traceable', True)
     if name == 'openvino' and not traceable:
-        raise BackendError('backend openvino cannot run this network, which chooses its way by the '
-                           'image: set backend to auto')
+        raise BackendError(
+            'backend openvino cannot run this network, which chooses its way by the '
+            'image: set backend to auto'
+        )
     if name == 'openvino':
         try:
             return openvino.OpenVino(network, precision, checksum, weights)
         except ImportError as error:
-            raise BackendError(f'OpenVINO is installed but broken ({error}): install it again, or '
-                               'set backend to auto') from error
+            raise BackendError(
+                f'OpenVINO is installed but broken ({error}): install it again, or '
+                'set backend to auto'
+            ) from error
     if name == 'auto' and traceable and device.type == 'cpu' and openvino.is_installed():
         with suppress(ImportError):  # a broken installation
             return openvino.OpenVino(network, precision, checksum, weights)
     return TorchEager(network, device, precision)
 
 
-def _onnx_backend(network: OnnxNetwork, device: torch.device, precision: str, name: str,
-                  checksum: str, weights: Path | None) -> Backend:
+def _onnx_backend(
+    network: OnnxNetwork,
+    device: torch.device,
+    precision: str,
+    name: str,
+    checksum: str,
+    weights: Path | None,
+) -> Backend:
     """What runs a network from an ONNX file."""
     if name == 'torch':
-        raise BackendError('backend torch cannot run a network from an ONNX file: set backend to '
-                           'auto')
+        raise BackendError(
+            'backend torch cannot run a network from an ONNX file: set backend to auto'
+        )
     if device.type == 'cpu' and name != 'onnxruntime' and openvino.is_installed():
         return openvino.OpenVino(network, precision, checksum, weights)
     if onnx_runtime.is_installed():
         return onnx_runtime.OnnxRuntime(network, device, precision)
     extra = 'onnx-gpu' if device.type == 'cuda' else 'onnx'
-    raise BackendError('a network from an ONNX file needs onnxruntime: pip install '
-                       f'"depth_perception[{extra}]"')
+    raise BackendError(
+        f'a network from an ONNX file needs onnxruntime: pip install "depth_perception[{extra}]"'
+    )

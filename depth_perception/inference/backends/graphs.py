@@ -11,6 +11,7 @@ may allocate and launch meanwhile. Only two operations are forbidden, a second c
 memory, and `device.capture_lock` excludes both. Replays run on the stream of the caller, like
 everything else here.
 """
+
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -43,8 +44,9 @@ class Frames(Protocol):
 
     problem: str
 
-    def __call__(self, depth: Depth, image: Tensor, factor: float,
-                 variant: tuple[int, ...] = ()) -> Tensor:
+    def __call__(
+        self, depth: Depth, image: Tensor, factor: float, variant: tuple[int, ...] = ()
+    ) -> Tensor:
         """Return depth (H, W) in its own memory; `variant` identifies the work on one size."""
 
 
@@ -53,8 +55,9 @@ class EagerFrames:
 
     problem = ''
 
-    def __call__(self, depth: Depth, image: Tensor, factor: float,
-                 variant: tuple[int, ...] = ()) -> Tensor:
+    def __call__(
+        self, depth: Depth, image: Tensor, factor: float, variant: tuple[int, ...] = ()
+    ) -> Tensor:
         """Return the depth (H, W) of an image."""
         return depth(image, factor)
 
@@ -107,8 +110,7 @@ class CudaGraph:
     def _capture(self, depth: Depth, stream: torch.cuda.Stream) -> None:
         self._graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(
-                    self._graph, stream=stream, capture_error_mode='thread_local'):
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode='thread_local'):
                 self.depth = depth(self.image, self.factor)
         except torch.cuda.OutOfMemoryError:
             release_generator(self._device)
@@ -150,16 +152,19 @@ class GraphedFrames:
         capture: records a graph for depth, shape and device.
     """
 
-    def __init__(self, device: torch.device,
-                 capture: Callable[[Depth, tuple[int, ...], torch.device], Graph] = CudaGraph,
-                 ) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        capture: Callable[[Depth, tuple[int, ...], torch.device], Graph] = CudaGraph,
+    ) -> None:
         self.problem = ''
         self._device = device
         self._capture = capture
         self._graphs: OrderedDict[tuple[tuple[int, ...], tuple[int, ...]], Graph] = OrderedDict()
 
-    def __call__(self, depth: Depth, image: Tensor, factor: float,
-                 variant: tuple[int, ...] = ()) -> Tensor:
+    def __call__(
+        self, depth: Depth, image: Tensor, factor: float, variant: tuple[int, ...] = ()
+    ) -> Tensor:
         """Return the depth (H, W) of an image in memory that no later frame overwrites."""
         graph = None if self.problem else self._graph(depth, tuple(image.shape), variant)
         if graph is None:
@@ -169,15 +174,17 @@ class GraphedFrames:
         graph.replay()
         return graph.depth.clone()
 
-    def _graph(self, depth: Depth, shape: tuple[int, ...],
-               variant: tuple[int, ...]) -> Graph | None:
+    def _graph(
+        self, depth: Depth, shape: tuple[int, ...], variant: tuple[int, ...]
+    ) -> Graph | None:
         graph = self._graphs.pop((shape, variant), None)
         if graph is None:
             try:
                 graph = self._new(depth, shape)
             except CaptureError as error:
-                self.problem = ('no CUDA graphs, the network runs more slowly than it could: '
-                                f'{error}')
+                self.problem = (
+                    f'no CUDA graphs, the network runs more slowly than it could: {error}'
+                )
                 self._keep(0)
                 return None
         self._graphs[shape, variant] = graph

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network from an ONNX file as onnxruntime runs it: by TensorRT or CUDA, or on a CPU."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -48,8 +49,10 @@ class OnnxRuntime:
             raise BackendError(f'onnxruntime cannot run this network: {error}') from error
         used = self._session.get_providers()
         if device.type == 'cuda' and 'CUDAExecutionProvider' not in used:
-            raise BackendError(f'onnxruntime cannot use {device}: it lacks libraries of CUDA or '
-                               'cuDNN; set device to cpu, or install them')
+            raise BackendError(
+                f'onnxruntime cannot use {device}: it lacks libraries of CUDA or '
+                'cuDNN; set device to cpu, or install them'
+            )
         self.precision = 'fp16' if half and 'TensorrtExecutionProvider' in used else 'fp32'
 
     def run(self, image: Tensor) -> Tensor:
@@ -83,8 +86,10 @@ def _providers(available: list[str], device: torch.device, half: bool) -> list[A
     if device.type != 'cuda':
         return ['CPUExecutionProvider']
     if 'CUDAExecutionProvider' not in available:
-        raise BackendError(f'this onnxruntime cannot use {device}: pip uninstall onnxruntime, then '
-                           'pip install "depth_perception[onnx-gpu]", or set device to cpu')
+        raise BackendError(
+            f'this onnxruntime cannot use {device}: pip uninstall onnxruntime, then '
+            'pip install "depth_perception[onnx-gpu]", or set device to cpu'
+        )
     number = {'device_id': device.index or 0}
     cuda = ('CUDAExecutionProvider', number)
     if 'TensorrtExecutionProvider' not in available:

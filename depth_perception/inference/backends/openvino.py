@@ -4,6 +4,7 @@
 PyTorch's threads wait for each other in busy loops, so a frame takes many times as long if another
 program uses a core. OpenVINO's threads do not.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -53,8 +54,9 @@ class OpenVino:
 
     name = 'openvino'
 
-    def __init__(self, network: nn.Module, precision: str, checksum: str = '',
-                 weights: Path | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, precision: str, checksum: str = '', weights: Path | None = None
+    ) -> None:
         self.device = torch.device('cpu')
         self._openvino = _import_openvino()
         self._core = _core()
@@ -95,8 +97,9 @@ class OpenVino:
             ready = list(self._requests)
         if size in ready or not ready:
             return size
-        nearest = min(ready, key=lambda other: abs(math.log(
-            other[1] / other[0] / (size[1] / size[0]))))
+        nearest = min(
+            ready, key=lambda other: abs(math.log(other[1] / other[0] / (size[1] / size[0])))
+        )
         self._background.want(size, what, nearest)
         return nearest
 
@@ -114,7 +117,8 @@ class OpenVino:
     def compiled(self, size: Size) -> Any:
         """Compile the network for a size."""
         return self._core.compile_model(
-            self._converted(torch.zeros(1, 3, *size)), 'CPU', self._settings())
+            self._converted(torch.zeros(1, 3, *size)), 'CPU', self._settings()
+        )
 
     def _request(self, size: Size) -> Any:
         """Return the request for a size and mark it as the last one used; None if there is none."""
@@ -217,7 +221,8 @@ class OpenVino:
 
     def _convert(self, recorded: Any, image: Tensor) -> Any:
         return self._openvino.convert_model(
-            recorded, input=[self._openvino.PartialShape(list(image.shape))])
+            recorded, input=[self._openvino.PartialShape(list(image.shape))]
+        )
 
     def _has_bfloat16(self) -> bool:
         return 'BF16' in self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')

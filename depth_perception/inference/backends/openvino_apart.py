@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile with OpenVINO in another process, which does not block this interpreter."""
+
 from __future__ import annotations
 
 import os
@@ -16,15 +17,24 @@ CHILD = 'depth_perception.inference.backends.openvino_child'
 TRIES = (('idle', 30.0), ('low', 600.0))
 
 
-def compile_apart(weights: Path, checksum: str, precision: str, size: tuple[int, int],
-                  file: Path) -> None:
+def compile_apart(
+    weights: Path, checksum: str, precision: str, size: tuple[int, int], file: Path
+) -> None:
     """Compile in a separate process (`openvino_child`) and wait for its file.
 
     Raises:
         CompileError: the process did not write the file.
     """
-    words = [sys.executable, '-m', CHILD, str(weights), checksum, precision,
-             *map(str, size), str(file)]
+    words = [
+        sys.executable,
+        '-m',
+        CHILD,
+        str(weights),
+        checksum,
+        precision,
+        *map(str, size),
+        str(file),
+    ]
     for priority, seconds in TRIES:
         if _finished([*words, priority], seconds):
             return
@@ -34,10 +44,19 @@ def compile_apart(weights: Path, checksum: str, precision: str, size: tuple[int,
 def _finished(words: list[str], seconds: float) -> bool:
     """Run a process; return whether it finished in time, and kill it otherwise."""
     # One thread leaves the other cores free; it does not limit the threads of the model later.
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
-                   'OMP_NUM_THREADS': '1'}
-    child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.PIPE, text=True, env=environment)
+    environment = {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
+        'OMP_NUM_THREADS': '1',
+    }
+    child = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
     try:
         child.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -5,6 +5,7 @@ The name of a file identifies network, precision, input size, processor and vers
 first 64 characters are the SHA-256 of the rest. Only files that the user owns and that nobody else
 can write are used. If the folder cannot be written, nothing is cached.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -39,8 +40,13 @@ def model_path(checksum: str, precision: str, version: str, size: tuple[int, int
     parent = folder()
     if parent is None or not checksum:
         return None
-    parts = (checksum[:_DIGITS], precision, platform.machine(), f'openvino{version}',
-             f'{size[0]}x{size[1]}')
+    parts = (
+        checksum[:_DIGITS],
+        precision,
+        platform.machine(),
+        f'openvino{version}',
+        f'{size[0]}x{size[1]}',
+    )
     return parent / ('-'.join(re.sub(r'[^\w.]+', '_', part) for part in parts) + '.blob')
 
 
@@ -81,8 +87,11 @@ def write(path: Path | None, model: bytes) -> bool:
 
 def _is_private(place: Path) -> bool:
     status = place.lstat()
-    return status.st_uid == os.getuid() and not stat.S_ISLNK(status.st_mode) \
+    return (
+        status.st_uid == os.getuid()
+        and not stat.S_ISLNK(status.st_mode)
         and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
 
 
 def _digest(content: bytes) -> bytes:

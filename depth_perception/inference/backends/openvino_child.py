@@ -8,6 +8,7 @@ Converting a network blocks the interpreter for tenths of a second at a time, so
 starts this process, with priority `idle` or `low`. The process ends with its parent, whose end it
 detects by its standard input.
 """
+
 from __future__ import annotations
 
 import os
@@ -20,8 +21,9 @@ from depth_perception.inference.backends.beside import CompileError
 from depth_perception.inference.backends.priority import only_when_idle, with_low_priority
 
 
-def compile_to_file(weights: str, checksum: str, precision: str, size: tuple[int, int],
-                    file: Path) -> None:
+def compile_to_file(
+    weights: str, checksum: str, precision: str, size: tuple[int, int], file: Path
+) -> None:
     """Compile the network and write the model.
 
     Raises:

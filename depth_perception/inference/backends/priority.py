@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run background work at a lower priority than the frames of the cameras."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the network with PyTorch, without compilation: ready in seconds, on any device."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

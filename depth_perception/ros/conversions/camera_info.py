@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert sensor_msgs/CameraInfo to and from the camera model of an image."""
+
 from __future__ import annotations
 
 import copy
@@ -40,8 +41,9 @@ class ImageCamera:
         return message
 
 
-def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
-                 rectified_topic: bool) -> ImageCamera:
+def image_camera(
+    info: CameraInfo, width: int, height: int, rectify: str, rectified_topic: bool
+) -> ImageCamera:
     """Return the camera of an image for its camera_info.
 
     Args:
@@ -57,14 +59,19 @@ def image_camera(info: CameraInfo, width: int, height: int, rectify: str,
     calibration = calibration_of(info, width, height)
     remarks = tuple(f'camera_info: {doubt}' for doubt in calibration.doubts)
     wanted = rectify == 'on' or (
-        rectify == 'auto' and calibration.is_distorted and not rectified_topic)
+        rectify == 'auto' and calibration.is_distorted and not rectified_topic
+    )
     if wanted and calibration.unknown:
         wanted = False
-        remarks = (f'the images are not rectified, so points near the image border are '
-                   f'inaccurate: {calibration.unknown}', *remarks)
+        remarks = (
+            f'the images are not rectified, so points near the image border are '
+            f'inaccurate: {calibration.unknown}',
+            *remarks,
+        )
     if wanted:
-        return ImageCamera(calibration, calibration.rectified, True,
-                           rectified_info(calibration.rectified), remarks)
+        return ImageCamera(
+            calibration, calibration.rectified, True, rectified_info(calibration.rectified), remarks
+        )
     camera = calibration.rectified if rectified_topic else calibration.camera
     return ImageCamera(calibration, camera, False, _info_of_size(info, calibration), remarks)
 
@@ -78,10 +85,14 @@ def field_of_view_camera(width: int, height: int, horizontal_deg: float) -> Imag
 def rectified_info(camera: CameraModel) -> CameraInfo:
     """Return the CameraInfo of a rectified camera: D zero, R identity, K the left part of P."""
     return CameraInfo(
-        width=camera.width, height=camera.height, distortion_model='plumb_bob', d=[0.0] * 5,
+        width=camera.width,
+        height=camera.height,
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
         k=[camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0],
         r=list(IDENTITY),
-        p=[camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+        p=[camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
 
 
 def _info_of_size(info: CameraInfo, calibration: Calibration) -> CameraInfo:
@@ -92,8 +103,10 @@ def _info_of_size(info: CameraInfo, calibration: Calibration) -> CameraInfo:
     result = copy.deepcopy(info)
     if lacks_p(info, max(1, info.width), max(1, info.height)):
         result.p = [0.0] * 12
-    if (window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)) \
-            != (camera.width, camera.height):
+    if (window[0] // max(1, info.binning_x), window[1] // max(1, info.binning_y)) != (
+        camera.width,
+        camera.height,
+    ):
         result.width, result.height = camera.width, camera.height
         result.binning_x = result.binning_y = 0
         result.roi = RegionOfInterest()

@@ -4,6 +4,7 @@
 Messages are filled by `array.frombytes(memoryview)`, which is about forty times faster than
 assigning `ndarray.tobytes()`, because rclpy checks bytes one by one.
 """
+
 from __future__ import annotations
 
 from array import array
@@ -30,8 +31,9 @@ def preview_message(bgr: NDArray[np.uint8], header: Header) -> Image:
     return _image(bgr, header, 'bgr8')
 
 
-def compressed_depth_message(depth: NDArray[np.float32], header: Header, encoding: str,
-                             limits: tuple[float, float]) -> CompressedImage:
+def compressed_depth_message(
+    depth: NDArray[np.float32], header: Header, encoding: str, limits: tuple[float, float]
+) -> CompressedImage:
     """Compress what `depth_message` returns, like compressed_depth_image_transport.
 
     Args:
@@ -40,8 +42,9 @@ def compressed_depth_message(depth: NDArray[np.float32], header: Header, encodin
         encoding: see `depth_message`.
         limits: smallest and largest depth, metres.
     """
-    return _compressed(f'{encoding}; compressedDepth png',
-                       compressed_depth(depth, encoding, limits), header)
+    return _compressed(
+        f'{encoding}; compressedDepth png', compressed_depth(depth, encoding, limits), header
+    )
 
 
 def jpeg_message(bgr: NDArray[np.uint8], header: Header) -> CompressedImage:
@@ -53,15 +56,30 @@ def cloud_message(cloud: NDArray[np.float32], header: Header, coloured: bool) ->
     """Convert an organized cloud (h, w, 4) to PointCloud2 with point_step 16."""
     height, width = cloud.shape[:2]
     names = ('x', 'y', 'z', 'rgb') if coloured else ('x', 'y', 'z')
-    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-              for i, name in enumerate(names)]
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate(names)
+    ]
     return PointCloud2(
-        header=header, height=height, width=width, fields=fields, is_bigendian=False,
-        point_step=16, row_step=16 * width, data=_bytes(cloud), is_dense=False)
+        header=header,
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=False,
+        point_step=16,
+        row_step=16 * width,
+        data=_bytes(cloud),
+        is_dense=False,
+    )
 
 
-def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header,
-                 min_depth: float, scan_time: float = 0.0) -> LaserScan:
+def scan_message(
+    ranges: NDArray[np.float32],
+    layout: ScanLayout,
+    header: Header,
+    min_depth: float,
+    scan_time: float = 0.0,
+) -> LaserScan:
     """Convert ranges (count,) in metres to LaserScan; its frame has x forward and z up.
 
     All beams have the same time (time_increment 0), `scan_time` seconds after the previous scan.
@@ -69,9 +87,15 @@ def scan_message(ranges: NDArray[np.float32], layout: ScanLayout, header: Header
     values = array('f')
     values.frombytes(np.ascontiguousarray(ranges, np.float32).data.cast('B'))
     return LaserScan(
-        header=header, angle_min=layout.angle_min, angle_max=layout.angle_max,
-        angle_increment=layout.angle_increment, scan_time=scan_time,
-        range_min=layout.range_min(min_depth), range_max=layout.range_max, ranges=values)
+        header=header,
+        angle_min=layout.angle_min,
+        angle_max=layout.angle_max,
+        angle_increment=layout.angle_increment,
+        scan_time=scan_time,
+        range_min=layout.range_min(min_depth),
+        range_max=layout.range_max,
+        ranges=values,
+    )
 
 
 def scan_frame(frame_id: str) -> str:
@@ -81,10 +105,14 @@ def scan_frame(frame_id: str) -> str:
     (REP-103): in that frame, the scan would be rotated by 90 degrees. Drivers name the two frames
     alike except for the word "optical"; a frame name without it is returned unchanged.
     """
-    for old, new in (('_optical_frame', '_frame'), ('_frame_optical', '_frame'),
-                     ('_optical_link', '_link'), ('_optical', '')):
+    for old, new in (
+        ('_optical_frame', '_frame'),
+        ('_frame_optical', '_frame'),
+        ('_optical_link', '_link'),
+        ('_optical', ''),
+    ):
         if frame_id.endswith(old):
-            return frame_id[:-len(old)] + new
+            return frame_id[: -len(old)] + new
     return frame_id
 
 
@@ -93,14 +121,21 @@ def level_frame(frame_id: str) -> str:
     stem = scan_frame(frame_id)
     for ending in ('_frame', '_link'):
         if stem.endswith(ending):
-            return f'{stem[:-len(ending)]}_level{ending}'
+            return f'{stem[: -len(ending)]}_level{ending}'
     return f'{stem}_level'
 
 
 def _image(values: NDArray[Any], header: Header, encoding: str) -> Image:
     height, width = values.shape[:2]
-    return Image(header=header, height=height, width=width, encoding=encoding, is_bigendian=0,
-                 step=values.nbytes // height, data=_bytes(values))
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=values.nbytes // height,
+        data=_bytes(values),
+    )
 
 
 def _compressed(kind: str, content: bytes, header: Header) -> CompressedImage:

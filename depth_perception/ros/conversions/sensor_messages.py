@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert messages of other sensors to arrays: clouds, depth images, transforms."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -26,16 +27,28 @@ def cloud_points(message: PointCloud2) -> NDArray[np.float64]:
     """
     fields = {field.name: field for field in message.fields}
     if any(name not in fields or fields[name].datatype not in _KINDS for name in 'xyz'):
-        raise SensorError('the cloud has no fields x, y and z of real numbers, it has '
-                          f'{", ".join(fields) or "none"}')
+        raise SensorError(
+            'the cloud has no fields x, y and z of real numbers, it has '
+            f'{", ".join(fields) or "none"}'
+        )
     height, width = message.height, message.width
     data = np.asarray(message.data, np.uint8)
     if len(data) < _size(height, width * message.point_step, message.row_step):
-        raise SensorError(f'the cloud has {len(data)} bytes, too few for {width}x{height} points '
-                          f'of {message.point_step}')
+        raise SensorError(
+            f'the cloud has {len(data)} bytes, too few for {width}x{height} points '
+            f'of {message.point_step}'
+        )
     order = '>' if message.is_bigendian else '<'
-    columns = [_strided(data, fields[name].offset, order + _KINDS[fields[name].datatype],
-                        (height, width), (message.row_step, message.point_step)) for name in 'xyz']
+    columns = [
+        _strided(
+            data,
+            fields[name].offset,
+            order + _KINDS[fields[name].datatype],
+            (height, width),
+            (message.row_step, message.point_step),
+        )
+        for name in 'xyz'
+    ]
     return np.stack(columns, -1).reshape(-1, 3).astype(np.float64)
 
 
@@ -46,8 +59,9 @@ def depth_array(message: Image) -> NDArray[np.float32]:
         SensorError: the image has another encoding, or too little data for its size.
     """
     if message.encoding not in _DEPTHS:
-        raise SensorError(f'the depth image has the encoding {message.encoding!r}, it needs 32FC1 '
-                          'or 16UC1')
+        raise SensorError(
+            f'the depth image has the encoding {message.encoding!r}, it needs 32FC1 or 16UC1'
+        )
     kind, metres = _DEPTHS[message.encoding]
     height, width, size = message.height, message.width, int(kind[1])
     data = np.asarray(message.data, np.uint8)
@@ -74,7 +88,8 @@ def transform_matrix(transform: Transform) -> NDArray[np.float64]:
     matrix[:3, :3] = [
         [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
         [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
-        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)]]
+        [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
+    ]
     matrix[:3, 3] = t.x, t.y, t.z
     return matrix
 
@@ -84,8 +99,13 @@ def _size(height: int, row: int, step: int) -> int:
     return 0 if height == 0 else (height - 1) * step + row
 
 
-def _strided(data: NDArray[np.uint8], offset: int, kind: str, shape: tuple[int, int],
-             strides: tuple[int, int]) -> NDArray[Any]:
+def _strided(
+    data: NDArray[np.uint8],
+    offset: int,
+    kind: str,
+    shape: tuple[int, int],
+    strides: tuple[int, int],
+) -> NDArray[Any]:
     """Return a strided view of numbers in bytes; an empty array if the shape is empty."""
     if 0 in shape:
         return np.empty(shape, kind)

@@ -4,6 +4,7 @@
 Layout in CDR: four bytes of encapsulation (the second is odd for little endian), then stamp.sec
 (int32) and stamp.nanosec (uint32).
 """
+
 from __future__ import annotations
 
 import struct

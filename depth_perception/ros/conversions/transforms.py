@@ -3,6 +3,7 @@
 
 tf2_ros and tf2_msgs are imported only here and only when used: the node also runs without them.
 """
+
 from __future__ import annotations
 
 import time
@@ -39,7 +40,8 @@ class TransformListener:
             import tf2_ros
         except ImportError as error:
             raise TransformError(
-                f'{purpose} needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}') from error
+                f'{purpose} needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}'
+            ) from error
         self._failure = tf2_ros.TransformException
         self._too_late_or_early = tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
@@ -59,8 +61,9 @@ class TransformListener:
         except self._failure as error:
             raise TransformError(f'no transform from {source} to {target}: {error}') from error
 
-    def at(self, target: str, source: str, stamp: Stamp,
-           patience: float) -> TransformStamped | None:
+    def at(
+        self, target: str, source: str, stamp: Stamp, patience: float
+    ) -> TransformStamped | None:
         """Return the transform from source to target at a time, or None if TF lacks that time.
 
         Waits for at most `patience` seconds; must not be called in the executor's thread.
@@ -107,8 +110,9 @@ class TransformPublisher:
         self._message = TFMessage
         self._publishers: dict[str, Publisher] = {}
 
-    def publish(self, parent: str, child: str, rotation: Sequence[float],
-                moment: Stamp | None = None) -> None:
+    def publish(
+        self, parent: str, child: str, rotation: Sequence[float], moment: Stamp | None = None
+    ) -> None:
         """Publish a transform without translation.
 
         Args:
@@ -125,7 +129,8 @@ class TransformPublisher:
         topic = '/tf' if moment else '/tf_static'
         if topic not in self._publishers:
             self._publishers[topic] = self._node.create_publisher(
-                self._message, topic, _moving() if moment else _static())
+                self._message, topic, _moving() if moment else _static()
+            )
         self._publishers[topic].publish(self._message(transforms=[transform]))
 
     def destroy(self) -> None:

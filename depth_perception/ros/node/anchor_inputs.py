@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscribe to other sensors that correct depth, and compute their anchors of an image."""
+
 from __future__ import annotations
 
 import threading
@@ -46,8 +47,11 @@ from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 
 #: Topic and type of each source except the floor.
 TOPICS: dict[str, tuple[str, type]] = {
-    'scan': (ANCHOR_SCAN, LaserScan), 'range': (ANCHOR_RANGE, Range),
-    'points': (ANCHOR_POINTS, PointCloud2), 'depth': (ANCHOR_DEPTH, Image)}
+    'scan': (ANCHOR_SCAN, LaserScan),
+    'range': (ANCHOR_RANGE, Range),
+    'points': (ANCHOR_POINTS, PointCloud2),
+    'depth': (ANCHOR_DEPTH, Image),
+}
 #: Number of messages kept per sensor: the best one for an image may not be the last.
 _KEPT = 10
 #: Largest number of sensors on one topic, distinguished by frame_id.
@@ -130,8 +134,14 @@ class AnchorInputs:
             self._own_listener.destroy()
             self._own_listener = None
 
-    def of(self, image: Header, camera: CameraModel, predicted: Any, max_age: float,
-           pose: Callable[[], CameraPose | None]) -> FrameAnchors:
+    def of(
+        self,
+        image: Header,
+        camera: CameraModel,
+        predicted: Any,
+        max_age: float,
+        pose: Callable[[], CameraPose | None],
+    ) -> FrameAnchors:
         """Return the anchors of an image; called by the worker.
 
         Args:
@@ -155,13 +165,16 @@ class AnchorInputs:
                     anchors = self._anchors(name, message, image, camera, predicted)
                     found.append(anchors)
                     if not len(anchors) and _has_measured(message):
-                        problems.append(f'{self._topic(name)}: nothing that was measured lies in '
-                                        f'the image; is {message.header.frame_id} its frame?')
+                        problems.append(
+                            f'{self._topic(name)}: nothing that was measured lies in '
+                            f'the image; is {message.header.frame_id} its frame?'
+                        )
                     ages.append(abs(_time(image) - _time(message.header)))
                 except (TransformError, SensorError, CameraError) as error:
                     problems.append(f'{self._topic(name)}: {error}')
-        return FrameAnchors(Anchors.joined(found), max(ages, default=None),
-                            '; '.join(filter(None, problems)))
+        return FrameAnchors(
+            Anchors.joined(found), max(ages, default=None), '; '.join(filter(None, problems))
+        )
 
     def _listen_to_tf(self) -> None:
         """Listen to TF; without tf2_ros, sensors in the frame of the image still work."""
@@ -170,19 +183,23 @@ class AnchorInputs:
         except TransformError as error:
             self._no_tf = str(error)
 
-    def _subscribe(self, name: str, kind: type, topic: str,
-                   callback: Callable[[Any], None]) -> None:
+    def _subscribe(
+        self, name: str, kind: type, topic: str, callback: Callable[[Any], None]
+    ) -> None:
         self._subscriptions[name] = AdaptiveSubscription(
-            self._node, kind, topic, callback, depth=_KEPT if kind is not Image else 2)
+            self._node, kind, topic, callback, depth=_KEPT if kind is not Image else 2
+        )
 
     def _keeper(self, name: str) -> Callable[[Any], None]:
         """Return the callback that stores the messages of a source by frame_id."""
+
         def keep(message: Any) -> None:
             with self._lock:
                 frames = self._messages[name]
                 if message.header.frame_id not in frames and len(frames) >= _FRAMES:
                     frames.clear()
                 frames.setdefault(message.header.frame_id, deque(maxlen=_KEPT)).append(message)
+
         return keep
 
     def _on_depth_info(self, message: CameraInfo) -> None:
@@ -195,10 +212,13 @@ class AnchorInputs:
         """Return each sensor's message nearest to the image in time, or why there is none."""
         with self._lock:
             frames = [list(messages) for messages in self._messages[name].values()]
-        nearest = [min(messages, key=lambda message: abs(_time(message.header) - _time(image)))
-                   for messages in frames]
-        fitting = [message for message in nearest
-                   if abs(_time(message.header) - _time(image)) <= max_age]
+        nearest = [
+            min(messages, key=lambda message: abs(_time(message.header) - _time(image)))
+            for messages in frames
+        ]
+        fitting = [
+            message for message in nearest if abs(_time(message.header) - _time(image)) <= max_age
+        ]
         return fitting, '' if fitting else self._missing(name, nearest, image, max_age)
 
     def _missing(self, name: str, nearest: Sequence[Any], image: Header, max_age: float) -> str:
@@ -207,30 +227,42 @@ class AnchorInputs:
         topic = subscription.topic
         if nearest:
             away = min(abs(_time(message.header) - _time(image)) for message in nearest)
-            return (f'{topic} has nothing within {max_age:g} s of the image: the nearest is '
-                    f'{away:.2g} s away (anchor_max_age)')
+            return (
+                f'{topic} has nothing within {max_age:g} s of the image: the nearest is '
+                f'{away:.2g} s away (anchor_max_age)'
+            )
         if subscription.misfit:
             return f'nothing on {topic}: {subscription.misfit}'
         return f'nothing on {topic}: ' + (
-            'its publisher is silent' if subscription.publishers else 'nobody publishes it')
+            'its publisher is silent' if subscription.publishers else 'nobody publishes it'
+        )
 
-    def _anchors(self, name: str, message: Any, image: Header, camera: CameraModel,
-                 predicted: Any) -> Anchors:
+    def _anchors(
+        self, name: str, message: Any, image: Header, camera: CameraModel, predicted: Any
+    ) -> Anchors:
         """Return the anchors of a message in the image."""
         transform = self._transform(image.frame_id, message.header.frame_id, message.header.stamp)
         if name == 'scan':
-            return scan_anchors(np.asarray(message.ranges, np.float32), message.angle_min,
-                                message.angle_increment, transform, camera, message.range_min,
-                                message.range_max)
+            return scan_anchors(
+                np.asarray(message.ranges, np.float32),
+                message.angle_min,
+                message.angle_increment,
+                transform,
+                camera,
+                message.range_min,
+                message.range_max,
+            )
         if name == 'range':
-            measured = message.range if message.min_range <= message.range <= message.max_range \
-                else np.nan
+            measured = (
+                message.range if message.min_range <= message.range <= message.max_range else np.nan
+            )
             return range_anchors(measured, message.field_of_view, transform, camera, predicted)
         if name == 'points':
             return point_anchors(cloud_points(message), transform, camera)
         depth = depth_array(message)
-        return depth_anchors(depth, self._depth_camera(depth.shape[1], depth.shape[0]), transform,
-                             camera)
+        return depth_anchors(
+            depth, self._depth_camera(depth.shape[1], depth.shape[0]), transform, camera
+        )
 
     def _depth_camera(self, width: int, height: int) -> CameraModel:
         """Return the camera of a depth image of this size."""
@@ -248,8 +280,9 @@ class AnchorInputs:
             raise TransformError(f'no transform from {source} to {target}: {self._no_tf}')
         stamped = self._listener.at(target, source, stamp, 0.0)
         if stamped is None:
-            raise SensorError(f'no transform from {source} to {target} at the time of the '
-                              'measurement')
+            raise SensorError(
+                f'no transform from {source} to {target} at the time of the measurement'
+            )
         return transform_matrix(stamped.transform)
 
 
@@ -267,18 +300,24 @@ def _check_topics(node: Node, topics: Sequence[str]) -> None:
     outputs = {node.resolve_topic_name(output): output for output in OUTPUTS}
     for topic in topics:
         if output := outputs.get(name := node.resolve_topic_name(topic)):
-            raise AnchorTopicError(f'{topic} is {name}, where this node publishes {output}: give '
-                                   f'the node a namespace, or remap {output}')
+            raise AnchorTopicError(
+                f'{topic} is {name}, where this node publishes {output}: give '
+                f'the node a namespace, or remap {output}'
+            )
 
 
 def _floor(predicted: Any, camera: CameraModel, pose: CameraPose | None) -> tuple[Anchors, str]:
     """Return the anchors of the floor, or why there are none."""
     if pose is None or pose.height is None:
-        return Anchors.of(), ('the floor as an anchor needs the height of the camera: set '
-                              'camera_height and camera_pitch, or base_frame')
+        return Anchors.of(), (
+            'the floor as an anchor needs the height of the camera: set '
+            'camera_height and camera_pitch, or base_frame'
+        )
     if pose.height > HIGHEST_CAMERA:
-        return Anchors.of(), (f'the floor is no anchor for a camera {pose.height:.2f} m above it: '
-                              f'up to {HIGHEST_CAMERA:g} m')
+        return Anchors.of(), (
+            f'the floor is no anchor for a camera {pose.height:.2f} m above it: '
+            f'up to {HIGHEST_CAMERA:g} m'
+        )
     return floor_anchors(predicted, camera, pose), ''
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Store camera_info messages, and return the camera of each image."""
+
 from __future__ import annotations
 
 import threading
@@ -66,8 +67,13 @@ class Calibrations:
         info_topic: while it has a publisher, an image without its camera_info waits a little.
     """
 
-    def __init__(self, rectify: str = 'auto', horizontal_fov_deg: float = 0.0,
-                 rectified_topic: bool = False, info_topic: InfoTopic | None = None) -> None:
+    def __init__(
+        self,
+        rectify: str = 'auto',
+        horizontal_fov_deg: float = 0.0,
+        rectified_topic: bool = False,
+        info_topic: InfoTopic | None = None,
+    ) -> None:
         self._rectify = rectify
         self._horizontal_fov_deg = horizontal_fov_deg
         self._rectified_topic = rectified_topic
@@ -115,8 +121,7 @@ class Calibrations:
             self._wait_for_own(stamp, expected)
             state = self._state(size, stamp)
             if state.camera is None and expected and size not in self._waited_in_vain:
-                self._arrived.wait_for(
-                    lambda: self._state(size, stamp).camera is not None, GRACE)
+                self._arrived.wait_for(lambda: self._state(size, stamp).camera is not None, GRACE)
                 self._waited_in_vain.add(size)
                 state = self._state(size, stamp)
         return state
@@ -156,8 +161,9 @@ class Calibrations:
         if info is None:
             return CameraState(None, NO_CAMERA_INFO)
         try:
-            return CameraState(image_camera(
-                info, width, height, self._rectify, self._rectified_topic))
+            return CameraState(
+                image_camera(info, width, height, self._rectify, self._rectified_topic)
+            )
         except CameraError as error:
             return CameraState(None, str(error))
 
@@ -165,6 +171,18 @@ class Calibrations:
 def _content(info: CameraInfo) -> tuple[Any, ...]:
     """Return all fields except the header."""
     roi = info.roi
-    return (info.width, info.height, info.distortion_model, tuple(info.d), tuple(info.k),
-            tuple(info.r), tuple(info.p), info.binning_x, info.binning_y,
-            roi.x_offset, roi.y_offset, roi.width, roi.height)
+    return (
+        info.width,
+        info.height,
+        info.distortion_model,
+        tuple(info.d),
+        tuple(info.k),
+        tuple(info.r),
+        tuple(info.p),
+        info.binning_x,
+        info.binning_y,
+        roi.x_offset,
+        roi.y_offset,
+        roi.width,
+        roi.height,
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The depth node: lifecycle and wiring, nothing else."""
+
 from __future__ import annotations
 
 import functools
@@ -59,21 +60,23 @@ class DepthNode(LifecycleNode):
         ParameterError: a parameter given at start cannot be used.
     """
 
-    def __init__(self, load_estimator: EstimatorFactory = LOAD,
-                 **node_arguments: Any) -> None:
+    def __init__(self, load_estimator: EstimatorFactory = LOAD, **node_arguments: Any) -> None:
         try:
             super().__init__('depth_node', **node_arguments)
         except InvalidParameterTypeException as error:
             raise parameters.RosParameterError(
                 'use_sim_time must be true or false, without quotes'
-                if 'use_sim_time' in str(error) else first_line(error)) from error
+                if 'use_sim_time' in str(error)
+                else first_line(error)
+            ) from error
         self._load_estimator = load_estimator
         self._parts = Parts(self._declared_parameters())
         self._reporter = Reporter(self, self._parts)
         self.create_service(SetBool, '~/enable', self._on_enable)
         # A timer on ROS time stops under use_sim_time without /clock, just when it is needed.
-        self.create_timer(DIAGNOSTICS_PERIOD, self._every_second,
-                          clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(
+            DIAGNOSTICS_PERIOD, self._every_second, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
         guard_services(self)
         self._reporter.unused(unused_parameters(self, qos=False))
 
@@ -86,8 +89,11 @@ class DepthNode(LifecycleNode):
 
     def autostart(self) -> None:
         """Configure and activate if `autostart` is set; after a failure the node waits."""
-        if self.settings.autostart and self._state == 'unconfigured' \
-                and self.trigger_configure() == SUCCESS:
+        if (
+            self.settings.autostart
+            and self._state == 'unconfigured'
+            and self.trigger_configure() == SUCCESS
+        ):
             self.trigger_activate()
 
     # Lifecycle -----------------------------------------------------------------------------
@@ -99,12 +105,14 @@ class DepthNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the network and advertise the outputs; FAILURE with one sentence if it cannot."""
         return self._attempt(
-            'configure', self._load, super().on_configure, state, FAILURE, self._free)
+            'configure', self._load, super().on_configure, state, FAILURE, self._free
+        )
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start working; FAILURE with one sentence if it cannot."""
         return self._attempt(
-            'activate', self._start_work, super().on_activate, state, FAILURE, self._stop_work)
+            'activate', self._start_work, super().on_activate, state, FAILURE, self._stop_work
+        )
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and finish the current frame."""
@@ -125,11 +133,15 @@ class DepthNode(LifecycleNode):
         self._parts.problem = self._parts.problem or problem
         return result
 
-    def _attempt(self, what: str, work: Callable[[], None],
-                 managed: Callable[[LifecycleState], TransitionCallbackReturn],
-                 state: LifecycleState,
-                 otherwise: TransitionCallbackReturn = TransitionCallbackReturn.ERROR,
-                 undo: Callable[[], None] = lambda: None) -> TransitionCallbackReturn:
+    def _attempt(
+        self,
+        what: str,
+        work: Callable[[], None],
+        managed: Callable[[LifecycleState], TransitionCallbackReturn],
+        state: LifecycleState,
+        otherwise: TransitionCallbackReturn = TransitionCallbackReturn.ERROR,
+        undo: Callable[[], None] = lambda: None,
+    ) -> TransitionCallbackReturn:
         """Run the work of a transition; report errors in the log and in diagnostics.
 
         Args:
@@ -153,7 +165,8 @@ class DepthNode(LifecycleNode):
     def _load(self) -> None:
         settings, parts = self.settings, self._parts
         parts.estimator = self._load_estimator(
-            settings.model_file, settings.device, settings.precision, settings.backend)
+            settings.model_file, settings.device, settings.precision, settings.backend
+        )
         parts.parameters.network_loaded(parts.estimator.info.max_depth)
         if settings.image_sizes:
             parts.estimator.prepare(parameters.image_sizes(settings.image_sizes))
@@ -167,10 +180,10 @@ class DepthNode(LifecycleNode):
         assert parts.estimator and parts.scan_poses and parts.outputs
         parts.health.reset()
         parts.activated = time.monotonic()
-        parts.inputs = Inputs(
-            self, settings.image_transport == 'compressed', Receiver(self, parts))
+        parts.inputs = Inputs(self, settings.image_transport == 'compressed', Receiver(self, parts))
         parts.cameras = Calibrations(
-            settings.rectify, settings.horizontal_fov_deg, parts.inputs.is_rectified, parts.inputs)
+            settings.rectify, settings.horizontal_fov_deg, parts.inputs.is_rectified, parts.inputs
+        )
         if settings.anchors:
             parts.anchors = AnchorInputs(self, settings.anchors, parts.scan_poses.listener)
         pipeline = Pipeline(parts.estimator, parts.cameras, parts.scan_poses.of, parts.anchors)
@@ -258,7 +271,8 @@ class DepthNode(LifecycleNode):
             why = f' ({self._parts.problem})' if self._parts.problem else ''
             response.message = (
                 f'{"no" if request.data else "paused, with no"} depth: the node is {self._state}'
-                f'{why}; once it is active it {"works" if request.data else "waits"}')
+                f'{why}; once it is active it {"works" if request.data else "waits"}'
+            )
         else:
             response.message = 'enabled' if request.data else 'paused; the network stays loaded'
         return response
@@ -270,4 +284,5 @@ class DepthNode(LifecycleNode):
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Set all parameters, or none if one is refused; see `set_parameters`."""
         return self._parts.parameters.change(
-            self, parameter_list, self._state, super().set_parameters_atomically)
+            self, parameter_list, self._state, super().set_parameters_atomically
+        )

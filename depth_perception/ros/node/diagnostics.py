@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert the node's health to /diagnostics: a status for input, inference and depth each."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -88,17 +89,24 @@ class Context:
     focal: tuple[tuple[str, str], ...] = ()
 
 
-def diagnostic_array(node_name: str, hardware_id: str, health: Snapshot,
-                     context: Context) -> DiagnosticArray:
+def diagnostic_array(
+    node_name: str, hardware_id: str, health: Snapshot, context: Context
+) -> DiagnosticArray:
     """Return the three statuses; the caller sets the stamp."""
     tasks = {'input': _input, 'inference': _inference, 'depth': _depth}
     array = DiagnosticArray()
     for task, make in tasks.items():
         findings, values = make(health, context)
         level, message = _worst(findings)
-        array.status.append(DiagnosticStatus(
-            level=level, name=f'{node_name}: {task}', message=message, hardware_id=hardware_id,
-            values=[KeyValue(key=key, value=value) for key, value in values]))
+        array.status.append(
+            DiagnosticStatus(
+                level=level,
+                name=f'{node_name}: {task}',
+                message=message,
+                hardware_id=hardware_id,
+                values=[KeyValue(key=key, value=value) for key, value in values],
+            )
+        )
     return array
 
 
@@ -117,8 +125,10 @@ def _inactive(context: Context) -> list[Finding]:
 
 def _input(health: Snapshot, context: Context) -> tuple[list[Finding], list[tuple[str, str]]]:
     values = [
-        ('topic', context.image_topic), ('publishers', str(context.publishers)),
-        ('reliability', context.reliability), ('middleware', context.middleware),
+        ('topic', context.image_topic),
+        ('publishers', str(context.publishers)),
+        ('reliability', context.reliability),
+        ('middleware', context.middleware),
         *_given(qos_override=context.pinned),
         ('rate_hz', f'{health.rate:.2f}'),
         *health.image.items(),
@@ -168,9 +178,15 @@ def silence(health: Snapshot, context: Context, limit: float) -> str:
     pinned = f' (here it is {context.pinned})' if context.pinned else ''
     lost = 'they get lost on the way' if health.lost else ''
     elsewhere = f'; {context.elsewhere}' if context.elsewhere else ''
-    why = context.misfit or lost or (
-        f'its publisher is silent or of another QoS{pinned}' if context.publishers
-        else f'nobody publishes it{elsewhere}')
+    why = (
+        context.misfit
+        or lost
+        or (
+            f'its publisher is silent or of another QoS{pinned}'
+            if context.publishers
+            else f'nobody publishes it{elsewhere}'
+        )
+    )
     return f'no image on {context.image_topic} for {since:.1f} s: {why}'
 
 
@@ -184,26 +200,50 @@ def _loss_findings(health: Snapshot, context: Context) -> list[Finding]:
     """Report counted losses; without a count, stamps only show that images are irregular."""
     share = _share_arriving(health, context)
     if share is not None and share < COVERAGE:
-        return [(WARN, f'input loses frames ({100 * (1 - share):.0f} %): start the camera with '
-                       f'{REMEDY}, see docs/dds.md')]
+        return [
+            (
+                WARN,
+                f'input loses frames ({100 * (1 - share):.0f} %): start the camera with '
+                f'{REMEDY}, see docs/dds.md',
+            )
+        ]
     if context.counts_losses:
         return []
     findings: list[Finding] = []
     if health.stamp_coverage is not None and health.stamp_coverage < COVERAGE:
         findings.append((OK, 'images come irregularly'))
     if context.fell_back:
-        findings.append((OK, 'whether images get lost is unknown, for this middleware does not '
-                             'count them: see docs/dds.md'))
+        findings.append(
+            (
+                OK,
+                'whether images get lost is unknown, for this middleware does not '
+                'count them: see docs/dds.md',
+            )
+        )
     return findings
 
 
 def _inference(health: Snapshot, context: Context) -> tuple[list[Finding], list[tuple[str, str]]]:
     values = [
         ('rate_hz', f'{health.processed_rate:.2f}'),
-        *((key, str(health.counts[key])) for key in
-          ('received', 'processed', 'replaced', 'stale', 'bad', 'failed', 'idle', 'paused')),
-        *((key, str(count)) for key, count in sorted(health.counts.items())
-          if key.startswith('published ')),
+        *(
+            (key, str(health.counts[key]))
+            for key in (
+                'received',
+                'processed',
+                'replaced',
+                'stale',
+                'bad',
+                'failed',
+                'idle',
+                'paused',
+            )
+        ),
+        *(
+            (key, str(count))
+            for key, count in sorted(health.counts.items())
+            if key.startswith('published ')
+        ),
     ]
     for stage in STAGES:
         if stage in health.latency:
@@ -224,21 +264,33 @@ def _inference_findings(health: Snapshot, context: Context) -> list[Finding]:
     if received and replaced / received > REPLACED_SHARE:
         text = f'{100 * replaced / received:.0f} % of frames replaced'
         findings.append(
-            (OK, f'{text} (max_rate)') if context.rate_limited else (WARN, f'overloaded: {text}'))
+            (OK, f'{text} (max_rate)') if context.rate_limited else (WARN, f'overloaded: {text}')
+        )
     if health.window_counts['stale']:
         findings.append((WARN, f'{health.window_counts["stale"]} frames older than max_age'))
     if context.busy_for > HANG:
         sharing = f' ({context.sharing})' if context.sharing else ''
-        findings.append((ERROR, f'one frame takes {context.busy_for:.0f} s already: the network'
-                                f'{sharing} hangs, or is far too slow here; if it never ends, '
-                                'restart this process'))
+        findings.append(
+            (
+                ERROR,
+                f'one frame takes {context.busy_for:.0f} s already: the network'
+                f'{sharing} hangs, or is far too slow here; if it never ends, '
+                'restart this process',
+            )
+        )
     if context.rivals:
         more = f' and {len(context.rivals) - 1} more outputs' if len(context.rivals) > 1 else ''
-        findings.append((WARN, f'another node publishes {context.rivals[0]}{more} too: give each '
-                               'depth_node a namespace of its own'))
+        findings.append(
+            (
+                WARN,
+                f'another node publishes {context.rivals[0]}{more} too: give each '
+                'depth_node a namespace of its own',
+            )
+        )
     findings += [(WARN, text) for text in context.warnings]
-    findings += [(ERROR, e.text) for kind, e in health.errors.items()
-                 if kind not in ('input', 'time')]
+    findings += [
+        (ERROR, e.text) for kind, e in health.errors.items() if kind not in ('input', 'time')
+    ]
     return findings
 
 

@@ -5,6 +5,7 @@ rclpy ends the process when a callback raises, and the client of a service that 
 ever. Here a service answers that it failed, any other callback is given up, and one line in the log
 says what it was.
 """
+
 from __future__ import annotations
 
 import time
@@ -49,6 +50,7 @@ def _answering(node: LifecycleNode, service: Service, answer: Answer) -> Answer:
             if node.context.ok():
                 node.get_logger().error(text)
             return _refusal(service.srv_type, request, text)
+
     return call
 
 
@@ -65,9 +67,11 @@ def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
     # One name may have several ids: shutdown is 5, 6 or 7, depending on the state.
     asked = wanted.label or (f'{labels[wanted.id]} ({wanted.id})' if known else str(wanted.id))
     here = ', '.join(f'{label} ({number})' for label, number in possible.items())
-    return (f'change_state: {"cannot" if known else "there is no transition"} {asked}'
-            f'{"" if known else ","} while {lifecycle_state(node)}: there it can '
-            f'{here or "do nothing"}')
+    return (
+        f'change_state: {"cannot" if known else "there is no transition"} {asked}'
+        f'{"" if known else ","} while {lifecycle_state(node)}: there it can '
+        f'{here or "do nothing"}'
+    )
 
 
 def _refusal(kind: Any, request: Any, text: str) -> Any:
@@ -109,7 +113,10 @@ def spin(executor: Executor, node: Node) -> None:
 def _where(error: BaseException) -> str:
     """Return the error, and the line of this package where it occurred."""
     package = Path(__file__).parents[2]
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__)
-             if package in Path(frame.filename).parents and frame.filename != __file__]
+    lines = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if package in Path(frame.filename).parents and frame.filename != __file__
+    ]
     at = f' ({Path(lines[-1].filename).name}, line {lines[-1].lineno})' if lines else ''
     return f'{named(error)}{at}'

@@ -3,6 +3,7 @@
 
 Everything is measured on the steady clock: a bag's time, or a clock that is set, changes nothing.
 """
+
 from __future__ import annotations
 
 import threading
@@ -24,8 +25,17 @@ ENOUGH = 9
 ERROR_VISIBLE = 5.0
 #: A stamp this many seconds from the clock comes from another clock, not from an old frame.
 OTHER_CLOCK = 60.0
-STAGES = ('decode', 'inference', 'network', 'postprocess', 'anchors', 'publish', 'beside_network',
-          'arrival_to_publish', 'capture_to_publish')
+STAGES = (
+    'decode',
+    'inference',
+    'network',
+    'postprocess',
+    'anchors',
+    'publish',
+    'beside_network',
+    'arrival_to_publish',
+    'capture_to_publish',
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +101,7 @@ class Health:
             self._recent: deque[tuple[float, str]] = deque(maxlen=4096)
             self._stamps: deque[tuple[float, float]] = deque(maxlen=4096)
             self._lost: deque[tuple[float, int]] = deque(maxlen=4096)
-            self._latency: dict[str, deque[float]] = {
-                stage: deque(maxlen=256) for stage in STAGES}
+            self._latency: dict[str, deque[float]] = {stage: deque(maxlen=256) for stage in STAGES}
             self._last: dict[str, float] = {}
             self._image: dict[str, str] = {}
             self._clock_offset: float | None = None
@@ -152,23 +161,32 @@ class Health:
             now = self._clock()
             window = Counter(what for at, what in self._recent if now - at <= WINDOW)
             return Snapshot(
-                now=now, counts=Counter(self._counts), window_counts=window,
+                now=now,
+                counts=Counter(self._counts),
+                window_counts=window,
                 rate=_rate([at for at, what in self._recent if what == 'received'], now),
-                processed_rate=_rate(
-                    [at for at, what in self._recent if what == 'processed'], now),
-                latency={stage: _percentiles(values)
-                         for stage, values in self._latency.items() if values},
-                last_image_at=self._last.get('image'), last_info_at=self._last.get('info'),
-                image=dict(self._image), clock_offset=self._clock_offset,
+                processed_rate=_rate([at for at, what in self._recent if what == 'processed'], now),
+                latency={
+                    stage: _percentiles(values) for stage, values in self._latency.items() if values
+                },
+                last_image_at=self._last.get('image'),
+                last_info_at=self._last.get('info'),
+                image=dict(self._image),
+                clock_offset=self._clock_offset,
                 stamp=self._stamps[-1][1] if self._stamps else None,
                 arrived=sum(now - at <= LOSS_WINDOW for at, _ in self._stamps),
                 lost=sum(count for at, count in self._lost if now - at <= LOSS_WINDOW),
                 stamp_coverage=_stamp_coverage(
-                    [stamp for at, stamp in self._stamps if now - at <= WINDOW]),
-                errors={kind: event for kind, event in self._errors.items()
-                        if now - event.at <= ERROR_VISIBLE},
+                    [stamp for at, stamp in self._stamps if now - at <= WINDOW]
+                ),
+                errors={
+                    kind: event
+                    for kind, event in self._errors.items()
+                    if now - event.at <= ERROR_VISIBLE
+                },
                 depth={**self._depth_facts, **_depth_statistics(self._sample)},
-                idle=window['idle'] > 0 and window['processed'] == 0)
+                idle=window['idle'] > 0 and window['processed'] == 0,
+            )
 
 
 def _rate(times: list[float], now: float) -> float:

@@ -6,6 +6,7 @@ calibration is `camera_info` in its namespace. A remapping of these names themse
 one of `camera_info` to itself cannot be told from none, so the node takes that name too where
 nobody publishes the other.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -62,8 +63,11 @@ class Inputs:
         self.info = self._subscribe_info(camera_info_topic(node, compressed))
         try:
             self.image = self._subscribe(
-                CompressedImage if compressed else Image, image_topic(node, compressed),
-                receiver.on_image, lost=receiver.on_lost)
+                CompressedImage if compressed else Image,
+                image_topic(node, compressed),
+                receiver.on_image,
+                lost=receiver.on_lost,
+            )
         except Exception:
             self.info.destroy()
             raise
@@ -106,8 +110,9 @@ class Inputs:
     def _subscribe_info(self, topic: str) -> AdaptiveSubscription:
         return self._subscribe(CameraInfo, topic, self._receiver.on_camera_info, depth=_INFOS)
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None],
-                   **options: Any) -> AdaptiveSubscription:
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[[Any], None], **options: Any
+    ) -> AdaptiveSubscription:
         return AdaptiveSubscription(self._node, kind, topic, callback, **options)
 
 
@@ -143,13 +148,17 @@ def advised(misfit: str, topic: str) -> str:
 
 def images_elsewhere(node: Node, topic: str) -> str:
     """Return which other topics have images, with the remedy, or ''."""
-    found = {name: kinds[0] for name, kinds in node.get_topic_names_and_types()
-             if kinds[0] in _TRANSPORTS and _is_camera(node, name)}
+    found = {
+        name: kinds[0]
+        for name, kinds in node.get_topic_names_and_types()
+        if kinds[0] in _TRANSPORTS and _is_camera(node, name)
+    }
     own = topic.removesuffix('/compressed')
     sibling = own if own != topic else f'{topic}/compressed'
     if sibling in found:
         transport = _TRANSPORTS[found[sibling]]
         return f'images are on {sibling}: set image_transport to {transport}'
+
     def likeness(name: str) -> tuple[bool, float, str]:
         return 'depth' in name.lower(), -difflib.SequenceMatcher(None, topic, name).ratio(), name
 

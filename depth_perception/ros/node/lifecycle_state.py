@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of a lifecycle node."""
+
 from __future__ import annotations
 
 from rclpy.lifecycle import LifecycleNode

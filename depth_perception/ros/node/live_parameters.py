@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The current parameters of a node, which may change while its threads work."""
+
 from __future__ import annotations
 
 import math
@@ -48,8 +49,9 @@ class LiveParameters:
         """Reset the limit of the network, which is no longer loaded."""
         self._network_max_depth = math.inf
 
-    def change(self, node: Node, changes: Sequence[Parameter], state: str,
-               set_all: Set) -> SetParametersResult:
+    def change(
+        self, node: Node, changes: Sequence[Parameter], state: str, set_all: Set
+    ) -> SetParametersResult:
         """Change all of these parameters, or none if one is refused.
 
         Args:
@@ -63,13 +65,13 @@ class LiveParameters:
             return parameters.refusal(f'there is no parameter {unknown[0]!r}')
         try:
             typed = parameters.typed(changes)
-            asked = parameters.changed(
-                self._asked, typed, state, self._network_max_depth)
+            asked = parameters.changed(self._asked, typed, state, self._network_max_depth)
         except parameters.ParameterError as error:
             return parameters.refusal(str(error))
         result = set_all(typed)
         if result.successful:
             self._asked = asked
             self.settings, self.remark = parameters.in_effect(
-                asked, self.settings, self._network_max_depth)
+                asked, self.settings, self._network_max_depth
+            )
         return result

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A slot between callback and worker that keeps only the newest frame."""
+
 from __future__ import annotations
 
 import threading

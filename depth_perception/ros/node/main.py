@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process `depth_node`: starts, spins, and ends quietly.
 
-    ros2 run depth_perception depth_node --ros-args -r image:=/camera/image_raw
-    ros2 run depth_perception depth_node --cameras front,rear
+ros2 run depth_perception depth_node --ros-args -r image:=/camera/image_raw
+ros2 run depth_perception depth_node --cameras front,rear
 """
+
 from __future__ import annotations
 
 import sys

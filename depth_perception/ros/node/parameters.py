@@ -6,6 +6,7 @@ inherited from `depth.settings.DepthSettings`, which programs without ROS have t
 declared in a loop and read into a frozen instance; a change at run time is checked as a whole
 before it is accepted.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -70,63 +71,113 @@ class Settings(DepthSettings):
     """
 
     model_file: str = _parameter(
-        '', 'weights file (.safetensors); empty: the bundled network', configured=False)
+        '', 'weights file (.safetensors); empty: the bundled network', configured=False
+    )
     device: str = _parameter(
-        'auto', 'where the network runs: auto, cpu, cuda or cuda:N; without a GPU, auto uses the '
-        'CPU with a warning and cuda fails', configured=False)
+        'auto',
+        'where the network runs: auto, cpu, cuda or cuda:N; without a GPU, auto uses the '
+        'CPU with a warning and cuda fails',
+        configured=False,
+    )
     precision: str = _parameter(
-        'fp16', 'number format of the network: fp16 is half precision where that is faster (on a '
+        'fp16',
+        'number format of the network: fp16 is half precision where that is faster (on a '
         'GPU, and as bfloat16 on a CPU that supports it), otherwise fp32; bf16 is the same with '
-        'bfloat16 on a GPU', choices=PRECISIONS, configured=False)
+        'bfloat16 on a GPU',
+        choices=PRECISIONS,
+        configured=False,
+    )
     backend: str = _parameter(
-        'auto', 'what runs the network: torch, openvino (on a CPU), onnxruntime (a network from an '
+        'auto',
+        'what runs the network: torch, openvino (on a CPU), onnxruntime (a network from an '
         'ONNX file), or auto: openvino on a CPU if it is installed, otherwise torch or onnxruntime',
-        choices=BACKENDS, configured=False)
+        choices=BACKENDS,
+        configured=False,
+    )
     image_sizes: str = _parameter(
-        '', 'image sizes, such as 1280x720,640x480, for which the network is compiled when the '
+        '',
+        'image sizes, such as 1280x720,640x480, for which the network is compiled when the '
         'node is configured (OpenVINO); for other sizes it is compiled when their first image '
-        'arrives, and images are resized to another size for those seconds', configured=False)
+        'arrives, and images are resized to another size for those seconds',
+        configured=False,
+    )
     image_transport: str = _parameter(
-        'raw', 'raw subscribes to image, compressed to image/compressed, as image_transport does',
-        choices=('raw', 'compressed'), configured=False)
+        'raw',
+        'raw subscribes to image, compressed to image/compressed, as image_transport does',
+        choices=('raw', 'compressed'),
+        configured=False,
+    )
     autostart: bool = _parameter(
-        True, 'configure and activate at start, without a lifecycle manager', read_only=True)
+        True, 'configure and activate at start, without a lifecycle manager', read_only=True
+    )
     rectify: str = _parameter(
-        'auto', 'undistort the image first; auto: if camera_info has distortion and the topic is '
-        'not named image_rect*', choices=('auto', 'on', 'off'), configured=False)
+        'auto',
+        'undistort the image first; auto: if camera_info has distortion and the topic is '
+        'not named image_rect*',
+        choices=('auto', 'on', 'off'),
+        configured=False,
+    )
     horizontal_fov_deg: float = _parameter(
-        0.0, "the camera's horizontal field of view in degrees, for a camera without a usable "
-        'camera_info; 0 = off', low=0, high=170, configured=False)
+        0.0,
+        "the camera's horizontal field of view in degrees, for a camera without a usable "
+        'camera_info; 0 = off',
+        low=0,
+        high=170,
+        configured=False,
+    )
     depth_encoding: str = _parameter(
-        '32FC1', 'encoding of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too '
-        'near) or 16UC1 millimetres (0 for all three)', choices=('32FC1', '16UC1'),
-        configured=False)
+        '32FC1',
+        'encoding of depth/image: 32FC1 metres (NaN unknown, +Inf too far, -Inf too '
+        'near) or 16UC1 millimetres (0 for all three)',
+        choices=('32FC1', '16UC1'),
+        configured=False,
+    )
     optical_frame: str = _parameter(
-        '', 'frame_id of the outputs, an optical frame (x right, y down, z forward), for a driver '
-        'whose images name another; empty: that of the images')
+        '',
+        'frame_id of the outputs, an optical frame (x right, y down, z forward), for a driver '
+        'whose images name another; empty: that of the images',
+    )
     base_frame: str = _parameter(
-        '', 'frame with z up and its origin on the floor, such as base_footprint: TF from the '
+        '',
+        'frame with z up and its origin on the floor, such as base_footprint: TF from the '
         "image's frame to it gives the camera pose; empty: camera_pitch and camera_height do",
-        configured=False)
+        configured=False,
+    )
     scan_frame: str = _parameter(
-        '', 'frame_id of the scan, level and at the camera with x forward; empty: the frame_id of '
+        '',
+        'frame_id of the scan, level and at the camera with x forward; empty: the frame_id of '
         'the image without its "optical" part, or, if base_frame or camera_pitch is set, with '
-        '_level, published on TF', configured=False)
+        '_level, published on TF',
+        configured=False,
+    )
     anchors: str = _parameter(
-        '', 'what corrects depth by true distances, a list of scan, range, points, depth (sensors '
+        '',
+        'what corrects depth by true distances, a list of scan, range, points, depth (sensors '
         'on anchors/scan and so on) and floor (the known height of the camera), such as '
-        'scan,floor; empty: nothing', configured=False)
+        'scan,floor; empty: nothing',
+        configured=False,
+    )
     anchor_max_age: float = _parameter(
-        0.2, 'seconds; a measurement whose stamp is farther from that of the image is not used',
-        low=0, high=10)
+        0.2,
+        'seconds; a measurement whose stamp is farther from that of the image is not used',
+        low=0,
+        high=10,
+    )
     anchor_hold: float = _parameter(
-        1.0, 'seconds in which the last correction fades when there are too few anchors', low=0,
-        high=60)
+        1.0,
+        'seconds in which the last correction fades when there are too few anchors',
+        low=0,
+        high=60,
+    )
     max_rate: float = _parameter(
-        0.0, 'Hz; maximum number of frames processed a second; 0 = no limit', low=0, high=120)
+        0.0, 'Hz; maximum number of frames processed a second; 0 = no limit', low=0, high=120
+    )
     max_age: float = _parameter(
-        0.5, 'seconds; a frame whose stamp is older when it is to be processed is dropped; 0 = off',
-        low=0, high=10)
+        0.5,
+        'seconds; a frame whose stamp is older when it is to be processed is dropped; 0 = off',
+        low=0,
+        high=10,
+    )
 
 
 #: What may correct depth.
@@ -191,12 +242,18 @@ def typed(parameters: Sequence[Parameter]) -> list[Parameter]:
     for parameter in parameters:
         if parameter.name in RULES:
             check_type(parameter.name, parameter.value)
-    return [Parameter(p.name, value=_of_type(p.name, p.value)) if p.name in RULES else p
-            for p in parameters]
+    return [
+        Parameter(p.name, value=_of_type(p.name, p.value)) if p.name in RULES else p
+        for p in parameters
+    ]
 
 
-def changed(asked: Settings, parameters: Sequence[Parameter], state: str,
-            network_max_depth: float = math.inf) -> Settings:
+def changed(
+    asked: Settings,
+    parameters: Sequence[Parameter],
+    state: str,
+    network_max_depth: float = math.inf,
+) -> Settings:
     """What is asked for after a change; other parameters than ours are passed over.
 
     Of two that do not fit together for a while one may be set after the other; see `in_effect`.
@@ -214,20 +271,23 @@ def changed(asked: Settings, parameters: Sequence[Parameter], state: str,
     ours = {p.name: p.value for p in parameters if p.name in RULES}
     for name, value in ours.items():
         check(name, value)
-        if not RULES[name].configured and state != UNCONFIGURED \
-                and value != getattr(asked, name):
-            raise ParameterError(f'{name} can be set while the node is unconfigured, now it is '
-                                 f'{state}: deactivate it and clean it up first')
+        if not RULES[name].configured and state != UNCONFIGURED and value != getattr(asked, name):
+            raise ParameterError(
+                f'{name} can be set while the node is unconfigured, now it is '
+                f'{state}: deactivate it and clean it up first'
+            )
     settings = dataclasses.replace(
-        asked, **{name: _of_type(name, value) for name, value in ours.items()})
+        asked, **{name: _of_type(name, value) for name, value in ours.items()}
+    )
     misfit = settings.misfit(network_max_depth)
     if misfit and set(misfit[0]) <= set(ours):
         raise ParameterError(misfit[1])
     return settings
 
 
-def in_effect(asked: Settings, before: Settings,
-              network_max_depth: float = math.inf) -> tuple[Settings, str]:
+def in_effect(
+    asked: Settings, before: Settings, network_max_depth: float = math.inf
+) -> tuple[Settings, str]:
     """What the node works with, and a remark where that is not all that is asked for.
 
     Two parameters that do not fit together both stay as they were before.
@@ -236,8 +296,11 @@ def in_effect(asked: Settings, before: Settings,
     while misfit := asked.misfit(network_max_depth):
         names, reason = misfit
         kept = {name: getattr(before, name) for name in names}
-        remarks.append(f'{reason}: until one of them changes, ' + ' and '.join(
-            f'{name} {value:g}' for name, value in kept.items()) + ' are used')
+        remarks.append(
+            f'{reason}: until one of them changes, '
+            + ' and '.join(f'{name} {value:g}' for name, value in kept.items())
+            + ' are used'
+        )
         asked = dataclasses.replace(asked, **kept)
     return asked, '; '.join(remarks)
 
@@ -267,7 +330,8 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
         size = re.fullmatch(r'\s*([1-9]\d{0,4})x([1-9]\d{0,4})\s*', word)
         if size is None:
             raise ParameterError(
-                f'image_sizes must be WIDTHxHEIGHT, such as 1280x720,640x480, got {text!r}')
+                f'image_sizes must be WIDTHxHEIGHT, such as 1280x720,640x480, got {text!r}'
+            )
         sizes.append((int(size[2]), int(size[1])))
     return sizes
 
@@ -280,8 +344,10 @@ def anchor_sources(text: str) -> tuple[str, ...]:
     """
     words = [word.strip() for word in text.split(',')] if text.strip() else []
     if unknown := [word for word in words if word not in ANCHORS]:
-        raise ParameterError(f'anchors must be a list of {", ".join(ANCHORS)}, such as scan,floor, '
-                             f'got {unknown[0]!r} in {text!r}')
+        raise ParameterError(
+            f'anchors must be a list of {", ".join(ANCHORS)}, such as scan,floor, '
+            f'got {unknown[0]!r} in {text!r}'
+        )
     return tuple(dict.fromkeys(words))
 
 
@@ -290,9 +356,12 @@ def check_type(name: str, value: Any) -> None:
     rule = RULES[name]
     # The type alone: a number has limits.
     if problem := Option(rule.text).problem(name, value, type(DEFAULTS[name])):
-        hint = (f'; YAML takes on and off for booleans: quote them, in a shell twice: '
-                f'-p {name}:="\'{"on" if value else "off"}\'"'
-                if rule.choices and isinstance(value, bool) else '')
+        hint = (
+            f'; YAML takes on and off for booleans: quote them, in a shell twice: '
+            f'-p {name}:="\'{"on" if value else "off"}\'"'
+            if rule.choices and isinstance(value, bool)
+            else ''
+        )
         raise ParameterError(problem + hint)
 
 
@@ -307,7 +376,8 @@ def _of_type(name: str, value: Any) -> Any:
 
 def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
-        name=name, description=rule.text, read_only=rule.read_only, dynamic_typing=True)
+        name=name, description=rule.text, read_only=rule.read_only, dynamic_typing=True
+    )
     when = '' if rule.configured else 'at start or while the node is unconfigured'
     which = f'one of {", ".join(rule.choices)}' if rule.choices else ''
     descriptor.additional_constraints = '; '.join(filter(None, (which, when)))
@@ -315,8 +385,10 @@ def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
         return descriptor
     if isinstance(DEFAULTS[name], float):
         descriptor.floating_point_range = [
-            FloatingPointRange(from_value=float(rule.low), to_value=float(rule.high))]
+            FloatingPointRange(from_value=float(rule.low), to_value=float(rule.high))
+        ]
     else:
         descriptor.integer_range = [
-            IntegerRange(from_value=int(rule.low), to_value=int(rule.high), step=1)]
+            IntegerRange(from_value=int(rule.low), to_value=int(rule.high), step=1)
+        ]
     return descriptor

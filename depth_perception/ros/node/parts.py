@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The current parts of a depth node."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -3,6 +3,7 @@
 
 The products of depth are computed by `depth.products`.
 """
+
 from __future__ import annotations
 
 import math
@@ -74,11 +75,16 @@ class AnchorOutcome:
         """The figures for diagnostics."""
         report = self.report
         age = {} if self.age is None else {'anchor_age_s': self.age}
-        return {'anchors_offered': report.offered, 'anchors_compared': report.compared,
-                'anchors_used': report.used,
-                'anchor_residual_before_percent': 100 * math.expm1(report.residual_before),
-                'anchor_residual_after_percent': 100 * math.expm1(report.residual_after),
-                'anchor_factor': report.factor, 'anchor_strength': report.strength, **age}
+        return {
+            'anchors_offered': report.offered,
+            'anchors_compared': report.compared,
+            'anchors_used': report.used,
+            'anchor_residual_before_percent': 100 * math.expm1(report.residual_before),
+            'anchor_residual_after_percent': 100 * math.expm1(report.residual_after),
+            'anchor_factor': report.factor,
+            'anchor_strength': report.strength,
+            **age,
+        }
 
 
 @dataclass
@@ -166,8 +172,10 @@ def _uncorrected(report: AnchorReport) -> str:
     """Return a remark if too few anchors could be compared, or ''."""
     if report.compared >= LEAST_ANCHORS or not report.offered:
         return ''
-    return (f'depth is not corrected by anchors: of {report.offered} in the image, '
-            f'{report.compared} are in range and away from edges, {LEAST_ANCHORS} are needed')
+    return (
+        f'depth is not corrected by anchors: of {report.offered} in the image, '
+        f'{report.compared} are in range and away from edges, {LEAST_ANCHORS} are needed'
+    )
 
 
 def _without_metres(has_sensors: bool, problem: str) -> str:
@@ -175,10 +183,15 @@ def _without_metres(has_sensors: bool, problem: str) -> str:
     if not has_sensors:
         need = 'anchors (parameter anchors)'
     else:
-        need = 'anchors' + (f': {problem}' if problem else
-                            f', {LEAST_ANCHORS} or more in the image, of which most agree')
-    return (f'no metric output: the network gives relative depth, whose scale needs {need}; only '
-            'the preview is published')
+        need = 'anchors' + (
+            f': {problem}'
+            if problem
+            else f', {LEAST_ANCHORS} or more in the image, of which most agree'
+        )
+    return (
+        f'no metric output: the network gives relative depth, whose scale needs {need}; only '
+        'the preview is published'
+    )
 
 
 def _remarks(decoding: str, state: CameraState) -> tuple[str, ...]:
@@ -196,9 +209,13 @@ class Pipeline:
         anchors: the sensors that correct depth, or None.
     """
 
-    def __init__(self, estimator: Estimator, cameras: Calibrations,
-                 scan_pose: Callable[[Header, Settings], ScanPose],
-                 anchors: AnchorInputs | None = None) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        cameras: Calibrations,
+        scan_pose: Callable[[Header, Settings], ScanPose],
+        anchors: AnchorInputs | None = None,
+    ) -> None:
         self._estimator = estimator
         self._cameras = cameras
         self._scan_pose = scan_pose
@@ -216,8 +233,9 @@ class Pipeline:
         """Whether a device works while the host can do something else."""
         return self._estimator.device.type == 'cuda'
 
-    def process(self, message: Image | CompressedImage, wanted: frozenset[str],
-                settings: Settings) -> Result:
+    def process(
+        self, message: Image | CompressedImage, wanted: frozenset[str], settings: Settings
+    ) -> Result:
         """Run `start` and `finish`."""
         return self.finish(self.start(message, wanted, settings))
 
@@ -231,8 +249,9 @@ class Pipeline:
         self._products.remember(memory)
         self._last_scan = next(map(float, memory['last_scan']), None)
 
-    def start(self, message: Image | CompressedImage, wanted: frozenset[str],
-              settings: Settings) -> Work:
+    def start(
+        self, message: Image | CompressedImage, wanted: frozenset[str], settings: Settings
+    ) -> Work:
         """Decode an image and infer its depth; on a GPU, only start the inference.
 
         Args:
@@ -247,16 +266,24 @@ class Pipeline:
         with _timed(seconds, 'decode'):
             rgb, remark = self._decoder.decode(message)
             height, width = rgb.shape[:2]
-            state = self._cameras.for_image(
-                width, height, stamps.nanoseconds(message.header.stamp))
+            state = self._cameras.for_image(width, height, stamps.nanoseconds(message.header.stamp))
             rectifier = self._cameras.rectifier(state.camera) if state.camera else None
             if rectifier is not None:
                 rgb = rectifier(rgb)
-        result = Result((width, height), seconds=seconds, camera_problem=state.problem,
-                        input_remarks=_remarks(remark, state))
+        result = Result(
+            (width, height),
+            seconds=seconds,
+            camera_problem=state.problem,
+            input_remarks=_remarks(remark, state),
+        )
         result.thumbnail = rgb[::16, ::16].copy()
-        work = Work(result, _header(message.header, settings.optical_frame), settings,
-                    wanted if state.camera else wanted - NEEDS_CAMERA, state.camera)
+        work = Work(
+            result,
+            _header(message.header, settings.optical_frame),
+            settings,
+            wanted if state.camera else wanted - NEEDS_CAMERA,
+            state.camera,
+        )
         if work.wanted & NEEDS_INFERENCE:
             with _timed(seconds, 'inference'):
                 self._infer(work, rgb, rectifier.unseen if rectifier else None)
@@ -278,8 +305,7 @@ class Pipeline:
             result.outputs[INFO] = work.camera.info(work.header)
         return result
 
-    def _infer(self, work: Work, rgb: NDArray[np.uint8],
-               unseen: NDArray[np.bool_] | None) -> None:
+    def _infer(self, work: Work, rgb: NDArray[np.uint8], unseen: NDArray[np.bool_] | None) -> None:
         """Return depth, and whether the network's output is finite, without waiting for a GPU."""
         settings, camera = work.settings, work.camera.camera if work.camera else None
         image = self._upload(rgb)
@@ -290,8 +316,14 @@ class Pipeline:
         work.result.focal_factor = estimate.focal_factor
         depth = estimate.depth if self._relative is None else self._metres(estimate.depth, work)
         work.products = self._products(
-            rgb, camera, depth, settings, time=stamps.seconds(work.header.stamp),
-            image=image, unseen=unseen)
+            rgb,
+            camera,
+            depth,
+            settings,
+            time=stamps.seconds(work.header.stamp),
+            image=image,
+            unseen=unseen,
+        )
 
     def _metres(self, output: Tensor, work: Work) -> Tensor:
         """Convert relative output to metres by anchors; without anchors, for a preview only."""
@@ -303,11 +335,13 @@ class Pipeline:
         if self._anchors is not None and camera is not None:
             # Nothing is known of metres yet: sensors that need to know find nothing.
             guess = output * math.nan if before is None else before.metres(output, farthest)
-            seen = self._anchors.of(work.header, camera, guess, settings.anchor_max_age,
-                                    lambda: self._stand(work).pose)
+            seen = self._anchors.of(
+                work.header, camera, guess, settings.anchor_max_age, lambda: self._stand(work).pose
+            )
             found, problem = seen.anchors, seen.problem
-        relation = self._relative.relation(output, found, time, settings.min_depth,
-                                           settings.anchor_hold)
+        relation = self._relative.relation(
+            output, found, time, settings.min_depth, settings.anchor_hold
+        )
         if relation is not None:
             return relation.metres(output, farthest) / settings.depth_scale
         self._products.reset()  # metres of before are no part of what is shown
@@ -315,7 +349,8 @@ class Pipeline:
         work.wanted &= _SHOWS
         work.colours = near, SHOWN_RATIO * near
         work.result.anchors = AnchorOutcome(
-            AnchorReport(len(found)), None, _without_metres(self._anchors is not None, problem))
+            AnchorReport(len(found)), None, _without_metres(self._anchors is not None, problem)
+        )
         shown = shown_relation(output, self._relative.kind, near).metres(output, farthest)
         return shown.clip(*work.colours) / settings.depth_scale
 
@@ -340,14 +375,21 @@ class Pipeline:
             return products
         if products.camera is None:
             work.result.anchors = AnchorOutcome(
-                AnchorReport(), None, 'depth is not corrected by anchors: the camera is unknown')
+                AnchorReport(), None, 'depth is not corrected by anchors: the camera is unknown'
+            )
             return products
         with _timed(work.result.seconds, 'anchors'):
             settings = work.settings
-            seen = self._anchors.of(work.header, products.camera, products.metric,
-                                    settings.anchor_max_age, lambda: self._stand(work).pose)
+            seen = self._anchors.of(
+                work.header,
+                products.camera,
+                products.metric,
+                settings.anchor_max_age,
+                lambda: self._stand(work).pose,
+            )
             products, report = self._products.anchored(
-                products, seen.anchors, stamps.seconds(work.header.stamp), settings.anchor_hold)
+                products, seen.anchors, stamps.seconds(work.header.stamp), settings.anchor_hold
+            )
         problems = (seen.problem, report.problem or _uncorrected(report))
         work.result.anchors = AnchorOutcome(report, seen.age, '; '.join(filter(None, problems)))
         return products
@@ -361,8 +403,9 @@ class Pipeline:
     def _needs_pose(self, work: Work) -> bool:
         """Return whether the scan, or the cloud with its floor, needs the camera pose."""
         settings = work.settings
-        return SCAN in work.wanted or (settings.floor_model and (
-            bool(settings.base_frame) or settings.camera_height > 0))
+        return SCAN in work.wanted or (
+            settings.floor_model and (bool(settings.base_frame) or settings.camera_height > 0)
+        )
 
     def _scan(self, products: DepthProducts, work: Work) -> DepthScan | None:
         """Return the scan, or None if the camera pose is unknown."""
@@ -389,12 +432,17 @@ class Pipeline:
             self._fill_images(found[DEPTH], products, work)
         if POINTS in found:
             result.outputs[POINTS] = messages.cloud_message(
-                found[POINTS], header, settings.point_color)
+                found[POINTS], header, settings.point_color
+            )
         if SCAN in found and result.beams is not None:
             layout, frame_id = result.beams
             result.outputs[SCAN] = messages.scan_message(
-                found[SCAN], layout, Header(stamp=header.stamp, frame_id=frame_id),
-                settings.min_depth, self._scan_time(header))
+                found[SCAN],
+                layout,
+                Header(stamp=header.stamp, frame_id=frame_id),
+                settings.min_depth,
+                self._scan_time(header),
+            )
 
     def _fill_images(self, depth: NDArray[np.float32], products: DepthProducts, work: Work) -> None:
         outputs, header, encoding = work.result.outputs, work.header, work.settings.depth_encoding
@@ -402,7 +450,8 @@ class Pipeline:
             outputs[DEPTH] = messages.depth_message(depth, header, encoding)
         if DEPTH_PNG in work.wanted:
             outputs[DEPTH_PNG] = messages.compressed_depth_message(
-                depth, header, encoding, products.limits)
+                depth, header, encoding, products.limits
+            )
         if work.wanted & {PREVIEW, PREVIEW_JPEG}:
             picture = products.preview(work.colours, depth=depth)
             if PREVIEW in work.wanted:

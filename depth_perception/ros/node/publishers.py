@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The output topics, which are computed only while they have subscribers."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -22,10 +23,16 @@ from depth_perception.ros.node.qos import overrides
 
 #: Messages that are kept to be sent again. An old image is of no use; a few of the small topics
 #: cost nothing, and large images can push them out of a receive buffer (docs/dds.md).
-KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5, DEPTH_PNG: 1,
-        PREVIEW_JPEG: 1}
-TYPES = {INFO: CameraInfo, DEPTH: Image, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan,
-         DEPTH_PNG: CompressedImage, PREVIEW_JPEG: CompressedImage}
+KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5, DEPTH_PNG: 1, PREVIEW_JPEG: 1}
+TYPES = {
+    INFO: CameraInfo,
+    DEPTH: Image,
+    POINTS: PointCloud2,
+    PREVIEW: Image,
+    SCAN: LaserScan,
+    DEPTH_PNG: CompressedImage,
+    PREVIEW_JPEG: CompressedImage,
+}
 
 
 class DepthPublishers:
@@ -43,17 +50,26 @@ class DepthPublishers:
 
     def _create(self, topic: str, kind: type) -> LifecyclePublisher:
         # A profile each: rclpy writes the overrides of a topic into the one that it gets.
-        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=KEPT[topic],
-                             reliability=ReliabilityPolicy.RELIABLE)
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=KEPT[topic],
+            reliability=ReliabilityPolicy.RELIABLE,
+        )
         publisher: LifecyclePublisher = self._node.create_lifecycle_publisher(
-            kind, topic, profile,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+            kind,
+            topic,
+            profile,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
         return publisher
 
     def wanted(self) -> frozenset[str]:
         """Return the topics that have subscribers."""
-        return frozenset(topic for topic, publisher in self._publishers.items()
-                         if publisher.get_subscription_count() > 0)
+        return frozenset(
+            topic
+            for topic, publisher in self._publishers.items()
+            if publisher.get_subscription_count() > 0
+        )
 
     def rivals(self) -> tuple[str, ...]:
         """Return the resolved names of topics that have other publishers too."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """QoS overrides by parameters: `qos_overrides.<topic>.<entity>.<policy>`."""
+
 from __future__ import annotations
 
 import difflib
@@ -14,8 +15,12 @@ from rclpy.qos import (
 )
 
 #: The policies whose values are strings.
-_WORDS = {'reliability': ReliabilityPolicy, 'durability': DurabilityPolicy,
-          'history': HistoryPolicy, 'liveliness': LivelinessPolicy}
+_WORDS = {
+    'reliability': ReliabilityPolicy,
+    'durability': DurabilityPolicy,
+    'history': HistoryPolicy,
+    'liveliness': LivelinessPolicy,
+}
 Entity = Literal['publisher', 'subscription']
 
 
@@ -30,9 +35,11 @@ def overrides(node: Node, topic: str, entity: Entity) -> dict[str, Any]:
         QosError: a policy has no such value.
     """
     head = override_name(node, topic, entity, '')
-    given = {name.removeprefix(head): parameter.value
-             for name, parameter in node._parameter_overrides.items()  # rclpy has no public way
-             if name.startswith(head)}
+    given = {
+        name.removeprefix(head): parameter.value
+        for name, parameter in node._parameter_overrides.items()  # rclpy has no public way
+        if name.startswith(head)
+    }
     for policy, value in given.items():
         _check(f'{head}{policy}', policy, value)
     return given

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Receive images and camera_info in the executor's thread, and pass them on."""
+
 from __future__ import annotations
 
 import time
@@ -54,12 +55,15 @@ class Receiver:
         stamp = seconds(message.header.stamp)
         self._watch_time(stamp)
         parts.health.image_received(
-            stamp, age(self._node.get_clock(), message.header.stamp),
-            _image_facts(message, parts.parameters.settings.optical_frame))
+            stamp,
+            age(self._node.get_clock(), message.header.stamp),
+            _image_facts(message, parts.parameters.settings.optical_frame),
+        )
         if parts.enabled:
             now = time.monotonic()
-            self._hand_over(parts.worker, ReceivedImage(
-                message, now, now - self._jumped_back > CLOCK_FOLLOWS))
+            self._hand_over(
+                parts.worker, ReceivedImage(message, now, now - self._jumped_back > CLOCK_FOLLOWS)
+            )
         else:
             parts.health.count('paused')
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Report the state of the node on /diagnostics and in the log."""
+
 from __future__ import annotations
 
 import re
@@ -62,7 +63,8 @@ class Reporter:
         """Log which network runs, and repeat its remarks."""
         self._node.get_logger().info(
             f'network {estimator.info.name} ({estimator.info.network}) on {estimator.device}, '
-            f'{estimator.backend}, {estimator.precision}')
+            f'{estimator.backend}, {estimator.precision}'
+        )
         self._said.clear()
         self._log_remarks()
 
@@ -100,14 +102,26 @@ class Reporter:
         parts, state = self._parts, lifecycle_state(self._node)
         settings, worker, outputs = parts.parameters.settings, parts.worker, parts.outputs
         return Context(
-            active=state == 'active', state=state, problem=parts.problem, since=parts.activated,
-            middleware=self._middleware, small_buffers=self._small_buffers, **self._input_facts(),
-            camera_problem=self._camera_problem(), input_remarks=self._input_remarks(),
-            scan_problem=self._scan_problem(), anchor_problem=self._anchor_problem(),
-            busy_for=worker.busy_for if worker else 0.0, sharing=self._sharing(),
+            active=state == 'active',
+            state=state,
+            problem=parts.problem,
+            since=parts.activated,
+            middleware=self._middleware,
+            small_buffers=self._small_buffers,
+            **self._input_facts(),
+            camera_problem=self._camera_problem(),
+            input_remarks=self._input_remarks(),
+            scan_problem=self._scan_problem(),
+            anchor_problem=self._anchor_problem(),
+            busy_for=worker.busy_for if worker else 0.0,
+            sharing=self._sharing(),
             rivals=outputs.rivals() if outputs else (),
-            paused=not parts.enabled, rate_limited=settings.max_rate > 0,
-            model=self._model_facts(), warnings=self._warnings(), focal=self._depth_facts())
+            paused=not parts.enabled,
+            rate_limited=settings.max_rate > 0,
+            model=self._model_facts(),
+            warnings=self._warnings(),
+            focal=self._depth_facts(),
+        )
 
     def _input_facts(self) -> dict[str, Any]:
         """Return the state of the subscriptions as fields of `Context`."""
@@ -116,11 +130,17 @@ class Reporter:
         image, info = self._parts.inputs.image, self._parts.inputs.info
         elsewhere = '' if image.publishers else inputs.images_elsewhere(self._node, image.topic)
         return {
-            'image_topic': image.topic, 'info_topic': info.topic, 'publishers': image.publishers,
-            'elsewhere': elsewhere, 'reliability': image.reliability,
-            'fell_back': image.fell_back, 'counts_losses': image.counts_losses,
-            'misfit': inputs.advised(image.misfit, image.topic), 'info_misfit': info.misfit,
-            'pinned': ', '.join(filter(None, (image.pinned, info.pinned)))}
+            'image_topic': image.topic,
+            'info_topic': info.topic,
+            'publishers': image.publishers,
+            'elsewhere': elsewhere,
+            'reliability': image.reliability,
+            'fell_back': image.fell_back,
+            'counts_losses': image.counts_losses,
+            'misfit': inputs.advised(image.misfit, image.topic),
+            'info_misfit': info.misfit,
+            'pinned': ', '.join(filter(None, (image.pinned, info.pinned))),
+        }
 
     def _hardware(self) -> str:
         estimator = self._parts.estimator
@@ -166,9 +186,13 @@ class Reporter:
         estimator = self._parts.estimator
         if estimator is None:
             return ()
-        facts = [('model', estimator.info.name), ('checksum', estimator.checksum),
-                 ('device', str(estimator.device)), ('precision', estimator.precision),
-                 ('backend', estimator.backend)]
+        facts = [
+            ('model', estimator.info.name),
+            ('checksum', estimator.checksum),
+            ('device', str(estimator.device)),
+            ('precision', estimator.precision),
+            ('backend', estimator.backend),
+        ]
         if estimator.sharing:
             facts.append(('shared_by', ', '.join(estimator.sharing.users)))
         if estimator.device.type == 'cuda':

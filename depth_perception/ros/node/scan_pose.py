@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Determine the camera pose from TF or parameters, and the frame of the scan."""
+
 from __future__ import annotations
 
 import math
@@ -62,8 +63,13 @@ class ScanPoses:
         TransformError: base_frame is set and tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, base_frame: str, listener: TransformListener | None = None,
-                 publisher: TransformPublisher | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        base_frame: str,
+        listener: TransformListener | None = None,
+        publisher: TransformPublisher | None = None,
+    ) -> None:
         self._node = node
         self._base_frame = base_frame
         self._listener = (listener or TransformListener(node)) if base_frame else None
@@ -113,24 +119,28 @@ class ScanPoses:
             if entity is not None:
                 entity.destroy()
 
-    def _from_tf(self, listener: TransformListener, image: Header,
-                 settings: Settings) -> tuple[CameraPose, str]:
+    def _from_tf(
+        self, listener: TransformListener, image: Header, settings: Settings
+    ) -> tuple[CameraPose, str]:
         """Return the pose, and a remark if it is from another time or has no height."""
         stamped, remark = self._lookup(listener, self._base_frame, image.frame_id, image)
         # Static transforms have no stamp.
         self._moves = nanoseconds(stamped.header.stamp) != 0
         height = settings.camera_height or stamped.transform.translation.z
         if height <= 0:
-            above = f'{self._base_frame} is {-height:.2f} m above the camera, so that its height ' \
-                    'is not used: base_frame is to be on the floor'
+            above = (
+                f'{self._base_frame} is {-height:.2f} m above the camera, so that its height '
+                'is not used: base_frame is to be on the floor'
+            )
             remark = '; '.join(filter(None, (remark, above)))
         pose = CameraPose.from_up(_up(stamped.transform), height if height > 0 else None)
         if self._last is None or not pose.is_close(self._last):
             self._last = pose
         return self._last, remark
 
-    def _lookup(self, listener: TransformListener, target: str, source: str,
-                image: Header) -> tuple[TransformStamped, str]:
+    def _lookup(
+        self, listener: TransformListener, target: str, source: str, image: Header
+    ) -> tuple[TransformStamped, str]:
         """Return the transform at the image's stamp, or the newest one with a remark.
 
         Raises:
@@ -148,8 +158,10 @@ class ScanPoses:
             self._waits_from = time.monotonic() + IN_VAIN
         newest = listener.latest(target, source)
         age = seconds(image.stamp) - seconds(newest.header.stamp)
-        return newest, (f'the transform from {source} to {target} is {abs(age):.2g} s '
-                        f'{"older" if age > 0 else "newer"} than the image')
+        return newest, (
+            f'the transform from {source} to {target} is {abs(age):.2g} s '
+            f'{"older" if age > 0 else "newer"} than the image'
+        )
 
     def _frame(self, image: Header, pose: CameraPose, settings: Settings) -> tuple[str, str]:
         """Return the frame of the scan, and a remark if it is wrong, or ''."""
@@ -164,8 +176,7 @@ class ScanPoses:
         if self._listener is None:
             return ''
         try:
-            transform = self._lookup(
-                self._listener, image.frame_id, scan_frame, image)[0].transform
+            transform = self._lookup(self._listener, image.frame_id, scan_frame, image)[0].transform
         except TransformError as error:
             return f'scan_frame: {error}'
         q, offset = transform.rotation, transform.translation
@@ -175,8 +186,10 @@ class ScanPoses:
         moved = math.hypot(offset.x, offset.y, offset.z)
         if turned < MAX_TURN and moved < MAX_OFFSET:
             return ''
-        return (f'scan_frame {scan_frame} is not level at the camera with x along its view: it is '
-                f'{turned:.0f} degrees and {moved:.2f} m away')
+        return (
+            f'scan_frame {scan_frame} is not level at the camera with x along its view: it is '
+            f'{turned:.0f} degrees and {moved:.2f} m away'
+        )
 
     def _publish(self, image: Header, pose: CameraPose) -> str:
         """Publish the level frame if it is new or moves; return why that failed, or ''."""
@@ -200,5 +213,8 @@ def _up(transform: Transform) -> tuple[float, float, float]:
     norm = q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w
     if norm == 0:
         raise TransformError('the transform has no rotation: its quaternion is zero')
-    return (2 * (q.x * q.z - q.w * q.y) / norm, 2 * (q.y * q.z + q.w * q.x) / norm,
-            1 - 2 * (q.x * q.x + q.y * q.y) / norm)
+    return (
+        2 * (q.x * q.z - q.w * q.y) / norm,
+        2 * (q.y * q.z + q.w * q.x) / norm,
+        1 - 2 * (q.x * q.x + q.y * q.y) / norm,
+    )

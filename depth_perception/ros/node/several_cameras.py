@@ -4,6 +4,7 @@
 Each node is spun by a thread of its own: one that loads a network, waits for a frame to finish or
 fails holds up no other.
 """
+
 from __future__ import annotations
 
 import gc
@@ -25,9 +26,12 @@ from depth_perception.ros.node.parameters import ParameterError
 LAST_WORD = 2.0
 
 
-def create_nodes(names: Sequence[str], namespace: str,
-                 networks: SharedNetworks | None = None,
-                 **node_arguments: Any) -> list[DepthNode]:
+def create_nodes(
+    names: Sequence[str],
+    namespace: str,
+    networks: SharedNetworks | None = None,
+    **node_arguments: Any,
+) -> list[DepthNode]:
     """Create a node for each camera; log and leave out those with unusable parameters.
 
     Args:
@@ -41,8 +45,13 @@ def create_nodes(names: Sequence[str], namespace: str,
     for name in names:
         try:
             # Only an argument of the node itself comes before a __ns rule of the process.
-            nodes.append(DepthNode(networks.loader(name), cli_args=[
-                '--ros-args', '-r', f'__ns:={namespace}/{name}'], **node_arguments))
+            nodes.append(
+                DepthNode(
+                    networks.loader(name),
+                    cli_args=['--ros-args', '-r', f'__ns:={namespace}/{name}'],
+                    **node_arguments,
+                )
+            )
         except ParameterError as error:
             get_logger('depth_node').fatal(f'camera {name} cannot start: {error}')
     if len(nodes) < len(names):
@@ -53,8 +62,10 @@ def create_nodes(names: Sequence[str], namespace: str,
 def spin_all(nodes: Iterable[DepthNode]) -> None:
     """Start and serve each node until ROS is shut down."""
     nodes = list(nodes)
-    threads = [threading.Thread(target=_spin, args=(node,), name=node.get_namespace(), daemon=True)
-               for node in nodes]
+    threads = [
+        threading.Thread(target=_spin, args=(node,), name=node.get_namespace(), daemon=True)
+        for node in nodes
+    ]
     for thread in threads:
         thread.start()
     ended = None

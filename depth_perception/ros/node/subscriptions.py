@@ -7,6 +7,7 @@ receives nothing that was latched (published once, transient local) earlier, and
 one nothing from a volatile publisher. So subscribe reliable and volatile, adapt when the middleware
 reports an incompatible publisher, and check once a second whether another QoS fits better.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -55,17 +56,25 @@ class AdaptiveSubscription:
         QosError: an override of this topic cannot be used.
     """
 
-    def __init__(self, node: Node, message_type: type, topic: str,
-                 callback: Callable[[Any], None],
-                 lost: Callable[[int], None] = lambda _: None, depth: int = 1) -> None:
+    def __init__(
+        self,
+        node: Node,
+        message_type: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        lost: Callable[[int], None] = lambda _: None,
+        depth: int = 1,
+    ) -> None:
         self._node = node
         self._message_type = message_type
         self._topic = topic
         self._callback = callback
         self._lost = lost
         self._depth = depth
-        self._pins = {policy: pinned(node, topic, 'subscription', policy, default)
-                      for policy, default in (('reliability', RELIABLE), ('durability', VOLATILE))}
+        self._pins = {
+            policy: pinned(node, topic, 'subscription', policy, default)
+            for policy, default in (('reliability', RELIABLE), ('durability', VOLATILE))
+        }
         self.pinned = ', '.join(filter(None, self._pins.values()))
         self.counts_losses = True
         self._fit = RELIABLE, VOLATILE
@@ -118,15 +127,21 @@ class AdaptiveSubscription:
     def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
         """Return the QoS that matches all publishers with least loss; else the present one."""
         wanted = _type_name(self._message_type)
-        offers = [info.qos_profile
-                  for info in self._node.get_publishers_info_by_topic(self.topic)
-                  if info.topic_type == wanted]
+        offers = [
+            info.qos_profile
+            for info in self._node.get_publishers_info_by_topic(self.topic)
+            if info.topic_type == wanted
+        ]
         reliability, durability = self._fit
         if offers:
-            reliability = BEST_EFFORT if any(
-                offer.reliability == BEST_EFFORT for offer in offers) else RELIABLE
+            reliability = (
+                BEST_EFFORT
+                if any(offer.reliability == BEST_EFFORT for offer in offers)
+                else RELIABLE
+            )
             is_latched = reliability == RELIABLE and all(
-                offer.durability == TRANSIENT_LOCAL for offer in offers)
+                offer.durability == TRANSIENT_LOCAL for offer in offers
+            )
             durability = TRANSIENT_LOCAL if is_latched else VOLATILE
         return reliability, durability
 
@@ -134,8 +149,10 @@ class AdaptiveSubscription:
         """Subscribe again with the matching QoS, except for overridden policies."""
         reliability, durability = fit
         before = self._fit
-        self._fit = (RELIABLE if self._pins['reliability'] else reliability,
-                     VOLATILE if self._pins['durability'] else durability)
+        self._fit = (
+            RELIABLE if self._pins['reliability'] else reliability,
+            VOLATILE if self._pins['durability'] else durability,
+        )
         if self._subscription is None or self._fit == before:
             return
         self.destroy()
@@ -147,21 +164,29 @@ class AdaptiveSubscription:
         if self.fell_back:
             self._node.get_logger().warning(
                 f'{self.topic}: a publisher is best effort, so the subscription is now too; large '
-                'images may get lost on the way (see docs/dds.md)')
+                'images may get lost on the way (see docs/dds.md)'
+            )
         else:
             self._node.get_logger().info(
-                f'{self.topic}: all publishers are reliable, so the subscription is now too')
+                f'{self.topic}: all publishers are reliable, so the subscription is now too'
+            )
 
     def _subscribe(self) -> None:
         reliability, durability = self._fit
-        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=self._depth,
-                             reliability=reliability, durability=durability)
+        profile = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self._depth,
+            reliability=reliability,
+            durability=durability,
+        )
         # The value of a policy no longer applies if the publishers offer another.
         kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
         kinds += [QoSPolicyKind.RELIABILITY] if reliability == RELIABLE else []
         kinds += [QoSPolicyKind.DURABILITY] if durability == VOLATILE else []
         events: dict[str, Any] = {
-            'incompatible_qos': self._on_incompatible, 'message_lost': self._on_lost}
+            'incompatible_qos': self._on_incompatible,
+            'message_lost': self._on_lost,
+        }
         try:
             self._subscription = self._created(profile, kinds, events)
         except UnsupportedEventTypeError:
@@ -169,12 +194,17 @@ class AdaptiveSubscription:
             del events['message_lost']
             self._subscription = self._created(profile, kinds, events)
 
-    def _created(self, profile: QoSProfile, kinds: list[QoSPolicyKind],
-                 events: dict[str, Any]) -> Subscription:
+    def _created(
+        self, profile: QoSProfile, kinds: list[QoSPolicyKind], events: dict[str, Any]
+    ) -> Subscription:
         return self._node.create_subscription(
-            self._message_type, self._topic, self._callback, profile,
+            self._message_type,
+            self._topic,
+            self._callback,
+            profile,
             event_callbacks=SubscriptionEventCallbacks(**events),
-            qos_overriding_options=QoSOverridingOptions(kinds))
+            qos_overriding_options=QoSOverridingOptions(kinds),
+        )
 
     def _on_incompatible(self, event: Any) -> None:
         # The graph may not contain the publisher yet that the middleware has just discovered.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep a repeating message from flooding the log, without hiding a different one."""
+
 from __future__ import annotations
 
 import time

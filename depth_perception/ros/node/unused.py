@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find arguments without effect: misspelt parameters, sections for other nodes."""
+
 from __future__ import annotations
 
 import difflib
@@ -21,11 +22,16 @@ def unused_parameters(node: Node, qos: bool) -> str:
         node: whose parameters are declared.
         qos: look at the qualities of service, which are declared with their topics, or at all else.
     """
-    names = [name for name in node._parameter_overrides  # rclpy has no public way to ask
-             if name.startswith(_QOS) == qos and not node.has_parameter(name)]
+    names = [
+        name
+        for name in node._parameter_overrides  # rclpy has no public way to ask
+        if name.startswith(_QOS) == qos and not node.has_parameter(name)
+    ]
     known = [name for name in node._parameters if name.startswith(_QOS) == qos]
-    described = [f'{name}{_meant(name, node._parameter_overrides[name].value, known)}'
-                 for name in sorted(names)]
+    described = [
+        f'{name}{_meant(name, node._parameter_overrides[name].value, known)}'
+        for name in sorted(names)
+    ]
     return f'given, but no parameter of this node: {", ".join(described)}' if names else ''
 
 
@@ -43,6 +49,8 @@ def unused_files(words: Sequence[str], nodes: Sequence[Node]) -> list[str]:
     for path in parameter_files(words):
         sections = parameter_sections(path)
         if not any(is_for(section, name) for section in sections for name in names):
-            remarks.append(f'{path} has parameters for {", ".join(sections)} alone, '
-                           f'none for {", ".join(names)}: begin it with /**: to be for any node')
+            remarks.append(
+                f'{path} has parameters for {", ".join(sections)} alone, '
+                f'none for {", ".join(names)}: begin it with /**: to be for any node'
+            )
     return remarks

@@ -3,6 +3,7 @@
 
 Exceptions do not leave the thread: after a failed frame the next one is processed.
 """
+
 from __future__ import annotations
 
 import math
@@ -144,8 +145,11 @@ class Worker:
         The next one's decoding comes before that, and may take longer than publishing where it is
         compressed.
         """
-        return (self.mailbox.waiting and self._pipeline.leaves_host_free
-                and isinstance(frame.message, Image))
+        return (
+            self.mailbox.waiting
+            and self._pipeline.leaves_host_free
+            and isinstance(frame.message, Image)
+        )
 
     def _hold_rate(self, started: float) -> None:
         """Wait until max_rate allows the next frame; newer frames replace older ones meanwhile."""
@@ -222,10 +226,15 @@ class Worker:
         self.last_result = result
         self._health.latencies(result.seconds)
         if result.sample is not None:
-            self._health.depth_seen(result.sample, {
-                'contrast': result.contrast, 'focal_factor': result.focal_factor,
-                **_pose_facts(result.pose),
-                **(result.anchors.facts() if result.anchors else {})})
+            self._health.depth_seen(
+                result.sample,
+                {
+                    'contrast': result.contrast,
+                    'focal_factor': result.focal_factor,
+                    **_pose_facts(result.pose),
+                    **(result.anchors.facts() if result.anchors else {}),
+                },
+            )
 
 
 def _pose_facts(pose: CameraPose | None) -> dict[str, float]:
@@ -233,5 +242,8 @@ def _pose_facts(pose: CameraPose | None) -> dict[str, float]:
     if pose is None:
         return {}
     height = {} if pose.height is None else {'camera_height_m': pose.height}
-    return {'camera_pitch_deg': math.degrees(pose.pitch),
-            'camera_roll_deg': math.degrees(pose.roll), **height}
+    return {
+        'camera_pitch_deg': math.degrees(pose.pitch),
+        'camera_roll_deg': math.degrees(pose.roll),
+        **height,
+    }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's arguments for a program that has no node: parameters, parameter files, remappings."""
+
 from __future__ import annotations
 
 import difflib
@@ -56,8 +57,9 @@ class NodeArguments:
         try:
             for name, value in ours.items():
                 check(name, value)
-            settings = Settings(**{
-                name: type(DEFAULTS[name])(value) for name, value in ours.items()})
+            settings = Settings(
+                **{name: type(DEFAULTS[name])(value) for name, value in ours.items()}
+            )
         except ParameterError as error:
             raise UsageError(str(error)) from error
         if misfit := settings.misfit():
@@ -66,15 +68,19 @@ class NodeArguments:
 
     def unknown(self) -> str:
         """The parameters that the node does not have, in one sentence; or ''."""
-        names = [name for name in self.parameters
-                 if name not in RULES and name not in _OF_ROS and not name.startswith(_QOS)]
+        names = [
+            name
+            for name in self.parameters
+            if name not in RULES and name not in _OF_ROS and not name.startswith(_QOS)
+        ]
         near = {name: difflib.get_close_matches(name, RULES, 1, 0.5) for name in names}
         described = (f'{name} (is it {near[name][0]}?)' if near[name] else name for name in names)
         return f'given, but no parameter of the node: {", ".join(described)}' if names else ''
 
 
-def node_arguments(files: Sequence[str], assignments: Sequence[str],
-                   rules: Sequence[str]) -> NodeArguments:
+def node_arguments(
+    files: Sequence[str], assignments: Sequence[str], rules: Sequence[str]
+) -> NodeArguments:
     """What `--params-file`, `-p` and `-r` say.
 
     Raises:
@@ -84,15 +90,17 @@ def node_arguments(files: Sequence[str], assignments: Sequence[str],
     for rule in rules:
         own, separator, name = rule.partition(':=')
         if not separator or not own or not name:
-            raise UsageError(f'-r {rule}: a remapping is FROM:=TO, such as '
-                             '-r image:=/camera/image_raw')
+            raise UsageError(
+                f'-r {rule}: a remapping is FROM:=TO, such as -r image:=/camera/image_raw'
+            )
         if own == '__ns':
             found.namespace = '/' + name.strip('/') if name.strip('/') else ''
         elif own in (*INPUTS, *OUTPUTS):
             found.remappings[own] = name
         elif not own.startswith('__'):
-            raise UsageError(f'-r {rule}: the node has no topic {own}; it has '
-                             f'{", ".join((*INPUTS, *OUTPUTS))}')
+            raise UsageError(
+                f'-r {rule}: the node has no topic {own}; it has {", ".join((*INPUTS, *OUTPUTS))}'
+            )
     for file in files:
         found.parameters |= _of_file(file, f'{found.namespace}/depth_node')
     found.parameters |= dict(map(_assigned, assignments))
@@ -109,8 +117,11 @@ def _of_file(path: str, node: str) -> dict[str, Any]:
     if not any(is_for(section, node) for section in sections):
         raise UsageError(f'{path} has parameters for {", ".join(sections)} alone, none for {node}')
     content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    return dict(itertools.chain.from_iterable(
-        _flat(values) for section, values in _sections(content, '') if is_for(section, node)))
+    return dict(
+        itertools.chain.from_iterable(
+            _flat(values) for section, values in _sections(content, '') if is_for(section, node)
+        )
+    )
 
 
 def _sections(content: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@
 Nothing is played or sent: no frame waits for its time, and none is dropped. Killed at any moment,
 the same command goes on where it was. Parameters and remappings are those of the node.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -50,29 +51,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='process_bag', description='Write the depth of a rosbag2 recording into a new one. '
+        prog='process_bag',
+        description='Write the depth of a rosbag2 recording into a new one. '
         'Arguments of the node may follow, with or without --ros-args. Killed, the same command '
-        'goes on where it was.')
+        'goes on where it was.',
+    )
     add = parser.add_argument
     add('--version', action='version', version=f'process_bag {__version__}')
     add('bag', metavar='IN', type=Path, help='rosbag2 folder, or its .mcap or .db3 file')
     add('out', metavar='OUT', type=Path, help='rosbag2 folder to make')
-    add('--outputs', nargs='+', metavar='TOPIC', choices=OUTPUTS, default=DEFAULT_OUTPUTS,
+    add(
+        '--outputs',
+        nargs='+',
+        metavar='TOPIC',
+        choices=OUTPUTS,
+        default=DEFAULT_OUTPUTS,
         help=f"the node's outputs to write: of {', '.join(OUTPUTS)} "
-             f'(default: {" ".join(DEFAULT_OUTPUTS)})')
-    add('--copy', nargs='+', metavar='TOPIC', default=[],
-        help='topics of the recording to copy, in addition to /tf and /tf_static')
-    add('--frames-per-file', type=number(int, 1), default=FRAMES_PER_FILE, metavar='N',
+        f'(default: {" ".join(DEFAULT_OUTPUTS)})',
+    )
+    add(
+        '--copy',
+        nargs='+',
+        metavar='TOPIC',
+        default=[],
+        help='topics of the recording to copy, in addition to /tf and /tf_static',
+    )
+    add(
+        '--frames-per-file',
+        type=number(int, 1),
+        default=FRAMES_PER_FILE,
+        metavar='N',
         help='frames of each file of the new bag: so many are done again at most after a kill '
-             '(default: %(default)s)')
-    add('-r', '--remap', action='append', default=[], metavar='FROM:=TO',
-        help='as for the node, such as image:=/camera/image_raw (default: the likeliest topics of '
-             'the recording) or __ns:=/front')
-    add('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
-        help='a parameter of the node')
-    add('--params-file', action='append', default=[], metavar='FILE',
-        help='YAML file with parameters of the node')
+        '(default: %(default)s)',
+    )
+    _add_ros_arguments(parser)
     return parser
+
+
+def _add_ros_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        '-r',
+        '--remap',
+        action='append',
+        default=[],
+        metavar='FROM:=TO',
+        help='as for the node, such as image:=/camera/image_raw (default: the likeliest topics of '
+        'the recording) or __ns:=/front',
+    )
+    add(
+        '-p',
+        '--param',
+        action='append',
+        default=[],
+        metavar='NAME:=VALUE',
+        help='a parameter of the node',
+    )
+    add(
+        '--params-file',
+        action='append',
+        default=[],
+        metavar='FILE',
+        help='YAML file with parameters of the node',
+    )
 
 
 def command() -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording through the pipeline of the node, part by part."""
+
 from __future__ import annotations
 
 import argparse
@@ -60,22 +61,35 @@ def process(options: argparse.Namespace) -> int:
     except (BagError, TransformError, AnchorTopicError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:  # a full disk: what is complete stays
-        raise UsageError(f'{error.filename or options.out}: {error.strerror}; once that is mended, '
-                         'the same command goes on') from error
+        raise UsageError(
+            f'{error.filename or options.out}: {error.strerror}; once that is mended, '
+            'the same command goes on'
+        ) from error
 
 
-def _process(bag: Bag, arguments: NodeArguments, settings: Settings,
-             options: argparse.Namespace) -> int:
+def _process(
+    bag: Bag, arguments: NodeArguments, settings: Settings, options: argparse.Namespace
+) -> int:
     image = _image_topic(bag, arguments)
     info = _info_topic(bag, arguments, image)
     copied = _copied(bag, options.copy)
     estimator = _estimator(settings)
-    job = {'version': __version__, 'bag': _files(options.bag), 'image': image.name,
-           'camera_info': info, 'outputs': sorted(options.outputs), 'copy': copied,
-           'namespace': arguments.namespace, 'remappings': arguments.remappings,
-           'frames per file': options.frames_per_file, 'weights': estimator.checksum,
-           'device': str(estimator.device), 'precision': estimator.precision,
-           'backend': estimator.backend, **dataclasses.asdict(settings)}
+    job = {
+        'version': __version__,
+        'bag': _files(options.bag),
+        'image': image.name,
+        'camera_info': info,
+        'outputs': sorted(options.outputs),
+        'copy': copied,
+        'namespace': arguments.namespace,
+        'remappings': arguments.remappings,
+        'frames per file': options.frames_per_file,
+        'weights': estimator.checksum,
+        'device': str(estimator.device),
+        'precision': estimator.precision,
+        'backend': estimator.backend,
+        **dataclasses.asdict(settings),
+    }
     with BagParts(options.out, job) as parts:
         run = Run(bag, image, parts, arguments, settings, frozenset(options.outputs))
         run.prepare(estimator, info, copied)
@@ -110,10 +124,12 @@ class Run:
         settings, facts = self.settings, self.parts.facts
         self._transforms = BagTransforms(self.bag, 'base_frame') if settings.base_frame else None
         self._frames = LevelFrames(self._write_now, facts.get('level frames', []))
-        self._poses = ScanPoses(
-            None, settings.base_frame, self._transforms, self._frames)  # type: ignore[arg-type]
-        self._anchors = BagAnchors(self.bag, settings.anchors, self._transforms, self.arguments) \
-            if settings.anchors else None
+        self._poses = ScanPoses(None, settings.base_frame, self._transforms, self._frames)  # type: ignore[arg-type]
+        self._anchors = (
+            BagAnchors(self.bag, settings.anchors, self._transforms, self.arguments)
+            if settings.anchors
+            else None
+        )
         rectified = any(part.startswith('image_rect') for part in self.image.name.split('/'))
         cameras = Calibrations(settings.rectify, settings.horizontal_fov_deg, rectified)
         self._infos = BagCalibrations(self.bag, info, cameras)
@@ -125,7 +141,8 @@ class Run:
         self._time = 0
         if facts:
             self.done, self.failed, self.reason = (
-                facts[name] for name in ('done', 'failed', 'reason'))
+                facts[name] for name in ('done', 'failed', 'reason')
+            )
             self._poses.remember(facts['pose'])
             self._pipeline.remember(self.parts.memory)
 
@@ -186,8 +203,9 @@ class Run:
         except OSError:
             raise
         except torch.cuda.OutOfMemoryError as error:
-            raise UsageError('out of memory on the device: use a smaller network or '
-                             '-p device:=cpu') from error
+            raise UsageError(
+                'out of memory on the device: use a smaller network or -p device:=cpu'
+            ) from error
         except Exception as error:  # as the node: what one frame does costs that frame
             self._write_kept()
             known = isinstance(error, (FrameError, CameraError, NonFiniteDepth))
@@ -201,8 +219,12 @@ class Run:
         time, result = kept
         for topic, message in result.outputs.items():
             kind = f'sensor_msgs/msg/{TYPES[topic].__name__}'
-            self.parts.write(self.arguments.resolve_topic_name(topic), kind, time,
-                             canonical(serialize_message(message), kind))
+            self.parts.write(
+                self.arguments.resolve_topic_name(topic),
+                kind,
+                time,
+                canonical(serialize_message(message), kind),
+            )
         problem = f'no cloud and no scan: {result.camera_problem}' if result.camera_problem else ''
         anchors = result.anchors.problem if result.anchors else ''
         for remark in filter(None, (problem, result.scan_problem, anchors, *result.input_remarks)):
@@ -217,21 +239,29 @@ class Run:
             self._copy(message)
 
     def _copy(self, message: Message) -> None:
-        self.parts.write(message.topic, self.bag.topics[message.topic].type, message.time,
-                         message.data)
+        self.parts.write(
+            message.topic, self.bag.topics[message.topic].type, message.time, message.data
+        )
 
     def _commit(self) -> None:
         self._write_kept()
         self.parts.commit(
-            {'done': self.done, 'failed': self.failed, 'reason': self.reason,
-             'level frames': self._frames.known, 'pose': self._poses.memory()},
-            self._pipeline.memory())
+            {
+                'done': self.done,
+                'failed': self.failed,
+                'reason': self.reason,
+                'level frames': self._frames.known,
+                'pose': self._poses.memory(),
+            },
+            self._pipeline.memory(),
+        )
 
 
 def _estimator(settings: Settings) -> DepthEstimator:
     try:
         estimator = DepthEstimator.load(
-            settings.model_file, settings.device, settings.precision, settings.backend)
+            settings.model_file, settings.device, settings.precision, settings.backend
+        )
     except Exception as error:  # as the node, which tells it when it is configured
         raise UsageError(told(error)) from error
     if misfit := settings.misfit(estimator.info.max_depth):
@@ -246,7 +276,8 @@ def _image_topic(bag: Bag, arguments: NodeArguments) -> Topic:
             name = arguments.resolve_topic_name(own)
             packed = f'{name}/compressed'
             return bag.image_topic(
-                packed if name not in bag.topics and packed in bag.topics else name)
+                packed if name not in bag.topics and packed in bag.topics else name
+            )
     return bag.image_topic()
 
 
@@ -264,8 +295,9 @@ def _copied(bag: Bag, asked: list[str]) -> list[str]:
     """The topics to copy."""
     missing = [topic for topic in asked if topic not in bag.topics]
     if missing:
-        raise BagError(f'--copy: bag {bag.path} has no {missing[0]}; it has '
-                       f'{", ".join(bag.topics)}')
+        raise BagError(
+            f'--copy: bag {bag.path} has no {missing[0]}; it has {", ".join(bag.topics)}'
+        )
     return sorted({*asked, *(topic for topic in (TF, TF_STATIC) if topic in bag.topics)})
 
 

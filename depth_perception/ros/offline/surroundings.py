@@ -4,6 +4,7 @@
 Each image finds what was recorded before it. A calibration with its stamp, and transforms, may
 come a little after it, as the node waits for them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -117,7 +118,8 @@ class BagTransforms(TransformListener):
             from tf2_msgs.msg import TFMessage
         except ImportError as error:
             raise TransformError(
-                f'{purpose} needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}') from error
+                f'{purpose} needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}'
+            ) from error
         self._failure = tf2_ros.TransformException
         self._too_late_or_early = tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
@@ -133,8 +135,9 @@ class BagTransforms(TransformListener):
             for transform in self._transforms(message):
                 self._buffer.set_transform(transform, 'bag')
 
-    def at(self, target: str, source: str, stamp: Stamp,
-           patience: float) -> TransformStamped | None:
+    def at(
+        self, target: str, source: str, stamp: Stamp, patience: float
+    ) -> TransformStamped | None:
         """As the node's, which never has to wait here."""
         return super().at(target, source, stamp, 0.0)
 
@@ -159,16 +162,18 @@ class LevelFrames(TransformPublisher):
         #: Of the image in hand.
         self.stamp = Stamp()
 
-    def publish(self, parent: str, child: str, rotation: Any,
-                moment: Stamp | None = None) -> None:
+    def publish(self, parent: str, child: str, rotation: Any, moment: Stamp | None = None) -> None:
         """See `TransformPublisher.publish`."""
         key = f'{parent} {child} {tuple(rotation)}'
         if moment is None and key in self.known:
             return
         if moment is None:
             self.known.append(key)
-        self._write(TF if moment else TF_STATIC, TF_TYPE, serialized_rotation(
-            nanoseconds(moment or self.stamp), parent, child, rotation))
+        self._write(
+            TF if moment else TF_STATIC,
+            TF_TYPE,
+            serialized_rotation(nanoseconds(moment or self.stamp), parent, child, rotation),
+        )
 
     def destroy(self) -> None:
         """There is nothing to take down."""
@@ -205,8 +210,9 @@ class BagAnchors(AnchorInputs):
         BagError: a topic is not in the bag, or of another type.
     """
 
-    def __init__(self, bag: Bag, names: str, listener: BagTransforms | None,
-                 arguments: NodeArguments) -> None:
+    def __init__(
+        self, bag: Bag, names: str, listener: BagTransforms | None, arguments: NodeArguments
+    ) -> None:
         self._bag = bag
         self._own_transforms: BagTransforms | None = None
         self._sensors: dict[str, _Sensor] = {}
@@ -224,20 +230,23 @@ class BagAnchors(AnchorInputs):
     def _listen_to_tf(self) -> None:
         try:
             self._listener = self._own_listener = self._own_transforms = BagTransforms(
-                self._bag, 'anchors')
+                self._bag, 'anchors'
+            )
         except TransformError as error:
             self._no_tf = str(error)
 
-    def _subscribe(self, name: str, kind: type, topic: str,
-                   callback: Callable[[Any], None]) -> None:
+    def _subscribe(
+        self, name: str, kind: type, topic: str, callback: Callable[[Any], None]
+    ) -> None:
         full = self._node.resolve_topic_name(topic)
         recorded = self._bag.topics.get(full)
         wanted = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
         if recorded is None or recorded.type != wanted:
             have = [known.name for known in self._bag.topics.values() if known.type == wanted]
-            raise BagError(f'anchors needs {full} of type {wanted}, and the bag has '
-                           f'{", ".join(have) or "no topic of that type"}: -r {topic}:=TOPIC')
+            raise BagError(
+                f'anchors needs {full} of type {wanted}, and the bag has '
+                f'{", ".join(have) or "no topic of that type"}: -r {topic}:=TOPIC'
+            )
         sensor = _Sensor(full, kind, callback, 1)
         self._sensors[full] = sensor
         self._subscriptions[name] = cast(Any, sensor)
-

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wait for subscribers and nodes before a replay starts."""
+
 from __future__ import annotations
 
 import time
@@ -29,9 +30,16 @@ class Audience:
             SETTLED seconds.
     """
 
-    def __init__(self, node: Node, publishers: Mapping[str, Any], each: Collection[str],
-                 one_of: Collection[str], nodes: Collection[str],
-                 more: Callable[[], list[str]], answers: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        node: Node,
+        publishers: Mapping[str, Any],
+        each: Collection[str],
+        one_of: Collection[str],
+        nodes: Collection[str],
+        more: Callable[[], list[str]],
+        answers: Collection[str] = (),
+    ) -> None:
         self._node = node
         self._publishers = publishers
         self._each = each
@@ -59,7 +67,8 @@ class Audience:
                 next_message = time.monotonic() + NEXT_MESSAGE
                 self._node.get_logger().info(
                     f'waiting for {", ".join(missing)}; for at most '
-                    f'{seconds - (time.monotonic() - start):.0f} s more')
+                    f'{seconds - (time.monotonic() - start):.0f} s more'
+                )
             rclpy.spin_once(self._node, timeout_sec=0.05)
         return missing if self._node.context.ok() else []
 
@@ -69,8 +78,10 @@ class Audience:
         found = [f'a subscriber of {topic}' for topic in unsubscribed]
         if not self._each and self._one_of and not any(map(self._has_subscriber, self._one_of)):
             found.append(f'a subscriber of {" or ".join(self._one_of)}')
-        there = {f'{namespace.rstrip("/")}/{name}'
-                 for name, namespace in self._node.get_node_names_and_namespaces()}
+        there = {
+            f'{namespace.rstrip("/")}/{name}'
+            for name, namespace in self._node.get_node_names_and_namespaces()
+        }
         found += [f'the node {name}' for name in self._nodes if name not in there]
         return found + self._more()
 
@@ -78,6 +89,8 @@ class Audience:
         return bool(self._publishers[topic].get_subscription_count() > 0)
 
     def _counts(self) -> list[int]:
-        return [publisher.get_subscription_count() for publisher in self._publishers.values()] \
-            + [count(topic) for topic in self._answers
-               for count in (self._node.count_publishers, self._node.count_subscribers)]
+        return [publisher.get_subscription_count() for publisher in self._publishers.values()] + [
+            count(topic)
+            for topic in self._answers
+            for count in (self._node.count_publishers, self._node.count_subscribers)
+        ]

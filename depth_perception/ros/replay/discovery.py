@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find out when the publishers of a topic have discovered a node's subscriptions."""
+
 from __future__ import annotations
 
 import time
@@ -38,8 +39,10 @@ class Discovery:
 
         A node without parameter services counts as ready after SILENT seconds.
         """
-        names = {f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-                 for info in self._node.get_publishers_info_by_topic(self._topic)}
+        names = {
+            f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+            for info in self._node.get_publishers_info_by_topic(self._topic)
+        }
         if not names:
             self._since = time.monotonic()
             return False

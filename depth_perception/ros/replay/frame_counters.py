@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a depth node's frame counters from /diagnostics."""
+
 from __future__ import annotations
 
 import time
@@ -15,9 +16,13 @@ RECEIVED, PROCESSED = 'received', 'processed'
 PUBLISHED = 'published '
 #: Counters of frames without depth, and their meaning.
 LOSSES = {
-    'bad': 'it is not a usable image', 'failed': 'the network failed',
-    'stale': 'it is older than max_age', 'replaced': 'a newer one came first',
-    'paused': 'the node is paused', 'idle': 'nobody subscribes to the node'}
+    'bad': 'it is not a usable image',
+    'failed': 'the network failed',
+    'stale': 'it is older than max_age',
+    'replaced': 'a newer one came first',
+    'paused': 'the node is paused',
+    'idle': 'nobody subscribes to the node',
+}
 
 
 class FrameCounters:
@@ -39,7 +44,8 @@ class FrameCounters:
         self.changed_at = 0.0
         self.error = ''
         self._subscription = node.create_subscription(
-            DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+            DiagnosticArray, '/diagnostics', self._on_diagnostics, 10
+        )
 
     @property
     def expected(self) -> bool:
@@ -60,8 +66,13 @@ class FrameCounters:
     @property
     def published(self) -> Counter[str]:
         """Number of published messages by output."""
-        return Counter({what.removeprefix(PUBLISHED): count for what, count in self.totals.items()
-                        if what.startswith(PUBLISHED)})
+        return Counter(
+            {
+                what.removeprefix(PUBLISHED): count
+                for what, count in self.totals.items()
+                if what.startswith(PUBLISHED)
+            }
+        )
 
     @property
     def settled(self) -> bool:
@@ -76,8 +87,10 @@ class FrameCounters:
         return self.heard_at - max(since, self.changed_at)
 
     def _nodes(self) -> set[tuple[str, str]]:
-        return {(info.node_namespace, info.node_name)
-                for info in self._node.get_publishers_info_by_topic(self._depth)}
+        return {
+            (info.node_namespace, info.node_name)
+            for info in self._node.get_publishers_info_by_topic(self._depth)
+        }
 
     def _has_diagnostics(self, name: str, namespace: str) -> bool:
         try:
@@ -88,15 +101,19 @@ class FrameCounters:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         names = {diagnostics_name(namespace, name) for namespace, name in self._nodes()}
-        statuses = [status for status in message.status
-                    if status.name.partition(': ')[0] in names]
+        statuses = [status for status in message.status if status.name.partition(': ')[0] in names]
         if not statuses:
             return
         errors = [status.message for status in statuses if status.level == DiagnosticStatus.ERROR]
         self.error = errors[0] if errors else ''
         values = {value.key: value.value for status in statuses for value in status.values}
-        counts = Counter({what: int(value) for what, value in values.items()
-                          if _is_counter(what) and value.isdecimal()})
+        counts = Counter(
+            {
+                what: int(value)
+                for what, value in values.items()
+                if _is_counter(what) and value.isdecimal()
+            }
+        )
         self.heard_at = time.monotonic()
         if counts != self._now:
             self.changed_at = self.heard_at

@@ -4,6 +4,7 @@
 Every image is then processed, however slow the machine, so that each run has the same outputs. The
 node's diagnostics report the images that it drops, and the replay goes on.
 """
+
 from __future__ import annotations
 
 import time
@@ -70,8 +71,9 @@ class Lockstep:
         Raises:
             LockstepError: always.
         """
-        raise LockstepError(f'nobody publishes {self.depth} after {seconds:g} s: is the node '
-                            'active?')
+        raise LockstepError(
+            f'nobody publishes {self.depth} after {seconds:g} s: is the node active?'
+        )
 
     def start(self) -> None:
         """Start a round of the bag."""
@@ -104,7 +106,8 @@ class Lockstep:
                 raise LockstepError(
                     f'no depth on {self.depth} within {self._patience:g} s for the image of '
                     f'{self._awaited / 1e9:.3f} s on {self.images}: see the log and /diagnostics '
-                    'of the node')
+                    'of the node'
+                )
             else:
                 rclpy.spin_once(self._node, timeout_sec=0.1)
 
@@ -126,10 +129,12 @@ class Lockstep:
         self._lost_before = lost
         self._node.get_logger().warning(
             f'no depth for the image of {last:.3f} s on {self.images}: '
-            f'{"; ".join(reasons) or "the node did not receive it"}')
+            f'{"; ".join(reasons) or "the node did not receive it"}'
+        )
         if not self._answered and self.dropped == HOPELESS:
             self._node.get_logger().error(
-                f'the first {HOPELESS} images got no depth: the rest is played without waiting')
+                f'the first {HOPELESS} images got no depth: the rest is played without waiting'
+            )
 
     def _on_depth(self, data: bytes) -> None:
         self._answered += 1

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node that watches a depth node's outputs for `replay_check`."""
+
 from __future__ import annotations
 
 import time
@@ -41,7 +42,8 @@ class OutputWatcher(Node):
         self._last_sign = time.monotonic()
         for topic, kind in OUTPUTS.items():
             self.create_subscription(
-                kind, topic, self._recorder(topic, kind), QoSProfile(depth=100), raw=True)
+                kind, topic, self._recorder(topic, kind), QoSProfile(depth=100), raw=True
+            )
         if record is not None:
             self._keep_static_transforms(record)
         self._discovery = Discovery(self, self.resolve_topic_name(DEPTH))
@@ -64,8 +66,9 @@ class OutputWatcher(Node):
                 self._last_sign = time.monotonic()
             quiet = time.monotonic() - self._last_sign
             # Without depth the image was dropped, which the diagnostics show.
-            if quiet > SETTLED and (self.stamps[DEPTH][last]
-                                    or self.counters.quiet_for(self._last_sign) > SETTLED):
+            if quiet > SETTLED and (
+                self.stamps[DEPTH][last] or self.counters.quiet_for(self._last_sign) > SETTLED
+            ):
                 return True
             if quiet > PATIENCE:
                 return False
@@ -76,14 +79,18 @@ class OutputWatcher(Node):
         if self._published_before is None:
             return {}
         published = self.counters.published - self._published_before
-        missed = published - Counter({topic: stamps.total()
-                                      for topic, stamps in self.stamps.items()})
+        missed = published - Counter(
+            {topic: stamps.total() for topic, stamps in self.stamps.items()}
+        )
         return {topic: count for topic, count in missed.items() if topic in OUTPUTS}
 
     def _note_beginning(self) -> None:
         """Store what the node has published before the first output arrives here."""
-        if self._published_before is None and self.counters.heard_at is not None \
-                and not any(self.stamps.values()):
+        if (
+            self._published_before is None
+            and self.counters.heard_at is not None
+            and not any(self.stamps.values())
+        ):
             self._published_before = self.counters.published
 
     def _waits_for_replay(self) -> bool:
@@ -101,6 +108,7 @@ class OutputWatcher(Node):
             self._last_sign = time.monotonic()
             if self._record is not None:
                 self._record.output(name, type_name, stamp, data)
+
         return record
 
     def _keep_static_transforms(self, record: ReplayRecord) -> None:
@@ -110,5 +118,9 @@ class OutputWatcher(Node):
         except ImportError:
             return  # without tf2_msgs the node does not publish it either
         self.create_subscription(
-            TFMessage, TF_STATIC, record.static_transforms,
-            QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL), raw=True)
+            TFMessage,
+            TF_STATIC,
+            record.static_transforms,
+            QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            raw=True,
+        )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record the node's inputs and outputs into one bag, for `replay_check --record`."""
+
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
@@ -28,8 +29,9 @@ class ReplayRecord:
         BagError: a bag cannot be read, or the folder exists or cannot be created.
     """
 
-    def __init__(self, path: Path, played: Path, inputs: Collection[str],
-                 times: Mapping[int, int]) -> None:
+    def __init__(
+        self, path: Path, played: Path, inputs: Collection[str], times: Mapping[int, int]
+    ) -> None:
         self._times = times
         self._latest = min(times.values(), default=0)
         self._bag = Bag(played)
@@ -46,8 +48,12 @@ class ReplayRecord:
         self._writer.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             if error is None:
                 self._copy_inputs(None)

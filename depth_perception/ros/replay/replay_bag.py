@@ -4,6 +4,7 @@
 Messages are published byte for byte as recorded; only `--restamp` changes headers. `--list` prints
 the contents of a recording for the launch files, whose Python may lack rosbags.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -98,8 +99,9 @@ class Player:
         options: parsed command line.
     """
 
-    def __init__(self, node: Node, bag: Bag, topics: list[Topic],
-                 options: argparse.Namespace) -> None:
+    def __init__(
+        self, node: Node, bag: Bag, topics: list[Topic], options: argparse.Namespace
+    ) -> None:
         self._node = node
         self._bag = bag
         self._options = options
@@ -124,15 +126,21 @@ class Player:
         """
         from depth_perception.ros.replay.audience import Audience
 
-        images = [topic.name for topic in self._bag.image_topics()
-                  if topic.name in self._publishers]
+        images = [
+            topic.name for topic in self._bag.image_topics() if topic.name in self._publishers
+        ]
         each = [topic for topic in self._options.wait_for or () if topic in self._publishers]
         if self._lockstep and not each:
             each = [self._lockstep.images]
         audience = Audience(
-            self._node, self._publishers, each, images, self._options.wait_for_nodes,
+            self._node,
+            self._publishers,
+            each,
+            images,
+            self._options.wait_for_nodes,
             self._unready,
-            [self._lockstep.depth] if self._lockstep else [])
+            [self._lockstep.depth] if self._lockstep else [],
+        )
         missing = audience.wait(seconds)
         if not _alive(self._node):
             return
@@ -140,15 +148,24 @@ class Player:
             self._lockstep.give_up(seconds)
         if missing and seconds > 0:
             self._node.get_logger().warning(
-                f'plays without {", ".join(missing)}: not there after {seconds:g} s')
+                f'plays without {", ".join(missing)}: not there after {seconds:g} s'
+            )
 
     def _unready(self) -> list[str]:
         """Return descriptions of what else is missing, such as a check that is not ready."""
-        not_ready = [name for name in self._options.wait_for_nodes if name.endswith(f'/{CHECK}')
-                and not self._node.count_publishers(f'{name[:-len(CHECK)]}{READY}')]
-        return [*(self._lockstep.missing() if self._lockstep else []),
-                *(f'the confirmation of {name} that it receives the outputs of the node'
-                  for name in not_ready)]
+        not_ready = [
+            name
+            for name in self._options.wait_for_nodes
+            if name.endswith(f'/{CHECK}')
+            and not self._node.count_publishers(f'{name[: -len(CHECK)]}{READY}')
+        ]
+        return [
+            *(self._lockstep.missing() if self._lockstep else []),
+            *(
+                f'the confirmation of {name} that it receives the outputs of the node'
+                for name in not_ready
+            ),
+        ]
 
     def play(self) -> None:
         """Play once, or as often as `--loop` says, and wait until everything is received."""
@@ -188,8 +205,9 @@ class Player:
             period = (last - schedule.bag_start) // max(1, max(counts.values()) - 1)
             self._wait(schedule, last + period)
 
-    def _keep_step(self, lockstep: Lockstep, schedule: Schedule, message: Message,
-                   last: int) -> None:
+    def _keep_step(
+        self, lockstep: Lockstep, schedule: Schedule, message: Message, last: int
+    ) -> None:
         """Wait for the depth of the last image, while the bag's clock stands still.
 
         The clock also stands still while a message is read and published, so that images do not
@@ -218,7 +236,10 @@ class Player:
             self._tick(schedule, message.time)
             self._lockstep.played(data)
         sent, unheard, publisher = (
-            self.report.sent, self.report.unheard, self._publishers[message.topic])
+            self.report.sent,
+            self.report.unheard,
+            self._publishers[message.topic],
+        )
         if unheard[message.topic] == sent[message.topic] and not publisher.get_subscription_count():
             unheard[message.topic] += 1
         publisher.publish(data)
@@ -275,12 +296,16 @@ class Player:
         """Raise BagError if there is nothing to play, or a requested topic is missing."""
         if not self._publishers:
             raise BagError(f'no topic of bag {self._bag.path} can be played')
-        for option, topics in (('--lockstep', (self._options.lockstep or ())[:1]),
-                               ('--wait-for', self._options.wait_for or ())):
+        for option, topics in (
+            ('--lockstep', (self._options.lockstep or ())[:1]),
+            ('--wait-for', self._options.wait_for or ()),
+        ):
             for topic in topics:
                 if topic not in self._publishers:
-                    raise BagError(f'{option}: bag {self._bag.path} plays no {topic}; it plays '
-                                   f'{", ".join(self._publishers)}')
+                    raise BagError(
+                        f'{option}: bag {self._bag.path} plays no {topic}; it plays '
+                        f'{", ".join(self._publishers)}'
+                    )
 
     def _profile(self, topic: Topic) -> Any:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -292,7 +317,8 @@ class Player:
         return QoSProfile(
             depth=10,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
 
     def _make_clock(self) -> Any:
         from rosgraph_msgs.msg import Clock
@@ -354,9 +380,11 @@ def contents(bag: Bag) -> dict[str, Any]:
     cameras = {}
     for image in bag.image_topics():
         info = bag.camera_info_topic(image)
-        cameras[image.name] = {'compressed': image.type == COMPRESSED,
-                               'size': _size(bag, image),
-                               'camera_info': info.name if info else None}
+        cameras[image.name] = {
+            'compressed': image.type == COMPRESSED,
+            'size': _size(bag, image),
+            'camera_info': info.name if info else None,
+        }
     return {'cameras': cameras, 'topics': {topic.name: topic.type for topic in bag.topics.values()}}
 
 
@@ -429,7 +457,8 @@ def _say(node: Node, report: Report, images: list[str]) -> None:
     if _alive(node):
         sent = ', '.join(f'{count} on {topic}' for topic, count in sorted(report.sent.items()))
         node.get_logger().info(
-            f'played {sent}; at worst {1000 * report.worst_lateness:.1f} ms late')
+            f'played {sent}; at worst {1000 * report.worst_lateness:.1f} ms late'
+        )
         unheard = _unheard(report, [topic for topic in images if topic in report.sent])
         if unheard:
             node.get_logger().warning(unheard)
@@ -448,8 +477,10 @@ def _unheard(report: Report, images: list[str]) -> str:
     if missed == sent:
         return f'nobody subscribed to {" or ".join(images)}: {remedy}'
     if missed:
-        return f'nobody had subscribed to {topic} yet when its first {missed} of {sent} images ' \
-               f'were played: {remedy}'
+        return (
+            f'nobody had subscribed to {topic} yet when its first {missed} of {sent} images '
+            f'were played: {remedy}'
+        )
     return ''
 
 
@@ -459,33 +490,72 @@ def _alive(node: Node) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='replay_bag',
-        description='Play a rosbag2 recording (sqlite3 or mcap) onto its topics.')
+        prog='replay_bag', description='Play a rosbag2 recording (sqlite3 or mcap) onto its topics.'
+    )
     add = parser.add_argument
     add('--version', action='version', version=f'replay_bag {__version__}')
     add('bag', help='rosbag2 folder, or its .mcap or .db3 file')
-    add('--list', action='store_true',
-        help='play nothing, print as JSON which cameras and topics there are')
-    add('--rate', type=number(float, 0, above=True), default=1.0,
-        help='2 plays twice as fast (default 1)')
-    add('--loop', type=number(int, 1), nargs='?', const=0, default=1, metavar='N',
-        help='play N times, or without N until interrupted')
-    add('--clock', type=number(float, 0, above=True), nargs='?', const=CLOCK_RATE,
-        default=None, metavar='HZ',
-        help=f"publish the bag's time on /clock (default {CLOCK_RATE:g} Hz)")
+    add(
+        '--list',
+        action='store_true',
+        help='play nothing, print as JSON which cameras and topics there are',
+    )
+    add(
+        '--rate',
+        type=number(float, 0, above=True),
+        default=1.0,
+        help='2 plays twice as fast (default 1)',
+    )
+    add(
+        '--loop',
+        type=number(int, 1),
+        nargs='?',
+        const=0,
+        default=1,
+        metavar='N',
+        help='play N times, or without N until interrupted',
+    )
+    add(
+        '--clock',
+        type=number(float, 0, above=True),
+        nargs='?',
+        const=CLOCK_RATE,
+        default=None,
+        metavar='HZ',
+        help=f"publish the bag's time on /clock (default {CLOCK_RATE:g} Hz)",
+    )
     add('--topics', nargs='+', metavar='TOPIC', help='play only these')
     add('--exclude', nargs='+', default=[], metavar='TOPIC', help='do not play these')
-    add('--wait-for-subscribers', type=number(float, 0), default=0.0, metavar='SECONDS',
-        help='before playing, wait up to this long for subscribers: of --wait-for, or of the '
-             'images of one camera')
-    add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must each have a subscriber')
-    add('--wait-for-nodes', nargs='+', default=[], metavar='NODE',
-        help='full names of nodes that must be there too')
-    add('--lockstep', nargs=2, metavar=('IMAGES', 'DEPTH'),
-        help='play the next message on topic IMAGES when the last one has its depth on topic DEPTH')
+    _add_waiting(parser)
     add('--restamp', action='store_true', help='put the present time into headers')
     add('--best-effort', action='store_true', help='publish best effort, as many cameras do')
     return parser
+
+
+def _add_waiting(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        '--wait-for-subscribers',
+        type=number(float, 0),
+        default=0.0,
+        metavar='SECONDS',
+        help='before playing, wait up to this long for subscribers: of --wait-for, or of the '
+        'images of one camera',
+    )
+    add('--wait-for', nargs='+', metavar='TOPIC', help='topics that must each have a subscriber')
+    add(
+        '--wait-for-nodes',
+        nargs='+',
+        default=[],
+        metavar='NODE',
+        help='full names of nodes that must be there too',
+    )
+    add(
+        '--lockstep',
+        nargs=2,
+        metavar=('IMAGES', 'DEPTH'),
+        help='play the next message on topic IMAGES when the last one has its depth on topic DEPTH',
+    )
 
 
 def command() -> None:

@@ -3,6 +3,7 @@
 
 The program ends by itself when the replay is over and the node has finished the last image.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -63,14 +64,17 @@ def played(path: Path, image: str | None, camera_info: str | None = None) -> Pla
         if camera_info and camera_info not in bag.topics:
             raise BagError(f'bag {path} has no {camera_info}; it has {", ".join(bag.topics)}')
         names = (topic.name, camera_info or (info.name if info else ''), TF, TF_STATIC)
-        times = [(serialized_stamp(message.data), message.time)
-                 for message in bag.messages([topic.name])]
-        return Played(topic.name, tuple(filter(None, names)), [stamp for stamp, _ in times],
-                      dict(times))
+        times = [
+            (serialized_stamp(message.data), message.time) for message in bag.messages([topic.name])
+        ]
+        return Played(
+            topic.name, tuple(filter(None, names)), [stamp for stamp, _ in times], dict(times)
+        )
 
 
-def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: int,
-           finished: bool = True) -> list[str]:
+def faults(
+    images: Sequence[int], outputs: dict[str, Counter[int]], expected: int, finished: bool = True
+) -> list[str]:
     """Return a sentence for each fault of the outputs.
 
     Args:
@@ -82,15 +86,19 @@ def faults(images: Sequence[int], outputs: dict[str, Counter[int]], expected: in
     depth = outputs[DEPTH]
     found = []
     if depth.total() < expected:
-        found.append(f'{depth.total()} depth images for {len(images)} images: at least {expected} '
-                     f'were expected')
+        found.append(
+            f'{depth.total()} depth images for {len(images)} images: at least {expected} '
+            f'were expected'
+        )
     if not finished:
         found.append('the node did not finish: the last image has no depth')
     counts = Counter(images)
     for topic, stamps in outputs.items():
         if foreign := stamps.keys() - counts.keys():
-            found.append(f'{len(foreign)} messages on {topic} have stamps that no image has, such '
-                         f'as {min(foreign) / 1e9:.3f} s')
+            found.append(
+                f'{len(foreign)} messages on {topic} have stamps that no image has, such '
+                f'as {min(foreign) / 1e9:.3f} s'
+            )
         if repeated := stamps - counts - Counter({stamp: stamps[stamp] for stamp in foreign}):
             found.append(f'{repeated.total()} messages on {topic} came twice')
     return found
@@ -145,9 +153,13 @@ def _check(options: argparse.Namespace) -> int:
     if not rclpy.ok():
         return 0
     found = faults(about.stamps, watcher.stamps, expected, finished)
-    report = {'images': len(about.stamps),
-              'outputs': {topic: stamps.total() for topic, stamps in watcher.stamps.items()},
-              'lost': dict(watcher.counters.lost), 'missed': watcher.missed(), 'faults': found}
+    report = {
+        'images': len(about.stamps),
+        'outputs': {topic: stamps.total() for topic, stamps in watcher.stamps.items()},
+        'lost': dict(watcher.counters.lost),
+        'missed': watcher.missed(),
+        'faults': found,
+    }
     if options.report:
         write_atomically(options.report, [json.dumps(report, indent=1).encode() + b'\n'])
     _say(report)
@@ -166,30 +178,47 @@ def _say(report: dict[str, Any]) -> None:
     from depth_perception.ros.replay.frame_counters import LOSSES
 
     logger = rclpy.logging.get_logger('replay_check')
-    logger.info(f'{report["images"]} images gave ' + ', '.join(
-        f'{count} on {topic}' for topic, count in report['outputs'].items()))
+    logger.info(
+        f'{report["images"]} images gave '
+        + ', '.join(f'{count} on {topic}' for topic, count in report['outputs'].items())
+    )
     for what, count in report['lost'].items():
         logger.warning(f'{count} images got no depth: {LOSSES[what]}')
     for topic, count in report['missed'].items():
-        logger.warning(f'{count} messages on {topic} were published but did not arrive here: see '
-                       'docs/dds.md on large images')
+        logger.warning(
+            f'{count} messages on {topic} were published but did not arrive here: see '
+            'docs/dds.md on large images'
+        )
     for fault in report['faults']:
         logger.error(fault)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='replay_check', description="Check the node's outputs while a bag is played to it.")
+        prog='replay_check', description="Check the node's outputs while a bag is played to it."
+    )
     add = parser.add_argument
     add('--version', action='version', version=f'replay_check {__version__}')
     add('bag', type=Path, help='recording that is played: a rosbag2 folder, or one of its files')
     add('--image', metavar='TOPIC', help="the bag's image topic (default: found automatically)")
-    add('--camera-info', metavar='TOPIC',
-        help="the bag's topic of the calibration (default: found automatically)")
-    add('--expect', type=_count_or_all, default=1, metavar='N',
-        help='smallest acceptable number of depth images, or "all" (default 1)')
-    add('--record', type=Path, metavar='FOLDER',
-        help='write the outputs and inputs of the node, with TF, into a new rosbag2 folder')
+    add(
+        '--camera-info',
+        metavar='TOPIC',
+        help="the bag's topic of the calibration (default: found automatically)",
+    )
+    add(
+        '--expect',
+        type=_count_or_all,
+        default=1,
+        metavar='N',
+        help='smallest acceptable number of depth images, or "all" (default 1)',
+    )
+    add(
+        '--record',
+        type=Path,
+        metavar='FOLDER',
+        help='write the outputs and inputs of the node, with TF, into a new rosbag2 folder',
+    )
     add('--report', type=Path, metavar='FILE', help='write counts and faults as JSON')
     return parser
 

@@ -5,6 +5,7 @@ Rows are `rgb.jpg,depth.png` without a header; some copies have CRLF. Training d
 (255 = 10 m, steps of 39 mm), test depth 16 bits (millimetres): the bit depth of the PNG decides,
 not its name. Depth is filled.
 """
+
 from __future__ import annotations
 
 import csv
@@ -72,8 +73,7 @@ class DenseDepthFiles(DepthDataset):
         pair = self.pairs[index]
         rgb = decode_rgb(self._bytes(pair.rgb), self.source(index))
         name = f'{self.path}/{self.root}{pair.depth}'
-        depth: NDArray[np.float32] = densedepth_metres(
-            decode_depth(self._bytes(pair.depth), name))
+        depth: NDArray[np.float32] = densedepth_metres(decode_depth(self._bytes(pair.depth), name))
         return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0], *nyu_camera(rgb.shape[1]))
 
     def use_scale(self, depth_scale: float) -> None:
@@ -82,8 +82,9 @@ class DenseDepthFiles(DepthDataset):
         Raises:
             DataError: always.
         """
-        raise DataError(f'{self.path}: this layout fixes its units ({self.units}); omit '
-                        '--depth-scale')
+        raise DataError(
+            f'{self.path}: this layout fixes its units ({self.units}); omit --depth-scale'
+        )
 
     def _bytes(self, name: str) -> bytes:
         if self._zip is None:
@@ -117,8 +118,12 @@ def _lists(path: Path) -> dict[str, str]:
             present = [name for name in archive.namelist() if '__MACOSX' not in name]
     else:
         return {}
-    return {split: name for split in _SPLITS for name in present
-            if PurePosixPath(name).name == f'nyu2_{split}.csv'}
+    return {
+        split: name
+        for split in _SPLITS
+        for name in present
+        if PurePosixPath(name).name == f'nyu2_{split}.csv'
+    }
 
 
 def _root(list_name: str) -> str:
@@ -138,10 +143,13 @@ def _rows(path: Path, name: str) -> list[Pair]:
     else:
         with _open_zip(path) as archive:
             content = _read_member(archive, path, name)
-    rows = [[cell.strip() for cell in row]
-            for row in csv.reader(content.decode('utf-8-sig').splitlines())]
+    rows = [
+        [cell.strip() for cell in row]
+        for row in csv.reader(content.decode('utf-8-sig').splitlines())
+    ]
     for number, row in enumerate(rows, 1):
         if row and (len(row) != 2 or not all(row)):
-            raise DataError(f'{path}/{name} line {number}: "{",".join(row)[:60]}" is not '
-                            '"rgb,depth"')
+            raise DataError(
+                f'{path}/{name} line {number}: "{",".join(row)[:60]}" is not "rgb,depth"'
+            )
     return [Pair(row[0].lstrip('/'), row[1].lstrip('/')) for row in rows if row]

@@ -4,6 +4,7 @@
 Depth is filled, in metres. `eigen_test_crop.npy` next to them holds the crop of the `densedepth`
 protocol; it is not read, since the protocol has it built in.
 """
+
 from __future__ import annotations
 
 from functools import partial
@@ -50,8 +51,10 @@ class DenseDepthTest(DepthDataset):
         if rgb.ndim != 4 or rgb.shape[:3] != depth.shape:
             raise DataError(f'{path}: {_RGB} {rgb.shape} and {_DEPTH} {depth.shape} do not match')
         if rgb.shape[1] > rgb.shape[2]:
-            raise DataError(f"{path / _RGB} is {rgb.shape}, portrait images, but NYU's are "
-                            'landscape: rows and columns are swapped; save it as (N, H, W, 3)')
+            raise DataError(
+                f"{path / _RGB} is {rgb.shape}, portrait images, but NYU's are "
+                'landscape: rows and columns are swapped; save it as (N, H, W, 3)'
+            )
         self._count = len(rgb)
 
     def __len__(self) -> int:

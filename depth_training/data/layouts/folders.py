@@ -7,6 +7,7 @@ Images and depth maps in a single folder are distinguished by the word `depth` i
 `camera.json` next to them gives the camera and the unit of depth. If names do not show which files
 belong together, a list `pairs.csv` with columns `image` and `depth` does.
 """
+
 from __future__ import annotations
 
 import csv
@@ -51,11 +52,13 @@ class SceneFolders(NamedTuple):
     def names(self) -> tuple[list[str], list[str]]:
         """Return the names of the images and of the depth maps."""
         if self.pictures != self.depths:
-            return _files(self.pictures, PICTURE_SUFFIXES), \
-                _files(self.depths, depth_files.SUFFIXES)
+            return _files(self.pictures, PICTURE_SUFFIXES), _files(
+                self.depths, depth_files.SUFFIXES
+            )
         names = sorted(file.name for file in self.folder.iterdir())
-        return [name for name in names if _is_picture(name)], \
-            [name for name in names if _is_depth(name)]
+        return [name for name in names if _is_picture(name)], [
+            name for name in names if _is_depth(name)
+        ]
 
 
 def mixed_folders(root: Path) -> Iterator[SceneFolders]:
@@ -92,8 +95,7 @@ class Found:
         """Add a pair, taken with the camera of a folder."""
         if folder not in self.cameras:
             self.cameras[folder] = read_camera(folder, root)
-        self.scenes.setdefault(scene, []).append(
-            Pair(picture, depth, *self.cameras[folder][:3]))
+        self.scenes.setdefault(scene, []).append(Pair(picture, depth, *self.cameras[folder][:3]))
 
 
 def recognise(path: Path) -> bool:
@@ -101,8 +103,9 @@ def recognise(path: Path) -> bool:
     return path.is_dir() and ((path / LIST).is_file() or any(True for _ in scene_folders(path)))
 
 
-def open_layout(request: Request,
-                scenes: Callable[[Path], Iterator[SceneFolders]] | None = None) -> DepthDataset:
+def open_layout(
+    request: Request, scenes: Callable[[Path], Iterator[SceneFolders]] | None = None
+) -> DepthDataset:
     """Open a folder; `hold_out` names the test scenes if there are no `train` and `test` folders.
 
     Raises:
@@ -110,13 +113,18 @@ def open_layout(request: Request,
     """
     root = request.path
     listed = request.list_file or (root / LIST if (root / LIST).is_file() else None)
-    found = _listed(listed, root, request) if listed is not None else \
-        _found(root, request, scenes or scene_folders)
+    found = (
+        _listed(listed, root, request)
+        if listed is not None
+        else _found(root, request, scenes or scene_folders)
+    )
     pairs, how = choose(
-        found.scenes, replace(request, split='all') if found.split_is_decided else request)
+        found.scenes, replace(request, split='all') if found.split_is_decided else request
+    )
     scale = request.depth_scale or common_scale(root, found.cameras.values())
-    return as_dataset('folders', root, pairs, scale,
-                      '; '.join(text for text in (how, *found.notes) if text))
+    return as_dataset(
+        'folders', root, pairs, scale, '; '.join(text for text in (how, *found.notes) if text)
+    )
 
 
 def scene_folders(root: Path) -> Iterator[SceneFolders]:
@@ -133,8 +141,14 @@ def scene_folders(root: Path) -> Iterator[SceneFolders]:
             yield SceneFolders(Path(folder), Path(folder, pictures), Path(folder, depths))
 
 
-def as_dataset(layout: str, root: Path, pairs: list[Pair], scale: float | None,
-               note: str, default_scale: float | None = None) -> DepthDataset:
+def as_dataset(
+    layout: str,
+    root: Path,
+    pairs: list[Pair],
+    scale: float | None,
+    note: str,
+    default_scale: float | None = None,
+) -> DepthDataset:
     """Create the data set of these pairs.
 
     Args:
@@ -148,15 +162,27 @@ def as_dataset(layout: str, root: Path, pairs: list[Pair], scale: float | None,
     sure = scale is not None
     scale = scale or default_scale or depth_files.natural_scale(root / pairs[0].depth)
     name = {1.0: 'float metres', 1000.0: '16-bit mm'} if not sure else {}
-    return FolderPairs(layout, root, pairs, 'raw', name.get(scale, f'{scale:g} units per metre'),
-                       note, partial(depth_files.read_depth, scale=scale), scale, sure)
+    return FolderPairs(
+        layout,
+        root,
+        pairs,
+        'raw',
+        name.get(scale, f'{scale:g} units per metre'),
+        note,
+        partial(depth_files.read_depth, scale=scale),
+        scale,
+        sure,
+    )
 
 
 class FolderPairs(PairFiles):
     """Pairs whose image and depth map may differ in size, but not in aspect ratio."""
 
-    def fitted(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32],
-               ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def fitted(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return both at the smaller of the two sizes."""
         (rows, columns), (height, width) = rgb.shape[:2], depth.shape
         same = abs(columns * height - width * rows) <= _SAME_ASPECT * columns * height
@@ -176,10 +202,18 @@ def _found(root: Path, request: Request, scenes: Callable[[Path], Iterator[Scene
         matches = match(*scene.names())
         place, depth_place = (_relative(path, root) for path in (scene.pictures, scene.depths))
         for picture, depth in matches.pairs:
-            name = '/'.join(part for part in (
-                _relative(scene.folder, folder), picture.rpartition('/')[0]) if part)
-            found.add(name or '.', _joined(place, picture), _joined(depth_place, depth),
-                      scene.folder, root)
+            name = '/'.join(
+                part
+                for part in (_relative(scene.folder, folder), picture.rpartition('/')[0])
+                if part
+            )
+            found.add(
+                name or '.',
+                _joined(place, picture),
+                _joined(depth_place, depth),
+                scene.folder,
+                root,
+            )
         pictures += [_joined(place, name) for name in matches.pictures]
         depths += [_joined(depth_place, name) for name in matches.depths]
     if not found.scenes:
@@ -190,16 +224,22 @@ def _found(root: Path, request: Request, scenes: Callable[[Path], Iterator[Scene
 
 def _nothing(pictures: list[str], depths: list[str]) -> str:
     if not pictures or not depths:
-        return f'there are {len(pictures)} pictures ({", ".join(PICTURE_SUFFIXES)}) and ' \
-               f'{len(depths)} depth maps ({", ".join(depth_files.SUFFIXES)})'
-    return f'no picture has a depth map of the same name, such as {pictures[0]} and {depths[0]}: ' \
-           f'give them equal names, or list them in {LIST} with a first line "image,depth"'
+        return (
+            f'there are {len(pictures)} pictures ({", ".join(PICTURE_SUFFIXES)}) and '
+            f'{len(depths)} depth maps ({", ".join(depth_files.SUFFIXES)})'
+        )
+    return (
+        f'no picture has a depth map of the same name, such as {pictures[0]} and {depths[0]}: '
+        f'give them equal names, or list them in {LIST} with a first line "image,depth"'
+    )
 
 
 def _split_folder(root: Path, request: Request) -> tuple[Path, str]:
     """Return the folder of the split if folders of both splits exist, or else the root."""
-    folders = {split: next((root / name for name in names if (root / name).is_dir()), None)
-               for split, names in _SPLITS.items()}
+    folders = {
+        split: next((root / name for name in names if (root / name).is_dir()), None)
+        for split, names in _SPLITS.items()
+    }
     wanted = folders.get(request.split)
     if None in folders.values() or wanted is None or request.hold_out:
         return root, ''
@@ -223,22 +263,32 @@ def _listed(file: Path, root: Path, request: Request) -> Found:
         absent = [name for name in (picture, depth) if not (root / name).is_file()]
         missing += absent
         if not absent:
-            found.add(row.get('scene') or Path(picture).parent.as_posix(), picture, depth,
-                      (root / picture).parent, root)
+            found.add(
+                row.get('scene') or Path(picture).parent.as_posix(),
+                picture,
+                depth,
+                (root / picture).parent,
+                root,
+            )
     if not found.scenes:
-        raise DataError(f'{file} names no pair that exists in {root}'
-                        + (f', such as {root / missing[0]}' if missing else ''))
+        raise DataError(
+            f'{file} names no pair that exists in {root}'
+            + (f', such as {root / missing[0]}' if missing else '')
+        )
     found.notes.append(left_over(lonely))
     found.notes += [f'{len(missing)} files are missing, first {missing[0]}'] if missing else []
     return found
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    reader = csv.DictReader(read_bytes(file).decode('utf-8-sig').splitlines(),
-                            skipinitialspace=True)
+    reader = csv.DictReader(
+        read_bytes(file).decode('utf-8-sig').splitlines(), skipinitialspace=True
+    )
     if reader.fieldnames is None or not {'image', 'depth'} <= set(reader.fieldnames):
-        raise DataError(f'{file}: its first line must be "image,depth", optionally with "split" '
-                        f'and "scene", not "{",".join(reader.fieldnames or [])[:60]}"')
+        raise DataError(
+            f'{file}: its first line must be "image,depth", optionally with "split" '
+            f'and "scene", not "{",".join(reader.fieldnames or [])[:60]}"'
+        )
     return [{key: (value or '').strip() for key, value in row.items() if key} for row in reader]
 
 
@@ -246,8 +296,10 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Return the sorted names below a folder with one of the suffixes, in upper or lower case."""
     return sorted(
         Path(place, name).relative_to(folder).as_posix()
-        for place, _, names in os.walk(folder) for name in names
-        if name.lower().endswith(suffixes) and not name.startswith('.'))
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(suffixes) and not name.startswith('.')
+    )
 
 
 def _joined(folder: str, name: str) -> str:

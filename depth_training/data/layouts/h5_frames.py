@@ -5,6 +5,7 @@
 (H, W) in metres, filled. The tars `train-*.tar` and `val-*.tar` are indexed once and read without
 unpacking.
 """
+
 from __future__ import annotations
 
 import io
@@ -45,8 +46,9 @@ def open_layout(request: Request) -> DepthDataset:
     Raises:
         DataError: there is no frame of the split, or a tar is damaged.
     """
-    containers = [request.path] if request.path.is_file() else \
-        list(_containers(request.path, request.split))
+    containers = (
+        [request.path] if request.path.is_file() else list(_containers(request.path, request.split))
+    )
     frames = [frame for container in containers for frame in _frames(container, request.path)]
     if not frames:
         raise DataError(f'{request.path} has no .h5 frame of split {request.split!r}')
@@ -86,10 +88,16 @@ class H5Frames(DepthDataset):
         if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype != np.uint8:
             raise DataError(f'{source}: "rgb" is {rgb.dtype} {rgb.shape}, not uint8 (3, H, W)')
         if rgb.shape[1] > rgb.shape[2]:
-            raise DataError(f'{source}: "rgb" is {rgb.shape}, a portrait image, but NYU\'s are '
-                            'landscape: rows and columns are swapped; save it as (3, H, W)')
-        return Sample(np.ascontiguousarray(rgb.transpose(1, 2, 0)), depth.astype(np.float32),
-                      frame.name.rsplit('.', 1)[0], *nyu_camera(rgb.shape[2]))
+            raise DataError(
+                f'{source}: "rgb" is {rgb.shape}, a portrait image, but NYU\'s are '
+                'landscape: rows and columns are swapped; save it as (3, H, W)'
+            )
+        return Sample(
+            np.ascontiguousarray(rgb.transpose(1, 2, 0)),
+            depth.astype(np.float32),
+            frame.name.rsplit('.', 1)[0],
+            *nyu_camera(rgb.shape[2]),
+        )
 
 
 def _containers(path: Path, split: str) -> Iterator[Path]:

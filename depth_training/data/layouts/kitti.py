@@ -10,6 +10,7 @@ split. If there are `velodyne_points` next to the images, the raw laser points c
 truth (`depth_training.data.layouts.kitti_laser`). Only the left colour camera is used, unless a
 list names others.
 """
+
 from __future__ import annotations
 
 import re
@@ -60,29 +61,67 @@ def open_layout(request: Request) -> DepthDataset:
     listed = request.list_file or _find_list(root, request.split)
     frames = list(_read_list(listed)) if listed else list(_annotated(depths, request.split))
     laser = request.ground_truth == 'laser' and any(
-        (folder / FOLDER).is_dir() for folder in pictures.values())
-    files = [(frame, _picture(pictures, frame),
-              _points(pictures, frame) if laser else _depth(depths, frame)) for frame in frames]
-    pairs = [_pair(root, picture, depth, pictures[frame.drive].parent, frame.camera)
-             for frame, picture, depth in files if picture and depth]
+        (folder / FOLDER).is_dir() for folder in pictures.values()
+    )
+    files = [
+        (
+            frame,
+            _picture(pictures, frame),
+            _points(pictures, frame) if laser else _depth(depths, frame),
+        )
+        for frame in frames
+    ]
+    pairs = [
+        _pair(root, picture, depth, pictures[frame.drive].parent, frame.camera)
+        for frame, picture, depth in files
+        if picture and depth
+    ]
     without = [str(frame) for frame, picture, depth in files if not (picture and depth)]
     if not pairs:
         example = f', such as {frames[0]},' if frames else ''
-        raise DataError(f'{root}: of {len(frames)} frames{example} none has both its picture and '
-                        'its depth map')
-    note = f'list {listed.name}' if listed else \
-        f'{request.split} part of the depth benchmark, which is not the Eigen split'
+        raise DataError(
+            f'{root}: of {len(frames)} frames{example} none has both its picture and its depth map'
+        )
+    note = (
+        f'list {listed.name}'
+        if listed
+        else f'{request.split} part of the depth benchmark, which is not the Eigen split'
+    )
     note = '; '.join(filter(None, (note, left_over(without))))
+    return _opened(root, pairs, laser, note)
+
+
+def _opened(root: Path, pairs: list[Pair], laser: bool, note: str) -> DepthDataset:
     if laser:
-        return LaserPairs('kitti', root, pairs, 'laser', 'points in metres', note, depth_scale=1.0,
-                          unit_is_sure=True)
-    return PairFiles('kitti', root, pairs, 'raw', '256 units per metre', note,
-                     partial(read_depth, scale=SCALE), SCALE, unit_is_sure=True)
+        return LaserPairs(
+            'kitti',
+            root,
+            pairs,
+            'laser',
+            'points in metres',
+            note,
+            depth_scale=1.0,
+            unit_is_sure=True,
+        )
+    return PairFiles(
+        'kitti',
+        root,
+        pairs,
+        'raw',
+        '256 units per metre',
+        note,
+        partial(read_depth, scale=SCALE),
+        SCALE,
+        unit_is_sure=True,
+    )
 
 
 def _pair(root: Path, picture: Path, depth: Path, date: Path, camera: str) -> Pair:
-    return Pair(picture.relative_to(root).as_posix(), depth.relative_to(root).as_posix(),
-                *_camera(date, camera))
+    return Pair(
+        picture.relative_to(root).as_posix(),
+        depth.relative_to(root).as_posix(),
+        *_camera(date, camera),
+    )
 
 
 def _drives(root: Path, inner: str) -> dict[str, Path]:
@@ -121,16 +160,18 @@ def _read_list(file: Path) -> Iterator[KittiFrame]:
         elif drive and len(columns) == 3 and columns[2] in _SIDES:
             yield KittiFrame(drive.group(), _SIDES[columns[2]], f'{int(columns[1]):010d}')
         else:
-            raise DataError(f'{file} line {number}: "{line[:60].strip()}" is not an image of a '
-                            'drive')
+            raise DataError(
+                f'{file} line {number}: "{line[:60].strip()}" is not an image of a drive'
+            )
 
 
 def _picture(drives: dict[str, Path], frame: KittiFrame) -> Path | None:
     if frame.drive not in drives:
         return None
     stem = drives[frame.drive] / frame.camera / 'data' / frame.number
-    return next((file for suffix in ('.png', '.jpg')
-                 if (file := stem.with_suffix(suffix)).is_file()), None)
+    return next(
+        (file for suffix in ('.png', '.jpg') if (file := stem.with_suffix(suffix)).is_file()), None
+    )
 
 
 def _depth(drives: dict[str, Path], frame: KittiFrame) -> Path | None:
@@ -153,8 +194,9 @@ def _camera(date: Path, camera: str) -> tuple[float | None, float | None, int | 
     file = date / 'calib_cam_to_cam.txt'
     if not file.is_file():
         return None, None, None
-    lines = dict(line.split(':', 1) for line in read_bytes(file).decode().splitlines()
-                 if ':' in line)
+    lines = dict(
+        line.split(':', 1) for line in read_bytes(file).decode().splitlines() if ':' in line
+    )
     try:
         number = camera[-2:]
         matrix = [float(value) for value in lines[f'P_rect_{number}'].split()]

@@ -5,6 +5,7 @@
 monodepth's evaluation (evaluation_utils.py, generate_depth_map with vel_depth): pixels count from
 1, of several points in a pixel the nearest wins, and depth is the distance in front of the laser.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -33,8 +34,9 @@ class LaserPairs(PairFiles):
         return Sample(rgb, depth, pair.rgb.rsplit('.', 1)[0], pair.fx, pair.cx)
 
 
-def projected(points: NDArray[np.float32], projection: NDArray[np.float64], height: int,
-              width: int) -> NDArray[np.float32]:
+def projected(
+    points: NDArray[np.float32], projection: NDArray[np.float64], height: int, width: int
+) -> NDArray[np.float32]:
     """Project points (N, 3) to depth (height, width): x in front of the laser; 0 = no point."""
     ahead = points[points[:, 0] >= 0]
     x, y, w = projection @ np.column_stack([ahead, np.ones(len(ahead))]).T
@@ -57,16 +59,19 @@ def _points(file: Path) -> NDArray[np.float32]:
 @lru_cache(maxsize=16)
 def _projection(date: Path, camera: str) -> NDArray[np.float64]:
     """Return the projection (3, 4) from the laser to pixels of a rectified camera."""
-    cameras, laser = (_calibration(date / f'calib_{name}.txt')
-                      for name in ('cam_to_cam', 'velo_to_cam'))
+    cameras, laser = (
+        _calibration(date / f'calib_{name}.txt') for name in ('cam_to_cam', 'velo_to_cam')
+    )
     try:
         rectified, moved = np.eye(4), np.eye(4)
         rectified[:3, :3] = cameras['R_rect_00'].reshape(3, 3)
         moved[:3] = np.column_stack([laser['R'].reshape(3, 3), laser['T']])
         return cameras[f'P_rect_{camera[-2:]}'].reshape(3, 4) @ rectified @ moved
     except (KeyError, ValueError) as error:
-        raise DataError(f'{date}: calib_cam_to_cam.txt and calib_velo_to_cam.txt lack R_rect_00, '
-                        f'P_rect, R or T ({error})') from error
+        raise DataError(
+            f'{date}: calib_cam_to_cam.txt and calib_velo_to_cam.txt lack R_rect_00, '
+            f'P_rect, R or T ({error})'
+        ) from error
 
 
 def _calibration(file: Path) -> dict[str, NDArray[np.float64]]:

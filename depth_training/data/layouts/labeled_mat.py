@@ -5,6 +5,7 @@ MATLAB stores columns first, so h5py sees every axis reversed: images (1449, 3, 
 and rawDepths (1449, 640, 480). Copies saved by Python may have rows first or channels last; as the
 frames are landscape, the shapes show it. Images are read one by one: the file has 2.8 GB.
 """
+
 from __future__ import annotations
 
 from functools import partial
@@ -59,13 +60,16 @@ def open_layout(request: Request) -> DepthDataset:
     if request.split != 'all':
         splits_file = request.splits_file or file.parent / 'splits.mat'
         if not splits_file.exists():
-            raise DataError(f'{splits_file} is missing: it says which images of {file.name} are '
-                            'for training; download it, or use all with --split all (training '
-                            'then needs --validation-data)')
+            raise DataError(
+                f'{splits_file} is missing: it says which images of {file.name} are '
+                'for training; download it, or use all with --split all (training '
+                'then needs --validation-data)'
+            )
         indices, note = read_splits(splits_file)[request.split], f'official {request.split} split'
         if indices.max(initial=-1) >= count:
-            raise DataError(f'{splits_file} names image {indices.max() + 1}, '
-                            f'{file.name} has {count}')
+            raise DataError(
+                f'{splits_file} names image {indices.max() + 1}, {file.name} has {count}'
+            )
     note += '' if axes == _MATLAB else ', saved with rows first'
     return LabeledMat(file, indices, request.ground_truth == 'raw', note, axes)
 
@@ -84,8 +88,7 @@ class LabeledMat(DepthDataset):
     layout = 'labeled_mat'
     units = 'float metres'
 
-    def __init__(self, file: Path, indices: np.ndarray, raw: bool, note: str,
-                 axes: Axes) -> None:
+    def __init__(self, file: Path, indices: np.ndarray, raw: bool, note: str, axes: Axes) -> None:
         self.axes = axes
         self.file, self.indices, self.note = file, indices, note
         self.ground_truth = 'raw' if raw else 'filled'
@@ -105,10 +108,15 @@ class LabeledMat(DepthDataset):
             rgb = content['images'][place].transpose(self.axes.image)
             depth = content[_DEPTH_KEYS[self.ground_truth]][place].transpose(self.axes.depth)
         except OSError as error:
-            raise DataError(f'{self.source(index)} cannot be read: '
-                            'the file is damaged or truncated') from error
-        return Sample(np.ascontiguousarray(rgb), np.ascontiguousarray(depth, np.float32),
-                      f'{place:05d}', *nyu_camera(rgb.shape[1]))
+            raise DataError(
+                f'{self.source(index)} cannot be read: the file is damaged or truncated'
+            ) from error
+        return Sample(
+            np.ascontiguousarray(rgb),
+            np.ascontiguousarray(depth, np.float32),
+            f'{place:05d}',
+            *nyu_camera(rgb.shape[1]),
+        )
 
 
 def _mat_file(path: Path) -> Path | None:
@@ -122,8 +130,10 @@ def _check_header(file: Path) -> None:
     with file.open('rb') as stream:
         start = stream.read(520)
     if start.startswith(b'MATLAB 5.0'):
-        raise DataError(f'{file} is a MATLAB 5.0 file; the labelled data set is MATLAB 7.3 '
-                        '(this may be splits.mat)')
+        raise DataError(
+            f'{file} is a MATLAB 5.0 file; the labelled data set is MATLAB 7.3 '
+            '(this may be splits.mat)'
+        )
     if start[512:] != _HDF5 and not start.startswith(_HDF5):
         raise DataError(f'{file} is not a MATLAB 7.3 file')
 
@@ -146,11 +156,19 @@ def _axes(file: Path, content: h5py.File) -> Axes:
     if images.ndim == 4 and images.dtype == np.uint8 and depths.ndim == 3:
         for axes in _LAYOUTS:
             height, width, channels = (images.shape[1 + axis] for axis in axes.image)
-            sizes = [tuple(content[key].shape[1 + axis] for axis in axes.depth)
-                     for key in _DEPTH_KEYS.values()]
+            sizes = [
+                tuple(content[key].shape[1 + axis] for axis in axes.depth)
+                for key in _DEPTH_KEYS.values()
+            ]
             counts = {len(content[key]) for key in ('images', *_DEPTH_KEYS.values())}
-            if channels == 3 and height < width and len(counts) == 1 \
-                    and sizes == [(height, width)] * 2:
+            if (
+                channels == 3
+                and height < width
+                and len(counts) == 1
+                and sizes == [(height, width)] * 2
+            ):
                 return axes
-    raise DataError(f'{file}: images {images.shape} and depths {depths.shape} '
-                    'are not the shapes of the labelled data set')
+    raise DataError(
+        f'{file}: images {images.shape} and depths {depths.shape} '
+        'are not the shapes of the labelled data set'
+    )

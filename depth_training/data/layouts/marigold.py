@@ -3,6 +3,7 @@
 
 Both depths are 16-bit millimetres. Folders named `train` and `test` are the official split.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -42,8 +43,9 @@ def open_layout(request: Request) -> DepthDataset:
     else:
         pairs, note = choose(scenes, request)
     used = {pair.rgb for items in scenes.values() for pair in items}
-    lonely = left_over(sorted({file.relative_to(root).as_posix()
-                               for file in root.glob('**/rgb_*.png')} - used))
+    lonely = left_over(
+        sorted({file.relative_to(root).as_posix() for file in root.glob('**/rgb_*.png')} - used)
+    )
     return PairFiles('marigold', root, pairs, truth, note='; '.join(filter(None, (note, lonely))))
 
 
@@ -52,5 +54,10 @@ def _pairs(root: Path, prefix: str) -> Iterator[Pair]:
         rgb = file.with_name(file.name.replace('filled_', 'rgb_', 1))
         depth = file.with_name(file.name.replace('filled_', f'{prefix}_', 1))
         if rgb.exists() and depth.exists():
-            yield Pair(rgb.relative_to(root).as_posix(), depth.relative_to(root).as_posix(),
-                       NYU_FX, NYU_CX, 640)
+            yield Pair(
+                rgb.relative_to(root).as_posix(),
+                depth.relative_to(root).as_posix(),
+                NYU_FX,
+                NYU_CX,
+                640,
+            )

@@ -4,6 +4,7 @@
 Like `depth_training.data.layouts.folders`, but tried after all other layouts, which are more
 specific.
 """
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -3,6 +3,7 @@
 
 Depth is filled, in metres.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -36,9 +37,12 @@ def open_layout(request: Request) -> DepthDataset:
         DataError: no colour image has a depth map.
     """
     files = {file.name for file in request.path.iterdir()}
-    stems = sorted(name[:-len(_RGB)] for name in files if name.endswith(_RGB))
-    pairs = [Pair(stem + _RGB, stem + _DEPTH, NYU_FX, NYU_CX, 640)
-             for stem in stems if stem + _DEPTH in files]
+    stems = sorted(name[: -len(_RGB)] for name in files if name.endswith(_RGB))
+    pairs = [
+        Pair(stem + _RGB, stem + _DEPTH, NYU_FX, NYU_CX, 640)
+        for stem in stems
+        if stem + _DEPTH in files
+    ]
     if not pairs:
         raise DataError(f'{request.path} has no *{_RGB} with its *{_DEPTH}')
     note = 'whole folder'
@@ -46,8 +50,9 @@ def open_layout(request: Request) -> DepthDataset:
         pairs, note = choose({'.': pairs}, request)
     lonely = left_over([stem + _RGB for stem in stems if stem + _DEPTH not in files])
     note = '; '.join(filter(None, (note, lonely)))
-    return PairFiles('npy_pairs', request.path, pairs, 'filled', 'float metres', note, _read_npy,
-                     depth_scale=1.0)
+    return PairFiles(
+        'npy_pairs', request.path, pairs, 'filled', 'float metres', note, _read_npy, depth_scale=1.0
+    )
 
 
 def _read_npy(path: Path) -> NDArray[np.float32]:

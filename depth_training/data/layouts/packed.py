@@ -12,6 +12,7 @@ A zip file whose members are stored without further compression:
 With 10 bits from 0.2 m to 20 m a step is 0.45 %, so depth is off by at most 0.23 %. A view of
 320x240 pixels takes about 14 kB.
 """
+
 from __future__ import annotations
 
 import io
@@ -69,23 +70,28 @@ class DepthCode:
     @property
     def table(self) -> NDArray[np.float32]:
         """Metres of each integer, float32 (2^bits,)."""
-        steps = np.arange(2 ** self.bits - 1) / (2 ** self.bits - 2)
+        steps = np.arange(2**self.bits - 1) / (2**self.bits - 2)
         metres = self.near * np.exp(steps * math.log(self.far / self.near))
         return np.concatenate([[0], metres]).astype(np.float32)
 
     def encode(self, depth: NDArray[np.float32]) -> NDArray[np.uint16]:
         """Convert metres (H, W), 0 = unknown, to integers."""
-        share = np.log(np.clip(depth, self.near, self.far) / self.near) \
-            / math.log(self.far / self.near)
-        return np.where(depth > 0, 1 + np.round(share * (2 ** self.bits - 2)), 0).astype(np.uint16)
+        share = np.log(np.clip(depth, self.near, self.far) / self.near) / math.log(
+            self.far / self.near
+        )
+        return np.where(depth > 0, 1 + np.round(share * (2**self.bits - 2)), 0).astype(np.uint16)
 
     def decode(self, numbers: NDArray[np.uint16]) -> NDArray[np.float32]:
         """Convert integers to metres, 0 = unknown."""
         return self.table[numbers]
 
 
-def write_pack(path: Path, views: Iterable[tuple[Sample, str]], code: DepthCode | None = None,
-               quality: int = 80) -> int:
+def write_pack(
+    path: Path,
+    views: Iterable[tuple[Sample, str]],
+    code: DepthCode | None = None,
+    quality: int = 80,
+) -> int:
     """Write a packed file; an existing one is replaced only by a complete one.
 
     Args:
@@ -114,17 +120,29 @@ def write_pack(path: Path, views: Iterable[tuple[Sample, str]], code: DepthCode 
             archive.writestr(f'{name}.depth.webp', _depth_webp(code.encode(sample.depth)))
         if size is None:
             raise DataError('there are no views to pack')
-        archive.writestr(INDEX, json.dumps({
-            'kind': KIND, 'version': VERSION, **asdict(code), 'height': size[0],
-            'width': size[1], 'views': entries}))
+        archive.writestr(
+            INDEX,
+            json.dumps(
+                {
+                    'kind': KIND,
+                    'version': VERSION,
+                    **asdict(code),
+                    'height': size[0],
+                    'width': size[1],
+                    'views': entries,
+                }
+            ),
+        )
     write_atomically(path, [content.getbuffer()])
     return len(entries)
 
 
 def _entry(sample: Sample, split: str, size: tuple[int, int]) -> dict[str, Any]:
     if sample.depth.shape != size:
-        raise DataError(f'{sample.id} is {sample.depth.shape[1]}x{sample.depth.shape[0]}, but the '
-                        f'views before it are {size[1]}x{size[0]}: pack views of one size')
+        raise DataError(
+            f'{sample.id} is {sample.depth.shape[1]}x{sample.depth.shape[0]}, but the '
+            f'views before it are {size[1]}x{size[0]}: pack views of one size'
+        )
     if sample.fx is None:
         raise DataError(f'{sample.id} has no focal length, which packed views need')
     centre = (size[1] - 1) / 2 if sample.cx is None else sample.cx
@@ -157,8 +175,11 @@ class PackedViews(DepthDataset):
         self.code = DepthCode(index['bits'], index['near'], index['far'])
         self.units = f'{self.code.bits}-bit logarithm'
         self.size = (index['height'], index['width'])
-        self.views = [{**view, 'number': number} for number, view in enumerate(index['views'])
-                      if split in ('all', view['split'])]
+        self.views = [
+            {**view, 'number': number}
+            for number, view in enumerate(index['views'])
+            if split in ('all', view['split'])
+        ]
         if not self.views:
             raise DataError(f'{path} has no views of the split {split!r}')
         rooms = {view['name'].partition('/')[0] for view in self.views}
@@ -186,8 +207,10 @@ class PackedViews(DepthDataset):
         numbers: NDArray[np.uint16] = planes[..., 0] << np.uint16(8) | planes[..., 1]
         return rgb, numbers
 
-    def read_all(self, threads: int | None = None,
-                 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    def read_all(
+        self,
+        threads: int | None = None,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
         """Read all views: images uint8 (N, H, W, 3), encoded depth uint16 (N, H, W)."""
         rgb = np.empty((len(self), *self.size, 3), np.uint8)
         numbers = np.empty((len(self), *self.size), np.uint16)
@@ -228,8 +251,10 @@ def _read_index(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     try:
         index = json.loads(archive.read(INDEX))
         if index['version'] != VERSION:
-            raise DataError(f'{path} is of version {index["version"]}, this program reads '
-                            f'{VERSION}: update depth_perception')
+            raise DataError(
+                f'{path} is of version {index["version"]}, this program reads '
+                f'{VERSION}: update depth_perception'
+            )
         for view in index['views']:
             if not (view['fx'] > 0 and view['split'] in ('train', 'test') and view['name']):
                 raise ValueError(view)

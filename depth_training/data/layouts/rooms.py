@@ -5,6 +5,7 @@
 `cameras.csv` (index, fx, fy, cx, cy in pixels, ...). The output of `tools/rooms` has the scenes in
 `frames/`, next to `manifest.json`, which lists the finished rooms and their split.
 """
+
 from __future__ import annotations
 
 import csv
@@ -61,33 +62,44 @@ def read_exact(path: Path) -> NDArray[np.float32]:
     A pixel becomes unknown if most of the 5x5 pixels around it are.
     """
     depth = read_millimetres(path)
-    unknown = cv2.boxFilter((depth == 0).astype(np.float32), -1, (_GRAINS, _GRAINS),
-                            borderType=cv2.BORDER_REPLICATE)
+    unknown = cv2.boxFilter(
+        (depth == 0).astype(np.float32), -1, (_GRAINS, _GRAINS), borderType=cv2.BORDER_REPLICATE
+    )
     return np.where(unknown > 0.5, np.float32(0), depth)
 
 
-def _by_manifest(scenes: Mapping[str, list[Pair]], splits: Mapping[str, str],
-                 request: Request) -> tuple[list[Pair], str]:
+def _by_manifest(
+    scenes: Mapping[str, list[Pair]], splits: Mapping[str, str], request: Request
+) -> tuple[list[Pair], str]:
     chosen = [name for name in scenes if splits[name] == request.split]
     if not chosen:
         raise DataError(f'{request.path}: no finished room is in the {request.split} part yet')
-    return [pair for name in chosen for pair in scenes[name]], \
-        f'{request.split} part of the manifest, {len(chosen)} of {len(scenes)} rooms'
+    return [
+        pair for name in chosen for pair in scenes[name]
+    ], f'{request.split} part of the manifest, {len(chosen)} of {len(scenes)} rooms'
 
 
 def _read_manifest(path: Path) -> dict[str, str] | None:
     """Return the split of each finished room by folder, or None without a manifest."""
-    file = next((folder / MANIFEST for folder in (path, path.parent)
-                 if (folder / MANIFEST).is_file() and (folder / 'frames') == _frames(path)), None)
+    file = next(
+        (
+            folder / MANIFEST
+            for folder in (path, path.parent)
+            if (folder / MANIFEST).is_file() and (folder / 'frames') == _frames(path)
+        ),
+        None,
+    )
     if file is None:
         return None
     try:
-        return {room['folder']: _SPLITS[room['split']]
-                for room in json.loads(read_bytes(file))['rooms']}
+        return {
+            room['folder']: _SPLITS[room['split']] for room in json.loads(read_bytes(file))['rooms']
+        }
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f'{file} is not a manifest of rendered rooms as written by tools/rooms of the '
-            f'repository ({error})') from error
+            f'repository ({error})'
+        ) from error
 
 
 def _frames(path: Path) -> Path:
@@ -104,11 +116,11 @@ def read_cameras(scene: Path, prefix: str = '') -> list[Pair]:
     file = scene / 'cameras.csv'
     rows = csv.DictReader(read_bytes(file).decode('utf-8-sig').splitlines())
     try:
-        return [_pair(prefix, int(row['index']), float(row['fx']), float(row['cx']))
-                for row in rows]
+        return [
+            _pair(prefix, int(row['index']), float(row['fx']), float(row['cx'])) for row in rows
+        ]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f'{file} needs columns index, fx and cx with numbers ({error})') \
-            from error
+        raise DataError(f'{file} needs columns index, fx and cx with numbers ({error})') from error
 
 
 def _pair(prefix: str, index: int, fx: float, cx: float) -> Pair:

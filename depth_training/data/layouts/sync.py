@@ -6,6 +6,7 @@ optional list file of rows `rgb depth [focal length]`. A leading `/` of a row (a
 lists of BTS and GLPDepth) is dropped, since it would make the path absolute. Also reads the same
 folders with `depth_00000.png` and with `camera.json` (width, fx, cx).
 """
+
 from __future__ import annotations
 
 import os
@@ -108,14 +109,17 @@ def _scan(root: Path, official: bool) -> Iterator[SyncScene]:
         camera = _camera(folder, root, official)
         prefix = '' if scene == '.' else scene + '/'
         known = set(files)
-        found = [(prefix + rgb, _depth_name(rgb, known)) for rgb in sorted(files)
-                 if rgb.startswith('rgb_') and rgb.endswith(_RGB_SUFFIXES)]
+        found = [
+            (prefix + rgb, _depth_name(rgb, known))
+            for rgb in sorted(files)
+            if rgb.startswith('rgb_') and rgb.endswith(_RGB_SUFFIXES)
+        ]
         pairs = [Pair(rgb, prefix + depth, *camera[:3]) for rgb, depth in found if depth]
         yield SyncScene(scene, pairs, camera, [rgb for rgb, depth in found if not depth])
 
 
 def _depth_name(rgb: str, known: set[str]) -> str | None:
-    number = rgb[len('rgb_'):].rsplit('.', 1)[0]
+    number = rgb[len('rgb_') :].rsplit('.', 1)[0]
     names = (f'{prefix}{number}.png' for prefix in _DEPTH_PREFIXES)
     return next((name for name in names if name in known), None)
 
@@ -159,8 +163,9 @@ def read_list(file: Path) -> Iterator[Pair]:
             rgb, depth, *rest = columns
             fx = float(rest[0]) if rest else None
         except ValueError:
-            raise DataError(f'{file} line {number}: "{line[:60].strip()}" is not '
-                            '"rgb depth [focal length]"') from None
+            raise DataError(
+                f'{file} line {number}: "{line[:60].strip()}" is not "rgb depth [focal length]"'
+            ) from None
         yield Pair(rgb.lstrip('/'), depth.lstrip('/'), fx)
 
 
@@ -175,5 +180,9 @@ def _missing(root: Path, pairs: list[Pair]) -> list[str]:
             listing[folder] = set(os.listdir(path)) if path.is_dir() else set()
         return file in listing[folder]
 
-    return [name for pair in pairs
-            for name in [next((n for n in pair[:2] if not exists(n)), None)] if name is not None]
+    return [
+        name
+        for pair in pairs
+        for name in [next((n for n in pair[:2] if not exists(n)), None)]
+        if name is not None
+    ]

@@ -4,6 +4,7 @@
 Rows are `time file`; depth is a 16-bit PNG, 5000 units per metre. Each image is paired with the
 depth map nearest in time, at most 20 ms away; each is used once, as in TUM's associate.py.
 """
+
 from __future__ import annotations
 
 import re
@@ -47,13 +48,15 @@ def open_layout(request: Request) -> DepthDataset:
         first, second = (list(_rows(folder / name, prefix)) for name in _LISTS)
         matches = match_times(first, second)
         scenes[prefix.rstrip('/') or '.'] = [
-            Pair(rgb, depth, *cameras[folder][:3]) for rgb, depth in matches.pairs]
+            Pair(rgb, depth, *cameras[folder][:3]) for rgb, depth in matches.pairs
+        ]
         pictures += matches.pictures
         depths += matches.depths
     scenes = {name: pairs for name, pairs in scenes.items() if pairs}
     if not scenes:
-        raise DataError(f'{request.path}: no picture of rgb.txt has a depth map of depth.txt '
-                        'within 20 ms')
+        raise DataError(
+            f'{request.path}: no picture of rgb.txt has a depth map of depth.txt within 20 ms'
+        )
     pairs, note = choose(scenes, request)
     note = '; '.join(text for text in (note, left_over(pictures, depths)) if text)
     scale = request.depth_scale or common_scale(request.path, cameras.values())
@@ -62,8 +65,12 @@ def open_layout(request: Request) -> DepthDataset:
 
 def _sequences(path: Path) -> list[Path]:
     patterns = ('rgb.txt', '*/rgb.txt', '*/*/rgb.txt')
-    return sorted(file.parent for pattern in patterns for file in path.glob(pattern)
-                  if (file.parent / _LISTS[1]).is_file())
+    return sorted(
+        file.parent
+        for pattern in patterns
+        for file in path.glob(pattern)
+        if (file.parent / _LISTS[1]).is_file()
+    )
 
 
 def _rows(file: Path, prefix: str) -> Iterator[tuple[float, str]]:
@@ -74,8 +81,9 @@ def _rows(file: Path, prefix: str) -> Iterator[tuple[float, str]]:
             time, name = line.split()
             yield float(time), prefix + name
         except ValueError:
-            raise DataError(f'{file} line {number}: "{line[:60].strip()}" is not "time file"') \
-                from None
+            raise DataError(
+                f'{file} line {number}: "{line[:60].strip()}" is not "time file"'
+            ) from None
 
 
 def _camera(folder: Path, root: Path) -> Camera:

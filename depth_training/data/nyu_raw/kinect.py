@@ -4,6 +4,7 @@
 Raw depth is an 11-bit disparity in a PGM with little-endian 16-bit values, although PGM prescribes
 big-endian: ordinary readers return garbage.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -23,25 +24,53 @@ MAX_DEPTH = 10.0
 #: Smaller disparities are artefacts of undistortion; 2047 means "nothing measured" (toolbox).
 SMALLEST_DISPARITY, NO_DISPARITY = 600, 2047
 
-RGB_MATRIX: Matrix = np.array([[518.85790117450188, 0, 325.58244941119034],
-                               [0, 519.46961112127485, 253.73616633400465], [0, 0, 1]])
-RGB_DISTORTION: Matrix = np.array([0.20796615318809061, -0.58613825163911781,
-                                   7.2231363135888329e-04, 0.0010479627195765181,
-                                   0.49856986684705107])
-DEPTH_MATRIX: Matrix = np.array([[582.62448167737955, 0, 313.04475870804731],
-                                 [0, 582.69103270988637, 238.44389626620386], [0, 0, 1]])
-DEPTH_DISTORTION: Matrix = np.array([-0.099897236553084481, 0.39065324602765344,
-                                     0.0019290592870229277, -0.0019422022475975055,
-                                     -0.51031725053400578])
+RGB_MATRIX: Matrix = np.array(
+    [
+        [518.85790117450188, 0, 325.58244941119034],
+        [0, 519.46961112127485, 253.73616633400465],
+        [0, 0, 1],
+    ]
+)
+RGB_DISTORTION: Matrix = np.array(
+    [
+        0.20796615318809061,
+        -0.58613825163911781,
+        7.2231363135888329e-04,
+        0.0010479627195765181,
+        0.49856986684705107,
+    ]
+)
+DEPTH_MATRIX: Matrix = np.array(
+    [
+        [582.62448167737955, 0, 313.04475870804731],
+        [0, 582.69103270988637, 238.44389626620386],
+        [0, 0, 1],
+    ]
+)
+DEPTH_DISTORTION: Matrix = np.array(
+    [
+        -0.099897236553084481,
+        0.39065324602765344,
+        0.0019290592870229277,
+        -0.0019422022475975055,
+        -0.51031725053400578,
+    ]
+)
 #: Depth camera to colour camera, P' = ROTATION P + TRANSLATION. The minus is correct: points then
 #: lie behind the colour camera, but only the ratios x / z and y / z are used.
-ROTATION: Matrix = np.linalg.inv(-np.array([
-    [9.9997798940829263e-01, 5.0518419386157446e-03, 4.3011152014118693e-03],
-    [-5.0359919480810989e-03, 9.9998051861143999e-01, -3.6879781309514218e-03],
-    [-4.3196624923060242e-03, 3.6662365748484798e-03, 9.9998394948385538e-01]]))
+ROTATION: Matrix = np.linalg.inv(
+    -np.array(
+        [
+            [9.9997798940829263e-01, 5.0518419386157446e-03, 4.3011152014118693e-03],
+            [-5.0359919480810989e-03, 9.9998051861143999e-01, -3.6879781309514218e-03],
+            [-4.3196624923060242e-03, 3.6662365748484798e-03, 9.9998394948385538e-01],
+        ]
+    )
+)
 #: [t_x; t_z; t_y] in the toolbox's names, as its depth_world2rgb_world.m adds it.
-TRANSLATION: Matrix = np.array([2.5031875059141302e-02, -2.9342312935846411e-04,
-                                6.6238747008330102e-04])
+TRANSLATION: Matrix = np.array(
+    [2.5031875059141302e-02, -2.9342312935846411e-04, 6.6238747008330102e-04]
+)
 
 
 def read_disparity(file: Path) -> NDArray[np.uint16]:
@@ -83,8 +112,13 @@ def align_depth(disparity: NDArray[np.uint16]) -> NDArray[np.float32]:
     and cy refer to such coordinates; it also drops points in the last row and column. Undistortion
     here takes the nearest pixel, which never mixes a measurement with a hole.
     """
-    undistorted = cv2.remap(disparity, *_maps('depth'), cv2.INTER_NEAREST,
-                            borderMode=cv2.BORDER_CONSTANT, borderValue=NO_DISPARITY)
+    undistorted = cv2.remap(
+        disparity,
+        *_maps('depth'),
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=NO_DISPARITY,
+    )
     depth = metres(undistorted).astype(np.float64)
     rows, columns = np.nonzero(depth)
     z = depth[rows, columns]
@@ -104,10 +138,13 @@ def _nearest_wins(x: NDArray[np.int_], y: NDArray[np.int_], z: Matrix) -> NDArra
 
 @lru_cache(maxsize=2)
 def _maps(camera: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    matrix, distortion = {'rgb': (RGB_MATRIX, RGB_DISTORTION),
-                          'depth': (DEPTH_MATRIX, DEPTH_DISTORTION)}[camera]
+    matrix, distortion = {
+        'rgb': (RGB_MATRIX, RGB_DISTORTION),
+        'depth': (DEPTH_MATRIX, DEPTH_DISTORTION),
+    }[camera]
     return cv2.initUndistortRectifyMap(
-        matrix, distortion, None, matrix, (WIDTH, HEIGHT), cv2.CV_32FC1)
+        matrix, distortion, None, matrix, (WIDTH, HEIGHT), cv2.CV_32FC1
+    )
 
 
 def _pixels(file: Path, magic: bytes, largest: int, bytes_per_pixel: int) -> bytes:
@@ -121,7 +158,7 @@ def _pixels(file: Path, magic: bytes, largest: int, bytes_per_pixel: int) -> byt
     start = 0
     for field in wanted:
         start = content.index(field, start) + len(field)
-    pixels = content[start + 1:start + 1 + WIDTH * HEIGHT * bytes_per_pixel]
+    pixels = content[start + 1 : start + 1 + WIDTH * HEIGHT * bytes_per_pixel]
     if len(pixels) < WIDTH * HEIGHT * bytes_per_pixel:
         raise DataError(f'{file} is truncated')
     return pixels

@@ -3,6 +3,7 @@
 
 A scene folder holds `d-<time>-<ticks>.pgm`, `r-<time>-<ticks>.ppm` and accelerometer dumps.
 """
+
 from __future__ import annotations
 
 import json
@@ -27,10 +28,19 @@ from depth_training.data.sample import DataError
 Claims = Literal['discard', 'nearest']
 
 
-def prepare_raw(source: Path, target: Path, every: int = 7, largest_gap: float = 0.1,
-                report: Report | None = None, *, split: Split = 'all',
-                scenes: Path | None = None, pairs: int | None = None,
-                claims: Claims = 'discard', processes: int = 1) -> Prepared:
+def prepare_raw(
+    source: Path,
+    target: Path,
+    every: int = 7,
+    largest_gap: float = 0.1,
+    report: Report | None = None,
+    *,
+    split: Split = 'all',
+    scenes: Path | None = None,
+    pairs: int | None = None,
+    claims: Claims = 'discard',
+    processes: int = 1,
+) -> Prepared:
     """Write pairs of the scenes below `source` to `target`, or resume writing.
 
     Args:
@@ -50,22 +60,36 @@ def prepare_raw(source: Path, target: Path, every: int = 7, largest_gap: float =
         ValueError: `every` or `pairs` is less than 1.
     """
     if every < 1 or (pairs is not None and pairs < 1):
-        raise ValueError(f'every must be at least 1, not {every}' if every < 1 else
-                         f'pairs must be at least 1, not {pairs}')
-    found = {folder: pair_frames(files, largest_gap, claims)
-             for folder, files in _scene_folders(source, _wanted(split, scenes))}
+        raise ValueError(
+            f'every must be at least 1, not {every}'
+            if every < 1
+            else f'pairs must be at least 1, not {pairs}'
+        )
+    found = {
+        folder: pair_frames(files, largest_gap, claims)
+        for folder, files in _scene_folders(source, _wanted(split, scenes))
+    }
     whole = sum(map(len, found.values()))
-    chosen = {folder: frames[::every] for folder, frames in found.items()} if pairs is None \
+    chosen = (
+        {folder: frames[::every] for folder, frames in found.items()}
+        if pairs is None
         else _evenly(found, pairs)
+    )
     if report:
-        report(f'{len(found)} scenes with {whole} pairs, of which '
-               f'{sum(map(len, chosen.values()))} are written to {target}')
-    return write_scenes([_scene(source, target, folder, frames)
-                         for folder, frames in chosen.items() if frames], processes, report)
+        report(
+            f'{len(found)} scenes with {whole} pairs, of which '
+            f'{sum(map(len, chosen.values()))} are written to {target}'
+        )
+    return write_scenes(
+        [_scene(source, target, folder, frames) for folder, frames in chosen.items() if frames],
+        processes,
+        report,
+    )
 
 
-def pair_frames(names: Iterable[str], largest_gap: float = 0.1,
-                claims: Claims = 'discard') -> list[tuple[str, str]]:
+def pair_frames(
+    names: Iterable[str], largest_gap: float = 0.1, claims: Claims = 'discard'
+) -> list[tuple[str, str]]:
     """Pair depth and colour files nearest in time; use each colour file at most once.
 
     If several depth frames share the same nearest colour frame, `discard` drops them all (Eigen et
@@ -83,8 +107,11 @@ def pair_frames(names: Iterable[str], largest_gap: float = 0.1,
         gap = abs(times[nearest] - time)
         if gap <= largest_gap:
             claimed.setdefault(colours[nearest][1], []).append((gap, depth))
-    return [(min(claimed[colour])[1], colour) for _, colour in colours
-            if len(claimed.get(colour, ())) == 1 or (colour in claimed and claims == 'nearest')]
+    return [
+        (min(claimed[colour])[1], colour)
+        for _, colour in colours
+        if len(claimed.get(colour, ())) == 1 or (colour in claimed and claims == 'nearest')
+    ]
 
 
 def _wanted(split: Split, scenes: Path | None) -> Callable[[str], bool]:
@@ -100,8 +127,11 @@ def _wanted(split: Split, scenes: Path | None) -> Callable[[str], bool]:
 def _read_scenes(file: Path) -> frozenset[str]:
     """Read scene names, one per line, or the folders of the images in a list of pairs."""
     rows = [line.split() for line in read_bytes(file).decode('utf-8-sig').splitlines()]
-    names = frozenset(row[0].strip('/').rpartition('/')[0] if len(row) > 1 else row[0].strip('/')
-                      for row in rows if row and not row[0].startswith('#'))
+    names = frozenset(
+        row[0].strip('/').rpartition('/')[0] if len(row) > 1 else row[0].strip('/')
+        for row in rows
+        if row and not row[0].startswith('#')
+    )
     if not names:
         raise DataError(f'{file} names no scene')
     return names
@@ -120,16 +150,16 @@ def _timed(names: list[str], prefix: str, suffix: str) -> list[tuple[float, str]
     return sorted(found)
 
 
-def _scene_folders(source: Path,
-                   wanted: Callable[[str], bool]) -> Iterator[tuple[Path, list[str]]]:
+def _scene_folders(source: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[Path, list[str]]]:
     """Yield each folder with raw frames of a wanted scene, and its files.
 
     Raises:
         DataError: there are no raw frames, or none of a wanted scene.
     """
     if not source.is_dir():
-        raise DataError(f'{source} is not a folder' if source.exists() else
-                        f'{source} does not exist')
+        raise DataError(
+            f'{source} is not a folder' if source.exists() else f'{source} does not exist'
+        )
     seen, taken = '', 0
     for folder, subfolders, files in os.walk(source):
         subfolders.sort()
@@ -141,12 +171,15 @@ def _scene_folders(source: Path,
     if not seen:
         raise DataError(f'{source} holds no raw frames (d-*.pgm and r-*.ppm)')
     if not taken:
-        raise DataError(f'{source} has scenes, such as {seen}, but none of the wanted ones: give '
-                        '--split all, or their names with --scenes FILE')
+        raise DataError(
+            f'{source} has scenes, such as {seen}, but none of the wanted ones: give '
+            '--split all, or their names with --scenes FILE'
+        )
 
 
-def _evenly(found: dict[Path, list[tuple[str, str]]],
-            count: int) -> dict[Path, list[tuple[str, str]]]:
+def _evenly(
+    found: dict[Path, list[tuple[str, str]]], count: int
+) -> dict[Path, list[tuple[str, str]]]:
     """Choose `count` pairs, equally spaced over all scenes, or all if there are fewer."""
     everything = [(folder, frame) for folder, frames in found.items() for frame in frames]
     count = min(count, len(everything))
@@ -159,8 +192,9 @@ def _evenly(found: dict[Path, list[tuple[str, str]]],
 
 def _scene(source: Path, target: Path, folder: Path, frames: list[tuple[str, str]]) -> SceneToWrite:
     name = folder.relative_to(source).as_posix() if folder != source else folder.resolve().name
-    return SceneToWrite(name, target / name, tuple(frames), partial(_files, folder),
-                 {'camera.json': _camera()})
+    return SceneToWrite(
+        name, target / name, tuple(frames), partial(_files, folder), {'camera.json': _camera()}
+    )
 
 
 def _files(folder: Path, index: int, frame: tuple[str, str]) -> dict[str, bytes]:
@@ -172,8 +206,10 @@ def _files(folder: Path, index: int, frame: tuple[str, str]) -> dict[str, bytes]
     depth_name, colour_name = frame
     depth = kinect.align_depth(kinect.read_disparity(folder / depth_name))
     rgb = kinect.undistort_colour(kinect.read_colour(folder / colour_name))
-    return {f'rgb_{index:05d}.jpg': _encoded('.jpg', rgb[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 95),
-            f'sync_depth_{index:05d}.png': _encoded('.png', to_millimetres(depth))}
+    return {
+        f'rgb_{index:05d}.jpg': _encoded('.jpg', rgb[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, 95),
+        f'sync_depth_{index:05d}.png': _encoded('.png', to_millimetres(depth)),
+    }
 
 
 def _encoded(suffix: str, image: np.ndarray, *options: int) -> bytes:
@@ -182,6 +218,17 @@ def _encoded(suffix: str, image: np.ndarray, *options: int) -> bytes:
 
 def _camera() -> bytes:
     matrix = kinect.RGB_MATRIX
-    return (json.dumps({
-        'width': kinect.WIDTH, 'height': kinect.HEIGHT, 'fx': matrix[0, 0], 'fy': matrix[1, 1],
-        'cx': matrix[0, 2], 'cy': matrix[1, 2]}, indent=1) + '\n').encode()
+    return (
+        json.dumps(
+            {
+                'width': kinect.WIDTH,
+                'height': kinect.HEIGHT,
+                'fx': matrix[0, 0],
+                'fy': matrix[1, 1],
+                'cx': matrix[0, 2],
+                'cy': matrix[1, 2],
+            },
+            indent=1,
+        )
+        + '\n'
+    ).encode()

@@ -4,10 +4,12 @@
 A scene may have several raw folders, distinguished by a letter: `kitchen_0011a` is a part of
 `kitchen_0011`. All parts of a scene belong to the same split.
 """
+
 from __future__ import annotations
 
 import re
 
+# fmt: off
 _NUMBERS = {
     'basement': '0001',
     'bathroom':
@@ -52,8 +54,10 @@ _NUMBERS = {
     'study': '0003 0004 0005 0006 0008',
     'study_room': '0004 0005',
 }
+# fmt: on
 TRAINING_SCENES = frozenset(
-    f'{kind}_{number}' for kind, numbers in _NUMBERS.items() for number in numbers.split())
+    f'{kind}_{number}' for kind, numbers in _NUMBERS.items() for number in numbers.split()
+)
 
 
 def base_name(folder: str) -> str:
