@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -13,6 +14,8 @@ from depth_perception.io.weights import load_weights
 from depth_perception.networks import network_names
 from depth_training import cli
 from depth_training.augment import pipelines as augment
+from depth_training.losses import losses
+from depth_training.options import LossName
 from depth_training.recipes import Recipe, overrides
 from depth_training.train.run_folder import read_run
 from test.support import layouts
@@ -97,4 +100,6 @@ def test_the_page_names_what_there_is():
     # Another test registers its own network.
     assert set(network_names()) <= named | {'two_numbers', 'transformers', 'onnx'}
     assert set(overrides._SCHEDULES) <= named
+    assert set(get_args(LossName)) <= named
+    assert all(callable(getattr(losses, name)) for name in get_args(LossName))
     assert {'paper_000', 'paper_004', 'bundled'} <= set(augment.NAMES) & named
