@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribe to other sensors that correct depth, and compute their anchors of an image."""
+"""Subscribe to other sensors that correct depth, and compute their anchors for an image."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ TOPICS: dict[str, tuple[str, type]] = {
     'points': (ANCHOR_POINTS, PointCloud2),
     'depth': (ANCHOR_DEPTH, Image),
 }
-#: Number of messages kept per sensor: the best one for an image may not be the last.
+#: Number of messages kept per sensor: the nearest in time to an image may not be the last.
 _KEPT = 10
 #: Largest number of sensors on one topic, distinguished by frame_id.
 _FRAMES = 16
@@ -68,7 +68,7 @@ class FrameAnchors:
 
     Attributes:
         anchors: anchors of all sources.
-        age: seconds between the image and the oldest used message; None if none was used.
+        age: seconds between the image and the oldest message used; None if no message was used.
         problem: a problem with some sources, or ''.
     """
 
@@ -87,7 +87,7 @@ class AnchorInputs:
 
     Raises:
         AnchorTopicError: a topic is one of the node's own outputs.
-        QosError: an override of a topic cannot be used.
+        QosError: a QoS override of a topic cannot be used.
     """
 
     def __init__(self, node: Node, names: str, listener: TransformListener | None = None) -> None:
@@ -129,7 +129,7 @@ class AnchorInputs:
     def destroy(self) -> None:
         """Unsubscribe."""
         for subscription in self._subscriptions.values():
-            subscription.destroy()  # it stays there: the worker may still ask for its name
+            subscription.destroy()  # keep it in the dict: the worker may still need its name
         if self._own_listener is not None:
             self._own_listener.destroy()
             self._own_listener = None
@@ -145,10 +145,10 @@ class AnchorInputs:
         """Return the anchors of an image; called by the worker.
 
         Args:
-            image: header of the image, with the frame of the camera.
+            image: header of the image, with the frame_id of the camera.
             camera: camera of the image.
-            predicted: its depth (H, W), not corrected.
-            max_age: seconds that a measurement may be from the image.
+            predicted: predicted depth (H, W) before correction.
+            max_age: largest time difference between a measurement and the image, seconds.
             pose: returns the camera pose; None means unknown.
         """
         found, ages, problems = [], [], []
@@ -177,7 +177,7 @@ class AnchorInputs:
         )
 
     def _listen_to_tf(self) -> None:
-        """Listen to TF; without tf2_ros, sensors in the frame of the image still work."""
+        """Listen to TF; without tf2_ros, only sensors in the image's frame work."""
         try:
             self._listener = self._own_listener = TransformListener(self._node, 'anchors')
         except TransformError as error:
@@ -209,7 +209,7 @@ class AnchorInputs:
         return self._subscriptions[name].topic
 
     def _fitting(self, name: str, image: Header, max_age: float) -> tuple[list[Any], str]:
-        """Return each sensor's message nearest to the image in time, or why there is none."""
+        """Return the message of each sensor nearest in time to the image, or the problem."""
         with self._lock:
             frames = [list(messages) for messages in self._messages[name].values()]
         nearest = [
@@ -265,7 +265,7 @@ class AnchorInputs:
         )
 
     def _depth_camera(self, width: int, height: int) -> CameraModel:
-        """Return the camera of a depth image of this size."""
+        """Return the camera of a measured depth image of this size."""
         info = self._depth_info
         if info is None:
             raise SensorError(f'no camera_info on {self._topic("depth_info")}')
@@ -273,7 +273,7 @@ class AnchorInputs:
         return CameraModel.from_matrix(info.width, info.height, matrix).scaled_to(width, height)
 
     def _transform(self, target: str, source: str, stamp: Time) -> NDArray[np.float64]:
-        """Return the transform from the sensor's frame to the image's, at the sensor's time."""
+        """Return the transform from the sensor to the image frame at the sensor's stamp."""
         if target == source:
             return np.eye(4)
         if self._listener is None:
@@ -296,7 +296,7 @@ def _has_measured(message: Any) -> bool:
 
 
 def _check_topics(node: Node, topics: Sequence[str]) -> None:
-    """Refuse the node's own outputs as sensors."""
+    """Raise AnchorTopicError if a topic is one of the node's own outputs."""
     outputs = {node.resolve_topic_name(output): output for output in OUTPUTS}
     for topic in topics:
         if output := outputs.get(name := node.resolve_topic_name(topic)):

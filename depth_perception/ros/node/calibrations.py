@@ -19,13 +19,13 @@ from depth_perception.ros.conversions.camera_info import (
 )
 from depth_perception.ros.conversions.stamps import nanoseconds
 
-#: How long the first frame of a size waits for its camera_info, seconds: the two are published
-#: one after the other, and either may arrive first.
+#: Seconds that the first image of each size waits for its camera_info: the two are published one
+#: after the other, and either may arrive first.
 GRACE = 0.2
-#: So many stamps of camera_info are known: what a camera with a zoom lens publishes while a slow
-#: network has one image in hand.
+#: Number of stamps whose camera_info is kept: enough for a zoom camera while a slow network
+#: processes one image.
 STAMPS = 64
-#: The problem of an image before any camera_info came.
+#: The problem reported for an image before any camera_info has arrived.
 NO_CAMERA_INFO = 'no camera_info'
 
 
@@ -51,20 +51,20 @@ class InfoTopic(Protocol):
 
     @property
     def has_info_publisher(self) -> bool:
-        """Whether anybody publishes it."""
+        """Whether it has a publisher."""
 
 
 class Calibrations:
     """Store camera_info, and return the cameras of images. Thread-safe.
 
-    An image has the camera_info of its own stamp where that came, otherwise the newest: a lens may
-    zoom, and most cameras send the same one all the time.
+    An image uses the camera_info with the same stamp if there is one, because a lens may zoom.
+    Otherwise it uses the newest, because most cameras never change their camera_info.
 
     Args:
         rectify: `auto`, `on` or `off`.
-        horizontal_fov_deg: stands in where camera_info is missing or uncalibrated; 0 = nothing.
-        rectified_topic: whether the images are rectified already.
-        info_topic: while it has a publisher, an image without its camera_info waits a little.
+        horizontal_fov_deg: used if camera_info is missing or uncalibrated; 0 = off.
+        rectified_topic: whether the images are already rectified.
+        info_topic: while it has a publisher, an image without camera_info waits up to GRACE.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Calibrations:
         return self._newest is not None
 
     def update(self, info: CameraInfo) -> None:
-        """Add a message; cameras are rebuilt only if its contents changed."""
+        """Store a message; rebuild the cameras only if its contents changed."""
         key = _content(info)
         with self._arrived:
             if self._newest is None or key != self._newest.key:
@@ -108,12 +108,12 @@ class Calibrations:
     def for_image(self, width: int, height: int, stamp: int | None = None) -> CameraState:
         """Return the camera of an image of this size.
 
-        While somebody publishes camera_info and none fits yet, it is waited for a little; a wait
-        in vain is not repeated.
+        If camera_info has a publisher but no usable message has arrived, wait up to GRACE. If the
+        wait fails, it is not repeated for this size.
 
         Args:
-            width, height: of the image, pixels.
-            stamp: of the image, nanoseconds.
+            width, height: size of the image, pixels.
+            stamp: stamp of the image, nanoseconds.
         """
         size = (width, height)
         expected = self._info_topic is not None and self._info_topic.has_info_publisher
@@ -127,17 +127,17 @@ class Calibrations:
         return state
 
     def _wait_for_own(self, stamp: int | None, expected: bool) -> None:
-        """Return whether to wait: the newest calibration may belong to the previous image."""
+        """Wait for the stamp if calibrations change: the newest may be of the previous image."""
         changes = any(info is not self._newest for info in self._by_stamp.values())
         if changes and expected and self._is_paired:
             self._arrived.wait_for(lambda: stamp in self._by_stamp, GRACE)
-        # Drivers that stamp the two differently are not waited for.
+        # Do not wait for drivers that give image and camera_info different stamps.
         self._is_paired = stamp in self._by_stamp
 
     def rectifier(self, camera: ImageCamera) -> Rectifier | None:
         """Return the rectifier of the camera's images, or None if they need none.
 
-        Its maps are computed once a camera.
+        Its maps are computed once per camera.
         """
         if not camera.rectify:
             return None

@@ -41,11 +41,11 @@ from depth_perception.ros.node.worker import Worker
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 #: Seconds between two messages on /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
-#: Seconds to finish the current frame at the end of the process; launch kills it after ten.
+#: Seconds to finish the current frame when the process ends; launch kills the process after ten.
 LAST_FRAME = 5.0
 
 EstimatorFactory = Callable[[str, str, str, str], Estimator]
-#: Compiles in the background, so that no camera waits for a new image size.
+#: Compiles in the background, so that no camera waits when the image size changes.
 LOAD: EstimatorFactory = functools.partial(DepthEstimator.load, compile_beside=True)
 
 
@@ -53,8 +53,8 @@ class DepthNode(LifecycleNode):
     """Node that subscribes to a camera and publishes depth, cloud, scan and preview.
 
     Args:
-        load_estimator: called with model file, device, precision and backend when configuring.
-        node_arguments: passed on to rclpy's node.
+        load_estimator: called with model file, device, precision and backend on configure.
+        node_arguments: passed to rclpy's node.
 
     Raises:
         ParameterError: a parameter given at start cannot be used.
@@ -73,7 +73,7 @@ class DepthNode(LifecycleNode):
         self._parts = Parts(self._declared_parameters())
         self._reporter = Reporter(self, self._parts)
         self.create_service(SetBool, '~/enable', self._on_enable)
-        # A timer on ROS time stops under use_sim_time without /clock, just when it is needed.
+        # With use_sim_time but no /clock, a timer on ROS time would stop when it is needed most.
         self.create_timer(
             DIAGNOSTICS_PERIOD, self._every_second, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -84,11 +84,11 @@ class DepthNode(LifecycleNode):
         try:
             return LiveParameters(self)
         except parameters.ParameterError:
-            super().destroy_node()  # the process may go on with other nodes
+            super().destroy_node()  # the process may continue with other nodes
             raise
 
     def autostart(self) -> None:
-        """Configure and activate if `autostart` is set; after a failure the node waits."""
+        """Configure and activate if `autostart` is set; stop at the first failure."""
         if (
             self.settings.autostart
             and self._state == 'unconfigured'
@@ -103,13 +103,13 @@ class DepthNode(LifecycleNode):
         return lifecycle_state(self)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the network and advertise the outputs; FAILURE with one sentence if it cannot."""
+        """Load the network and advertise the outputs; on error, log one sentence and fail."""
         return self._attempt(
             'configure', self._load, super().on_configure, state, FAILURE, self._free
         )
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and start working; FAILURE with one sentence if it cannot."""
+        """Subscribe and start processing; on error, log one sentence and fail."""
         return self._attempt(
             'activate', self._start_work, super().on_activate, state, FAILURE, self._stop_work
         )
@@ -146,17 +146,17 @@ class DepthNode(LifecycleNode):
 
         Args:
             what: the transition, as a verb.
-            work: what it does.
-            managed: what rclpy does with the publishers.
-            state: the one before.
-            otherwise: what the transition returns where that fails.
-            undo: what there may be of it.
+            work: the work of the transition.
+            managed: rclpy's callback, which handles the publishers.
+            state: the state before the transition.
+            otherwise: the value to return on failure.
+            undo: reverts the work, which may be incomplete.
         """
         self._parts.problem = ''
         try:
             work()
             return managed(state)
-        except Exception as error:  # rclpy would keep it to itself
+        except Exception as error:  # rclpy would hide it
             self._parts.problem = f'cannot {what}: {told(error)}'
             self.get_logger().error(self._parts.problem)
             undo()
@@ -176,7 +176,7 @@ class DepthNode(LifecycleNode):
 
     def _start_work(self) -> None:
         settings, parts = self.settings, self._parts
-        # The state machine activates only what was configured.
+        # The state machine activates only a configured node.
         assert parts.estimator and parts.scan_poses and parts.outputs
         parts.health.reset()
         parts.activated = time.monotonic()
@@ -233,11 +233,11 @@ class DepthNode(LifecycleNode):
         return self._parts.parameters.settings
 
     def age(self, stamp: Time) -> float:
-        """Return the seconds from a stamp to the node's clock."""
+        """Return the age of a stamp by the node's clock, seconds."""
         return stamps.age(self.get_clock(), stamp)
 
     def on_frame_lost(self, reason: str) -> None:
-        """Log it; called by the worker."""
+        """Log a lost frame; called by the worker."""
         self._reporter.frame_lost(reason)
 
     def on_out_of_memory(self) -> None:
@@ -264,7 +264,7 @@ class DepthNode(LifecycleNode):
         self._reporter.report()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Enable or pause inference; success tells whether the node now does as requested."""
+        """Enable or pause inference; `success` indicates whether the request took effect."""
         self._parts.enabled = request.data
         response.success = self._state == 'active' or not request.data
         if self._state != 'active':
@@ -278,11 +278,11 @@ class DepthNode(LifecycleNode):
         return response
 
     def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
-        """Set parameters like rclpy, but keep their types: integers are accepted for floats."""
+        """Set parameters like rclpy, but convert integers given for float parameters."""
         return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """Set all parameters, or none if one is refused; see `set_parameters`."""
+        """Set all parameters, or none if one is rejected; see `set_parameters`."""
         return self._parts.parameters.change(
             self, parameter_list, self._state, super().set_parameters_atomically
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convert the node's health to /diagnostics: a status for input, inference and depth each."""
+"""Convert the node's health to /diagnostics: one status each for input, inference and depth."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from depth_perception.ros.node.health import OTHER_CLOCK, STAGES, Snapshot
 from depth_perception.ros.transport import PROFILE, profile_variables
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-#: Seconds without an image before the input is called silent.
+#: Seconds without an image before the input is reported as silent.
 SILENCE = 2.0
-#: Shares above or below which there is a warning.
+#: Warn if the share of replaced images is above the first or the coverage below the second.
 REPLACED_SHARE = 0.2
 COVERAGE = 0.8
-#: Grey levels; a covered lens gives an almost constant image.
+#: Contrast in grey levels; a covered lens gives an almost constant image.
 COVERED_CONTRAST = 3.0
-#: What a camera's process on Fast DDS lacks if large images get lost in transport.
+#: The setting to add to a camera's process on Fast DDS if large images are lost in transport.
 REMEDY = f'{profile_variables()[-1]}={PROFILE}'
-#: Seconds on one frame after which the network is reported to hang.
+#: Seconds spent on one frame before the network is reported as hanging.
 HANG = 5.0
 
 Finding = tuple[bytes, str]
@@ -33,30 +33,30 @@ class Context:
     """Data for diagnostics in addition to the health record.
 
     Attributes:
-        active: whether the node is active; `state` says it in a word.
+        active: whether the node is active; `state` is the name of its state.
         problem: why configuring failed, or ''.
         since: monotonic seconds at activation.
-        middleware: the implementation of rmw, and `small_buffers`: what it lacks, or ''.
+        middleware: the rmw implementation; `small_buffers` names what it lacks, or is ''.
         image_topic, info_topic: resolved names.
         publishers: number of publishers of the image topic.
-        elsewhere: other topics with images if it has no publisher, or ''.
+        elsewhere: other topics with images if the image topic has no publisher, or ''.
         reliability: reliability and history of the image subscription.
         counts_losses: whether the middleware reports lost images.
         fell_back: whether the input's reliability was lowered to match the camera.
-        misfit, info_misfit: that the publishers of the image or of its camera_info send another
-            type; or ''.
+        misfit, info_misfit: a text if the publishers of the image or its camera_info send another
+            message type, or ''.
         pinned: QoS overrides that keep inputs from adapting, or ''.
         camera_problem: why the camera is unknown, or ''.
-        input_remarks: what looks wrong about the images or their calibration.
+        input_remarks: apparent problems of the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
         anchor_problem: what is wrong with the sensors that correct depth; or ''.
         paused: whether paused by ~/enable.
         rate_limited: whether max_rate is set.
-        busy_for: seconds since the current frame was taken.
-        sharing: who shares the network and whose frame is being processed, or ''.
-        rivals: output topics that another node publishes too.
+        busy_for: seconds since processing of the current frame began.
+        sharing: which cameras share the network and whose frame is being processed, or ''.
+        rivals: output topics that also have another publisher.
         model: name, checksum, device, precision, memory.
-        warnings: lasting remarks, such as "no GPU".
+        warnings: persistent remarks, such as "no GPU".
     """
 
     active: bool
@@ -92,7 +92,7 @@ class Context:
 def diagnostic_array(
     node_name: str, hardware_id: str, health: Snapshot, context: Context
 ) -> DiagnosticArray:
-    """Return the three statuses; the caller sets the stamp."""
+    """Return the three statuses without a stamp, which the caller sets."""
     tasks = {'input': _input, 'inference': _inference, 'depth': _depth}
     array = DiagnosticArray()
     for task, make in tasks.items():
@@ -111,7 +111,7 @@ def diagnostic_array(
 
 
 def _worst(findings: Iterable[Finding]) -> Finding:
-    """Return the highest level, and all remarks, the most severe first."""
+    """Return the highest level, and all remarks with the most severe first."""
     findings = sorted(findings, key=lambda finding: finding[0], reverse=True)
     remarks = [text for _, text in findings if text != 'OK']
     return findings[0][0], '; '.join(remarks) or 'OK'
@@ -171,7 +171,7 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
 
 
 def silence(health: Snapshot, context: Context, limit: float) -> str:
-    """Return why an active node has had no image for longer than `limit` seconds, or ''."""
+    """Return why an active node has received no image for over `limit` seconds, or ''."""
     since = health.now - max(health.last_image_at or 0.0, context.since)
     if not context.active or since <= limit:
         return ''
@@ -191,13 +191,13 @@ def silence(health: Snapshot, context: Context, limit: float) -> str:
 
 
 def _share_arriving(health: Snapshot, context: Context) -> float | None:
-    """Return the share of images received, by the middleware's count; None if not counted."""
+    """Return the share of images received; None if the middleware does not count losses."""
     published = health.arrived + health.lost
     return health.arrived / published if published and context.counts_losses else None
 
 
 def _loss_findings(health: Snapshot, context: Context) -> list[Finding]:
-    """Report counted losses; without a count, stamps only show that images are irregular."""
+    """Report counted losses; without a count, report only that stamps are irregular."""
     share = _share_arriving(health, context)
     if share is not None and share < COVERAGE:
         return [

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep the node running after an exception in a callback or service.
 
-rclpy ends the process when a callback raises, and the client of a service that raises waits for
-ever. Here a service answers that it failed, any other callback is given up, and one line in the log
-says what it was.
+In rclpy, an exception in a callback ends the process, and the client of a service that raises waits
+forever. With this module, the service responds that it failed, any other callback is abandoned, and
+the error is logged in one line.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from depth_perception.errors import named
 from depth_perception.ros.node.lifecycle_state import lifecycle_state
 from depth_perception.ros.node.throttle import Throttle
 
-#: Seconds after an exception that nobody caught: one that comes again at once takes no whole core.
+#: Seconds to wait after an uncaught exception, so that a repeating one does not use a whole core.
 PAUSE = 0.01
 
 Answer = Callable[[Any, Any], Any]
 
 
 def guard_services(node: LifecycleNode) -> None:
-    """Make each service of the node, also rclpy's own, answer even if its callback raises."""
+    """Make all services of the node, including rclpy's own, respond even if a callback raises."""
     for service in node.services:
         service.callback = _answering(node, service, service.callback)
 
@@ -45,7 +45,7 @@ def _answering(node: LifecycleNode, service: Service, answer: Answer) -> Answer:
                 node.get_logger().warning(no)
                 return response
             return answer(request, response)
-        except Exception as error:  # whoever calls must get an answer
+        except Exception as error:  # the client must get a response
             text = f'{service.srv_name}: {_where(error)}'
             if node.context.ok():
                 node.get_logger().error(text)
@@ -55,9 +55,9 @@ def _answering(node: LifecycleNode, service: Service, answer: Answer) -> Answer:
 
 
 def _no_such(node: LifecycleNode, request: ChangeState.Request) -> str:
-    """Return why this transition is not possible in the present state, or ''."""
-    machine = node._state_machine  # rclpy has no public way to ask
-    # (id, label, ...) each; a label goes before an id.
+    """Return why this transition is not possible in the current state, or ''."""
+    machine = node._state_machine  # rclpy has no public API for this
+    # Each entry is (id, label, ...); a requested label takes precedence over an id.
     possible = {at[1]: at[0] for at in machine.available_transitions}
     wanted = request.transition
     if wanted.label in possible or (not wanted.label and wanted.id in possible.values()):
@@ -88,10 +88,10 @@ def _refusal(kind: Any, request: Any, text: str) -> Any:
 
 
 def spin(executor: Executor, node: Node) -> None:
-    """Serve the node until ROS is shut down, whatever its callbacks raise.
+    """Spin the node until ROS is shut down; continue if its callbacks raise exceptions.
 
     Raises:
-        KeyboardInterrupt, ExternalShutdownException: a signal ended it.
+        KeyboardInterrupt, ExternalShutdownException: a signal stopped it.
     """
     throttle = Throttle()
     while node.context.ok():
@@ -101,7 +101,7 @@ def spin(executor: Executor, node: Node) -> None:
         except (KeyboardInterrupt, ExternalShutdownException):
             raise
         except Exception as error:
-            # A signal may end the context in the middle of any call; that is no error.
+            # A signal may shut down the context during any call; this is not an error.
             if not node.context.ok():
                 return
             text = f'goes on after an error: {_where(error)}'
@@ -111,7 +111,7 @@ def spin(executor: Executor, node: Node) -> None:
 
 
 def _where(error: BaseException) -> str:
-    """Return the error, and the line of this package where it occurred."""
+    """Return the error and the line in this package where it occurred."""
     package = Path(__file__).parents[2]
     lines = [
         frame

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counters, rates and latencies of the node; filled by its threads, read once a second.
+"""Counters, rates and latencies of the node; written by its threads, read once a second.
 
-Everything is measured on the steady clock: a bag's time, or a clock that is set, changes nothing.
+Everything is measured with the steady clock, so simulated time and clock changes have no effect.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 #: Window for rates and shares, seconds.
 WINDOW = 5.0
-#: Window for lost images, seconds; longer, because few images may arrive.
+#: Window for lost images, seconds; longer because few images may arrive.
 LOSS_WINDOW = 30.0
-#: Smallest number of images to judge the regularity of their stamps.
+#: Smallest number of images needed to judge how regular their stamps are.
 ENOUGH = 9
 #: Seconds that an error stays visible in diagnostics.
 ERROR_VISIBLE = 5.0
-#: A stamp this many seconds from the clock comes from another clock, not from an old frame.
+#: A stamp that differs from the clock by this many seconds comes from another clock.
 OTHER_CLOCK = 60.0
 STAGES = (
     'decode',
@@ -40,7 +40,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Event:
-    """An error or warning and its time, monotonic seconds."""
+    """An error or warning, and its time in monotonic seconds."""
 
     text: str
     at: float
@@ -51,9 +51,9 @@ class Snapshot:
     """The data for diagnostics; see `Health` for the meaning of the counters.
 
     Attributes:
-        stamp: of the last image, seconds.
-        arrived, lost: images within LOSS_WINDOW, the latter by the middleware's count.
-        stamp_coverage: how regularly their stamps follow each other, 1 at best; None for too few.
+        stamp: stamp of the last image, seconds.
+        arrived, lost: images within LOSS_WINDOW; `lost` is counted by the middleware.
+        stamp_coverage: regularity of the image stamps, at most 1; None for too few images.
     """
 
     now: float
@@ -78,9 +78,9 @@ class Snapshot:
 class Health:
     """Thread-safe record of events, rates and latencies.
 
-    Counters: `received` images; `paused` ones, left alone; `replaced` by a newer one before their
-    turn; `stale` dropped by max_age; `bad` messages; `failed` in inference; `idle` skipped without
-    subscribers; `processed`; and one `published <topic>` for each output.
+    Counters of images: `received`; `paused`, ignored while paused; `replaced` by a newer one before
+    processing; `stale`, dropped by max_age; `bad`, unusable messages; `failed` in inference;
+    `idle`, skipped without subscribers; `processed`; and `published <topic>` for each output.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -115,7 +115,7 @@ class Health:
             self._recent.extend([(self._clock(), what)] * times)
 
     def image_received(self, stamp: float, clock_offset: float, facts: dict[str, str]) -> None:
-        """Record an image: its stamp, and its delay behind the node's clock (seconds)."""
+        """Record an image, with its stamp and its delay behind the node's clock (seconds)."""
         self.count('received')
         with self._lock:
             now = self._clock()
@@ -125,7 +125,7 @@ class Health:
             self._image = facts
 
     def lost(self, count: int) -> None:
-        """Record images that the middleware reports as lost."""
+        """Record the number of images that the middleware reports as lost."""
         with self._lock:
             self._lost.append((self._clock(), count))
 
@@ -135,7 +135,7 @@ class Health:
             self._last['info'] = self._clock()
 
     def error(self, kind: str, text: str) -> None:
-        """Record an error to show for a while; a newer one of the same kind replaces it."""
+        """Record an error, shown for ERROR_VISIBLE; a newer one of its kind replaces it."""
         with self._lock:
             self._errors[kind] = Event(text, self._clock())
 
@@ -145,13 +145,13 @@ class Health:
             self._errors.pop(kind, None)
 
     def latencies(self, seconds: dict[str, float]) -> None:
-        """Record the seconds of one frame by stage."""
+        """Record the seconds that each stage of one frame took."""
         with self._lock:
             for stage, value in seconds.items():
                 self._latency[stage].append(value)
 
     def depth_seen(self, sample: NDArray[np.float32], facts: dict[str, float]) -> None:
-        """Record a thinned depth image (not copied) and its figures."""
+        """Record a subsampled depth image (not copied) and its figures."""
         with self._lock:
             self._sample, self._depth_facts = sample, facts
 
@@ -190,7 +190,7 @@ class Health:
 
 
 def _rate(times: list[float], now: float) -> float:
-    """Return events per second in the window; 0 with fewer than two."""
+    """Return events per second in the window; 0 for fewer than two events."""
     times = [at for at in times if now - at <= WINDOW]
     if len(times) < 2 or times[-1] == times[0]:
         return 0.0
@@ -204,14 +204,13 @@ def _percentiles(values: deque[float]) -> tuple[float, float, float]:
 
 
 def _stamp_coverage(stamps: list[float]) -> float | None:
-    """Return the fraction of the time from first to last stamp covered at the usual period.
+    """Return the number of gaps times the usual period, as a fraction of the time span.
 
-    The lower quartile of the gaps is taken for the period. It says nothing of why they differ: a
-    camera that is triggered or exposes longer in the dark is as irregular as one whose images get
-    lost.
+    The usual period is the lower quartile of the gaps. The result does not indicate why stamps are
+    irregular: images may be lost, or the camera may be triggered or expose longer in the dark.
     """
     gaps = np.diff(stamps)
-    gaps = gaps[gaps < OTHER_CLOCK]  # a clock that was set is no gap
+    gaps = gaps[gaps < OTHER_CLOCK]  # ignore changes of the clock
     if len(gaps) < ENOUGH - 1 or gaps.min() <= 0:
         return None
     return float(min(1.0, len(gaps) * np.quantile(gaps, 0.25) / gaps.sum()))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inputs of the node: images and camera_info, by the conventions of image_transport.
 
-One remapping, of `image`, is enough: compressed images are on `<image>/compressed`, and the
-calibration is `camera_info` in its namespace. A remapping of these names themselves goes before;
-one of `camera_info` to itself cannot be told from none, so the node takes that name too where
-nobody publishes the other.
+Remapping `image` is enough: compressed images are on `<image>/compressed`, and the calibration is
+`camera_info` in the namespace of the images. A remapping of `image/compressed` or `camera_info`
+takes precedence. Because a remapping of `camera_info` to itself cannot be detected, the node also
+subscribes to that name if nobody publishes `camera_info` next to the images.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 
 IMAGE, COMPRESSED, INFO = 'image', 'image/compressed', 'camera_info'
 _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage': 'compressed'}
-#: Topics that are named where there are images, but not on the one that was asked for.
+#: Largest number of topics listed when images are on other topics than the requested one.
 _NAMED = 3
-#: Several wait: the one with an image's own stamp need not be the newest.
+#: Queue several: the one with the same stamp as an image is not always the newest.
 _INFOS = 10
 _NO_CAMERA = ('compressedDepth', f'/{DEPTH}', f'/{PREVIEW}', f'/{PREVIEW_JPEG}')
 
@@ -38,28 +38,28 @@ class MessageSink(Protocol):
         """Receive a calibration."""
 
     def on_lost(self, count: int) -> None:
-        """Receive the number of images that the middleware reports as lost."""
+        """Receive a number of images that the middleware reports as lost."""
 
 
 class Inputs:
     """The subscriptions to images and camera_info.
 
     Args:
-        node: that subscribes.
+        node: the subscribing node.
         compressed: whether the images are compressed.
-        receiver: what takes the messages in.
+        receiver: receives the messages.
 
     Attributes:
         image, info: the subscriptions.
 
     Raises:
-        QosError: an override of a topic cannot be used.
+        QosError: a QoS override of a topic cannot be used.
     """
 
     def __init__(self, node: Node, compressed: bool, receiver: MessageSink) -> None:
         self._node = node
         self._receiver = receiver
-        # Before the image: of messages that have come together rclpy takes them in this order.
+        # Subscribe before the image: rclpy takes simultaneous messages in order of subscription.
         self.info = self._subscribe_info(camera_info_topic(node, compressed))
         try:
             self.image = self._subscribe(
@@ -74,19 +74,19 @@ class Inputs:
 
     @property
     def has_info_publisher(self) -> bool:
-        """Whether anybody publishes camera_info."""
+        """Whether camera_info has a publisher."""
         return self.info.publishers > 0
 
     @property
     def is_rectified(self) -> bool:
-        """Whether the images are rectified, by the name of their topic."""
+        """Whether the images are rectified according to the name of their topic."""
         return any(part.startswith('image_rect') for part in self.image.topic.split('/'))
 
     def adapt(self, has_info: bool) -> None:
         """Adapt to the current publishers.
 
         Args:
-            has_info: whether any camera_info came; without, another topic is looked for.
+            has_info: whether any camera_info was received; if not, look for another topic.
         """
         for subscription in (self.image, self.info):
             subscription.adapt()
@@ -123,12 +123,12 @@ def image_topic(node: Node, compressed: bool) -> str:
     if _is_remapped(node, COMPRESSED):
         return COMPRESSED
     base = node.resolve_topic_name(IMAGE)
-    # Whoever writes the whole name means it.
+    # A full name is used as given.
     return base if base.endswith('compressed') else f'{base}/compressed'
 
 
 def camera_info_topic(node: Node, compressed: bool) -> str:
-    """Return the topic of the calibration of these images."""
+    """Return the camera_info topic of these images."""
     if _is_remapped(node, INFO):
         return INFO
     images = node.resolve_topic_name(image_topic(node, compressed))
@@ -137,7 +137,7 @@ def camera_info_topic(node: Node, compressed: bool) -> str:
 
 
 def advised(misfit: str, topic: str) -> str:
-    """Return why a publisher is not received, with the remedy."""
+    """Return a misfit of an image topic's publisher, with the remedy."""
     if misfit and topic.endswith('compressedDepth'):
         return f'{misfit}; compressedDepth is a depth image: name the topic of a colour image'
     for kind, transport in _TRANSPORTS.items():
@@ -147,7 +147,7 @@ def advised(misfit: str, topic: str) -> str:
 
 
 def images_elsewhere(node: Node, topic: str) -> str:
-    """Return which other topics have images, with the remedy, or ''."""
+    """Return a text with other topics that have images and the remedy, or ''."""
     found = {
         name: kinds[0]
         for name, kinds in node.get_topic_names_and_types()
@@ -168,7 +168,7 @@ def images_elsewhere(node: Node, topic: str) -> str:
 
 
 def _is_camera(node: Node, topic: str) -> bool:
-    """Return whether these images have a publisher that is not a depth node."""
+    """Return whether this topic has a publisher and is not named like a depth node's output."""
     return not topic.endswith(_NO_CAMERA) and node.count_publishers(topic) > 0
 
 

@@ -7,6 +7,6 @@ from rclpy.lifecycle import LifecycleNode
 
 
 def lifecycle_state(node: LifecycleNode) -> str:
-    """Return the label of the state machine's state, also correct after a failed transition."""
-    state: str = node._state_machine.current_state[1]  # rclpy has no public way to ask
+    """Return the label of the current state; it is also correct after a failed transition."""
+    state: str = node._state_machine.current_state[1]  # rclpy has no public API for this
     return state

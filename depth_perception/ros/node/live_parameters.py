@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The current parameters of a node, which may change while its threads work."""
+"""The current parameters of a node, which may change while its threads run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class LiveParameters:
     """Declare a node's parameters, check changes, and hold the current values.
 
     Attributes:
-        settings: in effect, one frozen object that is exchanged as a whole, so that every thread
-            may read it.
-        remark: where `settings` is not all that was asked for, why; or ''.
+        settings: the parameters in effect: a frozen object that is replaced as a whole, so that
+            any thread may read it.
+        remark: why `settings` differs from the requested parameters, or ''.
 
     Raises:
         ParameterError: a parameter given at start cannot be used.
@@ -36,29 +36,29 @@ class LiveParameters:
         self._network_max_depth = math.inf
 
     def network_loaded(self, max_depth: float) -> None:
-        """Set the largest depth of the loaded network, metres.
+        """Set the largest depth of the loaded network, in metres.
 
         Raises:
-            ParameterError: the parameters leave nothing of its depth.
+            ParameterError: the parameters exclude the network's whole depth range.
         """
         if misfit := self._asked.misfit(max_depth):
             raise parameters.ParameterError(misfit[1])
         self._network_max_depth = max_depth
 
     def network_gone(self) -> None:
-        """Reset the limit of the network, which is no longer loaded."""
+        """Remove the depth limit of the network, which is no longer loaded."""
         self._network_max_depth = math.inf
 
     def change(
         self, node: Node, changes: Sequence[Parameter], state: str, set_all: Set
     ) -> SetParametersResult:
-        """Change all of these parameters, or none if one is refused.
+        """Change all of these parameters, or none if one is rejected.
 
         Args:
-            node: that has them.
-            changes: an integer is accepted for a float.
-            state: of the node's life cycle.
-            set_all: rclpy's own way to set them.
+            node: the node with the parameters.
+            changes: the new values; an integer is accepted for a float.
+            state: lifecycle state of the node.
+            set_all: rclpy's own function to set them.
         """
         unknown = [change.name for change in changes if not node.has_parameter(change.name)]
         if unknown:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A slot between callback and worker that keeps only the newest frame."""
+"""A slot between the callback and the worker that keeps only the newest frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar('Item')
 class Mailbox(Generic[Item]):
     """A queue of length one: a new item replaces one that was not taken.
 
-    A slow consumer thus always works on the newest item and never falls behind.
+    A slow consumer therefore always gets the newest item and never falls behind.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process `depth_node`: starts, spins, and ends quietly.
+"""The process `depth_node`: create the nodes, spin them, and exit cleanly.
 
 ros2 run depth_perception depth_node --ros-args -r image:=/camera/image_raw
 ros2 run depth_perception depth_node --cameras front,rear
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @explains_missing('depth_node')
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGINT or SIGTERM; return 0, 1 if no node can start, 2 for wrong usage."""
+    """Run until SIGINT or SIGTERM; return 0, 1 if no node can start, or 2 for wrong usage."""
     quit_at_once_on_signals()
     share_the_cores()
     words = [sys.argv[0], *arguments] if arguments is not None else sys.argv
@@ -66,12 +66,12 @@ def _serve(words: list[str], cameras: tuple[str, ...]) -> int:
     except ParameterError as error:
         return _cannot_start(str(error), error.exit_code)
     except Exception as error:
-        # A signal may end the context in the middle of any call; that is no error.
+        # A signal may shut down the context during any call; this is not an error.
         if not rclpy.ok():
             return 0
         if nodes or 'rclpy' not in type(error).__module__:
             raise
-        return _cannot_start(plain(error), WRONG_USAGE)  # of the middleware: a domain, a profile
+        return _cannot_start(plain(error), WRONG_USAGE)  # middleware: domain or profile
     finally:
         ignore_signals()
         for node in nodes:
@@ -106,7 +106,7 @@ def _spin(node: DepthNode) -> None:
 
 
 def command() -> None:
-    """Run `main` and end the process: entry point of the installed `depth_node`."""
+    """Run `main` and exit; entry point of the installed `depth_node`."""
     leave(main())
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every parameter of the node: name, default, range, unit, read-only, meaning.
 
-`Settings` is the table: one field a parameter; those about depth and what is made of it are
-inherited from `depth.settings.DepthSettings`, which programs without ROS have too. The table is
-declared in a loop and read into a frozen instance; a change at run time is checked as a whole
+`Settings` is the table, with one field per parameter. Fields about depth and its products are
+inherited from `depth.settings.DepthSettings`, which is also used by programs without ROS. The table
+is declared in a loop and read into a frozen instance. A change at run time is checked as a whole
 before it is accepted.
 """
 
@@ -31,27 +31,27 @@ from depth_perception.inference.estimator import PRECISIONS
 
 
 class ParameterError(ValueError):
-    """A parameter's value that cannot be used; the text names it and what would do."""
+    """A parameter value cannot be used; the message names it and the accepted values."""
 
-    #: Of a process that cannot start for it.
+    #: Exit code of a process that cannot start because of this error.
     exit_code = 1
 
 
 class RosParameterError(ParameterError):
-    """The same of a parameter that ROS has in every node."""
+    """A value cannot be used for a parameter that ROS gives every node."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Rule(Option):
-    """What a parameter means and accepts.
+    """The meaning of a parameter and the values it accepts.
 
     Attributes:
-        choices: the values a closed string may have.
-        configured: whether it may be set while the node is configured; otherwise at start and
-            while it is unconfigured.
-        read_only: settable at start only.
+        choices: the accepted values of a string; empty if any string is accepted.
+        configured: whether it may be set while the node is configured; if not, it may be set only
+            at start and while the node is unconfigured.
+        read_only: whether it may be set only at start.
     """
 
     choices: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def _parameter(default: Any, text: str, **rule: Any) -> Any:
 class Settings(DepthSettings):
     """The node's parameters with their defaults, as one consistent set.
 
-    What is about depth and its products is `DepthSettings`.
+    `DepthSettings` contains the parameters about depth and its products.
     """
 
     model_file: str = _parameter(
@@ -180,12 +180,12 @@ class Settings(DepthSettings):
     )
 
 
-#: What may correct depth.
+#: Sources of anchors, which correct depth.
 FLOOR = 'floor'
 ANCHORS = ('scan', 'range', 'points', 'depth', FLOOR)
-#: The state in which all but read-only parameters can be set.
+#: The lifecycle state in which all parameters except read-only ones can be set.
 UNCONFIGURED = 'unconfigured'
-#: Texts of settings that differ for the node's parameters.
+#: Descriptions that differ from those in `DepthSettings`.
 _OF_NODE = {
     'point_stride': 'depth/points contains every n-th pixel of both axes',
     'point_color': 'depth/points has the field rgb',
@@ -206,15 +206,15 @@ DEFAULTS: dict[str, Any] = dataclasses.asdict(Settings())
 
 
 def declare(node: Node) -> None:
-    """Declare every parameter on the node, with descriptor and range.
+    """Declare every parameter on the node with its descriptor and range.
 
     Raises:
         ParameterError: a value given at start is out of range or of the wrong type.
     """
     for name, rule in RULES.items():
-        # Typing is checked here, not by rclpy: "max_depth: 5" in a YAML file is an integer, and a
-        # user means 5.0. Ranges too, so that a wrong one at start is one sentence, no traceback.
-        if name in node._parameter_overrides:  # rclpy has no public way to ask
+        # Types are checked here and not by rclpy: "max_depth: 5" in a YAML file is an integer, but
+        # means 5.0. So are ranges, so that a wrong value at start gives one sentence, no traceback.
+        if name in node._parameter_overrides:  # rclpy has no public API for this
             check(name, node._parameter_overrides[name].value)
         given = node.declare_parameter(name, DEFAULTS[name], _descriptor(name, rule)).value
         if type(given) is not type(DEFAULTS[name]):
@@ -222,10 +222,10 @@ def declare(node: Node) -> None:
 
 
 def read(node: Node) -> Settings:
-    """The parameters' values at start.
+    """Return the values of the parameters at start.
 
     Raises:
-        ParameterError: they do not fit together.
+        ParameterError: two values contradict each other.
     """
     settings = Settings(**{name: node.get_parameter(name).value for name in RULES})
     if misfit := settings.misfit():
@@ -234,10 +234,10 @@ def read(node: Node) -> Settings:
 
 
 def typed(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """The same parameters, with a whole number made real where one of ours is a real number.
+    """Return the parameters with integers converted to floats if the node declares a float.
 
     Raises:
-        ParameterError: the value of one of ours is of another type.
+        ParameterError: a value of one of the node's own parameters has the wrong type.
     """
     for parameter in parameters:
         if parameter.name in RULES:
@@ -254,19 +254,20 @@ def changed(
     state: str,
     network_max_depth: float = math.inf,
 ) -> Settings:
-    """What is asked for after a change; other parameters than ours are passed over.
+    """Return the requested settings after a change; ignore parameters not in `Settings`.
 
-    Of two that do not fit together for a while one may be set after the other; see `in_effect`.
+    Two parameters may be set one after the other even if their values contradict each other in
+    between; see `in_effect`.
 
     Args:
-        asked: for until now.
+        asked: the settings requested so far.
         parameters: the change.
-        state: of the node's life cycle.
-        network_max_depth: metres that the network reaches.
+        state: lifecycle state of the node.
+        network_max_depth: largest depth of the network, metres.
 
     Raises:
         ParameterError: a value is out of range or of the wrong type, cannot be changed in this
-            state, or does not fit one that is set with it.
+            state, or contradicts another value in the same change.
     """
     ours = {p.name: p.value for p in parameters if p.name in RULES}
     for name, value in ours.items():
@@ -288,9 +289,9 @@ def changed(
 def in_effect(
     asked: Settings, before: Settings, network_max_depth: float = math.inf
 ) -> tuple[Settings, str]:
-    """What the node works with, and a remark where that is not all that is asked for.
+    """Return the settings to use, and a remark if they differ from the requested ones.
 
-    Two parameters that do not fit together both stay as they were before.
+    Two parameters that contradict each other both keep their previous values.
     """
     remarks = []
     while misfit := asked.misfit(network_max_depth):
@@ -306,7 +307,7 @@ def in_effect(
 
 
 def check(name: str, value: Any) -> None:
-    """Raise ParameterError unless the value is of the parameter's type and in its range."""
+    """Raise ParameterError unless the value has the parameter's type and is in its range."""
     rule = RULES[name]
     check_type(name, value)
     if name == 'image_sizes':
@@ -320,10 +321,10 @@ def check(name: str, value: Any) -> None:
 
 
 def image_sizes(text: str) -> list[tuple[int, int]]:
-    """(height, width) of each in a list such as `1280x720,640x480`.
+    """Return (height, width) of each size in a list such as `1280x720,640x480`.
 
     Raises:
-        ParameterError: one is no size.
+        ParameterError: an entry is not a size.
     """
     sizes = []
     for word in text.split(',') if text else []:
@@ -337,10 +338,10 @@ def image_sizes(text: str) -> list[tuple[int, int]]:
 
 
 def anchor_sources(text: str) -> tuple[str, ...]:
-    """The sources in a list such as `scan,floor`, each once.
+    """Return the sources in a list such as `scan,floor`, without duplicates.
 
     Raises:
-        ParameterError: one is unknown.
+        ParameterError: a source is unknown.
     """
     words = [word.strip() for word in text.split(',')] if text.strip() else []
     if unknown := [word for word in words if word not in ANCHORS]:
@@ -352,9 +353,9 @@ def anchor_sources(text: str) -> tuple[str, ...]:
 
 
 def check_type(name: str, value: Any) -> None:
-    """Raise ParameterError unless the value is of the parameter's type."""
+    """Raise ParameterError unless the value has the parameter's type."""
     rule = RULES[name]
-    # The type alone: a number has limits.
+    # An option without limits, to check only the type.
     if problem := Option(rule.text).problem(name, value, type(DEFAULTS[name])):
         hint = (
             f'; YAML takes on and off for booleans: quote them, in a shell twice: '
@@ -366,7 +367,7 @@ def check_type(name: str, value: Any) -> None:
 
 
 def refusal(reason: str) -> SetParametersResult:
-    """The answer to a change that is not accepted."""
+    """Return the result for a rejected change."""
     return SetParametersResult(successful=False, reason=reason)
 
 

@@ -18,17 +18,17 @@ from depth_perception.ros.node.worker import Worker
 
 @dataclass
 class Parts:
-    """The parts and status of a node. Changed only in the executor's thread.
+    """The parts and status of a node; changed only in the executor's thread.
 
     Attributes:
-        parameters: the present ones.
-        health: what happened.
+        parameters: the current parameters.
+        health: the health record.
         problem: why the last transition failed, or why the node deactivated itself; or ''.
-        enabled: false while it is paused by ~/enable.
-        activated: steady seconds at the last activation.
-        estimator, outputs, scan_poses: while the node is configured, otherwise None.
-        anchors: the sensors that correct depth; None without, and while the node is not active.
-        inputs, cameras, worker: while the node is active, otherwise None.
+        enabled: False while paused by ~/enable.
+        activated: time of the last activation, steady seconds.
+        estimator, outputs, scan_poses: set while the node is configured, otherwise None.
+        anchors: the sensors that correct depth; None if there are none or the node is not active.
+        inputs, cameras, worker: set while the node is active, otherwise None.
     """
 
     parameters: LiveParameters

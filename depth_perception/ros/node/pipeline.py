@@ -44,11 +44,11 @@ from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.scan_pose import ScanPose
 
-#: Requirements of each output in addition to the image.
+#: Outputs that require inference.
 NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG})
 #: Outputs computed from the depth image in host memory.
 _OF_DEPTH = frozenset({DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG})
-#: Outputs that are possible for relative depth without anchors.
+#: Outputs available for relative depth without anchors.
 _SHOWS = frozenset({INFO, PREVIEW, PREVIEW_JPEG})
 NEEDS_CAMERA = frozenset({INFO, POINTS, SCAN})
 
@@ -63,7 +63,7 @@ class AnchorOutcome:
 
     Attributes:
         report: report of the correction.
-        age: seconds between the image and the oldest measurement; None for none.
+        age: seconds between the image and the oldest measurement; None if there is none.
         problem: a problem with the sensors or their measurements, or ''.
     """
 
@@ -72,7 +72,7 @@ class AnchorOutcome:
     problem: str
 
     def facts(self) -> dict[str, float]:
-        """The figures for diagnostics."""
+        """Return the figures for diagnostics."""
         report = self.report
         age = {} if self.age is None else {'anchor_age_s': self.age}
         return {
@@ -92,20 +92,20 @@ class Result:
     """The result of a frame.
 
     Attributes:
-        outputs: message by topic, only those wanted.
-        seconds: time spent by stage (decode, inference, network [a part of inference, on a CPU],
-            postprocess). On a GPU, inference is the time to start the work, and postprocess
-            includes the wait for all of it.
+        outputs: messages by topic, only for the wanted topics.
+        seconds: time spent in each stage: decode, inference, network (part of inference, only on a
+            CPU), postprocess. On a GPU, inference is the time to start the work, and postprocess
+            includes waiting for it to finish.
         size: (width, height) of the image.
-        camera_problem: why there is no camera, or ''.
-        input_remarks: what looks wrong about the images or their calibration.
+        camera_problem: why the camera is unknown, or ''.
+        input_remarks: apparent problems of the images or their calibration.
         scan_problem: why there is no scan, or what is wrong with its frame; or ''.
-        anchors: how the other sensors corrected the depth; None where none is configured.
+        anchors: how other sensors corrected the depth; None if no sensor is configured.
         pose: camera pose used for the scan; None without a scan.
         beams: the scan's layout and frame_id; None without a scan.
-        focal_factor: applied to depth.
-        sample: a thinned depth image for statistics, or None.
-        thumbnail: a thinned image, or None.
+        focal_factor: factor applied to depth.
+        sample: a subsampled depth image for statistics, or None.
+        thumbnail: a subsampled image, or None.
     """
 
     size: tuple[int, int]
@@ -123,7 +123,7 @@ class Result:
 
     @property
     def contrast(self) -> float:
-        """Standard deviation of the thinned image, 0..255; computed when it is asked for."""
+        """Standard deviation of the thumbnail in grey levels, 0..255; computed on each access."""
         return 0.0 if self.thumbnail is None else float(self.thumbnail.std())
 
 
@@ -134,15 +134,15 @@ class Work:
     Attributes:
         result: the result so far.
         header: header of the outputs.
-        settings: the parameters at the start.
+        settings: the parameters when the frame was started.
         wanted: topics to compute.
         camera: the camera; None if unknown.
-        products: what is made of the depth, which a device may still be computing; None where
-            nothing is inferred.
-        finite: whether the network's output was finite.
-        stand: camera pose, after it was determined.
-        colours: metres of the nearest and the farthest colour; None = the limits. Given where the
-            network's depth is relative and nothing tells its metres.
+        products: the products of depth, which a device may still be computing; None if no
+            inference is needed.
+        finite: whether the network's output is finite.
+        stand: the camera pose; None until it is determined.
+        colours: depths of the nearest and farthest colour, metres; None = the depth limits. Set if
+            the network's depth is relative and its scale is unknown.
     """
 
     result: Result
@@ -204,8 +204,8 @@ class Pipeline:
 
     Args:
         estimator: the network.
-        cameras: where the camera of an image comes from.
-        scan_pose: how the camera stands whose image has a header.
+        cameras: provides the camera of each image.
+        scan_pose: returns the camera pose for the header of an image.
         anchors: the sensors that correct depth, or None.
     """
 
@@ -230,7 +230,7 @@ class Pipeline:
 
     @property
     def leaves_host_free(self) -> bool:
-        """Whether a device works while the host can do something else."""
+        """Whether inference runs on a device while the host is free for other work."""
         return self._estimator.device.type == 'cuda'
 
     def process(
@@ -245,7 +245,7 @@ class Pipeline:
         return {**self._products.memory(), 'last_scan': np.array(last)}
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
-        """Continue with the data of another pipeline, see `memory`."""
+        """Continue from the data of another pipeline; see `memory`."""
         self._products.remember(memory)
         self._last_scan = next(map(float, memory['last_scan']), None)
 
@@ -256,8 +256,8 @@ class Pipeline:
 
         Args:
             message: the image.
-            wanted: topics.
-            settings: the present parameters.
+            wanted: topics to compute.
+            settings: the current parameters.
 
         Raises:
             FrameError: the message is not a usable image.
@@ -290,7 +290,7 @@ class Pipeline:
         return work
 
     def finish(self, work: Work) -> Result:
-        """Create all wanted outputs that are possible; without a camera there are no points.
+        """Create all wanted outputs that are possible; points, for example, need a camera.
 
         Raises:
             NonFiniteDepth: the network's output cannot be used.
@@ -306,7 +306,7 @@ class Pipeline:
         return result
 
     def _infer(self, work: Work, rgb: NDArray[np.uint8], unseen: NDArray[np.bool_] | None) -> None:
-        """Return depth, and whether the network's output is finite, without waiting for a GPU."""
+        """Start inference, and set the products and the finite flag, without waiting for a GPU."""
         settings, camera = work.settings, work.camera.camera if work.camera else None
         image = self._upload(rgb)
         estimate = self._estimator.estimate(image, settings.focal_camera(camera))
@@ -326,14 +326,14 @@ class Pipeline:
         )
 
     def _metres(self, output: Tensor, work: Work) -> Tensor:
-        """Convert relative output to metres by anchors; without anchors, for a preview only."""
+        """Convert relative output to metres by anchors, or without them, for a preview only."""
         assert self._relative is not None
         settings, time = work.settings, stamps.seconds(work.header.stamp)
         camera, farthest = work.camera.camera if work.camera else None, self._relative.farthest
         before = self._relative.before(time, settings.anchor_hold)
         found, problem = Anchors.of(), ''
         if self._anchors is not None and camera is not None:
-            # Nothing is known of metres yet: sensors that need to know find nothing.
+            # The scale is still unknown: sensors that need predicted metres give no anchors.
             guess = output * math.nan if before is None else before.metres(output, farthest)
             seen = self._anchors.of(
                 work.header, camera, guess, settings.anchor_max_age, lambda: self._stand(work).pose
@@ -344,7 +344,7 @@ class Pipeline:
         )
         if relation is not None:
             return relation.metres(output, farthest) / settings.depth_scale
-        self._products.reset()  # metres of before are no part of what is shown
+        self._products.reset()  # do not mix earlier metric depth into the preview
         near = settings.min_depth
         work.wanted &= _SHOWS
         work.colours = near, SHOWN_RATIO * near
@@ -355,7 +355,7 @@ class Pipeline:
         return shown.clip(*work.colours) / settings.depth_scale
 
     def _compute(self, products: DepthProducts, work: Work) -> dict[str, Tensor]:
-        """Return the wanted arrays by topic, and a thinned depth, all on the depth's device."""
+        """Return the wanted arrays by topic, and a depth sample, all on the depth's device."""
         found = {'sample': products.depth[::8, ::8]}
         if work.wanted & _OF_DEPTH:
             found[DEPTH] = products.depth
@@ -370,7 +370,7 @@ class Pipeline:
         return found
 
     def _anchored(self, products: DepthProducts, work: Work) -> DepthProducts:
-        """Return the products corrected by other sensors; with anchors, wait for a GPU."""
+        """Return the products corrected by other sensors; if there are any, wait for a GPU."""
         if self._anchors is None or work.colours is not None:
             return products
         if products.camera is None:
@@ -401,7 +401,7 @@ class Pipeline:
         return work.stand
 
     def _needs_pose(self, work: Work) -> bool:
-        """Return whether the scan, or the cloud with its floor, needs the camera pose."""
+        """Return whether the scan, or the floor model of the cloud, needs the camera pose."""
         settings = work.settings
         return SCAN in work.wanted or (
             settings.floor_model and (bool(settings.base_frame) or settings.camera_height > 0)
@@ -419,7 +419,7 @@ class Pipeline:
         return scan
 
     def _fill(self, found: dict[str, NDArray[Any]], products: DepthProducts, work: Work) -> None:
-        """Return messages with their own bytes, as the next frame may overwrite the arrays."""
+        """Create messages that copy the arrays, because the next frame may overwrite them."""
         result, header, settings = work.result, work.header, work.settings
         if not found['finite']:
             self._products.reset()

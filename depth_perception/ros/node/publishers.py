@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The output topics, which are computed only while they have subscribers."""
+"""The publishers of the outputs, which are computed only while they have subscribers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from depth_perception.ros.conversions.topics import (
 )
 from depth_perception.ros.node.qos import overrides
 
-#: Messages that are kept to be sent again. An old image is of no use; a few of the small topics
-#: cost nothing, and large images can push them out of a receive buffer (docs/dds.md).
+#: Number of messages kept for retransmission. An old image is of no use; a few small messages cost
+#: nothing, and large images can push them out of a receive buffer (docs/dds.md).
 KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5, DEPTH_PNG: 1, PREVIEW_JPEG: 1}
 TYPES = {
     INFO: CameraInfo,
@@ -39,17 +39,17 @@ class DepthPublishers:
     """The output publishers; they publish while the node is active.
 
     Raises:
-        QosError: an override of a topic cannot be used.
+        QosError: a QoS override of a topic cannot be used.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
-        for topic in TYPES:  # before there is any publisher
+        for topic in TYPES:  # check all before creating any publisher
             overrides(node, topic, 'publisher')
         self._publishers = {topic: self._create(topic, kind) for topic, kind in TYPES.items()}
 
     def _create(self, topic: str, kind: type) -> LifecyclePublisher:
-        # A profile each: rclpy writes the overrides of a topic into the one that it gets.
+        # One profile per topic: rclpy writes the overrides of a topic into the given profile.
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=KEPT[topic],
@@ -72,7 +72,7 @@ class DepthPublishers:
         )
 
     def rivals(self) -> tuple[str, ...]:
-        """Return the resolved names of topics that have other publishers too."""
+        """Return the resolved names of output topics that also have other publishers."""
         names = [publisher.topic_name for publisher in self._publishers.values()]
         return tuple(name for name in names if self._node.count_publishers(name) > 1)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS overrides by parameters: `qos_overrides.<topic>.<entity>.<policy>`."""
+"""QoS overrides given as parameters: `qos_overrides.<topic>.<entity>.<policy>`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 
-#: The policies whose values are strings.
+#: Policies whose values are strings.
 _WORDS = {
     'reliability': ReliabilityPolicy,
     'durability': DurabilityPolicy,
@@ -29,15 +29,15 @@ class QosError(ValueError):
 
 
 def overrides(node: Node, topic: str, entity: Entity) -> dict[str, Any]:
-    """What was given for a topic by policy, such as {'reliability': 'best_effort'}.
+    """Return the overrides of a topic by policy, such as {'reliability': 'best_effort'}.
 
     Raises:
-        QosError: a policy has no such value.
+        QosError: an override cannot be used.
     """
     head = override_name(node, topic, entity, '')
     given = {
         name.removeprefix(head): parameter.value
-        for name, parameter in node._parameter_overrides.items()  # rclpy has no public way
+        for name, parameter in node._parameter_overrides.items()  # rclpy has no public API
         if name.startswith(head)
     }
     for policy, value in given.items():
@@ -51,12 +51,12 @@ def override_name(node: Node, topic: str, entity: Entity, policy: str) -> str:
 
 
 def pinned(node: Node, topic: str, entity: Entity, policy: str, default: Any) -> str:
-    """The override of a policy, as `name: value`, where it is another than the default; or ''.
+    """Return the override of a policy as `name: value`; '' if there is none or it is the default.
 
-    `ros2 param dump` writes the default too, so one that is equal to it says nothing.
+    An override equal to the default is ignored, because `ros2 param dump` writes defaults too.
 
     Raises:
-        QosError: a policy has no such value.
+        QosError: an override cannot be used.
     """
     value = overrides(node, topic, entity).get(policy)
     if value is None or value.lower() == default.name.lower():

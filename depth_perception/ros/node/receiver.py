@@ -13,21 +13,21 @@ from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.parts import Parts
 from depth_perception.ros.node.worker import ReceivedImage, Worker
 
-#: A stamp this much before the last one is a jump back in time (seconds): less is disorder.
+#: A stamp this many seconds before the last one is a jump back in time; less is only disorder.
 JUMP_BACK = 0.1
-#: When a bag begins again, its first images come before the /clock that goes with them: for so many
-#: seconds ages say nothing.
+#: Seconds after a jump back in time in which ages are ignored: when a bag restarts, its first
+#: images arrive before the matching /clock.
 CLOCK_FOLLOWS = 1.0
-#: Seconds that the executor leaves the interpreter to a worker that has just got a frame: until the
-#: network runs, which needs no interpreter.
+#: Seconds that the executor sleeps after it gave a frame to an idle worker, which needs the
+#: interpreter until the network runs.
 HAND_OVER = 0.002
 
 
 class Receiver:
-    """Count each message and pass it to the worker, or to the calibrations.
+    """Count each message and pass it to the worker or the calibrations.
 
     Args:
-        node: the node, whose clock gives the age of an image.
+        node: the node; its clock gives the age of an image.
         parts: parts of the node.
     """
 
@@ -68,9 +68,9 @@ class Receiver:
             parts.health.count('paused')
 
     def _hand_over(self, worker: Worker, frame: ReceivedImage) -> None:
-        """Leave a frame to the worker, and the interpreter too, if it has been waiting for one.
+        """Give a frame to the worker; if it was idle, sleep so that it gets the interpreter.
 
-        What rclpy does after a callback is Python, and goes on until it waits for a message.
+        After a callback, rclpy runs Python code until it waits for the next message.
         """
         idle = worker.busy_for == 0
         worker.put(frame)

@@ -22,14 +22,14 @@ from depth_perception.ros.node.pipeline import Result
 from depth_perception.ros.node.throttle import Throttle
 from depth_perception.ros.transport import buffer_problem
 
-#: Seconds without an image until the log says so: a camera may start a little later.
+#: Seconds without an image before this is logged: a camera may start a little later.
 SILENCE_LOGGED = 5.0
 
 Facts = tuple[tuple[str, str], ...]
 
 
 class Reporter:
-    """Publish diagnostics, and log each lasting remark once.
+    """Publish diagnostics, and log each persistent remark once.
 
     Args:
         node: the reporting node.
@@ -50,7 +50,7 @@ class Reporter:
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
 
     def report(self) -> None:
-        """Publish diagnostics, and log what is new in them."""
+        """Publish diagnostics, and log new findings."""
         self._log_remarks()
         health, context = self._parts.health.snapshot(), self._context()
         self._log_silence(silence(health, context, SILENCE_LOGGED))
@@ -60,7 +60,7 @@ class Reporter:
         self._publisher.publish(message)
 
     def network_loaded(self, estimator: Estimator) -> None:
-        """Log which network runs, and repeat its remarks."""
+        """Log which network is loaded, and allow its remarks to be logged again."""
         self._node.get_logger().info(
             f'network {estimator.info.name} ({estimator.info.network}) on {estimator.device}, '
             f'{estimator.backend}, {estimator.precision}'
@@ -69,19 +69,19 @@ class Reporter:
         self._log_remarks()
 
     def unused(self, text: str) -> None:
-        """Log arguments without effect once; ignore ''."""
+        """Log a text about arguments without effect once; ignore ''."""
         if text and text not in self._told:
             self._told.add(text)
             self._node.get_logger().warning(text)
 
     def frame_lost(self, text: str) -> None:
         """Log why a frame was lost; may be called from any thread."""
-        # After a signal nothing can be published any more; do not report that.
+        # After a signal, nothing can be published; do not report this.
         if self._node.context.ok() and self._throttle.allows(text):
             self._node.get_logger().error(text)
 
     def _log_silence(self, text: str) -> None:
-        """Log once, each time that no images arrive, because users read the log first."""
+        """Log once whenever images stop arriving or return, because users read the log first."""
         if text and not self._silent:
             self._node.get_logger().warning(text)
         elif self._silent and not text and self._parts.inputs is not None:
@@ -89,7 +89,7 @@ class Reporter:
         self._silent = bool(text)
 
     def _log_remarks(self) -> None:
-        """Log each remark once, even if its figures change."""
+        """Log each remark once, even if the numbers in it change."""
         last = (self._scan_problem(), self._no_camera(), self._anchor_problem())
         for remark in filter(None, (*self._warnings(), *self._input_remarks(), *last)):
             kind = re.sub(r'\d+(\.\d+)?', '#', remark)
@@ -149,7 +149,7 @@ class Reporter:
         return str(estimator.device) if estimator else 'none'
 
     def _last(self) -> Result | None:
-        """Return the outcome of the last processed frame."""
+        """Return the result of the last processed frame."""
         return self._parts.worker.last_result if self._parts.worker else None
 
     def _camera_problem(self) -> str:
@@ -201,7 +201,7 @@ class Reporter:
         return tuple(facts)
 
     def _depth_facts(self) -> Facts:
-        """Return the depth scale, and the distances of the first and last colour of the preview."""
+        """Return the depth scale and the distances of the preview's first and last colour."""
         settings, estimator = self._parts.parameters.settings, self._parts.estimator
         scale = ('depth_scale', f'{settings.depth_scale:g}')
         if estimator is None:
@@ -210,7 +210,7 @@ class Reporter:
         return (scale, ('min_depth_m', f'{settings.min_depth:g}'), ('max_depth_m', f'{far:g}'))
 
     def _sharing(self) -> str:
-        """Return who shares the network and whose frame is being processed, or ''."""
+        """Return which cameras share the network and whose frame is being processed, or ''."""
         sharing = self._parts.estimator.sharing if self._parts.estimator else None
         if sharing is None:
             return ''

@@ -23,20 +23,20 @@ from depth_perception.ros.conversions.transforms import (
 )
 from depth_perception.ros.node.parameters import Settings
 
-#: Largest deviation of a given scan_frame: degrees and metres.
+#: Largest accepted deviation of a given scan_frame, in degrees and metres.
 MAX_TURN, MAX_OFFSET = 2.0, 0.05
-#: Seconds that an image waits for the transform at its stamp, which arrives later.
+#: Seconds that an image waits for the transform at its stamp, which may arrive later.
 PATIENCE = 0.2
-#: Seconds between a failed wait and the next, so that late TF does not delay every frame.
+#: Seconds from a failed wait to the next wait, so that late TF does not delay every frame.
 IN_VAIN = 1.0
 
 
 @dataclass(frozen=True)
 class ScanPose:
-    """The camera's pose and its scan's frame.
+    """The camera pose and the frame of the scan.
 
     Attributes:
-        pose: the camera pose; None if unknown, which means no scan.
+        pose: the camera pose; None if unknown, so that there is no scan.
         frame_id: frame_id of the scan.
         problem: why there is no scan, or what is wrong with its pose or frame; or ''.
     """
@@ -49,15 +49,15 @@ class ScanPose:
 class ScanPoses:
     """Determine the camera pose for the images of one frame_id at a time.
 
-    With `base_frame` it is what TF has at the image's stamp, or the newest where TF does not reach
-    to it. The level frame of a tilted camera's scan is published as a child of the image's frame:
-    it has the same origin, and a leaf cannot get in the way of a robot description. It is on
-    /tf_static, or on /tf at the image's stamp where the camera moves.
+    With `base_frame`, the pose is the transform at the image's stamp, or the newest transform if TF
+    has none at that stamp. The level frame for the scan of a tilted camera is published as a child
+    of the image's frame: it has the same origin, and a leaf does not conflict with a robot
+    description. It is published on /tf_static, or on /tf at the image's stamp if the camera moves.
 
     Args:
-        node: the node that listens to TF and publishes on it.
-        base_frame: the parameter.
-        listener, publisher: what hears and publishes it instead.
+        node: the node that listens to TF and publishes transforms.
+        base_frame: the parameter `base_frame`.
+        listener, publisher: used instead of the node's own TF listener and publisher.
 
     Raises:
         TransformError: base_frame is set and tf2_ros is not installed.
@@ -81,7 +81,7 @@ class ScanPoses:
 
     @property
     def listener(self) -> TransformListener | None:
-        """The TF listener, with `base_frame`."""
+        """The TF listener; None without `base_frame`."""
         return self._listener
 
     def of(self, image: Header, settings: Settings) -> ScanPose:
@@ -103,18 +103,18 @@ class ScanPoses:
         return () if last is None else (last.pitch, last.roll, last.height or math.nan)
 
     def remember(self, memory: Sequence[float]) -> None:
-        """Continue with the data of another object, see `memory`."""
+        """Continue from the data of another object; see `memory`."""
         if memory:
             pitch, roll, height = memory
             self._last = CameraPose(pitch, roll, None if math.isnan(height) else height)
 
     def reset(self) -> None:
-        """Forget changing transforms after a jump back in time."""
+        """Forget time-varying transforms after a jump back in time."""
         if self._listener:
             self._listener.clear()
 
     def destroy(self) -> None:
-        """Stop listening to TF."""
+        """Destroy the TF listener and publisher."""
         for entity in (self._listener, self._publisher):
             if entity is not None:
                 entity.destroy()
@@ -122,7 +122,7 @@ class ScanPoses:
     def _from_tf(
         self, listener: TransformListener, image: Header, settings: Settings
     ) -> tuple[CameraPose, str]:
-        """Return the pose, and a remark if it is from another time or has no height."""
+        """Return the pose, and a remark if it is from another time or its height is unknown."""
         stamped, remark = self._lookup(listener, self._base_frame, image.frame_id, image)
         # Static transforms have no stamp.
         self._moves = nanoseconds(stamped.header.stamp) != 0
@@ -172,7 +172,7 @@ class ScanPoses:
         return level_frame(image.frame_id), self._publish(image, pose)
 
     def _misfit(self, scan_frame: str, image: Header, pose: CameraPose) -> str:
-        """Return why a frame of the robot description does not fit the scan, or ''."""
+        """Return why a frame of the robot description cannot be used for the scan, or ''."""
         if self._listener is None:
             return ''
         try:
@@ -192,7 +192,7 @@ class ScanPoses:
         )
 
     def _publish(self, image: Header, pose: CameraPose) -> str:
-        """Publish the level frame if it is new or moves; return why that failed, or ''."""
+        """Publish the level frame if it is new or moves; return why this failed, or ''."""
         key = (image.frame_id, pose)
         if key == self._published and not self._moves:
             return ''
@@ -208,7 +208,7 @@ class ScanPoses:
 
 
 def _up(transform: Transform) -> tuple[float, float, float]:
-    """Return the target's z axis in the source's frame: the rotation matrix's last row."""
+    """Return the target's z axis in the source frame: the last row of the rotation matrix."""
     q = transform.rotation
     norm = q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w
     if norm == 0:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several cameras in one process: one node and namespace per camera, one shared network.
 
-Each node is spun by a thread of its own: one that loads a network, waits for a frame to finish or
-fails holds up no other.
+Each node is spun in its own thread, so that a node that loads a network, waits for a frame to
+finish, or fails does not block the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from depth_perception.ros.node import guard
 from depth_perception.ros.node.depth_node import LOAD, DepthNode
 from depth_perception.ros.node.parameters import ParameterError
 
-#: Seconds that the nodes have to end after ROS was shut down.
+#: Seconds that the nodes have to finish after ROS is shut down.
 LAST_WORD = 2.0
 
 
@@ -32,19 +32,19 @@ def create_nodes(
     networks: SharedNetworks | None = None,
     **node_arguments: Any,
 ) -> list[DepthNode]:
-    """Create a node for each camera; log and leave out those with unusable parameters.
+    """Create a node for each camera; log and skip cameras with unusable parameters.
 
     Args:
-        names: of the cameras, which become namespaces.
-        namespace: of the process, above them; '' or like '/robot'.
-        networks: where the nodes get their network.
-        node_arguments: passed on to rclpy's node.
+        names: names of the cameras, which become namespaces.
+        namespace: parent namespace; '' or a name such as '/robot'.
+        networks: provides the network of each node.
+        node_arguments: passed to rclpy's node.
     """
     networks = networks or SharedNetworks(LOAD)
     nodes = []
     for name in names:
         try:
-            # Only an argument of the node itself comes before a __ns rule of the process.
+            # Only an argument of the node itself overrides a __ns rule of the process.
             nodes.append(
                 DepthNode(
                     networks.loader(name),
@@ -55,12 +55,12 @@ def create_nodes(
         except ParameterError as error:
             get_logger('depth_node').fatal(f'camera {name} cannot start: {error}')
     if len(nodes) < len(names):
-        gc.collect()  # until then, what is left of a node without parameters is in the graph
+        gc.collect()  # remove nodes that failed to start from the ROS graph
     return nodes
 
 
 def spin_all(nodes: Iterable[DepthNode]) -> None:
-    """Start and serve each node until ROS is shut down."""
+    """Start and spin each node until ROS is shut down."""
     nodes = list(nodes)
     threads = [
         threading.Thread(target=_spin, args=(node,), name=node.get_namespace(), daemon=True)
@@ -74,7 +74,7 @@ def spin_all(nodes: Iterable[DepthNode]) -> None:
         if ended is None and not all(node.context.ok() for node in nodes):
             ended = time.monotonic()
         if ended is not None and time.monotonic() - ended > LAST_WORD:
-            return  # one still loads its network
+            return  # a node is still loading its network
 
 
 def _spin(node: DepthNode) -> None:

@@ -2,10 +2,11 @@
 """Input subscriptions that adapt to the QoS offered by the publishers.
 
 On Fast DDS's default transports, best-effort delivery loses large images and reliable delivery does
-not; but a reliable subscription receives nothing from a best-effort camera. A volatile subscription
-receives nothing that was latched (published once, transient local) earlier, and a transient-local
-one nothing from a volatile publisher. So subscribe reliable and volatile, adapt when the middleware
-reports an incompatible publisher, and check once a second whether another QoS fits better.
+not. However, a reliable subscription receives nothing from a best-effort camera. A volatile
+subscription does not receive messages latched earlier (published once, transient local), and a
+transient-local subscription receives nothing from a volatile publisher. Therefore, subscribe as
+reliable and volatile, adapt when the middleware reports an incompatible publisher, and check once a
+second whether another QoS fits better.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ VOLATILE, TRANSIENT_LOCAL = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIEN
 class AdaptiveSubscription:
     """A KEEP_LAST subscription whose reliability and durability follow the topic's publishers.
 
-    Policies that `qos_overrides` sets to other values than the default are kept.
+    A policy that `qos_overrides` sets to a non-default value is never changed.
 
     Args:
         node: the owner.
-        message_type: type of the topic.
-        topic: its name.
+        message_type: message type of the topic.
+        topic: name of the topic.
         callback: called with each message.
         lost: called with the number of messages that the middleware reports as lost.
         depth: largest number of messages that wait for the executor.
@@ -53,7 +54,7 @@ class AdaptiveSubscription:
         counts_losses: whether the middleware reports lost messages.
 
     Raises:
-        QosError: an override of this topic cannot be used.
+        QosError: a QoS override of this topic cannot be used.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class AdaptiveSubscription:
 
     @property
     def fell_back(self) -> bool:
-        """Whether it is best effort because a publisher offers only that."""
+        """Whether it is best effort because a publisher offers only best effort."""
         return self._fit[0] == BEST_EFFORT
 
     @property
@@ -120,12 +121,12 @@ class AdaptiveSubscription:
             self._node.destroy_subscription(subscription)
 
     def adapt(self) -> None:
-        """Adapt to the current publishers; cheap if nothing changed, so fit for a timer."""
+        """Adapt to the current publishers; cheap enough for a timer if nothing changed."""
         if self._subscription is not None:
             self._take(self._fitting())
 
     def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
-        """Return the QoS that matches all publishers with least loss; else the present one."""
+        """Return the QoS that matches all publishers with least loss; without any, the current."""
         wanted = _type_name(self._message_type)
         offers = [
             info.qos_profile
@@ -179,7 +180,7 @@ class AdaptiveSubscription:
             reliability=reliability,
             durability=durability,
         )
-        # The value of a policy no longer applies if the publishers offer another.
+        # The override of a policy no longer applies once the subscription adapts that policy.
         kinds = [QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH]
         kinds += [QoSPolicyKind.RELIABILITY] if reliability == RELIABLE else []
         kinds += [QoSPolicyKind.DURABILITY] if durability == VOLATILE else []
@@ -207,13 +208,13 @@ class AdaptiveSubscription:
         )
 
     def _on_incompatible(self, event: Any) -> None:
-        # The graph may not contain the publisher yet that the middleware has just discovered.
+        # The ROS graph may not yet contain the publisher that the middleware just discovered.
         reliability, durability = self._fit
         if event.last_policy_kind == QoSPolicyKind.RELIABILITY:
             reliability = BEST_EFFORT
         elif event.last_policy_kind == QoSPolicyKind.DURABILITY:
             durability = VOLATILE
-        # Not in this callback, which belongs to the subscription that is replaced.
+        # Do not replace the subscription in its own callback.
         executor = self._node.executor
         if executor is not None:
             executor.create_task(lambda: self._take((reliability, durability)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep a repeating message from flooding the log, without hiding a different one."""
+"""Keep repeated messages from flooding the log without hiding different ones."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-#: Seconds between two equal messages.
+#: Smallest time between two equal messages, seconds.
 PERIOD = 5.0
-#: How many different messages are remembered.
+#: Number of different messages that are remembered.
 MEMORY = 64
 
 
 class Throttle:
-    """Allow the same text once per period, and a different text at once."""
+    """Allow the same text once per period, and a different text immediately."""
 
     def __init__(self, period: float = PERIOD, clock: Callable[[], float] = time.monotonic) -> None:
         self._period = period

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find arguments without effect: misspelt parameters, sections for other nodes."""
+"""Find arguments without effect, such as misspelt parameters or sections for other nodes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def unused_parameters(node: Node, qos: bool) -> str:
     """Return one sentence about given parameters that the node does not have, or ''.
 
     Args:
-        node: whose parameters are declared.
-        qos: look at the qualities of service, which are declared with their topics, or at all else.
+        node: the node, after its parameters are declared.
+        qos: True: check only QoS overrides, which are declared with their topics; False: check
+            only the other parameters.
     """
     names = [
         name
-        for name in node._parameter_overrides  # rclpy has no public way to ask
+        for name in node._parameter_overrides  # rclpy has no public API
         if name.startswith(_QOS) == qos and not node.has_parameter(name)
     ]
     known = [name for name in node._parameters if name.startswith(_QOS) == qos]
@@ -43,7 +44,7 @@ def _meant(name: str, value: Any, known: Iterable[str]) -> str:
 
 
 def unused_files(words: Sequence[str], nodes: Sequence[Node]) -> list[str]:
-    """Return a sentence for each given parameter file without a section for any node."""
+    """Return one sentence for each given parameter file without a section for these nodes."""
     names = [node.get_fully_qualified_name() for node in nodes]
     remarks = []
     for path in parameter_files(words):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that processes the newest frame and publishes the subscribed outputs.
 
-Exceptions do not leave the thread: after a failed frame the next one is processed.
+Exceptions do not end the thread: after a failed frame, the next one is processed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STOP_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class ReceivedImage:
-    """An image message, its arrival in monotonic seconds, and whether its age is known."""
+    """An image message, its arrival time in monotonic seconds, and whether its age is known."""
 
     message: Image | CompressedImage
     arrived: float
@@ -50,7 +50,7 @@ class Outputs(Protocol):
 
 
 class Owner(Protocol):
-    """The interface of the node for the worker; called from the worker's thread."""
+    """The interface to the node; called from the worker's thread."""
 
     @property
     def health(self) -> Health:
@@ -58,10 +58,10 @@ class Owner(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """The present parameters."""
+        """The current parameters."""
 
     def age(self, stamp: Time) -> float:
-        """Seconds between a message's stamp and the node's clock."""
+        """Return the age of a stamp by the node's clock, seconds."""
 
     def on_frame_lost(self, reason: str) -> None:
         """Report a lost frame, with the reason in one sentence."""
@@ -73,12 +73,12 @@ class Owner(Protocol):
 class Worker:
     """Run a pipeline on the frames of a mailbox in its own thread.
 
-    A result is published at once, or, where a device leaves the host free and the next frame waits
-    already, as soon as that device works on the next frame.
+    A result is published immediately, with one exception: if a device leaves the host free and the
+    next frame is already waiting, it is published while the device works on the next frame.
 
     Args:
         pipeline: processes the frames.
-        outputs: the wanted topics, and where to publish.
+        outputs: reports the wanted topics, and publishes the results.
         owner: the node.
     """
 
@@ -99,7 +99,11 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Finish the current frame and end; return False after STOP_TIMEOUT seconds."""
+        """Finish the current frame and end the thread; return False if this times out.
+
+        Args:
+            timeout: seconds to wait; None = STOP_TIMEOUT.
+        """
         self.mailbox.close()
         self._thread.join(STOP_TIMEOUT if timeout is None else timeout)
         self._abandoned = self._thread.is_alive()
@@ -107,12 +111,12 @@ class Worker:
 
     @property
     def busy_for(self) -> float:
-        """Seconds since the current frame was taken; 0 while idle."""
+        """Seconds since processing of the current frame began; 0 while idle."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
     def put(self, frame: ReceivedImage) -> None:
-        """Put a frame for the thread; replace and count one that was not taken."""
+        """Pass a frame to the thread; replace and count a frame that was not taken."""
         if self.mailbox.put(frame):
             self._health.count('replaced')
 
@@ -126,7 +130,7 @@ class Worker:
                 self._serve(frame)
                 self._busy_since = None
                 self._hold_rate(started)
-            except Exception as error:  # in what surrounds the work, such as the log at the end
+            except Exception as error:  # outside the guarded work, such as in logging
                 self._busy_since = None
                 self._health.error('inference', f'frame dropped: {named(error)}')
         self._publish_kept()
@@ -142,8 +146,7 @@ class Worker:
     def _may_keep(self, frame: ReceivedImage) -> bool:
         """Return whether the result may wait until the device works on the next frame.
 
-        The next one's decoding comes before that, and may take longer than publishing where it is
-        compressed.
+        The next frame is decoded first, which may take longer than publishing if it is compressed.
         """
         return (
             self.mailbox.waiting
@@ -152,7 +155,7 @@ class Worker:
         )
 
     def _hold_rate(self, started: float) -> None:
-        """Wait until max_rate allows the next frame; newer frames replace older ones meanwhile."""
+        """Wait until max_rate allows the next frame; meanwhile, newer frames replace older ones."""
         max_rate = self._owner.settings.max_rate
         while max_rate > 0 and not self.mailbox.closed:
             left = started + 1 / max_rate - time.monotonic()
@@ -172,13 +175,13 @@ class Worker:
         except torch.cuda.OutOfMemoryError as error:
             self._lose('failed', 'memory', f'out of memory on the device: {first_line(error)}')
             self._owner.on_out_of_memory()
-        except Exception as error:  # the next frame must be served whatever this one did
+        except Exception as error:  # process the next frame whatever happened
             self._lose('failed', 'inference', f'frame dropped: {named(error)}')
         return None
 
     def _lose(self, count: str, kind: str, text: str) -> None:
         if self.mailbox.closed:
-            return  # publishing fails during shutdown; that is no news
+            return  # publishing fails during shutdown; do not report this
         self._health.count(count)
         self._health.error(kind, text)
         self._owner.on_frame_lost(text)
@@ -203,7 +206,7 @@ class Worker:
     def _publish_kept(self) -> None:
         """Publish the pending result, if there is one."""
         kept, self._kept = self._kept, None
-        if kept is not None and not self._abandoned:  # otherwise the node went on without it
+        if kept is not None and not self._abandoned:  # if abandoned, the node no longer waits
             self._guarded(self._publish, *kept)
 
     def _publish(self, frame: ReceivedImage, result: Result) -> None:

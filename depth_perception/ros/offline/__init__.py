@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's pipeline over a recording, without a node."""
+"""Run the node's pipeline on a recording, without a node."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's arguments for a program that has no node: parameters, parameter files, remappings."""
+"""Parse the node's parameters, parameter files and remappings without a node."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from depth_perception.ros.node.parameters import (
 )
 from depth_perception.ros.start import StartError, is_for, parameter_sections
 
-#: Parameters that every node has, and the head of those of topics: there is neither here.
+#: Parameters of every ROS node, and the prefix of QoS overrides; both are ignored here.
 _OF_ROS = ('use_sim_time', 'start_type_description_service')
 _QOS = 'qos_overrides.'
 
 
 @dataclass
 class NodeArguments:
-    """What `--ros-args` of the node says.
+    """The node's arguments after `--ros-args`.
 
     Attributes:
-        parameters: given ones by name; those of `-p` win over those of files.
-        remappings: the names of topics by the node's own for them.
-        namespace: of the node, without the last /.
+        parameters: given values by name; `-p` takes precedence over files.
+        remappings: remapped topic names by the node's own topic names.
+        namespace: namespace of the node, without the trailing /.
     """
 
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -43,12 +43,12 @@ class NodeArguments:
     namespace: str = ''
 
     def resolve_topic_name(self, topic: str) -> str:
-        """The full name of a topic, as `rclpy.node.Node` has it."""
+        """Return the full name of a topic, like `rclpy.node.Node`."""
         name = self.remappings.get(topic, topic)
         return name if name.startswith('/') else f'{self.namespace}/{name}'
 
     def settings(self) -> Settings:
-        """The parameters of the node.
+        """Return the parameters of the node.
 
         Raises:
             UsageError: a value cannot be used.
@@ -67,7 +67,7 @@ class NodeArguments:
         return settings
 
     def unknown(self) -> str:
-        """The parameters that the node does not have, in one sentence; or ''."""
+        """Return one sentence about given parameters that the node does not have, or ''."""
         names = [
             name
             for name in self.parameters
@@ -81,10 +81,10 @@ class NodeArguments:
 def node_arguments(
     files: Sequence[str], assignments: Sequence[str], rules: Sequence[str]
 ) -> NodeArguments:
-    """What `--params-file`, `-p` and `-r` say.
+    """Parse the values of `--params-file`, `-p` and `-r`.
 
     Raises:
-        UsageError: one of them cannot be used.
+        UsageError: an argument cannot be used.
     """
     found = NodeArguments()
     for rule in rules:
@@ -108,7 +108,7 @@ def node_arguments(
 
 
 def _of_file(path: str, node: str) -> dict[str, Any]:
-    """The parameters that a file has for a node."""
+    """Return the parameters for a node in a file."""
     path = str(Path(path).expanduser())
     try:
         sections = parameter_sections(path)
@@ -125,7 +125,7 @@ def _of_file(path: str, node: str) -> dict[str, Any]:
 
 
 def _sections(content: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The parameters of each node that a file names."""
+    """Yield the name and parameters of each node in a file."""
     if isinstance(content, Mapping):
         for key, value in content.items():
             if key == 'ros__parameters':
@@ -135,7 +135,7 @@ def _sections(content: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _flat(values: Any, head: str = '') -> Iterator[tuple[str, Any]]:
-    """Name and value of each, with dots where they are nested."""
+    """Yield the name and value of each parameter; join nested names with dots."""
     for name, value in values.items() if isinstance(values, Mapping) else ():
         if isinstance(value, Mapping):
             yield from _flat(value, f'{head}{name}.')
@@ -144,7 +144,7 @@ def _flat(values: Any, head: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def _assigned(text: str) -> tuple[str, Any]:
-    """Name and value of `NAME:=VALUE`, where the value is YAML."""
+    """Return the name and value in `NAME:=VALUE`; the value is YAML."""
     name, separator, value = text.partition(':=')
     if not separator or not name or not value:
         raise UsageError(f'-p {text}: a parameter is NAME:=VALUE, such as -p max_depth:=5.0')

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth of a recording: each of its frames through the node's pipeline, into a new recording.
+"""Process each frame of a recording with the node's pipeline, and write a new recording.
 
     process_bag recording depth
     process_bag recording depth --outputs depth/image scan -p max_depth:=5.0
     process_bag recording depth --ros-args --params-file robot.yaml -r image:=/front/image_raw
 
-Nothing is played or sent: no frame waits for its time, and none is dropped. Killed at any moment,
-the same command goes on where it was. Parameters and remappings are those of the node.
+Nothing is played back or sent over the network: no frame waits for its time, and none is dropped.
+If the process is killed, the same command continues where it stopped. Parameters and remappings are
+the same as for the node.
 """
 
 from __future__ import annotations
@@ -25,14 +26,17 @@ from depth_perception.ros.conversions.topics import DEPTH, INFO, OUTPUTS, POINTS
 from depth_perception.termination import exit_code, terminable
 
 DEFAULT_OUTPUTS = (DEPTH, INFO, POINTS, SCAN)
-#: Frames of a file of the new bag: what is done again at most after a kill. 0.7 GB at 640x480.
+#: Frames per file of the new bag, 0.7 GB at 640x480; at most this many are repeated after a kill.
 FRAMES_PER_FILE = 300
 WRONG_USAGE = 2
 
 
 @explains_missing('process_bag')
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; 0 all done, 1 some frames failed, 2 nothing can be done, 130 and 143 killed."""
+    """Run the command line; return the exit code.
+
+    0 = all frames done, 1 = some frames failed, 2 = nothing can be done, 130 or 143 = killed.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args([word for word in words if word not in ('--ros-args', '--')])
     share_the_cores()
@@ -117,7 +121,7 @@ def _add_ros_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command() -> None:
-    """What the installed `process_bag` runs."""
+    """Run `main` and exit; entry point of the installed `process_bag`."""
     sys.exit(main())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recording through the pipeline of the node, part by part."""
+"""Process a recording with the node's pipeline, part by part."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ from depth_perception.ros.offline.surroundings import (
 
 
 def process(options: argparse.Namespace) -> int:
-    """Do what the command line says; its exit code.
+    """Process a bag as the command line requests; return the exit code.
 
     Raises:
-        UsageError: it cannot be done.
+        UsageError: the bag cannot be processed.
     """
     arguments = node_arguments(options.params_file, options.param, options.remap)
     settings = arguments.settings()
@@ -60,7 +60,7 @@ def process(options: argparse.Namespace) -> int:
             return _process(bag, arguments, settings, options)
     except (BagError, TransformError, AnchorTopicError) as error:
         raise UsageError(str(error)) from error
-    except OSError as error:  # a full disk: what is complete stays
+    except OSError as error:  # for example, a full disk; completed parts remain
         raise UsageError(
             f'{error.filename or options.out}: {error.strerror}; once that is mended, '
             'the same command goes on'
@@ -102,10 +102,10 @@ class Run:
     """The frames of one camera of a recording.
 
     Attributes:
-        bag, image: the recording, and its topic of images.
-        parts: of the new bag.
-        arguments, settings: of the node.
-        wanted: outputs, by the node's names.
+        bag, image: the recording and its image topic.
+        parts: parts of the new bag.
+        arguments, settings: arguments and parameters of the node.
+        wanted: wanted outputs, by the node's topic names.
     """
 
     bag: Bag
@@ -120,7 +120,7 @@ class Run:
     remarks: tuple[str, ...] = ()
 
     def prepare(self, estimator: DepthEstimator, info: str | None, copied: list[str]) -> None:
-        """Make the pipeline and what surrounds it, as they were at the end of the last part."""
+        """Create the pipeline and its inputs, and restore their state after the last part."""
         settings, facts = self.settings, self.parts.facts
         self._transforms = BagTransforms(self.bag, 'base_frame') if settings.base_frame else None
         self._frames = LevelFrames(self._write_now, facts.get('level frames', []))
@@ -147,7 +147,7 @@ class Run:
             self._pipeline.remember(self.parts.memory)
 
     def process(self, frames_per_file: int) -> None:
-        """All frames that are not done yet, and the bag of all of them."""
+        """Process all remaining frames, and complete the new bag."""
         before = self.done
         with Progress('process_bag', self.image.count - before, ' images') as progress:
             if before:
@@ -155,7 +155,7 @@ class Run:
             for number, message in enumerate(self.bag.messages([self.image.name])):
                 self._surround(message)
                 if number < before:
-                    for _ in self._copied.until(message.time):  # they are written already
+                    for _ in self._copied.until(message.time):  # already written
                         pass
                     continue
                 self._frame(message)
@@ -170,7 +170,7 @@ class Run:
         self.parts.finish()
 
     def tell(self) -> int:
-        """Say what became of the frames; the exit code."""
+        """Print a summary of the frames; return the exit code."""
         for remark in self.remarks:
             _say(remark)
         _say(f'{self.done - self.failed} of {self.done} images became {self.parts.path}')
@@ -179,7 +179,7 @@ class Run:
         return 1 if self.failed else 0
 
     def _surround(self, image: Message) -> None:
-        """Let everything have what was recorded up to this image."""
+        """Feed all inputs with the messages recorded up to this image."""
         stamp = serialized_stamp(image.data) / 1e9
         if stamp < self._last_stamp - JUMP_BACK:
             for part in (self._poses, self._anchors):
@@ -191,7 +191,7 @@ class Run:
                 source.feed(image)
 
     def _frame(self, message: Message) -> None:
-        """Process one image; a device works on it while the one before is written."""
+        """Process one image; write the previous result while a device works on this image."""
         try:
             image = deserialize_message(message.data, self._kind)
             work = self._pipeline.start(image, self.wanted, self.settings)
@@ -206,7 +206,7 @@ class Run:
             raise UsageError(
                 'out of memory on the device: use a smaller network or -p device:=cpu'
             ) from error
-        except Exception as error:  # as the node: what one frame does costs that frame
+        except Exception as error:  # as in the node, only this frame is lost
             self._write_kept()
             known = isinstance(error, (FrameError, CameraError, NonFiniteDepth))
             self.reason = self.reason or (first_line(error) if known else named(error))
@@ -262,7 +262,7 @@ def _estimator(settings: Settings) -> DepthEstimator:
         estimator = DepthEstimator.load(
             settings.model_file, settings.device, settings.precision, settings.backend
         )
-    except Exception as error:  # as the node, which tells it when it is configured
+    except Exception as error:  # as the node reports it when it is configured
         raise UsageError(told(error)) from error
     if misfit := settings.misfit(estimator.info.max_depth):
         raise UsageError(misfit[1])
@@ -270,7 +270,7 @@ def _estimator(settings: Settings) -> DepthEstimator:
 
 
 def _image_topic(bag: Bag, arguments: NodeArguments) -> Topic:
-    """The topic that is remapped to, also without its /compressed; or the likeliest."""
+    """Return the remapped image topic, with /compressed added if needed; or the likeliest one."""
     for own in ('image', 'image/compressed'):
         if own in arguments.remappings:
             name = arguments.resolve_topic_name(own)
@@ -292,7 +292,7 @@ def _info_topic(bag: Bag, arguments: NodeArguments, image: Topic) -> str | None:
 
 
 def _copied(bag: Bag, asked: list[str]) -> list[str]:
-    """The topics to copy."""
+    """Return the topics to copy: the requested ones, and TF."""
     missing = [topic for topic in asked if topic not in bag.topics]
     if missing:
         raise BagError(
@@ -302,7 +302,7 @@ def _copied(bag: Bag, asked: list[str]) -> list[str]:
 
 
 def _files(bag: Path) -> dict[str, int]:
-    """Names and sizes: what tells one recording from another."""
+    """Return the file names and sizes, which identify a recording."""
     return {file.name: file.stat().st_size for file in _storage(bag.expanduser())}
 
 

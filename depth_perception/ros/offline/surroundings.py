@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What surrounds the pipeline in a node, from a recording: calibrations, TF and other sensors.
+"""Inputs of the pipeline read from a recording: calibrations, TF and other sensors.
 
-Each image finds what was recorded before it. A calibration with its stamp, and transforms, may
-come a little after it, as the node waits for them.
+Each image uses the messages recorded before it. Transforms, and a calibration with the same stamp,
+may be recorded slightly later, because the node waits for them.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ TF, TF_STATIC, TF_TYPE = '/tf', '/tf_static', 'tf2_msgs/msg/TFMessage'
 
 
 class Ahead:
-    """The messages of some topics, in the order of their recording, up to a time."""
+    """Read the messages of some topics in the order of recording, up to a given time."""
 
     def __init__(self, messages: Iterator[Message]) -> None:
         self._messages = messages
         self._waiting: list[Message] = []
 
     def until(self, time: int) -> Iterator[Message]:
-        """Take those not later than this time, nanoseconds."""
+        """Remove and yield the messages up to this time (nanoseconds)."""
         while (message := self._next()) is not None and message.time <= time:
             self._waiting.pop(0)
             yield message
 
     def peek(self, time: int) -> Iterator[Message]:
-        """Look at those not later than this time; they stay."""
+        """Yield the messages up to this time (nanoseconds) without removing them."""
         at = 0
         while True:
             if at == len(self._waiting):
@@ -70,12 +70,12 @@ class Ahead:
 
 
 class BagCalibrations:
-    """Feeds camera_info to the calibrations.
+    """Feed camera_info to the calibrations.
 
     Args:
-        bag: with it.
-        topic: of it; None: the recording has none.
-        cameras: take it in.
+        bag: the recording.
+        topic: the camera_info topic; None if the recording has none.
+        cameras: the calibrations to feed.
     """
 
     def __init__(self, bag: Bag, topic: str | None, cameras: Calibrations) -> None:
@@ -84,7 +84,7 @@ class BagCalibrations:
         self._stamps: set[int] = set()
 
     def feed(self, image: Message) -> None:
-        """Give what the node would have for this image."""
+        """Add the messages that the node would have received for this image."""
         for message in self._infos.until(image.time):
             self._take(message)
         stamp = serialized_stamp(image.data)
@@ -102,11 +102,11 @@ class BagCalibrations:
 
 
 class BagTransforms(TransformListener):
-    """Has the transforms of a recording.
+    """Look up the transforms of a recording.
 
     Args:
-        bag: with them.
-        purpose: the parameter for which they are needed.
+        bag: the recording.
+        purpose: the parameter that needs transforms.
 
     Raises:
         TransformError: tf2_ros is not installed.
@@ -124,13 +124,13 @@ class BagTransforms(TransformListener):
         self._too_late_or_early = tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
         self._kind = TFMessage
-        for message in bag.messages([TF_STATIC]):  # whoever joins late gets all of them
+        for message in bag.messages([TF_STATIC]):  # late subscribers get all of them
             for transform in self._transforms(message):
                 self._buffer.set_transform_static(transform, 'bag')
         self._moving = Ahead(bag.messages([TF]))
 
     def feed(self, image: Message) -> None:
-        """Give what the node would have for this image."""
+        """Add the messages that the node would have received for this image."""
         for message in self._moving.until(image.time + round(PATIENCE * 1e9)):
             for transform in self._transforms(message):
                 self._buffer.set_transform(transform, 'bag')
@@ -138,28 +138,28 @@ class BagTransforms(TransformListener):
     def at(
         self, target: str, source: str, stamp: Stamp, patience: float
     ) -> TransformStamped | None:
-        """As the node's, which never has to wait here."""
+        """Look up a transform like the node's listener, but without waiting."""
         return super().at(target, source, stamp, 0.0)
 
     def destroy(self) -> None:
-        """Nothing is heard."""
+        """Do nothing: there is no subscription."""
 
     def _transforms(self, message: Message) -> list[TransformStamped]:
         return list(deserialize_message(message.data, self._kind).transforms)
 
 
 class LevelFrames(TransformPublisher):
-    """Writes the frame of a scan instead of publishing it; one that never changes once.
+    """Write the frame of a scan to the bag instead of publishing it; write a static frame once.
 
     Args:
-        write: takes topic, type and serialized message.
-        known: static transforms that are written already.
+        write: called with topic, type and serialized message.
+        known: static transforms that are already written.
     """
 
     def __init__(self, write: Callable[[str, str, bytes], None], known: list[str]) -> None:
         self.known = known
         self._write = write
-        #: Of the image in hand.
+        #: Stamp of the current image.
         self.stamp = Stamp()
 
     def publish(self, parent: str, child: str, rotation: Any, moment: Stamp | None = None) -> None:
@@ -176,12 +176,12 @@ class LevelFrames(TransformPublisher):
         )
 
     def destroy(self) -> None:
-        """There is nothing to take down."""
+        """Do nothing: there is nothing to destroy."""
 
 
 @dataclass
 class _Sensor:
-    """A topic of a sensor, in place of a subscription."""
+    """A recorded sensor topic, used in place of a subscription."""
 
     topic: str
     kind: type
@@ -190,24 +190,24 @@ class _Sensor:
     misfit: str = ''
 
     def adapt(self) -> None:
-        """Nothing changes."""
+        """Do nothing: the topic does not change."""
 
     def destroy(self) -> None:
-        """There is nothing to take down."""
+        """Do nothing: there is nothing to destroy."""
 
 
 class BagAnchors(AnchorInputs):
     """The other sensors of a recording.
 
     Args:
-        bag: with their topics.
+        bag: the recording.
         names: the parameter `anchors`.
-        listener: has TF, with `base_frame`.
-        arguments: with the remappings of the topics.
+        listener: the TF listener if `base_frame` is set, otherwise None.
+        arguments: the arguments of the node, with the remappings.
 
     Raises:
-        AnchorTopicError: a topic is one of the outputs.
-        BagError: a topic is not in the bag, or of another type.
+        AnchorTopicError: a topic is one of the node's own outputs.
+        BagError: a topic is not in the bag, or has another type.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class BagAnchors(AnchorInputs):
         self._messages_ahead = Ahead(bag.messages(list(self._sensors)))
 
     def feed(self, image: Message) -> None:
-        """Give what the node would have for this image."""
+        """Add the messages that the node would have received for this image."""
         for message in self._messages_ahead.until(image.time):
             sensor = self._sensors[message.topic]
             sensor.callback(deserialize_message(message.data, sensor.kind))
