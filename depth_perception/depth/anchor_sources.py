@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot's sensors measure as anchors of a camera's image: no ROS, arrays and transforms.
+"""Convert measurements of a robot's sensors to anchors of a camera's image, without ROS.
 
 A transform is a 4x4 matrix from the sensor's frame to the camera's optical frame (x right, y down,
-z forward), at the sensor's own time. The frames of sensors are those of REP-103 and of their
+z forward), at the time of the sensor's measurement. Sensor frames follow REP-103 and the sensors'
 messages: a scan lies in its x-y plane, a range is measured along x.
 """
 
@@ -20,17 +20,19 @@ from depth_perception.depth.anchors import Anchors, lattice, pixels
 
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
-#: Points of a cloud that are looked at.
+#: Largest number of points of a cloud that are used.
 MOST_POINTS = 5_000
-#: A point is hidden from the camera if another one in its cell, of so many along the image's longer
-#: side, is nearer by more than this factor: sensors next to the camera see behind objects.
+#: A point is hidden from the camera if another point in its cell of the image is nearer by more
+#: than the factor HIDDEN: sensors next to the camera see behind objects. The image's longer side
+#: has _CELLS cells.
 _CELLS, HIDDEN = 80, 1.15
-#: A range is that of the nearest thing in its cone: this percentile of the predicted distances, for
-#: a few pixels may be wrong. What is within this factor of it is what was measured.
+#: A range is the distance to the nearest object in its cone. That object is at this percentile of
+#: the predicted distances, because a few pixels may be wrong; it includes the pixels within the
+#: factor _SAME of this distance.
 NEAREST_PERCENTILE, _SAME = 10, 1.1
-#: Anchors that one range makes.
+#: Largest number of anchors from one range.
 RANGE_ANCHORS = 8
-#: Pixels of the image, (rows, columns), at which a cone is looked at.
+#: Grid of pixels, (rows, columns), at which a cone is sampled.
 _LOOKS = (48, 64)
 
 
@@ -43,10 +45,10 @@ def scan_anchors(
     range_min: float = 0.0,
     range_max: float = math.inf,
 ) -> Anchors:
-    """Beams of a laser scan (sensor_msgs/LaserScan) in the image.
+    """Return the beams of a laser scan (sensor_msgs/LaserScan) as anchors of the image.
 
     Args:
-        ranges: (n,), metres; those out of [range_min, range_max] and NaN measured nothing.
+        ranges: (n,), metres; values outside [range_min, range_max] and NaN are ignored.
         angle_min: radians, of the first beam.
         angle_increment: radians between two beams.
         transform: from the scanner's frame to the camera's optical frame.
@@ -78,14 +80,14 @@ def scan_anchors(
 def point_anchors(
     points: NDArray[Any], transform: NDArray[Any], camera: CameraModel, radius_deg: float = 0.0
 ) -> Anchors:
-    """Points in the image, without those that others hide from the camera.
+    """Return points as anchors of the image, except points hidden from the camera by others.
 
     Args:
         points: (n, 3), metres in the sensor's frame; NaN is no point.
-        transform: from that frame to the camera's optical frame.
+        transform: from the sensor's frame to the camera's optical frame.
         camera: of the image.
-        radius_deg: half the angle over which the sensor averages: of one with 8 x 8 zones over 45
-            degrees, 2.8.
+        radius_deg: half the angle over which the sensor averages, for example 2.8 for a sensor with
+            8 x 8 zones over 45 degrees.
 
     Examples:
         >>> import numpy as np
@@ -115,12 +117,12 @@ def point_anchors(
 def depth_anchors(
     depth: NDArray[Any], depth_camera: CameraModel, transform: NDArray[Any], camera: CameraModel
 ) -> Anchors:
-    """The depth image of another camera in this one's.
+    """Return the depth image of another camera as anchors of this camera's image.
 
     Args:
-        depth: (h, w), metres along that camera's axis; invalid if not finite or not positive.
+        depth: (h, w), metres along the other camera's axis; invalid if not finite or not positive.
         depth_camera: of the depth image.
-        transform: from that camera's optical frame to this one's.
+        transform: from the optical frame of the depth camera to that of this camera.
         camera: of the image.
 
     Examples:
@@ -147,17 +149,19 @@ def range_anchors(
     camera: CameraModel,
     predicted: Array,
 ) -> Anchors:
-    """A range (sensor_msgs/Range) in the image: of the nearest thing that is in its cone.
+    """Return a range (sensor_msgs/Range) as anchors on the nearest object in its cone.
 
-    Which pixels that is the predicted depth tells: those whose distances from the sensor are about
-    a low percentile of all in the cone. All of them have one error, so together they weigh one.
+    The predicted depth tells which pixels show this object: the ones whose distance from the sensor
+    is close to a low percentile of all distances in the cone. They have a common error, so their
+    weights add up to 1.
 
     Args:
         distance: metres from the sensor; invalid if not finite or not positive.
-        field_of_view: radians, the cone's whole angle, about the x axis of the sensor's frame.
-        transform: from that frame to the camera's optical frame.
+        field_of_view: radians, the full angle of the cone about the x axis of the sensor's frame.
+        transform: from the sensor's frame to the camera's optical frame.
         camera: of the image.
-        predicted: its depth (H, W), not corrected; a numpy array or a tensor on any device.
+        predicted: depth (H, W) of the image, not corrected; a NumPy array or a tensor on any
+            device.
 
     Examples:
         >>> import numpy as np
@@ -187,14 +191,17 @@ def range_anchors(
     nearest = np.percentile(away[inside], NEAREST_PERCENTILE)
     same = np.flatnonzero(inside & (away <= nearest * _SAME) & (away * _SAME >= nearest))
     same = same[np.linspace(0, len(same) - 1, min(len(same), RANGE_ANCHORS)).round().astype(int)]
-    # What is a little farther than the nearest by prediction is so in truth.
+    # Keep the predicted ratios between the distances of these pixels.
     true = _along(rays[same], offset @ rotation, distance * away[same] / nearest)
     return Anchors.of(columns[same], rows[same], true, weight=1 / len(same))
 
 
 def _along(rays: NDArray[Any], offset: NDArray[Any], distance: NDArray[Any]) -> NDArray[np.float64]:
-    """Depths (n,) at which points on rays (n, 3), less an offset, have distances (n,), or NaN."""
-    # |z ray - offset|^2 = distance^2, its farther solution.
+    """Return depths (n,) at which points on rays (n, 3) are at distances (n,) from an offset (3,).
+
+    NaN if there is no such point.
+    """
+    # The farther solution z of |z ray - offset|^2 = distance^2.
     a, b = (rays * rays).sum(1), rays @ offset
     inner = b * b - a * (offset @ offset - distance * distance)
     depths: NDArray[np.float64] = (b + np.sqrt(np.where(inner >= 0, inner, np.nan))) / a
@@ -202,14 +209,14 @@ def _along(rays: NDArray[Any], offset: NDArray[Any], distance: NDArray[Any]) -> 
 
 
 def _rays(camera: CameraModel, rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float64]:
-    """Points (n, 3) of pixels at a depth of 1, in the optical frame."""
+    """Return the points (n, 3) of pixels at a depth of 1, in the optical frame."""
     return np.stack(
         [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(len(rows))], 1
     )
 
 
 def _parts(transform: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rotation (3, 3) and offset (3,) of a 4x4 matrix."""
+    """Return the rotation (3, 3) and offset (3,) of a 4x4 matrix."""
     transform = np.asarray(transform, np.float64)
     if transform.shape != (4, 4):
         raise ValueError(f'a transform is a 4x4 matrix, got {transform.shape}')
@@ -219,7 +226,7 @@ def _parts(transform: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.flo
 def _shown(
     u: NDArray[Any], v: NDArray[Any], depth: NDArray[Any], camera: CameraModel
 ) -> NDArray[np.bool_]:
-    """Whether a point is not hidden behind a nearer one of its cell of the image."""
+    """Return bools (n,), False for points behind a nearer point in the same cell of the image."""
     size = max(camera.width, camera.height) / _CELLS
     width = math.ceil(camera.width / size) + 1
     cell = ((v + 0.5) / size).astype(int) * width + ((u + 0.5) / size).astype(int)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchored depth: a few true distances, from a robot's other sensors, correct a whole depth image.
+"""Anchored depth: correct a whole depth image with a few true distances from other sensors.
 
-A network is good at shape and poor at scale. An anchor is a pixel whose true depth is known. What
-the anchors say of the predicted depth, log(true / predicted), becomes a smooth field over the image
-and over depth (`residual_field`), which corrects every pixel. docs/anchors.md has what it gains.
+A network is good at shape and poor at scale. An anchor is a pixel whose true depth is known. A
+smooth field over the image and over depth (`residual_field`) is fitted to the anchors' log ratios
+log(true / predicted depth), and corrects every pixel. docs/anchors.md has the measured gains.
 
-An anchor counts only where it can be compared: where depth is in range and smooth, for beside an
-edge an error of a pixel is an error of metres. Anchors that contradict the others lose their say.
+An anchor is used only if the depth around it is in range and smooth: next to an edge, an error of
+one pixel is an error of metres. Anchors that contradict the others lose their weight.
 """
 
 from __future__ import annotations
@@ -33,53 +33,53 @@ from depth_perception.depth.residual_field import (
 
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
-#: Anchors in a field at most: the work grows with their square and cube.
+#: Largest number of anchors in a field: the work grows with their square and cube.
 MOST_ANCHORS = 128
-#: Anchors that are compared at most, of which those are taken.
+#: Largest number of anchors that are compared; the anchors of the field are selected from them.
 _MOST_COMPARED = 512
-#: Anchors without which there is no field: of fewer none can be found wrong.
+#: Smallest number of anchors in a field: among fewer, a wrong one cannot be detected.
 LEAST_ANCHORS = 4
-#: Log depth: where the depth around an anchor varies by more there is an edge.
+#: Log depth: a larger variation of the depth around an anchor means an edge.
 SPREAD_LIMIT = 0.3
-#: Of the variation around an anchor, this share is added to its noise.
+#: Fraction of the variation around an anchor that is added to its noise, in quadrature.
 SPREAD_NOISE = 0.3
-#: Depth is looked at in so many places to each side of an anchor's middle, within this part of its
-#: radius, or of a point's: a share of the image's longer side.
+#: Depth is sampled at _LOOKS positions on each side of an anchor's centre, within the fraction
+#: _WITHIN of its radius, or _POINT of the image's longer side if that is larger.
 _LOOKS, _WITHIN, _POINT = 2, 0.8, 1 / 160
-#: An anchor agrees with the others if it keeps so much of its weight.
+#: An anchor agrees with the others if it keeps at least this fraction of its weight.
 _AGREES = 0.5
-#: Log depth: if the anchors' median residual is larger than this after the correction, or fewer
-#: than half of them agree, it is rather their place in the image that is wrong than the depth.
+#: Log depth: if the anchors' median residual after the correction is larger than this, or fewer
+#: than half of them agree, their positions in the image are probably wrong, not the depth.
 RESIDUAL_LIMIT = 0.2
-#: Log depth: if, over so many frames, depth is off by more than this between the anchors (median),
-#: and by more than this factor of how much their distances differ themselves, then it is no better
-#: than the same depth everywhere: the sensor probably measures something else than is supposed.
-#: docs/anchors.md has the measurements.
+#: Limits of `AnchorReport.scatter` after JUDGED_FRAMES frames: in log depth, and as a multiple of
+#: `AnchorReport.variation`. Above both, the predicted depth is no better than the same depth
+#: everywhere, so the sensor probably does not measure what the image shows. docs/anchors.md has the
+#: measurements.
 SCATTER_LIMIT, SCATTER_FACTOR, JUDGED_FRAMES = 0.14, 1.25, 10
-#: Frames over which that is averaged.
+#: Number of frames over which scatter and variation are averaged.
 _FRAMES = 30
-#: Cells of the image, (rows, columns), that have a share in the anchors.
+#: Cells of the image, (rows, columns), among which the selected anchors are distributed evenly.
 _CELLS = (12, 16)
-#: Infinitely many multiples of it fill the unit interval evenly.
+#: Golden ratio: its multiples modulo 1 fill the unit interval evenly.
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class AnchorError(ValueError):
-    """Anchors that cannot be used; the text says why."""
+    """The anchors cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Anchors:
-    """Places of an image and their true depth.
+    """Positions in an image and their true depth.
 
     Attributes:
-        u: columns (n,), float64; (0, 0) is the centre of the top left pixel. Anchors outside of the
+        u: columns (n,), float64; (0, 0) is the centre of the top left pixel. Anchors outside the
             image are not used.
         v: rows (n,), float64.
-        depth: metres along the optical axis (n,), float64. What is not finite or not positive is
-            not used.
-        radius: pixels (n,): what a sensor averages over; 0 is a point.
-        weight: (n,), 1 is an anchor of its own, 1 / 8 one of eight that have one error.
+        depth: metres along the optical axis (n,), float64. Values that are not finite or not
+            positive are not used.
+        radius: pixels (n,), of the area over which a sensor averages; 0 is a point.
+        weight: (n,), 1 for an independent anchor, 1 / 8 for each of eight with a common error.
 
     Examples:
         >>> from depth_perception import Anchors
@@ -103,7 +103,7 @@ class Anchors:
         radius: float | NDArray[Any] = 0.0,
         weight: float | NDArray[Any] = 1.0,
     ) -> Anchors:
-        """From sequences of one length; radius and weight may be one for all.
+        """Create anchors from sequences of equal length; radius and weight may be single numbers.
 
         Raises:
             AnchorError: the lengths differ.
@@ -126,7 +126,7 @@ class Anchors:
 
     @classmethod
     def joined(cls, several: Sequence[Anchors]) -> Anchors:
-        """All of them, in order."""
+        """Return all anchors of several objects, in order."""
         if not several:
             return cls.of()
         return cls(
@@ -140,7 +140,7 @@ class Anchors:
         return len(self.u)
 
     def where(self, chosen: NDArray[Any]) -> Anchors:
-        """Those that a bool or index array chooses."""
+        """Return the anchors that a bool or index array selects."""
         return Anchors(
             self.u[chosen],
             self.v[chosen],
@@ -150,7 +150,7 @@ class Anchors:
         )
 
     def inside(self, height: int, width: int, limits: tuple[float, float]) -> Anchors:
-        """Those in an image of a size, with a depth between limits (metres)."""
+        """Return the anchors inside an image of this size, with a depth between limits (metres)."""
         with np.errstate(invalid='ignore'):
             usable = (
                 (self.u >= -0.5)
@@ -165,13 +165,14 @@ class Anchors:
         return self if usable.all() else self.where(usable)
 
     def evenly(self, height: int, width: int, most: int) -> NDArray[np.intp]:
-        """The numbers of at most so many: each part of the image has its turn, then the next one.
+        """Return the indices of at most `most` anchors, distributed evenly over the image.
 
-        All of them are to be in the image.
+        Each cell of the image contributes one anchor, then each a second one, and so on. All
+        anchors must be inside the image.
         """
         if len(self) <= most:
             return np.arange(len(self))
-        # Neighbours of one sensor come one after the other: a spread order of them.
+        # A sensor's neighbouring anchors follow each other: spread them over the order.
         order = np.argsort(np.arange(len(self)) * _GOLDEN % 1)
         rows, columns = _CELLS
         cell = ((self.v[order] + 0.5) / height * rows).astype(int) * columns + (
@@ -186,22 +187,23 @@ class Anchors:
 
 @dataclass(frozen=True)
 class AnchorReport:
-    """What became of a frame's anchors.
+    """How a frame's anchors were used, and how well they fit.
 
     Attributes:
-        offered: anchors that there were.
-        compared: those in the image, in range and away from edges.
-        used: those that agree with the field that is made of them.
-        residual_before: median |log(true / predicted depth)| of those compared, as the network
-            predicted; 0 where none was.
-        residual_after: the same, as corrected.
-        factor: true / predicted depth, as corrected, median of those compared; 1 without a field.
-        scatter: |log(true / predicted depth)| about its median, median of those compared; of a
-            camera's frames their mean.
-        variation: the same of log(true depth).
-        frames: over which the two are averaged.
-        strength: 1 where the depth was corrected by these anchors, less while a correction by
-            earlier ones fades, 0 where it was not corrected.
+        offered: number of anchors given.
+        compared: number of compared anchors: inside the image, in range and away from edges.
+        used: number of anchors that agree with the field fitted to them.
+        residual_before: median |log(true / predicted depth)| of the compared anchors, as the
+            network predicted; 0 if none was compared.
+        residual_after: the same after the correction.
+        factor: median correction, corrected / predicted depth, of the compared anchors; 1 without
+            a field.
+        scatter: median deviation of log(true / predicted depth) from its median, for the compared
+            anchors; averaged over the frames of a camera.
+        variation: the same for log(true depth).
+        frames: number of frames over which scatter and variation are averaged.
+        strength: 1 if these anchors corrected the depth, less while an earlier correction fades,
+            0 if the depth was not corrected.
 
     Examples:
         >>> from depth_perception import AnchorReport
@@ -223,7 +225,7 @@ class AnchorReport:
 
     @property
     def problem(self) -> str:
-        """Why the anchors cannot be right, or ''."""
+        """The reason why the anchors cannot be right, or ''."""
         if self.compared < LEAST_ANCHORS:
             return ''
         if self.used * 2 < self.compared or self.residual_after > RESIDUAL_LIMIT:
@@ -247,17 +249,17 @@ class AnchorReport:
 def anchor_depth(
     depth: Array, anchors: Anchors, *, min_depth: float = 0.1, max_depth: float = 10.0
 ) -> tuple[Array, AnchorReport]:
-    """Depth corrected by anchors; itself where they are too few.
+    """Correct depth by anchors; return it unchanged if there are too few.
 
     Args:
-        depth: (H, W), metres, float32; NaN and infinities stay. A numpy array, or a tensor on any
-            device, which its pixels do not leave.
+        depth: (H, W), metres, float32; NaN and infinities are kept. A NumPy array, or a tensor,
+            which stays on its device.
         anchors: true depths.
         min_depth: start of the network's range, metres: nearer anchors are not used.
         max_depth: end of the network's range, metres: farther anchors are not used.
 
     Returns:
-        Metres (H, W), and what became of the anchors.
+        Metres (H, W), and the report on the anchors.
 
     Raises:
         AnchorError: the range is empty.
@@ -279,9 +281,9 @@ def anchor_depth(
 def fit_anchors(
     depth: Array, anchors: Anchors, limits: tuple[float, float]
 ) -> tuple[ResidualField | None, AnchorReport]:
-    """The field of corrections, None where there are too few anchors, and what became of them.
+    """Return the field of corrections, None if there are too few anchors, and the report on them.
 
-    Of a tensor on a device, a few thousand values come to the host.
+    A few thousand values of a tensor on a device are copied to the host.
     """
     if not 0 < limits[0] < limits[1]:
         raise AnchorError(f'the range of depth {limits[0]:g} to {limits[1]:g} m is empty')
@@ -309,7 +311,7 @@ def _fitted(
     limits: tuple[float, float],
     offered: int,
 ) -> tuple[ResidualField, AnchorReport]:
-    """The field through anchors that can all be compared, and the report."""
+    """Return the field fitted to comparable anchors, and the report."""
     height, width = size
     u, v = (anchors.u + 0.5) / width, (anchors.v + 0.5) / height
     correction = np.log(anchors.depth) - log_depth
@@ -330,16 +332,16 @@ def _fitted(
 
 
 def _spread(values: NDArray[Any]) -> float:
-    """The median of |value - median|."""
+    """Return the median of |value - median|."""
     return median(abs(values - median(values)))
 
 
 def _around(
     depth: Array, anchors: Anchors, limits: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log of the predicted depth at each anchor (n,), and by how much it varies around there.
+    """Return the predicted log depth at each anchor (n,), and its variation around the anchor (n,).
 
-    NaN where a depth around there is unknown or out of range.
+    The variation is NaN if a depth around the anchor is unknown or out of range.
     """
     height, width = depth.shape
     radius = np.maximum(_WITHIN * anchors.radius, max(1.0, max(height, width) * _POINT))
@@ -354,18 +356,18 @@ def _around(
 
 
 def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The depths of some pixels, given by their number, on the host."""
+    """Return the depths of some pixels, given by their flat indices, on the host."""
     if isinstance(depth, Tensor) and depth.device.type != 'cpu':
         taken = depth.reshape(-1)[torch.from_numpy(index).to(depth.device)]
         return taken.cpu().numpy().astype(np.float64)
-    # Also of a tensor on a CPU: by torch's threads it would take longer.
+    # NumPy also for a tensor on a CPU: torch's threads would take longer.
     return np.asarray(depth).reshape(-1)[index].astype(np.float64)
 
 
 def lattice(
     height: int, width: int, rows: int, columns: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns (rows * columns,) of pixels that lie evenly over an image."""
+    """Return rows and columns (rows * columns,) of pixels on an even grid over an image."""
     row, column = (
         ((np.arange(count) + 0.5) * side / count).astype(np.int64)
         for count, side in ((rows, height), (columns, width))
@@ -376,12 +378,12 @@ def lattice(
 def pixels(
     depth: Array, rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The depths (n,) of some pixels of a depth (H, W), on the host."""
+    """Return the depths (n,) of some pixels of a depth image (H, W), on the host."""
     return _taken(depth, rows * depth.shape[1] + columns)
 
 
 class AnchoredDepth:
-    """Corrects the frames of one camera; without anchors, the last correction fades.
+    """Correct the frames of one camera; without anchors, the last correction fades.
 
     Args:
         hold: seconds in which the last correction fades to the plain prediction.
@@ -407,7 +409,7 @@ class AnchoredDepth:
         self._spreads: deque[tuple[float, float]] = deque(maxlen=_FRAMES)
 
     def reset(self) -> None:
-        """Forget the last correction, and how well the anchors fitted."""
+        """Forget the last correction and how well the anchors fitted."""
         self._field = None
         self._spreads.clear()
 
@@ -423,7 +425,7 @@ class AnchoredDepth:
         }
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
-        """Go on with the correction of another, see `memory`."""
+        """Continue with the correction of another object, see `memory`."""
         self.reset()
         if memory:
             level, centre, near, far, self._time = map(float, memory['scalars'])
@@ -439,14 +441,14 @@ class AnchoredDepth:
         min_depth: float = 0.1,
         max_depth: float = 10.0,
     ) -> tuple[Array, AnchorReport]:
-        """The corrected depth of a frame, and what became of its anchors.
+        """Return the corrected depth of a frame, and the report on its anchors.
 
         Args:
             depth: as for `anchor_depth`.
             anchors: as for `anchor_depth`.
             min_depth: as for `anchor_depth`.
             max_depth: as for `anchor_depth`.
-            time: of the frame, seconds. Where it goes back, what was is forgotten.
+            time: of the frame, seconds. If it goes back, the last correction is forgotten.
         """
         field, report = fit_anchors(depth, anchors, (min_depth, max_depth))
         if field is not None:
@@ -461,13 +463,13 @@ class AnchoredDepth:
         )
 
     def _judged(self, report: AnchorReport) -> AnchorReport:
-        """The report with what it has in common with those of the frames before."""
+        """Return the report with scatter and variation averaged over the last frames."""
         self._spreads.append((report.scatter, report.variation))
         scatter, variation = np.mean(self._spreads, axis=0).tolist()
         return replace(report, scatter=scatter, variation=variation, frames=len(self._spreads))
 
     def _strength(self, time: float) -> float:
-        """What is left of the last correction."""
+        """Return the remaining strength of the last correction, 0 to 1."""
         since = time - self._time
         if self._field is None or since < 0 or self.hold <= 0:
             return 0.0

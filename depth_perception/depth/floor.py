@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The floor as it is seen: it goes where it is known to be, and what stands on it with it.
+"""Move the floor in a depth image to its known height, together with the objects on it.
 
-Where a camera's height and tilt are known, so is the depth of the floor at each pixel below the
-horizon. The log ratio of a depth to it,
+If a camera's height and tilt are known, the depth of the floor is known at each pixel below the
+horizon. The log ratio of the predicted depth to the floor's depth,
 
     q = log(depth / depth of the floor),
 
-is 0 on the floor, log(s) where a network takes everything for s times as far, and log(1 - h / H) on
-a surface at the height h before a camera at H. So q is constant along any level surface, whatever
-the factor: a rug that a network lifts, or a floor that it bends a little, is level and is floor.
-Something that stands up makes q fall along its image column, upwards from its foot, and it keeps
-its place on the floor: there the floor's depth is known, and so is its own.
+is 0 on the floor, log(s) if the network predicts everything s times too far away, and
+log(1 - h / H) on a level surface at height h, with the camera at height H. So q is constant along
+any level surface, whatever the factor s: a rug that the network lifts, or a floor that it bends
+slightly, is level and counts as floor. Along the image column of an upright object, q decreases
+upwards from the object's foot. The foot stands on the floor, whose depth is known; this gives the
+depth of the object.
 
-`floor_layout` computes what belongs to a camera, `level_floor` corrects a depth image. It follows
-the floor up each column of a coarse grid of pixels, at steps that are even in log depth, from the
-image's lower edge: through level patches, and through jumps between them that have no face. At the
-foot of what stands up the floor's level is kept until the floor comes back behind it. The depth is
-then divided by exp(level). docs/obstacles.md has what it gains.
+`floor_layout` computes the constants of a camera, `level_floor` corrects a depth image. It follows
+the floor upwards from the image's lower edge in each column of a coarse grid of pixels, in equal
+steps of log depth. The floor continues through level patches, and through jumps between patches
+that have no upright face. At the foot of an object, the floor's level is kept until the floor
+appears again behind the object. Then the depth is divided by exp(level). docs/obstacles.md has the
+measured gains.
 """
 
 from __future__ import annotations
@@ -38,74 +40,79 @@ from depth_perception.camera.model import CameraModel
 from depth_perception.depth.by_numpy import bands, by_numpy
 from depth_perception.depth.scan import FLOOR_GROWTH, CameraPose, level_rays
 
-#: A numpy array, or a tensor on any device.
+#: A NumPy array, or a tensor on any device.
 Array = Any
 
-#: Log depth of the floor from row to row of the grid; but this is no more rows than so many in an
-#: image, and no more columns.
+#: Step between the grid's rows in log depth of the floor. The spacing in pixels is at least the
+#: image's height / _ROWS for rows and its width / _COLUMNS for columns, rounded down.
 _LOG_STEP, _ROWS, _COLUMNS = 0.03, 120, 160
-#: Rows of the grid on the image's lower edge, whose floor is what a thing on it is seen against.
+#: Rows of the grid at the image's lower edge: their floor is the reference for an object there.
 _EDGE = 4
-#: A floor that is level in a smaller share of the grid than this has no level of its own.
+#: If a smaller fraction of the grid is level floor, the floor's level is not estimated.
 _LEAST_FLOOR = 0.05
-#: Rows of the image above the grid in which its last level becomes that of all that is above.
+#: Rows of the image above the grid over which its last level changes to the level used above.
 _ABOVE = 6
-#: Metres as far as the floor is followed, and up to which its level counts where it is averaged.
+#: Metres: largest distance at which the floor is followed, and at which it counts in averages.
 _FARTHEST, _NEAR = 10.0, 3.5
-#: A floor seen by fewer rows of the grid is not followed.
+#: If fewer rows of the grid show the floor, it is not followed.
 _LEAST_ROWS = 8
-#: Degrees: a surface that is steeper than the first begins to stand up, than the second does so.
-#: Far from a low camera less has to do: the depth is blurred over a steep face of a few pixels.
+#: Degrees: a surface begins to stand up at the first slope, and stands up at the second. Far from
+#: a low camera a steep face has only a few pixels, over which depth is blurred. So there the slopes
+#: are _GRAZING and 2 _GRAZING times the angle at which the floor is seen, but at least
+#: _LEAST_SLOPES.
 _SLOPES, _LEAST_SLOPES, _GRAZING = (12.0, 22.0), (5.0, 9.0), 2.0
-#: Degrees: a patch that is less steep is level; the lower edge shows a face if that is steeper.
+#: Degrees: a patch below the first slope is level; above the second, an upright face.
 _LEVEL, _FACE = 25.0, 30.0
-#: A jump is a fall of q by more than so many times what an upright face has in the same rows.
+#: A decrease of q is a jump if it exceeds this multiple of an upright face's in the same rows.
 _JUMP = 2.0
-#: A level patch is floor unless it lies higher than this, metres and share of the camera's height.
+#: A level patch is not floor if it is higher than these metres or this fraction of the camera's
+#: height.
 _RAISED, _RAISED_SHARE = 0.25, 0.5
-#: Log depth that the floor's level can be above the middle of all: beyond is a hole, or outdoors.
+#: Log depth: largest level of the floor above the median level; more is a hole, or outdoors.
 _SUNK = 0.7
-#: Nor if it is off by more than so many times the spread of the whole floor's level, which is as
-#: much as a network errs; with true depth it is next to none. At least so much, in log depth.
-#: The second ones are those of anchored depth.
+#: A level patch is also not floor if it is above the median level by more than this multiple of the
+#: spread of all levels. The spread shows the network's error; with true depth it is almost 0. The
+#: smallest such limit is _LEAST_SPREAD, in log depth. The second values are for anchored depth.
 _SPREADS, _LEAST_SPREAD = (10.0, 3.6), (0.1, 0.05)
-#: This share of the least height of an obstacle is what stands up: depth is blurred over its edges.
-#: Whether it is high enough is told by its own pixels.
+#: A surface stands up if it rises by this fraction of the lowest obstacle's height, because depth
+#: is blurred over its edges. Its own pixels decide whether it is high enough for an obstacle.
 _RISEN = 0.75
-#: What stands up begins where it has risen by this share of the least height of an obstacle.
+#: An object begins where it has risen by this fraction of the lowest obstacle's height.
 _FOOT = 0.3
-#: Rows of the grid before a foot over which the floor's level is averaged, and by how much more
-#: than at the foot it can be: blur lowers it there.
+#: Rows of the grid before a foot over which the floor's level is averaged, and the largest increase
+#: over the level at the foot, in log depth: blur lowers the level at the foot.
 _BEFORE, _MORE = 6, 0.3
-#: Log depth: where the level changes by more from one place of the grid to the next there is the
-#: edge of a patch, somewhere between them. Both get the lower level: no pixel of it stands up then.
+#: Log depth: a larger change of the level between neighbours in the grid means that the edge of a
+#: patch lies between them. Both get the lower level, so that no pixel of the patch stands up.
 _EDGE_STEP = 0.05
-#: Things with floor between them that are told apart in one column.
+#: Number of objects, with floor between them, that are distinguished in one column.
 _THINGS = 2
-#: Metres: a smaller tolerance is not asked of the floor that a network sees.
+#: Metres: smallest tolerance; a network's floor is not more accurate.
 _LEAST_TOLERANCE = 0.03
 
 
 @dataclass(frozen=True, eq=False)
 class FloorLayout:
-    """Where a camera sees the floor. Grids are (n, k), the first row is the lowest in the image.
+    """Where a camera sees the floor. Grids are (n, k); the first row is the lowest in the image.
 
     Attributes:
         size: (rows, columns) of the depth image.
         height: metres of the camera above the floor.
-        rows: int64 (n,), of the image.
-        columns: of the image.
-        nearness: 1 / depth of the floor.
-        log_step: (n - 1, k), log depth of the floor from row to row.
-        distance: metres on the ground for each metre of depth.
-        rise: (n, k), the fall of q by which the lowest obstacle rises (negative).
-        slopes: (n - 1, k) twice: tangents between which a surface begins to stand up.
-        near: bool, whether the floor's level counts there.
-        window: rows over which an obstacle rises at most.
-        raised: the q of the highest patch that can be floor (negative).
-        across, along: for each column and each row of the image the grid's line before it, int64,
-            and the share of the next one, float32. Line 0 along is above the whole grid.
-        above: rows of the image that are above line 0.
+        rows: int64 (n,), the grid's rows in the image.
+        columns: the grid's columns in the image.
+        nearness: (n, k), 1 / depth of the floor.
+        log_step: (n - 1, k), increase of the floor's log depth from row to row.
+        distance: (n, k), metres on the ground per metre of depth.
+        rise: (n, k), the change of q from the floor to the top of the lowest obstacle (negative).
+        slopes: two arrays (n - 1, k), tangents of the slopes at which a surface begins to stand up
+            and at which it stands up.
+        near: bool (n, k), whether the floor is near enough to count in averages of its level.
+        window: largest number of rows over which an obstacle rises.
+        raised: q of the highest patch that can be floor (negative).
+        across, along: for each column and each row of the image, the index of the grid line before
+            it, int64, and the weight of the next line, float32. Line 0 of `along` is above the
+            whole grid.
+        above: number of rows of the image above line 0.
     """
 
     size: tuple[int, int]
@@ -131,16 +138,17 @@ def floor_layout(
     tolerance: float = 0.05,
     device: torch.device | str = 'numpy',
 ) -> FloorLayout | None:
-    """The layout of a camera's floor: a few milliseconds of work, to be kept.
+    """Return the layout of a camera's floor; takes a few milliseconds, so keep it.
 
     Args:
         camera: of the depth image.
         pose: of the camera.
-        tolerance: metres above the floor that are floor; grows by `scan.FLOOR_GROWTH`.
+        tolerance: metres above the floor that still count as floor; grows by `scan.FLOOR_GROWTH`
+            per metre of distance.
         device: where the depth images will be; 'numpy' for arrays.
 
     Returns:
-        None where the camera's height is unknown or too little of the floor can be seen.
+        The layout; None if the camera's height is unknown or the camera sees too little floor.
     """
     height = pose.height
     if height is None or height <= 0:
@@ -213,14 +221,14 @@ def _layout(
 
 @by_numpy
 def level_floor(depth: Array, layout: FloorLayout, anchored: bool = False) -> Array:
-    """Depth (H, W) whose floor is where it is known to be.
+    """Return depth (H, W) with the floor at its known height.
 
     Args:
-        depth: metres, before any limits; NaN stays NaN. A numpy array, or a tensor on the layout's
-            device; nothing waits for the device.
-        layout: of its camera. For tensors on a CPU it is of kind 'numpy'.
-        anchored: whether the distances are true already, from other sensors: then the floor alone
-            is corrected, otherwise what stands on it is taken along.
+        depth: metres, before any limits; NaN stays NaN. A NumPy array, or a tensor on the layout's
+            device; the function does not wait for the device.
+        layout: of the depth's camera; of kind 'numpy' for tensors on a CPU.
+        anchored: whether other sensors have already corrected the distances. If so, only the floor
+            is moved; otherwise the objects on it are moved too.
 
     Raises:
         ValueError: the depth is not of the camera's size.
@@ -235,7 +243,7 @@ def level_floor(depth: Array, layout: FloorLayout, anchored: bool = False) -> Ar
 
 
 def _floor_level(depth: Array, layout: FloorLayout, anchored: bool) -> Array:
-    """(n + 1, k): q of the floor, the first row above the grid, the last one the image's lowest."""
+    """Return q of the floor (n + 1, k), from a row above the grid to the image's lowest row."""
     xp = _xp(depth)
     seen = depth[:, layout.columns][layout.rows] * layout.nearness
     ratio = _filled(seen)
@@ -254,14 +262,16 @@ def _floor_level(depth: Array, layout: FloorLayout, anchored: bool) -> Array:
 def _followed(
     q: Array, ratio: Array, layout: FloorLayout, anchored: bool
 ) -> tuple[Array, Array, Array, Array]:
-    """The floor's level (n, k), whether something stands there, and the middle of all levels.
+    """Follow the floor upwards.
 
-    The last is by how much a level patch of the floor can be below the middle (negative).
+    Returns:
+        The floor's level (n, k); whether an object stands there; the median of all levels; and the
+        lowest level of a patch of floor relative to this median (negative).
     """
     xp = _xp(q)
     fall, level_steps, rising, middle, limit = _steps(q, ratio, layout, anchored)
     start = _start(q, level_steps, rising, middle, limit, layout)
-    # A row before the image's lowest, where the floor is that something on the lower edge hides.
+    # Add a row below the image: the floor that an object at the lower edge hides.
     q = _joined((q[0] - start)[None], q)
     relief = _joined(xp.zeros_like(start)[None], start[None], start + xp.cumsum(fall, 0))
     rise = _joined(layout.rise[:1], layout.rise)
@@ -281,12 +291,12 @@ def _followed(
 def _steps(
     q: Array, ratio: Array, layout: FloorLayout, anchored: bool
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """What happens from row to row (n - 1, k).
+    """Classify the step from each row to the next (n - 1, k).
 
     Returns:
-        The change of q where something stands up or comes down, 0 along the floor; whether the
-        surface is level; whether it is a face; the middle of the floor's levels; and by how much a
-        level patch can be below it.
+        The change of q if the surface rises or falls, 0 along the floor; whether the surface is
+        level; whether it is an upright face; the median of the floor's levels; and the lowest level
+        of a patch of floor relative to this median (negative).
     """
     xp = _xp(q)
     away = ratio / layout.nearness * layout.distance
@@ -306,7 +316,7 @@ def _steps(
 def _start(
     q: Array, level: Array, face: Array, middle: Array, limit: Array, layout: FloorLayout
 ) -> Array:
-    """(k,): q of the image's lowest row above the floor's, 0 where that is the floor."""
+    """Return q of the image's lowest row minus q of the floor (k,); 0 if that row is floor."""
     xp = _xp(q)
     floor, _ = _middle(q[:_EDGE], level[:_EDGE], thin=1)
     is_patch = q[0] - middle >= xp.minimum(limit, layout.rise[0])
@@ -317,11 +327,11 @@ def _start(
 def _thing(
     q: Array, relief: Array, rise: Array, before: Array, number: Array, begin: Array, window: int
 ) -> tuple[Array, Array, Array]:
-    """The first thing of each column from the row `begin` (k,) on: what stands up far enough.
+    """Find the first object of each column from the row `begin` (k,) on that rises far enough.
 
     Returns:
-        The last row of the floor before it, the first one behind it (the row after the last where
-        there is none), and the floor's level there, each (k,).
+        The last row of the floor before the object; the first row of the floor behind it, or the
+        number of rows if there is none; and the floor's level at the object's foot. Each is (k,).
     """
     xp = _xp(q)
     last = q.shape[0]
@@ -341,7 +351,7 @@ def _thing(
 
 
 def _level_follows(level: Array) -> Array:
-    """Whether three level steps in a row begin one to three steps after each one."""
+    """Return whether three consecutive level steps begin one to three steps after each step."""
     count = level.shape[0]
     padded = _joined(level, *[level[-1:]] * 6)
     three = padded[:-2] & padded[1:-1] & padded[2:]
@@ -349,26 +359,26 @@ def _level_follows(level: Array) -> Array:
 
 
 def _sum_around(values: Array) -> Array:
-    """The sum of each value and its three neighbours to either side in its column."""
+    """Return the sum of each value and its three neighbours on each side in its column."""
     none = _xp(values).zeros_like(values[:1])
     padded = _joined(*[none] * 3, values, *[none] * 3)
-    # A sum along columns takes longer than all of these.
+    # These additions are faster than a sum along columns.
     return functools.reduce(operator.add, (padded[k : k + len(values)] for k in range(7)))
 
 
 def _mean_before(q: Array) -> Array:
-    """The mean of the _BEFORE values before each one in its column."""
+    """Return the mean of the _BEFORE values before each value in its column."""
     padded = _joined(*[q[:1]] * _BEFORE, q[:-1])
     total = functools.reduce(operator.add, (padded[k : k + len(q)] for k in range(_BEFORE)))
     return total / _BEFORE
 
 
 def _most(bools: Array) -> Array:
-    """(k,): whether more than half of a column are true."""
+    """Return whether more than half of each column is True, (k,)."""
     return bools.sum(0) * 2 > len(bools)
 
 
-# What numpy and PyTorch name differently.
+# Functions that differ between NumPy and PyTorch.
 
 
 def _xp(array: Array) -> Any:
@@ -388,35 +398,35 @@ def _upside_down(array: Array) -> Array:
 
 
 def _row_numbers(array: Array) -> Array:
-    """(n, k), the number of each row."""
+    """Return an array (n, k) that contains the number of each row."""
     if isinstance(array, Tensor):
         return torch.arange(len(array), device=array.device)[:, None].expand(array.shape)
     return np.broadcast_to(np.arange(len(array))[:, None], array.shape)
 
 
 def _first(where: Array, number: Array, none: int) -> Array:
-    """The first row (k,) where a column is true; `none` where it is nowhere."""
+    """Return the first row (k,) in which each column is True; `none` if there is no such row."""
     if isinstance(where, Tensor):
         return torch.where(where, number, none).amin(0)
     return np.where(where.any(0), where.argmax(0), none)
 
 
 def _last(where: Array, number: Array) -> Array:
-    """The last row (k,) where a column is true; 0 where it is nowhere."""
+    """Return the last row (k,) in which each column is True; 0 if there is no such row."""
     if isinstance(where, Tensor):
         return torch.where(where, number, 0).amax(0)
     return np.where(where, number, 0).max(0)
 
 
 def _at(array: Array, row: Array) -> Array:
-    """The value (k,) of each column in its own row."""
+    """Return the value (k,) of each column in the row given for that column."""
     if isinstance(array, Tensor):
         return array.gather(0, row[None])[0]
     return np.take_along_axis(array, row[None], 0)[0]
 
 
 def _highest(values: Array, window: int) -> Array:
-    """The largest of each value and those before it in its column, `window` in all."""
+    """Return the maximum of each value and the window - 1 values before it in its column."""
     if isinstance(values, Tensor):
         padded = F.pad(values.T[None], (window - 1, 0), value=-math.inf)
         return F.max_pool1d(padded, window, 1)[0].T
@@ -424,21 +434,24 @@ def _highest(values: Array, window: int) -> Array:
 
 
 def _lowest_around(values: Array) -> Array:
-    """The smallest of each value and its eight neighbours."""
+    """Return the minimum of each value and its eight neighbours."""
     if isinstance(values, Tensor):
         return -F.max_pool2d(-values[None], 3, 1, 1)[0]
     return cv2.erode(values, np.ones((3, 3), np.uint8))
 
 
 def _any_around(values: Array) -> Array:
-    """Whether any of two neighbours to each side, or itself, is true."""
+    """Return whether any value in the 5 x 5 neighbourhood of each value is True."""
     if isinstance(values, Tensor):
         return F.max_pool2d(values[None].float(), 5, 1, 2)[0] > 0
     return cv2.dilate(values.view(np.uint8), np.ones((5, 5), np.uint8)).view(bool)
 
 
 def _filled(ratio: Array) -> Array:
-    """Each unknown value as the one before it in its column, or the first one; or 1."""
+    """Replace unknown values by the last known value before them in their column.
+
+    Use the first known value if none is before, and 1 if the whole column is unknown.
+    """
     xp = _xp(ratio)
     known = xp.isfinite(ratio) & (ratio > 0)
     if not isinstance(ratio, Tensor) and known.all():
@@ -457,7 +470,7 @@ def _filled(ratio: Array) -> Array:
 
 
 def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array]:
-    """Median of q where there is floor, and the spread about it; 0 and 1 where there is little."""
+    """Return the median of q on the floor and its spread; 0 and 1 if there is too little floor."""
     q, floor = q[::thin, ::thin], floor[::thin, ::thin]
     least = _LEAST_FLOOR * floor.shape[0] * floor.shape[1]
     if isinstance(q, Tensor):
@@ -469,13 +482,13 @@ def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array]:
     values = np.sort(q[floor])
     if len(values) <= least:
         return q.dtype.type(0), q.dtype.type(1)
-    # Of an even number the lower one, as PyTorch has it.
+    # For an even number of values take the lower median, as PyTorch does.
     middle = values[(len(values) - 1) // 2]
     return middle, 1.4826 * np.sort(abs(values - middle))[(len(values) - 1) // 2]
 
 
 def _times_grid(depth: Array, factor: Array, layout: FloorLayout) -> Array:
-    """The depth times a grid (n + 1, k), interpolated; its first row is the image's upper one."""
+    """Multiply the depth by an interpolated grid (n + 1, k); the grid's first row is at the top."""
     column, share = layout.across
     wide = factor[:, column] + (factor[:, column + 1] - factor[:, column]) * share
     line, share = layout.along
@@ -498,7 +511,7 @@ def _times_grid(depth: Array, factor: Array, layout: FloorLayout) -> Array:
 
 
 def _grid_rows(rays: NDArray[np.float64], camera: CameraModel, height: float) -> NDArray[np.int64]:
-    """The rows of the grid, the lowest first: in the middle column they are even in log depth."""
+    """Return the grid's rows, lowest first, in equal steps of log depth in the middle column."""
     middle = min(max(round(camera.cx), 0), camera.width - 1)
     forward, left, up = rays[:, :, middle]
     with np.errstate(divide='ignore'):
@@ -514,7 +527,7 @@ def _grid_rows(rays: NDArray[np.float64], camera: CameraModel, height: float) ->
 
 
 def _slopes(height: float, away: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Tangents of the slopes between which a surface begins to stand up, at metres away."""
+    """Return `FloorLayout.slopes` for a camera's height and distances on the ground, metres."""
     grazing = _GRAZING * np.degrees(np.arctan2(height, away))
     low = np.clip(grazing, _LEAST_SLOPES[0], _SLOPES[0])
     high = np.clip(2 * grazing, _LEAST_SLOPES[1], _SLOPES[1])
@@ -522,7 +535,7 @@ def _slopes(height: float, away: NDArray[Any]) -> tuple[NDArray[Any], NDArray[An
 
 
 def _between(lines: NDArray[Any], places: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """For each place the line before it, and the share of the next; constant beyond the ends."""
+    """Return the line before each place and the weight of the next line; constant at the ends."""
     before = np.clip(np.searchsorted(lines, places, 'right') - 1, 0, len(lines) - 2)
     share = (places - lines[before]) / (lines[before + 1] - lines[before])
     return before, np.clip(share, 0, 1)

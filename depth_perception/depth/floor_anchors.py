@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The floor as an anchor: how far it is, where the height and the tilt of the camera are known.
+"""The floor as an anchor: its depth follows from the height and the tilt of the camera.
 
-Of a floor pixel the depth is known exactly. Which pixels are floor is the question. The normals of
-a surface do not change with a wrong scale, so candidates are those below the horizon whose
-predicted surface is level. Among them the floor is the lowest plane: the ratio of the floor's depth
-to the predicted one is larger for all that lies above it.
+The depth of a floor pixel is known exactly; the question is which pixels are floor. A wrong scale
+does not change the normals of a surface, so the candidates are the pixels below the horizon whose
+predicted surface is level. The floor is the lowest plane among them: the ratio of the floor's depth
+to the predicted depth is larger for everything above it.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from depth_perception.depth.scan import CameraPose
 
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
-#: Metres: a higher camera sees tables from above, and takes them for the floor.
+#: Metres: a higher camera sees tables from above, which would be mistaken for the floor.
 HIGHEST_CAMERA = 0.7
-#: Pixels of the image, (rows, columns), at which its surface is looked at.
+#: Grid of pixels, (rows, columns), at which the surface is sampled.
 _LOOKS = (36, 48)
-#: Degrees: a surface is level up to here, and rays that fall less are of no use.
+#: Degrees: largest slope of a level surface, and smallest angle below the horizon of a usable ray.
 LEVEL_DEG, LEAST_FALL_DEG = 15.0, 5.0
-#: Radians by which a pitch may be wrong: it makes the depth of the floor wrong by this over the
-#: angle at which the ray falls.
+#: Radians by which the pitch may be wrong. The resulting relative error of the floor's depth is
+#: this angle divided by the ray's angle below the horizon.
 PITCH_ERROR = math.radians(1.0)
-#: Log ratio: width of the bins in which the lowest plane is looked for, and of that plane.
+#: Log ratio: width of the bins in which the lowest plane is searched, and its largest deviation.
 _BIN, _PLANE = 0.05, 0.15
-#: The lowest plane has at least so many looks, this share of all level ones, and this share of the
-#: largest plane.
+#: The lowest plane has at least this many samples, this fraction of all level samples, and this
+#: fraction of the samples of the largest plane.
 LEAST_LOOKS, LEAST_SHARE, LEAST_OF_LARGEST = 40, 0.15, 0.3
-#: Log ratio of the lowest plane at most: a level thing that hides the floor would be taken for it,
-#: and all depth for too small. So the floor alone makes no depth larger by more than a factor 1.35;
-#: how much smaller it makes one is not limited here.
+#: Largest log ratio of the lowest plane: a level object that hides the floor would be mistaken for
+#: it, and all depth would seem too small. So the floor alone increases no depth by more than a
+#: factor of 1.35. How much it decreases depth is not limited here.
 LARGEST_RATIO = 0.3
-#: Anchors that the floor makes, and their weight: their errors are not independent.
+#: Largest number of anchors on the floor, and their weight: their errors are not independent.
 FLOOR_ANCHORS, FLOOR_WEIGHT = 48, 0.5
 
 
 def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> Anchors:
-    """Pixels of the floor with their true depth; none where the floor is not to be told.
+    """Return pixels of the floor with their true depth; no anchors if the floor is not recognised.
 
-    None, too, for a camera of unknown height or above HIGHEST_CAMERA.
+    There are also no anchors if the camera's height is unknown or above HIGHEST_CAMERA.
 
     Args:
         predicted: depth (H, W) of the image, not corrected; an array or a tensor on any device.
@@ -94,7 +94,7 @@ def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> An
 
 
 def _is_level(depth: NDArray[Any], rays: NDArray[Any], up: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether the surface at each look (n,) is level; False at the border and at edges."""
+    """Return whether the surface at each sample (n,) is level; False at the border and at edges."""
     places = (depth[:, None] * rays).reshape(*_LOOKS, 3)
     normals = np.full(places.shape, np.nan)
     normals[1:-1, 1:-1] = np.cross(
@@ -107,18 +107,18 @@ def _is_level(depth: NDArray[Any], rays: NDArray[Any], up: NDArray[Any]) -> NDAr
 
 
 def _lowest_plane(ratio: NDArray[Any]) -> float | None:
-    """The log ratio of the lowest plane of level looks (n,); None where there is no clear one."""
+    """Return the log ratio of the lowest plane of level samples (n,); None if none is clear."""
     if len(ratio) < LEAST_LOOKS:
         return None
     bins = np.floor(ratio / _BIN).astype(int)
     counts = np.bincount(bins - bins.min())
-    # A plane is as wide as a few bins.
+    # A plane covers several bins.
     plane = np.convolve(counts, np.ones(5), 'same')
     enough = plane >= max(LEAST_LOOKS, LEAST_SHARE * len(ratio), LEAST_OF_LARGEST * plane.max())
     if not enough.any():
         return None
     first = int(np.argmax(enough))
-    # From there on up to the plane's middle.
+    # From the first bin with enough samples, move on to the middle of the plane.
     while first + 1 < len(plane) and plane[first + 1] > plane[first]:
         first += 1
     low = (first + bins.min() - 2) * _BIN

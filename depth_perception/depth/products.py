@@ -43,7 +43,7 @@ from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
 from depth_perception.depth.temporal import TemporalFilter
 from depth_perception.depth.visualise import colourise
 
-#: A depth image or what is made of it.
+#: A depth image or a product computed from it: a NumPy array or a tensor.
 Array = Any
 LayoutMaker = Callable[..., ScanLayout]
 FloorMaker = Callable[..., 'FloorLayout | None']
@@ -53,7 +53,7 @@ _ANCHORED = (0.1, 100.0)
 
 @dataclass(frozen=True, eq=False)
 class DepthScan:
-    """An obstacle scan, as sensor_msgs/LaserScan has it, in the camera's level frame.
+    """An obstacle scan like sensor_msgs/LaserScan, in the camera's level frame.
 
     Attributes:
         ranges: (count,) metres; +Inf free, NaN unknown; see `scan.scan_ranges`.
@@ -92,11 +92,11 @@ class DepthProducts:
         metric: depth (H, W) in metres, NaN where unknown, before the limits.
         camera: of the depth; None: there is no cloud and no scan.
         rgb: the image uint8 (H, W, 3), of the depth's kind; None: the cloud has no colours.
-        settings: all that can be set.
-        network_max_depth: metres, the limit where the settings have none.
-        layouts: makes the layout of a scan, as `scan.scan_layout`.
-        floors: makes the layout of a floor, as `floor.floor_layout`.
-        anchored: whether other sensors have made the distances true already.
+        settings: settings of depth and its products.
+        network_max_depth: metres, the limit if the settings have none.
+        layouts: function that creates the layout of a scan, like `scan.scan_layout`.
+        floors: function that creates the layout of a floor, like `floor.floor_layout`.
+        anchored: whether other sensors have already corrected the distances.
 
     Examples:
         >>> import numpy as np
@@ -182,7 +182,7 @@ class DepthProducts:
         return geometry.flying_pixels(self.metric, threshold) if threshold > 0 else None
 
     def _levelled(self, pose: CameraPose | None) -> Array | None:
-        """Return the metric depth with its floor at the known height; None if it is unknown."""
+        """Return the metric depth with its floor at the known height; None if not possible."""
         settings = self.settings
         if not settings.floor_model or self.camera is None or pose is None or pose.height is None:
             return None
@@ -218,7 +218,7 @@ class DepthProducts:
         """Return the obstacle scan.
 
         Args:
-            pose: pose of the camera; None for `self.pose`, or that of the settings.
+            pose: pose of the camera; None for `self.pose`, or the pose of the settings.
         """
         settings, (near, far) = self.settings, self.limits
         pose = pose or self.pose or stated_pose(settings)
@@ -268,7 +268,7 @@ class ProductMaker:
     depth for `temporal_smoothing`.
 
     Args:
-        network_max_depth: metres, `WeightsInfo.max_depth`: the limit where the settings have none.
+        network_max_depth: metres, `WeightsInfo.max_depth`: the limit if the settings have none.
 
     Examples:
         >>> import numpy as np
@@ -286,7 +286,7 @@ class ProductMaker:
     def __init__(self, network_max_depth: float = math.inf) -> None:
         self._network_max_depth = network_max_depth
         self._anchored = AnchoredDepth()
-        # Of this camera alone: a layout takes up to 28 bytes a pixel.
+        # Only for this camera: a layout takes up to 28 bytes per pixel.
         self._layouts = functools.lru_cache(maxsize=1)(scan_layout)
         self._floors = functools.lru_cache(maxsize=1)(floor_layout)
         self._temporal = TemporalFilter()
@@ -308,11 +308,11 @@ class ProductMaker:
         Args:
             rgb: the image, uint8 (H, W, 3); None: no colours.
             camera: of image and depth; None: no cloud and no scan.
-            depth: metres (H, W), as the network gives it: finite, not masked.
-            settings: all that can be set.
-            time: seconds, of frames in their order; None: it has nothing to do with the last one.
-            unseen: bool (H, W), where the camera saw nothing, such as the border of a rectified
-                image: there the network made something up.
+            depth: metres (H, W), the output of the network: finite, not masked.
+            settings: settings of depth and its products.
+            time: seconds, of frames in their order; None: unrelated to the last frame.
+            unseen: bool (H, W), True where the camera saw nothing, such as the border of a
+                rectified image: the network's depth is meaningless there.
             image: `rgb` on the depth's device, if it is already there.
         """
         metric = self._metric(rgb, depth, settings, time)
@@ -400,9 +400,9 @@ def depth_products(
     Args:
         rgb: the image, uint8 (H, W, 3); None: no colours.
         camera: of image and depth; None: no cloud and no scan.
-        depth: metres (H, W), as `DepthEstimator.infer` gives it.
-        settings: all that can be set.
-        network_max_depth: metres, the limit where `settings.max_depth` is 0.
+        depth: metres (H, W), the result of `DepthEstimator.infer`.
+        settings: settings of depth and its products.
+        network_max_depth: metres, the limit if `settings.max_depth` is 0.
 
     Examples:
         >>> import numpy as np

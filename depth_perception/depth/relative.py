@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metres from a network that gives relative depth or disparity: anchors tell scale and shift."""
+"""Convert relative depth or disparity of a network to metres: anchors give scale and shift."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from depth_perception.depth.anchors import LEAST_ANCHORS, MOST_ANCHORS, Anchors,
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
 DISPARITY = 'relative_disparity'
-#: Least ratio of the farthest to the nearest anchor (of the middle 80 %) that tells a shift.
+#: Smallest ratio of the farthest to the nearest anchor (of the middle 80 %) for fitting a shift.
 LEAST_RATIO = 1.3
-#: Anchors that are off by less, log depth, count in full; beyond four times that not at all.
+#: Log depth: anchors with a smaller error have nearly full weight; with four times it, none.
 _NOISE = 0.05
 _ROUNDS = 10
-#: No depth beyond so many times the range.
+#: Largest depth as a multiple of the network's range.
 _FAR = 10
-#: Shares of the pixels between which the colours of a preview lie.
+#: Quantiles of the pixels between which the colours of a preview lie.
 _SHOWN = (0.02, 0.98)
-#: The farthest over the nearest colour of a preview without metres.
+#: Ratio of the farthest to the nearest colour of a preview without metres.
 SHOWN_RATIO = 10.0
 
 
 @dataclass(frozen=True)
 class Relation:
-    """How a network's output tells depth.
+    """Relation between a network's output and depth.
 
     Attributes:
-        factor: depth = factor x output; of a disparity, 1 / depth = factor x output + shift.
+        factor: depth = factor x output; for a disparity, 1 / depth = factor x output + shift.
         shift: 1 / metres; 0 for relative depth.
-        of_disparity: whether the output is one.
-        used: anchors that agree with it.
-        offered: anchors that could be compared.
+        of_disparity: whether the output is a disparity.
+        used: number of anchors that agree with the relation.
+        offered: number of anchors that could be compared.
     """
 
     factor: float
@@ -47,7 +47,7 @@ class Relation:
     offered: int = 0
 
     def metres(self, output: Array, farthest: float) -> Array:
-        """Depth (H, W); at most ten times the farthest distance (metres)."""
+        """Return depth (H, W), at most ten times `farthest`, both in metres."""
         if not self.of_disparity:
             depth: Array = (output * self.factor).clip(0, _FAR * farthest)
             return depth
@@ -59,9 +59,9 @@ class Relation:
 def fit_relation(
     output: Array, anchors: Anchors, kind: str, limits: tuple[float, float]
 ) -> Relation | None:
-    """What anchors tell of an output (H, W); None where they are too few or tell nothing.
+    """Fit a relation between an output (H, W) and anchors; None if they are too few or unclear.
 
-    Anchors that contradict the others have no say, as long as they are fewer than a third.
+    Anchors that contradict the others have no weight, as long as they are fewer than a third.
 
     Args:
         output: of the network, on any device.
@@ -101,7 +101,7 @@ def fit_relation(
 
 
 def shown_relation(output: Array, kind: str, near: float) -> Relation:
-    """A relation for colours alone: depth between `near` and `SHOWN_RATIO` times it."""
+    """Return a relation for colours only: depth between `near` and `SHOWN_RATIO` times `near`."""
     sampled = _on_host(output[::8, ::8]).astype(np.float64)
     low, high = np.quantile(sampled, _SHOWN)
     spread = max(high - low, 1e-6 * max(abs(high), abs(low), 1e-30))
@@ -135,7 +135,7 @@ def _fit_disparity(seen: NDArray[Any], true: NDArray[Any], weight: NDArray[Any])
     for _ in range(_ROUNDS):
         found = factor * seen + shift
         error = np.log(np.maximum(found, 1e-6) / inverse)
-        # An error of the inverse depth counts by what it is of the depth.
+        # Weigh errors of the inverse depth so that relative errors count equally.
         strength = weight * _belief(error) / inverse**2
         if np.count_nonzero(strength) < 3:
             return None
@@ -148,7 +148,7 @@ def _fit_disparity(seen: NDArray[Any], true: NDArray[Any], weight: NDArray[Any])
 
 
 def _by_pairs(seen: NDArray[Any], inverse: NDArray[Any]) -> tuple[float, float]:
-    """The median of the slopes of all pairs, and the shift that goes with it (Theil 1950)."""
+    """Return the median slope of all pairs and the corresponding shift (Theil 1950)."""
     first, second = np.triu_indices(len(seen), 1)
     across, up = seen[second] - seen[first], inverse[second] - inverse[first]
     apart = abs(across) > 0.1 * abs(across).max()
@@ -164,7 +164,7 @@ def _middle(seen: NDArray[Any], inverse: NDArray[Any]) -> float:
 def _weighted(
     seen: NDArray[Any], inverse: NDArray[Any], strength: NDArray[Any], has_shift: bool
 ) -> tuple[float, float]:
-    """Factor and shift by least squares."""
+    """Return factor and shift by weighted least squares."""
     if not has_shift:
         return float((strength * seen * inverse).sum() / (strength * seen * seen).sum()), 0.0
     total = strength.sum()
@@ -177,7 +177,7 @@ def _weighted(
 
 
 def _belief(error: NDArray[Any]) -> NDArray[np.float64]:
-    """Tukey's weight of an error, wider where most errors are larger."""
+    """Return Tukey's weights of errors; the width grows if most errors are large."""
     width = 4 * max(_NOISE, 1.5 * float(np.median(abs(error))))
     belief: NDArray[np.float64] = (1 - np.minimum(abs(error) / width, 1) ** 2) ** 2
     return belief
@@ -188,11 +188,11 @@ def _on_host(array: Array) -> NDArray[Any]:
 
 
 class RelativeDepth:
-    """Metres of the frames of one camera; without anchors the last relation holds for a while.
+    """Find the relation for each frame of one camera; without anchors, keep the last for a while.
 
     Args:
         kind: `relative_depth` or `relative_disparity`.
-        farthest: metres, as the network's file says.
+        farthest: metres, from the network's file.
     """
 
     def __init__(self, kind: str, farthest: float) -> None:
@@ -205,14 +205,14 @@ class RelativeDepth:
         self._last = None
 
     def before(self, time: float, hold: float) -> Relation | None:
-        """The last relation, where it is not older than `hold` at that time (seconds)."""
+        """Return the last relation; None unless its age at `time` is in [0, hold] (seconds)."""
         held = self._last is not None and 0 <= time - self._time <= hold
         return self._last if held else None
 
     def relation(
         self, output: Array, anchors: Anchors, time: float, nearest: float, hold: float
     ) -> Relation | None:
-        """Of a frame's output; None where neither its anchors nor earlier ones tell."""
+        """Return the relation of a frame's output, or else the last one, or None, see `before`."""
         found = fit_relation(output, anchors, self.kind, (nearest, self.farthest))
         if found is not None:
             self._last, self._time = found, time

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A smooth field of corrections through a few anchors: robust regression and its evaluation.
+"""Fit a smooth field of corrections to a few anchors by robust regression, and evaluate it.
 
-The correction log(true / predicted depth) is a Gaussian process over f = (log depth, u, v), with u
-and v as shares of the image (Rasmussen and Williams, 2006, 2.2): about the median of the anchors'
-corrections, a factor for the whole image, a slope in log depth, and a smooth rest that dies out
-away from the anchors. Wrong anchors lose their weight by iteratively reweighted least squares with
-Huber's weights.
+The correction log(true / predicted depth) is modelled as a Gaussian process over
+f = (log depth, u, v), with u and v as fractions of the image's width and height (Rasmussen and
+Williams, 2006, 2.2). Its mean is the median of the anchors' corrections. Its deviation from the
+mean is the sum of a factor for the whole image, a slope in log depth, and a smooth rest that
+vanishes away from the anchors. Iteratively reweighted least squares with Huber's weights reduces
+the weight of wrong anchors.
 
 An image has too many pixels to evaluate a kernel at each. The field is evaluated at the tiles of a
-coarse grid, for some depths. A tile has the parabola in log depth that agrees with it at the least,
-the middle and the largest depth around there, and the parabolas of tiles are interpolated. So both
-sides of an edge get what the field says of their depths, and nothing is blurred across.
+coarse grid, for several depths. Each tile gets a parabola in log depth that equals the field at the
+smallest, the middle and the largest depth in and next to the tile. The parabolas are interpolated
+between tiles. So each side of an edge gets the correction for its own depth, and nothing is blurred
+across the edge.
 """
 
 from __future__ import annotations
@@ -32,37 +34,37 @@ from depth_perception.depth.by_numpy import bands, by_numpy
 
 Array = TypeVar('Array', NDArray[Any], Tensor)
 
-#: Standard deviations of the log correction about the median: its smooth rest, its factor, and its
-#: slope by log depth. docs/anchors.md has the measurements.
+#: Standard deviations of the parts of the log correction: smooth rest, factor, and slope in log
+#: depth. docs/anchors.md has the measurements.
 SMOOTH, FACTOR, SLOPE = 0.15, 0.3, 0.1
-#: How far the smooth rest reaches: in log depth, and as shares of the image's width and height.
+#: Length scales of the smooth rest: in log depth, and as fractions of the image's width and height.
 LENGTHS = (0.5, 0.3, 0.3)
-#: Standard deviation of the log of an anchor's distance over the depth there.
+#: Standard deviation of the log ratio of an anchor's distance to the depth at its position.
 NOISE = 0.08
 #: No depth is corrected by more than the factor exp(LIMIT), 3.3.
 LIMIT = 1.2
-#: Standard deviations from which on an anchor weighs less, and rounds of weighing.
+#: Deviation above which an anchor loses weight, in standard deviations; largest number of rounds.
 HUBER, ROUNDS = 1.5, 6
-#: Rounds end when no weight changes by more.
+#: The rounds end when no weight changes by more than this.
 SETTLED = 0.01
-#: Tiles along the image's longer side, and depths at which the field is evaluated.
+#: Number of tiles along the image's longer side, and of depths at which the field is evaluated.
 TILES, NODES = 40, 24
-#: Looks at depth along each side of a tile.
+#: Number of depth samples along each side of a tile.
 _LOOKS = 3
-#: Log depth: the least range over which a tile's parabola is drawn.
+#: Log depth: smallest range of the three points of a tile's parabola.
 _LEAST_RANGE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class ResidualField:
-    """Log corrections as a function of log depth and the place in the image.
+    """Log corrections as a function of log depth and the position in the image.
 
     Attributes:
-        features: float64 (n, 3) of the anchors: log depth less the centre, u / width, v / height.
+        features: float64 (n, 3) of the anchors: log depth minus `centre`, u / width, v / height.
         weights: float64 (n,), of the anchors' kernels in the field.
-        level: log correction without any of them.
-        centre: log depth about which the slope turns.
-        limits: the depths between which the field changes, metres.
+        level: mean log correction, to which the kernels are added.
+        centre: log depth at which the slope adds nothing.
+        limits: depths between which the field varies, metres; it is constant beyond them.
     """
 
     features: NDArray[np.float64]
@@ -72,14 +74,17 @@ class ResidualField:
     limits: tuple[float, float]
 
     def at(self, log_depth: NDArray[Any], u: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
-        """Log corrections (m,) at log depths and places (shares of the image), without a limit."""
+        """Return log corrections (m,), without LIMIT, at log depths and positions.
+
+        u and v are fractions of the image's width and height.
+        """
         features = np.stack([np.asarray(log_depth) - self.centre, u, v], 1)
         return self.level + _kernel(features, self.features) @ self.weights
 
     def table(self, rows: int, columns: int) -> NDArray[np.float32]:
-        """Log corrections (NODES, rows, columns) at the middles of tiles and at `nodes`.
+        """Return log corrections (NODES, rows, columns) at the centres of tiles and at `nodes`.
 
-        The kernel is a product of one function of each feature: matrix products do it.
+        The kernel is a product of one function per feature, so matrix products can compute it.
         """
         depths = self.nodes - self.centre
         log_depth, u, v = (self.features[:, axis] for axis in range(3))
@@ -92,7 +97,7 @@ class ResidualField:
             + FACTOR**2 * self.weights.sum()
             + SLOPE**2 * depths * (self.weights @ log_depth)
         )
-        places = by_both @ by_column.T  # one for each node: see `_solved`
+        places = by_both @ by_column.T  # a small one per node, see `_solved`
         return np.asarray(places + level.astype(np.float32)[:, None, None], np.float32)
 
     @property
@@ -110,17 +115,17 @@ def fit_field(
     noise: NDArray[Any],
     limits: tuple[float, float],
 ) -> tuple[ResidualField, NDArray[np.float64], NDArray[np.float64]]:
-    """The field through some anchors, and how far each is believed.
+    """Fit the field to anchors, and weigh each anchor by its agreement with the others.
 
     Args:
-        log_depth: (n,) of the predicted depth.
-        u, v: (n,) places, shares of the image's width and height.
-        correction: (n,) log(true / predicted depth).
-        noise: (n,) standard deviations of the corrections.
-        limits: the depths between which the field changes, metres.
+        log_depth: (n,), log of the predicted depth.
+        u, v: (n,), positions as fractions of the image's width and height.
+        correction: (n,), log(true / predicted depth).
+        noise: (n,), standard deviations of the corrections.
+        limits: depths between which the field varies, metres.
 
     Returns:
-        The field, what it leaves of each correction (n,), and weights (n,) in (0, 1]: 1 for an
+        The field, the residual of each correction (n,), and weights (n,) in (0, 1]: 1 for an
         anchor that agrees with the others.
     """
     centre = median(log_depth)
@@ -129,7 +134,7 @@ def fit_field(
     diagonal = np.arange(len(correction))
     level = median(correction)
     rest = correction - level
-    # At first, what differs from one factor is doubted.
+    # Start with low weights for anchors that differ from the common factor.
     belief = _belief(rest / noise)
     weights: NDArray[Any] = np.zeros(len(correction))
     left = weights
@@ -138,7 +143,7 @@ def fit_field(
         system = covariance.copy()
         system[diagonal, diagonal] += variance
         weights = _solved(system, rest)
-        left = variance * weights  # as (covariance + variance) weights = rest
+        left = variance * weights  # because (covariance + variance) weights = rest
         last, belief = belief, _belief(left / noise)
         if abs(belief - last).max() < SETTLED:
             break
@@ -146,11 +151,11 @@ def fit_field(
 
 
 def _solved(matrix: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
-    """X (n,) of matrix x = values, with a matrix (n, n) that is symmetric and positive definite.
+    """Solve matrix x = values for x (n,); the matrix (n, n) is symmetric and positive definite.
 
-    In two halves, by Schur's complement. BLAS shares larger matrices among threads, which wait for
-    each other longer than the work takes: where other programs have the cores, at 128 anchors tens
-    of milliseconds instead of a tenth of one.
+    Works in two halves, by the Schur complement. BLAS splits larger matrices among threads, which
+    wait for each other longer than the work takes: if other programs use the cores, 128 anchors
+    take tens of milliseconds instead of a tenth of one.
     """
     half = len(values) // 2
     if half == 0:
@@ -164,7 +169,10 @@ def _solved(matrix: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _belief(deviation: NDArray[Any]) -> NDArray[np.float64]:
-    """Huber's weights of deviations in standard deviations, whose scale is told by their median."""
+    """Return Huber's weights of deviations, given in standard deviations.
+
+    If the deviations are larger than expected, their median sets the scale.
+    """
     sizes = abs(deviation)
     scale = max(1.0, 1.4826 * median(sizes))
     belief: NDArray[np.float64] = np.minimum(1.0, HUBER * scale / np.maximum(sizes, 1e-9))
@@ -172,14 +180,14 @@ def _belief(deviation: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def median(values: NDArray[Any]) -> float:
-    """The upper median of one or more values, many times as quick as numpy's."""
+    """Return the upper median of one or more values, many times as fast as `numpy.median`."""
     middle = len(values) // 2
     return float(np.partition(values, middle)[middle])
 
 
 def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Covariances (m, n) of the corrections at features (m, 3) and (n, 3)."""
-    # |a - b|^2 = |a|^2 + |b|^2 - 2 a b: of small matrices no pass is dear, but an exponential is.
+    """Return covariances (m, n) of the corrections at features (m, 3) and (n, 3)."""
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 a b. For small matrices only the exponential is expensive.
     a, b = first / LENGTHS, second / LENGTHS
     squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
     bells: NDArray[np.float64] = np.exp(-0.5 * squares)
@@ -189,14 +197,14 @@ def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _bell(first: NDArray[Any], second: NDArray[Any], length: float) -> NDArray[np.float64]:
-    """exp(-((a - b) / length)^2 / 2) of all pairs, (m, n)."""
+    """Return exp(-((a - b) / length)^2 / 2) of all pairs, (m, n)."""
     bell: NDArray[np.float64] = np.exp(-0.5 * ((first[:, None] - second[None]) / length) ** 2)
     return bell
 
 
 @by_numpy
 def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Array:
-    """Depth (H, W) corrected by a field; what is not finite stays as it is.
+    """Correct depth (H, W) by a field; values that are not finite are kept.
 
     Args:
         depth: metres, NaN and infinities allowed.
@@ -208,7 +216,7 @@ def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Ar
     low, high = field.limits
     logs, *corrections = _scratch.of(depth.shape)
     for rows in bands(*depth.shape):
-        # NaN stays.
+        # Keeps NaN.
         np.clip(depth[rows], np.float32(low), np.float32(high), out=logs[rows])
         cv2.log(logs[rows], logs[rows])
     curves = (strength * _curves(logs, field)).astype(np.float32)
@@ -228,16 +236,16 @@ def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Ar
 
 
 class _Scratch(threading.local):
-    """Images that a thread writes to again for each frame: new memory takes longer than the work.
+    """Images that a thread reuses for each frame, because new memory takes longer than the work.
 
-    Of one size, the last.
+    Only images of the last size are kept.
     """
 
     def __init__(self) -> None:
         self._images: tuple[NDArray[np.float32], ...] = (np.empty((0, 0), np.float32),)
 
     def of(self, shape: tuple[int, int]) -> tuple[NDArray[np.float32], ...]:
-        """Four images of a size, with anything in them."""
+        """Return four images of this size with arbitrary contents."""
         if self._images[0].shape != shape:
             self._images = tuple(np.empty(shape, np.float32) for _ in range(4))
         return self._images
@@ -247,7 +255,7 @@ _scratch = _Scratch()
 
 
 def _apply_on_device(depth: Tensor, field: ResidualField, strength: float) -> Tensor:
-    """As `apply_field`; the depth does not leave its device, and nothing waits for that."""
+    """Compute `apply_field` on the depth's device, without waiting for the device."""
     logs = depth.float().clip(*field.limits).log()
     curves = (_curves(logs, field) * strength)[None]
     offset, slope, bend = F.interpolate(curves, tuple(depth.shape), mode='bilinear')[0]
@@ -256,7 +264,10 @@ def _apply_on_device(depth: Tensor, field: ResidualField, strength: float) -> Te
 
 
 def _curves(logs: Array, field: ResidualField) -> Array:
-    """Of each tile's correction a + b z + c z^2, with z the log depth: (3, rows, columns)."""
+    """Return (3, rows, columns): each tile's a, b, c of the correction a + b z + c z^2.
+
+    z is the log depth.
+    """
     least: Any
     most: Any
     least, most = _ranges_by_torch(logs) if isinstance(logs, Tensor) else _ranges(logs)
@@ -275,7 +286,7 @@ def _curves(logs: Array, field: ResidualField) -> Array:
 
 
 def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
-    """The table's values (rows, columns) at log depths (rows, columns), by linear interpolation."""
+    """Return the table's values at log depths, both (rows, columns), by linear interpolation."""
     start, following = field.nodes[:2].tolist()
     place = ((log_depth - start) / (following - start)).clip(0, NODES - 1)
     below: Any = place.clip(0, NODES - 2)
@@ -307,7 +318,7 @@ def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _ranges_by_torch(logs: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_ranges`."""
+    """Compute `_ranges` with torch."""
     rows, columns = (torch.from_numpy(looks).to(logs.device) for looks in _looks(*logs.shape))
     seen = logs[rows][:, columns]
     unknown = seen.isnan()
@@ -319,7 +330,7 @@ def _ranges_by_torch(logs: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=16)
 def _looks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows and columns of an image at which depth is looked at: _LOOKS for each tile."""
+    """Return the rows and columns of an image at which depth is sampled: _LOOKS for each tile."""
     tile = max(1.0, max(height, width) / TILES)
 
     def looks(side: int) -> NDArray[np.int64]:

@@ -125,14 +125,14 @@ LEVEL = CameraPose()
 class ObstacleBand:
     """The heights that count as obstacles.
 
-    With a known camera height everything is that lies above the floor, and `min_height` is not
-    used. `max_height` is always about the camera.
+    If the camera's height is known, everything above the floor is an obstacle, and `min_height` is
+    not used. `max_height` is always relative to the camera.
 
     Attributes:
         min_height: lower limit, metres above the camera (down is negative).
         max_height: upper limit, metres above the camera.
-        floor_tolerance: metres above the floor that still are floor, at the camera; it grows by
-            FLOOR_GROWTH with the distance.
+        floor_tolerance: metres above the floor that still count as floor, at the camera; grows by
+            FLOOR_GROWTH per metre of distance.
 
     Examples:
         >>> from depth_perception import ObstacleBand
@@ -155,19 +155,20 @@ class ScanLayout:
         angle_max: radians, of the last beam.
         angle_increment: radians between two beams.
         count: number of beams.
-        range_max: metres; what the camera cannot see of the middle beam is beyond.
+        range_max: metres; at most the distance up to which the camera sees the middle beam.
         least_distance: the smallest of `distance`.
         beam: int64 (H * W,), the beam of each pixel.
-        by_beam: int64, the pixels (H * W,) in the order of their beams; where every row has the
-            same beams, as before a level camera, the columns (W,).
-        begins: int64 (count + 1,), where in by_beam each beam begins, and the last one ends.
-        distance: float32 (H, W), metres on the ground plane for each metre of depth.
+        by_beam: int64, the pixels (H * W,) sorted by beam; if every row has the same beams, as
+            with a level camera, the columns (W,).
+        begins: int64 (count + 1,), the index in by_beam at which each beam begins, and the end of
+            the last one.
+        distance: float32 (H, W), metres on the ground plane per metre of depth.
         nearest: float32 (H, W), the smallest depth at which a point is an obstacle.
-        farthest: float32 (H, W), the largest one.
-        certain: the depths between which a point of any pixel is one.
-        in_range: float32 (W,), the depth at which a point of each column is range_max away, where
-            every row has the same beams: `farthest` then leaves that out. Otherwise None.
-        sees_far: bool (count,), whether the beam is seen as far as range_max.
+        farthest: float32 (H, W), the largest depth at which a point is an obstacle.
+        certain: depths between which a point of any pixel is an obstacle.
+        in_range: float32 (W,), the depth at which a point of each column is range_max away, if
+            every row has the same beams: `farthest` then excludes this limit. Otherwise None.
+        sees_far: bool (count,), whether the camera sees along the beam as far as range_max.
     """
 
     angle_min: float
@@ -254,16 +255,16 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
     """Return the ranges (count,) of the nearest obstacle in each beam.
 
     Args:
-        depth: (H, W): NaN unknown, +Inf too far; on the layout's device. What is nearer than
-            min_depth is judged where it is, and -Inf (`geometry.mask_range`) at min_depth.
+        depth: (H, W): NaN unknown, +Inf too far; on the layout's device. Depth below min_depth is
+            used unchanged; -Inf (`geometry.mask_range`) counts as min_depth.
         layout: of the camera.
         min_depth: metres.
 
     Returns:
-        Metres on the ground plane, at least `ScanLayout.range_min`: an obstacle that is nearer is
-        there, for REP-117's -Inf is no obstacle to most programs. +Inf where the beam is free, NaN
-        where it is unknown: no obstacle, and no pixel of it is known or they do not look as far as
-        range_max.
+        Metres on the ground plane, at least `ScanLayout.range_min`: nearer obstacles get this
+        range, because most programs do not treat REP-117's -Inf as an obstacle. +Inf if the beam is
+        free. NaN if it is unknown: it has no obstacle, and either none of its pixels is known or
+        they do not see as far as range_max.
 
     Raises:
         ValueError: the depth is not of the camera's size.
@@ -289,15 +290,15 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
     nearest = _nearest_on_cpu if depth.device.type == 'cpu' else _nearest_on_gpu
     ranges = nearest(depth, layout, min_depth)
     unknown = (ranges == math.inf) & ~layout.sees_far
-    # NaN stays.
+    # clamp keeps NaN.
     return ranges.clamp(min=layout.range_min(min_depth)).masked_fill(unknown, math.nan)
 
 
 def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
     """Return metres (count,) to the nearest obstacle; +Inf without obstacle, NaN if unknown.
 
-    A thread has the beams one after the other here: pixels that are sorted by beam are reduced in
-    a fraction of the time of a scatter.
+    One thread processes all beams: reducing pixels that are sorted by beam takes a fraction of the
+    time of a scatter operation.
     """
     if layout.in_range is None:
         values = _of_pixels(depth.numpy(), layout, min_depth)
@@ -327,7 +328,7 @@ def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray
 def _of_columns(
     z: NDArray[Any], layout: ScanLayout, in_range: NDArray[Any], min_depth: float
 ) -> NDArray[Any]:
-    """Return the minimum of `_of_pixels` per column (W,), by its smallest depth."""
+    """Return the minimum of `_of_pixels` per column (W,), computed from its smallest depth."""
     nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
     least = []
     for rows in bands(*z.shape):
@@ -343,7 +344,7 @@ def _of_columns(
 
 def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
     """Compute `_nearest_on_cpu` with one scatter operation."""
-    # NaN, the least important, as infinity; free as the largest finite number.
+    # For the minimum: NaN, which matters least, becomes infinity; free, the largest finite number.
     free = torch.finfo(depth.dtype).max
     no_obstacle = _is_no_obstacle(depth, layout.nearest, layout.farthest, layout.certain, min_depth)
     if layout.in_range is not None:
@@ -371,9 +372,9 @@ def _is_no_obstacle(
 
 
 def _thin(values: Tensor) -> Tensor:
-    """The same (H, W), but one row or column in memory where all of them are alike.
+    """Return the same values (H, W), stored as a single row or column if all of them are equal.
 
-    With a level camera most are: memory that a scan does not have to read.
+    With a level camera most arrays are like this, and a scan reads less memory.
     """
     for one in (values[:1], values[:, :1]):
         if torch.equal(values, one.expand_as(values)):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of depth and its products: names, defaults, limits and meaning in one place.
 
-`DepthSettings` is the table. The node's parameters take these from it, and so do the options of
-`depth-perception predict` and `view`. Nothing heavy is imported.
+`DepthSettings` is the table; the node's parameters and the options of `depth-perception predict`
+and `view` are created from it. This module imports nothing large.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Option:
         Args:
             name: of the setting.
             value: of any type.
-            kind: of the values that it takes.
+            kind: type of the accepted values.
         """
         accepted: Any = (int, float) if kind is float else kind
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             return f'{name} must be of type {kind.__name__}, got {value!r}'
-        number: Any = value  # where there are limits
+        number: Any = value  # a number if there are limits
         if (
             self.low is not None
             and self.high is not None
@@ -165,7 +165,7 @@ class DepthSettings:
         """Return two settings that contradict each other or leave no depth of a network; or None.
 
         Args:
-            network_max_depth: metres, the limit where `max_depth` is 0.
+            network_max_depth: metres, the limit if `max_depth` is 0.
         """
         if self.scan_min_height >= self.scan_max_height:
             return ('scan_min_height', 'scan_max_height'), (
@@ -184,7 +184,7 @@ class DepthSettings:
         return None
 
 
-#: Of `DepthSettings`, by name.
+#: Meaning and limits of each field of `DepthSettings`, by name.
 OPTIONS: dict[str, Option] = {
     field.name: field.metadata['rule'] for field in dataclasses.fields(DepthSettings)
 }

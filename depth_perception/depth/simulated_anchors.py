@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchors as cheap sensors would give them, from a true depth image: noise, misses, nonsense.
+"""Simulate the anchors of cheap sensors from a true depth image: noise, gaps and outliers.
 
-For measuring and showing what anchors are worth (`benchmarks.anchors_real`, the demo).
+Used to measure and show the benefit of anchors (`benchmarks.anchors_real`, the demo).
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import Anchors
 
-#: Standard deviation of a distance: this share of it and metres.
+#: Standard deviation of a distance: this fraction of it plus these metres.
 NOISE_SHARE, NOISE_METRES = 0.03, 0.02
-#: This share of distances is anything between these metres.
+#: Fraction of outliers, and the range of their random distances in metres.
 OUTLIERS, OUTLIER_RANGE = 0.1, (0.3, 8.0)
-#: Degrees between two beams of a scanner, and across a zone of a sensor with ZONES x ZONES.
+#: Degrees between two beams of a scanner, and across one zone of a sensor with ZONES x ZONES zones.
 BEAM_DEG, ZONE_DEG, ZONES = 0.5, 5.0, 8
-#: Of a zone, this share must be known.
+#: Fraction of a zone that must be known.
 _KNOWN = 0.5
 
 
 def lidar_row(
     truth: NDArray[Any], camera: CameraModel, random: np.random.Generator, pitch: float = 0.0
 ) -> Anchors:
-    """A scanner at the camera's height that measures in a level plane.
+    """Simulate a scanner at the camera's height that measures in a level plane.
 
     Args:
-        truth: (H, W) metres; what is not finite or not positive is unknown.
+        truth: (H, W) metres; values that are not finite or not positive are unknown.
         camera: of the image.
-        random: of the noise.
-        pitch: radians that the camera looks down, so that the plane is not the image's middle.
+        random: generator of the noise.
+        pitch: radians by which the camera looks down; this moves the plane up from the image's
+            middle.
     """
     across = math.atan(camera.width / 2 / camera.fx)
     angles = np.arange(-across, across, math.radians(BEAM_DEG))
@@ -48,9 +49,9 @@ def lidar_row(
 
 
 def zones(truth: NDArray[Any], camera: CameraModel, random: np.random.Generator) -> Anchors:
-    """A time-of-flight sensor at the camera's place: ZONES x ZONES means over ZONE_DEG each.
+    """Simulate a time-of-flight sensor at the camera: ZONES x ZONES means over ZONE_DEG each.
 
-    Its arguments are those of `lidar_row`.
+    The arguments are the same as for `lidar_row`.
     """
     middles = np.tan(np.radians(ZONE_DEG * (np.arange(ZONES) - (ZONES - 1) / 2)))
     radius = math.tan(math.radians(ZONE_DEG / 2)) * camera.fx
@@ -65,7 +66,7 @@ def zones(truth: NDArray[Any], camera: CameraModel, random: np.random.Generator)
 
 
 def _mean(truth: NDArray[Any], u: float, v: float, radius: float) -> float:
-    """The mean depth of a zone; NaN where too little of it is known or in the image."""
+    """Return the mean depth of a zone; NaN if too little of it is known or inside the image."""
     top, left = (max(0, round(middle - radius)) for middle in (v, u))
     zone = truth[top : max(0, round(v + radius)) + 1, left : max(0, round(u + radius)) + 1]
     known = zone[np.isfinite(zone) & (zone > 0)]
@@ -79,7 +80,7 @@ def _measured(
     radius: float,
     random: np.random.Generator,
 ) -> Anchors:
-    """Anchors of true depths, with noise and nonsense; none where the truth is unknown."""
+    """Return anchors of true depths with noise and outliers; unknown depths are left out."""
     known = np.isfinite(depth) & (depth > 0)
     depth = np.asarray(depth, np.float64)[known]
     noisy = depth + (NOISE_SHARE * depth + NOISE_METRES) * random.standard_normal(len(depth))

@@ -54,7 +54,7 @@ class TemporalFilter:
         self._depth = None
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """What it knows of the last frame, for `remember`; empty where that is nothing."""
+        """Return the data of the last frame, for `remember`; empty if there is none."""
         if self._depth is None:
             return {}
         return {
@@ -64,7 +64,7 @@ class TemporalFilter:
         }
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
-        """Go on where another filter was, see `memory`."""
+        """Continue with the data of another filter, see `memory`."""
         self.reset()
         if memory:
             self._depth = torch.as_tensor(memory['depth'])
