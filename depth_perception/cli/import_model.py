@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depth-perception import-model`: one weights file of a depth network of others."""
+"""`depth-perception import-model`: make a weights file from another project's depth network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depth_perception.errors import UsageError, first_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what to import, where to, and what its own files do not tell."""
+    """Declare the source, the output, and the facts that the source files do not contain."""
     parser.add_argument(
         'source',
         metavar='SOURCE',
@@ -99,10 +99,10 @@ def _add_onnx(onnx: argparse._ArgumentGroup) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import; returns the exit code.
+    """Import the network and return the exit code.
 
     Raises:
-        UsageError: nothing was written.
+        UsageError: the network cannot be imported; nothing was written.
     """
     from depth_perception.io.weights import WeightsError, save_weights
 
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read(options: argparse.Namespace) -> tuple[Any, Any]:
-    """The network and what its file is to say."""
+    """Return the network and the metadata for its weights file."""
     from depth_perception.io.hugging_face import Overrides, read_hugging_face
 
     if options.source.suffix == '.onnx':
@@ -187,7 +187,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _tell(path: Path, info: Any, checksum: str) -> None:
-    """What was written, and what its user should know."""
+    """Print what was written, and what the user should know about it."""
     print(
         f'{path}: {info.name}, output {info.output}, up to {info.max_depth:g} m, fed about '
         f'{info.input_width}x{info.input_height}, licence {info.licence}, checksum '

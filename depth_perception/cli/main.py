@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `depth-perception`: predict depth of files, and view depth in a browser.
+"""The command `depth-perception`: predict the depth of files, or view depth in a browser.
 
-Exit codes: 0 all done, 1 some images failed and the others are done, 2 nothing could be done, 130
-and 143 ended by SIGINT and SIGTERM.
+Exit codes: 0 everything succeeded, 1 some images failed but the others succeeded, 2 nothing could
+be done, 130 ended by SIGINT, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from depth_perception.errors import UsageError
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
-#: Silences the messages of OpenCV and its FFmpeg about files; ours suffice.
+#: Silence OpenCV's and FFmpeg's messages about files; this program prints its own.
 _QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
 #: name: (module with add_arguments and run, one line of help); modules are imported when used.
 _COMMANDS = {
@@ -37,7 +37,7 @@ _COMMANDS = {
 @explains_missing('depth-perception', code=2)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    for name, value in _QUIET.items():  # read when cv2 is imported, and when it opens a video
+    for name, value in _QUIET.items():  # read by cv2 at its import and for each video
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options shared by several commands of `depth-perception`; imports nothing heavy."""
+"""Options shared by several commands of `depth-perception`; the imports are cheap."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
 
 
 def add_depth_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare an option for each of `DepthSettings`, with the node's name, default and limits."""
+    """Declare an option per field of `DepthSettings`, with the node's name, default and limits."""
     for name, rule in OPTIONS.items():
         option, default, text = '--' + name.replace('_', '-'), DEFAULTS[name], rule.text
-        # None means not given, which differs from giving the default.
+        # None means "not given", which is different from explicitly giving the default.
         if isinstance(default, bool):
             parser.add_argument(
                 option,
@@ -101,17 +101,17 @@ def depth_settings(options: argparse.Namespace) -> DepthSettings:
 
 
 def check_limits(settings: DepthSettings, network_max_depth: float) -> None:
-    """Refuse settings that leave no depth of a network.
+    """Refuse depth limits that would mask all depth of a network.
 
     Raises:
-        UsageError: nothing lies between the limits.
+        UsageError: the limits and the network's range do not overlap.
     """
     if misfit := settings.misfit(network_max_depth):
         raise UsageError(misfit[1])
 
 
 def _setting(name: str) -> Callable[[str], Any]:
-    """Return a parser of an option's text; argparse puts the name of the option before errors."""
+    """Return a parser for an option's text; argparse prefixes errors with the option's name."""
     kind = type(DEFAULTS[name])
 
     def read(text: str) -> Any:

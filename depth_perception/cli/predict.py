@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth of image and video files: `depth-perception predict`."""
+"""`depth-perception predict`: compute the depth of image and video files."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ MIN_SIDE = 16
 SAMPLES = 5
 #: Largest height of the pictures of a video, pixels.
 VIDEO_HEIGHT = 720
-#: Fraction of the declared frames with which a video is complete: some formats count roughly.
+#: A video with this fraction of its declared frames is complete: some formats only estimate it.
 WHOLE = 0.95
-#: The error for a bag.
+#: Error message if the input is a bag.
 RECORDING = (
     'it is a recording, which "depth-perception view" shows and of which "python -m '
     'depth_perception.demo" makes pictures'
 )
-#: Largest number of skipped files that are listed.
+#: Largest number of skipped files to list.
 NAMED = 10
 
 
@@ -191,7 +191,7 @@ def run(options: argparse.Namespace) -> int:
 def _jobs(options: argparse.Namespace) -> list[Job]:
     """Return the jobs, and report skipped files."""
     for path in options.inputs:
-        # metadata.yaml alone, or a bag among photographs, does not make a folder a recording.
+        # A folder with only metadata.yaml, or with a bag among photographs, is not a recording.
         if (
             path.is_dir()
             and (path / 'metadata.yaml').is_file()
@@ -252,13 +252,13 @@ def _say_camera(source: CameraSource, file: Path | None) -> None:
 
 
 class Predictor:
-    """Writer of the results of one file after the other.
+    """Write the results of files, one file after another.
 
     Args:
         estimator: the network.
         options: parsed command line.
         source: source of the cameras.
-        settings: settings of depth and its products.
+        settings: settings of the depth and its products.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ class Predictor:
         self._said_unknown = False
 
     def run(self, job: Job) -> str:
-        """Write all results of a file, or none; return a summary.
+        """Write all results of a file, or none of them, and return a summary.
 
         Raises:
             ImageError, CameraError: the file cannot be used.
@@ -322,7 +322,7 @@ class Predictor:
         return seen
 
     def _products(self, seen: Prepared, time: float | None = None) -> DepthProducts:
-        """Return the products of an image; `time` in seconds for a video."""
+        """Return the products of an image; `time` is in seconds, for videos."""
         depth = self._estimator.infer(seen.rgb, self._settings.focal_camera(seen.camera))
         return self._make(
             seen.rgb, seen.camera, depth, self._settings, time=time, unseen=seen.unseen
@@ -349,7 +349,7 @@ class Predictor:
     def _files(
         self, target: Path, products: DepthProducts, colours: tuple[float, float]
     ) -> Mapping[Path, Parts]:
-        """Return the contents of the result files of one image by path."""
+        """Return the contents of each result file of an image, by path."""
         picture = with_legend(products.preview(colours), *colours)
         files = {
             _beside(target, DEPTH_SUFFIX): [_png(to_millimetres(products.depth))],
@@ -365,12 +365,12 @@ class Predictor:
 
     @property
     def _of_camera(self) -> list[str]:
-        """The wanted results that need a camera."""
+        """Return the requested results that need a camera."""
         wanted = {'point cloud': self._options.cloud, 'scan': self._options.scan}
         return [what for what, is_wanted in wanted.items() if is_wanted]
 
     def _video(self, job: Job, target: Path) -> str:
-        """Write a video of camera and depth side by side, and each frame's results if wanted."""
+        """Write a video of camera and depth side by side, and each frame's results if requested."""
         from depth_perception.io.video_files import VideoReader, VideoWriter
 
         video, options = VideoReader(job.path), self._options
@@ -400,7 +400,7 @@ class Predictor:
         )
 
     def _colours_of(self, video: VideoReader) -> tuple[float, float]:
-        """Return one range of colours for all frames, from a few of them."""
+        """Return one colour range for all frames, computed from a few of them."""
         if self._options.color_range:
             return tuple(self._options.color_range)
         every = max(1, video.count // SAMPLES)
@@ -467,7 +467,7 @@ def _summary(depth: NDArray[np.float32]) -> str:
 
 
 def _about(report: AnchorReport) -> str:
-    """Return a text about the use of an image's anchors."""
+    """Return a text that says how the anchors of an image were used."""
     from depth_perception.depth.anchors import LEAST_ANCHORS
 
     if not report.strength:
@@ -486,14 +486,14 @@ def _about(report: AnchorReport) -> str:
 
 
 def _missing(video: VideoReader) -> str:
-    """Return a remark if a video ended too early, otherwise ''."""
+    """Return a remark if a video ended too early, else ''."""
     if video.read >= WHOLE * video.count - 1:
         return ''
     return f'; it ends after {video.read} of the {video.count} frames that it promises'
 
 
 def _beside(target: Path, suffix: str) -> Path:
-    # Not with_suffix, because a name may contain dots.
+    # with_suffix would not work: a name may contain dots.
     return target.parent / (target.name + suffix)
 
 
@@ -506,7 +506,7 @@ def _png(image: NDArray[Any]) -> bytes:
 
 
 def _csv(scan: DepthScan) -> bytes:
-    """Return angle and range of each beam, with the full precision of the node's 32 bits."""
+    """Return the angle and range of each beam, with the node's full 32-bit precision."""
     lines = [
         'angle,range',
         *(f'{angle:.9g},{metres:.9g}' for angle, metres in zip(scan.angles, scan.ranges)),

@@ -19,7 +19,7 @@ _RESULTS = (DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX, SCAN_SUFFIX, VIDEO_SUFFIX
 
 @dataclass(frozen=True)
 class Job:
-    """One file and where its results go.
+    """An input file and the place of its results.
 
     Attributes:
         path: the file.
@@ -31,7 +31,7 @@ class Job:
 
     @property
     def is_video(self) -> bool:
-        """Whether the file is a video, by its suffix."""
+        """Return whether the file is a video, judged by its suffix."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -42,7 +42,7 @@ class Found:
     Attributes:
         files: each file with its path relative to the given folder.
         skipped: other files in those folders.
-        earlier: results of an earlier run in them.
+        earlier: results of an earlier run in those folders.
     """
 
     files: list[tuple[Path, Path]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Found:
 def find(paths: Iterable[Path], out: Path) -> Found:
     """Return the given files, and the images and videos in the given folders and subfolders.
 
-    What is hidden, and the output folder where it lies in one of them, is left out.
+    Hidden files are left out, and so is the output folder if it is inside a given folder.
     """
     found, seen = Found(), set()
     for path in paths:
@@ -110,11 +110,11 @@ def named(files: Iterable[tuple[Path, Path]]) -> list[Job]:
 
 
 def _candidate(path: Path, relative: Path, level: int) -> Path:
-    """Return a name for results, which is longer at each level."""
+    """Return a candidate name for the results; a higher level gives a longer name."""
     more, with_suffix = divmod(level, 2)
     folder = relative.parent
     if more:
-        # The folders above the one that was named, as many as are needed.
+        # Add as many parents of the given folder as are needed.
         above = path.resolve().parents[len(relative.parts) - 1].parts[1:]
         folder = Path(*above[-more:], folder)
     return folder / (relative.name if with_suffix else relative.stem)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depth-perception view`: the command line, and the loop that shows a source on the page."""
+"""`depth-perception view`: the command line, and the loop that shows frames on the web page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PORT = 8088
 #: Largest number of frames shown per second.
 RATE = 10.0
-#: Options without effect on a running node.
+#: Options that have no effect if a running node is shown.
 OF_FOOTAGE = (
     'once',
     'model',
@@ -39,7 +39,7 @@ OF_FOOTAGE = (
     'rectified',
     *OPTIONS,
 )
-#: Seconds between two checks for browsers.
+#: Seconds between checks for connected browsers.
 PATIENCE = 0.5
 
 
@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show until SIGINT or SIGTERM, then return 0.
+    """Show frames until SIGINT or SIGTERM, then return 0.
 
     Raises:
         UsageError: the page cannot be served, or there is nothing to show.
@@ -136,7 +136,7 @@ def _run(options: argparse.Namespace) -> None:
     except ViewError as error:
         raise UsageError(str(error)) from error
     with closing(viewer), closing(_source(options)) as source:
-        if isinstance(source, Standing):  # otherwise the node knows the pose of its camera
+        if isinstance(source, Standing):  # a running node already knows the pose of its camera
             viewer.offer_stand(source.stand, source.restand)
         _say(f'open {viewer.url} in a browser; Ctrl-C ends')
         with Ending() as ending:
@@ -144,7 +144,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def play(source: Source, viewer: Viewer, rate: float, ending: Ending) -> None:
-    """Show frames while a browser has the page open, until a signal comes."""
+    """Show frames while a browser has the page open, until a signal arrives."""
     while not ending.asked:
         if not viewer.wait_for_watchers(PATIENCE):
             source.rest()

@@ -53,7 +53,7 @@ class Lidar:
 
 def with_lidar(plan: Plan, lidar: Lidar, folder: Path) -> Plan:
     """Copy the recording into a new folder, with the lidar's points before each image."""
-    assert plan.info is not None  # as there is a lidar
+    assert plan.info is not None  # because there is a lidar
     with Bag(plan.bag) as bag, BagWriter(folder) as writer:
         number = 0
         for message in bag.messages([plan.image.name, plan.info.name]):

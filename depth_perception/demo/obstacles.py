@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good a scan is for avoiding obstacles, beam by beam; docs/obstacles.md defines it."""
+"""Score how well a scan shows obstacles, beam by beam, as defined in docs/obstacles.md."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from depth_perception.demo.plan import Mounting
     from depth_perception.demo.recorder import FrameRecord
 
-#: Metres within which an obstacle counts.
+#: Largest distance of an obstacle that counts, metres.
 WITHIN = 3.0
-#: A range is right if it differs from the true one by at most the larger of a share and metres.
+#: A range is right if its error is at most this fraction of the true range or this many metres,
+#: whichever is larger.
 SHARE, METRES = 0.25, 0.15
-#: What becomes of a beam.
+#: The possible verdicts on a beam.
 NAMES = ('found', 'missed', 'hidden', 'invented', 'unknown')
 PROTOCOL = (
     'beams of the scan that meet an obstacle within 3 m; found: right within 25 % or '
@@ -29,11 +30,11 @@ PROTOCOL = (
 
 
 def verdicts(found: NDArray[Any], true: NDArray[Any]) -> NDArray[np.str_]:
-    """What became of each beam, from its range and the true one: one of NAMES, or ''.
+    """Return a verdict on each beam from its range and the true range: one of NAMES, or ''.
 
-    found: there is an obstacle within WITHIN, and the range is right. missed: the range is too
-    long, or free. hidden: the range is too short. unknown: NaN. invented: there is none, but a
-    range within WITHIN that is too short.
+    If there is an obstacle within WITHIN: `found` if the range is right, `missed` if it is too long
+    or free, `hidden` if it is too short, `unknown` if it is NaN. If there is no obstacle:
+    `invented` if the range is within WITHIN and too short.
     """
     tolerance = np.where(np.isinf(true), 0, np.maximum(SHARE * true, METRES))
     is_obstacle = true <= WITHIN
@@ -52,7 +53,7 @@ def verdicts(found: NDArray[Any], true: NDArray[Any]) -> NDArray[np.str_]:
 
 
 def counts(frames: list[NDArray[np.str_]]) -> dict[str, float]:
-    """Beams by verdict, and shares of the true obstacles."""
+    """Return the number of beams by verdict, and the fractions of the true obstacles."""
     tally = Counter(name for frame in frames for name in frame.tolist() if name)
     obstacles = sum(tally[name] for name in ('found', 'missed', 'hidden', 'unknown'))
     share = {
@@ -69,7 +70,7 @@ def obstacle_scores(
     mounting: Mounting,
     far: float,
 ) -> dict[str, Any]:
-    """Counts over all frames with a scan, against the scan that the true depth gives."""
+    """Return counts over all frames with a scan, compared with the scan of the true depth."""
     from depth_perception.depth.products import ProductMaker
 
     make, settings = ProductMaker(far), mounting.settings(edge_threshold=0.0, floor_model=False)

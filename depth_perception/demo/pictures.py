@@ -55,7 +55,7 @@ def montage(
         truths: true depth of each frame, metres, 0 unknown; None if not known.
         title: title of the picture.
         camera: camera of the depth, for the scan of the true depth.
-        mounting: pose of the camera, for the same.
+        mounting: pose of the camera, also for that scan.
     """
     with_truth = any(truth is not None for truth in truths)
     with_anchors = any(frame.anchored is not None for frame in frames)
@@ -100,7 +100,7 @@ def montage(
 def _show_frame(
     cells: dict[str, Any], frame: FrameRecord, truth: NDArray[Any] | None, near: float, far: float
 ) -> None:
-    """Image, depth, and where the truth is a column of its own, it and the error."""
+    """Show image and depth, and also true depth and error if the truth has a column."""
     _show(cells['camera'], frame.rgb)
     cells['camera'].set_ylabel(f'frame {frame.index}')
     _show(cells['depth'], _depth_picture(frame.depth, near, far))

@@ -11,7 +11,7 @@ from typing import Any
 from depth_perception.depth.settings import DepthSettings, SettingError
 from depth_perception.io.bag import COMPRESSED, Bag, BagError, Topic
 
-#: A file of a recording's folder that says how its camera is mounted.
+#: File in a recording's folder that describes how the camera is mounted.
 MOUNTING = 'mounting.json'
 
 
@@ -20,15 +20,15 @@ class Mounting:
     """How a recording's camera is mounted.
 
     Attributes:
-        pitch_deg: degrees that it looks down.
-        height_m: metres above the floor.
+        pitch_deg: downward pitch of the camera, degrees.
+        height_m: height above the floor, metres.
     """
 
     pitch_deg: float
     height_m: float
 
     def settings(self, **more: Any) -> DepthSettings:
-        """The settings of depth that say so, and others."""
+        """Return depth settings with this mounting, together with other given settings."""
         return DepthSettings(camera_pitch=self.pitch_deg, camera_height=self.height_m, **more)
 
 
@@ -45,7 +45,7 @@ class Plan:
         size: (width, height) of the images.
         rate: speed of the replay; below 1 if this machine could not keep up.
         anchors: topic of points that correct the depth, or ''.
-        mounting: of the camera, None where it is not known.
+        mounting: mounting of the camera; None if unknown.
     """
 
     bag: Path
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def compressed(self) -> bool:
-        """Whether images are compressed."""
+        """Return whether the images are compressed."""
         return self.image.type == COMPRESSED
 
 
@@ -84,10 +84,10 @@ def make_plan(path: Path, image: str | None) -> Plan:
 
 
 def read_mounting(bag: Path) -> Mounting | None:
-    """How the camera of a recording is mounted; None where the folder does not say.
+    """Return how the camera of a recording is mounted; None if the folder does not say.
 
     Raises:
-        BagError: it says it wrongly.
+        BagError: the description is invalid.
     """
     file = bag / MOUNTING
     if not file.is_file():

@@ -115,7 +115,7 @@ class Recorder(Node):
         self.recording = Recording(node_facts=self.recording.node_facts)
 
     def _of_now(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Wrap a callback to ignore messages of images from before the recording."""
+        """Wrap a callback to ignore messages that belong to images from before the recording."""
 
         def run(message: Any) -> None:
             if nanoseconds(message.header.stamp) >= self._since:

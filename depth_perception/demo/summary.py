@@ -45,10 +45,10 @@ def make_summary(
         for frame in frames
         if frame.depth is not None and frame.index < len(truths)
     ]
-    if pairs and len(frames) == plan.frames:  # otherwise frames and truths cannot be matched
+    if pairs and len(frames) == plan.frames:  # otherwise frames and truths do not match
         summary['scores'] = scores(pairs)
         if plan.mounting and recording.camera:
-            # As far as the costmap looks, whatever the network's range is.
+            # Use the range of the costmap, whatever the range of the network.
             summary['obstacles'] = obstacle_scores(
                 frames, truths, recording.camera, plan.mounting, MAX_DEPTH
             )

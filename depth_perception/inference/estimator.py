@@ -320,7 +320,7 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
     pixels is the training's, within LEAST_AREA and MOST_AREA. Deviations of less than a tenth are
     ignored, to keep the number of sizes small.
 
-    All this is of the preparation `area`; see `Preparation.size` for networks of others.
+    All this applies to the preparation `area`; see `Preparation.size` for imported networks.
 
     Args:
         info: metadata of the network.

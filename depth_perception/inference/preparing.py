@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does what a `Preparation` says, as the image processors of transformers do it."""
+"""Apply a `Preparation` in the same way as the image processors of transformers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from depth_perception.io.weights import WeightsInfo
 
 #: Height and width.
 Size = tuple[int, int]
-#: Longest shape that is fed as it is.
+#: Largest aspect ratio of an input; images with a larger one are stretched.
 MAX_ASPECT = 16
 
 
 def fed_size(info: WeightsInfo, height: int, width: int) -> Size:
-    """(height, width) at which an image is fed by a policy other than `area`.
+    """Return (height, width) of the network's input, for a size policy other than `area`.
 
     Examples:
         >>> from dataclasses import replace
@@ -38,14 +38,14 @@ def fed_size(info: WeightsInfo, height: int, width: int) -> Size:
         return max(height // step, 1) * step, max(width // step, 1) * step
     rows, columns = _padded(info, height, width)
     rows, columns = max(rows, columns / MAX_ASPECT), max(columns, rows / MAX_ASPECT)
-    # As little as possible: the side whose factor is nearer to 1 decides (Ranftl et al. 2021).
+    # Resize as little as possible: use the factor that is nearer to 1 (Ranftl et al. 2021).
     down, across = info.input_height / rows, info.input_width / columns
     factor = across if abs(1 - across) < abs(1 - down) else down
     return _multiple(factor * rows, step), _multiple(factor * columns, step)
 
 
 def resized_image(image: Tensor, info: WeightsInfo, size: Size) -> Tensor:
-    """An image uint8 (1, 3, H, W) as it is fed, 0 to 255, not normalised: (1, 3, h, w)."""
+    """Resize an image, uint8 (1, 3, H, W), to input size: (1, 3, h, w), 0 to 255."""
     policy = info.preparation
     is_bytes = policy.resize_values == 'bytes'
     if not is_bytes or image.device.type != 'cpu':
@@ -68,7 +68,7 @@ def resized_image(image: Tensor, info: WeightsInfo, size: Size) -> Tensor:
 
 
 def resized_output(output: Tensor, info: WeightsInfo, size: Size) -> Tensor:
-    """What a network gives (1, 1, h, w) at the size of the image that it was given: (H, W)."""
+    """Resize the output (1, 1, h, w) of a network to the size of the image: (H, W)."""
     down, across = _padding(info, *size)
     mode = info.preparation.output_interpolation
     whole = (size[0] + 2 * down, size[1] + 2 * across)
@@ -78,9 +78,9 @@ def resized_output(output: Tensor, info: WeightsInfo, size: Size) -> Tensor:
 
 
 def _padding(info: WeightsInfo, height: int, width: int) -> tuple[int, int]:
-    """Pixels that are added above and below, and left and right."""
+    """Return the padding in pixels: above and below, and at the left and right."""
     factor = info.preparation.padding
-    # A reflection is smaller than what it reflects.
+    # Reflection padding must be smaller than the image.
     return (
         min(int(math.sqrt(height / 2) * factor), height - 1),
         min(int(math.sqrt(width / 2) * factor), width - 1),
@@ -93,5 +93,5 @@ def _padded(info: WeightsInfo, height: int, width: int) -> tuple[float, float]:
 
 
 def _multiple(length: float, step: int) -> int:
-    """The nearest multiple; Python and numpy both round halves to even."""
+    """Return the nearest multiple; both Python and numpy round halves to even."""
     return max(round(length / step), 1) * step

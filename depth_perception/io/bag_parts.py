@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag that is written in parts, and goes on where it was when its writer was killed.
+"""Write a bag in parts, and continue after the last complete part if the writer was killed.
 
-    NAME.unfinished/job.json     what is being made; also the lock
-    NAME.unfinished/00000/       a complete part: a bag, and what was in memory at its end
-    NAME                         the bag of all parts, which appears when they are complete
+    NAME.unfinished/job.json     the job: what is made from what; also the lock
+    NAME.unfinished/00000/       a complete part: a bag, and the state in memory at its end
+    NAME                         the bag of all parts, which appears when all are complete
 
-A part gets its name once all of it is on the disk, so there is never half a one.
+A part gets its final name only once all of it is on the disk, so a part is never incomplete.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ _ABOUT = 'rosbag2_bagfile_information'
 
 
 class BagParts:
-    """Writes a bag part by part; a context manager, in which no other process writes it.
+    """Context manager that writes a bag part by part, and locks out other writers meanwhile.
 
     Args:
-        path: of the bag to be; it must not be there yet.
-        job: what is made of what, as JSON: parts of another job are not gone on with.
+        path: path of the finished bag; it must not exist yet.
+        job: what is made from what, as JSON; parts of a different job are not continued.
 
     Attributes:
-        done: complete parts.
-        facts, memory: what the last of them was committed with; empty without any.
+        done: number of complete parts.
+        facts, memory: the values of the last commit; empty if no part is complete.
 
     Raises:
-        BagError: the bag is there already, is of another job or is written at this moment.
+        BagError: the bag already exists, belongs to another job, or is being written by another
+            process.
     """
 
     def __init__(self, path: Path, job: Mapping[str, Any]) -> None:
@@ -76,12 +77,12 @@ class BagParts:
             if self._writer is not None:
                 self._writer.__exit__(kind, error, trace)
         finally:
-            if not self.done:  # there is nothing to go on with
+            if not self.done:  # no complete part to continue from
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.close()
 
     def write(self, topic: str, kind: str, time: int, data: bytes) -> None:
-        """A serialized message of the present part, see `BagWriter.write`."""
+        """Write a serialized message to the current part, see `BagWriter.write`."""
         if self._writer is None:
             shutil.rmtree(self._new, ignore_errors=True)
             self._new.mkdir()
@@ -89,11 +90,11 @@ class BagParts:
         self._writer.write(topic, kind, time, data)
 
     def commit(self, facts: Mapping[str, Any], memory: Memory) -> None:
-        """Complete the present part.
+        """Complete the current part.
 
         Args:
-            facts: as JSON, what is needed to go on after it.
-            memory: arrays, the same.
+            facts: JSON values that are needed to continue after this part.
+            memory: arrays that are needed for the same.
         """
         if self._writer is None:
             self._new.mkdir(exist_ok=True)
@@ -111,7 +112,7 @@ class BagParts:
         self.done += 1
 
     def finish(self) -> None:
-        """Make the bag of all parts.
+        """Create the bag from all parts.
 
         Raises:
             BagError: no part has a message.
@@ -137,7 +138,7 @@ class BagParts:
         return sorted(part for part in self._folder.iterdir() if part.name.isdecimal())
 
     def _check_job(self, job: dict[str, Any]) -> None:
-        """Refuse parts that were made of something else, or otherwise."""
+        """Refuse parts that were made from other inputs or with other settings."""
         file = self._folder / 'job.json'
         if not self._parts():
             write_atomically(file, [json.dumps(job, indent=1).encode()])
@@ -158,7 +159,7 @@ class BagParts:
 
 
 def _locked(folder: Path) -> TextIO:
-    """The lock of a folder, which is made."""
+    """Create the folder and return its lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / 'lock').open('w')
@@ -173,7 +174,7 @@ def _locked(folder: Path) -> TextIO:
 
 
 def _difference(before: Any, now: Any, name: str = '') -> str:
-    """The first value in which two jobs differ, such as `min_depth 0.3, not 0.5`; or ''."""
+    """Describe the first difference of two jobs, as in `min_depth 0.3, not 0.5`; '' if none."""
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return '' if before == now else f'{name} {before!r}, not {now!r}'
     found = (_difference(before.get(key), now.get(key), key) for key in sorted({*before, *now}))
@@ -181,7 +182,7 @@ def _difference(before: Any, now: Any, name: str = '') -> str:
 
 
 def _joined(bags: list[Path], name: str) -> dict[str, Any]:
-    """The metadata of a bag of several files, of those of bags with one each."""
+    """Merge the metadata of bags with one file each into that of one bag with several files."""
     each = [yaml.safe_load((bag / 'metadata.yaml').read_text())[_ABOUT] for bag in bags]
     topics: dict[str, dict[str, Any]] = {}
     files = []
@@ -206,7 +207,7 @@ def _joined(bags: list[Path], name: str) -> dict[str, Any]:
 
 
 def _link(file: Path, name: Path) -> None:
-    """The same file by another name, or a copy where the file system has one name a file."""
+    """Create a hard link to a file, or copy it if the file system has no hard links."""
     try:
         os.link(file, name)
     except OSError:
@@ -215,7 +216,7 @@ def _link(file: Path, name: Path) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until it is on the disk, as far as the file system tells."""
+    """Wait until a file or folder is on the disk, as far as the file system reports it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):

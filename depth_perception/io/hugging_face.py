@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a depth network in the Hugging Face layout: `config.json`, `model.safetensors` and
-`preprocessor_config.json`. Nothing is downloaded, and no code of the folder is run.
+"""Read a depth network in the Hugging Face layout.
+
+The folder contains `config.json`, `model.safetensors` and `preprocessor_config.json`. Nothing is
+downloaded, and no code from the folder is run.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from depth_perception.networks.transformers_network import (
     refuse_unknown,
 )
 
-#: What says nothing about the network itself.
+#: Entries of config.json that do not describe the network itself.
 _OF_NO_USE = (
     '_name_or_path',
     'architectures',
@@ -32,28 +34,29 @@ _OF_NO_USE = (
     'transformers_version',
 )
 Triple = tuple[float, float, float]
-#: PIL's numbers for ways to resample.
+#: PIL's resampling codes.
 _RESAMPLING = {0: 'nearest', 2: 'bilinear', 3: 'bicubic'}
-#: Nearest depth that is believed, metres.
+#: Smallest depth that is trusted, metres.
 _NEAREST = 0.1
-#: Depth Pro gives up to 1 / 1e-4 m; this is the most that a weights file may say.
+#: Depth Pro outputs up to 1 / 1e-4 m; a weights file may declare at most this, metres.
 _FARTHEST = 1000.0
-#: Metres, of a network that says nothing of its range, as relative ones.
+#: Range in metres for a network that does not state one, such as a relative network.
 _USUAL_RANGE = 100.0
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What is known better than the folder tells; None = as it says.
+    """Values that replace the folder's own; None keeps the folder's value.
 
     Attributes:
-        output: kind, see `WeightsInfo.output`.
-        max_depth: metres.
+        output: kind of output, see `WeightsInfo.output`.
+        max_depth: largest depth, metres.
         licence: SPDX identifier.
-        model_card: link.
-        name: what to call the network.
-        training_focal_length: pixels, of images `training_image_width` wide.
-        training_image_width: pixels.
+        model_card: link to the model card.
+        name: name of the network.
+        training_focal_length: focal length of the training images, pixels, for images that are
+            `training_image_width` wide.
+        training_image_width: width of those images, pixels.
     """
 
     output: str | None = None
@@ -66,10 +69,10 @@ class Overrides:
 
 
 def read_hugging_face(folder: Path, given: Overrides) -> tuple[nn.Module, WeightsInfo]:
-    """A network and all that its weights file is to say.
+    """Return a network and the complete metadata for its weights file.
 
     Raises:
-        WeightsError: the folder is incomplete, or holds what this program cannot run.
+        WeightsError: the folder is incomplete, or its network is not supported.
         ImportError: transformers is not installed.
     """
     import transformers
@@ -104,7 +107,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
-    """The network with the folder's weights, all of them."""
+    """Return the network with the weights from the folder; none may be missing."""
     if not (folder / 'model.safetensors').is_file():
         pickles = [name for name in ('pytorch_model.bin', 'model.bin') if (folder / name).exists()]
         why = f'; {pickles[0]} is a pickle, which could run code when loaded' if pickles else ''
@@ -121,7 +124,7 @@ def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except Exception as error:  # transformers has many ways to say no
+    except Exception as error:  # transformers raises many types of errors
         raise WeightsError(f'{folder} cannot be imported: {first_line(error)}') from error
     if missing := sorted(report['missing_keys']):
         raise WeightsError(
@@ -160,7 +163,7 @@ def _info(
 
 
 def _output(config: dict[str, Any]) -> tuple[str, float]:
-    """What a network gives, and how far it reaches."""
+    """Return the kind of output and the range in metres of a network."""
     kind = config['model_type']
     if kind == 'depth_pro':
         return 'reciprocal', _FARTHEST
@@ -175,7 +178,7 @@ def _output(config: dict[str, Any]) -> tuple[str, float]:
 def _processor_info(
     folder: Path, config: dict[str, Any], processor: dict[str, Any]
 ) -> dict[str, Any]:
-    """The entries of `WeightsInfo` about the input."""
+    """Return the entries of `WeightsInfo` that describe the input."""
     kind = str(processor.get('image_processor_type') or processor.get('feature_extractor_type'))
     name = (
         kind.removesuffix('Fast')
@@ -214,7 +217,7 @@ def _size(processor: dict[str, Any], usual: tuple[int, int]) -> tuple[int, int]:
 
 
 def _normalisation(name: str, processor: dict[str, Any]) -> tuple[Triple, Triple]:
-    """Mean and standard deviation of RGB / 255."""
+    """Return the mean and standard deviation of RGB / 255."""
     factor = (
         255 * processor.get('rescale_factor', 1 / 255)
         if processor.get('do_rescale', True)
@@ -291,12 +294,12 @@ def _depth_pro(processor: dict[str, Any]) -> Preparation:
 
 
 _PREPARATIONS = {'DPT': _dpt, 'ZoeDepth': _zoedepth, 'GLPN': _glpn, 'DepthPro': _depth_pro}
-#: Their sizes where the file has none; GLPN takes images as they are, NYU's most often.
+#: Sizes if the file does not state one; GLPN does not resize images, and most are NYU's 640x480.
 _SIZES = {'DPT': (384, 384), 'ZoeDepth': (384, 512), 'GLPN': (480, 640), 'DepthPro': (1536, 1536)}
 
 
 def _model_card(folder: Path) -> dict[str, Any]:
-    """What the head of README.md says, where there is one."""
+    """Return the metadata block at the head of README.md; empty if there is none."""
     import yaml
 
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a depth network from an ONNX file, and checks that it is what its user says of it."""
+"""Read a depth network from an ONNX file, and check that it matches the user's description."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from depth_perception.io.preparation import Preparation
 from depth_perception.io.weights import WeightsError, WeightsInfo
 from depth_perception.networks.onnx_network import OnnxNetwork
 
-#: In ONNX's list of types.
+#: The number of this type in ONNX's list of types.
 _FLOAT32 = 1
 
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """What an ONNX file does not tell of itself.
+    """Facts about a network that its ONNX file does not contain.
 
     Attributes:
-        width, height: pixels of the images that it is fed, as trained.
-        mean, std: of each channel of RGB / 255.
-        output: kind, see `WeightsInfo.output`.
-        max_depth: metres.
-        resize: see `Preparation.size`; None: `fixed`, or `aspect` where the file takes any size.
-        multiple: both sides of what it is fed are multiples of it.
-        output_name: of the depth; None: there is only one output.
+        width, height: size of the network's input in training, pixels.
+        mean, std: mean and standard deviation of each channel of RGB / 255.
+        output: kind of output, see `WeightsInfo.output`.
+        max_depth: largest depth, metres.
+        resize: see `Preparation.size`; None: `aspect` if the file accepts any size, otherwise
+            `fixed`.
+        multiple: height and width of the network's input are multiples of this.
+        output_name: name of the depth output; None if there is only one output.
         reciprocal_scale: metres, see `WeightsInfo`.
-        training_focal_length: pixels, of images `training_image_width` wide; 0 = unknown.
-        training_image_width: pixels.
+        training_focal_length: focal length of the training images, pixels, for images that are
+            `training_image_width` wide; 0 = unknown.
+        training_image_width: width of those images, pixels.
         licence, model_card, name: see `WeightsInfo`.
     """
 
@@ -56,18 +58,18 @@ class OnnxFacts:
 
 
 def read_onnx(path: Path, facts: OnnxFacts) -> tuple[nn.Module, WeightsInfo]:
-    """The network and all that its weights file is to say.
+    """Return the network and the complete metadata for its weights file.
 
     Raises:
-        WeightsError: the file cannot be read, or is not what is said of it; one sentence.
+        WeightsError: the file cannot be read, or does not match the description; one sentence.
         ImportError: onnx or onnxruntime is not installed.
     """
     import onnx
 
     try:
-        model = onnx.load(str(path))  # with its weights in other files beside it
+        model = onnx.load(str(path))  # also loads weights stored in separate files next to it
         content = model.SerializeToString()
-    except Exception as error:  # protobuf has many ways to say no
+    except Exception as error:  # protobuf raises many types of errors
         raise WeightsError(f'{path} cannot be read as ONNX: {first_line(error)}') from error
     image, output = _input(path, model), _output_name(path, model, facts)
     resize = _resize(path, image, facts)
@@ -99,7 +101,7 @@ def read_onnx(path: Path, facts: OnnxFacts) -> tuple[nn.Module, WeightsInfo]:
 
 
 def _input(path: Path, model: Any) -> Any:
-    """The one input, which must be an image (1, 3, H, W)."""
+    """Return the only input, which must be an image (1, 3, H, W)."""
     weights = {one.name for one in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in weights]
     if len(inputs) != 1:
@@ -132,7 +134,7 @@ def _output_name(path: Path, model: Any, facts: OnnxFacts) -> str:
 
 
 def _resize(path: Path, image: Any, facts: OnnxFacts) -> str:
-    """The size policy, which must be possible."""
+    """Return the size policy, after checking that the file allows it."""
     height, width = _sides(image)[2:]
     is_fixed = height is not None or width is not None
     if height not in (None, facts.height) or width not in (None, facts.width):
@@ -150,7 +152,7 @@ def _resize(path: Path, image: Any, facts: OnnxFacts) -> str:
 
 
 def _try(path: Path, network: OnnxNetwork, info: WeightsInfo) -> None:
-    """Run it once for each way up that it will be fed."""
+    """Run the network once for each orientation of images that it will process."""
     import onnxruntime
 
     sizes = [(info.input_height, info.input_width)]
@@ -168,7 +170,7 @@ def _try(path: Path, network: OnnxNetwork, info: WeightsInfo) -> None:
                 [network.output_name],
                 {network.input_name: np.zeros((1, 3, height, width), np.float32)},
             )[0].shape
-        except Exception as error:  # onnxruntime has many ways to say no
+        except Exception as error:  # onnxruntime raises many types of errors
             raise WeightsError(
                 f'{path} cannot be run on an image of {width}x{height}: {first_line(error)}'
             ) from error
@@ -180,7 +182,7 @@ def _try(path: Path, network: OnnxNetwork, info: WeightsInfo) -> None:
 
 
 def _sides(value: Any) -> list[int | None]:
-    """The shape of an input; None for what may be any number."""
+    """Return the shape of an input; None for a dimension of any length."""
     return [
         side.dim_value if side.HasField('dim_value') and side.dim_value > 0 else None
         for side in value.type.tensor_type.shape.dim

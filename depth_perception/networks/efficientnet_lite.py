@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """EfficientNet-Lite 0 to 4, features at strides 2 to 32 (Tan and Le 2019; Google's lite release).
 
-timm's `tf_efficientnet_lite*`: the same names of tensors, the same initialisation, the same numbers
-to the last bit. It is here because the bundled network has it, and importing timm takes longer than
-importing PyTorch.
+Identical to timm's `tf_efficientnet_lite*`: the same tensor names and initialisation, and bitwise
+equal outputs. It is included because the bundled network uses it, and because importing timm takes
+longer than importing PyTorch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: Factors of channels and of blocks.
+#: Factors on the number of channels and on the number of blocks.
 VARIANTS = {
     'tf_efficientnet_lite0': (1.0, 1.0),
     'tf_efficientnet_lite1': (1.0, 1.1),
@@ -22,7 +22,7 @@ VARIANTS = {
     'tf_efficientnet_lite3': (1.2, 1.4),
     'tf_efficientnet_lite4': (1.4, 1.8),
 }
-#: Of each stage: blocks, kernel, stride of the first block, expansion, channels.
+#: For each stage: blocks, kernel, stride of the first block, expansion, channels.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -32,15 +32,15 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-#: Stages after which the next one halves the size, and the last.
+#: Stages whose next stage halves the size, and the last stage.
 _TAPS = (0, 1, 2, 4, 6)
 _STEM = 32
-#: TensorFlow's.
+#: TensorFlow's value.
 _EPSILON = 1e-3
 
 
 class EfficientNetLite(nn.Module):
-    """Features of an image at strides 2, 4, 8, 16 and 32.
+    """Compute features of an image at strides 2, 4, 8, 16 and 32.
 
     Args:
         name: one of VARIANTS.
@@ -154,7 +154,7 @@ def _conv(before: int, after: int, kernel: int, stride: int = 1, groups: int = 1
 
 
 def _divisible(channels: float, by: int = 8) -> int:
-    """Round to a multiple of `by`, but not down by more than a tenth."""
+    """Round to a multiple of `by`, but never down by more than 10 %."""
     rounded = max(by, int(channels + by / 2) // by * by)
     return rounded + by if rounded < 0.9 * channels else rounded
 

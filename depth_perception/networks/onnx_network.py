@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network that is an ONNX file; OpenVINO or onnxruntime runs it, PyTorch does not."""
+"""A network stored as an ONNX file, which OpenVINO or onnxruntime runs, but not PyTorch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from depth_perception.networks.registry import register_network
 
 
 class OnnxNetwork(nn.Module):
-    """Holds the bytes of an ONNX file as its only tensor.
+    """Hold the bytes of an ONNX file as the only tensor.
 
     Args:
-        size: of the file, bytes.
-        input_name: of the image (1, 3, H, W), float32.
-        output_name: of the depth (1, 1, h, w) or (1, h, w), float32.
+        size: size of the file, bytes.
+        input_name: name of the input, an image (1, 3, H, W), float32.
+        output_name: name of the output, depth (1, 1, h, w) or (1, h, w), float32.
     """
 
-    #: PyTorch cannot trace it, and a CUDA graph of PyTorch's cannot hold it.
+    #: PyTorch can neither trace it nor capture it in a CUDA graph.
     traceable = False
     takes_any_size = False
     content: Tensor
@@ -29,17 +29,17 @@ class OnnxNetwork(nn.Module):
         self.register_buffer('content', torch.zeros(size, dtype=torch.uint8))
 
     def model(self) -> bytes:
-        """The ONNX file."""
+        """Return the bytes of the ONNX file."""
         return self.content.numpy().tobytes()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Not possible in PyTorch."""
+        """Raise an error, because PyTorch cannot run an ONNX file."""
         raise RuntimeError('an ONNX network is run by OpenVINO or onnxruntime, not by PyTorch')
 
 
 @register_network('onnx', imported=True)
 def onnx_network(size: int, input_name: str, output_name: str) -> nn.Module:
-    """An ONNX file of so many bytes."""
+    """Return a network that holds an ONNX file of this many bytes."""
     if not isinstance(size, int) or not 0 < size < 1 << 31:
         raise ValueError(f'an ONNX file has 1 byte to 2 GB, not {size}')
     return OnnxNetwork(size, input_name, output_name)

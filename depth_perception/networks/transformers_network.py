@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks that the package `transformers` builds from their configuration; nothing is downloaded.
+"""Build networks with the package `transformers` from their configuration, without downloads.
 
-The package is needed for these alone: `pip install "depth_perception[hub]"`.
+Only these networks need the package: `pip install "depth_perception[hub]"`.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ from torch import Tensor, nn
 
 from depth_perception.networks.registry import register_network
 
-#: Types of configurations that are known to work.
+#: Model types that are known to work.
 MODEL_TYPES = ('depth_anything', 'depth_pro', 'dpt', 'glpn', 'zoedepth')
 
 
 class TransformersDepth(nn.Module):
-    """A depth network of `transformers` as every network here: (B, 3, H, W) -> (B, 1, h, w)."""
+    """Wrap a `transformers` depth network to map (B, 3, H, W) to (B, 1, h, w)."""
 
-    #: DPT takes images of one size, for example.
+    #: DPT, for example, accepts only one image size.
     takes_any_size = False
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        #: Whether its trace is right for every image: ZoeDepth with several heads looks at the
-        #: image to choose one.
+        #: Whether a trace is valid for every image: ZoeDepth with several heads chooses a head by
+        #: the content of the image.
         self.traceable = len(getattr(model.config, 'bin_configurations', None) or ()) < 2
 
     def forward(self, image: Tensor) -> Tensor:
-        """Depth, or what else the network gives."""
+        """Return the depth, or another kind of output of the network."""
         output = self.model(pixel_values=image)
         depth: Tensor = output.predicted_depth[:, None]
         angle = getattr(output, 'field_of_view', None)
         if angle is not None:
-            # Depth Pro: width / focal length, by the focal length that it estimates itself
-            # (Bochkovskii et al. 2024, 3.1).
+            # Depth Pro: multiply by width / focal length, with the focal length that the network
+            # estimates (Bochkovskii et al. 2024, 3.1).
             depth = depth * (2 * torch.tan(0.5 * torch.deg2rad(angle))).view(-1, 1, 1, 1)
         return depth
 
 
 @register_network('transformers', imported=True)
 def transformers_network(config: str) -> nn.Module:
-    """The network of a configuration, which is JSON as in `config.json`.
+    """Build the network of a configuration, given as JSON like `config.json`.
 
     Raises:
-        ValueError: the configuration is none of a depth network that is known.
+        ValueError: the configuration is not of a supported depth network.
         ImportError: transformers is not installed.
     """
     import transformers
@@ -59,26 +59,26 @@ def transformers_network(config: str) -> nn.Module:
 
 
 def configuration(transformers: Any, values: dict[str, Any]) -> Any:
-    """The configuration of such values.
+    """Return the configuration object for the values of a `config.json`.
 
     Raises:
-        ValueError: they are none of a depth network that is known.
+        ValueError: the values are not of a supported depth network.
     """
     refuse_unknown(values)
     values = dict(values)
     try:
         return transformers.AutoConfig.for_model(values.pop('model_type'), **values)
-    except Exception as error:  # each version has its own ways to say no
+    except Exception as error:  # the type of the error depends on the version
         raise ValueError(
             f'transformers {transformers.__version__} cannot build its configuration: {error}'
         ) from error
 
 
 def refuse_unknown(values: Any) -> None:
-    """Refuse what is no depth network that is known, or what would be downloaded.
+    """Refuse a configuration that is not supported or would need a download.
 
     Raises:
-        ValueError: says which.
+        ValueError: the message says which of the two.
     """
     kind = values.get('model_type') if isinstance(values, dict) else None
     if kind not in MODEL_TYPES:
@@ -95,7 +95,7 @@ def refuse_unknown(values: Any) -> None:
 
 
 class quiet:  # noqa: N801 - reads as a statement
-    """No bars and no advice of transformers while this lasts."""
+    """Context manager that hides progress bars and warnings of transformers."""
 
     def __init__(self, transformers: Any) -> None:
         self._logging = transformers.utils.logging

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depth-perception predict` on real files: what it writes, says and returns."""
+"""`depth-perception predict` on real files: its results, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ k: [90.0, 0.0, 64.0, 0.0, 91.0, 48.0, 0.0, 0.0, 1.0]
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-    """A weights file of a small network with random weights."""
+    """Return a weights file of a small network with random weights."""
     path = tmp_path_factory.mktemp('model') / 'tiny.safetensors'
     save_weights(path, tiny_network(), tiny_info())
     return path
@@ -63,12 +63,12 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def out(tmp_path):
-    """A folder for results that does not exist yet."""
+    """Return a folder for results that does not exist yet."""
     return tmp_path / 'results' / 'here'
 
 
 def picture(path, width=128, height=96, seed=0):
-    """A colour picture on the disk."""
+    """Write a colour picture."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     assert cv2.imwrite(str(path), cv2.resize(coarse, (width, height)))
     return path
@@ -101,7 +101,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-# What is written.
+# Results.
 
 
 def test_each_image_gives_depth_colour_and_cloud(model, out, tmp_path):
@@ -296,14 +296,14 @@ def test_a_scan_is_a_table_of_angles_and_ranges(model, out, tmp_path, capsys):
 def test_settings_that_cannot_be_used_are_told_by_name(model, out, tmp_path, capsys, words, said):
     try:
         code = predict(model, out, picture(tmp_path / 'a.png'), *words)
-    except SystemExit as refused:  # by argparse
+    except SystemExit as refused:  # refused by argparse
         code = refused.code
     assert code == 2 and said in capsys.readouterr().err
     assert not out.exists() or not names(out)
 
 
 def anchors_of(depth, path, factor, header=''):
-    """A file of anchors: a factor on a depth at every eighth pixel."""
+    """Write an anchor file: depth times a factor at every eighth pixel."""
     lines = [f'{u},{v},{factor * depth[v, u]}' for v in range(4, 96, 8) for u in range(4, 128, 8)]
     return written(path, '\n'.join([header, *lines]))
 
@@ -332,7 +332,7 @@ def test_anchors_of_a_folder_of_images(model, out, tmp_path, capsys):
     anchors_of(plain, tmp_path / 'in' / 'a.anchors.csv', 1.3)
     written(tmp_path / 'in' / 'b.anchors.csv', '1,2,3\n1,2')
     capsys.readouterr()
-    # One whose file is wrong costs itself alone; one without a file is as it was.
+    # A wrong anchor file fails only its own image; an image without one is not corrected.
     assert predict(model, out, tmp_path / 'in', '--npy', '--anchors', tmp_path / 'in') == 1
     said = capsys.readouterr().err
     assert 'b.anchors.csv, line 2: need u, v and metres' in said and 'skipped' not in said
@@ -358,7 +358,7 @@ def test_anchors_that_cannot_be_meant_are_told(model, out, tmp_path, capsys):
 
 
 def exif(path, width=128, height=96, **tags):
-    """A picture on the disk with EXIF tags."""
+    """Write a picture with EXIF tags."""
     from PIL import ExifTags, Image
 
     data = Image.Exif()
@@ -369,7 +369,7 @@ def exif(path, width=128, height=96, **tags):
 
 
 def test_the_focal_length_comes_from_exif(model, out, tmp_path, capsys):
-    # A full-frame camera with 35 mm: 2 atan(18 / 35) wide.
+    # A full-frame camera with a 35 mm lens: the view is 2 atan(18 / 35) wide.
     camera = read_photo(exif(tmp_path / 'a.jpg', 144, 96, FocalLengthIn35mmFilm=35)).camera
     assert camera.fx == camera.fy == pytest.approx(35 / 36 * 144)
     plane = {
@@ -426,7 +426,7 @@ def test_colours_fit_the_scene_or_what_was_asked_for(model, out, tmp_path, capsy
 
 
 def video(path, count=6, rate=5.0):
-    """A small video; its frames grow brighter."""
+    """Write a small video whose frames get brighter."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), rate, (128, 96))
     for index in range(count):
         writer.write(np.full((96, 128, 3), 40 * index % 256, np.uint8))
@@ -435,7 +435,7 @@ def video(path, count=6, rate=5.0):
 
 
 def cut(path):
-    """A copy of an AVI that ends within its eleventh frame."""
+    """Write a copy of an AVI that ends within its eleventh frame."""
     content = path.read_bytes()
     frames = [found.start() for found in re.finditer(b'00dc', content)]
     short = path.with_name('cut.avi')
@@ -450,7 +450,7 @@ def test_a_video_becomes_a_video_of_camera_and_depth(model, out, tmp_path, capsy
     frames = [frame for _, frame in reader.frames()]
     assert len(frames) == 6 and reader.rate == pytest.approx(5)
     assert frames[0].shape[1] == 256 and frames[0].shape[0] > 96
-    # Camera at the left, in order.
+    # The camera is at the left, and its frames are in order.
     assert (
         np.abs(np.array([frame[:96, :128].mean() for frame in frames]) - 40 * np.arange(6)).max()
         < 12
@@ -494,7 +494,7 @@ def test_options_about_videos_alone_are_told(model, out, tmp_path, capsys):
 
 
 def test_a_terminated_command_leaves_no_halves(model, out, tmp_path):
-    """SIGTERM, as job managers send it, cleans up as Ctrl-C does."""
+    """SIGTERM, which job managers send, cleans up like Ctrl-C."""
     clip = video(tmp_path / 'clip.avi', 3000)
     out.mkdir(parents=True)
     process = subprocess.Popen(
@@ -641,7 +641,7 @@ def test_missing_and_binary_cameras_are_named(tmp_path):
 
 
 def damaged(folder):
-    """Paths that are no images, each in its own way."""
+    """Return paths that are not images, each for a different reason."""
     whole = picture(folder / 'whole.png').read_bytes()
     (folder / 'cut.png').write_bytes(whole[:60])
     (folder / 'empty.jpg').touch()
@@ -680,7 +680,7 @@ def test_of_a_file_of_many_pictures_it_says_that_the_first_is_taken(
     from PIL import Image
 
     frames = [Image.fromarray(np.full((48, 64, 3), level, np.uint8)) for level in (60, 120, 180)]
-    kind = {'.jpg': 'MPO'}.get(Path(name).suffix)  # as phones add a gain map to a photograph
+    kind = {'.jpg': 'MPO'}.get(Path(name).suffix)  # phones add a gain map to a photograph like this
     frames[0].save(tmp_path / name, kind, save_all=True, append_images=frames[1:])
     assert abs(read_image(tmp_path / name).mean() - 60) < 3
     assert predict(model, out, tmp_path / name) == 0
@@ -764,7 +764,7 @@ def test_an_image_of_another_aspect_than_the_camera_fails_alone(model, out, tmp_
 
 
 def usage_error(capsys, code):
-    """The one line said on stderr, after checking the exit code."""
+    """Return the only line on stderr, after checking the exit code."""
     lines = capsys.readouterr().err.splitlines()
     assert code == 2 and len(lines) == 1 and lines[0].startswith('depth-perception: ')
     return lines[0]
@@ -784,7 +784,7 @@ def test_what_cannot_be_started_is_one_sentence_and_exit_2(model, out, tmp_path,
     ]
     for arguments, said in cases:
         error = usage_error(capsys, predict(*arguments))
-        assert said in error and 'model_file' not in error  # a parameter of the node
+        assert said in error and 'model_file' not in error  # a parameter of the node, not an option
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sensors measure, in the image of a camera, against closed forms."""
+"""Measurements of other sensors, projected into the image, against closed forms."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SAME = np.eye(4)
 
 
 def moved(transform: np.ndarray, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> np.ndarray:
-    """With the sensor elsewhere: metres in the optical frame."""
+    """Move the sensor by metres in the optical frame."""
     result = transform.copy()
     result[:3, 3] += x, y, z
     return result
 
 
 def turned_left(transform: np.ndarray, degrees: float) -> np.ndarray:
-    """With the sensor turned about its z axis."""
+    """Turn the sensor to the left about its z axis."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.eye(4)
     turn[:2, :2] = (c, -s), (s, c)
@@ -43,7 +43,7 @@ def turned_left(transform: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def wall_scan(wall: float, count: int = 360) -> tuple[np.ndarray, float, float]:
-    """Ranges, first angle and increment of a scan before a wall across x."""
+    """Return ranges, first angle and increment of a scan of a wall at right angles to x."""
     angles = -math.pi + 2 * math.pi / count * np.arange(count)
     with np.errstate(divide='ignore'):
         ranges = np.where(np.cos(angles) > 1e-6, wall / np.cos(angles), np.inf)
@@ -54,16 +54,16 @@ def test_beams_before_a_wall_have_its_depth():
     anchors = scan_anchors(*wall_scan(2.0, 720), moved(BODY, y=0.1), CAMERA)
     np.testing.assert_allclose(anchors.depth, 2.0)
     np.testing.assert_allclose(anchors.v, CAMERA.cy + CAMERA.fy * 0.05)
-    # 63 degrees of 720 half degrees, from right to left.
+    # The beams, half a degree apart, in 63 degrees of the image; from right to left.
     assert len(anchors) == pytest.approx(2 * 63.2, abs=2)
     assert (np.diff(anchors.u) < 0).all() and anchors.u.min() > -0.5 and anchors.u.max() < 159.5
 
 
 def test_a_turned_and_moved_scanner():
-    # It looks 90 degrees to the left and stands a metre to the right of the camera.
+    # The scanner looks 90 degrees to the left and is one metre to the right of the camera.
     transform = moved(turned_left(BODY, 90), x=1.0)
     anchors = scan_anchors(np.array([1.0]), math.radians(-90), 0.01, transform, CAMERA)
-    # Its beam to the right is straight ahead of the camera: u is off by fx * 1 m / 1 m, outside.
+    # Its beam to the right points along the camera's view: u is off by fx * 1 m / 1 m, outside.
     assert len(anchors) == 0
     anchors = scan_anchors(np.array([2.0]), math.radians(-45), 0.01, transform, CAMERA)
     x, z = 1 - math.sqrt(2), math.sqrt(2)
@@ -121,13 +121,13 @@ def test_a_range_is_of_the_nearest_thing_in_its_cone(kind):
     assert len(anchors) == RANGE_ANCHORS and anchors.weight.sum() == pytest.approx(1)
     np.testing.assert_allclose(anchors.depth, 1.0, rtol=0.02)
     assert ((anchors.u >= 88) & (anchors.u < 104)).all()
-    # A narrow cone sees past it.
+    # A narrow cone sees past the post.
     anchors = range_anchors(3.0, math.radians(4), BODY, CAMERA, predicted)
     np.testing.assert_allclose(anchors.depth, 3.0, rtol=0.01)
 
 
 def test_a_range_sensor_beside_and_before_the_camera():
-    predicted = np.full((120, 160), 2.8, np.float32)  # a wall that is 2 m away
+    predicted = np.full((120, 160), 2.8, np.float32)  # the wall is 2 m away
     anchors = range_anchors(
         1.7, math.radians(10), moved(BODY, x=0.2, y=0.1, z=0.3), CAMERA, predicted
     )
@@ -155,7 +155,7 @@ def test_a_transform_has_four_rows(transform):
 
 
 def floor_and_wall(pose: CameraPose, wall: float = 4.0, table: float | None = None) -> np.ndarray:
-    """The true depth of a floor with a wall behind, and a table top at a height before it."""
+    """Return true depth of a floor, a wall, and optionally a table top of height `table`."""
     v, u = np.mgrid[:120, :160]
     rays = np.stack([(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)])
     forward, left, up = np.einsum('ij,jhw->ihw', pose.rotation().numpy(), rays)
@@ -186,7 +186,7 @@ def test_the_floor_is_found_at_any_scale_and_tilt(pitch, roll, factor):
 def test_a_table_seen_from_above_is_not_the_floor():
     pose = CameraPose(math.radians(20), height=0.65)
     truth = floor_and_wall(pose, table=0.35)
-    assert (truth < floor_and_wall(pose) - 0.1).mean() > 0.1  # the table takes much of the image
+    assert (truth < floor_and_wall(pose) - 0.1).mean() > 0.1  # the table fills much of the image
     anchors = floor_anchors(1.3 * truth, CAMERA, pose)
     np.testing.assert_allclose(
         anchors.depth, truth[anchors.v.astype(int), anchors.u.astype(int)], rtol=1e-5
@@ -194,9 +194,9 @@ def test_a_table_seen_from_above_is_not_the_floor():
 
 
 def test_a_bed_that_hides_the_floor_does_not_put_it_farther_away():
-    """A level thing before the camera: were it the floor, all depth would be half of the truth."""
+    """If the level bed were taken for the floor, all depth would be half of the truth."""
     pose = CameraPose(math.radians(20), height=0.6)
-    truth = floor_and_wall(CameraPose(math.radians(20), height=0.3))  # what lies 0.3 m up, only
+    truth = floor_and_wall(CameraPose(math.radians(20), height=0.3))  # only the bed, 0.3 m high
     assert len(floor_anchors(truth, CAMERA, pose)) == 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchored depth against scenes whose truth is known."""
+"""Anchored depth against scenes with known true depth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NONE = Anchors.of()
 
 
 def room() -> np.ndarray:
-    """A slanted wall, a floor, and a box before them."""
+    """Return the depth of a slanted wall, a floor, and a box in front of them."""
     v, u = np.mgrid[:HEIGHT, :WIDTH]
     wall = 3.0 + 1.5 * u / WIDTH
     floor = 60.0 / np.maximum(v - 55, 1e-3)
@@ -58,7 +58,7 @@ def zones(truth: np.ndarray, count: int = 8) -> Anchors:
 
 
 def error(depth: np.ndarray, truth: np.ndarray) -> float:
-    """AbsRel."""
+    """Return the AbsRel."""
     return float((abs(depth - truth) / truth).mean())
 
 
@@ -187,7 +187,7 @@ def test_anchors_beside_edges_and_out_of_range_are_not_compared():
 
 def test_a_sensor_that_averages_is_compared_with_the_average():
     truth = room()
-    # Half of the zone sees the box, half the wall: such a zone is of no use.
+    # Half of the zone sees the box and half the wall, so the zone cannot be used.
     both = Anchors.of([60.0] * 4, [60.0] * 4, [2.5] * 4, radius=12)
     assert anchor_depth(truth, both)[1].compared == 0
     floor = Anchors.of([30.0] * 4, [110.0] * 4, [float(truth[106:115, 26:35].mean())] * 4, radius=5)
@@ -282,7 +282,7 @@ def test_tensors_give_the_same_numbers_where_they_are(device):
 
 
 def test_the_passes_for_a_gpu_give_the_same_numbers():
-    """By torch on a CPU, which otherwise takes numpy: also where there is no GPU."""
+    """Run the GPU code with torch on the CPU, so that machines without a GPU test it, too."""
     truth = room()
     depth = truth * np.float32(1.4)
     depth[:5], depth[60, 30], depth[61, 30] = np.nan, np.inf, -np.inf
@@ -329,7 +329,7 @@ def test_what_cannot_be_used_is_said():
 
 
 def test_the_work_stays_in_the_thread_that_asks():
-    """BLAS would share it, and wait for cores that others have."""
+    """BLAS would spread the work over threads, and wait for cores that other programs use."""
     depth, anchors = np.tile(room(), (4, 4)), zones(np.tile(room(), (4, 4)), 14)
     assert fit_anchors(depth, anchors, (0.1, 10.0))[1].compared == MOST_ANCHORS
     others = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The floor as it is seen: with true depth, with a wrong scale, and with a network's errors."""
+"""Level the floor in true depth, at a wrong scale, and with the errors of a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from depth_perception.depth.floor import floor_layout, level_floor
 from depth_perception.depth.scan import CameraPose, ObstacleBand, scan_layout, scan_ranges
 from test.support.scenes import box_on_the_floor, floor, level_rays, ramp, with_box
 
-#: As robots have them: 66 degrees wide.
+#: A typical robot camera: 66 degrees wide.
 CAMERA = CameraModel(320, 240, 250.0, 250.0, 159.5, 119.5)
 POSES = [
     CameraPose(math.radians(pitch), math.radians(roll), height)
@@ -29,7 +29,7 @@ BAND = ObstacleBand(max_height=0.5)
 
 
 def boxes(pose):
-    """The scenes by name: corners of boxes that stand before the camera."""
+    """Return the scenes by name: the corners of boxes in front of the camera."""
     down = -pose.height
     return {
         'nothing': [],
@@ -56,7 +56,7 @@ def scene(pose, name, camera=CAMERA):
 
 
 def finite(depth, pose, camera=CAMERA):
-    """As a network gives it: the floor goes on, and there is something 40 m away."""
+    """Return depth like that of a network: the floor continues, up to 40 m away."""
     with np.errstate(divide='ignore'):
         far = pose.height / np.maximum(-level_rays(camera, pose)[..., 2], pose.height / 40)
     return np.where(np.isinf(depth), far, depth).astype(np.float32)
@@ -77,18 +77,20 @@ def levelled(depth, pose, camera=CAMERA, anchored=False):
 
 
 def shows_floor(depth, pose, camera=CAMERA):
-    """Whether there is floor on the image's lower edge, before what stands there."""
+    """Return whether the lower edge of the image shows floor in front of any object."""
     return np.isclose(depth[-1], floor(camera, pose)[-1], rtol=1e-3).mean() > 0.2
 
 
 def mostly_close(found, true, share):
-    """Whether all but a fiftieth are as far away: a face is floor as far as the tolerance goes."""
+    """Return whether 98 % agree; the lowest part of a face is floor within the tolerance."""
     return np.mean(np.abs(found / true - 1) < share) > 0.98
 
 
 def judged(found, expected):
-    """Where a range is wrong by more than 10 % or 0.1 m. Beams at the side of a thing may meet it
-    or not, and what is not known is not judged."""
+    """Return which ranges are wrong by more than 10 % or 0.1 m, whichever is larger.
+
+    Beams at the edge of an object may hit or miss it; they and unknown ranges are not judged.
+    """
     near = np.where(np.isinf(expected), 99, expected)
     with np.errstate(invalid='ignore'):
         wrong = abs(np.where(np.isinf(found), 99, found) - near) > np.maximum(0.1, 0.1 * near)
@@ -103,7 +105,7 @@ def judged(found, expected):
 def test_everything_is_found_at_its_place_and_nothing_is_invented(pose, name, scale):
     true = scene(pose, name)
     if not shows_floor(true, pose):
-        scale = 1.0  # without any floor nothing tells the scale
+        scale = 1.0  # the scale is unknown without any floor
     expected, _ = ranges(true, pose)
     found, _ = ranges(levelled(finite(true, pose) * np.float32(scale), pose), pose)
     wrong = np.flatnonzero(judged(found, expected))
@@ -126,7 +128,7 @@ def test_a_ramp_of_three_degrees_is_floor_and_a_box_on_it_is_none(pose, scale):
 
 @pytest.mark.parametrize('pose', POSES[1:4], ids=lambda pose: f'{pose.height} m')
 def test_a_floor_that_a_network_bends_and_a_rug_that_it_lifts_are_floor(pose):
-    """As the bundled network sees its clip: the rug 35 % too near, the floor 30 % nearer aside."""
+    """As by the bundled network on its clip: rug 35 % too near, floor at the sides 30 % nearer."""
     true = scene(pose, 'wall')
     u = np.linspace(-1, 1, CAMERA.width)[None]
     seen = finite(true, pose) * np.exp(0.15 * u)
@@ -193,7 +195,7 @@ def test_tensors_give_what_arrays_give(size, anchored):
     on_cpu = level_floor(torch.from_numpy(seen), floor_layout(camera, pose), anchored)
     np.testing.assert_array_equal(on_cpu.numpy(), by_numpy)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    on_device = level_floor.__wrapped__(  # what runs on a GPU
+    on_device = level_floor.__wrapped__(  # the code that runs on a GPU
         torch.from_numpy(seen).to(device), floor_layout(camera, pose, device=device), anchored
     )
     np.testing.assert_allclose(on_device.cpu().numpy(), by_numpy, rtol=1e-3)

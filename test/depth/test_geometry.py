@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry against closed forms, in numpy, in torch and, where there is one, on a GPU."""
+"""Geometry against closed forms, in numpy, in torch and, if there is one, on a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from depth_perception.depth import by_numpy, geometry
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
 INF, NAN = float('inf'), float('nan')
-#: 'device code' is what runs on a GPU, with tensors on the CPU.
+#: 'device code' is the code that runs on a GPU, here with tensors on the CPU.
 KINDS = [
     'numpy',
     'torch',
@@ -26,21 +26,21 @@ KINDS = [
 
 @pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
-    """Which library, and where."""
+    """Return the library and the device to test."""
     if request.param == 'device code':
         monkeypatch.setattr(by_numpy, '_is_on_cpu', lambda image: False)
     return request.param
 
 
 def given_as(kind, array):
-    """A numpy array as the library's own kind."""
+    """Convert a numpy array to the type of the library."""
     if kind == 'numpy':
         return array
     return torch.from_numpy(np.ascontiguousarray(array)).to('cuda' if kind == 'cuda' else 'cpu')
 
 
 def returned(kind, array):
-    """Back to numpy, after checking that the kind and the place were kept."""
+    """Convert a result to numpy, after checking that its type and device are as expected."""
     if kind == 'numpy':
         assert isinstance(array, np.ndarray)
         return array
@@ -53,13 +53,13 @@ def constant(value, camera=CAMERA):
 
 
 def rays(camera=CAMERA):
-    """Independent of the code: x / z and y / z of each pixel, float64 (H, W) each."""
+    """Return x / z and y / z of each pixel, float64 (H, W), independently of the tested code."""
     v, u = np.indices((camera.height, camera.width)).astype(np.float64)
     return (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
 
 
 def plane(normal, offset, camera=CAMERA):
-    """Depth of the plane normal . (x, y, z) = offset, float32 (H, W)."""
+    """Return the depth of the plane normal . (x, y, z) = offset, float32 (H, W)."""
     x, y = rays(camera)
     return (offset / (normal[0] * x + normal[1] * y + normal[2])).astype(np.float32)
 
@@ -108,7 +108,7 @@ def test_edge_mask_keeps_smooth_slanted_planes(kind, normal):
 @pytest.mark.parametrize('turned', [False, True], ids=['floor', 'side wall'])
 def test_edge_mask_keeps_a_surface_seen_at_a_grazing_angle(kind, turned):
     rows = np.arange(1, 49, dtype=np.float32)
-    depth = np.repeat((12 / rows)[:, None], 48, axis=1)  # its steps are a half to 1/48
+    depth = np.repeat((12 / rows)[:, None], 48, axis=1)  # with steps of 1/2 to 1/48
     depth = depth.T if turned else depth
     clean = returned(kind, geometry.mask_edges(given_as(kind, depth), 0.02))
     np.testing.assert_array_equal(clean, depth)
@@ -133,7 +133,7 @@ def test_edge_mask_keeps_a_thin_pole_and_removes_its_fringe(kind):
 
 
 def far_sides(line, threshold):
-    """The definition for one row or column of depths, pixel by pixel in float32."""
+    """Apply the definition to one row or column of depths, pixel by pixel in float32."""
     with np.errstate(invalid='ignore', divide='ignore'):
         nearness = np.float32(1) / line
         steps = np.diff(nearness)
@@ -233,7 +233,7 @@ def test_points_of_a_plane_lie_on_it_and_on_their_own_pixels(kind, normal):
 
 
 def depth_image_proc(depth, camera):
-    """Its convertDepth (conversions.hpp), pixel by pixel in float32."""
+    """Repeat convertDepth of depth_image_proc (conversions.hpp), pixel by pixel in float32."""
     constant_x, constant_y = np.float32(1 / camera.fx), np.float32(1 / camera.fy)
     centre_x, centre_y = np.float32(camera.cx), np.float32(camera.cy)
     points = np.empty((*depth.shape, 3), np.float32)

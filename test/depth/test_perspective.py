@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of point clouds: what is where, what hides what."""
+"""Pictures of point clouds: positions of points, and which points hide others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def drawn(points, colours, view, size=(40, 30)):
 
 
 def place(picture, colour):
-    """(column, row) of the pixels of a colour, their mean."""
+    """Return the mean (column, row) of the pixels of a colour."""
     rows, columns = np.nonzero((picture == colour).all(axis=2))
     return columns.mean(), rows.mean()
 

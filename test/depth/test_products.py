@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one recipe: what depth becomes, for arrays and tensors alike, with every setting."""
+"""The products of depth: equal for arrays and tensors, with every setting."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ DEVICES = [
     ),
 ]
 PARTS = ('depth', 'clean', 'points', 'cloud', 'colours')
-#: What acts on more than one frame, or before there is a depth.
+#: Settings that affect more than one frame, or act before depth is computed.
 ELSEWHERE = {'temporal_smoothing', 'focal_correction'}
 
 
 def arrays(products: DepthProducts) -> dict[str, np.ndarray]:
-    """All that there is, in host memory."""
+    """Return all products that exist, in host memory."""
     found = {name: getattr(products, name) for name in PARTS}
     found['ranges'], found['preview'] = products.scan().ranges, products.preview()
     found = {name: value for name, value in found.items() if value is not None}
@@ -67,7 +67,7 @@ def test_a_tensor_gives_what_an_array_gives(settings, device):
     found, expected = arrays(products), made(settings)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        # The bits of a colour may be those of a NaN.
+        # The bits of a colour may be equal to a NaN.
         equal = (
             np.testing.assert_array_equal
             if device == 'cpu'
@@ -118,7 +118,7 @@ def test_flying_pixels_are_unknown_in_cloud_and_scan_but_not_in_the_depth():
 
 @pytest.mark.parametrize('kind', [np.asarray, torch.from_numpy])
 def test_what_is_too_near_is_an_obstacle_in_cloud_and_scan_and_masked_in_the_depth(kind):
-    """Nothing else changes: unknown pixels and flying ones are no obstacle."""
+    """Nothing else changes: unknown and flying pixels are not obstacles."""
     scene = a_scene()
     scene[40:60, 60:70], scene[40:60, 75:80], scene[5:9, 5:9] = 0.1, 0.0, np.nan
     settings = DepthSettings(point_stride=1, camera_height=0.4, floor_model=False)
@@ -147,7 +147,7 @@ def test_what_is_too_near_is_an_obstacle_in_cloud_and_scan_and_masked_in_the_dep
 
 
 def a_floor_seen_too_near(pose):
-    """Depth (96, 128) of a floor and a wall at 3 m, all of it for 0.7 times as far as it is."""
+    """Return depth (96, 128) of a floor and a wall at 3 m, all of it scaled by 0.7."""
     wall = (3.0, -9.0, -9.0), (3.1, 9.0, 9.0)
     return np.minimum(with_box(floor(CAMERA, pose), CAMERA, pose, *wall), 9) * np.float32(0.7)
 

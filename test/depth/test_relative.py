@@ -14,7 +14,7 @@ LIMITS = (0.3, 100.0)
 
 
 def scene():
-    """A floor, a wall and a post, metres."""
+    """Return the depth of a floor, a wall and a post, metres."""
     rows, columns = np.mgrid[:120, :160]
     true = np.minimum(1.0 * 100 / np.maximum(rows - 40, 1e-3), 6.0)
     return np.where(
@@ -65,8 +65,8 @@ def test_anchors_at_one_distance_tell_no_shift():
 @pytest.mark.parametrize(
     'change',
     [
-        lambda a: a.where(np.arange(3)),  # too few
-        lambda a: Anchors.of(a.u, a.v, 1 / a.depth),  # near is far
+        lambda a: a.where(np.arange(3)),  # too few anchors
+        lambda a: Anchors.of(a.u, a.v, 1 / a.depth),  # near and far are swapped
         lambda a: Anchors.of(a.u, a.v, np.random.default_rng(1).uniform(0.5, 50, len(a))),
     ],
 )

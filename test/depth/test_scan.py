@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The obstacle scan against closed forms: walls, floors and boxes before cameras of any tilt."""
+"""The obstacle scan against closed forms: walls, floors and boxes, cameras at any tilt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from depth_perception.depth.scan import (
 from test.support.scenes import box_on_the_floor, floor, level_rays, with_box
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
-#: As a robot has it: 320x240, 66 degrees wide.
+#: A typical robot camera: 320x240, 66 degrees wide.
 ROBOT = CameraModel(320, 240, 250.0, 250.0, 159.5, 119.5)
 INF, NAN = float('inf'), float('nan')
 BAND = ObstacleBand(-0.2, 0.3)
@@ -43,7 +43,7 @@ BAND = ObstacleBand(-0.2, 0.3)
     ]
 )
 def device(request, monkeypatch):
-    """Where; 'device code' is what runs on a GPU, with tensors on the CPU."""
+    """Return the device; 'device code' is the code for a GPU with tensors on the CPU."""
     if request.param == 'device code':
         monkeypatch.setattr('depth_perception.depth.scan._nearest_on_cpu', _nearest_on_gpu)
         return 'cpu'
@@ -55,12 +55,12 @@ def constant(value, camera=CAMERA):
 
 
 def columns(camera=CAMERA):
-    """x / z of each column, float64 (W,)."""
+    """Return x / z of each column, float64 (W,)."""
     return (np.arange(camera.width) - camera.cx) / camera.fx
 
 
 def scan(device, depth, camera=CAMERA, band=BAND, pose=LEVEL, min_depth=0.3, range_max=10.0):
-    """Ranges and angles of the beams, and the layout."""
+    """Return the ranges and angles of the beams, and the layout."""
     layout = scan_layout(camera, range_max, band, pose, device)
     ranges = scan_ranges(torch.from_numpy(depth).to(device), layout, min_depth)
     assert ranges.device.type == device and ranges.dtype == torch.float32
@@ -70,7 +70,7 @@ def scan(device, depth, camera=CAMERA, band=BAND, pose=LEVEL, min_depth=0.3, ran
 
 
 def column_beams(layout, camera=CAMERA):
-    """The beam of each column of a level camera."""
+    """Return the beam of each column of a level camera."""
     beams = layout.beam.reshape(camera.height, camera.width).cpu().numpy()
     assert (beams == beams[0]).all()
     return beams[0]
@@ -81,7 +81,7 @@ def column_beams(layout, camera=CAMERA):
 
 def test_wall_ahead_is_its_distance_over_the_cosine(device):
     ranges, angles, layout = scan(device, constant(2.0))
-    # A beam stands for columns up to half an increment aside.
+    # A beam covers columns up to half an increment to either side.
     np.testing.assert_allclose(ranges, 2.0 / np.cos(angles), atol=layout.angle_increment * 2.0)
     assert ranges.min() == pytest.approx(2.0, abs=1e-3)
 
@@ -142,19 +142,19 @@ def test_farther_than_the_range_is_free(device):
 
 @pytest.mark.parametrize('near', [-INF, 0.05, 0.29])
 def test_too_near_in_the_band_is_an_obstacle_at_the_least_range(device, near):
-    """REP-117's -Inf would be no obstacle to Nav2."""
+    """Nav2 would not treat the -Inf of REP-117 as an obstacle."""
     depth = constant(4.0)
     depth[:, 10:20] = near
     ranges, _, layout = scan(device, depth)
     beams = np.unique(column_beams(layout)[10:20])
-    # As in the message, where both are float32.
+    # In the message, both are float32.
     assert (ranges[beams] >= np.float32(layout.range_min(0.3))).all()
     assert ranges[beams].max() < 0.4
     assert (np.delete(ranges, beams) > 3).all()
 
 
 def test_a_near_obstacle_is_judged_where_it_is(device):
-    """A box of 10 cm before a camera at 0.12 m: at min_depth its rays would be below the floor."""
+    """A 10 cm box, a camera at 0.12 m: placed at min_depth, the points would be below the floor."""
     pose = CameraPose(height=0.12)
     depth = with_box(floor(ROBOT, pose), ROBOT, pose, *box_on_the_floor(pose, 0.15, 0.1))
     ranges, angles, layout = scan(device, depth, ROBOT, pose=pose)
@@ -319,7 +319,7 @@ def test_the_ceiling_is_no_obstacle(device, pose):
 
 
 def test_a_post_stays_one_direction_whatever_the_tilt(device):
-    """A vertical edge is no column of a tilted camera: every height must give the same beam."""
+    """A tilted camera sees a vertical edge across columns; every height must give the same beam."""
     for pose in (CameraPose(0.3, 0.15, 1.0), CameraPose(0.2, -0.2, 1.0)):
         post = ((1.99, 0.49, -1.0), (2.01, 0.51, 2.0))
         ranges, angles, _ = scan(
@@ -338,14 +338,14 @@ def test_the_tolerance_bears_a_pitch_that_is_wrong_by_less_than_a_degree(device,
 
 
 def test_free_means_seen_free_up_to_the_range_of_the_scan(device):
-    """A steep camera sees two metres of floor: it cannot call four metres free."""
+    """A steep camera sees two metres of floor, so it must not report four metres as free."""
     pose = CameraPose(math.radians(45), 0, 1.0)
     ranges, angles, layout = scan(device, floor(ROBOT, pose), ROBOT, pose=pose)
     top = math.radians(45) - math.atan(119.5 / 250)
     farthest = 0.95 / (math.tan(top) + FLOOR_GROWTH)
     assert layout.range_max == pytest.approx(farthest, rel=0.01)
     assert (ranges[np.abs(angles) < 0.3] == INF).all()
-    # The lower corners look aside, and only at the floor nearby.
+    # The lower corners see to the sides, and only the floor nearby.
     assert np.isnan(ranges[[0, -1]]).all()
     far_box = with_box(floor(ROBOT, pose), ROBOT, pose, (2.6, -9, -1.0), (2.7, 9, 0.0))
     assert not np.isfinite(scan(device, far_box, ROBOT, pose=pose)[0]).any()
@@ -362,7 +362,7 @@ def test_unknown_pixels_of_a_tilted_camera_are_unknown(device):
 
 @pytest.mark.parametrize('height', [None, 0.3])
 def test_limits_are_about_the_camera_where_its_height_is_unknown(device, height):
-    """The lower limit is not used where the height is known, the upper one always is."""
+    """The lower limit is used only if the height is unknown, the upper limit always."""
     depth = with_box(constant(INF, ROBOT), ROBOT, LEVEL, (2, -1, -0.15), (2.2, 1, -0.1))
     seen = np.isfinite(
         scan(device, depth, ROBOT, ObstacleBand(-0.09, 0.3), CameraPose(height=height))[0]
@@ -371,7 +371,7 @@ def test_limits_are_about_the_camera_where_its_height_is_unknown(device, height)
 
 
 def by_loops(depth, layout, camera, pose, band, min_depth):
-    """The same, pixel by pixel and straight from the definitions."""
+    """Compute the same pixel by pixel, directly from the definitions."""
     ranges = np.full(layout.count, NAN)
     for (v, u), z in np.ndenumerate(depth):
         ray = level_rays(camera, pose)[v, u]
@@ -438,8 +438,8 @@ def test_the_quaternion_of_the_level_frame_is_the_inverse_rotation(pitch, roll):
 
 def test_signs_of_pitch_and_roll():
     down, left_up = CameraPose(pitch=0.1).rotation(), CameraPose(roll=0.1).rotation()
-    assert (down @ torch.tensor([0, 0, 1.0]).double())[2] < 0  # it looks down
-    assert (left_up @ torch.tensor([-1.0, 0, 0]).double())[2] > 0  # its left side is up
+    assert (down @ torch.tensor([0, 0, 1.0]).double())[2] < 0  # the camera looks down
+    assert (left_up @ torch.tensor([-1.0, 0, 0]).double())[2] > 0  # the camera's left side is up
 
 
 @pytest.mark.parametrize('up', [(0, 0, -1), (0, 0, 1), (0.05, 0, -0.998)])

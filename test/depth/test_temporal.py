@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The temporal filter: steadier where nothing moves, untouched where something does."""
+"""The temporal filter: it steadies still regions, and leaves moving ones unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 96, 128
 
 
 def image(seed: int = 0, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
-    """A picture whose blocks are as large as the filter's thinning."""
+    """Return a picture in blocks as large as the step at which the filter samples images."""
     coarse = np.random.default_rng(seed).integers(0, 256, (shape[0] // 16, shape[1] // 16, 3))
     return coarse.repeat(16, 0).repeat(16, 1).astype(np.uint8)
 
@@ -34,7 +34,7 @@ def test_noise_falls_as_that_of_an_exponential_average(strength):
     smooth = TemporalFilter()
     results = [smooth(depth, image(), 0.1 * i, strength) for i, depth in enumerate(noisy(60, 0.01))]
     spread = torch.stack(results[40:]).log().std(0).mean() / 0.01
-    # sqrt((1 - s) / (1 + s)); a little more, as larger deviations are believed more.
+    # sqrt((1 - s) / (1 + s)), and a little more, because larger deviations get more weight.
     expected = np.sqrt((1 - strength) / (1 + strength))
     assert expected * 0.9 < spread < expected * 1.35
     assert abs(float(results[-1].mean()) - 2) < 0.005

@@ -85,5 +85,5 @@ def test_the_legend_of_a_strip_can_be_read_and_is_no_larger_than_needed(height, 
     assert (result[:height, :width] == picture).all() and (result[:height, width:] == 255).all()
     assert 28 <= result.shape[0] - height <= 40
     letters = (result[height + 12 :].max(axis=2) < 128).any(axis=0)
-    # Both ends are named, and nothing is cut off at the sides.
+    # Both ends have labels, and nothing is cut off at the sides.
     assert letters[:60].any() and letters[-45:].any() and not letters[[0, -1]].any()

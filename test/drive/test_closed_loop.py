@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot that drives by this package's cloud and scan through Nav2's rules hits nothing.
+"""A robot that drives by Nav2's rules with this package's cloud and scan hits nothing.
 
-`python -m benchmarks.closed_loop` has all scenarios with all errors; here are some of each.
+`python -m benchmarks.closed_loop` runs all scenarios with all errors; these are a selection.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_the_floor_that_is_seen_does_so_without_a_sensor(errors):
 
 
 def test_without_either_a_scale_that_is_too_long_hits_a_low_box():
-    """The test can fail: a robot is not held by itself."""
+    """Shows that the test can fail: nothing else stops the robot."""
     assert drive(SCENARIOS['box of 10 cm'], LOW, ERRORS['scale 1.6'], floor_model=False).collided
 
 

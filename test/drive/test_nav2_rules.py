@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The restated rules of Nav2's collision monitor, each by one small case."""
+"""The restated rules of Nav2's collision monitor, each in one small case."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_a_limit_keeps_the_curve():
 
 
 def test_an_approach_keeps_the_time_before_the_footprint_meets_the_points():
-    """At 0.5 m/s it enters in the 9th step, at 0.2 + 0.45 m; Nav2 says the step's begin."""
+    """At 0.5 m/s it enters in the 9th step, at 0.2 + 0.45 m; Nav2 reports the start of the step."""
     allowed, _ = monitor(approach=APPROACH)(AHEAD, at(0.63))
     assert allowed.x == pytest.approx(0.5 * 0.8 / 2)
     assert monitor(approach=APPROACH)(AHEAD, at(1.4))[0] == AHEAD
     assert monitor(approach=APPROACH)(AHEAD, at(0.1))[0].x == 0
-    # Turning on the spot, a corner sweeps over what is beside the square.
+    # When the robot turns on the spot, a corner sweeps over points next to the square.
     assert monitor(approach=APPROACH)(Velocity(0, 1.0), at(0.25))[0].turn < 1
 
 

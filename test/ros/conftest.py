@@ -22,13 +22,13 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def namespace() -> str:
-    """A namespace of the test's own: no test hears another."""
+    """Return a namespace for this test only, so that tests do not receive each other's messages."""
     return f'/test_{next(_numbers)}'
 
 
 @pytest.fixture
 def robot(namespace: str) -> Iterator[Robot]:
-    """The node's other side."""
+    """Return the robot that the node under test communicates with."""
     robot = Robot(namespace)
     yield robot
     robot.close()
@@ -36,7 +36,7 @@ def robot(namespace: str) -> Iterator[Robot]:
 
 @pytest.fixture(scope='session')
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real network with random weights, small and quick at 80x60."""
+    """Return the weights file of a small, fast network with random weights, for 80x60."""
     import dataclasses
 
     torch.manual_seed(0)

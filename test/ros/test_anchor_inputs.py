@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other sensors correct depth: over DDS, before a wall that the network sees 1.4 times too far.
+"""Other sensors correct depth, over DDS; the network sees a wall 1.4 times too far away.
 
-TF is a stand-in, for not every machine has tf2_ros.
+TF is replaced by a stand-in, because not every machine has tf2_ros.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from test.support.ros import camera_info, cloud_array, image_array, running_node
 from test.support.waiting import wait_until
 
 WALL, OFF = 2.0, 1.4
-#: The sensor's frame, which looks as the camera does and stands 0.1 m above and behind it.
+#: The sensor's frame: it looks in the camera's direction, 0.1 m above and behind the camera.
 SENSOR, OPTICAL = 'sensor', 'camera_optical_frame'
 BODY = Rotation.from_matrix([[0, -1, 0], [0, 0, -1], [1, 0, 0]])
 
@@ -52,7 +52,7 @@ def transform(
 
 @pytest.fixture
 def tf(monkeypatch):
-    """The transforms to the camera that TF has, by frame."""
+    """Return the transforms to the camera that TF knows, by frame."""
     known = {SENSOR: transform()}
 
     class Listener:
@@ -74,7 +74,7 @@ def tf(monkeypatch):
 
 
 def scan(header: Header, wall: float = WALL) -> LaserScan:
-    """A scanner 0.1 m behind the camera."""
+    """Return the scan of a scanner 0.1 m behind the camera."""
     angles = np.arange(-1.2, 1.2, 0.02)
     return LaserScan(
         header=header,
@@ -92,19 +92,19 @@ def sonar(header: Header, distance: float = WALL + 0.1) -> Range:
 
 
 def zones(header: Header) -> PointCloud2:
-    """Points of the wall in the sensor's frame."""
+    """Return points of the wall in the sensor's frame."""
     y, z = np.meshgrid(np.linspace(-0.8, 0.8, 8), np.linspace(-0.6, 0.6, 8))
     points = np.stack([np.full(y.shape, WALL + 0.1), y, z, np.zeros(y.shape)], -1)
     return cloud_message(points.astype(np.float32), header, coloured=False)
 
 
 def narrow_depth(header: Header) -> Image:
-    """A depth camera 0.1 m behind the camera, whose optical frame SENSOR is in this test."""
+    """Return the image of a depth camera 0.1 m behind the camera; SENSOR is its optical frame."""
     return depth_message(np.full((24, 32), WALL + 0.1, np.float32), header, '16UC1')
 
 
 class Scene:
-    """A node, a camera and a sensor; depth as it is published."""
+    """A node, a camera, a sensor, and the published depth."""
 
     def __init__(self, robot: Any, node: Any) -> None:
         self.robot, self.node = robot, node
@@ -113,7 +113,7 @@ class Scene:
         self.camera, self.count, self.publishers = robot.camera(), 0, {}
 
     def measure(self, name: str, message: Any, topic: str = '') -> None:
-        """The sensor publishes; until the node has it."""
+        """Publish a measurement and wait until the node has it."""
         topic = topic or anchor_inputs.TOPICS[name][0]
         if topic not in self.publishers:
             self.publishers[topic] = self.robot.node.create_publisher(
@@ -131,7 +131,7 @@ class Scene:
         return any(one.header.stamp == message.header.stamp for one in list(known))
 
     def depth(self, stamp: float) -> np.ndarray:
-        """Of an image with a stamp."""
+        """Return the depth of an image with this stamp."""
         self.count += 1
         self.camera.send(header=self.camera.header(stamp))
         return image_array(self.robot.wait_for('depth/image', self.count)[-1])
@@ -140,7 +140,7 @@ class Scene:
         return Header(stamp=self.camera.header(stamp).stamp, frame_id=frame)
 
     def status(self, word: str) -> Any:
-        """The status of depth, once its message has a word."""
+        """Wait until the message of the depth status contains a word; return the status."""
         wait_until(
             lambda: (status := self.robot.status('depth')) and word in status.message,
             what=f'diagnostics with {word}',
@@ -148,7 +148,7 @@ class Scene:
         return self.robot.status('depth')
 
     def values(self, name: str, value: str) -> dict[str, str]:
-        """Diagnostics' values, once one is as expected."""
+        """Wait until a value in the diagnostics is as expected; return all values."""
 
         def found() -> dict[str, str]:
             status = self.robot.status('depth')
@@ -266,7 +266,7 @@ def test_what_is_missing_is_told(scene, tf):
     scene.measure('scan', scan(scene.header(101.0, 'elsewhere')))
     np.testing.assert_allclose(scene.depth(101.0), WALL * OFF)
     assert scene.status('no transform from elsewhere to camera').level == WARN
-    tf['elsewhere'] = None  # TF knows it, but not at that time
+    tf['elsewhere'] = None  # TF knows the frame, but not at that time
     scene.depth(101.0)
     scene.status('at the time of the measurement')
     tf['elsewhere'] = transform(rotation=BODY * Rotation.from_euler('z', 180, True))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""config/depth.yaml and docs/parameters.md against the one table of parameters."""
+"""config/depth.yaml and docs/parameters.md against the table of parameters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def configured() -> dict:
 
 
 def comment_of(name: str) -> str:
-    """The comment above a parameter, also above several in one group, as one line."""
+    """Return the comment above a parameter, or above its group, as one line."""
     lines = [line.strip() for line in CONFIG.read_text().splitlines()]
     at = next(i for i, line in enumerate(lines) if line.startswith(f'{name}:'))
     while not lines[at - 1].startswith('#'):

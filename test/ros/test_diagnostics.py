@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every state of the three diagnostics, said by a real node over DDS; and that it goes again."""
+"""A real node reports every state of the three diagnostics over DDS, and clears it again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from test.support.ros import (
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """The states' own times, shortened."""
+    """Shorten the times after which the states appear."""
     monkeypatch.setattr(depth_node, 'DIAGNOSTICS_PERIOD', 0.1)
     monkeypatch.setattr(diagnostics, 'SILENCE', 0.5)
     monkeypatch.setattr(reporter, 'SILENCE_LOGGED', 0.7)
@@ -48,7 +48,7 @@ def impatient(monkeypatch):
 def says(
     robot: Robot, task: str, level: bytes, text: str, camera: Camera | None = None, **frame: object
 ) -> DiagnosticStatus:
-    """Wait until a status has this level and text, while the camera sends its frames."""
+    """Wait until a status has this level and text, while the camera sends frames."""
 
     def found() -> DiagnosticStatus | None:
         if camera is not None:
@@ -80,7 +80,7 @@ def is_ok(robot: Robot, task: str, camera: Camera) -> None:
 
 
 class Log:
-    """What ROS writes to the console, as it grows."""
+    """The text that ROS has written to the console so far."""
 
     def __init__(self, capfd: pytest.CaptureFixture) -> None:
         self.text = ''
@@ -92,7 +92,7 @@ class Log:
 
 
 def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(namespace, robot, capfd):
-    """In diagnostics, and once in the log, which whoever starts a node reads first."""
+    """In the diagnostics, and once in the log, which users who start a node read first."""
     sibling = f'{namespace}/image/compressed'
     publishers = [
         robot.node.create_publisher(Image, name, 1)
@@ -123,7 +123,7 @@ def test_a_topic_without_a_publisher_is_told_with_where_the_images_are(namespace
 
 
 def test_the_middleware_is_named_with_what_its_buffers_lack(namespace, robot, monkeypatch, capfd):
-    monkeypatch.setattr(  # another middleware cannot be had beside this one
+    monkeypatch.setattr(  # only one middleware is available in a process
         reporter, 'get_rmw_implementation_identifier', lambda: 'rmw_cyclonedds_cpp'
     )
     monkeypatch.setenv('CYCLONEDDS_URI', '')
@@ -150,7 +150,7 @@ def test_input_from_silence_to_ok(namespace, robot):
         says(robot, 'input', WARN, 'nobody publishes it')
         camera = robot.camera()
         says(robot, 'input', WARN, 'its publisher is silent or of another QoS')
-        # Said while nobody listens to any output, too.
+        # Also reported while no output has a subscriber.
         says(
             robot,
             'input',
@@ -296,11 +296,11 @@ def test_inference_from_idle_to_overload(namespace, robot):
         says(robot, 'inference', OK, 'paused by ~/enable', camera)
         time.sleep(0.7)
         camera.send()
-        says(robot, 'input', OK, 'OK', camera)  # the camera is heard meanwhile
+        says(robot, 'input', OK, 'OK', camera)  # images are still received
         assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
         is_ok(robot, 'inference', camera)
         values = {v.key: v.value for v in robot.status('inference').values}
-        for stage in set(health.STAGES) - {'network', 'beside_network', 'anchors'}:  # without
+        for stage in set(health.STAGES) - {'network', 'beside_network', 'anchors'}:  # absent here
             assert values[f'{stage}_ms'].startswith('p50 ')
         assert int(values['processed']) > 0 and values['model'] == 'stand-in'
 
@@ -323,7 +323,7 @@ def test_a_remark_of_the_network_that_comes_up_later_is_a_warning(namespace, rob
 
 
 def moody(rgb: np.ndarray, _camera: object) -> np.ndarray:
-    """A network whose mood the first pixel decides."""
+    """A network that fails or returns bad depth as the first pixel tells it to."""
     mood = int(rgb[0, 0, 0])
     if mood == 1:
         raise RuntimeError('CUDA error: an illegal memory access was encountered')
@@ -376,7 +376,7 @@ def test_inference_that_hangs_is_seen_and_left_behind(namespace, robot):
         network.release.set()
         assert robot.change_state(Transition.TRANSITION_ACTIVATE)
         is_ok(robot, 'inference', camera)
-        gate.set()  # the old thread comes back: its frame is long past
+        gate.set()  # the old thread continues, but its frame is outdated
         good = camera.send()
         wait_until(lambda: good.stamp in [m.header.stamp for m in robot.received['depth/image']])
         assert hung.stamp not in [m.header.stamp for m in robot.received['depth/image']]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The short form of `python -m benchmarks.faults`: after each fault the next good frame is served.
+"""A short `python -m benchmarks.faults`: after each fault, the next good frame is processed.
 
-Hanging, out of memory, two nodes: test_diagnostics.py. Fuzzed messages: test_fuzz.py.
+test_diagnostics.py tests hanging, lack of memory and two nodes; test_fuzz.py fuzzed messages.
 """
 
 from __future__ import annotations

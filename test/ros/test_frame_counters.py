@@ -13,7 +13,7 @@ from test.support.ros import wait_until
 
 @pytest.fixture
 def node(robot, namespace):
-    """Counters of the robot's node, and a function that publishes its diagnostics."""
+    """Return counters of the robot's node, and a function that publishes its diagnostics."""
     robot.node.create_publisher(Image, 'depth/image', 1)
     diagnostics = robot.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
     counters = FrameCounters(robot.node, f'{namespace}/depth/image')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frame goes one way: no file on its way is called back by one that it has called."""
+"""Frames are processed in one direction: no module calls back into a module that called it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from test.support.estimators import StandIn
 from test.support.ros import running_node, wait_until
 
 PACKAGE = Path(depth_perception.__file__).parent
-#: Stands between a function and its caller, also within one file.
+#: A decorator, which appears between a function and its caller even within one file.
 DECORATOR = 'by_numpy.py'
 
 
 def files_on_the_stack(frame: FrameType | None) -> list[str]:
-    """The package's files from the callee up, neighbours of one file as one."""
+    """Return the package's files on the stack from the callee up, without adjacent repeats."""
     found: list[str] = []
     while frame is not None:
         path = Path(frame.f_code.co_filename)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a message holds, it is served with outputs of the right size or refused in a sentence.
+"""Any message either gives outputs of the right size or is refused with one sentence.
 
 `python -m benchmarks.faults fuzz` does the same with a hundred thousand messages.
 """
@@ -42,7 +42,7 @@ def test_any_camera_info_leaves_the_depth_alone(info, rectify):
 
 
 def test_the_fuzz_reaches_the_outputs():
-    """Most images must get through, or nothing is tested behind the first check."""
+    """Most images must pass the first check; otherwise the code after it is not tested."""
     became = []
 
     @COUNT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever is called or raised: the caller gets an answer, the node goes on, its state is true."""
+"""After any call or error, the caller gets an answer, and the node runs in a correct state."""
 
 from __future__ import annotations
 

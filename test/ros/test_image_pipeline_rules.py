@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What image_proc and depth_image_proc ask of their input, and that the node's outputs are so.
+"""The node's outputs meet the requirements of image_proc and depth_image_proc on their input.
 
-Their C++ nodes are not needed for it: each test restates a rule and names the source file, in
+The C++ nodes are not needed: each test restates a rule and names its source file in
 github.com/ros-perception/image_pipeline, branch rolling (commit 30b982a of 2024-03-26).
 
-* Encodings 32FC1 in metres, invalid where not finite, or 16UC1 in millimetres, invalid where 0;
-  rows of `step` bytes in the machine's order: depth_image_proc/include/depth_image_proc/
-  conversions.hpp and depth_traits.hpp. depth_image_proc/src/convert_metric.cpp looks for NaN alone,
-  so that ±Inf becomes an undefined number: 16UC1 comes from the parameter `depth_encoding`, not
-  from that node.
+* Encodings: 32FC1 in metres, invalid if not finite, or 16UC1 in millimetres, invalid if 0; rows of
+  `step` bytes in the byte order of the machine: depth_image_proc/include/depth_image_proc/
+  conversions.hpp and depth_traits.hpp. depth_image_proc/src/convert_metric.cpp checks only for NaN,
+  so ±Inf becomes an undefined number: use the parameter `depth_encoding` for 16UC1, not that node.
 * Equal sizes of depth and colour, equal frame_id: depth_image_proc/src/point_cloud_xyzrgb.cpp.
-* Equal stamps of depth, camera_info and (with `exact_sync`) colour: the same file; where a node has
-  one image and its camera_info, image_transport pairs them by equal stamps and takes the topic
-  `camera_info` beside the image: depth_image_proc/src/point_cloud_xyz.cpp.
-* fx, fy, cx, cy of P; the `_radial` nodes take K and D: conversions.hpp, conversions.cpp.
+* Equal stamps of depth, camera_info and (with `exact_sync`) colour: the same file; for a node
+  with one image and its camera_info, image_transport pairs them by equal stamps and uses the topic
+  `camera_info` in the namespace of the image: depth_image_proc/src/point_cloud_xyz.cpp.
+* fx, fy, cx, cy from P; the `_radial` nodes use K and D: conversions.hpp, conversions.cpp.
 * Reliable publishers, because their subscriptions are: point_cloud_xyzrgb.cpp, point_cloud_xyz.cpp.
-* K[0] = 0 is refused, all-zero D passed through: image_proc/src/rectify.cpp.
-* K, P and ROI follow the size of the image: image_proc/src/resize.cpp.
+* K[0] = 0 is refused; with an all-zero D the image is passed through: image_proc/src/rectify.cpp.
+* K, P and ROI are scaled with the size of the image: image_proc/src/resize.cpp.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from test.support.ros import (
 from test.support.waiting import PATIENCE
 
 WIDTH, HEIGHT = 83, 61
-#: Where red, green and blue are in a pixel of that encoding.
+#: Positions of red, green and blue in a pixel, by encoding.
 CHANNELS = {
     'rgb8': (0, 1, 2),
     'bgr8': (2, 1, 0),
@@ -55,7 +54,7 @@ CHANNELS = {
 
 
 def slope(rgb: np.ndarray, _camera: object) -> np.ndarray:
-    """Metres: a wall that recedes beyond the network's 10 m, and a patch that is too near."""
+    """Return metres of a wall that recedes beyond 10 m (the network's range), and a near patch."""
     depth = np.broadcast_to(np.linspace(0.5, 12, rgb.shape[1]), rgb.shape[:2]).astype(np.float32)
     depth[10:20, 10:20] = 0.1
     return depth
@@ -82,7 +81,7 @@ def off_centre_info() -> CameraInfo:
 
 
 def coloured(encoding: str) -> tuple[np.ndarray, Image]:
-    """Colours (H, W, 3) and the image message that carries them."""
+    """Return colours (H, W, 3), and an image message that contains them."""
     rgb = picture(3, WIDTH, HEIGHT)
     if encoding == 'mono8':
         return np.repeat(rgb[..., :1], 3, axis=2), rgb_image(
@@ -94,7 +93,7 @@ def coloured(encoding: str) -> tuple[np.ndarray, Image]:
 
 
 def point_cloud(depth: Image, info: CameraInfo) -> np.ndarray:
-    """(H, W, 3): what conversions.hpp, convertDepth, makes of depth and camera_info."""
+    """Return points (H, W, 3) as convertDepth (conversions.hpp) computes them."""
     assert depth.is_bigendian == 0
     if depth.encoding == '16UC1':
         raw = np.frombuffer(depth.data, np.uint16).reshape(depth.height, depth.step // 2)
@@ -111,9 +110,9 @@ def point_cloud(depth: Image, info: CameraInfo) -> np.ndarray:
 
 
 def exact_matches(arrivals: Iterable[tuple[str, int]], queue: int) -> list[int]:
-    """Stamps that have all three topics: message_filters' ExactTime of point_cloud_xyzrgb.cpp.
+    """Return the stamps with all three topics, like ExactTime in point_cloud_xyzrgb.cpp.
 
-    It keeps incomplete sets, the newest `queue` of them.
+    ExactTime of message_filters keeps the newest `queue` incomplete sets.
     """
     sets: dict[int, set[str]] = {}
     complete = []
@@ -121,7 +120,7 @@ def exact_matches(arrivals: Iterable[tuple[str, int]], queue: int) -> list[int]:
         sets.setdefault(stamp, set()).add(topic)
         if len(sets[stamp]) == 3:
             complete.append(stamp)
-            # What is older can never be complete: it is dropped too.
+            # Older sets can never become complete, so they are dropped, too.
             sets = {other: topics for other, topics in sets.items() if other > stamp}
         while len(sets) > queue:
             del sets[min(sets)]
@@ -143,7 +142,7 @@ def test_point_cloud_xyzrgb_makes_our_cloud(namespace, robot, encoding):
     theirs, ours = point_cloud(depth, info), cloud_array(cloud)
     seen, near = np.isfinite(theirs[..., 2]), np.isneginf(image_array(depth))
     assert 0 < seen.sum() < seen.size and near.any()
-    # Ours has what is too near in addition: it is an obstacle.
+    # Our cloud also has points that are too near, because they are obstacles.
     np.testing.assert_array_equal(seen | near, np.isfinite(ours[..., :3]).all(axis=2))
     assert (ours[..., 2][near] < MIN_DEPTH).all()
     assert np.square(theirs - ours[..., :3])[seen].mean() < 1e-10
@@ -187,7 +186,7 @@ def test_default_subscriptions_get_pairs_of_depth_and_camera_info(namespace, rob
 
 
 def test_exact_sync_needs_a_queue_as_long_as_the_latency(namespace, robot):
-    """As launch/depth_image_proc.launch.py says: images wait in it for their depth."""
+    """Images wait in the queue for their depth, as launch/depth_image_proc.launch.py explains."""
     arrivals: list[tuple[str, int]] = []
 
     def subscribe(kind: type, topic: str) -> None:
@@ -204,7 +203,7 @@ def test_exact_sync_needs_a_queue_as_long_as_the_latency(namespace, robot):
     inferring, release = threading.Event(), threading.Event()
 
     def slow_where_white(rgb: np.ndarray, camera: object) -> np.ndarray:
-        if rgb.min() == 255:  # the frame in question, whatever was sent before is still on its way
+        if rgb.min() == 255:  # the frame of this test; earlier ones may still arrive
             inferring.set()
             assert release.wait(PATIENCE)
         return slope(rgb, camera)
@@ -257,7 +256,7 @@ def test_a_distorted_camera_has_depth_for_p_and_for_k_with_d_alike(namespace, ro
 
 
 def test_camera_info_of_another_size_is_scaled_as_resize_does(namespace, robot):
-    """Half of it here: focal lengths, centre and p[3]."""
+    """Here to half the size: focal lengths, centre and p[3]."""
     full = camera_info(2 * WIDTH, 2 * HEIGHT, 140.0)
     full.p[3] = -12.0
     with running_node(namespace, **whole_cloud()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/interface.md names everything that the node hears and says."""
+"""docs/interface.md lists everything that the node receives and sends."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_region_of_interest_and_binning_move_the_principal_point():
 def test_camera_info_is_published_for_the_size_of_the_image():
     info = camera_info(4, 7, 500.0)
     info.k[2], info.k[5], info.p[3] = 1.5, 3.0, -50.0
-    info.binning_y = 2  # 4 x 3 pixels: of the image's aspect
+    info.binning_y = 2  # 4 x 3 pixels: the aspect ratio of the image
     published = image_camera(info, 40, 30, 'auto', False).info(HEADER)
     assert (published.width, published.height, published.binning_y) == (40, 30, 0)
     assert (published.k[0], published.k[4]) == (5000, 2500)

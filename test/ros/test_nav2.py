@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Nav2 relies on: names, times, heights, quality of service, and that obstacles go away.
+"""What Nav2 relies on: names, times, heights, QoS, and that obstacles are cleared.
 
-Nav2 itself is not installed here: its rules are restated in test/support/nav2_rules.py.
+These tests do not need Nav2; its rules are restated in test/support/nav2_rules.py.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MONITOR = yaml.safe_load((ROOT / 'config/nav2_collision_monitor.yaml').read_text
 SOURCES = {name: LAYER[name] for name in LAYER['observation_sources'].split()}
 INF, NAN = float('inf'), float('nan')
 
-# Parameters that both Jazzy and the main branch of August 2026 declare, by source file.
+# Parameters declared in both Jazzy and the main branch of August 2026, by source file.
 COSTMAP_KEYS = {  # nav2_costmap_2d/src/costmap_2d_ros.cpp
     'always_send_full_costmap',
     'filters',
@@ -66,7 +66,7 @@ COSTMAP_KEYS = {  # nav2_costmap_2d/src/costmap_2d_ros.cpp
     'update_frequency',
     'width',
 }
-LAYER_KEYS = {  # nav2_costmap_2d/plugins/obstacle_layer.cpp; `plugin` is of costmap_2d_ros.cpp
+LAYER_KEYS = {  # nav2_costmap_2d/plugins/obstacle_layer.cpp; `plugin`: costmap_2d_ros.cpp
     'plugin',
     'enabled',
     'footprint_clearing_enabled',
@@ -113,7 +113,7 @@ MONITOR_KEYS = {  # nav2_collision_monitor/src/collision_monitor_node.cpp
     'observation_sources',
     'use_realtime_priority',
 }
-POLYGON_KEYS = {  # nav2_collision_monitor/src/polygon.cpp; `type` is of collision_monitor_node.cpp
+POLYGON_KEYS = {  # nav2_collision_monitor/src/polygon.cpp; `type`: collision_monitor_node.cpp
     'type',
     'action_type',
     'enabled',
@@ -131,7 +131,7 @@ POLYGON_KEYS = {  # nav2_collision_monitor/src/polygon.cpp; `type` is of collisi
     'sources_names',
     'points',
 }
-VELOCITY_POLYGON_KEYS = {  # nav2_collision_monitor/src/velocity_polygon.cpp; those of its parts
+VELOCITY_POLYGON_KEYS = {  # nav2_collision_monitor/src/velocity_polygon.cpp, each sub-polygon
     'points',
     'linear_min',
     'linear_max',
@@ -152,7 +152,7 @@ MONITOR_SOURCE_KEYS = {  # nav2_collision_monitor/src/source.cpp and pointcloud.
 }
 
 
-# The files.
+# Configuration files.
 
 
 def test_costmap_has_only_parameters_that_nav2_has():
@@ -215,7 +215,7 @@ def test_all_that_is_marked_can_be_cleared_and_lies_on_the_map():
 def test_heights_are_set_for_each_source_as_the_defaults_let_nothing_through():
     for source in SOURCES.values():
         assert source['min_obstacle_height'] < source['max_obstacle_height']
-    for camera_height in (0.05, 1.9):  # the scan's own height
+    for camera_height in (0.05, 1.9):  # the scan is at the height of the camera
         for scan in SOURCES.values():
             assert scan['min_obstacle_height'] < camera_height < scan['max_obstacle_height']
     floor_obstacle = 0.1
@@ -228,7 +228,7 @@ def test_the_stop_ahead_covers_every_speed_and_reaches_beyond_what_is_too_near_t
     slow = np.array(ast.literal_eval(MONITOR['PolygonSlow']['points']))
     assert ahead[:, 0].max() > 3 * DEFAULTS['min_depth']
     assert slow[:, 0].max() >= ahead[:, 0].max() + 0.4, 'time to brake'
-    # A velocity without a shape would have the last one's.
+    # A velocity outside all shapes would keep the last shape.
     assert stop['turn_or_back']['linear_max'] == stop['forward']['linear_min'] == 0
     for name in stop['velocity_polygons']:
         assert stop[name]['theta_min'] <= -10 and stop[name]['theta_max'] >= 10
@@ -238,7 +238,7 @@ def test_setup_installs_both_files():
     assert "glob('config/*.yaml')" in (ROOT / 'setup.py').read_text()
 
 
-# Infinity, unknown and too near, as ObstacleLayer reads them.
+# How ObstacleLayer reads infinite, unknown and too near.
 
 
 def scan_of(*ranges: float) -> LaserScan:
@@ -266,7 +266,7 @@ def test_an_obstacle_goes_where_its_beam_is_free_and_stays_where_it_is_unknown(b
 
 
 def test_a_low_box_that_the_camera_looks_over_stays():
-    """A level camera at 0.3 m with 45 degrees sees the floor from 0.72 m on."""
+    """A level camera at 0.3 m with a view 45 degrees high sees the floor beyond 0.72 m."""
     assert SOURCES['depth_scan']['raytrace_min_range'] <= 0.3 / np.tan(np.radians(45 / 2))
     layer = ObstacleLayer(COSTMAP)
     layer.update({'depth_obstacles': np.array([[0.5, 0.0, 0.1], [1.0, 0.0, 0.1]])}, (0, 0))
@@ -274,7 +274,7 @@ def test_a_low_box_that_the_camera_looks_over_stays():
     assert layer.lethal == {layer.cell(0.5, 0.0)}
 
 
-# Real messages over DDS, to a subscription as Nav2 makes it.
+# Real messages over DDS, to a subscription like those of Nav2.
 
 PITCH, HEIGHT = 12.0, 0.4
 POSE = CameraPose(np.radians(PITCH), 0.0, HEIGHT)
@@ -283,7 +283,7 @@ EMPTY = floor(CAMERA, POSE)
 
 
 class Drive:
-    """Sends frames of scenes to a node and takes what Nav2 would get."""
+    """Send frames of scenes to a node, and receive what Nav2 would receive."""
 
     def __init__(self, robot) -> None:
         self.scene = EMPTY
@@ -296,7 +296,7 @@ class Drive:
         return StandIn(lambda rgb, camera: np.where(np.isinf(self.scene), 50.0, self.scene))
 
     def see(self, scene: np.ndarray) -> dict[str, np.ndarray]:
-        """The cloud's and the scan's points in the base frame."""
+        """Return the points of the cloud and of the scan in the base frame."""
         if self._camera is None:
             self._robot.listen('depth/points', 'scan', reliability=BEST_EFFORT)
             self._camera = self._robot.camera()
@@ -341,7 +341,7 @@ def test_an_obstacle_that_moves_leaves_no_trace(drive):
     layer = ObstacleLayer(COSTMAP)
     for distance in (2.5, 2.0, 1.5, 2.2):
         layer.update(drive.see(box(distance, 0.4)), (0, 0))
-        # What stands behind it is hidden: only cells before it are cleared.
+        # It hides what is behind it: only cells in front of it are cleared.
         before = layer.marked_between(0, distance - 0.06)
         assert not before and layer.marked_between(distance - 0.06, distance + 0.3)
     layer.update(drive.see(EMPTY), (0, 0))
@@ -357,7 +357,7 @@ def test_the_collision_monitor_counts_a_box_and_no_floor(drive):
 
 
 def test_what_is_too_near_is_an_obstacle_for_both(drive):
-    """A wall 0.2 m before the camera; a covered camera's NaN is none."""
+    """A wall 0.2 m from the camera is an obstacle; the NaN of a covered camera is not."""
     wall = np.full_like(EMPTY, 0.2)
     seen = drive.see(wall)
     ahead = np.array(ast.literal_eval(MONITOR['StopAhead']['forward']['points']))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may arrive: any QoS, late or missing or zero camera_info, other sizes, bad frames."""
+"""Unusual inputs: any QoS, late, missing or zero camera_info, other sizes, bad frames."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_another_size_in_mid_stream_is_one_more_conversion(namespace, robot, tmp
 def test_while_a_size_is_compiled_depth_comes_and_diagnostics_say_so(
     namespace, robot, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))  # where nothing is compiled yet
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))  # an empty cache: nothing is compiled yet
     save_weights(tmp_path / 'tiny', tiny_network(), tiny_info())
     go = threading.Event()
 
@@ -297,7 +297,7 @@ def test_an_image_has_the_camera_info_with_its_own_stamp(namespace, robot):
 
 
 def nan_depth(rgb: np.ndarray, _camera: object) -> np.ndarray:
-    """A network that fails on all-black frames alone."""
+    """A network that fails only on all-black frames."""
     value = 2.0 if rgb.any() else np.nan
     return np.full(rgb.shape[:2], value, np.float32)
 
@@ -503,7 +503,7 @@ def test_what_was_latched_before_the_node_came_is_heard(namespace, robot):
             lambda: images.publish(rgb_image(picture())) or robot.received['depth/camera_info']
         )
         assert robot.received['depth/camera_info'][0].k[0] == 70.0
-        # One that is not latched is heard from then on too.
+        # After that, camera_info that is not latched is also received.
         usual = robot.camera(matched=False)
         wait_until(
             lambda: (
@@ -515,7 +515,7 @@ def test_what_was_latched_before_the_node_came_is_heard(namespace, robot):
 
 
 def test_a_middleware_that_does_not_count_losses_serves_all_the_same(namespace, robot, monkeypatch):
-    """None of those at hand lacks the event, so rclpy's refusal is a stand-in."""
+    """Every middleware here has the event, so the test imitates rclpy's refusal."""
     usual = subscriptions.SubscriptionEventCallbacks
 
     def without(**events: object) -> object:
@@ -609,7 +609,7 @@ def test_camera_info_by_its_own_name_is_taken_where_nobody_publishes_it_beside_t
     ) as node:
         robot.listen('scan')
         assert node._parts.inputs.info.topic == f'{namespace}/cam/camera_info'
-        camera = robot.camera(topic='cam/image_raw', matched=False)  # its camera_info is not there
+        camera = robot.camera(topic='cam/image_raw', matched=False)  # without its camera_info
         wait_until(lambda: camera.send() and robot.received['scan'])
         assert node._parts.inputs.info.topic == f'{namespace}/camera_info'
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configure, activate, deactivate, clean up; as often as anybody likes."""
+"""Configure, activate, deactivate and clean up, any number of times."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def test_a_size_that_cannot_be_compiled_is_a_clean_failure(namespace, robot):
 
 
 def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
-    """Threads and handles stay; memory settles after the first cycles.
+    """The number of threads and handles is constant; memory is stable after a few cycles.
 
-    With PyTorch's backend: a hundred conversions for OpenVINO take minutes.
+    Uses the PyTorch backend, because a hundred conversions for OpenVINO take minutes.
     """
     process = psutil.Process()
     with running_node(
@@ -123,7 +123,7 @@ def test_a_hundred_lifecycle_cycles_do_not_grow(namespace, robot, weights_file):
             assert robot.change_state(Transition.TRANSITION_CLEANUP)
             if cycle == 20:
                 handles, threads = process.num_fds(), threading.active_count()
-            if 40 <= cycle < 50 or cycle >= 90:  # a collection takes a third of a second
+            if 40 <= cycle < 50 or cycle >= 90:  # one garbage collection takes a third of a second
                 gc.collect()
                 (before if cycle < 50 else after).append(process.memory_info().rss / 1e6)
         assert node._parts.worker is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera faster than the network: the newest frame is served, and nothing piles up."""
+"""A camera faster than the network: the newest frame is processed, and no queue grows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PERIOD = 0.04
 
 
 def stream(camera, seconds: float) -> int:
-    """Publish at 1 / PERIOD for some seconds; how many frames."""
+    """Publish at 1 / PERIOD for some seconds; return the number of frames."""
     start, count = time.monotonic(), 0
     while time.monotonic() - start < seconds:
         camera.send()
@@ -44,7 +44,7 @@ def test_slow_network_works_on_frames_younger_than_one_of_its_periods(namespace,
         )
     stamps = [seconds(m.header.stamp) for m in robot.received['depth/image']]
     assert stamps == sorted(stamps) and len(stamps) < sent
-    # Started within a period of arriving: the queue never holds more than the newest frame.
+    # Processing starts within a period of arrival: the queue holds only the newest frame.
     wall = time.time() - time.monotonic()
     ages = [start + wall - stamp for start, stamp in zip(network.started, stamps)]
     assert np.median(ages) < 0.2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes out: equal headers, consistent geometry, REP-117 values, and only what is wanted."""
+"""Outputs: equal headers, consistent geometry, REP-117 values, and only what is subscribed."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_rep_117_values_in_depth_and_no_infinity_in_the_cloud(namespace, robot):
     np.testing.assert_array_equal(depth[20:40], 2.0)
     assert np.isnan(cloud[40:, :, :3]).all()
     np.testing.assert_array_equal(cloud[20:40, :, 2], 2.0)
-    np.testing.assert_array_equal(cloud[:20, :, 2], np.float32(0.2))  # an obstacle all the same
+    np.testing.assert_array_equal(cloud[:20, :, 2], np.float32(0.2))  # still an obstacle
 
 
 def test_a_wall_gives_an_exact_cloud_and_scan(namespace, robot):
@@ -121,7 +121,7 @@ def test_a_wall_gives_an_exact_cloud_and_scan(namespace, robot):
     np.testing.assert_allclose(cloud[..., 1], (rows - 29.5) * 2 / 64, atol=1e-6)
     np.testing.assert_array_equal(cloud[..., 2], 2.0)
     angles = scan.angle_min + np.arange(len(scan.ranges)) * scan.angle_increment
-    # A beam holds the nearest of the pixels that fall into it: at most half a beam away.
+    # A beam has the range of its nearest pixel, which is at most half a beam away.
     expected = 2 / np.cos(angles)
     slack = 2 / np.cos(np.abs(angles) + scan.angle_increment / 2) - expected + 1e-5
     assert (np.abs(np.array(scan.ranges) - expected) <= slack).all()
@@ -175,7 +175,7 @@ def test_distorted_camera_is_rectified_and_said_to_be(namespace, robot):
 
 @pytest.mark.parametrize('encoding, min_depth', [('32FC1', 0.3), ('32FC1', 0.01), ('16UC1', 0.3)])
 def test_compressed_depth_is_what_image_transport_decodes(namespace, robot, encoding, min_depth):
-    """By the inverse in compressed_depth_image_transport, codec.cpp, and the picture by cv2."""
+    """Decode with the inverse in compressed_depth_image_transport (codec.cpp), and with cv2."""
 
     def scene(rgb: np.ndarray, _camera: object) -> np.ndarray:
         depth = np.geomspace(min_depth, 9.99, rgb.size // 3, dtype=np.float32)
@@ -205,7 +205,7 @@ def test_compressed_depth_is_what_image_transport_decodes(namespace, robot, enco
         known = np.isfinite(expected)
         np.testing.assert_array_equal(values > 0, known)
         decoded = a / (values[known].astype(np.float32) - b)
-        # Half a step of the inverse depth, and what float32 has at its numbers.
+        # Half a step of the inverse depth, and the rounding error of float32.
         assert (np.abs(1 / decoded - 1 / expected[known]) <= 0.51 / a + 1e-6).all()
         assert np.abs(decoded / expected[known] - 1).max() < 0.01
     shown = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)

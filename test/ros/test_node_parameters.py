@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each parameter acts on the next frame or is refused, and says what it means."""
+"""Each parameter acts on the next frame or is refused, and has a description."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def set_parameter(robot, name: str, value: Any):
 
 
 def scene(rgb: np.ndarray, camera: object) -> np.ndarray:
-    """A step: left half at 2 m, right half at 3 m; the correction shows as a factor."""
+    """Left half at 2 m, right half at 3 m, times the focal correction."""
     depth = np.full(rgb.shape[:2], 2.0, np.float32)
     depth[:, depth.shape[1] // 2 :] = 3.0
     return depth * (1.0 if camera is None else camera.fx / 64)
 
 
 class Frames:
-    """Sends frames and returns every output of the last one."""
+    """Send frames and return every output of the last one."""
 
     def __init__(self, robot) -> None:
         self.robot = robot
@@ -77,7 +77,7 @@ ACTS = {
     'depth_scale': (1.5, lambda o: np.allclose(depth(o)[:, :40], 3.0)),
     'focal_correction': (False, lambda o: np.allclose(depth(o)[:, :40], 2.0)),
     'edge_threshold': (0.0, lambda o: len(finite(o, 2)) == 30 * 40),
-    'temporal_smoothing': (0.5, None),  # acts on what follows: test_node_temporal
+    'temporal_smoothing': (0.5, None),  # acts on later frames: test_node_temporal
     'point_stride': (4, lambda o: (o['depth/points'].width, o['depth/points'].height) == (20, 15)),
     'point_color': (False, lambda o: [f.name for f in o['depth/points'].fields] == ['x', 'y', 'z']),
     'scan_min_height': (0.25, lambda o: np.isfinite(scan(o)).any()),
@@ -90,12 +90,12 @@ ACTS = {
         ),
     ),
     'camera_pitch': (10.0, lambda o: o['scan'].header.frame_id == 'camera_level_frame'),
-    'camera_height': (0.15, None),  # both: test_scan_pose
+    'camera_height': (0.15, None),  # this and the next: test_scan_pose
     'floor_tolerance': (0.2, None),
     'floor_model': (False, None),  # test_products
-    'anchor_max_age': (1.0, None),  # both: test_anchor_inputs
+    'anchor_max_age': (1.0, None),  # this and the next: test_anchor_inputs
     'anchor_hold': (2.0, None),
-    'max_rate': (50.0, None),  # acts on pace: test_max_rate_is_kept_and_not_called_overload
+    'max_rate': (50.0, None),  # acts on the rate: test_max_rate_is_kept_and_not_called_overload
     'max_age': (1.0, None),  # test_frames_older_than_max_age_are_dropped_and_counted
 }
 
@@ -264,7 +264,7 @@ def test_limits_that_leave_nothing_of_the_networks_depth_are_told(namespace, rob
             SetParametersAtomically, 'depth_node/set_parameters_atomically', both
         ).result
         assert not refused.successful and refused.reason.startswith(text)
-        # One may be set after the other: until then, both stay as they were.
+        # They may be set one by one; until both are set, the old values stay in use.
         assert set_parameter(robot, 'min_depth', 12.0).successful
         assert node.settings.min_depth == 0.5 and node._parts.parameters.remark.startswith(text)
         assert set_parameter(robot, 'max_depth', 20.0).successful
@@ -277,7 +277,7 @@ def test_an_integer_is_taken_for_a_float(namespace, robot):
         assert type(node.get_parameter('max_depth').value) is float
         assert set_parameter(robot, 'max_depth', 4).successful
         assert node.settings.max_depth == 4.0
-        for value in (6, 'far'):  # a value that is refused leaves no other type behind, either
+        for value in (6, 'far'):  # a refused value does not change the type, either
             set_parameter(robot, 'max_depth', value)
             request = DescribeParameters.Request(names=['max_depth'])
             answer = robot.call(DescribeParameters, 'depth_node/describe_parameters', request)

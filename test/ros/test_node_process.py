@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a process of its own: signals, start-up errors, a real bag over DDS."""
+"""The node in its own process: signals, start-up errors, a real bag over DDS."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_signals_end_the_node_with_0_and_without_a_word(
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_while_starting_end_the_node_with_0(namespace, weights_file, number):
     with process(*node_command(namespace, weights_file)) as node:
-        time.sleep(1.5)  # while torch is imported, on most machines
+        time.sleep(1.5)  # most machines are importing torch then
         node.send_signal(number)
         output, _ = node.communicate(timeout=30)
     assert node.returncode == 0 and 'Traceback' not in output, output
@@ -63,7 +63,7 @@ def test_a_node_that_a_signal_ended_leaves_no_ghost(namespace, robot, weights_fi
         wait_until(lambda: robot.state() == 'active')
         node.send_signal(number)
         assert node.wait(30) == 0
-    # One that only vanishes is still seen until its lease of 20 s has run out.
+    # A node that vanishes without a goodbye stays visible until its lease of 20 s ends.
     wait_until(lambda: robot.node.count_publishers('depth/image') == 0, 8, 'the node to be gone')
 
 
@@ -75,7 +75,7 @@ def test_a_second_ctrl_c_changes_nothing(namespace, robot, weights_file):
 
 
 def test_the_process_leaves_once_all_is_closed():
-    """Nothing that the interpreter does at its end: that takes a second of a core for torch."""
+    """It skips the interpreter's shutdown, which takes a second of CPU time with torch."""
     code = (
         'import atexit, sys; atexit.register(print, "teardown"); '
         'from depth_perception.ros.process import leave; '
@@ -136,10 +136,10 @@ def test_each_frame_of_the_bundled_bag_gives_one_of_each_output(weights_file):
 
 
 def _replay(weights: Path, bag: Path, topic: str, transport: str, frames: int) -> None:
-    """Two processes and this one: replay_bag -> depth_node -> a listener, at 4 Hz."""
+    """Run replay_bag -> depth_node as processes, and a listener in this process, at 4 Hz."""
     namespace = f'/replay_{bag.name}'
     image = 'image/compressed' if transport == 'compressed' else 'image'
-    # The random network's depth has edges everywhere; this test is about transport and geometry.
+    # The random network gives edges everywhere; this test is about transport and geometry.
     node_words = node_command(
         namespace,
         weights,
@@ -200,5 +200,5 @@ def test_camera_and_node_in_separate_processes_with_best_effort(namespace, robot
         wait_until(
             lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count()
         )
-        # Small images: best effort delivers these on every transport.
+        # Best effort delivers small images on every transport.
         wait_until(lambda: camera.send(info=camera_info()) and robot.received['scan'])

@@ -14,7 +14,7 @@ from test.support.waiting import wait_until
 
 
 class Depths:
-    """A wall whose depth each frame is the next of a list; what the node publishes of it."""
+    """A wall whose depth in each frame is the next in a list, and the depth the node publishes."""
 
     def __init__(self, *metres: float) -> None:
         self._metres = iter(metres)
@@ -79,5 +79,5 @@ def test_activation_starts_anew(namespace, robot):
         depths.next(robot, camera, 100.0)
         assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
         assert robot.change_state(Transition.TRANSITION_ACTIVATE)
-        robot.camera()  # waits until the node listens again
+        robot.camera()  # wait until the node has subscribed again
         assert depths.next(robot, camera, 100.1) == pytest.approx(2.1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated time, with and without /clock, and time that goes back."""
+"""Simulated time, with and without /clock, and time that jumps back."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX files of others: imported with what they do not tell, they run in the node."""
+"""ONNX files of other projects run in the node after import with the facts they lack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WEIGHTS = (0.5, 0.25, -0.125)
 
 
 class Foreign(nn.Module):
-    """Depth in closed form: 3 m and a part of each normalised channel; and a second output."""
+    """Depth in closed form, 3 m plus a part of each normalised channel, and a second output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Foreign(nn.Module):
 
 
 def exported(path, dynamic, channels=3):
-    """Written by plain torch.onnx."""
+    """Return an ONNX file written by plain torch.onnx."""
     network = Foreign().eval() if channels == 3 else nn.Conv2d(channels, 1, 1).eval()
     image = torch.zeros(1, channels, 64, 96)
     axes = {2: torch.export.Dim('h'), 3: torch.export.Dim('w')} if dynamic else None
@@ -71,7 +71,7 @@ def fixed(folder):
 
 
 def words(path, out, **changes):
-    """The command line; None leaves an option out."""
+    """Return the command line; None leaves an option out."""
     options = {
         '--size': ['96x64'],
         '--mean': map(str, MEAN),
@@ -111,7 +111,7 @@ def test_the_depth_is_that_of_the_file(backend, imported):
     pytest.importorskip(backend)
     estimator = DepthEstimator.load(imported, 'cpu', 'fp32', backend)
     assert estimator.backend == backend
-    rgb = picture(1, 96, 64)  # fed as it is
+    rgb = picture(1, 96, 64)  # processed at its own size
     np.testing.assert_allclose(estimator.infer(rgb), expected(rgb), rtol=1e-4)
     assert estimator.network_size(200, 100) == (192, 96)  # its aspect ratio, multiples of 32
     grey = np.full((199, 101, 3), 90, np.uint8)

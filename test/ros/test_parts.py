@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mailbox, throttle, parameter checks, health and diagnostics, each by itself."""
+"""Mailbox, throttle, parameter checks, health and diagnostics, each in isolation."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def feed(
     every: int = 1,
     frame_id: str = 'camera_optical_frame',
 ) -> None:
-    """Images that arrive; only each `every`-th of the camera's frames does."""
+    """Receive only every `every`-th frame of the camera."""
     for index in range(0, frames, every):
         clock.now += period * every
         health.image_received(stamp + index * period, 0.01, {'frame_id': frame_id})
@@ -266,7 +266,7 @@ def test_silence_names_where_there_are_images(health, clock):
 
 @pytest.mark.parametrize('every', [1, 5, 30])
 def test_lost_frames_are_those_that_the_middleware_counts(health, clock, every):
-    """At 5 Hz; of many images few come, of 1 in 30 just one in the window."""
+    """At 5 Hz, few images arrive; if 1 in 30 arrives, the window contains only one."""
     for index in range(150):
         clock.now += 0.2
         if index % every == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""process_bag: what the node would have published, whole however often it was killed."""
+"""process_bag: what the node would have published, complete even if it was killed often."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FRAMES = 7
 
 
 def zones(stamp: int, metres: float) -> PointCloud2:
-    """A wall before the camera."""
+    """Return points of a wall in front of the camera."""
     x, y = np.meshgrid(np.linspace(-0.3, 0.3, 4), np.linspace(-0.3, 0.3, 4))
     points = metres * np.stack([x, y, np.ones_like(x), x], -1).astype(np.float32)
     header = Header(frame_id='camera_optical_frame', stamp=Time(nanoseconds=stamp).to_msg())
@@ -45,9 +45,9 @@ def zones(stamp: int, metres: float) -> PointCloud2:
 
 @pytest.fixture(scope='module')
 def bag(tmp_path_factory) -> Path:
-    """A camera with a sensor of 4 x 4 distances beside it."""
+    """Return a bag of a camera and, next to it, a sensor that measures 4 x 4 distances."""
     folder = tmp_path_factory.mktemp('recording')
-    pictures = [np.roll(picture(1), shift, 1) for shift in range(FRAMES)]  # one place
+    pictures = [np.roll(picture(1), shift, 1) for shift in range(FRAMES)]  # the same place
     plain = write_bag(folder / 'bag', pictures, storage=StoragePlugin.MCAP, jpeg=False)
     messages = [
         (
@@ -57,7 +57,7 @@ def bag(tmp_path_factory) -> Path:
             bags.transform(START, 'camera_optical_frame', 'camera_frame'),
         )
     ]
-    for number in range(FRAMES - 3):  # then it fails, and its correction fades
+    for number in range(FRAMES - 3):  # then the sensor fails, and the correction fades
         stamp = START + round(number * 1e9 / 20)
         messages.append(
             (
@@ -154,13 +154,13 @@ def test_the_new_bag_has_what_the_node_publishes_bit_for_bit(
     assert found[ZONES] == source[ZONES]
     assert found['/tf_static'][0] == source['/tf_static'][0]
     level = found['/tf_static'][1:]
-    assert len(level) == ('camera_pitch' in settings)  # the level frame, once
+    assert len(level) == ('camera_pitch' in settings)  # the level frame, only once
     if 'anchors' in settings:
         assert len({bytes(data) for data in found[f'{namespace}/depth/image']}) == FRAMES
 
 
 def zones_before(recording: Bag, image: Message, sensor, anchors) -> None:
-    """Publish what the sensor measured just before an image, until the node has it."""
+    """Publish the measurement from just before an image, until the node has it."""
     for message in recording.messages([ZONES]):
         if anchors is not None and message.time == image.time - 1:
             cloud = deserialize_message(message.data, PointCloud2)
@@ -176,7 +176,7 @@ def zones_before(recording: Bag, image: Message, sensor, anchors) -> None:
             )
 
 
-KILLS = {  # what is replaced, and after how many calls the process is killed
+KILLS = {  # the patched function, and the calls after which the process is killed
     'in the middle of a part': ('BagParts.write', 4 * 8 + 3),
     'before a part is complete': ('BagParts.commit', 1),
     'while the parts are joined': ('_joined', 0),
@@ -304,7 +304,7 @@ def test_parameters_come_from_files_and_bad_frames_are_counted(weights_file, bag
 
 
 def test_a_calibration_that_comes_after_its_image_is_found(weights_file, tmp_path):
-    """Each image has another one: a lens that zooms."""
+    """A lens that zooms: every image has a different calibration."""
     plain = write_bag(
         tmp_path / 'plain',
         [picture(i) for i in range(3)],
@@ -335,7 +335,7 @@ def test_a_calibration_that_comes_after_its_image_is_found(weights_file, tmp_pat
 
 def test_base_frame_is_found_in_the_recording(weights_file, bag, tmp_path):
     pytest.importorskip('tf2_ros', reason='tf2_ros is not installed: it comes with ROS 2 from apt')
-    # From x forward, z up to z forward, y down (REP 103).
+    # From (x forward, z up) to (z forward, y down), REP 103.
     mounted = serialized_rotation(START, 'base', 'camera_optical_frame', (-0.5, 0.5, -0.5, 0.5))
     (tmp_path / 'bag').symlink_to(bag)
     robot = append_topics(tmp_path / 'bag', [('/tf_static', bags.TF, START - 1, mounted)])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a device leaves the host free, a frame is published while the device works on the next.
+"""If the device leaves the host free, the host publishes a frame while the device runs the next.
 
-There is no GPU here: the pipeline is told that its stand-in network is one.
+No GPU is needed: the pipeline is told that its stand-in network runs on one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TOPIC = 'depth/image'
 
 @pytest.fixture
 def events(monkeypatch) -> list[tuple[str, int]]:
-    """What happened, in order: ('infer', number of the call) and ('publish', stamp)."""
+    """Return events in order: ('infer', number of the call) and ('publish', stamp)."""
     monkeypatch.setattr(Pipeline, 'leaves_host_free', True)
     found: list[tuple[str, int]] = []
     publish = DepthPublishers.publish
@@ -48,10 +48,10 @@ def events(monkeypatch) -> list[tuple[str, int]]:
 
 
 class Steps(StandIn):
-    """A network that waits in each inference until it is let on.
+    """A network that waits in each inference until `let_on` is called.
 
     Args:
-        events: gets ('infer', number of the call).
+        events: list to which each inference appends ('infer', number of the call).
     """
 
     def __init__(self, events: list[tuple[str, int]]) -> None:
@@ -70,7 +70,7 @@ class Steps(StandIn):
 
 
 def two_frames(node, camera, network) -> tuple[int, int]:
-    """Stamps of a frame in the network and of one that waits, the network held at the first."""
+    """Hold a frame in the network while a second one waits; return both stamps."""
     first = camera.send()
     wait_until(lambda: network.calls == 1, what='the network to have the first frame')
     second = camera.send()
@@ -80,7 +80,7 @@ def two_frames(node, camera, network) -> tuple[int, int]:
 
 @contextmanager
 def at_the_second_frame(namespace, robot, events):
-    """A node whose network holds the second of two frames, itself, and the stamps of both."""
+    """Yield a node whose network holds the second of two frames, the network, and both stamps."""
     network = Steps(events)
     with running_node(namespace, load_estimator=network) as node:
         robot.listen(TOPIC)
@@ -203,7 +203,7 @@ def test_max_rate_holds_no_result_back(namespace, robot, events):
 
 
 class ClosesMeanwhile:
-    """A pipeline during whose frame another one comes, and after which the node stops."""
+    """A pipeline that receives a frame while it processes one, and then the node stops."""
 
     def __init__(self) -> None:
         self.worker: Worker | None = None
@@ -242,5 +242,5 @@ def test_stage_times_do_not_hold_what_was_done_meanwhile(monkeypatch):
     work = made.start(rgb_image(picture()), frozenset({TOPIC}), Settings())
     next(ticks)
     result = made.finish(work)
-    # A tick for each look at the clock.
+    # One tick per reading of the clock.
     assert result.seconds == {'decode': 1, 'inference': 1, 'postprocess': 1}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overrides of qualities of service: they act, a wrong one is told, a default one pins nothing."""
+"""QoS overrides: they act, wrong ones are reported, and defaults do not disable adaptation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_wrong_override_is_an_error_in_log_and_diagnostics(
 
 
 def test_an_override_equal_to_the_default_does_not_keep_a_camera_from_being_heard(namespace, robot):
-    """What `ros2 param dump` writes, given back by --params-file."""
+    """Such overrides come from `ros2 param dump`, loaded again with --params-file."""
     dumped = {
         name: value
         for topic in ('image', 'camera_info')
@@ -111,7 +111,7 @@ def test_an_override_of_one_output_is_of_that_output_alone(namespace, robot):
 
 
 def test_small_outputs_are_kept_to_be_sent_again(namespace):
-    """Reliability with one message kept loses a scan that a large image pushed out of a buffer."""
+    """With a history of one, a scan that a large image pushes out of a buffer is never re-sent."""
     with running_node(namespace, load_estimator=StandIn()) as node:
         kept = {
             topic: publisher.qos_profile.depth

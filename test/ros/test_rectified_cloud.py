@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkerboard plane behind a distorting lens becomes a flat cloud with its corners in place.
+"""A checkerboard seen through a distorting lens becomes a flat cloud with correct corners.
 
-The network alone is a stand-in, one that is exact for the picture it is given; the rest is what
-the node runs: camera_info, rectification, cloud.
+Only the network is a stand-in, which is exact for its input image. The rest is the code of the
+node: camera_info, rectification, cloud.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SETTINGS = Settings(point_stride=1, edge_threshold=0.0)
 
 
 def cloud_of(lens: Lens, rectify: str) -> np.ndarray:
-    """The cloud (h, w, 4) that the node's pipeline makes of the board."""
+    """Return the cloud (h, w, 4) that the node's pipeline computes of the board."""
     cameras = Calibrations(rectify)
     cameras.update(lens.info())
     pipeline = Pipeline(StandIn(depth_seen), cameras, lambda *_: ScanPose(LEVEL))
@@ -40,13 +40,13 @@ def cloud_of(lens: Lens, rectify: str) -> np.ndarray:
 
 
 def flatness(cloud: np.ndarray) -> tuple[float, float]:
-    """RMS and largest distance of the points from the plane, metres."""
+    """Return the RMS and largest distance of the points from the plane, metres."""
     distance = off_plane(cloud[..., :3][np.isfinite(cloud[..., 2])].astype(float))
     return float(np.sqrt(np.mean(distance**2))), float(np.abs(distance).max())
 
 
 def corner_errors(cloud: np.ndarray, lens: Lens, rectify: bool) -> np.ndarray:
-    """Metres between the corners in the cloud, found by its colours, and in the world."""
+    """Return the errors in metres of the corners in the cloud, which are found by colour."""
     red = (np.ascontiguousarray(cloud[..., 3]).view(np.uint32) >> 16).astype(np.uint8)
     points, margin = cloud[..., :3], 8
     errors = []
@@ -85,10 +85,10 @@ def test_the_cloud_is_flat_and_its_corners_are_in_place(model, window):
         f'{len(corners)} corners, mean {1000 * corners.mean():.2f} mm, '
         f'worst {1000 * corners.max():.2f} mm'
     )
-    # A step of green is 4 mm of depth: 1.2 mm RMS.
+    # A step of green is 4 mm of depth, and so 1.2 mm RMS.
     assert rms < 0.0015 and worst < 0.005
     assert len(corners) >= 40
-    # A pixel is 5 mm wide at 2 m, a binned one 10 mm.
+    # A pixel is 5 mm wide at 2 m, and a binned pixel 10 mm.
     assert corners.mean() < 0.002 and corners.max() < 0.006
 
 
@@ -106,7 +106,7 @@ def test_without_rectification_the_same_cloud_is_bent(model):
 
 
 def test_what_the_raw_image_does_not_show_is_unknown():
-    """P sees more than this lens does: no points are made up in the black margin."""
+    """The view of P is wider than that of the lens: the black margin must not give points."""
     cloud = cloud_of(Lens('plumb_bob of 4'), 'auto')
     unknown = np.isnan(cloud[..., 2])
     assert 0.02 < unknown.mean() < 0.5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network of relative disparity in the node: metres with anchors, otherwise the preview alone."""
+"""A relative network in the node: metres with anchors, otherwise only the preview."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FACTOR, SHIFT = 0.004, 0.1
 
 
 def truth() -> np.ndarray:
-    """A floor before a wall, metres, of the pictures' 80x60 pixels."""
+    """Return the true depth of a floor and a wall, metres, 80x60 pixels like the pictures."""
     rows = np.mgrid[:60, :80][0]
     return np.minimum(50 / np.maximum(rows - 15, 1e-3), 5.0).astype(np.float32)
 
@@ -37,7 +37,7 @@ def disparity(rgb: np.ndarray, _camera: Any) -> np.ndarray:
 
 
 def estimator() -> StandIn:
-    """A stand-in for a network whose output is the truth, distorted."""
+    """Return a stand-in for a network whose output is the distorted true depth."""
     made = StandIn(disparity)
     made.info = replace(made.info, output='relative_disparity', max_depth=100.0)
     return made
@@ -63,7 +63,7 @@ def test_without_anchors_the_preview_alone_is_published(namespace, robot):
         assert not [pair.key for pair in status.values if pair.key == 'p50_m']
         shown = image_array(robot.wait_for(PREVIEW, 1)[-1])
         assert robot.wait_for(PREVIEW_JPEG, 1)
-        assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 20  # not one colour
+        assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 20  # more than one colour
         made = {topic for topic in OUTPUTS if robot.received[topic]}
         assert made == {PREVIEW, PREVIEW_JPEG, 'depth/camera_info'}
 
@@ -80,7 +80,7 @@ def test_with_anchors_of_the_truth_depth_is_metric(namespace, robot):
             type(camera_info()), ANCHOR_DEPTH_INFO, QoSProfile(depth=5)
         )
         measured = truth()
-        measured[:, :20] = np.nan  # what the sensor does not see
+        measured[:, :20] = np.nan  # outside the view of the sensor
         header = camera.header(100.0)
 
         def measure() -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""replay_bag as a process, its messages over DDS."""
+"""replay_bag as a process, with its messages sent over DDS."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bag(tmp_path) -> Path:
 
 
 class Ears:
-    """Subscribes raw or compressed images, camera_info and /clock under one namespace."""
+    """Subscribe to raw or compressed images, camera_info and /clock in a namespace."""
 
     def __init__(self, robot, namespace: str, jpeg: bool) -> None:
         self.heard: dict[str, list] = {'image': [], 'info': [], 'clock': []}
@@ -148,7 +148,7 @@ def test_rate_stretches_the_pace(bag, robot, namespace):
     finish(start(bag, ears, '--rate', '0.5', '--restamp'))
     wait_until(lambda: len(ears.heard['image']) == FRAMES)
     stamps = [seconds(m.header.stamp) for m in ears.heard['image']]
-    # Nine gaps of 50 ms at half speed; late is possible on a busy machine, early is not.
+    # Nine gaps of 50 ms at half speed; a busy machine may be late, but never early.
     assert stamps[-1] - stamps[0] > 0.8
 
 
@@ -319,7 +319,7 @@ def test_signals_end_a_replay_with_0(bag, robot, namespace, number):
     wait_until(lambda: len(ears.heard['image']) > FRAMES)
     process.send_signal(number)
     finish(process)
-    # One that only vanishes is still seen until its lease of 20 s has run out.
+    # A node that vanishes without a goodbye stays visible until its lease of 20 s ends.
     wait_until(lambda: robot.node.count_publishers('image') == 0, 8, 'the player to be gone')
 
 
@@ -369,7 +369,7 @@ def test_in_lockstep_each_image_waits_for_the_depth_of_the_last(bag, robot, name
         assert len(node.images) == count
         node.answer()
     assert f'{FRAMES} on /camera/image_raw' in finish(process)
-    # 0.45 s of bag and more than 1.5 s of waiting.
+    # 0.45 s of the bag, and more than 1.5 s of waiting.
     last = ears.heard['clock'][-1].clock
     assert seconds(last) < START / 1e9 + 1.2, 'the clock stands still meanwhile'
 

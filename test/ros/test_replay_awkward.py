@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings with the faults of real ones, played in lockstep to a node and checked."""
+"""Recordings with typical real-world faults, replayed in lockstep to a node and checked."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ IMAGES = '/cam/image_rect_compressed'
 
 
 def write(path: Path, images: list[tuple[int, bytes | None]]) -> Path:
-    """A bag of JPEG images, each with a number for its stamp and other data where it has some.
+    """Write a bag of JPEG images, each with a number as its stamp, and optionally other data.
 
-    It also has topics without subscribers, one with an invalid name, and the output of a node.
+    The bag also has topics without subscribers, one with an invalid name, and the output of a node.
     """
     rows = []
     for index, (number, data) in enumerate(images):
@@ -60,7 +60,7 @@ def write(path: Path, images: list[tuple[int, bytes | None]]) -> Path:
 
 
 def replay(bag: Path, namespace: str, report: Path, *expect: str) -> tuple[int, str, dict]:
-    """Play to the node and check it; return the exit code, the player's output and the report."""
+    """Replay to the node and check it; return the exit code, the player's output and the report."""
     places = {
         '__ns': namespace,
         IMAGES: f'{namespace}/image/compressed',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""replay_check: the faults that it finds in a replay, and what it records."""
+"""replay_check: the faults it finds in a replay, and the messages it records."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_discovery_is_complete_when_the_publisher_has_answered(robot, monkeypatc
 
 @contextmanager
 def picture_publisher(robot, start_parameter_services: bool) -> Iterator[Publisher]:
-    """That of another participant, so that it has to be discovered."""
+    """Yield a publisher of another participant, which must be discovered first."""
     context = Context()
     rclpy.init(context=context)
     node = Node(
@@ -184,7 +184,7 @@ def test_outputs_are_counted_and_kept_until_the_replay_is_over(bag, tmp_path, ro
     for stamp in STAMPS:
         seconds, nanoseconds = divmod(stamp, 10**9)
         depth.publish(Image(header=Header(stamp=Time(sec=seconds, nanosec=nanoseconds))))
-    time.sleep(2.0)  # the check must have seen the replay
+    time.sleep(2.0)  # time for the check to see the replay
     assert process.poll() is None
     robot.node.destroy_publisher(images)
     output, _ = process.communicate(timeout=60)
@@ -208,7 +208,7 @@ def test_a_signal_ends_it_with_0_a_complete_bag_and_no_stale_node(
     process = start(bag, namespace, '--record', record)
     depth = robot.node.create_publisher(Image, 'depth/image', 10)
     wait_until(lambda: depth.get_subscription_count() > 0)
-    for _ in range(20):  # its side must know of us too
+    for _ in range(20):  # until the check has discovered this publisher, too
         depth.publish(Image())
         time.sleep(0.1)
     process.send_signal(number)
@@ -216,7 +216,7 @@ def test_a_signal_ends_it_with_0_a_complete_bag_and_no_stale_node(
     assert process.returncode == 0 and 'Traceback' not in output, output
     with Bag(record) as recorded:
         assert 1 <= len(list(recorded.messages([f'{namespace}/depth/image']))) <= 20
-    # One that only vanishes is still seen until its lease of 20 s has run out.
+    # A node that vanishes without a goodbye stays visible until its lease of 20 s ends.
     wait_until(lambda: depth.get_subscription_count() == 0, 8, 'the check to be gone')
 
 

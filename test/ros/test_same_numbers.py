@@ -41,7 +41,7 @@ CAMERA = CameraModel.from_matrix(128, 96, INFO.k)
 
 
 class Scene(NamedTuple):
-    """A network, a picture, a video and their camera as files."""
+    """Files of a network, a picture, a video and their camera."""
 
     model: Path
     image: Path
@@ -70,7 +70,7 @@ def scene(tmp_path_factory) -> Scene:
 
 
 class Node:
-    """What the node makes of images, with these settings."""
+    """The outputs of the node for images, with these settings."""
 
     def __init__(self, model: Path, settings: DepthSettings, encoding: str) -> None:
         cameras = Calibrations()
@@ -124,7 +124,7 @@ def check_scan(message: LaserScan, name: Path) -> None:
 
 
 def predicted(scene: Scene, file: Path, settings: DepthSettings, out: Path) -> Path:
-    """Where the results of a file are, without their endings."""
+    """Return the path of the results of a file, without suffixes."""
     near, far = settings.limits(10.0)
     assert (
         main(

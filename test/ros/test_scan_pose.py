@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scan of a camera whose pose is known: from parameters and from TF.
+"""The scan of a camera whose pose is known from parameters or TF.
 
-TF is a stand-in, for not every machine has tf2_ros; where it is installed the last tests use it.
+TF is replaced by a stand-in, because not every machine has tf2_ros. The last tests use tf2_ros if
+it is installed.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from test.ros.test_node_parameters import set_parameter
 from test.support.estimators import StandIn
 from test.support.ros import running_node, wait_until
 
-#: Metres of the camera above the floor of the scene, and of the box that stands 1 m ahead.
+#: Height of the camera, and of a box 1 m ahead, above the floor, metres.
 HEIGHT, BOX = 0.15, 0.1
 OPTICAL = 'camera_optical_frame'
 IMAGE = Header(frame_id=OPTICAL, stamp=Time(sec=1000))
-#: From x forward, z up to z forward, y down (REP-103).
+#: From (x forward, z up) to (z forward, y down), REP 103.
 TO_OPTICAL = Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
 def scene(rgb: np.ndarray, camera) -> np.ndarray:
-    """A level camera before a floor, with a box across the left half."""
+    """Return the depth of a floor from a level camera, with a box across the left half."""
     rows, columns = np.indices(rgb.shape[:2])
     down = (rows - camera.cy) / camera.fy
     with np.errstate(divide='ignore'):
@@ -47,7 +48,7 @@ def scene(rgb: np.ndarray, camera) -> np.ndarray:
 
 
 def halves(message) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges on the left and on the right, without the beams between."""
+    """Return the ranges at the left and at the right, without the beams between them."""
     ranges = np.array(message.ranges)
     middle = len(ranges) // 2
     return ranges[middle + 3 :], ranges[: middle - 3]
@@ -56,7 +57,7 @@ def halves(message) -> tuple[np.ndarray, np.ndarray]:
 def mounting(
     yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, height: float = HEIGHT
 ) -> Transform:
-    """Degrees and metres of a camera on a robot -> optical frame in the base frame."""
+    """Return the optical frame in the base frame, from degrees and metres of a camera."""
     transform = Transform()
     q = transform.rotation
     q.x, q.y, q.z, q.w = (
@@ -69,13 +70,13 @@ def mounting(
 
 
 class StandInTf:
-    """Stands for TF in scan_pose: what it would say, and what it was told."""
+    """A stand-in for TF in scan_pose: sets its answers, and records what it was told."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.transform: Transform | None = None
         self.scan_frame: Transform | None = None
         self.stamp = Time()
-        #: What TF knows of other times than `stamp`: transforms by seconds.
+        #: Transforms at times other than `stamp`, by seconds.
         self.moments: dict[int, Transform] = {}
         self.waits: list[float] = []
         self.asked: list[tuple[str, str]] = []
@@ -168,7 +169,7 @@ def test_a_moving_cameras_transform_of_another_time_is_used_and_doubted(tf, stam
 
 
 def test_a_moving_camera_stands_as_at_the_images_stamp_and_its_level_frame_has_that_stamp(tf):
-    """TF is 1 s ahead of the image: the newest pitch would be wrong by 32 degrees."""
+    """TF is 1 s newer than the image: the latest pitch would be wrong by 32 degrees."""
     tf.transform, tf.stamp = mounting(0, 42), Time(sec=1001)
     tf.moments = {1000: mounting(0, 10), 1001: mounting(0, 42)}
     poses = ScanPoses(None, 'base_footprint')
@@ -187,13 +188,13 @@ def test_an_image_waits_for_its_transform_but_not_each_image_in_vain(tf, monkeyp
         clock[0] = 100.0 + moment
         assert 'is 1 s older than the image' in poses.of(IMAGE, Settings()).problem
     assert tf.waits == [scan_pose.PATIENCE, 0.0, scan_pose.PATIENCE]
-    tf.stamp = Time(sec=1002)  # what is past does not come any more
+    tf.stamp = Time(sec=1002)  # past transforms will not arrive any more
     assert 'newer' in poses.of(IMAGE, Settings()).problem and tf.waits[-1] == 0.0
 
 
 @pytest.fixture
 def tf2_ros(monkeypatch):
-    """A stand-in for the package, which PyPI has not: transforms by whole seconds."""
+    """A stand-in for the package, which PyPI does not have: transforms by whole seconds."""
 
     class Buffer:
         known: ClassVar[dict[int, TransformStamped]] = {}
@@ -332,7 +333,7 @@ def test_the_height_takes_the_floor_out_of_the_scan_and_leaves_the_box(namespace
 
 
 def logged_warnings(node) -> list[str]:
-    """What the node warns of from now on."""
+    """Collect the warnings of the node from now on."""
     texts: list[str] = []
     warning = node.get_logger().warning
 
@@ -380,7 +381,7 @@ def test_the_scan_waits_for_tf_and_the_rest_does_not(namespace, robot, tf):
         assert ((left >= 1.0) & (left < 1.2)).all() and (right == np.inf).all()
         assert robot.received['scan'][-1].header.frame_id == 'camera_level_frame'
         wait_until(lambda: 'no scan' not in robot.status('input').message)
-        # Once in the log, whatever its figures, and not again with each diagnostics message.
+        # Logged once, even if its figures change, and not with each diagnostics message.
         logged = [text for text in log if 'no scan: no transform' in text]
         assert len(logged) == 1, log
 
@@ -424,7 +425,7 @@ def test_a_pitch_without_tf2_is_a_scan_whose_frame_nobody_knows(namespace, robot
 
 
 class Description:
-    """Publishes and looks up transforms beside the node, as the rest of a robot does."""
+    """Publish and look up transforms outside the node, like the rest of a robot."""
 
     def __init__(self, robot) -> None:
         tf2_ros = pytest.importorskip('tf2_ros')
@@ -501,7 +502,7 @@ def test_tf2_carries_the_scan_to_where_the_obstacle_is(namespace, robot, moves):
 
 
 def wall_at_2_m(rgb: np.ndarray, camera) -> np.ndarray:
-    """Depth of a vertical wall before a camera that looks 10 degrees down."""
+    """Return the depth of a vertical wall, seen by a camera that looks 10 degrees down."""
     down = (np.indices(rgb.shape[:2])[0] - camera.cy) / camera.fy
     return 2 / (math.cos(math.radians(10)) - down * math.sin(math.radians(10)))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several cameras in one process: one network, even turns, and none in another's way."""
+"""Several cameras in one process: one network, equal turns, and no mutual interference."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DARK, LIGHT = (np.full((60, 80, 3), value, np.uint8) for value in (20, 200))
 
 @pytest.fixture
 def robots(namespace) -> Iterator[tuple[Robot, ...]]:
-    """The other side of each camera's node."""
+    """Return a robot for each camera's node to communicate with."""
     robots = tuple(Robot(f'{namespace}/{name}') for name in NAMES)
     yield robots
     for robot in robots:
@@ -48,7 +48,7 @@ def robots(namespace) -> Iterator[tuple[Robot, ...]]:
 def running_cameras(
     namespace: str, networks: SharedNetworks, arguments: tuple[str, ...] = (), **parameters: object
 ) -> Iterator[list[DepthNode]]:
-    """Nodes as `depth_node --cameras front,rear` runs them."""
+    """Run nodes like `depth_node --cameras front,rear`."""
     context = Context()
     rclpy.init(context=context, args=['--ros-args', *arguments])
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]
@@ -70,7 +70,7 @@ def stand_in_networks(network: StandIn) -> SharedNetworks:
 
 
 def stream(cameras, hertz: float, seconds: float) -> int:
-    """Publish on each camera; how many images each sent."""
+    """Publish images of each camera; return how many each sent."""
     start, count = time.monotonic(), 0
     while time.monotonic() - start < seconds:
         for camera in cameras:
@@ -116,7 +116,7 @@ def test_a_node_each_one_network_for_all_and_it_goes_with_the_last(namespace, ro
         robots[1].wait_for('depth/image', 2)
         _clean_up(robots[1])
         wait_until(lambda: network() is None)
-        # And again: the network is loaded again.
+        # Configuring again loads the network again.
         assert robots[0].change_state(Transition.TRANSITION_CONFIGURE)
         assert robots[0].change_state(Transition.TRANSITION_ACTIVATE)
         wait_until(
@@ -136,7 +136,7 @@ def _clean_up(robot: Robot) -> None:
 
 
 def test_two_cameras_at_15_hz_get_a_slow_network_by_turns(namespace, robots):
-    """Served frames differ by a tenth at most, also where the network is too slow for both."""
+    """Processed frames differ by at most 10 %, even if the network is too slow for both."""
     network = StandIn(seconds=0.1)
     with running_cameras(namespace, stand_in_networks(network)) as nodes:
         for robot in robots:
@@ -157,7 +157,7 @@ def test_a_dead_camera_takes_no_turns(namespace, robots):
         front, rear = (robot.camera() for robot in robots)
         rear.send()
         robots[1].wait_for('depth/image', 1)
-        for number in range(1, 11):  # and from here on the rear camera is silent
+        for number in range(1, 11):  # from here on, the rear camera is silent
             front.send()
             robots[0].wait_for('depth/image', number)
         assert [processed(node) for node in nodes] == [10, 1] and network.calls == 11

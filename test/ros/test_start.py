@@ -36,7 +36,7 @@ def run(*words: str, until: str = '', **environment: str | None) -> tuple[int, s
         env={name: value for name, value in env.items() if value is not None},
     )
     said = ''
-    late = threading.Timer(2 * PATIENCE, child.kill)  # a line that never comes ends the test, too
+    late = threading.Timer(2 * PATIENCE, child.kill)  # also ends the test if a line never comes
     late.start()
     with child:
         for line in child.stdout:
@@ -169,7 +169,7 @@ def test_parameter_files_that_cannot_be_used(tmp_path, content, reason):
     ],
 )
 def test_which_nodes_a_section_is_for(tmp_path, section, node, holds):
-    """Match sections as rcl does."""
+    """Match sections in the same way as rcl."""
     assert is_for(section, node) == holds
     (tmp_path / 'my.yaml').write_text(f'{section}: {{ros__parameters: {{x: 1}}}}\n')
     context = Context()

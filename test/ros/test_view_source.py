@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depth-perception view` of a running node, over DDS."""
+"""`depth-perception view` shows a running node, over DDS."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def complete(frame):
 
 
 def ramp(rgb, _camera):
-    """A depth that differs from row to row."""
+    """Return depth that differs from row to row."""
     return np.linspace(1, 4, rgb.shape[0], dtype=np.float32)[:, None] * np.ones(rgb.shape[1])
 
 
@@ -102,7 +102,7 @@ def test_an_unchanged_part_is_the_same_object(namespace, robot):
     with running_node(namespace, load_estimator=StandIn()), watching(namespace) as source:
         frame_with(source, robot.camera(), complete)
         wait_until(lambda: source.next(0.3) is None)
-        first = frame_with(source, None, complete)  # for its remarks
+        first = frame_with(source, None, complete)  # to have its remarks
         second = frame_with(source, None, complete)
     assert first is not second and first.image is second.image and first.depth is second.depth
     assert first.cloud is second.cloud and first.scan is second.scan
