@@ -310,10 +310,10 @@ def test_the_process_serves_both_in_its_namespace_and_ends_with_0(
 @pytest.mark.parametrize(
     'names, reason',
     [
-        ('front,9a', "'9a' is no name"),
-        ('front,', "'' is no name"),
-        ('re-ar', "'re-ar' is no name"),
-        ('a__b', "'a__b' is no name"),
+        ('front,9a', "'9a' is not a valid name"),
+        ('front,', "'' is not a valid name"),
+        ('re-ar', "'re-ar' is not a valid name"),
+        ('a__b', "'a__b' is not a valid name"),
         ('front, front', "two cameras 'front'"),
     ],
 )

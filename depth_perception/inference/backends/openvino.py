@@ -84,7 +84,7 @@ class OpenVino:
         size = (height, width)
         request = self._request(size) or self._add(size, self._made(size))
         output = request.infer([image.contiguous().numpy()], share_inputs=True)[0]
-        return torch.from_numpy(output).reshape(1, 1, *output.shape[-2:])
+        return torch.from_numpy(output).reshape(1, -1, *output.shape[-2:])
 
     def size_for(self, size: Size, what: str) -> Size:
         """Return the size to use now: `size` if it is compiled, otherwise the nearest compiled one.
