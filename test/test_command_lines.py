@@ -98,3 +98,18 @@ os._exit(0)
     for (words, said), text, ended in zip(LINES[program], parts[::2], parts[1::2]):
         assert 'Traceback' not in text and ended == '2', (words, text, ended)
         assert said in text.strip().splitlines()[-1], (words, text)
+
+
+@pytest.mark.parametrize(
+    ('module', 'program'),
+    [('depth_perception.ros.node', 'depth_node'), ('depth_perception.cli', 'depth-perception')],
+)
+def test_a_program_is_also_run_by_the_name_of_its_package(module, program):
+    result = subprocess.run(
+        [sys.executable, '-m', module, '--version'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (result.returncode, result.stdout.split()[0]) == (0, program), result.stderr
