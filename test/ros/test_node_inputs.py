@@ -514,6 +514,26 @@ def test_what_was_latched_before_the_node_came_is_heard(namespace, robot):
         assert not node._parts.inputs.info.pinned
 
 
+def test_a_latched_calibration_arrives_beside_a_publisher_that_does_not_latch(namespace, robot):
+    infos = robot.node.create_publisher(CameraInfo, 'camera_info', LATCHED)
+    infos.publish(camera_info(focal=70.0))
+    silent = robot.node.create_publisher(CameraInfo, 'camera_info', 1)
+    images = robot.node.create_publisher(Image, 'image', 1)
+    with running_node(namespace, load_estimator=StandIn()):
+        robot.listen('depth/camera_info')
+        wait_until(
+            lambda: images.publish(rgb_image(picture())) or robot.received['depth/camera_info']
+        )
+        assert robot.received['depth/camera_info'][-1].k[0] == 70.0
+        silent.publish(camera_info(focal=90.0))
+        wait_until(
+            lambda: (
+                images.publish(rgb_image(picture()))
+                or robot.received['depth/camera_info'][-1].k[0] == 90.0
+            )
+        )
+
+
 def test_a_middleware_that_does_not_count_losses_serves_all_the_same(namespace, robot, monkeypatch):
     """Every middleware here has the event, so the test imitates rclpy's refusal."""
     usual = subscriptions.SubscriptionEventCallbacks

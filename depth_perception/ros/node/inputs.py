@@ -108,7 +108,9 @@ class Inputs:
         self.info = self._subscribe_info(INFO)
 
     def _subscribe_info(self, topic: str) -> AdaptiveSubscription:
-        return self._subscribe(CameraInfo, topic, self._receiver.on_camera_info, depth=_INFOS)
+        return self._subscribe(
+            CameraInfo, topic, self._receiver.on_camera_info, depth=_INFOS, latched=True
+        )
 
     def _subscribe(
         self, kind: type, topic: str, callback: Callable[[Any], None], **options: Any

@@ -6,7 +6,8 @@ not. However, a reliable subscription receives nothing from a best-effort camera
 subscription does not receive messages latched earlier (published once, transient local), and a
 transient-local subscription receives nothing from a volatile publisher. Therefore, subscribe as
 reliable and volatile, adapt when the middleware reports an incompatible publisher, and check once a
-second whether another QoS fits better.
+second whether another QoS fits better. If only some publishers latch, a second subscription
+receives what they have latched.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class AdaptiveSubscription:
         callback: called with each message.
         lost: called with the number of messages that the middleware reports as lost.
         depth: largest number of messages that wait for the executor.
+        latched: whether to receive latched messages even if other publishers do not latch; then a
+            message of a latching publisher may arrive twice.
 
     Attributes:
         pinned: overrides that keep it from adapting, or ''.
@@ -65,6 +68,7 @@ class AdaptiveSubscription:
         callback: Callable[[Any], None],
         lost: Callable[[int], None] = lambda _: None,
         depth: int = 1,
+        latched: bool = False,
     ) -> None:
         self._node = node
         self._message_type = message_type
@@ -72,6 +76,8 @@ class AdaptiveSubscription:
         self._callback = callback
         self._lost = lost
         self._depth = depth
+        self._wants_latched = latched
+        self._latched: Subscription | None = None
         self._pins = {
             policy: pinned(node, topic, 'subscription', policy, default)
             for policy, default in (('reliability', RELIABLE), ('durability', VOLATILE))
@@ -116,6 +122,10 @@ class AdaptiveSubscription:
 
     def destroy(self) -> None:
         """Unsubscribe."""
+        self._unsubscribe()
+        self._receive_latched(False)
+
+    def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             self._node.destroy_subscription(subscription)
@@ -124,15 +134,40 @@ class AdaptiveSubscription:
         """Adapt to the current publishers; cheap enough for a timer if nothing changed."""
         if self._subscription is not None:
             self._take(self._fitting())
+            self._receive_latched(
+                self._wants_latched
+                and self._fit[1] == VOLATILE
+                and not self._pins['durability']
+                and any(
+                    offer.durability == TRANSIENT_LOCAL and offer.reliability == RELIABLE
+                    for offer in self._offers()
+                )
+            )
 
-    def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
-        """Return the QoS that matches all publishers with least loss; without any, the current."""
+    def _receive_latched(self, wanted: bool) -> None:
+        """Have a second subscription for latched messages, or none."""
+        if wanted and self._latched is None:
+            profile = QoSProfile(depth=self._depth, durability=TRANSIENT_LOCAL)
+            # The volatile publishers do not fit it, which is no fault.
+            events = SubscriptionEventCallbacks(use_default_callbacks=False)
+            self._latched = self._node.create_subscription(
+                self._message_type, self._topic, self._callback, profile, event_callbacks=events
+            )
+        elif not wanted and self._latched is not None:
+            self._node.destroy_subscription(self._latched)
+            self._latched = None
+
+    def _offers(self) -> list[QoSProfile]:
         wanted = _type_name(self._message_type)
-        offers = [
+        return [
             info.qos_profile
             for info in self._node.get_publishers_info_by_topic(self.topic)
             if info.topic_type == wanted
         ]
+
+    def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+        """Return the QoS that matches all publishers with least loss; without any, the current."""
+        offers = self._offers()
         reliability, durability = self._fit
         if offers:
             reliability = (
@@ -156,7 +191,7 @@ class AdaptiveSubscription:
         )
         if self._subscription is None or self._fit == before:
             return
-        self.destroy()
+        self._unsubscribe()
         self._subscribe()
         if self._fit[0] != before[0]:
             self._tell()
