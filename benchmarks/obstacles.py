@@ -17,7 +17,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import matplotlib
@@ -33,7 +32,7 @@ from depth_perception.depth.products import DepthProducts, DepthScan, ProductMak
 from depth_perception.depth.settings import DepthSettings
 from depth_perception.depth.simulated_anchors import lidar_row, zones
 from depth_perception.inference.estimator import DepthEstimator
-from test.support.nav2_rules import Cell, ObstacleLayer, project_laser
+from test.support.nav2_rules import Cell, ObstacleLayer, observations
 
 matplotlib.use('Agg')  # needs no display
 
@@ -140,22 +139,11 @@ def look(
 def _seen(products: DepthProducts, scan: DepthScan) -> Seen:
     pose, points = scan.pose, products.points.reshape(-1, 3).astype(float)
     points = points[np.isfinite(points[:, 2])] @ pose.rotation().numpy().T
-    message = SimpleNamespace(
-        angle_min=scan.layout.angle_min,
-        angle_increment=scan.layout.angle_increment,
-        range_min=scan.range_min,
-        range_max=scan.layout.range_max,
-        ranges=scan.ranges,
-    )
     up = (0, 0, pose.height)
     return Seen(
         np.array(scan.ranges, float),
         scan.angles,
-        {
-            'depth_points': points + up,
-            'depth_obstacles': project_laser(message, inf_is_valid=False) + up,
-            'depth_scan': project_laser(message, inf_is_valid=True) + up,
-        },
+        {'depth_points': points + up, **observations(scan, up)},
     )
 
 

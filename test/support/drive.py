@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.scan import CameraPose
 from depth_perception.depth.settings import DepthSettings
 from test.support.depth_errors import IDEAL, DepthErrors
-from test.support.nav2_rules import CollisionMonitor, ObstacleLayer, Points, Velocity, project_laser
+from test.support.nav2_rules import CollisionMonitor, ObstacleLayer, Points, Velocity, observations
 from test.support.ray_caster import Mount, Scene, attitude, true_depth
 
 CONFIG = Path(__file__).parents[2] / 'config'
@@ -197,20 +196,10 @@ def outputs(
     if anchored:
         products = products.with_metric(products.metric, anchored=True)
     cloud = products.points.reshape(-1, 3).astype(float)
-    scan = products.scan()
-    message = SimpleNamespace(
-        angle_min=scan.layout.angle_min,
-        angle_increment=scan.layout.angle_increment,
-        range_min=scan.range_min,
-        range_max=scan.layout.range_max,
-        ranges=scan.ranges,
-    )
     mount = robot.mount
-    camera = (mount.forward, 0, mount.height)
     return {
         'depth_points': mount.to_base(cloud[np.isfinite(cloud[:, 2])]),
-        'depth_obstacles': project_laser(message, inf_is_valid=False) + camera,
-        'depth_scan': project_laser(message, inf_is_valid=True) + camera,
+        **observations(products.scan(), (mount.forward, 0, mount.height)),
     }
 
 

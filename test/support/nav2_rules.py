@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import ast
 import math
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from depth_perception.depth.products import DepthScan
 
 Cell = tuple[int, int]
 Points = NDArray[np.float64]
@@ -53,6 +56,26 @@ def project_laser(message: Scan, inf_is_valid: bool) -> Points:
     kept = (ranges >= np.float32(message.range_min)) & (ranges < np.float32(message.range_max))
     directions = np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], -1)
     return ranges[kept, None] * directions[kept]
+
+
+def observations(scan: DepthScan, origin: tuple[float, float, float]) -> dict[str, Points]:
+    """The points of a scan that marks and of one that clears, as the costmap's sources name them.
+
+    Args:
+        scan: of the products of a depth image.
+        origin: of the camera in the frame of the points.
+    """
+    message = SimpleNamespace(
+        angle_min=scan.layout.angle_min,
+        angle_increment=scan.layout.angle_increment,
+        range_min=scan.range_min,
+        range_max=scan.layout.range_max,
+        ranges=scan.ranges,
+    )
+    return {
+        'depth_obstacles': project_laser(message, inf_is_valid=False) + origin,
+        'depth_scan': project_laser(message, inf_is_valid=True) + origin,
+    }
 
 
 class ObstacleLayer:

@@ -24,18 +24,17 @@ class TransformError(RuntimeError):
     """A transform is not available; the text says why."""
 
 
-class TransformListener:
-    """Listener of /tf and /tf_static in the node's executor.
+class TransformBuffer:
+    """Transforms by frames and time, whatever fills it.
 
     Args:
-        node: the node that subscribes.
         purpose: the parameter that needs TF, for the error.
 
     Raises:
         TransformError: tf2_ros is not installed.
     """
 
-    def __init__(self, node: Node, purpose: str = 'base_frame') -> None:
+    def __init__(self, purpose: str) -> None:
         try:
             import tf2_ros
         except ImportError as error:
@@ -45,7 +44,6 @@ class TransformListener:
         self._failure = tf2_ros.TransformException
         self._too_late_or_early = tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
 
     def latest(self, target: str, source: str) -> TransformStamped:
         """Return the newest transform from source to target without waiting.
@@ -85,6 +83,27 @@ class TransformListener:
     def clear(self) -> None:
         """Forget all transforms except static ones, for example after a jump back in time."""
         self._buffer.clear()
+
+    def destroy(self) -> None:
+        """Release what fills it."""
+
+
+class TransformListener(TransformBuffer):
+    """Listener of /tf and /tf_static in the node's executor.
+
+    Args:
+        node: the node that subscribes.
+        purpose: the parameter that needs TF, for the error.
+
+    Raises:
+        TransformError: tf2_ros is not installed.
+    """
+
+    def __init__(self, node: Node, purpose: str = 'base_frame') -> None:
+        super().__init__(purpose)
+        import tf2_ros
+
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
 
     def destroy(self) -> None:
         """Unsubscribe."""

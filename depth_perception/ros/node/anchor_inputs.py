@@ -41,7 +41,11 @@ from depth_perception.ros.conversions.topics import (
     ANCHOR_SCAN,
     OUTPUTS,
 )
-from depth_perception.ros.conversions.transforms import TransformError, TransformListener
+from depth_perception.ros.conversions.transforms import (
+    TransformBuffer,
+    TransformError,
+    TransformListener,
+)
 from depth_perception.ros.node.parameters import FLOOR, anchor_sources
 from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 
@@ -90,7 +94,7 @@ class AnchorInputs:
         QosError: a QoS override of a topic cannot be used.
     """
 
-    def __init__(self, node: Node, names: str, listener: TransformListener | None = None) -> None:
+    def __init__(self, node: Node, names: str, listener: TransformBuffer | None = None) -> None:
         self._node = node
         self._sources = anchor_sources(names)
         self._lock = threading.Lock()
@@ -99,7 +103,7 @@ class AnchorInputs:
         sensors = [name for name in self._sources if name != FLOOR]
         _check_topics(node, [TOPICS[name][0] for name in sensors])
         self._listener, self._no_tf = listener, ''
-        self._own_listener: TransformListener | None = None
+        self._own_listener: TransformBuffer | None = None
         if sensors and listener is None:
             self._listen_to_tf()
         self._subscriptions: dict[str, AdaptiveSubscription] = {}

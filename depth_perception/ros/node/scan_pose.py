@@ -17,6 +17,7 @@ from depth_perception.depth.scan import CameraPose, PoseError
 from depth_perception.ros.conversions.messages import level_frame, scan_frame
 from depth_perception.ros.conversions.stamps import nanoseconds, seconds
 from depth_perception.ros.conversions.transforms import (
+    TransformBuffer,
     TransformError,
     TransformListener,
     TransformPublisher,
@@ -67,7 +68,7 @@ class ScanPoses:
         self,
         node: Node,
         base_frame: str,
-        listener: TransformListener | None = None,
+        listener: TransformBuffer | None = None,
         publisher: TransformPublisher | None = None,
     ) -> None:
         self._node = node
@@ -80,7 +81,7 @@ class ScanPoses:
         self._waits_from = 0.0
 
     @property
-    def listener(self) -> TransformListener | None:
+    def listener(self) -> TransformBuffer | None:
         """The TF listener; None without `base_frame`."""
         return self._listener
 
@@ -120,7 +121,7 @@ class ScanPoses:
                 entity.destroy()
 
     def _from_tf(
-        self, listener: TransformListener, image: Header, settings: Settings
+        self, listener: TransformBuffer, image: Header, settings: Settings
     ) -> tuple[CameraPose, str]:
         """Return the pose, and a remark if it is from another time or its height is unknown."""
         stamped, remark = self._lookup(listener, self._base_frame, image.frame_id, image)
@@ -139,7 +140,7 @@ class ScanPoses:
         return self._last, remark
 
     def _lookup(
-        self, listener: TransformListener, target: str, source: str, image: Header
+        self, listener: TransformBuffer, target: str, source: str, image: Header
     ) -> tuple[TransformStamped, str]:
         """Return the transform at the image's stamp, or the newest one with a remark.
 

@@ -133,14 +133,15 @@ class AdaptiveSubscription:
     def adapt(self) -> None:
         """Adapt to the current publishers; cheap enough for a timer if nothing changed."""
         if self._subscription is not None:
-            self._take(self._fitting())
+            offers = self._offers()
+            self._take(self._fitting(offers))
             self._receive_latched(
                 self._wants_latched
                 and self._fit[1] == VOLATILE
                 and not self._pins['durability']
                 and any(
                     offer.durability == TRANSIENT_LOCAL and offer.reliability == RELIABLE
-                    for offer in self._offers()
+                    for offer in offers
                 )
             )
 
@@ -165,9 +166,8 @@ class AdaptiveSubscription:
             if info.topic_type == wanted
         ]
 
-    def _fitting(self) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
+    def _fitting(self, offers: list[QoSProfile]) -> tuple[ReliabilityPolicy, DurabilityPolicy]:
         """Return the QoS that matches all publishers with least loss; without any, the current."""
-        offers = self._offers()
         reliability, durability = self._fit
         if offers:
             reliability = (

@@ -21,8 +21,8 @@ from depth_perception.io.bag import Bag, BagError, Message
 from depth_perception.io.bag_writer import serialized_rotation
 from depth_perception.ros.conversions.stamps import nanoseconds, serialized_stamp
 from depth_perception.ros.conversions.transforms import (
+    TransformBuffer,
     TransformError,
-    TransformListener,
     TransformPublisher,
 )
 from depth_perception.ros.node.anchor_inputs import AnchorInputs
@@ -101,7 +101,7 @@ class BagCalibrations:
         self._cameras.update(deserialize_message(message.data, CameraInfo))
 
 
-class BagTransforms(TransformListener):
+class BagTransforms(TransformBuffer):
     """Look up the transforms of a recording.
 
     Args:
@@ -113,16 +113,9 @@ class BagTransforms(TransformListener):
     """
 
     def __init__(self, bag: Bag, purpose: str) -> None:
-        try:
-            import tf2_ros
-            from tf2_msgs.msg import TFMessage
-        except ImportError as error:
-            raise TransformError(
-                f'{purpose} needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}'
-            ) from error
-        self._failure = tf2_ros.TransformException
-        self._too_late_or_early = tf2_ros.ExtrapolationException
-        self._buffer = tf2_ros.Buffer()
+        super().__init__(purpose)
+        from tf2_msgs.msg import TFMessage  # tf2_ros needs it too
+
         self._kind = TFMessage
         for message in bag.messages([TF_STATIC]):  # late subscribers get all of them
             for transform in self._transforms(message):
@@ -140,9 +133,6 @@ class BagTransforms(TransformListener):
     ) -> TransformStamped | None:
         """Look up a transform like the node's listener, but without waiting."""
         return super().at(target, source, stamp, 0.0)
-
-    def destroy(self) -> None:
-        """Do nothing: there is no subscription."""
 
     def _transforms(self, message: Message) -> list[TransformStamped]:
         return list(deserialize_message(message.data, self._kind).transforms)
