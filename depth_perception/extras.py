@@ -20,6 +20,7 @@ EXTRAS = {
         '',
     ),
     'openvino': 'cpu',
+    'huggingface_hub': 'hub',
     'transformers': 'hub',
     'onnx': 'onnx',
     'onnxruntime': 'onnx',

@@ -4,12 +4,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import errno
 import math
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from depth_perception.errors import UsageError, first_line
+
+if TYPE_CHECKING:
+    from depth_perception.io.hugging_face import Overrides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'source',
         metavar='SOURCE',
-        type=Path,
-        help='a network in the Hugging Face layout: config.json, '
-        'model.safetensors, preprocessor_config.json; or an ONNX file',
+        help='a folder in the Hugging Face layout (config.json, model.safetensors, '
+        'preprocessor_config.json), an ONNX file, or the owner/name of a network on the Hugging '
+        'Face hub, which is downloaded',
     )
     parser.add_argument(
         '--out',
@@ -27,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help='the weights file to write, named *.safetensors',
+    )
+    parser.add_argument(
+        '--revision',
+        metavar='NAME',
+        help='branch, tag or commit of the network on the hub (default: main)',
     )
     _add_known(parser.add_argument_group("what you know better than the network's files"))
     _add_onnx(parser.add_argument_group('of an ONNX file'))
@@ -112,23 +123,60 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError('--focal-length and --image-width belong together: give both')
     if options.image_width is not None and options.image_width < 1:
         raise UsageError(f'--image-width {options.image_width} must be positive')
+    _refuse_unwritable(options.out, Path(options.source))
     try:
         network, info = _read(options)
+    except (WeightsError, OSError) as error:
+        raise UsageError(first_line(error)) from error
+    try:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         checksum = save_weights(options.out, network, info)
     except WeightsError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        raise UsageError(f'cannot write {options.out}: {first_line(error)}') from error
+        raise UsageError(f'cannot write {options.out}: {error.strerror or error}') from error
     _tell(options.out, info, checksum)
     return 0
 
 
+def _refuse_unwritable(out: Path, source: Path) -> None:
+    """Refuse an output that cannot be written, or is part of the source, before anything is read.
+
+    Raises:
+        UsageError: the message names the output.
+    """
+    from depth_perception.io.files import check_writable
+
+    place = out
+    while not place.parent.is_dir() and place.parent != place:
+        place = place.parent  # a folder that does not exist yet
+    try:
+        if place.parent.exists() and place.is_file() and place != out:
+            raise NotADirectoryError(errno.ENOTDIR, f'{place} is a file, not a folder')
+        check_writable(place if place == out else place.parent / 'new')
+    except OSError as error:
+        raise UsageError(f'cannot write {out}: {error.strerror}') from error
+    if out.exists() and (out.resolve() == source.resolve() or _lies_in(out, source)):
+        raise UsageError(f'--out {out} is a file of the network to import: name another')
+
+
+def _lies_in(file: Path, folder: Path) -> bool:
+    return file.resolve().parent == folder.resolve()
+
+
 def _read(options: argparse.Namespace) -> tuple[Any, Any]:
     """Return the network and the metadata for its weights file."""
+    from depth_perception.io.hub import is_hub_name
     from depth_perception.io.hugging_face import Overrides, read_hugging_face
 
-    if options.source.suffix == '.onnx':
+    source = Path(options.source)
+    named = is_hub_name(options.source)
+    if options.revision is not None and (source.exists() or not named):
+        raise UsageError(
+            f'--revision {options.revision} is for a network on the hub, and {source} is '
+            + ('here' if source.exists() else 'no owner/name')
+        )
+    if source.suffix == '.onnx':
         return _read_onnx(options)
     given = Overrides(
         options.output,
@@ -139,12 +187,64 @@ def _read(options: argparse.Namespace) -> tuple[Any, Any]:
         options.focal_length,
         options.image_width,
     )
-    if not options.source.is_dir():
-        raise UsageError(
-            f'{options.source} is no folder in the Hugging Face layout: nothing is '
-            'downloaded here, so fetch the folder first'
+    if source.is_dir():
+        if named:
+            _note(f'taking the folder {source}, not the hub, which may have that name too')
+        return read_hugging_face(source, given)
+    if not named or source.exists():
+        raise UsageError(_no_source(options.source))
+    return _read_from_hub(options.source, options.revision or 'main', given)
+
+
+def _no_source(source: str) -> str:
+    """Return why a source is neither a folder nor a name on the hub."""
+    path = Path(source)
+    if match := re.match(r'https?://[^/]+/([\w.-]+/[\w.-]+)', source):
+        return f'{source} is a network address: name the network as {match[1]}, or import a folder'
+    if path.suffix in ('.bin', '.pt', '.pth', '.ckpt', '.pkl'):
+        return f'{source} is a pickle, which could run code when loaded: import safetensors'
+    if path.exists():
+        return (
+            f'{source} is a file: name the folder with config.json, model.safetensors and '
+            'preprocessor_config.json, an ONNX file, or owner/name on the hub'
         )
-    return read_hugging_face(options.source, given)
+    return (
+        f'there is no folder or ONNX file {source}, and it does not have the form owner/name of a '
+        'network on the hub'
+    )
+
+
+def _read_from_hub(name: str, revision: str, given: Overrides) -> tuple[Any, Any]:
+    """Download a network, say what was downloaded, and read it."""
+    import transformers  # noqa: F401 - if it is missing, before the download
+
+    from depth_perception.io.hub import download
+    from depth_perception.io.hugging_face import check_configuration, read_hugging_face
+    from depth_perception.io.weights import WeightsError
+
+    def accept(folder: Path) -> None:
+        try:
+            check_configuration(folder)
+        except WeightsError as error:
+            raise UsageError(str(error).replace(str(folder), name)) from error
+
+    try:
+        found = download(name, revision, accept)
+    except KeyboardInterrupt:
+        _note('what has been downloaded is kept: the same command goes on from there')
+        raise
+    if found.note:
+        _note(f'{found.note}: taking what was downloaded before')
+    for file in found.files:
+        print(f'sha256 {file.sha256}  {file.name}, {file.size} bytes')
+    print(f'{name}, revision {revision}, commit {found.commit}: as the hub announces')
+    given = dataclasses.replace(
+        given,
+        recipe=f'depth-perception import-model {name} --revision {found.commit}',
+        name=given.name or name,
+        model_card=given.model_card or found.page,
+    )
+    return read_hugging_face(found.folder, given)
 
 
 def _read_onnx(options: argparse.Namespace) -> tuple[Any, Any]:
@@ -194,15 +294,15 @@ def _tell(path: Path, info: Any, checksum: str) -> None:
         f'{checksum[:12]}'
     )
     if not info.is_metric:
-        _warn(
+        _note(
             f'its output is taken for {info.output}: the node gives metres only with anchors '
             '(docs/anchors.md), otherwise the preview alone; --output says otherwise'
         )
     if info.licence == 'unknown':
-        _warn('its licence is unknown: read its model card, then give --licence')
+        _note('its licence is unknown: read its model card, then give --licence')
 
 
-def _warn(text: str) -> None:
+def _note(text: str) -> None:
     sys.stderr.write(f'import-model: {text}\n')
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a depth network in the Hugging Face layout.
 
-The folder contains `config.json`, `model.safetensors` and `preprocessor_config.json`. Nothing is
-downloaded, and no code from the folder is run.
+The folder contains `config.json`, `model.safetensors` (or its parts, with an index) and
+`preprocessor_config.json`. Nothing is downloaded, and no code from the folder is run.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Overrides:
         training_focal_length: focal length of the training images, pixels, for images that are
             `training_image_width` wide.
         training_image_width: width of those images, pixels.
+        recipe: the command that made the weights file.
     """
 
     output: str | None = None
@@ -66,6 +67,22 @@ class Overrides:
     name: str | None = None
     training_focal_length: float | None = None
     training_image_width: int | None = None
+    recipe: str | None = None
+
+
+def check_configuration(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return `config.json` and the entries of `WeightsInfo` that describe the input.
+
+    Raises:
+        WeightsError: they are missing, or of a network that is not supported.
+    """
+    config = _json(folder / 'config.json')
+    processor = _json(folder / 'preprocessor_config.json')
+    try:
+        refuse_unknown(config)
+    except ValueError as error:
+        raise WeightsError(f'{folder} cannot be imported: {error}') from error
+    return config, _processor_info(folder, config, processor)
 
 
 def read_hugging_face(folder: Path, given: Overrides) -> tuple[nn.Module, WeightsInfo]:
@@ -77,16 +94,11 @@ def read_hugging_face(folder: Path, given: Overrides) -> tuple[nn.Module, Weight
     """
     import transformers
 
-    config = _json(folder / 'config.json')
-    processor = _json(folder / 'preprocessor_config.json')
-    try:
-        refuse_unknown(config)
-    except ValueError as error:
-        raise WeightsError(f'{folder} cannot be imported: {error}') from error
+    config, processed = check_configuration(folder)
     with quiet(transformers):
         model = _model(transformers, folder, config)
     kept = {key: value for key, value in model.config.to_dict().items() if key not in _OF_NO_USE}
-    info = _info(folder, config, kept, _processor_info(folder, config, processor), given)
+    info = _info(folder, config, kept, processed, given)
     return TransformersDepth(model).eval(), info
 
 
@@ -108,7 +120,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
     """Return the network with the weights from the folder; none may be missing."""
-    if not (folder / 'model.safetensors').is_file():
+    if not (folder / 'model.safetensors').is_file() and not _has_parts(folder):
         pickles = [name for name in ('pytorch_model.bin', 'model.bin') if (folder / name).exists()]
         why = f'; {pickles[0]} is a pickle, which could run code when loaded' if pickles else ''
         raise WeightsError(f'{folder} cannot be imported: there is no model.safetensors{why}')
@@ -134,6 +146,24 @@ def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
     return model.float()
 
 
+def _has_parts(folder: Path) -> bool:
+    """Return whether the weights are in several files, which an index lists.
+
+    Raises:
+        WeightsError: a part is missing.
+    """
+    if not (folder / 'model.safetensors.index.json').is_file():
+        return False
+    index = _json(folder / 'model.safetensors.index.json').get('weight_map')
+    parts = sorted(set(map(str, index.values()))) if isinstance(index, dict) else []
+    for part in parts:
+        if Path(part).name != part or not part.endswith('.safetensors'):
+            raise WeightsError(f'{folder} cannot be imported: its index names {part!r}')
+        if not (folder / part).is_file():
+            raise WeightsError(f'{folder} cannot be imported: there is no {part}')
+    return bool(parts)
+
+
 def _info(
     folder: Path,
     config: dict[str, Any],
@@ -154,10 +184,10 @@ def _info(
         training_image_width=given.training_image_width or processed['input_width'],
         training_data='as its model card says',
         origin='imported',
-        licence=given.licence or str(card.get('license') or 'unknown'),
+        licence=given.licence or _licence(card),
         model_card=given.model_card or '',
         name=given.name or folder.resolve().name,
-        recipe=f'depth-perception import-model {folder.resolve().name}',
+        recipe=given.recipe or f'depth-perception import-model {folder.resolve().name}',
         **processed,
     )
 
@@ -296,6 +326,16 @@ def _depth_pro(processor: dict[str, Any]) -> Preparation:
 _PREPARATIONS = {'DPT': _dpt, 'ZoeDepth': _zoedepth, 'GLPN': _glpn, 'DepthPro': _depth_pro}
 #: Sizes if the file does not state one; GLPN does not resize images, and most are NYU's 640x480.
 _SIZES = {'DPT': (384, 384), 'ZoeDepth': (384, 512), 'GLPN': (480, 640), 'DepthPro': (1536, 1536)}
+
+
+def _licence(card: dict[str, Any]) -> str:
+    """Return the licence that a model card names: its own name if it is no common one."""
+    named = card.get('license')
+    if isinstance(named, list):
+        return ' and '.join(map(str, named))
+    if named == 'other' and card.get('license_name'):
+        return str(card['license_name'])
+    return str(named or 'unknown')
 
 
 def _model_card(folder: Path) -> dict[str, Any]:

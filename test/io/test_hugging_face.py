@@ -217,7 +217,7 @@ def refusal(folder, tmp_path, capsys):
 
 def test_what_cannot_be_imported_is_one_sentence(folder_of, tmp_path, capsys):
     folder, copy = folder_of('depth_anything_metric'), tmp_path / 'copy'
-    assert 'nothing is downloaded here' in refusal(tmp_path / 'none', tmp_path, capsys)
+    assert 'there is no folder or ONNX file' in refusal(tmp_path / 'none', tmp_path, capsys)
     (tmp_path / 'empty').mkdir()
     assert 'there is no config.json' in refusal(tmp_path / 'empty', tmp_path, capsys)
     altered(folder, copy, model_type='bert')
