@@ -102,7 +102,7 @@ def table(depths: list[Depth], truths: list[Depth]) -> dict[str, Any]:
 def draw(path: Path, frame: Frame, depth: Depth) -> None:
     """Draw the cloud above the floor from above, before and after filtering."""
     removed = geometry.flying_pixels(depth, SHOWN_THRESHOLD)
-    level = CameraPose(math.radians(PITCH_DEG)).rotation().numpy()
+    level = CameraPose(math.radians(PITCH_DEG)).rotation()
     points = geometry.back_project(depth, frame.camera) @ level.T
     slab = (points[..., 2] > 0.1 - HEIGHT) & (points[..., 2] < 0.3)
     is_flying = flying(depth, frame.truth)

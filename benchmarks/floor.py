@@ -28,7 +28,7 @@ POSE = CameraPose(math.radians(8), 0.0, 0.4)
 
 def scene(camera: CameraModel) -> NDArray[np.float32]:
     """A floor and a wall at 3 m, wrong by 10 % here and there."""
-    forward, _, up = level_rays(camera, POSE).numpy()
+    forward, _, up = level_rays(camera, POSE)
     depth = np.minimum(3 / forward, np.where(up < 0, POSE.height / np.maximum(-up, 1e-3), np.inf))
     v, u = np.mgrid[: camera.height, : camera.width] / camera.height
     return (depth * np.exp(0.1 * np.sin(3 * u) * np.cos(2 * v))).astype(np.float32)

@@ -138,7 +138,7 @@ def look(
 
 def _seen(products: DepthProducts, scan: DepthScan) -> Seen:
     pose, points = scan.pose, products.points.reshape(-1, 3).astype(float)
-    points = points[np.isfinite(points[:, 2])] @ pose.rotation().numpy().T
+    points = points[np.isfinite(points[:, 2])] @ pose.rotation().T
     up = (0, 0, pose.height)
     return Seen(
         np.array(scan.ranges, float),

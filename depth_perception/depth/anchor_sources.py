@@ -9,16 +9,18 @@ messages: a scan lies in its x-y plane, a range is measured along x.
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import Anchors, lattice, pixels
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 #: Largest number of points of a cloud that are used.
 MOST_POINTS = 5_000

@@ -15,13 +15,12 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from depth_perception.depth.arrays import is_tensor
 from depth_perception.depth.residual_field import (
     LIMIT,
     NOISE,
@@ -31,7 +30,10 @@ from depth_perception.depth.residual_field import (
     median,
 )
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 #: Largest number of anchors in a field: the work grows with their square and cube.
 MOST_ANCHORS = 128
@@ -357,7 +359,9 @@ def _around(
 
 def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the depths of some pixels, given by their flat indices, on the host."""
-    if isinstance(depth, Tensor) and depth.device.type != 'cpu':
+    if is_tensor(depth) and depth.device.type != 'cpu':
+        import torch
+
         taken = depth.reshape(-1)[torch.from_numpy(index).to(depth.device)]
         return taken.cpu().numpy().astype(np.float64)
     # NumPy also for a tensor on a CPU: torch's threads would take longer.

@@ -14,9 +14,9 @@ from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from depth_perception.depth.arrays import is_tensor
 
 Function = TypeVar('Function', bound=Callable[..., Any])
 
@@ -36,6 +36,8 @@ def by_numpy(function: Function) -> Function:
     def run(image: Any, *arguments: Any, **more: Any) -> Any:
         if not _is_on_cpu(image):
             return function(image, *arguments, **more)
+        import torch
+
         arrays = (_as_array(argument) for argument in arguments)
         named = {name: _as_array(argument) for name, argument in more.items()}
         return torch.as_tensor(function(image.numpy(), *arrays, **named))
@@ -44,11 +46,11 @@ def by_numpy(function: Function) -> Function:
 
 
 def _is_on_cpu(image: Any) -> bool:
-    return isinstance(image, Tensor) and image.device.type == 'cpu'
+    return is_tensor(image) and image.device.type == 'cpu'
 
 
 def _as_array(argument: Any) -> Any:
-    return argument.numpy() if isinstance(argument, Tensor) else argument
+    return argument.numpy() if is_tensor(argument) else argument
 
 
 def bands(height: int, width: int) -> Iterator[slice]:

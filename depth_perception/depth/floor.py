@@ -27,18 +27,19 @@ import functools
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from depth_perception.camera.model import CameraModel
+from depth_perception.depth.arrays import is_tensor, namespace, on_device
 from depth_perception.depth.by_numpy import bands, by_numpy
 from depth_perception.depth.scan import FLOOR_GROWTH, CameraPose, level_rays
+
+if TYPE_CHECKING:
+    import torch
 
 #: A NumPy array, or a tensor on any device.
 Array = Any
@@ -153,7 +154,7 @@ def floor_layout(
     height = pose.height
     if height is None or height <= 0:
         return None
-    rays = level_rays(camera, pose).numpy()
+    rays = level_rays(camera, pose)
     rows = _grid_rows(rays, camera, height)
     step = max(1, camera.width // _COLUMNS)
     columns = np.arange(step // 2, camera.width, step)
@@ -238,13 +239,13 @@ def level_floor(depth: Array, layout: FloorLayout, anchored: bool = False) -> Ar
             f'the depth is {tuple(depth.shape)}, '
             f'the camera {layout.size[0]} rows x {layout.size[1]} columns'
         )
-    factor = _xp(depth).exp(-_floor_level(depth, layout, anchored))
+    factor = namespace(depth).exp(-_floor_level(depth, layout, anchored))
     return _times_grid(depth, factor, layout)
 
 
 def _floor_level(depth: Array, layout: FloorLayout, anchored: bool) -> Array:
     """Return q of the floor (n + 1, k), from a row above the grid to the image's lowest row."""
-    xp = _xp(depth)
+    xp = namespace(depth)
     seen = depth[:, layout.columns][layout.rows] * layout.nearness
     ratio = _filled(seen)
     q = xp.log(ratio)
@@ -268,7 +269,7 @@ def _followed(
         The floor's level (n, k); whether an object stands there; the median of all levels; and the
         lowest level of a patch of floor relative to this median (negative).
     """
-    xp = _xp(q)
+    xp = namespace(q)
     fall, level_steps, rising, middle, limit = _steps(q, ratio, layout, anchored)
     start = _start(q, level_steps, rising, middle, limit, layout)
     # Add a row below the image: the floor that an object at the lower edge hides.
@@ -298,7 +299,7 @@ def _steps(
         level; whether it is an upright face; the median of the floor's levels; and the lowest level
         of a patch of floor relative to this median (negative).
     """
-    xp = _xp(q)
+    xp = namespace(q)
     away = ratio / layout.nearness * layout.distance
     change, rise, ahead = _diff(q), -layout.height * _diff(ratio), _diff(away)
     level = abs(rise) < math.tan(math.radians(_LEVEL)) * ahead
@@ -317,7 +318,7 @@ def _start(
     q: Array, level: Array, face: Array, middle: Array, limit: Array, layout: FloorLayout
 ) -> Array:
     """Return q of the image's lowest row minus q of the floor (k,); 0 if that row is floor."""
-    xp = _xp(q)
+    xp = namespace(q)
     floor, _ = _middle(q[:_EDGE], level[:_EDGE], thin=1)
     is_patch = q[0] - middle >= xp.minimum(limit, layout.rise[0])
     above = (q[0] - xp.where(_most(face[:3]), floor, middle)).clip(None, 0)
@@ -333,7 +334,7 @@ def _thing(
         The last row of the floor before the object; the first row of the floor behind it, or the
         number of rows if there is none; and the floor's level at the object's foot. Each is (k,).
     """
-    xp = _xp(q)
+    xp = namespace(q)
     last = q.shape[0]
     ahead = number >= begin
     highest = _highest(xp.where(ahead, relief, xp.full_like(relief, -99.0)), window)
@@ -360,7 +361,7 @@ def _level_follows(level: Array) -> Array:
 
 def _sum_around(values: Array) -> Array:
     """Return the sum of each value and its three neighbours on each side in its column."""
-    none = _xp(values).zeros_like(values[:1])
+    none = namespace(values).zeros_like(values[:1])
     padded = _joined(*[none] * 3, values, *[none] * 3)
     # These additions are faster than a sum along columns.
     return functools.reduce(operator.add, (padded[k : k + len(values)] for k in range(7)))
@@ -381,12 +382,10 @@ def _most(bools: Array) -> Array:
 # Functions that differ between NumPy and PyTorch.
 
 
-def _xp(array: Array) -> Any:
-    return torch if isinstance(array, Tensor) else np
-
-
 def _joined(*arrays: Array) -> Array:
-    return torch.cat(arrays) if isinstance(arrays[0], Tensor) else np.concatenate(arrays)
+    xp = namespace(arrays[0])
+    joined: Array = xp.concatenate(arrays)
+    return joined
 
 
 def _diff(array: Array) -> Array:
@@ -394,40 +393,42 @@ def _diff(array: Array) -> Array:
 
 
 def _upside_down(array: Array) -> Array:
-    return array.flip(0) if isinstance(array, Tensor) else array[::-1]
+    return array.flip(0) if is_tensor(array) else array[::-1]
 
 
 def _row_numbers(array: Array) -> Array:
     """Return an array (n, k) that contains the number of each row."""
-    if isinstance(array, Tensor):
-        return torch.arange(len(array), device=array.device)[:, None].expand(array.shape)
+    if is_tensor(array):
+        return namespace(array).arange(len(array), device=array.device)[:, None].expand(array.shape)
     return np.broadcast_to(np.arange(len(array))[:, None], array.shape)
 
 
 def _first(where: Array, number: Array, none: int) -> Array:
     """Return the first row (k,) in which each column is True; `none` if there is no such row."""
-    if isinstance(where, Tensor):
-        return torch.where(where, number, none).amin(0)
+    if is_tensor(where):
+        return namespace(where).where(where, number, none).amin(0)
     return np.where(where.any(0), where.argmax(0), none)
 
 
 def _last(where: Array, number: Array) -> Array:
     """Return the last row (k,) in which each column is True; 0 if there is no such row."""
-    if isinstance(where, Tensor):
-        return torch.where(where, number, 0).amax(0)
+    if is_tensor(where):
+        return namespace(where).where(where, number, 0).amax(0)
     return np.where(where, number, 0).max(0)
 
 
 def _at(array: Array, row: Array) -> Array:
     """Return the value (k,) of each column in the row given for that column."""
-    if isinstance(array, Tensor):
+    if is_tensor(array):
         return array.gather(0, row[None])[0]
     return np.take_along_axis(array, row[None], 0)[0]
 
 
 def _highest(values: Array, window: int) -> Array:
     """Return the maximum of each value and the window - 1 values before it in its column."""
-    if isinstance(values, Tensor):
+    if is_tensor(values):
+        from torch.nn import functional as F
+
         padded = F.pad(values.T[None], (window - 1, 0), value=-math.inf)
         return F.max_pool1d(padded, window, 1)[0].T
     return cv2.dilate(values, np.ones((window, 1), np.uint8), anchor=(0, window - 1))
@@ -435,14 +436,18 @@ def _highest(values: Array, window: int) -> Array:
 
 def _lowest_around(values: Array) -> Array:
     """Return the minimum of each value and its eight neighbours."""
-    if isinstance(values, Tensor):
+    if is_tensor(values):
+        from torch.nn import functional as F
+
         return -F.max_pool2d(-values[None], 3, 1, 1)[0]
     return cv2.erode(values, np.ones((3, 3), np.uint8))
 
 
 def _any_around(values: Array) -> Array:
     """Return whether any value in the 5 x 5 neighbourhood of each value is True."""
-    if isinstance(values, Tensor):
+    if is_tensor(values):
+        from torch.nn import functional as F
+
         return F.max_pool2d(values[None].float(), 5, 1, 2)[0] > 0
     return cv2.dilate(values.view(np.uint8), np.ones((5, 5), np.uint8)).view(bool)
 
@@ -452,20 +457,16 @@ def _filled(ratio: Array) -> Array:
 
     Use the first known value if none is before, and 1 if the whole column is unknown.
     """
-    xp = _xp(ratio)
+    xp = namespace(ratio)
     known = xp.isfinite(ratio) & (ratio > 0)
-    if not isinstance(ratio, Tensor) and known.all():
+    if not is_tensor(ratio) and known.all():
         return ratio
     number = _row_numbers(ratio)
     source = xp.where(known, number, xp.zeros_like(number) - 1)
-    source = source.cummax(0).values if isinstance(ratio, Tensor) else np.maximum.accumulate(source)
+    source = source.cummax(0).values if is_tensor(ratio) else np.maximum.accumulate(source)
     first = _first(known, number, len(ratio)).clip(None, len(ratio) - 1)
     source = xp.where(source < 0, first[None], source)
-    values = (
-        ratio.gather(0, source)
-        if isinstance(ratio, Tensor)
-        else np.take_along_axis(ratio, source, 0)
-    )
+    values = ratio.gather(0, source) if is_tensor(ratio) else np.take_along_axis(ratio, source, 0)
     return xp.where(known.any(0)[None], values, xp.ones_like(values))
 
 
@@ -473,7 +474,9 @@ def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array]:
     """Return the median of q on the floor and its spread; 0 and 1 if there is too little floor."""
     q, floor = q[::thin, ::thin], floor[::thin, ::thin]
     least = _LEAST_FLOOR * floor.shape[0] * floor.shape[1]
-    if isinstance(q, Tensor):
+    if is_tensor(q):
+        import torch
+
         known = torch.where(floor, q, math.nan).reshape(-1)
         middle = known.nanmedian()
         spread = 1.4826 * (known - middle).abs().nanmedian()
@@ -492,8 +495,8 @@ def _times_grid(depth: Array, factor: Array, layout: FloorLayout) -> Array:
     column, share = layout.across
     wide = factor[:, column] + (factor[:, column + 1] - factor[:, column]) * share
     line, share = layout.along
-    step = _joined(_diff(wide), _xp(wide).zeros_like(wide[:1]))
-    if isinstance(depth, Tensor):
+    step = _joined(_diff(wide), namespace(wide).zeros_like(wide[:1]))
+    if is_tensor(depth):
         return depth * (wide[line] + step[line] * share[:, None])
     above = layout.above
     out = np.empty(depth.shape, np.float32)
@@ -544,5 +547,4 @@ def _between(lines: NDArray[Any], places: NDArray[Any]) -> tuple[NDArray[np.int6
 def _on(array: NDArray[Any], device: torch.device | str) -> Array:
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    array = np.ascontiguousarray(array)
-    return array if device == 'numpy' else torch.from_numpy(array).to(device)
+    return on_device(np.ascontiguousarray(array), device)

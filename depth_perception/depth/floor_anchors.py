@@ -10,18 +10,20 @@ to the predicted depth is larger for everything above it.
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import Anchors, lattice, pixels
 from depth_perception.depth.residual_field import NOISE
 from depth_perception.depth.scan import CameraPose
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 #: Metres: a higher camera sees tables from above, which would be mistaken for the floor.
 HIGHEST_CAMERA = 0.7
@@ -71,7 +73,7 @@ def floor_anchors(predicted: Array, camera: CameraModel, pose: CameraPose) -> An
     rays = np.stack(
         [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(len(rows))], 1
     )
-    up = pose.rotation().numpy()[2]
+    up = pose.rotation()[2]
     rise = rays @ up
     fall = np.arctan2(-rise, np.sqrt(np.maximum((rays * rays).sum(1) - rise * rise, 0)))
     depth = pixels(predicted, rows, columns)

@@ -10,19 +10,21 @@ has x right, y down, z forward (REP-103).
 from __future__ import annotations
 
 import functools
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from depth_perception.camera.model import CameraModel
+from depth_perception.depth.arrays import is_tensor, namespace, on_device, place_of
 from depth_perception.depth.by_numpy import bands, by_numpy, fill
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 #: Widest blur of an edge in pixels; a wider ramp counts as a slanted surface.
 WIDEST_BLUR = 4
@@ -68,7 +70,9 @@ def place_near(masked: Array, depth: Array, min_depth: float) -> Array:
         [[0.25, 2.0, inf, nan, 0.5]]
     """
     too_near = masked == -float('inf')
-    if isinstance(masked, Tensor):
+    if is_tensor(masked):
+        import torch
+
         return torch.where(too_near, torch.where(depth > 0, depth, min_depth), masked)
     if not too_near.any():
         return masked
@@ -91,7 +95,7 @@ def mask_edges(depth: Array, threshold: float) -> Array:
     """
     if threshold <= 0:
         return depth
-    flying: Array = flying_pixels(depth, threshold) & _namespace(depth).isfinite(depth)
+    flying: Array = flying_pixels(depth, threshold) & namespace(depth).isfinite(depth)
     return mask(depth, flying)
 
 
@@ -120,7 +124,7 @@ def all_finite(depth: Array) -> Array:
         >>> bool(all_finite(np.array([[1.0, np.inf]])))
         False
     """
-    return cast(Array, _namespace(depth).isfinite(depth).all())
+    return cast(Array, namespace(depth).isfinite(depth).all())
 
 
 @by_numpy
@@ -151,7 +155,9 @@ def flying_pixels(depth: Array, threshold: float) -> Array:
         >>> flying_pixels(np.array([[1.0] * 6 + [3.0] * 6]), threshold=0.05).nonzero()[1]
         array([6])
     """
-    if isinstance(depth, Tensor):
+    if is_tensor(depth):
+        from torch.nn import functional as F
+
         # NaN around the image.
         nearness = F.pad(1 / depth, (0, _REACH, _REACH, _REACH), value=float('nan'))
         return _far_sides(nearness, threshold)
@@ -192,7 +198,7 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
         threshold: relative size of a jump.
         planes: whether to subtract the step of a slanted plane.
     """
-    xp = _namespace(nearness)
+    xp = namespace(nearness)
     width = nearness.shape[1]
     flat = nearness.reshape(-1)
     size = len(flat) - 2 * _REACH * width
@@ -254,7 +260,7 @@ def back_project(depth: Array, camera: CameraModel, stride: int = 1) -> Array:
                 [ 0.,  0.,  4.],
                 [nan, nan, nan]]], dtype=float32)
     """
-    return cast(Array, _namespace(depth).stack(_points(depth, camera, stride), -1))
+    return cast(Array, namespace(depth).stack(_points(depth, camera, stride), -1))
 
 
 @by_numpy
@@ -278,7 +284,9 @@ def pack_cloud(
         '0xff0000'
     """
     points: tuple[Any, ...] = _points(depth, camera, stride)
-    if isinstance(depth, Tensor):
+    if is_tensor(depth):
+        import torch
+
         colour = _packed_colour(rgb, stride) if rgb is not None else torch.zeros_like(points[0])
         return torch.stack((*points, colour), -1)
     colour = _packed_colour_by_opencv(rgb, stride) if rgb is not None else np.zeros_like(points[0])
@@ -288,6 +296,8 @@ def pack_cloud(
 
 def _packed_colour(rgb: Tensor, stride: int) -> Tensor:
     """Return 0x00RRGGBB of every stride-th pixel, as float32 (h, w)."""
+    import torch
+
     red, green, blue = rgb[::stride, ::stride].int().unbind(-1)
     return (red << 16 | green << 8 | blue).view(torch.float32)
 
@@ -303,11 +313,11 @@ def _packed_colour_by_opencv(rgb: NDArray[np.uint8], stride: int) -> NDArray[np.
 def _points(depth: Array, camera: CameraModel, stride: int) -> tuple[Array, Array, Array]:
     """Return x, y and z of every stride-th pixel, each (h, w) float32, NaN where unknown."""
     _check_size(depth, camera)
-    xp = _namespace(depth)
+    xp = namespace(depth)
     z = depth[::stride, ::stride]
-    z = z.contiguous() if isinstance(depth, Tensor) else np.ascontiguousarray(z, np.float32)
+    z = z.contiguous() if is_tensor(depth) else np.ascontiguousarray(z, np.float32)
     z = mask(z, ~xp.isfinite(z))
-    x, y = _rays(camera, stride, _place(depth))
+    x, y = _rays(camera, stride, place_of(depth))
     return z * x, z * y, z
 
 
@@ -316,9 +326,7 @@ def _rays(camera: CameraModel, stride: int, place: str | torch.device) -> tuple[
     """Return (u - cx) / fx as a row (w,) and (v - cy) / fy as a column (h, 1), float32."""
     x = ((np.arange(0, camera.width, stride) - camera.cx) / camera.fx).astype(np.float32)
     y = ((np.arange(0, camera.height, stride) - camera.cy) / camera.fy).astype(np.float32)[:, None]
-    if place == 'numpy':
-        return x, y
-    return torch.from_numpy(x).to(place), torch.from_numpy(y).to(place)
+    return on_device(x, place), on_device(y, place)
 
 
 def _check_size(depth: Array, camera: CameraModel) -> None:
@@ -329,21 +337,9 @@ def _check_size(depth: Array, camera: CameraModel) -> None:
         )
 
 
-def _namespace(array: Array) -> Any:
-    return torch if isinstance(array, Tensor) else np
-
-
-def _place(array: Array) -> str | torch.device:
-    return array.device if isinstance(array, Tensor) else 'numpy'
-
-
-def _device(array: Array) -> dict[str, torch.device]:
-    return {'device': array.device} if isinstance(array, Tensor) else {}
-
-
 def _filled(array: Array, where: Array, value: float) -> Array:
     """Set an array to a value where the mask is True; return the input if the mask is empty."""
-    if isinstance(array, Tensor):
+    if is_tensor(array):
         return array.masked_fill(where, value)
     if not where.any():
         return array

@@ -21,16 +21,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors
+from depth_perception.depth.arrays import like, on_host, place_of
 from depth_perception.depth.floor import FloorLayout, floor_layout, level_floor
 from depth_perception.depth.scan import (
     CameraPose,
@@ -42,6 +41,9 @@ from depth_perception.depth.scan import (
 from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
 from depth_perception.depth.temporal import TemporalFilter
 from depth_perception.depth.visualise import colourise
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: A depth image or a product computed from it: a NumPy array or a tensor.
 Array = Any
@@ -226,14 +228,8 @@ class DepthProducts:
         band = ObstacleBand(
             settings.scan_min_height, settings.scan_max_height, settings.floor_tolerance
         )
-        is_tensor = isinstance(standing, Tensor)
-        layout = self._layouts(
-            self._known_camera, far, band, pose, standing.device if is_tensor else 'cpu'
-        )
-        ranges = scan_ranges(standing, layout, near)
-        return DepthScan(
-            ranges if is_tensor else ranges.numpy(), layout, layout.range_min(near), pose
-        )
+        layout = self._layouts(self._known_camera, far, band, pose, _kind_of_work(standing))
+        return DepthScan(scan_ranges(standing, layout, near), layout, layout.range_min(near), pose)
 
     def preview(
         self, colours: tuple[float, float] | None = None, depth: NDArray[np.float32] | None = None
@@ -252,7 +248,7 @@ class DepthProducts:
             raise ValueError(
                 'a preview needs a largest depth: give max_depth, or the range of its colours'
             )
-        return colourise(_on_host(self.depth) if depth is None else depth, near, far)
+        return colourise(on_host(self.depth) if depth is None else depth, near, far)
 
     @property
     def _known_camera(self) -> CameraModel:
@@ -322,7 +318,7 @@ class ProductMaker:
         return DepthProducts(
             metric,
             camera,
-            None if colours is None else _like(colours, metric),
+            None if colours is None else like(colours, metric),
             settings,
             self._network_max_depth,
             self._layouts,
@@ -375,14 +371,14 @@ class ProductMaker:
         if time is None or rgb is None or strength <= 0:
             self._temporal.reset()
         else:
-            depth = _like(self._temporal(torch.as_tensor(depth), rgb, time, strength), depth)
+            depth = self._temporal(depth, rgb, time, strength)
         return geometry.scaled(depth, settings.depth_scale)
 
     def _unseen_like(self, depth: Array, unseen: NDArray[np.bool_]) -> Array:
         """Return `unseen` on the depth's device; cached, as all frames have the same array."""
         known, there = self._unseen
-        if known is not unseen or _place(there) != _place(depth):
-            there = _like(unseen, depth)
+        if known is not unseen or place_of(there) != place_of(depth):
+            there = like(unseen, depth)
             self._unseen = unseen, there
         return there
 
@@ -431,7 +427,7 @@ def stated_pose(settings: DepthSettings) -> CameraPose:
 
 def _kind_of_work(depth: Array) -> Any:
     """Return where to create a layout: the depth's device, or 'numpy' for work on a CPU."""
-    place = _place(depth)
+    place = place_of(depth)
     return 'numpy' if place == 'numpy' or place.type == 'cpu' else place
 
 
@@ -445,20 +441,3 @@ def _part_of(head: str, memory: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
         for name, array in memory.items()
         if name.startswith(f'{head}.')
     }
-
-
-def _place(array: Array) -> Any:
-    return array.device if isinstance(array, Tensor) else 'numpy'
-
-
-def _like(array: Array, depth: Array) -> Array:
-    """Convert an array to the kind of the depth: a NumPy array, or a tensor on its device."""
-    if not isinstance(depth, Tensor):
-        return _on_host(array)
-    if isinstance(array, np.ndarray) and not array.flags.writeable:
-        array = array.copy()  # torch warns about read-only arrays, for example of `bytes`
-    return torch.as_tensor(array).to(depth.device)
-
-
-def _on_host(array: Array) -> NDArray[Any]:
-    return array.cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_perception.depth.anchors import LEAST_ANCHORS, MOST_ANCHORS, Anchors, pixels
+from depth_perception.depth.arrays import on_host
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 DISPARITY = 'relative_disparity'
 #: Smallest ratio of the farthest to the nearest anchor (of the middle 80 %) for fitting a shift.
@@ -102,7 +105,7 @@ def fit_relation(
 
 def shown_relation(output: Array, kind: str, near: float) -> Relation:
     """Return a relation for colours only: depth between `near` and `SHOWN_RATIO` times `near`."""
-    sampled = _on_host(output[::8, ::8]).astype(np.float64)
+    sampled = on_host(output[::8, ::8]).astype(np.float64)
     low, high = np.quantile(sampled, _SHOWN)
     spread = max(high - low, 1e-6 * max(abs(high), abs(low), 1e-30))
     if kind != DISPARITY:
@@ -181,10 +184,6 @@ def _belief(error: NDArray[Any]) -> NDArray[np.float64]:
     width = 4 * max(_NOISE, 1.5 * float(np.median(abs(error))))
     belief: NDArray[np.float64] = (1 - np.minimum(abs(error) / width, 1) ** 2) ** 2
     return belief
-
-
-def _on_host(array: Array) -> NDArray[Any]:
-    return array.cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
 
 
 class RelativeDepth:

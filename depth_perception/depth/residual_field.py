@@ -21,18 +21,19 @@ import functools
 import math
 import threading
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
+from depth_perception.depth.arrays import is_tensor, like, namespace
 from depth_perception.depth.by_numpy import bands, by_numpy
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 #: Standard deviations of the parts of the log correction: smooth rest, factor, and slope in log
 #: depth. docs/anchors.md has the measurements.
@@ -211,7 +212,7 @@ def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Ar
         field: of the corrections.
         strength: factor on the log corrections, in [0, 1].
     """
-    if isinstance(depth, Tensor):
+    if is_tensor(depth):
         return _apply_on_device(depth, field, strength)
     low, high = field.limits
     logs, *corrections = _scratch.of(depth.shape)
@@ -256,6 +257,8 @@ _scratch = _Scratch()
 
 def _apply_on_device(depth: Tensor, field: ResidualField, strength: float) -> Tensor:
     """Compute `apply_field` on the depth's device, without waiting for the device."""
+    from torch.nn import functional as F
+
     logs = depth.float().clip(*field.limits).log()
     curves = (_curves(logs, field) * strength)[None]
     offset, slope, bend = F.interpolate(curves, tuple(depth.shape), mode='bilinear')[0]
@@ -270,18 +273,19 @@ def _curves(logs: Array, field: ResidualField) -> Array:
     """
     least: Any
     most: Any
-    least, most = _ranges_by_torch(logs) if isinstance(logs, Tensor) else _ranges(logs)
+    least, most = _ranges_by_torch(logs) if is_tensor(logs) else _ranges(logs)
     middle, half = (most + least) / 2, (most - least).clip(_LEAST_RANGE, math.inf) / 2
     table: Any = field.table(*middle.shape)
-    table = torch.from_numpy(table).to(logs.device) if isinstance(logs, Tensor) else table
+    table = like(table, logs)
     below, here, above = (
         _looked_up(table, field, z) for z in (middle - half, middle, middle + half)
     )
     slope, bend = (above - below) / (2 * half), ((above + below) / 2 - here) / half**2
-    namespace: Any = torch if isinstance(logs, Tensor) else np
     return cast(
         Array,
-        namespace.stack([here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend]),
+        namespace(logs).stack(
+            [here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend]
+        ),
     )
 
 
@@ -292,7 +296,9 @@ def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
     below: Any = place.clip(0, NODES - 2)
     node: Any
     tile: Any
-    if isinstance(table, Tensor):
+    if is_tensor(table):
+        import torch
+
         below = below.floor()
         node, tile = below.long(), torch.arange(below.numel(), device=below.device)
     else:
@@ -319,6 +325,9 @@ def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _ranges_by_torch(logs: Tensor) -> tuple[Tensor, Tensor]:
     """Compute `_ranges` with torch."""
+    import torch
+    from torch.nn import functional as F
+
     rows, columns = (torch.from_numpy(looks).to(logs.device) for looks in _looks(*logs.shape))
     seen = logs[rows][:, columns]
     unknown = seen.isnan()

@@ -14,17 +14,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_perception.camera.model import CameraModel
-from depth_perception.depth.by_numpy import bands, fill
+from depth_perception.depth.arrays import is_tensor, on_device
+from depth_perception.depth.by_numpy import bands, by_numpy, fill
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 #: Growth of the floor's tolerance in metres per metre of distance: a pitch error of 0.9 degrees
 #: raises the floor by this much. With the default tolerance of 0.05 m, obstacles of 0.1 m are
@@ -105,17 +108,18 @@ class CameraPose:
         x, y, z, w = cp * sr, sp * cr, -sp * sr, cp * cr
         return ((w - x + y + z) / 2, (z - w - x - y) / 2, (w - x - y - z) / 2, (w + x - y + z) / 2)
 
-    def rotation(self) -> Tensor:
+    def rotation(self) -> NDArray[np.float64]:
         """Return the (3, 3) rotation from the optical (z forward, y down) to the level frame."""
         cp, sp, cr, sr = (
             function(angle)
             for angle in (self.pitch, self.roll)
             for function in (math.cos, math.sin)
         )
-        pitch = torch.tensor([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]], dtype=torch.float64)
-        roll = torch.tensor([[1, 0, 0], [0, cr, -sr], [0, sr, cr]], dtype=torch.float64)
-        body = torch.tensor([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], dtype=torch.float64)
-        return pitch @ roll @ body
+        pitch = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+        roll = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+        body = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], float)
+        rotation: NDArray[np.float64] = pitch @ roll @ body
+        return rotation
 
 
 LEVEL = CameraPose()
@@ -150,6 +154,8 @@ class ObstacleBand:
 class ScanLayout:
     """The beams of a camera, and the depths at which its pixels show an obstacle.
 
+    The arrays are NumPy arrays, or tensors on the device of the depth images.
+
     Attributes:
         angle_min: radians, positive to the left, of the first beam, the rightmost.
         angle_max: radians, of the last beam.
@@ -177,15 +183,15 @@ class ScanLayout:
     count: int
     range_max: float
     least_distance: float
-    beam: Tensor
-    by_beam: Tensor
-    begins: Tensor
-    distance: Tensor
-    nearest: Tensor
-    farthest: Tensor
+    beam: Any
+    by_beam: Any
+    begins: Any
+    distance: Any
+    nearest: Any
+    farthest: Any
     certain: tuple[float, float]
-    in_range: Tensor | None
-    sees_far: Tensor
+    in_range: Any
+    sees_far: Any
 
     def range_min(self, min_depth: float) -> float:
         """Return the smallest range in metres of a point at min_depth along the optical axis."""
@@ -206,7 +212,7 @@ def scan_layout(
         range_max: metres; farther points count as free.
         band: which heights are obstacles.
         pose: of the camera.
-        device: where the depth images will be.
+        device: where the depth images will be; for a CPU, the layout consists of NumPy arrays.
 
     Examples:
         >>> import math
@@ -216,12 +222,13 @@ def scan_layout(
         >>> layout.count, round(math.degrees(layout.angle_min)), layout.range_max
         (58, -30, 5.0)
     """
+    device = 'numpy' if str(device) == 'cpu' else device
     forward, left, up = level_rays(camera, pose)
-    angles = torch.atan2(left, forward)
-    distance = torch.hypot(forward, left)
+    angles = np.arctan2(left, forward)
+    distance = np.hypot(forward, left)
     increment = _increment(angles, camera)
     angle_min = float(angles.min())
-    beam = ((angles - angle_min) / increment + 0.5).long().reshape(-1)
+    beam = ((angles - angle_min) / increment + 0.5).astype(np.int64).reshape(-1)
     count = int(beam.max()) + 1
     nearest, farthest = _obstacle_depths(up, distance, band, pose.height)
     reach = _reach(nearest, farthest, distance, beam, count)
@@ -231,7 +238,7 @@ def scan_layout(
     in_range = range_max / distance
     is_level = len(by_beam) < len(beam)
     if not is_level:
-        farthest = torch.minimum(farthest, in_range)
+        farthest = np.minimum(farthest, in_range)
     return ScanLayout(
         angle_min,
         angle_min + (count - 1) * increment,
@@ -239,24 +246,26 @@ def scan_layout(
         count,
         range_max,
         float(distance.min()),
-        beam.to(device),
-        by_beam.to(device),
-        begins.to(device),
-        distance=_thin(distance.to(device, torch.float32)),
-        nearest=_thin(nearest.to(device, torch.float32)),
-        farthest=_thin(farthest.to(device, torch.float32)),
+        on_device(beam, device),
+        on_device(by_beam, device),
+        on_device(begins, device),
+        distance=_thin(distance, device),
+        nearest=_thin(nearest, device),
+        farthest=_thin(farthest, device),
         certain=(float(nearest.max()), float(farthest.min())),
-        in_range=in_range[0].to(device, torch.float32) if is_level else None,
-        sees_far=(reach >= range_max * _WHOLE).to(device),
+        in_range=on_device(in_range[0].astype(np.float32), device) if is_level else None,
+        sees_far=on_device(reach >= range_max * _WHOLE, device),
     )
 
 
-def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: float) -> Tensor:
+@by_numpy
+def scan_ranges(depth: Array, layout: ScanLayout, min_depth: float) -> Array:
     """Return the ranges (count,) of the nearest obstacle in each beam.
 
     Args:
-        depth: (H, W): NaN unknown, +Inf too far; on the layout's device. Depth below min_depth is
-            used unchanged; -Inf (`geometry.mask_range`) counts as min_depth.
+        depth: (H, W), an array, or a tensor on the layout's device: NaN unknown, +Inf too far.
+            Depth below min_depth is used unchanged; -Inf (`geometry.mask_range`) counts as
+            min_depth.
         layout: of the camera.
         min_depth: metres.
 
@@ -281,42 +290,44 @@ def scan_ranges(depth: Tensor | NDArray[Any], layout: ScanLayout, min_depth: flo
         >>> round(float(ranges[0]), 2)  # at the right end of the image
         2.3
     """
-    depth = torch.as_tensor(depth)
-    if depth.shape != layout.distance.shape:
+    if tuple(depth.shape) != tuple(layout.distance.shape):
         height, width = layout.distance.shape
         raise ValueError(
             f'the depth is {tuple(depth.shape)}, the camera {height} rows x {width} columns'
         )
-    nearest = _nearest_on_cpu if depth.device.type == 'cpu' else _nearest_on_gpu
-    ranges = nearest(depth, layout, min_depth)
-    unknown = (ranges == math.inf) & ~layout.sees_far
-    # clamp keeps NaN.
-    return ranges.clamp(min=layout.range_min(min_depth)).masked_fill(unknown, math.nan)
+    if is_tensor(depth):
+        ranges = _nearest_on_gpu(depth, layout, min_depth)
+        unknown = (ranges == math.inf) & ~layout.sees_far
+        # clamp keeps NaN.
+        ranges = ranges.clamp(min=layout.range_min(min_depth))
+        return ranges.masked_fill(unknown, math.nan)
+    ranges = _nearest_on_cpu(depth, layout, min_depth)
+    ranges[np.isposinf(ranges) & ~layout.sees_far] = np.nan
+    np.maximum(ranges, layout.range_min(min_depth), out=ranges)  # keeps NaN
+    return ranges
 
 
-def _nearest_on_cpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
+def _nearest_on_cpu(depth: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray[Any]:
     """Return metres (count,) to the nearest obstacle; +Inf without obstacle, NaN if unknown.
 
     One thread processes all beams: reducing pixels that are sorted by beam takes a fraction of the
     time of a scatter operation.
     """
     if layout.in_range is None:
-        values = _of_pixels(depth.numpy(), layout, min_depth)
+        values = _of_pixels(depth, layout, min_depth)
     else:
-        values = _of_columns(depth.numpy(), layout, layout.in_range.numpy(), min_depth)
-    by_beam, begins = layout.by_beam.numpy(), layout.begins.numpy()
+        values = _of_columns(depth, layout, layout.in_range, min_depth)
+    by_beam, begins = layout.by_beam, layout.begins
     has_pixels = begins[1:] > begins[:-1]
     ranges = np.full(layout.count, np.nan, values.dtype)
     # fmin ignores NaN if there is another value.
     ranges[has_pixels] = np.fmin.reduceat(values.reshape(-1).take(by_beam), begins[:-1][has_pixels])
-    return torch.from_numpy(ranges)
+    return ranges
 
 
 def _of_pixels(z: NDArray[Any], layout: ScanLayout, min_depth: float) -> NDArray[Any]:
     """Return metres (H, W) to each pixel's obstacle, +Inf without obstacle, NaN if unknown."""
-    distance, nearest, farthest = (
-        values.numpy() for values in (layout.distance, layout.nearest, layout.farthest)
-    )
+    distance, nearest, farthest = layout.distance, layout.nearest, layout.farthest
     values = np.empty_like(z)
     for rows in bands(*z.shape):
         np.multiply(z[rows], distance[rows], out=values[rows])
@@ -329,7 +340,7 @@ def _of_columns(
     z: NDArray[Any], layout: ScanLayout, in_range: NDArray[Any], min_depth: float
 ) -> NDArray[Any]:
     """Return the minimum of `_of_pixels` per column (W,), computed from its smallest depth."""
-    nearest, farthest = layout.nearest.numpy(), layout.farthest.numpy()
+    nearest, farthest = layout.nearest, layout.farthest
     least = []
     for rows in bands(*z.shape):
         values = z[rows].copy()
@@ -337,13 +348,15 @@ def _of_columns(
         fill(values, none, np.inf)
         least.append(np.fmin.reduce(values, axis=0))
     depth: NDArray[Any] = np.fmin.reduce(least)
-    ranges: NDArray[Any] = depth * layout.distance[0].numpy()
+    ranges: NDArray[Any] = depth * layout.distance[0]
     ranges[depth.clip(min_depth) > in_range] = np.inf
     return ranges
 
 
 def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tensor:
     """Compute `_nearest_on_cpu` with one scatter operation."""
+    import torch
+
     # For the minimum: NaN, which matters least, becomes infinity; free, the largest finite number.
     free = torch.finfo(depth.dtype).max
     no_obstacle = _is_no_obstacle(depth, layout.nearest, layout.farthest, layout.certain, min_depth)
@@ -354,7 +367,9 @@ def _nearest_on_gpu(depth: Tensor, layout: ScanLayout, min_depth: float) -> Tens
     ranges = values.new_full((layout.count,), math.inf).scatter_reduce(
         0, layout.beam, values.reshape(-1), 'amin'
     )
-    return ranges.masked_fill(ranges == math.inf, math.nan).masked_fill(ranges == free, math.inf)
+    ranges = ranges.masked_fill(ranges == math.inf, math.nan).masked_fill(ranges == free, math.inf)
+    found: Tensor = ranges
+    return found
 
 
 def _is_no_obstacle(
@@ -371,26 +386,34 @@ def _is_no_obstacle(
     return no_obstacle
 
 
-def _thin(values: Tensor) -> Tensor:
-    """Return the same values (H, W), stored as a single row or column if all of them are equal.
+def _thin(values: NDArray[Any], device: torch.device | str) -> Any:
+    """Return the values (H, W) as float32 on the device.
+
+    They are stored as a single row or column if all of them are equal.
 
     With a level camera most arrays are like this, and a scan reads less memory.
     """
+    values = values.astype(np.float32)
     for one in (values[:1], values[:, :1]):
-        if torch.equal(values, one.expand_as(values)):
-            return one.clone().expand_as(values)
-    return values
+        if (values == one).all():
+            thin = on_device(one.copy(), device)
+            return (
+                thin.expand(values.shape)
+                if is_tensor(thin)
+                else np.broadcast_to(thin, values.shape)
+            )
+    return on_device(values, device)
 
 
-def level_rays(camera: CameraModel, pose: CameraPose) -> Tensor:
+def level_rays(camera: CameraModel, pose: CameraPose) -> NDArray[np.float64]:
     """Return each pixel's ray at a depth of 1 in the level frame, (3, H, W) float64."""
-    x = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
-    y = (torch.arange(camera.height, dtype=torch.float64) - camera.cy) / camera.fy
-    y, x = torch.meshgrid(y, x, indexing='ij')
-    return torch.einsum('ij,jhw->ihw', pose.rotation(), torch.stack([x, y, torch.ones_like(x)]))
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = ((np.arange(camera.height) - camera.cy) / camera.fy)[:, None]
+    rows = [row[0] * x + row[1] * y + row[2] for row in pose.rotation()]
+    return np.stack(rows)
 
 
-def _increment(angles: Tensor, camera: CameraModel) -> float:
+def _increment(angles: NDArray[np.float64], camera: CameraModel) -> float:
     """Return the widest angle between neighbouring columns, so that every beam has a pixel.
 
     At most twice that of the level camera: near the nadir of a steep one the columns spread out,
@@ -398,33 +421,41 @@ def _increment(angles: Tensor, camera: CameraModel) -> float:
     """
     if camera.width == 1:
         return 1e-3
-    widest = float(angles.diff(dim=1).abs().max())
-    x = (torch.arange(camera.width, dtype=torch.float64) - camera.cx) / camera.fx
-    increment = min(widest, 2 * float(torch.atan(x).diff().abs().max()))
+    widest = float(abs(np.diff(angles, axis=1)).max())
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    increment = min(widest, 2 * float(abs(np.diff(np.arctan(x))).max()))
     # Limit the beams to a few per column, whatever the camera_info.
     increment = max(increment, float(angles.max() - angles.min()) / (4 * camera.width), 1e-6)
     # Slightly more, so that rounding cannot make two columns skip a beam.
     return increment * (1 + 1e-9)
 
 
-def _by_beam(beam: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _by_beam(beam: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return by_beam and begins of `ScanLayout` for the beams (H, W)."""
     beam = (beam[0] if (beam == beam[0]).all() else beam).reshape(-1)
     # NumPy's stable sort is fast for values that are mostly sorted.
-    by_beam = torch.from_numpy(np.argsort(beam.numpy(), kind='stable'))
-    pixels = torch.bincount(beam, minlength=count)
-    return by_beam, torch.cat([pixels.new_zeros(1), pixels.cumsum(0)])
+    by_beam = np.argsort(beam, kind='stable')
+    return by_beam, np.append(0, np.cumsum(np.bincount(beam, minlength=count)))
 
 
-def _reach(nearest: Tensor, farthest: Tensor, distance: Tensor, beam: Tensor, count: int) -> Tensor:
+def _reach(
+    nearest: NDArray[Any],
+    farthest: NDArray[Any],
+    distance: NDArray[Any],
+    beam: NDArray[np.int64],
+    count: int,
+) -> NDArray[np.float64]:
     """Return metres (count,) up to which each beam's pixels would show an obstacle."""
-    reach = torch.where(nearest <= farthest, farthest * distance, -math.inf).reshape(-1)
-    return reach.new_full((count,), -math.inf).scatter_reduce(0, beam, reach, 'amax')
+    with np.errstate(invalid='ignore'):
+        pixels = np.where(nearest <= farthest, farthest * distance, -math.inf)
+    reach = np.full(count, -math.inf)
+    np.maximum.at(reach, beam, pixels.reshape(-1))
+    return reach
 
 
 def _obstacle_depths(
-    up: Tensor, distance: Tensor, band: ObstacleBand, height: float | None
-) -> tuple[Tensor, Tensor]:
+    up: NDArray[Any], distance: NDArray[Any], band: ObstacleBand, height: float | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the depths (nearest, farthest) between which each pixel's point is in the band."""
     if height is None:
         above = _at_least(up, band.min_height)
@@ -432,11 +463,12 @@ def _obstacle_depths(
         # height + up * depth >= floor_tolerance + FLOOR_GROWTH * distance * depth
         above = _at_least(up - FLOOR_GROWTH * distance, band.floor_tolerance - height)
     below = _at_least(-up, -band.max_height)
-    return torch.maximum(above[0], below[0]), torch.minimum(above[1], below[1])
+    return np.maximum(above[0], below[0]), np.minimum(above[1], below[1])
 
 
-def _at_least(slope: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+def _at_least(slope: NDArray[Any], limit: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the depths (from, to), not below 0, at which slope * depth >= limit."""
-    bound = limit / slope
-    never = torch.where(slope == 0, math.inf if limit > 0 else 0.0, 0.0).to(slope.dtype)
-    return torch.where(slope > 0, bound, never), torch.where(slope < 0, bound, math.inf)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        bound = limit / slope
+    never = np.where(slope == 0, math.inf if limit > 0 else 0.0, 0.0)
+    return np.where(slope > 0, bound, never), np.where(slope < 0, bound, math.inf)

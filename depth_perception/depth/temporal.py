@@ -8,13 +8,18 @@ moving objects changes by more than noise, and there the new frame is kept uncha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from depth_perception.depth.arrays import is_tensor, like, namespace, on_host
+from depth_perception.depth.by_numpy import by_numpy
+
+#: A NumPy array, or a tensor on any device.
+Array = Any
 
 #: Relative change of depth above which the last frame has no weight. The weight falls linearly up
 #: to this limit, so that pixels do not jump between filtered and unfiltered. See docs/filters.md.
@@ -34,18 +39,17 @@ class TemporalFilter:
 
     Examples:
         >>> import numpy as np
-        >>> import torch
         >>> from depth_perception.depth.temporal import TemporalFilter
         >>> rgb = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
         >>> calm = TemporalFilter()
         >>> for time, metres in ((0.0, 2.0), (0.1, 2.1)):  # the same scene, noise of 5 %
-        ...     depth = calm(torch.full((240, 320), metres), rgb, time, strength=0.8)
+        ...     depth = calm(np.full((240, 320), metres), rgb, time, strength=0.8)
         >>> round(float(depth[0, 0]), 2)
         2.04
     """
 
     def __init__(self) -> None:
-        self._depth: Tensor | None = None
+        self._depth: Any = None
         self._thumbnail = np.zeros((0, 0), np.float32)
         self._time = 0.0
 
@@ -58,7 +62,7 @@ class TemporalFilter:
         if self._depth is None:
             return {}
         return {
-            'depth': self._depth.cpu().numpy(),
+            'depth': on_host(self._depth),
             'thumbnail': self._thumbnail,
             'time': np.array([self._time]),
         }
@@ -67,19 +71,17 @@ class TemporalFilter:
         """Continue with the data of another filter, see `memory`."""
         self.reset()
         if memory:
-            self._depth = torch.as_tensor(memory['depth'])
+            self._depth = memory['depth']
             self._thumbnail, self._time = memory['thumbnail'], float(memory['time'][0])
 
-    def __call__(
-        self, depth: Tensor, rgb: NDArray[np.uint8], time: float, strength: float
-    ) -> Tensor:
+    def __call__(self, depth: Array, rgb: NDArray[np.uint8], time: float, strength: float) -> Array:
         """Return the filtered depth of a frame, on the depth's device.
 
         The filter starts again, with the unfiltered depth, after a cut, a change of size, a jump
         back in time or a long gap.
 
         Args:
-            depth: (H, W), metres, finite.
+            depth: (H, W), metres, finite; a NumPy array, or a tensor on any device.
             rgb: the image that it belongs to, uint8 (H, W, 3).
             time: stamp of the image, seconds.
             strength: weight of the last frame where the depth did not change, in [0, 1); 0 = off.
@@ -91,17 +93,17 @@ class TemporalFilter:
             self.reset()
             return depth
         thumbnail = _thumbnail(rgb)
-        last = None if self._depth is None else self._depth.to(depth.device)
+        last = None if self._depth is None else like(self._depth, depth)
         if last is not None and self._continues(last, depth, thumbnail, time):
             depth = blend(last, depth, strength)
         else:
             # A copy, because the network's output may be a buffer that the next frame overwrites.
-            depth = depth.clone()
+            depth = depth.clone() if is_tensor(depth) else depth.copy()
         self._depth, self._thumbnail, self._time = depth, thumbnail, time
         return depth
 
     def _continues(
-        self, last: Tensor, depth: Tensor, thumbnail: NDArray[np.float32], time: float
+        self, last: Array, depth: Array, thumbnail: NDArray[np.float32], time: float
     ) -> bool:
         return (
             last.shape == depth.shape
@@ -110,15 +112,16 @@ class TemporalFilter:
         )
 
 
-def blend(last: Tensor, depth: Tensor, strength: float) -> Tensor:
+@by_numpy
+def blend(last: Array, depth: Array, strength: float) -> Array:
     """Return d + w (last - d), with w = max(0, strength (1 - change / CHANGE_LIMIT)).
 
-    The change is |last - depth| / min(last, depth). All tensors are (H, W), metres.
+    The change is |last - depth| / min(last, depth). All are (H, W), metres.
     """
     difference = last - depth
-    change = difference.abs() / torch.minimum(last, depth).clamp_min(1e-6)
-    weight = strength * (1 - change / CHANGE_LIMIT).clamp(0, 1)
-    return torch.addcmul(depth, weight, difference)
+    change = abs(difference) / namespace(depth).minimum(last, depth).clip(1e-6, math.inf)
+    weight = strength * (1 - change / CHANGE_LIMIT).clip(0, 1)
+    return depth + weight * difference
 
 
 def _thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -158,7 +158,7 @@ def floor_and_wall(pose: CameraPose, wall: float = 4.0, table: float | None = No
     """Return true depth of a floor, a wall, and optionally a table top of height `table`."""
     v, u = np.mgrid[:120, :160]
     rays = np.stack([(u - CAMERA.cx) / CAMERA.fx, (v - CAMERA.cy) / CAMERA.fy, np.ones(u.shape)])
-    forward, left, up = np.einsum('ij,jhw->ihw', pose.rotation().numpy(), rays)
+    forward, left, up = np.einsum('ij,jhw->ihw', pose.rotation(), rays)
     with np.errstate(divide='ignore'):
         depth = np.minimum(wall / forward, np.where(up < 0, pose.height / -up, np.inf))
         if table is not None:

@@ -69,7 +69,7 @@ layout_of_floor = functools.lru_cache(floor_layout)
 def ranges(depth, pose, camera=CAMERA):
     layout = layout_of_scan(camera, 5.0, BAND, pose)
     masked = np.where(depth > 10, INF, depth).astype(np.float32)
-    return scan_ranges(masked, layout, 0.3).numpy(), layout
+    return scan_ranges(masked, layout, 0.3), layout
 
 
 def levelled(depth, pose, camera=CAMERA, anchored=False):

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import by_numpy, geometry
+from depth_perception.depth.arrays import on_host
 from depth_perception.depth.scan import (
     FLOOR_GROWTH,
     LEVEL,
     CameraPose,
     ObstacleBand,
     PoseError,
-    _nearest_on_gpu,
     scan_layout,
     scan_ranges,
 )
@@ -45,7 +45,10 @@ BAND = ObstacleBand(-0.2, 0.3)
 def device(request, monkeypatch):
     """Return the device; 'device code' is the code for a GPU with tensors on the CPU."""
     if request.param == 'device code':
-        monkeypatch.setattr('depth_perception.depth.scan._nearest_on_cpu', _nearest_on_gpu)
+        monkeypatch.setattr(by_numpy, '_is_on_cpu', lambda image: False)
+        monkeypatch.setattr(
+            'depth_perception.depth.scan.on_device', lambda array, device: torch.tensor(array)
+        )
         return 'cpu'
     return request.param
 
@@ -71,7 +74,7 @@ def scan(device, depth, camera=CAMERA, band=BAND, pose=LEVEL, min_depth=0.3, ran
 
 def column_beams(layout, camera=CAMERA):
     """Return the beam of each column of a level camera."""
-    beams = layout.beam.reshape(camera.height, camera.width).cpu().numpy()
+    beams = on_host(layout.beam).reshape(camera.height, camera.width)
     assert (beams == beams[0]).all()
     return beams[0]
 
@@ -433,13 +436,13 @@ def test_the_quaternion_of_the_level_frame_is_the_inverse_rotation(pitch, roll):
 
     pose = CameraPose(pitch, roll)
     matrix = Rotation.from_quat(pose.level_frame_rotation()).as_matrix()
-    np.testing.assert_allclose(matrix, pose.rotation().numpy().T, atol=1e-12)
+    np.testing.assert_allclose(matrix, pose.rotation().T, atol=1e-12)
 
 
 def test_signs_of_pitch_and_roll():
     down, left_up = CameraPose(pitch=0.1).rotation(), CameraPose(roll=0.1).rotation()
-    assert (down @ torch.tensor([0, 0, 1.0]).double())[2] < 0  # the camera looks down
-    assert (left_up @ torch.tensor([-1.0, 0, 0]).double())[2] > 0  # the camera's left side is up
+    assert (down @ [0, 0, 1.0])[2] < 0  # the camera looks down
+    assert (left_up @ [-1.0, 0, 0])[2] > 0  # the camera's left side is up
 
 
 @pytest.mark.parametrize('up', [(0, 0, -1), (0, 0, 1), (0.05, 0, -0.998)])
