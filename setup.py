@@ -52,7 +52,7 @@ setup(
     maintainer_email='depth_perception@example.org',
     packages=find_packages(include=['depth_perception*', 'depth_training*']),
     package_data={
-        'depth_perception': ['models/*.safetensors', 'py.typed'],
+        'depth_perception': ['models/*.json', 'models/*.safetensors', 'py.typed'],
         'depth_perception.ros': ['*.xml'],
     },
     data_files=[

@@ -67,6 +67,10 @@ LINES = {
         ('view --port x', "'x' is no whole number: it must be 0 to 65535"),
         ('view --rate 0', '0 is not above 0 and at most 60'),
         ('view nothing', 'there is no'),
+        ('import-model a/b', 'required: --out'),
+        ('import-model a/b --out b.pt', 'name a file *.safetensors'),
+        ('import-model none --out b.safetensors', 'there is no folder or ONNX file none'),
+        ('models nothing', 'no known network is named nothing'),
     ],
 }
 

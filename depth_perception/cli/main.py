@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `depth-perception`: predict the depth of files, or view depth in a browser.
+"""The command `depth-perception`: depth of files, a browser view, and networks of others.
 
 Exit codes: 0 everything succeeded, 1 some images failed but the others succeeded, 2 nothing could
 be done, 130 ended by SIGINT, 143 ended by SIGTERM.
@@ -30,6 +30,10 @@ _COMMANDS = {
     'import-model': (
         'depth_perception.cli.import_model',
         'make a weights file of a depth network of others',
+    ),
+    'models': (
+        'depth_perception.cli.models',
+        'list depth networks of others that import-model takes',
     ),
 }
 

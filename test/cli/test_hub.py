@@ -15,6 +15,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -318,3 +320,27 @@ def test_weights_in_several_files(folder, parts, tmp_path, capsys):
     capsys.readouterr()
     assert main(['import-model', str(missing), '--out', str(tmp_path / 'none.safetensors')]) == 2
     assert 'there is no model-00002-of-00003.safetensors' in capsys.readouterr().err
+
+
+def test_the_commands_of_the_page_lead_to_a_network_that_predicts(hub, tmp_path):
+    page = (ROOT / 'docs' / 'networks.md').read_text()
+    lines = re.search(r'```bash\n(.*?)```', page, re.DOTALL)[1].splitlines()
+    install, models, download, predict, launch = (line.partition(' #')[0].split() for line in lines)
+    assert install[:2] == ['pip', 'install'] and launch[:2] == ['ros2', 'launch']
+    network = write('depth_anything_metric', tmp_path / 'net')
+    hub.repositories[download[2]] = Repository(folder_files(network))
+    cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((96, 128, 3), 90, np.uint8))
+    for words in (models, download, predict):
+        assert words[0] == 'depth-perception'
+        done = subprocess.run(
+            [sys.executable, '-m', 'depth_perception.cli.main', *words[1:]],
+            cwd=tmp_path,
+            env=environment(hub, tmp_path / 'hf_home'),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'results' / 'photo_depth.png').exists()
+    file = next(word for word in launch if word.startswith('model:=')).removeprefix('model:=$PWD/')
+    assert load_weights(tmp_path / file).info.name == download[2]
