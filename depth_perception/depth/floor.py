@@ -270,11 +270,13 @@ def _followed(
         lowest level of a patch of floor relative to this median (negative).
     """
     xp = namespace(q)
-    fall, level_steps, rising, middle, limit = _steps(q, ratio, layout, anchored)
+    fall, lean, level_steps, rising, middle, limit = _steps(q, ratio, layout, anchored)
     start = _start(q, level_steps, rising, middle, limit, layout)
     # Add a row below the image: the floor that an object at the lower edge hides.
     q = _joined((q[0] - start)[None], q)
-    relief = _joined(xp.zeros_like(start)[None], start[None], start + xp.cumsum(fall, 0))
+    none = xp.zeros_like(start)[None]
+    relief = _joined(none, start[None], start + xp.cumsum(fall, 0))
+    leant = _joined(none, none, xp.cumsum(lean, 0))
     rise = _joined(layout.rise[:1], layout.rise)
     number = _row_numbers(q)
     level, standing = q, xp.zeros_like(q) > 0
@@ -283,7 +285,8 @@ def _followed(
     for _ in range(_THINGS):
         foot, top, foot_level = _thing(q, relief, rise, before, number, begin, layout.window)
         thing = (number > foot) & (number < top)
-        level = xp.where(thing, foot_level * (not anchored), level)
+        upright = foot_level + leant - _at(leant, foot.clip(0, len(q) - 1))
+        level = xp.where(thing, upright * (not anchored), level)
         standing = standing | thing
         begin = top
     return level[1:], standing[1:], middle, limit
@@ -291,11 +294,12 @@ def _followed(
 
 def _steps(
     q: Array, ratio: Array, layout: FloorLayout, anchored: bool
-) -> tuple[Array, Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Classify the step from each row to the next (n - 1, k).
 
     Returns:
-        The change of q if the surface rises or falls, 0 along the floor; whether the surface is
+        The change of q if the surface rises or falls, 0 along the floor; the increase of its log
+        distance, by which a surface that stands up leans away from the camera; whether the surface is
         level; whether it is an upright face; the median of the floor's levels; and the lowest level
         of a patch of floor relative to this median (negative).
     """
@@ -310,8 +314,10 @@ def _steps(
     low, high = layout.slopes
     part = (rise - low * ahead) / ((high - low) * ahead.clip(0) + 1e-6)
     part = xp.where(change > 0, xp.ones_like(part), part.clip(0, 1))
+    lean = part * (change < 0) * (ahead / away[:-1]).clip(0)
     is_patch = jump & _level_follows(level) & (_sum_around(change * jump) > limit)
-    return xp.where(is_patch, xp.zeros_like(change), change * part), level, face, middle, limit
+    fall = xp.where(is_patch, xp.zeros_like(change), change * part)
+    return fall, lean, level, face, middle, limit
 
 
 def _start(

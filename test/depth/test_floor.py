@@ -145,6 +145,37 @@ def test_a_floor_that_a_network_bends_and_a_rug_that_it_lifts_are_floor(pose):
     np.testing.assert_allclose(found[known], expected[known], rtol=0.15)
 
 
+@pytest.mark.parametrize('pose', POSES[3:4], ids=lambda pose: f'{pose.height} m')
+@pytest.mark.parametrize('scale', [0.7, 1.4])
+def test_a_face_that_a_network_sees_leaning_away_is_upright(pose, scale):
+    """As by the bundled network before a bed: a face recedes by a third, below a cover."""
+    low, high = (1.2, -9, -pose.height), (1.3, 9, 0.1)
+    cover = (1.0, -9, -0.1), (1.3, 9, 0.1)
+    true = with_box(with_box(floor(CAMERA, pose), CAMERA, pose, low, high), CAMERA, pose, *cover)
+    forward, _, up = np.moveaxis(level_rays(CAMERA, pose), -1, 0)
+    height = np.where(np.isfinite(true), true, 0) * up + pose.height
+    is_thing = np.isfinite(true) & (true * forward < 1.25) & (height > 0.01)
+    leaning = np.where(is_thing, 1 + 0.35 * (height / 0.4).clip(0, 1), 1)
+    seen = (finite(true, pose) * leaning * scale).astype(np.float32)
+    expected, _ = ranges(true, pose)
+    found, _ = ranges(levelled(seen, pose), pose)
+    known = ~np.isnan(expected)
+    assert expected[known].min() < 1.05  # the cover
+    np.testing.assert_allclose(found[known], expected[known], rtol=0.12)
+
+
+def test_what_is_level_above_the_floor_keeps_its_depth():
+    """The top of a box does not move to its front."""
+    pose = POSES[3]
+    true = scene(pose, 'box of 30 cm at 1 m')
+    inner = with_box(floor(CAMERA, pose), CAMERA, pose, *box_on_the_floor(pose, 1.0, 0.3))
+    up = level_rays(CAMERA, pose)[..., 2]
+    top = np.isfinite(true) & np.isclose(inner * up, 0.3 - pose.height, atol=1e-3)
+    assert top.sum() > 100
+    found = levelled(finite(true, pose) * np.float32(1.3), pose)
+    np.testing.assert_allclose(np.median(found[top] / true[top]), 1.0, rtol=0.1)
+
+
 @pytest.mark.parametrize('pose', POSES[1:4], ids=lambda pose: f'{pose.height} m')
 def test_where_the_depth_is_anchored_the_floor_alone_is_moved(pose):
     true = finite(scene(pose, 'box before a wall'), pose)

@@ -16,6 +16,7 @@ from test.support.drive import LOW, TALL, Outcome, drive
 from test.support.drive_scenarios import ERRORS, SCENARIOS
 
 ROBOTS = {'low': LOW, 'tall': TALL}
+SENSORS = {'low': 'lidar', 'tall': 'zones'}
 OBSTACLES = ['wall', 'wall 0.25 m before the camera', 'post of 4 cm', 'box of 10 cm', 'person']
 PASSABLE = ['table', 'rug of 2 cm', 'doorway of 0.8 m', 'turn before a wall']
 
@@ -55,7 +56,7 @@ def test_somebody_who_steps_in_its_way_is_not_hit():
     ],
 )
 def test_with_a_ranging_sensor_no_error_of_the_network_makes_it_hit(robot, name, errors):
-    outcome = drive(SCENARIOS[name], ROBOTS[robot], ERRORS[errors], anchored=True)
+    outcome = drive(SCENARIOS[name], ROBOTS[robot], ERRORS[errors], SENSORS[robot])
     assert not outcome.collided and not outcome.arrived
     assert outcome.stops_for_nothing == 0
 
@@ -63,7 +64,7 @@ def test_with_a_ranging_sensor_no_error_of_the_network_makes_it_hit(robot, name,
 def test_a_ranging_sensor_frees_the_floor_that_a_wrong_scale_has_raised():
     scenario, wrong = SCENARIOS['open floor'], ERRORS['scale 0.6']
     assert drive(scenario, LOW, wrong, floor_model=False).stops_for_nothing
-    assert drive(scenario, LOW, wrong, anchored=True, floor_model=False).arrived
+    assert drive(scenario, LOW, wrong, 'lidar', floor_model=False).arrived
 
 
 @pytest.mark.parametrize('errors', ['scale 0.6', 'scale 1.6'])
@@ -86,17 +87,22 @@ def test_a_robot_whose_camera_has_failed_stands():
 
 
 @pytest.mark.parametrize(
-    'outcome, cell',
+    'outcomes, cell',
     [
-        (Outcome(collided=True, stops_for_nothing=1), 'HIT'),
-        (Outcome(gap=0.756), '0.76 m'),
-        (Outcome(arrived=True), 'through'),
-        (Outcome(), 'on its way'),
-        (Outcome(arrived=True, stops_for_nothing=2), 'through, 2 for nothing'),
+        ([Outcome(collided=True, stops_for_nothing=1)], 'HIT'),
+        ([Outcome(collided=True), Outcome()], 'HIT 1 of 2'),
+        ([Outcome(gap=0.756)], '0.76 m'),
+        (
+            [Outcome(gap=0.756), Outcome(gap=0.8, stops_for_nothing=1)],
+            '0.76 to 0.80 m, 1 for nothing',
+        ),
+        ([Outcome(arrived=True)], 'through'),
+        ([Outcome(), Outcome(arrived=True)], 'on its way'),
+        ([Outcome(arrived=True, stops_for_nothing=2)], 'through, 2 for nothing'),
     ],
 )
-def test_the_table_says_what_became_of_a_drive(outcome, cell):
-    assert closed_loop.told(outcome) == cell
+def test_the_table_says_what_became_of_a_drive(outcomes, cell):
+    assert closed_loop.told([closed_loop.row(outcome) for outcome in outcomes]) == cell
 
 
 def test_the_command_prints_a_table_and_writes_figures_and_a_picture(tmp_path, capsys, monkeypatch):
@@ -121,6 +127,7 @@ def test_the_command_prints_a_table_and_writes_figures_and_a_picture(tmp_path, c
     said = capsys.readouterr().out
     assert '0 collisions in 1 drives, 0 stops for nothing' in said
     assert f'| {name} | 0.33 m |' in said
+    assert '| none | 0 / 0 in 1 |' in said
     (row,) = json.loads((tmp_path / 'closed_loop.json').read_text())
     assert row['gap_m'] == pytest.approx(0.33) and not row['collided']
     assert (tmp_path / 'closed_loop.png').stat().st_size > 1000

@@ -68,15 +68,14 @@ class Robot:
         radius, height: size of its body in metres.
         mount: position of its camera.
         camera: intrinsics of its camera.
-        lidar: metres above the floor of a 2D lidar at the middle of the robot; None: it has 8x8
-            distances (a small time-of-flight sensor) at the camera instead.
+        lidar: metres above the floor of a 2D lidar at the middle of the robot.
     """
 
     radius: float
     height: float
     mount: Mount
     camera: CameraModel = SMALL_CAMERA
-    lidar: float | None = None
+    lidar: float = 0.2
 
     @property
     def stand(self) -> CameraPose:
@@ -92,9 +91,8 @@ class Robot:
 
 
 #: A low camera at the front: the robot passes below things above the camera.
-LOW = Robot(0.22, 0.4, Mount(0.2, 0.3, math.radians(15)), lidar=0.2)
-#: The camera high, looking down. A lidar below it would see past the table tops that the camera
-#: sees, and take what is behind them for what the camera sees.
+LOW = Robot(0.22, 0.4, Mount(0.2, 0.3, math.radians(15)))
+#: The camera high, looking down. Its lidar sees past the table tops that the camera sees.
 TALL = Robot(0.22, 0.9, Mount(0.2, 0.8, math.radians(30)))
 
 #: (seconds, pose) -> the velocity wanted by the plan; None at the goal.
@@ -253,7 +251,7 @@ def drive(
     scenario: Scenario,
     robot: Robot,
     errors: DepthErrors = IDEAL,
-    anchored: bool = False,
+    sensor: str = '',
     guard: str = 'monitor',
     seed: int = 0,
     monitor: dict[str, Any] = MONITOR,
@@ -266,7 +264,8 @@ def drive(
         scenario: where to and through what.
         robot: that drives.
         errors: of its depth.
-        anchored: whether the robot's ranging sensor corrects depth, with the floor as an anchor.
+        sensor: that corrects depth, with the floor as an anchor: 'lidar', or 'zones' for 8x8
+            distances (a small time-of-flight sensor) at the camera. '' = none.
         guard: what stops it: 'monitor' (the collision monitor alone, its controller being blind) or
             'costmap' (the controller's look at the obstacle layer alone).
         seed: of the errors' randomness.
@@ -274,7 +273,7 @@ def drive(
         floor_model: as the node's parameter.
     """
     held_by = _Monitor(robot, monitor) if guard == 'monitor' else _Costmap(robot, costmap)
-    return _Drive(scenario, robot, errors, anchored, seed, held_by, floor_model).run()
+    return _Drive(scenario, robot, errors, sensor, seed, held_by, floor_model).run()
 
 
 class _Drive:
@@ -283,14 +282,14 @@ class _Drive:
         scenario: Scenario,
         robot: Robot,
         errors: DepthErrors,
-        anchored: bool,
+        sensor: str,
         seed: int,
         guard: _Monitor | _Costmap,
         floor_model: bool,
     ) -> None:
         self._scenario, self._robot, self._errors = scenario, robot, errors
         self._seed, self._guard, self._floor_model = seed, guard, floor_model
-        self._anchored = AnchoredDepth() if anchored else None
+        self._sensor, self._anchored = sensor, AnchoredDepth() if sensor else None
         self._make = ProductMaker(NETWORK_MAX_DEPTH)
         self._random = np.random.default_rng(seed)
         self._pose: Pose = (0.0, 0.0, 0.0)
@@ -332,7 +331,7 @@ class _Drive:
         if self._anchored is not None:
             seen = (
                 zones(truth, robot, self._random)
-                if robot.lidar is None
+                if self._sensor == 'zones'
                 else lidar_row(scene, robot, self._pose, seconds, self._random)
             )
             anchors = Anchors.joined([seen, floor_anchors(depth, robot.camera, robot.stand)])
