@@ -17,8 +17,9 @@ depth of the object.
 the floor upwards from the image's lower edge in each column of a coarse grid of pixels, in equal
 steps of log depth. The floor continues through level patches, and through jumps between patches
 that have no upright face. At the foot of an object, the floor's level is kept until the floor
-appears again behind the object. Then the depth is divided by exp(level). docs/obstacles.md has the
-measured gains.
+appears again behind the object. Networks see the faces of near objects leaning away: where a face
+recedes upwards without being level, its level increases by as much, so that it stands upright.
+Then the depth is divided by exp(level). docs/obstacles.md has the measured gains.
 """
 
 from __future__ import annotations
@@ -299,9 +300,9 @@ def _steps(
 
     Returns:
         The change of q if the surface rises or falls, 0 along the floor; the increase of its log
-        distance, by which a surface that stands up leans away from the camera; whether the surface is
-        level; whether it is an upright face; the median of the floor's levels; and the lowest level
-        of a patch of floor relative to this median (negative).
+        distance if it stands up and leans away from the camera, else 0; whether it is level;
+        whether it is an upright face; the median of the floor's levels; and the lowest level of a
+        patch of floor relative to this median (negative).
     """
     xp = namespace(q)
     away = ratio / layout.nearness * layout.distance
