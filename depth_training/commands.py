@@ -7,10 +7,7 @@ Slow imports are deferred until a command runs, so help is shown at once, withou
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +15,7 @@ from depth_training.convert import FORMATS, KINDS
 from depth_training.ranges import Range, number
 
 if TYPE_CHECKING:
-    from depth_training.evaluate.protocols import Protocol
-    from depth_training.options import EvaluateOptions, PrepareOptions
+    from depth_training.options import PrepareOptions
 
 _SIDE = Range(1, 1 << 14)
 
@@ -59,65 +55,6 @@ def prepare(options: PrepareOptions) -> int:
         f'{len(done.skipped)} frames skipped'
     )
     return 0
-
-
-def evaluate(options: EvaluateOptions) -> int:
-    """Print the scores with protocol, ground truth and counts."""
-    from depth_perception.errors import UsageError
-    from depth_perception.io.preparation import Preparation
-    from depth_perception.io.weights import load_weights
-    from depth_training.data import evenly, open_dataset
-    from depth_training.evaluate import evaluation, protocols
-    from depth_training.train.distributed import local_device
-
-    device = local_device(options.device)
-    names: Iterable[str] = (options.protocol,)
-    if options.protocol == 'all':
-        layout = open_dataset(options.data, 'all', depth_scale=options.depth_scale).layout
-        names = protocols.KITTI if layout == 'kitti' else protocols.PROTOCOLS
-    results = []
-    for file in options.weights:
-        loaded = load_weights(file)
-        if loaded.info.preparation != Preparation() or not loaded.info.is_metric:
-            raise UsageError(f'{file} is an imported network: it cannot be evaluated yet')
-        info = evaluation.as_node(loaded.info) if options.as_node else loaded.info
-        predictor = evaluation.Predictor(loaded.network.to(device), info, device)
-        for name in names:
-            protocol = _protocol(name, options, loaded.info.recipe_name)
-            dataset = open_dataset(
-                options.data,
-                options.split,
-                ground_truth=protocol.ground_truth,
-                hold_out=options.hold_out,
-                depth_scale=options.depth_scale,
-            )
-            dataset = evenly(dataset, options.limit or len(dataset))
-            result = evaluation.evaluate(predictor, dataset, protocol, shown=True)
-            result.weights['file'] = str(file)
-            results.append(result)
-    text = (
-        json.dumps([result.as_json() for result in results], indent=1)
-        if options.json
-        else evaluation.table(results)
-    )
-    sys.stdout.write(text + '\n')
-    return 0
-
-
-def _protocol(name: str, options: EvaluateOptions, recipe_name: str) -> Protocol:
-    """Return the protocol of that name with the changes of the options."""
-    from depth_training.evaluate import protocols
-    from depth_training.recipes import RECIPES
-
-    protocol, recipe = protocols.get_protocol(name), RECIPES.get(recipe_name)
-    if options.averaging in ('pixels', 'images'):
-        protocol = dataclasses.replace(protocol, averaging=options.averaging)
-    elif options.averaging == 'paper' and recipe is not None and recipe.protocol == name:
-        protocol = recipe.own_protocol
-    protocol = protocols.counting_holes(protocol) if options.count_holes else protocol
-    return dataclasses.replace(
-        protocol, median_scaled=options.median_scaled, swapped=options.swapped
-    )
 
 
 def predict(words: list[str]) -> int:

@@ -94,13 +94,21 @@ class CheckDataOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Evaluate weights on RGB-D pairs."""
+    """Evaluate networks, or predictions in files, on RGB-D pairs."""
 
-    weights: tuple[Path, ...]
+    data: tuple[Path, ...]
+    """File or folder, or several, evaluated one by one; the layout is recognised."""
+    weights: tuple[Path, ...] = ()
     """A .safetensors file, or several, such as those of three seeds, for which mean and deviation
-    are shown too."""
-    data: Path
-    """File or folder; its layout is recognised."""
+    are shown too; files of `depth-perception import-model`, or "default", as well."""
+    predictions: tuple[Path, ...] = ()
+    """Folder, or several, with a prediction for each picture under the picture's name, at its size:
+    16-bit .png in millimetres, .npy or .exr in metres."""
+    prediction_kind: Literal['metres', 'relative_depth', 'relative_disparity'] = 'metres'
+    """What --predictions hold: the relative kinds have an unknown scale, disparity also an unknown
+    shift, and need --align."""
+    prediction_scale: Positive | None = None
+    """Units per metre of --predictions (default: 1000 for 16-bit files, 1 for floating point)."""
     protocol: Literal[
         'all',
         'harsanyi',
@@ -108,15 +116,18 @@ class EvaluateOptions:
         'eigen_bts',
         'densedepth',
         'plain',
+        'whole_frame',
         'kitti_garg',
         'kitti_eigen',
         'kitti_densedepth',
     ] = 'all'
     """Evaluation protocol: harsanyi paper 003, laina its parent, eigen_bts paper 001 and most later
-    papers, densedepth paper 004, plain papers 000 and 002; kitti_* for KITTI. Their scores are not
-    comparable. all: those for this data."""
+    papers, densedepth paper 004, plain papers 000 and 002; whole_frame: no crop, for other data;
+    kitti_* for KITTI. Their scores are not comparable. all: the papers' for this data."""
     json: bool = False
     """Print JSON, which `report` reads, instead of a table."""
+    markdown: bool = False
+    """Print a Markdown table with a column for each data set instead."""
     split: Literal['train', 'test', 'all'] = 'test'
     """Part of the data to evaluate on."""
     hold_out: tuple[str, ...] = ()
@@ -130,8 +141,10 @@ class EvaluateOptions:
     """Divide by the prediction instead of the truth, as DenseDepth's published AbsRel does."""
     count_holes: bool = False
     """Count unknown pixels as depth 0: shows where paper 002's AbsRel of 1e6 comes from."""
-    median_scaled: bool = False
-    """Scale each prediction to the truth's median; for networks of relative depth only."""
+    align: tuple[Literal['none', 'median', 'scale-shift'], ...] = ('none',)
+    """Align each prediction to its truth, as networks of relative depth need it: median = multiply
+    by a factor, scale-shift = factor and shift with the least squared error, of disparities in
+    disparity, otherwise in depth. Several are evaluated one after the other."""
     as_node: bool = False
     """Show every network the whole frame, as the node does, not as in its paper's test: the scores
     are then those of the published depth."""

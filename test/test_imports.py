@@ -48,6 +48,7 @@ TRAINING = (
     'report',
     'check_data',
     'commands',
+    'evaluate_command',
     'cli',
     '__main__',
 )

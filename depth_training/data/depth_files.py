@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a depth map from any usual file: 8- or 16-bit or float PNG and TIFF, or .npy."""
+"""Read a depth map from any usual file: 8- or 16-bit or float PNG and TIFF, .npy or .exr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from depth_training.data.image_files import NOT_MEASURED, decode, read_bytes
 from depth_training.data.sample import DataError
 
-SUFFIXES = ('.png', '.npy', '.tif', '.tiff')
+SUFFIXES = ('.png', '.npy', '.exr', '.tif', '.tiff')
+#: Channels of an .exr file with several that hold depth: of renderers, and of one-channel images.
+_DEPTH_CHANNELS = ('Z', 'Y', 'V')
 
 
 def read_depth(path: Path, scale: float) -> NDArray[np.float32]:
@@ -37,6 +39,8 @@ def read_stored(path: Path) -> NDArray[np.generic]:
         from depth_training.data.layouts.densedepth_test import open_array
 
         stored = np.squeeze(np.asarray(open_array(path)))
+    elif path.suffix.lower() == '.exr':
+        stored = _read_exr(path)
     else:
         stored = decode(read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
     if stored.ndim != 2 or stored.dtype == bool or not np.issubdtype(stored.dtype, np.number):
@@ -58,3 +62,23 @@ def natural_scale(path: Path) -> float:
             'per metre with --depth-scale, for example 25.5 if 255 is 10 m'
         )
     return 1.0 if np.issubdtype(stored.dtype, np.floating) else 1000.0
+
+
+def _read_exr(path: Path) -> NDArray[np.generic]:
+    """Read the depth channel of an OpenEXR file; three equal ones count as one."""
+    import OpenEXR
+
+    read_bytes(path)  # errors of a missing or empty file
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = {name: np.array(item.pixels) for name, item in file.channels().items()}
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise DataError(f'{path} is damaged or not an OpenEXR file') from error
+    named = [image for name, image in channels.items() if name.split('.')[-1] in _DEPTH_CHANNELS]
+    images = named if len(named) == 1 else list(channels.values())
+    if not images or any(not np.array_equal(images[0], other) for other in images[1:]):
+        raise DataError(
+            f'{path} has the channels {", ".join(channels)}, none of which is clearly depth: '
+            'write it with one channel'
+        )
+    return images[0]

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from depth_perception.camera.model import CameraModel
+from depth_perception.errors import UsageError
+from depth_perception.inference.backends.base import Backend
+from depth_perception.inference.backends.choice import choose_backend
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.protocol import Estimate
-from depth_perception.io.weights import WeightsInfo
+from depth_perception.io.weights import WeightsInfo, load_weights
+from depth_perception.networks.onnx_network import OnnxNetwork
 from depth_perception.progress import tracked
 from depth_training.data import DataError, DepthDataset, Sample
 from depth_training.evaluate import protocols
-from depth_training.evaluate.geometry import WHOLE, Box, View, get_geometry, look
+from depth_training.evaluate.alignment import DISPARITY
+from depth_training.evaluate.geometry import WHOLE, Box, View, describe, is_as_node, look
 from depth_training.evaluate.metrics import METRICS, Metrics
 from depth_training.evaluate.protocols import Protocol
 from depth_training.losses.losses import from_reciprocal
@@ -47,6 +54,48 @@ class _Unchanged:
         """Do nothing: no size needs preparation."""
 
 
+class Prediction(NamedTuple):
+    """Prediction for a pair.
+
+    Attributes:
+        depth: (h, w) at the network's output size; metres, unless it is relative.
+        box: the part of the frame that it covers.
+        factor: factor applied because the camera differs from the training camera.
+    """
+
+    depth: NDArray[np.float32]
+    box: Box
+    factor: float
+
+
+class DepthSource(ABC):
+    """What is evaluated: a network, or predictions stored as files.
+
+    Attributes:
+        kind: what it predicts, see `alignment.aligned`.
+        assumes_focal: metres of images of an unknown camera are those of the training camera.
+    """
+
+    kind: str = 'metres'
+    assumes_focal: bool = False
+
+    @abstractmethod
+    def predict(self, sample: Sample, protocol: Protocol) -> Prediction:
+        """Predict a pair."""
+
+    @abstractmethod
+    def seen(self) -> str:
+        """Describe what it saw of a frame."""
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """Return name, recipe, recipe_name and origin, for the report."""
+
+    def remarks(self) -> list[str]:
+        """Return what a reader must know to interpret the scores, after all predictions."""
+        return []
+
+
 class Output(NamedTuple):
     """Raw network output for a frame.
 
@@ -61,20 +110,63 @@ class Output(NamedTuple):
     factor: float
 
 
-class Predictor:
+class Predictor(DepthSource):
     """Run a network like the node, or like its paper's test.
 
-    The weights file chooses (`info.test_geometry`). With `keep_aspect` and `canonical`, depth comes
-    from the node's own `DepthEstimator`. The other geometries are the papers': a function from
-    uint8 (h, w, 3) RGB to float32 (h', w') metres.
+    The weights file chooses (`info.test_geometry`). With `keep_aspect` and `canonical`, and with
+    imported networks, depth comes from the node's own `DepthEstimator`. The other geometries are
+    the papers': a function from uint8 (h, w, 3) RGB to float32 (h', w') metres.
     """
 
-    def __init__(self, network: nn.Module, info: WeightsInfo, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        info: WeightsInfo,
+        device: torch.device,
+        backend: Backend | None = None,
+    ) -> None:
         self.network, self.info, self.device = network, info, device
+        self.kind = 'metres' if info.is_metric else info.output
+        self.assumes_focal = bool(info.training_focal_length) and info.is_metric
         # A CUDA graph would freeze the current weights, and need one capture per image size.
-        self._estimator = DepthEstimator(_Unchanged(network, device), info, graphs=False)
+        self._estimator = DepthEstimator(backend or _Unchanged(network, device), info, graphs=False)
         self._mean = torch.tensor(info.mean, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(info.std, device=device).view(1, 3, 1, 1) * 255
+
+    @classmethod
+    def load(
+        cls, file: str | Path, device: torch.device, shown_as_by_node: bool = False
+    ) -> Predictor:
+        """Read a weights file; its network computes in float32.
+
+        Args:
+            file: the file, or `default`.
+            device: device to compute on.
+            shown_as_by_node: use the geometry of the node instead of the file's.
+
+        Raises:
+            WeightsError: the file cannot be used.
+            BackendError: nothing installed runs its network.
+        """
+        loaded = load_weights(file)
+        info = as_node(loaded.info) if shown_as_by_node else loaded.info
+        if isinstance(loaded.network, OnnxNetwork):  # PyTorch does not run it
+            return cls(loaded.network, info, device, choose_backend(loaded.network, device, 'fp32'))
+        return cls(loaded.network.to(device), info, device)
+
+    def predict(self, sample: Sample, protocol: Protocol) -> Prediction:
+        """Run the network on a pair; see `predicted`."""
+        self.network.eval()
+        return predicted(self, sample, protocol)
+
+    def seen(self) -> str:
+        """Describe the network's geometry."""
+        return f'the network saw {describe(self.info)}'
+
+    def about(self) -> dict[str, Any]:
+        """Return the entries of the weights file."""
+        names = ('name', 'recipe', 'recipe_name', 'origin')
+        return {name: getattr(self.info, name) for name in names}
 
     @torch.no_grad()
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -89,7 +181,7 @@ class Predictor:
     @property
     def is_as_published(self) -> bool:
         """Tell if depth is computed like the node's."""
-        return get_geometry(self.info.test_geometry).keep_aspect
+        return is_as_node(self.info)
 
     def published(self, rgb: NDArray[np.uint8], camera: CameraModel | None) -> Estimate:
         """Return depth (H, W) of a frame uint8 (H, W, 3) as in the node, before depth limits."""
@@ -115,7 +207,7 @@ class Predictor:
 
 def as_node(info: WeightsInfo) -> WeightsInfo:
     """Return a network's metadata with the geometry that the node uses."""
-    if get_geometry(info.test_geometry).keep_aspect:
+    if is_as_node(info):
         return info
     return dataclasses.replace(info, test_geometry='keep_aspect')
 
@@ -134,6 +226,8 @@ class Evaluation:
         depth_factor: smallest and largest factor applied to predictions because the camera differs
             from the training camera; 1, 1 = none.
         note: deviations from the protocol; may be empty.
+        aligned: how predictions were aligned to the truth, see `alignment.Alignment`.
+        folder: name of the data's folder or file; may be empty.
     """
 
     protocol: str
@@ -149,6 +243,8 @@ class Evaluation:
     depth_factor: tuple[float, float] = (1.0, 1.0)
     note: str = ''
     weights: dict[str, Any] = field(default_factory=dict)
+    aligned: str = 'none'
+    folder: str = ''
 
     @property
     def is_rescaled(self) -> bool:
@@ -163,20 +259,6 @@ class Evaluation:
                 name: value if np.isfinite(value) else None for name, value in values[key].items()
             }
         return values
-
-
-class Prediction(NamedTuple):
-    """Predicted depth of a pair.
-
-    Attributes:
-        depth: metres (h, w) at the network's output size.
-        box: the part of the frame that it covers.
-        factor: factor applied because the camera differs from the training camera.
-    """
-
-    depth: NDArray[np.float32]
-    box: Box
-    factor: float
 
 
 def predicted(predictor: Predictor, sample: Sample, protocol: Protocol) -> Prediction:
@@ -206,7 +288,8 @@ def _published(
         return estimate.depth.cpu().numpy()
 
     found = protocols.predict(protocol, rgb, depth)
-    return Prediction(found, WHOLE.scaled(rgb.shape[:2]), factors[0])
+    factor = factors[0] if predictor.kind == 'metres' else 1.0
+    return Prediction(found, WHOLE.scaled(rgb.shape[:2]), factor)
 
 
 def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:
@@ -216,32 +299,50 @@ def focal_factor(info: WeightsInfo, sample: Sample, view: View) -> float:
     return sample.fx * view.scale / info.focal_length_at(info.input_width)
 
 
+def check_alignment(source: DepthSource, name: object, protocol: Protocol) -> None:
+    """Refuse to evaluate relative predictions as if they were metres.
+
+    Raises:
+        UsageError: they must be aligned; the message starts with their name.
+    """
+    if source.kind != 'metres' and protocol.align == 'none':
+        raise UsageError(
+            f'{name} gives {source.kind}, not metres: add --align scale-shift, or --align median, '
+            'which fit each prediction to its truth'
+        )
+
+
 def evaluate(
-    predictor: Predictor, dataset: DepthDataset, protocol: Protocol, shown: bool = False
+    source: DepthSource, dataset: DepthDataset, protocol: Protocol, shown: bool = False
 ) -> Evaluation:
     """Evaluate all pairs; count and skip bad ones.
 
     Args:
-        predictor: the network.
+        source: the network, or its stored predictions.
         dataset: the pairs.
         protocol: the protocol to follow.
         shown: show progress on standard error.
 
     Raises:
-        DataError: no pair could be evaluated.
+        DataError: no pair could be evaluated, or a stored prediction cannot be used.
+        UsageError: the predictions are relative, and the protocol does not align them.
     """
+    check_alignment(source, source.about()['name'], protocol)
     metrics, blind = Metrics(), 0
     bad: list[DataError] = []
     factors: list[float] = []
-    predictor.network.eval()
     for sample in _good_pairs(dataset, bad, f'evaluate {protocol.name}' if shown else ''):
-        depth, box, factor = predicted(predictor, sample, protocol)
-        protocols.judge(protocol, depth, sample.depth, metrics, box)
+        depth, box, factor = source.predict(sample, protocol)
+        protocols.judge(protocol, depth, sample.depth, metrics, box, source.kind)
         factors.append(factor)
         blind += sample.fx is None
     if not metrics.sums:
         raise bad[0] if bad else DataError('no image has a depth that this protocol counts')
-    info = predictor.info
+    notes = _notes(dataset, protocol, metrics, source.kind) + source.remarks()
+    if blind and source.assumes_focal:
+        notes.append(
+            f'the focal length of {blind} images is unknown: the training focal length is assumed'
+        )
     return Evaluation(
         protocol.name,
         protocol.describe(),
@@ -252,15 +353,11 @@ def evaluate(
         {**metrics.counts(), 'bad_pairs': len(bad)},
         dataset.describe(),
         dataset.ground_truth,
-        get_geometry(info.test_geometry).describe(info.input_height, info.input_width),
+        source.seen(),
         (min(factors), max(factors)),
-        _note(dataset, protocol, metrics, blind),
-        {
-            'name': info.name,
-            'recipe': info.recipe,
-            'recipe_name': info.recipe_name,
-            'origin': info.origin,
-        },
+        '; '.join(notes),
+        source.about(),
+        protocol.align,
     )
 
 
@@ -301,7 +398,7 @@ def _circumstances(result: Evaluation) -> str:
         [
             result.description,
             result.data,
-            f'the network saw {result.geometry}',
+            result.geometry,
             rescaled(result),
             counts,
             *note,
@@ -350,7 +447,7 @@ def _good_pairs(dataset: DepthDataset, bad: list[DataError], what: str) -> Itera
             bad.append(error)
 
 
-def _note(dataset: DepthDataset, protocol: Protocol, metrics: Metrics, blind: int) -> str:
+def _notes(dataset: DepthDataset, protocol: Protocol, metrics: Metrics, kind: str) -> list[str]:
     """Return what a reader must know to interpret the scores."""
     notes = []
     if dataset.ground_truth != protocol.ground_truth:
@@ -364,14 +461,21 @@ def _note(dataset: DepthDataset, protocol: Protocol, metrics: Metrics, blind: in
             f'{100 * share:.1f} % of the counted pixels lie outside what the network '
             'saw, and are left out'
         )
-    if blind:
-        notes.append(
-            f'the focal length of {blind} images is unknown: the training focal length is assumed'
-        )
-    if protocol.median_scaled:
-        low, high = min(metrics.factors), max(metrics.factors)
-        notes.append(
-            f'each prediction was multiplied by {low:.3f} to {high:.3f} to match the '
-            'median of its truth'
-        )
-    return '; '.join(notes)
+    if protocol.align != 'none':
+        notes.append(_alignment_note(protocol, metrics, kind))
+    return notes
+
+
+def _alignment_note(protocol: Protocol, metrics: Metrics, kind: str) -> str:
+    low, high = (f'{factor:.4g}' for factor in (min(metrics.factors), max(metrics.factors)))
+    if protocol.align == 'median':
+        what = 'the inverse of each prediction' if kind == DISPARITY else 'each prediction'
+        return f'{what} was multiplied by {low} to {high} to match the median of its truth'
+    swapped = sum(factor <= 0 for factor in metrics.factors)
+    what = 'disparity' if kind == DISPARITY else 'depth'
+    return (
+        f'each prediction was fitted to its truth by the least squares of the {what}: multiplied '
+        f'by {low} to {high} and shifted'
+        + f'; the factor of {swapped} is negative, which swaps near and far: do they hold {kind}?'
+        * bool(swapped)
+    )

@@ -147,6 +147,26 @@ def get_geometry(name: str) -> Geometry:
     return GEOMETRIES[name]
 
 
+def is_as_node(info: WeightsInfo) -> bool:
+    """Tell if a network's test frames are prepared as in the node, by `DepthEstimator`."""
+    return info.preparation.size != 'area' or get_geometry(info.test_geometry).keep_aspect
+
+
+def describe(info: WeightsInfo) -> str:
+    """Describe what a network sees of a frame."""
+    policy, size = info.preparation, f'{info.input_width}x{info.input_height}'
+    if policy.size == 'area':
+        return get_geometry(info.test_geometry).describe(info.input_height, info.input_width)
+    multiple = f'sides multiples of {policy.multiple}'
+    how = {
+        'fixed': f'at {size}',
+        'aspect': f'in its aspect ratio, one side that of {size}, {multiple}',
+        'own': f'in its own size, {multiple}',
+    }[policy.size]
+    padded = ', with its reflection around it' if policy.padding else ''
+    return f'{policy.size}: the whole frame {how}{padded}'
+
+
 def look(info: WeightsInfo, rgb: Image, fx: float | None = None) -> View:
     """Show a frame uint8 (H, W, 3) with a focal length as the network of a weights file sees it.
 

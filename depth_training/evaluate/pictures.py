@@ -22,7 +22,7 @@ from depth_perception.depth.visualise import (
 
 if TYPE_CHECKING:
     from depth_training.data import DepthDataset, Sample
-    from depth_training.evaluate.evaluation import Predictor
+    from depth_training.evaluate.evaluation import Prediction, Predictor
     from depth_training.evaluate.protocols import Protocol
 
 #: Width in pixels of a column of `side_by_side`.
@@ -116,13 +116,12 @@ def jpeg(rgb: Picture) -> bytes:
 def of_predictor(predictor: Predictor, pairs: DepthDataset, protocol: Protocol) -> Picture | None:
     """Compare predictions with pairs by a protocol; return None if all pairs are bad."""
     from depth_training.data import good_samples
-    from depth_training.evaluate import protocols
     from depth_training.evaluate.evaluation import predicted
 
     rows = []
     for sample in good_samples(pairs):
         prediction = predicted(predictor, sample, protocol)
-        depth = protocols.to_frame(prediction.depth, sample.depth.shape, prediction.box)
+        depth = _metres(predictor, prediction, sample)
         rows.append(comparison(sample.rgb, sample.depth, depth, predictor.info.max_depth))
     return stacked(rows) if rows else None
 
@@ -176,8 +175,19 @@ def _depths(file: Path, samples: Sequence[Sample]) -> Iterator[Depth]:
 
     predictor = _predictor(file)
     for sample in samples:
-        depth, box, _ = predicted(predictor, sample, protocols.get_protocol('plain'))
-        yield protocols.to_frame(depth, sample.depth.shape, box)
+        prediction = predicted(predictor, sample, protocols.get_protocol('plain'))
+        yield _metres(predictor, prediction, sample)
+
+
+def _metres(predictor: Predictor, prediction: Prediction, sample: Sample) -> Depth:
+    """Return a prediction on the frame: (H, W), NaN elsewhere; relative depth is fitted."""
+    from depth_training.evaluate import protocols
+    from depth_training.evaluate.alignment import aligned
+
+    depth = protocols.to_frame(prediction.depth, sample.depth.shape, prediction.box)
+    if predictor.kind == 'metres':
+        return depth
+    return aligned('scale-shift', predictor.kind, depth, sample.depth)[0]
 
 
 def _coloured(depth: Depth, truth: Depth) -> Picture:
@@ -192,11 +202,9 @@ def _range(truth: Depth) -> tuple[float, float]:
 def _predictor(file: Path) -> Predictor:
     import torch
 
-    from depth_perception.io.weights import load_weights
     from depth_training.evaluate.evaluation import Predictor
 
-    loaded = load_weights(file)
-    return Predictor(loaded.network, loaded.info, torch.device('cpu'))
+    return Predictor.load(file, torch.device('cpu'))
 
 
 def of_weights(file: Path, pairs: DepthDataset) -> bytes:

@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from depth_training.evaluate import alignment
+from depth_training.evaluate.alignment import Alignment
 from depth_training.evaluate.geometry import WHOLE, Box, Size
 from depth_training.evaluate.metrics import Averaging, Metrics
+
+#: Words in descriptions for options that change a protocol.
+OPTIONS = ('swapped', 'holes counted', *alignment.WORDS.values())
 
 Image = NDArray[np.uint8]
 Depth = NDArray[np.float32]
@@ -66,8 +71,8 @@ class Protocol:
         flip: average with the mirrored prediction of the mirrored image.
         swapped: divide by the prediction, as in DenseDepth's Keras evaluation.
         count_holes: count unknown pixels as depth 0, as in paper 002.
-        median_scaled: scale each prediction to the truth's median; for networks of relative depth
-            only, and never comparable with the papers' metric numbers.
+        align: align each prediction to the truth: what networks of relative depth need, and never
+            comparable with the papers' metric numbers.
     """
 
     name: str
@@ -81,7 +86,7 @@ class Protocol:
     flip: bool = False
     swapped: bool = False
     count_holes: bool = False
-    median_scaled: bool = False
+    align: Alignment = 'none'
 
     def describe(self) -> str:
         """Return one line for a table's caption."""
@@ -113,12 +118,13 @@ class Protocol:
             else 'per image, then averaged',
             'with its mirror image' if self.flip else 'no test-time augmentation',
         ]
-        options = {
-            'swapped': self.swapped,
-            'holes counted': self.count_holes,
-            'scaled to the median': self.median_scaled,
-        }
-        return f'{self.name}: ' + ', '.join(parts + [text for text, on in options.items() if on])
+        return f'{self.name}: ' + ', '.join([*parts, *self.options])
+
+    @property
+    def options(self) -> list[str]:
+        """Options that differ from the protocol's definition, in words."""
+        aligned = (self.align == how for how in alignment.WORDS)
+        return [word for word, on in zip(OPTIONS, (self.swapped, self.count_holes, *aligned)) if on]
 
 
 #: The NYU toolbox's valid region, as BTS crops it.
@@ -232,7 +238,7 @@ def get_protocol(name: str) -> Protocol:
     Raises:
         ValueError: there is no such protocol.
     """
-    known = PROTOCOLS | KITTI
+    known = PROTOCOLS | KITTI | {WHOLE_FRAME.name: WHOLE_FRAME}
     if name not in known:
         raise ValueError(f'unknown protocol {name!r}: choose one of {", ".join(known)}')
     return known[name]
@@ -297,7 +303,12 @@ def valid_pixels(protocol: Protocol, truth: Depth) -> NDArray[np.bool_]:
 
 
 def judge(
-    protocol: Protocol, prediction: Depth, truth: Depth, metrics: Metrics, box: Box | None = None
+    protocol: Protocol,
+    prediction: Depth,
+    truth: Depth,
+    metrics: Metrics,
+    box: Box | None = None,
+    kind: str = 'metres',
 ) -> None:
     """Add one image to the metrics.
 
@@ -306,12 +317,13 @@ def judge(
 
     Args:
         protocol: the protocol.
-        prediction: metres (h, w), at any size.
+        prediction: (h, w), at any size.
         truth: metres (H, W), 0 = unknown.
         metrics: metrics to add to; finally read `metrics.scores(protocol.averaging)`.
         box: the part of the frame covered by the prediction; None = the whole.
+        kind: what the prediction is: metres, or see `alignment.aligned`.
     """
-    metrics.add(*counted(protocol, prediction, truth, box))
+    metrics.add(*counted(protocol, prediction, truth, box, kind))
     if box is not None:
         metrics.unseen += int((valid_pixels(protocol, truth) & ~box.mask(truth.shape)).sum())
 
@@ -322,7 +334,7 @@ class Counted(NamedTuple):
     Attributes:
         depth, truth: metres (N,).
         clamped: number of pixels that were outside the protocol's limits.
-        factor: factor to the truth's median; 1 = not scaled.
+        factor: factor of the alignment to the truth; 1 = not aligned.
     """
 
     depth: Depth
@@ -331,19 +343,24 @@ class Counted(NamedTuple):
     factor: float = 1.0
 
 
-def counted(protocol: Protocol, prediction: Depth, truth: Depth, box: Box | None = None) -> Counted:
+def counted(
+    protocol: Protocol,
+    prediction: Depth,
+    truth: Depth,
+    box: Box | None = None,
+    kind: str = 'metres',
+) -> Counted:
     """Return the counted pixels of an image; see `judge`."""
     valid = valid_pixels(protocol, truth)
     if box is not None:
         valid &= box.mask(truth.shape)
     depth, odd = _finite(protocol, prediction)
-    depth, factor = to_frame(depth, truth.shape, box)[valid], 1.0
-    if protocol.median_scaled and depth.size:
-        factor = float(np.median(truth[valid])) / max(float(np.median(depth)), _SMALLEST)
-        depth = depth * np.float32(factor)
+    depth = to_frame(depth, truth.shape, box)[valid]
+    spread = to_frame(odd, truth.shape, box)[valid] > 0 if odd.any() else np.zeros(len(depth), bool)
+    fitted = np.where(spread, 0, truth[valid])  # what is not finite does not affect the alignment
+    depth, factor = alignment.aligned(protocol.align, kind, depth, fitted)
     depth, count = clamped(protocol, depth)
-    if odd.any():
-        count = max(count, int((to_frame(odd, truth.shape, box)[valid] > 0).sum()))
+    count = max(count, int(spread.sum()))
     known = np.maximum(truth[valid], HOLE_DEPTH) if protocol.count_holes else truth[valid]
     if protocol.swapped:
         depth, known = known, depth

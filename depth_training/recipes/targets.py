@@ -78,7 +78,7 @@ RIVALS = (
         'DenseDepth, scaled to the median',
         (0.103, 0.390, 0.043, 0.895, 0.980, 0.996),
         "READMEs of DenseDepth's port to Paddle; scaling: its issue 142",
-        'evaluate --median-scaled',
+        'evaluate --align median',
     ),
 )
 

@@ -38,7 +38,7 @@ HELD_OUT, CLIP = 'held-out rooms', 'clip'
 SHIPPED = Path(__file__).resolve().parents[2] / 'docs/model_card.md'
 #: Number of best and of worst images on a sheet.
 SHOWN = 10
-_ALIGNED = replace(WHOLE_FRAME, median_scaled=True)
+_ALIGNED = replace(WHOLE_FRAME, align='median')
 
 Depth = NDArray[np.float32]
 Contender = Callable[[Sample], Depth]
@@ -69,11 +69,12 @@ def model_card(options: ModelCardOptions) -> int:
     """Evaluate, and update the page.
 
     Raises:
-        ValueError: no page is given or it has no marks, or weights or data cannot be used.
+        ValueError: no page is given or it has no marks, or weights or data cannot be used; the
+            network must give metres.
         OSError: a file cannot be read or written.
     """
     page = _page(options)
-    estimator = DepthEstimator.load(options.weights, options.device, 'fp32', 'torch')
+    estimator = _estimator(options)
     before, after = _around(page) if page.exists() else (_beginning(estimator), '')
     check_writable(page)
     training = open_joined(options.data, 'train', options.hold_out)
@@ -118,6 +119,17 @@ def model_card(options: ModelCardOptions) -> int:
     )
     sys.stderr.write(f'wrote {page} and {sheets}\n')
     return 0
+
+
+def _estimator(options: ModelCardOptions) -> DepthEstimator:
+    """Return the network, which must give metres for a known focal length, as a baseline does."""
+    estimator = DepthEstimator.load(options.weights, options.device, 'fp32', 'torch')
+    if not (estimator.info.is_metric and estimator.info.training_focal_length):
+        raise ValueError(
+            f'{options.weights} does not give metres for a known focal length, which its baseline '
+            'needs: use evaluate'
+        )
+    return estimator
 
 
 def _check_names(options: ModelCardOptions) -> None:

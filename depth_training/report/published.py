@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from depth_training.evaluate.metrics import Averaging
-from depth_training.evaluate.protocols import get_protocol
+from depth_training.evaluate.protocols import OPTIONS, get_protocol
 from depth_training.recipes.targets import COLUMNS, PAPERS, RIVALS, TARGETS, Target
 from depth_training.report.page import Element, Heading, Table
 
@@ -27,7 +27,14 @@ def paper_tables(results: Sequence[Result]) -> list[Element]:
         for paper, title in PAPERS.items()
         for element in (
             Heading(title, 3),
-            Table(HEAD, [*_rival_rows(paper), *published_rows(results, paper)]),
+            Table(
+                HEAD,
+                [
+                    *_rival_rows(paper),
+                    *published_rows(results, paper),
+                    *_other_rows(results, paper),
+                ],
+            ),
         )
     ]
 
@@ -72,6 +79,31 @@ def _rival_rows(paper: str) -> Iterator[Row]:
                 *map(figure, rival.published),
                 '; '.join(filter(None, (f'from {rival.source}', rival.note))),
             ]
+
+
+def _other_rows(results: Sequence[Result], paper: str) -> Iterator[Row]:
+    """Yield each network of others, and each folder of predictions, by a protocol of the paper."""
+    protocols = {
+        target.protocol: target.averaging
+        for target in reversed(TARGETS)
+        if target.recipe.startswith(paper)
+    }
+    for result in results:
+        if _is_of_others(result) and result['protocol'] in protocols:
+            averaging = protocols[result['protocol']]
+            yield [
+                result['weights']['name'],
+                _protocol(result, averaging),
+                result['weights']['origin'],
+                *map(figure, _scores(result, averaging)),
+                _about(result),
+            ]
+
+
+def _is_of_others(result: Result) -> bool:
+    """Tell if a result belongs to no recipe: an imported network, or predictions from files."""
+    weights = result['weights']
+    return not weights.get('recipe_name') and weights.get('origin') in ('imported', 'predictions')
 
 
 def _aims_at(result: Result, target: Target) -> bool:
@@ -150,7 +182,7 @@ def _protocol(result: Result, averaging: Averaging) -> str:
     """Describe the protocol of a result, with options that differ from its definition."""
     options = [
         word
-        for word in ('swapped', 'holes counted', 'scaled to the median')
+        for word in OPTIONS
         if result['description'].endswith(word) or f', {word},' in result['description']
     ]
     return ', '.join([result['protocol'], AVERAGED[averaging], *options])

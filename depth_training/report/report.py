@@ -163,9 +163,10 @@ _RUN_HEAD = [
 _FOREWORD = (
     'Rows named "published" were measured by others: targets on NYU Depth v2, and other '
     'methods as quoted by a paper, each by its own protocol. "Ours" was measured on the '
-    'data named in the row; on other data it is not a reproduction.'
+    'data named in the row; on other data it is not a reproduction. "Imported" networks of others '
+    'and "predictions" from files stand below the rows of the papers by the same protocol.'
 )
-_CAPTION = 'input, truth, prediction, and relative error'
+_CAPTION = 'input, truth, prediction, and relative error; relative depth is fitted to the truth'
 
 
 def _is_of_paper(run: Run) -> bool:

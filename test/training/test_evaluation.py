@@ -177,7 +177,8 @@ def test_what_was_seen_and_every_factor_is_printed(tmp_path, capsys):
                 'cpu',
                 '--protocol',
                 'laina',
-                '--median-scaled',
+                '--align',
+                'median',
             ]
         )
         == 0

@@ -308,7 +308,7 @@ def test_median_scaling_is_an_option_that_forgives_a_common_factor():
     p, g = smooth(0) * np.float32(0.3), frame(0)
     plain_scores, scaled = Metrics(), Metrics()
     judge(get_protocol('eigen_bts'), p, g, plain_scores)
-    judge(replace(get_protocol('eigen_bts'), median_scaled=True), p, g, scaled)
+    judge(replace(get_protocol('eigen_bts'), align='median'), p, g, scaled)
     assert plain_scores.scores()['AbsRel'] > 0.6
     assert scaled.scores()['AbsRel'] == pytest.approx(0, abs=1e-6)
 

@@ -118,6 +118,29 @@ def test_imported_weights_of_the_authors_get_their_own_row():
     assert "| authors' weights | 0.500 |" in text and '| ours |' not in text
 
 
+@pytest.mark.parametrize('origin', ['imported', 'predictions'])
+def test_networks_of_others_stand_below_each_paper_of_their_protocol(origin):
+    one = result('Depth Anything', 'plain')
+    one['description'] += ', scale and shift fitted'
+    one['weights'] |= {'origin': origin, 'recipe_name': '', 'recipe': ''}
+    text = page.markdown(contents([one]))
+    row = f'| Depth Anything | plain, over all pixels, scale and shift fitted | {origin} | 0.500 |'
+    assert text.count(row) == 1  # papers 000 and 002 use it, paper 000 averages over images
+    other = f'| Depth Anything | plain, per image, then averaged, scale and shift fitted | {origin}'
+    assert text.count(other) == 1
+    assert text.index('### Paper 002') < text.index(row) < text.index('### Paper 003')
+    assert '| difference |' not in text
+
+
+def test_a_model_card_needs_metres(tmp_path, capsys):
+    file = tmp_path / 'relative.safetensors'
+    save_weights(file, tiny_network(), tiny_info(output='relative_disparity'))
+    words = ('--data', str(tmp_path), '--weights', str(file), '--out', str(tmp_path / 'card.md'))
+    assert cli.main(['model-card', *words]) == 1
+    said = capsys.readouterr().err
+    assert 'does not give metres' in said and 'use evaluate' in said and said.count('\n') == 1
+
+
 def test_train_evaluate_and_report_fill_ours(tmp_path, capsys, monkeypatch):
     """`report` finds the results of `train`, through the commands."""
     recipe = dataclasses.replace(
