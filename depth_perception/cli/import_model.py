@@ -6,16 +6,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
-import math
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depth_perception.cli.import_settings import read_settings
 from depth_perception.errors import UsageError, first_line
+from depth_perception.number_options import number
 
 if TYPE_CHECKING:
     from depth_perception.io.hugging_face import Overrides
+
+#: Largest range of a network, metres, and largest side of an image, pixels, in a weights file.
+_RANGE = number(float, 0, 1000, above=True)
+_MOST_PIXELS = 1 << 14
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='branch, tag or commit of the network on the hub (default: main)',
     )
+    parser.add_argument(
+        '--settings',
+        metavar='FILE',
+        type=Path,
+        help='a YAML file with values of the options below by their names, such as '
+        '"max_depth: 10"; options given here count more',
+    )
+    _add_described(parser)
+
+
+def _add_described(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that a file for `--settings` may hold."""
     _add_known(parser.add_argument_group("what you know better than the network's files"))
     _add_onnx(parser.add_argument_group('of an ONNX file'))
 
@@ -50,19 +67,19 @@ def _add_known(known: argparse._ArgumentGroup) -> None:
         help='what the network gives; relative ones give metres only with anchors',
     )
     known.add_argument(
-        '--max-depth', metavar='METRES', type=_positive, help='how far the network sees'
+        '--max-depth', metavar='METRES', type=_RANGE, help='how far the network sees'
     )
     known.add_argument(
         '--focal-length',
         metavar='PX',
-        type=_positive,
+        type=number(float, 0, above=True),
         help='focal length of its training images: depth is corrected for that of '
         'the camera (default: it is not)',
     )
     known.add_argument(
         '--image-width',
         metavar='PX',
-        type=int,
+        type=number(int, 1, _MOST_PIXELS),
         help='width of those images (needed with --focal-length)',
     )
     known.add_argument('--licence', metavar='SPDX', help='of the weights, such as Apache-2.0')
@@ -77,10 +94,10 @@ def _add_onnx(onnx: argparse._ArgumentGroup) -> None:
         type=_size,
         help='of the images that it is fed, as trained',
     )
-    for name in ('mean', 'std'):
+    for name, least in (('mean', -1e6), ('std', 0)):
         onnx.add_argument(
             f'--{name}',
-            type=float,
+            type=number(float, least, 1e6, above=True),
             nargs=3,
             metavar=('R', 'G', 'B'),
             help=f'{name} of each channel of RGB / 255, for normalisation',
@@ -94,17 +111,15 @@ def _add_onnx(onnx: argparse._ArgumentGroup) -> None:
     )
     onnx.add_argument(
         '--multiple',
-        type=int,
-        default=32,
+        type=number(int, 1, 1024),
         metavar='PX',
-        help='both sides of what it is fed are multiples of it (default: %(default)s)',
+        help='both sides of what it is fed are multiples of it (default: 32)',
     )
     onnx.add_argument('--output-name', metavar='NAME', help='which of its outputs is the depth')
     onnx.add_argument(
         '--reciprocal-scale',
         metavar='METRES',
-        type=_positive,
-        default=1.0,
+        type=number(float, 0, above=True),
         help='with --output reciprocal: depth = this / output (default: 1)',
     )
 
@@ -119,10 +134,9 @@ def run(options: argparse.Namespace) -> int:
 
     if options.out.suffix != '.safetensors':
         raise UsageError(f'--out {options.out}: name a file *.safetensors')
+    _add_settings(options)
     if (options.focal_length is None) != (options.image_width is None):
         raise UsageError('--focal-length and --image-width belong together: give both')
-    if options.image_width is not None and options.image_width < 1:
-        raise UsageError(f'--image-width {options.image_width} must be positive')
     _refuse_unwritable(options.out, Path(options.source))
     try:
         network, info = _read(options)
@@ -176,8 +190,9 @@ def _read(options: argparse.Namespace) -> tuple[Any, Any]:
             f'--revision {options.revision} is for a network on the hub, and {source} is '
             + ('here' if source.exists() else 'no owner/name')
         )
-    if source.suffix == '.onnx':
+    if source.suffix.lower() == '.onnx':
         return _read_onnx(options)
+    _refuse_of_onnx(options)
     given = Overrides(
         options.output,
         options.max_depth,
@@ -250,39 +265,65 @@ def _read_from_hub(name: str, revision: str, given: Overrides) -> tuple[Any, Any
 def _read_onnx(options: argparse.Namespace) -> tuple[Any, Any]:
     from depth_perception.io.onnx_file import OnnxFacts, read_onnx
 
-    needed = ('size', 'mean', 'std', 'output', 'max_depth')
-    if missing := [name for name in needed if getattr(options, name) is None]:
-        raise UsageError(
-            f'{options.source} does not say how it is to be used: give '
-            + ', '.join('--' + name.replace('_', '-') for name in missing)
-        )
-    width, height = options.size
+    width, height = options.size or (None, None)
     return read_onnx(
-        options.source,
+        Path(options.source),
         OnnxFacts(
-            width,
-            height,
-            tuple(options.mean),
-            tuple(options.std),
-            options.output,
-            options.max_depth,
-            options.resize,
-            options.multiple,
-            options.output_name,
-            options.reciprocal_scale,
-            options.focal_length or 0.0,
-            options.image_width or 0,
-            options.licence or 'unknown',
-            options.model_card or '',
-            options.name or '',
+            width=width,
+            height=height,
+            mean=options.mean and tuple(options.mean),
+            std=options.std and tuple(options.std),
+            output=options.output,
+            max_depth=options.max_depth,
+            resize=options.resize,
+            multiple=options.multiple,
+            output_name=options.output_name,
+            reciprocal_scale=options.reciprocal_scale,
+            training_focal_length=options.focal_length,
+            training_image_width=options.image_width,
+            licence=options.licence,
+            model_card=options.model_card,
+            name=options.name,
         ),
     )
 
 
+def _add_settings(options: argparse.Namespace) -> None:
+    """Add the values of the file `--settings` where the command line gives none.
+
+    Raises:
+        UsageError: the file cannot be used.
+    """
+    if options.settings is None:
+        return
+    for name, value in read_settings(options.settings, _add_described).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
+def _refuse_of_onnx(options: argparse.Namespace) -> None:
+    """Refuse options that a folder answers itself.
+
+    Raises:
+        UsageError: one is given.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    _add_onnx(parser.add_argument_group())
+    for name in vars(parser.parse_args([])):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f'--{name.replace("_", "-")} is for ONNX files: {options.source} says that itself'
+            )
+
+
 def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split('x')
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f'must be WIDTHxHEIGHT in pixels, got {text}')
+    if len(parts) != 2 or not all(
+        part.isdecimal() and 0 < int(part) <= _MOST_PIXELS for part in parts
+    ):
+        raise argparse.ArgumentTypeError(
+            f'must be WIDTHxHEIGHT in pixels, such as 640x480, got {text}'
+        )
     return int(parts[0]), int(parts[1])
 
 
@@ -304,10 +345,3 @@ def _tell(path: Path, info: Any, checksum: str) -> None:
 
 def _note(text: str) -> None:
     sys.stderr.write(f'import-model: {text}\n')
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f'must be positive, got {text}')
-    return value

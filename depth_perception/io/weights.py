@@ -310,12 +310,17 @@ def _read(file: Path) -> bytes:
         # ValueError: a zero byte in the name; RuntimeError: the home of an unknown user.
         reason = getattr(error, 'strerror', None) or error
         raise WeightsError(f'it cannot be read ({reason})') from error
-    _refuse_foreign(content)
+    _refuse_foreign(file, content)
     return content
 
 
-def _refuse_foreign(content: bytes) -> None:
+def _refuse_foreign(file: Path, content: bytes) -> None:
     """Raise a helpful error for typical wrong files."""
+    if file.suffix.lower() == '.onnx':
+        raise WeightsError(
+            'it is an ONNX file; import it first: depth-perception import-model '
+            f'{file.name} --out FILE.safetensors'
+        )
     kinds = {
         b'PK\x03\x04': 'it is a zip or PyTorch pickle, which could run code when loaded',
         b'\x80': 'it is a Python pickle, which could run code when loaded',
@@ -368,13 +373,18 @@ def _checked_info(content: bytes) -> tuple[WeightsInfo, str]:
     checksum = _checksum(content)
     if metadata.get(_CHECKSUM_KEY) != checksum:
         raise WeightsError('its checksum does not match: it is truncated or was altered')
-    info = _parse_info(metadata[_INFO_KEY])
+    info = parse_info(metadata[_INFO_KEY])
     if _RANDOM_DECODER in info.training_data:
         raise WeightsError(_NO_NETWORKS[ENCODER_KEY])
     return info, checksum
 
 
-def _parse_info(text: str) -> WeightsInfo:
+def parse_info(text: str) -> WeightsInfo:
+    """Return the metadata stored as JSON.
+
+    Raises:
+        WeightsError: it cannot be used; the message begins with `its`.
+    """
     try:
         values = json.loads(text)
     except ValueError as error:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from depth_perception.io.files import check_writable, write_atomically
+from depth_perception.io.onnx_file import METADATA_KEY
 from depth_perception.io.weights import LoadedWeights, WeightsInfo, load_weights, save_weights
 from depth_perception.networks.fast_unpooling import use_fast_unpooling
 from depth_training.convert import FORMATS
@@ -31,8 +32,6 @@ from depth_training.failures import sentence
 
 #: Largest allowed relative error of an ONNX file against PyTorch in float32.
 TOLERANCE = 1e-5
-#: Key under which ONNX files and programs store the metadata of the weights file as JSON.
-METADATA_KEY = 'depth_perception'
 #: File name suffixes of the formats.
 _SUFFIXES = {'.safetensors': 'safetensors', '.onnx': 'onnx', '.pt2': 'program'}
 

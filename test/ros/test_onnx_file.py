@@ -162,7 +162,7 @@ def test_what_is_no_image_network_is_one_sentence(tmp_path, capsys):
     four = exported(tmp_path / 'four.onnx', False, channels=4)
     assert main(words(four, out)) == 2
     assert (
-        'takes (1, 4, 64, 96): it must take images (1, 3, height, width)'
+        'takes (1, 4, 64, 96): it must take one RGB image (1, 3, height, width)'
         in capsys.readouterr().err.splitlines()[-1]
     )
     (tmp_path / 'text.onnx').write_text('not a network')

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from depth_perception.io.onnx_file import METADATA_KEY
 from depth_perception.io.weights import load_weights, save_weights
 from depth_perception.networks import create_network
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
 from depth_training.commands import export_parser
 from depth_training.convert.export import (
-    METADATA_KEY,
     ExportError,
     export_onnx,
     export_program,
