@@ -182,6 +182,7 @@ def _read(options: argparse.Namespace) -> tuple[Any, Any]:
     """Return the network and the metadata for its weights file."""
     from depth_perception.io.hub import is_hub_name
     from depth_perception.io.hugging_face import Overrides, read_hugging_face
+    from depth_perception.io.weights import WeightsError
 
     source = Path(options.source)
     named = is_hub_name(options.source)
@@ -208,7 +209,11 @@ def _read(options: argparse.Namespace) -> tuple[Any, Any]:
         return read_hugging_face(source, given)
     if not named or source.exists():
         raise UsageError(_no_source(options.source))
-    return _read_from_hub(options.source, options.revision or 'main', given)
+    try:
+        return _read_from_hub(options.source, options.revision or 'main', given)
+    except WeightsError as error:  # names the folder in the cache
+        said = re.sub(r'\S*/snapshots/\w{40}', options.source, str(error))
+        raise UsageError(said) from error
 
 
 def _no_source(source: str) -> str:
@@ -235,16 +240,9 @@ def _read_from_hub(name: str, revision: str, given: Overrides) -> tuple[Any, Any
 
     from depth_perception.io.hub import download
     from depth_perception.io.hugging_face import check_configuration, read_hugging_face
-    from depth_perception.io.weights import WeightsError
-
-    def accept(folder: Path) -> None:
-        try:
-            check_configuration(folder)
-        except WeightsError as error:
-            raise UsageError(str(error).replace(str(folder), name)) from error
 
     try:
-        found = download(name, revision, accept)
+        found = download(name, revision, check_configuration, _note)
     except KeyboardInterrupt:
         _note('what has been downloaded is kept: the same command goes on from there')
         raise
@@ -252,7 +250,8 @@ def _read_from_hub(name: str, revision: str, given: Overrides) -> tuple[Any, Any
         _note(f'{found.note}: taking what was downloaded before')
     for file in found.files:
         print(f'sha256 {file.sha256}  {file.name}, {file.size} bytes')
-    print(f'{name}, revision {revision}, commit {found.commit}: as the hub announces')
+    when = 'announced when they were downloaded' if found.note else 'announces'
+    print(f'{name}, revision {revision}, commit {found.commit}: as the hub {when}')
     given = dataclasses.replace(
         given,
         recipe=f'depth-perception import-model {name} --revision {found.commit}',

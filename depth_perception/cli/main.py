@@ -18,8 +18,13 @@ from depth_perception.errors import UsageError
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
-#: Silence OpenCV's and FFmpeg's messages about files; this program prints its own.
-_QUIET = {'OPENCV_LOG_LEVEL': 'SILENT', 'OPENCV_FFMPEG_LOGLEVEL': '-8'}
+#: Silence OpenCV's and FFmpeg's messages about files; this program prints its own. Let
+#: huggingface_hub ask for nothing but what is downloaded.
+_QUIET = {
+    'OPENCV_LOG_LEVEL': 'SILENT',
+    'OPENCV_FFMPEG_LOGLEVEL': '-8',
+    'HF_HUB_DISABLE_TELEMETRY': '1',
+}
 #: name: (module with add_arguments and run, one line of help); modules are imported when used.
 _COMMANDS = {
     'predict': (
@@ -41,7 +46,7 @@ _COMMANDS = {
 @explains_missing('depth-perception', code=2)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
-    for name, value in _QUIET.items():  # read by cv2 at its import and for each video
+    for name, value in _QUIET.items():  # read at the import of both, by cv2 also for each video
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

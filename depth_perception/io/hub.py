@@ -91,7 +91,9 @@ def is_hub_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def download(name: str, revision: str, accept: Callable[[Path], None]) -> HubNetwork:
+def download(
+    name: str, revision: str, accept: Callable[[Path], object], announce: Callable[[str], None]
+) -> HubNetwork:
     """Bring a network into the cache and check each of its files.
 
     An interrupted download is resumed. If the hub cannot be reached, a complete network in the
@@ -102,6 +104,7 @@ def download(name: str, revision: str, accept: Callable[[Path], None]) -> HubNet
         revision: branch, tag or commit.
         accept: called with the folder when it has everything but the weights; what it raises ends
             the download.
+        announce: called with what is about to be downloaded.
 
     Raises:
         UsageError: there is no such network, it cannot be had, or a checksum does not match.
@@ -111,21 +114,41 @@ def download(name: str, revision: str, accept: Callable[[Path], None]) -> HubNet
         with _explained(name, revision):
             commit, listed = _listing(name, revision)
             chosen = _choice(name, revision, listed)
-            return _Download(name, commit).run(revision, chosen, accept)
+            return _Download(name, commit).run(revision, chosen, accept, announce)
     except _UnreachableError as error:
         return _from_cache(name, revision, str(error), accept)
 
 
 def _listing(name: str, revision: str) -> tuple[str, list[HubFile]]:
     """Ask the hub for the commit of a revision, and its files with their checksums."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    with _connected():
-        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=_PATIENCE)
-    return str(info.sha), [
-        HubFile(one.rfilename, int(one.size or 0), one.lfs.sha256 if one.lfs else one.blob_id or '')
-        for one in info.siblings or ()
-    ]
+    if not constants.ENDPOINT.startswith(('http://', 'https://')):
+        raise UsageError(
+            f'HF_ENDPOINT is {constants.ENDPOINT!r}: it must begin with https:// or http://'
+        )
+    if '..' in revision:  # git allows no such name, and files are named by it
+        raise UsageError(f'--revision {revision} is no branch, tag or commit')
+    try:
+        with _connected():
+            info = HfApi().model_info(
+                name, revision=revision, files_metadata=True, timeout=_PATIENCE
+            )
+        listed = [
+            HubFile(one.rfilename, int(one.size), one.lfs.sha256 if one.lfs else one.blob_id)
+            for one in info.siblings
+        ]
+        if not all(map(_CHECKSUM.fullmatch, [info.sha, *(file.expected for file in listed)])):
+            raise UsageError(_gated(name)) if info.gated else ValueError('checksums are missing')
+    except (HfHubHTTPError, HFValidationError, UsageError):
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f'{constants.ENDPOINT} does not answer like a Hugging Face hub '
+            f'({first_line(error)}): check HF_ENDPOINT and the connection'
+        ) from error
+    return info.sha, listed
 
 
 def _choice(name: str, revision: str, listed: list[HubFile]) -> tuple[list[HubFile], list[HubFile]]:
@@ -174,12 +197,15 @@ class _Download:
         self,
         revision: str,
         files: tuple[list[HubFile], list[HubFile]],
-        accept: Callable[[Path], None],
+        accept: Callable[[Path], object],
+        announce: Callable[[str], None],
     ) -> HubNetwork:
         small, weights = files
         try:
             missing = sum(map(self._missing, [*small, *weights]))
             self._refuse_full_disk(missing)
+            if missing:
+                announce(f'downloading {_megabytes(missing)} from {self._endpoint}')
             with self._progress(missing) as progress:
                 found = [self._bring(file, progress) for file in small]
                 accept(self._folder)
@@ -234,10 +260,16 @@ class _Download:
             checked = _checked(blob, file, self._endpoint)
         else:
             blob.parent.mkdir(parents=True, exist_ok=True)
-            with _Partial(self._partial(file), file.size, progress) as partial:
-                self._receive(file, partial)
-            checked = _checked(self._partial(file), file, self._endpoint)
-            os.replace(self._partial(file), blob)
+            path = self._partial(file)
+            with _Partial(path, file.size, progress) as partial:
+                try:
+                    self._receive(file, partial)
+                except BaseException:
+                    if not partial.tell():  # nothing to go on from
+                        path.unlink()
+                    raise
+            checked = _checked(path, file, self._endpoint)
+            os.replace(path, blob)
         self._folder.mkdir(parents=True, exist_ok=True)
         pointer.unlink(missing_ok=True)  # a link to nothing
         pointer.symlink_to(Path('../../blobs', blob.name))
@@ -266,8 +298,11 @@ class _Download:
 
     def _name_commit(self, revision: str) -> None:
         """Record which commit a branch or tag is, for use without a connection."""
-        if revision != self._commit:
-            reference = self._cache / 'refs' / revision
+        reference = self._cache / 'refs' / revision
+        known = self._commit == revision or (
+            reference.is_file() and reference.read_text() == self._commit
+        )
+        if not known:  # the cache may be readable only
             reference.parent.mkdir(parents=True, exist_ok=True)
             reference.write_text(self._commit)
 
@@ -332,7 +367,7 @@ def _checked(path: Path, file: HubFile, endpoint: str) -> HubFile:
     return HubFile(file.name, path.stat().st_size, file.expected, sha256.hexdigest())
 
 
-def _from_cache(name: str, revision: str, why: str, accept: Callable[[Path], None]) -> HubNetwork:
+def _from_cache(name: str, revision: str, why: str, accept: Callable[[Path], object]) -> HubNetwork:
     """Return a network that was downloaded completely before.
 
     Raises:
@@ -416,10 +451,7 @@ def _explained(name: str, revision: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise UsageError(
-            f'{name} is gated: accept its conditions on {page}, and set HF_TOKEN to a token of '
-            'that account'
-        ) from error
+        raise UsageError(_gated(name)) from error
     except RepositoryNotFoundError as error:
         raise UsageError(
             f'there is neither a folder {name} here nor such a network on {constants.ENDPOINT}; '
@@ -432,11 +464,21 @@ def _explained(name: str, revision: str) -> Iterator[None]:
     except HFValidationError as error:
         raise UsageError(f'{name} is no name on the hub: {first_line(error)}') from error
     except HfHubHTTPError as error:
-        answer = getattr(error.response, 'status_code', 0)
-        remedy = 'check HF_TOKEN' if answer in (401, 403) else 'try again later'
+        answer = int(getattr(error.response, 'status_code', 0))
+        remedies = {401: 'check HF_TOKEN', 403: 'check HF_TOKEN', 404: 'check HF_ENDPOINT'}
+        remedy = remedies.get(answer, 'try again later')
         raise UsageError(
             f'{constants.ENDPOINT} refuses {name} (HTTP {answer}): {remedy}'
         ) from error
+
+
+def _gated(name: str) -> str:
+    from huggingface_hub import constants
+
+    return (
+        f'{name} is gated: accept its conditions on {constants.ENDPOINT}/{name}, and set HF_TOKEN '
+        'to a token of that account'
+    )
 
 
 def _megabytes(count: int) -> str:

@@ -33,6 +33,7 @@ _OF_NO_USE = (
     'torch_dtype',
     'transformers_version',
 )
+_LFS_POINTER = b'version https://git-lfs'
 Triple = tuple[float, float, float]
 #: PIL's resampling codes.
 _RESAMPLING = {0: 'nearest', 2: 'bilinear', 3: 'bicubic'}
@@ -124,6 +125,7 @@ def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
         pickles = [name for name in ('pytorch_model.bin', 'model.bin') if (folder / name).exists()]
         why = f'; {pickles[0]} is a pickle, which could run code when loaded' if pickles else ''
         raise WeightsError(f'{folder} cannot be imported: there is no model.safetensors{why}')
+    _refuse_damaged(folder)
     try:
         settings = configuration(
             transformers, {key: value for key, value in config.items() if key not in _OF_NO_USE}
@@ -144,6 +146,27 @@ def _model(transformers: Any, folder: Path, config: dict[str, Any]) -> Any:
             f'{len(missing) - 1} more of the tensors that config.json asks for'
         )
     return model.float()
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Refuse weights that are no complete safetensors files, by their headers and sizes."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob('model*.safetensors')):
+        try:
+            with path.open('rb') as file:
+                start = file.read(len(_LFS_POINTER))
+            with safe_open(path, 'pt'):
+                pass
+        except OSError as error:
+            raise WeightsError(f'{path} cannot be read: {error.strerror or error}') from error
+        except SafetensorError as error:
+            raise WeightsError(
+                f'{path} is a Git LFS pointer, not the file itself: run "git lfs pull" there'
+                if start == _LFS_POINTER
+                else f'{path} is truncated or no safetensors file ({first_line(error)}): get it '
+                'again'
+            ) from error
 
 
 def _has_parts(folder: Path) -> bool:

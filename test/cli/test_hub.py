@@ -35,6 +35,9 @@ CARD = b'---\nlicense: apache-2.0\n---\n# A network\n'
 RUN = """
 import json, os, sys
 from depth_perception.cli.main import main
+if limit := os.environ.get('LARGEST_FILE'):  # writing more fails, as on a full disk
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 for words in json.loads(sys.argv[1]):
     try:
         code = main(words)
@@ -117,10 +120,16 @@ def environment(hub: Hub, cache: Path, **more: str) -> dict[str, str]:
     return {**kept, **no_proxy, **ours, **more}
 
 
-def run(lines: list[list[str]], hub: Hub, cache: Path, **more: str) -> list[tuple[str, str]]:
+def run(
+    lines: list[list[str]],
+    hub: Hub,
+    cache: Path,
+    program: tuple[str, ...] = ('import-model',),
+    **more: str,
+) -> list[tuple[str, str]]:
     """Run command lines; return exit code and standard error of each."""
     done = subprocess.run(
-        [sys.executable, '-c', RUN, json.dumps([['import-model', *words] for words in lines])],
+        [sys.executable, '-c', RUN, json.dumps([[*program, *words] for words in lines])],
         cwd=cache.parent,
         env=environment(hub, cache, **more),
         capture_output=True,
@@ -160,6 +169,10 @@ def test_a_network_is_downloaded_checked_and_used_without_a_network(
         assert f'sha256 {hashlib.sha256(content).hexdigest()}  {name}, ' in done.stdout
     assert f'commit {commit}: as the hub announces' in done.stdout
     assert not [one for one in hub.requests if one.path.rpartition('/')[2] in unwanted]
+    assert {one.path.split('/')[1] for one in hub.requests} == {'api', 'maker', 'cdn'}
+    assert {one.path for one in hub.requests if one.path.startswith('/api')} == {
+        '/api/models/maker/net/revision/refs/pr/1'
+    }
     by_host = {one.host.partition(':')[0]: one.token for one in hub.requests}
     assert by_host == {'127.0.0.1': 'Bearer hf_secret', 'localhost': None}
     with no_network():
@@ -216,18 +229,6 @@ def test_ctrl_c_keeps_what_was_downloaded(hub, cache, files, tmp_path):
     assert partial.read_bytes() == files['model.safetensors'][: partial.stat().st_size]
 
 
-def test_wrong_contents_are_removed_and_told(hub, cache, files, tmp_path):
-    wrong = {'model.safetensors': 'e' * 64}
-    hub.repositories['maker/net'] = Repository(files, announced=wrong)
-    hub.repositories['maker/card'] = Repository(files, announced={'README.md': 'e' * 40})
-    out = tmp_path / 'net.safetensors'
-    lines = [[name, '--out', str(out)] for name in ('maker/net', 'maker/card')]
-    for (code, said), name in zip(run(lines, hub, cache), ('model.safetensors', 'README.md')):
-        assert code == '2' and said.count('\n') == 1, said
-        assert f'{name} is not what the hub announces' in said and 'it was removed' in said
-    assert not out.exists() and not list(cache.rglob('e' * 40 + '*'))
-
-
 def test_without_a_connection_the_cache_is_used(hub, cache, files, parts, tmp_path):
     hub.repositories['maker/net'] = Repository(files)
     hub.repositories['maker/parts'] = Repository(folder_files(parts))
@@ -258,19 +259,22 @@ def test_without_a_connection_the_cache_is_used(hub, cache, files, parts, tmp_pa
     assert 'http://127.0.0.1:9 cannot be reached' in missing[1]
 
 
-def test_what_is_refused_is_one_sentence_before_the_weights_are_downloaded(
-    hub, cache, files, small, tmp_path
-):
+def test_what_is_refused_is_one_sentence(hub, cache, files, small, parts, tmp_path):
     config = json.loads(small['config.json'])
     language = {**files, 'config.json': json.dumps({**config, 'model_type': 'bert'}).encode()}
     named = {**files, 'preprocessor_config.json': b'{"image_processor_type": "Other"}'}
+    shards, second = folder_files(parts), 'model-00002-of-00003.safetensors'
     hub.repositories = {
         'maker/net': Repository(files),
+        'maker/wrong': Repository(shards, announced={second: 'e' * 64}),
+        'maker/card': Repository(shards, announced={'README.md': 'e' * 40}),
         'maker/gated': Repository(files, gated=True),
         'maker/pickle': Repository({**small, 'pytorch_model.bin': b'x'}),
         'maker/bare': Repository({'depth.pth': b'x', 'README.md': b''}),
         'maker/language': Repository(language),
         'maker/other': Repository(named),
+        'maker/portal': Repository(files, listing=b'<html>log in first</html>'),
+        'maker/bare-list': Repository(files, listing=b'{"id": "maker/bare-list"}'),
     }
     (tmp_path / 'maker' / 'here').mkdir(parents=True)
     (tmp_path / 'file').touch()
@@ -283,6 +287,9 @@ def test_what_is_refused_is_one_sentence_before_the_weights_are_downloaded(
         ('maker/bare', 'it has no config.json on the hub'),
         ('maker/language', "maker/language cannot be imported: its model_type is 'bert'"),
         ('maker/other', "preprocessor_config.json is for 'Other'"),
+        ('maker/portal', 'does not answer like a Hugging Face hub'),
+        ('maker/bare-list', 'does not answer like a Hugging Face hub'),
+        ('maker/net --revision ../../v1', '--revision ../../v1 is no branch, tag or commit'),
         ('maker--x/net', 'maker--x/net is no name on the hub'),
         ('https://huggingface.co/maker/net/tree/main', 'name the network as maker/net'),
         ('a/b/c', 'does not have the form owner/name'),
@@ -291,13 +298,25 @@ def test_what_is_refused_is_one_sentence_before_the_weights_are_downloaded(
         ('net.pth', 'net.pth is a pickle'),
         ('maker/here --revision main', '--revision main is for a network on the hub'),
         ('maker/net --out file/net.safetensors', 'is a file, not a folder'),
+        ('maker/wrong', f'{second} is not what the hub announces'),
+        ('maker/card', 'README.md is not what the hub announces'),
     ]
-    lines = [[*words.split(), *(['--out', out] * ('--out' not in words))] for words, _ in cases]
-    for (words, expected), (code, said) in zip(cases, run(lines, hub, cache)):
+    full_disk = ('maker/net', 'HF_HOME names another folder for downloads')
+    lines = [
+        [*words.split(), *(['--out', out] * ('--out' not in words))]
+        for words, _ in (*cases, full_disk)
+    ]
+    done = run(lines, hub, cache, LARGEST_FILE='1000000')
+    for (words, expected), (code, said) in zip((*cases, full_disk), done):
+        said = re.sub(r'import-model: downloading .* from http://.*\n', '', said)
         assert code == '2' and said.count('\n') == 1, (words, said)
         assert expected in said, (words, said)
-    assert not [one for one in hub.requests if one.path.startswith('/cdn/')]
+    asked = [one.path for one in hub.requests if one.path.startswith('/cdn/')]
+    assert not [path for path in asked if path.split('/')[3] not in ('net', 'wrong')]
     assert not list(tmp_path.glob('*.safetensors'))
+    assert not list(cache.rglob('e' * 40 + '*'))  # what was wrong
+    (partial,) = cache.rglob('*.incomplete')
+    assert partial.stat().st_size == 1_000_000
 
 
 def test_a_folder_wins_over_the_hub(folder, tmp_path, monkeypatch, capsys, no_network):
@@ -330,17 +349,10 @@ def test_the_commands_of_the_page_lead_to_a_network_that_predicts(hub, tmp_path)
     network = write('depth_anything_metric', tmp_path / 'net')
     hub.repositories[download[2]] = Repository(folder_files(network))
     cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((96, 128, 3), 90, np.uint8))
-    for words in (models, download, predict):
-        assert words[0] == 'depth-perception'
-        done = subprocess.run(
-            [sys.executable, '-m', 'depth_perception.cli.main', *words[1:]],
-            cwd=tmp_path,
-            env=environment(hub, tmp_path / 'hf_home'),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
+    lines = [words[1:] for words in (models, download, predict)]
+    assert all(words[0] == 'depth-perception' for words in (models, download, predict))
+    done = run(lines, hub, tmp_path / 'hf_home', program=())
+    assert [code for code, _ in done] == ['0'] * 3, done
     assert (tmp_path / 'results' / 'photo_depth.png').exists()
     file = next(word for word in launch if word.startswith('model:=')).removeprefix('model:=$PWD/')
     assert load_weights(tmp_path / file).info.name == download[2]

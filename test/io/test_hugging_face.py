@@ -246,6 +246,25 @@ def test_missing_tensors_are_refused(folder_of, tmp_path, capsys):
     assert 'model.safetensors lacks' in refusal(copy, tmp_path, capsys)
 
 
+def test_damaged_weights_are_named(folder_of, tmp_path, capsys):
+    folder = folder_of('glpn')
+    whole = (folder / 'model.safetensors').read_bytes()
+    damaged = {
+        'is truncated or no safetensors file': whole[:-1],
+        'truncated or no safetensors file (': whole[:5],
+        'is a Git LFS pointer': b'version https://git-lfs.github.com/spec/v1\noid sha256:00\n',
+    }
+    for number, (said, content) in enumerate(damaged.items()):
+        copy = altered(folder, tmp_path / f'copy{number}')
+        (copy / 'model.safetensors').write_bytes(content)
+        told = refusal(copy, tmp_path, capsys)
+        assert said in told and f'{copy}/model.safetensors' in told
+    own = altered(folder, tmp_path / 'own')
+    assert main(['import-model', str(own), '--out', str(own / 'model.safetensors')]) == 2
+    assert 'is a file of the network to import' in capsys.readouterr().err
+    assert (own / 'model.safetensors').read_bytes() == whole
+
+
 def test_a_folder_as_a_weights_file_is_told_how_to_import_it(folder_of):
     with pytest.raises(WeightsError, match='import-model FOLDER'):
         load_weights(folder_of('glpn'))

@@ -29,6 +29,7 @@ class Repository:
         drop_after: bytes of a large file after which every connection breaks; None for never.
         stall: whether it then stays silent instead.
         announced: checksums that differ from those of the contents.
+        listing: what is answered instead of a list of the files, such as a login page.
     """
 
     files: dict[str, bytes]
@@ -37,6 +38,7 @@ class Repository:
     drop_after: int | None = None
     stall: bool = False
     announced: dict[str, str] = field(default_factory=dict)
+    listing: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 one['blobId'] = repository.announced.get(file, blob)
             siblings.append(one)
+        if repository.listing is not None:
+            self._answer(200, repository.listing, 'text/html')
+            return
         said = {'id': name, 'sha': commits[revision], 'siblings': siblings, 'tags': []}
         self._answer(200, json.dumps(said).encode(), 'application/json')
 
