@@ -120,10 +120,12 @@ def _run(
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CameraInfo, Image
 
+    from benchmarks.process import keep_freed_memory
     from depth_perception.ros.conversions.stamps import restamped
     from depth_perception.ros.transport import prefer_large_shared_memory
 
     prefer_large_shared_memory()
+    keep_freed_memory()
     rclpy.init(args=[])
     node = rclpy.create_node('camera', namespace=namespace, start_parameter_services=False)
     profile = QoSProfile(
