@@ -39,9 +39,7 @@ def now(thread: int) -> Mark:
     """Return a mark with the present time; it takes about two microseconds."""
     at = time.time_ns()
     used = resource.getrusage(resource.RUSAGE_THREAD)
-    return Mark(
-        at, thread, time.thread_time_ns(), used.ru_minflt, used.ru_nvcsw, used.ru_nivcsw
-    )
+    return Mark(at, thread, time.thread_time_ns(), used.ru_minflt, used.ru_nvcsw, used.ru_nivcsw)
 
 
 def write(path: Path, marks: list[tuple[int, str, Mark]]) -> None:

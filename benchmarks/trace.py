@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import multiprocessing
 import sys
@@ -264,13 +265,15 @@ def budget(frames: list[dict[str, Mark]], places: dict[str, str]) -> list[dict[s
             'p95_ms': float(np.percentile(at[place] - at[before], 95)),
             **_used([frame[before] for frame in frames], [frame[place] for frame in frames]),
         }
-        for before, place in zip(found, found[1:])
+        for before, place in itertools.pairwise(found)
     ]
 
 
 def _used(before: list[Mark], after: list[Mark]) -> dict[str, float]:
     """Return what a thread has used between two places, nothing if there were two threads."""
-    pairs = [(one, two) for one, two in zip(before, after) if one.thread and one.thread == two.thread]
+    pairs = [
+        (one, two) for one, two in zip(before, after) if one.thread and one.thread == two.thread
+    ]
     if len(pairs) < len(before) / 2:
         return {}
     return {
@@ -292,7 +295,7 @@ def latency(frames: list[dict[str, Mark]], topic: str) -> dict[str, float]:
 
 
 def beside_network(frames: list[dict[str, Mark]]) -> float | None:
-    """Return the median milliseconds from the callback to the last published message, less the network."""
+    """Return the median milliseconds from the callback to the last publish, without the network."""
     last = f'{SCAN}: published', f'{POINTS}: published', f'{DEPTH}: published'
     needed = ('callback', 'prepared', 'network done', *last)
     taken = [
@@ -311,7 +314,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     network: list[float] = []
     lost: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        alone = Network(options.size)
+        alone = stack.enter_context(contextlib.closing(Network(options.size)))
         with contextlib.ExitStack() as running:
             nodes = [
                 running.enter_context(traced(name, module, options.size, Path(folder)))
@@ -328,9 +331,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             if options.share:
                 for node in nodes:
                     lost[node.name] = node.share_lost(options.share * own_rate, 2 * options.seconds)
-        alone.close()
         results = {node.name: _figures(node, options.rates) for node in nodes}
-        stack.close()
     return {
         'machine': machine(),
         'size': list(options.size),
@@ -361,7 +362,9 @@ def _figures(node: Traced, rates: list[float]) -> dict[str, Any]:
 def text(found: dict[str, Any]) -> str:
     """Format the figures for a terminal."""
     network = found['network_ms']['p50']
-    lines = [f'{found["machine"]}; network alone {network:.2f} ms, p95 {found["network_ms"]["p95"]:.2f}']
+    lines = [
+        f'{found["machine"]}; network alone {network:.2f} ms, p95 {found["network_ms"]["p95"]:.2f}'
+    ]
     for name, rates in found['nodes'].items():
         for rate, row in rates.items():
             depth = row[DEPTH]
@@ -378,15 +381,16 @@ def text(found: dict[str, Any]) -> str:
     for name, share in found['lost'].items():
         lines.append(
             f'{name} at {100 * found["share_of_network_rate"]:.0f} % of the rate of the network: '
-            f'{100 * share:.1f} % lost'
-            + (' (too much)' if share >= ALLOWED_LOSS else '')
+            f'{100 * share:.1f} % lost' + (' (too much)' if share >= ALLOWED_LOSS else '')
         )
     return '\n'.join(lines)
 
 
 def budget_text(rows: list[dict[str, Any]]) -> str:
     """Format a budget for a terminal."""
-    head = f'{"":<46}{"ms":>7}{"p95":>7}{"since":>7}{"cpu":>7}{"faults":>8}{"waits":>7}{"pushed":>8}'
+    head = (
+        f'{"":<46}{"ms":>7}{"p95":>7}{"since":>7}{"cpu":>7}{"faults":>8}{"waits":>7}{"pushed":>8}'
+    )
     lines = [head]
     for row in rows:
         used = (

@@ -15,7 +15,7 @@ from depth_perception.depth.scan import LEVEL, CameraPose
 from depth_perception.inference.threads import share_the_cores
 from depth_perception.inference.transfer import Upload
 from depth_perception.io.image_messages import decode
-from depth_perception.ros.conversions.topics import DEPTH, POINTS, PREVIEW, SCAN
+from depth_perception.ros.conversions.topics import DEPTH, INFO, POINTS, PREVIEW, SCAN
 from depth_perception.ros.node import parameters
 from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.diagnostics import (
@@ -29,7 +29,7 @@ from depth_perception.ros.node.diagnostics import (
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.mailbox import Mailbox
 from depth_perception.ros.node.parameters import DEFAULTS, RULES, ParameterError, Settings, check
-from depth_perception.ros.node.pipeline import Pipeline
+from depth_perception.ros.node.pipeline import NonFiniteDepth, Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
 from depth_perception.ros.node.throttle import Throttle
 from test.support.estimators import StandIn
@@ -78,6 +78,38 @@ def test_messages_stay_as_they_are_while_the_network_writes_to_the_same_memory_a
         assert (image_array(outputs[DEPTH]) == metres).all()
         assert (cloud_array(outputs[POINTS])[..., 2] == metres).all()
         assert min(outputs[SCAN].ranges) == pytest.approx(metres, rel=1e-3)
+
+
+@pytest.mark.parametrize('encoding', ['32FC1', '16UC1'])
+def test_the_depth_image_is_published_before_the_other_outputs_are_computed(encoding):
+    cameras, seen = Calibrations(), []
+    cameras.update(camera_info())
+    wanted = frozenset({DEPTH, INFO, POINTS, PREVIEW, SCAN})
+    settings = Settings(depth_encoding=encoding)
+
+    def pipeline() -> Pipeline:
+        return Pipeline(StandIn(), cameras, lambda *_: (seen.append('pose'), ScanPose(LEVEL))[1])
+
+    whole = pipeline().process(rgb_image(picture()), wanted, settings)
+    seen.clear()
+    early = pipeline()
+    work = early.start(rgb_image(picture()), wanted, settings)
+    result = early.finish(work, lambda result: seen.append(set(result.outputs)))
+    assert seen == [{DEPTH, INFO}, 'pose']
+    assert result.outputs == whole.outputs and result.outputs.keys() == wanted
+
+
+def test_no_depth_image_is_published_that_is_not_finite():
+    published = []
+    pipeline = Pipeline(
+        StandIn(lambda rgb, _: np.full(rgb.shape[:2], np.nan, np.float32)),
+        Calibrations(),
+        lambda *_: None,
+    )
+    work = pipeline.start(rgb_image(picture()), frozenset({DEPTH, POINTS}), Settings())
+    with pytest.raises(NonFiniteDepth):
+        pipeline.finish(work, published.append)
+    assert not published
 
 
 @pytest.mark.parametrize('wanted', [{POINTS}, {SCAN}, {POINTS, SCAN}])

@@ -217,7 +217,7 @@ class ClosesMeanwhile:
         self.worker.put(ReceivedImage(message, time.monotonic()))
         return message
 
-    def finish(self, message) -> Result:
+    def finish(self, message, *_) -> Result:
         return Result((1, 1), outputs={TOPIC: message})
 
 

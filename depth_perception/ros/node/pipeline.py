@@ -106,6 +106,7 @@ class Result:
         focal_factor: factor applied to depth.
         sample: a subsampled depth image for statistics, or None.
         thumbnail: a subsampled image, or None.
+        published: topics whose messages have been published.
     """
 
     size: tuple[int, int]
@@ -120,6 +121,7 @@ class Result:
     focal_factor: float = 1.0
     sample: NDArray[np.float32] | None = None
     thumbnail: NDArray[np.uint8] | None = None
+    published: set[str] = field(default_factory=set)
 
     @property
     def contrast(self) -> float:
@@ -289,8 +291,13 @@ class Pipeline:
                 self._infer(work, rgb, rectifier.unseen if rectifier else None)
         return work
 
-    def finish(self, work: Work) -> Result:
+    def finish(self, work: Work, publish: Callable[[Result], None] | None = None) -> Result:
         """Create all wanted outputs that are possible; points, for example, need a camera.
+
+        Args:
+            work: the frame.
+            publish: called on a CPU as soon as the result contains the depth image, before the
+                other outputs are computed; it adds its seconds to those of the stage `publish`.
 
         Raises:
             NonFiniteDepth: the network's output cannot be used.
@@ -299,11 +306,38 @@ class Pipeline:
         if work.products is not None and work.finite is not None:
             with _timed(result.seconds, 'postprocess'):
                 products = self._anchored(work.products, work)
+                if publish is not None and DEPTH in work.wanted and not self.leaves_host_free:
+                    self._fill_depth(self._download({DEPTH: products.depth})[DEPTH], work)
+                    publish(result)
                 found = self._compute(products, work)
                 self._fill(self._download({'finite': work.finite, **found}), products, work)
-        if INFO in work.wanted and work.camera is not None:
-            result.outputs[INFO] = work.camera.info(work.header)
+            result.seconds['postprocess'] -= result.seconds.get('publish', 0.0)
+        self._fill_info(work)
         return result
+
+    def _fill_depth(self, depth: NDArray[np.float32], work: Work) -> None:
+        """Create the depth image and its camera_info before anything else."""
+        self._check_finite(bool(work.finite))
+        work.result.outputs[DEPTH] = messages.depth_message(
+            depth, work.header, work.settings.depth_encoding
+        )
+        self._fill_info(work)
+
+    def _fill_info(self, work: Work) -> None:
+        if INFO in work.wanted and INFO not in work.result.outputs and work.camera is not None:
+            work.result.outputs[INFO] = work.camera.info(work.header)
+
+    def _check_finite(self, finite: bool) -> None:
+        """Drop the data of earlier frames if the network's output is not finite.
+
+        Raises:
+            NonFiniteDepth: it is not.
+        """
+        if not finite:
+            self._products.reset()
+            if self._relative is not None:
+                self._relative.reset()
+            raise NonFiniteDepth('the network gave a non-finite depth')
 
     def _infer(self, work: Work, rgb: NDArray[np.uint8], unseen: NDArray[np.bool_] | None) -> None:
         """Start inference, and set the products and the finite flag, without waiting for a GPU."""
@@ -421,11 +455,7 @@ class Pipeline:
     def _fill(self, found: dict[str, NDArray[Any]], products: DepthProducts, work: Work) -> None:
         """Create messages that copy the arrays, because the next frame may overwrite them."""
         result, header, settings = work.result, work.header, work.settings
-        if not found['finite']:
-            self._products.reset()
-            if self._relative is not None:
-                self._relative.reset()
-            raise NonFiniteDepth('the network gave a non-finite depth')
+        self._check_finite(bool(found['finite']))
         if work.colours is None:
             result.sample = found['sample'].copy()
         if DEPTH in found:
@@ -446,7 +476,7 @@ class Pipeline:
 
     def _fill_images(self, depth: NDArray[np.float32], products: DepthProducts, work: Work) -> None:
         outputs, header, encoding = work.result.outputs, work.header, work.settings.depth_encoding
-        if DEPTH in work.wanted:
+        if DEPTH in work.wanted and DEPTH not in outputs:
             outputs[DEPTH] = messages.depth_message(depth, header, encoding)
         if DEPTH_PNG in work.wanted:
             outputs[DEPTH_PNG] = messages.compressed_depth_message(

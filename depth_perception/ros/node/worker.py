@@ -73,8 +73,9 @@ class Owner(Protocol):
 class Worker:
     """Run a pipeline on the frames of a mailbox in its own thread.
 
-    A result is published immediately, with one exception: if a device leaves the host free and the
-    next frame is already waiting, it is published while the device works on the next frame.
+    On a CPU, the depth image is published before the other outputs are computed. What is left of a
+    result is published as soon as it is complete, with one exception: if a device leaves the host
+    free and the next frame is already waiting, it is published while the device works on that.
 
     Args:
         pipeline: processes the frames.
@@ -197,7 +198,7 @@ class Worker:
             return None
         work = self._pipeline.start(frame.message, wanted, settings)
         self._publish_kept()  # while a device computes the depth
-        return self._pipeline.finish(work)
+        return self._pipeline.finish(work, self._publish_new)
 
     def _is_stale(self, frame: ReceivedImage, max_age: float) -> bool:
         age = self._owner.age(frame.message.header.stamp)
@@ -209,13 +210,21 @@ class Worker:
         if kept is not None and not self._abandoned:  # if abandoned, the node no longer waits
             self._guarded(self._publish, *kept)
 
-    def _publish(self, frame: ReceivedImage, result: Result) -> None:
+    def _publish_new(self, result: Result) -> None:
+        """Publish the messages of a result that are not published yet."""
+        if self._abandoned:  # the node no longer waits for this thread
+            return
         start = time.monotonic()
         for topic, message in result.outputs.items():
-            self._outputs.publish(topic, message)
-            self._health.count(f'published {topic}')
+            if topic not in result.published:
+                self._outputs.publish(topic, message)
+                result.published.add(topic)
+                self._health.count(f'published {topic}')
+        result.seconds['publish'] = result.seconds.get('publish', 0.0) + time.monotonic() - start
+
+    def _publish(self, frame: ReceivedImage, result: Result) -> None:
+        self._publish_new(result)
         done = time.monotonic()
-        result.seconds['publish'] = done - start
         result.seconds['arrival_to_publish'] = done - frame.arrived
         if 'network' in result.seconds:
             result.seconds['beside_network'] = done - frame.arrived - result.seconds['network']
