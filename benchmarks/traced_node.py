@@ -54,7 +54,12 @@ class Recorder:
         self.marks.append((stamp, place, Mark(nanoseconds, 0, 0, 0, 0, 0)))
 
 
+#: Sets an attribute, like `setattr`.
+Replace = Callable[[Any, str, Any], None]
+
+
 def _wrap(
+    replace: Replace,
     owner: Any,
     name: str,
     before: Callable[..., None] | None = None,
@@ -72,29 +77,35 @@ def _wrap(
             after(result, *arguments)
         return result
 
-    setattr(owner, name, wrapped)
+    replace(owner, name, wrapped)
 
 
-def install(recorder: Recorder) -> None:
+def install(recorder: Recorder, replace: Replace = setattr) -> None:
     """Wrap the functions between which a frame is handed over."""
-    _wrap_executor(recorder)
-    _wrap_receiver(recorder)
-    _wrap_worker(recorder)
+    _wrap_executor(recorder, replace)
+    _wrap_receiver(recorder, replace)
+    _wrap_worker(recorder, replace)
 
 
-def _wrap_executor(recorder: Recorder) -> None:
+def _wrap_executor(recorder: Recorder, replace: Replace) -> None:
     from rclpy import executors
     from rclpy.impl.implementation_singleton import rclpy_implementation
 
-    _wrap(rclpy_implementation.WaitSet, 'wait', after=lambda *_: recorder.early('executor wakes'))
     _wrap(
+        replace,
+        rclpy_implementation.WaitSet,
+        'wait',
+        after=lambda *_: recorder.early('executor wakes'),
+    )
+    _wrap(
+        replace,
         executors.Executor,
         '_take_subscription',
         before=lambda *_: recorder.early('executor takes it'),
     )
 
 
-def _wrap_receiver(recorder: Recorder) -> None:
+def _wrap_receiver(recorder: Recorder, replace: Replace) -> None:
     from depth_perception.ros.conversions.stamps import nanoseconds
     from depth_perception.ros.node.mailbox import Mailbox
     from depth_perception.ros.node.subscriptions import AdaptiveSubscription
@@ -119,27 +130,40 @@ def _wrap_receiver(recorder: Recorder) -> None:
         finally:
             self._callback = inner
 
-    AdaptiveSubscription._created = created
-    _wrap(Mailbox, 'put', before=lambda *_: recorder.here('handed over'))
+    replace(AdaptiveSubscription, '_created', created)
+    _wrap(replace, Mailbox, 'put', before=lambda *_: recorder.here('handed over'))
 
     def taken(frame: Any, _mailbox: Any, *_: Any) -> None:
         if frame is not None:
             recorder.frame(nanoseconds(frame.message.header.stamp), 'worker has it')
 
-    _wrap(Mailbox, 'take', after=taken)
+    _wrap(replace, Mailbox, 'take', after=taken)
 
 
-def _wrap_worker(recorder: Recorder) -> None:
+def _wrap_worker(recorder: Recorder, replace: Replace) -> None:
     from depth_perception.inference.backends.openvino import OpenVino
     from depth_perception.inference.estimator import DepthEstimator
     from depth_perception.ros.node.pipeline import Pipeline
     from depth_perception.ros.node.publishers import DepthPublishers
 
     here = recorder.here
-    _wrap(DepthEstimator, 'estimate', lambda *_: here('decoded'), lambda *_: here('resized back'))
-    _wrap(OpenVino, 'run', lambda *_: here('prepared'), lambda *_: here('network done'))
-    _wrap(Pipeline, '_fill', lambda *_: here('products done'), lambda *_: here('messages made'))
     _wrap(
+        replace,
+        DepthEstimator,
+        'estimate',
+        lambda *_: here('decoded'),
+        lambda *_: here('resized back'),
+    )
+    _wrap(replace, OpenVino, 'run', lambda *_: here('prepared'), lambda *_: here('network done'))
+    _wrap(
+        replace,
+        Pipeline,
+        '_fill',
+        lambda *_: here('products done'),
+        lambda *_: here('messages made'),
+    )
+    _wrap(
+        replace,
         DepthPublishers,
         'publish',
         lambda _self, topic, _message: here(f'{topic}: publish'),

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trace of a frame: every place of the node is marked, and the budget adds up."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import marks, trace, traced_node
+from benchmarks.marks import Mark
+from depth_perception.ros.conversions.stamps import nanoseconds
+from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
+from test.support.estimators import StandIn
+from test.support.ros import running_node, wait_until
+
+MS = 1_000_000
+
+
+def mark(ms: float, thread: int = 0, cpu: float = 0.0, faults: int = 0) -> Mark:
+    return Mark(int(ms * MS), thread, int(cpu * MS), faults, 0, 0)
+
+
+def frame(late: float = 0.0) -> dict[str, Mark]:
+    """Return a frame whose depth is published before the cloud is made."""
+    return {
+        'stamp': mark(100),
+        'callback': mark(101, thread=7, cpu=50, faults=5),
+        'prepared': mark(103, thread=8, cpu=20),
+        'network done': mark(112, thread=8, cpu=28, faults=3),
+        f'{DEPTH}: publish': mark(113 + late, thread=8),
+        f'{DEPTH}: published': mark(114 + late, thread=8),
+        f'{DEPTH}: received': mark(115 + late),
+        'products done': mark(116, thread=8),
+        f'{POINTS}: published': mark(117, thread=8),
+        f'{SCAN}: published': mark(118, thread=8),
+    }
+
+
+def test_a_budget_has_all_places_in_order_of_time_and_adds_up():
+    rows = trace.budget([frame(), frame(), frame(late=0.5)], trace.PLACES)
+    assert [row['place'] for row in rows] == [
+        'callback',
+        'prepared',
+        'network done',
+        f'{DEPTH}: publish',
+        f'{DEPTH}: received',
+        'products done',
+    ]
+    assert sum(row['ms'] for row in rows) == pytest.approx(16) == rows[-1]['at_ms']
+    network = rows[2]
+    assert (network['ms'], network['cpu_ms'], network['faults']) == (9, 8, 3)
+    assert 'cpu_ms' not in rows[1]  # two threads
+
+
+def test_frames_that_miss_a_place_do_not_count_and_a_place_that_most_miss_is_left_out():
+    lost = {place: at for place, at in frame().items() if place != 'network done'}
+    kept = trace.budget([frame(), frame(), lost], trace.PLACES)
+    assert 'network done' in [row['place'] for row in kept]
+    left_out = trace.budget([lost, lost, frame()], trace.PLACES)
+    assert 'network done' not in [row['place'] for row in left_out]
+
+
+def test_latency_and_what_is_beside_the_network():
+    frames = [frame(), frame(), frame(late=0.5), {'stamp': mark(0)}]
+    assert trace.latency(frames, DEPTH)['p50'] == 15
+    assert trace.latency([], DEPTH) == {}
+    assert trace.beside_network(frames) == 118 - 101 - 9
+    assert trace.beside_network([]) is None
+
+
+def test_marks_are_read_as_they_were_written(tmp_path):
+    at = marks.now(3)
+    marks.write(tmp_path / 'marks', [(1, 'here', at), (1, 'there', at), (2, 'here', at)])
+    assert marks.read(tmp_path / 'marks') == {1: {'here': at, 'there': at}, 2: {'here': at}}
+
+
+def test_every_place_of_the_real_node_is_marked(namespace, robot, monkeypatch):
+    recorder = traced_node.Recorder()
+    traced_node.install(recorder, monkeypatch.setattr)
+    with running_node(namespace, load_estimator=lambda *_: StandIn()):
+        for topic in (DEPTH, POINTS, SCAN):
+            robot.listen(topic)
+        camera = robot.camera()
+        sent = camera.send()
+        wait_until(lambda: any(place == f'{SCAN}: published' for _, place, _ in recorder.marks))
+    places = {
+        place: at.time for stamp, place, at in recorder.marks if stamp == nanoseconds(sent.stamp)
+    }
+    # A stand-in has no backend, and what the subscriber marks is not there.
+    expected = [*trace.PLACES][:7] + [f'{DEPTH}: publish', f'{DEPTH}: published']
+    expected += ['products done', 'messages made', f'{POINTS}: published', f'{SCAN}: published']
+    assert places.keys() >= set(expected)
+    assert sorted(expected, key=places.get) == expected
