@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import os
 import resource
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 CHECKSUMS = 'SHA256SUMS'
 CAMERAS = 'cameras.csv'
+MODELS = 'models.json'  # names, creators and licences of the models in a room, if there are any
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -47,6 +49,12 @@ def has_images(folder: Path, index: int) -> bool:
     return (folder / rgb_name(index)).exists() and (folder / depth_name(index)).exists()
 
 
+def read_models(folder: Path) -> list[dict[str, str]]:
+    """Return what `models.json` says about the models in a room; nothing if there are none."""
+    path = folder / MODELS
+    return json.loads(path.read_text()) if path.exists() else []
+
+
 def write_cameras(folder: Path, columns: Iterable[str], rows: dict[int, list[str]]) -> None:
     """Write `cameras.csv`, ordered by index."""
     text = io.StringIO()
@@ -70,7 +78,7 @@ def sha256(path: Path) -> str:
 
 def write_checksums(folder: Path) -> None:
     """Write `SHA256SUMS` of the listed views, for `sha256sum -c`; it marks a room as done."""
-    names = [CAMERAS]
+    names = [CAMERAS, *([MODELS] if (folder / MODELS).exists() else [])]
     for index in sorted(read_cameras(folder)):
         names += [rgb_name(index), depth_name(index)]
     lines = [f'{sha256(folder / name)}  {name}\n' for name in names]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import files
+from simple import catalogue
 
 HERE = Path(__file__).resolve().parent
 KINDS = {  # by generator
@@ -41,6 +43,7 @@ KINDS = {  # by generator
         'workshop',
         'diningroom',
         'corridor',
+        'hall',
         'classroom',
         'bathroom',
         'storage',
@@ -257,7 +260,25 @@ def manifest(
         'views': sum(int(str(entry['views'])) for entry in entries),
         'rooms': entries,
         'failed': failed,
+        'attribution': attribution(shop, entries),
+        **({'archives': archives()} if settings.generator == 'simple' else {}),
     }
+
+
+@functools.cache
+def archives() -> dict[str, str]:
+    """Return the checksums of the installed archives of models."""
+    found = catalogue.installed()
+    return {} if found is None else found.checksums()
+
+
+def attribution(shop: Workshop, entries: list[dict[str, object]]) -> list[dict[str, str]]:
+    """Return name, creator and licence of every model that is in one of these rooms."""
+    found = {}
+    for entry in entries:
+        for model in files.read_models(shop.out / 'frames' / str(entry['folder'])):
+            found[model['model']] = model
+    return [found[key] for key in sorted(found)]
 
 
 def listed_before(shop: Workshop, rooms: list[RoomPlan]) -> list[dict[str, object]]:

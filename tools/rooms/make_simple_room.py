@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -25,9 +26,11 @@ import files
 import numpy as np
 import views
 from render_room import Renderer, render_missing
-from simple import recipes
+from simple import catalogue, recipes
+from simple.shop import Shop
 
 if TYPE_CHECKING:
+    import bpy
     from simple.scene import Lighting, SimpleRoom
     from stage import Room
 
@@ -40,9 +43,14 @@ class SimpleRenderer(Renderer):
 
     def __init__(self, room: Room, threads: int) -> None:
         super().__init__(room, threads)
+        self.panes = None  # glass is found by its pass index instead
+        self.has_glass = bool(room.plan.thing.models)
+        if self.has_glass:
+            add_index_output(self.scene, self.folder)
         cycles = self.scene.cycles
         cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 4, 3, 2
-        cycles.transmission_bounces = cycles.transparent_max_bounces = 0
+        cycles.transmission_bounces = 3 if self.has_glass else 0
+        cycles.transparent_max_bounces = 8 if self.has_glass else 0
         cycles.denoising_prefilter, cycles.sample_clamp_indirect = 'FAST', 2.0
         cycles.pixel_filter_type = 'BLACKMAN_HARRIS'
         self.bounces = cycles.max_bounces
@@ -66,12 +74,16 @@ class SimpleRenderer(Renderer):
         with self.silence():
             self.quality(SAMPLES, self.bounces, 1.5)
             light, _ = super().render(view, room)
+            if self.has_glass:
+                self.read('material')  # of the picture
             self.quality(1, 0, 0.01)
             _, depth = super().render(view, room)
+        if self.has_glass:
+            depth = np.where(self.read('material')[..., 0] > 0.5, np.inf, depth)
         return light, depth
 
     def depth_image(self, metres: np.ndarray) -> np.ndarray:
-        """Return millimetres; these rooms have no panes."""
+        """Return millimetres, 0 in glass, which is masked exactly."""
         return develop.to_millimetres(metres)
 
     def fault(self, light: np.ndarray, depth: np.ndarray) -> str | None:
@@ -87,11 +99,30 @@ class SimpleRenderer(Renderer):
         cycles.filter_width = filter_width
 
 
-def open_room(kind: str, seed: int, threads: int) -> tuple[SimpleRoom, Renderer, Lighting]:
-    """Build a room, ready to render."""
+def add_index_output(scene: bpy.types.Scene, folder: Path) -> None:
+    """Make every rendering write the pass index of the material at each pixel."""
+    scene.view_layers[0].use_pass_material_index = True
+    tree = scene.node_tree
+    layers = next(node for node in tree.nodes if node.type == 'R_LAYERS')
+    output = tree.nodes.new('CompositorNodeOutputFile')
+    output.base_path, output.file_slots[0].path = str(folder), 'material'
+    output.format.file_format, output.format.color_depth = 'OPEN_EXR', '32'
+    tree.links.new(layers.outputs['IndexMA'], output.inputs[0])
+
+
+def open_room(
+    kind: str, seed: int, threads: int, out: Path | None = None
+) -> tuple[SimpleRoom, Renderer, Lighting]:
+    """Build a room, ready to render; list the models in it in the folder `out`."""
     from simple.scene import Lighting, SimpleRoom
 
-    room = SimpleRoom(recipes.furnish(kind, seed), seed)
+    models = catalogue.installed()
+    shop = None if models is None else Shop(models)
+    plan = recipes.furnish(kind, seed, shop)
+    if out is not None and plan.thing.models:
+        listed = catalogue.attribution(item.model for item in plan.thing.models)
+        files.write_whole(out / files.MODELS, (json.dumps(listed, indent=1) + '\n').encode())
+    room = SimpleRoom(plan, seed)
     lighting = Lighting(room, seed)
     return room, SimpleRenderer(room, threads), lighting
 
@@ -113,7 +144,7 @@ def main() -> None:
     options = parse_arguments()
     files.limit_cpu(options.cpu_seconds)
     options.out.mkdir(parents=True, exist_ok=True)
-    room = functools.partial(open_room, options.kind, options.seed, options.threads)
+    room = functools.partial(open_room, options.kind, options.seed, options.threads, options.out)
     render_missing(room, options.seed, options.out, options.views)
     files.write_checksums(options.out)
 

@@ -148,7 +148,10 @@ def draw_pitch(rng: np.random.Generator, height: float) -> float:
 
 
 def rejection(
-    distances: ArrayLike, backs: ArrayLike, nearest_median: float = NEAREST_MEDIAN
+    distances: ArrayLike,
+    backs: ArrayLike,
+    nearest_median: float = NEAREST_MEDIAN,
+    nearest: float = NEAREST,
 ) -> str | None:
     """Return why a view is not worth rendering, or None for a good one.
 
@@ -156,9 +159,10 @@ def rejection(
         distances: length in metres of rays spread over the picture, infinite without a hit.
         backs: for every ray, whether it hit a surface from behind.
         nearest_median: smallest allowed median distance in metres.
+        nearest: smallest allowed distance in metres.
     """
     lengths = np.minimum(np.asarray(distances, dtype=float), FARTHEST + 1.0)
-    if lengths.min() < NEAREST:
+    if lengths.min() < nearest:
         return 'too close'
     if np.mean(lengths > FARTHEST) > 0.1:
         return 'open sky'

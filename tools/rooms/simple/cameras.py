@@ -14,11 +14,12 @@ from simple.layout import Plan
 Aim = Literal['table', 'near', 'room']
 
 TABLE_SHARE = 0.22  # share of views of a table, a bed or a sofa from 0.4 to 2 m
-NEAR_SHARE = 0.25  # share of views close to a cupboard, a chair, a corner: the scale of near things
+NEAR_SHARE = 0.3  # share of views close to a cupboard, a chair, a corner: the scale of near things
+NEAREST = 0.15  # metres, in such views
 #: Range of the median distance of a view in metres.
 MEDIAN: dict[Aim, tuple[float, float]] = {
     'table': (0.4, views.FARTHEST),
-    'near': (0.4, 1.5),
+    'near': (0.3, 1.5),
     'room': (1.0, views.FARTHEST),
 }
 LEAST_RANGE = 1.7  # smallest ratio of the 90th to the 10th percentile of the distances
@@ -28,8 +29,13 @@ MARGIN = 0.2  # metres from the walls
 def draw_view(seed: int, index: int, attempt: int, plan: Plan) -> views.View | None:
     """Draw the view of (seed, index, attempt), or return None if no floor is below it."""
     rng = np.random.default_rng([seed, index, attempt])
-    aimed = aim_of(seed, index) == 'table' and bool(plan.thing.tops) and attempt < 100
-    drawn = aimed_at_table(rng, plan) if aimed else from_the_floor(rng, plan)
+    aim = aim_of(seed, index)
+    if aim == 'table' and plan.thing.tops and attempt < 100:
+        drawn = aimed_at_table(rng, plan)
+    elif aim == 'near' and plan.taken and attempt % 3:
+        drawn = in_front_of_something(rng, plan)
+    else:
+        drawn = from_the_floor(rng, plan)
     x, y, height, yaw, pitch, roll = drawn
     if not any(zone.contains(x, y, MARGIN) for zone in plan.zones) or height > plan.height - 0.2:
         return None
@@ -95,6 +101,23 @@ def aimed_at_table(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
     return x, y, top[2] + above, yaw + rng.normal(0.0, 8.0), pitch, rng.normal(0.0, 5.0)
 
 
+def in_front_of_something(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
+    """Draw a camera, usually a low robot, 0.25 to 1.1 m in front of a piece of furniture."""
+    low, high = plan.taken[int(rng.integers(len(plan.taken)))]
+    angle = rng.uniform(0.0, 2.0 * math.pi)
+    ahead = np.array([math.cos(angle), math.sin(angle)])
+    half = (high - low)[:2] / 2
+    edge = float(np.min(half / np.maximum(np.abs(ahead), 1e-6)))  # from the centre to the outside
+    x, y = (low + high)[:2] / 2 - ahead * (edge + rng.uniform(0.25, 1.1))
+    robot = rng.random() < 0.7
+    height = min(robot_height(rng), 0.7) if robot else rng.uniform(0.7, 1.6)
+    target = rng.uniform(low[2], min(high[2], 1.8))
+    pitch = math.degrees(math.atan2(target - height, edge + 0.7))
+    pitch = float(np.clip((0.4 if robot else 0.8) * pitch + rng.normal(0.0, 6.0), -60.0, 25.0))
+    yaw = math.degrees(angle) + rng.normal(0.0, 18.0)
+    return float(x), float(y), height, yaw, pitch, rng.normal(0.0, 1.0 if robot else 4.0)
+
+
 def rejection(distances: np.ndarray, backs: np.ndarray, aim: Aim) -> str | None:
     """Return why a view is not worth rendering (see `views.rejection`), or None."""
     capped = np.minimum(distances, views.FARTHEST)
@@ -104,4 +127,5 @@ def rejection(distances: np.ndarray, backs: np.ndarray, aim: Aim) -> str | None:
     nearest, farthest = MEDIAN[aim]
     if np.median(capped) > farthest:
         return 'distance'
-    return views.rejection(distances, backs, nearest)
+    closest = NEAREST if aim == 'near' else views.NEAREST
+    return views.rejection(distances, backs, nearest, closest)

@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 
-from simple import clutter
+from simple import clutter, sets
 from simple.mesh import Thing, box, cylinder, ellipsoid, lathe, tube
+from simple.shop import from_catalogue, one
 from simple.storage import doors
 from simple.style import Style, numbered, pick
 
@@ -50,6 +51,7 @@ def oven(rng: np.random.Generator, width: float, depth: float) -> Thing:
     return thing
 
 
+@from_catalogue(sets.counter, 0.6)
 def counter(rng: np.random.Generator, style: Style, width: float, above: bool = True) -> Thing:
     """A row of kitchen base units with worktop, sink, hob, oven; with wall units if `above`."""
     depth, height = 0.58, rng.uniform(0.86, 0.92)
@@ -137,6 +139,7 @@ def pan(rng: np.random.Generator) -> Thing:
     )
 
 
+@from_catalogue(one('fridge'), 0.6)
 def fridge(rng: np.random.Generator, _: Style) -> Thing:
     """A refrigerator."""
     width, depth, height = (
@@ -177,6 +180,7 @@ def fridge(rng: np.random.Generator, _: Style) -> Thing:
     return thing
 
 
+@from_catalogue(one('washer'))
 def washer(rng: np.random.Generator, _: Style) -> Thing:
     """A washing machine."""
     thing = Thing([box((0.6, 0.58, 0.85), (0, 0, 0.425), 'white:0', 0.008)])
@@ -188,6 +192,7 @@ def washer(rng: np.random.Generator, _: Style) -> Thing:
     return clutter.scatter(rng, thing, (-0.28, 0.28, -0.27, 0.27, 0.85), 3, clutter.BATH)
 
 
+@from_catalogue(one('toilet'))
 def toilet(rng: np.random.Generator, _: Style) -> Thing:
     """A toilet with its cistern."""
     bowl = [
@@ -210,6 +215,7 @@ def toilet(rng: np.random.Generator, _: Style) -> Thing:
     return thing
 
 
+@from_catalogue(one('washbasin'))
 def wash_stand(rng: np.random.Generator, style: Style) -> Thing:
     """A washbasin on a cabinet with a mirror above."""
     width, height = rng.uniform(0.5, 1.1), rng.uniform(0.8, 0.88)
@@ -236,6 +242,7 @@ def wash_stand(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(one('bathtub'))
 def bathtub(rng: np.random.Generator, _: Style) -> Thing:
     """A bathtub with its panel, long side to the wall."""
     width, depth, height = rng.uniform(1.5, 1.75), rng.uniform(0.7, 0.8), rng.uniform(0.52, 0.6)
@@ -254,6 +261,7 @@ def bathtub(rng: np.random.Generator, _: Style) -> Thing:
     return thing
 
 
+@from_catalogue(one('shower'), 0.5)
 def shower(rng: np.random.Generator, style: Style) -> Thing:
     """A shower tray with a curtain rail, a hose and bottles."""
     size = rng.uniform(0.8, 0.95)

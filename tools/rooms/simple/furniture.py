@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 
-from simple import clutter
+from simple import clutter, sets
 from simple.mesh import Thing, box, cylinder, ellipsoid, lathe, sheet, tube
+from simple.shop import from_catalogue, one
 from simple.style import Style, numbered, pick
 
 
@@ -29,6 +30,7 @@ def legs(
     return thing
 
 
+@from_catalogue(one('chair'))
 def chair(rng: np.random.Generator, style: Style) -> Thing:
     """A dining chair: four legs, seat, back with slats or a panel."""
     width, depth = rng.uniform(0.4, 0.48), rng.uniform(0.4, 0.48)
@@ -58,6 +60,7 @@ def chair(rng: np.random.Generator, style: Style) -> Thing:
     return thing.add(back.tilted(0, lean).at(0, -depth / 2 + thick / 2, height))
 
 
+@from_catalogue(one('chair'), 0.5)
 def shell_chair(rng: np.random.Generator, style: Style) -> Thing:
     """A stacking chair: a bent plastic or plywood shell on a tubular frame."""
     name = pick(rng, ('plastic:0', 'plastic:2', 'wood:1', style.seat))
@@ -80,6 +83,7 @@ def shell_chair(rng: np.random.Generator, style: Style) -> Thing:
     return thing.add(legs(rng, 0.4, 0.38, 0.44, 'metal:0', 0.022))
 
 
+@from_catalogue(one('office chair'))
 def office_chair(rng: np.random.Generator, style: Style) -> Thing:
     """A swivel chair with five castors."""
     name = pick(rng, ('black:0', 'fabric:2', 'fabric:0', 'black:1'))
@@ -102,6 +106,7 @@ def office_chair(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(one('stool'))
 def stool(rng: np.random.Generator, style: Style) -> Thing:
     """A stool."""
     height = float(rng.choice([0.45, 0.65]))
@@ -109,6 +114,7 @@ def stool(rng: np.random.Generator, style: Style) -> Thing:
     return thing.add(legs(rng, 0.22, 0.22, height, pick(rng, (style.wood, style.metal)), 0.03))
 
 
+@from_catalogue(sets.sofa)
 def sofa(rng: np.random.Generator, style: Style, seats: int | None = None) -> Thing:
     """A sofa or an armchair with cushions."""
     seats = int(rng.integers(2, 4)) if seats is None else seats
@@ -198,6 +204,7 @@ def table(rng: np.random.Generator, width: float, depth: float, height: float, n
     return thing
 
 
+@from_catalogue(sets.dining_set)
 def dining_set(rng: np.random.Generator, style: Style) -> Thing:
     """A laid or littered table with its chairs around it."""
     if rng.random() < 0.25:
@@ -231,6 +238,7 @@ def dining_set(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(sets.coffee_table)
 def coffee_table(rng: np.random.Generator, style: Style) -> Thing:
     """A low table with things on it."""
     width, depth = rng.uniform(0.7, 1.2), rng.uniform(0.45, 0.7)
@@ -255,6 +263,7 @@ def monitor(rng: np.random.Generator) -> Thing:
     )
 
 
+@from_catalogue(sets.desk_set)
 def desk_set(rng: np.random.Generator, style: Style) -> Thing:
     """A desk with screens, clutter, drawers and an office chair."""
     width, depth, height = rng.uniform(1.0, 1.8), rng.uniform(0.6, 0.85), rng.uniform(0.7, 0.76)
@@ -317,6 +326,7 @@ def drawers(
     return thing
 
 
+@from_catalogue(sets.bed)
 def bed(rng: np.random.Generator, style: Style) -> Thing:
     """A bed, made or unmade, with bedside tables."""
     width, length = float(rng.choice([0.9, 1.2, 1.4, 1.6, 1.8])), rng.uniform(1.95, 2.1)
@@ -391,13 +401,18 @@ def duvet(rng: np.random.Generator, width: float, length: float, height: float) 
 
 
 def rug(rng: np.random.Generator, width: float, depth: float) -> Thing:
-    """A rectangular or round rug."""
-    name = numbered(rng, 'rug', 2)
+    """A rug: rectangular or round, plain or patterned, flat or as thick as a finger."""
+    name = numbered(rng, pick(rng, ('rug', 'plainrug', 'patternrug')), 2)
+    thick = rng.uniform(0.002, 0.02)
     if rng.random() < 0.2:
-        return cylinder(min(width, depth) / 2, 0.012, (0, 0, 0), name, 40)
-    thing = Thing([box((width, depth, 0.012), (0, 0, 0.006), name)])
+        return cylinder(min(width, depth) / 2, thick, (0, 0, 0), name, 40)
+    thing = Thing([box((width, depth, thick), (0, 0, thick / 2), name)])
     if rng.random() < 0.4:
-        thing.add(box((width - 0.25, depth - 0.25, 0.013), (0, 0, 0.0065), 'rug:2'))
+        border = rng.uniform(0.06, 0.3)
+        if min(width, depth) > 2.5 * border:
+            middle = pick(rng, ('rug:2', 'plainrug:2', 'patternrug:2'))
+            size = (width - border, depth - border, thick + 0.001)
+            thing.add(box(size, (0, 0, thick / 2 + 0.0005), middle))
     return thing
 
 
@@ -412,6 +427,7 @@ def floor_lamp(rng: np.random.Generator, style: Style) -> Thing:
     )
 
 
+@from_catalogue(one('large plant'))
 def big_plant(rng: np.random.Generator, _: Style) -> Thing:
     """A plant that stands on the floor."""
     return clutter.plant(rng, rng.uniform(0.4, 0.75))

@@ -179,6 +179,14 @@ class Plan:
                 return True
         return False
 
+    def at_wall(self, zone: Zone, maker: Callable[..., Thing | None]) -> bool:
+        """Hang a thing, made at its height above the floor with its back at y = 0, on a wall."""
+        thing = maker(self.rng, self.style)
+        if thing is None:
+            return False
+        height = float(thing.bounds()[0][2])
+        return self.hang(zone, lambda _, __: thing.at(0, 0, -height), height, height)
+
     def hang(self, zone: Zone, maker: Maker, low: float, high: float) -> bool:
         """Hang a thing on a wall, its origin between two heights."""
         thing = maker(self.rng, self.style)

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from simple.catalogue import Model
 
 TINY = 1e-4  # radius of a pole: every face stays a quad
 
@@ -27,15 +31,36 @@ class Part:
     smooth: bool = False
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A model of the catalogue, multiplied by a rotation (3, 3) and moved by an offset (3,)."""
+
+    model: Model
+    matrix: np.ndarray
+    offset: np.ndarray
+
+    def corners(self) -> np.ndarray:
+        """Return the corners (8, 3) of its box."""
+        width, depth, height = self.model.size
+        grid = np.meshgrid((-width / 2, width / 2), (-depth / 2, depth / 2), (0.0, height))
+        return np.stack([axis.ravel() for axis in grid], axis=1) @ self.matrix.T + self.offset
+
+    def moved(self, matrix: np.ndarray, offset: np.ndarray) -> Placed:
+        """Return a copy, multiplied and shifted once more."""
+        return replace(self, matrix=matrix @ self.matrix, offset=matrix @ self.offset + offset)
+
+
 @dataclass
 class Thing:
     """A piece of furniture: parts, and table tops that can carry things and be looked at.
 
-    The centre of its footprint is the origin, its back points to -y, its front to +y.
+    The centre of its footprint is the origin, its back points to -y, its front to +y. Parts are
+    modelled here, `models` come from the catalogue.
     """
 
     parts: list[Part] = field(default_factory=list)
     tops: list[tuple[float, float, float]] = field(default_factory=list)
+    models: list[Placed] = field(default_factory=list)
 
     def add(self, *others: Part | Thing) -> Thing:
         """Add parts, or all parts of other things."""
@@ -43,6 +68,7 @@ class Thing:
             if isinstance(other, Thing):
                 self.parts += other.parts
                 self.tops += other.tops
+                self.models += other.models
             else:
                 self.parts.append(other)
         return self
@@ -51,17 +77,21 @@ class Thing:
         """Return a copy, turned by `turn` degrees about z and then moved."""
         matrix, offset = rotation(2, turn), np.array([x, y, z])
         tops = [tuple((matrix @ np.array(top) + offset).tolist()) for top in self.tops]
-        return Thing([moved(part, matrix, offset) for part in self.parts], tops)
+        models = [placed.moved(matrix, offset) for placed in self.models]
+        return Thing([moved(part, matrix, offset) for part in self.parts], tops, models)
 
     def tilted(self, axis: int, degrees: float) -> Thing:
         """Return a copy, turned about the x (0) or y (1) axis. Its tops are gone."""
         matrix = rotation(axis, degrees)
-        return Thing([moved(part, matrix, np.zeros(3)) for part in self.parts])
+        models = [placed.moved(matrix, np.zeros(3)) for placed in self.models]
+        return Thing([moved(part, matrix, np.zeros(3)) for part in self.parts], models=models)
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest corner (3,)."""
-        low = np.min([part.vertices.min(axis=0) for part in self.parts], axis=0)
-        high = np.max([part.vertices.max(axis=0) for part in self.parts], axis=0)
+        points = [part.vertices for part in self.parts]
+        points += [placed.corners() for placed in self.models]
+        low = np.min([some.min(axis=0) for some in points], axis=0)
+        high = np.max([some.max(axis=0) for some in points], axis=0)
         return low, high
 
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
 import numpy as np
 
-from simple import fixtures, furniture, storage
+from simple import fixtures, furniture, sets, shop, storage
 from simple.layout import Lamp, Maker, Plan, Zone
 from simple.mesh import Thing
 from simple.shell import draw_plan
@@ -33,16 +34,67 @@ FILLERS: dict[str, tuple[Maker, ...]] = {
 }
 
 
-def furnish(kind: str, seed: int) -> Plan:
-    """Return a furnished room, determined by kind and seed."""
+def furnish(kind: str, seed: int, models: shop.Shop | None = None) -> Plan:
+    """Return a furnished room, determined by kind and seed, and by the models there are."""
     plan = draw_plan(kind, seed)
+    plan.style = dataclasses.replace(plan.style, shop=models)
     for zone in plan.zones:
         RECIPES[zone.kind](plan, zone)
+        if models is not None:
+            add_large_things(plan, zone)
         fill(plan, zone)
+        add_thin_things(plan, zone)
+    if models is not None:
+        people_room(plan)
     for zone in plan.zones:
         for _ in range(int(plan.rng.integers(0, 4 + int(zone.size[0] * zone.size[1] / 5)))):
             plan.loose(zone, storage.floor_item, 40.0)
+    plan.lamps += model_lamps(plan)
     return plan
+
+
+def add_thin_things(plan: Plan, zone: Zone) -> None:
+    """Stand poles, slats and bare legs somewhere: thin things are easily overlooked."""
+    makers = (storage.poles, storage.slats, furniture.stool, storage.poles)
+    for _ in some(plan, 0, 3):
+        plan.against(zone, one_of(plan, *makers))
+
+
+def add_large_things(plan: Plan, zone: Zone) -> None:
+    """Add models that no maker here has: a piano, a bicycle, things on the walls."""
+    role = 'workshop thing' if zone.kind in ('workshop', 'storage') else 'large thing'
+    for _ in some(plan, 0, 4 if role == 'workshop thing' else 2):
+        model = shop_model(plan, role, (0.75 * zone.size[0], 0.6 * zone.size[1], 2.2))
+        if model is not None:
+            place = plan.against if chance(plan, 0.75) else plan.loose
+            place(zone, model)
+    for _ in some(plan, 0, 4):
+        plan.at_wall(zone, sets.on_wall)
+
+
+def shop_model(plan: Plan, role: str, most: tuple[float, float, float]) -> Maker | None:
+    """Return the maker of one model of a role, None if there is none so small."""
+    assert plan.style.shop is not None
+    model = plan.style.shop.draw(plan.rng, role, most)
+    return None if model is None else lambda _, __: shop.stand(model)
+
+
+def people_room(plan: Plan) -> None:
+    """Put nobody, one, two or three people into two rooms of five."""
+    if chance(plan, 0.6):
+        return
+    for _ in some(plan, 1, 4):
+        zone = plan.zones[int(plan.rng.integers(len(plan.zones)))]
+        plan.loose(zone, sets.person, 180.0)
+
+
+def model_lamps(plan: Plan) -> list[Lamp]:
+    """Return the lights in the lamps of the catalogue."""
+    return [
+        Lamp(tuple((item.matrix @ place + item.offset).tolist()), 0.04, 7.0, False)
+        for item in plan.thing.models
+        for place in item.model.light_places()
+    ]
 
 
 def fill(plan: Plan, zone: Zone) -> None:
@@ -107,7 +159,9 @@ def sitting(rng: np.random.Generator, style: Style) -> Thing:
     )
 
 
-armchair: Maker = functools.partial(furniture.sofa, seats=1)
+def armchair(rng: np.random.Generator, style: Style) -> Thing:
+    """A seat for one."""
+    return furniture.sofa(rng, style, seats=1)
 
 
 def living_room(plan: Plan, zone: Zone) -> None:
@@ -162,6 +216,8 @@ def bedroom(plan: Plan, zone: Zone) -> None:
 
 def kitchen(plan: Plan, zone: Zone) -> None:
     """One or two rows of units, a refrigerator, a table if there is space."""
+    if chance(plan, 0.25):
+        lay_rug(plan, zone)
     rows = 0
     for share in (0.9, 0.75, 0.6, 0.5, 0.4):
         for side in plan.rng.permutation(4):
@@ -186,6 +242,8 @@ def kitchen(plan: Plan, zone: Zone) -> None:
 
 def office(plan: Plan, zone: Zone) -> None:
     """Desks with screens, cabinets, a whiteboard."""
+    if chance(plan, 0.25):
+        lay_rug(plan, zone)
     surely(plan, zone, furniture.desk_set)
     for _ in some(plan, 1, 3 + int(zone.size[0] * zone.size[1] / 5)):
         place = plan.against if chance(plan, 0.7) else plan.loose
@@ -206,8 +264,23 @@ def office(plan: Plan, zone: Zone) -> None:
     decorate(plan, zone, 0, 3)
 
 
+def hall(plan: Plan, zone: Zone) -> None:
+    """A large hall: tables, seats and shelves far from each other."""
+    if chance(plan, 0.5):
+        lay_rug(plan, zone)
+    makers = (furniture.dining_set, sitting, furniture.desk_set, storage.rack, storage.slats)
+    for _ in some(plan, 2, 7):
+        plan.loose(zone, one_of(plan, *makers))
+    walls = (storage.cabinet, storage.bookcase, furniture.sofa, furniture.big_plant, storage.rack)
+    for _ in some(plan, 3, 9):
+        plan.against(zone, one_of(plan, *walls, furniture.chair, storage.box_stack))
+    decorate(plan, zone, 2, 7)
+
+
 def corridor(plan: Plan, zone: Zone) -> None:
     """Coats, shoes, narrow furniture; doors are part of the shell."""
+    if chance(plan, 0.4):
+        lay_rug(plan, zone)
     for _ in some(plan, 1, 5):
         makers = (
             storage.coat_rack,
@@ -287,6 +360,7 @@ RECIPES: dict[str, Callable[[Plan, Zone], None]] = {
     'kitchen': kitchen,
     'office': office,
     'corridor': corridor,
+    'hall': hall,
     'bathroom': bathroom,
     'workshop': workshop,
     'classroom': classroom,

@@ -11,7 +11,7 @@ import numpy as np
 import views
 from stage import Room, orientation
 
-from simple import cameras, materials, textures
+from simple import cameras, materials, placing, textures
 from simple.layout import Lamp, Plan
 from simple.mesh import Part
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WINDOW = 6.0  # radiance of a bright window; a room lit by its lamps reflects about 0.5
 SUN = 25.0  # irradiance of direct sun
+MIXED = 0.3  # share of lightings with lamps of different colours
+DARK_ZONE = 0.25  # share of lightings in which the lamps of the back room are off
 WARM, COLD = (1.0, 0.72, 0.42), (0.92, 0.97, 1.0)
 
 
@@ -33,6 +35,7 @@ class SimpleRoom(Room):
         self.scene = bpy.context.scene
         self.plan, self.seed = plan, seed
         self.materials = add_mesh(plan.thing.parts, seed)
+        self.materials |= placing.add_models(plan.thing.models, seed, shader, add_image)
 
     def position(self, view: views.View) -> Vector:
         """Return the position of the camera; the floor is at 0."""
@@ -172,11 +175,14 @@ class Lighting:
         single = alone and len(self.lamps) > 1 and rng.random() < 0.4
         chosen = int(rng.integers(len(self.lamps)))
         mix = rng.uniform(0.5, 1.0) if self.public else rng.uniform(0.0, 0.8)
-        colour = np.array(WARM) * (1 - mix) + np.array(COLD) * mix
+        mixed = rng.random() < MIXED
+        dark_zone = rng.random() < DARK_ZONE and len(self.room.plan.zones) > 1
         for number, (lamp, light) in enumerate(self.lamps):
             on = lit and (number == chosen or not single)
+            on = on and not (dark_zone and not self.room.plan.zones[0].contains(*lamp.place[:2]))
             light.data.energy = lamp.watts * rng.uniform(0.6, 1.4) * (3.0 if single else 1.0) * on
-            light.data.color = colour
+            own = rng.uniform(0.0, 1.0) if mixed else mix
+            light.data.color = np.array(WARM) * (1 - own) + np.array(COLD) * own
         for name, made in self.room.materials.items():
             family = name.split(':')[0]
             if family in ('glow', 'shade'):

@@ -20,7 +20,8 @@ SIZES = {  # width and depth in metres
     'bedroom': ((2.8, 5.0), (2.8, 4.5)),
     'kitchen': ((2.4, 5.0), (2.2, 4.2)),
     'office': ((3.0, 8.0), (2.8, 6.0)),
-    'corridor': ((4.0, 9.0), (1.1, 2.2)),
+    'corridor': ((4.0, 11.0), (1.1, 2.2)),
+    'hall': ((6.0, 11.0), (5.0, 9.0)),
     'bathroom': ((1.9, 3.6), (1.8, 3.0)),
     'workshop': ((3.5, 8.0), (3.0, 6.0)),
     'classroom': ((6.0, 9.0), (5.0, 7.0)),
@@ -42,6 +43,7 @@ FLOORS = {
     'office': ('carpeting', 'screed', 'boards', 'carpeting'),
     'classroom': ('screed', 'boards', 'carpeting'),
     'corridor': ('boards', 'floortiles', 'screed', 'carpeting'),
+    'hall': ('boards', 'floortiles', 'screed', 'carpeting'),
 }
 HOME_WALLS = ('wall', 'wall', 'wall', 'colourwall', 'wallpaper', 'brickwall')
 HOME_FLOORS = ('boards', 'boards', 'boards', 'carpeting', 'floortiles')

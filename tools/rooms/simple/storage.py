@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from simple import clutter
+from simple import clutter, sets
 from simple.furniture import drawers
 from simple.mesh import Thing, box, cylinder, ellipsoid, tube
+from simple.shop import from_catalogue, laden, one
 from simple.style import Style, numbered, pick, printed
 
 
@@ -47,6 +50,7 @@ def filled(
     return thing
 
 
+@from_catalogue(laden('bookcase', ('on shelves', 'plant'), 0, 4), 0.4)
 def bookcase(rng: np.random.Generator, style: Style, width: float | None = None) -> Thing:
     """An open shelf with books and things, high or low."""
     width = rng.uniform(0.6, 1.3) if width is None else width
@@ -110,6 +114,7 @@ def doors(
     return thing
 
 
+@from_catalogue(one('wardrobe'), 0.5)
 def wardrobe(rng: np.random.Generator, style: Style) -> Thing:
     """A wardrobe with doors."""
     width, depth, height = rng.uniform(0.8, 2.2), rng.uniform(0.55, 0.65), rng.uniform(1.8, 2.2)
@@ -120,6 +125,7 @@ def wardrobe(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(laden('cabinet', ('on shelves', 'plant', 'table lamp'), 0, 6), 0.6)
 def cabinet(rng: np.random.Generator, style: Style) -> Thing:
     """A sideboard, chest or filing cabinet with things on top."""
     width, depth, height = rng.uniform(0.45, 1.7), rng.uniform(0.36, 0.5), rng.uniform(0.6, 1.15)
@@ -143,6 +149,7 @@ def cabinet(rng: np.random.Generator, style: Style) -> Thing:
     return clutter.scatter(rng, thing, area, int(rng.integers(1, 6)), clutter.SHELF)
 
 
+@from_catalogue(sets.television)
 def tv_unit(rng: np.random.Generator, style: Style) -> Thing:
     """A low unit with a television."""
     width, depth, height = rng.uniform(1.1, 2.0), rng.uniform(0.36, 0.48), rng.uniform(0.35, 0.58)
@@ -171,6 +178,7 @@ def tv_unit(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(one('rack', 'clothes'), 0.25)
 def rack(rng: np.random.Generator, style: Style) -> Thing:
     """A metal storage rack with boxes, crates and tools."""
     width, depth, height = rng.uniform(0.9, 1.8), rng.uniform(0.4, 0.6), rng.uniform(1.6, 2.1)
@@ -195,6 +203,7 @@ def rack(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(laden('workbench', ('on desks', 'on shelves', 'on floors'), 2, 9), 0.4)
 def workbench(rng: np.random.Generator, style: Style) -> Thing:
     """A workbench with tools, a vice and a perforated board above."""
     width, depth, height = rng.uniform(1.2, 2.2), rng.uniform(0.6, 0.75), rng.uniform(0.82, 0.95)
@@ -234,6 +243,7 @@ def workbench(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(sets.box_stack)
 def box_stack(rng: np.random.Generator, _: Style) -> Thing:
     """Stacked cardboard boxes."""
     thing, height = Thing(), 0.0
@@ -248,11 +258,13 @@ def box_stack(rng: np.random.Generator, _: Style) -> Thing:
     return thing
 
 
+@from_catalogue(sets.floor_item)
 def floor_item(rng: np.random.Generator, _: Style) -> Thing:
     """Something lying on the floor."""
     return clutter.FLOOR[int(rng.integers(len(clutter.FLOOR)))](rng).at(turn=rng.uniform(0, 360))
 
 
+@from_catalogue(one('clothes'), 0.4)
 def coat_rack(rng: np.random.Generator, style: Style) -> Thing:
     """Hooks with clothes above a shoe bench."""
     width = rng.uniform(0.6, 1.1)
@@ -277,6 +289,7 @@ def coat_rack(rng: np.random.Generator, style: Style) -> Thing:
     return thing
 
 
+@from_catalogue(one('ladder'), 0.5)
 def ladder(rng: np.random.Generator, _: Style) -> Thing:
     """A ladder leaning on the wall."""
     length, thing = rng.uniform(1.6, 2.2), Thing()
@@ -287,10 +300,46 @@ def ladder(rng: np.random.Generator, _: Style) -> Thing:
     return thing.tilted(0, 12).at(0, 0.22)
 
 
+@from_catalogue(one('barrel'))
 def barrel(rng: np.random.Generator, _: Style) -> Thing:
     """A barrel, a big bin or a gas bottle."""
     radius, height = rng.uniform(0.18, 0.3), rng.uniform(0.55, 0.95)
     return cylinder(radius, height, (0, 0, 0), numbered(rng, 'lacquer', 6), 24)
+
+
+def poles(rng: np.random.Generator, _: Style) -> Thing:
+    """Brooms, rods and poles that lean against a wall."""
+    thing = Thing()
+    for _number in range(int(rng.integers(1, 5))):
+        length, thick = rng.uniform(0.9, 1.9), rng.uniform(0.006, 0.02)
+        name = pick(rng, ('wood:1', 'metal:0', 'plastic:1', 'black:0', 'white:0'))
+        foot = np.array([rng.uniform(-0.3, 0.3), rng.uniform(0.05, 0.3), 0.02])
+        head = np.array([foot[0] + rng.normal(0, 0.1), -0.12, 0.0])
+        head[2] = math.sqrt(length**2 - (foot[1] - head[1]) ** 2)
+        thing.add(tube([tuple(foot), tuple(head)], thick, name, 8))
+        if rng.random() < 0.4:
+            thing.add(box((0.28, 0.06, 0.06), (foot[0], foot[1], 0.04), 'plastic:2', 0.01))
+    return thing
+
+
+def slats(rng: np.random.Generator, style: Style) -> Thing:
+    """A screen of slats, or a railing of rods, between two posts."""
+    width, height = rng.uniform(0.7, 1.6), rng.uniform(0.7, 1.8)
+    name = pick(rng, (style.wood, style.metal, 'white:0', 'black:0'))
+    thing = Thing()
+    for x in (-width / 2, width / 2):
+        thing.add(box((0.04, 0.04, height), (x, 0, height / 2), name))
+        thing.add(box((0.05, 0.3, 0.03), (x, 0, 0.015), name))
+    pitch, thick = rng.uniform(0.04, 0.14), rng.uniform(0.006, 0.03)
+    if rng.random() < 0.5:
+        for z in np.arange(0.12, height, pitch):
+            thing.add(box((width, 0.012, thick), (0, 0, z), name))
+        return thing
+    for z in (0.1, height - 0.02):
+        thing.add(box((width, 0.03, 0.03), (0, 0, z), name))
+    for x in np.arange(-width / 2 + pitch, width / 2, pitch):
+        thing.add(box((thick, thick, height - 0.12), (x, 0, height / 2 + 0.04), name))
+    return thing
 
 
 def painting(rng: np.random.Generator, _: Style) -> Thing:

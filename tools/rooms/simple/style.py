@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simple.mesh import Part, box
+
+if TYPE_CHECKING:
+    from simple.shop import Shop
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Style:
     seat: str  # upholstery
     accent: str  # cushions, curtains
     metal: str
+    shop: Shop | None = None  # models of the catalogue, if it is installed
 
 
 def draw_style(rng: np.random.Generator) -> Style:
