@@ -88,6 +88,8 @@ def _facts(one: dict[str, Any]) -> list[str]:
 
 def _remarks(one: dict[str, Any]) -> Iterable[str]:
     """Return a sentence for each score, and for what else one should know."""
+    if one['output'].startswith('relative'):
+        yield 'Metres only with anchors (docs/anchors.md).'
     for score in one['scores']:
         yield f'{score["data"]}: {score["figures"]} ({score["protocol"]}; {score["source"]}).'
     if not one['scores']:

@@ -23,6 +23,7 @@ from typing import Any
 
 from depth_perception import __version__
 from depth_perception.errors import UsageError, first_line
+from depth_perception.io.hub_errors import UnreachableError, connected, explained, gated
 from depth_perception.progress import Progress
 
 _CONFIGURATION = ('config.json', 'preprocessor_config.json')
@@ -32,8 +33,6 @@ _CHECKSUM = re.compile(r'[0-9a-f]{40}|[0-9a-f]{64}')
 _NAME = re.compile(r'[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*')
 #: Seconds that the hub may take to say what a network consists of.
 _PATIENCE = 30.0
-#: Packages that raise errors of connections; which one depends on the version of huggingface_hub.
-_CLIENTS = ('httpx', 'httpx2', 'httpcore', 'requests', 'urllib3')
 _MEGABYTE = 1_000_000
 
 
@@ -76,10 +75,6 @@ class HubNetwork:
     note: str = ''
 
 
-class _UnreachableError(Exception):
-    """The hub was not asked or did not answer; the message says why."""
-
-
 def is_hub_name(text: str) -> bool:
     """Return whether a text has the form `owner/name`.
 
@@ -111,11 +106,11 @@ def download(
         ImportError: huggingface_hub is not installed.
     """
     try:
-        with _explained(name, revision):
+        with explained(name, revision):
             commit, listed = _listing(name, revision)
             chosen = _choice(name, revision, listed)
             return _Download(name, commit).run(revision, chosen, accept, announce)
-    except _UnreachableError as error:
+    except UnreachableError as error:
         return _from_cache(name, revision, str(error), accept)
 
 
@@ -131,7 +126,7 @@ def _listing(name: str, revision: str) -> tuple[str, list[HubFile]]:
     if '..' in revision:  # git allows no such name, and files are named by it
         raise UsageError(f'--revision {revision} is no branch, tag or commit')
     try:
-        with _connected():
+        with connected():
             info = HfApi().model_info(
                 name, revision=revision, files_metadata=True, timeout=_PATIENCE
             )
@@ -140,7 +135,7 @@ def _listing(name: str, revision: str) -> tuple[str, list[HubFile]]:
             for one in info.siblings
         ]
         if not all(map(_CHECKSUM.fullmatch, [info.sha, *(file.expected for file in listed)])):
-            raise UsageError(_gated(name)) if info.gated else ValueError('checksums are missing')
+            raise UsageError(gated(name)) if info.gated else ValueError('checksums are missing')
     except (HfHubHTTPError, HFValidationError, UsageError):
         raise
     except (AttributeError, TypeError, ValueError) as error:
@@ -281,7 +276,7 @@ class _Download:
         from huggingface_hub.file_download import http_get
 
         try:
-            with _connected():
+            with connected():
                 http_get(
                     hf_hub_url(self._name, file.name, revision=self._commit),
                     partial,
@@ -290,7 +285,7 @@ class _Download:
                     expected_size=file.size,
                     displayed_filename=file.name,
                 )
-        except _UnreachableError as error:
+        except UnreachableError as error:
             raise UsageError(
                 f'the download of {self._name} was interrupted ({error}): what has arrived of '
                 f'{file.name} is kept, and the same command resumes it'
@@ -412,73 +407,6 @@ def _repository(name: str) -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f'models--{name.replace("/", "--")}'
-
-
-@contextlib.contextmanager
-def _connected() -> Iterator[None]:
-    """Turn errors of the connection into `_UnreachableError`."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    try:
-        yield
-    except OfflineModeIsEnabled as error:
-        raise _UnreachableError('HF_HUB_OFFLINE is set') from error
-    except HfHubHTTPError:
-        raise
-    except Exception as error:
-        package = type(error).__module__.partition('.')[0]
-        if package not in _CLIENTS and not isinstance(error, (ConnectionError, TimeoutError)):
-            raise
-        raise _UnreachableError(
-            f'{constants.ENDPOINT} cannot be reached ({first_line(error)})'
-        ) from error
-
-
-@contextlib.contextmanager
-def _explained(name: str, revision: str) -> Iterator[None]:
-    """Turn refusals of the hub into one sentence each."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    page = f'{constants.ENDPOINT}/{name}'
-    try:
-        yield
-    except GatedRepoError as error:
-        raise UsageError(_gated(name)) from error
-    except RepositoryNotFoundError as error:
-        raise UsageError(
-            f'there is neither a folder {name} here nor such a network on {constants.ENDPOINT}; '
-            'for a private one set HF_TOKEN'
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UsageError(
-            f'{name} has no revision {revision}: {page}/commits/main lists them'
-        ) from error
-    except HFValidationError as error:
-        raise UsageError(f'{name} is no name on the hub: {first_line(error)}') from error
-    except HfHubHTTPError as error:
-        answer = int(getattr(error.response, 'status_code', 0))
-        remedies = {401: 'check HF_TOKEN', 403: 'check HF_TOKEN', 404: 'check HF_ENDPOINT'}
-        remedy = remedies.get(answer, 'try again later')
-        raise UsageError(
-            f'{constants.ENDPOINT} refuses {name} (HTTP {answer}): {remedy}'
-        ) from error
-
-
-def _gated(name: str) -> str:
-    from huggingface_hub import constants
-
-    return (
-        f'{name} is gated: accept its conditions on {constants.ENDPOINT}/{name}, and set HF_TOKEN '
-        'to a token of that account'
-    )
 
 
 def _megabytes(count: int) -> str:
