@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -50,9 +52,13 @@ def run(options: argparse.Namespace) -> int:
         wanted = [name.lower() for name in options.names]
         networks = [one for one in networks if any(name in one['name'].lower() for name in wanted)]
     if options.json:
-        print(json.dumps(networks, indent=2, ensure_ascii=False))
+        text = json.dumps(networks, indent=2, ensure_ascii=False)
     else:
-        print(markdown(networks) if options.markdown else _text(networks))
+        text = markdown(networks) if options.markdown else _text(networks)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -7,6 +7,8 @@ import argparse
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,15 @@ def test_it_prints_them(capsys):
     assert [one['family'] for one in json.loads(capsys.readouterr().out)] == ['glpn']
     assert main(['models', 'nothing']) == 2
     assert 'no known network is named nothing' in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error():
+    child = subprocess.Popen(
+        [sys.executable, '-m', 'depth_perception.cli', 'models'],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child.stdout.close()
+    assert child.stderr.read() == '' and child.wait(timeout=120) == 0
