@@ -77,7 +77,7 @@ def _frame(image: CompressedImage, info: CameraInfo, truth: NDArray[np.float32])
 
 def predictions(estimator: Estimator, frames: list[Frame]) -> list[Tensor]:
     """Predict the depth (H, W) of each frame in metres, on a CPU, as the node does."""
-    return [estimator.estimate(frame.rgb, frame.camera).depth.cpu() for frame in frames]
+    return [torch.as_tensor(estimator.estimate(frame.rgb, frame.camera).depth) for frame in frames]
 
 
 class Recorded:

@@ -22,10 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
-from torch import Tensor
 
 from benchmarks.camera import serialized_clip
 from benchmarks.machine import machine
@@ -34,6 +33,7 @@ from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.scan import LEVEL
 from depth_perception.inference.backends.base import Backend
 from depth_perception.inference.backends.choice import choose_backend
+from depth_perception.inference.device import CPU
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.transfer import Upload
 from depth_perception.io.image_messages import decode
@@ -45,7 +45,6 @@ from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
 
-CPU = torch.device('cpu')
 #: One in this many images of the clip is used.
 THINNING = 10
 
@@ -58,14 +57,14 @@ class Replay:
     def __init__(self, backend: Backend) -> None:
         self.name, self.precision = backend.name, backend.precision
         self._backend = backend
-        self._outputs: dict[int, Tensor] = {}
+        self._outputs: dict[int, NDArray[np.float32]] = {}
 
-    def run(self, image: Tensor) -> Tensor:
-        """Return the output for an image as a new tensor, like a network."""
-        key = zlib.crc32(image.contiguous().numpy())
+    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the output for an image as a new array, like a network."""
+        key = zlib.crc32(np.ascontiguousarray(image))
         if key not in self._outputs:
             self._outputs[key] = self._backend.run(image)
-        return self._outputs[key].clone()
+        return self._outputs[key].copy()
 
 
 @dataclass
@@ -107,19 +106,17 @@ class Stages:
         with self._timed('range mask'):
             ranged = products.depth
         with self._timed('depth message'):
-            messages.depth_message(ranged.numpy(), image.header, '32FC1')
+            messages.depth_message(ranged, image.header, '32FC1')
         with self._timed('edge filter'):
             products.clean  # noqa: B018 - computed now
         with self._timed('cloud'):
             cloud = products.cloud
         with self._timed('cloud message'):
-            messages.cloud_message(cloud.numpy(), image.header, True)
+            messages.cloud_message(cloud, image.header, True)
         with self._timed('scan'):
             found = products.scan()
         with self._timed('scan message'):
-            messages.scan_message(
-                found.ranges.numpy(), found.layout, image.header, self.settings.min_depth
-            )
+            messages.scan_message(found.ranges, found.layout, image.header, self.settings.min_depth)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -172,10 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--frames', type=int, default=200)
     options = parser.parse_args(arguments)
     seconds = measure(tuple(options.size), options.frames)
-    print(
-        f'{machine()}, {torch.get_num_threads()} threads, '
-        f'{options.size[0]}x{options.size[1]}, {options.frames} frames'
-    )
+    print(f'{machine()}, {options.size[0]}x{options.size[1]}, {options.frames} frames')
     print(table(seconds))
     return 0
 

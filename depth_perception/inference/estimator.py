@@ -8,21 +8,19 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from depth_perception.camera.model import CameraModel, same_aspect
+from depth_perception.depth.arrays import is_tensor, like, on_device, on_host
 from depth_perception.depth.by_numpy import by_numpy
 from depth_perception.inference.backends.base import Backend
-from depth_perception.inference.backends.choice import choose_backend
-from depth_perception.inference.backends.graphs import EagerFrames, frames_on
-from depth_perception.inference.device import resolve_device
+from depth_perception.inference.backends.choice import backend_for, frames_on
+from depth_perception.inference.backends.frames import EagerFrames
+from depth_perception.inference.device import Device, resolve_device
 from depth_perception.inference.preparing import (
     MAX_ASPECT,
     Size,
@@ -31,10 +29,14 @@ from depth_perception.inference.preparing import (
     resized_output,
 )
 from depth_perception.inference.protocol import Estimate, Sharing
+from depth_perception.inference.smooth_resize import smoothly_resized
 from depth_perception.inference.transfer import Upload
-from depth_perception.io.weights import WeightsInfo, load_weights
+from depth_perception.io.weights import WeightsInfo, check_weights
 
-Array = TypeVar('Array', NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar('Array', NDArray[Any], 'Tensor')
 
 PRECISIONS = ('fp16', 'bf16', 'fp32')
 #: Network sizes are multiples of this: fine enough to keep the aspect ratio, and even at four of
@@ -90,8 +92,9 @@ class DepthEstimator:
         self._compile_beside = compile_beside
         self._frames = frames_on(backend.device) if graphs else EagerFrames()
         self._upload = Upload(backend.device)
-        self._mean = torch.tensor(info.mean, device=backend.device).view(1, 3, 1, 1) * 255
-        self._std = torch.tensor(info.std, device=backend.device).view(1, 3, 1, 1) * 255
+        self._mean, self._std = (
+            _of_channels(values, backend.device) for values in (info.mean, info.std)
+        )
 
     @classmethod
     def load(
@@ -122,24 +125,16 @@ class DepthEstimator:
         """
         if precision not in PRECISIONS:
             raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
-        torch_device = resolve_device(device)
-        weights = load_weights(path)
-        runner = choose_backend(
-            weights.network, torch_device, precision, backend, weights.checksum, weights.path
-        )
-        estimator = cls(
-            runner,
-            weights.info,
-            weights.checksum,
-            compile_beside,
-            graphs=getattr(weights.network, 'traceable', True),
-        )
+        place = resolve_device(device)
+        weights = check_weights(path)
+        runner, graphs = backend_for(weights, place, precision, backend)
+        estimator = cls(runner, weights.info, weights.checksum, compile_beside, graphs)
         height, width = weights.info.input_height, weights.info.input_width
         estimator.infer(np.zeros((height, width, 3), np.uint8))
         return estimator
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Device of the inference."""
         return self._backend.device
 
@@ -172,9 +167,8 @@ class DepthEstimator:
         Raises:
             ValueError: type or shape of the image is wrong, or its size differs from the camera's.
         """
-        return self.estimate(rgb, camera).depth.cpu().numpy()
+        return on_host(self.estimate(rgb, camera).depth)
 
-    @torch.inference_mode()
     def estimate(
         self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
     ) -> Estimate:
@@ -195,9 +189,7 @@ class DepthEstimator:
         measured = seconds and self.device.type == 'cpu'
         return Estimate(depth, factor, seconds[-1] if measured else None)
 
-    def _depth(
-        self, image: Tensor, factor: Tensor | float, size: Size, seconds: list[float]
-    ) -> Tensor:
+    def _depth(self, image: Any, factor: Tensor | float, size: Size, seconds: list[float]) -> Any:
         """Return depth (H, W) in metres times the factor, for an image (H, W, 3) on the device.
 
         Args:
@@ -212,11 +204,17 @@ class DepthEstimator:
         seconds.append(time.perf_counter() - start)
         height, width = image.shape[:2]
         if self.info.preparation.converts_last:
-            return _in_metres(resized_output(output, self.info, (height, width)), self.info, factor)
+            return _in_metres(self._whole(output, (height, width)), self.info, factor)
         depth = _in_metres(output, self.info, factor)
         if self.info.preparation.size != 'area':
-            return resized_output(depth, self.info, (height, width))
+            return self._whole(depth, (height, width))
         return _resized(depth, (height, width))
+
+    def _whole(self, output: Any, size: Size) -> Any:
+        """Resize the output of an imported network to the image: (H, W)."""
+        import torch
+
+        return like(resized_output(torch.as_tensor(output), self.info, size), output)
 
     def network_input(
         self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
@@ -224,7 +222,10 @@ class DepthEstimator:
         """Return the network's input for an image: normalised float32 (1, 3, h, w)."""
         _check_image(rgb, camera)
         height, width = rgb.shape[:2]
-        return self._prepare(self._upload(rgb), self._choose_size(height, width, camera))
+        import torch
+
+        size = self._choose_size(height, width, camera)
+        return torch.as_tensor(self._prepare(self._upload(rgb), size))
 
     def focal_factor(self, camera: CameraModel | None, fed: Size | None = None) -> float:
         """Return camera focal / training focal, in pixels of the network's input; 1 if unknown.
@@ -265,16 +266,39 @@ class DepthEstimator:
             return self._backend.size_for(wanted, f'{width}x{height}')
         return wanted
 
-    def _prepare(self, image: Tensor, size: Size) -> Tensor:
+    def _prepare(self, image: Any, size: Size) -> Any:
         """Convert uint8 (H, W, 3) to normalised float32 (1, 3, h, w), both on the device."""
-        image = image.permute(2, 0, 1)[None]
         if self.info.preparation.size != 'area':
-            return _normalised(resized_image(image, self.info, size), self._mean, self._std)
-        if tuple(image.shape[-2:]) != size:
-            # On a CPU, resizing bytes is several times faster than resizing floats.
-            image = image if self.device.type == 'cpu' else image.float()
-            image = F.interpolate(image, size, mode='bilinear', antialias=True)
-        return _normalised(image, self._mean, self._std)
+            resized = resized_image(_as_batch(image), self.info, size)
+            return like(_normalised(resized, self._mean, self._std), image)
+        return _normalised(_to_size(image, size), self._mean, self._std)
+
+
+def _of_channels(values: tuple[float, ...], device: Device) -> Any:
+    """Return a value of each channel, of RGB / 255, as an array (1, 3, 1, 1) for 0 to 255."""
+    array = np.array(values, np.float32).reshape(1, 3, 1, 1) * 255
+    return on_device(array, 'numpy' if device.type == 'cpu' else str(device))
+
+
+def _as_batch(image: NDArray[np.uint8] | Tensor) -> Tensor:
+    """Return an image (H, W, 3) as a tensor (1, 3, H, W)."""
+    import torch
+
+    if not is_tensor(image) and not image.flags.writeable:
+        image = image.copy()  # torch warns about read-only arrays, for example of `bytes`
+    return torch.as_tensor(image).permute(2, 0, 1)[None]
+
+
+def _to_size(image: Any, size: Size) -> Any:
+    """Resize uint8 (H, W, 3) to (1, 3, h, w), smoothly."""
+    if not is_tensor(image):
+        return smoothly_resized(image, size)[None]
+    from torch.nn import functional as F
+
+    batch = _as_batch(image)
+    if tuple(batch.shape[-2:]) == size:
+        return batch
+    return F.interpolate(batch.float(), size, mode='bilinear', antialias=True)
 
 
 @by_numpy
@@ -301,11 +325,14 @@ def _in_metres(output: Array, info: WeightsInfo, factor: Tensor | float) -> Arra
     return metres
 
 
-def _resized(depth: Tensor, size: tuple[int, int]) -> Tensor:
+@by_numpy
+def _resized(depth: Array, size: tuple[int, int]) -> Array:
     """Resize (1, 1, h, w) to (H, W), bilinear."""
-    if depth.device.type == 'cpu':
-        # The same up to rounding, in a sixth of the time (see `by_numpy`).
-        return torch.from_numpy(cv2.resize(depth[0, 0].numpy(), size[::-1]))
+    if not is_tensor(depth):
+        resized: NDArray[np.float32] = cv2.resize(depth[0, 0], size[::-1])
+        return resized
+    from torch.nn import functional as F
+
     return F.interpolate(depth, size, mode='bilinear', align_corners=False)[0, 0]
 
 

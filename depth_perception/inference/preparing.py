@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
-
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from depth_perception.io.weights import WeightsInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Height and width.
 Size = tuple[int, int]
@@ -46,6 +47,8 @@ def fed_size(info: WeightsInfo, height: int, width: int) -> Size:
 
 def resized_image(image: Tensor, info: WeightsInfo, size: Size) -> Tensor:
     """Resize an image, uint8 (1, 3, H, W), to input size: (1, 3, h, w), 0 to 255."""
+    from torch.nn import functional as F
+
     policy = info.preparation
     is_bytes = policy.resize_values == 'bytes'
     if not is_bytes or image.device.type != 'cpu':
@@ -69,6 +72,8 @@ def resized_image(image: Tensor, info: WeightsInfo, size: Size) -> Tensor:
 
 def resized_output(output: Tensor, info: WeightsInfo, size: Size) -> Tensor:
     """Resize the output (1, 1, h, w) of a network to the size of the image: (H, W)."""
+    from torch.nn import functional as F
+
     down, across = _padding(info, *size)
     mode = info.preparation.output_interpolation
     whole = (size[0] + 2 * down, size[1] + 2 * across)

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_perception.camera.model import CameraModel
+from depth_perception.inference.device import Device
 from depth_perception.io.weights import WeightsInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,14 @@ class Estimate:
     """The depth of one image, with what is known about how it was computed.
 
     Attributes:
-        depth: float32 (H, W), metres along the optical axis, not masked, on the estimator's device.
+        depth: float32 (H, W), metres along the optical axis, not masked: on a CPU a NumPy array, on
+            a GPU a tensor there.
         focal_factor: the factor on the network's metres that corrects for the focal length.
         network_seconds: the time the network alone took; None on a GPU, where the work has only
             been started.
     """
 
-    depth: Tensor
+    depth: Any
     focal_factor: float = 1.0
     network_seconds: float | None = None
 
@@ -57,7 +60,7 @@ class Estimator(Protocol):
         """The checksum of the weights file."""
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """Device of the inference, and of the depth that `estimate` returns."""
 
     @property

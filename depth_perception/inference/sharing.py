@@ -16,17 +16,19 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.inference.device import resolve_device
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.protocol import Estimate, Estimator, Sharing
 from depth_perception.io.weights import weights_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Load = Callable[[str, str, str, str], Estimator]
 #: If a request takes longer (seconds), new users do not share the network: it may hang forever.

@@ -8,12 +8,17 @@ buffers are reused. Buffers are not thread-safe: each user has its own. On a CPU
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from depth_perception.depth.arrays import is_tensor, on_host
+from depth_perception.inference.device import Device
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Upload:
@@ -24,29 +29,34 @@ class Upload:
         staged: whether to use a pinned buffer; None means only for CUDA.
     """
 
-    def __init__(self, device: torch.device, staged: bool | None = None) -> None:
+    def __init__(self, device: Device, staged: bool | None = None) -> None:
         self._device = device
         self._staged = device.type == 'cuda' if staged is None else staged
         self._buffer: Tensor | None = None
         self._sent: torch.cuda.Event | None = None
 
-    def __call__(self, image: NDArray[np.uint8] | Tensor) -> Tensor:
-        """Return an image, uint8 (H, W, 3), on the device; a tensor is returned unchanged."""
-        if isinstance(image, Tensor):
+    def __call__(self, image: NDArray[np.uint8] | Tensor) -> Any:
+        """Return an image, uint8 (H, W, 3), on the device; on a CPU, a contiguous array.
+
+        A tensor is returned unchanged.
+        """
+        if is_tensor(image):
             return image
         if not self._staged:
-            # torch warns about read-only arrays, for example of `bytes`.
-            image = np.ascontiguousarray(image)
-            return torch.from_numpy(image if image.flags.writeable else image.copy())
+            return np.ascontiguousarray(image)
+        import torch
+
         buffer = self._free_buffer(image.shape)
         np.copyto(buffer.numpy(), image)
-        sent = torch.empty(image.shape, dtype=torch.uint8, device=self._device)
+        sent = torch.empty(image.shape, dtype=torch.uint8, device=str(self._device))
         sent.copy_(buffer, non_blocking=True)
         self._mark_sent()
         return sent
 
     def _free_buffer(self, shape: tuple[int, ...]) -> Tensor:
         """Return a buffer that the device has finished reading."""
+        import torch
+
         if self._sent is not None:
             self._sent.synchronize()
         if self._buffer is None or self._buffer.shape != shape:
@@ -55,33 +65,37 @@ class Upload:
 
     def _mark_sent(self) -> None:
         if self._device.type == 'cuda':
+            import torch
+
             self._sent = self._sent or torch.cuda.Event()
-            self._sent.record(torch.cuda.current_stream(self._device))
+            self._sent.record(torch.cuda.current_stream(str(self._device)))
 
 
 class Download:
-    """Copy several tensors to the host at once.
+    """Copy several tensors to the host at once; NumPy arrays are there already.
 
     Args:
         device: the source device.
         staged: whether to use pinned buffers; None means only for CUDA.
     """
 
-    def __init__(self, device: torch.device, staged: bool | None = None) -> None:
+    def __init__(self, device: Device, staged: bool | None = None) -> None:
         self._device = device
         self._staged = device.type == 'cuda' if staged is None else staged
         self._buffers: dict[str, Tensor] = {}
 
-    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    def __call__(self, tensors: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the tensors as arrays, after one wait for all of them.
 
         The arrays may be buffers that the next call overwrites, or share the tensors' memory.
         """
         if not self._staged:
-            return {name: tensor.numpy() for name, tensor in tensors.items()}
+            return {name: on_host(tensor) for name, tensor in tensors.items()}
         buffers = {name: self._copied(name, tensor) for name, tensor in tensors.items()}
         if self._device.type == 'cuda':
-            torch.cuda.current_stream(self._device).synchronize()
+            import torch
+
+            torch.cuda.current_stream(str(self._device)).synchronize()
         return {name: buffer.numpy() for name, buffer in buffers.items()}
 
     def _copied(self, name: str, tensor: Tensor) -> Tensor:
@@ -92,5 +106,7 @@ class Download:
         return buffer.copy_(tensor.contiguous(), non_blocking=True)
 
 
-def _host_buffer(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+def _host_buffer(shape: tuple[int, ...], dtype: torch.dtype, device: Device) -> Tensor:
+    import torch
+
     return torch.empty(shape, dtype=dtype, pin_memory=device.type == 'cuda')

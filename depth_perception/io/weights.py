@@ -7,24 +7,27 @@ The header's `depth_perception` entry is a JSON document (see :class:`WeightsInf
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from depth_perception.errors import first_line, why_missing
 from depth_perception.extras import remedy
 from depth_perception.io.files import write_atomically
 from depth_perception.io.preparation import Preparation
-from depth_perception.networks import create_network, loadable_names
+from depth_perception.networks import create_network, loadable_names, network_names
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 FORMAT_VERSION = 1
 #: The bundled network, used if no file is given.
@@ -215,6 +218,37 @@ def _is_triple(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
+class CheckedWeights:
+    """A weights file whose header and checksum are right; its network is not built yet.
+
+    Attributes:
+        info: metadata of the file.
+        checksum: checksum of the file.
+        path: the file.
+    """
+
+    info: WeightsInfo
+    checksum: str
+    path: Path
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the network is one of this project, not an imported one."""
+        return self.info.network in network_names()
+
+    def network(self) -> nn.Module:
+        """Build the network.
+
+        Raises:
+            WeightsError: the file has changed since it was checked, or cannot be used.
+        """
+        loaded = load_weights(self.path)
+        if loaded.checksum != self.checksum:
+            raise WeightsError(f'{self.path} is no longer the file that was loaded')
+        return loaded.network
+
+
+@dataclass(frozen=True)
 class LoadedWeights:
     """A network ready for inference (eval mode, CPU, float32) and its metadata."""
 
@@ -286,10 +320,36 @@ def load_weights(path: str | Path | None = None) -> LoadedWeights:
         ('efficientnet_sff', False)
     """
     file = weights_path(path)
-    try:
+    with _explained(file):
         content = _read(file)
         info, checksum = _checked_info(content)
         return LoadedWeights(_build(info, content), info, checksum, file)
+
+
+def check_weights(path: str | Path | None = None) -> CheckedWeights:
+    """Read a weights file and check its header and checksum, without importing PyTorch.
+
+    Args:
+        path: the file; None, '' or 'default' for the bundled network.
+
+    Raises:
+        WeightsError: see `load_weights`; that the tensors fit the network is checked there alone.
+
+    Examples:
+        >>> from depth_perception.io.weights import check_weights
+        >>> check_weights().info.network
+        'efficientnet_sff'
+    """
+    file = weights_path(path)
+    with _explained(file):
+        return CheckedWeights(*_checked_info(_read(file)), file)
+
+
+@contextlib.contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Add the file and the remedy to the error."""
+    try:
+        yield
     except WeightsError as error:
         raise WeightsError(f'cannot use weights {file}: {error}; {_REMEDY}') from error
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from depth_perception.camera.model import CameraModel
+from depth_perception.depth.arrays import on_host
 from depth_perception.errors import UsageError
 from depth_perception.inference.backends.base import Backend
 from depth_perception.inference.backends.choice import choose_backend
@@ -41,9 +42,10 @@ class _Unchanged:
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._network, self.device = network, device
 
-    def run(self, image: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def run(self, image: Tensor | NDArray[np.float32]) -> Tensor:
         """Map a normalised image (1, 3, H, W) to raw output (1, 1, h, w) float32."""
-        output: Tensor = self._network(image)
+        output: Tensor = self._network(torch.as_tensor(image))
         return output.float()
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
@@ -285,7 +287,7 @@ def _published(
     def depth(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         estimate = predictor.published(image, camera)
         factors.append(estimate.focal_factor)
-        return estimate.depth.cpu().numpy()
+        return on_host(estimate.depth)
 
     found = protocols.predict(protocol, rgb, depth)
     factor = factors[0] if predictor.kind == 'metres' else 1.0

@@ -90,7 +90,7 @@ def test_the_scene_of_the_floor_benchmark_has_a_floor_to_correct():
     camera = CameraModel(160, 120, 128.0, 128.0, 80.0, 60.0)
     depth = floor.scene(camera)
     levelled = level_floor(depth, floor_layout(camera, floor.POSE))
-    heights = floor.POSE.height + level_rays(camera, floor.POSE)[2].numpy() * levelled
+    heights = floor.POSE.height + level_rays(camera, floor.POSE)[2] * levelled
     assert np.isfinite(levelled).all() and (abs(heights[-30:]) < 0.01).all()
 
 
@@ -102,7 +102,7 @@ def test_every_drive_of_the_repository_is_whole(tmp_path):
         assert room.truths[0].shape == room.images[0].shape[:2] == (240, 320)
         # The floor is where height and pitch say it is.
         pose, camera = room.pose, room.camera
-        rays = level_rays(camera, pose)[2].numpy()
+        rays = level_rays(camera, pose)[2]
         heights = pose.height + rays * room.truths[-1]
         assert (abs(heights[-40:]) < 0.02).mean() > 0.3, room.name
     with pytest.raises(drives.DriveError, match='not a drive'):

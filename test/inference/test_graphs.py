@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from depth_perception.camera.model import CameraModel
-from depth_perception.inference.backends.graphs import KEPT, CaptureError, GraphedFrames, frames_on
+from depth_perception.inference.backends.choice import frames_on
+from depth_perception.inference.backends.graphs import KEPT, CaptureError, GraphedFrames
 from depth_perception.inference.backends.torch_eager import TorchEager
 from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.inference.transfer import Upload
 from test.inference.test_estimator import photograph, tiny_estimator
 from test.support.weights import tiny_info, tiny_network
 
@@ -60,9 +62,16 @@ class Recorded:
 
 
 def graphed(*errors):
-    estimator, recorder = tiny_estimator(), Recorder(*errors)
+    estimator, recorder = eager(), Recorder(*errors)
     estimator._frames = GraphedFrames(CPU, recorder)
     return estimator, recorder
+
+
+def eager():
+    """Return an estimator that computes with tensors, as on a GPU."""
+    estimator = tiny_estimator()
+    estimator._upload = Upload(CPU, staged=True)
+    return estimator
 
 
 def camera_of(image, focal):
@@ -77,7 +86,7 @@ def test_a_graph_gives_the_same_result_as_the_operations():
         for focal in (80.0, 120.0):
             camera = camera_of(image, focal)
             np.testing.assert_array_equal(
-                estimator.infer(image, camera), tiny_estimator().infer(image, camera)
+                estimator.infer(image, camera), eager().infer(image, camera)
             )
     assert recorder.captured == SIZES[:3]  # another camera or the first size again: no capture
     assert not estimator.remarks
@@ -104,7 +113,7 @@ def test_if_cuda_cannot_record_the_network_still_runs_with_one_remark():
     estimator, recorder = graphed(None, CaptureError('operation not permitted'))
     for size in (*SIZES[:3], SIZES[0]):
         np.testing.assert_array_equal(
-            estimator.infer(photograph(*size)), tiny_estimator().infer(photograph(*size))
+            estimator.infer(photograph(*size)), eager().infer(photograph(*size))
         )
     assert recorder.captured == recorder.freed == SIZES[:1]  # it was not tried again
     assert len(estimator.remarks) == 1 and 'operation not permitted' in estimator.remarks[0]
@@ -117,9 +126,7 @@ def test_other_graphs_are_freed_if_memory_is_short():
     assert recorder.captured == SIZES[:2] and recorder.freed == SIZES[:1]
     full = torch.cuda.OutOfMemoryError('full')
     estimator, _ = graphed(full, full)
-    np.testing.assert_array_equal(
-        estimator.infer(photograph()), tiny_estimator().infer(photograph())
-    )
+    np.testing.assert_array_equal(estimator.infer(photograph()), eager().infer(photograph()))
     assert 'out of memory while recording' in estimator.remarks[0]
 
 
@@ -149,7 +156,7 @@ def test_cuda_graphs_give_the_depth_of_the_cpu(precision, tolerance):
         for _ in range(2):
             np.testing.assert_allclose(
                 estimator.infer(image, camera),
-                tiny_estimator().infer(image, camera),
+                eager().infer(image, camera),
                 rtol=tolerance,
             )
     assert not estimator.remarks and len(estimator._frames._graphs) == KEPT

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import pkgutil
 
 import pytest
 import torch
 
+from depth_perception import networks
 from depth_perception.io.weights import load_weights, save_weights
 from depth_perception.networks import create_network, registry
 from depth_perception.networks.fast_unpooling import fast_equivalent, use_fast_unpooling
@@ -55,13 +58,15 @@ def network(name):
 
 
 def test_every_registered_network_is_tested_here():
+    for module in pkgutil.iter_modules(networks.__path__, 'depth_perception.networks.'):
+        importlib.import_module(module.name)
     # Other tests may register networks of their own.
     ours = [
         name
         for name, factory in registry._FACTORIES.items()
         if factory.__module__.startswith('depth_perception.')
     ]
-    assert sorted(PARAMETERS) == sorted(ours)
+    assert sorted(PARAMETERS) == sorted(ours) == sorted(registry._MODULES)
 
 
 @pytest.mark.parametrize('name', sorted(PARAMETERS))

@@ -8,10 +8,10 @@ from array import array
 
 import numpy as np
 import pytest
-import torch
 from rclpy.parameter import Parameter
 
 from depth_perception.depth.scan import LEVEL, CameraPose
+from depth_perception.inference.device import CPU
 from depth_perception.inference.threads import share_the_cores
 from depth_perception.inference.transfer import Upload
 from depth_perception.io.image_messages import decode
@@ -132,7 +132,7 @@ def test_the_pose_is_asked_for_once_a_frame_where_the_cloud_needs_it_too(wanted)
 def test_an_image_is_read_where_its_message_has_it_and_stays_as_it_was():
     image = rgb_image(picture())
     before = bytes(image.data)
-    uploaded = Upload(torch.device('cpu'))(decode(image)).numpy()
+    uploaded = Upload(CPU)(decode(image))
     assert np.shares_memory(uploaded, np.frombuffer(image.data, np.uint8))
     cameras = Calibrations()
     cameras.update(camera_info())

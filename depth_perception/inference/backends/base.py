@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+from depth_perception.inference.device import Device
 
 
 class Backend(Protocol):
@@ -16,7 +15,7 @@ class Backend(Protocol):
     #: Name of the backend, as users choose it.
     name: str
     #: Device of the input and the output.
-    device: torch.device
+    device: Device
     #: Precision in which the network actually computes: `fp32`, `fp16` or `bf16`.
     precision: str
 
@@ -24,8 +23,11 @@ class Backend(Protocol):
     def problem(self) -> str:
         """A sentence about what makes the backend slower than it could be, or ''."""
 
-    def run(self, image: Tensor) -> Tensor:
-        """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32."""
+    def run(self, image: Any) -> Any:
+        """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32.
+
+        Both are tensors on the device; on a CPU, NumPy arrays for an array.
+        """
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
         """Return the (height, width) to use now for an image whose network size is `size`.

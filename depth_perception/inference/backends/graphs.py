@@ -23,43 +23,14 @@ import torch
 from torch import Tensor
 
 from depth_perception.errors import first_line
+from depth_perception.inference.backends.frames import Depth
 from depth_perception.inference.device import capture_lock, free_cached_memory
-
-#: Maps an image uint8 (H, W, 3) on the device and a factor on its depth to float32 metres (H, W).
-Depth = Callable[[Tensor, 'Tensor | float'], Tensor]
 
 #: Largest number of graphs, one per image size; the least recently used one is freed first.
 KEPT = 4
 #: Number of runs before a capture, in which libraries choose algorithms and allocate memory
 #: (recommended by PyTorch's CUDA graph notes).
 WARM_UP = 3
-
-
-class Frames(Protocol):
-    """Computes the depth of frames.
-
-    Attributes:
-        problem: a sentence about what makes it slower than it could be, or ''.
-    """
-
-    problem: str
-
-    def __call__(
-        self, depth: Depth, image: Tensor, factor: float, variant: tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return depth (H, W) in its own memory; `variant` identifies the work on one size."""
-
-
-class EagerFrames:
-    """Run operation by operation, on a CPU."""
-
-    problem = ''
-
-    def __call__(
-        self, depth: Depth, image: Tensor, factor: float, variant: tuple[int, ...] = ()
-    ) -> Tensor:
-        """Return the depth (H, W) of an image."""
-        return depth(image, factor)
 
 
 class CaptureError(RuntimeError):
@@ -168,7 +139,8 @@ class GraphedFrames:
         """Return the depth (H, W) of an image in memory that no later frame overwrites."""
         graph = None if self.problem else self._graph(depth, tuple(image.shape), variant)
         if graph is None:
-            return depth(image, factor)
+            result: Tensor = depth(image, factor)
+            return result
         graph.image.copy_(image, non_blocking=True)
         graph.factor.fill_(factor)
         graph.replay()
@@ -204,8 +176,3 @@ class GraphedFrames:
         """Free the least recently used graphs until at most `count` remain."""
         while len(self._graphs) > count:
             self._graphs.popitem(last=False)[1].free()
-
-
-def frames_on(device: torch.device) -> Frames:
-    """Return the fastest way to run frames on the device."""
-    return GraphedFrames(device) if device.type == 'cuda' else EagerFrames()

@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from depth_perception.depth.arrays import like, on_host
 from depth_perception.inference.backends import openvino_cache
 from depth_perception.inference.backends.names import BackendError
+from depth_perception.inference.device import Device
 from depth_perception.networks.onnx_network import OnnxNetwork
 
 Size = tuple[int, int]
@@ -35,7 +38,7 @@ class OnnxRuntime:
     name = 'onnxruntime'
     problem = ''
 
-    def __init__(self, network: OnnxNetwork, device: torch.device, precision: str) -> None:
+    def __init__(self, network: OnnxNetwork, device: Device, precision: str) -> None:
         import onnxruntime
 
         self.device = device
@@ -55,11 +58,11 @@ class OnnxRuntime:
             )
         self.precision = 'fp16' if half and 'TensorrtExecutionProvider' in used else 'fp32'
 
-    def run(self, image: Tensor) -> Tensor:
+    def run(self, image: Any) -> Any:
         """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""
-        values = image.contiguous().cpu().numpy()
+        values = np.ascontiguousarray(on_host(image))
         output = self._session.run([self._output], {self._input: values})[0]
-        return as_map(torch.from_numpy(output)).to(self.device)
+        return like(as_map(torch.from_numpy(output)), image)
 
     def size_for(self, size: Size, what: str) -> Size:
         """Any size is ready."""
@@ -81,7 +84,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec('onnxruntime') is not None
 
 
-def _providers(available: list[str], device: torch.device, half: bool) -> list[Any]:
+def _providers(available: list[str], device: Device, half: bool) -> list[Any]:
     """What is to run the network, the fastest first."""
     if device.type != 'cuda':
         return ['CPUExecutionProvider']

@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import io
 import math
+import os
 import sys
 import tempfile
 import threading
@@ -20,16 +21,26 @@ import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
+from depth_perception.depth.arrays import is_tensor, like
 from depth_perception.inference.backends import openvino_cache
 from depth_perception.inference.backends.beside import BackgroundCompiler, CompileError
-from depth_perception.inference.backends.openvino_apart import compile_apart
+from depth_perception.inference.backends.openvino_apart import (
+    AT_ONCE,
+    Tries,
+    compile_apart,
+)
 from depth_perception.inference.backends.priority import gives_way
-from depth_perception.networks.onnx_network import OnnxNetwork
+from depth_perception.inference.device import CPU, Device
+from depth_perception.io.weights import CheckedWeights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from depth_perception.networks.onnx_network import OnnxNetwork
 
 _has_traced = False
 #: Largest number of compiled sizes in memory; the least recently used one is dropped.
@@ -42,11 +53,12 @@ class OpenVino:
     """A network that is compiled, or read from the cache on disk, once per input size.
 
     Args:
-        network: the network, on the CPU.
+        network: the network, on the CPU; or its weights file, from which it is built only if it
+            must be compiled: in another process, if PyTorch is not imported in this one.
         precision: `fp16` and `bf16` compute in bfloat16 if the CPU has instructions for it,
             otherwise in float32; `fp32` always computes in float32.
         checksum: checksum of the weights file; without it compiled models are not cached.
-        weights: the weights file, for the process that compiles in the background.
+        weights: the weights file, for the process that compiles.
 
     Raises:
         ModuleNotFoundError: OpenVINO is not installed.
@@ -55,13 +67,16 @@ class OpenVino:
     name = 'openvino'
 
     def __init__(
-        self, network: nn.Module, precision: str, checksum: str = '', weights: Path | None = None
+        self,
+        network: nn.Module | CheckedWeights,
+        precision: str,
+        checksum: str = '',
+        weights: Path | None = None,
     ) -> None:
-        self.device = torch.device('cpu')
+        self.device: Device = CPU
         self._openvino = _import_openvino()
         self._core = _core()
-        # In channels_last layout, the trace would contain transposes.
-        self._network = network.cpu().float().eval().to(memory_format=torch.contiguous_format)
+        self._network = network if isinstance(network, CheckedWeights) else _plain(network)
         self.precision = 'bf16' if precision != 'fp32' and self._has_bfloat16() else 'fp32'
         self._checksum, self._weights = checksum, weights
         self._requests: dict[Size, Any] = {}
@@ -74,7 +89,7 @@ class OpenVino:
         """A sentence about sizes that are not compiled yet, or ''."""
         return self._background.remark
 
-    def run(self, image: Tensor) -> Tensor:
+    def run(self, image: Any) -> Any:
         """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32.
 
         The first image of a size takes seconds, because the network is compiled for it, unless
@@ -83,8 +98,9 @@ class OpenVino:
         height, width = image.shape[-2:]
         size = (height, width)
         request = self._request(size) or self._add(size, self._made(size))
-        output = request.infer([image.contiguous().numpy()], share_inputs=True)[0]
-        return torch.from_numpy(output).reshape(1, -1, *output.shape[-2:])
+        values = image.contiguous().numpy() if is_tensor(image) else np.ascontiguousarray(image)
+        output = request.infer([values], share_inputs=True)[0]
+        return like(output.reshape(1, -1, *output.shape[-2:]), image)
 
     def size_for(self, size: Size, what: str) -> Size:
         """Return the size to use now: `size` if it is compiled, otherwise the nearest compiled one.
@@ -116,6 +132,8 @@ class OpenVino:
 
     def compiled(self, size: Size) -> Any:
         """Compile the network for a size."""
+        import torch
+
         return self._core.compile_model(
             self._converted(torch.zeros(1, 3, *size)), 'CPU', self._settings()
         )
@@ -137,8 +155,11 @@ class OpenVino:
         return request
 
     def _made(self, size: Size) -> Any:
-        """Return the model of a size from the cache, or compile it in this process."""
+        """Return the model of a size from the cache, or compile it."""
         model = self._cached(size)
+        is_built = not isinstance(self._network, CheckedWeights)
+        if model is None and not is_built and 'torch' not in sys.modules:
+            model = self._compiled_apart(size, AT_ONCE)
         if model is None:
             model = self.compiled(size)
             path = self._path(size)
@@ -149,17 +170,23 @@ class OpenVino:
     def _make_in_background(self, size: Size) -> None:
         """Make the model of a size in the background: another process compiles it if possible."""
         model = gives_way(lambda: self._cached(size))
-        if model is None and self._weights is not None:
-            model = self._compiled_apart(self._weights, size)
+        if model is None:
+            model = self._compiled_apart(size)
         self._add(size, self._made(size) if model is None else model)
 
-    def _compiled_apart(self, weights: Path, size: Size) -> Any:
+    def _compiled_apart(self, size: Size, tries: Tries | None = None) -> Any:
+        """Return the model of a size, compiled by another process; None if it cannot."""
+        if self._weights is None:
+            return None
         path = self._path(size)
         with tempfile.TemporaryDirectory() as spare, contextlib.suppress(CompileError, OSError):
             keep = path is not None and openvino_cache.can_keep(path)
             file = path if path is not None and keep else Path(spare, 'model.blob')
-            compile_apart(weights, self._checksum, self.precision, size, file)
-            return gives_way(lambda: self._imported(openvino_cache.read(file)))
+            compile_apart(self._weights, self._checksum, self.precision, size, file, tries)
+            model = openvino_cache.read(file)
+            if tries is AT_ONCE:
+                return self._imported(model)
+            return gives_way(lambda: self._imported(model))
         return None
 
     def _cached(self, size: Size) -> Any:
@@ -182,7 +209,7 @@ class OpenVino:
         return {
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_PRECISION_HINT': 'bf16' if self.precision == 'bf16' else 'f32',
-            'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+            **_threads(),
             # With pinning, the threads of two processes would share the first cores.
             'ENABLE_CPU_PINNING': False,
         }
@@ -193,12 +220,20 @@ class OpenVino:
         The first conversion of a process uses a trace, which is seconds faster. PyTorch keeps some
         megabytes of each trace forever, so later ones use an export, if OpenVINO can read it.
         """
-        if isinstance(self._network, OnnxNetwork):
-            return self._read(self._network, list(image.shape))
+        import torch
+
+        from depth_perception.networks.onnx_network import OnnxNetwork
+
+        network = self._network
+        if isinstance(network, CheckedWeights):
+            network = _plain(network.network())
+        if isinstance(network, OnnxNetwork):
+            return self._read(network, list(image.shape))
         image = image.contiguous()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
-            return self._exported(image) if _has_traced else self._traced(image)
+            convert = self._exported if _has_traced else self._traced
+            return convert(network, image)
 
     def _read(self, network: OnnxNetwork, shape: list[int]) -> Any:
         """The network of an ONNX file, with its depth as the one output."""
@@ -207,17 +242,21 @@ class OpenVino:
         depth = model.output(network.output_name)
         return self._openvino.Model([depth], model.get_parameters(), 'depth')
 
-    def _exported(self, image: Tensor) -> Any:
-        try:
-            return self._convert(torch.export.export(self._network, (image,), strict=False), image)
-        except Exception:  # PyTorch and OpenVINO raise many kinds of errors
-            return self._traced(image)
+    def _exported(self, network: nn.Module, image: Tensor) -> Any:
+        import torch
 
-    def _traced(self, image: Tensor) -> Any:
+        try:
+            return self._convert(torch.export.export(network, (image,), strict=False), image)
+        except Exception:  # PyTorch and OpenVINO raise many kinds of errors
+            return self._traced(network, image)
+
+    def _traced(self, network: nn.Module, image: Tensor) -> Any:
+        import torch
+
         global _has_traced
         _has_traced = True
         # Without check_trace's two more runs, starting takes half the time.
-        return self._convert(torch.jit.trace(self._network, image, check_trace=False), image)
+        return self._convert(torch.jit.trace(network, image, check_trace=False), image)
 
     def _convert(self, recorded: Any, image: Tensor) -> Any:
         return self._openvino.convert_model(
@@ -226,6 +265,23 @@ class OpenVino:
 
     def _has_bfloat16(self) -> bool:
         return 'BF16' in self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """Return the network as it is converted: float32, in the usual layout, not training."""
+    import torch
+
+    # In channels_last layout, the trace would contain transposes.
+    return network.cpu().float().eval().to(memory_format=torch.contiguous_format)
+
+
+def _threads() -> dict[str, int]:
+    """Return the setting of the number of threads: as PyTorch has, where it is in use."""
+    torch = sys.modules.get('torch')
+    if torch is not None:
+        return {'INFERENCE_NUM_THREADS': torch.get_num_threads()}
+    wanted = os.environ.get('OMP_NUM_THREADS', '')
+    return {'INFERENCE_NUM_THREADS': int(wanted)} if wanted.isdecimal() else {}
 
 
 def _nothing(_size: Size) -> None:

@@ -14,11 +14,19 @@ from depth_perception.inference.backends.beside import CompileError
 CHILD = 'depth_perception.inference.backends.openvino_child'
 #: Priorities to try one after the other, with their timeouts in seconds: on a machine that is never
 #: idle, priority idle alone would wait forever.
-TRIES = (('idle', 30.0), ('low', 600.0))
+Tries = tuple[tuple[str, float], ...]
+TRIES: Tries = (('idle', 30.0), ('low', 600.0))
+#: The same for a model without which no frame can be processed.
+AT_ONCE: Tries = (('usual', 600.0),)
 
 
 def compile_apart(
-    weights: Path, checksum: str, precision: str, size: tuple[int, int], file: Path
+    weights: Path,
+    checksum: str,
+    precision: str,
+    size: tuple[int, int],
+    file: Path,
+    tries: Tries | None = None,
 ) -> None:
     """Compile in a separate process (`openvino_child`) and wait for its file.
 
@@ -35,19 +43,20 @@ def compile_apart(
         *map(str, size),
         str(file),
     ]
-    for priority, seconds in TRIES:
-        if _finished([*words, priority], seconds):
+    tries = tries or TRIES
+    for priority, seconds in tries:
+        if _finished([*words, priority], seconds, one_thread=tries is not AT_ONCE):
             return
-    raise CompileError(f'it took more than {TRIES[-1][1]:.0f} s')
+    raise CompileError(f'it took more than {tries[-1][1]:.0f} s')
 
 
-def _finished(words: list[str], seconds: float) -> bool:
+def _finished(words: list[str], seconds: float, one_thread: bool) -> bool:
     """Run a process; return whether it finished in time, and kill it otherwise."""
     # One thread leaves the other cores free; it does not limit the threads of the model later.
     environment = {
         **os.environ,
         'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
-        'OMP_NUM_THREADS': '1',
+        **({'OMP_NUM_THREADS': '1'} if one_thread else {}),
     }
     child = subprocess.Popen(
         words,

@@ -5,7 +5,8 @@
         WEIGHTS CHECKSUM PRECISION HEIGHT WIDTH FILE PRIORITY
 
 Converting a network blocks the interpreter for tenths of a second at a time, so a running node
-starts this process, with priority `idle` or `low`. The process ends with its parent, whose end it
+starts this process, with priority `idle` or `low`; a starting node waits for it, with priority
+`usual`. The process ends with its parent, whose end it
 detects by its standard input.
 """
 
@@ -46,7 +47,10 @@ def compile_to_file(
 def main(words: list[str]) -> int:
     """Run with these command-line arguments."""
     weights, checksum, precision, height, width, file, priority = words
-    {'idle': only_when_idle, 'low': with_low_priority}[priority]()
+    if priority == 'idle':
+        only_when_idle()
+    elif priority == 'low':
+        with_low_priority()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         compile_to_file(weights, checksum, precision, (int(height), int(width)), Path(file))

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from depth_perception.depth.arrays import is_tensor
+from depth_perception.inference.device import Device
 from depth_perception.networks.batch_norm_folding import fold_batch_norms
 
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -29,7 +32,7 @@ class TorchEager:
     name = 'torch'
     problem = ''
 
-    def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
+    def __init__(self, network: nn.Module, device: Device, precision: str) -> None:
         self.device = device
         self.precision = precision
         if device.type != 'cuda' and precision != 'fp32':
@@ -38,11 +41,13 @@ class TorchEager:
         is_ours = getattr(network, 'takes_any_size', True)  # folding shows it a picture
         if is_ours and (device.type == 'cuda' or self.precision != 'fp32'):
             network = fold_batch_norms(network)
-        self.network = network.to(device, self.dtype).to(memory_format=torch.channels_last)
+        self.network = network.to(str(device), self.dtype).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def run(self, image: Tensor) -> Tensor:
+    def run(self, image: Any) -> Any:
         """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32."""
+        if not is_tensor(image):
+            return self.run(torch.from_numpy(image)).numpy()
         image = image.to(dtype=self.dtype, memory_format=torch.channels_last)
         output: Tensor = self.network(image)
         return output.float()

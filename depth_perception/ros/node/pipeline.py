@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from torch import Tensor
 
 from depth_perception.depth import geometry
 from depth_perception.depth.anchors import LEAST_ANCHORS, AnchorReport, Anchors
@@ -153,7 +152,7 @@ class Work:
     wanted: frozenset[str]
     camera: ImageCamera | None
     products: DepthProducts | None = None
-    finite: Tensor | None = None
+    finite: Any = None
     stand: ScanPose | None = None
     colours: tuple[float, float] | None = None
 
@@ -359,7 +358,7 @@ class Pipeline:
             unseen=unseen,
         )
 
-    def _metres(self, output: Tensor, work: Work) -> Tensor:
+    def _metres(self, output: Any, work: Work) -> Any:
         """Convert relative output to metres by anchors, or without them, for a preview only."""
         assert self._relative is not None
         settings, time = work.settings, stamps.seconds(work.header.stamp)
@@ -388,7 +387,7 @@ class Pipeline:
         shown = shown_relation(output, self._relative.kind, near).metres(output, farthest)
         return shown.clip(*work.colours) / settings.depth_scale
 
-    def _compute(self, products: DepthProducts, work: Work) -> dict[str, Tensor]:
+    def _compute(self, products: DepthProducts, work: Work) -> dict[str, Any]:
         """Return the wanted arrays by topic, and a depth sample, all on the depth's device."""
         found = {'sample': products.depth[::8, ::8]}
         if work.wanted & _OF_DEPTH:

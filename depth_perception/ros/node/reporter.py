@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.utilities import get_rmw_implementation_identifier
@@ -145,7 +144,9 @@ class Reporter:
     def _hardware(self) -> str:
         estimator = self._parts.estimator
         if estimator is not None and estimator.device.type == 'cuda':
-            return torch.cuda.get_device_name(estimator.device)
+            import torch
+
+            return torch.cuda.get_device_name(str(estimator.device))
         return str(estimator.device) if estimator else 'none'
 
     def _last(self) -> Result | None:
@@ -196,7 +197,9 @@ class Reporter:
         if estimator.sharing:
             facts.append(('shared_by', ', '.join(estimator.sharing.users)))
         if estimator.device.type == 'cuda':
-            megabytes = torch.cuda.memory_allocated(estimator.device) / 1e6
+            import torch
+
+            megabytes = torch.cuda.memory_allocated(str(estimator.device)) / 1e6
             facts.append(('gpu_memory_mb', f'{megabytes:.0f}'))
         return tuple(facts)
 

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_perception.camera.model import CameraError
 from depth_perception.depth.scan import CameraPose
 from depth_perception.errors import first_line, named
+from depth_perception.inference.device import out_of_memory_errors
 from depth_perception.io.frame_error import FrameError
 from depth_perception.ros.node.health import OTHER_CLOCK, Health
 from depth_perception.ros.node.mailbox import Mailbox
@@ -173,7 +173,7 @@ class Worker:
             self._lose('bad', 'input', f'image dropped: {error}')
         except NonFiniteDepth as error:
             self._lose('failed', 'inference', f'frame dropped: {error}')
-        except torch.cuda.OutOfMemoryError as error:
+        except out_of_memory_errors() as error:
             self._lose('failed', 'memory', f'out of memory on the device: {first_line(error)}')
             self._owner.on_out_of_memory()
         except Exception as error:  # process the next frame whatever happened

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_perception import __version__
 from depth_perception.camera.model import CameraError
 from depth_perception.errors import UsageError, first_line, named, told
+from depth_perception.inference.device import out_of_memory_errors
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.bag import COMPRESSED, Bag, BagError, Message, Topic
 from depth_perception.io.bag_parts import BagParts
@@ -202,7 +202,7 @@ class Run:
             self._kept = message.time, self._pipeline.finish(work)
         except OSError:
             raise
-        except torch.cuda.OutOfMemoryError as error:
+        except out_of_memory_errors() as error:
             raise UsageError(
                 'out of memory on the device: use a smaller network or -p device:=cpu'
             ) from error
