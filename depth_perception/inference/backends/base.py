@@ -14,10 +14,12 @@ class Backend(Protocol):
 
     #: Name of the backend, as users choose it.
     name: str
-    #: Device of the input and the output.
-    device: Device
     #: Precision in which the network actually computes: `fp32`, `fp16` or `bf16`.
     precision: str
+
+    @property
+    def device(self) -> Device:
+        """Device of the input and the output."""
 
     @property
     def problem(self) -> str:
