@@ -81,7 +81,7 @@ def test_messages_stay_as_they_are_while_the_network_writes_to_the_same_memory_a
 
 
 @pytest.mark.parametrize('encoding', ['32FC1', '16UC1'])
-def test_the_depth_image_is_published_before_the_other_outputs_are_computed(encoding):
+def test_the_depth_image_is_made_before_the_other_outputs_are_computed(encoding):
     cameras, seen = Calibrations(), []
     cameras.update(camera_info())
     wanted = frozenset({DEPTH, INFO, POINTS, PREVIEW, SCAN})
@@ -94,22 +94,20 @@ def test_the_depth_image_is_published_before_the_other_outputs_are_computed(enco
     seen.clear()
     early = pipeline()
     work = early.start(rgb_image(picture()), wanted, settings)
-    result = early.finish(work, lambda result: seen.append(set(result.outputs)))
-    assert seen == [{DEPTH, INFO}, 'pose']
+    assert early.first(work).outputs.keys() == {DEPTH, INFO} and not seen
+    depth = work.result.outputs[DEPTH]
+    result = early.finish(work)
+    assert seen and result.outputs[DEPTH] is depth
     assert result.outputs == whole.outputs and result.outputs.keys() == wanted
 
 
-def test_no_depth_image_is_published_that_is_not_finite():
-    published = []
-    pipeline = Pipeline(
-        StandIn(lambda rgb, _: np.full(rgb.shape[:2], np.nan, np.float32)),
-        Calibrations(),
-        lambda *_: None,
-    )
+def test_no_depth_image_is_made_first_that_is_not_finite():
+    estimator = StandIn(lambda rgb, _: np.full(rgb.shape[:2], np.nan, np.float32))
+    pipeline = Pipeline(estimator, Calibrations(), lambda *_: None)
     work = pipeline.start(rgb_image(picture()), frozenset({DEPTH, POINTS}), Settings())
     with pytest.raises(NonFiniteDepth):
-        pipeline.finish(work, published.append)
-    assert not published
+        pipeline.first(work)
+    assert not work.result.outputs
 
 
 @pytest.mark.parametrize('wanted', [{POINTS}, {SCAN}, {POINTS, SCAN}])

@@ -141,6 +141,7 @@ class Work:
         products: the products of depth, which a device may still be computing; None if no
             inference is needed.
         finite: whether the network's output is finite.
+        is_anchored: whether `products` are corrected by other sensors, if there are any.
         stand: the camera pose; None until it is determined.
         colours: depths of the nearest and farthest colour, metres; None = the depth limits. Set if
             the network's depth is relative and its scale is unknown.
@@ -153,15 +154,17 @@ class Work:
     camera: ImageCamera | None
     products: DepthProducts | None = None
     finite: Any = None
+    is_anchored: bool = False
     stand: ScanPose | None = None
     colours: tuple[float, float] | None = None
 
 
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time of the context to a stage."""
     start = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - start
+    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def _header(image: Header, optical_frame: str) -> Header:
@@ -237,7 +240,7 @@ class Pipeline:
     def process(
         self, message: Image | CompressedImage, wanted: frozenset[str], settings: Settings
     ) -> Result:
-        """Run `start` and `finish`."""
+        """Run `start` and `finish`; see `first`."""
         return self.finish(self.start(message, wanted, settings))
 
     def memory(self) -> dict[str, NDArray[Any]]:
@@ -290,13 +293,22 @@ class Pipeline:
                 self._infer(work, rgb, rectifier.unseen if rectifier else None)
         return work
 
-    def finish(self, work: Work, publish: Callable[[Result], None] | None = None) -> Result:
-        """Create all wanted outputs that are possible; points, for example, need a camera.
+    def first(self, work: Work) -> Result:
+        """Create the depth image and its camera_info, which need not wait for the other outputs.
 
-        Args:
-            work: the frame.
-            publish: called on a CPU as soon as the result contains the depth image, before the
-                other outputs are computed; it adds its seconds to those of the stage `publish`.
+        On a GPU, do nothing: the device would have to be waited for twice.
+
+        Raises:
+            NonFiniteDepth: the network's output cannot be used.
+        """
+        if work.products is not None and DEPTH in work.wanted and not self.leaves_host_free:
+            with _timed(work.result.seconds, 'postprocess'):
+                self._anchor(work)
+                self._fill_depth(self._download({DEPTH: work.products.depth})[DEPTH], work)
+        return work.result
+
+    def finish(self, work: Work) -> Result:
+        """Create all wanted outputs that are possible; points, for example, need a camera.
 
         Raises:
             NonFiniteDepth: the network's output cannot be used.
@@ -304,18 +316,20 @@ class Pipeline:
         result = work.result
         if work.products is not None and work.finite is not None:
             with _timed(result.seconds, 'postprocess'):
-                products = self._anchored(work.products, work)
-                if publish is not None and DEPTH in work.wanted and not self.leaves_host_free:
-                    self._fill_depth(self._download({DEPTH: products.depth})[DEPTH], work)
-                    publish(result)
-                found = self._compute(products, work)
-                self._fill(self._download({'finite': work.finite, **found}), products, work)
-            result.seconds['postprocess'] -= result.seconds.get('publish', 0.0)
+                self._anchor(work)
+                found = self._compute(work.products, work)
+                self._fill(self._download({'finite': work.finite, **found}), work.products, work)
         self._fill_info(work)
         return result
 
+    def _anchor(self, work: Work) -> None:
+        """Correct the products by other sensors, once."""
+        if work.products is not None and not work.is_anchored:
+            work.products = self._anchored(work.products, work)
+            work.is_anchored = True
+
     def _fill_depth(self, depth: NDArray[np.float32], work: Work) -> None:
-        """Create the depth image and its camera_info before anything else."""
+        """Create the depth image and its camera_info."""
         self._check_finite(bool(work.finite))
         work.result.outputs[DEPTH] = messages.depth_message(
             depth, work.header, work.settings.depth_encoding

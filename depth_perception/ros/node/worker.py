@@ -198,7 +198,8 @@ class Worker:
             return None
         work = self._pipeline.start(frame.message, wanted, settings)
         self._publish_kept()  # while a device computes the depth
-        return self._pipeline.finish(work, self._publish_new)
+        self._publish_new(self._pipeline.first(work))
+        return self._pipeline.finish(work)
 
     def _is_stale(self, frame: ReceivedImage, max_age: float) -> bool:
         age = self._owner.age(frame.message.header.stamp)
