@@ -3,6 +3,7 @@
 
     python -m benchmarks.stages                 640x480: depth, cloud of every second pixel, scan
     python -m benchmarks.stages --size 1280 720 --frames 500
+    python -m benchmarks.stages --anchors 128   with a cloud of so many points that corrects depth
 
 Each stage is called as in the node, on images of the bundled clip. The network runs once per image;
 its output is reused afterwards. `whole` is the node's function from message to messages on the same
@@ -20,15 +21,20 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 
 from benchmarks.camera import serialized_clip
+from benchmarks.clip import read_clip
 from benchmarks.machine import machine
+from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
+from depth_perception.depth.anchor_sources import point_anchors
 from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.scan import LEVEL
 from depth_perception.inference.backends.base import Backend
@@ -39,7 +45,9 @@ from depth_perception.inference.transfer import Upload
 from depth_perception.io.image_messages import decode
 from depth_perception.io.weights import load_weights
 from depth_perception.ros.conversions import messages
+from depth_perception.ros.conversions.sensor_messages import cloud_points
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
+from depth_perception.ros.node.anchor_inputs import FrameAnchors
 from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline
@@ -67,6 +75,34 @@ class Replay:
         return self._outputs[key].copy()
 
 
+class Sensor:
+    """Replaces `AnchorInputs`: a sensor in the camera's frame with the same cloud for each image.
+
+    Args:
+        count: number of points, on a grid over the clip's first true depth. Too near an edge, a
+            point cannot be compared; so there are twice as many.
+    """
+
+    def __init__(self, count: int) -> None:
+        frame = read_clip()[0]
+        height, width = frame.truth.shape
+        columns = round((2 * count * width / height) ** 0.5)
+        rows = -(-2 * count // columns)
+        v, u = (
+            ((np.arange(number) + 0.5) * side / number).astype(int)
+            for number, side in ((rows, height), (columns, width))
+        )
+        points = np.zeros((rows, columns, 4), np.float32)
+        camera, points[..., 2] = frame.camera, frame.truth[v][:, u]
+        points[..., 0] = (u - camera.cx) / camera.fx * points[..., 2]
+        points[..., 1] = ((v - camera.cy) / camera.fy)[:, None] * points[..., 2]
+        self._cloud: PointCloud2 = messages.cloud_message(points, Header(), False)
+
+    def of(self, _image: Any, camera: CameraModel, *_rest: Any) -> FrameAnchors:
+        """Return the anchors as `AnchorInputs` does."""
+        return FrameAnchors(point_anchors(cloud_points(self._cloud), np.eye(4), camera), 0.0)
+
+
 @dataclass
 class Stages:
     """Run the stages of a frame one by one and record their seconds, by name in order."""
@@ -74,10 +110,12 @@ class Stages:
     estimator: DepthEstimator
     cameras: Calibrations
     settings: Settings = field(default_factory=Settings)
+    sensor: Sensor | None = None
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self._pipeline = Pipeline(self.estimator, self.cameras, lambda *_: ScanPose(LEVEL))
+        sensor: Any = self.sensor
+        self._pipeline = Pipeline(self.estimator, self.cameras, lambda *_: ScanPose(LEVEL), sensor)
         self._products = ProductMaker(self.estimator.info.max_depth)
 
     def run(self, image: Image) -> None:
@@ -103,6 +141,10 @@ class Stages:
         with self._timed('finite?'):
             geometry.all_finite(depth)
         products = self._products(rgb, camera, depth, self.settings, image=colours)
+        if self.sensor is not None:
+            with self._timed('anchors'):
+                anchors = self.sensor.of(None, camera).anchors
+                products, self.report = self._products.anchored(products, anchors)
         with self._timed('range mask'):
             ranged = products.depth
         with self._timed('depth message'):
@@ -134,17 +176,22 @@ def clip(size: tuple[int, int]) -> tuple[list[Image], CameraInfo]:
     )
 
 
-def measure(size: tuple[int, int], frames: int, backend: str = 'auto') -> dict[str, list[float]]:
+def measure(
+    size: tuple[int, int], frames: int, backend: str = 'auto', anchors: int = 0
+) -> dict[str, list[float]]:
     """Return the seconds of each stage for this many frames."""
     images, info = clip(size)
     cameras = Calibrations()
     cameras.update(info)
     weights = load_weights(None)
     runner = Replay(choose_backend(weights.network, CPU, 'fp16', backend))
-    stages = Stages(DepthEstimator(runner, weights.info), cameras)
+    sensor = Sensor(anchors) if anchors else None
+    stages = Stages(DepthEstimator(runner, weights.info), cameras, sensor=sensor)
     for image in images * 2:
         stages.run(image)
     stages.seconds.clear()
+    if sensor is not None:
+        print(f'{stages.report.compared} anchors compared, {stages.report.used} agree')
     for image in itertools.islice(itertools.cycle(images), frames):
         stages.run(image)
     return stages.seconds
@@ -167,9 +214,18 @@ def main(arguments: list[str] | None = None) -> int:
         '--size', type=int, nargs=2, default=(640, 480), metavar=('WIDTH', 'HEIGHT')
     )
     parser.add_argument('--frames', type=int, default=200)
+    parser.add_argument('--anchors', type=int, default=0, metavar='N', help='true distances')
     options = parser.parse_args(arguments)
+<<<<<<< HEAD
     seconds = measure(tuple(options.size), options.frames)
     print(f'{machine()}, {options.size[0]}x{options.size[1]}, {options.frames} frames')
+=======
+    seconds = measure(tuple(options.size), options.frames, anchors=options.anchors)
+    print(
+        f'{machine()}, {torch.get_num_threads()} threads, '
+        f'{options.size[0]}x{options.size[1]}, {options.frames} frames'
+    )
+>>>>>>> 2ebcbc4 (Measure the node's stages with anchors)
     print(table(seconds))
     return 0
 
