@@ -41,7 +41,12 @@ from depth_perception.depth.millimetres import to_millimetres
 from depth_perception.depth.visualise import colourise, fitted_range, with_legend
 from depth_perception.errors import UsageError
 from depth_perception.inference.backends.names import BackendError
-from depth_perception.io.anchor_files import ANCHORS_SUFFIX, AnchorFileError, read_anchors
+from depth_perception.io.anchor_files import (
+    ANCHORS_SUFFIX,
+    AnchorFileError,
+    misplaced,
+    read_anchors,
+)
 from depth_perception.io.bag import is_recording
 from depth_perception.io.files import FULL, Parts, write_together
 from depth_perception.io.image_files import ImageError, read_photo
@@ -339,8 +344,10 @@ class Predictor:
             path = _beside(path / job.name, ANCHORS_SUFFIX)
             if not path.exists():
                 return products, f'; not corrected: there is no {path}'
-        corrected, report = self._make.anchored(products, read_anchors(path, seen.camera))
-        return corrected, f'; {_about(report)}'
+        anchors = read_anchors(path, seen.camera)
+        corrected, report = self._make.anchored(products, anchors)
+        remarks = (_about(report), misplaced(anchors, *products.metric.shape))
+        return corrected, ''.join(f'; {remark}' for remark in remarks if remark)
 
     def _colours(self, depths: list[NDArray[np.float32]]) -> tuple[float, float]:
         limits = self._settings.limits(self._estimator.info.max_depth)
@@ -470,6 +477,8 @@ def _about(report: AnchorReport) -> str:
     """Return a text that says how the anchors of an image were used."""
     from depth_perception.depth.anchors import LEAST_ANCHORS
 
+    if report.offered < LEAST_ANCHORS:
+        return f'not corrected: {report.offered} anchors; at least {LEAST_ANCHORS} are needed'
     if not report.strength:
         return (
             f'not corrected: {report.compared} of {report.offered} anchors lie in the image, '

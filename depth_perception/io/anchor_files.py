@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraModel
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 ANCHORS_SUFFIX = '.anchors.csv'
 #: Names of the third column: metres along the optical axis, or from the camera.
 DEPTH, DISTANCE = 'depth', 'distance'
-_HEADERS = (['u', 'v', DEPTH], ['u', 'v', DISTANCE])
+_COLUMNS = {DEPTH: DEPTH, 'metres': DEPTH, 'meters': DEPTH, DISTANCE: DISTANCE}
+#: Metres: if half of the anchors are farther, they have another unit.
+_FARTHEST = 100.0
 #: Larger files are refused.
 _MAX_BYTES = 50_000_000
 
@@ -32,16 +35,16 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
     """Read anchors from a text file; each line has u, v and metres.
 
     Columns are separated by commas, semicolons or blanks. Empty lines and lines that start with #
-    are ignored. The first line may be a header: `u,v,depth` (the default) for metres along the
-    optical axis, or `u,v,distance` for metres from the camera, as a tape measures.
+    are ignored. The first line may be a header: `u,v,depth` or `u,v,metres` (the default) for
+    metres along the optical axis, or `u,v,distance` for metres from the camera, as a tape measures.
 
     Args:
         path: the text file.
         camera: camera of the image; needed for distances.
 
     Raises:
-        AnchorFileError: the file cannot be read, a line cannot be parsed, or distances are given
-            but the camera is unknown.
+        AnchorFileError: the file cannot be read, a line cannot be parsed, its unit cannot be the
+            metre, or distances are given but the camera is unknown.
     """
     from depth_perception.depth.anchors import Anchors
 
@@ -51,14 +54,19 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
         if not line.strip() or line.lstrip().startswith('#'):
             continue
         words = [word for word in re.split(r'[,;\s]+', line.strip()) if word]
-        if is_first and [word.lower() for word in words] in _HEADERS:
-            column = words[2].lower()
+        if is_first and (named := _column(words)):
+            column = named
         else:
             rows.append(_row(path, number, words, line))
         is_first = False
     if not rows:
         raise AnchorFileError(f'{path} has no anchors: it needs lines of u, v and metres')
     u, v, metres = np.array(rows).T
+    if (middle := float(np.median(metres))) > _FARTHEST:
+        raise AnchorFileError(
+            f'{path}: half of its anchors are farther than {middle:.0f} m; give metres, not '
+            'centimetres or millimetres'
+        )
     if column == DISTANCE:
         if camera is None:
             raise AnchorFileError(
@@ -68,6 +76,28 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
         x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
         metres = metres / np.sqrt(1 + x * x + y * y)
     return Anchors.of(u, v, metres)
+
+
+def misplaced(anchors: Anchors, height: int, width: int) -> str:
+    """Return a remark if most anchors are outside an image of this size, or ''."""
+
+    def inside(u: NDArray[np.float64], v: NDArray[np.float64]) -> int:
+        return int(((abs(u - width / 2) <= width / 2) & (abs(v - height / 2) <= height / 2)).sum())
+
+    found = inside(anchors.u, anchors.v)
+    if 2 * found > len(anchors):
+        return ''
+    swapped = inside(anchors.v, anchors.u) > found
+    return (
+        f'{len(anchors) - found} of {len(anchors)} anchors are outside the image of '
+        f'{width}x{height} pixels' + ('; are u and v swapped?' if swapped else '')
+    )
+
+
+def _column(words: list[str]) -> str | None:
+    """Return the kind of the third column if a line is a header, else None."""
+    names = [word.lower() for word in words]
+    return _COLUMNS.get(names[2]) if names[:2] == ['u', 'v'] and len(names) == 3 else None
 
 
 def _text(path: Path) -> str:
@@ -92,7 +122,10 @@ def _row(path: Path, number: int, words: list[str], line: str) -> list[float]:
     except ValueError:
         values = []
     if len(values) != 3 or not all(math.isfinite(value) for value in values):
-        raise AnchorFileError(f'{path}, line {number}: need u, v and metres, got {shown!r}')
+        decimals = ' (decimals have a point, not a comma)' if {',', ';'} <= set(line) else ''
+        raise AnchorFileError(
+            f'{path}, line {number}: need u, v and metres, got {shown!r}{decimals}'
+        )
     if values[2] <= 0:
         raise AnchorFileError(f'{path}, line {number}: metres must be above 0, got {shown!r}')
     return values

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from depth_perception.camera.model import CameraModel
-from depth_perception.io.anchor_files import AnchorFileError, read_anchors
+from depth_perception.depth.anchors import Anchors
+from depth_perception.io.anchor_files import AnchorFileError, misplaced, read_anchors
 
 CAMERA = CameraModel(160, 120, fx=100.0, fy=100.0, cx=80.0, cy=60.0)
 
@@ -21,6 +22,7 @@ def written(path, text):
     'text',
     [
         'u,v,depth\n10,20,1.5\n30,40.5,2\n',
+        'u,v,metres\n10,20,1.5\n30,40.5,2\n',
         '10 20 1.5\n30 40.5 2',
         '10;20;1.5\r\n30;40.5;2\r\n',
         '# a tape\nU, V, Depth\n\n10\t20\t1.5\n  30, 40.5 , 2\n',
@@ -50,6 +52,8 @@ def test_distances_from_the_camera_become_depths(tmp_path):
         ('1,2,three\n', 'line 1: need u, v and metres'),
         ('u,v,range\n1,2,3\n', 'line 1: need u, v'),
         ('1,2,3,4\n', 'line 1'),
+        ('1;2;3,5\n', "got '1;2;3,5' (decimals have a point, not a comma)"),
+        ('1,2,1500\n3,4,2100\n5,6,1800\n', 'farther than 1800 m; give metres, not centimetres'),
         ('1,2,nan\n', 'line 1'),
         ('1,inf,2\n', 'line 1'),
         ('1,2,0\n', 'metres must be above 0'),
@@ -67,3 +71,20 @@ def test_an_invalid_line_is_named_with_its_number(tmp_path, content, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(AnchorFileError, match=r'cannot read .*none\.csv: No such file'):
         read_anchors(tmp_path / 'none.csv')
+
+
+@pytest.mark.parametrize(
+    'u, v, said',
+    [
+        ([10, 639, 320], [5, 479, 240], ''),
+        ([10, 700, 320], [5, 479, 240], ''),
+        (
+            [10, 100, 240],
+            [600, 620, 610],
+            '3 of 3 anchors are outside the image of 640x480 pixels; are u and v swapped?',
+        ),
+        ([700, 800], [10, 900], '2 of 2 anchors are outside the image of 640x480 pixels'),
+    ],
+)
+def test_anchors_outside_the_image_are_said(u, v, said):
+    assert misplaced(Anchors.of(u, v, [1.0] * len(u)), 480, 640) == said
