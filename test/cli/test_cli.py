@@ -320,7 +320,7 @@ def test_anchors_of_an_image_correct_its_depth(model, out, tmp_path, capsys):
     )
     np.testing.assert_allclose(np.load(out / 'a_depth.npy'), plain * 1.3, rtol=0.01)
     assert predict(model, out, image, '--anchors', written(tmp_path / 'few', '5 5 2\n9 9 2')) == 0
-    assert 'not corrected: ' in capsys.readouterr().err
+    assert 'not corrected: 2 anchors; at least 4 are needed' in capsys.readouterr().err
 
 
 def test_anchors_of_a_folder_of_images(model, out, tmp_path, capsys):
