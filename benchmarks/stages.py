@@ -216,16 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--frames', type=int, default=200)
     parser.add_argument('--anchors', type=int, default=0, metavar='N', help='true distances')
     options = parser.parse_args(arguments)
-<<<<<<< HEAD
-    seconds = measure(tuple(options.size), options.frames)
-    print(f'{machine()}, {options.size[0]}x{options.size[1]}, {options.frames} frames')
-=======
     seconds = measure(tuple(options.size), options.frames, anchors=options.anchors)
-    print(
-        f'{machine()}, {torch.get_num_threads()} threads, '
-        f'{options.size[0]}x{options.size[1]}, {options.frames} frames'
-    )
->>>>>>> 2ebcbc4 (Measure the node's stages with anchors)
+    print(f'{machine()}, {options.size[0]}x{options.size[1]}, {options.frames} frames')
     print(table(seconds))
     return 0
 
