@@ -150,11 +150,17 @@ def test_the_cache_gives_the_same_shape(chairs, tmp_path):
 def test_a_concave_polygon_is_cut_without_overlap():
     corners = [[0, 0, 0], [2, 0, 0], [2, 2, 0], [1, 0.5, 0], [0, 2, 0]]
     for order in (corners, corners[::-1]):
-        triangles = models.triangulate(range(5), order)
+        triangles = models.triangulate(np.array(order, float))
         points = np.array(order, float)
         a, b, c = (points[[t[k] for t in triangles]] for k in range(3))
         areas = np.abs(np.cross(b - a, c - a)[:, 2]) / 2
         assert len(triangles) == 3 and np.isclose(areas.sum(), 2.5)
+
+
+def test_of_two_faces_in_one_place_the_first_is_kept():
+    text = 'v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 0\nusemtl a\nf 1 2 3 4\nusemtl b\nf 4 3 2 5\n'
+    content = models.read_obj(text)
+    assert content.slots.tolist() == [0, 0] and content.names == ['a', 'b']
 
 
 def test_seat_and_back_of_a_chair_are_found(chairs):

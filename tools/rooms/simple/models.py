@@ -21,7 +21,7 @@ import numpy as np
 
 from simple.catalogue import Model
 
-FORMAT = 4  # of the cache
+FORMAT = 5  # of the cache
 CELL = 0.02  # metres, of the map of heights
 AXES = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # x right, y up, z front
 MOST_TEXELS = 512
@@ -200,9 +200,8 @@ def read_obj(text: str) -> ObjFile:
     """Read vertices, texture coordinates, faces and names of materials."""
     vertices: list[list[float]] = []
     coordinates: list[list[float]] = [[0.0, 0.0]]
-    triangles: list[tuple[int, ...]] = []
+    polygons: list[tuple[int, list[tuple[int, int]]]] = []
     names: list[str] = []
-    slots: list[int] = []
     libraries: list[str] = []
     slot = 0
     for line in text.splitlines():
@@ -222,19 +221,44 @@ def read_obj(text: str) -> ObjFile:
             libraries.append(line.split(None, 1)[1].strip())
         elif words[0] == 'f':
             corners = [corner(word, len(vertices), len(coordinates)) for word in words[1:]]
-            for a, b, c in triangulate([v for v, _ in corners], vertices):
-                triangles.append((*corners[a], *corners[b], *corners[c]))
-                slots.append(slot)
-    table = np.array(triangles, np.int32).reshape(-1, 3, 2)
-    uv = np.array(coordinates, np.float32)[table[..., 1]]
+            polygons.append((slot, corners))
+    points = np.array(vertices, float).reshape(-1, 3)
+    table = cut(distinct(polygons, points), points)
+    uv = np.array(coordinates, np.float32)[table[:, 2::2]]
     return ObjFile(
-        np.array(vertices, float).reshape(-1, 3),
-        table[..., 0],
+        points,
+        table[:, 1::2],
         uv,
-        np.array(slots, np.int32),
+        table[:, 0],
         names or [''],
         libraries,
     )
+
+
+Polygon = tuple[int, list[tuple[int, int]]]  # number of the material; vertices and coordinates
+
+
+def distinct(polygons: list[Polygon], points: np.ndarray) -> list[Polygon]:
+    """Leave out faces in the place of others: of two, each would be in the other's shade."""
+    if not len(points):
+        return []
+    fine = 1e-5 * float(np.ptp(points, axis=0).max()) or 1.0
+    _, place = np.unique(np.round(points / fine), axis=0, return_inverse=True)
+    numbers = place.reshape(-1).tolist()
+    first: dict[frozenset[int], Polygon] = {}
+    for polygon in polygons:
+        first.setdefault(frozenset(numbers[vertex] for vertex, _ in polygon[1]), polygon)
+    return list(first.values())
+
+
+def cut(polygons: list[Polygon], points: np.ndarray) -> np.ndarray:
+    """Return triangles (N, 7): the material, then vertex and coordinate of each corner."""
+    rows = [
+        (slot, *corners[a], *corners[b], *corners[c])
+        for slot, corners in polygons
+        for a, b, c in triangulate([points[vertex] for vertex, _ in corners])
+    ]
+    return np.array(rows, np.int32).reshape(-1, 7)
 
 
 def corner(word: str, vertices: int, coordinates: int) -> tuple[int, int]:
@@ -248,13 +272,13 @@ def corner(word: str, vertices: int, coordinates: int) -> tuple[int, int]:
     )
 
 
-def triangulate(corners: Sequence[int], vertices: list[list[float]]) -> list[tuple[int, int, int]]:
+def triangulate(corners: Sequence[np.ndarray]) -> list[tuple[int, int, int]]:
     """Cut a polygon into triangles, by ears if it may be concave."""
     count = len(corners)
     fan = [(0, k, k + 1) for k in range(1, count - 1)]
     if count < 4:
         return fan
-    points = np.array([vertices[index] for index in corners])
+    points = np.array(corners)
     following = np.roll(points, -1, axis=0)
     normal = np.cross(points, following).sum(axis=0)
     axis = int(np.argmax(np.abs(normal)))
