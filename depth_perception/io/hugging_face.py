@@ -223,6 +223,8 @@ def _output(config: dict[str, Any]) -> tuple[str, float]:
     if kind == 'zoedepth':
         ranges = config.get('bin_configurations') or [{}]
         return 'metres', max(float(one.get('max_depth', 10.0)) for one in ranges)
+    if kind == 'prompt_depth_anything':  # without a prompt its scale is unknown
+        return 'relative_depth', _USUAL_RANGE
     if kind == 'glpn' or config.get('depth_estimation_type') == 'metric':
         return 'metres', float(config.get('max_depth') or 10.0)
     return 'relative_disparity', _USUAL_RANGE
@@ -248,6 +250,11 @@ def _processor_info(
         raise WeightsError(
             f'{folder} cannot be imported: its preprocessor_config.json does not '
             'resize images, or crops them'
+        )
+    if processor.get('do_pad') and processor.get('size_divisor') and _PREPARATIONS[name] is _dpt:
+        raise WeightsError(
+            f'{folder} cannot be imported: its preprocessor_config.json pads images, which is not '
+            'supported for its kind'
         )
     height, width = _size(processor, _SIZES[name])
     mean, std = _normalisation(name, processor)
@@ -346,9 +353,21 @@ def _depth_pro(processor: dict[str, Any]) -> Preparation:
     )
 
 
-_PREPARATIONS = {'DPT': _dpt, 'ZoeDepth': _zoedepth, 'GLPN': _glpn, 'DepthPro': _depth_pro}
+_PREPARATIONS = {
+    'DPT': _dpt,
+    'PromptDepthAnything': _dpt,
+    'ZoeDepth': _zoedepth,
+    'GLPN': _glpn,
+    'DepthPro': _depth_pro,
+}
 #: Sizes if the file does not state one; GLPN does not resize images, and most are NYU's 640x480.
-_SIZES = {'DPT': (384, 384), 'ZoeDepth': (384, 512), 'GLPN': (480, 640), 'DepthPro': (1536, 1536)}
+_SIZES = {
+    'DPT': (384, 384),
+    'PromptDepthAnything': (384, 384),
+    'ZoeDepth': (384, 512),
+    'GLPN': (480, 640),
+    'DepthPro': (1536, 1536),
+}
 
 
 def _licence(card: dict[str, Any]) -> str:

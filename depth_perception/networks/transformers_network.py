@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from depth_perception.networks.registry import register_network
 
 #: Model types that are known to work.
-MODEL_TYPES = ('depth_anything', 'depth_pro', 'dpt', 'glpn', 'zoedepth')
+MODEL_TYPES = ('depth_anything', 'depth_pro', 'dpt', 'glpn', 'prompt_depth_anything', 'zoedepth')
 
 
 class TransformersDepth(nn.Module):

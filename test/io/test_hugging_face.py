@@ -128,6 +128,7 @@ def test_what_the_files_say_of_themselves(file_of):
     assert kinds == {
         'depth_anything_relative': ('relative_disparity', 100.0),
         'depth_anything_metric': ('metres', 20.0),
+        'prompt_depth_anything': ('relative_depth', 100.0),
         'dpt': ('relative_disparity', 100.0),
         'glpn': ('metres', 10.0),
         'zoedepth': ('metres', 10.0),

@@ -44,6 +44,20 @@ def _depth_anything(**more: Any) -> tuple[Any, Any]:
     )
 
 
+def _prompt_depth_anything() -> tuple[Any, Any]:
+    config = transformers.PromptDepthAnythingConfig(
+        backbone_config=_dinov2(),
+        reassemble_hidden_size=24,
+        neck_hidden_sizes=[8, 12, 16, 24],
+        fusion_hidden_size=12,
+        head_hidden_size=8,
+        depth_estimation_type='metric',
+    )
+    return config, transformers.PromptDepthAnythingImageProcessor(
+        size={'height': 70, 'width': 70}, keep_aspect_ratio=True, ensure_multiple_of=14
+    )
+
+
 def _dpt() -> tuple[Any, Any]:
     config = transformers.DPTConfig(
         hidden_size=24,
@@ -130,6 +144,7 @@ def _depth_pro() -> tuple[Any, Any]:
 FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     'depth_anything_relative': _depth_anything,
     'depth_anything_metric': lambda: _depth_anything(depth_estimation_type='metric', max_depth=20),
+    'prompt_depth_anything': _prompt_depth_anything,
     'dpt': _dpt,
     'glpn': _glpn,
     'zoedepth': _zoedepth,
