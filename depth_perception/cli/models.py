@@ -18,8 +18,9 @@ from depth_perception.errors import UsageError
 NETWORKS = Path(__file__).parents[1] / 'models' / 'networks.json'
 #: What was tried of all of them.
 TRIED = (
-    'The published weights could not be run here. Tested is one configuration of each family, with '
-    'random weights: its depth is that of transformers. Figures are those of the sources.'
+    'The published weights could not be run here. Tested with random weights: one small '
+    'configuration of each family gives the depth of transformers, and most of the published '
+    'configurations are read. Figures are those of the sources.'
 )
 _HEADS = ('Network', 'Output', 'Parameters', 'Download', 'Licence', 'Input')
 _WIDTH = 100

@@ -79,6 +79,8 @@ def check_configuration(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     config = _json(folder / 'config.json')
     processor = _json(folder / 'preprocessor_config.json')
+    if 'depth_estimation' in config:  # so the first metric Depth Anything V2 were published
+        config.setdefault('depth_estimation_type', config.pop('depth_estimation'))
     try:
         refuse_unknown(config)
     except ValueError as error:
@@ -195,7 +197,7 @@ def _info(
     given: Overrides,
 ) -> WeightsInfo:
     card = _model_card(folder)
-    output, reach = _output(config)
+    output, reach = output_of(config)
     return WeightsInfo(
         network='transformers',
         network_arguments={'config': json.dumps(kept, sort_keys=True)},
@@ -215,7 +217,7 @@ def _info(
     )
 
 
-def _output(config: dict[str, Any]) -> tuple[str, float]:
+def output_of(config: dict[str, Any]) -> tuple[str, float]:
     """Return the kind of output and the range in metres of a network."""
     kind = config['model_type']
     if kind == 'depth_pro':

@@ -12,13 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from depth_perception.cli import import_model
 from depth_perception.cli.main import main
 from depth_perception.cli.models import TRIED, known_networks, markdown
 from depth_perception.io.hub import is_hub_name
+from depth_perception.io.hugging_face import check_configuration, output_of
 from depth_perception.io.weights import OUTPUTS
-from depth_perception.networks.transformers_network import MODEL_TYPES
+from depth_perception.networks.transformers_network import MODEL_TYPES, configuration, quiet
+from test.support.published_networks import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs' / 'networks.md'
@@ -59,6 +62,24 @@ def test_the_command_imports_it(one):
     options = parsed(one['import'])
     assert options.source == one['name'] and options.out.suffix == '.safetensors'
     assert options.licence in (None, one['licence'])
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_configurations_are_read_and_have_as_many_parameters(name, tmp_path):
+    transformers = pytest.importorskip('transformers')
+    for file, values in zip(('config.json', 'preprocessor_config.json'), PUBLISHED[name]):
+        (tmp_path / file).write_text(json.dumps(values))
+    config, processed = check_configuration(tmp_path)
+    with torch.device('meta'), quiet(transformers):  # no memory for the weights
+        settings = configuration(transformers, config)
+        network = transformers.AutoModelForDepthEstimation.from_config(settings)
+    listed = next(one for one in NETWORKS if one['name'] == name)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    assert listed['parameters'] == f'{millions:#.3g} M'.replace('. M', ' M')
+    assert listed['output'] == output_of(config)[0]
+    assert (
+        str(processed['input_width']) in listed['input'] or processed['preparation'].size == 'own'
+    )
 
 
 def test_depth_anything_is_labelled_by_size():

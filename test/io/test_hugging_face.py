@@ -247,6 +247,20 @@ def test_missing_tensors_are_refused(folder_of, tmp_path, capsys):
     assert 'model.safetensors lacks' in refusal(copy, tmp_path, capsys)
 
 
+def test_the_first_name_of_the_entry_for_metres_is_understood(folder_of, file_of, tmp_path):
+    old = altered(
+        folder_of('depth_anything_metric'),
+        tmp_path / 'old',
+        depth_estimation_type=None,
+        depth_estimation='metric',
+    )
+    assert main(['import-model', str(old), '--out', str(tmp_path / 'old.safetensors')]) == 0
+    found = load_weights(tmp_path / 'old.safetensors')
+    usual = load_weights(file_of('depth_anything_metric'))
+    assert (found.info.output, found.info.max_depth) == ('metres', 20.0)
+    assert found.network.model.config.to_dict() == usual.network.model.config.to_dict()
+
+
 def test_damaged_weights_are_named(folder_of, tmp_path, capsys):
     folder = folder_of('glpn')
     whole = (folder / 'model.safetensors').read_bytes()
