@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run all speed benchmarks of docs/performance.md: about 20 minutes on two cores.
+"""Run all speed benchmarks of docs/performance.md: about 25 minutes on two cores.
 
     python -m benchmarks.all                          writes docs/performance/ and updates the page
     python -m benchmarks.all --only node cameras      repeats some of them
@@ -55,6 +55,7 @@ STEPS: dict[str, list[str]] = {
         '--out',
         'OUT',
     ],
+    'trace': ['benchmarks.trace', '--out', 'OUT'],
     'node': ['benchmarks.node', '--turns', '1', '--seconds', '10', '--out', 'OUT'],
     'cameras': ['benchmarks.several_cameras', '--rate', '5', '--seconds', '10', '--out', 'OUT'],
     'training': [

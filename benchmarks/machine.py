@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+from pathlib import Path
+
+_CPUINFO = Path('/proc/cpuinfo')
 
 
 def machine() -> str:
@@ -13,6 +17,26 @@ def machine() -> str:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
     return (
-        f'{os.cpu_count()}-core {platform.machine()}, {gpu}, Python '
+        f'{os.cpu_count()}-core {platform.machine()}{processor()}, {gpu}, Python '
         f'{platform.python_version()}, torch {torch.__version__}'
     )
+
+
+def processor(cpuinfo: Path = _CPUINFO) -> str:
+    """Return the processor's name and what computes bfloat16, in brackets; '' if unknown."""
+    try:
+        text = cpuinfo.read_text(encoding='utf-8', errors='replace')
+    except OSError:
+        return ''
+    name = re.search(r'^model name\s*:\s*(.+)$', text, re.MULTILINE)
+    flags = set((re.search(r'^flags\s*:(.*)$', text, re.MULTILINE) or ['', ''])[1].split())
+    if not name or not flags:
+        return ''
+    bfloat16 = (
+        'bfloat16 by AMX'
+        if 'amx_bf16' in flags
+        else 'bfloat16 by AVX-512'
+        if 'avx512_bf16' in flags
+        else 'no bfloat16'
+    )
+    return f' ({name[1].strip()}, {bfloat16})'

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follow frames from the camera's publish to the subscriber, and tell where the time goes.
 
-    python -m benchmarks.trace                     the node and the usual pattern
+    python -m benchmarks.trace                     the node and the usual pattern, 3 minutes
     python -m benchmarks.trace --rates 15 --turns 1 --seconds 3    a trial
 
 A camera process sends raw 640x480 images of the bundled clip over DDS; a subscriber takes depth,
@@ -323,8 +323,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for node in nodes:
                 node.wait_until_ready()
             for _ in range(options.turns):
-                network += alone.seconds(options.seconds / 2)
                 for rate in options.rates:
+                    network += alone.seconds(options.seconds / 4)
                     for node in nodes:
                         node.measure(rate, options.seconds)
             own_rate = 1 / float(np.median(network))
@@ -416,7 +416,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--rates', type=float, nargs='+', default=[5.0, 15.0, 30.0])
     parser.add_argument('--seconds', type=float, default=6.0, help='duration of each slice')
-    parser.add_argument('--turns', type=int, default=3)
+    parser.add_argument('--turns', type=int, default=2)
     parser.add_argument(
         '--share', type=float, default=0.7, help="also send at this share of the network's own rate"
     )

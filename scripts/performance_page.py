@@ -25,6 +25,8 @@ PAGES = (DOCS / 'performance.md', DOCS / 'notes' / 'performance.md')
 FOLDER = ROOT / 'docs' / 'performance'
 MARKED = re.compile(r'(<!-- figures: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
 OURS, USUAL = 'depth_node', 'usual pattern'
+#: Camera rate of the table that follows a frame, and lowest rate of the targets.
+TRACED_HZ = '15'
 
 Figures = dict[str, Any]
 
@@ -111,6 +113,28 @@ def _age(data: Data) -> tuple[str, bool]:
     return f'{periods:.1f} network periods, {frames:.1f} node periods', periods < 2
 
 
+def _traced(data: Data) -> list[Figures]:
+    """Return what was traced of our node, at all rates of the targets."""
+    rates = data['trace']['nodes'][OURS]
+    return [row for rate, row in rates.items() if float(rate) >= float(TRACED_HZ)]
+
+
+def _in_network_times(data: Data) -> tuple[str, bool]:
+    alone = data['trace']['network_ms']['p50']
+    worst = max(row['depth/image']['p50'] for row in _traced(data)) / alone
+    return f'{worst:.2f} times', worst <= 2
+
+
+def _spread(data: Data) -> tuple[str, bool]:
+    worst = max(row['depth/image']['p95'] / row['depth/image']['p50'] for row in _traced(data))
+    return f'{worst:.2f} times', worst <= 1.3
+
+
+def _lost_at_share(data: Data) -> tuple[str, bool]:
+    lost = data['trace']['lost'][OURS]
+    return f'{100 * lost:.0f} % lost', lost < 0.05
+
+
 def _growth(data: Data) -> tuple[str, bool]:
     found = data['growth']
     exponent = found['exponents'][f'default, {found["default_way"]}']
@@ -133,6 +157,12 @@ AIMS: tuple[tuple[str, Callable[[Data], tuple[str, bool]]], ...] = (
     ('the node without the network, 640x480 with depth, cloud and scan: at most 6 ms', _beside),
     ('at least 3 times less than the usual pattern', _beside_usual),
     ('camera twice as fast as the network: depth younger than two network periods', _age),
+    (
+        'stamp to depth at 15 and 30 Hz: median at most 2.0 times the network alone',
+        _in_network_times,
+    ),
+    ('stamp to depth at 15 and 30 Hz: p95 at most 1.3 times the median', _spread),
+    ("70 % of the network's own rate: less than 5 % of the images lost", _lost_at_share),
     ('latency grows no faster than the pixels', _growth),
     ('two cameras cost less than twice one', _two_cameras),
 )
@@ -243,6 +273,69 @@ def split(data: Data) -> str:
         [
             (name, *(_ms(found[part]) if part in found else '' for part in parts))
             for name, found in splits.items()
+        ],
+    )
+
+
+def trace_latency(data: Data) -> str:
+    """Return the latencies of both nodes beside the time of the network alone."""
+    found = data['trace']
+    alone = found['network_ms']['p50']
+    rows = [
+        (
+            name,
+            rate,
+            _percentiles(row['depth/image']),
+            f'{row["depth/image"]["p50"] / alone:.2f}',
+            f'{row["depth/image"]["p95"] / row["depth/image"]["p50"]:.2f}',
+            _percentiles(row['depth/points']),
+            _or_dash(row['beside_network_ms'], '.1f'),
+        )
+        for name, rates in found['nodes'].items()
+        for rate, row in rates.items()
+    ]
+    share = found['share_of_network_rate']
+    lost = ', '.join(f'{name} {100 * part:.0f} %' for name, part in found['lost'].items())
+    note = f' {found["note"]}.' if found['note'] else ''
+    return (
+        f'{found["machine"]}.{note} Network alone: {alone:.1f} ms. Images without depth at '
+        f'{100 * share:.0f} % of its rate ({share * 1000 / alone:.0f} Hz): {lost}.\n\n'
+    ) + table(
+        (
+            'Node',
+            'Camera, Hz',
+            'Depth p50 / p95 / p99, ms',
+            'x network',
+            'p95 / p50',
+            'Cloud p50 / p95 / p99, ms',
+            'Beside the network, ms',
+        ),
+        rows,
+    )
+
+
+def trace(data: Data) -> str:
+    """Return the way of a frame through the node at the rate of the targets."""
+    row = data['trace']['nodes'][OURS][TRACED_HZ]
+    return table(
+        ('What', 'ms', 'p95', 'Since the stamp', 'CPU, ms', 'Faults', 'Waits', 'Core lost'),
+        [
+            (
+                part['what'],
+                f'{part["ms"]:.2f}',
+                f'{part["p95_ms"]:.2f}',
+                f'{part["at_ms"]:.2f}',
+                *(
+                    _or_dash(part.get(name), form)
+                    for name, form in (
+                        ('cpu_ms', '.2f'),
+                        ('faults', '.1f'),
+                        ('waits', '.1f'),
+                        ('pushed', '.1f'),
+                    )
+                ),
+            )
+            for part in row['budget']
         ],
     )
 
@@ -586,6 +679,8 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
         growth,
         node,
         split,
+        trace_latency,
+        trace,
         overload,
         cameras,
         training,

@@ -15,7 +15,7 @@ from torch import nn
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 
 from benchmarks import all as everything
-from benchmarks import limits, network, node, roofline
+from benchmarks import limits, machine, network, node, roofline
 from benchmarks import several_cameras as cameras
 from benchmarks.plain_loop import PlainLoop, ratio
 from benchmarks.resources import PeakMemory
@@ -88,6 +88,21 @@ def rows(*milliseconds):
         )
         for side, value in zip((10, 20, 40), milliseconds)
     ]
+
+
+@pytest.mark.parametrize(
+    'flags, how',
+    [
+        ('fpu amx_bf16 avx512_bf16', 'bfloat16 by AMX'),
+        ('fpu avx512_bf16', 'bfloat16 by AVX-512'),
+        ('fpu', 'no bfloat16'),
+    ],
+)
+def test_the_machine_is_named_with_what_it_computes_bfloat16_with(tmp_path, flags, how):
+    cpuinfo = tmp_path / 'cpuinfo'
+    cpuinfo.write_text(f'model name\t: A CPU\nflags\t\t: {flags}\n')
+    assert machine.processor(cpuinfo) == f' (A CPU, {how})'
+    assert machine.processor(tmp_path / 'none') == ''
 
 
 def test_exponent_of_the_pixels():
