@@ -76,10 +76,15 @@ def open_joined(
             )
     return Joined(
         [
-            open_dataset(path, split, hold_out=[s for s in hold_out if _has(path, s)], **arguments)
+            open_dataset(path, split, hold_out=scenes_of(path, hold_out), **arguments)
             for path in paths
         ]
     )
+
+
+def scenes_of(path: Path, scenes: Sequence[str]) -> list[str]:
+    """Return those of the scenes that a data set contains."""
+    return [scene for scene in scenes if _has(path, scene)]
 
 
 def _has(path: Path, scene: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from depth_training.data import DataError, DepthDataset, open_dataset
 from depth_training.data.dataset import good_samples
+from depth_training.data.joined import open_joined, scenes_of
 from depth_training.data.layouts.packed import DepthCode, PackedViews, write_pack
 from depth_training.data.sample import Sample
 
@@ -33,6 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
         default=None,
         help='leave out views, evenly, to get a file of about this size',
     )
+    parser.add_argument(
+        '--hold-out',
+        action='append',
+        default=[],
+        metavar='SCENE',
+        help='a scene to pack for validation alone; repeat for several',
+    )
     options = parser.parse_args(arguments)
     try:
         count = _pack(options)
@@ -44,17 +52,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _pack(options: argparse.Namespace) -> int:
-    parts = [part for path in options.data for part in _parts(path)]
+    parts = list(_parts(options.data, options.hold_out))
     code = DepthCode(options.bits)
     share = 1.0 if options.megabytes is None else _share(parts, code, options)
     return write_pack(options.out, _chosen(parts, share), code, options.quality)
 
 
-def _parts(path: Path) -> Iterator[tuple[DepthDataset, str]]:
+def _parts(paths: list[Path], hold_out: list[str]) -> Iterator[tuple[DepthDataset, str]]:
     """Yield the splits of the data; the training split must exist."""
-    yield open_dataset(path, 'train'), 'train'
-    with suppress(DataError):
-        yield open_dataset(path, 'test'), 'test'
+    yield open_joined(paths, 'train', hold_out), 'train'
+    for path in paths:
+        with suppress(DataError):
+            yield open_dataset(path, 'test', hold_out=scenes_of(path, hold_out)), 'test'
 
 
 def _share(

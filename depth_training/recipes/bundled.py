@@ -108,6 +108,17 @@ _PACKED = replace(
     test_geometry='canonical',
 )  # its augmentation converts every camera to one focal length
 
+#: The same on one CPU thread, from the shipped weights.
+_CONTINUED = replace(
+    _PACKED,
+    name='bundled_continued',
+    title='the bundled network, trained further on more rooms',
+    learning_rate=3e-4,
+    batch=16,
+    steps=3000,
+    average=0.998,
+)
+
 #: For users' own pairs, from the shipped weights (docs/own_data.md).
 _FINETUNE = replace(
     _REFINED,
@@ -153,4 +164,4 @@ _VARIANTS = (
     ),
 )
 
-RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, _DECALS, _PACKED, _FINETUNE, *_VARIANTS)
+RECIPES = (_BUNDLED, _SECOND, _SMALL, _REFINED, _DECALS, _PACKED, _CONTINUED, _FINETUNE, *_VARIANTS)

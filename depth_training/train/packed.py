@@ -5,7 +5,8 @@
 
 Everything is on the device: all views, the augmentation (`depth_training.augment.batch`), and the
 step itself as a CUDA graph. Only PyTorch, timm, OpenCV and safetensors are needed. A step depends
-only on its number and on its position in the run; `--resume` continues a stopped run. The folder
+only on its number and on its position in the run; `--resume` continues a stopped run, with
+`--other-views` on a file with more rooms. The folder
 contains `weights.safetensors` (the moving average, half precision), `checkpoint.safetensors` and
 `training.json` (settings, speed, the learning curve).
 """
@@ -66,6 +67,7 @@ class Options:
     device: str
     precision: Literal['auto', 'fp32', 'bf16']
     resume: bool
+    other_views: bool
     graphs: bool
     seed: int
     validation_views: int
@@ -335,9 +337,13 @@ class PackedTrainer:
             self.options.out, self.learner.network, self.learner.optimizer, self.learner.averaged
         )
         self.seconds = state.settings.pop('seconds')
+        if self.options.other_views and state.settings['pack'] != self.state.settings['pack']:
+            self._say(f'the views before were {state.settings["pack"]}')
+            state.settings['pack'] = self.state.settings['pack']
         if state.settings != self.state.settings:
             raise ValueError(
-                f'{self.options.out} was started with {state.settings}, not {self.state.settings}'
+                f'{self.options.out} was started with {state.settings}, not {self.state.settings}; '
+                '--other-views allows another file of views'
             )
         self.state = state
         curve = json.loads((self.options.out / CURVE).read_text(encoding='utf-8'))['curve']
@@ -458,6 +464,11 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'bf16'))
     parser.add_argument('--resume', action='store_true', help='resume the run in --out')
+    parser.add_argument(
+        '--other-views',
+        action='store_true',
+        help='with --resume: another file than at the start, such as one with more rooms',
+    )
     parser.add_argument(
         '--no-graphs',
         dest='graphs',

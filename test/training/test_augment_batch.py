@@ -66,6 +66,22 @@ def test_decals_change_colour_alone_and_keep_to_a_plane():
     assert torch.equal(untouched, before.rgb)
 
 
+def test_decals_touch_only_some_images():
+    before = views()
+    after = augment_batch.decals(before, Draw(generator(1), len(before.rgb)), 0.5)
+    touched = (after != before.rgb).flatten(1).any(1)
+    assert 0 < touched.sum() < len(touched)
+    untouched = augment_batch.decals(before, Draw(generator(1), len(before.rgb)), 0.0)
+    assert torch.equal(untouched, before.rgb)
+
+
+def test_smoothing_is_the_mean_of_a_square():
+    image = torch.rand((2, 3, 40, 56), generator=generator())
+    square = torch.nn.functional.avg_pool2d
+    expected = square(square(image, 13, 1, 6), 13, 1, 6)
+    torch.testing.assert_close(augment_batch._smooth(image), expected)
+
+
 def test_a_frame_hides_the_depth_under_it():
     before = views(64)
     rgb, depth = augment_batch.frame(before.rgb, before.depth, Draw(generator(), 64), 0.5)

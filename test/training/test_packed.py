@@ -137,3 +137,25 @@ def test_the_command_packs_rooms_and_keeps_their_split(tmp_path, capsys):
     assert len(PackedViews(out, 'all')) == 2  # at least one of each split
     assert pack_rooms.main([str(out), str(tmp_path / 'nowhere')]) == 1
     assert 'nowhere does not exist' in capsys.readouterr().err
+
+
+def test_a_scene_that_is_held_out_is_not_trained_on(tmp_path, capsys):
+    """Without the option, data without a manifest hold out the scene that their layout chooses."""
+    for scene in ('scene_0', 'scene_1', 'scene_2'):
+        folder = tmp_path / 'rooms' / scene
+        folder.mkdir(parents=True)
+        for number in range(2):
+            sample = view(number)
+            cv2.imwrite(str(folder / f'rgb_{number:05d}.jpg'), sample.rgb)
+            depth = (sample.depth * 1000).astype(np.uint16)
+            cv2.imwrite(str(folder / f'depth_{number:05d}.png'), depth)
+        rows = ''.join(f'{n},50,50,31,24\n' for n in range(2))
+        (folder / 'cameras.csv').write_text('index,fx,fy,cx,cy\n' + rows)
+    out = tmp_path / 'rooms.zip'
+    command = [str(out), str(tmp_path / 'rooms')]
+    assert pack_rooms.main([*command, '--hold-out', 'scene_1']) == 0
+    names = {s: {v['name'][:7] for v in PackedViews(out, s).views} for s in ('train', 'test')}
+    assert names == {'train': {'scene_0', 'scene_2'}, 'test': {'scene_1'}}
+    capsys.readouterr()
+    assert pack_rooms.main([*command, '--hold-out', 'scene_9']) == 1
+    assert 'scene_9' in capsys.readouterr().err

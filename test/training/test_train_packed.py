@@ -78,6 +78,19 @@ def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small):
     assert all(0 < row['AbsRel'] < 5 for row in curve)
 
 
+def test_a_run_goes_on_with_more_rooms_only_if_told_to(pack, tmp_path, small, capsys):
+    run, more = tmp_path / 'run', tmp_path / 'more.zip'
+    assert train_packed.main(command(pack, run, '--steps', '1')) == 0
+    write_pack(more, [(view(n), 'train') for n in range(8)] + [(view(9), 'test')])
+    resumed = command(more, run, '--steps', '2', '--resume')
+    assert train_packed.main(resumed) == 1
+    assert '--other-views allows' in capsys.readouterr().err
+    assert train_packed.main([*resumed, '--other-views']) == 0
+    assert 'the views before were packed layout, 6 pairs' in capsys.readouterr().err
+    info = load_weights(run / 'weights.safetensors').info
+    assert 'packed layout, 8 pairs' in info.training_data and '4 pictures' in info.training_data
+
+
 def test_time_ends_a_run(pack, tmp_path, small):
     assert train_packed.main(command(pack, tmp_path / 'run', '--minutes', '0.0001')) == 0
     assert (tmp_path / 'run' / 'weights.safetensors').exists()
