@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_perception.cli.import_settings import read_settings
+from depth_perception.cli.options import MOST_PIXELS, image_size
 from depth_perception.errors import UsageError, first_line
 from depth_perception.number_options import number
 
 if TYPE_CHECKING:
     from depth_perception.io.hugging_face import Overrides
 
-#: Largest range of a network, metres, and largest side of an image, pixels, in a weights file.
+#: Range of a network, metres.
 _RANGE = number(float, 0, 1000, above=True)
-_MOST_PIXELS = 1 << 14
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def _add_known(known: argparse._ArgumentGroup) -> None:
     known.add_argument(
         '--image-width',
         metavar='PX',
-        type=number(int, 1, _MOST_PIXELS),
+        type=number(int, 1, MOST_PIXELS),
         help='width of those images (needed with --focal-length)',
     )
     known.add_argument('--licence', metavar='SPDX', help='of the weights, such as Apache-2.0')
@@ -91,7 +91,7 @@ def _add_onnx(onnx: argparse._ArgumentGroup) -> None:
     onnx.add_argument(
         '--size',
         metavar='WIDTHxHEIGHT',
-        type=_size,
+        type=image_size,
         help='of the images that it is fed, as trained',
     )
     for name, least in (('mean', -1e6), ('std', 0)):
@@ -313,17 +313,6 @@ def _refuse_of_onnx(options: argparse.Namespace) -> None:
             raise UsageError(
                 f'--{name.replace("_", "-")} is for ONNX files: {options.source} says that itself'
             )
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split('x')
-    if len(parts) != 2 or not all(
-        part.isdecimal() and 0 < int(part) <= _MOST_PIXELS for part in parts
-    ):
-        raise argparse.ArgumentTypeError(
-            f'must be WIDTHxHEIGHT in pixels, such as 640x480, got {text}'
-        )
-    return int(parts[0]), int(parts[1])
 
 
 def _tell(path: Path, info: Any, checksum: str) -> None:

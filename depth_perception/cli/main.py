@@ -32,6 +32,10 @@ _COMMANDS = {
         'write depth images, pictures and point clouds of images and videos',
     ),
     'view': ('depth_perception.cli.view', 'show camera, depth, cloud and scan live in a browser'),
+    'compile': (
+        'depth_perception.cli.compile_model',
+        'compile a network for image sizes ahead of time, for a quick start of the node',
+    ),
     'import-model': (
         'depth_perception.cli.import_model',
         'make a weights file of a depth network of others',

@@ -18,6 +18,21 @@ from depth_perception.depth.settings import (
 from depth_perception.errors import UsageError
 from depth_perception.inference.backends.names import BACKENDS
 
+#: Largest side of an image, pixels.
+MOST_PIXELS = 1 << 14
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Return (width, height) of a size such as `640x480`, for an option of argparse."""
+    parts = text.lower().split('x')
+    if len(parts) != 2 or not all(
+        part.isdecimal() and 0 < int(part) <= MOST_PIXELS for part in parts
+    ):
+        raise argparse.ArgumentTypeError(
+            f'must be WIDTHxHEIGHT in pixels, such as 640x480, got {text}'
+        )
+    return int(parts[0]), int(parts[1])
+
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare weights, device and precision."""
@@ -33,15 +48,21 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_network_arguments(parser: argparse._ActionsContainer) -> None:
-    """Declare the network, its device, and the camera of the images."""
-    add_model_arguments(parser)
+def add_backend_argument(parser: argparse._ActionsContainer) -> None:
+    """Declare the backend."""
     parser.add_argument(
         '--backend',
         default='auto',
         choices=BACKENDS,
-        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch',
+        help='auto: OpenVINO on a CPU where it is installed, otherwise PyTorch, or onnxruntime '
+        'for a network from an ONNX file',
     )
+
+
+def add_network_arguments(parser: argparse._ActionsContainer) -> None:
+    """Declare the network, its device, and the camera of the images."""
+    add_model_arguments(parser)
+    add_backend_argument(parser)
     camera = parser.add_mutually_exclusive_group()
     camera.add_argument(
         '--camera',

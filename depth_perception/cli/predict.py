@@ -441,6 +441,21 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
     """Load the network for `--model`, `--device`, `--precision` and `--backend`.
 
     Raises:
+        UsageError: it cannot be loaded, or gives no metres, or the device is not available.
+    """
+    estimator = load_any_network(options)
+    if not estimator.info.is_metric:
+        raise UsageError(
+            f'{options.model} gives {estimator.info.output}, not metres: use it in '
+            'the node, with anchors (docs/networks.md)'
+        )
+    return estimator
+
+
+def load_any_network(options: argparse.Namespace) -> DepthEstimator:
+    """Load a network like `load_network`, also one whose output is not in metres.
+
+    Raises:
         UsageError: it cannot be loaded, or the device is not available.
     """
     from depth_perception.inference.device import DeviceError
@@ -448,17 +463,11 @@ def load_network(options: argparse.Namespace) -> DepthEstimator:
     from depth_perception.io.weights import WeightsError
 
     try:
-        estimator = DepthEstimator.load(
+        return DepthEstimator.load(
             options.model, options.device, options.precision, options.backend
         )
     except (BackendError, DeviceError, WeightsError) as error:
         raise UsageError(str(error)) from error
-    if not estimator.info.is_metric:
-        raise UsageError(
-            f'{options.model} gives {estimator.info.output}, not metres: use it in '
-            'the node, with anchors (docs/networks.md)'
-        )
-    return estimator
 
 
 def _fov_deg(camera: CameraModel) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterable
@@ -20,6 +21,8 @@ from depth_perception.depth.by_numpy import by_numpy
 from depth_perception.inference.backends.base import Backend
 from depth_perception.inference.backends.choice import backend_for, frames_on
 from depth_perception.inference.backends.frames import EagerFrames
+from depth_perception.inference.backends.names import BackendError
+from depth_perception.inference.backends.openvino import reason as openvino_reason
 from depth_perception.inference.device import Device, resolve_device
 from depth_perception.inference.preparing import (
     MAX_ASPECT,
@@ -31,7 +34,7 @@ from depth_perception.inference.preparing import (
 from depth_perception.inference.protocol import Estimate, Sharing
 from depth_perception.inference.smooth_resize import smoothly_resized
 from depth_perception.inference.transfer import Upload
-from depth_perception.io.weights import WeightsInfo, check_weights
+from depth_perception.io.weights import CheckedWeights, WeightsInfo, check_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +55,7 @@ FOCAL_TOLERANCE = 1.1
 #: Depth is limited to this multiple of max_depth, so that infinite values do not spread in the
 #: resize.
 FAR_LIMIT = 10
+_log = logging.getLogger(__name__)
 
 
 class DepthEstimator:
@@ -113,21 +117,36 @@ class DepthEstimator:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             precision: `fp16` or `bf16` (half precision if that is faster: on CUDA, and as bfloat16
                 on a CPU that supports it), or `fp32`.
-            backend: `auto`, `torch` or `openvino`, see `backends.choice`.
+            backend: `auto`, `torch`, `openvino` or `onnxruntime`, see `backends.choice`. With
+                `auto`, a network that OpenVINO cannot run is run by another.
             compile_beside: if the network must first be compiled for a new image size, resize such
                 images to a compiled size meanwhile, instead of waiting for seconds.
 
         Raises:
             WeightsError: the file cannot be used.
             DeviceError: the device is not available.
-            BackendError: the backend is not installed, or does not support the device.
+            BackendError: the backend is not installed, or supports not the device or the network.
             ValueError: the precision or the backend is unknown.
         """
         if precision not in PRECISIONS:
             raise ValueError(f'unknown precision {precision!r}: choose one of {PRECISIONS}')
         place = resolve_device(device)
         weights = check_weights(path)
-        runner, graphs = backend_for(weights, place, precision, backend)
+        chosen, graphs = backend_for(weights, place, precision, backend)
+        try:
+            return cls._ready(weights, chosen, compile_beside, graphs)
+        except RuntimeError as error:
+            if chosen.name != 'openvino':
+                raise
+            other = _instead_of_openvino(weights, backend, error)
+        chosen, graphs = backend_for(weights, place, precision, other)
+        return cls._ready(weights, chosen, compile_beside, graphs)
+
+    @classmethod
+    def _ready(
+        cls, weights: CheckedWeights, runner: Backend, compile_beside: bool, graphs: bool
+    ) -> DepthEstimator:
+        """Return an estimator that has run one frame."""
         estimator = cls(runner, weights.info, weights.checksum, compile_beside, graphs)
         height, width = weights.info.input_height, weights.info.input_width
         estimator.infer(np.zeros((height, width, 3), np.uint8))
@@ -147,6 +166,15 @@ class DepthEstimator:
     def backend(self) -> str:
         """Name of the backend."""
         return self._backend.name
+
+    @property
+    def uncompiled(self) -> str:
+        """A sentence about why nothing is compiled for an image size ahead of time, or ''."""
+        return self._backend.uncompiled
+
+    def kept(self, height: int, width: int) -> Path | None:
+        """Return the file or folder of what is compiled for an image size; None: nothing."""
+        return self._backend.kept(self.network_size(height, width))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -299,6 +327,20 @@ def _to_size(image: Any, size: Size) -> Any:
     if tuple(batch.shape[-2:]) == size:
         return batch
     return F.interpolate(batch.float(), size, mode='bilinear', antialias=True)
+
+
+def _instead_of_openvino(weights: CheckedWeights, backend: str, error: RuntimeError) -> str:
+    """Return the backend for a network that OpenVINO cannot run, and log why.
+
+    Raises:
+        BackendError: OpenVINO was requested.
+    """
+    other = 'onnxruntime' if weights.info.network == 'onnx' else 'torch'
+    why = f'OpenVINO cannot run {weights.info.name}: {openvino_reason(error)}'
+    if backend != 'auto':
+        raise BackendError(f'{why}; set backend to auto or {other}') from error
+    _log.warning(f'{why}; {other} runs it')
+    return other
 
 
 @by_numpy

@@ -38,6 +38,7 @@ class _Unchanged:
     """An inference backend that runs a network as it is, in float32, even during training."""
 
     name, precision, problem = 'torch', 'fp32', ''
+    uncompiled = 'PyTorch runs it as it is'
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._network, self.device = network, device
@@ -47,6 +48,9 @@ class _Unchanged:
         """Map a normalised image (1, 3, H, W) to raw output (1, 1, h, w) float32."""
         output: Tensor = self._network(torch.as_tensor(image))
         return output.float()
+
+    def kept(self, size: tuple[int, int]) -> None:
+        """Return None: nothing is compiled."""
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
         """Accept any size."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 from depth_perception.inference.device import Device
@@ -24,6 +25,13 @@ class Backend(Protocol):
     @property
     def problem(self) -> str:
         """A sentence about what makes the backend slower than it could be, or ''."""
+
+    @property
+    def uncompiled(self) -> str:
+        """A sentence about why nothing is compiled and kept on disk for an input size, or ''."""
+
+    def kept(self, size: tuple[int, int]) -> Path | None:
+        """Return the file or folder of what is compiled for (height, width); None: nothing."""
 
     def run(self, image: Any) -> Any:
         """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32.

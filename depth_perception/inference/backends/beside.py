@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from depth_perception.errors import named
@@ -100,6 +101,11 @@ class BackgroundCompiler:
                 if why:
                     self._failed[size] = want, why
                 self._changed.notify_all()
+
+
+def nearest_size(sizes: Iterable[Size], size: Size) -> Size:
+    """Return the (height, width) whose aspect ratio is nearest to that of `size`."""
+    return min(sizes, key=lambda one: abs(math.log(one[1] / one[0] / (size[1] / size[0]))))
 
 
 def _words(size: Size) -> str:

@@ -53,7 +53,8 @@ def choose_backend(
         return _onnx_backend(network, device, precision, name, checksum, weights)
     if name == 'onnxruntime':
         raise BackendError(
-            'backend onnxruntime runs networks imported from ONNX files alone: set backend to auto'
+            'backend onnxruntime runs networks imported from ONNX files alone: set backend to '
+            'auto, or export the network to ONNX and import that (docs/networks.md)'
         )
     traceable = getattr(network, 'traceable', True)
     if name == 'openvino' and not traceable:
@@ -147,7 +148,7 @@ def _onnx_backend(
     if device.type == 'cpu' and name != 'onnxruntime' and openvino.is_installed():
         return openvino.OpenVino(network, precision, checksum, weights)
     if onnx_runtime.is_installed():
-        return onnx_runtime.OnnxRuntime(network, device, precision)
+        return onnx_runtime.OnnxRuntime(network, device, precision, checksum)
     extra = 'onnx-gpu' if device.type == 'cuda' else 'onnx'
     raise BackendError(
         f'a network from an ONNX file needs onnxruntime: pip install "depth_perception[{extra}]"'

@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network from an ONNX file as onnxruntime runs it: by TensorRT or CUDA, or on a CPU."""
+"""Run a network from an ONNX file with onnxruntime: by TensorRT or CUDA, or on a CPU.
+
+TensorRT compiles an engine for each input size, which takes minutes; it is kept on disk.
+onnxruntime names the files of engines by names in the network, not by its weights, so each network,
+precision and size has a folder of its own.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
+import re
+import threading
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,98 +22,229 @@ import torch
 from torch import Tensor
 
 from depth_perception.depth.arrays import like, on_host
+from depth_perception.errors import first_line
 from depth_perception.inference.backends import openvino_cache
+from depth_perception.inference.backends.beside import BackgroundCompiler, nearest_size
 from depth_perception.inference.backends.names import BackendError
 from depth_perception.inference.device import Device
 from depth_perception.networks.onnx_network import OnnxNetwork
+
+TENSORRT, CUDA, CPU = (f'{name}ExecutionProvider' for name in ('Tensorrt', 'CUDA', 'CPU'))
+#: Largest number of engines in memory; the least recently used one is dropped.
+_KEPT = 4
+#: A network with fewer nodes than this is left to CUDA: TensorRT is loaded, but builds nothing.
+_NO_ENGINE = 1000
+_log = logging.getLogger(__name__)
 
 Size = tuple[int, int]
 
 
 class OnnxRuntime:
-    """Takes any size that the network takes.
+    """A session of onnxruntime that takes any size, or with TensorRT one session per size.
 
     Args:
         network: from an ONNX file.
-        device: where it shall run.
-        precision: half precision (`fp16`, `bf16`) is TensorRT's alone, as fp16; others compute in
-            float32.
+        device: device to run on.
+        precision: only TensorRT computes in half precision (`fp16`, `bf16`), as fp16; the others
+            compute in float32.
+        checksum: checksum of the weights file; without it engines are not kept on disk.
+
+    Attributes:
+        provider: onnxruntime's name of what runs the network, as it reports it.
 
     Raises:
-        BackendError: this onnxruntime cannot use the device, or not run the network.
+        BackendError: this onnxruntime cannot use the device, or cannot run the network.
         ImportError: onnxruntime is not installed.
     """
 
     name = 'onnxruntime'
-    problem = ''
 
-    def __init__(self, network: OnnxNetwork, device: Device, precision: str) -> None:
-        import onnxruntime
-
+    def __init__(
+        self, network: OnnxNetwork, device: Device, precision: str, checksum: str = ''
+    ) -> None:
         self.device = device
-        self._output = network.output_name
-        self._input = network.input_name
-        half = precision != 'fp32'
-        providers = _providers(onnxruntime.get_available_providers(), device, half)
-        try:
-            self._session = onnxruntime.InferenceSession(network.model(), providers=providers)
-        except Exception as error:  # onnxruntime has many ways to say no
-            raise BackendError(f'onnxruntime cannot run this network: {error}') from error
-        used = self._session.get_providers()
-        if device.type == 'cuda' and 'CUDAExecutionProvider' not in used:
-            raise BackendError(
-                f'onnxruntime cannot use {device}: it lacks libraries of CUDA or '
-                'cuDNN; set device to cpu, or install them'
+        self._network, self._checksum = network, checksum
+        self._half = precision != 'fp32'
+        self._lock = threading.Lock()
+        self._sessions: dict[Size, Any] = {}
+        self.provider, self._any_size = self._start()
+        self._has_engines = self.provider == TENSORRT
+        self.precision = 'fp16' if self._half and self._has_engines else 'fp32'
+        make = weakref.WeakMethod(self._make)  # lets the last user free the network
+        self._background = BackgroundCompiler(lambda size: (make() or _nothing)(size))
+        _log.info(f'onnxruntime runs the network by {self.provider}')
+
+    @property
+    def problem(self) -> str:
+        """A sentence about engines that are being built, or ''."""
+        return self._background.remark
+
+    @property
+    def uncompiled(self) -> str:
+        """A sentence about why there are no engines, or ''."""
+        if self._has_engines:
+            return ''
+        if self.provider == CUDA:
+            return (
+                'onnxruntime runs it by CUDA, which compiles nothing ahead of time: for engines '
+                'install TensorRT'
             )
-        self.precision = 'fp16' if half and 'TensorrtExecutionProvider' in used else 'fp32'
+        return (
+            'onnxruntime runs it on the CPU, where it compiles nothing ahead of time: OpenVINO '
+            'does (backend auto)'
+        )
 
     def run(self, image: Any) -> Any:
-        """Normalised image (1, 3, H, W) float32 -> raw output (1, 1, h, w) float32."""
+        """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32."""
         values = np.ascontiguousarray(on_host(image))
-        output = self._session.run([self._output], {self._input: values})[0]
+        height, width = values.shape[-2:]
+        session = self._any_size or self._session((height, width))
+        output = session.run([self._network.output_name], {self._network.input_name: values})[0]
         return like(as_map(torch.from_numpy(output)), image)
 
     def size_for(self, size: Size, what: str) -> Size:
-        """Any size is ready."""
-        return size
+        """Return the size to use now: `size` unless its engine must still be built.
+
+        Args:
+            size: desired (height, width).
+            what: description of the image, for the remark, such as its size.
+        """
+        with self._lock:
+            ready = list(self._sessions)
+        if self._any_size is not None or size in ready or not ready:
+            return size
+        nearest = nearest_size(ready, size)
+        self._background.want(size, what, nearest)
+        return nearest
 
     def prepare(self, sizes: Iterable[tuple[Size, str]]) -> None:
-        """Build what TensorRT needs for these sizes; it is kept on disk."""
-        for (height, width), _ in sizes:
-            self.run(torch.zeros(1, 3, height, width))
+        """Build the engines for these sizes; wait until that is done.
+
+        Raises:
+            BackendError: one cannot be built.
+        """
+        for size, _ in sizes:
+            if self._any_size is None:
+                self._session(size)
+
+    def kept(self, size: Size) -> Path | None:
+        """Return the folder of the engine for a size; None if there is none."""
+        folder = self._folder(size) if self._has_engines else None
+        has_engine = folder is not None and any(folder.glob('*.engine'))
+        return folder if has_engine else None
+
+    def _start(self) -> tuple[str, Any]:
+        """Return the provider, and the session for any size; None if each needs its own."""
+        import onnxruntime
+
+        if self.device.type != 'cuda':
+            session = self._opened(self._network.model(), [CPU])
+            return str(session.get_providers()[0]), session
+        available, number = onnxruntime.get_available_providers(), self._number()
+        if CUDA not in available:
+            raise BackendError(
+                f'this onnxruntime cannot use {self.device}: pip uninstall onnxruntime, then '
+                'pip install "depth_perception[onnx-gpu]", or set device to cpu'
+            )
+        wanted: list[Any] = [(CUDA, number)]
+        if TENSORRT in available:
+            probe = {**number, 'trt_min_subgraph_size': _NO_ENGINE}
+            wanted.insert(0, (TENSORRT, probe))
+        session = self._opened(self._network.model(), wanted)
+        used = session.get_providers()
+        if CUDA not in used:
+            raise BackendError(
+                f'onnxruntime cannot use {self.device}: it lacks libraries of CUDA or '
+                'cuDNN; set device to cpu, or install them'
+            )
+        return (TENSORRT, None) if TENSORRT in used else (CUDA, session)
+
+    def _session(self, size: Size) -> Any:
+        """Return the session of a size; build its engine if there is none."""
+        with self._lock:
+            session = self._sessions.pop(size, None)
+            if session is not None:
+                self._sessions[size] = session  # now the last one used
+                return session
+        return self._make(size)
+
+    def _make(self, size: Size) -> Any:
+        folder = self._folder(size)
+        options: dict[str, Any] = {**self._number(), 'trt_fp16_enable': self._half}
+        keeps = folder is not None and openvino_cache.can_keep(folder / 'engine')
+        if folder is not None and keeps and openvino_cache.is_private(folder):
+            options |= {'trt_engine_cache_enable': True, 'trt_engine_cache_path': str(folder)}
+        if self.kept(size) is None:
+            _log.info(
+                f'TensorRT builds an engine for input of {size[1]}x{size[0]}, which takes minutes'
+                + (f'; it is kept in {folder}' if folder is not None else '')
+            )
+        content = pinned(self._network, size)
+        session = self._opened(content, [(TENSORRT, options), (CUDA, self._number())])
+        with self._lock:
+            while len(self._sessions) >= _KEPT:
+                self._sessions.pop(next(iter(self._sessions)))
+            self._sessions[size] = session
+        return session
+
+    def _folder(self, size: Size) -> Path | None:
+        """Return the folder for the engine of a size; None without a checksum or a cache folder."""
+        import onnxruntime
+
+        cache = openvino_cache.folder()
+        if cache is None or not self._checksum:
+            return None
+        parts = (
+            self._checksum[:16],
+            self.precision,
+            f'{size[0]}x{size[1]}',
+            f'onnxruntime{onnxruntime.__version__}',
+            torch.cuda.get_device_name(torch.device(str(self.device))),
+        )
+        return cache.parent / 'tensorrt' / '-'.join(re.sub(r'[^\w.]+', '_', one) for one in parts)
+
+    def _number(self) -> dict[str, int]:
+        return {'device_id': self.device.index or 0}
+
+    def _opened(self, content: bytes, providers: list[Any]) -> Any:
+        import onnxruntime
+
+        try:
+            return onnxruntime.InferenceSession(content, providers=providers)
+        except Exception as error:  # onnxruntime raises many types of errors
+            raise BackendError(
+                f'onnxruntime cannot run this network: {first_line(error)}'
+            ) from error
+
+
+def pinned(network: OnnxNetwork, size: Size) -> bytes:
+    """Return the ONNX file of a network for images of one (height, width) alone.
+
+    TensorRT would otherwise build its engine again whenever a size is outside of the range that it
+    has seen.
+    """
+    import onnx
+
+    model = onnx.load_from_string(network.model())
+    image = next(one for one in model.graph.input if one.name == network.input_name)
+    for side, length in zip(image.type.tensor_type.shape.dim, (1, 3, *size)):
+        side.dim_value = length
+    depth = [one for one in model.graph.output if one.name == network.output_name]
+    del model.graph.output[:]
+    model.graph.output.extend(depth)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def as_map(output: Tensor) -> Tensor:
-    """(1, h, w) or (1, 1, h, w) -> (1, 1, h, w) float32."""
+    """Return the output, (1, h, w) or (1, 1, h, w), as (1, 1, h, w) float32."""
     return output.float().reshape(1, 1, *output.shape[-2:])
 
 
 def is_installed() -> bool:
-    """Whether onnxruntime is there; it is not imported for that."""
+    """Return whether onnxruntime is installed, without importing it."""
     return importlib.util.find_spec('onnxruntime') is not None
 
 
-def _providers(available: list[str], device: Device, half: bool) -> list[Any]:
-    """What is to run the network, the fastest first."""
-    if device.type != 'cuda':
-        return ['CPUExecutionProvider']
-    if 'CUDAExecutionProvider' not in available:
-        raise BackendError(
-            f'this onnxruntime cannot use {device}: pip uninstall onnxruntime, then '
-            'pip install "depth_perception[onnx-gpu]", or set device to cpu'
-        )
-    number = {'device_id': device.index or 0}
-    cuda = ('CUDAExecutionProvider', number)
-    if 'TensorrtExecutionProvider' not in available:
-        return [cuda]
-    return [('TensorrtExecutionProvider', {**number, 'trt_fp16_enable': half, **_engines()}), cuda]
-
-
-def _engines() -> dict[str, Any]:
-    """Where TensorRT keeps its engines, which take minutes to build."""
-    parent = openvino_cache.folder()
-    if parent is None:
-        return {}
-    place: Path = parent.parent / 'tensorrt'
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return {'trt_engine_cache_enable': True, 'trt_engine_cache_path': str(place)}
+def _nothing(_size: Size) -> None:
+    """Do nothing: the network has been freed."""

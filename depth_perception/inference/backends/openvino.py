@@ -11,7 +11,7 @@ import contextlib
 import functools
 import importlib.util
 import io
-import math
+import logging
 import os
 import sys
 import tempfile
@@ -26,8 +26,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from depth_perception.depth.arrays import is_tensor, like
+from depth_perception.errors import named
 from depth_perception.inference.backends import openvino_cache
-from depth_perception.inference.backends.beside import BackgroundCompiler, CompileError
+from depth_perception.inference.backends.beside import (
+    BackgroundCompiler,
+    CompileError,
+    nearest_size,
+)
 from depth_perception.inference.backends.openvino_apart import (
     AT_ONCE,
     Tries,
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
     from depth_perception.networks.onnx_network import OnnxNetwork
 
 _has_traced = False
+_log = logging.getLogger(__name__)
 #: Largest number of compiled sizes in memory; the least recently used one is dropped.
 _KEPT = 4
 
@@ -65,6 +71,7 @@ class OpenVino:
     """
 
     name = 'openvino'
+    uncompiled = ''
 
     def __init__(
         self,
@@ -113,9 +120,7 @@ class OpenVino:
             ready = list(self._requests)
         if size in ready or not ready:
             return size
-        nearest = min(
-            ready, key=lambda other: abs(math.log(other[1] / other[0] / (size[1] / size[0])))
-        )
+        nearest = nearest_size(ready, size)
         self._background.want(size, what, nearest)
         return nearest
 
@@ -129,6 +134,11 @@ class OpenVino:
             if self._request(size) is None:
                 self._background.want(size, what, size)
                 self._background.wait(size)
+
+    def kept(self, size: Size) -> Path | None:
+        """Return the file of the network compiled for a size; None if there is none."""
+        path = self._path(size)
+        return path if path is not None and path.is_file() else None
 
     def compiled(self, size: Size) -> Any:
         """Compile the network for a size."""
@@ -161,6 +171,7 @@ class OpenVino:
         if model is None and not is_built and 'torch' not in sys.modules:
             model = self._compiled_apart(size, AT_ONCE)
         if model is None:
+            self._say(size)
             model = self.compiled(size)
             path = self._path(size)
             if path is not None:
@@ -179,6 +190,7 @@ class OpenVino:
         if self._weights is None:
             return None
         path = self._path(size)
+        self._say(size)
         with tempfile.TemporaryDirectory() as spare, contextlib.suppress(CompileError, OSError):
             keep = path is not None and openvino_cache.can_keep(path)
             file = path if path is not None and keep else Path(spare, 'model.blob')
@@ -188,6 +200,11 @@ class OpenVino:
                 return self._imported(model)
             return gives_way(lambda: self._imported(model))
         return None
+
+    def _say(self, size: Size) -> None:
+        path = self._path(size)
+        kept = f'; the result is kept as {path}' if path is not None else ''
+        _log.info(f'OpenVINO compiles the network for input of {size[1]}x{size[0]}{kept}')
 
     def _cached(self, size: Size) -> Any:
         model = openvino_cache.read(self._path(size))
@@ -292,6 +309,13 @@ def exported(model: Any) -> bytes:
     """Return a compiled model as bytes, for `import_model`."""
     content: bytes = model.export_model().getvalue()
     return content
+
+
+def reason(error: BaseException) -> str:
+    """Return the line of an error of OpenVINO that says why it cannot run a network."""
+    lines = [line.strip(' -') for line in str(error).splitlines()]
+    telling = [line for line in lines if 'No conversion rule' in line or 'not support' in line]
+    return telling[0] if telling else named(error)
 
 
 def is_installed() -> bool:

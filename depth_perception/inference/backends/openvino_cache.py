@@ -53,7 +53,7 @@ def model_path(checksum: str, precision: str, version: str, size: tuple[int, int
 def read(path: Path | None) -> bytes | None:
     """Read a model; return None if there is no file that may be used."""
     with contextlib.suppress(OSError):
-        if path is None or not all(_is_private(place) for place in (path.parent, path)):
+        if path is None or not all(is_private(place) for place in (path.parent, path)):
             return None
         with path.open('rb') as file:  # in two parts: a slice would copy the model
             digest, model = file.read(_HASH), file.read()
@@ -85,7 +85,8 @@ def write(path: Path | None, model: bytes) -> bool:
     return True
 
 
-def _is_private(place: Path) -> bool:
+def is_private(place: Path) -> bool:
+    """Return whether the user owns a file or folder, and nobody else can write to it."""
     status = place.lstat()
     return (
         status.st_uid == os.getuid()

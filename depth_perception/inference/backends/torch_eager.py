@@ -31,6 +31,7 @@ class TorchEager:
 
     name = 'torch'
     problem = ''
+    uncompiled = 'PyTorch runs it, which compiles nothing ahead of time'
 
     def __init__(self, network: nn.Module, device: Device, precision: str) -> None:
         self.device = device
@@ -51,6 +52,9 @@ class TorchEager:
         image = image.to(dtype=self.dtype, memory_format=torch.channels_last)
         output: Tensor = self.network(image)
         return output.float()
+
+    def kept(self, size: tuple[int, int]) -> None:
+        """Return None: nothing is compiled."""
 
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
         """Return the size unchanged: any size is ready."""

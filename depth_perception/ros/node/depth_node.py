@@ -27,6 +27,7 @@ from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.guard import guard_services
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
+from depth_perception.ros.node.library_log import library_messages
 from depth_perception.ros.node.lifecycle_state import lifecycle_state
 from depth_perception.ros.node.live_parameters import LiveParameters
 from depth_perception.ros.node.parts import Parts
@@ -164,12 +165,13 @@ class DepthNode(LifecycleNode):
 
     def _load(self) -> None:
         settings, parts = self.settings, self._parts
-        parts.estimator = self._load_estimator(
-            settings.model_file, settings.device, settings.precision, settings.backend
-        )
-        parts.parameters.network_loaded(parts.estimator.info.max_depth)
-        if settings.image_sizes:
-            parts.estimator.prepare(parameters.image_sizes(settings.image_sizes))
+        with library_messages(self.get_logger()):
+            parts.estimator = self._load_estimator(
+                settings.model_file, settings.device, settings.precision, settings.backend
+            )
+            parts.parameters.network_loaded(parts.estimator.info.max_depth)
+            if settings.image_sizes:
+                parts.estimator.prepare(parameters.image_sizes(settings.image_sizes))
         parts.scan_poses = ScanPoses(self, settings.base_frame)
         parts.outputs = DepthPublishers(self)
         self._reporter.network_loaded(parts.estimator)
