@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what the node costs before and beside its work: start, memory and idle processor time.
+
+    python -m benchmarks.start                   a cold and three warm starts, then 20 s idle
+    python -m benchmarks.start --starts 5 --idle-seconds 60
+
+A camera sends 640x480 images at 30 Hz all the time. Each start is a new process, and ends with the
+first depth image that a subscriber receives. At the cold start OpenVINO's compiled network is not
+on disk yet, though the files of the programs are in the system's cache. Private memory is that
+after a few seconds of work for depth, cloud and scan. Idle is the processor time afterwards,
+without a subscriber.
+
+Writes start.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.camera import CameraProcess
+from benchmarks.machine import machine
+from benchmarks.process import prepare_process
+from depth_perception.demo.processes import child
+from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
+
+NODE = 'depth_perception.ros.node.main'
+SIZE = (640, 480)
+RATE = 30.0
+#: Seconds to wait for a first depth image.
+LONGEST = 240.0
+#: Seconds of work before the memory is read, and without a subscriber before idling is measured.
+WORK, SETTLE = 5.0, 2.0
+
+
+def first_depth(camera: CameraProcess, idle_seconds: float = 0.0) -> dict[str, float]:
+    """Start a node; return the seconds to its first depth, and its further costs if asked for.
+
+    Args:
+        camera: sends images.
+        idle_seconds: duration without a subscriber; 0: measure the start alone.
+    """
+    from benchmarks.listener import Listener
+
+    listener = Listener(topics=(DEPTH, POINTS, SCAN))
+    began = time.monotonic()
+    try:
+        with child(NODE, parameters={'device': 'cpu'}) as node:
+            while DEPTH not in listener.last:
+                if time.monotonic() > began + LONGEST or not camera.alive:
+                    raise SystemExit('start: no depth arrived; is the node in its log?')
+                time.sleep(0.005)
+            found = {'first_depth_s': listener.last[DEPTH] - began}
+            if idle_seconds:
+                time.sleep(WORK)
+                process = psutil.Process(node.pid)
+                memory = process.memory_full_info()
+                found |= {'private_mb': memory.uss / 1e6, 'resident_mb': memory.rss / 1e6}
+                listener.close()
+                time.sleep(SETTLE)
+                found['idle_percent'] = _percent(process, idle_seconds)
+            return found
+    finally:
+        listener.close()
+
+
+def _percent(process: psutil.Process, seconds: float) -> float:
+    """Return the processor time of a process in percent of one core."""
+    before, began = process.cpu_times(), time.monotonic()
+    time.sleep(seconds)
+    after = process.cpu_times()
+    used = after.user + after.system - before.user - before.system
+    return 100 * used / (time.monotonic() - began)
+
+
+def run(starts: int, idle_seconds: float) -> dict[str, Any]:
+    """Measure one cold start and some warm ones."""
+    camera = CameraProcess(size=SIZE)
+    camera.set_rate(RATE)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ['XDG_CACHE_HOME'] = cache
+        while not camera.sent and camera.alive:
+            time.sleep(0.05)
+        try:
+            cold = first_depth(camera)
+            warm = [first_depth(camera) for _ in range(starts - 1)]
+            last = first_depth(camera, idle_seconds)
+        finally:
+            camera.close()
+    seconds = sorted(one['first_depth_s'] for one in [*warm, last])
+    return {
+        'machine': machine(),
+        'cold_s': cold['first_depth_s'],
+        'warm_s': seconds,
+        **{name: value for name, value in last.items() if name != 'first_depth_s'},
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print and write the figures."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.start',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--starts', type=int, default=3, help='warm starts')
+    parser.add_argument('--idle-seconds', type=float, default=20.0)
+    parser.add_argument('--out', type=Path, default=Path('start_output'))
+    options = parser.parse_args(arguments)
+    import rclpy
+
+    prepare_process()
+    rclpy.init()
+    found = run(options.starts, options.idle_seconds)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / 'start.json').write_text(json.dumps(found, indent=1) + '\n')
+    warm = found['warm_s']
+    sys.stdout.write(
+        f'{found["machine"]}\n'
+        f'first depth: {found["cold_s"]:.1f} s cold, {warm[len(warm) // 2]:.2f} s warm (median)\n'
+        f'private memory: {found["private_mb"]:.0f} MB, resident {found["resident_mb"]:.0f} MB\n'
+        f'idle: {found["idle_percent"]:.1f} % of a core\n'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
