@@ -197,6 +197,27 @@ def test_some_views_look_at_tables_and_some_stand_near():
     assert 0.15 < np.mean([aim == 'near' for aim in aims]) < 0.35
 
 
+def test_near_views_face_what_they_are_near_to(plans):
+    for plan in plans:
+        plan.taken.append(
+            (np.array([1.0, 1.0, 2.1]), np.array([1.5, 1.2, 2.3]))
+        )  # under the ceiling
+        seen = 0
+        for seed in range(60):
+            x, y, height, yaw, pitch, _ = cameras.in_front_of_something(
+                np.random.default_rng(seed), plan
+            )
+            assert 0.15 <= height <= 1.6 and -60 <= pitch <= 25
+            ahead = np.array([np.cos(np.radians(yaw)), np.sin(np.radians(yaw))])
+            ends = np.array([x, y]) + np.linspace(0, 2, 40)[:, None] * ahead
+            seen += any(
+                np.any(np.all((ends > low[:2]) & (ends < high[:2]), axis=1))
+                for low, high in plan.taken
+            )
+        plan.taken.pop()
+        assert seen > 35
+
+
 def test_every_aim_has_its_distances_and_a_view_of_one_surface_has_none():
     backs = np.zeros(8, bool)
     spread = np.array([0.5, 0.5, 0.6, 0.6, 0.7, 0.9, 1.5, 2.0])

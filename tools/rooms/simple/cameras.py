@@ -111,7 +111,7 @@ def in_front_of_something(rng: np.random.Generator, plan: Plan) -> tuple[float, 
     x, y = (low + high)[:2] / 2 - ahead * (edge + rng.uniform(0.25, 1.1))
     robot = rng.random() < 0.7
     height = min(robot_height(rng), 0.7) if robot else rng.uniform(0.7, 1.6)
-    target = rng.uniform(low[2], min(high[2], 1.8))
+    target = np.clip(rng.uniform(low[2], high[2]), 0.0, 1.8)
     pitch = math.degrees(math.atan2(target - height, edge + 0.7))
     pitch = float(np.clip((0.4 if robot else 0.8) * pitch + rng.normal(0.0, 6.0), -60.0, 25.0))
     yaw = math.degrees(angle) + rng.normal(0.0, 18.0)
