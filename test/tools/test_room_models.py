@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -59,9 +60,10 @@ creator#{n}=Ada \\u00c9
 def write_archive(path: Path, header: str = HEADER) -> Path:
     """Write an archive with a chair, a table and a lamp, all of the same mesh."""
     lamp = 'lightSourceX#3=5\nlightSourceY#3=2.5\nlightSourceZ#3=40'
+    top = 'dropOnTopElevation#2=38'
     entries = [
         ENTRY.format(n=1, stem='chair', name='Chair', width=50, depth=40, height=90, more=''),
-        ENTRY.format(n=2, stem='table', name='Table', width=140, depth=80, height=75, more=''),
+        ENTRY.format(n=2, stem='table', name='Table', width=140, depth=80, height=75, more=top),
         ENTRY.format(n=3, stem='lamp', name='Lamp', width=20, depth=10, height=50, more=lamp),
     ]
     texture = cv2.imencode('.png', np.full((600, 40, 3), (0, 128, 255), np.uint8))[1].tobytes()
@@ -170,6 +172,7 @@ def test_seat_and_back_of_a_chair_are_found(chairs):
 
 def test_things_stand_on_level_ground_and_apart(chairs):
     table, lamp = chairs.models['Test#table'], chairs.models['Test#lamp']
+    assert table.top == 0.38
     store = shop.Shop(chairs)
     store.by_role['on tables'] = [lamp]
     thing = shop.load(np.random.default_rng(3), store, shop.stand(table), ('on tables',), 12)
@@ -180,6 +183,13 @@ def test_things_stand_on_level_ground_and_apart(chairs):
         assert (np.abs([low[:2], high[:2]]) <= np.array([0.7, 0.4])).all()
         for other_low, other_high in placed[:number]:
             assert np.any(low >= other_high) or np.any(high <= other_low)
+
+
+def test_nothing_stands_at_the_bottom_of_a_sink(chairs):
+    sink = dataclasses.replace(chairs.models['Test#table'], top=0.5)
+    lamp = shop.stand(chairs.models['Test#lamp'])
+    places = [shop.level_place(np.random.default_rng(k), sink, lamp, []) for k in range(20)]
+    assert {round(place[2], 2) for place in places if place is not None} == {0.75}
 
 
 def test_a_maker_uses_the_catalogue_and_without_one_is_as_before(chairs):

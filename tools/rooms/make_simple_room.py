@@ -44,7 +44,7 @@ class SimpleRenderer(Renderer):
     def __init__(self, room: Room, threads: int) -> None:
         super().__init__(room, threads)
         self.panes = None  # glass is found by its pass index instead
-        self.has_glass = bool(room.plan.thing.models)
+        self.has_glass = room.lets_light_through()  # longer paths cost time
         if self.has_glass:
             add_index_output(self.scene, self.folder)
         cycles = self.scene.cycles

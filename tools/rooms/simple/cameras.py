@@ -16,6 +16,7 @@ Aim = Literal['table', 'near', 'room']
 TABLE_SHARE = 0.22  # share of views of a table, a bed or a sofa from 0.4 to 2 m
 NEAR_SHARE = 0.3  # share of views close to a cupboard, a chair, a corner: the scale of near things
 NEAREST = 0.15  # metres, in such views
+LARGE = 0.25  # metres, the longest side of a model that such views are aimed at
 #: Range of the median distance of a view in metres.
 MEDIAN: dict[Aim, tuple[float, float]] = {
     'table': (0.4, views.FARTHEST),
@@ -101,9 +102,18 @@ def aimed_at_table(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
     return x, y, top[2] + above, yaw + rng.normal(0.0, 8.0), pitch, rng.normal(0.0, 5.0)
 
 
+def something(rng: np.random.Generator, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and highest corner of a model, or of what else takes space."""
+    large = [item for item in plan.thing.models if max(item.model.size) > LARGE]
+    if large and rng.random() < 0.7:
+        corners = large[int(rng.integers(len(large)))].corners()
+        return corners.min(axis=0), corners.max(axis=0)
+    return plan.taken[int(rng.integers(len(plan.taken)))]
+
+
 def in_front_of_something(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
     """Draw a camera, usually a low robot, 0.25 to 1.1 m in front of a piece of furniture."""
-    low, high = plan.taken[int(rng.integers(len(plan.taken)))]
+    low, high = something(rng, plan)
     angle = rng.uniform(0.0, 2.0 * math.pi)
     ahead = np.array([math.cos(angle), math.sin(angle)])
     half = (high - low)[:2] / 2

@@ -11,7 +11,7 @@ import numpy as np
 import views
 from stage import Room, orientation
 
-from simple import cameras, materials, placing, textures
+from simple import cameras, materials, models, placing, textures
 from simple.layout import Lamp, Plan
 from simple.mesh import Part
 
@@ -42,6 +42,15 @@ class SimpleRoom(Room):
         from mathutils import Vector
 
         return Vector((view.x, view.y, view.height))
+
+    def lets_light_through(self) -> bool:
+        """Tell whether there is glass, or a texture with holes."""
+        kinds = {item.model for item in self.plan.thing.models}
+        return any(
+            surface.glass or surface.cutout
+            for model in kinds
+            for surface in models.shape(model).surfaces
+        )
 
     def draw(self, seed: int, index: int, attempt: int) -> views.View | None:
         """Return a random view, or None if this attempt gives none."""

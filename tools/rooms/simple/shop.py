@@ -16,6 +16,8 @@ from simple.style import Style
 
 SHARE = 0.72  # of the furniture that comes from the catalogue, where it has some
 LEVEL = 0.012  # metres of unevenness on which things still stand
+SUNK = 0.06  # metres below the catalogue's height for things: lower is the bottom of a sink
+SOFT = 0.25  # the same for beds, whose height is that of the pillows
 P = ParamSpec('P')
 
 
@@ -148,13 +150,14 @@ def level_place(
     low, high = item.bounds()
     half = (high - low)[:2] / 2
     reach = np.array(below.size[:2]) / 2 - half - 0.01
-    if np.any(reach <= 0):
+    if below.top is None or np.any(reach <= 0):
         return None
+    lowest = below.top - (SOFT if below.size[1] > 1.5 else SUNK)
     for _ in range(tries):
         x, y = rng.uniform(-reach, reach)
         cells = ground.cells(x - half[0], x + half[0], y - half[1], y + half[1])
         z = float(cells.max(initial=0.0))
-        if z < 0.25 or z - float(cells.min(initial=z)) > LEVEL:
+        if z < lowest or z - float(cells.min(initial=z)) > LEVEL:
             continue
         corner = np.array([x, y, z])
         there = low + corner + [0, 0, 0.001], high + corner
