@@ -6,7 +6,7 @@
 Runs every scenario with every depth error, for a low and a tall robot, stopped by the collision
 monitor or by the costmap, with the network alone, with the known floor and with a ranging sensor.
 Prints a table for each combination and writes closed_loop.json and closed_loop.png (drives from
-above). docs/nav2.md has the definitions. Everything takes an hour on one core; --guard, --robot and
+above). docs/nav2.md has the definitions. Everything takes half an hour on one core; --guard and
 similar options choose a part. With --seeds N, drives that have something random are repeated.
 """
 
