@@ -285,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     if options.device != 'cpu':
-        torch.cuda.set_device(resolve_device(options.device))
+        torch.cuda.set_device(str(resolve_device(options.device)))
     torch.backends.cudnn.benchmark = options.autotune
     text = json.dumps(_measure(options), indent=1)
     print(text)
@@ -295,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    device = resolve_device(options.device)
+    device = torch.device(str(resolve_device(options.device)))
     alone_size = min(ALONE_SIZE, options.size)
     return {
         'machine': machine(),
