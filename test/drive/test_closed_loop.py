@@ -61,6 +61,12 @@ def test_with_a_ranging_sensor_no_error_of_the_network_makes_it_hit(robot, name,
     assert outcome.stops_for_nothing == 0
 
 
+def test_a_lidar_below_a_table_top_does_not_hide_it():
+    outcome = drive(SCENARIOS['table'], TALL, ERRORS['scale 1.6'], 'lidar')
+    assert not outcome.collided and not outcome.arrived
+    assert outcome.stops_for_nothing == 0 and outcome.gap > 0.4
+
+
 def test_a_ranging_sensor_frees_the_floor_that_a_wrong_scale_has_raised():
     scenario, wrong = SCENARIOS['open floor'], ERRORS['scale 0.6']
     assert drive(scenario, LOW, wrong, floor_model=False).stops_for_nothing
