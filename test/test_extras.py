@@ -40,10 +40,19 @@ COMMANDS = (
 )
 
 
+def without_type_checking(node):
+    """Yield all nodes below a node but those that only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == 'TYPE_CHECKING':
+            continue
+        yield child
+        yield from without_type_checking(child)
+
+
 def imported(folder):
-    """Return the third-party top-level modules that the modules of a folder import."""
+    """Yield the third-party top-level modules that those of a folder import when they run."""
     for path in (ROOT / folder).rglob('*.py'):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in without_type_checking(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             else:

@@ -35,7 +35,7 @@ def data(tmp_path_factory):
 def imported(source, *words):
     """Import a network; return its weights file."""
     file = source.with_suffix('.safetensors')
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert main(['import-model', str(source), '--out', str(file), *words]) == 0
     return file
 
