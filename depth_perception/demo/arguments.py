@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's command line; uses only the standard library, to be parsed before installation.
 
-python -m depth_perception.demo [BAG] [--image TOPIC] [--anchors] [--out FOLDER]
+python -m depth_perception.demo [BAG] [--image TOPIC] [--model FILE] [--anchors] [--out FOLDER]
 python -m depth_perception.demo.arguments ...    only checks the arguments
 """
 
@@ -52,6 +52,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options.bag = options.bag or CLIP_BAG
     if not options.bag.exists():
         parser.error(f'there is no {options.bag}: name a rosbag2 folder, or its .mcap or .db3 file')
+    if options.model and not options.model.is_file():
+        parser.error(f'--model: there is no file {options.model}')
     if options.anchors and not any((options.bag / 'truth').glob('*.png')):
         parser.error(
             f'--anchors takes distances from the true depth, and there is no '
@@ -74,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         help='rosbag2 folder, or its .mcap or .db3 file (default: the bundled clip)',
     )
     parser.add_argument('--image', metavar='TOPIC', help="the bag's image topic, if not obvious")
+    parser.add_argument(
+        '--model',
+        type=Path,
+        metavar='FILE',
+        help='weights file, such as an imported network (default: the bundled network)',
+    )
     parser.add_argument(
         '--anchors',
         action='store_true',

@@ -46,6 +46,7 @@ class Plan:
         rate: speed of the replay; below 1 if this machine could not keep up.
         anchors: topic of points that correct the depth, or ''.
         mounting: mounting of the camera; None if unknown.
+        model: weights file; None for the bundled network.
     """
 
     bag: Path
@@ -57,6 +58,7 @@ class Plan:
     rate: float = 1.0
     anchors: str = ''
     mounting: Mounting | None = None
+    model: Path | None = None
 
     @property
     def compressed(self) -> bool:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def main(options: argparse.Namespace) -> int:
     """Run with parsed options; return 0 if all is written, 1 after one sentence on failure."""
     isolate_ros()
     try:
-        run(options.bag, options.image, options.out, anchors=options.anchors)
+        run(options.bag, options.image, options.out, options.anchors, options.model)
     except (DemoError, BagError) as error:
         sys.stderr.write(f'demo: {error}\n')
         return 1
@@ -50,13 +51,17 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def run(bag: Path, image: str | None, out: Path, anchors: bool = False) -> dict[str, Any]:
+def run(
+    bag: Path, image: str | None, out: Path, anchors: bool = False, model: Path | None = None
+) -> dict[str, Any]:
     """Play, record and write everything; return the summary."""
+    if model:
+        _refuse_without_metres(model)
     out.mkdir(parents=True, exist_ok=True)
     # Write to a temporary folder, and move complete results. Fails now if nothing can be written.
     with tempfile.TemporaryDirectory(prefix='.demo-', dir=out) as aside:
         os.environ.setdefault('ROS_LOG_DIR', aside)
-        summary = _produce(Path(aside), bag, image, anchors)
+        summary = _produce(Path(aside), replace(make_plan(bag, image), model=model), anchors)
         for name in RESULTS:
             (out / name).unlink(missing_ok=True)
             if Path(aside, name).exists():
@@ -65,9 +70,22 @@ def run(bag: Path, image: str | None, out: Path, anchors: bool = False) -> dict[
     return summary
 
 
-def _produce(out: Path, bag: Path, image: str | None, anchors: bool) -> dict[str, Any]:
-    plan = make_plan(bag, image)
-    truths = read_truth(bag / 'truth')
+def _refuse_without_metres(model: Path) -> None:
+    from depth_perception.io.weights import WeightsError, check_weights
+
+    try:
+        info = check_weights(model).info
+    except WeightsError as error:
+        raise DemoError(str(error)) from error
+    if not info.is_metric:
+        raise DemoError(
+            f'{model} gives {info.output}, not metres: use it in the node, with anchors '
+            '(docs/networks.md)'
+        )
+
+
+def _produce(out: Path, plan: Plan, anchors: bool) -> dict[str, Any]:
+    truths = read_truth(plan.bag / 'truth')
     keep, film = _spread(plan.frames, PICTURES), _spread(plan.frames, FRAMES)
     plan, recording = record(plan, keep, film, bool(truths))
     frames = sorted(recording.frames.values(), key=lambda frame: frame.index)

@@ -62,6 +62,8 @@ def record(plan: Plan, keep: set[int], film: set[int], keep_depth: bool) -> tupl
         'max_age': '0.0',
         'image_sizes': f'{plan.size[0]}x{plan.size[1]}',
     }  # no frame at another size
+    if plan.model:
+        parameters['model_file'] = str(plan.model)
     if plan.mounting:
         parameters['camera_pitch'] = str(float(plan.mounting.pitch_deg))
         parameters['camera_height'] = str(float(plan.mounting.height_m))

@@ -196,6 +196,46 @@ def test_anchors_of_the_truth_correct_the_depth_of_a_second_replay(tmp_path):
     )
 
 
+def test_an_imported_network_has_the_library_s_depth(tmp_path):
+    from depth_perception import CameraModel, DepthEstimator, DepthSettings, depth_products
+    from depth_perception.cli.main import main
+    from test.support.onnx_files import mean_depth
+
+    source, size = mean_depth(tmp_path / 'net.onnx'), ['--size', '160x120']
+    words = ['import-model', str(source), *size, '--mean', *'000', '--std', *['0.02'] * 3]
+    models = {output: tmp_path / f'{output}.safetensors' for output in ('metres', 'relative_depth')}
+    for output, path in models.items():
+        assert main([*words, '--output', output, '--out', str(path), '--max-depth', '90']) == 0
+    pictures = [picture(i, 160, 120) for i in range(3)]
+    bag = write_bag(tmp_path / 'bag', pictures, storage=StoragePlugin.MCAP, jpeg=False, hz=4)
+    (bag / 'truth').mkdir()
+    for number in range(3):
+        cv2.imwrite(str(bag / 'truth' / f'{number}.png'), np.full((120, 160), 9000, np.uint16))
+    out = tmp_path / 'out'
+    result = demo(str(bag), '--model', str(models['metres']), '--out', str(out))
+    assert result.returncode == 0, result.stderr
+    estimator = DepthEstimator.load(models['metres'])
+    camera = CameraModel(width=160, height=120, fx=128.0, fy=128.0, cx=80.0, cy=60.0)
+    metres = [estimator.infer(rgb, camera) for rgb in pictures]
+    far = estimator.info.max_depth
+    depths = [
+        depth_products(rgb, camera, depth, DepthSettings(), network_max_depth=far).depth
+        for rgb, depth in zip(pictures, metres)
+    ]
+    truths = [np.full((120, 160), 9, np.float32)] * 3
+    expected = json.loads(json.dumps(scores(zip(depths, truths))))
+    assert expected['AbsRel'] > 0
+    summary = json.loads((out / 'summary.json').read_text())
+    assert summary['model'] == estimator.info.name and summary['scores'] == expected
+    for model, code, said in (
+        (models['relative_depth'], 1, 'gives relative_depth, not metres'),
+        (source, 1, 'net.onnx'),
+        (tmp_path / 'none', 2, 'there is no file'),
+    ):
+        refused = demo(str(bag), '--model', str(model), '--out', str(out))
+        assert refused.returncode == code and said in refused.stderr, refused.stderr
+
+
 def test_a_bag_without_camera_info_gives_depth_and_says_so(tmp_path):
     bag = write_bag(
         tmp_path / 'bag',

@@ -15,14 +15,18 @@ from sensor_msgs.msg import Image
 from depth_perception import CameraModel
 from depth_perception.camera.source import camera_source
 from depth_perception.cli.main import main
+from depth_perception.depth.products import depth_products
 from depth_perception.depth.settings import DepthSettings
 from depth_perception.inference.backends import openvino
 from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.bag import Bag
 from depth_perception.ros.conversions.messages import depth_message
 from depth_perception.ros.conversions.topics import ANCHOR_DEPTH_INFO, DEPTH, OUTPUTS
 from depth_perception.ros.node.diagnostics import OK
+from depth_perception.ros.offline.process_bag import main as process_bag
 from depth_perception.view.footage import Folder
 from depth_perception.view.predicted import PredictedSource
+from test.support.bags import write_bag
 from test.support.onnx_files import mean_depth
 from test.support.ros import camera_info, image_array, picture, rgb_image, running_node
 from test.support.waiting import wait_until
@@ -148,3 +152,34 @@ def test_library_node_predict_and_view_give_the_same_depth(folder, namespace, ro
     strided = expected[::2, ::2]
     known = np.isfinite(strided)
     np.testing.assert_array_equal(shown.reshape(strided.shape)[known], strided[known])
+
+
+@pytest.mark.parametrize('kind', ['onnx', 'hugging_face'])
+def test_process_bag_gives_the_library_s_depth(kind, folder, tmp_path, cache):
+    from rosbags.rosbag2 import StoragePlugin
+
+    if kind == 'onnx':
+        focal = ['--max-depth', '200', '--focal-length', '60', '--image-width', '96']
+        model = onnx_network(folder, 'recorded', 'metres', *focal)
+    else:
+        from test.support.hugging_face import write
+
+        model = imported(write('depth_anything_metric', folder / 'recorded_hub'))
+    pictures = [picture(i, WIDTH, HEIGHT) for i in range(2)]
+    bag = write_bag(tmp_path / 'bag', pictures, storage=StoragePlugin.MCAP, jpeg=False)
+    settings = {'model_file': model, 'device': 'cpu', 'edge_threshold': 0.0}
+    words = [f'-p{name}:={value}' for name, value in settings.items()]
+    assert process_bag([str(bag), str(tmp_path / 'out'), '--outputs', DEPTH, *words]) == 0
+    estimator = DepthEstimator.load(model, 'cpu')
+    f = 0.8 * WIDTH  # as in the bag
+    camera = CameraModel(width=WIDTH, height=HEIGHT, fx=f, fy=f, cx=WIDTH / 2, cy=HEIGHT / 2)
+    with Bag(tmp_path / 'out') as made:
+        found = [image_array(made.deserialize(m)) for m in made.messages([f'/{DEPTH}'])]
+    assert len(found) == len(pictures)
+    for rgb, depth in zip(pictures, found):
+        metres = estimator.infer(rgb, camera)
+        far = estimator.info.max_depth
+        plain = DepthSettings(edge_threshold=0.0)
+        expected = depth_products(rgb, camera, metres, plain, network_max_depth=far).depth
+        assert np.isfinite(expected).any()
+        np.testing.assert_array_equal(depth, expected)

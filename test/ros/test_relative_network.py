@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CameraInfo, Image
 
+from depth_perception.demo.arguments import CLIP_BAG
+from depth_perception.demo.scores import read_truth
+from depth_perception.io.bag import Bag
+from depth_perception.io.image_messages import decode
 from depth_perception.ros.conversions.messages import depth_message
 from depth_perception.ros.conversions.topics import (
     ANCHOR_DEPTH_INFO,
@@ -20,7 +27,7 @@ from depth_perception.ros.conversions.topics import (
 )
 from depth_perception.ros.node.diagnostics import OK, WARN
 from test.support.estimators import StandIn
-from test.support.ros import camera_info, image_array, running_node
+from test.support.ros import image_array, rgb_image, running_node
 from test.support.waiting import wait_until
 
 FACTOR, SHIFT = 0.004, 0.1
@@ -36,9 +43,9 @@ def disparity(rgb: np.ndarray, _camera: Any) -> np.ndarray:
     return (1 / truth() - SHIFT) / FACTOR
 
 
-def estimator() -> StandIn:
+def estimator(output: Callable[..., np.ndarray] = disparity) -> StandIn:
     """Return a stand-in for a network whose output is the distorted true depth."""
-    made = StandIn(disparity)
+    made = StandIn(output)
     made.info = replace(made.info, output='relative_disparity', max_depth=100.0)
     return made
 
@@ -68,33 +75,53 @@ def test_without_anchors_the_preview_alone_is_published(namespace, robot):
         assert made == {PREVIEW, PREVIEW_JPEG, 'depth/camera_info'}
 
 
-def test_with_anchors_of_the_truth_depth_is_metric(namespace, robot):
-    with running_node(
-        namespace, load_estimator=estimator(), max_age=0.0, anchors='depth', depth_scale=1.5
-    ) as node:
+class Recorded(NamedTuple):
+    """One frame of the bundled recording; truth in metres, 0 = unknown."""
+
+    rgb: np.ndarray
+    info: CameraInfo
+    truth: np.ndarray
+
+
+@pytest.fixture(scope='module')
+def recorded() -> Recorded:
+    with Bag(CLIP_BAG) as bag:
+        image = bag.image_topic()
+        calibration = bag.camera_info_topic(image)
+        rgb = decode(bag.deserialize(next(bag.messages([image.name]))))
+        data = next(bag.messages([calibration.name])).data
+    return Recorded(rgb, deserialize_message(data, CameraInfo), read_truth(CLIP_BAG / 'truth')[0])
+
+
+def test_anchors_of_a_recording_s_truth_give_metres(namespace, robot, recorded):
+    """The network's output is the recording's truth, distorted; anchors are its middle third."""
+    rgb, info, truth = recorded
+    known = truth > 0
+    assert known.mean() > 0.5 and truth[known].max() > 2 * truth[known].min()
+    output = (1 / np.where(known, truth, 5) - SHIFT) / FACTOR
+    settings = {'anchors': 'depth', 'depth_scale': 1.5, 'edge_threshold': 0.0, 'max_age': 0.0}
+    loaded = estimator(lambda _rgb, _camera: output)
+    with running_node(namespace, load_estimator=loaded, **settings) as node:
         robot.listen(DEPTH)
         robot.watch_diagnostics()
         camera = robot.camera()
         images = robot.node.create_publisher(Image, 'anchors/depth', QoSProfile(depth=5))
-        infos = robot.node.create_publisher(
-            type(camera_info()), ANCHOR_DEPTH_INFO, QoSProfile(depth=5)
-        )
-        measured = truth()
-        measured[:, :20] = np.nan  # outside the view of the sensor
-        header = camera.header(100.0)
+        infos = robot.node.create_publisher(CameraInfo, ANCHOR_DEPTH_INFO, QoSProfile(depth=5))
+        measured = np.full_like(truth, np.nan)
+        middle = slice(len(truth) // 3, 2 * len(truth) // 3)
+        measured[middle] = np.where(known, truth, np.nan)[middle]
+        info.header = header = camera.header(100.0)
 
         def measure() -> bool:
-            info = camera_info()
-            info.header = header
             infos.publish(info)
             images.publish(depth_message(measured, header, '32FC1'))
             inputs = node._parts.anchors
             return inputs._depth_info is not None and bool(inputs._messages['depth'])
 
         wait_until(measure)
-        camera.send(header=header)
+        camera.send(rgb_image(rgb), info, header=header)
         depth = image_array(robot.wait_for(DEPTH, 1)[-1])
-        np.testing.assert_allclose(depth, truth(), rtol=0.02)
+        np.testing.assert_allclose(depth[known], truth[known], rtol=0.02)
         wait_until(lambda: (status := robot.status('depth')) and status.level == OK)
 
 
