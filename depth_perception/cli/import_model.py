@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_perception.cli.import_settings import read_settings
+from depth_perception.cli.models import known_networks
 from depth_perception.cli.options import MOST_PIXELS, image_size
 from depth_perception.errors import UsageError, first_line
 from depth_perception.number_options import number
@@ -228,9 +229,11 @@ def _no_source(source: str) -> str:
             f'{source} is a file: name the folder with config.json, model.safetensors and '
             'preprocessor_config.json, an ONNX file, or owner/name on the hub'
         )
+    known = [one['name'] for one in known_networks()]
+    meant = [name for name in known if name.partition('/')[2].lower() == source.lower()]
     return (
         f'there is no folder or ONNX file {source}, and it does not have the form owner/name of a '
-        'network on the hub'
+        f'network on the hub{f": do you mean {meant[0]}?" if meant else ""}'
     )
 
 

@@ -319,9 +319,15 @@ class Predictor:
             self._said_unknown = True
             missed = ' and no '.join(self._of_camera)
             cloud = f', and there is no {missed}' if missed else ''
+            info = self._estimator.info
+            distances = (
+                'distances hold for a horizontal field of view of about '
+                f'{info.horizontal_fov_deg:.0f} degrees'
+                if info.training_focal_length
+                else 'distances are as the network gives them: for which field of view is not known'
+            )
             _say(
-                'no camera given and none in the EXIF data: distances hold for a horizontal field '
-                f'of view of about {self._estimator.info.horizontal_fov_deg:.0f} degrees{cloud} '
+                f'no camera given and none in the EXIF data: {distances}{cloud} '
                 '(see --camera and --horizontal-fov-deg)'
             )
         return seen

@@ -55,7 +55,12 @@ def transformers_network(config: str) -> nn.Module:
 
     with quiet(transformers):
         settings = configuration(transformers, json.loads(config))
-        return TransformersDepth(transformers.AutoModelForDepthEstimation.from_config(settings))
+        model = transformers.AutoModelForDepthEstimation.from_config(settings)
+    for module in model.modules():
+        # Who reads all attributes, as a tracer does, would be warned of a loss that is not used.
+        if getattr(module, 'loss_type', '') is None:
+            module.loss_type = 'ForCausalLM'
+    return TransformersDepth(model)
 
 
 def configuration(transformers: Any, values: dict[str, Any]) -> Any:

@@ -293,6 +293,7 @@ def test_what_is_refused_is_one_sentence(hub, cache, files, small, parts, tmp_pa
         ('maker--x/net', 'maker--x/net is no name on the hub'),
         ('https://huggingface.co/maker/net/tree/main', 'name the network as maker/net'),
         ('a/b/c', 'does not have the form owner/name'),
+        ('dpt-large', 'of a network on the hub: do you mean Intel/dpt-large?'),
         ('maker', 'there is no config.json'),
         ('file', 'file is a file: name the folder'),
         ('net.pth', 'net.pth is a pickle'),

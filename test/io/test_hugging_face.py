@@ -285,6 +285,24 @@ def test_a_folder_as_a_weights_file_is_told_how_to_import_it(folder_of):
         load_weights(folder_of('glpn'))
 
 
+def test_who_reads_all_attributes_is_not_warned_of_a_loss(file_of, monkeypatch):
+    said = []
+    logger = transformers.modeling_utils.logger
+    monkeypatch.setattr(logger, 'warning_once', said.append)
+    network, _ = load_weights(file_of('depth_anything_metric'))
+    for module in network.modules():
+        getattr(module, 'loss_function', None)  # as a tracer does
+    assert said == []
+
+
+def test_predict_names_no_field_of_view_where_the_training_s_is_unknown(file_of, tmp_path, capsys):
+    words = ['--device', 'cpu', '--backend', 'torch', '--out', str(tmp_path / 'out')]
+    assert main(['predict', str(PICTURE), '--model', str(file_of('glpn')), *words]) == 0
+    said = capsys.readouterr().err
+    assert 'as the network gives them: for which field of view is not known' in said, said
+    assert '60 degrees' not in said
+
+
 def test_predict_refuses_what_gives_no_metres(file_of, tmp_path, capsys):
     assert (
         main(
