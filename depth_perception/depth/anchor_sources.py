@@ -135,13 +135,30 @@ def depth_anchors(
         >>> len(depth_anchors(np.full((24, 32), 2.0), narrow, np.eye(4), camera))
         768
     """
-    stride = max(1, math.ceil(math.sqrt(depth.size / MOST_POINTS)))
-    rows, columns = (np.arange(stride // 2, side, stride) for side in depth.shape)
-    z = np.asarray(depth[rows][:, columns], np.float64)
-    z = np.where(np.isfinite(z) & (z > 0), z, np.nan)
+    rows, columns, z = _known_pixels(np.asarray(depth))
     x = z * ((columns - depth_camera.cx) / depth_camera.fx)
-    y = z * ((rows - depth_camera.cy) / depth_camera.fy)[:, None]
+    y = z * ((rows - depth_camera.cy) / depth_camera.fy)
     return point_anchors(np.stack([x, y, z], -1), transform, camera)
+
+
+def _known_pixels(
+    depth: NDArray[Any],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return rows, columns and metres of about `MOST_POINTS` known pixels, on a grid if dense."""
+    stride = max(1, math.ceil(math.sqrt(depth.size / MOST_POINTS)))
+    grid = depth[stride // 2 :: stride, stride // 2 :: stride]
+    rows, columns = (stride // 2 + stride * index for index in np.nonzero(_is_known(grid)))
+    if len(rows) < MOST_POINTS // 4:  # a grid may miss all of a sparse image, such as a lidar's
+        known = np.flatnonzero(_is_known(depth))
+        known = known[:: max(1, math.ceil(len(known) / MOST_POINTS))]
+        rows, columns = np.unravel_index(known, depth.shape)
+    return rows, columns, depth[rows, columns].astype(np.float64)
+
+
+def _is_known(depth: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where a distance is finite and positive."""
+    known: NDArray[np.bool_] = np.isfinite(depth) & (depth > 0)
+    return known
 
 
 def range_anchors(

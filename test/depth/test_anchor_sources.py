@@ -99,6 +99,14 @@ def test_a_large_cloud_is_thinned():
     assert len(point_anchors(points, SAME, CAMERA)) <= 5_000
 
 
+def test_all_of_a_sparse_depth_image_is_used():
+    depth = np.full((CAMERA.height, CAMERA.width), np.nan)
+    depth[60, ::2] = 3.0
+    anchors = depth_anchors(depth, CAMERA, np.eye(4), CAMERA)
+    assert len(anchors) == CAMERA.width // 2
+    np.testing.assert_allclose(anchors.v, 60)
+
+
 def test_a_depth_image_of_another_camera():
     narrow = CameraModel(80, 60, fx=200.0, fy=200.0, cx=39.5, cy=29.5)
     depth = np.full((60, 80), 2.0, np.float32)
