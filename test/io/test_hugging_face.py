@@ -289,7 +289,7 @@ def test_who_reads_all_attributes_is_not_warned_of_a_loss(file_of, monkeypatch):
     said = []
     logger = transformers.modeling_utils.logger
     monkeypatch.setattr(logger, 'warning_once', said.append)
-    network, _ = load_weights(file_of('depth_anything_metric'))
+    network = load_weights(file_of('depth_anything_metric')).network
     for module in network.modules():
         getattr(module, 'loss_function', None)  # as a tracer does
     assert said == []
