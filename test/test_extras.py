@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from depth_perception import __version__
@@ -137,7 +139,7 @@ def test_a_torchvision_of_another_pytorch_has_its_own_error(tmp_path):
         'raise RuntimeError("operator torchvision::nms does not exist")'
     )
     image, model = tmp_path / 'a.png', tmp_path / 'tiny.safetensors'
-    image.write_bytes(b'')
+    assert cv2.imwrite(str(image), np.zeros((48, 64, 3), np.uint8))
     save_weights(model, tiny_network(), tiny_info())  # one with an encoder of timm
     result = subprocess.run(
         [
@@ -148,6 +150,8 @@ def test_a_torchvision_of_another_pytorch_has_its_own_error(tmp_path):
             image,
             '--out',
             tmp_path / 'o',
+            '--backend',
+            'torch',
             '--model',
             model,
         ],

@@ -8,7 +8,7 @@ A network trained on rendered rooms normalises real images by the statistics of 
 running statistics become (1 - share) * old + share * those of the images. That changes the scale of
 depth as well, so the bias of the last convolution is moved until the mean log depth of the images
 is what it was. Use images that vary as much as those of the later use: a few dozen images of one
-building made the bundled network worse (docs/notes/bundled_network.md).
+building made the bundled network worse (the notes on the bundled network in the repository).
 """
 
 from __future__ import annotations
