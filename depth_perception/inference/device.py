@@ -9,10 +9,7 @@ import re
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Protocol
 
 #: Held while a CUDA graph is captured: a process can capture only one at a time, and PyTorch cannot
 #: release memory during a capture.

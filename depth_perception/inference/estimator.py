@@ -125,7 +125,8 @@ class DepthEstimator:
         Raises:
             WeightsError: the file cannot be used.
             DeviceError: the device is not available.
-            BackendError: the backend is not installed, or supports not the device or the network.
+            BackendError: the backend is not installed, or does not support the device or the
+                network.
             ValueError: the precision or the backend is unknown.
         """
         if precision not in PRECISIONS:

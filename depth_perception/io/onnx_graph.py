@@ -15,7 +15,6 @@ MOST_BYTES = (1 << 31) - 1
 #: ONNX's numbers of types: those of inputs and outputs that are converted from and to float32.
 FLOAT32, UINT8, FLOAT16, FLOAT64 = 1, 2, 10, 11
 _IMAGE_TYPES = (FLOAT32, UINT8, FLOAT16, FLOAT64)
-_DEPTH_TYPES = (FLOAT16, FLOAT64)
 #: Names of what is added to a graph.
 _IMAGE, _DEPTH = 'depth_perception_image', 'depth_perception_depth'
 #: onnxruntime's errors begin with its code, and may name a line and a function of its source.

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from depth_training.convert.reading import ForeignError, State, fill, read_state
-
-if TYPE_CHECKING:
-    pass
 
 #: FCRN adds 1e-4 to the variance, PyTorch 1e-5: the difference is added to the variance itself.
 EPSILON_DIFFERENCE = 1e-4 - 1e-5

@@ -30,31 +30,28 @@ def _dinov2() -> Any:
     )
 
 
-def _depth_anything(**more: Any) -> tuple[Any, Any]:
-    config = transformers.DepthAnythingConfig(
+def _of_depth_anything(config: Any, processor: Any, **more: Any) -> tuple[Any, Any]:
+    return config(
         backbone_config=_dinov2(),
         reassemble_hidden_size=24,
         neck_hidden_sizes=[8, 12, 16, 24],
         fusion_hidden_size=12,
         head_hidden_size=8,
         **more,
-    )
-    return config, transformers.DPTImageProcessor(
-        size={'height': 70, 'width': 70}, keep_aspect_ratio=True, ensure_multiple_of=14
+    ), processor(size={'height': 70, 'width': 70}, keep_aspect_ratio=True, ensure_multiple_of=14)
+
+
+def _depth_anything(**more: Any) -> tuple[Any, Any]:
+    return _of_depth_anything(
+        transformers.DepthAnythingConfig, transformers.DPTImageProcessor, **more
     )
 
 
 def _prompt_depth_anything() -> tuple[Any, Any]:
-    config = transformers.PromptDepthAnythingConfig(
-        backbone_config=_dinov2(),
-        reassemble_hidden_size=24,
-        neck_hidden_sizes=[8, 12, 16, 24],
-        fusion_hidden_size=12,
-        head_hidden_size=8,
+    return _of_depth_anything(
+        transformers.PromptDepthAnythingConfig,
+        transformers.PromptDepthAnythingImageProcessor,
         depth_estimation_type='metric',
-    )
-    return config, transformers.PromptDepthAnythingImageProcessor(
-        size={'height': 70, 'width': 70}, keep_aspect_ratio=True, ensure_multiple_of=14
     )
 
 

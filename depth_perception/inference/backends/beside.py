@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from depth_perception.errors import named
@@ -53,6 +54,20 @@ class BackgroundCompiler:
                 for want, why in self._failed.values()
             ]
         return '; '.join(texts)
+
+    def size_for(self, ready: Collection[Size], size: Size, what: str) -> Size:
+        """Return `size` if it is ready, or nothing is; else request it, return the nearest ready.
+
+        Args:
+            ready: (height, width) of what is compiled.
+            size: desired (height, width).
+            what: description of the image.
+        """
+        if size in ready or not ready:
+            return size
+        nearest = min(ready, key=lambda one: abs(math.log(one[1] / one[0] / (size[1] / size[0]))))
+        self.want(size, what, nearest)
+        return nearest
 
     def want(self, size: Size, what: str, instead: Size) -> None:
         """Request compilation for a size, unless it is queued or has failed before.
@@ -103,9 +118,19 @@ class BackgroundCompiler:
                 self._changed.notify_all()
 
 
-def nearest_size(sizes: Iterable[Size], size: Size) -> Size:
-    """Return the (height, width) whose aspect ratio is nearest to that of `size`."""
-    return min(sizes, key=lambda one: abs(math.log(one[1] / one[0] / (size[1] / size[0]))))
+def weakly(method: Callable[[Size], None]) -> Callable[[Size], None]:
+    """Return a function that calls a bound method while its object is in use.
+
+    Otherwise the compiler would keep the network of a backend that nobody uses any more.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(size: Size) -> None:
+        found = reference()
+        if found is not None:
+            found(size)
+
+    return call
 
 
 def _words(size: Size) -> str:

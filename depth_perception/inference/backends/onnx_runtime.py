@@ -12,7 +12,6 @@ import importlib.util
 import logging
 import re
 import threading
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from torch import Tensor
 from depth_perception.depth.arrays import like, on_host
 from depth_perception.errors import first_line
 from depth_perception.inference.backends import openvino_cache
-from depth_perception.inference.backends.beside import BackgroundCompiler, nearest_size
+from depth_perception.inference.backends.beside import BackgroundCompiler, weakly
 from depth_perception.inference.backends.names import BackendError
 from depth_perception.inference.device import Device
 from depth_perception.networks.onnx_network import OnnxNetwork
@@ -70,8 +69,7 @@ class OnnxRuntime:
         self.provider, self._any_size = self._start()
         self._has_engines = self.provider == TENSORRT
         self.precision = 'fp16' if self._half and self._has_engines else 'fp32'
-        make = weakref.WeakMethod(self._make)  # lets the last user free the network
-        self._background = BackgroundCompiler(lambda size: (make() or _nothing)(size))
+        self._background = BackgroundCompiler(weakly(self._make))
         _log.info(f'onnxruntime runs the network by {self.provider}')
 
     @property
@@ -109,13 +107,11 @@ class OnnxRuntime:
             size: desired (height, width).
             what: description of the image, for the remark, such as its size.
         """
+        if self._any_size is not None:
+            return size
         with self._lock:
             ready = list(self._sessions)
-        if self._any_size is not None or size in ready or not ready:
-            return size
-        nearest = nearest_size(ready, size)
-        self._background.want(size, what, nearest)
-        return nearest
+        return self._background.size_for(ready, size, what)
 
     def prepare(self, sizes: Iterable[tuple[Size, str]]) -> None:
         """Build the engines for these sizes; wait until that is done.
@@ -244,7 +240,3 @@ def as_map(output: Tensor) -> Tensor:
 def is_installed() -> bool:
     """Return whether onnxruntime is installed, without importing it."""
     return importlib.util.find_spec('onnxruntime') is not None
-
-
-def _nothing(_size: Size) -> None:
-    """Do nothing: the network has been freed."""

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import warnings
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -28,11 +27,7 @@ import numpy as np
 from depth_perception.depth.arrays import is_tensor, like
 from depth_perception.errors import named
 from depth_perception.inference.backends import openvino_cache
-from depth_perception.inference.backends.beside import (
-    BackgroundCompiler,
-    CompileError,
-    nearest_size,
-)
+from depth_perception.inference.backends.beside import BackgroundCompiler, CompileError, weakly
 from depth_perception.inference.backends.openvino_apart import (
     AT_ONCE,
     Tries,
@@ -88,8 +83,7 @@ class OpenVino:
         self._checksum, self._weights = checksum, weights
         self._requests: dict[Size, Any] = {}
         self._lock = threading.Lock()
-        make = weakref.WeakMethod(self._make_in_background)  # lets the last user free the network
-        self._background = BackgroundCompiler(lambda size: (make() or _nothing)(size))
+        self._background = BackgroundCompiler(weakly(self._make_in_background))
 
     @property
     def problem(self) -> str:
@@ -118,11 +112,7 @@ class OpenVino:
         """
         with self._lock:
             ready = list(self._requests)
-        if size in ready or not ready:
-            return size
-        nearest = nearest_size(ready, size)
-        self._background.want(size, what, nearest)
-        return nearest
+        return self._background.size_for(ready, size, what)
 
     def prepare(self, sizes: Iterable[tuple[Size, str]]) -> None:
         """Compile for these sizes, each with a description of its image, and wait for that.
@@ -299,10 +289,6 @@ def _threads() -> dict[str, int]:
         return {'INFERENCE_NUM_THREADS': torch.get_num_threads()}
     wanted = os.environ.get('OMP_NUM_THREADS', '')
     return {'INFERENCE_NUM_THREADS': int(wanted)} if wanted.isdecimal() else {}
-
-
-def _nothing(_size: Size) -> None:
-    """Do nothing: the network has been freed."""
 
 
 def exported(model: Any) -> bytes:
