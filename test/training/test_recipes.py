@@ -47,6 +47,7 @@ def test_every_experiment_of_the_five_papers_has_a_recipe():
         'bundled_refined',
         'bundled_decals',
         'bundled_packed',
+        'bundled_continued_small',
         'bundled_continued',
         'finetune',
         'bundled_cut_depth',
