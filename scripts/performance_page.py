@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -68,9 +69,46 @@ class Data:
 
 
 def about(data: Data) -> str:
-    """Return machine and date."""
+    """Return machine and date of all steps, those measured together in one sentence."""
     run = data['about']
-    return f'Measured on: {run["machine"]}; {run["date"]}. {run["note"]}'.rstrip() + '\n'
+    together: dict[tuple[str, str], list[str]] = {}
+    for name, step in run['steps'].items():
+        day = step['finished'].split('T')[0]
+        together.setdefault((day, step['machine']), []).append(name)
+    newest, *older = sorted(together.items(), reverse=True)
+    return ''.join(
+        [
+            f'Measured on {newest[0][0]}: {newest[0][1]}. {run["note"]}'.rstrip() + '\n',
+            *(
+                f'\nOlder, of {day}: {", ".join(map(TABLES.__getitem__, names))}; {where}.\n'
+                for (day, where), names in older
+            ),
+        ]
+    )
+
+
+def start(data: Data) -> str:
+    """Return the costs of start, memory and idling."""
+    found = data['start']
+    warm = found['warm_s']
+    note = f'. {found["note"]}.' if found['note'] else ''
+    return f'{found["machine"]}{note}\n\n' + table(
+        ('640x480 at 30 Hz, bundled network', 'Measured'),
+        [
+            (
+                f'process start to first depth, network compiled already (median of {len(warm)}; '
+                'shortest, longest)',
+                f'{median(warm):.2f} s ({min(warm):.2f}, {max(warm):.2f})',
+            ),
+            ('the same, network not compiled yet', f'{found["cold_s"]:.1f} s'),
+            ('private memory of the node at work', f'{found["private_mb"]:.0f} MB'),
+            ('processor time without a subscriber', f'{found["idle_percent"]:.1f} % of one core'),
+            (
+                '`depth-perception predict` of one image, network compiled already',
+                f'{median(found["predict_s"]):.2f} s',
+            ),
+        ],
+    )
 
 
 def targets(data: Data) -> str:
@@ -682,6 +720,7 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
         trace_latency,
         trace,
         overload,
+        start,
         cameras,
         training,
         limits,
@@ -696,6 +735,18 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
 }
 
 
+#: What each step of `benchmarks.all` fills on the pages.
+TABLES = {
+    'network': 'networks',
+    'growth': 'image sizes',
+    'roofline': 'roofline',
+    'layers': 'layers',
+    'trace': 'way of a frame',
+    'node': 'node',
+    'start': 'start',
+    'cameras': 'several cameras',
+    'training': 'training',
+}
 #: Alternative text of each benchmark's picture, which is placed above the table of the same name.
 PICTURES = {
     'network': 'Milliseconds of each implementation',

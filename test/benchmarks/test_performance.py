@@ -233,22 +233,81 @@ def test_a_step_is_compared_with_a_plain_one():
     assert any((old != new).any() for old, new in zip(before, tiny[1].parameters()))
 
 
-def test_all_runs_what_exists_and_tells_what_failed(tmp_path, monkeypatch, capsys):
-    for name, (module, *_) in everything.STEPS.items():
-        assert importlib.util.find_spec(module), name
-    monkeypatch.setattr(
-        everything,
-        'command',
-        lambda name, out: [
-            everything.sys.executable,
-            '-c',
-            f'raise SystemExit({int(name == "node")})',
-        ],
+def step(name, code=0, figure=0):
+    """A step that writes its figure, or fails after it has written half of a file."""
+    return (
+        f'import pathlib, sys; '
+        f'pathlib.Path(sys.argv[1], "{name}.json").write_text("{figure}" if not {code} else "{{"); '
+        f'raise SystemExit({code})'
     )
-    assert everything.main(['--only', 'growth', '--out', str(tmp_path), '--note', 'a trial']) == 0
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Exit code and figure of each step, to be set by a test."""
+    chosen = {}
+
+    def command(name, out, done, quick=False):
+        return [everything.sys.executable, '-c', step(name, *chosen.get(name, ())), str(out)]
+
+    monkeypatch.setattr(everything, 'command', command)
+    return chosen
+
+
+def figure(folder, name):
+    return json.loads((folder / f'{name}.json').read_text())
+
+
+def test_all_has_a_command_and_a_name_on_the_page_for_every_step(tmp_path):
+    for name, one in everything.STEPS.items():
+        for quick in (False, True):
+            words = everything.command(name, tmp_path / 'out', tmp_path / 'done', quick)
+            assert importlib.util.find_spec(words[2]), name
+            assert not {'OUT', 'DONE'} & {word.split('/')[0] for word in words}
+        assert one.needs in ('', *everything.STEPS)
+    assert set(page.TABLES) == set(everything.STEPS)
+
+
+def test_all_keeps_what_it_has_if_a_step_fails_and_goes_on_there(tmp_path, steps, capfd):
+    assert everything.main(['--out', str(tmp_path), '--note', 'a trial']) == 0
     assert json.loads((tmp_path / 'about.json').read_text())['note'] == 'a trial'
-    assert everything.main(['--only', 'node', 'growth', '--out', str(tmp_path)]) == 1
-    assert 'not measured: node' in capsys.readouterr().err
+    steps |= {name: (0, 1) for name in everything.STEPS} | {'node': (7,)}
+    assert everything.main(['--out', str(tmp_path)]) == 1
+    assert 'node (exit code 7)' in capfd.readouterr().err
+    assert figure(tmp_path, 'node') == 0 and figure(tmp_path, 'growth') == 1
+    assert not list(tmp_path.glob('.*')), 'the half of a file of the failed step'
+    steps |= {name: (0, 2) for name in everything.STEPS}
+    assert everything.main(['--out', str(tmp_path), '--resume']) == 0
+    assert figure(tmp_path, 'node') == 2 and figure(tmp_path, 'growth') == 1
+    assert set(everything.STEPS) == set(page.Data(tmp_path)['about']['steps'])
+
+
+def test_all_does_not_combine_figures_of_two_machines(tmp_path, steps, monkeypatch, capfd):
+    everything.main(['--out', str(tmp_path), '--only', 'network', 'roofline'])
+    monkeypatch.setattr(everything, 'machine', lambda: 'another')
+    assert everything.main(['--out', str(tmp_path), '--only', 'roofline']) == 1
+    assert 'roofline (needs new figures of network)' in capfd.readouterr().err
+    steps['network'] = (1,)
+    assert everything.main(['--out', str(tmp_path), '--only', 'network', 'roofline']) == 1
+    assert 'roofline (needs new figures of network)' in capfd.readouterr().err
+
+
+def test_a_short_trial_does_not_reach_the_page(capsys):
+    with pytest.raises(SystemExit):
+        everything.main(['--quick'])
+    assert '--quick needs --out FOLDER' in capsys.readouterr().err
+
+
+def test_the_page_says_what_is_older(tmp_path):
+    steps = {
+        'node': {'machine': 'new machine', 'finished': '2026-11-28T10:00:00'},
+        'growth': {'machine': 'old machine', 'finished': '2026-11-21T10:00:00'},
+    }
+    (tmp_path / 'about.json').write_text(json.dumps({'note': 'Idle.', 'steps': steps}))
+    assert page.about(page.Data(tmp_path)) == (
+        'Measured on 2026-11-28: new machine. Idle.\n\n'
+        'Older, of 2026-11-21: image sizes; old machine.\n'
+    )
 
 
 def test_the_pages_tables_are_those_of_its_figures():
