@@ -9,7 +9,7 @@
 # DEPTH_PERCEPTION_PYTHON  base interpreter; by default a suitable one is searched for
 # DEPTH_PERCEPTION_VENV    another folder for the environment
 # DEPTH_PERCEPTION_TORCH_INDEX  package index for PyTorch, such as its index for CPUs only,
-#                          https://download.pytorch.org/whl/cpu: 3 GB less
+#                          https://download.pytorch.org/whl/cpu: 4 GB less
 
 _dp_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _dp_venv=${DEPTH_PERCEPTION_VENV:-$_dp_root/.venv${ROS_DISTRO:+-$ROS_DISTRO}}

@@ -23,6 +23,9 @@ from depth_training.evaluate.protocols import Protocol
 _OF_ONE, _OF_SEVERAL, _SEVERAL = 20.0, 3.0, 5
 
 
+_FOLDER = 'a folder with NAME.png, NAME.npy or NAME.exr for each picture'
+
+
 class StoredPredictions(DepthSource):
     """A folder with a file for each picture: NAME.png, NAME.npy or NAME.exr, of the frame's size.
 
@@ -35,12 +38,13 @@ class StoredPredictions(DepthSource):
         scale: units per metre; None for the usual ones: 1000 for 16-bit integers, 1 for floats.
 
     Raises:
-        UsageError: there is no such folder, or relative predictions have a scale.
+        UsageError: it is not a folder, or relative predictions have a scale.
     """
 
     def __init__(self, folder: Path, kind: Kind = 'metres', scale: float | None = None) -> None:
         if not folder.is_dir():
-            raise UsageError(f'--predictions {folder}: {why_missing(folder, "no such folder")}')
+            why = 'it is a file' if folder.is_file() else why_missing(folder, 'no such folder')
+            raise UsageError(f'--predictions {folder}: {why}; give {_FOLDER}')
         if kind != 'metres' and scale is not None:
             raise UsageError(f'--prediction-scale is for metres, and these are {kind}: omit it')
         self.folder, self.kind, self._scale = folder, kind, scale
@@ -157,6 +161,6 @@ def _check_values(file: Path, stored: NDArray[np.generic], sample: Sample) -> No
     if odd.any():
         row, column = np.argwhere(odd)[0]
         raise DataError(
-            f'{file} has {int(odd.sum())} values that are NaN or infinite, the first in row {row}, '
-            f'column {column}: write a number for every pixel'
+            f'{file} is NaN or infinite in {int(odd.sum())} of {odd.size} pixels, the first in row '
+            f'{row}, column {column}: write a number for every pixel'
         )

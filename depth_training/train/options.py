@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from depth_training.recipes import Recipe
 
 #: Options that override the recipe's field of the same name.
-_OF_RECIPE = (
+OF_RECIPE = (
     'epochs',
     'steps',
     'batch',
@@ -172,7 +172,7 @@ def adapted(recipe: Recipe, options: TrainOptions) -> Recipe:
     from depth_training.recipes import overrides
 
     changes = {
-        name: getattr(options, name) for name in _OF_RECIPE if getattr(options, name) is not None
+        name: getattr(options, name) for name in OF_RECIPE if getattr(options, name) is not None
     }
     if options.epochs is not None and options.steps is None:
         changes['steps'] = None

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from depth_training.ranges import option
 from depth_training.train import checkpoint, run_folder
-from depth_training.train.options import TrainingError, TrainOptions, chosen
+from depth_training.train.options import OF_RECIPE, TrainingError, TrainOptions, chosen
 
 #: Options that may change between starts of a run, since they do not affect its steps, are only
 #: read at the first start, or are files, which may have moved (data is compared by content).
@@ -38,19 +38,7 @@ FREE = frozenset(
     )
 )
 #: Options that change the recipe, where they are compared.
-_IN_RECIPE = frozenset(
-    (
-        'recipe',
-        'set',
-        'epochs',
-        'steps',
-        'batch',
-        'learning_rate',
-        'encoder_factor',
-        'freeze_batch_norm',
-        'loss',
-    )
-)
+_IN_RECIPE = frozenset(('recipe', 'set', *OF_RECIPE))
 
 
 def completed(options: TrainOptions, read: Callable[..., TrainOptions]) -> TrainOptions:

@@ -234,3 +234,29 @@ def test_only_the_newest_sizes_of_a_changing_stream_are_queued():
     go.set()
     wait_until(lambda: not beside.remark)
     assert made[0] == (1, 1) and made[-1] == (1, 19) and len(made) == 4
+
+
+def test_the_least_recently_used_are_deleted(tmp_path):
+    for age, name in enumerate(('newest', 'used', 'old', 'oldest')):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / 'network.engine').write_bytes(b'engine')
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    target = tmp_path.with_name('elsewhere')
+    target.mkdir()
+    (target / 'of the user').touch()
+    (tmp_path / 'link').symlink_to(target)
+    openvino_cache.mark_used(tmp_path / 'used')
+    openvino_cache.prune([*tmp_path.iterdir(), tmp_path / 'deleted meanwhile'], 3)
+    assert {place.name for place in tmp_path.iterdir()} == {'link', 'used', 'newest'}
+    openvino_cache.prune(tmp_path.iterdir(), 0)
+    assert not list(tmp_path.iterdir()) and list(target.iterdir())
+
+
+def test_a_model_that_is_read_is_in_use(cache):
+    file, other = cache / 'a.blob', cache / 'b.blob'
+    for path in (file, other):
+        openvino_cache.write(path, b'model')
+        os.utime(path, (1e9, 1e9))
+    openvino_cache.read(file)
+    assert file.stat().st_mtime > other.stat().st_mtime

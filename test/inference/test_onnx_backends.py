@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -123,6 +124,23 @@ def test_compile_fills_the_cache_that_a_node_reads(network, cache, caplog, capsy
         estimator = DepthEstimator.load(network, 'cpu')
         estimator.prepare([(100, 200)])
         assert compiled not in caplog.text
+
+
+@pytest.mark.filterwarnings('ignore:Specified provider')
+def test_a_new_engine_deletes_the_least_recently_used(network, cache, monkeypatch):
+    """Of folders as TensorRT fills them: without TensorRT onnxruntime leaves the new one empty."""
+    runner = onnx_runtime.OnnxRuntime(load_weights(network).network, torch.device('cpu'), 'fp32')
+    folders = [cache / 'tensorrt' / str(age) for age in range(onnx_runtime._KEPT_ON_DISK + 3)]
+    for age, folder in enumerate(folders):
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / 'network.engine').write_bytes(b'engine')
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    for used in (folders[-1], cache / 'tensorrt' / 'new'):
+        monkeypatch.setattr(runner, '_folder', lambda size, used=used: used)
+        runner._make((64, 96))
+    left = {folder.name for folder in (cache / 'tensorrt').iterdir()}
+    assert len(left) == onnx_runtime._KEPT_ON_DISK
+    assert {'new', folders[-1].name, folders[0].name} <= left
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ def test_resume_names_what_may_differ_and_refuses_what_may_not(run, capsys):
     for more, sentence in (
         (['--seed', '4'], 'was started with --seed 3, not 4: omit it'),
         (['--no-fast-dev-run', '--batch', '4'], 'its recipe has changed (batch 2; now batch 4)'),
+        (['--pairs', '2'], 'its recipe has changed (pairs None; now pairs 2)'),
         (['--hold-out', 'kitchen'], 'was started with --hold-out none, not kitchen'),
         (['--out', '/other'], 'are different folders: omit one of them'),
     ):

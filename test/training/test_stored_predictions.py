@@ -186,7 +186,7 @@ def spoilt(index, value):
     'suffix, change, said',
     [
         ('.npy', lambda d: d[::2, ::2], 'is 32x24, its picture 64x48: resize'),
-        ('.npy', spoilt((3, 5), np.nan), '1 values that are NaN or infinite, the first in row 3'),
+        ('.npy', spoilt((3, 5), np.nan), 'NaN or infinite in 1 of '),
         ('.exr', spoilt((3, 5), np.inf), 'row 3, column 5: write a number for every pixel'),
         ('.npy', lambda d: d * 1000, 'likely 1000 (millimetres), or confirm with'),
         ('.png', lambda d: d * 256, 'likely 256 (KITTI), or confirm with --prediction-scale 1000'),
@@ -226,7 +226,11 @@ def test_requests_that_contradict_each_other_are_one_sentence(data, tmp_path, ca
     assert 'nothing to evaluate: give --weights FILE' in refusal(capsys, data)
     assert 'give one of them' in refusal(capsys, data, *given, '--json', '--markdown')
     assert '--data names 2' in refusal(capsys, data, '--data', data, data / 'lab', *given)
-    assert 'no such folder' in refusal(capsys, data, '--predictions', tmp_path / 'none')
+    assert 'no such folder; give a folder' in refusal(capsys, data, '--predictions', folder / 'no')
+    photo = next(data.rglob('*.png'))
+    assert f'{photo}: it is a file; give a folder with NAME.png' in refusal(
+        capsys, data, '--predictions', photo
+    )
     write(folder / 'lab/rgb_00001.png', smooth(1) * 1000)
     assert 'are for the same picture: remove one' in refusal(
         capsys, data, *relative, '--align', 'median'

@@ -50,6 +50,13 @@ def test_a_user_may_confirm_what_is_implausible(tmp_path):
     assert data[0].depth.max() == pytest.approx(3.5 * 0.256)
 
 
+def test_our_own_rendered_views_are_in_millimetres_however_near_a_wall_they_are():
+    desk = Path(__file__).parents[2] / 'data/drives/bedroom_7028'
+    data = open_dataset(desk, 'all')
+    assert data.describe() == 'rooms layout, 12 pairs, 16-bit mm, exact depth'
+    assert 0.5 < np.median(data[0].depth) < 1
+
+
 def test_one_scene_in_another_unit_is_found_among_others(tmp_path):
     root = stored(
         stored(tmp_path / 'data', 1000, ('a_0001', 'b_0002', 'c_0003')), 5000, ('d_0004',)

@@ -31,6 +31,8 @@ from depth_perception.networks.onnx_network import OnnxNetwork
 TENSORRT, CUDA, CPU = (f'{name}ExecutionProvider' for name in ('Tensorrt', 'CUDA', 'CPU'))
 #: Largest number of engines in memory; the least recently used one is dropped.
 _KEPT = 4
+#: Largest number of folders of engines on disk; the least recently used ones are deleted.
+_KEPT_ON_DISK = 16
 #: A network with fewer nodes than this is left to CUDA: TensorRT is loaded, but builds nothing.
 _NO_ENGINE = 1000
 _log = logging.getLogger(__name__)
@@ -169,6 +171,8 @@ class OnnxRuntime:
         options: dict[str, Any] = {**self._number(), 'trt_fp16_enable': self._half}
         keeps = folder is not None and openvino_cache.can_keep(folder / 'engine')
         if folder is not None and keeps and openvino_cache.is_private(folder):
+            openvino_cache.mark_used(folder)
+            openvino_cache.prune(folder.parent.iterdir(), _KEPT_ON_DISK)
             options |= {'trt_engine_cache_enable': True, 'trt_engine_cache_path': str(folder)}
         if self.kept(size) is None:
             _log.info(

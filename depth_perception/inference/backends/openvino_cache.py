@@ -13,7 +13,9 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from depth_perception.io.files import write_atomically
@@ -21,7 +23,7 @@ from depth_perception.io.files import write_atomically
 #: Number of characters of the weights' checksum in a file name.
 _DIGITS = 16
 _HASH = 64
-#: Largest number of files; the oldest are deleted.
+#: Largest number of files; the least recently used are deleted.
 KEPT = 24
 
 
@@ -58,6 +60,7 @@ def read(path: Path | None) -> bytes | None:
         with path.open('rb') as file:  # in two parts: a slice would copy the model
             digest, model = file.read(_HASH), file.read()
         if digest == _digest(model):
+            mark_used(path)
             return model
     return None
 
@@ -77,12 +80,30 @@ def write(path: Path | None, model: bytes) -> bool:
         return False
     try:
         write_atomically(path, [_digest(model), model])
-        files = sorted(path.parent.glob('*.blob'), key=lambda file: file.stat().st_mtime)
-        for old in files[:-KEPT]:
-            old.unlink()
-    except OSError:  # no permission, a full disk, or another process deletes files too
+    except OSError:  # no permission, or a full disk
         return False
+    prune(path.parent.glob('*.blob'), KEPT)
     return True
+
+
+def mark_used(place: Path) -> None:
+    """Record that a file or folder of a cache is used now, as its time of modification."""
+    with contextlib.suppress(OSError):  # of another user, or deleted by another process
+        os.utime(place)
+
+
+def prune(places: Iterable[Path], kept: int) -> None:
+    """Delete files and folders of a cache, the least recently used ones, until so many are left."""
+    ages: list[tuple[float, Path]] = []
+    for place in places:
+        with contextlib.suppress(OSError):  # another process deletes them too
+            ages.append((place.stat().st_mtime, place))
+    for _, old in sorted(ages)[: max(0, len(ages) - kept)]:
+        with contextlib.suppress(OSError):
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            else:
+                old.unlink()
 
 
 def is_private(place: Path) -> bool:

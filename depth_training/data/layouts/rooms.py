@@ -2,7 +2,8 @@
 """The `rooms` layout: rendered views with exact depth and per-view intrinsics.
 
 `scene_N/rgb_00000.jpg`, `depth_00000.png` (uint16 millimetres, 0 = nothing hit) and
-`cameras.csv` (index, fx, fy, cx, cy in pixels, ...). The output of `tools/rooms` has the scenes in
+`cameras.csv` (index, fx, fy, cx, cy in pixels, ...). Only `tools/rooms` writes it, so the unit is
+sure, however near to a wall a view is. The output of `tools/rooms` has the scenes in
 `frames/`, next to `manifest.json`, which lists the finished rooms and their split.
 """
 
@@ -53,7 +54,9 @@ def open_layout(request: Request) -> DepthDataset:
         pairs, note = choose(scenes, request)
     else:
         pairs, note = _by_manifest(scenes, splits, request)
-    return PairFiles('rooms', root, pairs, 'exact', note=note, read_depth=read_exact)
+    return PairFiles(
+        'rooms', root, pairs, 'exact', note=note, read_depth=read_exact, unit_is_sure=True
+    )
 
 
 def read_exact(path: Path) -> NDArray[np.float32]:
