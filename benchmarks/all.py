@@ -56,7 +56,10 @@ STEPS = {
     'network': Step(
         f'benchmarks.network {NETWORKS} --seconds 20 --out OUT', f'{ONE_NETWORK} --rounds 3'
     ),
-    'growth': Step('benchmarks.network --growth --seconds 15 --out OUT', '--rounds 3'),
+    'growth': Step(
+        'benchmarks.network --growth --seconds 15 --out OUT',
+        '--rounds 3 --sizes 96x128 128x192 240x320',
+    ),
     'roofline': Step(
         'benchmarks.roofline --times DONE/network.json --out OUT', '', needs='network'
     ),

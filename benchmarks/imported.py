@@ -33,6 +33,7 @@ from benchmarks.machine import machine
 from depth_perception.cli.main import main as command
 from depth_perception.inference.backends.names import BACKENDS
 from depth_perception.inference.estimator import PRECISIONS, DepthEstimator
+from test.support.published_networks import PUBLISHED
 
 Image = NDArray[np.uint8]
 Run = Callable[[], NDArray[Any]]
@@ -59,42 +60,18 @@ class Row:
     rounds: int
 
 
-def depth_anything_small_config() -> Any:
-    """Return the published configuration of Depth Anything V2 Small (24,785,089 parameters)."""
-    import transformers
-
-    backbone = transformers.Dinov2Config(
-        hidden_size=384,
-        num_attention_heads=6,
-        image_size=518,
-        patch_size=14,
-        out_indices=[3, 6, 9, 12],
-        reshape_hidden_states=False,
-        apply_layernorm=True,
-    )
-    return transformers.DepthAnythingConfig(
-        backbone_config=backbone,
-        reassemble_hidden_size=384,
-        neck_hidden_sizes=[48, 96, 192, 384],
-        fusion_hidden_size=64,
-        head_hidden_size=32,
-    )
-
-
 def depth_anything_small(folder: Path) -> Path:
     """Write Depth Anything V2 Small as published, but with random weights."""
     import transformers
 
+    config, processor = PUBLISHED['depth-anything/Depth-Anything-V2-Small-hf']
+    folder.mkdir(parents=True)
+    (folder / 'config.json').write_text(json.dumps(config))
+    (folder / 'preprocessor_config.json').write_text(json.dumps(processor))
     torch.manual_seed(0)
-    config = depth_anything_small_config()
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        transformers.AutoModelForDepthEstimation.from_config(config).save_pretrained(folder)
-        transformers.DPTImageProcessor(
-            size={'height': 518, 'width': 518},
-            keep_aspect_ratio=True,
-            ensure_multiple_of=14,
-            image_mean=[0.485, 0.456, 0.406],
-            image_std=[0.229, 0.224, 0.225],
+        transformers.AutoModelForDepthEstimation.from_config(
+            transformers.AutoConfig.from_pretrained(folder)
         ).save_pretrained(folder)
     return folder
 

@@ -281,9 +281,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
     parser.add_argument(
-        '--sizes', nargs='+', type=parse_size, default=[(240, 320)], metavar='HEIGHTxWIDTH'
+        '--sizes',
+        nargs='+',
+        type=parse_size,
+        metavar='HEIGHTxWIDTH',
+        help='default: 240x320; with --growth from QVGA to 1080p',
     )
-    parser.add_argument('--growth', action='store_true', help='sizes from QVGA to 1080p')
+    parser.add_argument(
+        '--growth', action='store_true', help='how the time grows with the size; writes growth.json'
+    )
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument(
         '--seconds',
@@ -294,9 +300,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
+    sizes = options.sizes or (GROWTH if options.growth else [(240, 320)])
     device, rows = torch.device(options.device), []
     for name in options.networks:
-        for size in GROWTH if options.growth else options.sizes:
+        for size in sizes:
             rows += measure(name, size, options.rounds, device, options.seconds)
             print(table(rows), flush=True)
             _write(options, device, rows)  # so a time limit only loses the remaining rows
