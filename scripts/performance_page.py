@@ -104,6 +104,10 @@ def start(data: Data) -> str:
             ('private memory of the node at work', f'{found["private_mb"]:.0f} MB'),
             ('processor time without a subscriber', f'{found["idle_percent"]:.1f} % of one core'),
             (
+                'a subscriber comes: from the start of its own node to its first depth image',
+                f'{median(found["wake_s"]):.2f} s',
+            ),
+            (
                 '`depth-perception predict` of one image, network compiled already',
                 f'{median(found["predict_s"]):.2f} s',
             ),

@@ -14,6 +14,7 @@ pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 
 from depth_perception.io.weights import save_weights
 from depth_perception.networks import create_network
+from depth_perception.ros.node import lazy_images
 from test.support.estimators import INFO
 from test.support.ros import Robot
 
@@ -24,6 +25,12 @@ _numbers = itertools.count()
 def namespace() -> str:
     """Return a namespace for this test only, so that tests do not receive each other's messages."""
     return f'/test_{next(_numbers)}'
+
+
+@pytest.fixture(autouse=True)
+def _always_read_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nodes of this process wait long for a subscriber: a test may be slow to make one."""
+    monkeypatch.setattr(lazy_images, 'LINGER', 3600.0)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +26,7 @@ from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.guard import guard_services
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
+from depth_perception.ros.node.lazy_images import LazyImages
 from depth_perception.ros.node.library_log import library_messages
 from depth_perception.ros.node.lifecycle_state import lifecycle_state
 from depth_perception.ros.node.live_parameters import LiveParameters
@@ -181,8 +181,8 @@ class DepthNode(LifecycleNode):
         # The state machine activates only a configured node.
         assert parts.estimator and parts.scan_poses and parts.outputs
         parts.health.reset()
-        parts.activated = time.monotonic()
         parts.inputs = Inputs(self, settings.image_transport == 'compressed', Receiver(self, parts))
+        parts.images = LazyImages(self, parts.inputs, parts.health, self._without_need)
         parts.cameras = Calibrations(
             settings.rectify, settings.horizontal_fov_deg, parts.inputs.is_rectified, parts.inputs
         )
@@ -200,9 +200,9 @@ class DepthNode(LifecycleNode):
 
     def _stop_work(self, patience: float | None = None) -> None:
         parts = self._parts
-        inputs, anchors, worker = parts.inputs, parts.anchors, parts.worker
-        parts.inputs = parts.cameras = parts.anchors = parts.worker = None
-        for entity in (inputs, anchors):
+        entities, worker = (parts.images, parts.inputs, parts.anchors), parts.worker
+        parts.images = parts.inputs = parts.cameras = parts.anchors = parts.worker = None
+        for entity in entities:
             if entity is not None:
                 entity.destroy()
         if worker is not None and not worker.stop(patience) and self.context.ok():
@@ -257,8 +257,17 @@ class DepthNode(LifecycleNode):
 
     # Callbacks -----------------------------------------------------------------------------
 
+    def _without_need(self) -> str:
+        """Return why no image is needed, or ''."""
+        if not self._parts.enabled:
+            return 'paused by ~/enable'
+        outputs = self._parts.outputs
+        return '' if outputs is not None and outputs.wanted() else 'nobody subscribes to an output'
+
     def _every_second(self) -> None:
         parts = self._parts
+        if parts.images is not None:
+            parts.images.check()
         if parts.inputs is not None and parts.cameras is not None:
             parts.inputs.adapt(has_info=parts.cameras.has_info)
         if parts.anchors is not None:
@@ -268,6 +277,8 @@ class DepthNode(LifecycleNode):
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Enable or pause inference; `success` indicates whether the request took effect."""
         self._parts.enabled = request.data
+        if self._parts.images is not None:
+            self._parts.images.check()
         response.success = self._state == 'active' or not request.data
         if self._state != 'active':
             why = f' ({self._parts.problem})' if self._parts.problem else ''

@@ -35,7 +35,8 @@ class Context:
     Attributes:
         active: whether the node is active; `state` is the name of its state.
         problem: why configuring failed, or ''.
-        since: monotonic seconds at activation.
+        since: monotonic seconds at activation, or when images were last subscribed to.
+        resting: why the node does not read images now; '' while it reads them.
         middleware: the rmw implementation; `small_buffers` names what it lacks, or is ''.
         image_topic, info_topic: resolved names.
         publishers: number of publishers of the image topic.
@@ -63,6 +64,7 @@ class Context:
     state: str
     problem: str = ''
     since: float = 0.0
+    resting: str = ''
     middleware: str = ''
     small_buffers: str = ''
     image_topic: str = ''
@@ -143,6 +145,8 @@ def _input(health: Snapshot, context: Context) -> tuple[list[Finding], list[tupl
 
 def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
     findings: list[Finding] = []
+    if context.resting:
+        findings.append((OK, f'{context.resting}: no image is read'))
     silent = silence(health, context, SILENCE)
     if silent:
         findings.append((WARN, silent))
@@ -171,9 +175,14 @@ def _input_findings(health: Snapshot, context: Context) -> list[Finding]:
 
 
 def silence(health: Snapshot, context: Context, limit: float) -> str:
-    """Return why an active node has received no image for over `limit` seconds, or ''."""
+    """Return why an active node has received no image for over `limit` seconds, or ''.
+
+    While it does not read images, return only what the publishers of the topic tell.
+    """
     since = health.now - max(health.last_image_at or 0.0, context.since)
     if not context.active or since <= limit:
+        return ''
+    if context.resting and context.publishers and not context.misfit:
         return ''
     pinned = f' (here it is {context.pinned})' if context.pinned else ''
     lost = 'they get lost on the way' if health.lost else ''
@@ -258,7 +267,7 @@ def _inference_findings(health: Snapshot, context: Context) -> list[Finding]:
     findings: list[Finding] = [(OK, 'OK')]
     if context.paused:
         findings = [(OK, 'paused by ~/enable')]
-    elif health.idle:
+    elif health.idle or context.resting:
         findings = [(OK, 'idle: no subscribers')]
     received, replaced = health.window_counts['received'], health.window_counts['replaced']
     if received and replaced / received > REPLACED_SHARE:

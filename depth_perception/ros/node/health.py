@@ -124,6 +124,11 @@ class Health:
             self._clock_offset = clock_offset
             self._image = facts
 
+    def image_within(self, seconds: float) -> bool:
+        """Return whether an image arrived in the last seconds."""
+        with self._lock:
+            return self._clock() - self._last.get('image', float('-inf')) <= seconds
+
     def lost(self, count: int) -> None:
         """Record the number of images that the middleware reports as lost."""
         with self._lock:

@@ -93,6 +93,16 @@ class Inputs:
         if not has_info:
             self._look_for_info()
 
+    def suspend(self) -> None:
+        """Unsubscribe until `resume`; the publishers stay visible."""
+        for subscription in (self.image, self.info):
+            subscription.destroy()
+
+    def resume(self) -> None:
+        """Subscribe again."""
+        for subscription in (self.info, self.image):
+            subscription.resume()
+
     def destroy(self) -> None:
         """Unsubscribe."""
         for subscription in (self.image, self.info):

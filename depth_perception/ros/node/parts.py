@@ -10,6 +10,7 @@ from depth_perception.ros.node.anchor_inputs import AnchorInputs
 from depth_perception.ros.node.calibrations import Calibrations
 from depth_perception.ros.node.health import Health
 from depth_perception.ros.node.inputs import Inputs
+from depth_perception.ros.node.lazy_images import LazyImages
 from depth_perception.ros.node.live_parameters import LiveParameters
 from depth_perception.ros.node.publishers import DepthPublishers
 from depth_perception.ros.node.scan_pose import ScanPoses
@@ -25,21 +26,20 @@ class Parts:
         health: the health record.
         problem: why the last transition failed, or why the node deactivated itself; or ''.
         enabled: False while paused by ~/enable.
-        activated: time of the last activation, steady seconds.
         estimator, outputs, scan_poses: set while the node is configured, otherwise None.
         anchors: the sensors that correct depth; None if there are none or the node is not active.
-        inputs, cameras, worker: set while the node is active, otherwise None.
+        inputs, images, cameras, worker: set while the node is active, otherwise None.
     """
 
     parameters: LiveParameters
     health: Health = field(default_factory=Health)
     problem: str = ''
     enabled: bool = True
-    activated: float = 0.0
     estimator: Estimator | None = None
     outputs: DepthPublishers | None = None
     scan_poses: ScanPoses | None = None
     inputs: Inputs | None = None
+    images: LazyImages | None = None
     cameras: Calibrations | None = None
     anchors: AnchorInputs | None = None
     worker: Worker | None = None

@@ -35,6 +35,7 @@ class Receiver:
         self._node = node
         self._parts = parts
         self._last_stamp: float | None = None
+        self._last_arrival = 0.0
         self._jumped_back = float('-inf')
 
     def on_lost(self, count: int) -> None:
@@ -80,6 +81,7 @@ class Receiver:
     def _watch_time(self, stamp: float) -> None:
         """Reset the state after a bag restarts, a clock is set or a simulation is reset."""
         last, self._last_stamp = self._last_stamp, stamp
+        before, self._last_arrival = self._last_arrival, time.monotonic()
         if last is not None and stamp < last - JUMP_BACK:
             text = f'time went back by {last - stamp:.1f} s: counters are reset'
             self._parts.health.start_anew()
@@ -87,7 +89,7 @@ class Receiver:
                 if part is not None:
                     part.reset()
             self._jumped_back = time.monotonic()
-        elif last is not None and stamp > last + OTHER_CLOCK:
+        elif last is not None and stamp - last > self._last_arrival - before + OTHER_CLOCK:
             text = f'stamps went ahead by {stamp - last:.1f} s'
         else:
             return

@@ -84,7 +84,12 @@ class Reporter:
         if text and not self._silent:
             self._node.get_logger().warning(text)
         elif self._silent and not text and self._parts.inputs is not None:
-            self._node.get_logger().info(f'images come on {self._parts.inputs.image.topic}')
+            topic, resting = self._parts.inputs.image.topic, self._resting()
+            self._node.get_logger().info(
+                f'{topic} has a publisher; {resting}: no image is read'
+                if resting
+                else f'images come on {topic}'
+            )
         self._silent = bool(text)
 
     def _log_remarks(self) -> None:
@@ -104,7 +109,8 @@ class Reporter:
             active=state == 'active',
             state=state,
             problem=parts.problem,
-            since=parts.activated,
+            since=parts.images.since if parts.images else 0.0,
+            resting=self._resting(),
             middleware=self._middleware,
             small_buffers=self._small_buffers,
             **self._input_facts(),
@@ -153,11 +159,17 @@ class Reporter:
         """Return the result of the last processed frame."""
         return self._parts.worker.last_result if self._parts.worker else None
 
+    def _resting(self) -> str:
+        """Return why no image is read, or ''."""
+        return self._parts.images.resting if self._parts.images else ''
+
     def _camera_problem(self) -> str:
         parts, last = self._parts, self._last()
         if parts.cameras is None or parts.worker is None:
             return ''
         if not parts.cameras.has_info:
+            if self._resting() and parts.inputs and parts.inputs.has_info_publisher:
+                return ''  # it is not read
             replaced = parts.parameters.settings.horizontal_fov_deg > 0
             return '' if replaced else NO_CAMERA_INFO
         problem = last.camera_problem if last else ''

@@ -53,6 +53,7 @@ class AdaptiveSubscription:
             message of a latching publisher may arrive twice.
 
     Attributes:
+        topic: the resolved name.
         pinned: overrides that keep it from adapting, or ''.
         counts_losses: whether the middleware reports lost messages.
 
@@ -73,6 +74,7 @@ class AdaptiveSubscription:
         self._node = node
         self._message_type = message_type
         self._topic = topic
+        self.topic = str(node.resolve_topic_name(topic))
         self._callback = callback
         self._lost = lost
         self._depth = depth
@@ -89,13 +91,8 @@ class AdaptiveSubscription:
         self._subscribe()
 
     @property
-    def topic(self) -> str:
-        """The resolved name of the topic."""
-        return str(self._subscription.topic_name) if self._subscription else self._topic
-
-    @property
     def reliability(self) -> str:
-        """The current reliability: `reliable` or `best_effort`."""
+        """The current reliability: `reliable` or `best_effort`; `none` while unsubscribed."""
         if self._subscription is None:
             return 'none'
         return str(self._subscription.qos_profile.reliability.name).lower()
@@ -124,6 +121,12 @@ class AdaptiveSubscription:
         """Unsubscribe."""
         self._unsubscribe()
         self._receive_latched(False)
+
+    def resume(self) -> None:
+        """Subscribe again after `destroy`, with the QoS that fits the current publishers."""
+        if self._subscription is None:
+            self._take(self._fitting(self._offers()))
+            self._subscribe()
 
     def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None
