@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         type=Path,
         help='a YAML file with values of the options below by their names, such as '
-        '"max_depth: 10"; options given here count more',
+        '"max_depth: 10"; an option on the command line overrides its value',
     )
     _add_described(parser)
 
@@ -74,8 +74,8 @@ def _add_known(known: argparse._ArgumentGroup) -> None:
         '--focal-length',
         metavar='PX',
         type=number(float, 0, above=True),
-        help='focal length of its training images: depth is corrected for that of '
-        'the camera (default: it is not)',
+        help="focal length of its training images: depth is corrected for the camera's "
+        '(default: no correction)',
     )
     known.add_argument(
         '--image-width',
@@ -83,7 +83,9 @@ def _add_known(known: argparse._ArgumentGroup) -> None:
         type=number(int, 1, MOST_PIXELS),
         help='width of those images (needed with --focal-length)',
     )
-    known.add_argument('--licence', metavar='SPDX', help='of the weights, such as Apache-2.0')
+    known.add_argument(
+        '--licence', metavar='SPDX', help='licence of the weights, such as Apache-2.0'
+    )
     known.add_argument('--model-card', metavar='LINK', help='where to read about the network')
     known.add_argument('--name', help='what to call it (default: the name of the folder or file)')
 
@@ -93,7 +95,7 @@ def _add_onnx(onnx: argparse._ArgumentGroup) -> None:
         '--size',
         metavar='WIDTHxHEIGHT',
         type=image_size,
-        help='of the images that it is fed, as trained',
+        help="size of the network's input, as in its training",
     )
     for name, least in (('mean', -1e6), ('std', 0)):
         onnx.add_argument(
@@ -106,15 +108,15 @@ def _add_onnx(onnx: argparse._ArgumentGroup) -> None:
     onnx.add_argument(
         '--resize',
         choices=('fixed', 'aspect', 'own'),
-        help='fixed: images are squeezed to that size; aspect: their aspect ratio is '
-        'kept, one side is that size; own: they are fed at their own size '
+        help='fixed: images are resized to exactly that size; aspect: to that size in one '
+        'side, with their aspect ratio; own: they are not resized '
         '(default: aspect where the file takes any size)',
     )
     onnx.add_argument(
         '--multiple',
         type=number(int, 1, 1024),
         metavar='PX',
-        help='both sides of what it is fed are multiples of it (default: 32)',
+        help='both sides of the input are a multiple of this (default: 32)',
     )
     onnx.add_argument('--output-name', metavar='NAME', help='which of its outputs is the depth')
     onnx.add_argument(

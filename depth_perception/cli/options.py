@@ -70,18 +70,18 @@ def add_network_arguments(parser: argparse._ActionsContainer) -> None:
         type=Path,
         help="the camera's calibration: camera_info as YAML, ost.txt, YAML of "
         'OpenCV or Kalibr, JSON of RealSense or Open3D or with width, height, '
-        'fx, fy, cx, cy; FILE:NAME where a file has several cameras',
+        'fx, fy, cx, cy; FILE:NAME if a file has several cameras',
     )
     camera.add_argument(
         '--horizontal-fov-deg',
         metavar='X',
         type=float,
-        help="the camera's horizontal field of view, where it is all you know",
+        help="the camera's horizontal field of view, if there is no calibration",
     )
     parser.add_argument(
         '--rectified',
         action='store_true',
-        help='the images are rectified already: the camera is P of --camera '
+        help='the images are rectified already: their camera is the P of --camera '
         '(default: images of a lens that distorts are rectified first)',
     )
 

@@ -86,21 +86,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='FILE',
         type=Path,
-        help='images or videos, or folders of which all are taken, those of their folders too',
+        help='images, videos, or folders with images and videos, also in subfolders',
     )
     add(
         '--out',
         required=True,
         metavar='DIR',
         type=Path,
-        help='folder for the results, made where it is missing',
+        help='folder for the results; it is created if it does not exist',
     )
     _add_results(
         parser.add_argument_group(
             'results',
             'Always: NAME_depth.png, 16 bits, millimetres, 0 = unknown, and NAME_color.png, '
-            'the depth in colours with a legend; for a video NAME_color.mp4, next to the camera '
-            'image.',
+            'the depth in colours with a legend; of a video NAME_color.mp4, with the camera '
+            'image beside the depth.',
         )
     )
     add_network_arguments(parser.add_argument_group('network and camera'))
@@ -114,19 +114,19 @@ def _add_results(results: argparse._ArgumentGroup) -> None:
     add(
         '--npy',
         action='store_true',
-        help='NAME_depth.npy too: float32, metres; NaN unknown, Inf out of range',
+        help='also write NAME_depth.npy: float32, metres; NaN unknown, Inf out of range',
     )
     add(
         '--cloud',
         action='store_true',
-        help='NAME.ply too, the point cloud, where the camera is known',
+        help='also write NAME.ply, the point cloud, if the camera is known',
     )
     add(
         '--scan',
         action='store_true',
-        help='NAME_scan.csv too, the obstacle scan, where the camera is known: the angle of each '
-        'beam, radians to the left, and metres to its nearest obstacle; inf free, nan unknown, '
-        '-inf too near',
+        help='also write NAME_scan.csv, the obstacle scan, if the camera is known: the angle of '
+        'each beam, in radians to the left, and metres to its nearest obstacle; inf free, nan '
+        'unknown, -inf too near',
     )
     add(
         '--color-range',
@@ -138,10 +138,16 @@ def _add_results(results: argparse._ArgumentGroup) -> None:
     add(
         '--frames',
         action='store_true',
-        help="of a video each frame's results too, in the folder NAME (meant by --npy, "
-        '--cloud and --scan)',
+        help='also write the results of each frame of a video, into the folder NAME (implied by '
+        '--npy, --cloud and --scan)',
     )
-    add('--every', type=number(int, 1), default=1, metavar='N', help='of a video every N-th frame')
+    add(
+        '--every',
+        type=number(int, 1),
+        default=1,
+        metavar='N',
+        help='use every N-th frame of a video',
+    )
     add(
         '--anchors',
         type=Path,

@@ -345,8 +345,10 @@ def test_weights_in_several_files(folder, parts, tmp_path, capsys):
 def test_the_commands_of_the_page_lead_to_a_network_that_predicts(hub, tmp_path):
     page = (ROOT / 'docs' / 'networks.md').read_text()
     lines = re.search(r'```bash\n(.*?)```', page, re.DOTALL)[1].splitlines()
-    install, models, download, predict, launch = (line.partition(' #')[0].split() for line in lines)
+    words = [line.partition(' #')[0].split() for line in lines]
+    install, models, download, predict, demo, launch = words
     assert install[:2] == ['pip', 'install'] and launch[:2] == ['ros2', 'launch']
+    assert demo == ['scripts/demo', '--model', predict[predict.index('--model') + 1]]
     network = write('depth_anything_metric', tmp_path / 'net')
     hub.repositories[download[2]] = Repository(folder_files(network))
     cv2.imwrite(str(tmp_path / 'photo.jpg'), np.full((96, 128, 3), 90, np.uint8))

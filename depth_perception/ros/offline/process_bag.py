@@ -57,13 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='process_bag',
         description='Write the depth of a rosbag2 recording into a new one. '
-        'Arguments of the node may follow, with or without --ros-args. Killed, the same command '
-        'goes on where it was.',
+        'Arguments of the node may follow, with or without --ros-args. If it was interrupted, the '
+        'same command continues where it stopped.',
     )
     add = parser.add_argument
     add('--version', action='version', version=f'process_bag {__version__}')
     add('bag', metavar='IN', type=Path, help='rosbag2 folder, or its .mcap or .db3 file')
-    add('out', metavar='OUT', type=Path, help='rosbag2 folder to make')
+    add('out', metavar='OUT', type=Path, help='rosbag2 folder to write')
     add(
         '--outputs',
         nargs='+',
@@ -85,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         type=number(int, 1),
         default=FRAMES_PER_FILE,
         metavar='N',
-        help='frames of each file of the new bag: so many are done again at most after a kill '
+        help='frames in each file of the new bag; at most so many are processed again after an '
+        'interruption '
         '(default: %(default)s)',
     )
     _add_ros_arguments(parser)
