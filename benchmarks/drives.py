@@ -22,6 +22,8 @@ from depth_perception.camera.model import CameraModel
 from depth_perception.depth.scan import CameraPose
 from depth_perception.io.image_files import read_image
 
+#: Metres per second of the clip's robot; drives without times are taken at this speed.
+SPEED = 0.4
 #: The drives of the repository.
 DRIVES = Path(__file__).parents[1] / 'data' / 'drives'
 
@@ -40,6 +42,7 @@ class Drive:
         images: uint8 (H, W, 3) each.
         truths: float32 (H, W) metres each, NaN if unknown.
         places: (n, 3) x, y and heading of the camera: metres, radians.
+        times: (n,) seconds.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Drive:
     images: list[NDArray[np.uint8]]
     truths: list[NDArray[np.float32]]
     places: NDArray[np.float64]
+    times: NDArray[np.float64]
 
 
 def clip_drive() -> Drive:
@@ -62,6 +66,7 @@ def clip_drive() -> Drive:
         [frame.rgb for frame in frames],
         [frame.truth for frame in frames],
         _places(rows),
+        np.array([frame.time - frames[0].time for frame in frames]),
     )
 
 
@@ -76,13 +81,15 @@ def read_drive(folder: Path) -> Drive:
             rows = list(csv.DictReader(lines))
         images = [read_image(folder / f'rgb_{int(row["index"]):05d}.jpg') for row in rows]
         truths = [_truth(folder / f'depth_{int(row["index"]):05d}.png') for row in rows]
+        places = _places(rows)
         return Drive(
             folder.name,
             _camera(rows[0], truths[0].shape),
             _pose(rows[0]),
             images,
             truths,
-            _places(rows),
+            places,
+            _times(places),
         )
     except (OSError, KeyError, IndexError, ValueError) as error:
         raise DriveError(
@@ -116,6 +123,12 @@ def _places(rows: list[dict[str, str]]) -> NDArray[np.float64]:
             for row in rows
         ]
     )
+
+
+def _times(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return seconds from the first place to each, at SPEED."""
+    steps = np.hypot(*np.diff(places[:, :2], axis=0).T)
+    return np.append(0, np.cumsum(steps)) / SPEED
 
 
 def _truth(path: Path) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 """Count found, missed and false obstacles within 3 m: beams of the scan, and cells of a costmap.
 
     python -m benchmarks.obstacles [--model FILE] [--drives FOLDER ...] [--exact] [--out FOLDER]
+        [--page docs/obstacles.md]
 
 Uses the bundled clip and five short drives through generated rooms, or the drives in FOLDERs (see
 `benchmarks.drives`). The network's depth and the true depth are converted to cloud and scan like in
@@ -64,7 +65,8 @@ CLOUD = {
     'max_obstacle_height': ROBOT,
     'obstacle_max_range': WITHIN,
 }
-PANELS = 4
+#: Lines of the page around the table.
+BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,11 @@ def look(
     """Return the node's outputs for a drive's depths, up to `most` metres."""
     make, settings = ProductMaker(most), settings_of(drive, way)
     seen = []
-    for number, (depth, truth) in enumerate(zip(depths, drive.truths)):
-        products = make(None, drive.camera, depth, settings)
+    for number, (depth, truth, time) in enumerate(zip(depths, drive.truths, drive.times.tolist())):
+        products = make(None, drive.camera, depth, settings, time=time)
         anchors = anchors_of(drive, truth, way, None if exact else number)
         if anchors is not None:
-            products, _ = make.anchored(products, anchors)
+            products, _ = make.anchored(products, anchors, time)
         products.pose = drive.pose
         seen.append(_seen(products, products.scan()))
     return seen
@@ -332,34 +334,51 @@ def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict
 def tables(report: dict[str, Any]) -> str:
     """Format shares of the obstacles and cells of the costmap as Markdown."""
     lines = [
-        '| Drive | Floor by | Found | Missed | Hidden | Unknown | Invented | '
-        'False cells | True cells | False cells, the cloud marks | True cells |',
-        '|' + '---|' * 11,
+        '| Drive | Floor and sensor | Detected | Missed | False nearer obstacle | Unknown | '
+        'False alarms | False cells (true ones) | The same, if the cloud marks |',
+        '|' + '---|' * 9,
     ]
     for name, drive in report['drives'].items():
         for way, figures in drive['ways'].items():
-            total, scan, cloud = figures['total'], *figures['cells'].values()
+            total = figures['total']
             shares = [
                 f'{total[f"{share}_percent"]} %'
                 for share in ('found', 'missed', 'hidden', 'unknown')
             ]
-            lines.append(
-                '| '
-                + ' | '.join(
-                    (
-                        name,
-                        way,
-                        *shares,
-                        str(total['invented']),
-                        f'{scan["false"]:.0f}',
-                        f'{scan["true"]:.0f}',
-                        f'{cloud["false"]:.0f}',
-                        f'{cloud["true"]:.0f}',
-                    )
-                )
-                + ' |'
-            )
+            cells = [
+                f'{count["false"]:.0f} ({count["true"]:.0f})' for count in figures['cells'].values()
+            ]
+            row = (name, way, *shares, str(total['invented']), *cells)
+            lines.append('| ' + ' | '.join(row) + ' |')
     return '\n'.join(lines)
+
+
+def means(report: dict[str, Any]) -> str:
+    """Format the mean shares over all drives, one line per way."""
+    ways = [drive['ways'] for drive in report['drives'].values()]
+
+    def mean(way: str, share: str) -> str:
+        values = [figures[way]['total'][f'{share}_percent'] for figures in ways]
+        return f'{np.mean(values):.1f} % {share}'
+
+    return '\n'.join(
+        f'{way}, mean over {len(ways)} drives: '
+        + ', '.join(mean(way, share) for share in ('found', 'missed', 'hidden'))
+        for way in ways[0]
+    )
+
+
+def write_tables(page: Path, text: str) -> None:
+    """Replace what is between the marks of a page.
+
+    Raises:
+        SystemExit: the page has no marks.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f'{page} has no lines {BEGIN} and {END}')
+    page.write_text(f'{before}{begin}\n\n{text}\n\n{end}{after}')
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -377,6 +396,7 @@ def main(arguments: list[str] | None = None) -> None:
         '--exact', action='store_true', help='ranging sensors without noise and outliers'
     )
     parser.add_argument('--out', type=Path, default=Path('obstacles_output'))
+    parser.add_argument('--page', type=Path, help='also write the table into docs/obstacles.md')
     options = parser.parse_args(arguments)
     drives = (
         [read_drive(path) for path in options.drives]
@@ -386,6 +406,9 @@ def main(arguments: list[str] | None = None) -> None:
     report = run(options.model, drives, options.out, options.exact)
     print(f'{report["model"]}; {report["machine"]}')
     print(tables(report))
+    print(means(report))
+    if options.page:
+        write_tables(options.page, tables(report))
     print(f'by frame and from above: {options.out}/obstacles.json, obstacles.png, costmap.png')
 
 

@@ -19,7 +19,8 @@ steps of log depth. The floor continues through level patches, and through jumps
 that have no upright face. At the foot of an object, the floor's level is kept until the floor
 appears again behind the object. Networks see the faces of near objects leaning away: where a face
 recedes upwards without being level, its level increases by as much, so that it stands upright.
-Then the depth is divided by exp(level). docs/obstacles.md has the measured gains.
+Neighbouring columns of objects get the mean of their levels. Then the depth is divided by
+exp(level). docs/obstacles.md has the measured gains.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.arrays import is_tensor, namespace, on_device
 from depth_perception.depth.by_numpy import bands, by_numpy
+from depth_perception.depth.floor_memory import FloorMemory
 from depth_perception.depth.scan import FLOOR_GROWTH, CameraPose, level_rays
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 #: A NumPy array, or a tensor on any device.
 Array = Any
+#: `FloorMemory.recalled` at the time of the frame.
+Recall = Callable[[bool, tuple[Array, Array], tuple[Array, Array]], tuple[Array, Array]]
 
 #: Step between the grid's rows in log depth of the floor. The spacing in pixels is at least the
 #: image's height / _ROWS for rows and its width / _COLUMNS for columns, rounded down.
@@ -87,6 +92,9 @@ _BEFORE, _MORE = 6, 0.3
 #: Log depth: a larger change of the level between neighbours in the grid means that the edge of a
 #: patch lies between them. Both get the lower level, so that no pixel of the patch stands up.
 _EDGE_STEP = 0.05
+#: Fraction of the image's width over which the levels of objects are averaged: a network's errors
+#: are smooth, and a foot is found with an error of its own in each column.
+_AVERAGED = 0.09
 #: Number of objects, with floor between them, that are distinguished in one column.
 _THINGS = 2
 #: Metres: smallest tolerance; a network's floor is not more accurate.
@@ -222,7 +230,13 @@ def _layout(
 
 
 @by_numpy
-def level_floor(depth: Array, layout: FloorLayout, anchored: bool = False) -> Array:
+def level_floor(
+    depth: Array,
+    layout: FloorLayout,
+    anchored: bool = False,
+    memory: FloorMemory | None = None,
+    time: float | None = None,
+) -> Array:
     """Return depth (H, W) with the floor at its known height.
 
     Args:
@@ -231,6 +245,8 @@ def level_floor(depth: Array, layout: FloorLayout, anchored: bool = False) -> Ar
         layout: of the depth's camera; of kind 'numpy' for tensors on a CPU.
         anchored: whether other sensors have already corrected the distances. If so, only the floor
             is moved; otherwise the objects on it are moved too.
+        memory: of the camera's last frames; it takes note of this one. None: of no frame.
+        time: of the frame, seconds. None: unrelated to the last frames.
 
     Raises:
         ValueError: the depth is not of the camera's size.
@@ -240,17 +256,20 @@ def level_floor(depth: Array, layout: FloorLayout, anchored: bool = False) -> Ar
             f'the depth is {tuple(depth.shape)}, '
             f'the camera {layout.size[0]} rows x {layout.size[1]} columns'
         )
-    factor = namespace(depth).exp(-_floor_level(depth, layout, anchored))
+    recall = None if memory is None or time is None else functools.partial(memory.recalled, time)
+    factor = namespace(depth).exp(-_floor_level(depth, layout, anchored, recall))
     return _times_grid(depth, factor, layout)
 
 
-def _floor_level(depth: Array, layout: FloorLayout, anchored: bool) -> Array:
+def _floor_level(
+    depth: Array, layout: FloorLayout, anchored: bool, recall: Recall | None = None
+) -> Array:
     """Return q of the floor (n + 1, k), from a row above the grid to the image's lowest row."""
     xp = namespace(depth)
     seen = depth[:, layout.columns][layout.rows] * layout.nearness
     ratio = _filled(seen)
     q = xp.log(ratio)
-    level, standing, middle, limit = _followed(q, ratio, layout, anchored)
+    level, standing, middle, limit = _followed(q, ratio, layout, anchored, recall)
     level = xp.minimum(xp.maximum(level, middle + limit), middle + _SUNK)
     near = layout.near & ~standing
     mean = xp.where(near, level, xp.zeros_like(level)).sum(0) / near.sum(0).clip(1)
@@ -262,7 +281,7 @@ def _floor_level(depth: Array, layout: FloorLayout, anchored: bool) -> Array:
 
 
 def _followed(
-    q: Array, ratio: Array, layout: FloorLayout, anchored: bool
+    q: Array, ratio: Array, layout: FloorLayout, anchored: bool, recall: Recall | None
 ) -> tuple[Array, Array, Array, Array]:
     """Follow the floor upwards.
 
@@ -271,8 +290,8 @@ def _followed(
         lowest level of a patch of floor relative to this median (negative).
     """
     xp = namespace(q)
-    fall, lean, level_steps, rising, middle, limit = _steps(q, ratio, layout, anchored)
-    start = _start(q, level_steps, rising, middle, limit, layout)
+    fall, lean, rising, middle, limit, edge = _steps(q, ratio, layout, anchored, recall)
+    start = _start(q, rising, middle, limit, edge, layout)
     # Add a row below the image: the floor that an object at the lower edge hides.
     q = _joined((q[0] - start)[None], q)
     none = xp.zeros_like(start)[None]
@@ -290,19 +309,22 @@ def _followed(
         level = xp.where(thing, upright * (not anchored), level)
         standing = standing | thing
         begin = top
-    return level[1:], standing[1:], middle, limit
+    level, standing = level[1:], standing[1:]
+    if not anchored:
+        level = xp.where(standing, _mean_across(level, standing), level)
+    return level, standing, middle, limit
 
 
 def _steps(
-    q: Array, ratio: Array, layout: FloorLayout, anchored: bool
+    q: Array, ratio: Array, layout: FloorLayout, anchored: bool, recall: Recall | None
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Classify the step from each row to the next (n - 1, k).
 
     Returns:
         The change of q if the surface rises or falls, 0 along the floor; the increase of its log
-        distance if it stands up and leans away from the camera, else 0; whether it is level;
-        whether it is an upright face; the median of the floor's levels; and the lowest level of a
-        patch of floor relative to this median (negative).
+        distance if it stands up and leans away from the camera, else 0; whether it is an upright
+        face; the median of the floor's levels; the lowest level of a patch of floor relative to
+        this median (negative); and the floor's level at the image's lower edge.
     """
     xp = namespace(q)
     away = ratio / layout.nearness * layout.distance
@@ -310,7 +332,10 @@ def _steps(
     level = abs(rise) < math.tan(math.radians(_LEVEL)) * ahead
     jump = change < -_JUMP * layout.log_step
     face = (rise > math.tan(math.radians(_FACE)) * ahead) & (change < 0) & ~jump
-    middle, spread = _middle(q[:-1], level & layout.near[:-1])
+    middle, spread, is_seen = _middle(q[:-1], level & layout.near[:-1])
+    edge, _, is_edge_seen = _middle(q[:_EDGE], level[:_EDGE], thin=1)
+    if recall is not None:
+        spread, edge = recall(anchored, (spread, is_seen), (edge, is_edge_seen))
     limit = -(spread * _SPREADS[anchored]).clip(_LEAST_SPREAD[anchored], -layout.raised)
     low, high = layout.slopes
     part = (rise - low * ahead) / ((high - low) * ahead.clip(0) + 1e-6)
@@ -318,17 +343,16 @@ def _steps(
     lean = part * (change < 0) * (ahead / away[:-1]).clip(0)
     is_patch = jump & _level_follows(level) & (_sum_around(change * jump) > limit)
     fall = xp.where(is_patch, xp.zeros_like(change), change * part)
-    return fall, lean, level, face, middle, limit
+    return fall, lean, face, middle, limit, edge
 
 
 def _start(
-    q: Array, level: Array, face: Array, middle: Array, limit: Array, layout: FloorLayout
+    q: Array, face: Array, middle: Array, limit: Array, edge: Array, layout: FloorLayout
 ) -> Array:
     """Return q of the image's lowest row minus q of the floor (k,); 0 if that row is floor."""
     xp = namespace(q)
-    floor, _ = _middle(q[:_EDGE], level[:_EDGE], thin=1)
     is_patch = q[0] - middle >= xp.minimum(limit, layout.rise[0])
-    above = (q[0] - xp.where(_most(face[:3]), floor, middle)).clip(None, 0)
+    above = (q[0] - xp.where(_most(face[:3]), edge, middle)).clip(None, 0)
     return xp.where(is_patch & ~_most(face[:3]), xp.zeros_like(above), above)
 
 
@@ -450,6 +474,22 @@ def _lowest_around(values: Array) -> Array:
     return cv2.erode(values, np.ones((3, 3), np.uint8))
 
 
+def _mean_across(values: Array, where: Array) -> Array:
+    """Return the mean of the values around each value in its row, of those that are selected."""
+    width = 2 * round(_AVERAGED * values.shape[1] / 2) + 1
+    weight = where * namespace(values).ones_like(values)
+    if is_tensor(values):
+        from torch.nn import functional as F
+
+        means = [F.avg_pool1d(x[None], width, 1, width // 2)[0] for x in (values * weight, weight)]
+    else:
+        means = [
+            cv2.blur(x, (width, 1), borderType=cv2.BORDER_CONSTANT)
+            for x in (values * weight, weight)
+        ]
+    return means[0] / means[1].clip(1e-3)
+
+
 def _any_around(values: Array) -> Array:
     """Return whether any value in the 5 x 5 neighbourhood of each value is True."""
     if is_tensor(values):
@@ -477,8 +517,11 @@ def _filled(ratio: Array) -> Array:
     return xp.where(known.any(0)[None], values, xp.ones_like(values))
 
 
-def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array]:
-    """Return the median of q on the floor and its spread; 0 and 1 if there is too little floor."""
+def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array, Array]:
+    """Return the median of q on the floor, its spread, and whether there is enough floor.
+
+    If there is too little, the median is 0 and the spread 1.
+    """
     q, floor = q[::thin, ::thin], floor[::thin, ::thin]
     least = _LEAST_FLOOR * floor.shape[0] * floor.shape[1]
     if is_tensor(q):
@@ -488,13 +531,14 @@ def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array]:
         middle = known.nanmedian()
         spread = 1.4826 * (known - middle).abs().nanmedian()
         is_seen = floor.sum() > least
-        return torch.where(is_seen, middle, 0.0), torch.where(is_seen, spread, 1.0)
+        return torch.where(is_seen, middle, 0.0), torch.where(is_seen, spread, 1.0), is_seen
     values = np.sort(q[floor])
     if len(values) <= least:
-        return q.dtype.type(0), q.dtype.type(1)
+        return q.dtype.type(0), q.dtype.type(1), False
     # For an even number of values take the lower median, as PyTorch does.
     middle = values[(len(values) - 1) // 2]
-    return middle, 1.4826 * np.sort(abs(values - middle))[(len(values) - 1) // 2]
+    spread = q.dtype.type(1.4826) * np.sort(abs(values - middle))[(len(values) - 1) // 2]
+    return middle, spread, True
 
 
 def _times_grid(depth: Array, factor: Array, layout: FloorLayout) -> Array:

@@ -31,6 +31,7 @@ from depth_perception.depth import geometry
 from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors
 from depth_perception.depth.arrays import like, on_host, place_of
 from depth_perception.depth.floor import FloorLayout, floor_layout, level_floor
+from depth_perception.depth.floor_memory import FloorMemory
 from depth_perception.depth.scan import (
     CameraPose,
     ObstacleBand,
@@ -99,6 +100,8 @@ class DepthProducts:
         layouts: function that creates the layout of a scan, like `scan.scan_layout`.
         floors: function that creates the layout of a floor, like `floor.floor_layout`.
         anchored: whether other sensors have already corrected the distances.
+        floor_memory: of the camera's last frames; None: there are none.
+        time: of the frame, seconds; None: unrelated to the last frames.
 
     Examples:
         >>> import numpy as np
@@ -118,6 +121,8 @@ class DepthProducts:
         layouts: LayoutMaker = scan_layout,
         floors: FloorMaker = floor_layout,
         anchored: bool = False,
+        floor_memory: FloorMemory | None = None,
+        time: float | None = None,
     ) -> None:
         self.camera, self.settings = camera, settings
         #: Pose of the camera by the settings. If another source gives the pose, set it before the
@@ -129,6 +134,7 @@ class DepthProducts:
         self.metric, self._rgb = metric, rgb
         self._network_max_depth, self._layouts = network_max_depth, layouts
         self._floors, self._anchored = floors, anchored
+        self._floor_memory, self._time = floor_memory, time
 
     def with_metric(self, metric: Array, anchored: bool = False) -> DepthProducts:
         """Return the products of another depth of the same frame."""
@@ -141,6 +147,8 @@ class DepthProducts:
             self._layouts,
             self._floors,
             anchored,
+            self._floor_memory,
+            self._time,
         )
         products.pose = self.pose
         return products
@@ -191,7 +199,9 @@ class DepthProducts:
         layout = self._floors(
             self.camera, pose, settings.floor_tolerance, _kind_of_work(self.metric)
         )
-        return None if layout is None else level_floor(self.metric, layout, self._anchored)
+        if layout is None:
+            return None
+        return level_floor(self.metric, layout, self._anchored, self._floor_memory, self._time)
 
     @cached_property
     def points(self) -> Array:
@@ -260,8 +270,8 @@ class DepthProducts:
 class ProductMaker:
     """Create the products of one camera's frames, and keep their common data.
 
-    These are the layouts of scan and floor, the pixels that the camera does not see, and the last
-    depth for `temporal_smoothing`.
+    These are the layouts of scan and floor, the pixels that the camera does not see, the last depth
+    for `temporal_smoothing`, and what the last frames showed of the floor.
 
     Args:
         network_max_depth: metres, `WeightsInfo.max_depth`: the limit if the settings have none.
@@ -286,6 +296,7 @@ class ProductMaker:
         self._layouts = functools.lru_cache(maxsize=1)(scan_layout)
         self._floors = functools.lru_cache(maxsize=1)(floor_layout)
         self._temporal = TemporalFilter()
+        self._floor_memory = FloorMemory()
         self._unseen: tuple[NDArray[np.bool_] | None, Array] = (None, None)
 
     def __call__(
@@ -323,6 +334,8 @@ class ProductMaker:
             self._network_max_depth,
             self._layouts,
             self._floors,
+            floor_memory=self._floor_memory,
+            time=time,
         )
 
     def anchored(
@@ -343,21 +356,24 @@ class ProductMaker:
         return products.with_metric(metric, anchored=report.strength > 0.5), report
 
     def reset(self) -> None:
-        """Forget the last depth and the last correction."""
+        """Forget the last depth, the last correction and the last floor."""
         self._temporal.reset()
         self._anchored.reset()
+        self._floor_memory.reset()
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return the data of the last frame, for `remember`."""
         return {
             **_prefixed('temporal', self._temporal.memory()),
             **_prefixed('anchored', self._anchored.memory()),
+            **_prefixed('floor', self._floor_memory.memory()),
         }
 
     def remember(self, memory: Mapping[str, NDArray[Any]]) -> None:
         """Continue with the data of another object, see `memory`."""
         self._temporal.remember(_part_of('temporal', memory))
         self._anchored.remember(_part_of('anchored', memory))
+        self._floor_memory.remember(_part_of('floor', memory))
 
     def _metric(
         self,

@@ -164,6 +164,19 @@ def test_a_face_that_a_network_sees_leaning_away_is_upright(pose, scale):
     np.testing.assert_allclose(found[known], expected[known], rtol=0.12)
 
 
+@pytest.mark.parametrize('pose', POSES[1:4], ids=lambda pose: f'{pose.height} m')
+def test_errors_of_the_foot_in_single_columns_do_not_make_a_wall_rough(pose):
+    """Each column of the floor is wrong by a factor of its own; the wall is not."""
+    true = finite(scene(pose, 'wall'), pose)
+    is_floor = np.isclose(true, finite(floor(CAMERA, pose), pose), rtol=1e-3)
+    factor = np.exp(np.random.default_rng(1).normal(0, 0.05, CAMERA.width))
+    seen = np.where(is_floor, true * factor, true).astype(np.float32)
+    expected, _ = ranges(true, pose)
+    found, _ = ranges(levelled(seen, pose), pose)
+    known = np.isfinite(expected)
+    assert np.std(found[known] / expected[known]) < 0.02
+
+
 def test_what_is_level_above_the_floor_keeps_its_depth():
     """The top of a box does not move to its front."""
     pose = POSES[3]

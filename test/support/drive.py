@@ -188,9 +188,10 @@ def outputs(
     make: ProductMaker,
     floor_model: bool = True,
     anchored: bool = False,
+    time: float | None = None,
 ) -> dict[str, Points]:
     """The cloud's and the scan's points in the base frame, as the node makes them of depth."""
-    products = make(None, robot.camera, depth, settings(robot, floor_model))
+    products = make(None, robot.camera, depth, settings(robot, floor_model), time=time)
     if anchored:
         products = products.with_metric(products.metric, anchored=True)
     cloud = products.points.reshape(-1, 3).astype(float)
@@ -341,7 +342,14 @@ class _Drive:
                 seconds,
                 seconds + LATENCY + self._errors.late,
                 self._pose,
-                outputs(depth, robot, self._make, self._floor_model, self._anchored is not None),
+                outputs(
+                    depth,
+                    robot,
+                    self._make,
+                    self._floor_model,
+                    self._anchored is not None,
+                    seconds,
+                ),
             )
         )
 
