@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run all speed benchmarks of docs/performance.md: about 25 minutes on two cores.
+"""Run all speed benchmarks of docs/performance.md: about 27 minutes on two cores.
 
     python -m benchmarks.all                          writes docs/performance/ and updates the page
     python -m benchmarks.all --resume                 goes on after an interruption or a failure
@@ -65,6 +65,9 @@ STEPS = {
     ),
     'layers': Step(f'benchmarks.layers {NETWORKS} --out OUT', ONE_NETWORK),
     'trace': Step('benchmarks.trace --out OUT', '--rates 15 --seconds 2 --turns 1'),
+    'anchors': Step(
+        'benchmarks.trace --anchors 128 --share 0 --out OUT', '--rates 15 --seconds 2 --turns 1'
+    ),
     'node': Step('benchmarks.node --turns 1 --seconds 10 --out OUT', '--seconds 2'),
     'start': Step('benchmarks.start --out OUT', '--starts 1 --idle-seconds 2'),
     'cameras': Step(

@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,23 @@ class CameraProcess:
         namespace: namespace of both topics.
         reliable: reliability of both topics.
         size: width and height of the images; None = as in the clip.
+        anchors: number of anchors in the cloud that a sensor publishes on `anchors/points` before
+            each image, with its stamp; 0 = no sensor.
     """
 
     def __init__(
-        self, namespace: str = '', reliable: bool = True, size: tuple[int, int] | None = None
+        self,
+        namespace: str = '',
+        reliable: bool = True,
+        size: tuple[int, int] | None = None,
+        anchors: int = 0,
     ) -> None:
         self._rate = _processes.Value('d', 0.0)
         self._sent = _processes.Value('Q', 0)
         self._stop = _processes.Event()
         self._process = _processes.Process(
             target=_run,
-            args=(namespace, reliable, size, self._rate, self._sent, self._stop),
+            args=(namespace, reliable, size, anchors, self._rate, self._sent, self._stop),
             daemon=True,
         )
         self._process.start()
@@ -112,8 +119,28 @@ def _scaled(matrix: Any, scale: float) -> Any:
     return values
 
 
+def _sensor(node: Any, anchors: int) -> Callable[[int], None]:
+    """Return a function that publishes the cloud of the next image with its stamp."""
+    from rclpy.serialization import serialize_message
+    from sensor_msgs.msg import PointCloud2
+
+    from benchmarks.sensor import clouds
+    from depth_perception.ros.conversions.stamps import restamped
+    from depth_perception.ros.conversions.topics import ANCHOR_POINTS
+
+    publisher = node.create_publisher(PointCloud2, ANCHOR_POINTS, 5)
+    measured = itertools.cycle([serialize_message(cloud) for cloud in clouds(anchors)])
+    return lambda stamp: publisher.publish(restamped(next(measured), stamp))
+
+
 def _run(
-    namespace: str, reliable: bool, size: tuple[int, int] | None, rate: Any, sent: Any, stop: Any
+    namespace: str,
+    reliable: bool,
+    size: tuple[int, int] | None,
+    anchors: int,
+    rate: Any,
+    sent: Any,
+    stop: Any,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     import rclpy
@@ -135,6 +162,7 @@ def _run(
     images = node.create_publisher(Image, 'image', profile)
     infos = node.create_publisher(CameraInfo, 'camera_info', profile)
     frames = itertools.cycle(serialized_clip(size))
+    measure = _sensor(node, anchors) if anchors else lambda stamp: None
     due = time.monotonic()
     while not stop.is_set():
         hertz, now = rate.value, time.monotonic()
@@ -146,6 +174,7 @@ def _run(
         due += 1 / hertz
         stamp = time.time_ns()
         image, info = next(frames)
+        measure(stamp)
         infos.publish(restamped(info, stamp))
         images.publish(restamped(image, stamp))
         sent.value += 1

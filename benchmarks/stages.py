@@ -26,12 +26,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, Image
 
 from benchmarks.camera import serialized_clip
-from benchmarks.clip import read_clip
 from benchmarks.machine import machine
+from benchmarks.sensor import clouds
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.anchor_sources import point_anchors
@@ -79,24 +78,11 @@ class Sensor:
     """Replaces `AnchorInputs`: a sensor in the camera's frame with the same cloud for each image.
 
     Args:
-        count: number of points, on a grid over the clip's first true depth. Too near an edge, a
-            point cannot be compared; so there are twice as many.
+        count: number of anchors, see `benchmarks.sensor`.
     """
 
     def __init__(self, count: int) -> None:
-        frame = read_clip()[0]
-        height, width = frame.truth.shape
-        columns = round((2 * count * width / height) ** 0.5)
-        rows = -(-2 * count // columns)
-        v, u = (
-            ((np.arange(number) + 0.5) * side / number).astype(int)
-            for number, side in ((rows, height), (columns, width))
-        )
-        points = np.zeros((rows, columns, 4), np.float32)
-        camera, points[..., 2] = frame.camera, frame.truth[v][:, u]
-        points[..., 0] = (u - camera.cx) / camera.fx * points[..., 2]
-        points[..., 1] = ((v - camera.cy) / camera.fy)[:, None] * points[..., 2]
-        self._cloud: PointCloud2 = messages.cloud_message(points, Header(), False)
+        self._cloud = clouds(count)[0]
 
     def of(self, _image: Any, camera: CameraModel, *_rest: Any) -> FrameAnchors:
         """Return the anchors as `AnchorInputs` does."""

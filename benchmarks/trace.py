@@ -3,11 +3,13 @@
 
     python -m benchmarks.trace                     the node and the usual pattern, 3 minutes
     python -m benchmarks.trace --rates 15 --turns 1 --seconds 3    a trial
+    python -m benchmarks.trace --anchors 128       the node, without and with a sensor
 
 A camera process sends raw 640x480 images of the bundled clip over DDS; a subscriber takes depth,
 the cloud of every second pixel and the scan. All nodes run from the start, each with a camera of
 its own, and are measured in turns of some seconds, like the network alone in another process.
-Writes trace.json.
+Writes trace.json. With --anchors the second node is depth_node again, which corrects its depth by
+clouds of true points (`benchmarks.sensor`), and the file is anchors.json.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -47,6 +50,8 @@ from depth_perception.ros.node.publishers import TYPES
 TOPICS = (DEPTH, POINTS, SCAN)
 #: Modules of the nodes by name; one that writes marks takes the file as its first argument.
 NODES = {'depth_node': 'benchmarks.traced_node', 'usual pattern': 'benchmarks.usual_node'}
+#: Name of the node that a sensor corrects.
+ANCHORED = 'depth_node with anchors'
 #: Places of the budget up to the arrival of depth, and what ends there. A node passes them in the
 #: order of time, which may be another one.
 PLACES = {
@@ -61,6 +66,8 @@ PLACES = {
     'prepared': 'node: resize, normalise',
     'network done': 'network',
     'resized back': 'node: depth in full size',
+    'anchors found': 'node: anchors of the sensor',
+    'depth corrected': 'node: fit the anchors, correct depth',
     'products done': 'node: masks, edges, cloud, scan',
     'messages made': 'node: messages',
     f'{DEPTH}: publish': 'node: until depth is published',
@@ -79,7 +86,13 @@ REST = {
 
 
 class Subscriber:
-    """Subscribe to the outputs of a node; note when each arrives in DDS and in the callback."""
+    """Subscribe to the outputs of a node; note when each arrives in DDS and in the callback.
+
+    Attributes:
+        frames: marks by stamp.
+        counts: messages received, by topic.
+        anchors: numbers of anchors that agreed, of the last frame before each diagnostics message.
+    """
 
     def __init__(self, namespace: str) -> None:
         self._context = Context()
@@ -89,6 +102,7 @@ class Subscriber:
         )
         self.frames: Frames = defaultdict(dict)
         self.counts = dict.fromkeys(TOPICS, 0)
+        self.anchors: list[float] = []
         for topic in TOPICS:
             self._node.create_subscription(
                 TYPES[topic],
@@ -97,6 +111,9 @@ class Subscriber:
                 QoSProfile(depth=10),
                 raw=True,
             )
+        self._node.create_subscription(
+            DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10)
+        )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -112,6 +129,16 @@ class Subscriber:
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        own = self._node.get_namespace().lstrip('/') + '/'
+        self.anchors += [
+            float(pair.value)
+            for status in message.status
+            if status.name.startswith(own)
+            for pair in status.values
+            if pair.key == 'anchors_used'
+        ]
 
     def _callback(self, topic: str) -> Any:
         def receive(data: bytes, info: dict[str, int]) -> None:
@@ -221,19 +248,22 @@ class Traced:
 
 
 @contextlib.contextmanager
-def traced(name: str, module: str, size: tuple[int, int], folder: Path) -> Iterator[Traced]:
-    """Run a node in a namespace of its own."""
+def traced(
+    name: str, module: str, size: tuple[int, int], folder: Path, anchors: int = 0
+) -> Iterator[Traced]:
+    """Run a node in a namespace of its own, with a sensor that gives so many anchors."""
     namespace = '/' + ''.join(letter if letter.isalnum() else '_' for letter in name)
     file = folder / f'{namespace[1:]}.json'
     subscriber = Subscriber(namespace)
-    camera = CameraProcess(namespace=namespace, size=size)
+    camera = CameraProcess(namespace=namespace, size=size, anchors=anchors)
+    parameters = {'image_sizes': '{}x{}'.format(*size)}
     arguments = [] if module == NODES['usual pattern'] else [str(file)]
     try:
         with child(
             module,
             *arguments,
             remaps={'__ns': namespace},
-            parameters={'image_sizes': '{}x{}'.format(*size)},
+            parameters=parameters | ({'anchors': 'points'} if anchors else {}),
         ) as process:
             yield Traced(name, process, camera, subscriber, file)
     finally:
@@ -317,7 +347,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         alone = stack.enter_context(contextlib.closing(Network(options.size)))
         with contextlib.ExitStack() as running:
             nodes = [
-                running.enter_context(traced(name, module, options.size, Path(folder)))
+                running.enter_context(
+                    traced(
+                        name,
+                        module,
+                        options.size,
+                        Path(folder),
+                        options.anchors if name == ANCHORED else 0,
+                    )
+                )
                 for name, module in options.nodes.items()
             ]
             for node in nodes:
@@ -332,10 +370,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 for node in nodes:
                     lost[node.name] = node.share_lost(options.share * own_rate, 2 * options.seconds)
         results = {node.name: _figures(node, options.rates) for node in nodes}
+        agreed = [number for node in nodes for number in node.subscriber.anchors]
+    if options.anchors and not any(agreed):
+        raise BenchError('no depth was corrected by anchors')
     return {
         'machine': machine(),
         'size': list(options.size),
         'note': options.note,
+        'anchors': round(float(np.median(agreed))) if agreed else 0,
         'network_ms': {
             f'p{q}': round(1000 * float(np.percentile(network, q)), 2) for q in (50, 95)
         },
@@ -421,11 +463,17 @@ def main(arguments: list[str] | None = None) -> int:
         '--share', type=float, default=0.7, help="also send at this share of the network's own rate"
     )
     parser.add_argument('--nodes', nargs='+', metavar='NAME=MODULE', help='variants of the node')
+    parser.add_argument(
+        '--anchors', type=int, default=0, metavar='N', help='true distances, in a second node'
+    )
     parser.add_argument('--note', default='', help='a sentence about the run')
     parser.add_argument('--out', type=Path, default=Path('trace_output'))
     options = parser.parse_args(arguments)
     options.size = tuple(options.size)
-    options.nodes = _nodes(options.nodes) if options.nodes else NODES
+    options.nodes = _nodes(options.nodes) if options.nodes else dict(NODES)
+    if options.anchors:
+        options.nodes.pop('usual pattern', None)
+        options.nodes[ANCHORED] = NODES['depth_node']
     prepare_process()
     try:
         found = run(options)
@@ -433,7 +481,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f'trace: {error}\n')
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'trace.json').write_text(json.dumps(found, indent=1) + '\n')
+    name = 'anchors.json' if options.anchors else 'trace.json'
+    (options.out / name).write_text(json.dumps(found, indent=1) + '\n')
     for name, rates in found['nodes'].items():
         for rate, row in rates.items():
             if len(row['budget']) > 4:

@@ -141,8 +141,10 @@ def _wrap_receiver(recorder: Recorder, replace: Replace) -> None:
 
 
 def _wrap_worker(recorder: Recorder, replace: Replace) -> None:
+    from depth_perception.depth.products import ProductMaker
     from depth_perception.inference.backends.openvino import OpenVino
     from depth_perception.inference.estimator import DepthEstimator
+    from depth_perception.ros.node.anchor_inputs import AnchorInputs
     from depth_perception.ros.node.pipeline import Pipeline
     from depth_perception.ros.node.publishers import DepthPublishers
 
@@ -155,6 +157,8 @@ def _wrap_worker(recorder: Recorder, replace: Replace) -> None:
         lambda *_: here('resized back'),
     )
     _wrap(replace, OpenVino, 'run', lambda *_: here('prepared'), lambda *_: here('network done'))
+    _wrap(replace, AnchorInputs, 'of', after=lambda *_: here('anchors found'))
+    _wrap(replace, ProductMaker, 'anchored', after=lambda *_: here('depth corrected'))
     _wrap(
         replace,
         Pipeline,

@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from benchmarks import marks, trace, traced_node
+from benchmarks.camera import CameraProcess
+from benchmarks.clip import read_clip
 from benchmarks.marks import Mark
+from benchmarks.sensor import clouds
+from depth_perception.depth.anchor_sources import point_anchors
+from depth_perception.depth.anchors import anchor_depth
+from depth_perception.ros.conversions.sensor_messages import cloud_points
 from depth_perception.ros.conversions.stamps import nanoseconds
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
 from test.support.estimators import StandIn
@@ -73,10 +80,11 @@ def test_marks_are_read_as_they_were_written(tmp_path):
     assert marks.read(tmp_path / 'marks') == {1: {'here': at, 'there': at}, 2: {'here': at}}
 
 
-def test_every_place_of_the_real_node_is_marked(namespace, robot, monkeypatch):
+@pytest.mark.parametrize('anchors', ['', 'points'])
+def test_every_place_of_the_real_node_is_marked(namespace, robot, monkeypatch, anchors):
     recorder = traced_node.Recorder()
     traced_node.install(recorder, monkeypatch.setattr)
-    with running_node(namespace, load_estimator=lambda *_: StandIn()):
+    with running_node(namespace, load_estimator=lambda *_: StandIn(), anchors=anchors):
         for topic in (DEPTH, POINTS, SCAN):
             robot.listen(topic)
         camera = robot.camera()
@@ -86,7 +94,37 @@ def test_every_place_of_the_real_node_is_marked(namespace, robot, monkeypatch):
         place: at.time for stamp, place, at in recorder.marks if stamp == nanoseconds(sent.stamp)
     }
     # A stand-in has no backend, and what the subscriber marks is not there.
-    expected = [*trace.PLACES][:7] + [f'{DEPTH}: publish', f'{DEPTH}: published']
+    expected = [*trace.PLACES][:7]
+    expected += ['anchors found', 'depth corrected'] if anchors else []
+    expected += [f'{DEPTH}: publish', f'{DEPTH}: published']
     expected += ['products done', 'messages made', f'{POINTS}: published', f'{SCAN}: published']
     assert places.keys() >= set(expected)
     assert sorted(expected, key=places.get) == expected
+
+
+def test_the_sensor_of_the_benchmark_measures_what_the_camera_sees():
+    frame, cloud = read_clip()[7], clouds(128)[7]
+    anchors = point_anchors(cloud_points(cloud), np.eye(4), frame.camera)
+    rows, columns = (np.rint(place).astype(int) for place in (anchors.v, anchors.u))
+    np.testing.assert_allclose(anchors.depth, frame.truth[rows, columns], rtol=1e-5)
+    assert anchor_depth(frame.truth, anchors)[1].used > 100
+
+
+def test_the_camera_of_the_benchmark_sends_anchors_with_its_images(namespace, robot):
+    camera = CameraProcess(namespace=namespace, size=(96, 72), anchors=32)
+    try:
+        with running_node(namespace, load_estimator=lambda *_: StandIn(), anchors='points'):
+            robot.listen(DEPTH)
+            robot.watch_diagnostics()
+            camera.set_rate(5.0)
+            wait_until(
+                lambda: (
+                    (status := robot.status('depth'))
+                    and ('anchor_age_s', '0.000')
+                    in [(pair.key, pair.value) for pair in status.values]
+                )
+            )
+            values = {pair.key: float(pair.value) for pair in robot.status('depth').values}
+            assert values['anchors_offered'] >= 32 and values['anchor_strength'] == 1
+    finally:
+        camera.close()
