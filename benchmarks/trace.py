@@ -257,7 +257,7 @@ def traced(
     subscriber = Subscriber(namespace)
     camera = CameraProcess(namespace=namespace, size=size, anchors=anchors)
     parameters = {'image_sizes': '{}x{}'.format(*size)}
-    arguments = [] if module == NODES['usual pattern'] else [str(file)]
+    arguments = [] if module == NODES.get('usual pattern') else [str(file)]
     try:
         with child(
             module,

@@ -45,8 +45,9 @@ LEAST_ANCHORS = 4
 SPREAD_LIMIT = 0.3
 #: Fraction of the variation around an anchor that is added to its noise, in quadrature.
 SPREAD_NOISE = 0.3
-#: Depth is sampled at _LOOKS positions on each side of an anchor's centre, within the fraction
-#: _WITHIN of its radius, or _POINT of the image's longer side if that is larger.
+#: Depth is sampled at _LOOKS positions on each side of an anchor's centre, or one if all anchors are
+#: points; within the fraction _WITHIN of its radius, or _POINT of the image's longer side if that is
+#: larger.
 _LOOKS, _WITHIN, _POINT = 2, 0.8, 1 / 160
 #: An anchor agrees with the others if it keeps at least this fraction of its weight.
 _AGREES = 0.5
@@ -347,7 +348,8 @@ def _around(
     """
     height, width = depth.shape
     radius = np.maximum(_WITHIN * anchors.radius, max(1.0, max(height, width) * _POINT))
-    reach = radius[:, None] * np.linspace(-1, 1, 2 * _LOOKS + 1)
+    looks = _LOOKS if (anchors.radius > 0).any() else 1
+    reach = radius[:, None] * np.linspace(-1, 1, 2 * looks + 1)
     rows = np.clip(np.rint(anchors.v[:, None] + reach), 0, height - 1).astype(np.int64)
     columns = np.clip(np.rint(anchors.u[:, None] + reach), 0, width - 1).astype(np.int64)
     seen = _taken(depth, (rows[:, :, None] * width + columns[:, None]).reshape(len(anchors), -1))

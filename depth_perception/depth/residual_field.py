@@ -11,8 +11,9 @@ the weight of wrong anchors.
 An image has too many pixels to evaluate a kernel at each. The field is evaluated at the tiles of a
 coarse grid, for several depths. Each tile gets a parabola in log depth that equals the field at the
 smallest, the middle and the largest depth in and next to the tile. The parabolas are interpolated
-between tiles. So each side of an edge gets the correction for its own depth, and nothing is blurred
-across the edge.
+between tiles. So each side of an edge gets the correction for its own depth. In an image wider than
+_WIDTH the parabolas are evaluated at every second pixel, or third, and so on, as fine as a network
+sees; the factors, not the depths, are interpolated between these pixels.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ SETTLED = 0.01
 TILES, NODES = 40, 24
 #: Number of depth samples along each side of a tile.
 _LOOKS = 3
+#: Pixels: least length of the longer side at which corrections are evaluated. On real pictures of
+#: 640x480, 99 % of the depths differ by less than 1 % from corrections of every pixel, AbsRel by
+#: 0.0001.
+_WIDTH = 320
 #: Log depth: smallest range of the three points of a tile's parabola.
 _LEAST_RANGE = 0.2
 
@@ -82,12 +87,12 @@ class ResidualField:
         features = np.stack([np.asarray(log_depth) - self.centre, u, v], 1)
         return self.level + _kernel(features, self.features) @ self.weights
 
-    def table(self, rows: int, columns: int) -> NDArray[np.float32]:
-        """Return log corrections (NODES, rows, columns) at the centres of tiles and at `nodes`.
+    def table(self, rows: int, columns: int, chosen: slice = slice(None)) -> NDArray[np.float32]:
+        """Return log corrections (n, rows, columns) at the centres of tiles and at chosen `nodes`.
 
         The kernel is a product of one function per feature, so matrix products can compute it.
         """
-        depths = self.nodes - self.centre
+        depths = self.nodes[chosen] - self.centre
         log_depth, u, v = (self.features[:, axis] for axis in range(3))
         by_depth = SMOOTH**2 * _bell(depths, log_depth, LENGTHS[0]) * self.weights
         by_row = _bell((np.arange(rows) + 0.5) / rows, v, LENGTHS[2]).astype(np.float32)
@@ -214,26 +219,31 @@ def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Ar
     """
     if is_tensor(depth):
         return _apply_on_device(depth, field, strength)
-    low, high = field.limits
-    logs, *corrections = _scratch.of(depth.shape)
+    looked = _thinned(depth)
+    logs, correction, part = _scratch.of(looked.shape)
+    # Keeps NaN.
+    np.clip(looked, *np.array(field.limits, np.float32), out=logs)
+    cv2.log(logs, logs)
+    offset, slope, bend = (strength * _curves(logs, field)).astype(np.float32)
+    cv2.patchNaNs(logs, field.centre)  # the factor of an unknown depth reaches its neighbours
+    cv2.resize(bend, logs.shape[::-1], correction)
+    for curve in (slope, offset):
+        correction *= logs
+        correction += cv2.resize(curve, logs.shape[::-1], part)
+    np.clip(correction, np.float32(-LIMIT), np.float32(LIMIT), out=correction)
+    cv2.exp(correction, correction)
+    if looked is depth:
+        return np.asarray(depth * correction, np.float32)
+    result = cv2.resize(correction, depth.shape[::-1])
     for rows in bands(*depth.shape):
-        # Keeps NaN.
-        np.clip(depth[rows], np.float32(low), np.float32(high), out=logs[rows])
-        cv2.log(logs[rows], logs[rows])
-    curves = (strength * _curves(logs, field)).astype(np.float32)
-    for curve, correction in zip(curves, corrections):
-        cv2.resize(curve, depth.shape[::-1], correction)
-    result = np.empty(depth.shape, np.float32)
-    for rows in bands(*depth.shape):
-        offset, slope, factor = (correction[rows] for correction in corrections)
-        factor *= logs[rows]
-        factor += slope
-        factor *= logs[rows]
-        factor += offset
-        np.clip(factor, np.float32(-LIMIT), np.float32(LIMIT), out=factor)
-        cv2.exp(factor, factor)
-        np.multiply(depth[rows], factor, out=result[rows])
-    return result
+        result[rows] *= depth[rows]
+    return np.asarray(result, np.float32)
+
+
+def _thinned(depth: Array) -> Array:
+    """Return every n-th row and column of a depth image, so that _WIDTH or more remain."""
+    step = max(1, max(depth.shape) // _WIDTH)
+    return depth if step == 1 else depth[step // 2 :: step, step // 2 :: step]
 
 
 class _Scratch(threading.local):
@@ -246,9 +256,9 @@ class _Scratch(threading.local):
         self._images: tuple[NDArray[np.float32], ...] = (np.empty((0, 0), np.float32),)
 
     def of(self, shape: tuple[int, int]) -> tuple[NDArray[np.float32], ...]:
-        """Return four images of this size with arbitrary contents."""
+        """Return three images of this size with arbitrary contents."""
         if self._images[0].shape != shape:
-            self._images = tuple(np.empty(shape, np.float32) for _ in range(4))
+            self._images = tuple(np.empty(shape, np.float32) for _ in range(3))
         return self._images
 
 
@@ -259,11 +269,15 @@ def _apply_on_device(depth: Tensor, field: ResidualField, strength: float) -> Te
     """Compute `apply_field` on the depth's device, without waiting for the device."""
     from torch.nn import functional as F
 
-    logs = depth.float().clip(*field.limits).log()
+    looked = _thinned(depth)
+    logs = looked.float().clip(*field.limits).log()
     curves = (_curves(logs, field) * strength)[None]
-    offset, slope, bend = F.interpolate(curves, tuple(depth.shape), mode='bilinear')[0]
-    correction: Tensor = ((bend * logs + slope) * logs + offset).clip(-LIMIT, LIMIT)
-    return depth * correction.exp()
+    logs = logs.nan_to_num(field.centre)
+    offset, slope, bend = F.interpolate(curves, tuple(logs.shape), mode='bilinear')[0]
+    factor: Tensor = ((bend * logs + slope) * logs + offset).clip(-LIMIT, LIMIT).exp()
+    if looked is not depth:
+        factor = F.interpolate(factor[None, None], tuple(depth.shape), mode='bilinear')[0, 0]
+    return depth * factor
 
 
 def _curves(logs: Array, field: ResidualField) -> Array:
@@ -275,11 +289,8 @@ def _curves(logs: Array, field: ResidualField) -> Array:
     most: Any
     least, most = _ranges_by_torch(logs) if is_tensor(logs) else _ranges(logs)
     middle, half = (most + least) / 2, (most - least).clip(_LEAST_RANGE, math.inf) / 2
-    table: Any = field.table(*middle.shape)
-    table = like(table, logs)
-    below, here, above = (
-        _looked_up(table, field, z) for z in (middle - half, middle, middle + half)
-    )
+    depths: Any = namespace(logs).stack([middle - half, middle, middle + half])
+    below, here, above = _looked_up(field, depths)
     slope, bend = (above - below) / (2 * half), ((above + below) / 2 - here) / half**2
     return cast(
         Array,
@@ -289,25 +300,28 @@ def _curves(logs: Array, field: ResidualField) -> Array:
     )
 
 
-def _looked_up(table: Array, field: ResidualField, log_depth: Array) -> Array:
-    """Return the table's values at log depths, both (rows, columns), by linear interpolation."""
+def _looked_up(field: ResidualField, log_depth: Array) -> Array:
+    """Return the field at log depths of tiles, both (n, rows, columns), by linear interpolation."""
     start, following = field.nodes[:2].tolist()
-    place = ((log_depth - start) / (following - start)).clip(0, NODES - 1)
+    place: Any = ((log_depth - start) / (following - start)).clip(0, NODES - 1)
     below: Any = place.clip(0, NODES - 2)
-    node: Any
-    tile: Any
-    if is_tensor(table):
+    _, rows, columns = log_depth.shape
+    first, node, tile = 0, cast(Any, None), cast(Any, None)
+    if is_tensor(log_depth):
         import torch
 
         below = below.floor()
-        node, tile = below.long(), torch.arange(below.numel(), device=below.device)
+        node, tile = below.long(), torch.arange(rows * columns, device=below.device)
+        table: Any = like(field.table(rows, columns), log_depth)  # not to wait for the device
     else:
         below = np.floor(below)
-        node, tile = below.astype(np.int64), np.arange(below.size)
-    index = node * len(tile) + tile.reshape(below.shape)
+        node, tile = below.astype(np.int64), np.arange(rows * columns)
+        first = int(node.min())
+        table = field.table(rows, columns, slice(first, int(node.max()) + 2))
+    index = (node - first) * len(tile) + tile.reshape(rows, columns)
     values = table.reshape(-1)
-    first, second = values[index], values[index + len(tile)]
-    return cast(Array, first + (second - first) * (place - below))
+    low, high = values[index], values[index + len(tile)]
+    return cast(Array, low + (high - low) * (place - below))
 
 
 def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -57,6 +57,11 @@ def zones(truth: np.ndarray, count: int = 8) -> Anchors:
     return at(truth, u, v)
 
 
+def larger(depth: np.ndarray, times: int) -> np.ndarray:
+    """Return an image whose corrections are not evaluated at every pixel, if it is large enough."""
+    return np.kron(depth, np.ones((times, times), np.float32))
+
+
 def error(depth: np.ndarray, truth: np.ndarray) -> float:
     """Return the AbsRel."""
     return float((abs(depth - truth) / truth).mean())
@@ -249,14 +254,15 @@ def test_many_anchors_are_thinned_evenly():
     assert fit_anchors(truth, many, (0.1, 10))[1].compared == MOST_ANCHORS
 
 
-def test_the_grid_says_what_the_field_says():
-    truth, random = room(), np.random.default_rng(0)
+@pytest.mark.parametrize('times', [1, 4, 5])
+def test_the_grid_says_what_the_field_says(times):
+    truth, random = larger(room(), times), np.random.default_rng(0)
     anchors = zones(truth)
     depth = (truth * np.exp(random.normal(0, 0.1, 1))).astype(np.float32)
     wrong = Anchors.of(anchors.u, anchors.v, anchors.depth * np.exp(random.normal(0, 0.1, 64)))
     field, _ = fit_anchors(depth, wrong, (0.1, 10.0))
-    v, u = np.mgrid[:HEIGHT, :WIDTH]
-    exact = field.at(np.log(depth).ravel(), (u.ravel() + 0.5) / WIDTH, (v.ravel() + 0.5) / HEIGHT)
+    v, u = (np.indices(truth.shape) + 0.5).reshape(2, -1) / np.array(truth.shape)[:, None]
+    exact = field.at(np.log(depth).ravel(), u, v)
     found = np.log(apply_field(depth, field) / depth).ravel()
     assert abs(found - exact).mean() < 0.003 and abs(found - exact).max() < 0.05
 
@@ -281,9 +287,10 @@ def test_tensors_give_the_same_numbers_where_they_are(device):
     np.testing.assert_allclose(corrected.cpu(), by_numpy, rtol=1e-5)
 
 
-def test_the_passes_for_a_gpu_give_the_same_numbers():
+@pytest.mark.parametrize('times', [1, 5])
+def test_the_passes_for_a_gpu_give_the_same_numbers(times):
     """Run the GPU code with torch on the CPU, so that machines without a GPU test it, too."""
-    truth = room()
+    truth = larger(room(), times)
     depth = truth * np.float32(1.4)
     depth[:5], depth[60, 30], depth[61, 30] = np.nan, np.inf, -np.inf
     field, _ = fit_anchors(depth, row(truth), (0.1, 10.0))
@@ -326,6 +333,17 @@ def test_what_cannot_be_used_is_said():
         Anchors.of([1.0, 2.0], [1.0, 2.0], [1.0, 2.0], radius=np.ones(3))
     with pytest.raises(AnchorError, match='range of depth 2 to 1 m is empty'):
         anchor_depth(room(), NONE, min_depth=2.0, max_depth=1.0)
+
+
+def test_what_is_unknown_stays_unknown_and_spoils_nothing_beside_it():
+    truth = larger(room(), 4)
+    depth = truth * np.float32(1.4)
+    anchors = row(truth, 120)
+    hole = np.zeros(depth.shape, bool)
+    hole[200:300, 100:201] = hole[::16, ::16] = hole[1::16, 5::16] = True
+    corrected, _ = anchor_depth(np.where(hole, np.float32(np.nan), depth), anchors)
+    np.testing.assert_array_equal(np.isnan(corrected), hole)
+    np.testing.assert_allclose(corrected[~hole], truth[~hole], rtol=0.02)
 
 
 def test_the_work_stays_in_the_thread_that_asks():
