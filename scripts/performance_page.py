@@ -790,6 +790,7 @@ TABLES = {
     'roofline': 'roofline',
     'layers': 'layers',
     'trace': 'way of a frame',
+    'anchors': 'node with anchors',
     'node': 'node',
     'start': 'start',
     'cameras': 'several cameras',
