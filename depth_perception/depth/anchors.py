@@ -45,9 +45,9 @@ LEAST_ANCHORS = 4
 SPREAD_LIMIT = 0.3
 #: Fraction of the variation around an anchor that is added to its noise, in quadrature.
 SPREAD_NOISE = 0.3
-#: Depth is sampled at _LOOKS positions on each side of an anchor's centre, or one if all anchors are
-#: points; within the fraction _WITHIN of its radius, or _POINT of the image's longer side if that is
-#: larger.
+#: Depth is sampled at _LOOKS positions on each side of an anchor's centre (one if all anchors are
+#: points), within the fraction _WITHIN of its radius, or _POINT of the image's longer side if that
+#: is larger.
 _LOOKS, _WITHIN, _POINT = 2, 0.8, 1 / 160
 #: An anchor agrees with the others if it keeps at least this fraction of its weight.
 _AGREES = 0.5
