@@ -7,7 +7,7 @@ import itertools
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ class CameraProcess:
         namespace: namespace of both topics.
         reliable: reliability of both topics.
         size: width and height of the images; None = as in the clip.
-        anchors: number of anchors in the cloud that a sensor publishes on `anchors/points` before
-            each image, with its stamp; 0 = no sensor.
+        clouds: serialized clouds, one for each image of the clip; a sensor publishes them on
+            `anchors/points` before the images, with their stamps.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class CameraProcess:
         namespace: str = '',
         reliable: bool = True,
         size: tuple[int, int] | None = None,
-        anchors: int = 0,
+        clouds: Sequence[bytes] = (),
     ) -> None:
         self._rate = _processes.Value('d', 0.0)
         self._sent = _processes.Value('Q', 0)
         self._stop = _processes.Event()
         self._process = _processes.Process(
             target=_run,
-            args=(namespace, reliable, size, anchors, self._rate, self._sent, self._stop),
+            args=(namespace, reliable, size, clouds, self._rate, self._sent, self._stop),
             daemon=True,
         )
         self._process.start()
@@ -119,17 +119,15 @@ def _scaled(matrix: Any, scale: float) -> Any:
     return values
 
 
-def _sensor(node: Any, anchors: int) -> Callable[[int], None]:
+def _sensor(node: Any, clouds: Sequence[bytes]) -> Callable[[int], None]:
     """Return a function that publishes the cloud of the next image with its stamp."""
-    from rclpy.serialization import serialize_message
     from sensor_msgs.msg import PointCloud2
 
-    from benchmarks.sensor import clouds
     from depth_perception.ros.conversions.stamps import restamped
     from depth_perception.ros.conversions.topics import ANCHOR_POINTS
 
     publisher = node.create_publisher(PointCloud2, ANCHOR_POINTS, 5)
-    measured = itertools.cycle([serialize_message(cloud) for cloud in clouds(anchors)])
+    measured = itertools.cycle(clouds)
     return lambda stamp: publisher.publish(restamped(next(measured), stamp))
 
 
@@ -137,7 +135,7 @@ def _run(
     namespace: str,
     reliable: bool,
     size: tuple[int, int] | None,
-    anchors: int,
+    clouds: Sequence[bytes],
     rate: Any,
     sent: Any,
     stop: Any,
@@ -162,7 +160,7 @@ def _run(
     images = node.create_publisher(Image, 'image', profile)
     infos = node.create_publisher(CameraInfo, 'camera_info', profile)
     frames = itertools.cycle(serialized_clip(size))
-    measure = _sensor(node, anchors) if anchors else lambda stamp: None
+    measure = _sensor(node, clouds) if clouds else lambda stamp: None
     due = time.monotonic()
     while not stop.is_set():
         hertz, now = rate.value, time.monotonic()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
@@ -19,6 +20,11 @@ def clouds(count: int) -> list[PointCloud2]:
             compared; so there are twice as many.
     """
     return [_cloud(frame, 2 * count) for frame in read_clip()]
+
+
+def serialized_clouds(count: int) -> list[bytes]:
+    """Return the clouds in CDR; none if the count is 0."""
+    return [serialize_message(cloud) for cloud in clouds(count)] if count else []
 
 
 def _cloud(frame: Frame, count: int) -> PointCloud2:

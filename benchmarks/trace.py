@@ -42,6 +42,7 @@ from benchmarks.camera import CameraProcess
 from benchmarks.machine import machine
 from benchmarks.marks import Frames, Mark
 from benchmarks.process import prepare_process
+from benchmarks.sensor import serialized_clouds
 from depth_perception.demo.processes import Child, child
 from depth_perception.ros.conversions.stamps import serialized_stamp
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
@@ -255,7 +256,7 @@ def traced(
     namespace = '/' + ''.join(letter if letter.isalnum() else '_' for letter in name)
     file = folder / f'{namespace[1:]}.json'
     subscriber = Subscriber(namespace)
-    camera = CameraProcess(namespace=namespace, size=size, anchors=anchors)
+    camera = CameraProcess(namespace=namespace, size=size, clouds=serialized_clouds(anchors))
     parameters = {'image_sizes': '{}x{}'.format(*size)}
     arguments = [] if module == NODES.get('usual pattern') else [str(file)]
     try:

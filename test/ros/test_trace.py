@@ -10,7 +10,7 @@ from benchmarks import marks, trace, traced_node
 from benchmarks.camera import CameraProcess
 from benchmarks.clip import read_clip
 from benchmarks.marks import Mark
-from benchmarks.sensor import clouds
+from benchmarks.sensor import clouds, serialized_clouds
 from depth_perception.depth.anchor_sources import point_anchors
 from depth_perception.depth.anchors import anchor_depth
 from depth_perception.ros.conversions.sensor_messages import cloud_points
@@ -111,7 +111,7 @@ def test_the_sensor_of_the_benchmark_measures_what_the_camera_sees():
 
 
 def test_the_camera_of_the_benchmark_sends_anchors_with_its_images(namespace, robot):
-    camera = CameraProcess(namespace=namespace, size=(96, 72), anchors=32)
+    camera = CameraProcess(namespace=namespace, size=(96, 72), clouds=serialized_clouds(32))
     try:
         with running_node(namespace, load_estimator=lambda *_: StandIn(), anchors='points'):
             robot.listen(DEPTH)
