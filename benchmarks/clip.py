@@ -100,8 +100,16 @@ class Recorded:
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Do nothing: the depths are already computed."""
 
+    def prepare_confidence(self) -> None:
+        """Raise an error: only depths are recorded."""
+        raise ValueError('recorded depths have no confidence')
+
     def estimate(
-        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+        self,
+        rgb: NDArray[np.uint8] | Tensor,
+        camera: CameraModel | None = None,
+        confidence: bool = False,
+        wait: bool = True,
     ) -> Estimate:
         """Return the next depth."""
         return Estimate(next(self._depths))

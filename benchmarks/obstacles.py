@@ -2,7 +2,7 @@
 """Count found, missed and false obstacles within 3 m: beams of the scan, and cells of a costmap.
 
     python -m benchmarks.obstacles [--model FILE] [--drives FOLDER ...] [--exact] [--out FOLDER]
-        [--page docs/obstacles.md]
+        [--min-confidence X] [--page docs/obstacles.md]
 
 Uses the bundled clip and five short drives through generated rooms, or the drives in FOLDERs (see
 `benchmarks.drives`). The network's depth and the true depth are converted to cloud and scan like in
@@ -84,7 +84,20 @@ class Seen:
     points: dict[str, NDArray[np.float64]]
 
 
-def settings_of(drive: Drive, way: str) -> DepthSettings:
+@dataclass(frozen=True)
+class Mask:
+    """A mask of doubtful depth.
+
+    Attributes:
+        least: the parameter `min_confidence`.
+        confidence: of each frame, (H, W).
+    """
+
+    least: float
+    confidence: list[NDArray[np.float32]]
+
+
+def settings_of(drive: Drive, way: str, min_confidence: float = 0.0) -> DepthSettings:
     """Return the node's parameters; all others have their defaults."""
     pose = drive.pose
     # The truth has no flying pixels, so nothing must be removed from it.
@@ -94,6 +107,7 @@ def settings_of(drive: Drive, way: str) -> DepthSettings:
         camera_pitch=math.degrees(pose.pitch),
         scan_max_height=ROBOT - pose.height,
         floor_model=way not in (HEIGHT, TRUTH),
+        min_confidence=min_confidence if way != TRUTH else 0.0,
         **more,
     )
 
@@ -123,13 +137,19 @@ def anchors_of(drive: Drive, truth: NDArray, way: str, seed: int | None) -> Anch
 
 
 def look(
-    drive: Drive, depths: list[NDArray[np.float32]], way: str, most: float, exact: bool = False
+    drive: Drive,
+    depths: list[NDArray[np.float32]],
+    way: str,
+    most: float,
+    exact: bool = False,
+    mask: Mask | None = None,
 ) -> list[Seen]:
     """Return the node's outputs for a drive's depths, up to `most` metres."""
-    make, settings = ProductMaker(most), settings_of(drive, way)
+    make, settings = ProductMaker(most), settings_of(drive, way, mask.least if mask else 0.0)
     seen = []
     for number, (depth, truth, time) in enumerate(zip(depths, drive.truths, drive.times.tolist())):
-        products = make(None, drive.camera, depth, settings, time=time)
+        sure = mask.confidence[number] if mask else None
+        products = make(None, drive.camera, depth, settings, time=time, confidence=sure)
         anchors = anchors_of(drive, truth, way, None if exact else number)
         if anchors is not None:
             products, _ = make.anchored(products, anchors, time)
@@ -194,11 +214,12 @@ def measure(
     most: float,
     ways: tuple[str, ...] = WAYS,
     exact: bool = False,
+    mask: Mask | None = None,
 ) -> tuple[dict[str, Any], dict[str, list[Seen]]]:
     """Return all figures of a drive by way, and the outputs, also for the true depth."""
     seen = {
         TRUTH: look(drive, drive.truths, TRUTH, most),
-        **{way: look(drive, depths, way, most, exact) for way in ways},
+        **{way: look(drive, depths, way, most, exact, mask) for way in ways},
     }
     true = {marks: list(cells(drive, seen[TRUTH], marks)) for marks in MARKS}
     figures = {}
@@ -302,7 +323,9 @@ def draw_costmaps(
     plt.close(figure)
 
 
-def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict[str, Any]:
+def run(
+    model: str, drives: list[Drive], out: Path, exact: bool = False, min_confidence: float = 0.0
+) -> dict[str, Any]:
     """Return all figures; also write them to files."""
     out.mkdir(parents=True, exist_ok=True)
     estimator = DepthEstimator.load(model, device='auto')
@@ -312,12 +335,20 @@ def run(model: str, drives: list[Drive], out: Path, exact: bool = False) -> dict
         'within_m': WITHIN,
         'tolerance': f'the larger of {SHARE:.0%} and {METRES} m',
         'exact_sensors': exact,
+        'min_confidence': min_confidence,
         'drives': {},
     }
     shown = []
     for drive in drives:
-        depths = [np.asarray(estimator.infer(image, drive.camera)) for image in drive.images]
-        figures, seen = measure(drive, depths, estimator.info.max_depth, exact=exact)
+        if min_confidence > 0:
+            found = [estimator.infer_with_confidence(rgb, drive.camera) for rgb in drive.images]
+            depths, mask = (
+                [one for one, _ in found],
+                Mask(min_confidence, [one for _, one in found]),
+            )
+        else:
+            depths, mask = [estimator.infer(image, drive.camera) for image in drive.images], None
+        figures, seen = measure(drive, depths, estimator.info.max_depth, exact=exact, mask=mask)
         report['drives'][drive.name] = {
             'frames': len(depths),
             'pitch_deg': round(math.degrees(drive.pose.pitch), 2),
@@ -395,6 +426,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         '--exact', action='store_true', help='ranging sensors without noise and outliers'
     )
+    parser.add_argument(
+        '--min-confidence', type=float, default=0.0, help="the node's parameter of this name"
+    )
     parser.add_argument('--out', type=Path, default=Path('obstacles_output'))
     parser.add_argument('--page', type=Path, help='also write the table into docs/obstacles.md')
     options = parser.parse_args(arguments)
@@ -403,7 +437,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.drives
         else [clip_drive(), *room_drives()]
     )
-    report = run(options.model, drives, options.out, options.exact)
+    report = run(options.model, drives, options.out, options.exact, options.min_confidence)
     print(f'{report["model"]}; {report["machine"]}')
     print(tables(report))
     print(means(report))

@@ -42,6 +42,7 @@ OUTPUTS = (
     'depth/image_color',
     'depth/image/compressedDepth',
     'depth/image_color/compressed',
+    'depth/confidence',
 )
 #: Names in rviz/depth.rviz of the topics that are arguments.
 RVIZ_IMAGE, RVIZ_SCAN = '/camera/image_raw', '/scan'

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from depth_perception.depth.settings import (
     DEFAULTS,
@@ -17,6 +17,9 @@ from depth_perception.depth.settings import (
 )
 from depth_perception.errors import UsageError
 from depth_perception.inference.backends.names import BACKENDS
+
+if TYPE_CHECKING:
+    from depth_perception.io.weights import WeightsInfo
 
 #: Largest side of an image, pixels.
 MOST_PIXELS = 1 << 14
@@ -121,14 +124,16 @@ def depth_settings(options: argparse.Namespace) -> DepthSettings:
     return settings
 
 
-def check_limits(settings: DepthSettings, network_max_depth: float) -> None:
-    """Refuse depth limits that would mask all depth of a network.
+def check_limits(settings: DepthSettings, network: WeightsInfo) -> None:
+    """Refuse settings that would mask all depth of a network, or need what it does not give.
 
     Raises:
-        UsageError: the limits and the network's range do not overlap.
+        UsageError: the limits and the network's range do not overlap, or it has no confidence.
     """
-    if misfit := settings.misfit(network_max_depth):
+    if misfit := settings.misfit(network.max_depth):
         raise UsageError(misfit[1])
+    if not network.gives_confidence and (problem := settings.without_confidence(network.name)):
+        raise UsageError(problem)
 
 
 def _setting(name: str) -> Callable[[str], Any]:

@@ -29,6 +29,8 @@ from depth_perception.cli.results import (
     ARRAY_SUFFIX,
     CLOUD_SUFFIX,
     COLOUR_SUFFIX,
+    CONFIDENCE_ARRAY_SUFFIX,
+    CONFIDENCE_SUFFIX,
     DEPTH_SUFFIX,
     SCAN_SUFFIX,
     VIDEO_SUFFIX,
@@ -129,17 +131,29 @@ def _add_results(results: argparse._ArgumentGroup) -> None:
         'unknown, -inf too near',
     )
     add(
+        '--confidence',
+        action='store_true',
+        help='also write NAME_confidence.png, 8 bits, 0 to 255 for 0 to 1: the probability that '
+        'the depth is within 25 %% of the truth, as the network estimates it; with --npy also '
+        'NAME_confidence.npy, float32',
+    )
+    add(
         '--color-range',
         type=_metres,
         nargs=2,
         metavar=('NEAR', 'FAR'),
         help='metres of the nearest and farthest colour (default: what fits each file)',
     )
+    _add_frames(results)
+
+
+def _add_frames(results: argparse._ArgumentGroup) -> None:
+    add = results.add_argument
     add(
         '--frames',
         action='store_true',
         help='also write the results of each frame of a video, into the folder NAME (implied by '
-        '--npy, --cloud and --scan)',
+        '--npy, --cloud, --scan and --confidence)',
     )
     add(
         '--every',
@@ -175,7 +189,11 @@ def run(options: argparse.Namespace) -> int:
     _check_anchors(options.anchors, jobs, source)
     _prepare_folder(options.out)
     estimator = load_network(options)
-    check_limits(settings, estimator.info.max_depth)
+    from depth_perception.inference.estimator import no_confidence
+
+    check_limits(settings, estimator.info)
+    if options.confidence and not estimator.info.gives_confidence:
+        raise UsageError(f'--confidence: {no_confidence(estimator.info)}')
     predictor = Predictor(estimator, options, source, settings)
     failed = 0
     for done, job in enumerate(jobs, 1):
@@ -340,9 +358,20 @@ class Predictor:
 
     def _products(self, seen: Prepared, time: float | None = None) -> DepthProducts:
         """Return the products of an image; `time` is in seconds, for videos."""
-        depth = self._estimator.infer(seen.rgb, self._settings.focal_camera(seen.camera))
+        camera, settings = self._settings.focal_camera(seen.camera), self._settings
+        confidence = None
+        if self._options.confidence or settings.min_confidence > 0:
+            depth, confidence = self._estimator.infer_with_confidence(seen.rgb, camera)
+        else:
+            depth = self._estimator.infer(seen.rgb, camera)
         return self._make(
-            seen.rgb, seen.camera, depth, self._settings, time=time, unseen=seen.unseen
+            seen.rgb,
+            seen.camera,
+            depth,
+            settings,
+            time=time,
+            unseen=seen.unseen,
+            confidence=confidence,
         )
 
     def _anchored(
@@ -376,6 +405,13 @@ class Predictor:
         }
         if self._options.npy:
             files[_beside(target, ARRAY_SUFFIX)] = [_npy(products.depth)]
+        confidence = products.confidence
+        if self._options.confidence and confidence is not None:
+            files[_beside(target, CONFIDENCE_SUFFIX)] = [
+                _png(np.round(255 * confidence).astype(np.uint8))
+            ]
+            if self._options.npy:
+                files[_beside(target, CONFIDENCE_ARRAY_SUFFIX)] = [_npy(confidence)]
         if self._options.cloud and products.camera is not None:
             files[_beside(target, CLOUD_SUFFIX)] = ply_parts(products.points, products.colours)[0]
         if self._options.scan and products.camera is not None:
@@ -394,7 +430,12 @@ class Predictor:
 
         video, options = VideoReader(job.path), self._options
         colours = self._colours_of(video)
-        needs_folder = options.frames or options.npy or (self._of_camera and self._source.is_known)
+        needs_folder = (
+            options.frames
+            or options.npy
+            or options.confidence
+            or (self._of_camera and self._source.is_known)
+        )
         folder = target if needs_folder else None
         if folder is not None:
             folder.mkdir(exist_ok=True)

@@ -14,7 +14,16 @@ from depth_perception.io.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX = '_depth.png', '_depth.npy', '_color.png'
 CLOUD_SUFFIX, SCAN_SUFFIX, VIDEO_SUFFIX = '.ply', '_scan.csv', '_color.mp4'
-_RESULTS = (DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX, SCAN_SUFFIX, VIDEO_SUFFIX)
+CONFIDENCE_SUFFIX, CONFIDENCE_ARRAY_SUFFIX = '_confidence.png', '_confidence.npy'
+_RESULTS = (
+    DEPTH_SUFFIX,
+    ARRAY_SUFFIX,
+    COLOUR_SUFFIX,
+    SCAN_SUFFIX,
+    VIDEO_SUFFIX,
+    CONFIDENCE_SUFFIX,
+    CONFIDENCE_ARRAY_SUFFIX,
+)
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def _source(options: argparse.Namespace) -> Source:
     except BagError as error:
         raise UsageError(str(error)) from error
     estimator = load_network(options)
-    check_limits(settings, estimator.info.max_depth)
+    check_limits(settings, estimator.info)
     return PredictedSource(footage, estimator, not options.once, settings)
 
 

@@ -10,6 +10,7 @@ has x right, y down, z forward (REP-103).
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import cv2
@@ -128,8 +129,8 @@ def all_finite(depth: Array) -> Array:
 
 
 @by_numpy
-def mask(depth: Array, unknown: Array) -> Array:
-    """Set depth (H, W) to NaN where the mask, bool (H, W), is True.
+def mask(depth: Array, unknown: Array, value: float = math.nan) -> Array:
+    """Set depth (H, W) to NaN, or another value, where the mask, bool (H, W), is True.
 
     Examples:
         >>> import numpy as np
@@ -137,7 +138,7 @@ def mask(depth: Array, unknown: Array) -> Array:
         >>> mask(np.array([[1.0, 2.0]]), np.array([[True, False]]))
         array([[nan,  2.]])
     """
-    return _filled(depth, unknown, float('nan'))
+    return _filled(depth, unknown, value)
 
 
 @by_numpy

@@ -5,7 +5,7 @@ The steps for a frame:
 
     depth of the network -> smoothed -> scaled -> unknown where the camera saw nothing
       -> corrected by anchors, if there are any (`DepthProducts.metric`)
-      -> out of range: -Inf, +Inf (`DepthProducts.depth`, preview)
+      -> out of range: -Inf, +Inf; not trusted: NaN (`DepthProducts.depth`, preview)
       -> flying pixels: NaN (`DepthProducts.clean`)
       -> floor moved to its known height; depth that is too near restored as an obstacle
          (`DepthProducts.standing`: cloud, scan)
@@ -102,6 +102,10 @@ class DepthProducts:
         anchored: whether other sensors have already corrected the distances.
         floor_memory: of the camera's last frames; None: there are none.
         time: of the frame, seconds; None: unrelated to the last frames.
+        confidence: (H, W), 0 to 1, of the depth's kind; needed for `min_confidence`.
+
+    Raises:
+        ValueError: `min_confidence` is above 0, and there is no confidence.
 
     Examples:
         >>> import numpy as np
@@ -123,7 +127,14 @@ class DepthProducts:
         anchored: bool = False,
         floor_memory: FloorMemory | None = None,
         time: float | None = None,
+        confidence: Array | None = None,
     ) -> None:
+        if settings.min_confidence > 0 and confidence is None:
+            raise ValueError(
+                f'min_confidence {settings.min_confidence:g} needs the confidence of the depth'
+            )
+        #: (H, W), 0 to 1, 0 where the camera saw nothing; None: not computed.
+        self.confidence = confidence
         self.camera, self.settings = camera, settings
         #: Pose of the camera by the settings. If another source gives the pose, set it before the
         #: first use of cloud and scan; None means unknown.
@@ -149,6 +160,7 @@ class DepthProducts:
             anchored,
             self._floor_memory,
             self._time,
+            self.confidence,
         )
         products.pose = self.pose
         return products
@@ -156,7 +168,16 @@ class DepthProducts:
     @cached_property
     def depth(self) -> Array:
         """(H, W), metres: NaN unknown, -Inf too near, +Inf too far (REP-117)."""
-        return geometry.mask_range(self.metric, *self.limits)
+        return self._trusted(geometry.mask_range(self.metric, *self.limits))
+
+    def _trusted(self, depth: Array) -> Array:
+        """Return depth that is NaN where the confidence is below `min_confidence`."""
+        return depth if self._doubtful is None else geometry.mask(depth, self._doubtful)
+
+    @cached_property
+    def _doubtful(self) -> Array | None:
+        least = self.settings.min_confidence
+        return None if least <= 0 or self.confidence is None else self.confidence < least
 
     @cached_property
     def clean(self) -> Array:
@@ -179,7 +200,7 @@ class DepthProducts:
         levelled = self._levelled(pose)
         if levelled is None:
             return geometry.place_near(self.clean, self.metric, self.limits[0])
-        clean = self._without_flying(geometry.mask_range(levelled, *self.limits))
+        clean = self._without_flying(self._trusted(geometry.mask_range(levelled, *self.limits)))
         return geometry.place_near(clean, levelled, self.limits[0])
 
     def _without_flying(self, depth: Array) -> Array:
@@ -309,6 +330,7 @@ class ProductMaker:
         time: float | None = None,
         unseen: NDArray[np.bool_] | None = None,
         image: Tensor | None = None,
+        confidence: Array | None = None,
     ) -> DepthProducts:
         """Return the products of a frame, without waiting for the device.
 
@@ -321,10 +343,17 @@ class ProductMaker:
             unseen: bool (H, W), True where the camera saw nothing, such as the border of a
                 rectified image: the network's depth is meaningless there.
             image: `rgb` on the depth's device, if it is already there.
+            confidence: (H, W), 0 to 1, of the depth's kind, see `Estimate.confidence`; needed for
+                `min_confidence`.
+
+        Raises:
+            ValueError: `min_confidence` is above 0, and there is no confidence.
         """
         metric = self._metric(rgb, depth, settings, time)
         if unseen is not None:
-            metric = geometry.mask(metric, self._unseen_like(metric, unseen))
+            hidden = self._unseen_like(metric, unseen)
+            metric = geometry.mask(metric, hidden)
+            confidence = None if confidence is None else geometry.mask(confidence, hidden, 0.0)
         colours = rgb if image is None else image
         return DepthProducts(
             metric,
@@ -336,6 +365,7 @@ class ProductMaker:
             self._floors,
             floor_memory=self._floor_memory,
             time=time,
+            confidence=confidence,
         )
 
     def anchored(
@@ -406,6 +436,7 @@ def depth_products(
     settings: DepthSettings = DEFAULT_SETTINGS,
     *,
     network_max_depth: float = math.inf,
+    confidence: NDArray[np.float32] | None = None,
 ) -> DepthProducts:
     """Return masked depth, cloud, scan and preview of one image; see `ProductMaker` for several.
 
@@ -415,6 +446,8 @@ def depth_products(
         depth: metres (H, W), the result of `DepthEstimator.infer`.
         settings: settings of depth and its products.
         network_max_depth: metres, the limit if `settings.max_depth` is 0.
+        confidence: the other result of `DepthEstimator.infer_with_confidence`; needed for
+            `settings.min_confidence`.
 
     Examples:
         >>> import numpy as np
@@ -433,7 +466,7 @@ def depth_products(
         >>> scan.ranges.shape == scan.angles.shape, round(float(np.nanmin(scan.ranges)), 2)
         (True, 2.0)
     """
-    return ProductMaker(network_max_depth)(rgb, camera, depth, settings)
+    return ProductMaker(network_max_depth)(rgb, camera, depth, settings, confidence=confidence)
 
 
 def stated_pose(settings: DepthSettings) -> CameraPose:

@@ -105,6 +105,13 @@ class DepthSettings:
         0,
         1,
     )
+    min_confidence: float = option(
+        0.0,
+        'confidence of the network below which depth becomes unknown, in all outputs; a mask that '
+        'is too strict also hides obstacles; 0 = off',
+        0,
+        1,
+    )
     temporal_smoothing: float = option(
         0.0,
         'weight of the previous depth where the depth hardly changes, against flicker; a '
@@ -160,6 +167,19 @@ class DepthSettings:
     def focal_camera(self, camera: Camera | None) -> Camera | None:
         """Return the camera for the estimator: None without focal correction."""
         return camera if self.focal_correction else None
+
+    def without_confidence(self, network: str) -> str:
+        """Return why these settings cannot be used with a network without confidence, or ''.
+
+        Args:
+            network: its name.
+        """
+        if self.min_confidence <= 0:
+            return ''
+        return (
+            f'min_confidence {self.min_confidence:g} needs the confidence of the network, which '
+            f'{network} does not give: set min_confidence to 0 (docs/confidence.md)'
+        )
 
     def misfit(self, network_max_depth: float = math.inf) -> tuple[tuple[str, str], str] | None:
         """Return two settings that contradict each other or leave no depth of a network; or None.

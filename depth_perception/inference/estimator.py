@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraModel, same_aspect
 from depth_perception.depth.arrays import is_tensor, like, on_device, on_host
 from depth_perception.depth.by_numpy import by_numpy
+from depth_perception.depth.settings import DepthSettings
 from depth_perception.inference.backends.base import Backend
 from depth_perception.inference.backends.choice import backend_for, frames_on
 from depth_perception.inference.backends.frames import EagerFrames
@@ -52,6 +53,8 @@ CANONICAL = 'canonical'
 LEAST_AREA, MOST_AREA = 0.25, 1.25
 #: A focal length within this factor of the training's counts as equal.
 FOCAL_TOLERANCE = 1.1
+#: Confidence is the probability that depth / truth, or truth / depth, is below this: delta1.
+WITHIN = 1.25
 #: Depth is limited to this multiple of max_depth, so that infinite values do not spread in the
 #: resize.
 FAR_LIMIT = 10
@@ -93,6 +96,7 @@ class DepthEstimator:
         self.info = info
         self.checksum = checksum
         self._backend = backend
+        self._with_confidence: Backend | None = None
         self._compile_beside = compile_beside
         self._frames = frames_on(backend.device) if graphs else EagerFrames()
         self._upload = Upload(backend.device)
@@ -180,7 +184,17 @@ class DepthEstimator:
     @property
     def remarks(self) -> tuple[str, ...]:
         """A sentence for each problem that makes inference slower than it could be."""
-        return tuple(filter(None, (self._frames.problem, self._backend.problem)))
+        confident = self._with_confidence
+        return tuple(
+            filter(
+                None,
+                (
+                    self._frames.problem,
+                    self._backend.problem,
+                    confident.problem if confident else '',
+                ),
+            )
+        )
 
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray[Any]:
         """Estimate the metric depth of one image.
@@ -198,46 +212,129 @@ class DepthEstimator:
         """
         return on_host(self.estimate(rgb, camera).depth)
 
+    def infer_with_confidence(
+        self, rgb: NDArray[np.uint8], camera: CameraModel | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Estimate the depth of one image and how far to trust it.
+
+        Args:
+            rgb: uint8 (H, W, 3).
+            camera: see `infer`.
+
+        Returns:
+            The depth, see `infer`, and its confidence, float32 (H, W), 0 to 1: the probability that
+            the depth is within 25 % of the truth (delta1), as the network estimates it.
+
+        Raises:
+            ValueError: see `infer`; or the network gives no confidence.
+
+        Examples:
+            >>> import numpy as np
+            >>> from depth_perception import DepthEstimator
+            >>> estimator = DepthEstimator.load(device='cpu')  # the bundled network
+            >>> rgb = np.full((240, 320, 3), 90, np.uint8)  # an RGB image
+            >>> depth, confidence = estimator.infer_with_confidence(rgb)
+            >>> depth[confidence < 0.5] = np.nan  # trust only the rest
+        """
+        estimate = self.estimate(rgb, camera, confidence=True)
+        return on_host(estimate.depth), on_host(estimate.confidence)
+
     def estimate(
-        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+        self,
+        rgb: NDArray[np.uint8] | Tensor,
+        camera: CameraModel | None = None,
+        confidence: bool = False,
+        wait: bool = True,
     ) -> Estimate:
         """Estimate the depth like `infer`, but leave it on the estimator's device.
 
         The image may be a tensor that is already there, see `transfer.Upload`. On a GPU the work
-        has only been started: later work on the same stream runs after it.
+        has only been started: later work on the same stream runs after it. For `confidence` and
+        `wait` see `Estimator.estimate`.
         """
         _check_image(rgb, camera)
+        backend = self._runner(confidence)
         height, width = rgb.shape[:2]
-        size = self._choose_size(height, width, camera)
+        if confidence and self._compile_beside and not wait:
+            wanted = self.network_size(height, width, camera)
+            if not backend.begin(wanted, f'{width}x{height} with confidence'):
+                backend, confidence = self._backend, False
+        size = self._choose_size(backend, height, width, camera)
         factor = self.focal_factor(camera, size)
         seconds: list[float] = []
         depth = self._frames(
-            partial(self._depth, size=size, seconds=seconds), self._upload(rgb), factor, size
+            partial(self._depth, backend=backend, size=size, seconds=seconds),
+            self._upload(rgb),
+            factor,
+            (*size, int(confidence)),
         )
         # On a GPU this is only the time to launch the work.
-        measured = seconds and self.device.type == 'cpu'
-        return Estimate(depth, factor, seconds[-1] if measured else None)
+        measured = seconds[-1] if seconds and self.device.type == 'cpu' else None
+        if confidence:
+            return Estimate(depth[0], factor, measured, depth[1])
+        return Estimate(depth, factor, measured)
 
-    def _depth(self, image: Any, factor: Tensor | float, size: Size, seconds: list[float]) -> Any:
+    def prepare_confidence(self) -> None:
+        """Make the confidence ready for images of the training's size, and wait for that.
+
+        Raises:
+            ValueError: the network gives no confidence.
+        """
+        backend, info = self._runner(confidence=True), self.info
+        size = self.network_size(info.input_height, info.input_width)
+        backend.prepare([(size, f'{size[1]}x{size[0]} with confidence')])
+
+    def _runner(self, confidence: bool) -> Backend:
+        """Return the backend that computes depth, with confidence if asked for.
+
+        Raises:
+            ValueError: the network gives no confidence.
+        """
+        if not confidence:
+            return self._backend
+        if not self.info.gives_confidence:
+            raise ValueError(no_confidence(self.info))
+        self._with_confidence = self._with_confidence or self._backend.with_confidence()
+        return self._with_confidence
+
+    def _depth(
+        self,
+        image: Any,
+        factor: Tensor | float,
+        backend: Backend,
+        size: Size,
+        seconds: list[float],
+    ) -> Any:
         """Return depth (H, W) in metres times the factor, for an image (H, W, 3) on the device.
+
+        With a backend that tells how far off the depth is, the result is (2, H, W): the depth and
+        the confidence.
 
         Args:
             image: uint8 (H, W, 3).
             factor: factor on the depth.
+            backend: computes the raw output.
             size: (height, width) of the network's input.
             seconds: list to which the time of the network is appended.
         """
         prepared = self._prepare(image, size)
         start = time.perf_counter()
-        output = self._backend.run(prepared)
+        output = backend.run(prepared)
         seconds.append(time.perf_counter() - start)
         height, width = image.shape[:2]
+        if isinstance(output, tuple):
+            depth = self._of_output(output[0], factor, (height, width))
+            return _stacked(depth, _resized(_confidence(output[1]), (height, width)))
+        return self._of_output(output, factor, (height, width))
+
+    def _of_output(self, output: Any, factor: Tensor | float, size: Size) -> Any:
+        """Return depth (H, W) in metres times the factor, for a raw output."""
         if self.info.preparation.converts_last:
-            return _in_metres(self._whole(output, (height, width)), self.info, factor)
+            return _in_metres(self._whole(output, size), self.info, factor)
         depth = _in_metres(output, self.info, factor)
         if self.info.preparation.size != 'area':
-            return self._whole(depth, (height, width))
-        return _resized(depth, (height, width))
+            return self._whole(depth, size)
+        return _resized(depth, size)
 
     def _whole(self, output: Any, size: Size) -> Any:
         """Resize the output of an imported network to the image: (H, W)."""
@@ -253,7 +350,7 @@ class DepthEstimator:
         height, width = rgb.shape[:2]
         import torch
 
-        size = self._choose_size(height, width, camera)
+        size = self._choose_size(self._backend, height, width, camera)
         return torch.as_tensor(self._prepare(self._upload(rgb), size))
 
     def focal_factor(self, camera: CameraModel | None, fed: Size | None = None) -> float:
@@ -288,11 +385,13 @@ class DepthEstimator:
         """
         self._backend.prepare((self.network_size(*size), f'{size[1]}x{size[0]}') for size in sizes)
 
-    def _choose_size(self, height: int, width: int, camera: CameraModel | None) -> Size:
+    def _choose_size(
+        self, backend: Backend, height: int, width: int, camera: CameraModel | None
+    ) -> Size:
         """Return the size to use now for an image, see `compile_beside`."""
         wanted = self.network_size(height, width, camera)
         if self._compile_beside:
-            return self._backend.size_for(wanted, f'{width}x{height}')
+            return backend.size_for(wanted, f'{width}x{height}')
         return wanted
 
     def _prepare(self, image: Any, size: Size) -> Any:
@@ -366,6 +465,51 @@ def _in_metres(output: Array, info: WeightsInfo, factor: Tensor | float) -> Arra
     metres = scale / output.clip(scale / (FAR_LIMIT * info.max_depth), math.inf)
     metres *= factor
     return metres
+
+
+@by_numpy
+def _confidence(log_scale: Array) -> Array:
+    """Return the probability that depth is within 25 % of the truth, from the scale of its error.
+
+    The error of log depth has a Laplace distribution: P(|error| < x) = 1 - exp(-x / scale).
+    """
+    scales = math.log(WITHIN) * _exp(-log_scale)
+    confidence: Array = 1 - _exp(-scales)
+    return confidence
+
+
+def _exp(values: Array) -> Array:
+    result: Array = values.exp() if is_tensor(values) else np.exp(values)
+    return result
+
+
+def _stacked(*maps: Any) -> Any:
+    """Stack maps (H, W) to (count, H, W)."""
+    if not is_tensor(maps[0]):
+        return np.stack(maps)
+    import torch
+
+    return torch.stack(maps)
+
+
+def inferred(
+    estimator: DepthEstimator,
+    rgb: NDArray[np.uint8],
+    camera: CameraModel | None,
+    settings: DepthSettings,
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return the depth of one image, and its confidence if the settings need it."""
+    if settings.min_confidence > 0:
+        return estimator.infer_with_confidence(rgb, camera)
+    return estimator.infer(rgb, camera), None
+
+
+def no_confidence(info: WeightsInfo) -> str:
+    """Return a sentence about a network that gives no confidence."""
+    return (
+        f'{info.name} gives no confidence, which only the bundled network and those with an '
+        'uncertainty head do (docs/confidence.md)'
+    )
 
 
 @by_numpy

@@ -28,11 +28,15 @@ class Estimate:
         focal_factor: the factor on the network's metres that corrects for the focal length.
         network_seconds: the time the network alone took; None on a GPU, where the work has only
             been started.
+        confidence: float32 (H, W), 0 to 1, of the depth's kind: the probability that the depth is
+            within 25 % of the truth, as the network estimates it; None if it was not asked for, or
+            is not compiled yet.
     """
 
     depth: Any
     focal_factor: float = 1.0
     network_seconds: float | None = None
+    confidence: Any = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,20 @@ class Estimator(Protocol):
             CompileError: the network cannot be compiled for one of them.
         """
 
+    def prepare_confidence(self) -> None:
+        """Make the confidence ready for images of the training's size, and wait for that.
+
+        Raises:
+            ValueError: the network gives no confidence.
+            CompileError: the network cannot be compiled.
+        """
+
     def estimate(
-        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+        self,
+        rgb: NDArray[np.uint8] | Tensor,
+        camera: CameraModel | None = None,
+        confidence: bool = False,
+        wait: bool = True,
     ) -> Estimate:
         """Estimate the depth of one image.
 
@@ -95,7 +111,11 @@ class Estimator(Protocol):
             rgb: uint8 (H, W, 3); a tensor may be on the device already, see `transfer.Upload`.
             camera: camera of the image, for focal-length correction; None keeps the network's
                 metres, which are correct for a camera like that of the training data.
+            confidence: estimate the confidence too.
+            wait: if the confidence must first be compiled for, wait for seconds instead of going
+                on without it meanwhile.
 
         Raises:
-            ValueError: type or shape of the image is wrong, or its size differs from the camera's.
+            ValueError: type or shape of the image is wrong, its size differs from the camera's, or
+                the network gives no confidence.
         """

@@ -132,12 +132,21 @@ class NetworkShare:
         """Prepare for sizes like `Estimator.prepare`; other users are served meanwhile."""
         self._network.estimator.prepare(sizes)
 
+    def prepare_confidence(self) -> None:
+        """Prepare like `Estimator.prepare_confidence`; other users are served meanwhile."""
+        self._network.estimator.prepare_confidence()
+
     def estimate(
-        self, rgb: NDArray[np.uint8] | Tensor, camera: CameraModel | None = None
+        self,
+        rgb: NDArray[np.uint8] | Tensor,
+        camera: CameraModel | None = None,
+        confidence: bool = False,
+        wait: bool = True,
     ) -> Estimate:
         """Estimate the depth like `Estimator.estimate`, after waiting for a turn."""
+        more = (confidence, wait) if confidence else ()
         estimate: Estimate = self._network.turns.call(
-            self.user, self._network.estimator.estimate, rgb, camera
+            self.user, self._network.estimator.estimate, rgb, camera, *more
         )
         return estimate
 

@@ -50,6 +50,8 @@ _RANDOM_DECODER = 'decoder: random'
 _ADDED = frozenset({'recipe_name', 'origin', 'test_geometry', 'preparation', 'model_card'})
 #: What a network's output may be; see `WeightsInfo.output`.
 OUTPUTS = ('metres', 'reciprocal', 'relative_depth', 'relative_disparity')
+#: Argument of a network that adds its estimate of the error, see `networks.uncertainty`.
+UNCERTAINTY = 'uncertainty'
 #: Degrees, of a network whose training's field of view is unknown: that of most webcams.
 _USUAL_FOV_DEG = 60.0
 _REMEDY = (
@@ -141,6 +143,11 @@ class WeightsInfo:
     def is_metric(self) -> bool:
         """Whether the output alone tells metres."""
         return self.output in ('metres', 'reciprocal')
+
+    @property
+    def gives_confidence(self) -> bool:
+        """Whether the network also estimates how far off its depth is."""
+        return self.is_metric and self.network_arguments.get(UNCERTAINTY) is True
 
     @property
     def horizontal_fov_deg(self) -> float:

@@ -13,6 +13,7 @@ from depth_perception.networks.encoder import Encoder
 from depth_perception.networks.refinement import global_context, residual_unit
 from depth_perception.networks.registry import register_network
 from depth_perception.networks.selective_feature_fusion import SelectiveFeatureFusion
+from depth_perception.networks.uncertainty import UncertaintyHead
 
 
 class FusionStage(nn.Module):
@@ -41,6 +42,7 @@ class EfficientNetSFF(nn.Module):
         max_depth: metres at which the sigmoid saturates (paper: 10).
         refined: add global context before the first fusion and a residual unit after each stage
             (not in the paper).
+        uncertainty: add the head of `with_uncertainty` (not in the paper).
 
     Raises:
         ValueError: the encoder is unknown, or max_depth is not a positive number.
@@ -50,7 +52,11 @@ class EfficientNetSFF(nn.Module):
     stage: type[nn.Module] = FusionStage
 
     def __init__(
-        self, encoder: str = 'efficientnet_b2', max_depth: float = 10.0, refined: bool = False
+        self,
+        encoder: str = 'efficientnet_b2',
+        max_depth: float = 10.0,
+        refined: bool = False,
+        uncertainty: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(max_depth, (int, float)) or not 0 < max_depth < float('inf'):
@@ -71,16 +77,29 @@ class EfficientNetSFF(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(width, 1, 3, padding=1),
         )
+        self.uncertainty = UncertaintyHead(deepest_first) if uncertainty else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Map a normalised image (B, 3, H, W) to depth in metres (B, 1, H, W)."""
+        return self.features(image)[0]
+
+    def with_uncertainty(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the depth, and the logarithm of the scale of its error, see `UncertaintyHead`."""
+        assert self.uncertainty is not None  # see WeightsInfo.gives_confidence
+        depth, features = self.features(image)
+        return depth, self.uncertainty(features, depth)
+
+    def features(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the depth and the features of each decoder stage, the coarsest first."""
         *skips, features = self.encoder(image)
         first, *others = self.refinements
         features = first(features)
+        of_stages = [features]
         for stage, refine, skip in zip(self.stages, others, reversed(skips)):
             features = refine(stage(features, skip))
+            of_stages.append(features)
         features = F.interpolate(features, image.shape[-2:], mode='bilinear', align_corners=False)
-        return self.max_depth * torch.sigmoid(self.head(features))
+        return self.max_depth * torch.sigmoid(self.head(features)), of_stages
 
 
 @register_network('efficientnet_sff')
@@ -88,6 +107,7 @@ def efficientnet_sff(
     encoder: str = 'efficientnet_b2',
     max_depth: float = 10.0,
     refined: bool = False,
+    uncertainty: bool = False,
 ) -> EfficientNetSFF:
     """Build paper 001's network; the bundled weights use the encoder `tf_efficientnet_lite2`."""
-    return EfficientNetSFF(encoder, max_depth, refined)
+    return EfficientNetSFF(encoder, max_depth, refined, uncertainty)

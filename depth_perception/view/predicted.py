@@ -15,7 +15,7 @@ from depth_perception.depth.products import DepthProducts, ProductMaker
 from depth_perception.depth.scan import CameraPose
 from depth_perception.depth.settings import DEFAULT_SETTINGS, DepthSettings
 from depth_perception.depth.visualise import fitted_range
-from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.inference.estimator import DepthEstimator, inferred
 from depth_perception.io.bag import BagError
 from depth_perception.io.image_files import ImageError
 from depth_perception.view.footage import Footage, Pace, Picture
@@ -94,9 +94,17 @@ class PredictedSource:
     def _frame(self, picture: Picture, time: float) -> Frame:
         rgb = picture.rgb
         camera = picture.camera or self._assumed(rgb.shape[1], rgb.shape[0])
-        depth = self._estimator.infer(rgb, self._settings.focal_camera(picture.camera))
+        depth, confidence = inferred(
+            self._estimator, rgb, self._settings.focal_camera(picture.camera), self._settings
+        )
         products = self._products = self._make(
-            rgb, camera, depth, self._settings, time=time, unseen=picture.unseen
+            rgb,
+            camera,
+            depth,
+            self._settings,
+            time=time,
+            unseen=picture.unseen,
+            confidence=confidence,
         )
         products.pose = self._pose()
         colours = self._colours(products)

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from depth_perception.io.weights import LoadedWeights, WeightsError, load_weights, save_weights
+from depth_training.convert.heads import depth_alone
 
 
 def mean_weights(files: Sequence[Path]) -> LoadedWeights:
@@ -27,7 +28,8 @@ def mean_weights(files: Sequence[Path]) -> LoadedWeights:
         files: at least two of one architecture; the first gives name, licence and geometry.
 
     Returns:
-        The first network with the mean tensors and all training data listed, without scores.
+        The first network with the mean tensors and all training data listed, without scores and
+        without a head that estimates its error (`depth_training.convert.heads`).
 
     Raises:
         WeightsError: a file cannot be read, or differs from the first in network or input.
@@ -35,7 +37,7 @@ def mean_weights(files: Sequence[Path]) -> LoadedWeights:
     """
     if len(files) < 2:
         raise ValueError(f'{len(files)} weights file given: give at least two')
-    loaded = [load_weights(file) for file in files]
+    loaded = [depth_alone(load_weights(file)) for file in files]
     first = loaded[0]
     for other in loaded[1:]:
         for field in (

@@ -34,6 +34,7 @@ from depth_perception.io.weights import (
     load_weights,
     save_weights,
 )
+from depth_training.convert.heads import depth_alone
 from depth_training.data.image_files import decode_rgb, read_bytes
 from depth_training.data.sample import DataError
 
@@ -175,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--half', action='store_true', help='store in half precision')
     options = parser.parse_args(arguments)
     try:
-        weights = load_weights(options.weights)
+        weights = depth_alone(load_weights(options.weights))
         images = [prepared(file, weights.info) for file in image_files(options.pictures)]
         mixed = mix(weights, images, options.share)
         save_weights(

@@ -52,6 +52,14 @@ class _Unchanged:
     def kept(self, size: tuple[int, int]) -> None:
         """Return None: nothing is compiled."""
 
+    def with_confidence(self) -> _Unchanged:
+        """Raise an error: only depth is evaluated."""
+        raise NotImplementedError('only depth is evaluated')
+
+    def begin(self, size: tuple[int, int], what: str) -> bool:
+        """Return True: any size is ready."""
+        return True
+
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
         """Accept any size."""
         return size

@@ -21,6 +21,7 @@ from depth_training.augment import pipelines as augment
 from depth_training.augment.steps import CanonicalFocal, CutDepth, Pipeline, Sometimes, Step
 from depth_training.convert import imagenet
 from depth_training.convert.encoders import fill_encoder
+from depth_training.convert.heads import without_head
 from depth_training.convert.reading import read_state
 from depth_training.data import DataError, DepthDataset, Sample
 from depth_training.data.joined import Joined
@@ -54,12 +55,15 @@ def network(
 
 
 def _start_from(model: nn.Module, source: Path, recipe: Recipe) -> None:
-    """Fill the model; a `Refinement` missing from the file keeps its start, an identity."""
+    """Fill the model; a `Refinement` missing from the file keeps its start, an identity.
+
+    A head that estimates the error of the file's network is left out: training changes the error.
+    """
     new = tuple(f'{name}.' for name, part in model.named_modules() if isinstance(part, Refinement))
     different = f'{source} contains a different network than {recipe.network}'
     try:
         missing, unexpected = model.load_state_dict(
-            load_weights(source).network.state_dict(), strict=False
+            without_head(load_weights(source).network.state_dict()), strict=False
         )
     except RuntimeError as error:
         raise ValueError(different) from error

@@ -25,7 +25,7 @@ from depth_perception.depth.settings import (
     check,
 )
 from test.support.scenes import floor, with_box
-from test.support.settings import CASES, a_scene, base_of
+from test.support.settings import CASES, a_confidence, a_scene, base_of
 
 CAMERA = CameraModel(128, 96, 90.0, 91.0, 64.0, 48.0)
 RGB = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
@@ -53,14 +53,19 @@ def arrays(products: DepthProducts) -> dict[str, np.ndarray]:
 
 
 def made(settings: DepthSettings) -> dict[str, np.ndarray]:
-    return arrays(depth_products(RGB, CAMERA, a_scene(), settings, network_max_depth=10.0))
+    return arrays(
+        depth_products(
+            RGB, CAMERA, a_scene(), settings, network_max_depth=10.0, confidence=a_confidence()
+        )
+    )
 
 
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('settings', [case for _, case in CASES], ids=[name for name, _ in CASES])
 def test_a_tensor_gives_what_an_array_gives(settings, device):
     depth = torch.from_numpy(a_scene()).to(device)
-    products = depth_products(RGB, CAMERA, depth, settings, network_max_depth=10.0)
+    sure = torch.from_numpy(a_confidence()).to(device)
+    products = depth_products(RGB, CAMERA, depth, settings, network_max_depth=10.0, confidence=sure)
     for name in PARTS:
         value = getattr(products, name)
         assert value is None or value.device.type == device, name
@@ -289,3 +294,29 @@ def test_the_table_of_settings_needs_nothing_heavy():
         'assert not {"torch", "cv2", "numpy", "rclpy"} & sys.modules.keys()'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_what_is_not_trusted_is_unknown_in_every_product():
+    settings = DepthSettings(min_confidence=0.5, edge_threshold=0.0)
+    products = depth_products(RGB, CAMERA, a_scene(), settings, confidence=a_confidence())
+    doubtful = a_confidence() < 0.5
+    assert np.isnan(products.depth[doubtful]).all() and not np.isnan(products.depth).all()
+    plain = depth_products(RGB, CAMERA, a_scene(), DepthSettings(edge_threshold=0.0))
+    np.testing.assert_array_equal(products.depth[~doubtful], plain.depth[~doubtful])
+    assert np.isnan(products.points[:, :30]).all()
+    assert np.array_equal(products.metric, plain.metric), 'anchors need the depth below the mask'
+    # A known floor moves depth, but not where it is trusted.
+    floor_known = dataclasses.replace(settings, camera_height=0.4, camera_pitch=10.0)
+    moved = depth_products(RGB, CAMERA, a_scene(), floor_known, confidence=a_confidence())
+    assert np.isnan(moved.standing[doubtful]).all()
+
+
+def test_a_mask_without_confidence_is_an_error_and_where_nothing_is_seen_there_is_none():
+    with pytest.raises(ValueError, match=r'min_confidence 0\.5 needs the confidence of the depth'):
+        depth_products(RGB, CAMERA, a_scene(), DepthSettings(min_confidence=0.5))
+    unseen = np.zeros((96, 128), bool)
+    unseen[:10] = True
+    sure = np.ones((96, 128), np.float32)
+    found = ProductMaker()(RGB, CAMERA, a_scene(), unseen=unseen, confidence=sure)
+    assert (found.confidence[:10] == 0).all() and (found.confidence[10:] == 1).all()
+    assert sure.min() == 1, 'the input must not change'

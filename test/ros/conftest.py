@@ -47,7 +47,7 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import dataclasses
 
     torch.manual_seed(0)
-    arguments = {'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0}
+    arguments = {'encoder': 'tf_efficientnet_lite2', 'max_depth': 10.0, 'uncertainty': True}
     path = tmp_path_factory.mktemp('weights') / 'random.safetensors'
     info = dataclasses.replace(INFO, network_arguments=arguments, name='random')
     save_weights(path, create_network('efficientnet_sff', **arguments), info)

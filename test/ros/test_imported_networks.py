@@ -21,7 +21,7 @@ from depth_perception.inference.backends import openvino
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.bag import Bag
 from depth_perception.ros.conversions.messages import depth_message
-from depth_perception.ros.conversions.topics import ANCHOR_DEPTH_INFO, DEPTH, OUTPUTS
+from depth_perception.ros.conversions.topics import ALWAYS, ANCHOR_DEPTH_INFO, DEPTH
 from depth_perception.ros.node.diagnostics import OK
 from depth_perception.ros.offline.process_bag import main as process_bag
 from depth_perception.view.footage import Folder
@@ -66,10 +66,10 @@ def test_a_network_of_transformers_publishes_every_output(folder, namespace, rob
     model = imported(write('depth_anything_metric', folder / 'small'))
     settings = {'max_age': 0.0, 'camera_height': 0.5, 'edge_threshold': 0.0, 'device': 'cpu'}
     with running_node(namespace, model_file=str(model), **settings):
-        robot.listen(*OUTPUTS)
+        robot.listen(*ALWAYS)
         robot.watch_diagnostics()
         camera = robot.camera()
-        wait_until(lambda: camera.send() and all(robot.received[topic] for topic in OUTPUTS))
+        wait_until(lambda: camera.send() and all(robot.received[topic] for topic in ALWAYS))
         wait_until(lambda: (status := robot.status('depth')) and status.level == OK)
         said = [pair.value for status in robot.diagnostics[-1].status for pair in status.values]
         assert 'small' in said

@@ -77,6 +77,10 @@ ACTS = {
     'depth_scale': (1.5, lambda o: np.allclose(depth(o)[:, :40], 3.0)),
     'focal_correction': (False, lambda o: np.allclose(depth(o)[:, :40], 2.0)),
     'edge_threshold': (0.0, lambda o: len(finite(o, 2)) == 30 * 40),
+    'min_confidence': (
+        0.5,
+        lambda o: np.isnan(depth(o)[:, 40:]).all() and np.isfinite(depth(o)[:, :40]).all(),
+    ),
     'temporal_smoothing': (0.5, None),  # acts on later frames: test_node_temporal
     'point_stride': (4, lambda o: (o['depth/points'].width, o['depth/points'].height) == (20, 15)),
     'point_color': (False, lambda o: [f.name for f in o['depth/points'].fields] == ['x', 'y', 'z']),

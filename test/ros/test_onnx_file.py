@@ -12,7 +12,7 @@ from depth_perception.cli.main import main
 from depth_perception.inference.backends.names import BackendError
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.weights import load_weights, save_weights
-from depth_perception.ros.conversions.topics import DEPTH, OUTPUTS
+from depth_perception.ros.conversions.topics import ALWAYS, DEPTH
 from test.support.ros import image_array, picture, rgb_image, running_node
 from test.support.waiting import wait_until
 
@@ -182,11 +182,11 @@ def test_it_publishes_every_output_in_the_node(imported, namespace, robot):
         camera_height=0.5,
         edge_threshold=0.0,
     ):
-        robot.listen(*OUTPUTS)
+        robot.listen(*ALWAYS)
         camera = robot.camera()
         rgb = picture(3, 96, 64)
         wait_until(
-            lambda: camera.send(rgb_image(rgb)) and all(robot.received[topic] for topic in OUTPUTS)
+            lambda: camera.send(rgb_image(rgb)) and all(robot.received[topic] for topic in ALWAYS)
         )
         found = image_array(robot.received[DEPTH][-1])
         np.testing.assert_allclose(found, expected(rgb), rtol=1e-3)

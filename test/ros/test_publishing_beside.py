@@ -62,8 +62,8 @@ class Steps(StandIn):
     def let_on(self, times: int = 1) -> None:
         self._steps.release(times)
 
-    def estimate(self, rgb, camera=None):
-        depth = super().estimate(rgb, camera)
+    def estimate(self, rgb, camera=None, confidence=False, wait=True):
+        depth = super().estimate(rgb, camera, confidence, wait)
         self._steps.acquire(timeout=30)
         self._events.append(('infer', self.calls))
         return depth

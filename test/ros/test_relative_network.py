@@ -19,9 +19,9 @@ from depth_perception.io.bag import Bag
 from depth_perception.io.image_messages import decode
 from depth_perception.ros.conversions.messages import depth_message
 from depth_perception.ros.conversions.topics import (
+    ALWAYS,
     ANCHOR_DEPTH_INFO,
     DEPTH,
-    OUTPUTS,
     PREVIEW,
     PREVIEW_JPEG,
 )
@@ -52,7 +52,7 @@ def estimator(output: Callable[..., np.ndarray] = disparity) -> StandIn:
 
 def test_without_anchors_the_preview_alone_is_published(namespace, robot):
     with running_node(namespace, load_estimator=estimator(), max_age=0.0, camera_height=0.5):
-        robot.listen(*OUTPUTS)
+        robot.listen(*ALWAYS)
         robot.watch_diagnostics()
         said: list[str] = []
         robot.node.create_subscription(_log_type(), '/rosout', lambda m: said.append(m.msg), 20)
@@ -71,7 +71,7 @@ def test_without_anchors_the_preview_alone_is_published(namespace, robot):
         shown = image_array(robot.wait_for(PREVIEW, 1)[-1])
         assert robot.wait_for(PREVIEW_JPEG, 1)
         assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 20  # more than one colour
-        made = {topic for topic in OUTPUTS if robot.received[topic]}
+        made = {topic for topic in ALWAYS if robot.received[topic]}
         assert made == {PREVIEW, PREVIEW_JPEG, 'depth/camera_info'}
 
 

@@ -29,6 +29,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from depth_perception.io.bag import Bag, BagError
 from depth_perception.io.bag_writer import BagWriter
+from depth_perception.ros.conversions.topics import CONFIDENCE
 from depth_perception.ros.node.publishers import TYPES
 from depth_perception.ros.replay.discovery import Discovery
 from depth_perception.ros.replay.output_watcher import OUTPUTS
@@ -87,7 +88,8 @@ def start(bag: Path, namespace: str, *options: object) -> subprocess.Popen:
 
 
 def test_every_output_of_the_node_is_watched():
-    assert {topic: kind for topic, kind in TYPES.items() if kind != CompressedImage} == OUTPUTS
+    watched = {topic: kind for topic, kind in TYPES.items() if kind != CompressedImage}
+    assert watched == {**OUTPUTS, CONFIDENCE: TYPES[CONFIDENCE]}
 
 
 def test_discovery_is_complete_when_the_publisher_has_answered(robot, monkeypatch):

@@ -33,7 +33,7 @@ from depth_perception.view.predicted import PredictedSource
 from test.support.ply import read_ply
 from test.support.ros import camera_info, cloud_array, image_array, rgb_image
 from test.support.settings import CASES, options_of
-from test.support.weights import tiny_info, tiny_network
+from test.support.weights import unsure_info, unsure_network
 
 WANTED = frozenset({DEPTH, POINTS, PREVIEW, SCAN})
 INFO = camera_info(128, 96, 90.0)
@@ -52,10 +52,10 @@ class Scene(NamedTuple):
 @pytest.fixture(scope='module')
 def scene(tmp_path_factory) -> Scene:
     folder = tmp_path_factory.mktemp('scene')
-    network = tiny_network()
+    network = unsure_network()
     network.head[2].weight.data *= 150  # depths of 0.1 to 9 m, with edges
     network.head[2].bias.data -= 4
-    save_weights(folder / 'tiny.safetensors', network, tiny_info())
+    save_weights(folder / 'tiny.safetensors', network, unsure_info())
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     picture = cv2.resize(coarse, (128, 96))
     cv2.imwrite(str(folder / 'a.png'), picture)

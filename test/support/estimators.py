@@ -17,7 +17,7 @@ from depth_perception.io.weights import WeightsInfo
 
 INFO = WeightsInfo(
     network='efficientnet_sff',
-    network_arguments={},
+    network_arguments={'uncertainty': True},
     input_height=60,
     input_width=80,
     mean=(0.5, 0.5, 0.5),
@@ -31,6 +31,8 @@ INFO = WeightsInfo(
     licence='none',
     name='stand-in',
 )
+#: The confidence of depth in the left and in the right half of every picture.
+CONFIDENCE = (0.75, 0.25)
 
 
 class StandIn:
@@ -55,6 +57,8 @@ class StandIn:
         self.sharing: Sharing | None = None
         self.prepared: list[tuple[int, int]] = []
         self.calls = 0
+        self.asked: list[tuple[bool, bool]] = []
+        self.confidence_prepared = False
         self.started: list[float] = []
         self.release = threading.Event()
         self.release.set()
@@ -68,12 +72,26 @@ class StandIn:
     def prepare(self, sizes: Iterable[tuple[int, int]]) -> None:
         self.prepared += sizes
 
-    def estimate(self, rgb: np.ndarray | Tensor, camera: CameraModel | None = None) -> Estimate:
+    def prepare_confidence(self) -> None:
+        self.confidence_prepared = True
+
+    def estimate(
+        self,
+        rgb: np.ndarray | Tensor,
+        camera: CameraModel | None = None,
+        confidence: bool = False,
+        wait: bool = True,
+    ) -> Estimate:
         self.calls += 1
+        self.asked.append((confidence, wait))
         self.started.append(time.monotonic())
         if self._seconds:  # sleep(0) would yield the core
             time.sleep(self._seconds)
         self.release.wait(30)
         depth = torch.from_numpy(np.asarray(self._depth(np.asarray(rgb), camera), np.float32))
         factor = 1.0 if camera is None else camera.fx / camera.width * 80 / 64
-        return Estimate(depth, factor, None)
+        if not confidence:
+            return Estimate(depth, factor, None)
+        sure = torch.full_like(depth, CONFIDENCE[0])
+        sure[:, depth.shape[1] // 2 :] = CONFIDENCE[1]
+        return Estimate(depth, factor, None, sure)

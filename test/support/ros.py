@@ -34,6 +34,7 @@ TYPES = {
     'depth/camera_info': CameraInfo,
     'depth/points': PointCloud2,
     'depth/image_color': Image,
+    'depth/confidence': Image,
     'scan': LaserScan,
 }
 COMPRESSED = dict.fromkeys(

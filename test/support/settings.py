@@ -17,6 +17,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     'depth_scale': (0.5, 2),
     'focal_correction': (False,),
     'edge_threshold': (0, 0.01, 0.3),
+    'min_confidence': (0.3, 1),
     'temporal_smoothing': (0.4, 0.95),
     'point_stride': (1, 3, 16),
     'point_color': (False,),
@@ -77,6 +78,11 @@ def a_scene(height: int = 96, width: int = 128) -> np.ndarray:
     depth[: height // 4, : width // 4] = 12
     depth[-height // 8 :, -width // 8 :] = 0.2
     return depth.astype(np.float32)
+
+
+def a_confidence(height: int = 96, width: int = 128) -> np.ndarray:
+    """Return confidence (H, W) that grows from left to right, from 0 to 1."""
+    return np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
 
 
 assert VALUES.keys() == OPTIONS.keys(), 'give every setting some values'

@@ -15,10 +15,30 @@ from depth_perception.networks import create_network
 TINY_ARGUMENTS = {'encoder': 'test_efficientnet', 'max_depth': 10.0}
 
 
+#: The same with an estimate of its error.
+UNSURE_ARGUMENTS = {**TINY_ARGUMENTS, 'uncertainty': True}
+
+
 def tiny_network(seed: int = 0) -> nn.Module:
     """Create EfficientNet-SFF with timm's smallest encoder and random weights, for inference."""
     torch.manual_seed(seed)
     return create_network('efficientnet_sff', **TINY_ARGUMENTS).eval()
+
+
+def unsure_network(seed: int = 0) -> nn.Module:
+    """Create the tiny network with an uncertainty head, whose confidence varies."""
+    torch.manual_seed(seed)
+    network = create_network('efficientnet_sff', **UNSURE_ARGUMENTS).eval()
+    network.load_state_dict(tiny_network(seed).state_dict(), strict=False)
+    with torch.no_grad():
+        network.uncertainty.mix[-1].weight *= 5
+        network.uncertainty.mix[-1].bias -= 2
+    return network
+
+
+def unsure_info(**changes: Any) -> WeightsInfo:
+    """Return metadata of that network; any field may be changed."""
+    return tiny_info(network_arguments=dict(UNSURE_ARGUMENTS), **changes)
 
 
 def tiny_info(**changes: Any) -> WeightsInfo:

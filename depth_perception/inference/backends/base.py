@@ -39,6 +39,21 @@ class Backend(Protocol):
         Both are tensors on the device; on a CPU, NumPy arrays for an array.
         """
 
+    def with_confidence(self) -> Backend:
+        """Return a backend of the same network whose `run` also tells how far off the depth is.
+
+        That is the logarithm of the scale of the error, (1, 1, h / 4, w / 4) float32, after the raw
+        output. Only for a network with `WeightsInfo.gives_confidence`.
+        """
+
+    def begin(self, size: tuple[int, int], what: str) -> bool:
+        """Return whether a size can be run at once; if not, begin to compile for it.
+
+        Args:
+            size: (height, width).
+            what: description of the image, such as its size.
+        """
+
     def size_for(self, size: tuple[int, int], what: str) -> tuple[int, int]:
         """Return the (height, width) to use now for an image whose network size is `size`.
 

@@ -102,6 +102,14 @@ class OnnxRuntime:
         output = session.run([self._network.output_name], {self._network.input_name: values})[0]
         return like(as_map(torch.from_numpy(output)), image)
 
+    def with_confidence(self) -> OnnxRuntime:
+        """Raise an error: networks from ONNX files have no such output."""
+        raise BackendError('a network from an ONNX file gives no confidence')
+
+    def begin(self, size: Size, what: str) -> bool:
+        """Return True: a size whose engine is missing waits for it in `run`."""
+        return True
+
     def size_for(self, size: Size, what: str) -> Size:
         """Return the size to use now: `size` unless its engine must still be built.
 

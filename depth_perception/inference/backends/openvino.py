@@ -60,6 +60,7 @@ class OpenVino:
             otherwise in float32; `fp32` always computes in float32.
         checksum: checksum of the weights file; without it compiled models are not cached.
         weights: the weights file, for the process that compiles.
+        has_confidence: also compute the scale of the error, see `Backend.with_confidence`.
 
     Raises:
         ModuleNotFoundError: OpenVINO is not installed.
@@ -74,8 +75,10 @@ class OpenVino:
         precision: str,
         checksum: str = '',
         weights: Path | None = None,
+        has_confidence: bool = False,
     ) -> None:
         self.device: Device = CPU
+        self._has_confidence = has_confidence
         self._openvino = _import_openvino()
         self._core = _core()
         self._network = network if isinstance(network, CheckedWeights) else _plain(network)
@@ -100,8 +103,35 @@ class OpenVino:
         size = (height, width)
         request = self._request(size) or self._add(size, self._made(size))
         values = image.contiguous().numpy() if is_tensor(image) else np.ascontiguousarray(image)
-        output = request.infer([values], share_inputs=True)[0]
-        return like(output.reshape(1, -1, *output.shape[-2:]), image)
+        found = request.infer([values], share_inputs=True)
+        outputs = [found[number] for number in range(2 if self._has_confidence else 1)]
+        maps = [like(output.reshape(1, -1, *output.shape[-2:]), image) for output in outputs]
+        return tuple(maps) if self._has_confidence else maps[0]
+
+    def with_confidence(self) -> OpenVino:
+        """Return a backend of the same network with a second output; nothing is compiled yet.
+
+        It is another graph, so that depth alone costs what it costs without a second output.
+        """
+        return OpenVino(
+            self._network,
+            self.precision,
+            self._checksum,
+            self._weights,
+            has_confidence=True,
+        )
+
+    def begin(self, size: Size, what: str) -> bool:
+        """Return whether a size is compiled; if not, compile for it in the background.
+
+        Args:
+            size: (height, width).
+            what: description of the image, for the remark, such as its size.
+        """
+        if self._request(size) is not None:
+            return True
+        self._background.want(size, what, size)
+        return False
 
     def size_for(self, size: Size, what: str) -> Size:
         """Return the size to use now: `size` if it is compiled, otherwise the nearest compiled one.
@@ -184,7 +214,15 @@ class OpenVino:
         with tempfile.TemporaryDirectory() as spare, contextlib.suppress(CompileError, OSError):
             keep = path is not None and openvino_cache.can_keep(path)
             file = path if path is not None and keep else Path(spare, 'model.blob')
-            compile_apart(self._weights, self._checksum, self.precision, size, file, tries)
+            compile_apart(
+                self._weights,
+                self._checksum,
+                self.precision,
+                size,
+                file,
+                tries,
+                has_confidence=self._has_confidence,
+            )
             model = openvino_cache.read(file)
             if tries is AT_ONCE:
                 return self._imported(model)
@@ -210,7 +248,8 @@ class OpenVino:
 
     def _path(self, size: Size) -> Path | None:
         version = self._openvino.get_version()
-        return openvino_cache.model_path(self._checksum, self.precision, version, size)
+        kind = f'{self.precision}_confidence' if self._has_confidence else self.precision
+        return openvino_cache.model_path(self._checksum, kind, version, size)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -230,12 +269,15 @@ class OpenVino:
         import torch
 
         from depth_perception.networks.onnx_network import OnnxNetwork
+        from depth_perception.networks.uncertainty import DepthAndUncertainty
 
         network = self._network
         if isinstance(network, CheckedWeights):
             network = _plain(network.network())
         if isinstance(network, OnnxNetwork):
             return self._read(network, list(image.shape))
+        if self._has_confidence:
+            network = DepthAndUncertainty(network)
         image = image.contiguous()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')

@@ -12,6 +12,8 @@ from depth_perception.inference.backends.beside import CompileError
 
 #: The module that compiles.
 CHILD = 'depth_perception.inference.backends.openvino_child'
+#: Outputs to compile, as an argument of the process.
+DEPTH, CONFIDENCE = 'depth', 'confidence'
 #: Priorities to try one after the other, with their timeouts in seconds: on a machine that is never
 #: idle, priority idle alone would wait forever.
 Tries = tuple[tuple[str, float], ...]
@@ -27,6 +29,7 @@ def compile_apart(
     size: tuple[int, int],
     file: Path,
     tries: Tries | None = None,
+    has_confidence: bool = False,
 ) -> None:
     """Compile in a separate process (`openvino_child`) and wait for its file.
 
@@ -42,6 +45,7 @@ def compile_apart(
         precision,
         *map(str, size),
         str(file),
+        CONFIDENCE if has_confidence else DEPTH,
     ]
     tries = tries or TRIES
     for priority, seconds in tries:

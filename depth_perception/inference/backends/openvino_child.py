@@ -2,7 +2,7 @@
 """Compile a network for one input size and write the model to a file, as a process.
 
     python -m depth_perception.inference.backends.openvino_child \
-        WEIGHTS CHECKSUM PRECISION HEIGHT WIDTH FILE PRIORITY
+        WEIGHTS CHECKSUM PRECISION HEIGHT WIDTH FILE OUTPUTS PRIORITY
 
 Converting a network blocks the interpreter for tenths of a second at a time, so a running node
 starts this process, with priority `idle` or `low`; a starting node waits for it, with priority
@@ -19,11 +19,17 @@ from pathlib import Path
 
 from depth_perception.errors import told
 from depth_perception.inference.backends.beside import CompileError
+from depth_perception.inference.backends.openvino_apart import CONFIDENCE
 from depth_perception.inference.backends.priority import only_when_idle, with_low_priority
 
 
 def compile_to_file(
-    weights: str, checksum: str, precision: str, size: tuple[int, int], file: Path
+    weights: str,
+    checksum: str,
+    precision: str,
+    size: tuple[int, int],
+    file: Path,
+    has_confidence: bool = False,
 ) -> None:
     """Compile the network and write the model.
 
@@ -39,21 +45,29 @@ def compile_to_file(
     loaded = load_weights(weights)
     if loaded.checksum != checksum:
         raise CompileError(f'{weights} is no longer the file that was loaded')
-    model = openvino.OpenVino(loaded.network, precision).compiled(size)
+    backend = openvino.OpenVino(loaded.network, precision, has_confidence=has_confidence)
+    model = backend.compiled(size)
     if not openvino_cache.write(file, openvino.exported(model)):
         raise CompileError(f'{file} cannot be written')
 
 
 def main(words: list[str]) -> int:
     """Run with these command-line arguments."""
-    weights, checksum, precision, height, width, file, priority = words
+    weights, checksum, precision, height, width, file, outputs, priority = words
     if priority == 'idle':
         only_when_idle()
     elif priority == 'low':
         with_low_priority()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        compile_to_file(weights, checksum, precision, (int(height), int(width)), Path(file))
+        compile_to_file(
+            weights,
+            checksum,
+            precision,
+            (int(height), int(width)),
+            Path(file),
+            has_confidence=outputs == CONFIDENCE,
+        )
     except Exception as error:  # one line for the parent process
         sys.stderr.write(f'{told(error)}\n')
         return 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class TorchEager:
     name = 'torch'
     problem = ''
     uncompiled = 'PyTorch runs it, which compiles nothing ahead of time'
+    _has_confidence = False
 
     def __init__(self, network: nn.Module, device: Device, precision: str) -> None:
         self.device = device
@@ -48,10 +50,23 @@ class TorchEager:
     def run(self, image: Any) -> Any:
         """Compute the raw output (1, 1, h, w) float32 of a normalised (1, 3, H, W) float32."""
         if not is_tensor(image):
-            return self.run(torch.from_numpy(image)).numpy()
+            found = self.run(torch.from_numpy(image))
+            return tuple(part.numpy() for part in found) if self._has_confidence else found.numpy()
         image = image.to(dtype=self.dtype, memory_format=torch.channels_last)
+        if self._has_confidence:
+            return tuple(part.float() for part in self.network.with_uncertainty(image))  # type: ignore[operator]
         output: Tensor = self.network(image)
         return output.float()
+
+    def with_confidence(self) -> TorchEager:
+        """Return a backend of the same network that also gives the scale of its error."""
+        other = copy.copy(self)
+        other._has_confidence = True
+        return other
+
+    def begin(self, size: tuple[int, int], what: str) -> bool:
+        """Return True: any size is ready."""
+        return True
 
     def kept(self, size: tuple[int, int]) -> None:
         """Return None: nothing is compiled."""

@@ -26,6 +26,11 @@ def depth_message(depth: NDArray[np.float32], header: Header, encoding: str) -> 
     return _image(values, header, encoding)
 
 
+def confidence_message(confidence: NDArray[np.float32], header: Header) -> Image:
+    """Convert confidence (H, W), 0 to 1, to 32FC1."""
+    return _image(confidence, header, '32FC1')
+
+
 def preview_message(bgr: NDArray[np.uint8], header: Header) -> Image:
     """Convert a colour image, uint8 (H, W, 3), to bgr8."""
     return _image(bgr, header, 'bgr8')

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-DEPTH, INFO, POINTS, PREVIEW, SCAN = (
+DEPTH, INFO, POINTS, PREVIEW, SCAN, CONFIDENCE = (
     'depth/image',
     'depth/camera_info',
     'depth/points',
     'depth/image_color',
     'scan',
+    'depth/confidence',
 )
 #: Compressed depth image and preview, with image_transport's names.
 DEPTH_PNG, PREVIEW_JPEG = f'{DEPTH}/compressedDepth', f'{PREVIEW}/compressed'
@@ -30,7 +31,9 @@ INPUTS = (
     ANCHOR_DEPTH,
     ANCHOR_DEPTH_INFO,
 )
-OUTPUTS = (INFO, DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG)
+#: Outputs with any network, and all: confidence only with a network that gives it.
+ALWAYS = (INFO, DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG)
+OUTPUTS = (*ALWAYS, CONFIDENCE)
 #: Name of the node of `replay_check`, which a replay waits for.
 CHECK = 'replay_check'
 #: Topic that has a publisher as soon as `replay_check` receives the node's outputs.

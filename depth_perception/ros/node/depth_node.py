@@ -169,11 +169,13 @@ class DepthNode(LifecycleNode):
             parts.estimator = self._load_estimator(
                 settings.model_file, settings.device, settings.precision, settings.backend
             )
-            parts.parameters.network_loaded(parts.estimator.info.max_depth)
+            parts.parameters.network_loaded(parts.estimator.info)
+            if settings.min_confidence > 0:
+                parts.estimator.prepare_confidence()
             if settings.image_sizes:
                 parts.estimator.prepare(parameters.image_sizes(settings.image_sizes))
         parts.scan_poses = ScanPoses(self, settings.base_frame)
-        parts.outputs = DepthPublishers(self)
+        parts.outputs = DepthPublishers(self, parts.estimator.info.gives_confidence)
         self._reporter.network_loaded(parts.estimator)
 
     def _start_work(self) -> None:

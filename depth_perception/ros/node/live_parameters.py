@@ -10,6 +10,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from depth_perception.io.weights import WeightsInfo
 from depth_perception.ros.node import parameters
 from depth_perception.ros.node.parameters import Settings
 
@@ -34,20 +35,25 @@ class LiveParameters:
         self.remark = ''
         self._asked = self.settings
         self._network_max_depth = math.inf
+        self._unsure = ''
 
-    def network_loaded(self, max_depth: float) -> None:
-        """Set the largest depth of the loaded network, in metres.
+    def network_loaded(self, info: WeightsInfo) -> None:
+        """Check the parameters against the loaded network, and later changes too.
 
         Raises:
-            ParameterError: the parameters exclude the network's whole depth range.
+            ParameterError: the parameters exclude the network's whole depth range, or need a
+                confidence that it does not give.
         """
-        if misfit := self._asked.misfit(max_depth):
+        unsure = '' if info.gives_confidence else info.name
+        if misfit := self._asked.misfit(info.max_depth):
             raise parameters.ParameterError(misfit[1])
-        self._network_max_depth = max_depth
+        if unsure and (problem := self._asked.without_confidence(unsure)):
+            raise parameters.ParameterError(problem)
+        self._network_max_depth, self._unsure = info.max_depth, unsure
 
     def network_gone(self) -> None:
-        """Remove the depth limit of the network, which is no longer loaded."""
-        self._network_max_depth = math.inf
+        """Remove the limits of the network, which is no longer loaded."""
+        self._network_max_depth, self._unsure = math.inf, ''
 
     def change(
         self, node: Node, changes: Sequence[Parameter], state: str, set_all: Set
@@ -68,6 +74,8 @@ class LiveParameters:
             asked = parameters.changed(self._asked, typed, state, self._network_max_depth)
         except parameters.ParameterError as error:
             return parameters.refusal(str(error))
+        if self._unsure and (problem := asked.without_confidence(self._unsure)):
+            return parameters.refusal(problem)
         result = set_all(typed)
         if result.successful:
             self._asked = asked

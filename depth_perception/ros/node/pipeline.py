@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.anchors import LEAST_ANCHORS, AnchorReport, Anchors
 from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
 from depth_perception.depth.relative import SHOWN_RATIO, RelativeDepth, shown_relation
 from depth_perception.depth.scan import CameraPose, ScanLayout
-from depth_perception.inference.protocol import Estimator
+from depth_perception.inference.protocol import Estimate, Estimator
 from depth_perception.inference.transfer import Download, Upload
 from depth_perception.io.image_messages import Decoder
 from depth_perception.ros.conversions import messages, stamps
 from depth_perception.ros.conversions.camera_info import ImageCamera
 from depth_perception.ros.conversions.topics import (
+    CONFIDENCE,
     DEPTH,
     DEPTH_PNG,
     INFO,
@@ -44,7 +46,7 @@ from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.scan_pose import ScanPose
 
 #: Outputs that require inference.
-NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG})
+NEEDS_INFERENCE = frozenset({DEPTH, POINTS, PREVIEW, SCAN, DEPTH_PNG, PREVIEW_JPEG, CONFIDENCE})
 #: Outputs computed from the depth image in host memory.
 _OF_DEPTH = frozenset({DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG})
 #: Outputs available for relative depth without anchors.
@@ -104,6 +106,7 @@ class Result:
         beams: the scan's layout and frame_id; None without a scan.
         focal_factor: factor applied to depth.
         sample: a subsampled depth image for statistics, or None.
+        confidence: its subsampled confidence; None if it is not computed.
         thumbnail: a subsampled image, or None.
         published: topics whose messages have been published.
     """
@@ -119,6 +122,7 @@ class Result:
     beams: tuple[ScanLayout, str] | None = None
     focal_factor: float = 1.0
     sample: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
     thumbnail: NDArray[np.uint8] | None = None
     published: set[str] = field(default_factory=set)
 
@@ -356,7 +360,7 @@ class Pipeline:
         """Start inference, and set the products and the finite flag, without waiting for a GPU."""
         settings, camera = work.settings, work.camera.camera if work.camera else None
         image = self._upload(rgb)
-        estimate = self._estimator.estimate(image, settings.focal_camera(camera))
+        estimate = self._estimate(image, settings.focal_camera(camera), work)
         work.finite = geometry.all_finite(estimate.depth)
         if estimate.network_seconds is not None:
             work.result.seconds['network'] = estimate.network_seconds
@@ -370,7 +374,16 @@ class Pipeline:
             time=stamps.seconds(work.header.stamp),
             image=image,
             unseen=unseen,
+            confidence=estimate.confidence,
         )
+
+    def _estimate(self, image: Any, camera: CameraModel | None, work: Work) -> Estimate:
+        """Estimate depth, with confidence only if it is wanted or a mask needs it."""
+        is_masked = work.settings.min_confidence > 0
+        if not is_masked and CONFIDENCE not in work.wanted:
+            return self._estimator.estimate(image, camera)
+        # The first time it is compiled for: meanwhile a new subscriber must not stop the depth.
+        return self._estimator.estimate(image, camera, confidence=True, wait=is_masked)
 
     def _metres(self, output: Any, work: Work) -> Any:
         """Convert relative output to metres by anchors, or without them, for a preview only."""
@@ -408,6 +421,10 @@ class Pipeline:
             found[DEPTH] = products.depth
         if work.wanted & {POINTS, SCAN} and self._needs_pose(work):
             products.pose = self._stand(work).pose
+        if products.confidence is not None:
+            found['sure'] = products.confidence[::8, ::8]
+            if CONFIDENCE in work.wanted:
+                found[CONFIDENCE] = products.confidence
         if POINTS in work.wanted:
             found[POINTS] = products.cloud
         if SCAN in work.wanted:
@@ -471,6 +488,10 @@ class Pipeline:
         self._check_finite(bool(found['finite']))
         if work.colours is None:
             result.sample = found['sample'].copy()
+        if 'sure' in found:
+            result.confidence = found['sure'].copy()
+        if CONFIDENCE in found:
+            result.outputs[CONFIDENCE] = messages.confidence_message(found[CONFIDENCE], header)
         if DEPTH in found:
             self._fill_images(found[DEPTH], products, work)
         if POINTS in found:

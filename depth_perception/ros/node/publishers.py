@@ -11,6 +11,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 
 from depth_perception.ros.conversions.topics import (
+    CONFIDENCE,
     DEPTH,
     DEPTH_PNG,
     INFO,
@@ -23,7 +24,16 @@ from depth_perception.ros.node.qos import overrides
 
 #: Number of messages kept for retransmission. An old image is of no use; a few small messages cost
 #: nothing, and large images can push them out of a receive buffer (docs/dds.md).
-KEPT = {INFO: 5, DEPTH: 1, POINTS: 1, PREVIEW: 1, SCAN: 5, DEPTH_PNG: 1, PREVIEW_JPEG: 1}
+KEPT = {
+    INFO: 5,
+    DEPTH: 1,
+    POINTS: 1,
+    PREVIEW: 1,
+    SCAN: 5,
+    DEPTH_PNG: 1,
+    PREVIEW_JPEG: 1,
+    CONFIDENCE: 1,
+}
 TYPES = {
     INFO: CameraInfo,
     DEPTH: Image,
@@ -32,21 +42,29 @@ TYPES = {
     SCAN: LaserScan,
     DEPTH_PNG: CompressedImage,
     PREVIEW_JPEG: CompressedImage,
+    CONFIDENCE: Image,
 }
 
 
 class DepthPublishers:
     """The output publishers; they publish while the node is active.
 
+    Args:
+        node: the node.
+        has_confidence: whether the network gives confidence; without it there is no such topic.
+
     Raises:
         QosError: a QoS override of a topic cannot be used.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, has_confidence: bool = True) -> None:
         self._node = node
-        for topic in TYPES:  # check all before creating any publisher
+        kinds = {
+            topic: kind for topic, kind in TYPES.items() if has_confidence or topic != CONFIDENCE
+        }
+        for topic in kinds:  # check all before creating any publisher
             overrides(node, topic, 'publisher')
-        self._publishers = {topic: self._create(topic, kind) for topic, kind in TYPES.items()}
+        self._publishers = {topic: self._create(topic, kind) for topic, kind in kinds.items()}
 
     def _create(self, topic: str, kind: type) -> LifecyclePublisher:
         # One profile per topic: rclpy writes the overrides of a topic into the given profile.

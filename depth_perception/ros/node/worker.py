@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -244,10 +245,18 @@ class Worker:
                 {
                     'contrast': result.contrast,
                     'focal_factor': result.focal_factor,
+                    **_confidence_facts(result),
                     **_pose_facts(result.pose),
                     **(result.anchors.facts() if result.anchors else {}),
                 },
             )
+
+
+def _confidence_facts(result: Result) -> dict[str, float]:
+    """Return the confidence of a typical pixel; nothing if it is not computed."""
+    if result.confidence is None:
+        return {}
+    return {'confidence_percent': 100 * float(np.median(result.confidence))}
 
 
 def _pose_facts(pose: CameraPose | None) -> dict[str, float]:

@@ -266,6 +266,10 @@ def _estimator(settings: Settings) -> DepthEstimator:
         raise UsageError(told(error)) from error
     if misfit := settings.misfit(estimator.info.max_depth):
         raise UsageError(misfit[1])
+    if not estimator.info.gives_confidence and (
+        problem := settings.without_confidence(estimator.info.name)
+    ):
+        raise UsageError(problem)
     return estimator
 
 

@@ -20,7 +20,8 @@ from depth_perception.ros.replay.discovery import Discovery
 from depth_perception.ros.replay.frame_counters import FrameCounters
 from depth_perception.ros.replay.record import TF_STATIC, ReplayRecord
 
-#: The watched outputs: all except the compressed ones, which are made from the same depth.
+#: The watched outputs: all except the compressed ones, which are made from the same depth, and the
+#: confidence, which not every network gives, and which costs time.
 OUTPUTS = {DEPTH: Image, INFO: CameraInfo, POINTS: PointCloud2, PREVIEW: Image, SCAN: LaserScan}
 #: Seconds without a message after which the outputs of the last image count as complete.
 SETTLED = 1.0
