@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other sensors correct depth, over DDS; the network sees a wall 1.4 times too far away.
 
-TF is replaced by a stand-in, because not every machine has tf2_ros.
+TF is replaced by a stand-in, because not every machine has tf2_ros; one test uses tf2_ros if it is
+installed.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from typing import Any
 
@@ -272,6 +274,70 @@ def test_what_is_missing_is_told(scene, tf):
     tf['elsewhere'] = transform(rotation=BODY * Rotation.from_euler('z', 180, True))
     scene.depth(101.0)
     assert 'is elsewhere its frame?' in scene.status('lies in the image').message
+
+
+def test_the_reason_is_why_a_measurement_cannot_be_used_and_not_only_when_it_came(scene, tf):
+    """Measurements are rarer than images: every other image has none within anchor_max_age."""
+    scene.measure('scan', scan(scene.header(100.0, 'elsewhere')))
+    scene.depth(100.5)
+    assert 'no transform from elsewhere' in scene.status('anchors/scan').message
+    tf['elsewhere'] = transform(rotation=BODY * Rotation.from_euler('z', 180, True))
+    scene.depth(100.6)
+    scene.status('is elsewhere its frame?')
+    tf['elsewhere'] = None  # too long ago for TF
+    scene.depth(130.0)
+    scene.status('the nearest is 30 s away')
+    tf['elsewhere'] = transform()
+    scene.depth(131.0)
+    scene.status('the nearest is 31 s away')
+
+
+def test_without_tf2_its_package_is_named_whenever_measurements_come(namespace, robot, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    with running_node(
+        namespace, load_estimator=StandIn(too_far), max_age=0.0, anchors='scan'
+    ) as node:
+        scene = Scene(robot, node)
+        scene.measure('scan', scan(scene.header(100.0)))
+        np.testing.assert_allclose(scene.depth(101.0), WALL * OFF)  # none within anchor_max_age
+        said = scene.status('anchors/scan').message
+        assert said.count('anchors needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py)') == 1
+
+
+@pytest.mark.parametrize('moves', [False, True])
+def test_tf2_carries_a_scan_into_the_image(namespace, robot, moves):
+    """With tf2 itself: the scanner hangs on a mast that turns, TF is asked for the scan's stamp."""
+    tf2_ros = pytest.importorskip(
+        'tf2_ros', reason='tf2_ros is not installed: it comes with ROS 2 from apt'
+    )
+    static = tf2_ros.StaticTransformBroadcaster(robot.node)
+    moving = tf2_ros.TransformBroadcaster(robot.node)
+
+    def say(sender: Any, parent: str, child: str, stamp: float, moved: Transform) -> None:
+        header = Header(frame_id=parent, stamp=scene.camera.header(stamp).stamp)
+        sender.sendTransform(TransformStamped(header=header, child_frame_id=child, transform=moved))
+
+    with running_node(
+        namespace, load_estimator=StandIn(too_far), max_age=0.0, anchors='scan'
+    ) as node:
+        scene = Scene(robot, node)
+        listener = node._parts.anchors._listener
+        say(static, OPTICAL, 'mast', 0.0, transform())
+        turns = {99.9: -40, 100.0: 0, 100.1: 40} if moves else {100.0: 0}
+        for stamp, degrees in turns.items():
+            turned = transform(0.0, 0.0, 0.0, Rotation.from_euler('z', degrees, True))
+            say(moving if moves else static, 'mast', SENSOR, stamp, turned)
+
+        def known() -> bool:
+            try:
+                return bool(listener.at(OPTICAL, SENSOR, scene.header(100.0).stamp, 0.0))
+            except TransformError:
+                return False
+
+        wait_until(known, what='TF to reach the node')
+        scene.measure('scan', scan(scene.header(100.0)))
+        np.testing.assert_allclose(scene.depth(100.05), WALL, rtol=0.01)
+        assert scene.status('').level == OK
 
 
 def test_a_sensor_in_the_frame_of_the_image_needs_no_tf(namespace, robot):

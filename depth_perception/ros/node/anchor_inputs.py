@@ -62,6 +62,10 @@ _KEPT = 10
 _FRAMES = 16
 
 
+class _UntimelyError(SensorError):
+    """TF lacks the time of a measurement."""
+
+
 class AnchorTopicError(ValueError):
     """A topic cannot be used for a sensor; the message says why."""
 
@@ -162,22 +166,45 @@ class AnchorInputs:
                 found.append(anchors)
                 problems.append(problem)
                 continue
-            messages, problem = self._fitting(name, image, max_age)
-            problems.append(problem)
-            for message in messages:
-                try:
-                    anchors = self._anchors(name, message, image, camera, predicted)
-                    found.append(anchors)
-                    if not len(anchors) and _has_measured(message):
-                        problems.append(
-                            f'{self._topic(name)}: nothing that was measured lies in '
-                            f'the image; is {message.header.frame_id} its frame?'
-                        )
-                    ages.append(abs(_time(image) - _time(message.header)))
-                except (TransformError, SensorError, CameraError) as error:
-                    problems.append(f'{self._topic(name)}: {error}')
+            nearest = self._nearest(name, image)
+            fitting = [message for message in nearest if _apart(message, image) <= max_age]
+            # A measurement from another time may also be of no use at all, which says more.
+            for message in fitting or nearest:
+                made, problem = self._tried(name, message, image, camera, predicted, bool(fitting))
+                problems.append(problem)
+                if fitting and made is not None:
+                    found.append(made)
+                    ages.append(_apart(message, image))
+            if not fitting and not any(problems[len(problems) - len(nearest) :]):
+                problems.append(self._missing(name, nearest, image, max_age))
         return FrameAnchors(
             Anchors.joined(found), max(ages, default=None), '; '.join(filter(None, problems))
+        )
+
+    def _tried(
+        self,
+        name: str,
+        message: Any,
+        image: Header,
+        camera: CameraModel,
+        predicted: Any,
+        fits: bool,
+    ) -> tuple[Anchors | None, str]:
+        """Return the anchors of a message, None if it cannot be used, and what is wrong with it.
+
+        That TF lacks the time of a message is not wrong if the message does not fit the image.
+        """
+        try:
+            anchors = self._anchors(name, message, image, camera, predicted)
+        except _UntimelyError as error:
+            return None, f'{self._topic(name)}: {error}' if fits else ''
+        except (TransformError, SensorError, CameraError) as error:
+            return None, f'{self._topic(name)}: {error}'
+        if len(anchors) or not _has_measured(message):
+            return anchors, ''
+        return anchors, (
+            f'{self._topic(name)}: nothing that was measured lies in the image; is '
+            f'{message.header.frame_id} its frame?'
         )
 
     def _listen_to_tf(self) -> None:
@@ -212,25 +239,18 @@ class AnchorInputs:
     def _topic(self, name: str) -> str:
         return self._subscriptions[name].topic
 
-    def _fitting(self, name: str, image: Header, max_age: float) -> tuple[list[Any], str]:
-        """Return the message of each sensor nearest in time to the image, or the problem."""
+    def _nearest(self, name: str, image: Header) -> list[Any]:
+        """Return the message of each sensor nearest in time to the image."""
         with self._lock:
             frames = [list(messages) for messages in self._messages[name].values()]
-        nearest = [
-            min(messages, key=lambda message: abs(_time(message.header) - _time(image)))
-            for messages in frames
-        ]
-        fitting = [
-            message for message in nearest if abs(_time(message.header) - _time(image)) <= max_age
-        ]
-        return fitting, '' if fitting else self._missing(name, nearest, image, max_age)
+        return [min(messages, key=lambda message: _apart(message, image)) for messages in frames]
 
     def _missing(self, name: str, nearest: Sequence[Any], image: Header, max_age: float) -> str:
         """Return why a source has no message for an image."""
         subscription = self._subscriptions[name]
         topic = subscription.topic
         if nearest:
-            away = min(abs(_time(message.header) - _time(image)) for message in nearest)
+            away = min(_apart(message, image) for message in nearest)
             return (
                 f'{topic} has nothing within {max_age:g} s of the image: the nearest is '
                 f'{away:.2g} s away (anchor_max_age)'
@@ -284,7 +304,7 @@ class AnchorInputs:
             raise TransformError(f'no transform from {source} to {target}: {self._no_tf}')
         stamped = self._listener.at(target, source, stamp, 0.0)
         if stamped is None:
-            raise SensorError(
+            raise _UntimelyError(
                 f'no transform from {source} to {target} at the time of the measurement'
             )
         return transform_matrix(stamped.transform)
@@ -325,5 +345,6 @@ def _floor(predicted: Any, camera: CameraModel, pose: CameraPose | None) -> tupl
     return floor_anchors(predicted, camera, pose), ''
 
 
-def _time(header: Header) -> float:
-    return seconds(header.stamp)
+def _apart(message: Any, image: Header) -> float:
+    """Return the seconds between a message and the image."""
+    return abs(seconds(message.header.stamp) - seconds(image.stamp))
