@@ -28,7 +28,7 @@ from depth_perception.ros.conversions.topics import DEPTH_PNG, OUTPUTS
 from depth_perception.ros.offline.process_bag import main
 from test.support import bags
 from test.support.bags import START, append_topics, write_bag
-from test.support.ros import COMPRESSED, TYPES, picture, running_node, wait_until
+from test.support.ros import COMPRESSED, OPTIONAL, TYPES, picture, running_node, wait_until
 
 ROOT = Path(__file__).parents[2]
 IMAGE, INFO, ZONES = '/camera/image_raw', '/camera/camera_info', '/zones'
@@ -113,7 +113,7 @@ def test_the_new_bag_has_what_the_node_publishes_bit_for_bit(
     with running_node(
         namespace, arguments=tuple(word for argument in arguments for word in ('-p', argument))
     ) as node:
-        robot.listen(*TYPES, *COMPRESSED)
+        robot.listen(*TYPES, *COMPRESSED, *OPTIONAL)
         camera = robot.camera()
         with Bag(bag) as recording:
             infos = {
@@ -145,7 +145,7 @@ def test_the_new_bag_has_what_the_node_publishes_bit_for_bit(
     )
     found = contents(tmp_path / 'out')
     for topic in OUTPUTS:
-        kind = f'sensor_msgs/msg/{(TYPES | COMPRESSED)[topic].__name__}'
+        kind = f'sensor_msgs/msg/{(TYPES | COMPRESSED | OPTIONAL)[topic].__name__}'
         published = [
             canonical(serialize_message(message), kind) for message in robot.received[topic]
         ]

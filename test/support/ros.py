@@ -34,9 +34,10 @@ TYPES = {
     'depth/camera_info': CameraInfo,
     'depth/points': PointCloud2,
     'depth/image_color': Image,
-    'depth/confidence': Image,
     'scan': LaserScan,
 }
+#: Of a network that estimates how far off it is; compiled for when it gets its first subscriber.
+OPTIONAL = {'depth/confidence': Image}
 COMPRESSED = dict.fromkeys(
     ('depth/image/compressedDepth', 'depth/image_color/compressed'), CompressedImage
 )
@@ -149,7 +150,7 @@ class Robot:
         """Subscribe to outputs; wait until matched."""
         for topic in topics:
             self._subscriptions[topic] = self.node.create_subscription(
-                (TYPES | COMPRESSED)[topic],
+                (TYPES | COMPRESSED | OPTIONAL)[topic],
                 topic,
                 self._recorder(topic),
                 QoSProfile(depth=100, reliability=reliability),

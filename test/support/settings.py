@@ -17,7 +17,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     'depth_scale': (0.5, 2),
     'focal_correction': (False,),
     'edge_threshold': (0, 0.01, 0.3),
-    'min_confidence': (0.3, 1),
+    'min_confidence': (0.3, 0.8),
     'temporal_smoothing': (0.4, 0.95),
     'point_stride': (1, 3, 16),
     'point_color': (False,),
