@@ -19,6 +19,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -216,6 +217,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0 if everything was measured."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the step, remove its folder
     out = options.out.resolve()
     failed = run(options, out)
     if out == PAGE_FOLDER:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fill the tables of docs/performance.md and its notes from docs/performance/*.json.
+"""Fill the tables of docs/performance.md, docs/cameras.md and notes from docs/performance/*.json.
 
     python scripts/performance_page.py            writes the pages
     python scripts/performance_page.py --check    exits with 1 if a page is out of date
@@ -22,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs'
-PAGES = (DOCS / 'performance.md', DOCS / 'notes' / 'performance.md')
+PAGES = (DOCS / 'performance.md', DOCS / 'cameras.md', DOCS / 'notes' / 'performance.md')
 FOLDER = ROOT / 'docs' / 'performance'
 MARKED = re.compile(r'(<!-- figures: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
 OURS, USUAL, ANCHORED = 'depth_node', 'usual pattern', 'depth_node with anchors'
@@ -511,6 +511,24 @@ def cameras(data: Data) -> str:
     )
 
 
+def cameras_memory(data: Data) -> str:
+    """Return memory and threads of one process for several cameras, and of several."""
+    found = data['cameras']
+    return f'{found["machine"]}\n\n' + table(
+        ('Cameras', 'Processes', 'Private memory', 'Resident memory', 'Threads'),
+        [
+            (
+                str(run['cameras']),
+                str(run['processes']),
+                f'{run["private_mb"]:.0f} MB',
+                f'{run["rss_mb"]:.0f} MB',
+                str(run['threads']),
+            )
+            for run in found['runs']
+        ],
+    )
+
+
 def _served_whole(runs: list[Figures]) -> str:
     """Return a sentence if all images of a flood were processed."""
     if all(run['flood']['served_hz_in_all'] < 0.95 * sum(run['flood']['sent_hz']) for run in runs):
@@ -770,6 +788,7 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
         overload,
         start,
         cameras,
+        cameras_memory,
         training,
         limits,
         work,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import depth_perception
+from depth_perception.depth.settings import OPTIONS
 
 ROOT = Path(__file__).parents[1]
 #: Pages of the repository that are not in docs/.
@@ -303,6 +304,12 @@ def test_the_readme_has_the_obstacle_figures():
     shares = [f'{float(share):.0f} %' for share in re.findall(r'([\d.]+) %', row)[:3]]
     sentence = re.search(r'its scan (.*?)\(', (ROOT / 'README.md').read_text(), re.DOTALL)[1]
     assert re.findall(r'\d+ %', sentence) == shares
+
+
+def test_the_page_of_image_files_names_every_setting_of_depth():
+    options = {f'`--{name.replace("_", "-")}`' for name in OPTIONS}
+    page = (ROOT / 'docs' / 'predict.md').read_text()
+    assert [option for option in sorted(options) if option not in page] == []
 
 
 def launch_arguments(name: str) -> set[str]:

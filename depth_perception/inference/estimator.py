@@ -29,6 +29,7 @@ from depth_perception.inference.preparing import (
     MAX_ASPECT,
     Size,
     fed_size,
+    needs_no_torch,
     resized_image,
     resized_output,
 )
@@ -338,6 +339,8 @@ class DepthEstimator:
 
     def _whole(self, output: Any, size: Size) -> Any:
         """Resize the output of an imported network to the image: (H, W)."""
+        if not is_tensor(output) and needs_no_torch(self.info):
+            return _resized(output, size)
         import torch
 
         return like(resized_output(torch.as_tensor(output), self.info, size), output)
@@ -396,6 +399,9 @@ class DepthEstimator:
 
     def _prepare(self, image: Any, size: Size) -> Any:
         """Convert uint8 (H, W, 3) to normalised float32 (1, 3, h, w), both on the device."""
+        if not is_tensor(image) and needs_no_torch(self.info):
+            rounded = np.rint(smoothly_resized(image, size), dtype=np.float32)[None]
+            return _normalised(rounded, self._mean, self._std)
         if self.info.preparation.size != 'area':
             resized = resized_image(_as_batch(image), self.info, size)
             return like(_normalised(resized, self._mean, self._std), image)

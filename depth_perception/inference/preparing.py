@@ -45,6 +45,22 @@ def fed_size(info: WeightsInfo, height: int, width: int) -> Size:
     return _multiple(factor * rows, step), _multiple(factor * columns, step)
 
 
+def needs_no_torch(info: WeightsInfo) -> bool:
+    """Return whether image and output may be resized by OpenCV and NumPy.
+
+    That is so for networks from ONNX files, whose image is resized smoothly and then rounded to
+    bytes. Those of transformers must agree with its image processors, which use PyTorch.
+    """
+    policy = info.preparation
+    return (
+        info.network == 'onnx'
+        and policy.size != 'area'
+        and (policy.interpolation, policy.antialias, policy.resize_values)
+        == ('bilinear', True, 'bytes')
+        and (policy.padding, policy.output_interpolation) == (0, 'bilinear')
+    )
+
+
 def resized_image(image: Tensor, info: WeightsInfo, size: Size) -> Tensor:
     """Resize an image, uint8 (1, 3, H, W), to input size: (1, 3, h, w), 0 to 255."""
     from torch.nn import functional as F

@@ -91,7 +91,7 @@ def backend_for(
     """
     _check(name, device)
     if (
-        weights.is_ours
+        (weights.is_ours or weights.info.network == 'onnx')
         and device.type == 'cpu'
         and name in ('auto', 'openvino')
         and openvino.is_installed()
