@@ -48,6 +48,7 @@ from depth_perception.io.anchor_files import (
     AnchorFileError,
     misplaced,
     read_anchors,
+    swapped,
 )
 from depth_perception.io.bag import is_recording
 from depth_perception.io.files import FULL, Parts, write_together
@@ -387,7 +388,11 @@ class Predictor:
                 return products, f'; not corrected: there is no {path}'
         anchors = read_anchors(path, seen.camera)
         corrected, report = self._make.anchored(products, anchors)
-        remarks = (_about(report), misplaced(anchors, *products.metric.shape))
+        metric = np.asarray(products.metric)
+        remarks = (
+            _about(report),
+            misplaced(anchors, *metric.shape) or swapped(anchors, metric),
+        )
         return corrected, ''.join(f'; {remark}' for remark in remarks if remark)
 
     def _colours(self, depths: list[NDArray[np.float32]]) -> tuple[float, float]:

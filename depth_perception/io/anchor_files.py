@@ -23,6 +23,10 @@ DEPTH, DISTANCE = 'depth', 'distance'
 _COLUMNS = {DEPTH: DEPTH, 'metres': DEPTH, 'meters': DEPTH, DISTANCE: DISTANCE}
 #: Metres: if half of the anchors are farther, they have another unit.
 _FARTHEST = 100.0
+#: `swapped` needs so many anchors, a scatter of log(true / predicted depth) above the second, and
+#: that it is by the third factor less with u and v swapped. On 73 real and rendered pictures with a
+#: row and with zones this never was so of right anchors, and of swapped ones in 58 % of the cases.
+_LEAST_SWAPPED, _SCATTER, _BETTER = 8, 0.08, 2.0
 #: Larger files are refused.
 _MAX_BYTES = 50_000_000
 
@@ -92,6 +96,41 @@ def misplaced(anchors: Anchors, height: int, width: int) -> str:
         f'{len(anchors) - found} of {len(anchors)} anchors are outside the image of '
         f'{width}x{height} pixels' + ('; are u and v swapped?' if swapped else '')
     )
+
+
+def swapped(anchors: Anchors, depth: NDArray[np.float32]) -> str:
+    """Return a remark if anchors fit a predicted depth (H, W) far better with u and v swapped.
+
+    Compares the scatter of log(true / predicted depth), which no wrong scale changes, at the
+    anchors that lie in the image either way.
+    """
+    side = min(depth.shape)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        usable = (
+            (np.minimum(anchors.u, anchors.v) > -0.5)
+            & (np.maximum(anchors.u, anchors.v) < side - 0.5)
+            & (anchors.depth > 0)
+        )
+        u, v = (np.rint(place[usable]).astype(int) for place in (anchors.u, anchors.v))
+        as_given, exchanged = (
+            np.log(anchors.depth[usable] / depth[row, column]) for row, column in ((v, u), (u, v))
+        )
+    known = np.isfinite(as_given) & np.isfinite(exchanged)
+    if np.count_nonzero(known) < _LEAST_SWAPPED:
+        return ''
+    given, other = (_scatter(logs[known]) for logs in (as_given, exchanged))
+    if given <= max(_SCATTER, _BETTER * other):
+        return ''
+    return (
+        f'with u and v swapped the anchors would fit the image better: between them depth would be '
+        f'off by {100 * math.expm1(other):.0f} %, not {100 * math.expm1(given):.0f} %; are u and '
+        'v swapped?'
+    )
+
+
+def _scatter(logs: NDArray[np.float64]) -> float:
+    """Return the median of |value - median|."""
+    return float(np.median(abs(logs - np.median(logs))))
 
 
 def _column(words: list[str]) -> str | None:

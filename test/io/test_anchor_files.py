@@ -8,7 +8,7 @@ import pytest
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import Anchors
-from depth_perception.io.anchor_files import AnchorFileError, misplaced, read_anchors
+from depth_perception.io.anchor_files import AnchorFileError, misplaced, read_anchors, swapped
 
 CAMERA = CameraModel(160, 120, fx=100.0, fy=100.0, cx=80.0, cy=60.0)
 
@@ -88,3 +88,19 @@ def test_a_missing_file_is_named(tmp_path):
 )
 def test_anchors_outside_the_image_are_said(u, v, said):
     assert misplaced(Anchors.of(u, v, [1.0] * len(u)), 480, 640) == said
+
+
+def test_swapped_u_and_v_inside_the_image_are_noticed_whatever_the_scale():
+    v, u = np.mgrid[:120, :160]
+    depth = (0.8 + 3 * (v / 120) ** 2 + 0.5 * np.sin(u / 40)).astype(np.float32)
+    random = np.random.default_rng(0)
+    for rows in (np.full(60, 30), random.integers(0, 120, 60), 10 * (np.arange(60) // 6)):
+        columns = np.linspace(0, 119, 60).astype(int)
+        true = 1.5 * depth[rows, columns] * np.exp(random.normal(0, 0.05, 60))
+        assert swapped(Anchors.of(columns, rows, true), depth) == ''
+        assert 'are u and v swapped?' in swapped(Anchors.of(rows, columns, true), depth)
+    # Too few, all beyond the shorter side, an unknown depth, the same depth everywhere.
+    assert swapped(Anchors.of(rows[:5], columns[:5], true[:5]), depth) == ''
+    assert swapped(Anchors.of(np.full(60, 140), rows, true), depth) == ''
+    assert swapped(Anchors.of(rows, columns, true), np.full_like(depth, np.nan)) == ''
+    assert swapped(Anchors.of(rows, columns, np.full(60, 2.0)), np.full_like(depth, 2)) == ''
