@@ -6,7 +6,7 @@ depth when an object hides the floor. But both change slowly from frame to frame
 network and the place stay the same:
 
 * **the spread of the floor's level** shows how much the network errs about the floor. Its mean over
-  the last second decides how high a patch can be and still be floor; in single frames the spread
+  the last frames decides how high a patch can be and still be floor; in single frames the spread
   jumps with the share of the image that a rug covers.
 * **the floor's level at the lower edge of the image** is the reference for an object there. An
   object that hides the floor and is taken for it lowers this level, and so would be moved away from
@@ -29,8 +29,9 @@ from depth_perception.depth.arrays import namespace, place_of
 #: A NumPy array, or a tensor on any device.
 Array = Any
 
-#: Seconds: over which the spread is averaged, and after which a frame is forgotten.
-RECENT, LONGEST_GAP = 1.0, 1.0
+#: Seconds: over which the spread is averaged (with 1 s, the closed loop hit a box), and after which
+#: a frame is forgotten.
+RECENT, LONGEST_GAP = 0.3, 1.0
 #: Log depth per second by which the level at the lower edge may fall.
 FALL = 0.1
 
