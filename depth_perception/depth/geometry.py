@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import cv2
@@ -172,32 +173,50 @@ def flying_pixels(depth: Array, threshold: float) -> Array:
 
 def _far_sides_by_numpy(nearness: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
     """Compute `_far_sides`; check for planes only where there is a jump without the check."""
-    far = _far_sides_by_bands(nearness, threshold, planes=False)
+    far = _by_bands(_jumps, nearness, threshold)
     if np.count_nonzero(far) > far.size * _FEW:
-        return _far_sides_by_bands(nearness, threshold, planes=True)
+        return _by_bands(_far_sides, nearness, threshold)
     found = np.flatnonzero(far)
     far.reshape(-1)[found] = _are_far_sides(nearness, found, threshold)
     return far
 
 
-def _far_sides_by_bands(
-    nearness: NDArray[Any], threshold: float, planes: bool
+def _by_bands(
+    found: Callable[[NDArray[Any], float], NDArray[np.bool_]],
+    nearness: NDArray[Any],
+    threshold: float,
 ) -> NDArray[np.bool_]:
     height, width = nearness.shape[0] - 2 * _REACH, nearness.shape[1]
     far = np.empty((height, width - _REACH), bool)
     for rows in bands(height, width):
-        far[rows] = _far_sides(nearness[rows.start : rows.stop + 2 * _REACH], threshold, planes)
+        far[rows] = found(nearness[rows.start : rows.stop + 2 * _REACH], threshold)
     return far
 
 
-def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
+def _jumps(nearness: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+    """Return `_far_sides` without the check for planes, exactly, in half the time.
+
+    Rounding is monotonic, so the largest neighbour alone decides whether a jump is large enough.
+    """
+    width = nearness.shape[1]
+    flat = nearness.reshape(-1)
+    start, stop = _REACH * width, len(flat) - _REACH * width
+    largest = np.fmax(flat[start + 1 : stop + 1], flat[start - 1 : stop - 1])
+    for step in (width, -width):
+        np.fmax(largest, flat[start + step : stop + step], out=largest)
+    own = flat[start:stop]
+    np.subtract(largest, own, out=largest)
+    far: NDArray[np.bool_] = largest > own * threshold
+    return far.reshape(-1, width)[:, : width - _REACH]
+
+
+def _far_sides(nearness: Array, threshold: float) -> Array:
     """Return the far side of each jump, bool (h, w), of 1 / depth with a margin.
 
     Args:
         nearness: 1 / depth, (h + 2 _REACH, w + _REACH), with a margin of NaN or other rows above,
             below and on the right. In memory the right margin also precedes the next row.
         threshold: relative size of a jump.
-        planes: whether to subtract the step of a slanted plane.
     """
     xp = namespace(nearness)
     width = nearness.shape[1]
@@ -206,18 +225,15 @@ def _far_sides(nearness: Array, threshold: float, planes: bool = True) -> Array:
     limit = flat[_REACH * width :][:size] * threshold
     opposite = -limit
     far: Array | None = None
-    reach = _REACH if planes else 1
     # Distance in memory to the next pixel of a row and of a column.
     for step in (1, width):
-        around = flat[_REACH * width - reach * step :][: size + 2 * reach * step]
+        around = flat[_REACH * (width - step) :][: size + 2 * _REACH * step]
         change = around[step:] - around[:-step]
         # From the pixel before each one to itself, and from the last one to the next.
-        pairs = change[(reach - 1) * step :][: size + step]
-        up = down = pairs
-        if planes:
-            sizes = abs(change)
-            plane = xp.fmin(sizes[: len(pairs)], sizes[-len(pairs) :])
-            up, down = pairs - plane, pairs + plane
+        pairs = change[WIDEST_BLUR * step :][: size + step]
+        sizes = abs(change)
+        plane = xp.fmin(sizes[: len(pairs)], sizes[-len(pairs) :])
+        up, down = pairs - plane, pairs + plane
         jumps = (up[step:] > limit) | (down[:size] < opposite)
         far = jumps if far is None else far | jumps
     assert far is not None
