@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 #: A network address; also after conversion to a path, which leaves only one slash.
@@ -14,6 +16,26 @@ _ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+:/', re.IGNORECASE)
 
 class UsageError(ValueError):
     """The request cannot be carried out; the message says why."""
+
+
+@contextlib.contextmanager
+def refusing_odd_paths() -> Iterator[None]:
+    """Turn the errors of paths that can name nothing into a `UsageError`.
+
+    `Path.exists` and its kind return false for a missing file, but raise these.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        raise UsageError(
+            f'cannot use {_shortened(str(error.filename))}: {error.strerror}'
+        ) from error
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f'{text[:60]}...{text[-30:]}'
 
 
 def first_line(error: BaseException) -> str:

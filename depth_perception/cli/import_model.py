@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
+import os
 import re
 import sys
 from pathlib import Path
@@ -173,12 +174,14 @@ def _refuse_unwritable(out: Path, source: Path) -> None:
         check_writable(place if place == out else place.parent / 'new')
     except OSError as error:
         raise UsageError(f'cannot write {out}: {error.strerror}') from error
-    if out.exists() and (out.resolve() == source.resolve() or _lies_in(out, source)):
+    if out.exists() and (
+        os.path.realpath(out) == os.path.realpath(source) or _lies_in(out, source)
+    ):
         raise UsageError(f'--out {out} is a file of the network to import: name another')
 
 
 def _lies_in(file: Path, folder: Path) -> bool:
-    return file.resolve().parent == folder.resolve()
+    return os.path.dirname(os.path.realpath(file)) == os.path.realpath(folder)
 
 
 def _read(options: argparse.Namespace) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 """The command `depth-perception`: depth of files, a browser view, and networks of others.
 
 Exit codes: 0 everything succeeded, 1 some images failed but the others succeeded, 2 nothing could
-be done, 130 ended by SIGINT, 143 ended by SIGTERM.
+be done, 130 ended by SIGINT, 143 by SIGTERM, 129 by a closed terminal (SIGHUP).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from depth_perception import __version__
-from depth_perception.errors import UsageError
+from depth_perception.errors import UsageError, refusing_odd_paths
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with terminable():
+        with terminable(), refusing_odd_paths():
             options = _parser(words).parse_args(words)
             return int(options.run(options))
     except UsageError as error:

@@ -74,8 +74,8 @@ VIDEO_HEIGHT = 720
 WHOLE = 0.95
 #: Error message if the input is a bag.
 RECORDING = (
-    'it is a recording, which "depth-perception view" shows and of which "python -m '
-    'depth_perception.demo" makes pictures'
+    'it is a recording: "process_bag" writes its depth into a new one, "depth-perception view" '
+    'shows it, and "python -m depth_perception.demo" makes pictures of it'
 )
 #: Largest number of skipped files to list.
 NAMED = 10

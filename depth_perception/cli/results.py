@@ -68,9 +68,9 @@ def find(paths: Iterable[Path], out: Path) -> Found:
     for path in paths:
         for file, relative in _files(path, out) if path.is_dir() else [(path, Path(path.name))]:
             is_asked_for = file == path
-            if file.resolve() in seen:
+            if (real := os.path.realpath(file)) in seen:
                 continue
-            seen.add(file.resolve())
+            seen.add(real)
             if not is_asked_for and _lies_in(file, out) and file.name.endswith(_RESULTS):
                 found.earlier.append(file)
             elif is_asked_for or file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
@@ -89,7 +89,8 @@ def _files(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith('.') and Path(place, name).resolve() != out.resolve()
+            if not name.startswith('.')
+            and os.path.realpath(Path(place, name)) != os.path.realpath(out)
         )
         for name in sorted(names):
             if not name.startswith('.'):
@@ -98,7 +99,7 @@ def _files(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _lies_in(file: Path, folder: Path) -> bool:
-    return folder.resolve() in file.resolve().parents
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(file)).parents
 
 
 def named(files: Iterable[tuple[Path, Path]]) -> list[Job]:
@@ -124,6 +125,6 @@ def _candidate(path: Path, relative: Path, level: int) -> Path:
     folder = relative.parent
     if more:
         # Add as many parents of the given folder as are needed.
-        above = path.resolve().parents[len(relative.parts) - 1].parts[1:]
+        above = Path(os.path.realpath(path)).parents[len(relative.parts) - 1].parts[1:]
         folder = Path(*above[-more:], folder)
     return folder / (relative.name if with_suffix else relative.stem)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depth_perception import __version__
+from depth_perception.errors import UsageError, refusing_odd_paths
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
@@ -44,6 +45,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    try:
+        with refusing_odd_paths():
+            return _checked(parser, options)
+    except UsageError as error:
+        parser.error(str(error))
+
+
+def _checked(parser: argparse.ArgumentParser, options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options with the recording filled in; exit with 2 if a file is missing."""
     if options.bag is None and not CLIP_BAG.is_dir():
         parser.error(
             'the bundled recording is part of the repository, not of an installed '

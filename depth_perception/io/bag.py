@@ -222,7 +222,7 @@ def _open(path: Path) -> list[Any]:
             return readers
     except Exception as error:  # the storage libraries raise all kinds of errors
         raise BagError(
-            f'bag {path} cannot be opened: {_one_line(error)}. If its recorder was '
+            f'bag {path} cannot be opened: {_one_line(error).rstrip(".")}. If its recorder was '
             f'killed, `ros2 bag reindex` or `mcap recover` may repair it'
         ) from error
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,19 @@ def write_together(files: Mapping[Path, Parts]) -> None:
         for temporary, _ in ready:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def read_whole(path: str | Path) -> bytes:
+    """Return the content of a file or a pipe.
+
+    Raises:
+        OSError: it cannot be read, or is a device, whose content may never end.
+    """
+    path = Path(path)
+    mode = path.stat().st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise OSError(errno.EINVAL, 'it is a device, not a file', str(path))
+    return path.read_bytes()
 
 
 def check_writable(path: str | Path) -> None:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraError, CameraModel, same_aspect
 from depth_perception.errors import why_missing
 from depth_perception.extras import EXTRAS
+from depth_perception.io.files import read_whole
 from depth_perception.io.value_range import ValueRange
 
 IMAGE_SUFFIXES = (
@@ -118,7 +121,7 @@ def read_photo(path: Path) -> Photo:
         ImageError: the file is missing, cannot be read or does not contain an image.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except FileNotFoundError as error:
         raise ImageError(why_missing(path)) from error
     except OSError as error:
@@ -160,7 +163,7 @@ def _read_by_pillow(content: bytes, path: Path) -> Photo:
     try:
         from PIL import Image, ImageOps
 
-        with Image.open(io.BytesIO(content)) as image:
+        with _of_any_size(), Image.open(io.BytesIO(content)) as image:
             exif, pages = _plain(image.getexif()), _pages(image)
             rgb = np.array(ImageOps.exif_transpose(image).convert('RGB'))
     except Exception as error:  # Pillow's plugins raise all kinds of errors
@@ -168,6 +171,16 @@ def _read_by_pillow(content: bytes, path: Path) -> Photo:
             'it is not an image that OpenCV or Pillow can read, or it is damaged'
         ) from error
     return Photo(rgb, _camera_of(exif, rgb.shape[1], rgb.shape[0]), pages)
+
+
+@contextlib.contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Silence Pillow's warning about more than 89 megapixels; above twice that it refuses."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        yield
 
 
 def _register_heic() -> None:
@@ -181,7 +194,7 @@ def _exif_and_pages(content: bytes) -> tuple[dict[int, Any], int]:
     try:
         from PIL import Image
 
-        with Image.open(io.BytesIO(content)) as image:
+        with _of_any_size(), Image.open(io.BytesIO(content)) as image:
             return _plain(image.getexif()), _pages(image)
     except Exception:  # only the focal length is lost
         return {}, 1

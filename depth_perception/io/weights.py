@@ -21,7 +21,7 @@ import numpy as np
 
 from depth_perception.errors import first_line, why_missing
 from depth_perception.extras import remedy
-from depth_perception.io.files import write_atomically
+from depth_perception.io.files import read_whole, write_atomically
 from depth_perception.io.preparation import Preparation
 from depth_perception.networks import create_network, loadable_names, network_names
 
@@ -363,7 +363,7 @@ def _explained(file: Path) -> Iterator[None]:
 
 def _read(file: Path) -> bytes:
     try:
-        content = file.expanduser().read_bytes()
+        content = read_whole(file.expanduser())
     except FileNotFoundError as error:
         raise WeightsError(why_missing(file, 'there is no such file')) from error
     except IsADirectoryError as error:

@@ -98,7 +98,8 @@ class StoredPredictions(DepthSource):
                 return self._of_one_picture(files[0], name)
         raise DataError(
             f'no prediction for the picture {name}: there is no {parts[-1]} with '
-            f'{", ".join(SUFFIXES)} in {self.folder}'
+            f'{", ".join(SUFFIXES)} in {self.folder}, and none in a folder of its own, such as '
+            f'{self.folder / name}{SUFFIXES[0]}'
         )
 
     def _of_one_picture(self, file: Path, name: str) -> Path:

@@ -31,6 +31,7 @@ from depth_perception.errors import first_line
 from depth_perception.inference.backends.graphs import release_generator
 from depth_perception.io.files import write_atomically
 from depth_perception.io.weights import WeightsError, WeightsInfo, save_weights, weights_path
+from depth_perception.termination import leave_terminal, stopping_signals
 from depth_training.augment.batch import Views, augment
 from depth_training.data.layouts.packed import PackedViews
 from depth_training.data.sample import DataError
@@ -201,10 +202,14 @@ class PackedTrainer:
             self._resume()
         self._signal = 0
 
+    def _on_signal(self, number: int, frame: Any) -> None:
+        leave_terminal(number)
+        self._signal = number
+
     def run(self) -> int:
         """Train; return 0, or 128 + signal if stopped by a signal."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda received, _: setattr(self, '_signal', received))
+        for number in stopping_signals():
+            signal.signal(number, self._on_signal)
         self._say(f'{self.training.description}; decoded in {self.decode_seconds:.1f} s')
         self._note(None)
         self._began = time.monotonic() - self.seconds

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from depth_perception.io.weights import save_weights
+from depth_perception.termination import leave_terminal, stopping_signals
 from depth_training.data import DepthDataset, evenly, open_dataset
 from depth_training.data.joined import open_joined
 from depth_training.data.raycast_rooms import with_raycast
@@ -119,7 +120,7 @@ class Trainer:
 
     def run(self) -> int:
         """Train until the last epoch, or until a signal requests a stop."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stopping_signals():
             signal.signal(number, self._on_signal)
         while self.state.step < self.steps:
             if not self._epoch():
@@ -363,6 +364,7 @@ class Trainer:
             self.display.say(text)
 
     def _on_signal(self, number: int, frame: Any) -> None:
+        leave_terminal(number)
         self._signal = number
 
 

@@ -163,7 +163,8 @@ def start_worker(worker: int) -> None:
     reacts with a checkpoint after the current step, however long that takes, and needs its workers
     until then. So workers only obey SIGTERM from the trainer, or end with it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         # Python does not tell handlers the sender of a signal; sigwaitinfo does.

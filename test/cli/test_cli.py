@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -493,8 +494,9 @@ def test_options_about_videos_alone_are_told(model, out, tmp_path, capsys):
         assert 'there is none' in capsys.readouterr().err
 
 
-def test_a_terminated_command_leaves_no_halves(model, out, tmp_path):
-    """SIGTERM, which job managers send, cleans up like Ctrl-C."""
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_command_leaves_no_halves(model, out, tmp_path, number):
+    """SIGTERM of job managers and SIGHUP of a closed terminal clean up like Ctrl-C."""
     clip = video(tmp_path / 'clip.avi', 3000)
     out.mkdir(parents=True)
     process = subprocess.Popen(
@@ -515,9 +517,9 @@ def test_a_terminated_command_leaves_no_halves(model, out, tmp_path):
         text=True,
     )
     wait_until(lambda: list(out.iterdir()))  # the half-written video
-    process.terminate()
+    process.send_signal(number)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 143 and 'interrupted' in said and 'Traceback' not in said
+    assert process.returncode == 128 + number and 'interrupted' in said and 'Traceback' not in said
     assert not list(out.iterdir())
 
 
@@ -700,7 +702,7 @@ def test_a_recording_costs_itself_and_names_the_command_for_it(model, out, tmp_p
     bag = Path(__file__).parents[2] / 'data' / 'clip_bag'
     file = next(bag.glob('*.mcap'))
     assert predict(model, out, file, picture(tmp_path / 'a.png')) == 1
-    assert 'it is a recording, which "depth-perception view" shows' in capsys.readouterr().err
+    assert 'it is a recording: "process_bag" writes its depth' in capsys.readouterr().err
     assert names(out) == ['a_color.png', 'a_depth.png']
     assert predict(model, out, bag) == 2
     assert 'it is a recording' in capsys.readouterr().err.splitlines()[-1]

@@ -61,7 +61,7 @@ def test_killed_twice_and_resumed_equals_undisturbed(tmp_path):
     assert not list(killed.glob('.*.part'))
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_all_processes_writes_a_checkpoint_first(tmp_path, number):
     data = layouts.sync(tmp_path / 'data', ('kitchen', 'office'), 8)
     out = tmp_path / 'run'
