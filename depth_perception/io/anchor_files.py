@@ -26,6 +26,7 @@ _FARTHEST = 100.0
 #: `swapped` needs so many anchors, a scatter of log(true / predicted depth) above the second, and
 #: that it is by the third factor less with u and v swapped. On 73 real and rendered pictures with a
 #: row and with zones this never was so of right anchors, and of swapped ones in 58 % of the cases.
+#: The factor was chosen on these same pictures.
 _LEAST_SWAPPED, _SCATTER, _BETTER = 8, 0.08, 2.0
 #: Larger files are refused.
 _MAX_BYTES = 50_000_000
