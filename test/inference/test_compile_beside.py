@@ -76,7 +76,10 @@ def test_a_new_size_is_compiled_by_another_process_and_kept_for_the_next_start(
     monkeypatch.setattr(openvino.OpenVino, '_converted', no_conversion)
     image = picture(0, 160, 90)
     stretched = estimator.estimate(image, WIDE)
-    assert estimator.remarks == ('compiling for 160x90: until then fed at 80x60',)
+    height, width = estimator.network_size(90, 160)
+    assert estimator.remarks == (
+        f'compiling for 160x90 (network input {width}x{height}): until then fed at 80x60',
+    )
     assert stretched.depth.shape == (90, 160) and np.isfinite(stretched.depth).all()
     wait_until(lambda: not estimator.remarks, LONG)
     right = estimator.estimate(image, WIDE)
@@ -220,7 +223,8 @@ def test_a_failed_compilation_is_reported_and_images_are_served(weights, cache, 
     for _ in range(3):
         assert estimator.infer(picture(0, 160, 90)).shape == (90, 160)
         wait_until(lambda: 'RuntimeError: no such layer' in ''.join(estimator.remarks), LONG)
-    assert estimator.remarks[0].startswith('cannot compile for 160x90, fed at 80x60: ')
+    assert estimator.remarks[0].startswith('cannot compile for 160x90 (network input ')
+    assert '), fed at 80x60: ' in estimator.remarks[0]
     with pytest.raises(CompileError, match='cannot compile for 160x90: RuntimeError'):
         estimator.prepare([(90, 160)])
 
@@ -234,6 +238,16 @@ def test_only_the_newest_sizes_of_a_changing_stream_are_queued():
     go.set()
     wait_until(lambda: not beside.remark)
     assert made[0] == (1, 1) and made[-1] == (1, 19) and len(made) == 4
+
+
+def test_each_input_size_of_one_image_size_is_named_once():
+    go = threading.Event()
+    beside = BackgroundCompiler(lambda size: go.wait(30))
+    for height in (96, 128):  # of a changing focal length
+        beside.want((height, 160), '320x240', (240, 320))
+    remark = beside.remark
+    go.set()
+    assert all(remark.count(f'network input 160x{height}') == 1 for height in (96, 128))
 
 
 def test_the_least_recently_used_are_deleted(tmp_path):

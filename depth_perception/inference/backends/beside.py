@@ -45,13 +45,14 @@ class BackgroundCompiler:
         """What is being compiled or failed to compile, and how such images are fed; or ''."""
         with self._changed:
             texts = [
-                f'compiling for {want.what}'
+                f'compiling for {want.what} (network input {_words(size)})'
                 + (f': until then fed at {_words(want.instead)}' if want.instead != size else '')
                 for size, want in self._wanted.items()
             ]
             texts += [
-                f'cannot compile for {want.what}, fed at {_words(want.instead)}: {why}'
-                for want, why in self._failed.values()
+                f'cannot compile for {want.what} (network input {_words(size)}), '
+                f'fed at {_words(want.instead)}: {why}'
+                for size, (want, why) in self._failed.items()
             ]
         return '; '.join(texts)
 
