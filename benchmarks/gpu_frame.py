@@ -8,8 +8,9 @@
                                                               installed
 
 Our implementation alternates with the usual one: plain PyTorch in float32, depth copied to the
-host, a cloud by numpy. Prints JSON; the exit status is 2 without a CUDA device. `--device cpu` only
-tests the script.
+host, a cloud by numpy. Prints JSON, and writes it to --out after each part: what is measured stays
+there if it is stopped, and `unfinished` names the rest. The exit status is 2 without a CUDA device.
+`--device cpu` only tests the script.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import functools
+import importlib.util
 import itertools
 import json
 import sys
@@ -35,6 +38,7 @@ from torch.nn import functional as F
 from benchmarks.machine import machine
 from benchmarks.network import NETWORKS, build, parse_size
 from benchmarks.resources import PeakMemory
+from benchmarks.results import write_json
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.products import ProductMaker
@@ -287,29 +291,61 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device != 'cpu':
         torch.cuda.set_device(str(resolve_device(options.device)))
     torch.backends.cudnn.benchmark = options.autotune
-    text = json.dumps(_measure(options), indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + '\n')
+    found: dict[str, Any] = {}
+    for found in _measure(options):
+        if options.out:
+            write_json(options.out, found)
+    print(json.dumps(found, indent=1))
     return 0
 
 
-def _measure(options: argparse.Namespace) -> dict[str, Any]:
+def _measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield all that is measured so far, after each part."""
     device = torch.device(str(resolve_device(options.device)))
-    alone_size = min(ALONE_SIZE, options.size)
-    return {
+    found: dict[str, Any] = {
         'machine': machine(),
         'device': str(device),
         'rounds': options.rounds,
         'autotune': options.autotune,
-        'half_precision': half_precision(pairs_with_truth(options), device),
-        'frame': [frames(name, options.size, options.rounds, device) for name in options.networks],
-        'network_alone': [
-            alone(name, alone_size, options.rounds, device)
-            for name in options.networks
-            if name in ALONE
-        ],
+        'unfinished': [],
+        'half_precision': None,
+        'frame': [],
+        'network_alone': [],
     }
+    parts = list(_parts(options, device, found))
+    for index, (_, measure) in enumerate(parts, 1):
+        measure()
+        found['unfinished'] = [name for name, _ in parts[index:]]
+        yield found
+
+
+def _parts(
+    options: argparse.Namespace, device: torch.device, found: dict[str, Any]
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the name of each part, and a function that measures it and adds it to `found`."""
+
+    def half() -> None:
+        found['half_precision'] = half_precision(pairs_with_truth(options), device)
+
+    def frame(name: str) -> None:
+        found['frame'].append(frames(name, options.size, options.rounds, device))
+
+    def network(name: str) -> None:
+        size = min(ALONE_SIZE, options.size)
+        found['network_alone'].append(alone(name, size, options.rounds, device))
+
+    if options.pack is None and importlib.util.find_spec('rosbags') is None:
+        sys.stderr.write(
+            'gpu_frame: half precision is skipped, as the package rosbags is not installed to read '
+            f'{options.clip}: give --pack, or pip install rosbags\n'
+        )
+    else:
+        yield 'half precision', half
+    for name in options.networks:
+        yield f'frame of {name}', functools.partial(frame, name)
+    for name in options.networks:
+        if name in ALONE:
+            yield f'{name} alone', functools.partial(network, name)
 
 
 if __name__ == '__main__':

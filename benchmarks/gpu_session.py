@@ -2,7 +2,7 @@
 """Run tests, benchmarks and training on a GPU that is available for a short time only.
 
 `scripts/gpu_session` calls this. Each step is a process with a time limit; if one fails, the next
-still runs:
+still runs, unless it needs what the other has not written:
 
 * `tests`: every test that needs CUDA (`pytest -m cuda`);
 * `frame`: `benchmarks.gpu_frame`, a frame from bytes to cloud, by precision, with and without
@@ -11,7 +11,8 @@ still runs:
 * `train`: `depth_training.train.packed` for the remaining time.
 
 OUT gets four files: `session.json` (steps, exit codes, seconds, and the JSON of each step;
-rewritten after each step), `session.log`, `network.png` and `weights.safetensors`. There are few
+rewritten after each step; a step that was stopped leaves what it had measured, see `unfinished`
+there), `session.log`, `network.png` and `weights.safetensors`. There are few
 files, since a borrowed machine may limit how many can be copied back.
 """
 
@@ -29,9 +30,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import machine
-from depth_perception.io.files import write_atomically
+from benchmarks.results import read_times, write_json
 
 NAMES = ('tests', 'frame', 'network', 'train')
 #: Tests that run without ROS and need no packages besides those named above.
@@ -55,6 +57,8 @@ RESERVE = 15
 SHORTEST = 90
 #: Seconds from SIGTERM to SIGKILL.
 GRACE = 20
+#: Default duration in minutes, and that of a dry run, since a CPU may be slow.
+MINUTES, DRY_MINUTES = 9.0, 30.0
 
 
 @dataclass
@@ -67,12 +71,14 @@ class Step:
         seconds: time limit.
         results: files that it writes to the work folder, and their names in OUT; a JSON file is
             inserted into `session.json` under its name.
+        times_of: step whose `network.json` it needs; '' = none.
     """
 
     name: str
     command: list[str]
     seconds: float
     results: dict[str, str] = field(default_factory=dict)
+    times_of: str = ''
 
 
 def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step]:
@@ -101,6 +107,7 @@ def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step
         ],
         0.15 * left,
         {'roofline.json': 'gpu_roofline.json'},
+        times_of='network',
     )
 
 
@@ -133,7 +140,7 @@ def _frame(options: argparse.Namespace, work: Path, seconds: float) -> Step:
 
 def _network(options: argparse.Namespace, work: Path, seconds: float) -> Step:
     amount = (
-        ['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2']
+        ['--networks', NETWORKS[0], '--sizes', '64x96', '--rounds', '2', '--only-torch']
         if options.dry_run
         else ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100']
     )
@@ -204,14 +211,65 @@ class Session:
 
     def __init__(self, out: Path, work: Path) -> None:
         self.out, self.work = out, work
-        self.done: list[dict[str, object]] = []
+        self.done: list[dict[str, Any]] = []
+        #: Whether all went well, and how each step ended; None until all have.
+        self.summary: dict[str, Any] | None = None
         self.results: dict[str, object] = {}
         self.log = out / 'session.log'
         self.log.write_text('')
 
     def run(self, step: Step) -> bool:
         """Run a step; return True if it succeeded within its time."""
-        start, timed_out = time.monotonic(), False
+        if step.times_of and (missing := self._missing(step.times_of)):
+            self.skip(step.name, missing)
+            return False
+        start = time.monotonic()
+        exit_code, timed_out = self._process(step)
+        taken = time.monotonic() - start
+        unfinished = self._collect(step)
+        self.done.append(
+            {
+                **asdict(step),
+                'exit_code': exit_code,
+                'timed_out': timed_out,
+                'taken_seconds': round(taken, 1),
+                'unfinished': unfinished,
+            }
+        )
+        self._write()
+        print(f'{_outcome(self.done[-1])}, {taken:.0f} s', flush=True)
+        return exit_code == 0
+
+    def skip(self, name: str, why: str, as_wanted: bool = False) -> None:
+        """Record that a step does not run; with `as_wanted` the session may still succeed."""
+        self.done.append({'name': name, 'skipped': why, 'as_wanted': as_wanted})
+        self._write()
+        print(_outcome(self.done[-1]), flush=True)
+
+    def finish(self) -> int:
+        """Write and print how each step ended; return 0 if all went well, otherwise 1."""
+        well = all(step.get('as_wanted') or step.get('exit_code') == 0 for step in self.done)
+        self.summary = {
+            'well': well,
+            'steps': [_outcome(step) for step in self.done],
+        }
+        self._write()
+        print(f'{"all well" if well else "NOT all well"}: {"; ".join(self.summary["steps"])}')
+        print(f'results: {self.out / "session.json"}, output of the steps: {self.log}', flush=True)
+        return 0 if well else 1
+
+    def _missing(self, name: str) -> str:
+        """Return why there are no times by the step with that name; '' if there are."""
+        try:
+            read_times(self.work / 'network.json')
+        except ValueError:
+            ended = [step['exit_code'] for step in self.done if step['name'] == name]
+            how = f'ended with {ended[-1]}' if ended else 'has not run'
+            return f'no times of the networks (the step {name} {how})'
+        return ''
+
+    def _process(self, step: Step) -> tuple[int, bool]:
+        """Return the exit code of a step's process, and whether it was stopped at its limit."""
         with self.log.open('ab') as log:
             log.write(f'==== {step.name}: {" ".join(step.command)}\n'.encode())
             log.flush()
@@ -223,53 +281,59 @@ class Session:
                 start_new_session=True,
             )
             try:
-                process.wait(step.seconds)
+                return process.wait(step.seconds), False
             except subprocess.TimeoutExpired:
-                timed_out = True
+                return self._end(process), True
+            except BaseException:  # Ctrl-C does not reach the step, which has its own session
                 self._end(process)
-        taken = time.monotonic() - start
+                raise
+
+    def _collect(self, step: Step) -> list[str]:
+        """Take the results of a step; return what they say is unfinished, or cannot be read."""
+        unfinished: list[str] = []
         for source, target in step.results.items():
             if not (self.work / source).exists():
                 continue
-            if target.endswith('.json'):
-                text = (self.work / source).read_text(encoding='utf-8')
-                self.results[target.removesuffix('.json')] = json.loads(text)
-            else:
+            if not target.endswith('.json'):
                 shutil.copyfile(self.work / source, self.out / target)
-        self.done.append(
-            {
-                **asdict(step),
-                'exit_code': process.returncode,
-                'timed_out': timed_out,
-                'taken_seconds': round(taken, 1),
-            }
-        )
-        self._write()
-        print(
-            f'{step.name}: exit code {process.returncode}'
-            f'{", stopped at its limit" if timed_out else ""}, {taken:.0f} s',
-            flush=True,
-        )
-        return process.returncode == 0
+                continue
+            try:
+                found = json.loads((self.work / source).read_text(encoding='utf-8'))
+            except ValueError as error:
+                unfinished.append(f'{source} cannot be read: {error}')
+                continue
+            self.results[target.removesuffix('.json')] = found
+            unfinished += found.get('unfinished', []) if isinstance(found, dict) else []
+        return unfinished
 
     @staticmethod
-    def _end(process: subprocess.Popen[bytes]) -> None:
+    def _end(process: subprocess.Popen[bytes]) -> int:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(GRACE)
+            return process.wait(GRACE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            return process.wait()
 
     def _write(self) -> None:
-        write_atomically(
+        write_json(
             self.out / 'session.json',
-            [
-                json.dumps(
-                    {'machine': machine(), 'steps': self.done, **self.results}, indent=1
-                ).encode()
-            ],
+            {
+                'machine': machine(),
+                'summary': self.summary,
+                'steps': self.done,
+                **self.results,
+            },
         )
+
+
+def _outcome(step: dict[str, Any]) -> str:
+    """Describe in one line how a step ended."""
+    if 'skipped' in step:
+        return f'{step["name"]}: skipped: {step["skipped"]}'
+    stopped = f', stopped at its limit of {step["seconds"]:.0f} s' if step['timed_out'] else ''
+    left = f', not measured: {", ".join(step["unfinished"])}' if step['unfinished'] else ''
+    return f'{step["name"]}: exit code {step["exit_code"]}{stopped}{left}'
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -278,7 +342,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('out', type=Path, help='folder of the results')
     parser.add_argument('--pack', type=Path, help='file by scripts/pack_rooms, to train on')
     parser.add_argument('--start-from', default='default', help='weights to train from')
-    parser.add_argument('--minutes', type=float, default=9.0, help='total duration')
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        help=f'longest duration (default: {MINUTES:g}; of a dry run {DRY_MINUTES:g})',
+    )
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--only', nargs='+', choices=NAMES, default=list(NAMES))
     parser.add_argument(
@@ -290,6 +358,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--dry-run', action='store_true', help='test every step on a CPU')
     options = parser.parse_args(arguments)
+    if options.minutes is None:
+        options.minutes = DRY_MINUTES if options.dry_run else MINUTES
     if options.minutes <= 1:
         parser.error(f'--minutes is {options.minutes:g}: give more than 1')
     if options.pack is not None and not options.pack.is_file():
@@ -298,7 +368,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 0 if all steps succeeded, 1 if one failed, 2 without a GPU."""
+    """Run the command line.
+
+    Return 0 if all steps succeeded, 1 if one failed or could not run, 2 without a GPU.
+    """
     options = parse(arguments)
     import torch
 
@@ -311,18 +384,23 @@ def main(arguments: list[str] | None = None) -> int:
         work = Path(folder)
         session = Session(options.out, work)
         wanted = {*options.only, *(['roofline'] if 'network' in options.only else [])}
-        well = [
-            session.run(step)
-            for step in steps(options, work, end - time.monotonic())
-            if step.name in wanted
-        ]
-        if 'train' in wanted and options.pack is None:
-            print('train: skipped, as --pack is not given', flush=True)
-        elif 'train' in wanted and end - time.monotonic() < SHORTEST and not options.dry_run:
-            print(f'train: skipped, as less than {SHORTEST} s are left', flush=True)
-        elif 'train' in wanted:
-            well.append(session.run(training(options, work, end - time.monotonic())))
-    return 0 if all(well) else 1
+        for step in steps(options, work, end - time.monotonic()):
+            if step.name in wanted:
+                session.run(step)
+        if 'train' in wanted:
+            _train(session, options, work, end)
+    return session.finish()
+
+
+def _train(session: Session, options: argparse.Namespace, work: Path, end: float) -> None:
+    """Train until `end`, by the monotonic clock, if there is something to train on, and time."""
+    left = end - time.monotonic()
+    if options.pack is None:
+        session.skip('train', '--pack is not given', as_wanted=True)
+    elif left < SHORTEST:
+        session.skip('train', f'less than {SHORTEST} s are left: give more --minutes')
+    else:
+        session.run(training(options, work, left))
 
 
 if __name__ == '__main__':

@@ -7,16 +7,16 @@
 
 Backends alternate in every round, so that other load affects all of them equally; the ratio to
 plain PyTorch is the median over the rounds. Writes network.json and network.png, with --growth
-growth.json and growth.png.
+growth.json and growth.png, after each network and size: what is measured stays there if it is
+stopped, and `unfinished` names the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import machine
 from benchmarks.resources import PeakMemory
+from benchmarks.results import has_matplotlib, write_json
 from benchmarks.ways import BASELINE, Run, default_way, ways
 from depth_perception.io.weights import load_weights
 from depth_perception.networks import create_network
@@ -82,11 +83,13 @@ def measure(
     rounds: int,
     device: torch.device,
     seconds_allowed: float = float('inf'),
+    only_torch: bool = False,
 ) -> list[Row]:
     """Measure all backends of a network at a size, for the given rounds or as time permits."""
     network, image = build(name), torch.randn(1, 3, *size)
     runs, started, peaks, outputs = {}, {}, {}, {}
-    for way, run in _started(network, image, device, started, peaks, outputs):
+    available = ways(network, image, device, only_torch)
+    for way, run in _started(available, image, device, started, peaks, outputs):
         runs[way] = run
     seconds: dict[str, list[float]] = {way: [] for way in runs}
     joules: dict[str, list[float]] = {way: [] for way in runs}
@@ -133,7 +136,7 @@ def timed(run: Run, image: Tensor) -> float:
 
 
 def _started(
-    network: nn.Module,
+    available: Iterable[tuple[str, Run]],
     image: Tensor,
     device: torch.device,
     started: dict[str, float],
@@ -142,7 +145,7 @@ def _started(
 ) -> Iterator[tuple[str, Run]]:
     """Yield each backend after its first runs, and record what those took."""
     start, memory = time.perf_counter(), PeakMemory(device)
-    for way, run in ways(network, image, device):
+    for way, run in available:
         outputs[way] = run(image).float().clone()
         started[way] = time.perf_counter() - start
         run(image)
@@ -290,6 +293,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--growth', action='store_true', help='how the time grows with the size; writes growth.json'
     )
+    parser.add_argument(
+        '--only-torch', action='store_true', help='only the backends of PyTorch, as on a GPU'
+    )
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument(
         '--seconds',
@@ -302,37 +308,40 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     sizes = options.sizes or (GROWTH if options.growth else [(240, 320)])
     device, rows = torch.device(options.device), []
-    for name in options.networks:
-        for size in sizes:
-            rows += measure(name, size, options.rounds, device, options.seconds)
-            print(table(rows), flush=True)
-            _write(options, device, rows)  # so a time limit only loses the remaining rows
+    parts = [(name, size) for name in options.networks for size in sizes]
+    for done, (name, size) in enumerate(parts, 1):
+        rows += measure(
+            name, size, options.rounds, device, options.seconds, only_torch=options.only_torch
+        )
+        print(table(rows), flush=True)
+        left = [f'{name} {height}x{width}' for name, (height, width) in parts[done:]]
+        _write(options, device, rows, left)
     for key, value in growth(rows).items():
         print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
     return 0
 
 
-def _write(options: argparse.Namespace, device: torch.device, rows: list[Row]) -> None:
+def _write(
+    options: argparse.Namespace, device: torch.device, rows: list[Row], unfinished: list[str]
+) -> None:
     """Write the JSON and the image."""
     where = (
         f'{machine()}, {torch.get_num_threads()} threads, batch 1, '
         f'{min(row.rounds for row in rows)} to {max(row.rounds for row in rows)} rounds'
     )
-    options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / ('growth.json' if options.growth else 'network.json')
-    file.write_text(
-        json.dumps(
-            {
-                'machine': where,
-                'default_way': default_way(device),
-                'rows': [asdict(row) for row in rows],
-                'exponents': growth(rows),
-            },
-            indent=1,
-        )
-        + '\n'
+    write_json(
+        file,
+        {
+            'machine': where,
+            'default_way': default_way(device),
+            'unfinished': unfinished,
+            'rows': [asdict(row) for row in rows],
+            'exponents': growth(rows),
+        },
     )
-    plot(file.with_suffix('.png'), rows, where)
+    if has_matplotlib(picture := file.with_suffix('.png')):
+        plot(picture, rows, where)
 
 
 if __name__ == '__main__':

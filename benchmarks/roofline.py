@@ -13,7 +13,7 @@ Writes roofline.json and roofline.png.
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ import torch
 from benchmarks.limits import Limits, measure_limits
 from benchmarks.machine import machine
 from benchmarks.network import build, plain_logarithms
+from benchmarks.results import has_matplotlib, read_times, write_json
 from benchmarks.work import Work, work
 
 #: Bytes per value.
@@ -138,6 +139,7 @@ def run(times: dict[str, Any], device: torch.device) -> dict[str, Any]:
     return {
         'machine': machine(),
         'default_way': times['default_way'],
+        'unfinished': times.get('unfinished', []),
         'limits': asdict(limits),
         'work': [
             {'network': name, 'size': size, **asdict(done)}
@@ -154,11 +156,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
-    result = run(json.loads(options.times.read_text()), torch.device(options.device))
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'roofline.json').write_text(json.dumps(result, indent=1) + '\n')
+    try:
+        times = read_times(options.times)
+    except ValueError as error:
+        sys.stderr.write(f'roofline: {error}\n')
+        return 1
+    result = run(times, torch.device(options.device))
+    write_json(options.out / 'roofline.json', result)
     points = [Point(**p) for p in result['points']]
-    plot(options.out / 'roofline.png', points, Limits(**result['limits']), result['machine'])
+    picture = options.out / 'roofline.png'
+    if points and has_matplotlib(picture):
+        plot(picture, points, Limits(**result['limits']), result['machine'])
     for p in points:
         print(
             f'{p.network:<20}{p.size:<10}{p.way:<18}{p.median_ms:9.1f} ms, bound '

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from tempfile import TemporaryDirectory
@@ -20,9 +22,13 @@ from depth_perception.inference.backends.torch_eager import TorchEager
 Run = Callable[[Tensor], Tensor]
 #: The backend with which the others are compared.
 BASELINE = 'eager fp32'
+#: Packages that running a network by onnxruntime needs.
+EXPORT = ('onnxruntime', 'onnx', 'onnxscript')
 
 
-def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tuple[str, Run]]:
+def ways(
+    network: nn.Module, image: Tensor, device: torch.device, only_torch: bool = False
+) -> Iterator[tuple[str, Run]]:
     """Yield each available backend by name; the first is the baseline."""
     network = network.eval()
     yield BASELINE, _eager(copy.deepcopy(network), device)
@@ -30,9 +36,13 @@ def ways(network: nn.Module, image: Tensor, device: torch.device) -> Iterator[tu
         backend = TorchEager(copy.deepcopy(network), device, precision)
         if precision == 'fp32' or backend.precision != 'fp32':
             yield f'torch {backend.precision}', _on(backend.run, device)
-    if device.type != 'cpu':
+    if device.type != 'cpu' or only_torch:
         return
-    yield 'onnxruntime fp32', _onnxruntime(network, image)
+    missing = [name for name in EXPORT if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.stderr.write(f'onnxruntime is left out: {", ".join(missing)} not installed\n')
+    else:
+        yield 'onnxruntime fp32', _onnxruntime(network, image)
     if openvino.is_installed():
         for precision in ('fp32', 'fp16'):
             runner = openvino.OpenVino(copy.deepcopy(network), precision)

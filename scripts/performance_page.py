@@ -689,10 +689,8 @@ def gpu_frame(data: Data) -> str:
         for frame in found['frame']
         for way, row in frame['ways'].items()
     ]
-    half = found['half_precision']
-    scores = ', '.join(f'{name} {value:.4f}' for name, value in half['AbsRel'].items())
     return (
-        f'{found["machine"]}; {found["rounds"]} rounds.\n\n'
+        f'{found["machine"]}; {found["rounds"]} rounds.{_unfinished(found)}\n\n'
         + table(
             (
                 'Network',
@@ -707,8 +705,22 @@ def gpu_frame(data: Data) -> str:
             ),
             rows,
         )
-        + f'\nAbsRel of the bundled network on {half["frames"]} frames by precision: {scores}.\n'
+        + _half_precision(found['half_precision'])
     )
+
+
+def _half_precision(half: dict[str, Any] | None) -> str:
+    """Return a line about the precisions, or nothing if they were not compared."""
+    if half is None:
+        return ''
+    scores = ', '.join(f'{name} {value:.4f}' for name, value in half['AbsRel'].items())
+    return f'\nAbsRel of the bundled network on {half["frames"]} frames by precision: {scores}.\n'
+
+
+def _unfinished(found: dict[str, Any]) -> str:
+    """Name what a stopped benchmark has not measured."""
+    left = found.get('unfinished')
+    return f' Not measured, as it was stopped: {", ".join(left)}.' if left else ''
 
 
 def gpu_network(data: Data) -> str:
@@ -738,7 +750,7 @@ def gpu_network(data: Data) -> str:
         )
         for row in data['gpu_frame']['network_alone']
     ]
-    return f'{found["machine"]}.\n\n' + table(
+    return f'{found["machine"]}.{_unfinished(found)}\n\n' + table(
         (
             'Network',
             'Size',

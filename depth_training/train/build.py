@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depth_perception.io.weights import WeightsInfo, load_weights
+from depth_perception.io.weights import UNCERTAINTY, WeightsInfo, load_weights
 from depth_perception.networks import create_network
 from depth_perception.networks.refinement import Refinement
 from depth_training.augment import pipelines as augment
@@ -69,6 +69,17 @@ def _start_from(model: nn.Module, source: Path, recipe: Recipe) -> None:
         raise ValueError(different) from error
     if unexpected or not all(name.startswith(new) for name in missing):
         raise ValueError(different)
+
+
+def head_notices(start_from: Path | None) -> Iterator[str]:
+    """Yield a line if the file's uncertainty head is left out."""
+    if start_from is None or not load_weights(start_from).info.network_arguments.get(UNCERTAINTY):
+        return
+    yield (
+        f'the uncertainty head of {start_from} is left out, since training changes the errors: '
+        'the new weights give no confidence until python -m depth_training.train.confidence adds '
+        'a head'
+    )
 
 
 def _load_encoder(model: Any, source: Path) -> None:

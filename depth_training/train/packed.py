@@ -180,6 +180,7 @@ class PackedTrainer:
         self.decode_seconds = time.monotonic() - started
         start = None if options.start_from is None else weights_path(options.start_from)
         network = build.network(self.recipe, options.seed, start)
+        self._notices = [] if options.resume else list(build.head_notices(start))
         kind = GraphedLearner if self.device.type == 'cuda' and options.graphs else Learner
         self.learner = kind(
             self.recipe,
@@ -211,6 +212,8 @@ class PackedTrainer:
         for number in stopping_signals():
             signal.signal(number, self._on_signal)
         self._say(f'{self.training.description}; decoded in {self.decode_seconds:.1f} s')
+        for text in self._notices:
+            self._say(text)
         self._note(None)
         self._began = time.monotonic() - self.seconds
         self._spoke = (self.state.step, time.monotonic())

@@ -356,6 +356,7 @@ class Trainer:
             f'validation: {self.validation_pairs.describe()}',
             *notices(self.recipe, self.options),
             *build.camera_notices(self.recipe, self.dataset, self.focal),
+            *build.head_notices(None if self.resumed else self.options.start_from),
             f'{self.steps} steps of {self.recipe.batch} images on {self.device}, '
             f'{self.options.workers} processes load data',
             *(f'other than before: {text}' for text in self._differs),

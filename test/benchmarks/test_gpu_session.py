@@ -98,3 +98,41 @@ def test_the_dry_run_of_the_script_runs_the_tests_that_need_cuda(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     log = (tmp_path / 'out' / 'session.log').read_text()
     assert 'no CUDA device here' in log and 'deselected' in log and 'error' not in log.lower()
+
+
+def test_a_step_without_the_times_it_needs_is_skipped_and_the_next_one_runs(session, capsys):
+    session.run(Step('network', ['-c', 'raise SystemExit(3)'], 60))
+    assert not session.run(Step('roofline', ['-c', ''], 60, times_of='network'))
+    assert session.run(Step('train', ['-c', ''], 60))
+    assert session.finish() == 1
+    why = 'roofline: skipped: no times of the networks (the step network ended with 3)'
+    summary = json.loads((session.out / 'session.json').read_text())['summary']
+    assert summary == {
+        'well': False,
+        'steps': ['network: exit code 3', why, 'train: exit code 0'],
+    }
+    assert f'NOT all well: network: exit code 3; {why}' in capsys.readouterr().out
+
+
+def test_what_a_stopped_step_measured_is_kept_and_the_rest_named(session, tmp_path):
+    times = json.dumps({'rows': [1], 'unfinished': ['densedepth 8x8']})
+    code = f'open({str(tmp_path / "network.json")!r}, "w").write({times!r}); raise SystemExit(5)'
+    session.run(Step('network', ['-c', code], 60, {'network.json': 'gpu_network.json'}))
+    assert session.run(Step('roofline', ['-c', ''], 60, times_of='network'))
+    said = json.loads((session.out / 'session.json').read_text())
+    assert said['gpu_network']['rows'] == [1]
+    assert said['steps'][0]['unfinished'] == ['densedepth 8x8'] and session.finish() == 1
+
+
+def test_what_was_not_asked_for_does_not_fail_the_session(session):
+    session.skip('train', '--pack is not given', as_wanted=True)
+    assert session.finish() == 0
+    session.skip('train', 'no time is left')
+    assert session.finish() == 1
+
+
+def test_a_roofline_without_times_says_so(tmp_path, capsys):
+    from benchmarks import roofline
+
+    assert roofline.main(['--times', str(tmp_path / 'none.json')]) == 1
+    assert 'there is no file' in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_network_benchmark_writes_figures_and_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(
         network,
         'ways',
-        lambda net, image, device: [
+        lambda net, image, device, only_torch: [
             (BASELINE, lambda image: net(image)),
             ('torch fp32', lambda image: net(image)),
         ],
@@ -130,7 +130,7 @@ def test_network_benchmark_writes_figures_and_a_picture(tmp_path, monkeypatch):
 
 
 def test_time_allowed_ends_the_rounds_early(monkeypatch):
-    monkeypatch.setattr(network, 'ways', lambda net, image, device: [(BASELINE, net)])
+    monkeypatch.setattr(network, 'ways', lambda net, image, device, only_torch: [(BASELINE, net)])
     monkeypatch.setattr(network, 'build', lambda name: nn.Conv2d(3, 1, 1).requires_grad_(False))
     (row,) = network.measure('default', (8, 8), 50, CPU, seconds_allowed=0.0)
     assert row.rounds == network.FEWEST_ROUNDS
