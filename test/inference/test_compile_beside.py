@@ -40,7 +40,9 @@ WIDE = CameraModel(160, 90, 130.0, 130.0, 79.5, 44.5)
 def weights(tmp_path_factory) -> Path:
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp('beside') / 'tiny.safetensors'
-    info = dataclasses.replace(INFO, network='cnn', name='tiny')  # soon converted
+    info = dataclasses.replace(
+        INFO, network='cnn', network_arguments={}, name='tiny'
+    )  # soon converted
     save_weights(path, create_network('cnn'), info)
     return path
 

@@ -35,7 +35,7 @@ print(code, *sorted(heavy & set(sys.modules)))
 
 def of_this_project(file: Path) -> None:
     torch.manual_seed(1)
-    info = dataclasses.replace(INFO, network='cnn', name='tiny')
+    info = dataclasses.replace(INFO, network='cnn', network_arguments={}, name='tiny')
     save_weights(file, create_network('cnn'), info)
 
 
