@@ -67,7 +67,7 @@ def load(weights: Path, **more: bool) -> DepthEstimator:
     return DepthEstimator.load(weights, 'cpu', 'fp32', 'openvino', **more)
 
 
-def no_conversion(*_: object) -> None:
+def no_conversion(*_: object, **__: object) -> None:
     raise AssertionError('this process must not convert')
 
 
@@ -206,7 +206,7 @@ def test_a_process_that_cannot_compile_says_why(weights, tmp_path):
 
 
 def test_this_process_compiles_if_no_other_can(weights, cache, monkeypatch):
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise CompileError('no memory for another process')
 
     monkeypatch.setattr(openvino, 'compile_apart', fail)
@@ -216,11 +216,11 @@ def test_this_process_compiles_if_no_other_can(weights, cache, monkeypatch):
 
 
 def test_a_failed_compilation_is_reported_and_images_are_served(weights, cache, monkeypatch):
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError('no such layer')
 
     estimator = load(weights, compile_beside=True)
-    monkeypatch.setattr(openvino, 'compile_apart', lambda *_: None)  # wrote nothing
+    monkeypatch.setattr(openvino, 'compile_apart', lambda *_, **__: None)  # wrote nothing
     monkeypatch.setattr(openvino.OpenVino, 'compiled', fail)
     for _ in range(3):
         assert estimator.infer(picture(0, 160, 90)).shape == (90, 160)

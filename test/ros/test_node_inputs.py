@@ -204,7 +204,7 @@ def test_while_a_size_is_compiled_depth_comes_and_diagnostics_say_so(
     save_weights(tmp_path / 'tiny', tiny_network(), tiny_info())
     go = threading.Event()
 
-    def compile_later(*_: object) -> None:
+    def compile_later(*_: object, **__: object) -> None:
         go.wait(120)
         raise CompileError('this process shall')
 

@@ -35,7 +35,12 @@ def test_the_whole_round_by_services(namespace, robot):
         camera.send()
         robot.wait_for('scan', 1)
         assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
-        wait_until(lambda: camera.images.get_subscription_count() == 0)
+        wait_until(
+            lambda: (
+                camera.images.get_subscription_count() == 0
+                and camera.infos.get_subscription_count() == 0
+            )
+        )
         assert robot.change_state(Transition.TRANSITION_ACTIVATE)
         wait_until(
             lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count()

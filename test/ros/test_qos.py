@@ -125,4 +125,5 @@ def test_small_outputs_are_kept_to_be_sent_again(namespace):
         'depth/image_color': 1,
         'depth/image/compressedDepth': 1,
         'depth/image_color/compressed': 1,
+        'depth/confidence': 1,
     }

@@ -22,6 +22,7 @@ from depth_perception.camera.model import CameraError
 from depth_perception.depth.scan import LEVEL, CameraPose
 from depth_perception.io.image_messages import ENCODINGS, FrameError
 from depth_perception.ros.conversions.topics import (
+    CONFIDENCE,
     DEPTH,
     DEPTH_PNG,
     INFO,
@@ -196,7 +197,7 @@ def serve(message: Image | CompressedImage, info: CameraInfo, rectify: str = 'au
 
 def check_outputs(result: Result, header: Header, settings: Settings) -> None:
     width, height = result.size
-    pictures = {DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG}
+    pictures = {DEPTH, PREVIEW, DEPTH_PNG, PREVIEW_JPEG, CONFIDENCE}
     expected = pictures if result.camera_problem else ANYTHING
     assert set(result.outputs) == expected, (set(result.outputs), result.camera_problem)
     for topic, size in ((DEPTH, 4), (PREVIEW, 3)):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ ROOT = Path(__file__).parents[2]
 def command(module: str, *arguments: str) -> list[str]:
     """Return the words of `python -m module arguments`."""
     return [sys.executable, '-m', module, *arguments]
+
+
+def hears_hang_ups() -> None:
+    """Let a child (`preexec_fn`) heed SIGHUP, which `nohup` has its descendants ignore."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @contextmanager
