@@ -121,6 +121,8 @@ def read_camera_file(path: str | Path) -> CameraFile:
     path, name = _split(str(path))
     try:
         return _checked(_chosen(_document(Path(path).read_text(encoding='utf-8')), name))
+    except UnicodeDecodeError as error:  # a kind of ValueError
+        raise CameraError(f'cannot use camera {path}: it is not text; {FORMATS}') from error
     except OSError as error:
         reason = why_missing(path, error.strerror or str(error))
         raise CameraError(f'cannot read camera {path}: {reason}') from error
