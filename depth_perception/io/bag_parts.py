@@ -52,7 +52,7 @@ class BagParts:
     def __init__(self, path: Path, job: Mapping[str, Any]) -> None:
         self.path = path
         self._folder = path.with_name(f'{path.name}.unfinished')
-        if path.exists():
+        if os.path.lexists(path):  # also a link to nothing: no bag could take its place
             raise BagError(f'{path} is there already: name another folder, or delete it')
         self._lock = _locked(self._folder)
         try:

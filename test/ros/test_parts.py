@@ -175,6 +175,15 @@ def test_closed_strings_name_their_choices(name):
         check(name, 'something else')
 
 
+@pytest.mark.parametrize('name', [name for name in RULES if name.endswith('_frame')])
+def test_what_tf2_takes_for_no_frame_is_refused(name):
+    for frame in ('', 'camera', 'robot1/camera_optical_frame'):
+        check(name, frame)
+    for frame in ('/camera', 'the camera', ' '):
+        with pytest.raises(ParameterError, match=f'{name} must be a frame of tf2.*{frame}'):
+            check(name, frame)
+
+
 def test_yaml_that_makes_a_boolean_of_a_word_is_explained():
     with pytest.raises(parameters.ParameterError, match=r'rectify .* got False; .*quote'):
         parameters.check('rectify', False)

@@ -228,6 +228,7 @@ main(sys.argv[1:])
 def test_what_cannot_be_done_is_one_sentence(weights_file, bag, tmp_path, capfd):
     out = tmp_path / 'out'
     (tmp_path / 'there').mkdir()
+    (tmp_path / 'link').symlink_to('nowhere')
     parts = BagParts(out, {'settings': 'others'})
     with parts:
         parts.write('/a', bags.TF, 1, bags.transform(START, 'a', 'b'))
@@ -237,6 +238,8 @@ def test_what_cannot_be_done_is_one_sentence(weights_file, bag, tmp_path, capfd)
     for given, said in (
         (words(tmp_path / 'nothing', out, weights_file, {}), 'there is no bag'),
         (words(bag, tmp_path / 'there', weights_file, {}), 'is there already: name another'),
+        (words(bag, tmp_path / 'link', weights_file, {}), 'is there already: name another'),
+        (words(tmp_path / ('n' * 300), out, weights_file, {}), 'File name too long'),
         (words(bag, out, weights_file, {}), 'has the beginning of another job'),
         (words(bag, out, weights_file, {}, '-r', 'image:=/rear'), 'no camera images on /rear'),
         (words(bag, out, weights_file, {}, '-r', 'image'), 'a remapping is FROM:=TO'),

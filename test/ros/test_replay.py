@@ -256,6 +256,7 @@ def test_a_list_of_cameras_and_topics_is_printed_for_the_launch_files(bag, tmp_p
         },
     }
     assert main([str(tmp_path / 'nothing'), '--list']) == 1
+    assert main([str(tmp_path / ('n' * 300)), '--list']) == 2
 
 
 def test_restamped_keeps_both_byte_orders():

@@ -314,6 +314,10 @@ def check(name: str, value: Any) -> None:
         image_sizes(value)
     if name == 'anchors':
         anchor_sources(value)
+    if name.endswith('_frame') and re.search(r'^/|\s', value):
+        raise ParameterError(
+            f'{name} must be a frame of tf2, with no slash before it and no space, got {value!r}'
+        )
     if rule.choices and value not in rule.choices:
         raise ParameterError(f'{name} must be one of {", ".join(rule.choices)}, got {value!r}')
     if problem := rule.problem(name, value, type(DEFAULTS[name])):

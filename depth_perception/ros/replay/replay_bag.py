@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from depth_perception import __version__
-from depth_perception.errors import UsageError, first_line
+from depth_perception.errors import UsageError, first_line, refusing_odd_paths
 from depth_perception.extras import explains_missing
 from depth_perception.io.bag import COMPRESSED, Bag, BagError, Message, Topic
 from depth_perception.io.encoded_size import encoded_size
@@ -420,7 +420,7 @@ def main(arguments: list[str] | None = None) -> int:
     node = rclpy.create_node('replay_bag', start_parameter_services=False)
     leave_signals_to_ros()
     try:
-        with Bag(options.bag) as bag:
+        with refusing_odd_paths(), Bag(options.bag) as bag:
             player = Player(node, bag, chosen_topics(bag, options.topics), options)
             player.wait_for_subscribers(options.wait_for_subscribers)
             player.play()
@@ -445,8 +445,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _list(path: str) -> int:
     try:
-        with Bag(path) as bag:
+        with refusing_odd_paths(), Bag(path) as bag:
             sys.stdout.write(json.dumps(contents(bag), indent=1) + '\n')
+    except UsageError as error:
+        sys.stderr.write(f'replay_bag: {error}\n')
+        return WRONG_USAGE
     except BagError as error:
         sys.stderr.write(f'replay_bag: {error}\n')
         return 1
