@@ -25,7 +25,7 @@ from depth_perception.io.image_files import ImageError, read_image, read_photo
 from depth_perception.io.video_files import VideoReader
 from depth_perception.io.weights import save_weights
 from test.support.ply import read_ply
-from test.support.processes import hears_hang_ups
+from test.support.processes import hears_signals
 from test.support.waiting import wait_until
 from test.support.weights import tiny_info, tiny_network
 
@@ -516,7 +516,7 @@ def test_a_terminated_command_leaves_no_halves(model, out, tmp_path, number):
         ],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=hears_hang_ups,
+        preexec_fn=hears_signals,
     )
     wait_until(lambda: list(out.iterdir()))  # the half-written video
     process.send_signal(number)

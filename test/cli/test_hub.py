@@ -24,6 +24,7 @@ from depth_perception.cli.main import main
 from depth_perception.io.weights import load_weights
 from test.support.hub_server import Hub, Repository, folder_files, serving
 from test.support.hugging_face import transformers, write
+from test.support.processes import hears_signals
 from test.support.waiting import wait_until
 
 pytest.importorskip('huggingface_hub', reason='pip install "depth_perception[hub]"')
@@ -215,6 +216,7 @@ def test_ctrl_c_keeps_what_was_downloaded(hub, cache, files, tmp_path):
         env=environment(hub, cache),
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hears_signals,
     )
     try:
         assert hub.stalled.wait(120)

@@ -19,9 +19,10 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, '-m', module, *arguments]
 
 
-def hears_hang_ups() -> None:
-    """Let a child (`preexec_fn`) heed SIGHUP, which `nohup` has its descendants ignore."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def hears_signals() -> None:
+    """Let a child (`preexec_fn`) heed what `nohup` and a shell's `&` have descendants ignore."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

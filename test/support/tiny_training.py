@@ -11,7 +11,7 @@ from pathlib import Path
 from depth_training import cli
 from depth_training.recipes import RECIPES, Recipe
 from depth_training.recipes.schedule import OneCycle
-from test.support.processes import hears_hang_ups
+from test.support.processes import hears_signals
 from test.support.weights import TINY_ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def start(arguments: list[str], launcher: tuple[str, ...] = ()) -> subprocess.Po
         text=True,
         stderr=subprocess.PIPE,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''},
-        preexec_fn=hears_hang_ups,
+        preexec_fn=hears_signals,
     )
 
 
