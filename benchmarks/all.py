@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.bench import say
 from benchmarks.machine import machine
-from depth_perception.io.files import write_atomically
+from benchmarks.results import write_json
 
 ROOT = Path(__file__).parents[1]
 PAGE_FOLDER = ROOT / 'docs' / 'performance'
@@ -155,7 +155,7 @@ class About:
         self._write()
 
     def _write(self) -> None:
-        write_atomically(self._path, [(json.dumps(self._content, indent=1) + '\n').encode()])
+        write_json(self._path, self._content)
 
 
 def _now() -> str:

@@ -130,9 +130,7 @@ def check_limits(settings: DepthSettings, network: WeightsInfo) -> None:
     Raises:
         UsageError: the limits and the network's range do not overlap, or it has no confidence.
     """
-    if misfit := settings.misfit(network.max_depth):
-        raise UsageError(misfit[1])
-    if not network.gives_confidence and (problem := settings.without_confidence(network.name)):
+    if problem := settings.problem_with(network):
         raise UsageError(problem)
 
 

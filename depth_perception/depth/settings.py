@@ -10,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from depth_perception.io.weights import WeightsInfo
 
 Camera = TypeVar('Camera')
 
@@ -180,6 +183,12 @@ class DepthSettings:
             f'min_confidence {self.min_confidence:g} needs the confidence of the network, which '
             f'{network} does not give: set min_confidence to 0 (docs/confidence.md)'
         )
+
+    def problem_with(self, network: WeightsInfo) -> str:
+        """Return why these settings cannot be used with a network, or ''."""
+        if misfit := self.misfit(network.max_depth):
+            return misfit[1]
+        return '' if network.gives_confidence else self.without_confidence(network.name)
 
     def misfit(self, network_max_depth: float = math.inf) -> tuple[tuple[str, str], str] | None:
         """Return two settings that contradict each other or leave no depth of a network; or None.

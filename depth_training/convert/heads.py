@@ -18,6 +18,11 @@ def without_head(state: Mapping[str, Value]) -> dict[str, Value]:
     return {name: value for name, value in state.items() if not name.startswith(f'{UNCERTAINTY}.')}
 
 
+def without_head_recipe(recipe: str) -> str:
+    """Return a description of the training without what `train.confidence` adds."""
+    return recipe.partition('; uncertainty head: ')[0]
+
+
 def depth_alone(loaded: LoadedWeights) -> LoadedWeights:
     """Return a network without its uncertainty head; unchanged if it has none.
 
@@ -31,6 +36,6 @@ def depth_alone(loaded: LoadedWeights) -> LoadedWeights:
     }
     network = create_network(info.network, **arguments).eval().requires_grad_(False)
     network.load_state_dict(without_head(loaded.network.state_dict()))
-    recipe = info.recipe.partition('; uncertainty head: ')[0]
+    recipe = without_head_recipe(info.recipe)
     info = dataclasses.replace(info, network_arguments=arguments, recipe=recipe)
     return dataclasses.replace(loaded, network=network, info=info)

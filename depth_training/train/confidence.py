@@ -41,6 +41,7 @@ from depth_perception.networks import create_network, network_arguments
 from depth_perception.networks.uncertainty import STRIDE, UncertaintyHead
 from depth_perception.progress import Progress
 from depth_training.augment.batch import Views, augment
+from depth_training.convert.heads import without_head, without_head_recipe
 from depth_training.data.layouts.packed import PackedViews
 from depth_training.data.sample import DataError
 from depth_training.evaluate.sparsification import Sparsification, described
@@ -84,10 +85,8 @@ def with_head(loaded: LoadedWeights) -> LoadedWeights:
         )
     arguments = {**info.network_arguments, UNCERTAINTY: True}
     network = create_network(info.network, **arguments).eval().requires_grad_(False)
-    state = network.state_dict()
-    old = loaded.network.state_dict()
-    kept = {name: old[name] for name in state if not name.startswith(f'{UNCERTAINTY}.')}
-    network.load_state_dict({**state, **kept})
+    kept = without_head(loaded.network.state_dict())
+    network.load_state_dict({**network.state_dict(), **kept})
     return dataclasses.replace(
         loaded, network=network, info=dataclasses.replace(info, network_arguments=arguments)
     )
@@ -263,7 +262,7 @@ def train(options: argparse.Namespace) -> str:
         f'uncertainty head: {options.epochs} epochs of {total} views of {options.pack.name}, '
         f'Laplace likelihood, scale times {factor:.3f} by {len(seen[0])} views of held-out rooms'
     )
-    recipe = info.recipe.partition('; uncertainty head: ')[0]
+    recipe = without_head_recipe(info.recipe)
     info = dataclasses.replace(info, recipe=f'{recipe}; {about}' if recipe else about)
     checksum = save_weights(options.out, network, info, torch.float16 if is_half else None)
     seconds = time.monotonic() - started

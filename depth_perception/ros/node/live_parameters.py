@@ -44,12 +44,10 @@ class LiveParameters:
             ParameterError: the parameters exclude the network's whole depth range, or need a
                 confidence that it does not give.
         """
-        unsure = '' if info.gives_confidence else info.name
-        if misfit := self._asked.misfit(info.max_depth):
-            raise parameters.ParameterError(misfit[1])
-        if unsure and (problem := self._asked.without_confidence(unsure)):
+        if problem := self._asked.problem_with(info):
             raise parameters.ParameterError(problem)
-        self._network_max_depth, self._unsure = info.max_depth, unsure
+        self._network_max_depth = info.max_depth
+        self._unsure = '' if info.gives_confidence else info.name
 
     def network_gone(self) -> None:
         """Remove the limits of the network, which is no longer loaded."""

@@ -264,11 +264,7 @@ def _estimator(settings: Settings) -> DepthEstimator:
         )
     except Exception as error:  # as the node reports it when it is configured
         raise UsageError(told(error)) from error
-    if misfit := settings.misfit(estimator.info.max_depth):
-        raise UsageError(misfit[1])
-    if not estimator.info.gives_confidence and (
-        problem := settings.without_confidence(estimator.info.name)
-    ):
+    if problem := settings.problem_with(estimator.info):
         raise UsageError(problem)
     return estimator
 
