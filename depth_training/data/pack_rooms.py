@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from depth_perception.cli.options import image_size
 from depth_training.data import DataError, DepthDataset, open_dataset
 from depth_training.data.dataset import good_samples
 from depth_training.data.joined import open_joined, scenes_of
 from depth_training.data.layouts.packed import DepthCode, PackedViews, write_pack
 from depth_training.data.sample import Sample
+from depth_training.data.transforms import fill
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,6 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         metavar='SCENE',
         help='a scene to pack for validation alone; repeat for several',
     )
+    parser.add_argument(
+        '--size',
+        type=image_size,
+        default=None,
+        metavar='WIDTHxHEIGHT',
+        help='crop the views to this aspect ratio and resize them: for data of several sizes',
+    )
     options = parser.parse_args(arguments)
     try:
         count = _pack(options)
@@ -55,7 +64,8 @@ def _pack(options: argparse.Namespace) -> int:
     parts = list(_parts(options.data, options.hold_out))
     code = DepthCode(options.bits)
     share = 1.0 if options.megabytes is None else _share(parts, code, options)
-    return write_pack(options.out, _chosen(parts, share), code, options.quality)
+    views = _chosen(parts, share, options.size)
+    return write_pack(options.out, views, code, options.quality)
 
 
 def _parts(paths: list[Path], hold_out: list[str]) -> Iterator[tuple[DepthDataset, str]]:
@@ -72,7 +82,7 @@ def _share(
     """Estimate the share of the views that fits from the size of every 40th."""
     trial = options.out.with_name(f'.{options.out.name}.trial')
     try:
-        count = write_pack(trial, _chosen(parts, 1 / 40), code, options.quality)
+        count = write_pack(trial, _chosen(parts, 1 / 40, options.size), code, options.quality)
         size = trial.stat().st_size
     finally:
         trial.unlink(missing_ok=True)
@@ -80,12 +90,15 @@ def _share(
     return min(1.0, options.megabytes * 1e6 / whole)
 
 
-def _chosen(parts: list[tuple[DepthDataset, str]], share: float) -> Iterator[tuple[Sample, str]]:
+def _chosen(
+    parts: list[tuple[DepthDataset, str]], share: float, size: tuple[int, int] | None
+) -> Iterator[tuple[Sample, str]]:
+    """Yield the views of a share of each part with their split, of (width, height) if given."""
     for part, split in parts:
         count = max(1, round(share * len(part)))
         indices = [index * len(part) // count for index in range(count)]
         for sample in good_samples(part, indices):
-            yield sample, split
+            yield sample if size is None else fill(sample, size[1], size[0]), split
 
 
 def _report(path: Path, count: int) -> None:

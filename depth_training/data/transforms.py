@@ -63,6 +63,15 @@ def resize(sample: Sample, height: int, width: int, rgb: Interpolation = 'smooth
     )
 
 
+def fill(sample: Sample, height: int, width: int) -> Sample:
+    """Resize the view after cropping the middle of its longer side to the same aspect ratio."""
+    rows, columns = sample.depth.shape
+    kept_rows = min(rows, max(1, round(columns * height / width)))
+    kept_columns = min(columns, max(1, round(rows * width / height)))
+    top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
+    return resize(crop(sample, top, left, kept_rows, kept_columns), height, width)
+
+
 def zoom(sample: Sample, scale: float, rgb: Interpolation = 'smooth') -> Sample:
     """Make the scene `scale` times nearer: enlarge the image, divide depth (paper 003, Laina).
 

@@ -159,3 +159,26 @@ def test_a_scene_that_is_held_out_is_not_trained_on(tmp_path, capsys):
     capsys.readouterr()
     assert pack_rooms.main([*command, '--hold-out', 'scene_9']) == 1
     assert 'scene_9' in capsys.readouterr().err
+
+
+def test_views_of_several_sizes_are_packed_at_one_size(tmp_path, capsys):
+    """A wide picture loses its sides, and its focal length and axis follow the pixels."""
+    for scene, width in (('desk', 64), ('hall', 96), ('shop', 64)):
+        folder = tmp_path / 'real' / scene
+        folder.mkdir(parents=True)
+        depth = np.full((HEIGHT, width), 1500, np.uint16)
+        depth[:, : width // 2] = 3000
+        cv2.imwrite(str(folder / 'rgb_00000.jpg'), np.full((HEIGHT, width, 3), 99, np.uint8))
+        cv2.imwrite(str(folder / 'sync_depth_00000.png'), depth)
+        camera = {'width': width, 'fx': 50, 'cx': width / 2 - 0.5}
+        (folder / 'camera.json').write_text(json.dumps(camera))
+    out = tmp_path / 'real.zip'
+    command = [str(out), str(tmp_path / 'real'), '--hold-out', 'shop']
+    assert pack_rooms.main(command) == 1
+    assert 'must be of one size: give --size WIDTHxHEIGHT' in capsys.readouterr().err
+    assert pack_rooms.main([*command, '--size', '32x24']) == 0
+    for sample in open_dataset(out, 'all'):
+        assert sample.depth.shape == (24, 32)
+        assert (sample.fx, sample.cx) == (25.0, 15.5)
+        assert np.allclose(sample.depth[:, :16], 3, rtol=0.003)
+        assert np.allclose(sample.depth[:, 16:], 1.5, rtol=0.003)

@@ -141,7 +141,8 @@ def _entry(sample: Sample, split: str, size: tuple[int, int]) -> dict[str, Any]:
     if sample.depth.shape != size:
         raise DataError(
             f'{sample.id} is {sample.depth.shape[1]}x{sample.depth.shape[0]}, but the '
-            f'views before it are {size[1]}x{size[0]}: pack views of one size'
+            f'views before it are {size[1]}x{size[0]}; they must be of one size: give --size '
+            'WIDTHxHEIGHT'
         )
     if sample.fx is None:
         raise DataError(f'{sample.id} has no focal length, which packed views need')
