@@ -17,6 +17,7 @@ PACKAGES = ('depth_perception', 'depth_training', 'benchmarks')
 RUNTIME = (
     'errors',
     'extras',
+    'reading',
     'number_options',
     'progress',
     'termination',

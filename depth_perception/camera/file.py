@@ -12,6 +12,7 @@ from typing import Any
 from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.camera.rectification import Calibration, calibration_of, is_uncalibrated
 from depth_perception.errors import why_missing
+from depth_perception.reading import NotTextError, read_text
 
 FORMATS = (
     'give JSON with width, height, fx, fy, cx, cy; the YAML or ost.txt of '
@@ -120,9 +121,9 @@ def read_camera_file(path: str | Path) -> CameraFile:
     """
     path, name = _split(str(path))
     try:
-        return _checked(_chosen(_document(Path(path).read_text(encoding='utf-8')), name))
-    except UnicodeDecodeError as error:  # a kind of ValueError
-        raise CameraError(f'cannot use camera {path}: it is not text; {FORMATS}') from error
+        return _checked(_chosen(_document(read_text(path)), name))
+    except NotTextError as error:  # a kind of ValueError
+        raise CameraError(f'cannot use camera {error}; {FORMATS}') from error
     except OSError as error:
         reason = why_missing(path, error.strerror or str(error))
         raise CameraError(f'cannot read camera {path}: {reason}') from error

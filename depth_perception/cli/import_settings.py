@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_perception.errors import UsageError, first_line
+from depth_perception.reading import NotTextError, read_text
 
 Declare = Callable[[argparse.ArgumentParser], None]
 
@@ -68,12 +69,13 @@ def _mapping(path: Path) -> dict[Any, Any]:
             return super().construct_mapping(node, deep)
 
     try:
-        with path.open(encoding='utf-8') as file:
-            values = yaml.load(file, Loader)
+        values = yaml.load(read_text(path), Loader)
     except OSError as error:
         raise UsageError(f'cannot read --settings {path}: {error.strerror}') from error
     except UsageError:
         raise
+    except NotTextError as error:
+        raise UsageError(f'--settings {error}') from error
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise UsageError(f'--settings {path} is not YAML: {first_line(error)}') from error
     if not isinstance(values, dict):

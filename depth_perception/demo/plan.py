@@ -10,6 +10,7 @@ from typing import Any
 
 from depth_perception.depth.settings import DepthSettings, SettingError
 from depth_perception.io.bag import COMPRESSED, Bag, BagError, Topic
+from depth_perception.reading import read_text
 
 #: File in a recording's folder that describes how the camera is mounted.
 MOUNTING = 'mounting.json'
@@ -95,7 +96,7 @@ def read_mounting(bag: Path) -> Mounting | None:
     if not file.is_file():
         return None
     try:
-        said = json.loads(file.read_text())
+        said = json.loads(read_text(file))
         mounting = Mounting(said['pitch_deg'], said['height_m'])
         mounting.settings()
     except (ValueError, TypeError, KeyError, SettingError) as error:

@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from depth_perception.demo.scores import read_truth
 from depth_perception.demo.session import DemoError, record
 from depth_perception.demo.summary import make_summary
 from depth_perception.io.bag import Bag, BagError
-from depth_perception.io.files import write_atomically
+from depth_perception.io.files import folder_aside, write_atomically
 
 if TYPE_CHECKING:
     from depth_perception.camera.model import CameraModel
@@ -59,13 +58,13 @@ def run(
         _refuse_without_metres(model)
     out.mkdir(parents=True, exist_ok=True)
     # Write to a temporary folder, and move complete results. Fails now if nothing can be written.
-    with tempfile.TemporaryDirectory(prefix='.demo-', dir=out) as aside:
-        os.environ.setdefault('ROS_LOG_DIR', aside)
-        summary = _produce(Path(aside), replace(make_plan(bag, image), model=model), anchors)
+    with folder_aside(out, 'demo') as aside:
+        os.environ.setdefault('ROS_LOG_DIR', str(aside))
+        summary = _produce(aside, replace(make_plan(bag, image), model=model), anchors)
         for name in RESULTS:
             (out / name).unlink(missing_ok=True)
-            if Path(aside, name).exists():
-                os.replace(Path(aside, name), out / name)
+            if (aside / name).exists():
+                os.replace(aside / name, out / name)
     print_summary(out, summary)
     return summary
 

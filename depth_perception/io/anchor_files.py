@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraModel
+from depth_perception.reading import NotTextError, read_text
 
 if TYPE_CHECKING:
     from depth_perception.depth.anchors import Anchors
@@ -28,8 +29,6 @@ _FARTHEST = 100.0
 #: row and with zones this never was so of right anchors, and of swapped ones in 58 % of the cases.
 #: The factor was chosen on these same pictures.
 _LEAST_SWAPPED, _SCATTER, _BETTER = 8, 0.08, 2.0
-#: Larger files are refused.
-_MAX_BYTES = 50_000_000
 
 
 class AnchorFileError(ValueError):
@@ -142,16 +141,11 @@ def _column(words: list[str]) -> str | None:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise AnchorFileError(
-                f'{path} is too large for a list of anchors: it has '
-                f'{path.stat().st_size / 1e6:.0f} MB'
-            )
-        return path.read_text(encoding='utf-8-sig')
+        return read_text(path)
     except OSError as error:
         raise AnchorFileError(f'cannot read {path}: {error.strerror}') from error
-    except UnicodeDecodeError as error:
-        raise AnchorFileError(f'{path} is not a text file') from error
+    except NotTextError as error:
+        raise AnchorFileError(str(error)) from error
 
 
 def _row(path: Path, number: int, words: list[str], line: str) -> list[float]:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from depth_perception.io.bag import BagError
 from depth_perception.io.bag_writer import BagWriter
 from depth_perception.io.files import write_atomically
+from depth_perception.reading import read_text
 
 Memory = Mapping[str, NDArray[Any]]
 _ABOUT = 'rosbag2_bagfile_information'
@@ -143,7 +144,7 @@ class BagParts:
         if not self._parts():
             write_atomically(file, [json.dumps(job, indent=1).encode()])
             return
-        before = json.loads(file.read_text())
+        before = json.loads(read_text(file))
         if other := _difference(before, job):
             raise BagError(
                 f'{self._folder} has the beginning of another job ({other}): give the '
@@ -155,7 +156,7 @@ class BagParts:
             return {}, {}
         part = self._parts()[-1]
         with np.load(part / 'memory.npz', allow_pickle=False) as arrays:
-            return json.loads((part / 'facts.json').read_text()), dict(arrays)
+            return json.loads(read_text(part / 'facts.json')), dict(arrays)
 
 
 def _locked(folder: Path) -> TextIO:
@@ -183,7 +184,7 @@ def _difference(before: Any, now: Any, name: str = '') -> str:
 
 def _joined(bags: list[Path], name: str) -> dict[str, Any]:
     """Merge the metadata of bags with one file each into that of one bag with several files."""
-    each = [yaml.safe_load((bag / 'metadata.yaml').read_text())[_ABOUT] for bag in bags]
+    each = [yaml.safe_load(read_text(bag / 'metadata.yaml'))[_ABOUT] for bag in bags]
     topics: dict[str, dict[str, Any]] = {}
     files = []
     for number, about in enumerate(each):

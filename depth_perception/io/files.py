@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -36,32 +36,18 @@ def write_together(files: Mapping[Path, Parts]) -> None:
     Raises:
         OSError: see `write_atomically`.
     """
-    ready: list[tuple[str, Path]] = []
+    # The names are known before the files exist: a signal at any time finds all of them.
+    aside = {Path(path): name_aside(Path(path), '.part') for path in files}
     try:
         for path, parts in files.items():
-            ready.append((_written_aside(Path(path), parts), Path(path)))
-        while ready:
-            temporary, path = ready[0]
-            with _naming(path):
+            _write(aside[Path(path)], parts, Path(path))
+        for path, temporary in aside.items():
+            with naming(path):
                 os.replace(temporary, path)
-            ready.pop(0)
     finally:
-        for temporary, _ in ready:
+        for temporary in aside.values():
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def read_whole(path: str | Path) -> bytes:
-    """Return the content of a file or a pipe.
-
-    Raises:
-        OSError: it cannot be read, or is a device, whose content may never end.
-    """
-    path = Path(path)
-    mode = path.stat().st_mode
-    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        raise OSError(errno.EINVAL, 'it is a device, not a file', str(path))
-    return path.read_bytes()
+                temporary.unlink()
 
 
 def check_writable(path: str | Path) -> None:
@@ -71,7 +57,7 @@ def check_writable(path: str | Path) -> None:
         OSError: it cannot; the error names the path.
     """
     path = Path(path)
-    with _naming(path):
+    with naming(path):
         if path.is_dir():
             raise OSError(errno.EISDIR, 'it is a folder')
         if not path.parent.is_dir():
@@ -80,28 +66,41 @@ def check_writable(path: str | Path) -> None:
             raise OSError(errno.EACCES, 'its folder cannot be written to')
 
 
-def _written_aside(path: Path, parts: Parts) -> str:
-    """Write a complete temporary file next to the path, and return its name."""
-    with _naming(path):
-        descriptor, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f'.{path.name}.', suffix='.part'
-        )
-        try:
-            with os.fdopen(descriptor, 'wb') as file:
-                file.writelines(parts)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp creates files with mode 0600; make them readable for everyone.
-            os.chmod(temporary, 0o644)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    return temporary
+def name_aside(path: Path, suffix: str) -> Path:
+    """Return a name, hidden and not in use, for a temporary file next to a path.
+
+    Create the file where the name is already held by what removes it: `tempfile.mkstemp` creates
+    it first, and a signal before its name is stored leaves the file behind.
+    """
+    return path.parent / f'.{path.name}.{secrets.token_hex(6)}{suffix}'
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def folder_aside(parent: Path, name: str) -> Iterator[Path]:
+    """Make a hidden folder that is removed at the end, even if a signal ends the making.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = name_aside(parent / name, '.part')
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(temporary: Path, parts: Parts, path: Path) -> None:
+    """Write a complete temporary file for the path, readable for everyone."""
+    with naming(path), open(temporary, 'xb') as file:
+        os.chmod(temporary, 0o644)
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
     """Let errors name the requested path instead of the temporary file."""
     try:
         yield

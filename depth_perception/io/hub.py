@@ -23,6 +23,7 @@ from typing import Any
 
 from depth_perception import __version__
 from depth_perception.errors import UsageError, first_line
+from depth_perception.io.files import write_atomically
 from depth_perception.io.hub_errors import UnreachableError, connected, explained, gated
 from depth_perception.progress import Progress
 
@@ -299,7 +300,7 @@ class _Download:
         )
         if not known:  # the cache may be readable only
             reference.parent.mkdir(parents=True, exist_ok=True)
-            reference.write_text(self._commit)
+            write_atomically(reference, [self._commit.encode()])
 
     def _blob(self, file: HubFile) -> Path:
         return self._cache / 'blobs' / file.expected

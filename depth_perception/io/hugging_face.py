@@ -23,6 +23,7 @@ from depth_perception.networks.transformers_network import (
     quiet,
     refuse_unknown,
 )
+from depth_perception.reading import NotTextError, read_text
 
 #: Entries of config.json that do not describe the network itself.
 _OF_NO_USE = (
@@ -107,15 +108,19 @@ def read_hugging_face(folder: Path, given: Overrides) -> tuple[nn.Module, Weight
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding='utf-8'))
+        values = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise WeightsError(
             f'{path.parent} cannot be imported: there is no {path.name}; a folder '
             'in the Hugging Face layout has config.json, model.safetensors and '
             'preprocessor_config.json'
         ) from error
-    except (OSError, ValueError) as error:
-        raise WeightsError(f'{path} cannot be read: {first_line(error)}') from error
+    except NotTextError as error:
+        raise WeightsError(str(error)) from error
+    except OSError as error:
+        raise WeightsError(f'{path} cannot be read: {error.strerror}') from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f'{path} is not JSON: {first_line(error)}') from error
     if not isinstance(values, dict):
         raise WeightsError(f'{path} holds no JSON object')
     return values
@@ -387,7 +392,7 @@ def _model_card(folder: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        parts = (folder / 'README.md').read_text(encoding='utf-8').split('---\n', 2)
+        parts = read_text(folder / 'README.md').split('---\n', 2)
         values = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}
     except (OSError, ValueError, yaml.YAMLError):
         return {}

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from depth_perception.camera.model import CameraError, CameraModel, same_aspect
 from depth_perception.errors import why_missing
 from depth_perception.extras import EXTRAS
-from depth_perception.io.files import read_whole
 from depth_perception.io.value_range import ValueRange
+from depth_perception.reading import read_whole
 
 IMAGE_SUFFIXES = (
     '.jpg',

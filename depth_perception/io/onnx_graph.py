@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from depth_perception.errors import first_line
 from depth_perception.io.weights import WeightsError
+from depth_perception.reading import refuse_device
 
 #: Largest ONNX file: protobuf, its format, stores at most 2 GB.
 MOST_BYTES = (1 << 31) - 1
@@ -60,8 +61,8 @@ def load_graph(path: Path) -> Any:
     import onnx
 
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise WeightsError(_too_large(path, path.stat().st_size))
+        if (size := refuse_device(path).st_size) > MOST_BYTES:
+            raise WeightsError(_too_large(path, size))
         model = onnx.load(str(path), load_external_data=False)
         if (size := _external_bytes(path.parent, model)) > MOST_BYTES:
             raise WeightsError(_too_large(path, size))

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.errors import why_missing
+from depth_perception.io.files import name_aside, naming
 from depth_perception.io.image_files import ImageError
 
 #: Frame rate for videos that do not declare one, Hz.
@@ -84,15 +85,18 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float) -> None:
         self._path, self._rate, self._written = path, rate, 0
-        self._aside = Path()  # the temporary file, next to the path
+        self._aside = name_aside(path, path.suffix)
+        # Also runs when the process ends, if a signal comes just before __exit__.
+        self._discard = weakref.finalize(self, self._aside.unlink, missing_ok=True)
         self._writer: cv2.VideoWriter | None = None
 
     def __enter__(self) -> VideoWriter:
-        descriptor, name = tempfile.mkstemp(
-            dir=self._path.parent, prefix=f'.{self._path.name}.', suffix=self._path.suffix
-        )
-        os.close(descriptor)
-        self._aside = Path(name)
+        try:
+            with naming(self._path), open(self._aside, 'xb'):
+                os.chmod(self._aside, 0o644)
+        except BaseException:  # a signal too
+            self._discard()
+            raise
         return self
 
     def write(self, bgr: NDArray[np.uint8]) -> None:
@@ -116,11 +120,9 @@ class VideoWriter:
                 self._writer.release()
             if kind is None and self._written:
                 self._check()
-                os.chmod(self._aside, 0o644)
                 os.replace(self._aside, self._path)
         finally:
-            with contextlib.suppress(OSError):
-                os.unlink(self._aside)
+            self._discard()
 
     def _check(self) -> None:
         capture = cv2.VideoCapture(str(self._aside))

@@ -21,9 +21,10 @@ import numpy as np
 
 from depth_perception.errors import first_line, why_missing
 from depth_perception.extras import remedy
-from depth_perception.io.files import read_whole, write_atomically
+from depth_perception.io.files import write_atomically
 from depth_perception.io.preparation import Preparation
 from depth_perception.networks import create_network, loadable_names, network_names
+from depth_perception.reading import read_whole
 
 if TYPE_CHECKING:
     import torch

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_perception.errors import first_line
+from depth_perception.reading import NotTextError, read_text
 from depth_perception.ros.conversions.topics import INPUTS, OUTPUTS
 
 #: Exit code for arguments or an environment that cannot be used.
@@ -107,10 +108,12 @@ def parameter_sections(path: str) -> list[str]:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+        content = yaml.safe_load(read_text(path))
     except OSError as error:
         raise StartError(f'the parameter file {path} cannot be read: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NotTextError as error:
+        raise StartError(f'the parameter file {error}') from error
+    except yaml.YAMLError as error:
         mark = getattr(error, 'problem_mark', None)
         where = f'line {mark.line + 1}, column {mark.column + 1}: ' if mark else ''
         what = getattr(error, 'problem', None) or first_line(error)

@@ -13,6 +13,8 @@ import shutil
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from depth_perception.reading import NotTextError, read_text
+
 PROFILE = Path(__file__).with_name('large_images.fastdds.xml')
 #: segment_size of the profile, bytes; each process uses one segment.
 SEGMENT = 32 * 1024 * 1024
@@ -101,8 +103,8 @@ def _cyclone_text(configuration: str) -> str:
         return configuration
     found = []
     for name in configuration.split(','):
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            found.append(Path(name.strip().removeprefix('file://')).read_text(encoding='utf-8'))
+        with contextlib.suppress(OSError, NotTextError):
+            found.append(read_text(name.strip().removeprefix('file://')))
     return ''.join(found)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from depth_perception.reading import refuse_device
 from depth_training.convert.reading import ForeignError, State, fill, read_state
 
 #: FCRN adds 1e-4 to the variance, PyTorch 1e-5: the difference is added to the variance itself.
@@ -44,6 +45,7 @@ def read_arrays(file: str | Path) -> State:
     """
     import numpy as np
 
+    refuse_device(file)
     with open(file, 'rb') as content:
         start = content.read(9)
     if start[:6] == b'\x93NUMPY':

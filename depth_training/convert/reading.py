@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from depth_perception.reading import refuse_device
+
 State = dict[str, Tensor]
 #: Keys under which a checkpoint may store its state dict next to the optimizer's and others.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model')
@@ -21,7 +23,12 @@ class ForeignError(ValueError):
 
 
 def checksum(file: str | Path) -> str:
-    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file, 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read, or is a device.
+    """
+    refuse_device(file)
     digest = hashlib.sha256()
     with open(file, 'rb') as content:
         while block := content.read(1 << 20):
@@ -36,6 +43,7 @@ def read_state(file: str | Path) -> State:
         ForeignError: the file is neither, or a pickle that contains more than tensors.
         OSError: the file cannot be read.
     """
+    refuse_device(file)
     content = _read_safetensors(file) if _is_safetensors(file) else _read_pickle(file)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from depth_training.data.image_files import read_bytes
+from depth_training.data.image_files import read_text
 from depth_training.data.sample import DataError
 
 FILE = 'camera.json'
@@ -44,7 +44,7 @@ def read_camera(folder: Path, root: Path | None = None) -> Camera:
     if file is None:
         return Camera()
     try:
-        values = json.loads(read_bytes(file))
+        values = json.loads(read_text(file))
         scale = values.get('depth_scale')
         scale = None if scale is None else float(scale)
         if scale is not None and not 0 < scale < float('inf'):

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.reading import NotTextError, decoded, read_whole
 from depth_training.data.sample import DataError
 
 #: How a complete file ends. Some OpenCV versions fill the missing part of a truncated file in grey.
@@ -27,7 +28,7 @@ def read_bytes(path: str | Path) -> bytes:
         DataError: the file is missing, empty or unreadable.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_whole(path)
     except FileNotFoundError as error:
         raise DataError(f'{path} is missing') from error
     except OSError as error:
@@ -35,6 +36,27 @@ def read_bytes(path: str | Path) -> bytes:
     if not content:
         raise DataError(f'{path} is empty')
     return content
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file in UTF-8.
+
+    Raises:
+        DataError: the file is missing, empty, unreadable or not text.
+    """
+    return decode_text(read_bytes(path), str(path))
+
+
+def decode_text(content: bytes, name: str) -> str:
+    """Decode text in UTF-8.
+
+    Raises:
+        DataError: it is not text.
+    """
+    try:
+        return decoded(content, name)
+    except NotTextError as error:
+        raise DataError(str(error)) from error
 
 
 def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:

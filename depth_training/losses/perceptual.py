@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depth_perception.reading import refuse_device
 from depth_training.losses.losses import mse
 from depth_training.losses.masked import in_full_precision
 
@@ -96,6 +97,7 @@ def _resnet50(weights: Path | None) -> nn.Module:
 
 
 def _read_state(file: Path) -> dict[str, Tensor]:
+    refuse_device(file)
     if file.suffix == '.safetensors':
         from safetensors.torch import load_file
 

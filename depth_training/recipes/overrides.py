@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from depth_perception.reading import read_text
 from depth_training import ranges
 from depth_training.recipes import schedule
 from depth_training.recipes.recipe import Recipe
@@ -64,9 +65,10 @@ def read(file: Path) -> tuple[str, dict[str, Any]]:
 
     Raises:
         OverrideError: the file is not a recipe.
+        NotTextError: the file is not text.
         OSError: the file cannot be read.
     """
-    content = _yaml(file.read_text('utf-8'), str(file))
+    content = _yaml(read_text(file), str(file))
     if not isinstance(content, dict) or not isinstance(content.get('base'), str):
         raise OverrideError(
             f'{file} is not a recipe: its first line must name the recipe that it '

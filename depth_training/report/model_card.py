@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.files import check_writable, write_atomically
 from depth_perception.progress import tracked
+from depth_perception.reading import read_text
 from depth_training.data import DepthDataset, Sample, every, good_samples, open_dataset
 from depth_training.data.joined import open_joined
 from depth_training.evaluate import distance_bins as bands
@@ -357,7 +358,7 @@ def _around(page: Path) -> tuple[str, str]:
     Raises:
         ValueError: the page does not have both marks once, in order.
     """
-    text = page.read_text('utf-8')
+    text = read_text(page)
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from depth_perception.io.files import write_atomically
+from depth_perception.reading import read_text
 
 FILE = 'network.json'
 
@@ -26,4 +27,4 @@ def record(folder: Path, picture: str, checksum: str) -> None:
 def recorded(folder: Path) -> dict[str, str]:
     """Return the checksum of each image's network."""
     file = folder / FILE
-    return json.loads(file.read_text('utf-8')) if file.exists() else {}
+    return json.loads(read_text(file)) if file.exists() else {}

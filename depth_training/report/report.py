@@ -12,6 +12,7 @@ from typing import Any
 
 from depth_perception.io.files import write_atomically
 from depth_perception.progress import tracked
+from depth_perception.reading import NotTextError, read_text
 from depth_training.evaluate.protocols import get_protocol
 from depth_training.options import TITLE, ReportOptions
 from depth_training.recipes import RECIPES
@@ -59,8 +60,10 @@ def read_results(file: Path) -> list[dict[str, Any]]:
         ValueError: the file contains something else.
     """
     try:
-        results = json.loads(file.read_text('utf-8'))
+        results = json.loads(read_text(file))
         complete = all(result.keys() >= _FIELDS for result in results)
+    except NotTextError:
+        raise
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f'{file} is not what evaluate --json prints') from error
     if not complete:

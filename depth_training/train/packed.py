@@ -31,6 +31,7 @@ from depth_perception.errors import first_line
 from depth_perception.inference.backends.graphs import release_generator
 from depth_perception.io.files import write_atomically
 from depth_perception.io.weights import WeightsError, WeightsInfo, save_weights, weights_path
+from depth_perception.reading import read_text
 from depth_perception.termination import leave_terminal, stopping_signals
 from depth_training.augment.batch import Views, augment
 from depth_training.data.layouts.packed import PackedViews
@@ -354,7 +355,7 @@ class PackedTrainer:
                 '--other-views allows another file of views'
             )
         self.state = state
-        curve = json.loads((self.options.out / CURVE).read_text(encoding='utf-8'))['curve']
+        curve = json.loads(read_text(self.options.out / CURVE))['curve']
         self.curve = [row for row in curve if row['step'] <= state.step]
 
     def _info(self) -> WeightsInfo:

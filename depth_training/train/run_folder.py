@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from depth_perception.io.files import write_atomically
+from depth_perception.reading import read_text
 from depth_training.train import run_log as journal
 from depth_training.train.options import TrainingError
 
@@ -136,7 +137,7 @@ def read_run(folder: Path) -> Run:
             '(train --resume writes this file for an older run)'
         )
     try:
-        description = RunDescription(**json.loads(file.read_text('utf-8')))
+        description = RunDescription(**json.loads(read_text(file)))
     except (ValueError, TypeError) as error:
         raise ValueError(f'{file} does not describe a training run') from error
     rows = journal.read(folder)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.io.files import write_atomically
+from depth_perception.reading import read_text
 
 FILE = 'log.jsonl'
 
@@ -62,7 +63,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run's log, except for a truncated one."""
     rows = []
     file = folder / FILE
-    for line in file.read_text('utf-8').splitlines() if file.exists() else []:
+    for line in read_text(file).splitlines() if file.exists() else []:
         try:
             rows.append(json.loads(line))
         except ValueError:

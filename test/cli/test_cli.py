@@ -782,7 +782,10 @@ def test_what_cannot_be_started_is_one_sentence_and_exit_2(model, out, tmp_path,
         ((model, image, image), 'cannot make folder'),
         ((model, out, tmp_path / 'bare'), 'there is no image and no video in'),
         ((model, out, image, '--device', 'tpu'), "unknown device 'tpu'"),
-        ((model, out, image, '--camera', image), 'it is not text; '),
+        (
+            (model, out, image, '--camera', image),
+            'a.png is not a text file in UTF-8 (byte 0x89 at 0)',
+        ),
         ((model, out, image, '--horizontal-fov-deg', 200), 'field of view 200'),
         ((model, out, image, '--rectified'), 'add --camera'),
     ]

@@ -163,6 +163,11 @@ def test_a_network_is_downloaded_checked_and_used_without_a_network(
     hub.repositories['maker/net'] = Repository(
         {**files, **unwanted}, {'main': 'a' * 40, 'refs/pr/1': commit}
     )
+    # The commit that the revision was before; a second name shows whether its file is overwritten.
+    reference = cache / 'hub' / 'models--maker--net' / 'refs' / 'refs' / 'pr' / '1'
+    reference.parent.mkdir(parents=True)
+    reference.write_text('c' * 40)
+    (tmp_path / 'before').hardlink_to(reference)
     out = tmp_path / 'net.safetensors'
     done = imported('maker/net', out, hub, cache, '--revision', 'refs/pr/1', HF_TOKEN='hf_secret')
     assert done.returncode == 0, done.stderr
@@ -181,6 +186,8 @@ def test_a_network_is_downloaded_checked_and_used_without_a_network(
     assert (info.name, info.licence) == ('maker/net', 'apache-2.0')
     assert info.model_card == f'{hub.endpoint}/maker/net/tree/{commit}'
     assert info.recipe == f'depth-perception import-model maker/net --revision {commit}'
+    assert reference.read_text() == commit and (tmp_path / 'before').read_text() == 'c' * 40
+    assert [file.name for file in reference.parent.iterdir()] == ['1']
     # The hub's own programs find the download.
     from huggingface_hub import scan_cache_dir, try_to_load_from_cache
 

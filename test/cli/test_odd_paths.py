@@ -23,7 +23,9 @@ def test_a_device_is_refused_and_not_read_for_ever():
         load_weights('/dev/zero')
 
 
-@pytest.mark.parametrize('words', [['predict', f'{LONG}.png', '--out', 'out'], ['view', LONG]])
+@pytest.mark.parametrize(
+    'words', [['predict', f'{LONG}.png', '--out', 'out'], ['view', LONG, '--port', '0']]
+)
 def test_a_name_that_is_too_long_gives_one_sentence(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2

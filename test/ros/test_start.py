@@ -143,7 +143,7 @@ def test_arguments_that_cannot_be_used(words, reason):
         ('depth_node: {max_depth: 5}', 'no ros__parameters'),
         ('', 'no ros__parameters'),
         ('[1, 2]', 'no ros__parameters'),
-        ('\xff\xfe', 'is not YAML'),
+        ('\xff\xfe', 'is not a text file in UTF-8'),
         ('a: {ros__parameters: {x: [1, a]}}', 'Sequence should be of same type'),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from depth_perception.errors import UsageError
+from depth_perception.reading import read_text
 from depth_perception.ros.conversions.topics import INPUTS, OUTPUTS
 from depth_perception.ros.node.parameters import (
     DEFAULTS,
@@ -116,7 +117,7 @@ def _of_file(path: str, node: str) -> dict[str, Any]:
         raise UsageError(str(error)) from error
     if not any(is_for(section, node) for section in sections):
         raise UsageError(f'{path} has parameters for {", ".join(sections)} alone, none for {node}')
-    content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    content = yaml.safe_load(read_text(path))
     return dict(
         itertools.chain.from_iterable(
             _flat(values) for section, values in _sections(content, '') if is_for(section, node)

@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_training.data.dataset import DepthDataset, PerProcess, Request
-from depth_training.data.image_files import decode_depth, decode_rgb, densedepth_metres, read_bytes
+from depth_training.data.image_files import (
+    decode_depth,
+    decode_rgb,
+    decode_text,
+    densedepth_metres,
+    read_bytes,
+)
 from depth_training.data.layouts.sync import nyu_camera
 from depth_training.data.pairs import Pair
 from depth_training.data.sample import DataError, Sample
@@ -145,7 +151,7 @@ def _rows(path: Path, name: str) -> list[Pair]:
             content = _read_member(archive, path, name)
     rows = [
         [cell.strip() for cell in row]
-        for row in csv.reader(content.decode('utf-8-sig').splitlines())
+        for row in csv.reader(decode_text(content, f'{path}/{name}').splitlines())
     ]
     for number, row in enumerate(rows, 1):
         if row and (len(row) != 2 or not all(row)):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from depth_training.data import depth_files
 from depth_training.data.camera_files import Camera, common_scale, read_camera
 from depth_training.data.dataset import DepthDataset, Request
-from depth_training.data.image_files import read_bytes
+from depth_training.data.image_files import read_text
 from depth_training.data.matching import left_over, match
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
@@ -281,9 +281,7 @@ def _listed(file: Path, root: Path, request: Request) -> Found:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    reader = csv.DictReader(
-        read_bytes(file).decode('utf-8-sig').splitlines(), skipinitialspace=True
-    )
+    reader = csv.DictReader(read_text(file).splitlines(), skipinitialspace=True)
     if reader.fieldnames is None or not {'image', 'depth'} <= set(reader.fieldnames):
         raise DataError(
             f'{file}: its first line must be "image,depth", optionally with "split" '

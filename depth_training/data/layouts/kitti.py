@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.depth_files import read_depth
-from depth_training.data.image_files import read_bytes
+from depth_training.data.image_files import read_text
 from depth_training.data.layouts.kitti_laser import FOLDER, LaserPairs
 from depth_training.data.matching import left_over
 from depth_training.data.pairs import Pair, PairFiles
@@ -148,7 +148,7 @@ def _find_list(root: Path, split: str) -> Path | None:
 
 
 def _read_list(file: Path) -> Iterator[KittiFrame]:
-    for number, line in enumerate(read_bytes(file).decode('utf-8-sig').splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         columns = line.split()
         if not columns:
             continue
@@ -194,9 +194,7 @@ def _camera(date: Path, camera: str) -> tuple[float | None, float | None, int | 
     file = date / 'calib_cam_to_cam.txt'
     if not file.is_file():
         return None, None, None
-    lines = dict(
-        line.split(':', 1) for line in read_bytes(file).decode().splitlines() if ':' in line
-    )
+    lines = dict(line.split(':', 1) for line in read_text(file).splitlines() if ':' in line)
     try:
         number = camera[-2:]
         matrix = [float(value) for value in lines[f'P_rect_{number}'].split()]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_training.data.image_files import decode_rgb, read_bytes
+from depth_training.data.image_files import decode_rgb, read_bytes, read_text
 from depth_training.data.pairs import PairFiles
 from depth_training.data.sample import DataError, Sample
 
@@ -76,7 +76,7 @@ def _projection(date: Path, camera: str) -> NDArray[np.float64]:
 
 def _calibration(file: Path) -> dict[str, NDArray[np.float64]]:
     values = {}
-    for line in read_bytes(file).decode().splitlines():
+    for line in read_text(file).splitlines():
         name, _, text = line.partition(':')
         try:
             values[name] = np.array([float(word) for word in text.split()])

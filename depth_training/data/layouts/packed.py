@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.io.files import write_atomically
+from depth_perception.reading import refuse_device
 from depth_training.data.dataset import DepthDataset, PerProcess, Request
 from depth_training.data.sample import DataError, Sample
 
@@ -172,7 +173,14 @@ class PackedViews(DepthDataset):
     def __init__(self, path: Path, split: str) -> None:
         self.path = path
         self._archive = PerProcess(partial(zipfile.ZipFile, path))
-        index = _read_index(self._archive.get(), path)
+        refuse_device(path)
+        try:
+            archive = self._archive.get()
+        except zipfile.BadZipFile as error:
+            raise DataError(
+                f'{path} is not a complete file of depth_training.data.pack_rooms ({error})'
+            ) from error
+        index = _read_index(archive, path)
         self.code = DepthCode(index['bits'], index['near'], index['far'])
         self.units = f'{self.code.bits}-bit logarithm'
         self.size = (index['height'], index['width'])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_training.data.dataset import DepthDataset, Request
-from depth_training.data.image_files import read_bytes
+from depth_training.data.image_files import read_text
 from depth_training.data.pairs import Pair, PairFiles, read_millimetres
 from depth_training.data.sample import DataError
 from depth_training.data.scenes import choose
@@ -96,7 +96,7 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
         return None
     try:
         return {
-            room['folder']: _SPLITS[room['split']] for room in json.loads(read_bytes(file))['rooms']
+            room['folder']: _SPLITS[room['split']] for room in json.loads(read_text(file))['rooms']
         }
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -117,7 +117,7 @@ def read_cameras(scene: Path, prefix: str = '') -> list[Pair]:
         DataError: the file is missing, or a row lacks index, fx or cx.
     """
     file = scene / 'cameras.csv'
-    rows = csv.DictReader(read_bytes(file).decode('utf-8-sig').splitlines())
+    rows = csv.DictReader(read_text(file).splitlines())
     try:
         return [
             _pair(prefix, int(row['index']), float(row['fx']), float(row['cx'])) for row in rows

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from depth_training.data.camera_files import Camera, common_scale, read_camera
 from depth_training.data.dataset import DepthDataset, Request
-from depth_training.data.image_files import read_bytes
+from depth_training.data.image_files import read_text
 from depth_training.data.matching import left_over
 from depth_training.data.pairs import Pair, PairFiles
 from depth_training.data.sample import DataError
@@ -155,7 +155,7 @@ def read_list(file: Path) -> Iterator[Pair]:
     Raises:
         DataError: a row has a different form; the message names its line.
     """
-    for number, line in enumerate(read_bytes(file).decode('utf-8-sig').splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         columns = line.split()
         if not columns:
             continue

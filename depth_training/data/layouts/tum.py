@@ -13,7 +13,7 @@ from pathlib import Path
 
 from depth_training.data.camera_files import Camera, common_scale, read_camera
 from depth_training.data.dataset import DepthDataset, Request
-from depth_training.data.image_files import read_bytes
+from depth_training.data.image_files import read_text
 from depth_training.data.layouts.folders import as_dataset
 from depth_training.data.matching import left_over, match_times
 from depth_training.data.pairs import Pair
@@ -74,7 +74,7 @@ def _sequences(path: Path) -> list[Path]:
 
 
 def _rows(file: Path, prefix: str) -> Iterator[tuple[float, str]]:
-    for number, line in enumerate(read_bytes(file).decode('utf-8-sig').splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith('#'):
             continue
         try:

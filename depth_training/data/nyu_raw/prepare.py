@@ -19,7 +19,7 @@ import numpy as np
 from depth_perception.depth.millimetres import to_millimetres
 from depth_training.data.conversion import Prepared, Report, SceneToWrite, write_scenes
 from depth_training.data.dataset import Split
-from depth_training.data.image_files import read_bytes
+from depth_training.data.image_files import read_text
 from depth_training.data.nyu_raw import kinect
 from depth_training.data.nyu_raw.scenes import is_for_training
 from depth_training.data.sample import DataError
@@ -126,7 +126,7 @@ def _wanted(split: Split, scenes: Path | None) -> Callable[[str], bool]:
 
 def _read_scenes(file: Path) -> frozenset[str]:
     """Read scene names, one per line, or the folders of the images in a list of pairs."""
-    rows = [line.split() for line in read_bytes(file).decode('utf-8-sig').splitlines()]
+    rows = [line.split() for line in read_text(file).splitlines()]
     names = frozenset(
         row[0].strip('/').rpartition('/')[0] if len(row) > 1 else row[0].strip('/')
         for row in rows
