@@ -6,9 +6,10 @@
 Everything is on the device: all views, the augmentation (`depth_training.augment.batch`), and the
 step itself as a CUDA graph. Only PyTorch, timm, OpenCV and safetensors are needed. A step depends
 only on its number and on its position in the run; `--resume` continues a stopped run, with
-`--other-views` on a file with more rooms. The folder
-contains `weights.safetensors` (the moving average, half precision), `checkpoint.safetensors` and
-`training.json` (settings, speed, the learning curve).
+`--other-views` on a file with more rooms. `--mix-with` takes a share of every batch from a second
+file, such as real pictures beside rendered ones. The folder contains `weights.safetensors` (the
+moving average, half precision), `checkpoint.safetensors` and `training.json` (settings, speed, the
+learning curve).
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Options:
     other_views: bool
     graphs: bool
     seed: int
+    mix_with: Path | None
+    mix_share: float
     validation_views: int
     log_every: int
     validate_every: int
@@ -102,6 +105,7 @@ class DeviceViews:
         # Signed, since torch supports few unsigned types; the mask below restores all 16 bits.
         self._numbers = torch.from_numpy(numbers[chosen].astype(np.int16)).to(device)
         self._table = torch.from_numpy(views.code.table).to(device)
+        self.device, self.size = device, views.size
         self._fx = torch.tensor([views.views[i]['fx'] for i in chosen], device=device)
         self._cx = torch.tensor([views.views[i]['cx'] for i in chosen], device=device)
 
@@ -112,6 +116,32 @@ class DeviceViews:
         """Return the views with these indices, as float32."""
         depth = self._table[self._numbers[indices].long() & 0xFFFF][:, None]
         return Views(self._rgb[indices].float(), depth, self._fx[indices], self._cx[indices])
+
+
+class ShuffledViews:
+    """Views in random order, a function of the step alone.
+
+    Args:
+        views: the views.
+        count: views a step.
+        seed: seed of the order.
+
+    Raises:
+        ValueError: there are fewer views than one step needs.
+    """
+
+    def __init__(self, views: DeviceViews, count: int, seed: int) -> None:
+        self.views, self._order = views, BatchOrder(len(views), count, seed)
+
+    _indices: Tensor | None = None
+
+    def batch(self, step: int) -> Views:
+        """Return the views of a step."""
+        epoch, position = divmod(step, self._order.per_epoch)
+        if epoch != self._order.epoch or self._indices is None:
+            self._order.start(epoch, 0)
+            self._indices = torch.tensor(list(self._order), device=self.views.device)
+        return self.views.batch(self._indices[position])
 
 
 class GraphedLearner(Learner):
@@ -178,6 +208,7 @@ class PackedTrainer:
         started = time.monotonic()
         self.training = DeviceViews(options.pack, 'train', self.device)
         self.validation = DeviceViews(options.pack, 'test', self.device, options.validation_views)
+        self.description = self.training.description
         self.decode_seconds = time.monotonic() - started
         start = None if options.start_from is None else weights_path(options.start_from)
         network = build.network(self.recipe, options.seed, start)
@@ -192,13 +223,11 @@ class PackedTrainer:
             options.precision,
             options.seed,
         )
-        self.order = BatchOrder(len(self.training), self.recipe.batch, options.seed)
+        self.sources = self._sources()
         self.generator = torch.Generator(self.device)
         self._mean, self._std = _normalisation(self.recipe, self.device)
         self.curve: list[dict[str, Any]] = []
-        self.state = checkpoint.Progress(
-            {'recipe': self.recipe.name, 'pack': self.training.description}
-        )
+        self.state = checkpoint.Progress({'recipe': self.recipe.name, 'pack': self.description})
         self.seconds = 0.0
         if options.resume:
             self._resume()
@@ -212,7 +241,7 @@ class PackedTrainer:
         """Train; return 0, or 128 + signal if stopped by a signal."""
         for number in stopping_signals():
             signal.signal(number, self._on_signal)
-        self._say(f'{self.training.description}; decoded in {self.decode_seconds:.1f} s')
+        self._say(f'{self.description}; decoded in {self.decode_seconds:.1f} s')
         for text in self._notices:
             self._say(text)
         self._note(None)
@@ -242,13 +271,9 @@ class PackedTrainer:
 
     def _step(self) -> Tensor:
         step = self.state.step
-        epoch, position = divmod(step, self.order.per_epoch)
-        if epoch != self.order.epoch or self._indices is None:
-            self.order.start(epoch, 0)
-            self._indices = torch.tensor(list(self.order), device=self.device)
         self.generator.manual_seed(self.options.seed * 1_000_003 + step)
         views = augment(
-            self.training.batch(self._indices[position]),
+            _joined([source.batch(step) for source in self.sources]),
             self._size(step),
             self._focal,
             self.generator,
@@ -258,7 +283,29 @@ class PackedTrainer:
         self.state.step += 1
         return result.loss
 
-    _indices: Tensor | None = None
+    def _sources(self) -> list[ShuffledViews]:
+        """Return the files of views with the number of views that each gives to a batch."""
+        options, batch = self.options, self.recipe.batch
+        if options.mix_with is None:
+            return [ShuffledViews(self.training, batch, options.seed)]
+        other = DeviceViews(options.mix_with, 'train', self.device)
+        if other.size != self.training.size:
+            sizes = ['x'.join(map(str, views.size[::-1])) for views in (other, self.training)]
+            raise ValueError(
+                f'the views of {options.mix_with} are {sizes[0]}, those of {options.pack} '
+                f'{sizes[1]}: pack them with scripts/pack_rooms --size {sizes[1]}'
+            )
+        count = round(batch * options.mix_share)
+        if not 0 < count < batch:
+            raise ValueError(
+                f'--mix-share {options.mix_share:g} of a batch of {batch} is {count} views: '
+                f'choose {1 / batch:.3g} to {1 - 1 / batch:.3g}'
+            )
+        self.description += f'; {count} of {batch} of each batch: {other.description}'
+        return [
+            ShuffledViews(self.training, batch - count, options.seed),
+            ShuffledViews(other, count, options.seed),
+        ]
 
     @property
     def _focal(self) -> float:
@@ -316,7 +363,7 @@ class PackedTrainer:
                 json.dumps(
                     {
                         'options': {k: str(v) for k, v in dataclasses.asdict(self.options).items()},
-                        'training': self.training.description,
+                        'training': self.description,
                         'validation': self.validation.description,
                         'decode_seconds': self.decode_seconds,
                         'machine': _machine(self.device),
@@ -373,7 +420,7 @@ class PackedTrainer:
             max_depth=self.recipe.max_depth,
             training_focal_length=self._focal,
             training_image_width=self.recipe.test_width,
-            training_data=f'{self.training.description}; {pictures} pictures from '
+            training_data=f'{self.description}; {pictures} pictures from '
             f'{self.options.start_from or "random weights"}',
             licence='Apache-2.0',
             name=self.recipe.name,
@@ -423,6 +470,18 @@ def validate(
     }
 
 
+def _joined(parts: list[Views]) -> Views:
+    """Return one batch of several."""
+    if len(parts) == 1:
+        return parts[0]
+    return Views(
+        *(
+            torch.cat([getattr(part, name) for part in parts])
+            for name in ('rgb', 'depth', 'fx', 'cx')
+        )
+    )
+
+
 def _normalisation(recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation for images of 0 to 255, (1, 3, 1, 1) each."""
     mean, std = (
@@ -459,6 +518,13 @@ def _machine(device: torch.device) -> str:
     return f'{name}, torch {torch.__version__}'
 
 
+def _add_log_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--validation-views', type=int, default=512)
+    parser.add_argument('--log-every', type=int, default=100, help='steps')
+    parser.add_argument('--validate-every', type=int, default=1000, help='steps')
+    parser.add_argument('--checkpoint-minutes', type=float, default=2.0)
+
+
 def parse(arguments: list[str] | None = None) -> Options:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
@@ -479,16 +545,22 @@ def parse(arguments: list[str] | None = None) -> Options:
         help='with --resume: another file than at the start, such as one with more rooms',
     )
     parser.add_argument(
+        '--mix-with',
+        type=Path,
+        metavar='FILE',
+        help='take a share of every batch from the training views of this file',
+    )
+    parser.add_argument(
+        '--mix-share', type=float, default=0.3, help='share of a batch for --mix-with'
+    )
+    parser.add_argument(
         '--no-graphs',
         dest='graphs',
         action='store_false',
         help='launch each kernel separately instead of as a CUDA graph',
     )
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--validation-views', type=int, default=512)
-    parser.add_argument('--log-every', type=int, default=100, help='steps')
-    parser.add_argument('--validate-every', type=int, default=1000, help='steps')
-    parser.add_argument('--checkpoint-minutes', type=float, default=2.0)
+    _add_log_arguments(parser)
     options = Options(**vars(parser.parse_args(arguments)))
     for name in (
         'minutes',

@@ -12,6 +12,7 @@ import torch
 
 from depth_perception.io.weights import load_weights
 from depth_training.data.layouts.packed import write_pack
+from depth_training.data.transforms import fill
 from depth_training.recipes import get_recipe
 from depth_training.train import build
 from depth_training.train import packed as train_packed
@@ -89,6 +90,35 @@ def test_a_run_goes_on_with_more_rooms_only_if_told_to(pack, tmp_path, small, ca
     assert 'the views before were packed layout, 6 pairs' in capsys.readouterr().err
     info = load_weights(run / 'weights.safetensors').info
     assert 'packed layout, 8 pairs' in info.training_data and '4 pictures' in info.training_data
+
+
+def test_a_second_file_gives_its_share_of_every_batch(pack, tmp_path, small, capsys):
+    real = tmp_path / 'real.zip'
+    write_pack(real, [(view(n, id=f'desk/{n}', fx=40.0), 'train') for n in range(3)])
+    mixed = (*command(pack, tmp_path / 'run', '--steps', '4'), '--batch', '4', '--mix-with')
+    trainer = train_packed.PackedTrainer(train_packed.parse([*mixed, str(real)]))
+    seen = set()
+    for step in range(6):
+        views = train_packed._joined([source.batch(step) for source in trainer.sources])
+        assert views.fx.tolist() == [50, 50, 50, 40]  # 0.3 of 4 is 1
+        seen.add(round(float(views.depth[3].max()), 2))
+    assert len(seen) == 3  # every view in turn
+    assert train_packed.main([*mixed, str(real)]) == 0
+    info = load_weights(tmp_path / 'run' / 'weights.safetensors').info
+    assert '1 of 4 of each batch: packed layout, 3 pairs' in info.training_data
+    other = (*mixed, str(real), '--steps', '5', '--resume', '--mix-share', '0.5')
+    assert train_packed.main(list(other)) == 1
+    assert 'was started with' in capsys.readouterr().err
+    assert train_packed.main([*mixed, str(real), '--mix-share', '0.05']) == 1
+    assert 'choose 0.25 to 0.75' in capsys.readouterr().err
+
+
+def test_a_second_file_of_another_size_is_refused(pack, tmp_path, small, capsys):
+    real = tmp_path / 'real.zip'
+    write_pack(real, [(fill(view(0), 24, 32), 'train')])
+    assert train_packed.main(command(pack, tmp_path / 'run', '--mix-with', str(real))) == 1
+    assert 'are 32x24, those of' in (said := capsys.readouterr().err)
+    assert 'scripts/pack_rooms --size 64x48' in said
 
 
 def test_time_ends_a_run(pack, tmp_path, small):
