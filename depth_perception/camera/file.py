@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,9 @@ def read_camera(path: str | Path) -> tuple[CameraModel, bool]:
     Raises:
         CameraError: see `read_camera_file`.
 
+    Warns:
+        UserWarning: a value is implausible, or the distortion cannot be undone.
+
     Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
@@ -108,6 +112,8 @@ def read_camera(path: str | Path) -> tuple[CameraModel, bool]:
     """
     file = read_camera_file(path)
     calibration = file.calibration(*file.image_size)
+    for said in filter(None, (*calibration.doubts, calibration.unknown)):
+        warnings.warn(f'camera {path}: {said}', stacklevel=2)
     if calibration.is_distorted and not calibration.unknown:
         return calibration.rectified, True
     return calibration.camera, calibration.is_distorted

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
 
 
+#: A lens that leaves a smaller share of its own picture is impossible; below the second it is
+#: doubtful: so little is left if the polynomial folds inside of the circle that touches the borders
+#: of a 4:3 image, and a lens that stretches by a quarter at the borders leaves as much.
+_IMPOSSIBLE, _DOUBTFUL = 0.2, 0.6
+#: Pixels across the grid on which the share is estimated.
+_GRID = 64
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The calibration of a CameraInfo, in pixels of the image that it belongs to.
@@ -27,9 +35,9 @@ class Calibration:
         rectified: P, for the rectified image.
         model: name of the distortion model.
         distortion: coefficients D.
-        rotation: R, row-major 3x3; all zero means identity.
+        rotation: R, row-major 3x3; empty or all zero means identity.
         doubts: a sentence for each value that is implausible or was guessed.
-        unknown: why the distortion cannot be undone, or ''.
+        unknown: why the distortion is not undone (an unknown model, an impossible lens), or ''.
     """
 
     camera: CameraModel
@@ -85,7 +93,58 @@ def calibration_of(info: CameraInfo, width: int, height: int) -> Calibration:
         found += (lens.remark,) if lens.remark else ()
     except CameraError as error:
         unknown = str(error)
-    return Calibration(raw, rectified, model, coefficients, tuple(info.r), found, unknown)
+    result = Calibration(raw, rectified, model, coefficients, tuple(info.r), found, unknown)
+    return result if unknown else _with_lens_doubts(result, full)
+
+
+def _with_lens_doubts(calibration: Calibration, full: CameraModel) -> Calibration:
+    """Add what is odd about the picture after rectification.
+
+    Args:
+        calibration: of the image.
+        full: K of the full image, without region of interest and binning.
+    """
+    if not calibration.is_distorted:
+        return calibration
+    own, is_folded = _seen_share(replace(calibration, camera=full, rectified=full, rotation=()))
+    if own < _DOUBTFUL:
+        values = ', '.join(f'{value:.4g}' for value in calibration.distortion)
+        why = 'folds the picture over and ' if is_folded else ''
+        said = (
+            f'distortion D = [{values}] of model {calibration.model!r} {why}leaves {own:.0%} of '
+            'the picture, less than any lens: is D of another model (plumb_bob, '
+            'rational_polynomial, equidistant) or camera? calibrate again'
+        )
+        if own < _IMPOSSIBLE:
+            return replace(calibration, unknown=said)
+        return replace(calibration, doubts=(*calibration.doubts, said))
+    share, _ = _seen_share(calibration)
+    if share >= _IMPOSSIBLE:
+        return calibration
+    said = (
+        f'after rectification by R and P {share:.0%} of the picture is in the image of the camera, '
+        'and the rest is masked: are R and P of this camera and image size? calibrate again'
+    )
+    return replace(calibration, doubts=(*calibration.doubts, said))
+
+
+def _seen_share(calibration: Calibration) -> tuple[float, bool]:
+    """Return the share of a rectified image that shows the raw image, and whether that folds."""
+    shrink = _GRID / max(calibration.camera.width, calibration.camera.height)
+    raw, rectified = (
+        CameraModel(
+            max(2, round(camera.width * shrink)),
+            max(2, round(camera.height * shrink)),
+            *(value * shrink for value in (camera.fx, camera.fy, camera.cx, camera.cy)),
+        )
+        for camera in (calibration.camera, calibration.rectified)
+    )
+    small = replace(calibration, camera=raw, rectified=rectified)
+    columns, rows = _source_pixels(small)
+    with np.errstate(invalid='ignore', over='ignore'):
+        mirrored = _mirrored(columns, rows) & _inside(columns, rows)
+        unseen = _unseen(columns, rows, _axis(small))
+        return 1 - float(unseen.mean()), bool(mirrored.any())
 
 
 def lacks_p(info: CameraInfo, width: int, height: int) -> bool:
@@ -143,7 +202,7 @@ class Rectifier:
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
         columns, rows = _source_pixels(calibration)
-        unseen = _unseen(columns, rows)
+        unseen = _unseen(columns, rows, _axis(calibration))
         self.unseen: NDArray[np.bool_] | None = unseen if unseen.any() else None
         # Fixed point: several times faster to apply than the exact maps.
         self._maps = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
@@ -158,44 +217,75 @@ def _source_pixels(calibration: Calibration) -> tuple[NDArray[np.float32], NDArr
     """Return the raw image's column and row (H, W) for each pixel of the rectified image."""
     raw, rectified = calibration.camera, calibration.rectified
     size = (raw.width, raw.height)
-    rotation = np.array(calibration.rotation, np.float64).reshape(3, 3)
-    rotation = rotation if rotation.any() else np.eye(3)
     lens = understood(calibration.model, calibration.distortion, raw.horizontal_fov_deg)
     make = cv2.fisheye.initUndistortRectifyMap if lens.is_fisheye else cv2.initUndistortRectifyMap
     # OpenCV's fisheye functions always need four coefficients.
     coefficients = np.array(lens.coefficients or (0.0,) * 4, np.float64)
     columns, rows = make(
-        _matrix(raw), coefficients, rotation, _matrix(rectified), size, cv2.CV_32FC1
+        _matrix(raw),
+        coefficients,
+        _rotation(calibration),
+        _matrix(rectified),
+        size,
+        cv2.CV_32FC1,
     )
     return columns, rows
 
 
-def _unseen(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _rotation(calibration: Calibration) -> NDArray[np.float64]:
+    rotation = np.array(calibration.rotation, np.float64)
+    return rotation.reshape(3, 3) if rotation.any() else np.eye(3)
+
+
+def _axis(calibration: Calibration) -> tuple[float, float]:
+    """Return column and row of the optical axis of the raw image in the rectified one."""
+    x, y, z = _rotation(calibration)[:, 2]
+    camera, depth = calibration.rectified, max(float(z), 1e-3)
+    return camera.fx * x / depth + camera.cx, camera.fy * y / depth + camera.cy
+
+
+def _unseen(
+    columns: NDArray[np.float32], rows: NDArray[np.float32], axis: tuple[float, float]
+) -> NDArray[np.bool_]:
     """Return the pixels, bool (H, W), that a map takes from outside the raw image or mirrored.
 
     Far outside the field of view that they were fitted to, the distortion polynomials turn back, so
     that the margin of a wide rectified image would show the raw image again, mirrored.
     """
+    seen = _inside(columns, rows)
+    if min(columns.shape) < 2:
+        return ~seen
+    seen &= ~_mirrored(columns, rows)
+    # Beyond the mirrored ring the image may repeat unmirrored; keep the region around the axis.
+    count, regions = cv2.connectedComponents(seen.astype(np.uint8), connectivity=4)
+    if count < 3:
+        return ~seen
+    row, column = np.nonzero(seen)
+    nearest = np.hypot(column - axis[0], row - axis[1]).argmin()
+    others: NDArray[np.bool_] = regions != regions[row[nearest], column[nearest]]
+    return others
+
+
+def _inside(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the pixels, bool (H, W), that a map takes from the raw image, of the same size."""
     height, width = columns.shape
     # Pixels; less than the maps' rounding to 1/32 pixel.
     slack = 0.01
-    seen: NDArray[np.bool_] = (
+    inside: NDArray[np.bool_] = (
         (columns >= -slack)
         & (columns <= width - 1 + slack)
         & (rows >= -slack)
         & (rows <= height - 1 + slack)
     )
-    if min(height, width) < 2:
-        return ~seen
+    return inside
+
+
+def _mirrored(columns: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the pixels, bool (H, W), around which a map turns the raw image over."""
     column_down, column_right = np.gradient(columns)
     row_down, row_right = np.gradient(rows)
-    seen &= column_right * row_down > column_down * row_right  # not mirrored
-    # Beyond the mirrored ring the image may repeat unmirrored; keep the largest region.
-    _, regions, facts, _ = cv2.connectedComponentsWithStats(seen.astype(np.uint8), connectivity=4)
-    if len(facts) < 2:
-        return ~seen
-    others: NDArray[np.bool_] = regions != 1 + facts[1:, cv2.CC_STAT_AREA].argmax()
-    return others
+    mirrored: NDArray[np.bool_] = np.logical_not(column_right * row_down > column_down * row_right)
+    return mirrored
 
 
 def _matrix(camera: CameraModel) -> NDArray[np.float64]:

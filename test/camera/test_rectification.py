@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from depth_perception.camera.file import CameraFile, RegionOfInterest
 from depth_perception.camera.model import CameraError, CameraModel
 from depth_perception.camera.rectification import Calibration, Rectifier
 from test.support.lenses import LENSES, undone
@@ -107,3 +108,69 @@ def test_a_polynomial_that_turns_back_does_not_repeat_the_image():
 def test_a_map_outside_the_raw_image_leaves_all_unseen():
     aside = CameraModel(320, 240, 180.0, 180.0, 5000.0, 118.0)
     assert Rectifier(Calibration(RAW, aside)).unseen.all()
+
+
+def lens(model, d, fov=70.0, **fields):
+    """Return the calibration of a camera file with this lens."""
+    camera = CameraModel.from_field_of_view(640, 480, fov)
+    k = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
+    return CameraFile(640, 480, k, d, model, **fields).calibration(640, 480)
+
+
+@pytest.mark.parametrize(
+    ('model', 'd', 'said'),
+    [
+        ('plumb_bob', (50, 50, 0, 0, 9), 'leaves 9% of the picture'),
+        ('plumb_bob', (0, 0, 5, 5, 0), 'folds the picture over and leaves 3%'),
+        ('plumb_bob', (-9, 0, 0, 0, 0), 'folds the picture over and leaves 8%'),
+        ('plumb_bob', (1e300, 1e300, 0, 0, 0), 'leaves 0%'),
+        ('rational_polynomial', (0.4, 0, 0, 0, 0, -20, 0, 0), 'leaves'),
+        ('equidistant', (50, 0, 0, 0), 'leaves'),
+    ],
+)
+def test_a_lens_that_leaves_hardly_anything_is_not_undone_and_told(model, d, said):
+    found = lens(model, d)
+    shown = ', '.join(f'{value:.4g}' for value in d)
+    assert f'D = [{shown}] of model {model!r}' in found.unknown and said in found.unknown
+    assert 'calibrate again' in found.unknown and found.doubts == ()
+
+
+@pytest.mark.parametrize(
+    ('d', 'said'), [((2, 0, 0, 0, 0), 'leaves 4'), ((-1.5, 0, 0, 0, 0), 'folds the picture over')]
+)
+def test_a_lens_that_leaves_too_little_is_undone_and_told(d, said):
+    found = lens('plumb_bob', d)
+    assert not found.unknown and len(found.doubts) == 1 and said in found.doubts[0]
+
+
+@pytest.mark.parametrize('case', LENSES)
+def test_usual_lenses_are_not_doubted_at_any_field_of_view(case):
+    model, d, _ = LENSES[case]
+    for fov in (30.0, 60.0, 90.0, 110.0):
+        found = lens(model, d, fov)
+        assert (found.doubts, found.unknown) == ((), '')
+
+
+def test_a_region_at_the_border_is_judged_by_the_whole_lens():
+    model, d, _ = LENSES['plumb_bob']
+    found = lens(model, d, roi=RegionOfInterest(0, 0, 64, 48))
+    assert not found.unknown
+    # Without P for the region, the rectified one shows mostly what is beside it.
+    assert len(found.doubts) == 1 and 'after rectification by R and P' in found.doubts[0]
+
+
+def test_a_rectified_image_beside_the_raw_one_is_told():
+    p = (450.0, 0.0, 1500.0, 0.0, 0.0, 450.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    found = lens('plumb_bob', (-0.2, 0.05, 0, 0, 0), p=p)
+    assert not found.unknown
+    assert 'after rectification by R and P 0% of the picture' in found.doubts[-1]
+
+
+def test_the_image_is_shown_where_the_lens_looks_and_not_its_ghost():
+    """Beyond the fold of this polynomial a larger, unmirrored image of the same scene follows."""
+    rectifier = Rectifier(Calibration(RAW, RAW, 'plumb_bob', (-3.0, 0.0, 0.0, 0.0)))
+    fold = 1 / np.sqrt(9)
+    radius = np.hypot(*pixels(RAW))
+    assert rectifier.unseen is not None
+    assert not rectifier.unseen[radius < fold - 0.02].any()
+    assert rectifier.unseen[radius > fold + 0.02].all()

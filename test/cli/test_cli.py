@@ -608,6 +608,19 @@ def test_an_implausible_camera_is_told_with_its_cause(model, out, tmp_path, caps
     assert f'camera {camera}: K has a focal length of 3.6' in said and 'millimetres' in said
 
 
+def test_an_impossible_lens_is_told_and_its_images_are_not_rectified(model, out, tmp_path, capsys):
+    lens = {'distortion_model': 'plumb_bob', 'd': [50, 50, 0, 0, 9]}
+    camera = written(tmp_path / 'c.json', json.dumps({**CAMERA, **lens}))
+    assert predict(model, out, picture(tmp_path / 'a.png'), '--camera', camera) == 0
+    said = capsys.readouterr().err
+    assert (
+        f'camera {camera}: the images are not rectified' in said and 'rectified first' not in said
+    )
+    assert 'D = [50, 50, 0, 0, 9]' in said and 'calibrate again' in said
+    with pytest.warns(UserWarning, match=r'D = \[50, 50, 0, 0, 9\]'):
+        read_camera(camera)
+
+
 @pytest.mark.parametrize(
     'text',
     [

@@ -261,9 +261,12 @@ def test_odd_calibrations_give_all_outputs_and_a_remark_in_diagnostics_and_log(
         camera = robot.camera()
         unknown = camera_info()
         unknown.distortion_model, unknown.d = 'Inverse Brown Conrady', [0.1, -0.1, 0.0, 0.0, 0.0]
+        impossible = camera_info()
+        impossible.d = [50.0, 50.0, 0.0, 0.0, 9.0]
         for count, (info, said) in enumerate(
             (
                 (unknown, "'Inverse Brown Conrady' with 5 coefficients is not known"),
+                (impossible, 'D = [50, 50, 0, 0, 9] of model'),
                 (camera_info(focal=3.6), 'millimetres'),
             ),
             1,
@@ -278,7 +281,7 @@ def test_odd_calibrations_give_all_outputs_and_a_remark_in_diagnostics_and_log(
                 what=said,
             )
     warnings = [line for line in capfd.readouterr().err.splitlines() if '[WARN]' in line]
-    for said in ("'Inverse Brown Conrady'", 'millimetres'):
+    for said in ("'Inverse Brown Conrady'", 'D = [50, 50, 0, 0, 9]', 'millimetres'):
         assert len([line for line in warnings if said in line]) == 1
 
 
