@@ -16,6 +16,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
 
 from depth_perception.ros.conversions.stamps import serialized_stamp
 from depth_perception.ros.conversions.topics import DEPTH
@@ -50,6 +51,8 @@ class Heard:
 class Listener:
     """Subscribe to every output; read only the stamps of the serialized messages.
 
+    `topics` may also name a raw image.
+
     Attributes:
         last: monotonic time of the last message in seconds, by topic.
         diagnostics: number of occurrences of each text, with digits replaced by #.
@@ -71,7 +74,7 @@ class Listener:
         self._lock = threading.Lock()
         for topic in topics:
             self.node.create_subscription(
-                TYPES[topic],
+                TYPES.get(topic, Image),
                 topic,
                 lambda data, topic=topic: self._on_output(topic, data),
                 QoSProfile(depth=10),

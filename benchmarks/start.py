@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure what the node costs before and beside its work: start, memory and idle processor time.
 
-    python -m benchmarks.start                   a cold and three warm starts, then 20 s idle
+    python -m benchmarks.start                   a cold start, three warm ones and restarts, idle
     python -m benchmarks.start --starts 5 --idle-seconds 60
     python -m benchmarks.start --model small.safetensors
 
-A camera sends 640x480 images at 30 Hz all the time. Each start is a new process, and ends with the
-first depth image that a subscriber receives. At the cold start OpenVINO's compiled network is not
-on disk yet, though the files of the programs are in the system's cache. Private memory is that
-after a few seconds of work for depth, cloud and scan. Idle is the processor time afterwards,
-without a subscriber, once the node does not read images any more. Then it is woken: the seconds
-from a new subscriber's start, in a process that runs already, to its first depth image. `predict`
-is the command line program for one image, from start to end.
+A camera sends 640x480 images at 30 Hz all the time, and a subscriber waits for depth, cloud and
+scan. Each start is a new process, and ends with the first depth image that the subscriber receives.
+At the cold start OpenVINO's compiled network is not on disk yet, though the files of the programs
+are in the system's cache. A node starts some seconds after the one before has ended, except at a
+restart, which follows at once. Private memory is that after a few seconds of work. Idle is the
+processor time afterwards, without a subscriber, once the node does not read images any more. Then
+it is woken: the seconds from a new subscriber's start, in a process that runs already, to its first
+depth image; and, in turns, to the first image of the camera, which has been sending all the time.
+`predict` is the command line program for one image, from start to end.
+
+Nodes discover each other as on a robot, by multicast. With ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
+Fast DDS may take three seconds longer (docs/notes/performance.md).
 
 Writes start.json.
 """
@@ -19,15 +24,17 @@ Writes start.json.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -36,19 +43,28 @@ import psutil
 from benchmarks.camera import CameraProcess
 from benchmarks.machine import machine
 from benchmarks.process import prepare_process
-from depth_perception.demo.processes import child
+from benchmarks.started_node import STAGES
+from depth_perception.demo.processes import Child, child
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
 from depth_perception.ros.node.lazy_images import LINGER
 
-NODE = 'depth_perception.ros.node.main'
+if TYPE_CHECKING:
+    from benchmarks.listener import Listener
+
+NODE = 'benchmarks.started_node'
+CAMERA = 'image'
 SIZE = (640, 480)
 RATE = 30.0
 #: Seconds to wait for a first depth image.
 LONGEST = 240.0
 #: Seconds of work before the memory is read, and without a subscriber before idling is measured.
 WORK, SETTLE = 5.0, LINGER + 3.0
+#: Seconds between the end of a node and the next start, in which a camera's Fast DDS forgets it.
+APART = 6.0
 #: Number of times that the node is woken.
 WAKES = 3
+#: Figures that are measured several times.
+MEDIANS = ('warm_s', 'restart_s', 'predict_s', 'wake_s', 'wake_control_s')
 
 
 def first_depth(camera: CameraProcess, model: str, idle_seconds: float = 0.0) -> dict[str, Any]:
@@ -59,18 +75,9 @@ def first_depth(camera: CameraProcess, model: str, idle_seconds: float = 0.0) ->
         model: weights file; '' for the bundled one.
         idle_seconds: duration without a subscriber; 0: measure the start alone.
     """
-    from benchmarks.listener import Listener
-
-    parameters = {'device': 'cpu', **({'model_file': model} if model else {})}
-    listener = Listener(topics=(DEPTH, POINTS, SCAN))
-    began = time.monotonic()
+    listener = _listening(DEPTH, POINTS, SCAN)
     try:
-        with child(NODE, parameters=parameters) as node:
-            while DEPTH not in listener.last:
-                if node.ended() or time.monotonic() > began + LONGEST or not camera.alive:
-                    raise SystemExit(f'start: no depth: {node.complaint() or "the node is silent"}')
-                time.sleep(0.005)
-            found = {'first_depth_s': listener.last[DEPTH] - began}
+        with _started(camera, listener, model) as (node, found):
             if idle_seconds:
                 time.sleep(WORK)
                 process = psutil.Process(node.pid)
@@ -79,10 +86,52 @@ def first_depth(camera: CameraProcess, model: str, idle_seconds: float = 0.0) ->
                 listener.close()
                 time.sleep(SETTLE)
                 found['idle_percent'] = _percent(process, idle_seconds)
-                found['wake_s'] = [_wake() for _ in range(WAKES)]
+                turns = [(_wake(DEPTH, SETTLE), _wake(CAMERA, 1.0)) for _ in range(WAKES)]
+                found['wake_s'], found['wake_control_s'] = map(list, zip(*turns))
             return found
     finally:
         listener.close()
+
+
+@contextlib.contextmanager
+def _started(
+    camera: CameraProcess, listener: Listener, model: str
+) -> Iterator[tuple[Child, dict[str, Any]]]:
+    """Start a node, and yield it and its figures when a subscriber has received depth."""
+    parameters = {'device': 'cpu', **({'model_file': model} if model else {})}
+    listener.last.clear()
+    with tempfile.TemporaryDirectory() as folder:
+        file, began = Path(folder, 'stages.json'), time.monotonic()
+        with child(NODE, str(file), parameters=parameters) as node:
+            while DEPTH not in listener.last:
+                if node.ended() or time.monotonic() > began + LONGEST or not camera.alive:
+                    raise SystemExit(f'start: no depth: {node.complaint() or "the node is silent"}')
+                time.sleep(0.005)
+            received = listener.last[DEPTH]
+            while not file.exists() or not file.stat().st_size:  # written after publishing
+                time.sleep(0.005)
+            reached = json.loads(file.read_text(encoding='utf-8'))
+            stages = {stage: reached[stage] - began for stage in STAGES}
+            yield node, {'first_depth_s': received - began, 'stages_s': stages}
+
+
+def _starts(camera: CameraProcess, model: str, number: int, apart: float) -> list[dict[str, Any]]:
+    """Start nodes for one subscriber, each some seconds after the end of the one before."""
+    listener, found = _listening(DEPTH, POINTS, SCAN), []
+    try:
+        for _ in range(number):
+            time.sleep(apart)
+            with _started(camera, listener, model) as (_node, figures):
+                found.append(figures)
+        return found
+    finally:
+        listener.close()
+
+
+def _listening(*topics: str) -> Listener:
+    from benchmarks.listener import Listener
+
+    return Listener(topics=topics)
 
 
 def _percent(process: psutil.Process, seconds: float) -> float:
@@ -117,21 +166,19 @@ def predict_seconds(model: str) -> float:
         return time.monotonic() - began
 
 
-def _wake() -> float:
-    """Return the seconds from a new subscription to its first depth image; let the node rest."""
-    from benchmarks.listener import Listener
-
+def _wake(topic: str, afterwards: float) -> float:
+    """Return the seconds from a new subscription to its first message; then wait."""
     began = time.monotonic()
-    listener = Listener(topics=(DEPTH,))
+    listener = _listening(topic)
     try:
-        while DEPTH not in listener.last:
+        while topic not in listener.last:
             if time.monotonic() > began + LONGEST:
-                raise SystemExit('start: the node did not wake')
+                raise SystemExit(f'start: nothing comes on {topic}')
             time.sleep(0.002)
-        return listener.last[DEPTH] - began
+        return listener.last[topic] - began
     finally:
         listener.close()
-        time.sleep(SETTLE)
+        time.sleep(afterwards)
 
 
 def run(starts: int, idle_seconds: float, model: str) -> dict[str, Any]:
@@ -144,20 +191,57 @@ def run(starts: int, idle_seconds: float, model: str) -> dict[str, Any]:
             time.sleep(0.05)
         try:
             cold = first_depth(camera, model)
-            warm = [first_depth(camera, model) for _ in range(starts - 1)]
+            warm = _starts(camera, model, starts, APART)
+            again = _starts(camera, model, starts + 1, 0.0)[1:]
+            time.sleep(APART)
             last = first_depth(camera, model, idle_seconds)
         finally:
             camera.close()
         predict = sorted(predict_seconds(model) for _ in range(starts + 1))[:-1]
-    seconds = sorted(one['first_depth_s'] for one in [*warm, last])
     return {
         'machine': machine(),
         'model': Path(model).stem,
         'cold_s': cold['first_depth_s'],
-        'warm_s': seconds,
+        'warm_s': sorted(one['first_depth_s'] for one in warm),
+        'restart_s': sorted(one['first_depth_s'] for one in again),
+        'stages': stages([one['stages_s'] for one in warm]),
         'predict_s': predict,
-        **{name: value for name, value in last.items() if name != 'first_depth_s'},
+        **{name: last[name] for name in last if name not in ('first_depth_s', 'stages_s')},
     }
+
+
+def stages(starts: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """Return the median seconds of each stage, and until its end since the start of the process.
+
+    Args:
+        starts: seconds since the start of the process by stage, of each start.
+    """
+    before: list[float] = [0.0] * len(starts)
+    rows = []
+    for stage, what in STAGES.items():
+        until = [one[stage] for one in starts]
+        taken = median(late - early for early, late in zip(before, until))
+        rows.append({'stage': stage, 'what': what, 's': taken, 'since_s': median(until)})
+        before = until
+    return rows
+
+
+def text(found: dict[str, Any]) -> str:
+    """Format the figures for a terminal."""
+    middle = {name: median(row) for name, row in found.items() if name in MEDIANS}
+    steps = ''.join(
+        f'{row["s"]:7.2f}{row["since_s"]:7.2f}  {row["what"]}\n' for row in found['stages']
+    )
+    return (
+        f'{found["machine"]}\n'
+        f'first depth (medians): {found["cold_s"]:.1f} s cold, {middle["warm_s"]:.2f} s warm, '
+        f'{middle["restart_s"]:.2f} s restarted at once\n{steps}'
+        f'private memory: {found["private_mb"]:.0f} MB, resident {found["resident_mb"]:.0f} MB\n'
+        f'idle: {found["idle_percent"]:.1f} % of a core\n'
+        f'predict of one image: {middle["predict_s"]:.2f} s\n'
+        f'first depth of a new subscriber: {middle["wake_s"]:.2f} s; of the camera that has been '
+        f'sending: {middle["wake_control_s"]:.2f} s (medians)\n'
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -167,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--starts', type=int, default=3, help='warm starts')
+    parser.add_argument('--starts', type=int, default=3, help='warm starts, and restarts')
     parser.add_argument('--idle-seconds', type=float, default=20.0)
     parser.add_argument('--model', default='', help='a weights file, instead of the bundled one')
     parser.add_argument('--note', default='', help='a sentence about the run')
@@ -175,21 +259,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     import rclpy
 
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
     prepare_process()
     rclpy.init()
     found = run(options.starts, options.idle_seconds, options.model)
     found['note'] = options.note
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / 'start.json').write_text(json.dumps(found, indent=1) + '\n')
-    warm, predict, wake = (median(found[name]) for name in ('warm_s', 'predict_s', 'wake_s'))
-    sys.stdout.write(
-        f'{found["machine"]}\n'
-        f'first depth: {found["cold_s"]:.1f} s cold, {warm:.2f} s warm (median)\n'
-        f'private memory: {found["private_mb"]:.0f} MB, resident {found["resident_mb"]:.0f} MB\n'
-        f'idle: {found["idle_percent"]:.1f} % of a core\n'
-        f'predict of one image: {predict:.2f} s\n'
-        f'first depth of a new subscriber: {wake:.2f} s (median)\n'
-    )
+    sys.stdout.write(text(found))
     return 0
 
 

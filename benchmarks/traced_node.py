@@ -58,7 +58,7 @@ class Recorder:
 Replace = Callable[[Any, str, Any], None]
 
 
-def _wrap(
+def wrap(
     replace: Replace,
     owner: Any,
     name: str,
@@ -91,13 +91,13 @@ def _wrap_executor(recorder: Recorder, replace: Replace) -> None:
     from rclpy import executors
     from rclpy.impl.implementation_singleton import rclpy_implementation
 
-    _wrap(
+    wrap(
         replace,
         rclpy_implementation.WaitSet,
         'wait',
         after=lambda *_: recorder.early('executor wakes'),
     )
-    _wrap(
+    wrap(
         replace,
         executors.Executor,
         '_take_subscription',
@@ -131,13 +131,13 @@ def _wrap_receiver(recorder: Recorder, replace: Replace) -> None:
             self._callback = inner
 
     replace(AdaptiveSubscription, '_created', created)
-    _wrap(replace, Mailbox, 'put', before=lambda *_: recorder.here('handed over'))
+    wrap(replace, Mailbox, 'put', before=lambda *_: recorder.here('handed over'))
 
     def taken(frame: Any, _mailbox: Any, *_: Any) -> None:
         if frame is not None:
             recorder.frame(nanoseconds(frame.message.header.stamp), 'worker has it')
 
-    _wrap(replace, Mailbox, 'take', after=taken)
+    wrap(replace, Mailbox, 'take', after=taken)
 
 
 def _wrap_worker(recorder: Recorder, replace: Replace) -> None:
@@ -149,24 +149,24 @@ def _wrap_worker(recorder: Recorder, replace: Replace) -> None:
     from depth_perception.ros.node.publishers import DepthPublishers
 
     here = recorder.here
-    _wrap(
+    wrap(
         replace,
         DepthEstimator,
         'estimate',
         lambda *_: here('decoded'),
         lambda *_: here('resized back'),
     )
-    _wrap(replace, OpenVino, 'run', lambda *_: here('prepared'), lambda *_: here('network done'))
-    _wrap(replace, AnchorInputs, 'of', after=lambda *_: here('anchors found'))
-    _wrap(replace, ProductMaker, 'anchored', after=lambda *_: here('depth corrected'))
-    _wrap(
+    wrap(replace, OpenVino, 'run', lambda *_: here('prepared'), lambda *_: here('network done'))
+    wrap(replace, AnchorInputs, 'of', after=lambda *_: here('anchors found'))
+    wrap(replace, ProductMaker, 'anchored', after=lambda *_: here('depth corrected'))
+    wrap(
         replace,
         Pipeline,
         '_fill',
         lambda *_: here('products done'),
         lambda *_: here('messages made'),
     )
-    _wrap(
+    wrap(
         replace,
         DepthPublishers,
         'publish',

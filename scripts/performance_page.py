@@ -91,14 +91,19 @@ def start(data: Data) -> str:
     """Return the costs of start, memory and idling."""
     found = data['start']
     warm = found['warm_s']
+    again = found.get('restart_s')
     note = f'. {found["note"]}.' if found['note'] else ''
-    return f'{found["machine"]}{note}\n\n' + table(
+    rows = table(
         ('640x480 at 30 Hz, bundled network', 'Measured'),
         [
             (
                 f'process start to first depth, network compiled already (median of {len(warm)}; '
                 'shortest, longest)',
                 f'{median(warm):.2f} s ({min(warm):.2f}, {max(warm):.2f})',
+            ),
+            (
+                'the same, restarted as soon as the node before has ended',
+                f'{median(again):.2f} s ({min(again):.2f}, {max(again):.2f})' if again else '-',
             ),
             ('the same, network not compiled yet', f'{found["cold_s"]:.1f} s'),
             ('private memory of the node at work', f'{found["private_mb"]:.0f} MB'),
@@ -108,11 +113,22 @@ def start(data: Data) -> str:
                 f'{median(found["wake_s"]):.2f} s',
             ),
             (
+                'to compare: to its first image of a camera that has been sending',
+                f'{median(found["wake_control_s"]):.2f} s' if 'wake_control_s' in found else '-',
+            ),
+            (
                 '`depth-perception predict` of one image, network compiled already',
                 f'{median(found["predict_s"]):.2f} s',
             ),
         ],
     )
+    return f'{found["machine"]}{note}\n\n{rows}' + _stages(found.get('stages', []))
+
+
+def _stages(stages: list[Figures]) -> str:
+    """Return the stages of a start; nothing if they were not measured."""
+    rows = [(row['what'], f'{row["s"]:.2f}', f'{row["since_s"]:.2f}') for row in stages]
+    return '\n' + table(('Stage of such a start', 's', 'Since the start'), rows) if rows else ''
 
 
 def targets(data: Data) -> str:

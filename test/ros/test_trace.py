@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from sensor_msgs.msg import Image
 
-from benchmarks import marks, trace, traced_node
+from benchmarks import marks, start, started_node, trace, traced_node
 from benchmarks.camera import CameraProcess
 from benchmarks.clip import read_clip
 from benchmarks.marks import Mark
@@ -100,6 +103,30 @@ def test_every_place_of_the_real_node_is_marked(namespace, robot, monkeypatch, a
     expected += ['products done', 'messages made', f'{POINTS}: published', f'{SCAN}: published']
     assert places.keys() >= set(expected)
     assert sorted(expected, key=places.get) == expected
+
+
+def test_a_start_reaches_its_stages_in_order_and_serves_who_was_there_before(
+    namespace, robot, monkeypatch, tmp_path
+):
+    reached = started_node.Stages(tmp_path / 'stages.json')
+    reached.reach('python')
+    started_node.install(reached, monkeypatch.setattr)
+    got: list[Image] = []
+    robot.node.create_subscription(Image, DEPTH, got.append, 1)
+    camera = robot.camera(matched=False)
+    with running_node(namespace, load_estimator=lambda *_: StandIn()):
+        wait_until(lambda: camera.send() and got and (tmp_path / 'stages.json').exists())
+    assert list(reached.times) == list(started_node.STAGES)
+    assert json.loads((tmp_path / 'stages.json').read_text()) == reached.times
+
+
+def test_the_stages_of_a_start_add_up():
+    names = list(started_node.STAGES)
+    starts = [{name: pace * (n + 1) for n, name in enumerate(names)} for pace in (0.1, 0.3, 0.2)]
+    rows = start.stages(starts)
+    assert [row['stage'] for row in rows] == names
+    assert sum(row['s'] for row in rows) == pytest.approx(rows[-1]['since_s'])
+    assert rows[-1]['since_s'] == pytest.approx(0.2 * len(names))
 
 
 def test_the_sensor_of_the_benchmark_measures_what_the_camera_sees():

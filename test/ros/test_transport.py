@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 
 from depth_perception.ros import transport
@@ -45,6 +47,13 @@ def test_choices_of_the_user_are_kept(name):
 def test_profiles_in_the_working_directory_are_kept(tmp_path):
     (tmp_path / 'DEFAULT_FASTRTPS_PROFILES.xml').touch()
     assert not transport.prefer_large_shared_memory({})
+
+
+def test_a_camera_forgets_a_node_that_has_ended_sooner_than_by_default():
+    shared_memory = ElementTree.parse(transport.PROFILE).find('.//{*}transport_descriptor')
+    assert int(shared_memory.findtext('{*}segment_size')) == transport.SEGMENT
+    # Much shorter, the reader of a busy machine would be taken for dead.
+    assert 300 <= int(shared_memory.findtext('{*}healthy_check_timeout_ms')) < 1000
 
 
 def test_nothing_is_changed_if_shared_memory_is_small(monkeypatch, tmp_path):
