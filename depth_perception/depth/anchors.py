@@ -175,17 +175,119 @@ class Anchors:
         """
         if len(self) <= most:
             return np.arange(len(self))
+        return _Order(self, height, width).evenly(np.ones(len(self), bool), most)
+
+
+class _Order:
+    """The order in which anchors are selected, so that they are distributed evenly.
+
+    Args:
+        anchors: all inside an image.
+        height: of the image.
+        width: of the image.
+    """
+
+    def __init__(self, anchors: Anchors, height: int, width: int) -> None:
         # A sensor's neighbouring anchors follow each other: spread them over the order.
-        order = np.argsort(np.arange(len(self)) * _GOLDEN % 1)
+        order = np.argsort(np.arange(len(anchors)) * _GOLDEN % 1)
         rows, columns = _CELLS
-        cell = ((self.v[order] + 0.5) / height * rows).astype(int) * columns + (
-            (self.u[order] + 0.5) / width * columns
+        cell = ((anchors.v[order] + 0.5) / height * rows).astype(int) * columns + (
+            (anchors.u[order] + 0.5) / width * columns
         ).astype(int)
-        by_cell = np.argsort(cell, kind='stable')
-        begins = np.searchsorted(cell[by_cell], np.arange(rows * columns))
-        turn = np.empty(len(self), int)
-        turn[by_cell] = np.arange(len(self)) - begins[cell[by_cell]]
-        return np.sort(order[np.argsort(turn, kind='stable')[:most]])
+        self._rank = np.argsort(cell, kind='stable')
+        #: Indices of the anchors, cell by cell.
+        self._by_cell = order[self._rank]
+        cell = cell[self._rank]
+        self._begin = np.searchsorted(cell, cell)
+
+    def evenly(self, usable: NDArray[np.bool_], most: int) -> NDArray[np.intp]:
+        """Return the indices of at most `most` usable anchors, in their order."""
+        usable = usable[self._by_cell]
+        before: NDArray[np.intp] = np.cumsum(usable) - usable
+        # The first of each cell, then the second of each cell, and so on.
+        turn = (before - before[self._begin]) * len(usable) + self._rank
+        turn[~usable] = len(usable) ** 2
+        count = min(most, int(np.count_nonzero(usable)))
+        return np.sort(self._by_cell[np.argsort(turn)[:count]])
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedAnchors:
+    """Anchors with everything that does not depend on the image's depth, see `prepare_anchors`.
+
+    Attributes:
+        offered: the anchors as given.
+        size: (height, width) of the image.
+        limits: depths between which anchors are used, metres.
+        anchors: those that are compared if the depth around them allows it.
+        pixels: int64 (k, n), flat indices of the pixels to look at around each anchor; the middle
+            row is of the anchors themselves.
+    """
+
+    offered: Anchors
+    size: tuple[int, int]
+    limits: tuple[float, float]
+    anchors: Anchors
+    pixels: NDArray[np.int64]
+    _order: _Order | None
+
+    def select(self, usable: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return the indices of MOST_ANCHORS usable anchors, distributed evenly; all if fewer."""
+        if self._order is None:
+            return np.flatnonzero(usable)
+        return self._order.evenly(usable, MOST_ANCHORS)
+
+
+def prepare_anchors(
+    anchors: Anchors | PreparedAnchors, size: tuple[int, int], limits: tuple[float, float]
+) -> PreparedAnchors:
+    """Compute what does not depend on the depth of an image, for `anchor_depth`.
+
+    A sensor's anchors can be prepared as soon as they are measured, while the image is not there.
+
+    Args:
+        anchors: true depths; if they are already prepared for this image, they are returned.
+        size: (height, width) of the image.
+        limits: depths between which anchors are used, metres.
+
+    Raises:
+        AnchorError: the limits are empty.
+
+    Examples:
+        >>> from depth_perception.depth.anchors import Anchors, prepare_anchors
+        >>> anchors = Anchors.of(u=[160, 200, 700], v=[120, 120, 0], depth=[2.0, 2.1, 2.0])
+        >>> prepared = prepare_anchors(anchors, (240, 320), (0.1, 10.0))
+        >>> len(prepared.offered), len(prepared.anchors)
+        (3, 2)
+    """
+    if not 0 < limits[0] < limits[1]:
+        raise AnchorError(f'the range of depth {limits[0]:g} to {limits[1]:g} m is empty')
+    if isinstance(anchors, PreparedAnchors):
+        if (anchors.size, anchors.limits) == (size, limits):
+            return anchors
+        anchors = anchors.offered
+    height, width = size
+    inside = anchors.inside(height, width, limits)
+    if len(inside) > _MOST_COMPARED:
+        inside = inside.where(inside.evenly(height, width, _MOST_COMPARED))
+    return PreparedAnchors(
+        anchors,
+        size,
+        limits,
+        inside,
+        _looked_at(inside, height, width),
+        _Order(inside, height, width) if len(inside) > MOST_ANCHORS else None,
+    )
+
+
+def _looked_at(anchors: Anchors, height: int, width: int) -> NDArray[np.int64]:
+    """Return flat indices (k, n) of pixels around anchors; the middle row is their own."""
+    radius = np.maximum(_WITHIN * anchors.radius, max(1.0, max(height, width) * _POINT))
+    looks = _LOOKS if (anchors.radius > 0).any() else 1
+    reach = radius * np.linspace(-1, 1, 2 * looks + 1)[:, None]
+    rows = np.clip(np.rint(anchors.v + reach), 0, height - 1).astype(np.int64)
+    columns = np.clip(np.rint(anchors.u + reach), 0, width - 1).astype(np.int64)
+    return (rows[:, None] * width + columns).reshape(len(reach) ** 2, len(anchors))
 
 
 @dataclass(frozen=True)
@@ -250,14 +352,18 @@ class AnchorReport:
 
 
 def anchor_depth(
-    depth: Array, anchors: Anchors, *, min_depth: float = 0.1, max_depth: float = 10.0
+    depth: Array,
+    anchors: Anchors | PreparedAnchors,
+    *,
+    min_depth: float = 0.1,
+    max_depth: float = 10.0,
 ) -> tuple[Array, AnchorReport]:
     """Correct depth by anchors; return it unchanged if there are too few.
 
     Args:
         depth: (H, W), metres, float32; NaN and infinities are kept. A NumPy array, or a tensor,
             which stays on its device.
-        anchors: true depths.
+        anchors: true depths; they may be prepared (`prepare_anchors`) for this image and range.
         min_depth: start of the network's range, metres: nearer anchors are not used.
         max_depth: end of the network's range, metres: farther anchors are not used.
 
@@ -282,28 +388,32 @@ def anchor_depth(
 
 
 def fit_anchors(
-    depth: Array, anchors: Anchors, limits: tuple[float, float]
+    depth: Array, anchors: Anchors | PreparedAnchors, limits: tuple[float, float]
 ) -> tuple[ResidualField | None, AnchorReport]:
     """Return the field of corrections, None if there are too few anchors, and the report on them.
 
     A few thousand values of a tensor on a device are copied to the host.
     """
-    if not 0 < limits[0] < limits[1]:
-        raise AnchorError(f'the range of depth {limits[0]:g} to {limits[1]:g} m is empty')
-    offered = len(anchors)
     height, width = depth.shape
-    anchors = anchors.inside(height, width, limits)
-    if len(anchors) < LEAST_ANCHORS:
+    prepared = prepare_anchors(anchors, (height, width), limits)
+    offered = len(prepared.offered)
+    if len(prepared.anchors) < LEAST_ANCHORS:
         return None, AnchorReport(offered)
-    anchors = anchors.where(anchors.evenly(height, width, _MOST_COMPARED))
-    log_depth, spread = _around(depth, anchors, limits)
-    fits = np.flatnonzero(spread <= SPREAD_LIMIT)  # False for NaN
-    fits = fits[anchors.where(fits).evenly(height, width, MOST_ANCHORS)]
+    seen = _taken(depth, prepared.pixels)
+    nearest, farthest = seen.min(0), seen.max(0)
+    # False for NaN.
+    usable = (nearest >= limits[0]) & (farthest <= limits[1])
+    usable &= farthest <= nearest * math.exp(SPREAD_LIMIT)
+    fits = prepared.select(usable)
     if len(fits) < LEAST_ANCHORS:
         return None, AnchorReport(offered, len(fits))
-    return _fitted(
-        anchors.where(fits), log_depth[fits], spread[fits], (height, width), limits, offered
-    )
+    anchors = prepared.anchors.where(fits)
+    log_depth = np.log(seen[len(seen) // 2, fits])
+    averaged = anchors.radius > 0
+    if averaged.any():
+        log_depth[averaged] = np.log(seen[:, fits[averaged]]).mean(0)
+    spread = np.log(farthest[fits] / nearest[fits])
+    return _fitted(anchors, log_depth, spread, (height, width), limits, offered)
 
 
 def _fitted(
@@ -337,26 +447,6 @@ def _fitted(
 def _spread(values: NDArray[Any]) -> float:
     """Return the median of |value - median|."""
     return median(abs(values - median(values)))
-
-
-def _around(
-    depth: Array, anchors: Anchors, limits: tuple[float, float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the predicted log depth at each anchor (n,), and its variation around the anchor (n,).
-
-    The variation is NaN if a depth around the anchor is unknown or out of range.
-    """
-    height, width = depth.shape
-    radius = np.maximum(_WITHIN * anchors.radius, max(1.0, max(height, width) * _POINT))
-    looks = _LOOKS if (anchors.radius > 0).any() else 1
-    reach = radius[:, None] * np.linspace(-1, 1, 2 * looks + 1)
-    rows = np.clip(np.rint(anchors.v[:, None] + reach), 0, height - 1).astype(np.int64)
-    columns = np.clip(np.rint(anchors.u[:, None] + reach), 0, width - 1).astype(np.int64)
-    seen = _taken(depth, (rows[:, :, None] * width + columns[:, None]).reshape(len(anchors), -1))
-    with np.errstate(invalid='ignore', divide='ignore'):
-        logs = np.log(np.where((seen >= limits[0]) & (seen <= limits[1]), seen, np.nan))
-    middle = logs[:, logs.shape[1] // 2]
-    return np.where(anchors.radius > 0, logs.mean(1), middle), logs.max(1) - logs.min(1)
 
 
 def _taken(depth: Array, index: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -442,7 +532,7 @@ class AnchoredDepth:
     def __call__(
         self,
         depth: Array,
-        anchors: Anchors,
+        anchors: Anchors | PreparedAnchors,
         time: float,
         min_depth: float = 0.1,
         max_depth: float = 10.0,
@@ -471,8 +561,9 @@ class AnchoredDepth:
     def _judged(self, report: AnchorReport) -> AnchorReport:
         """Return the report with scatter and variation averaged over the last frames."""
         self._spreads.append((report.scatter, report.variation))
-        scatter, variation = np.mean(self._spreads, axis=0).tolist()
-        return replace(report, scatter=scatter, variation=variation, frames=len(self._spreads))
+        frames = len(self._spreads)
+        scatter, variation = (math.fsum(each) / frames for each in zip(*self._spreads))
+        return replace(report, scatter=scatter, variation=variation, frames=frames)
 
     def _strength(self, time: float) -> float:
         """Return the remaining strength of the last correction, 0 to 1."""

@@ -8,12 +8,13 @@ mean is the sum of a factor for the whole image, a slope in log depth, and a smo
 vanishes away from the anchors. Iteratively reweighted least squares with Huber's weights reduces
 the weight of wrong anchors.
 
-An image has too many pixels to evaluate a kernel at each. The field is evaluated at the tiles of a
-coarse grid, for several depths. Each tile gets a parabola in log depth that equals the field at the
-smallest, the middle and the largest depth in and next to the tile. The parabolas are interpolated
-between tiles. So each side of an edge gets the correction for its own depth. In an image wider than
-_WIDTH the parabolas are evaluated at every second pixel, or third, and so on, as fine as a network
-sees; the factors, not the depths, are interpolated between these pixels.
+An image has too many pixels to evaluate a kernel at each. The kernel is a product of functions of
+log depth, u and v. So each anchor's function of log depth is replaced by a polynomial, which makes
+the whole field one polynomial in log depth, with coefficients that are smooth over the image. They
+are computed at the tiles of a coarse grid and interpolated between them; the log depth is that of
+the pixel, so each side of an edge gets the correction for its own depth. In an image wider than
+twice _WIDTH the correction is computed at every second pixel, or third, and so on; the factors, not
+the depths, are interpolated between these pixels.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import functools
 import math
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_perception.depth.arrays import is_tensor, like, namespace
+from depth_perception.depth.arrays import is_tensor, like
 from depth_perception.depth.by_numpy import bands, by_numpy
 
 if TYPE_CHECKING:
@@ -49,16 +50,19 @@ LIMIT = 1.2
 HUBER, ROUNDS = 1.5, 6
 #: The rounds end when no weight changes by more than this.
 SETTLED = 0.01
-#: Number of tiles along the image's longer side, and of depths at which the field is evaluated.
-TILES, NODES = 40, 24
-#: Number of depth samples along each side of a tile.
-_LOOKS = 3
+#: Number of tiles along the image's longer side.
+TILES = 24
+#: Log depth: the field varies up to this distance from the nearest and the farthest anchor.
+REACH = 2 * LENGTHS[0]
+#: Log depth: least half of the range of a polynomial.
+_LEAST_HALF = 0.1
+#: Largest degree of the polynomials in log depth.
+_DEGREE = 14
 #: Pixels: least length of the longer side at which corrections are evaluated. On real pictures of
-#: 640x480, 99 % of the depths differ by less than 1 % from corrections of every pixel, AbsRel by
-#: 0.0001.
-_WIDTH = 320
-#: Log depth: smallest range of the three points of a tile's parabola.
-_LEAST_RANGE = 0.2
+#: 640x480, AbsRel differs by less than 0.0001 from twice this length.
+_WIDTH = 160
+#: Largest matrix that is inverted as a whole.
+_WHOLE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,30 +91,64 @@ class ResidualField:
         features = np.stack([np.asarray(log_depth) - self.centre, u, v], 1)
         return self.level + _kernel(features, self.features) @ self.weights
 
-    def table(self, rows: int, columns: int, chosen: slice = slice(None)) -> NDArray[np.float32]:
-        """Return log corrections (n, rows, columns) at the centres of tiles and at chosen `nodes`.
+    def curves(self, rows: int, columns: int) -> Curves:
+        """Return the log correction at the centres of tiles, as polynomials in log depth.
 
         The kernel is a product of one function per feature, so matrix products can compute it.
         """
-        depths = self.nodes[chosen] - self.centre
-        log_depth, u, v = (self.features[:, axis] for axis in range(3))
-        by_depth = SMOOTH**2 * _bell(depths, log_depth, LENGTHS[0]) * self.weights
-        by_row = _bell((np.arange(rows) + 0.5) / rows, v, LENGTHS[2]).astype(np.float32)
-        by_column = _bell((np.arange(columns) + 0.5) / columns, u, LENGTHS[1]).astype(np.float32)
+        log_depth, u, v = self.features.T
+        near, far = np.log(self.limits).tolist()
+        near = max(near, float(log_depth.min()) + self.centre - REACH)
+        far = max(near, min(far, float(log_depth.max()) + self.centre + REACH))
+        middle, half = (far + near) / 2, max((far - near) / 2, _LEAST_HALF)
+        places, polynomials = _interpolation(min(_DEGREE, math.ceil(2 * half / LENGTHS[0]) + 2))
+        depths = middle + half * places - self.centre
+        by_depth = polynomials @ (SMOOTH**2 * _bell(depths, log_depth, LENGTHS[0]) * self.weights)
+        by_row = _bell(_centres(rows), v, LENGTHS[2]).astype(np.float32)
+        by_column = _bell(_centres(columns), u, LENGTHS[1]).astype(np.float32)
         by_both = by_depth.astype(np.float32)[:, None] * by_row
-        level = (
-            self.level
-            + FACTOR**2 * self.weights.sum()
-            + SLOPE**2 * depths * (self.weights @ log_depth)
-        )
-        places = by_both @ by_column.T  # a small one per node, see `_solved`
-        return np.asarray(places + level.astype(np.float32)[:, None, None], np.float32)
+        coefficients = by_both @ by_column.T  # a small product for each power, see `_inverse`
+        slope = SLOPE**2 * float(self.weights @ log_depth)
+        factor = FACTOR**2 * float(self.weights.sum())
+        coefficients[0] += self.level + factor + slope * (middle - self.centre)
+        coefficients[1] += slope * half
+        return Curves(np.asarray(coefficients, np.float32), middle, half)
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """A field at tiles of an image, as polynomials in log depth.
+
+    Attributes:
+        coefficients: float32 (n, rows, columns) of the powers 0 to n - 1 of
+            t = (log depth - middle) / half.
+        middle: log depth.
+        half: log depth; the polynomials are valid for t from -1 to 1.
+    """
+
+    coefficients: NDArray[np.float32]
+    middle: float
+    half: float
 
     @property
-    def nodes(self) -> NDArray[np.float64]:
-        """Log depths (NODES,) at which the field is evaluated, between the limits."""
-        least, most = np.log(self.limits).tolist()
-        return np.linspace(least, most, NODES)
+    def limits(self) -> tuple[float, float]:
+        """The depths between which the polynomials are valid, metres."""
+        return math.exp(self.middle - self.half), math.exp(self.middle + self.half)
+
+
+def _centres(count: int) -> NDArray[np.float64]:
+    """Return the centres of tiles as fractions of the image's side."""
+    return (np.arange(count) + 0.5) / count
+
+
+@functools.lru_cache(maxsize=_DEGREE)
+def _interpolation(degree: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return places (n,) in [-1, 1], and the matrix (n, n) from values there to coefficients.
+
+    The places are Chebyshev's, for which the polynomial through the values is nearly the best one.
+    """
+    places = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    return places, np.linalg.inv(np.vander(places, increasing=True))
 
 
 def fit_field(
@@ -136,42 +174,73 @@ def fit_field(
     """
     centre = median(log_depth)
     features = np.stack([log_depth - centre, u, v], 1).astype(np.float64)
-    covariance = _kernel(features, features)
-    diagonal = np.arange(len(correction))
+    variance = noise * noise
+    system = _kernel(features, features)
+    system.reshape(-1)[:: len(features) + 1] += variance
+    inverse = _inverse(system)
     level = median(correction)
     rest = correction - level
+    trusting = inverse @ rest
     # Start with low weights for anchors that differ from the common factor.
     belief = _belief(rest / noise)
-    weights: NDArray[Any] = np.zeros(len(correction))
-    left = weights
+    weights = left = trusting
     for _ in range(ROUNDS):
-        variance = noise**2 / belief
-        system = covariance.copy()
-        system[diagonal, diagonal] += variance
-        weights = _solved(system, rest)
-        left = variance * weights  # because (covariance + variance) weights = rest
+        weights = _reweighted(trusting, inverse, variance, belief)
+        left = variance / belief * weights  # because (covariance + variance) weights = rest
         last, belief = belief, _belief(left / noise)
         if abs(belief - last).max() < SETTLED:
             break
     return ResidualField(features, weights, level, centre, limits), left, belief
 
 
-def _solved(matrix: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
-    """Solve matrix x = values for x (n,); the matrix (n, n) is symmetric and positive definite.
+def _reweighted(
+    trusting: NDArray[Any], inverse: NDArray[Any], variance: NDArray[Any], belief: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Solve (covariance + variance / belief) x = rest for x (n,), if most beliefs are 1.
+
+    Args:
+        trusting: (n,), the solution for beliefs of 1.
+        inverse: (n, n), of covariance + variance.
+        variance: (n,), on the diagonal.
+        belief: (n,), in (0, 1].
+    """
+    doubted = np.flatnonzero(belief < 1)
+    if not len(doubted):
+        return np.asarray(trusting, np.float64)
+    # The variance changes in a few places, so the inverse changes by a matrix of low rank
+    # (Woodbury's identity).
+    share = belief[doubted]
+    rows = inverse[doubted]
+    change = np.take(rows, doubted, 1)  # contiguous
+    change.reshape(-1)[:: len(doubted) + 1] += share / (variance[doubted] * (1 - share))
+    if len(doubted) > _WHOLE:
+        solved = _inverse(change) @ trusting[doubted]
+    else:
+        solved = np.linalg.solve(change, trusting[doubted])
+    return np.asarray(trusting - solved @ rows, np.float64)
+
+
+def _inverse(matrix: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the inverse of a symmetric positive definite matrix (n, n).
 
     Works in two halves, by the Schur complement. BLAS splits larger matrices among threads, which
     wait for each other longer than the work takes: if other programs use the cores, 128 anchors
     take tens of milliseconds instead of a tenth of one.
     """
-    half = len(values) // 2
-    if half == 0:
-        return np.linalg.solve(matrix, values)
-    first, second = slice(None, half), slice(half, None)
-    beside = matrix[first, second]
-    both = np.linalg.solve(matrix[first, first], np.c_[beside, values[first]])
-    complement = matrix[second, second] - beside.T @ both[:, :-1]
-    later = np.linalg.solve(complement, values[second] - beside.T @ both[:, -1])
-    return np.concatenate([both[:, -1] - both[:, :-1] @ later, later])
+    if len(matrix) <= _WHOLE:
+        return np.asarray(np.linalg.inv(matrix), np.float64)
+    half = len(matrix) // 2
+    beside = matrix[:half, half:]
+    first = _inverse(matrix[:half, :half])
+    side = first @ beside
+    second = _inverse(matrix[half:, half:] - beside.T @ side)
+    corner = side @ second
+    result = np.empty_like(matrix)
+    result[:half, :half] = first + corner @ side.T
+    result[half:, half:] = second
+    np.negative(corner, out=result[:half, half:])
+    result[half:, :half] = result[:half, half:].T
+    return result
 
 
 def _belief(deviation: NDArray[Any]) -> NDArray[np.float64]:
@@ -193,12 +262,17 @@ def median(values: NDArray[Any]) -> float:
 
 def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """Return covariances (m, n) of the corrections at features (m, 3) and (n, 3)."""
-    # |a - b|^2 = |a|^2 + |b|^2 - 2 a b. For small matrices only the exponential is expensive.
-    a, b = first / LENGTHS, second / LENGTHS
-    squares = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
-    bells: NDArray[np.float64] = np.exp(-0.5 * squares)
-    bells *= SMOOTH**2
-    bells += FACTOR**2 + SLOPE**2 * (first[:, :1] * second[:, 0])
+    # -|a - b|^2 / 2 = a b - |a|^2 / 2 - |b|^2 / 2, as one product: passes over the result are
+    # what is expensive.
+    left, right = np.ones((len(first), 5)), np.ones((len(second), 5))
+    left[:, :3], right[:, :3] = first / LENGTHS, second / LENGTHS
+    left[:, 3] = math.log(SMOOTH**2) - 0.5 * (left[:, :3] ** 2).sum(1)
+    right[:, 4] = -0.5 * (right[:, :3] ** 2).sum(1)
+    bells = left @ right.T
+    np.exp(bells, out=bells)
+    left[:, 0], right[:, 0], right[:, 1] = SLOPE**2 * first[:, 0], second[:, 0], FACTOR**2
+    left[:, 1] = 1
+    bells += left[:, :2] @ right[:, :2].T
     return bells
 
 
@@ -220,16 +294,18 @@ def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Ar
     if is_tensor(depth):
         return _apply_on_device(depth, field, strength)
     looked = _thinned(depth)
-    logs, correction, part = _scratch.of(looked.shape)
-    # Keeps NaN.
-    np.clip(looked, *np.array(field.limits, np.float32), out=logs)
-    cv2.log(logs, logs)
-    offset, slope, bend = (strength * _curves(logs, field)).astype(np.float32)
-    cv2.patchNaNs(logs, field.centre)  # the factor of an unknown depth reaches its neighbours
-    cv2.resize(bend, logs.shape[::-1], correction)
-    for curve in (slope, offset):
-        correction *= logs
-        correction += cv2.resize(curve, logs.shape[::-1], part)
+    place, correction, part = _scratch.of(looked.shape)
+    curves = field.curves(*_tiles(*depth.shape))
+    np.clip(looked, *np.array(curves.limits, np.float32), out=place)  # keeps NaN
+    cv2.log(place, place)
+    place -= np.float32(curves.middle)
+    place *= np.float32(1 / curves.half)
+    cv2.patchNaNs(place, 0.0)  # the factor of an unknown depth reaches its neighbours
+    coefficients = np.float32(strength) * curves.coefficients[::-1]
+    cv2.resize(coefficients[0], place.shape[::-1], correction)
+    for coefficient in coefficients[1:]:
+        correction *= place
+        correction += cv2.resize(coefficient, place.shape[::-1], part)
     np.clip(correction, np.float32(-LIMIT), np.float32(LIMIT), out=correction)
     cv2.exp(correction, correction)
     if looked is depth:
@@ -238,6 +314,12 @@ def apply_field(depth: Array, field: ResidualField, strength: float = 1.0) -> Ar
     for rows in bands(*depth.shape):
         result[rows] *= depth[rows]
     return np.asarray(result, np.float32)
+
+
+def _tiles(height: int, width: int) -> tuple[int, int]:
+    """Return the numbers of rows and columns of the tiles of an image."""
+    longer = max(height, width)
+    return math.ceil(TILES * height / longer), math.ceil(TILES * width / longer)
 
 
 def _thinned(depth: Array) -> Array:
@@ -270,94 +352,15 @@ def _apply_on_device(depth: Tensor, field: ResidualField, strength: float) -> Te
     from torch.nn import functional as F
 
     looked = _thinned(depth)
-    logs = looked.float().clip(*field.limits).log()
-    curves = (_curves(logs, field) * strength)[None]
-    logs = logs.nan_to_num(field.centre)
-    offset, slope, bend = F.interpolate(curves, tuple(logs.shape), mode='bilinear')[0]
-    factor: Tensor = ((bend * logs + slope) * logs + offset).clip(-LIMIT, LIMIT).exp()
+    curves = field.curves(*_tiles(*depth.shape))
+    place = (looked.float().clip(*curves.limits).log() - curves.middle) / curves.half
+    place = place.nan_to_num(0.0)
+    coefficients = like(strength * curves.coefficients[::-1], depth)
+    sized = F.interpolate(coefficients[None], tuple(looked.shape), mode='bilinear')[0]
+    correction = sized[0]
+    for coefficient in sized[1:]:
+        correction = correction * place + coefficient
+    factor: Tensor = correction.clip(-LIMIT, LIMIT).exp()
     if looked is not depth:
         factor = F.interpolate(factor[None, None], tuple(depth.shape), mode='bilinear')[0, 0]
     return depth * factor
-
-
-def _curves(logs: Array, field: ResidualField) -> Array:
-    """Return (3, rows, columns): each tile's a, b, c of the correction a + b z + c z^2.
-
-    z is the log depth.
-    """
-    least: Any
-    most: Any
-    least, most = _ranges_by_torch(logs) if is_tensor(logs) else _ranges(logs)
-    middle, half = (most + least) / 2, (most - least).clip(_LEAST_RANGE, math.inf) / 2
-    depths: Any = namespace(logs).stack([middle - half, middle, middle + half])
-    below, here, above = _looked_up(field, depths)
-    slope, bend = (above - below) / (2 * half), ((above + below) / 2 - here) / half**2
-    return cast(
-        Array,
-        namespace(logs).stack(
-            [here + (bend * middle - slope) * middle, slope - 2 * bend * middle, bend]
-        ),
-    )
-
-
-def _looked_up(field: ResidualField, log_depth: Array) -> Array:
-    """Return the field at log depths of tiles, both (n, rows, columns), by linear interpolation."""
-    start, following = field.nodes[:2].tolist()
-    place: Any = ((log_depth - start) / (following - start)).clip(0, NODES - 1)
-    below: Any = place.clip(0, NODES - 2)
-    _, rows, columns = log_depth.shape
-    first, node, tile = 0, cast(Any, None), cast(Any, None)
-    if is_tensor(log_depth):
-        import torch
-
-        below = below.floor()
-        node, tile = below.long(), torch.arange(rows * columns, device=below.device)
-        table: Any = like(field.table(rows, columns), log_depth)  # not to wait for the device
-    else:
-        below = np.floor(below)
-        node, tile = below.astype(np.int64), np.arange(rows * columns)
-        first = int(node.min())
-        table = field.table(rows, columns, slice(first, int(node.max()) + 2))
-    index = (node - first) * len(tile) + tile.reshape(rows, columns)
-    values = table.reshape(-1)
-    low, high = values[index], values[index + len(tile)]
-    return cast(Array, low + (high - low) * (place - below))
-
-
-def _ranges(logs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the smallest and largest log depth in and next to each tile; 0 if there is none."""
-    rows, columns = _looks(*logs.shape)
-    seen = logs[rows][:, columns]
-    unknown = np.isnan(seen)
-    around = np.ones((3 * _LOOKS, 3 * _LOOKS), np.uint8)
-    middles = slice(_LOOKS // 2, None, _LOOKS)
-    least = cv2.erode(np.where(unknown, np.float32(np.inf), seen), around)[middles, middles]
-    most = cv2.dilate(np.where(unknown, np.float32(-np.inf), seen), around)[middles, middles]
-    known = least <= most
-    return np.where(known, least, 0), np.where(known, most, 0)
-
-
-def _ranges_by_torch(logs: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute `_ranges` with torch."""
-    import torch
-    from torch.nn import functional as F
-
-    rows, columns = (torch.from_numpy(looks).to(logs.device) for looks in _looks(*logs.shape))
-    seen = logs[rows][:, columns]
-    unknown = seen.isnan()
-    both = torch.stack([-seen, seen]).masked_fill(unknown, -math.inf)
-    least, most = F.max_pool2d(both[None], 3 * _LOOKS, _LOOKS, _LOOKS)[0]
-    known = -least <= most
-    return (-least).masked_fill(~known, 0), most.masked_fill(~known, 0)
-
-
-@functools.lru_cache(maxsize=16)
-def _looks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows and columns of an image at which depth is sampled: _LOOKS for each tile."""
-    tile = max(1.0, max(height, width) / TILES)
-
-    def looks(side: int) -> NDArray[np.int64]:
-        count = _LOOKS * math.ceil(side / tile)
-        return ((np.arange(count) + 0.5) * side / count).astype(np.int64)
-
-    return looks(height), looks(width)
