@@ -9,8 +9,9 @@
 
 Our implementation alternates with the usual one: plain PyTorch in float32, depth copied to the
 host, a cloud by numpy. Prints JSON, and writes it to --out after each part: what is measured stays
-there if it is stopped, and `unfinished` names the rest. The exit status is 2 without a CUDA device.
-`--device cpu` only tests the script.
+there if it is stopped, and `unfinished` names the rest. `failed` names the parts that could not be
+measured; then the exit status is 1. It is 2 without a CUDA device. `--device cpu` only tests the
+script.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from torch.nn import functional as F
 from benchmarks.machine import machine
 from benchmarks.network import NETWORKS, build, parse_size
 from benchmarks.resources import PeakMemory
-from benchmarks.results import write_json
+from benchmarks.results import going_on, write_json
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.products import ProductMaker
@@ -296,7 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.out:
             write_json(options.out, found)
     print(json.dumps(found, indent=1))
-    return 0
+    return 1 if found['failed'] else 0
 
 
 def _measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -308,13 +309,15 @@ def _measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         'rounds': options.rounds,
         'autotune': options.autotune,
         'unfinished': [],
+        'failed': {},
         'half_precision': None,
         'frame': [],
         'network_alone': [],
     }
     parts = list(_parts(options, device, found))
-    for index, (_, measure) in enumerate(parts, 1):
-        measure()
+    for index, (name, measure) in enumerate(parts, 1):
+        with going_on(found['failed'], name):
+            measure()
         found['unfinished'] = [name for name, _ in parts[index:]]
         yield found
 

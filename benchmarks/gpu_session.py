@@ -7,56 +7,53 @@ still runs, unless it needs what the other has not written:
 * `tests`: every test that needs CUDA (`pytest -m cuda`);
 * `frame`: `benchmarks.gpu_frame`, a frame from bytes to cloud, by precision, with and without
   graphs;
-* `network`: `benchmarks.network` and `benchmarks.roofline`;
+* `network`: `benchmarks.network`, and `roofline`: `benchmarks.roofline`;
 * `train`: `depth_training.train.packed` for the remaining time.
 
-OUT gets four files: `session.json` (steps, exit codes, seconds, and the JSON of each step;
-rewritten after each step; a step that was stopped leaves what it had measured, see `unfinished`
-there), `session.log`, `network.png` and `weights.safetensors`. There are few
-files, since a borrowed machine may limit how many can be copied back.
+OUT gets at most four files: `session.json` (steps, exit codes, seconds, and the JSON of each step),
+`session.log`, `network.png` and `weights.safetensors`; there are few, since a borrowed machine may
+limit how many can be copied back. They are brought up to date every few seconds, so that what a
+step has measured stays if the machine is taken away. SIGTERM and Ctrl-C end the step that runs,
+then the session. `scripts/performance_page.py --gpu OUT/session.json` fills the tables of the docs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.results import read_times, write_json
+from depth_perception.io.files import write_atomically
+from depth_perception.termination import leave_terminal, stopping_signals
+from depth_training.train.commit import commit
 
+ROOT = Path(__file__).parents[1]
 NAMES = ('tests', 'frame', 'network', 'train')
-#: Tests that run without ROS and need no packages besides those named above.
-TESTS = (
-    'test/inference/test_estimator.py',
-    'test/inference/test_graphs.py',
-    'test/inference/test_transfer.py',
-    'test/inference/test_backends.py',
-    'test/inference/test_sharing.py',
-    'test/depth/test_geometry.py',
-    'test/depth/test_scan.py',
-    'test/depth/test_temporal.py',
-    'test/networks',
-    'test/training/test_mixed_precision.py',
-    'test/training/test_train_packed.py',
-)
 NETWORKS = ('default', 'efficientnet_sff', 'resnet_unet_hybrid')
+#: Share of each step in the time; what a step leaves goes to the steps after it.
+SHARES = {'tests': 0.25, 'frame': 0.2, 'network': 0.12, 'roofline': 0.08, 'train': 0.35}
 #: Seconds reserved for writing the last files.
 RESERVE = 15
-#: Training is skipped if fewer seconds than this are left.
-SHORTEST = 90
+#: Training is skipped if fewer seconds than this are left, and ends so many before its limit.
+SHORTEST, TRAINING_ENDS = 90, 45
 #: Seconds from SIGTERM to SIGKILL.
 GRACE = 20
+#: Seconds between two looks at what the running step has written.
+LOOK = 2.0
 #: Default duration in minutes, and that of a dry run, since a CPU may be slow.
 MINUTES, DRY_MINUTES = 9.0, 30.0
 
@@ -81,34 +78,18 @@ class Step:
     times_of: str = ''
 
 
-def steps(options: argparse.Namespace, work: Path, left: float) -> Iterator[Step]:
-    """Yield all steps but the training, in order; `left` seconds remain for all of them.
+def cuda_tests() -> list[str]:
+    """Return the files with tests that need CUDA: those that use `test.support.cuda`."""
+    return [
+        str(file.relative_to(ROOT))
+        for file in sorted((ROOT / 'test').rglob('test_*.py'))
+        if 'from test.support.cuda import' in file.read_text(encoding='utf-8')
+    ]
 
-    The first convolution of each shape and type takes about 30 ms on a GPU, since cuDNN searches
-    for an algorithm. So a network of a hundred layers needs seconds to start in each process.
-    """
-    yield Step(
-        'tests',
-        ['-m', 'pytest', '-q', '-rs', '-m', 'cuda', '-p', 'no:cacheprovider', *TESTS],
-        0.25 * left,
-    )
-    yield _frame(options, work, 0.25 * left)
-    yield _network(options, work, 0.2 * left)
-    yield Step(
-        'roofline',
-        [
-            '-m',
-            'benchmarks.roofline',
-            *_device(options),
-            '--times',
-            str(work / 'network.json'),
-            '--out',
-            str(work),
-        ],
-        0.15 * left,
-        {'roofline.json': 'gpu_roofline.json'},
-        times_of='network',
-    )
+
+def _tests(options: argparse.Namespace, work: Path, seconds: float) -> Step:
+    words = '-m pytest -q -rs -m cuda -p no:cacheprovider --continue-on-collection-errors'
+    return Step('tests', [*words.split(), '--durations=10', *cuda_tests()], seconds)
 
 
 def _device(options: argparse.Namespace) -> list[str]:
@@ -116,26 +97,15 @@ def _device(options: argparse.Namespace) -> list[str]:
 
 
 def _frame(options: argparse.Namespace, work: Path, seconds: float) -> Step:
+    out = work / 'gpu_frame.json'
     pack = ['--pack', str(options.pack)] if options.pack else []
     amount = (
         ['--rounds', '1', '--size', '64x96', '--frames', '2', '--networks', 'efficientnet_sff']
         if options.dry_run
         else ['--rounds', '100', '--networks', *options.networks]
     )
-    return Step(
-        'frame',
-        [
-            '-m',
-            'benchmarks.gpu_frame',
-            *_device(options),
-            *pack,
-            '--out',
-            str(work / 'gpu_frame.json'),
-            *amount,
-        ],
-        seconds,
-        {'gpu_frame.json': 'gpu_frame.json'},
-    )
+    command = ['-m', 'benchmarks.gpu_frame', *_device(options), *pack, '--out', str(out), *amount]
+    return Step('frame', command, seconds, {out.name: out.name})
 
 
 def _network(options: argparse.Namespace, work: Path, seconds: float) -> Step:
@@ -144,61 +114,63 @@ def _network(options: argparse.Namespace, work: Path, seconds: float) -> Step:
         if options.dry_run
         else ['--networks', *options.networks, '--sizes', '480x640', '--rounds', '100']
     )
+    common = ['--out', str(work), '--seconds', '5']
     return Step(
         'network',
-        [
-            '-m',
-            'benchmarks.network',
-            *_device(options),
-            '--out',
-            str(work),
-            '--seconds',
-            '5',
-            *amount,
-        ],
+        ['-m', 'benchmarks.network', *_device(options), *common, *amount],
         seconds,
         {'network.json': 'gpu_network.json', 'network.png': 'network.png'},
     )
 
 
-def training(options: argparse.Namespace, work: Path, left: float) -> Step:
-    """Return the training step for the given seconds."""
-    length = (
-        [
-            '--steps',
-            '2',
-            '--batch',
-            '2',
-            '--validation-views',
-            '4',
-            '--log-every',
-            '1',
-            '--precision',
-            'bf16',
-        ]
-        if options.dry_run
-        else ['--minutes', f'{(left - 45) / 60:.2f}', '--batch', str(options.batch)]
+def _roofline(options: argparse.Namespace, work: Path, seconds: float) -> Step:
+    common = ['--times', str(work / 'network.json'), '--out', str(work)]
+    return Step(
+        'roofline',
+        ['-m', 'benchmarks.roofline', *_device(options), *common],
+        seconds,
+        {'roofline.json': 'gpu_roofline.json'},
+        times_of='network',
     )
+
+
+def _training(options: argparse.Namespace, work: Path, seconds: float) -> Step:
+    amount = (
+        '--steps 2 --batch 2 --validation-views 4 --log-every 1 --precision bf16'
+        if options.dry_run
+        else f'--minutes {(seconds - TRAINING_ENDS) / 60:.2f} --batch {options.batch}'
+    )
+    where = ['--out', str(work / 'run'), '--start-from', options.start_from, *_device(options)]
     return Step(
         'train',
-        [
-            '-m',
-            'depth_training.train.packed',
-            str(options.pack),
-            '--out',
-            str(work / 'run'),
-            '--start-from',
-            options.start_from,
-            *length,
-            '--device',
-            'cpu' if options.dry_run else 'cuda',
-        ],
-        left,
+        ['-m', 'depth_training.train.packed', str(options.pack), *where, *amount.split()],
+        seconds,
         {
             'run/training.json': 'gpu_training.json',
             'run/weights.safetensors': 'weights.safetensors',
         },
     )
+
+
+#: The steps in their order: each takes the options, the work folder and its seconds.
+STEPS: dict[str, Callable[[argparse.Namespace, Path, float], Step]] = {
+    'tests': _tests,
+    'frame': _frame,
+    'network': _network,
+    'roofline': _roofline,
+    'train': _training,
+}
+
+
+def shared_out(names: list[str], end: float) -> Iterator[tuple[str, float]]:
+    """Yield each step's name and its seconds, of those left until `end` (monotonic clock).
+
+    The first convolution of each shape and type takes about 30 ms on a GPU, since cuDNN searches
+    for an algorithm. So a network of a hundred layers needs seconds to start in each process.
+    """
+    for index, name in enumerate(names):
+        share = SHARES[name] / sum(SHARES[later] for later in names[index:])
+        yield name, share * (end - time.monotonic())
 
 
 class Session:
@@ -207,37 +179,53 @@ class Session:
     Args:
         out: folder of the results.
         work: folder of the steps' files.
+        dry_run: whether the figures are meaningless.
+
+    Attributes:
+        signal: the signal that ends the session; 0 = none.
     """
 
-    def __init__(self, out: Path, work: Path) -> None:
+    def __init__(self, out: Path, work: Path, dry_run: bool = False) -> None:
         self.out, self.work = out, work
         self.done: list[dict[str, Any]] = []
         #: Whether all went well, and how each step ended; None until all have.
         self.summary: dict[str, Any] | None = None
         self.results: dict[str, object] = {}
+        self.signal = 0
         self.log = out / 'session.log'
         self.log.write_text('')
+        self._taken: dict[str, int] = {}
+        self._about = {
+            'machine': machine(),
+            'began': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'commit': commit(),
+            'dry_run': dry_run,
+        }
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Let the running step end, and then the session."""
+        leave_terminal(number)
+        self.signal = number
 
     def run(self, step: Step) -> bool:
         """Run a step; return True if it succeeded within its time."""
         if step.times_of and (missing := self._missing(step.times_of)):
             self.skip(step.name, missing)
             return False
-        start = time.monotonic()
-        exit_code, timed_out = self._process(step)
-        taken = time.monotonic() - start
-        unfinished = self._collect(step)
-        self.done.append(
-            {
-                **asdict(step),
-                'exit_code': exit_code,
-                'timed_out': timed_out,
-                'taken_seconds': round(taken, 1),
-                'unfinished': unfinished,
-            }
-        )
+        start, before = time.monotonic(), self.log.stat().st_size
+        record: dict[str, Any] = {**asdict(step), 'exit_code': None, 'unfinished': []}
+        self.done.append(record)
+        self._taken.clear()
+        exit_code, timed_out = self._process(step, record)
+        record |= {
+            'exit_code': exit_code,
+            'timed_out': timed_out,
+            'taken_seconds': round(time.monotonic() - start, 1),
+            'unfinished': self._collect(step),
+            'last_line': _last_line(self.log, before),
+        }
         self._write()
-        print(f'{_outcome(self.done[-1])}, {taken:.0f} s', flush=True)
+        print(f'{_outcome(record)}, {time.monotonic() - start:.0f} s', flush=True)
         return exit_code == 0
 
     def skip(self, name: str, why: str, as_wanted: bool = False) -> None:
@@ -247,7 +235,10 @@ class Session:
         print(_outcome(self.done[-1]), flush=True)
 
     def finish(self) -> int:
-        """Write and print how each step ended; return 0 if all went well, otherwise 1."""
+        """Write and print how each step ended; return 0 if all went well, otherwise 1.
+
+        If a signal ended the session, return 128 + its number.
+        """
         well = all(step.get('as_wanted') or step.get('exit_code') == 0 for step in self.done)
         self.summary = {
             'well': well,
@@ -256,7 +247,7 @@ class Session:
         self._write()
         print(f'{"all well" if well else "NOT all well"}: {"; ".join(self.summary["steps"])}')
         print(f'results: {self.out / "session.json"}, output of the steps: {self.log}', flush=True)
-        return 0 if well else 1
+        return 128 + self.signal if self.signal else 0 if well else 1
 
     def _missing(self, name: str) -> str:
         """Return why there are no times by the step with that name; '' if there are."""
@@ -268,7 +259,7 @@ class Session:
             return f'no times of the networks (the step {name} {how})'
         return ''
 
-    def _process(self, step: Step) -> tuple[int, bool]:
+    def _process(self, step: Step, record: dict[str, Any]) -> tuple[int, bool]:
         """Return the exit code of a step's process, and whether it was stopped at its limit."""
         with self.log.open('ab') as log:
             log.write(f'==== {step.name}: {" ".join(step.command)}\n'.encode())
@@ -277,38 +268,46 @@ class Session:
                 [sys.executable, *step.command],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+                cwd=ROOT,
+                # Plugins of pytest that happen to be installed may need what is not.
+                env={**os.environ, 'PYTHONUNBUFFERED': '1', 'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1'},
                 start_new_session=True,
             )
-            try:
-                return process.wait(step.seconds), False
-            except subprocess.TimeoutExpired:
-                return self._end(process), True
-            except BaseException:  # Ctrl-C does not reach the step, which has its own session
-                self._end(process)
-                raise
+            end = time.monotonic() + step.seconds
+            while not self.signal and (left := end - time.monotonic()) > 0:
+                try:
+                    return process.wait(min(left, LOOK)), False
+                except subprocess.TimeoutExpired:
+                    record['unfinished'] = self._collect(step)
+                    self._write()
+            return self._end(process), not self.signal
 
     def _collect(self, step: Step) -> list[str]:
-        """Take the results of a step; return what they say is unfinished, or cannot be read."""
+        """Take the new results of a step; return what is unfinished or failed in all of them."""
         unfinished: list[str] = []
         for source, target in step.results.items():
-            if not (self.work / source).exists():
+            file, name = self.work / source, target.removesuffix('.json')
+            if not file.exists():
                 continue
-            if not target.endswith('.json'):
-                shutil.copyfile(self.work / source, self.out / target)
-                continue
-            try:
-                found = json.loads((self.work / source).read_text(encoding='utf-8'))
-            except ValueError as error:
-                unfinished.append(f'{source} cannot be read: {error}')
-                continue
-            self.results[target.removesuffix('.json')] = found
-            unfinished += found.get('unfinished', []) if isinstance(found, dict) else []
+            changed = file.stat().st_mtime_ns
+            if self._taken.get(source) != changed and not target.endswith('.json'):
+                write_atomically(self.out / target, [file.read_bytes()])
+            elif self._taken.get(source) != changed:
+                try:
+                    self.results[name] = json.loads(file.read_text(encoding='utf-8'))
+                except ValueError as error:
+                    unfinished.append(f'{source} cannot be read: {error}')
+                    continue
+            self._taken[source] = changed
+            found = self.results.get(name)
+            if isinstance(found, dict):
+                unfinished += [*found.get('unfinished', []), *found.get('failed', {})]
         return unfinished
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> int:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             return process.wait(GRACE)
         except subprocess.TimeoutExpired:
@@ -319,7 +318,7 @@ class Session:
         write_json(
             self.out / 'session.json',
             {
-                'machine': machine(),
+                **self._about,
                 'summary': self.summary,
                 'steps': self.done,
                 **self.results,
@@ -333,7 +332,18 @@ def _outcome(step: dict[str, Any]) -> str:
         return f'{step["name"]}: skipped: {step["skipped"]}'
     stopped = f', stopped at its limit of {step["seconds"]:.0f} s' if step['timed_out'] else ''
     left = f', not measured: {", ".join(step["unfinished"])}' if step['unfinished'] else ''
-    return f'{step["name"]}: exit code {step["exit_code"]}{stopped}{left}'
+    # What pytest counted, or the error.
+    says = step['name'] == 'tests' or step['exit_code'] != 0
+    last = f' ({step["last_line"]})' if says and step['last_line'] else ''
+    return f'{step["name"]}: exit code {step["exit_code"]}{last}{stopped}{left}'
+
+
+def _last_line(log: Path, start: int) -> str:
+    """Return the last line that was written after that position; '' if there is none."""
+    with log.open('rb') as file:
+        file.seek(start)
+        lines = file.read().decode(errors='replace').splitlines()[1:]
+    return next((line.strip(' =')[:200] for line in reversed(lines) if line.strip()), '')
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -364,13 +374,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f'--minutes is {options.minutes:g}: give more than 1')
     if options.pack is not None and not options.pack.is_file():
         parser.error(f'--pack {options.pack} is not a file: create it with scripts/pack_rooms')
+    if (options.out / 'session.json').exists():
+        parser.error(f'{options.out} contains the results of a session: give another folder')
+    # The steps run in the folder of the project.
+    options.out = options.out.absolute()
+    options.pack = options.pack and options.pack.absolute()
+    if Path(options.start_from).is_file():
+        options.start_from = str(Path(options.start_from).absolute())
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
-    Return 0 if all steps succeeded, 1 if one failed or could not run, 2 without a GPU.
+    Return 0 if all steps succeeded, 1 if one failed or could not run, 2 without a GPU, 128 + signal
+    if stopped by one.
     """
     options = parse(arguments)
     import torch
@@ -381,26 +399,35 @@ def main(arguments: list[str] | None = None) -> int:
     end = time.monotonic() + 60 * options.minutes - RESERVE
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        session = Session(options.out, work)
-        wanted = {*options.only, *(['roofline'] if 'network' in options.only else [])}
-        for step in steps(options, work, end - time.monotonic()):
-            if step.name in wanted:
-                session.run(step)
-        if 'train' in wanted:
-            _train(session, options, work, end)
-    return session.finish()
+        session = Session(options.out, Path(folder), options.dry_run)
+        with _hearing_signals(session):
+            _run(session, options, end)
+        return session.finish()
 
 
-def _train(session: Session, options: argparse.Namespace, work: Path, end: float) -> None:
-    """Train until `end`, by the monotonic clock, if there is something to train on, and time."""
-    left = end - time.monotonic()
-    if options.pack is None:
+@contextlib.contextmanager
+def _hearing_signals(session: Session) -> Iterator[None]:
+    before = {number: signal.signal(number, session.on_signal) for number in stopping_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(session: Session, options: argparse.Namespace, end: float) -> None:
+    """Run the wanted steps until `end`, by the monotonic clock."""
+    wanted = {*options.only, *(['roofline'] if 'network' in options.only else [])}
+    if 'train' in wanted and options.pack is None:
+        wanted.remove('train')
         session.skip('train', '--pack is not given', as_wanted=True)
-    elif left < SHORTEST:
-        session.skip('train', f'less than {SHORTEST} s are left: give more --minutes')
-    else:
-        session.run(training(options, work, left))
+    for name, seconds in shared_out([name for name in STEPS if name in wanted], end):
+        if session.signal:
+            session.skip(name, f'the session was stopped by signal {session.signal}')
+        elif name == 'train' and seconds < SHORTEST:
+            session.skip(name, f'less than {SHORTEST} s are left: give more --minutes')
+        else:
+            session.run(STEPS[name](options, session.work, seconds))
 
 
 if __name__ == '__main__':

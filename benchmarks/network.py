@@ -8,7 +8,8 @@
 Backends alternate in every round, so that other load affects all of them equally; the ratio to
 plain PyTorch is the median over the rounds. Writes network.json and network.png, with --growth
 growth.json and growth.png, after each network and size: what is measured stays there if it is
-stopped, and `unfinished` names the rest.
+stopped, and `unfinished` names the rest. `failed` names what could not be measured; then the exit
+status is 1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import machine
 from benchmarks.resources import PeakMemory
-from benchmarks.results import has_matplotlib, write_json
+from benchmarks.results import going_on, has_matplotlib, write_json
 from benchmarks.ways import BASELINE, Run, default_way, ways
 from depth_perception.io.weights import load_weights
 from depth_perception.networks import create_network
@@ -308,26 +309,29 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     sizes = options.sizes or (GROWTH if options.growth else [(240, 320)])
     device, rows = torch.device(options.device), []
+    failed: dict[str, str] = {}
     parts = [(name, size) for name in options.networks for size in sizes]
     for done, (name, size) in enumerate(parts, 1):
-        rows += measure(
-            name, size, options.rounds, device, options.seconds, only_torch=options.only_torch
-        )
+        with going_on(failed, f'{name} {size[0]}x{size[1]}'):
+            rows += measure(
+                name, size, options.rounds, device, options.seconds, only_torch=options.only_torch
+            )
         print(table(rows), flush=True)
         left = [f'{name} {height}x{width}' for name, (height, width) in parts[done:]]
-        _write(options, device, rows, left)
+        _write(options, device, rows, {'unfinished': left, 'failed': failed})
     for key, value in growth(rows).items():
         print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
-    return 0
+    return 1 if failed else 0
 
 
 def _write(
-    options: argparse.Namespace, device: torch.device, rows: list[Row], unfinished: list[str]
+    options: argparse.Namespace, device: torch.device, rows: list[Row], missing: dict[str, Any]
 ) -> None:
-    """Write the JSON and the image."""
+    """Write the JSON and the image; `missing` is what the results lack."""
+    rounds = [row.rounds for row in rows] or [0]
     where = (
         f'{machine()}, {torch.get_num_threads()} threads, batch 1, '
-        f'{min(row.rounds for row in rows)} to {max(row.rounds for row in rows)} rounds'
+        f'{min(rounds)} to {max(rounds)} rounds'
     )
     file = options.out / ('growth.json' if options.growth else 'network.json')
     write_json(
@@ -335,12 +339,12 @@ def _write(
         {
             'machine': where,
             'default_way': default_way(device),
-            'unfinished': unfinished,
+            **missing,
             'rows': [asdict(row) for row in rows],
             'exponents': growth(rows),
         },
     )
-    if has_matplotlib(picture := file.with_suffix('.png')):
+    if rows and has_matplotlib(picture := file.with_suffix('.png')):
         plot(picture, rows, where)
 
 

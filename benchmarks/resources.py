@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 if TYPE_CHECKING:
+    import psutil
     import torch
 
 
@@ -90,6 +90,7 @@ class PeakMemory:
         if device.type == 'cuda':
             import torch
 
+            torch.cuda.init()  # without it there are no statistics to reset
             torch.cuda.reset_peak_memory_stats(device)
         else:
             self._resettable = _reset_peak()

@@ -734,9 +734,10 @@ def _half_precision(half: dict[str, Any] | None) -> str:
 
 
 def _unfinished(found: dict[str, Any]) -> str:
-    """Name what a stopped benchmark has not measured."""
-    left = found.get('unfinished')
-    return f' Not measured, as it was stopped: {", ".join(left)}.' if left else ''
+    """Name what a benchmark has not measured, because it was stopped or failed."""
+    left, failed = found.get('unfinished'), found.get('failed', {})
+    stopped = f' Not measured, as it was stopped: {", ".join(left)}.' if left else ''
+    return stopped + ''.join(f' {part} failed: {why}.' for part, why in failed.items())
 
 
 def gpu_network(data: Data) -> str:

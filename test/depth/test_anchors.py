@@ -23,6 +23,7 @@ from depth_perception.depth.anchors import (
     prepare_anchors,
 )
 from depth_perception.depth.residual_field import apply_field
+from test.support.cuda import DEVICES
 from test.support.waiting import wait_until
 
 HEIGHT, WIDTH = 120, 160
@@ -339,15 +340,7 @@ def test_the_polynomials_say_what_the_field_says(limits, spread):
         np.testing.assert_allclose(found, field.at(np.full(48, log), columns, rows), atol=0.006)
 
 
-@pytest.mark.parametrize(
-    'device',
-    [
-        'cpu',
-        pytest.param(
-            'cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-        ),
-    ],
-)
+@pytest.mark.parametrize('device', DEVICES)
 def test_tensors_give_the_same_numbers_where_they_are(device):
     truth = room()
     depth = truth * np.float32(1.4)

@@ -15,6 +15,7 @@ from depth_perception.depth.floor_memory import LONGEST_GAP, FloorMemory
 from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.scan import CameraPose
 from depth_perception.depth.settings import DepthSettings
+from test.support.cuda import DEVICES
 from test.support.scenes import floor, level_rays, with_box
 
 CAMERA = CameraModel(320, 240, 250.0, 250.0, 159.5, 119.5)
@@ -125,9 +126,9 @@ def test_frames_of_a_camera_continue_from_the_last_one_and_from_a_saved_one():
     assert np.nanmin(continued) < 0.95 * np.nanmin(ranges(maker, 2))
 
 
+@pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('anchored', [False, True])
-def test_tensors_are_remembered_like_arrays(anchored):
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+def test_tensors_are_remembered_like_arrays(anchored, device):
     layout = floor_layout(CAMERA, POSE, device=device)
     arrays, tensors = FloorMemory(), FloorMemory()
     for number, distance in enumerate((1.1, 1.0, 0.9, 0.6)):

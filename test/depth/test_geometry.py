@@ -9,19 +9,13 @@ import torch
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import by_numpy, geometry
+from test.support.cuda import cuda_only
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
+
 INF, NAN = float('inf'), float('nan')
 #: 'device code' is the code that runs on a GPU, here with tensors on the CPU.
-KINDS = [
-    'numpy',
-    'torch',
-    'device code',
-    pytest.param(
-        'cuda',
-        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here'),
-    ),
-]
+KINDS = ['numpy', 'torch', 'device code', pytest.param('cuda', marks=cuda_only)]
 
 
 @pytest.fixture(params=KINDS)

@@ -24,18 +24,12 @@ from depth_perception.depth.settings import (
     SettingError,
     check,
 )
+from test.support.cuda import DEVICES
 from test.support.scenes import floor, with_box
 from test.support.settings import CASES, a_confidence, a_scene, base_of
 
 CAMERA = CameraModel(128, 96, 90.0, 91.0, 64.0, 48.0)
 RGB = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-DEVICES = [
-    'cpu',
-    pytest.param(
-        'cuda',
-        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here'),
-    ),
-]
 PARTS = ('depth', 'clean', 'points', 'cloud', 'colours')
 #: Settings that affect more than one frame, or act before depth is computed.
 ELSEWHERE = {'temporal_smoothing', 'focal_correction'}

@@ -8,8 +8,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import by_numpy, geometry
@@ -23,6 +21,7 @@ from depth_perception.depth.scan import (
     scan_layout,
     scan_ranges,
 )
+from test.support.cuda import cuda_only
 from test.support.scenes import box_on_the_floor, floor, level_rays, with_box
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
@@ -32,16 +31,7 @@ INF, NAN = float('inf'), float('nan')
 BAND = ObstacleBand(-0.2, 0.3)
 
 
-@pytest.fixture(
-    params=[
-        'cpu',
-        'device code',
-        pytest.param(
-            'cuda',
-            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here'),
-        ),
-    ]
-)
+@pytest.fixture(params=['cpu', 'device code', pytest.param('cuda', marks=cuda_only)])
 def device(request, monkeypatch):
     """Return the device; 'device code' is the code for a GPU with tensors on the CPU."""
     if request.param == 'device code':
@@ -202,36 +192,6 @@ def test_a_row_that_looks_at_the_horizon_is_free(device):
 def test_depth_of_another_size_than_the_camera_is_refused(size):
     with pytest.raises(ValueError, match='48 rows x 64 columns'):
         scan_ranges(np.ones(size, np.float32), scan_layout(CAMERA, 10.0), 0.3)
-
-
-CAMERAS = st.builds(
-    lambda width, fov, centre: CameraModel(
-        width,
-        2,
-        width / 2 / math.tan(math.radians(fov) / 2),
-        width / 2 / math.tan(math.radians(fov) / 2),
-        centre * (width - 1),
-        0.5,
-    ),
-    st.integers(1, 2000),
-    st.floats(1, 175),
-    st.floats(-0.5, 1.5),
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(CAMERAS)
-def test_no_level_camera_leaves_a_beam_empty_or_a_column_off_its_beam(camera):
-    layout = scan_layout(camera, 10.0)
-    beams = column_beams(layout, camera)
-    assert np.array_equal(np.unique(beams), np.arange(layout.count))
-    assert beams[-1] == 0 and (np.diff(beams) <= 0).all()
-    angles = layout.angle_min + beams * layout.angle_increment
-    off = np.abs(-np.arctan(columns(camera)) - angles).max()
-    assert off <= layout.angle_increment * 0.5 * (1 + 1e-6)
-    assert layout.angle_max == pytest.approx(
-        layout.angle_min + (layout.count - 1) * layout.angle_increment
-    )
 
 
 # Tilted cameras, and known heights: scenes are ray-traced in float64, independent of the code.
@@ -419,24 +379,6 @@ def test_any_depth_at_any_pose_agrees_with_the_definitions(device, seed):
 
 
 # Poses.
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.floats(-1.3, 1.3), st.floats(-3, 3))
-def test_a_pose_is_known_by_the_direction_of_up(pitch, roll):
-    pose = CameraPose(pitch, roll)
-    again = CameraPose.from_up(pose.rotation()[2].tolist())
-    assert (again.pitch, again.roll) == pytest.approx((pitch, roll), abs=1e-6)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.floats(-1.3, 1.3), st.floats(-3, 3))
-def test_the_quaternion_of_the_level_frame_is_the_inverse_rotation(pitch, roll):
-    from scipy.spatial.transform import Rotation
-
-    pose = CameraPose(pitch, roll)
-    matrix = Rotation.from_quat(pose.level_frame_rotation()).as_matrix()
-    np.testing.assert_allclose(matrix, pose.rotation().T, atol=1e-12)
 
 
 def test_signs_of_pitch_and_roll():

@@ -20,10 +20,10 @@ from depth_perception.inference.device import DeviceError, resolve_device
 from depth_perception.inference.estimator import FAR_LIMIT, DepthEstimator
 from depth_perception.io.bag import Bag
 from depth_perception.io.weights import BUNDLED_DEFAULT, WeightsError, save_weights
+from test.support.cuda import cuda_only
 from test.support.weights import tiny_info, tiny_network
 
 CLIP = Path(__file__).parents[2] / 'data' / 'clip_bag'
-cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
 CPU = torch.device('cpu')
 
 

@@ -20,10 +20,10 @@ from depth_perception.inference.backends.torch_eager import TorchEager
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.transfer import Upload
 from test.inference.test_estimator import photograph, tiny_estimator
+from test.support.cuda import cuda_only
 from test.support.weights import tiny_info, tiny_network
 
 CPU = torch.device('cpu')
-cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
 SIZES = [(96, 128), (72, 128), (128, 96), (64, 64), (37, 53)]
 
 

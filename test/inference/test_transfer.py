@@ -11,9 +11,9 @@ import torch
 
 from depth_perception.depth.arrays import on_host
 from depth_perception.inference.transfer import Download, Upload
+from test.support.cuda import cuda_only
 
 CPU = torch.device('cpu')
-cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
 
 
 def picture(seed=0, size=(6, 8)):

@@ -18,9 +18,8 @@ from depth_training.train import build
 from depth_training.train import packed as train_packed
 from depth_training.train.distributed import Processes
 from depth_training.train.step import Learner
+from test.support.cuda import cuda_only
 from test.training.test_packed import view
-
-cuda_only = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device here')
 
 
 @pytest.fixture(scope='module')
