@@ -13,6 +13,7 @@ et al. 2023, section 3.1).
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -429,36 +430,35 @@ def jpeg(
     quality = draw.uniform(low, high)
     # The scale of the tables, computed as in libjpeg.
     scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50).view(-1, 1, 1, 1, 1, 1)
-    tables = torch.tensor(
-        [_LUMINANCE, _CHROMINANCE, _CHROMINANCE], device=rgb.device, dtype=rgb.dtype
-    ).view(1, 3, 1, 8, 1, 8)
+    tables, to_ycc, to_rgb, dct = _jpeg_constants(rgb.device)
     steps = (tables * scale).round().clamp(1, 255)
-    to_ycc, dct = _to_ycc(rgb), _dct(rgb)
     ycc = torch.einsum('ij,bjhw->bihw', to_ycc, rgb - 128)
     batch, _, rows, columns = rgb.shape
     blocks = ycc.view(batch, 3, rows // 8, 8, columns // 8, 8)
     waves = torch.einsum('ui,bcyixj,vj->bcyuxv', dct, blocks, dct)
     waves = (waves / steps).round() * steps
     blocks = torch.einsum('ui,bcyuxv,vj->bcyixj', dct, waves, dct)
-    coded = (
-        torch.einsum(
-            'ij,bjhw->bihw', torch.linalg.inv(to_ycc), blocks.reshape(batch, 3, rows, columns)
-        )
-        + 128
-    )
+    coded = torch.einsum('ij,bjhw->bihw', to_rgb, blocks.reshape(batch, 3, rows, columns)) + 128
     return torch.where(draw.chance(probability).view(-1, 1, 1, 1), coded, rgb)
 
 
-def _to_ycc(like: Tensor) -> Tensor:
-    """Return JFIF's matrix from RGB to Y, Cb, Cr."""
-    return like.new_tensor(
+@functools.lru_cache(maxsize=8)
+def _jpeg_constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the quantisation tables, JFIF's matrices from and to RGB, and the DCT, in float32.
+
+    Cached, since copying them to a GPU, or inverting a matrix there, waits for all of its work.
+    """
+    tables = torch.tensor([_LUMINANCE, _CHROMINANCE, _CHROMINANCE], dtype=torch.float32)
+    to_ycc = torch.tensor(
         [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
     )
+    constants = tables.view(1, 3, 1, 8, 1, 8), to_ycc, torch.linalg.inv(to_ycc), _dct()
+    return tuple(tensor.to(device) for tensor in constants)  # type: ignore[return-value]
 
 
-def _dct(like: Tensor) -> Tensor:
+def _dct() -> Tensor:
     """Return the orthonormal 8-point DCT-II matrix; rows are frequencies."""
-    number = torch.arange(8, device=like.device, dtype=like.dtype)
+    number = torch.arange(8, dtype=torch.float32)
     waves = ((2 * number + 1)[None] * number[:, None] * math.pi / 16).cos() / 2
     waves[0] /= math.sqrt(2)
     return waves

@@ -15,11 +15,14 @@ learning curve).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import math
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -145,24 +148,30 @@ class ShuffledViews:
 
 
 class GraphedLearner(Learner):
-    """A Learner whose forward and backward pass is a CUDA graph for each image size."""
+    """A Learner whose forward and backward pass is a CUDA graph.
 
-    _graphs: dict[torch.Size, tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]] | None = None
+    There is one for each image size, and others once batch normalisation is frozen.
+    """
+
+    _graphs: (
+        dict[tuple[Any, ...], tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]] | None
+    ) = None
 
     def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
         """Compute the parameters' gradients; return the loss."""
         self._graphs = {} if self._graphs is None else self._graphs
         if self.problem:
             return super().gradients(image, depth)
-        if image.shape not in self._graphs:
+        kind = (*image.shape, self.frozen)
+        if kind not in self._graphs:
             try:
-                self._graphs[image.shape] = self._record(image, depth)
+                self._graphs[kind] = self._record(image, depth)
             except RuntimeError as error:
                 self.problem = f'no CUDA graph, so training is slower: {first_line(error)}'
                 release_generator(self.device)
                 self.optimizer.zero_grad(set_to_none=True)
                 return super().gradients(image, depth)
-        graph, static_image, static_depth, loss, gradients = self._graphs[image.shape]
+        graph, static_image, static_depth, loss, gradients = self._graphs[kind]
         static_image.copy_(image)
         static_depth.copy_(depth)
         graph.replay()
@@ -227,6 +236,8 @@ class PackedTrainer:
         self.generator = torch.Generator(self.device)
         self._mean, self._std = _normalisation(self.recipe, self.device)
         self.curve: list[dict[str, Any]] = []
+        #: Of the parts of the last step that was timed.
+        self.milliseconds: dict[str, float] = {}
         self.state = checkpoint.Progress({'recipe': self.recipe.name, 'pack': self.description})
         self.seconds = 0.0
         if options.resume:
@@ -249,7 +260,7 @@ class PackedTrainer:
         self._spoke = (self.state.step, time.monotonic())
         saved = time.monotonic()
         while not self._signal and self.place().step < self.place().steps:
-            loss = self._step()
+            loss = self._loss = self._step()
             if self.state.step % self.options.log_every == 0:
                 self._log(loss)
             if self.state.step % self.options.validate_every == 0:
@@ -272,16 +283,37 @@ class PackedTrainer:
     def _step(self) -> Tensor:
         step = self.state.step
         self.generator.manual_seed(self.options.seed * 1_000_003 + step)
-        views = augment(
-            _joined([source.batch(step) for source in self.sources]),
-            self._size(step),
-            self._focal,
-            self.generator,
-        )
-        image = (views.rgb - self._mean) / self._std
-        result = self.learner.learn(Batch(image, views.depth), self.place())
+        with self._timed('augment_ms'):
+            views = augment(
+                _joined([source.batch(step) for source in self.sources]),
+                self._size(step),
+                self._focal,
+                self.generator,
+            )
+            image = (views.rgb - self._mean) / self._std
+        with self._timed('learn_ms'):
+            result = self.learner.learn(Batch(image, views.depth), self.place())
         self.state.step += 1
         return result.loss
+
+    @contextlib.contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        """Time a part of the steps that are logged, which alone wait for the device."""
+        if (self.state.step + 1) % self.options.log_every:
+            yield
+            return
+        start = self._settled()
+        yield
+        self.milliseconds[part] = round(1000 * (self._settled() - start), 2)
+
+    def _settled(self) -> float:
+        """Return the time when the device has done all its work."""
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    #: Loss of the last step.
+    _loss: Tensor | None = None
 
     def _sources(self) -> list[ShuffledViews]:
         """Return the files of views with the number of views that each gives to a batch."""
@@ -324,24 +356,30 @@ class PackedTrainer:
 
     def _log(self, loss: Tensor) -> None:
         value, (step, then), now = loss.item(), self._spoke, time.monotonic()
-        if not np.isfinite(value):
-            raise ValueError(
-                f'the loss is {value} at step {self.state.step}: lower the learning '
-                'rate or use --precision fp32'
-            )
+        self._refuse(value)
         self.speed = self.recipe.batch * (self.state.step - step) / max(now - then, 1e-6)
         self._spoke = (self.state.step, now)
         if problem := self.learner.problem:
             self._say(problem)
         self._say(
             f'step {self.state.step}, {self.seconds:.0f} s: loss {value:.4f}, '
-            f'{self.speed:.0f} pictures/s'
+            f'{self.speed:.0f} pictures/s, '
+            + ', '.join(f'{part} {value:.1f}' for part, value in self.milliseconds.items())
         )
 
     speed = 0.0
 
+    def _refuse(self, loss: float) -> None:
+        """Raise an error if a loss is not finite: the files keep the last good weights."""
+        if not math.isfinite(loss):
+            raise ValueError(
+                f'the loss is {loss} at step {self.state.step}: lower the learning '
+                'rate or use --precision fp32'
+            )
+
     def _note(self, loss: Tensor | None) -> None:
         """Evaluate the moving average and write the learning curve."""
+        self._refuse(0.0 if self._loss is None else self._loss.item())
         scores = validate(self.learner.result, self.validation, self.recipe, self.device)
         self.curve.append(
             {
@@ -349,6 +387,7 @@ class PackedTrainer:
                 'seconds': round(self.seconds, 1),
                 'loss': None if loss is None else loss.item(),
                 'pictures_per_second': round(self.speed),
+                **self.milliseconds,
                 **scores,
             }
         )
@@ -378,6 +417,7 @@ class PackedTrainer:
         self._spoke = (self.state.step, time.monotonic())
 
     def _save(self) -> None:
+        self._refuse(0.0 if self._loss is None else self._loss.item())
         average = self.learner.averaged
         self.state.settings['seconds'] = self.seconds
         checkpoint.save(

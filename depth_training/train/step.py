@@ -61,9 +61,11 @@ class Learner:
 
     Attributes:
         problem: what makes training slower than necessary, or ''.
+        frozen: whether batch normalisation uses its running statistics in this step.
     """
 
     problem = ''
+    frozen = False
 
     def __init__(
         self,
@@ -112,7 +114,8 @@ class Learner:
         torch.manual_seed(hash((self.seed, place.step, self.group.rank)))
         rate = self._set_learning_rate(place)
         self.model.train()
-        if place.step >= self.recipe.freeze_batch_norm * place.steps:
+        self.frozen = place.step >= self.recipe.freeze_batch_norm * place.steps
+        if self.frozen:
             freeze(self.network)
         self.optimizer.zero_grad()
         image, depth = (part.to(self.device, non_blocking=True) for part in batch)

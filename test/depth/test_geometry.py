@@ -12,7 +12,6 @@ from depth_perception.depth import by_numpy, geometry
 from test.support.cuda import cuda_only
 
 CAMERA = CameraModel(64, 48, 50.0, 52.0, 31.3, 23.6)
-
 INF, NAN = float('inf'), float('nan')
 #: 'device code' is the code that runs on a GPU, here with tensors on the CPU.
 KINDS = ['numpy', 'torch', 'device code', pytest.param('cuda', marks=cuda_only)]
