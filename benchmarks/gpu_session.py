@@ -212,6 +212,8 @@ class Session:
         if step.times_of and (missing := self._missing(step.times_of)):
             self.skip(step.name, missing)
             return False
+        with self.log.open('ab') as log:
+            log.write(f'==== {step.name}: {" ".join(step.command)}\n'.encode())
         start, before = time.monotonic(), self.log.stat().st_size
         record: dict[str, Any] = {**asdict(step), 'exit_code': None, 'unfinished': []}
         self.done.append(record)
@@ -262,8 +264,6 @@ class Session:
     def _process(self, step: Step, record: dict[str, Any]) -> tuple[int, bool]:
         """Return the exit code of a step's process, and whether it was stopped at its limit."""
         with self.log.open('ab') as log:
-            log.write(f'==== {step.name}: {" ".join(step.command)}\n'.encode())
-            log.flush()
             process = subprocess.Popen(
                 [sys.executable, *step.command],
                 stdout=log,
@@ -342,7 +342,7 @@ def _last_line(log: Path, start: int) -> str:
     """Return the last line that was written after that position; '' if there is none."""
     with log.open('rb') as file:
         file.seek(start)
-        lines = file.read().decode(errors='replace').splitlines()[1:]
+        lines = file.read().decode(errors='replace').splitlines()
     return next((line.strip(' =')[:200] for line in reversed(lines) if line.strip()), '')
 
 

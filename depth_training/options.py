@@ -15,17 +15,6 @@ import tyro
 
 from depth_training.ranges import Count, Positive, WholeNumber
 
-#: Functions of `depth_training.losses.losses`.
-LossName = Literal[
-    'mse',
-    'l1',
-    'berhu',
-    'silog',
-    'silog_gradient',
-    'log_l1_gradient',
-    'abs_rel_gradient',
-    'densedepth',
-]
 #: Title of a report.
 TITLE = 'Depth networks: published and measured'
 #: The recipe that provides network, loss and output for each network. Paper 001's loss network

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from depth_training.evaluate.metrics import Averaging
 from depth_training.evaluate.protocols import Protocol, get_protocol
-from depth_training.options import LossName
+from depth_training.losses.names import LossName
 from depth_training.ranges import Count, NotNegative, Pixels, Positive, Share
 from depth_training.recipes.schedule import Constant, Schedule
 

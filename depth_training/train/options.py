@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from depth_training.options import LossName
+from depth_training.losses.names import LossName
 from depth_training.ranges import Count, NotNegative, Positive, Range, Share, WholeNumber
 
 if TYPE_CHECKING:

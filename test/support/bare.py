@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment of a borrowed GPU machine: PyTorch, timm, OpenCV, safetensors, pytest, no more."""
+"""The packages of a borrowed GPU machine: PyTorch, timm, OpenCV, safetensors, pytest."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from depth_perception.networks import network_names
 from depth_training import cli
 from depth_training.augment import pipelines as augment
 from depth_training.losses import losses
-from depth_training.options import LossName
+from depth_training.losses.names import LossName
 from depth_training.recipes import Recipe, overrides
 from depth_training.train.run_folder import read_run
 from test.support import layouts

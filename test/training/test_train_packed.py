@@ -14,10 +14,12 @@ from depth_perception.io.weights import load_weights
 from depth_training.data.layouts.packed import write_pack
 from depth_training.data.transforms import fill
 from depth_training.recipes import get_recipe
+from depth_training.recipes.schedule import Place
 from depth_training.train import build
 from depth_training.train import packed as train_packed
 from depth_training.train.distributed import Processes
 from depth_training.train.step import Learner
+from depth_training.train.training_data import Batch
 from test.support.cuda import cuda_only
 from test.training.test_packed import view
 
@@ -55,7 +57,7 @@ def command(pack: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small):
+def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small, capsys):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     assert train_packed.main(command(pack, whole, '--steps', '2')) == 0
     options = train_packed.parse(command(pack, parts, '--steps', '2'))
@@ -76,6 +78,11 @@ def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small):
     curve = json.loads((parts / 'training.json').read_text())['curve']
     assert [row['step'] for row in curve] == [0, 1, 1, 2]
     assert all(0 < row['AbsRel'] < 5 for row in curve)
+    assert curve[-1]['augment_ms'] > 0 and curve[-1]['learn_ms'] > 0
+    # The bundled network has a head that tells how far to trust it, which training makes untrue.
+    said = capsys.readouterr().err
+    assert 'default.safetensors is left out, since training changes the errors' in said
+    assert load_weights('default').info.gives_confidence and not first.info.gives_confidence
 
 
 def test_a_run_goes_on_with_more_rooms_only_if_told_to(pack, tmp_path, small, capsys):
@@ -123,6 +130,47 @@ def test_a_second_file_of_another_size_is_refused(pack, tmp_path, small, capsys)
 def test_time_ends_a_run(pack, tmp_path, small):
     assert train_packed.main(command(pack, tmp_path / 'run', '--minutes', '0.0001')) == 0
     assert (tmp_path / 'run' / 'weights.safetensors').exists()
+
+
+def test_weights_that_are_not_finite_replace_no_good_ones(pack, tmp_path, small, capsys):
+    run = tmp_path / 'run'
+    assert train_packed.main(command(pack, run, '--steps', '1')) == 0
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    trainer = train_packed.PackedTrainer(
+        train_packed.parse(command(pack, run, '--steps', '2', '--resume', '--log-every', '9'))
+    )
+    trainer._step = lambda: torch.tensor(float('nan'))
+    trainer.place = lambda: Place(2 if trainer._loss is not None else 1, 2)
+    with pytest.raises(ValueError, match='the loss is nan at step 1: lower the learning rate'):
+        trainer.run()
+    after = {file.name: file.read_bytes() for file in run.iterdir()}
+    assert before['weights.safetensors'] == after['weights.safetensors']
+    assert before['checkpoint.safetensors'] == after['checkpoint.safetensors']
+
+
+def test_a_graph_is_recorded_anew_once_batch_normalisation_is_frozen(monkeypatch):
+    """A stand-in for the graph: what is recorded keeps the mode of its time."""
+    recipe = dataclasses.replace(get_recipe('bundled_packed'), freeze_batch_norm=0.5)
+    network = build.network(recipe, 0)
+    learner = train_packed.GraphedLearner(
+        recipe, network, build.loss(recipe), torch.device('cpu'), Processes()
+    )
+    recorded = []
+
+    class Graph:
+        def replay(self) -> None:
+            pass
+
+    def record(image, depth):
+        recorded.append((tuple(image.shape[-2:]), learner.frozen))
+        gradients = [torch.ones_like(parameter) for parameter in network.parameters()]
+        return Graph(), image.clone(), depth.clone(), torch.ones(()), gradients
+
+    monkeypatch.setattr(learner, '_record', record)
+    batch = Batch(torch.zeros(2, 3, 48, 64), torch.ones(2, 1, 48, 64))
+    for step in range(4):
+        learner.learn(batch, Place(step, 4))
+    assert recorded == [((48, 64), False), ((48, 64), True)]
 
 
 @pytest.mark.parametrize(
