@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import pytest
 from lifecycle_msgs.msg import Transition
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool
 
-from depth_perception.ros.node import lazy_images
+from depth_perception.ros.node import depth_node, lazy_images
 from depth_perception.ros.node.diagnostics import OK, WARN
 from test.support.estimators import StandIn
 from test.support.ros import (
@@ -134,16 +135,77 @@ def test_a_paused_node_does_not_read_images(namespace, robot):
         robot.wait_for('depth/image', 1)
 
 
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def still_image(robot: Robot, age: float = 30.0) -> list:
+    """Publish one image and one camera_info, latched and of an old stamp; return the publishers."""
+    publishers = [
+        robot.node.create_publisher(kind, topic, LATCHED)
+        for kind, topic in ((CameraInfo, 'camera_info'), (Image, 'image'))
+    ]
+    for publisher, message in zip(publishers, (camera_info(), rgb_image(picture()))):
+        message.header.stamp = (robot.node.get_clock().now() - Duration(seconds=age)).to_msg()
+        publisher.publish(message)
+    return publishers
+
+
 def test_a_latched_image_gets_depth_for_a_late_subscriber(namespace, robot):
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    images = robot.node.create_publisher(Image, 'image', latched)
-    infos = robot.node.create_publisher(CameraInfo, 'camera_info', latched)
-    infos.publish(camera_info())
-    images.publish(rgb_image(picture()))
-    with running_node(namespace, load_estimator=StandIn(), max_age=0.0) as node:
+    images = still_image(robot)[1]
+    with running_node(namespace, load_estimator=StandIn()) as node:
         wait_until(
             lambda: images.publish(rgb_image(picture())) or node._parts.images.resting,
             what='a node that rests',
         )
         robot.listen('depth/image')
         robot.wait_for('depth/image', 1)
+
+
+def test_a_still_image_gives_depth_to_each_new_subscriber(namespace, robot, monkeypatch):
+    """Published once, long ago: max_age is for streams, and each subscriber gets it once."""
+    monkeypatch.setattr(lazy_images, 'LINGER', 60.0)  # it stays subscribed
+    monkeypatch.setattr(depth_node, 'DIAGNOSTICS_PERIOD', 0.2)
+    still_image(robot)
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        wait_until(lambda: node.health.snapshot().counts['idle'], what='an image without use')
+        robot.watch_diagnostics()
+        robot.listen('depth/image')
+        robot.wait_for('depth/image', 1)
+        robot.listen('scan')
+        robot.wait_for('scan', 1)
+        robot.ignore('depth/image')
+        robot.listen('depth/image')  # at once: the number of subscribers may not have changed
+        before = len(robot.received['depth/image'])
+        robot.wait_for('depth/image', before + 1)
+        reports = len(robot.diagnostics)
+        wait_until(lambda: len(robot.diagnostics) >= reports + 8, what='peace')
+        assert len(robot.received['scan']) <= 2
+        says(robot, 'input', WARN, 'its publisher has latched the last one')
+        assert 'clock' not in robot.status('input').message
+
+
+def test_a_still_image_of_a_paused_node_is_processed_afterwards(namespace, robot, monkeypatch):
+    monkeypatch.setattr(lazy_images, 'LINGER', 60.0)
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        robot.listen('depth/image')
+        assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=False)).success
+        still_image(robot)
+        wait_until(lambda: node.health.snapshot().counts['paused'], what='an ignored image')
+        assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
+        robot.wait_for('depth/image', 1)
+
+
+def test_a_latched_stream_is_not_repeated_and_obeys_max_age(namespace, robot):
+    publishers = still_image(robot)
+    with running_node(namespace, load_estimator=StandIn()) as node:
+        robot.listen('depth/image')
+        robot.wait_for('depth/image', 1)
+
+        def old_images(count: str, least: int) -> bool:
+            image = rgb_image(picture())
+            image.header.stamp = (robot.node.get_clock().now() - Duration(seconds=30)).to_msg()
+            publishers[1].publish(image)
+            return node.health.snapshot().counts[count] >= least
+
+        wait_until(lambda: old_images('stale', 20), what='images that are too old')
+        assert node.health.snapshot().counts['processed'] < 20

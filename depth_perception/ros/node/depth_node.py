@@ -36,6 +36,7 @@ from depth_perception.ros.node.publishers import DepthPublishers
 from depth_perception.ros.node.receiver import Receiver
 from depth_perception.ros.node.reporter import Reporter
 from depth_perception.ros.node.scan_pose import ScanPoses
+from depth_perception.ros.node.still_image import StillImage
 from depth_perception.ros.node.unused import unused_parameters
 from depth_perception.ros.node.worker import Worker
 
@@ -184,6 +185,7 @@ class DepthNode(LifecycleNode):
         assert parts.estimator and parts.scan_poses and parts.outputs
         parts.health.reset()
         parts.inputs = Inputs(self, settings.image_transport == 'compressed', Receiver(self, parts))
+        parts.still = StillImage(parts.inputs, parts.outputs)
         parts.images = LazyImages(self, parts.inputs, parts.health, self._without_need)
         parts.cameras = Calibrations(
             settings.rectify, settings.horizontal_fov_deg, parts.inputs.is_rectified, parts.inputs
@@ -204,6 +206,7 @@ class DepthNode(LifecycleNode):
         parts = self._parts
         entities, worker = (parts.images, parts.inputs, parts.anchors), parts.worker
         parts.images = parts.inputs = parts.cameras = parts.anchors = parts.worker = None
+        parts.still = None
         for entity in entities:
             if entity is not None:
                 entity.destroy()
@@ -272,6 +275,10 @@ class DepthNode(LifecycleNode):
             parts.images.check()
         if parts.inputs is not None and parts.cameras is not None:
             parts.inputs.adapt(has_info=parts.cameras.has_info)
+        if parts.still is not None and parts.worker is not None:
+            frame = parts.still.for_newcomers() if parts.enabled else None
+            if frame is not None and not parts.worker.mailbox.waiting:
+                parts.worker.put(frame)
         if parts.anchors is not None:
             parts.anchors.adapt()
         self._reporter.report()

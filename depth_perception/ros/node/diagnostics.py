@@ -46,6 +46,7 @@ class Context:
         fell_back: whether the input's reliability was lowered to match the camera.
         misfit, info_misfit: a text if the publishers of the image or its camera_info send another
             message type, or ''.
+        latched: whether the last image is latched: it came, and new subscribers get its depth.
         pinned: QoS overrides that keep inputs from adapting, or ''.
         camera_problem: why the camera is unknown, or ''.
         input_remarks: apparent problems of the images or their calibration.
@@ -76,6 +77,7 @@ class Context:
     counts_losses: bool = True
     misfit: str = ''
     info_misfit: str = ''
+    latched: bool = False
     pinned: str = ''
     camera_problem: str = ''
     input_remarks: tuple[str, ...] = ()
@@ -186,10 +188,12 @@ def silence(health: Snapshot, context: Context, limit: float) -> str:
         return ''
     pinned = f' (here it is {context.pinned})' if context.pinned else ''
     lost = 'they get lost on the way' if health.lost else ''
+    latched = 'its publisher has latched the last one' if context.latched else ''
     elsewhere = f'; {context.elsewhere}' if context.elsewhere else ''
     why = (
         context.misfit
         or lost
+        or (context.publishers and latched)
         or (
             f'its publisher is silent or of another QoS{pinned}'
             if context.publishers

@@ -114,8 +114,13 @@ class Health:
             self._counts[what] += times
             self._recent.extend([(self._clock(), what)] * times)
 
-    def image_received(self, stamp: float, clock_offset: float, facts: dict[str, str]) -> None:
-        """Record an image, with its stamp and its delay behind the node's clock (seconds)."""
+    def image_received(
+        self, stamp: float, clock_offset: float | None, facts: dict[str, str]
+    ) -> None:
+        """Record an image, with its stamp and its delay behind the node's clock (seconds).
+
+        The delay of an image that may be old, such as a latched one, says nothing: None.
+        """
         self.count('received')
         with self._lock:
             now = self._clock()

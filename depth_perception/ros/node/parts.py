@@ -14,6 +14,7 @@ from depth_perception.ros.node.lazy_images import LazyImages
 from depth_perception.ros.node.live_parameters import LiveParameters
 from depth_perception.ros.node.publishers import DepthPublishers
 from depth_perception.ros.node.scan_pose import ScanPoses
+from depth_perception.ros.node.still_image import StillImage
 from depth_perception.ros.node.worker import Worker
 
 
@@ -28,7 +29,7 @@ class Parts:
         enabled: False while paused by ~/enable.
         estimator, outputs, scan_poses: set while the node is configured, otherwise None.
         anchors: the sensors that correct depth; None if there are none or the node is not active.
-        inputs, images, cameras, worker: set while the node is active, otherwise None.
+        inputs, images, cameras, still, worker: set while the node is active, otherwise None.
     """
 
     parameters: LiveParameters
@@ -42,4 +43,5 @@ class Parts:
     images: LazyImages | None = None
     cameras: Calibrations | None = None
     anchors: AnchorInputs | None = None
+    still: StillImage | None = None
     worker: Worker | None = None

@@ -89,6 +89,14 @@ class DepthPublishers:
             if publisher.get_subscription_count() > 0
         )
 
+    def subscribers(self) -> frozenset[bytes]:
+        """Return the identities of all subscribers to the outputs, by the middleware."""
+        return frozenset(
+            bytes(info.endpoint_gid)
+            for publisher in self._publishers.values()
+            for info in self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+        )
+
     def rivals(self) -> tuple[str, ...]:
         """Return the resolved names of output topics that also have other publishers."""
         names = [publisher.topic_name for publisher in self._publishers.values()]

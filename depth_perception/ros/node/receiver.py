@@ -55,16 +55,17 @@ class Receiver:
             return
         stamp = seconds(message.header.stamp)
         self._watch_time(stamp)
+        now = time.monotonic()
+        frame = ReceivedImage(message, now, now - self._jumped_back > CLOCK_FOLLOWS)
+        if parts.still is not None:
+            frame = parts.still.received(frame, parts.enabled)
         parts.health.image_received(
             stamp,
-            age(self._node.get_clock(), message.header.stamp),
+            age(self._node.get_clock(), message.header.stamp) if frame.has_age else None,
             _image_facts(message, parts.parameters.settings.optical_frame),
         )
         if parts.enabled:
-            now = time.monotonic()
-            self._hand_over(
-                parts.worker, ReceivedImage(message, now, now - self._jumped_back > CLOCK_FOLLOWS)
-            )
+            self._hand_over(parts.worker, frame)
         else:
             parts.health.count('paused')
 

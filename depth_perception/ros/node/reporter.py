@@ -142,6 +142,7 @@ class Reporter:
             'reliability': image.reliability,
             'fell_back': image.fell_back,
             'counts_losses': image.counts_losses,
+            'latched': self._parts.still is not None and self._parts.still.has_image,
             'misfit': inputs.advised(image.misfit, image.topic),
             'info_misfit': info.misfit,
             'pinned': ', '.join(filter(None, (image.pinned, info.pinned))),

@@ -98,6 +98,14 @@ class AdaptiveSubscription:
         return str(self._subscription.qos_profile.reliability.name).lower()
 
     @property
+    def is_latched(self) -> bool:
+        """Whether it receives what was published before it existed (transient local)."""
+        return (
+            self._subscription is not None
+            and self._subscription.qos_profile.durability == TRANSIENT_LOCAL
+        )
+
+    @property
     def fell_back(self) -> bool:
         """Whether it is best effort because a publisher offers only best effort."""
         return self._fit[0] == BEST_EFFORT

@@ -33,7 +33,7 @@ STOP_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class ReceivedImage:
-    """An image message, its arrival time in monotonic seconds, and whether its age is known."""
+    """An image message, its arrival time in monotonic seconds, and whether its age counts."""
 
     message: Image | CompressedImage
     arrived: float
@@ -231,7 +231,7 @@ class Worker:
         if 'network' in result.seconds:
             result.seconds['beside_network'] = done - frame.arrived - result.seconds['network']
         age = self._owner.age(frame.message.header.stamp)
-        if abs(age) < OTHER_CLOCK:
+        if frame.has_age and abs(age) < OTHER_CLOCK:
             result.seconds['capture_to_publish'] = age
         self._health.count('processed')
         self._record(result)
