@@ -294,8 +294,8 @@ def test_inference_from_idle_to_overload(namespace, robot):
         )
         assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=False)).success
         says(robot, 'inference', OK, 'paused by ~/enable', camera)
-        time.sleep(0.7)
-        camera.send()
+        before = node.health.snapshot().counts['paused']
+        wait_until(lambda: camera.send() and node.health.snapshot().counts['paused'] > before)
         says(robot, 'input', OK, 'OK', camera)  # images are still received
         assert robot.call(SetBool, 'depth_node/enable', SetBool.Request(data=True)).success
         is_ok(robot, 'inference', camera)

@@ -6,16 +6,25 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from sensor_msgs.msg import Image
 
 from depth_perception.inference.backends import openvino
 from depth_perception.inference.device import may_have_gpu
 from test.ros.test_node_outputs import check_reprojection
 from test.support.processes import ROOT, command, ends_quietly_on, process
-from test.support.ros import TYPES, Robot, camera_info, cloud_array, image_array, wait_until
+from test.support.ros import (
+    TYPES,
+    Robot,
+    camera_info,
+    cloud_array,
+    image_array,
+    picture,
+    rgb_image,
+    wait_until,
+)
 
 KITCHEN = ROOT.parent / 'shared' / 'data' / 'bags'
 CLIP = ROOT / 'data' / 'clip_bag'
@@ -52,10 +61,17 @@ def test_signals_end_the_node_with_0_and_without_a_word(
         ends_quietly_on(number, node)
 
 
+def loads_network(node: subprocess.Popen) -> bool:
+    """Return whether a node has loaded what runs its network."""
+    loaded = Path(f'/proc/{node.pid}/maps').read_text()
+    return 'libopenvino' in loaded or 'libtorch' in loaded
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_while_starting_end_the_node_with_0(namespace, weights_file, number):
     with process(*node_command(namespace, weights_file)) as node:
-        time.sleep(1.5)  # the network is being compiled then, or the node runs
+        # From here on the network is compiled.
+        wait_until(lambda: loads_network(node), what='a node that loads its network')
         node.send_signal(number)
         output, _ = node.communicate(timeout=30)
     assert node.returncode == 0 and 'Traceback' not in output, output
@@ -176,19 +192,30 @@ def _replay(weights: Path, bag: Path, topic: str, transport: str, frames: int) -
                 for output in TYPES:
                     robot.wait_for(output, frames, timeout=120)
                 if transport == 'raw':
-                    replay.wait(30)
-                    time.sleep(1.0)
-                    assert {len(robot.received[output]) for output in TYPES} == {frames}
+                    replay.wait(120)
+                    _send_one_more(robot, topic)
+                    for output in TYPES:  # in order: nothing else came before it
+                        robot.wait_for(output, frames + 1)
+                        assert len(robot.received[output]) == frames + 1
             assert node.poll() is None
     finally:
         robot.close()
     _check_frames(robot, frames)
 
 
+def _send_one_more(robot: Robot, topic: str) -> None:
+    """Publish an image after the recording, on its topics."""
+    kind = robot.node.create_publisher(Image, topic, 1)
+    wait_until(kind.get_subscription_count)
+    image = rgb_image(picture())
+    image.header.stamp = robot.node.get_clock().now().to_msg()
+    kind.publish(image)
+
+
 def _check_frames(robot: Robot, frames: int) -> None:
     messages = [robot.received[topic][:frames] for topic in TYPES]
-    for depth, info, cloud, picture, scan in zip(*messages):
-        assert depth.header == info.header == cloud.header == picture.header
+    for depth, info, cloud, preview, scan in zip(*messages):
+        assert depth.header == info.header == cloud.header == preview.header
         assert scan.header.stamp == depth.header.stamp
         check_reprojection(image_array(depth), info, cloud_array(cloud), 2)
     stamps = {(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages[0]}
