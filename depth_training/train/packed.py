@@ -57,6 +57,8 @@ WHOLE = 10**6
 #: Number of views evaluated together.
 JUDGED = 32
 WEIGHTS, CURVE = 'weights.safetensors', 'training.json'
+#: A CUDA graph, its image and depth, and the loss and the gradients that it computes.
+Recorded = tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]
 
 
 @dataclass(frozen=True)
@@ -153,25 +155,14 @@ class GraphedLearner(Learner):
     There is one for each image size, and others once batch normalisation is frozen.
     """
 
-    _graphs: (
-        dict[tuple[Any, ...], tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]] | None
-    ) = None
+    _graphs: dict[tuple[Any, ...], Recorded] | None = None
 
     def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
         """Compute the parameters' gradients; return the loss."""
-        self._graphs = {} if self._graphs is None else self._graphs
-        if self.problem:
+        recorded = self.prepare(image, depth)
+        if recorded is None:
             return super().gradients(image, depth)
-        kind = (*image.shape, self.frozen)
-        if kind not in self._graphs:
-            try:
-                self._graphs[kind] = self._record(image, depth)
-            except RuntimeError as error:
-                self.problem = f'no CUDA graph, so training is slower: {first_line(error)}'
-                release_generator(self.device)
-                self.optimizer.zero_grad(set_to_none=True)
-                return super().gradients(image, depth)
-        graph, static_image, static_depth, loss, gradients = self._graphs[kind]
+        graph, static_image, static_depth, loss, gradients = recorded
         static_image.copy_(image)
         static_depth.copy_(depth)
         graph.replay()
@@ -179,9 +170,20 @@ class GraphedLearner(Learner):
             parameter.grad = gradient
         return loss
 
-    def _record(
-        self, image: Tensor, depth: Tensor
-    ) -> tuple[Any, Tensor, Tensor, Tensor, list[Tensor | None]]:
+    def prepare(self, image: Tensor, depth: Tensor) -> Recorded | None:
+        """Return the graph for such images, recorded if it is new; None if CUDA cannot record."""
+        self._graphs = {} if self._graphs is None else self._graphs
+        kind = (*image.shape, self.frozen)
+        if kind not in self._graphs and not self.problem:
+            try:
+                self._graphs[kind] = self._record(image, depth)
+            except RuntimeError as error:
+                self.problem = f'no CUDA graph, so training is slower: {first_line(error)}'
+                release_generator(self.device)
+                self.optimizer.zero_grad(set_to_none=True)
+        return None if self.problem else self._graphs[kind]
+
+    def _record(self, image: Tensor, depth: Tensor) -> Recorded:
         static_image = torch.empty_like(image, memory_format=torch.channels_last).copy_(image)
         static_depth = depth.clone()
         side = torch.cuda.Stream()
@@ -257,6 +259,7 @@ class PackedTrainer:
             self._say(text)
         self._note(None)
         self._began = time.monotonic() - self.seconds
+        self._prepare()
         self._spoke = (self.state.step, time.monotonic())
         saved = time.monotonic()
         while not self._signal and self.place().step < self.place().steps:
@@ -277,22 +280,45 @@ class PackedTrainer:
         self.seconds = time.monotonic() - self._began
         if self.options.minutes is None:
             return Place(self.state.step, self.options.steps or self.recipe.steps or 1)
-        share = self.seconds / (60 * self.options.minutes)
+        left = 60 * self.options.minutes - self.prepare_seconds
+        share = (self.seconds - self.prepare_seconds) / max(left, 1e-9)
         return Place(min(int(share * WHOLE), WHOLE), WHOLE)
+
+    def _prepare(self) -> None:
+        """Record the CUDA graphs.
+
+        That takes most of a minute, in which the learning rate would rise without any training.
+        """
+        if not isinstance(self.learner, GraphedLearner):
+            return
+        self.learner.set_mode(self.place())
+        for factor, _ in SIZES:
+            batch = self._batch(self.state.step, self._size(factor))
+            self.learner.prepare(*batch)
+        self.prepare_seconds = time.monotonic() - self._began - self.seconds
+        self._say(f'recorded CUDA graphs in {self.prepare_seconds:.0f} s')
+
+    prepare_seconds = 0.0
+
+    def _batch(self, step: int, size: tuple[int, int]) -> Batch:
+        """Return the augmented images of a step, normalised, and their depth."""
+        self.generator.manual_seed(self.options.seed * 1_000_003 + step)
+        views = augment(
+            _joined([source.batch(step) for source in self.sources]),
+            size,
+            self._focal,
+            self.generator,
+        )
+        return Batch((views.rgb - self._mean) / self._std, views.depth)
 
     def _step(self) -> Tensor:
         step = self.state.step
-        self.generator.manual_seed(self.options.seed * 1_000_003 + step)
+        factors, shares = zip(*SIZES)
+        rng = np.random.default_rng((self.options.seed, step))
         with self._timed('augment_ms'):
-            views = augment(
-                _joined([source.batch(step) for source in self.sources]),
-                self._size(step),
-                self._focal,
-                self.generator,
-            )
-            image = (views.rgb - self._mean) / self._std
+            batch = self._batch(step, self._size(rng.choice(factors, p=shares)))
         with self._timed('learn_ms'):
-            result = self.learner.learn(Batch(image, views.depth), self.place())
+            result = self.learner.learn(batch, self.place())
         self.state.step += 1
         return result.loss
 
@@ -344,11 +370,8 @@ class PackedTrainer:
         assert self.recipe.focal is not None
         return self.recipe.focal
 
-    def _size(self, step: int) -> tuple[int, int]:
-        """Return height and width of this step's images, multiples of 16."""
-        rng = np.random.default_rng((self.options.seed, step))
-        factors, shares = zip(*SIZES)
-        factor = rng.choice(factors, p=shares)
+    def _size(self, factor: float) -> tuple[int, int]:
+        """Return height and width of images, multiples of 16."""
         return tuple(
             16 * round(float(side * factor) / 16)  # type: ignore[return-value]
             for side in (self.recipe.height, self.recipe.width)

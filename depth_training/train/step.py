@@ -113,10 +113,7 @@ class Learner:
         # Dropout depends on step and process only, so no generator needs to be saved.
         torch.manual_seed(hash((self.seed, place.step, self.group.rank)))
         rate = self._set_learning_rate(place)
-        self.model.train()
-        self.frozen = place.step >= self.recipe.freeze_batch_norm * place.steps
-        if self.frozen:
-            freeze(self.network)
+        self.set_mode(place)
         self.optimizer.zero_grad()
         image, depth = (part.to(self.device, non_blocking=True) for part in batch)
         loss = self.gradients(image, depth)
@@ -129,6 +126,13 @@ class Learner:
         if self.average is not None:
             self.average.update(self.network, place.step + 1)
         return StepResult(loss.detach(), norm, rate)
+
+    def set_mode(self, place: Place) -> None:
+        """Put the network into training mode, with the batch normalisation of this position."""
+        self.model.train()
+        self.frozen = place.step >= self.recipe.freeze_batch_norm * place.steps
+        if self.frozen:
+            freeze(self.network)
 
     def gradients(self, image: Tensor, depth: Tensor) -> Tensor:
         """Compute the parameters' gradients, which are None before; return the loss."""

@@ -163,6 +163,18 @@ def test_cuda_graphs_give_the_depth_of_the_cpu(precision, tolerance):
 
 
 @cuda_only
+def test_cuda_graphs_give_the_confidence_of_the_cpu():
+    cpu, gpu = (DepthEstimator.load(None, name, 'fp32', 'torch') for name in ('cpu', 'cuda'))
+    image = photograph(240, 320)
+    for _ in range(2):
+        depth, confidence = gpu.infer_with_confidence(image)
+        expected, sure = cpu.infer_with_confidence(image)
+        np.testing.assert_allclose(depth, expected, rtol=5e-2)
+        np.testing.assert_allclose(confidence, sure, atol=2e-2)
+    assert not gpu.remarks and len(gpu._frames._graphs) == 2
+
+
+@cuda_only
 def test_freed_graphs_release_their_memory():
     estimator = on_gpu()
     for size in SIZES[:KEPT]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -171,6 +173,38 @@ def test_a_graph_is_recorded_anew_once_batch_normalisation_is_frozen(monkeypatch
     for step in range(4):
         learner.learn(batch, Place(step, 4))
     assert recorded == [((48, 64), False), ((48, 64), True)]
+
+
+def test_the_learning_rate_does_not_rise_while_graphs_are_recorded(
+    pack, tmp_path, small, monkeypatch
+):
+    """A stand-in for CUDA, that takes 40 s for each of three graphs, and 60 s for a step."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(
+        train_packed, 'time', SimpleNamespace(monotonic=lambda: clock.now, perf_counter=time.time)
+    )
+    trainer = train_packed.PackedTrainer(
+        train_packed.parse(command(pack, tmp_path / 'run', '--minutes', '4'))
+    )
+    trainer.learner.__class__ = train_packed.GraphedLearner
+    recorded, places = [], []
+
+    def record(image, depth):
+        recorded.append(tuple(image.shape[-2:]))
+        clock.now += 40
+
+    def step():
+        places.append(trainer.place())
+        clock.now += 60
+        return torch.ones(())
+
+    monkeypatch.setattr(trainer.learner, '_record', record)
+    monkeypatch.setattr(trainer, '_step', step)
+    assert trainer.run() == 0
+    assert recorded == [(48, 64), (32, 48), (32, 32)]
+    whole = train_packed.WHOLE
+    # The end stays where it was asked for.
+    assert [place.step for place in places] == [0, whole // 2] and clock.now == 240
 
 
 @pytest.mark.parametrize(
