@@ -3,6 +3,8 @@
 
     python scripts/performance_page.py            writes the pages
     python scripts/performance_page.py --check    exits with 1 if a page is out of date
+    python scripts/performance_page.py --gpu OUT/session.json ...
+                                                  takes the figures of scripts/gpu_session first
 
 A table, with a picture above it if there is one, is placed between `<!-- figures: NAME -->` and
 `<!-- end -->`; everything else on the pages is written by hand. `python -m benchmarks.all` measures
@@ -30,6 +32,10 @@ OURS, USUAL, ANCHORED = 'depth_node', 'usual pattern', 'depth_node with anchors'
 TRACED_HZ = '15'
 
 Figures = dict[str, Any]
+
+
+#: Figures of `scripts/gpu_session`, each a key of its session.json.
+GPU = ('gpu_frame', 'gpu_network', 'gpu_roofline', 'gpu_training')
 
 
 class NotMeasuredError(LookupError):
@@ -687,6 +693,68 @@ def choose(data: Data) -> str:
     )
 
 
+def take(session: Path) -> None:
+    """Copy the figures of a session on a GPU to docs/performance/.
+
+    Raises:
+        ValueError: the file is not of such a session, or of a dry run.
+    """
+    try:
+        found = json.loads(session.read_text(encoding='utf-8'))
+        about = {key: found[key] for key in ('machine', 'began', 'commit')}
+        steps, dry_run = found['steps'], found['dry_run']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{session} is no result of scripts/gpu_session: {error}') from error
+    if dry_run:
+        raise ValueError(f'{session} is of a dry run, whose figures are meaningless')
+    for name in GPU:
+        if name in found:
+            (FOLDER / f'{name}.json').write_text(
+                json.dumps(_without_folders(found[name]), indent=1) + '\n', encoding='utf-8'
+            )
+    file = FOLDER / 'gpu_session.json'
+    known = json.loads(file.read_text(encoding='utf-8')) if file.exists() else {}
+    for step in steps:
+        if 'skipped' not in step:
+            kept = ('exit_code', 'timed_out', 'taken_seconds', 'unfinished', 'last_line')
+            known[step['name']] = {**about, **{key: step.get(key) for key in kept}}
+    file.write_text(json.dumps(known, indent=1) + '\n', encoding='utf-8')
+
+
+def _without_folders(found: Figures) -> Figures:
+    """Name the files of a training's options without the folders of the machine."""
+    options = {key: Path(text).name for key, text in found.get('options', {}).items()}
+    return {**found, **({'options': options} if options else {})}
+
+
+def gpu_session(data: Data) -> str:
+    """Return when and how each step of the sessions on a GPU ended."""
+    return table(
+        ('Step', 'Day', 'Commit', 'Machine', 'Seconds', 'Outcome'),
+        [
+            (
+                name,
+                step['began'].split('T')[0],
+                step['commit'] or '-',
+                step['machine'],
+                f'{step["taken_seconds"]:.0f}',
+                _ended(name, step),
+            )
+            for name, step in data['gpu_session'].items()
+        ],
+    )
+
+
+def _ended(name: str, step: dict[str, Any]) -> str:
+    """Describe how a step ended: what pytest counted, the error, or what is missing."""
+    well = step['exit_code'] == 0
+    how = 'complete' if well else f'exit code {step["exit_code"]}'
+    said = step['last_line'].replace('|', '/') if name == 'tests' or not well else ''
+    left = f'not measured: {", ".join(step["unfinished"])}' if step['unfinished'] else ''
+    stopped = 'stopped at its time limit' if step['timed_out'] else ''
+    return '; '.join(filter(None, (said or how, stopped, left)))
+
+
 def gpu_frame(data: Data) -> str:
     """Compare a frame on a GPU with the usual implementation."""
     found = data['gpu_frame']
@@ -797,8 +865,19 @@ def gpu_training(data: Data) -> str:
     ]
     return (
         f'{found["machine"]}, {found["precision"]}, batches of {found["options"]["batch"]}; '
-        f'{found["training"]}; judged on {found["validation"]}.\n\n'
+        f'{found["training"]}; judged on {found["validation"]}.{_parts_of_a_step(found)}\n\n'
         + table(('Step', 'Seconds', 'Pictures/s', 'AbsRel', 'Aligned', 'delta1'), rows)
+    )
+
+
+def _parts_of_a_step(found: Figures) -> str:
+    """Say how long the parts of a training step take, if that was measured."""
+    last = found['curve'][-1]
+    if 'learn_ms' not in last:
+        return ''
+    return (
+        f' Of a step, augmentation takes {last["augment_ms"]:.0f} ms, and learning '
+        f'{last["learn_ms"]:.0f} ms.'
     )
 
 
@@ -824,6 +903,7 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
         roofline,
         layers,
         choose,
+        gpu_session,
         gpu_frame,
         gpu_network,
         gpu_training,
@@ -905,11 +985,21 @@ def fill(page: Path, check: bool) -> bool:
     return True
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Write the pages, or compare them; return the exit code."""
     parser = argparse.ArgumentParser(description='Fill the tables of docs/performance.md.')
     parser.add_argument('--check', action='store_true', help='only check if they are out of date')
-    check = parser.parse_args().check
+    parser.add_argument(
+        '--gpu', nargs='+', type=Path, default=[], help='session.json files by scripts/gpu_session'
+    )
+    options = parser.parse_args(arguments)
+    check = options.check
+    try:
+        for session in options.gpu:
+            take(session)
+    except ValueError as error:
+        sys.stderr.write(f'performance_page: {error}\n')
+        return 1
     return 0 if all([fill(page, check) for page in PAGES]) else 1
 
 

@@ -283,3 +283,42 @@ def test_a_roofline_without_times_says_so(tmp_path, capsys):
 
     assert roofline.main(['--times', str(tmp_path / 'none.json')]) == 1
     assert 'there is no file' in capsys.readouterr().err
+
+
+def test_a_session_fills_the_tables_and_a_dry_run_does_not(session, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location(
+        'performance_page', ROOT / 'scripts' / 'performance_page.py'
+    )
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    (tmp_path / 'docs').mkdir()
+    monkeypatch.setattr(page, 'FOLDER', tmp_path / 'docs')
+    monkeypatch.setattr(page, 'PAGES', ())
+    row = dict(network='n', size='8x8', way='torch fp16', median_ms=2.0, p95_ms=3.0, ratio=4.0)
+    figures = {
+        'gpu_network': {'machine': 'a GPU', 'rows': [{**row, 'error': 0.0}]},
+        'gpu_frame': {'network_alone': []},
+        'gpu_training': {'options': {'pack': '/home/somebody/rooms.zip', 'out': '/tmp/x/run'}},
+    }
+    for name, found in figures.items():
+        (tmp_path / f'{name}.json').write_text(json.dumps(found))
+    results = {f'{name}.json': f'{name}.json' for name in figures}
+    session.run(Step('tests', ['-c', 'print("2 failed, 9 passed")\nraise SystemExit(1)'], 60))
+    session.run(Step('network', ['-c', ''], 60, results))
+    session.skip('train', '--pack is not given', as_wanted=True)
+    session.finish()
+    assert page.main(['--gpu', str(session.out / 'session.json')]) == 0
+    data = page.Data(tmp_path / 'docs')
+    ended = page.gpu_session(data)
+    assert '| 2 failed, 9 passed |' in ended and '| complete |' in ended and 'train' not in ended
+    assert '| `n` | 8x8 | torch fp16 | 2.0 | 3.0 | 4.0 |' in page.gpu_network(data)
+    assert data['gpu_training']['options'] == {'pack': 'rooms.zip', 'out': 'run'}
+    dry = Session(tmp_path / 'out', tmp_path, dry_run=True)
+    dry.finish()
+    before = (tmp_path / 'docs' / 'gpu_session.json').read_text()
+    for file, text in (
+        (dry.out / 'session.json', 'is of a dry run'),
+        (tmp_path / 'no', 'no result'),
+    ):
+        assert page.main(['--gpu', str(file)]) == 1 and text in capsys.readouterr().err
+    assert (tmp_path / 'docs' / 'gpu_session.json').read_text() == before
