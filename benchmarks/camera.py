@@ -52,6 +52,11 @@ class CameraProcess:
         return self._sent.value
 
     @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid or 0
+
+    @property
     def alive(self) -> bool:
         """True while the process runs."""
         return self._process.is_alive()

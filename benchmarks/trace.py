@@ -4,12 +4,17 @@
     python -m benchmarks.trace                     the node and the usual pattern, 3 minutes
     python -m benchmarks.trace --rates 15 --turns 1 --seconds 3    a trial
     python -m benchmarks.trace --anchors 128       the node, without and with a sensor
+    python -m benchmarks.trace --awake             with cores that are not allowed to sleep
 
 A camera process sends raw 640x480 images of the bundled clip over DDS; a subscriber takes depth,
 the cloud of every second pixel and the scan. All nodes run from the start, each with a camera of
 its own, and are measured in turns of some seconds, like the network alone in another process.
 Writes trace.json. With --anchors the second node is depth_node again, which corrects its depth by
 clouds of true points (`benchmarks.sensor`), and the file is anchors.json.
+
+The network alone runs without a pause, and also at the rate of the camera: what it takes longer
+then is due to cores that have slept. Of each process and kind of thread, the processor time of a
+frame is noted.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import contextlib
 import itertools
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import threading
@@ -36,12 +42,13 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from benchmarks import marks
+from benchmarks import marks, processor
 from benchmarks.bench import ALLOWED_LOSS, START, BenchError, say
 from benchmarks.camera import CameraProcess
 from benchmarks.machine import machine
 from benchmarks.marks import Frames, Mark
 from benchmarks.process import prepare_process
+from benchmarks.processor import Slice, processor_time
 from benchmarks.sensor import serialized_clouds
 from depth_perception.demo.processes import Child, child
 from depth_perception.ros.conversions.stamps import serialized_stamp
@@ -163,9 +170,9 @@ class Network:
         self._process.start()
         self._pipe.recv()
 
-    def seconds(self, duration: float) -> list[float]:
-        """Return the seconds of each run, one after the other for a duration."""
-        self._pipe.send(duration)
+    def seconds(self, duration: float, rate: float = 0.0) -> list[float]:
+        """Return the seconds of each run for a duration, at a rate or one after the other."""
+        self._pipe.send((duration, 1 / rate if rate else 0.0))
         return list(self._pipe.recv())
 
     def close(self) -> None:
@@ -182,10 +189,14 @@ def _run_network(pipe: Any, size: tuple[int, int]) -> None:
     estimator = DepthEstimator.load(device='cpu')
     image = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
     pipe.send(None)
-    while (duration := pipe.recv()) is not None:
-        end, taken = time.monotonic() + duration, []
+    while (order := pipe.recv()) is not None:
+        duration, period = order
+        due = time.monotonic()
+        end, taken = due + duration, []
         while time.monotonic() < end:
             taken.append(estimator.estimate(image).network_seconds)
+            due += period
+            time.sleep(max(0.0, due - time.monotonic()))
         pipe.send(taken)
 
 
@@ -195,8 +206,7 @@ class Traced:
 
     Attributes:
         name: as in NODES.
-        spans: first and last stamp of each slice, nanoseconds, by camera rate.
-        lost: images sent and depth images received at the rates of `Traced.share_lost`.
+        slices: what was measured, by camera rate.
     """
 
     name: str
@@ -204,7 +214,7 @@ class Traced:
     camera: CameraProcess
     subscriber: Subscriber
     file: Path
-    spans: dict[float, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    slices: dict[float, list[Slice]] = field(default_factory=lambda: defaultdict(list))
 
     def wait_until_ready(self) -> None:
         """Wait for the first depth image."""
@@ -219,32 +229,45 @@ class Traced:
             time.sleep(0.1)
         self.camera.set_rate(0.0)
 
-    def measure(self, rate: float, seconds: float) -> None:
+    def measure(self, rate: float, seconds: float) -> Slice:
         """Send images for some seconds, after one second that does not count."""
         self.camera.set_rate(rate)
         time.sleep(1.0)
-        start = time.time_ns()
+        start, before = time.time_ns(), self._counters()
         time.sleep(seconds)
-        self.spans[rate].append((start, time.time_ns()))
+        end, after = time.time_ns(), self._counters()
         self.camera.set_rate(0.0)
         time.sleep(0.5)
+        found = Slice(
+            (start, end),
+            after.sent - before.sent,
+            after.got - before.got,
+            processor.between(before.node, after.node),
+            after.camera - before.camera,
+            after.subscriber - before.subscriber,
+        )
+        self.slices[rate].append(found)
+        return found
 
-    def share_lost(self, rate: float, seconds: float) -> float:
-        """Return the share of images without depth at a rate."""
-        sent, got = self.camera.sent, self.subscriber.counts[DEPTH]
-        self.camera.set_rate(rate)
-        time.sleep(seconds)
-        self.camera.set_rate(0.0)
-        time.sleep(1.0)
-        return 1 - (self.subscriber.counts[DEPTH] - got) / max(1, self.camera.sent - sent)
+    def _counters(self) -> Slice:
+        """Return everything since the start."""
+        return Slice(
+            (0, 0),
+            self.camera.sent,
+            self.subscriber.counts[DEPTH],
+            processor.threads(self.process.pid),
+            processor.total(processor.threads(self.camera.pid)),
+            time.process_time(),
+        )
 
     def frames(self, rate: float) -> list[dict[str, Mark]]:
         """Return all marks of each frame of a rate; to be called after the node has ended."""
         own = marks.read(self.file) if self.file.exists() else {}
+        spans = [one.span for one in self.slices[rate]]
         return [
             {'stamp': Mark(stamp, 0, 0, 0, 0, 0), **own.get(stamp, {}), **heard}
             for stamp, heard in sorted(self.subscriber.frames.items())
-            if any(start <= stamp <= end for start, end in self.spans[rate])
+            if any(start <= stamp <= end for start, end in spans)
         ]
 
 
@@ -343,7 +366,8 @@ def beside_network(frames: list[dict[str, Mark]]) -> float | None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure all nodes and the network in turns."""
     network: list[float] = []
-    lost: dict[str, float] = {}
+    paced: dict[float, list[float]] = defaultdict(list)
+    share: dict[str, Slice] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         alone = stack.enter_context(contextlib.closing(Network(options.size)))
         with contextlib.ExitStack() as running:
@@ -364,13 +388,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for _ in range(options.turns):
                 for rate in options.rates:
                     network += alone.seconds(options.seconds / 4)
+                    paced[rate] += alone.seconds(options.seconds / 2, rate)
                     for node in nodes:
                         node.measure(rate, options.seconds)
             own_rate = 1 / float(np.median(network))
             if options.share:
                 for node in nodes:
-                    lost[node.name] = node.share_lost(options.share * own_rate, 2 * options.seconds)
+                    share[node.name] = node.measure(options.share * own_rate, 2 * options.seconds)
         results = {node.name: _figures(node, options.rates) for node in nodes}
+        at_share = _at_share(share, nodes, options.share * own_rate)
         agreed = [number for node in nodes for number in node.subscriber.anchors]
     if options.anchors and not any(agreed):
         raise BenchError('no depth was corrected by anchors')
@@ -378,14 +404,31 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         'machine': machine(),
         'size': list(options.size),
         'note': options.note,
+        'cores': len(os.sched_getaffinity(0)),
+        'cores_awake': options.awake,
         'anchors': round(float(np.median(agreed))) if agreed else 0,
-        'network_ms': {
-            f'p{q}': round(1000 * float(np.percentile(network, q)), 2) for q in (50, 95)
-        },
+        'network_ms': _milliseconds(network),
+        'network_ms_at_hz': {f'{rate:g}': _milliseconds(paced[rate]) for rate in options.rates},
         'share_of_network_rate': options.share,
-        'lost': lost,
+        **at_share,
         'nodes': results,
     }
+
+
+def _at_share(share: dict[str, Slice], nodes: list[Traced], rate: float) -> dict[str, Any]:
+    """Return what was lost at a share of the network's rate, and what a depth image has cost."""
+    return {
+        'lost': {name: 1 - one.got / max(1, one.sent) for name, one in share.items()},
+        'processor_ms_at_share': {
+            node.name: processor_time([share[node.name]], node.frames(rate))
+            for node in nodes
+            if node.name in share
+        },
+    }
+
+
+def _milliseconds(seconds: list[float]) -> dict[str, float]:
+    return {f'p{q}': round(1000 * float(np.percentile(seconds, q)), 2) for q in (50, 95)}
 
 
 def _figures(node: Traced, rates: list[float]) -> dict[str, Any]:
@@ -396,6 +439,7 @@ def _figures(node: Traced, rates: list[float]) -> dict[str, Any]:
             'frames': len(frames),
             **{topic: latency(frames, topic) for topic in TOPICS},
             'beside_network_ms': beside_network(frames),
+            'processor_ms': processor_time(node.slices[rate], frames),
             'budget': budget(frames, PLACES),
             'rest': budget(frames, REST),
         }
@@ -408,6 +452,10 @@ def text(found: dict[str, Any]) -> str:
     lines = [
         f'{found["machine"]}; network alone {network:.2f} ms, p95 {found["network_ms"]["p95"]:.2f}'
     ]
+    lines += [
+        f'network alone at {rate} Hz {paced["p50"]:.2f} ms, p95 {paced["p95"]:.2f}'
+        for rate, paced in found['network_ms_at_hz'].items()
+    ]
     for name, rates in found['nodes'].items():
         for rate, row in rates.items():
             depth = row[DEPTH]
@@ -419,14 +467,21 @@ def text(found: dict[str, Any]) -> str:
                 f'{name}, {rate} Hz, {row["frames"]} frames: depth {depth}, '
                 f'{depth["p50"] / network:.2f} x network, p95/p50 '
                 f'{depth["p95"] / depth["p50"]:.2f}, cloud p50 {row[POINTS].get("p50")}, '
-                f'beside the network {"-" if beside is None else f"{beside:.2f}"} ms'
+                f'beside the network {"-" if beside is None else f"{beside:.2f}"} ms; '
+                f'processor {_parts_text(row["processor_ms"])}'
             )
     for name, share in found['lost'].items():
         lines.append(
             f'{name} at {100 * found["share_of_network_rate"]:.0f} % of the rate of the network: '
-            f'{100 * share:.1f} % lost' + (' (too much)' if share >= ALLOWED_LOSS else '')
+            f'{100 * share:.1f} % lost{" (too much)" if share >= ALLOWED_LOSS else ""}; '
+            f'processor {_parts_text(found["processor_ms_at_share"][name])}'
         )
     return '\n'.join(lines)
+
+
+def _parts_text(parts: dict[str, float]) -> str:
+    each = ', '.join(f'{part} {milliseconds:.1f}' for part, milliseconds in parts.items())
+    return f'{sum(parts.values()):.1f} ms a frame ({each})'
 
 
 def budget_text(rows: list[dict[str, Any]]) -> str:
@@ -467,6 +522,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--anchors', type=int, default=0, metavar='N', help='true distances, in a second node'
     )
+    parser.add_argument(
+        '--awake', action='store_true', help='keep cores from sleeping (PM QoS; needs root)'
+    )
     parser.add_argument('--note', default='', help='a sentence about the run')
     parser.add_argument('--out', type=Path, default=Path('trace_output'))
     options = parser.parse_args(arguments)
@@ -477,8 +535,9 @@ def main(arguments: list[str] | None = None) -> int:
         options.nodes[ANCHORED] = NODES['depth_node']
     prepare_process()
     try:
-        found = run(options)
-    except BenchError as error:
+        with processor.cores_awake() if options.awake else contextlib.nullcontext():
+            found = run(options)
+    except (BenchError, PermissionError) as error:
         sys.stderr.write(f'trace: {error}\n')
         return 1
     options.out.mkdir(parents=True, exist_ok=True)

@@ -365,6 +365,39 @@ def _of_trace(found: Figures) -> str:
     return f'{found["machine"]}.{note} Network alone: {found["network_ms"]["p50"]:.1f} ms.'
 
 
+def trace_paced(data: Data) -> str:
+    """Return the time of the network alone at the rates of the camera."""
+    found = data['trace']
+    paced = found.get('network_ms_at_hz', {})
+    rows = [('without a pause', found['network_ms']), *paced.items()]
+    return table(
+        ('Images a second', 'Network alone p50, ms', 'p95', 'p95 / p50'),
+        [
+            (rate, f'{ms["p50"]:.1f}', f'{ms["p95"]:.1f}', f'{ms["p95"] / ms["p50"]:.2f}')
+            for rate, ms in rows
+        ],
+    )
+
+
+def trace_processor(data: Data) -> str:
+    """Return the processor time of a frame beside what the cores have at a share of the rate."""
+    found = data['trace']
+    share = found['share_of_network_rate']
+    rate = share * 1000 / found['network_ms']['p50']
+    at = {f'{hertz} Hz': row.get('processor_ms') for hertz, row in found['nodes'][OURS].items()}
+    at[f'{rate:.0f} Hz ({100 * share:.0f} %)'] = found.get('processor_ms_at_share', {}).get(OURS)
+    measured = {name: parts for name, parts in at.items() if parts}
+    if not measured:
+        raise NotMeasuredError('processor time of a frame')
+    parts = list(dict.fromkeys(part for row in measured.values() for part in row))
+    rows = [(part, *(f'{row.get(part, 0):.1f}' for row in measured.values())) for part in parts]
+    rows.append(('sum', *(f'{sum(row.values()):.1f}' for row in measured.values())))
+    return table(('Processor time of a depth image, ms', *measured), rows) + (
+        f'\nAt {rate:.0f} Hz, {found["cores"]} cores have '
+        f'{1000 * found["cores"] / rate:.1f} ms for each image.\n'
+    )
+
+
 def _latencies(found: Figures) -> str:
     """Return the latencies of the nodes of a trace."""
     alone = found['network_ms']['p50']
@@ -891,6 +924,8 @@ FRAGMENTS: dict[str, Callable[[Data], str]] = {
         node,
         split,
         trace_latency,
+        trace_paced,
+        trace_processor,
         trace,
         anchors,
         overload,

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from benchmarks import marks, start, started_node, trace, traced_node
+from benchmarks import marks, processor, start, started_node, trace, traced_node
 from benchmarks.camera import CameraProcess
 from benchmarks.clip import read_clip
 from benchmarks.marks import Mark
+from benchmarks.processor import Slice, Used, processor_time
 from benchmarks.sensor import clouds, serialized_clouds
 from depth_perception.depth.anchor_sources import point_anchors
 from depth_perception.depth.anchors import anchor_depth
@@ -75,6 +79,44 @@ def test_latency_and_what_is_beside_the_network():
     assert trace.latency([], DEPTH) == {}
     assert trace.beside_network(frames) == 118 - 101 - 9
     assert trace.beside_network([]) is None
+
+
+def test_the_processor_time_of_a_frame_is_told_by_what_uses_it():
+    node = {
+        7: Used('python', 0.006),  # the executor
+        8: Used('python', 0.030),  # the worker, which also runs the network
+        9: Used('python', 0.014),  # the network's other thread
+        10: Used('dds.shm.1', 0.002),
+    }
+    one = Slice((0, 0), sent=3, got=2, node=node, camera=0.004, subscriber=0.001)
+    assert processor_time([one, one], [frame()] * 4) == pytest.approx(
+        {
+            'network': 7 + 8,
+            'node: worker': 15 - 8,
+            'node: executor': 3,
+            'node: DDS': 1,
+            'camera': 2,
+            'subscriber': 0.5,
+        }
+    )
+    unmarked = processor_time([one], [])
+    assert unmarked == pytest.approx({'node': 26, 'camera': 2, 'subscriber': 0.5})
+
+
+def test_the_processor_time_of_each_thread_is_read():
+    before = processor.threads(os.getpid())
+    own, began = threading.get_native_id(), time.thread_time()
+    while time.thread_time() < began + 0.02:
+        pass
+    used = processor.between(before, processor.threads(os.getpid()))
+    assert used[own].seconds >= 0.01 and used[own].name
+    assert processor.total(used) >= used[own].seconds
+
+
+def test_cores_stay_awake_while_the_file_is_open(monkeypatch, tmp_path):
+    monkeypatch.setattr(processor, 'WAKE_LATENCY', tmp_path / 'latency')
+    with processor.cores_awake():
+        assert (tmp_path / 'latency').read_bytes() == bytes(4)  # 0 microseconds
 
 
 def test_marks_are_read_as_they_were_written(tmp_path):
