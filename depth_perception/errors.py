@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 #: A network address; also after conversion to a path, which leaves only one slash.
@@ -54,6 +54,11 @@ def told(error: BaseException) -> str:
     """Return an error for use in a sentence: its message if it is this package's, else `named`."""
     ours = type(error).__module__.partition('.')[0] == __name__.partition('.')[0]
     return first_line(error) if ours else named(error)
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return parts as in a sentence: `a`, `a and b`, or `a, b and c`."""
+    return ' and '.join(filter(None, (', '.join(parts[:-1]), *parts[-1:])))
 
 
 def why_missing(path: str | Path, usual: str = os.strerror(errno.ENOENT)) -> str:

@@ -8,8 +8,12 @@ Commands import their requirements when they run. Their entry points are decorat
 from __future__ import annotations
 
 import functools
+import importlib.util
+import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 #: The extra that installs a module; '' if every installation has it. Tests compare the table with
@@ -41,6 +45,8 @@ EXTRAS = {
     ),
     'matplotlib': 'demo',
 }
+#: Modules of ROS 2 that have no wheel, and their packages without `ros-DISTRO-`.
+_BEYOND_PIP = {'tf2_ros': 'tf2-ros-py', 'tf2_msgs': 'tf2-msgs', 'cv_bridge': 'cv-bridge'}
 #: Modules of ROS 2, which come from its own setup.bash or from the extra `ros`.
 ROS_MODULES = frozenset(
     (
@@ -61,9 +67,29 @@ ROS_MODULES = frozenset(
 )
 
 
+def ros_remedy(module: str) -> str:
+    """Return how this installation of ROS 2 gets a module that the ROS 2 of pip does not have."""
+    package = _BEYOND_PIP[module]
+    found = importlib.util.find_spec('rclpy')
+    place = found.origin or '' if found else ''
+    system = re.match(r'/opt/ros/(\w+)/', place)
+    if system:
+        return f'sudo apt install ros-{system[1]}-{package}'
+    if Path(sys.prefix, 'conda-meta').is_dir() and Path(sys.prefix) in Path(place).parents:
+        return f'conda install ros-{os.environ.get("ROS_DISTRO", "jazzy")}-{package}'
+    if 'site-packages' in place:
+        return (
+            f'the ROS 2 of pip has no {module}: install ROS 2 from apt '
+            '(https://docs.ros.org/en/jazzy/Installation.html) or RoboStack'
+        )
+    return f'add the package {module} to the workspace of ROS 2, and source its setup.bash'
+
+
 def remedy(error: ImportError) -> str | None:
     """Return a sentence that says what to install; None if the module is not a known package."""
     module = (error.name or '').split('.')[0]
+    if module in _BEYOND_PIP and importlib.util.find_spec('rclpy'):
+        return f'this needs {module} ({error}): {ros_remedy(module)}'
     if module in ROS_MODULES:
         return (
             f'this needs ROS 2 ({error}): source its setup.bash, or on x86-64 Linux '

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.machinery
+import importlib.util
 import os
 import re
 import subprocess
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 from depth_perception import __version__
-from depth_perception.extras import EXTRAS, ROS_MODULES, remedy
+from depth_perception.extras import EXTRAS, ROS_MODULES, remedy, ros_remedy
 from depth_perception.io.weights import save_weights
 from depth_training.cli import COMMANDS as TRAINING
 from test.support.missing import run_bare, run_without
@@ -66,6 +68,34 @@ def test_every_imported_package_has_its_extra():
     ours = {'depth_perception', 'depth_training'}
     found = {*imported('depth_perception'), *imported('depth_training')}
     assert found - ours - set(sys.stdlib_module_names) <= EXTRAS.keys() | ROS_MODULES
+
+
+@pytest.mark.parametrize(
+    ('place', 'said'),
+    [
+        ('/opt/ros/humble/lib/python3/dist-packages', 'sudo apt install ros-humble-tf2-ros-py'),
+        ('/opt/ros/jazzy/lib/python3.12/site-packages', 'sudo apt install ros-jazzy-tf2-ros-py'),
+        ('{prefix}/lib/python3.12/site-packages', 'conda install ros-kilted-tf2-ros-py'),
+        ('/home/me/.venv/lib/python3.11/site-packages', 'the ROS 2 of pip has no tf2_ros: install'),
+        ('/home/me/ws/install/rclpy/lib', 'add the package tf2_ros to the workspace of ROS 2'),
+    ],
+    ids=['apt', 'apt of another release', 'conda', 'pip', 'source'],
+)
+def test_what_pip_s_ros_lacks_has_the_remedy_of_the_installation(
+    place, said, tmp_path, monkeypatch
+):
+    (tmp_path / 'conda-meta').mkdir()
+    monkeypatch.setattr(sys, 'prefix', str(tmp_path))
+    monkeypatch.setenv('ROS_DISTRO', 'kilted')
+    origin = f'{place.format(prefix=tmp_path)}/rclpy/__init__.py'
+    monkeypatch.setattr(
+        importlib.util,
+        'find_spec',
+        lambda name: importlib.machinery.ModuleSpec(name, None, origin=origin),
+    )
+    assert ros_remedy('tf2_ros').startswith(said)
+    error = ImportError("No module named 'tf2_ros'", name='tf2_ros')
+    assert remedy(error).endswith(ros_remedy('tf2_ros'))
 
 
 def test_the_extras_install_what_the_table_says():

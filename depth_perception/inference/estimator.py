@@ -186,16 +186,12 @@ class DepthEstimator:
     def remarks(self) -> tuple[str, ...]:
         """A sentence for each problem that makes inference slower than it could be."""
         confident = self._with_confidence
-        return tuple(
-            filter(
-                None,
-                (
-                    self._frames.problem,
-                    self._backend.problem,
-                    confident.problem if confident else '',
-                ),
-            )
+        problems = (
+            self._frames.problem,
+            self._backend.problem,
+            confident.problem if confident else '',
         )
+        return tuple(dict.fromkeys(filter(None, problems)))  # each once
 
     def infer(self, rgb: NDArray[np.uint8], camera: CameraModel | None = None) -> NDArray[Any]:
         """Estimate the metric depth of one image.

@@ -236,10 +236,28 @@ def test_only_the_newest_sizes_of_a_changing_stream_are_queued():
     beside = BackgroundCompiler(lambda size: go.wait(30) and made.append(size))
     for width in range(1, 20):
         beside.want((1, width), str(width), (1, 1))
-    assert beside.remark.count('compiling for') == 4
+    assert beside.remark == (
+        'compiling for 1 (network input 1x1); compiling for 17 (network input 17x1), 18 (network '
+        'input 18x1) and 19 (network input 19x1): until then fed at 1x1'
+    )
     go.set()
     wait_until(lambda: not beside.remark)
     assert made[0] == (1, 1) and made[-1] == (1, 19) and len(made) == 4
+
+
+def test_sizes_that_fail_alike_share_a_clause():
+    def fail(size):
+        raise RuntimeError('no memory' if size[1] < 3 else 'no such layer')
+
+    beside = BackgroundCompiler(fail)
+    for width in (1, 2, 3):
+        beside.want((1, width), f'{width}00x100', (9, 9))
+    wait_until(lambda: 'such' in beside.remark and 'compiling' not in beside.remark)
+    assert beside.remark == (
+        'cannot compile for 100x100 (network input 1x1) and 200x100 (network input 2x1), fed at '
+        '9x9: RuntimeError: no memory; cannot compile for 300x100 (network input 3x1), fed at 9x9: '
+        'RuntimeError: no such layer'
+    )
 
 
 def test_each_input_size_of_one_image_size_is_named_once():

@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField, Range
 from std_msgs.msg import Header
 
+from depth_perception.extras import ros_remedy
 from depth_perception.ros.conversions.messages import cloud_message, depth_message
 from depth_perception.ros.conversions.sensor_messages import (
     SensorError,
@@ -301,7 +302,7 @@ def test_without_tf2_its_package_is_named_whenever_measurements_come(namespace, 
         scene.measure('scan', scan(scene.header(100.0)))
         np.testing.assert_allclose(scene.depth(101.0), WALL * OFF)  # none within anchor_max_age
         said = scene.status('anchors/scan').message
-        assert said.count('anchors needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py)') == 1
+        assert said.count(f'anchors needs tf2_ros: {ros_remedy("tf2_ros")}') == 1
 
 
 @pytest.mark.parametrize('moves', [False, True])

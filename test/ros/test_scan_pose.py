@@ -20,6 +20,7 @@ from geometry_msgs.msg import Transform, TransformStamped
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from depth_perception.extras import ros_remedy
 from depth_perception.ros.conversions.messages import level_frame
 from depth_perception.ros.conversions.transforms import TransformError, TransformListener
 from depth_perception.ros.node import scan_pose
@@ -402,7 +403,7 @@ def test_base_frame_without_tf2_is_a_configuration_that_fails(namespace, robot, 
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     with running_node(namespace, load_estimator=StandIn(), base_frame='base_link') as node:
         assert robot.state() == 'unconfigured'
-        assert 'base_frame needs tf2_ros' in node._parts.problem
+        assert f'base_frame needs tf2_ros: {ros_remedy("tf2_ros")}' in node._parts.problem
 
 
 def test_a_pitch_without_tf2_is_a_scan_whose_frame_nobody_knows(namespace, robot, monkeypatch):

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from depth_perception.errors import named
+from depth_perception.errors import listed, named
 
 #: Largest number of waiting sizes; if a stream changes its size each frame, only the newest matter.
 _WAITING = 3
@@ -42,19 +42,23 @@ class BackgroundCompiler:
 
     @property
     def remark(self) -> str:
-        """What is being compiled or failed to compile, and how such images are fed; or ''."""
+        """What is being compiled or failed to compile, and how such images are fed; or ''.
+
+        Sizes that are fed alike, or fail alike, share one clause.
+        """
+        at_work: dict[str, list[str]] = {}
+        failed: dict[str, list[str]] = {}
         with self._changed:
-            texts = [
-                f'compiling for {want.what} (network input {_words(size)})'
-                + (f': until then fed at {_words(want.instead)}' if want.instead != size else '')
-                for size, want in self._wanted.items()
-            ]
-            texts += [
-                f'cannot compile for {want.what} (network input {_words(size)}), '
-                f'fed at {_words(want.instead)}: {why}'
-                for size, (want, why) in self._failed.items()
-            ]
-        return '; '.join(texts)
+            for size, want in self._wanted.items():
+                fed = f': until then fed at {_words(want.instead)}' if want.instead != size else ''
+                at_work.setdefault(fed, []).append(f'{want.what} (network input {_words(size)})')
+            for size, (want, why) in self._failed.items():
+                fed = f', fed at {_words(want.instead)}: {why}'
+                failed.setdefault(fed, []).append(f'{want.what} (network input {_words(size)})')
+        return '; '.join(
+            [f'compiling for {listed(sizes)}{fed}' for fed, sizes in at_work.items()]
+            + [f'cannot compile for {listed(sizes)}{fed}' for fed, sizes in failed.items()]
+        )
 
     def size_for(self, ready: Collection[Size], size: Size, what: str) -> Size:
         """Return `size` if it is ready, or nothing is; else request it, return the nearest ready.

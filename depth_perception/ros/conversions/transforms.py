@@ -16,6 +16,8 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 
+from depth_perception.extras import ros_remedy
+
 #: Seconds between two lookups while waiting for a transform.
 POLL = 0.005
 
@@ -38,9 +40,7 @@ class TransformBuffer:
         try:
             import tf2_ros
         except ImportError as error:
-            raise TransformError(
-                f'{purpose} needs tf2_ros (ros-$ROS_DISTRO-tf2-ros-py): {error}'
-            ) from error
+            raise TransformError(f'{purpose} needs tf2_ros: {ros_remedy("tf2_ros")}') from error
         self._failure = tf2_ros.TransformException
         self._too_late_or_early = tf2_ros.ExtrapolationException
         self._buffer = tf2_ros.Buffer()
@@ -124,7 +124,7 @@ class TransformPublisher:
         try:
             from tf2_msgs.msg import TFMessage
         except ImportError as error:
-            raise TransformError(f'tf2_msgs is not installed: {error}') from error
+            raise TransformError(f'tf2_msgs is not installed: {ros_remedy("tf2_msgs")}') from error
         self._node = node
         self._message = TFMessage
         self._publishers: dict[str, Publisher] = {}
