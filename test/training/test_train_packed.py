@@ -275,10 +275,13 @@ def test_a_graph_gives_the_gradients_of_plain_launches(monkeypatch):
 
 
 @cuda_only
-def test_a_run_on_a_gpu(pack, tmp_path, small):
+def test_a_run_on_a_gpu(pack, tmp_path, small, monkeypatch, capsys):
+    # For each size cuDNN takes ten seconds to choose its algorithms.
+    monkeypatch.setattr(train_packed, 'SIZES', ((1.0, 1.0),))
     arguments = [
         part if part != 'cpu' else 'cuda'
         for part in command(pack, tmp_path / 'run', '--steps', '2')
     ]
     assert train_packed.main(arguments) == 0
+    assert 'recorded CUDA graphs' in (said := capsys.readouterr().err) and 'slower' not in said
     assert load_weights(tmp_path / 'run' / 'weights.safetensors').info.name == 'bundled_packed'
