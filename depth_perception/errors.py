@@ -34,6 +34,24 @@ def refusing_odd_paths() -> Iterator[None]:
         ) from error
 
 
+def refuse_empty(words: Sequence[str]) -> None:
+    """Raise UsageError if a word of a command line is empty: as a path it is the current folder.
+
+    Examples:
+        >>> from depth_perception.errors import refuse_empty
+        >>> refuse_empty(['predict', 'photo.jpg', '--model', ''])
+        Traceback (most recent call last):
+        ...
+        depth_perception.errors.UsageError: the value of --model is empty: is a variable not set?
+    """
+    for before, word in zip(('', *words), words, strict=False):
+        name, equals, value = word.partition('=')
+        if not word or (equals and not value and name.startswith('--')):
+            option = name if equals else before
+            what = f'the value of {option}' if option.startswith('-') else 'an argument'
+            raise UsageError(f'{what} is empty: is a variable not set?')
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= 100 else f'{text[:60]}...{text[-30:]}'
 

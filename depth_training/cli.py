@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from depth_perception import __version__
+from depth_perception.errors import UsageError, refuse_empty
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code
 from depth_training import ranges
@@ -104,6 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         sys.stderr.write(f'unknown command {words[0]!r}: choose one of {", ".join(COMMANDS)}\n')
+        return 2
+    try:
+        refuse_empty(words)
+    except UsageError as error:
+        sys.stderr.write(f'depth_training: {error}\n')
         return 2
     try:
         return _run(words[0], words[1:]) or 0

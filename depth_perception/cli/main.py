@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from depth_perception import __version__
-from depth_perception.errors import UsageError, refusing_odd_paths
+from depth_perception.errors import UsageError, refuse_empty, refusing_odd_paths
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with terminable(), refusing_odd_paths():
+            refuse_empty(words)
             options = _parser(words).parse_args(words)
             return int(options.run(options))
     except UsageError as error:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depth_perception import __version__
-from depth_perception.errors import UsageError, refusing_odd_paths
+from depth_perception.errors import UsageError, refuse_empty, refusing_odd_paths
 from depth_perception.extras import explains_missing
 from depth_perception.termination import exit_code, terminable
 
@@ -47,6 +47,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     try:
         with refusing_odd_paths():
+            refuse_empty(list(sys.argv[1:] if arguments is None else arguments))
             return _checked(parser, options)
     except UsageError as error:
         parser.error(str(error))

@@ -26,6 +26,7 @@ from depth_perception.io.video_files import USUAL_RATE, VideoReader
 STAY = 1.0
 #: Seconds; a grab that is faster returns an old picture from the driver's queue.
 WAITING = 0.004
+_AGAIN = 'is it still there? Then start this command again'
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,9 @@ class Pace:
     Args:
         footage: what to play.
         repeat: whether to start again at the end.
+
+    Raises:
+        ImageError: once, from `next`, if a camera or a file stops giving pictures.
     """
 
     #: Seconds that a shot may be late.
@@ -289,12 +293,15 @@ class Pace:
         return self._start + shot.time - time.monotonic()
 
     def _endless(self, repeat: bool) -> Iterator[Shot]:
-        shot = None
-        for shot in self._footage.shots():
-            yield shot
-        while repeat and shot is not None:
+        while True:
+            shot = None
+            for shot in self._footage.shots():
+                yield shot
+            if shot is None or not self._footage.recorded:
+                raise ImageError(f'{self._footage.name}: no more pictures come; {_AGAIN}')
+            if not repeat:
+                return
             self.pause()
-            yield from self._footage.shots()
 
 
 def _opened(name: str | int, complaint: str) -> cv2.VideoCapture:

@@ -294,7 +294,22 @@ def test_footage_repeats_or_ends(clock):
     once = Pace(Timed(2), repeat=False)
     assert played(once, 2) == [0, 0.1]
     assert once.next(0.01) is None
-    assert Pace(Timed(0)).next(0.01) is None
+
+
+def test_footage_that_stops_giving_pictures_says_so_once(monkeypatch):
+    class Emptied(Timed):
+        def shots(self):  # as a file that is overwritten while it is shown
+            yield from super().shots()
+            self._count = 0
+
+    monkeypatch.setattr(footage.cv2, 'VideoCapture', QueueingWebcam)
+    unplugged = open_footage('0', None, UNKNOWN)
+    for stopping, count in ((unplugged, 4), (Emptied(2), 2), (Timed(0), 0)):
+        pace = Pace(stopping)
+        assert len(played(pace, count)) == count
+        with pytest.raises(ImageError, match=f'^{stopping.name}: no more pictures come'):
+            pace.next(0.01)
+        assert pace.next(0.01) is None
 
 
 def test_a_slow_machine_still_gets_shots(clock):

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depth_perception import __version__
-from depth_perception.errors import UsageError, refusing_odd_paths
+from depth_perception.errors import UsageError, refuse_empty, refusing_odd_paths
 from depth_perception.extras import explains_missing
 from depth_perception.inference.threads import share_the_cores
 from depth_perception.number_options import number
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     share_the_cores()
     try:
         with terminable(), refusing_odd_paths():
+            refuse_empty(words)
             from depth_perception.ros.offline.processing import process
 
             return process(options)
