@@ -9,6 +9,8 @@ from pathlib import Path
 
 #: Shared memory through which data-loading processes pass their batches.
 SHARED_MEMORY = Path('/dev/shm')
+#: Bytes.
+_NEARLY_NOTHING = 1 << 16
 _ROOM = 'enlarge it (of a container: --shm-size 2g), or load with --workers 0'
 _GO_ON = 'continue from the last checkpoint with --resume'
 
@@ -60,9 +62,14 @@ def check_shared_memory(needed: int) -> None:
         )
 
 
+def _is_full() -> bool:
+    """Return whether shared memory is full, which may as well be the disk without a name."""
+    return SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free < _NEARLY_NOTHING
+
+
 def _is_shared_memory(error: Exception, text: str) -> bool:
     if isinstance(error, OSError):  # about a semaphore, which has no file name
-        return error.errno == errno.ENOSPC and error.filename is None
+        return error.errno == errno.ENOSPC and error.filename is None and _is_full()
     return (
         'shared memory' in text
         or 'Bus error' in text

@@ -34,21 +34,25 @@ def best_constant(truths: Iterable[Depth], max_depth: float = 10.0) -> float:
     return (float(np.searchsorted(weights.cumsum(), weights.sum() / 2)) + 0.5) * _STEP
 
 
-def mean_depth_map(dataset: DepthDataset, focal: float, height: int, width: int) -> Depth:
+def mean_depth_map(
+    dataset: DepthDataset, focal: float, height: int, width: int
+) -> tuple[Depth, int]:
     """Return the mean depth (height, width) of a data set, over the known depths of each pixel.
 
     Depth is converted to a camera of focal length `focal` pixels at that width, as for training. A
-    pixel known in no image gets the mean of the others.
+    pixel known in no image gets the mean of the others. Return the number of usable pairs, too.
 
     Raises:
         ValueError: no pair can be used.
     """
     total, count = np.zeros((height, width)), np.zeros((height, width))
+    used = 0
     for sample in good_samples(dataset):
         depth = canonical(resize(sample, height, width), focal).depth
+        used += 1
         total += depth
         count += depth > 0
     if not count.any():
         raise ValueError(f'no pair can be used of: {dataset.describe()}')
     mean = total.sum() / count.sum()
-    return np.where(count > 0, total / np.maximum(count, 1), mean).astype(np.float32)
+    return np.where(count > 0, total / np.maximum(count, 1), mean).astype(np.float32), used

@@ -79,7 +79,8 @@ def model_card(options: ModelCardOptions) -> int:
     before, after = _around(page) if page.exists() else (_beginning(estimator), '')
     check_writable(page)
     training = open_joined(options.data, 'train', options.hold_out)
-    mean = _mean_map(estimator, every(training, options.every))
+    averaged = every(training, options.every)
+    mean, used = _mean_map(estimator, averaged)
     held_out = open_joined(options.data, 'test', options.hold_out)
     _check_names(options)
     sources = {
@@ -101,7 +102,12 @@ def model_card(options: ModelCardOptions) -> int:
     ]
     shown = page.with_suffix('').name + '_held_out.jpg'
     _write_sheets(judged, estimator, page.parent / 'images' / shown, options.sheets)
-    elements = [*_table(judged), *_notes(judged, training, options), *_band_table(judged)]
+    elements = [
+        *_table(judged),
+        *_notes(judged, training, options),
+        *_left_out(judged, len(averaged) - used),
+        *_band_table(judged),
+    ]
     elements += [] if clip is None else [_flicker_text(clip, estimator)]
     elements += [
         Picture(
@@ -173,13 +179,13 @@ def predicted(estimator: DepthEstimator, sample: Sample) -> Depth:
     return estimator.infer(sample.rgb, sample.camera)
 
 
-def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> Contender:
+def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> tuple[Contender, int]:
     """Return the training set's mean depth as a predictor, corrected to each image's camera."""
     info = estimator.info
-    mean = mean_depth_map(
+    mean, used = mean_depth_map(
         training, info.focal_length_at(info.input_width), info.input_height, info.input_width
     )
-    return lambda sample: mean * np.float32(estimator.focal_factor(sample.camera))
+    return lambda sample: mean * np.float32(estimator.focal_factor(sample.camera)), used
 
 
 def _last_absrel(metrics: Metrics) -> float:
@@ -239,6 +245,14 @@ def _notes(
         else []
     )
     return [Bullets(notes)]
+
+
+def _left_out(judged: list[Judged], of_training: int) -> list[Element]:
+    """Say how many pairs could not be used, if any."""
+    counts = [(len(source.pairs) - len(source.absrel), source.name) for source in judged]
+    counts.append((of_training, 'the training pictures'))
+    said = ', '.join(f'{count} of {name}' for count, name in counts if count)
+    return [Bullets([f'Pairs that could not be used and are left out: {said}.'])] if said else []
 
 
 def _band_table(judged: list[Judged]) -> list[Element]:

@@ -138,4 +138,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             document = json.loads((content.metadata() or {})[_KEY])
             return {name: content.get_tensor(name) for name in content.keys()}, document  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f'{file} is not a complete checkpoint ({error})') from error
+        raise CheckpointError(
+            f'{file} is not a complete checkpoint ({error}): take it from a backup, or start a new '
+            'run, which can begin with the weights of this one by --start-from'
+        ) from error

@@ -60,6 +60,11 @@ def completed(options: TrainOptions, read: Callable[..., TrainOptions]) -> Train
         )
     own = own_options(folder)
     if own is None:
+        if not options.recipe:
+            raise TrainingError(
+                f'{folder} has no {run_folder.FILE}, which names the options of its run: give them '
+                f'again, beginning with the recipe, and --out {folder} --resume'
+            )
         return options
     merged = read(default=own)
     # --set is appended to the run's own: the last value of each field wins.

@@ -7,8 +7,7 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import torch
 from depth_perception.io.files import write_atomically
 from depth_perception.reading import read_text
 from depth_training.train import run_log as journal
-from depth_training.train.options import TrainingError
 
 FILE = 'run.json'
 #: Weights of the last completed epoch, and of the epoch with the smallest validation RMSE.
@@ -96,22 +94,6 @@ class Run:
             (row['seconds'] for row in (*self.training, *self.validation) if 'seconds' in row),
             default=None,
         )
-
-
-@contextmanager
-def writing(what: str, folder: Path) -> Iterator[None]:
-    """Convert a failure to write into a sentence.
-
-    Raises:
-        TrainingError: an OSError was raised inside.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise TrainingError(
-            f'cannot write the {what} to {folder}: {error.strerror}; the previous checkpoint '
-            'is complete, so free some space and resume with --resume'
-        ) from error
 
 
 def write_description(folder: Path, description: RunDescription) -> None:

@@ -39,12 +39,13 @@ from depth_training.train.options import (
     notices,
 )
 from depth_training.train.progress import ProgressDisplay
-from depth_training.train.run_folder import RunDescription, writing
+from depth_training.train.run_folder import RunDescription
 from depth_training.train.run_log import Journal
 from depth_training.train.sampler import BatchOrder
 from depth_training.train.step import Learner, StepResult
 from depth_training.train.training_data import Batch, start_worker
 from depth_training.train.validation import Validation
+from depth_training.train.writing import writing
 
 #: Exit code of a run that was ended by its time limit.
 TIME_IS_UP = 3
@@ -127,6 +128,8 @@ class Trainer:
                 self._save()
                 self.display.say(f'stopped at step {self.state.step}: continue with --resume')
                 return self._exit_code()
+        if self.group.first and not (self.out / run_folder.WEIGHTS).exists():
+            self._write_weights()
         self.display.say(f'done: {self.out / run_folder.WEIGHTS}')
         return 0
 
@@ -238,9 +241,9 @@ class Trainer:
         self.state.scores.append(loss)
         self.state.errors.append(error)
         self.state.epoch, self.state.position = self.state.epoch + 1, 0
-        self._save()
-        if self.group.first:
+        if self.group.first:  # before the checkpoint: what is killed in between is repeated
             self._write_weights()
+        self._save()
 
     def _write_weights(self) -> None:
         """Write the weights of the last epoch, and separately those with the smallest RMSE."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,13 @@ _FILL = """"$@" & training=$!
 until grep -q '"train"' "$0" 2>/dev/null; do kill -0 $training || break; sleep 0.05; done
 cat /dev/zero > /dev/shm/filler 2>/dev/null
 wait $training"""
+#: Run the training command in a folder $1 of 40 MB of which $2 kB are left, and again, with the
+#: option $3 if it is not empty, when there is room.
+_FULL_DISK = """disk=$1 again=$3
+mount -t tmpfs -o size=40m tmpfs "$disk" && head -c "$((40960 - $2))k" /dev/zero > "$disk/filler"
+shift 3; "$@"; echo "ended with $?"; rm "$disk/filler"
+"$@" $again; echo "ended with $?"; ls "$disk/run"
+"""
 TRAINING = (sys.executable, '-m', 'test.support.tiny_training')
 
 
@@ -92,6 +100,29 @@ def test_shared_memory_that_is_full_one_day_is_one_sentence(data, tmp_path):
     assert done.returncode == 1
     said = one_sentence(done.stderr)
     assert '/dev/shm' in said and '--workers 0' in said
+
+
+@pytest.mark.usefixtures('own_memory')
+@pytest.mark.parametrize(
+    'left, what, remedy, again',
+    [
+        (0, 'log', 'there is no checkpoint yet: free some space and start again', ''),
+        (4900, '(pictures|weights)', 'so free some space and resume with --resume', '--resume'),
+    ],
+)
+def test_a_full_disk_is_one_sentence_and_costs_nothing_that_was_done(
+    left, what, remedy, again, data, tmp_path
+):
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    run = [word for word in words(data, disk / 'run') if word != '--no-tensorboard']
+    script = ('sh', '-c', _FULL_DISK, 'sh', str(disk), str(left), again)
+    done = with_shared_memory('40m', *script, *TRAINING, *run)
+    assert 'Traceback' not in done.stderr and 'Exception ignored' not in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith('depth_training: ')]
+    assert len(said) == 1 and said[0].endswith(remedy), done.stderr
+    assert re.search(f'cannot write the {what} to {disk / "run"}: No space left on', said[0])
+    assert done.stdout.count('ended with 0') == 1 and 'weights.safetensors' in done.stdout
 
 
 def test_a_killed_worker_is_one_sentence_and_the_run_goes_on(data, tmp_path):

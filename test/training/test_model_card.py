@@ -39,7 +39,8 @@ def test_no_other_constant_is_better():
 
 def test_the_mean_map_is_in_canonical_terms_and_leaves_holes_out(tmp_path):
     dataset = open_dataset(layouts.rooms(tmp_path, ('scene_0',)), 'all')
-    mean = mean_depth_map(dataset, 100.0, layouts.HEIGHT, layouts.WIDTH)
+    mean, used = mean_depth_map(dataset, 100.0, layouts.HEIGHT, layouts.WIDTH)
+    assert used == 2
     # fx is 50 and 51, depth on the left 1.5 and 1.75 m; the hole gets the mean of all the rest.
     assert mean[-1, 0] == pytest.approx((1.5 * 100 / 50 + 1.75 * 100 / 51) / 2)
     assert mean[0, 0] == pytest.approx(mean[mean != mean[0, 0]].mean(), rel=1e-3)
@@ -191,3 +192,12 @@ def test_a_new_page_says_what_the_weights_are_and_no_other_is_touched(
     shipped.unlink()
     assert cli.main([*plain, '--update-shipped']) == 1
     assert 'an installed package has no docs/model_card.md' in capsys.readouterr().err
+
+
+def test_pairs_that_cannot_be_used_are_told(arguments, tmp_path):
+    for scene, names in (('scene_0', ('00000', '00002')), ('scene_1', ('00001',))):
+        for name in names:
+            (tmp_path / f'rooms/{scene}/rgb_{name}.jpg').write_bytes(b'no picture')
+    assert cli.main([word for word in arguments if word != '--clip' and 'still' not in word]) == 0
+    text = (tmp_path / 'docs/card.md').read_text()
+    assert 'left out: 1 of held-out rooms, 2 of the training pictures.' in text

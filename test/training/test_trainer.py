@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from depth_perception.io.weights import load_weights
 from depth_training import cli
@@ -17,7 +18,7 @@ from depth_training.data import open_dataset
 from depth_training.evaluate.evaluation import Predictor
 from depth_training.evaluate.geometry import look
 from depth_training.recipes import RECIPES
-from depth_training.train import build, checkpoint
+from depth_training.train import build, checkpoint, run_folder, trainer
 from depth_training.train import run_log as journal
 from depth_training.train.commit import commit
 from depth_training.train.sampler import BatchOrder
@@ -124,6 +125,45 @@ def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(
     monkeypatch.setattr(checkpoint, 'write_atomically', write)
     assert cli.main(words(data, out, '--resume')) == 0
     assert len(losses_of(out)) == 6
+
+
+def test_weights_that_could_not_be_written_are_written_by_resume(
+    data, tmp_path, capsys, monkeypatch
+):
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    assert cli.main(words(data, whole, '--epochs', '2')) == 0
+    write = trainer.save_weights
+
+    def full(path, network, info):
+        if len(losses_of(stopped)) == 4:  # of the last epoch
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        write(path, network, info)
+
+    monkeypatch.setattr(trainer, 'save_weights', full)
+    assert cli.main(words(data, stopped, '--epochs', '2')) == 1
+    assert 'cannot write the weights' in capsys.readouterr().err
+    monkeypatch.setattr(trainer, 'save_weights', write)
+    assert cli.main(words(data, stopped, '--epochs', '2', '--resume')) == 0
+    names = (run_folder.WEIGHTS, run_folder.BEST)
+    tensors = [[load_file(run / name) for name in names] for run in (whole, stopped)]
+    for expected, found in zip(*tensors):
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+    (stopped / run_folder.WEIGHTS).unlink()
+    assert cli.main(words(data, stopped, '--epochs', '2', '--resume')) == 0
+    again = load_file(stopped / run_folder.WEIGHTS)
+    assert all(torch.equal(tensors[0][0][name], again[name]) for name in again)
+
+
+def test_a_run_whose_files_are_damaged_says_what_to_do(data, tmp_path, capsys):
+    out = tmp_path / 'run'
+    assert cli.main(words(data, out, '--fast-dev-run')) == 0
+    (out / run_folder.FILE).unlink()
+    assert cli.main(['train', '--resume', str(out)]) == 1
+    assert 'no run.json, which names the options of its run: give' in capsys.readouterr().err
+    (out / checkpoint.FILE).write_bytes(b'half a file')
+    assert cli.main(words(data, out, '--fast-dev-run', '--resume')) == 1
+    assert 'not a complete checkpoint' in (said := capsys.readouterr().err)
+    assert 'or start a new run' in said
 
 
 def test_a_run_goes_on_only_with_the_same_settings(data, tmp_path, capsys):
