@@ -81,22 +81,9 @@ def model_card(options: ModelCardOptions) -> int:
     training = open_joined(options.data, 'train', options.hold_out)
     averaged = every(training, options.every)
     mean, used = _mean_map(estimator, averaged)
-    held_out = open_joined(options.data, 'test', options.hold_out)
     _check_names(options)
-    sources = {
-        HELD_OUT: held_out,
-        **{
-            path.name: open_dataset(path, 'all', depth_scale=options.depth_scale)
-            for path in options.unseen
-        },
-    }
-    clip = (
-        None
-        if options.clip is None
-        else open_dataset(options.clip, 'all', depth_scale=options.depth_scale)
-    )
-    if clip is not None:
-        sources[CLIP] = clip
+    sources = _sources(options)
+    clip = None if options.clip is None else sources[CLIP]
     judged = [
         judge(name, every(pairs, options.every), estimator, mean) for name, pairs in sources.items()
     ]
@@ -137,6 +124,20 @@ def _estimator(options: ModelCardOptions) -> DepthEstimator:
             'needs: use evaluate'
         )
     return estimator
+
+
+def _sources(options: ModelCardOptions) -> dict[str, DepthDataset]:
+    """Open what is evaluated, by its name in the table."""
+    others = {path.name: path for path in options.unseen}
+    if options.clip is not None:
+        others[CLIP] = options.clip
+    return {
+        HELD_OUT: open_joined(options.data, 'test', options.hold_out),
+        **{
+            name: open_dataset(path, 'all', depth_scale=options.depth_scale)
+            for name, path in others.items()
+        },
+    }
 
 
 def _check_names(options: ModelCardOptions) -> None:
