@@ -223,6 +223,23 @@ def test_an_image_waits_for_a_later_camera_info_of_a_zoom_lens():
         assert found.result().camera.camera.fx == 52
 
 
+def test_the_ros_graph_is_not_asked_while_the_camera_is_known():
+    asked: list[None] = []
+
+    class Topic:
+        @property
+        def has_info_publisher(self) -> bool:
+            asked.append(None)
+            return False
+
+    source = Calibrations(info_topic=Topic())
+    assert source.for_image(80, 60, 0).camera is None and asked == [None]
+    source.update(camera_info())
+    for second in range(3):
+        assert source.for_image(80, 60, second * 10**9).camera is not None
+    assert asked == [None]
+
+
 @pytest.mark.parametrize('name', ['d', 'r'])
 def test_distortion_that_is_not_finite_is_refused_by_name(name):
     info = camera_info()

@@ -116,20 +116,23 @@ class Calibrations:
             stamp: stamp of the image, nanoseconds.
         """
         size = (width, height)
-        expected = self._info_topic is not None and self._info_topic.has_info_publisher
         with self._arrived:
-            self._wait_for_own(stamp, expected)
+            self._wait_for_own(stamp)
             state = self._state(size, stamp)
-            if state.camera is None and expected and size not in self._waited_in_vain:
+            if state.camera is None and size not in self._waited_in_vain and self._is_expected():
                 self._arrived.wait_for(lambda: self._state(size, stamp).camera is not None, GRACE)
                 self._waited_in_vain.add(size)
                 state = self._state(size, stamp)
         return state
 
-    def _wait_for_own(self, stamp: int | None, expected: bool) -> None:
+    def _is_expected(self) -> bool:
+        """Whether camera_info has a publisher; the answer takes longer than all else here."""
+        return self._info_topic is not None and self._info_topic.has_info_publisher
+
+    def _wait_for_own(self, stamp: int | None) -> None:
         """Wait for the stamp if calibrations change: the newest may be of the previous image."""
         changes = any(info is not self._newest for info in self._by_stamp.values())
-        if changes and expected and self._is_paired:
+        if changes and self._is_paired and self._is_expected():
             self._arrived.wait_for(lambda: stamp in self._by_stamp, GRACE)
         # Do not wait for drivers that give image and camera_info different stamps.
         self._is_paired = stamp in self._by_stamp
