@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from benchmarks.gpu_session import NETWORKS
-from benchmarks.network import build
+from benchmarks.network import NETWORKS, build
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
 from depth_perception.depth.products import ProductMaker
