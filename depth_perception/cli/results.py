@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from depth_perception.io.anchor_files import ANCHORS_SUFFIX
+from depth_perception.io.files import walk
 from depth_perception.io.image_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 DEPTH_SUFFIX, ARRAY_SUFFIX, COLOUR_SUFFIX = '_depth.png', '_depth.npy', '_color.png'
@@ -85,17 +86,15 @@ def find(paths: Iterable[Path], out: Path) -> Found:
 
 def _files(folder: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the files below a folder in order, each with its relative path."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(
+    for place, folders, names in walk(folder):
+        folders[:] = [
             name
             for name in folders
-            if not name.startswith('.')
-            and os.path.realpath(Path(place, name)) != os.path.realpath(out)
-        )
-        for name in sorted(names):
+            if not name.startswith('.') and os.path.realpath(place / name) != os.path.realpath(out)
+        ]
+        for name in names:
             if not name.startswith('.'):
-                path = Path(place, name)
-                yield path, path.relative_to(folder)
+                yield place / name, (place / name).relative_to(folder)
 
 
 def _lies_in(file: Path, folder: Path) -> bool:

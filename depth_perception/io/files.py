@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import os
 import secrets
 import shutil
@@ -108,3 +109,26 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each folder at and below `root` with its sorted subfolders and its sorted files.
+
+    Follows links to folders, since large data often lie elsewhere, but not those that lead back to
+    a folder above. As in `os.walk`, the caller may remove subfolders from the list.
+    """
+    for place, subfolders, files in os.walk(root, followlinks=True):
+        above = Path(os.path.realpath(place))
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not os.path.islink(inner := os.path.join(place, name))
+            or Path(os.path.realpath(inner)) not in (above, *above.parents)
+        )
+        yield Path(place), subfolders, sorted(files)
+
+
+def files_below(root: Path, pattern: str) -> Iterator[Path]:
+    """Yield, in the order of `walk`, the files whose name matches, such as `rgb_*.png`."""
+    for folder, _, names in walk(root):
+        yield from (folder / name for name in fnmatch.filter(names, pattern))

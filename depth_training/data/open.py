@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from depth_perception.io.files import files_below
 from depth_training.data.dataset import DepthDataset, GroundTruth, Request, Split
 from depth_training.data.layouts import (
     densedepth,
@@ -113,7 +114,7 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _unknown(root: Path) -> str:
-    if root.is_dir() and any(True for _ in root.glob('**/d-*.pgm')):
+    if root.is_dir() and any(True for _ in files_below(root, 'd-*.pgm')):
         return (
             'this is the raw NYU Depth v2 data; convert it to pairs first: '
             'python -m depth_training prepare raw SOURCE TARGET'

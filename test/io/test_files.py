@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from depth_perception.io import files, video_files
-from depth_perception.io.files import check_writable, write_atomically, write_together
+from depth_perception.io.files import check_writable, files_below, write_atomically, write_together
 
 
 def test_files_that_belong_together_are_written_all_or_none(tmp_path):
@@ -113,3 +113,16 @@ def test_an_error_of_a_video_names_the_requested_path(tmp_path):
     with pytest.raises(OSError) as caught, video_files.VideoWriter(path, 25):
         pass
     assert caught.value.filename == str(path)
+
+
+def test_walk_follows_links_but_not_back(tmp_path):
+    (tmp_path / 'data' / 'b' / 'c').mkdir(parents=True)
+    (tmp_path / 'far').mkdir()
+    for name in ('data/2', 'data/1', 'data/b/c/3', 'far/4'):
+        (tmp_path / name).touch()
+    (tmp_path / 'data' / 'a').symlink_to(tmp_path / 'far')
+    (tmp_path / 'far' / 'back').symlink_to(tmp_path / 'data' / 'b')
+    (tmp_path / 'data' / 'b' / 'up').symlink_to(tmp_path / 'data')
+    root = tmp_path / 'data'
+    found = [path.relative_to(root).as_posix() for path in files_below(root, '[0-9]')]
+    assert found == ['1', '2', 'a/4', 'a/back/c/3', 'b/c/3']

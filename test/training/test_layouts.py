@@ -264,3 +264,17 @@ def test_parts_of_a_data_set(tmp_path):
     assert chosen[0].id.endswith('9') and chosen.source(1).endswith('rgb_00001.jpg')
     with pytest.raises(IndexError):
         chosen[2]
+
+
+def test_folders_may_be_links_to_data_elsewhere(case, tmp_path):
+    """Large data often lie on another disk."""
+    path, here = case[0], tmp_path / 'here' / case[0].name
+    here.parent.mkdir()
+    if path.is_file():
+        here.symlink_to(path)
+    else:
+        here.mkdir()
+        for item in path.iterdir():
+            (here / item.name).symlink_to(item)
+    before, after = open_dataset(path, 'all'), open_dataset(here, 'all')
+    assert [sample.id for sample in after] == [sample.id for sample in before]

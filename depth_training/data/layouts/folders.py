@@ -11,7 +11,6 @@ belong together, a list `pairs.csv` with columns `image` and `depth` does.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.io.files import walk
 from depth_training.data import depth_files
 from depth_training.data.camera_files import Camera, common_scale, read_camera
 from depth_training.data.dataset import DepthDataset, Request
@@ -63,12 +63,11 @@ class SceneFolders(NamedTuple):
 
 def mixed_folders(root: Path) -> Iterator[SceneFolders]:
     """Yield, sorted, folders with images and depth maps that only their names distinguish."""
-    for folder, subfolders, files in os.walk(root):
-        subfolders.sort()
-        if len(Path(folder).relative_to(root).parts) >= _DEEPEST:
+    for folder, subfolders, files in walk(root):
+        if len(folder.relative_to(root).parts) >= _DEEPEST:
             subfolders.clear()
         if any(map(_is_picture, files)) and any(map(_is_depth, files)):
-            yield SceneFolders(*[Path(folder)] * 3)
+            yield SceneFolders(*[folder] * 3)
 
 
 def _is_picture(name: str) -> bool:
@@ -129,16 +128,15 @@ def open_layout(
 
 def scene_folders(root: Path) -> Iterator[SceneFolders]:
     """Yield, sorted, folders that contain a folder of images and one of depth maps."""
-    for folder, subfolders, _ in os.walk(root):
-        subfolders.sort()
+    for folder, subfolders, _ in walk(root):
         names = {name.lower(): name for name in subfolders}
         pictures = next((names[name] for name in PICTURES if name in names), None)
         depths = next((names[name] for name in DEPTHS if name in names), None)
-        if len(Path(folder).relative_to(root).parts) >= _DEEPEST:
+        if len(folder.relative_to(root).parts) >= _DEEPEST:
             subfolders.clear()
         if pictures and depths:
             subfolders.clear()
-            yield SceneFolders(Path(folder), Path(folder, pictures), Path(folder, depths))
+            yield SceneFolders(folder, folder / pictures, folder / depths)
 
 
 def as_dataset(
@@ -294,7 +292,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Return the sorted names below a folder with one of the suffixes, in upper or lower case."""
     return sorted(
         Path(place, name).relative_to(folder).as_posix()
-        for place, _, names in os.walk(folder)
+        for place, _, names in walk(folder)
         for name in names
         if name.lower().endswith(suffixes) and not name.startswith('.')
     )

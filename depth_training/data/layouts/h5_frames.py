@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depth_perception.io.files import files_below
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.image_files import read_bytes
 from depth_training.data.layouts.sync import nyu_camera
@@ -104,14 +105,14 @@ def _containers(path: Path, split: str) -> Iterator[Path]:
     """Yield folders and tars with the split, below `path` or its `data` folder."""
     for root in (path, path / 'data'):
         for name in _SPLITS[split]:
-            if any((root / name).glob('**/*.h5')):
+            if any(True for _ in files_below(root / name, '*.h5')):
                 yield root / name
             yield from sorted(root.glob(f'{name}-*.tar'))
 
 
 def _frames(container: Path, root: Path) -> Iterator[FramePlace]:
     if container.is_dir():
-        for file in sorted(container.glob('**/*.h5')):
+        for file in sorted(files_below(container, '*.h5')):
             yield FramePlace(file, file.relative_to(root).as_posix())
         return
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from depth_perception.io.files import files_below
 from depth_training.data.dataset import DepthDataset, GroundTruth, Request
 from depth_training.data.layouts.sync import NYU_CX, NYU_FX
 from depth_training.data.matching import left_over
@@ -43,14 +44,13 @@ def open_layout(request: Request) -> DepthDataset:
     else:
         pairs, note = choose(scenes, request)
     used = {pair.rgb for items in scenes.values() for pair in items}
-    lonely = left_over(
-        sorted({file.relative_to(root).as_posix() for file in root.glob('**/rgb_*.png')} - used)
-    )
+    found = {file.relative_to(root).as_posix() for file in files_below(root, 'rgb_*.png')}
+    lonely = left_over(sorted(found - used))
     return PairFiles('marigold', root, pairs, truth, note='; '.join(filter(None, (note, lonely))))
 
 
 def _pairs(root: Path, prefix: str) -> Iterator[Pair]:
-    for file in sorted(root.glob('**/filled_*.png')):
+    for file in sorted(files_below(root, 'filled_*.png')):
         rgb = file.with_name(file.name.replace('filled_', 'rgb_', 1))
         depth = file.with_name(file.name.replace('filled_', f'{prefix}_', 1))
         if rgb.exists() and depth.exists():

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from depth_perception.io.files import walk
 from depth_training.data.camera_files import Camera, common_scale, read_camera
 from depth_training.data.dataset import DepthDataset, Request
 from depth_training.data.image_files import read_text
@@ -86,12 +87,11 @@ def _split_folder(request: Request) -> tuple[Path, bool]:
 
 def _scene_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield, sorted, folders with `rgb_*` images up to three levels down, and all their files."""
-    for folder, subfolders, files in os.walk(root):
-        subfolders.sort()
-        if len(Path(folder).relative_to(root).parts) >= 3:
+    for folder, subfolders, files in walk(root):
+        if len(folder.relative_to(root).parts) >= 3:
             subfolders.clear()
         if any(name.startswith('rgb_') and name.endswith(_RGB_SUFFIXES) for name in files):
-            yield Path(folder), files
+            yield folder, files
 
 
 class SyncScene(NamedTuple):

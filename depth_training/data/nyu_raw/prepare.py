@@ -7,7 +7,6 @@ A scene folder holds `d-<time>-<ticks>.pgm`, `r-<time>-<ticks>.ppm` and accelero
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 
 from depth_perception.depth.millimetres import to_millimetres
+from depth_perception.io.files import walk
 from depth_training.data.conversion import Prepared, Report, SceneToWrite, write_scenes
 from depth_training.data.dataset import Split
 from depth_training.data.image_files import read_text
@@ -161,13 +161,12 @@ def _scene_folders(source: Path, wanted: Callable[[str], bool]) -> Iterator[tupl
             f'{source} is not a folder' if source.exists() else f'{source} does not exist'
         )
     seen, taken = '', 0
-    for folder, subfolders, files in os.walk(source):
-        subfolders.sort()
+    for folder, _, files in walk(source):
         if any(name.startswith('d-') and name.endswith('.pgm') for name in files):
-            seen = Path(folder).resolve().name
+            seen = folder.resolve().name
             if wanted(seen):
                 taken += 1
-                yield Path(folder), files
+                yield folder, files
     if not seen:
         raise DataError(f'{source} holds no raw frames (d-*.pgm and r-*.ppm)')
     if not taken:
