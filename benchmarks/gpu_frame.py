@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, torch_device
 from benchmarks.network import NETWORKS, build, parse_size
 from benchmarks.resources import PeakMemory
 from benchmarks.results import going_on, write_json
@@ -46,7 +46,6 @@ from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.settings import DepthSettings
 from depth_perception.inference.backends.graphs import CudaGraph
 from depth_perception.inference.backends.torch_eager import TorchEager
-from depth_perception.inference.device import resolve_device
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.inference.transfer import Download, Upload
 from depth_perception.io.bag import Bag
@@ -289,8 +288,10 @@ def main(arguments: list[str] | None = None) -> int:
             'its figures do not apply to a GPU\n'
         )
         return 2
-    if options.device != 'cpu':
-        torch.cuda.set_device(str(resolve_device(options.device)))
+    try:
+        options.device = torch_device(options.device)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f'argument --device: {error}')
     torch.backends.cudnn.benchmark = options.autotune
     found: dict[str, Any] = {}
     for found in _measure(options):
@@ -302,7 +303,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield all that is measured so far, after each part."""
-    device = torch.device(str(resolve_device(options.device)))
+    device = options.device
     found: dict[str, Any] = {
         'machine': machine(),
         'device': str(device),

@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depth_perception.inference.device import DeviceError, resolve_device
+
+if TYPE_CHECKING:
+    import torch
 
 _CPUINFO = Path('/proc/cpuinfo')
 
@@ -20,6 +27,19 @@ def machine() -> str:
         f'{os.cpu_count()}-core {platform.machine()}{processor()}, {gpu}, Python '
         f'{platform.python_version()}, torch {torch.__version__}'
     )
+
+
+def torch_device(name: str) -> torch.device:
+    """Return a device by name, as the type of an option; a GPU becomes PyTorch's current one."""
+    import torch
+
+    try:
+        device = torch.device(str(resolve_device(name)))
+    except DeviceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
+    return device
 
 
 def processor(cpuinfo: Path = _CPUINFO) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, torch_device
 from benchmarks.resources import PeakMemory
 from benchmarks.results import going_on, has_matplotlib, write_json
 from benchmarks.ways import BASELINE, Run, default_way, ways
@@ -304,29 +304,32 @@ def main(arguments: list[str] | None = None) -> int:
         default=120.0,
         help='limit for one network at one size; reduces the rounds',
     )
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', type=torch_device, default='auto')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
     sizes = options.sizes or (GROWTH if options.growth else [(240, 320)])
-    device, rows = torch.device(options.device), []
+    rows: list[Row] = []
     failed: dict[str, str] = {}
     parts = [(name, size) for name in options.networks for size in sizes]
     for done, (name, size) in enumerate(parts, 1):
         with going_on(failed, f'{name} {size[0]}x{size[1]}'):
             rows += measure(
-                name, size, options.rounds, device, options.seconds, only_torch=options.only_torch
+                name,
+                size,
+                options.rounds,
+                options.device,
+                options.seconds,
+                only_torch=options.only_torch,
             )
         print(table(rows), flush=True)
         left = [f'{name} {height}x{width}' for name, (height, width) in parts[done:]]
-        _write(options, device, rows, {'unfinished': left, 'failed': failed})
+        _write(options, rows, {'unfinished': left, 'failed': failed})
     for key, value in growth(rows).items():
         print(f'{key}: milliseconds grow as pixels ** {value:.2f}')
     return 1 if failed else 0
 
 
-def _write(
-    options: argparse.Namespace, device: torch.device, rows: list[Row], missing: dict[str, Any]
-) -> None:
+def _write(options: argparse.Namespace, rows: list[Row], missing: dict[str, Any]) -> None:
     """Write the JSON and the image; `missing` is what the results lack."""
     rounds = [row.rounds for row in rows] or [0]
     where = (
@@ -338,7 +341,7 @@ def _write(
         file,
         {
             'machine': where,
-            'default_way': default_way(device),
+            'default_way': default_way(options.device),
             **missing,
             'rows': [asdict(row) for row in rows],
             'exponents': growth(rows),

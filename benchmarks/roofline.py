@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.limits import Limits, measure_limits
-from benchmarks.machine import machine
+from benchmarks.machine import machine, torch_device
 from benchmarks.network import build, plain_logarithms
 from benchmarks.results import has_matplotlib, read_times, write_json
 from benchmarks.work import Work, work
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--times', type=Path, required=True, help='a network.json')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', type=torch_device, default='auto')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
     try:
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f'roofline: {error}\n')
         return 1
-    result = run(times, torch.device(options.device))
+    result = run(times, options.device)
     write_json(options.out / 'roofline.json', result)
     points = [Point(**p) for p in result['points']]
     picture = options.out / 'roofline.png'

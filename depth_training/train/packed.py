@@ -33,6 +33,7 @@ from torch import Tensor
 
 from depth_perception.errors import first_line
 from depth_perception.inference.backends.graphs import release_generator
+from depth_perception.inference.device import resolve_device
 from depth_perception.io.files import write_atomically
 from depth_perception.io.weights import WeightsError, WeightsInfo, save_weights, weights_path
 from depth_perception.reading import read_text
@@ -210,7 +211,9 @@ class PackedTrainer:
     """A training run on packed views."""
 
     def __init__(self, options: Options) -> None:
-        self.options, self.device = options, torch.device(options.device)
+        self.options, self.device = options, torch.device(str(resolve_device(options.device)))
+        if self.device.type == 'cuda':
+            torch.cuda.set_device(self.device)
         self.recipe = dataclasses.replace(get_recipe(options.recipe), batch=options.batch)
         if self.recipe.focal is None:
             raise ValueError(
@@ -599,7 +602,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     length.add_argument('--minutes', type=float, help='length of the run by time')
     length.add_argument('--steps', type=int, help='length of the run in steps')
     parser.add_argument('--batch', type=int, default=64)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'bf16'))
     parser.add_argument('--resume', action='store_true', help='resume the run in --out')
     parser.add_argument(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu_session, network
+from benchmarks import gpu_session, network, roofline
 from benchmarks.gpu_session import SHARES, Session, Step
 from depth_perception.io.weights import weights_path
 from test.support.bare import bare_environment
@@ -211,6 +211,16 @@ def test_a_part_that_fails_does_not_keep_the_next_from_being_measured(
     assert 'Traceback' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('device', ['cuda:99', 'gpu'])
+@pytest.mark.parametrize('module', [network, roofline])
+def test_a_device_that_is_not_there_is_one_sentence(module, device, capsys):
+    words = ['--times', 'none.json'] if module is roofline else []
+    with pytest.raises(SystemExit) as error:
+        module.main([*words, '--device', device])
+    assert error.value.code == 2
+    assert f'device {device!r}' in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_sigterm_ends_the_running_step_and_what_it_measured_is_there(tmp_path):
     """A step in another process group, which hears nothing of the session's signal."""
     step = (
@@ -279,8 +289,6 @@ def test_what_was_not_asked_for_does_not_fail_the_session(session):
 
 
 def test_a_roofline_without_times_says_so(tmp_path, capsys):
-    from benchmarks import roofline
-
     assert roofline.main(['--times', str(tmp_path / 'none.json')]) == 1
     assert 'there is no file' in capsys.readouterr().err
 

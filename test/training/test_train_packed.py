@@ -214,6 +214,8 @@ def test_the_learning_rate_does_not_rise_while_graphs_are_recorded(
         (('--start-from', 'nowhere.safetensors'), 'there is no such file'),
         (('--recipe', 'paper_003'), 'has no focal length'),
         (('--batch', '64'), 'more than the 6 training pairs'),
+        (('--device', 'cuda:99'), "device 'cuda:99' was asked for"),
+        (('--device', 'gpu'), 'choose auto, cpu, cuda or cuda:N'),
     ],
 )
 def test_what_is_wrong_is_said(pack, tmp_path, capsys, more, text):
