@@ -10,7 +10,6 @@ The input is a smooth scene, a depth that is wrong by a smooth factor, and ancho
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
+from benchmarks.results import write_json
 from depth_perception.depth.anchors import Anchors, anchor_depth, fit_anchors
 from depth_perception.depth.residual_field import apply_field
 
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, figures in report['milliseconds'].items():
         print(f'{name:6} {figures["median"]:7.2f} ms median {figures["p95"]:7.2f} ms 95 %')
     if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + '\n')
+        write_json(options.out, report)
 
 
 if __name__ == '__main__':

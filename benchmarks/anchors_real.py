@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks.clip import HEIGHT, PITCH_DEG, read_clip
 from benchmarks.machine import machine
+from benchmarks.results import write_json
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import Anchors, anchor_depth
 from depth_perception.depth.floor_anchors import floor_anchors
@@ -215,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f'--data {options.data} is not a folder')
     report = run(options.data, options.model, options.every)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'anchors_real.json').write_text(json.dumps(report, indent=1) + '\n')
+    write_json(options.out / 'anchors_real.json', report)
     draw(options.out / 'anchors.jpg', DepthEstimator.load(options.model))
     print(f'{report["model"]}; {report["machine"]}')
     print('AbsRel (share of pictures that became worse)')

@@ -13,13 +13,13 @@ similar options choose a part. With --seeds N, drives that have something random
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
+from benchmarks.results import write_json
 from test.support.drive import LOW, MONITOR, TALL, Outcome, drive
 from test.support.drive_scenarios import ERRORS, SCENARIOS
 from test.support.nav2_rules import at_heights
@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
                 report += rows
                 print(f'\n{robot} robot, {guard}, {aid}: {totals(rows)}\n', flush=True)
                 print(as_markdown(rows, options.scenario, options.error), flush=True)
-    (options.out / 'closed_loop.json').write_text(json.dumps(report, indent=1) + '\n')
+    write_json(options.out / 'closed_loop.json', report)
     print(f'\ncollisions / stops for nothing\n\n{summary(report, options.error)}')
     draw(options.out / 'closed_loop.png')
     print(f'\n{options.out}/closed_loop.json, closed_loop.png')

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.clip import HEIGHT, PITCH_DEG, Frame, predictions, read_clip
 from benchmarks.machine import machine
+from benchmarks.results import write_json
 from depth_perception.depth import geometry
 from depth_perception.depth.scan import CameraPose
 from depth_perception.inference.estimator import DepthEstimator
@@ -136,7 +137,7 @@ def run(model: str, out: Path) -> dict[str, Any]:
         'truth_at_a_third': table(blurred, truths),
         'network': table([d.numpy() for d in predictions(estimator, frames)], truths),
     }
-    (out / 'edges.json').write_text(json.dumps(report, indent=1) + '\n')
+    write_json(out / 'edges.json', report)
     draw(out / 'edges.png', frames[SHOWN], blurred[SHOWN])
     return report
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.process import prepare_process
+from benchmarks.results import write_json
 
 #: Seconds after which a scenario counts as hung.
 LIMIT = 3600
@@ -130,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         rows.append(perform_apart(name, options))
         print(json.dumps(rows[-1]), flush=True)
-        options.json.write_text(json.dumps(rows, indent=1) + '\n')
+        write_json(options.json, rows)
     print(table(rows))
     return 0 if rows and all(row['served_next_frame'] for row in rows) else 1
 

@@ -30,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
+from benchmarks.results import write_json
 from depth_perception.cli.main import main as command
 from depth_perception.inference.backends.names import BACKENDS
 from depth_perception.inference.estimator import PRECISIONS, DepthEstimator
@@ -179,8 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(rows), flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     where = f'{machine()}, {torch.get_num_threads()} threads'
-    (options.out / 'imported.json').write_text(
-        json.dumps({'machine': where, 'rows': [asdict(row) for row in rows]}, indent=1) + '\n'
+    write_json(
+        options.out / 'imported.json', {'machine': where, 'rows': [asdict(row) for row in rows]}
     )
     return 0
 

@@ -9,7 +9,6 @@ Uses the node's default precision. Writes layers.json.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 
 from benchmarks.machine import machine
 from benchmarks.network import NETWORKS, build, parse_size
+from benchmarks.results import write_json
 from depth_perception.inference.backends.openvino import OpenVino
 
 RUNS = 10
@@ -78,9 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rows = [profile(name, size) for name in options.networks for size in options.sizes]
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'layers.json').write_text(
-        json.dumps({'machine': machine(), 'runs': RUNS, 'rows': rows}, indent=1) + '\n'
-    )
+    write_json(options.out / 'layers.json', {'machine': machine(), 'runs': RUNS, 'rows': rows})
     for row in rows:
         print(
             row['network'],

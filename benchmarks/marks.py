@@ -10,6 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.results import write_json
+
 
 class Mark(NamedTuple):
     """A frame at a place.
@@ -44,7 +46,7 @@ def now(thread: int) -> Mark:
 
 def write(path: Path, marks: list[tuple[int, str, Mark]]) -> None:
     """Write marks (stamp, place, mark) to a file."""
-    path.write_text(json.dumps(marks), encoding='utf-8')
+    write_json(path, marks)
 
 
 def read(path: Path) -> Frames:

@@ -32,6 +32,7 @@ from benchmarks.machine import machine
 from benchmarks.network import plain_logarithms
 from benchmarks.process import prepare_process
 from benchmarks.resources import resources
+from benchmarks.results import write_json
 from depth_perception.demo.processes import child
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
 
@@ -351,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f'node: {error}\n')
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'node.json').write_text(json.dumps(found, indent=1) + '\n')
+    write_json(options.out / 'node.json', found)
     plot(
         options.out / 'node.png',
         found['results'],

@@ -13,7 +13,6 @@ obstacles.png (scans from above) and costmap.png. docs/obstacles.md has the defi
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,12 +26,14 @@ from numpy.typing import NDArray
 
 from benchmarks.drives import Drive, clip_drive, read_drive, room_drives
 from benchmarks.machine import machine
+from benchmarks.results import write_json
 from depth_perception.demo.obstacles import METRES, SHARE, WITHIN, counts, verdicts
 from depth_perception.depth.anchors import Anchors
 from depth_perception.depth.products import DepthProducts, DepthScan, ProductMaker
 from depth_perception.depth.settings import DepthSettings
 from depth_perception.depth.simulated_anchors import lidar_row, zones
 from depth_perception.inference.estimator import DepthEstimator
+from depth_perception.io.files import write_atomically
 from test.support.nav2_rules import Cell, ObstacleLayer, observations
 
 matplotlib.use('Agg')  # needs no display
@@ -356,7 +357,7 @@ def run(
             'ways': figures,
         }
         shown.append((drive.name, seen))
-    (out / 'obstacles.json').write_text(json.dumps(report, indent=1) + '\n')
+    write_json(out / 'obstacles.json', report)
     draw(out / 'obstacles.png', shown, WAYS)
     draw_costmaps(out / 'costmap.png', drives[0], shown[0][1], WAYS, len(drives[0].truths) // 2)
     return report
@@ -409,7 +410,7 @@ def write_tables(page: Path, text: str) -> None:
     _, end, after = rest.partition(END)
     if not end:
         raise SystemExit(f'{page} has no lines {BEGIN} and {END}')
-    page.write_text(f'{before}{begin}\n\n{text}\n\n{end}{after}')
+    write_atomically(page, [f'{before}{begin}\n\n{text}\n\n{end}{after}'.encode()])
 
 
 def main(arguments: list[str] | None = None) -> None:

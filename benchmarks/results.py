@@ -21,7 +21,7 @@ from depth_perception.errors import named
 from depth_perception.io.files import write_atomically
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Write a JSON file; a file that is there stays complete until the new one is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [(json.dumps(content, indent=1) + '\n').encode()])

@@ -33,6 +33,7 @@ from benchmarks.bench import BenchError
 from benchmarks.camera import CameraProcess
 from benchmarks.machine import machine
 from benchmarks.process import prepare_process
+from benchmarks.results import write_json
 from depth_perception.demo.processes import Child, child
 from depth_perception.ros.conversions.topics import DEPTH
 
@@ -254,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     result['growth'] = growth(result['runs'])
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'cameras.json').write_text(json.dumps(result, indent=1) + '\n')
+    write_json(options.out / 'cameras.json', result)
     plot(options.out / 'cameras.png', result)
     print(json.dumps(result['growth'], indent=1))
     return 0

@@ -14,7 +14,6 @@ Writes soak.json and soak.png; the exit status is 1 if something hung, died or g
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
@@ -29,6 +28,7 @@ from benchmarks.camera import CameraProcess
 from benchmarks.machine import machine
 from benchmarks.process import prepare_process
 from benchmarks.resources import LIMITS, resources, slope
+from benchmarks.results import write_json
 from depth_perception.demo.processes import child
 from depth_perception.ros.conversions.topics import DEPTH
 
@@ -234,7 +234,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         'diagnostics': dict(listener.diagnostics),
     }
     content = {**verdict, 'samples': record.samples}
-    (options.out / 'soak.json').write_text(json.dumps(content, indent=1) + '\n')
+    write_json(options.out / 'soak.json', content)
     plot(options.out / 'soak.png', record, verdict)
     return verdict
 

@@ -43,6 +43,7 @@ import psutil
 from benchmarks.camera import CameraProcess
 from benchmarks.machine import machine
 from benchmarks.process import prepare_process
+from benchmarks.results import write_json
 from benchmarks.started_node import STAGES
 from depth_perception.demo.processes import Child, child
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
@@ -265,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = run(options.starts, options.idle_seconds, options.model)
     found['note'] = options.note
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / 'start.json').write_text(json.dumps(found, indent=1) + '\n')
+    write_json(options.out / 'start.json', found)
     sys.stdout.write(text(found))
     return 0
 

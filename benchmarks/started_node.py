@@ -9,12 +9,12 @@ of the node is not changed: functions are wrapped.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import write_json
 from benchmarks.traced_node import Replace, wrap
 
 #: Stages in order, and what takes the time until each.
@@ -42,7 +42,7 @@ class Stages:
             return
         self.times[stage] = time.monotonic()
         if stage == list(STAGES)[-1]:
-            self._file.write_text(json.dumps(self.times), encoding='utf-8')
+            write_json(self._file, self.times)
 
 
 def install(stages: Stages, replace: Replace = setattr) -> None:

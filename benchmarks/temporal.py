@@ -9,7 +9,6 @@ Definitions are in docs/filters.md. Prints the table and writes it as JSON.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from benchmarks.clip import Frame, predictions, read_clip
 from benchmarks.machine import machine
+from benchmarks.results import write_json
 from depth_perception.depth.temporal import TemporalFilter
 from depth_perception.inference.estimator import DepthEstimator
 
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, default=Path('temporal.json'))
     options = parser.parse_args(arguments)
     report = run(options.model)
-    options.out.write_text(json.dumps(report, indent=1) + '\n')
+    write_json(options.out, report)
     print(f'{report["model"]}; {report["machine"]}')
     names = list(report['strengths']['0.0'])
     print('strength ' + ' '.join(f'{name:>20}' for name in names))

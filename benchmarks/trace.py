@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import multiprocessing
 import os
 import sys
@@ -49,6 +48,7 @@ from benchmarks.machine import machine
 from benchmarks.marks import Frames, Mark
 from benchmarks.process import prepare_process
 from benchmarks.processor import Slice, processor_time
+from benchmarks.results import write_json
 from benchmarks.sensor import serialized_clouds
 from depth_perception.demo.processes import Child, child
 from depth_perception.ros.conversions.stamps import serialized_stamp
@@ -542,7 +542,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
     name = 'anchors.json' if options.anchors else 'trace.json'
-    (options.out / name).write_text(json.dumps(found, indent=1) + '\n')
+    write_json(options.out / name, found)
     for name, rates in found['nodes'].items():
         for rate, row in rates.items():
             if len(row['budget']) > 4:

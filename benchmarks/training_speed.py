@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import resource
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.data_loading import images_per_second
 from benchmarks.plain_loop import PlainLoop, ratio
+from benchmarks.results import write_json
 from depth_training.data import DepthDataset, open_dataset
 from depth_training.ranges import Range, number
 from depth_training.recipes import Recipe, get_recipe
@@ -283,16 +283,13 @@ def main() -> None:
     print(f'Training steps, {where}:\n')
     rows = _print(_HEAD, _rows(options, device))
     if options.out:
-        options.out.write_text(
-            json.dumps(
-                {
-                    'machine': where,
-                    'steps': options.steps,
-                    'rows': [dict(zip(_HEAD, row)) for row in rows],
-                },
-                indent=1,
-            )
-            + '\n'
+        write_json(
+            options.out,
+            {
+                'machine': where,
+                'steps': options.steps,
+                'rows': [dict(zip(_HEAD, row)) for row in rows],
+            },
         )
     if options.data:
         dataset = open_dataset(options.data, 'all')

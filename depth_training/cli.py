@@ -145,6 +145,8 @@ def parse(name: str, words: Sequence[str]) -> Any:
     """
     import tyro
 
+    from depth_training.optional_values import registry
+
     kind = options_type(name)
 
     def read(**default: Any) -> Any:
@@ -154,6 +156,7 @@ def parse(name: str, words: Sequence[str]) -> Any:
             args=words,
             description=COMMANDS[name].help,
             config=(tyro.conf.OmitArgPrefixes,),
+            registry=registry(),
             **default,
         )
 

@@ -39,6 +39,7 @@ TRAINING = (
     'failures',
     'ranges',
     'options',
+    'optional_values',
     'data',
     'losses',
     'augment',

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 
-from benchmarks import drives, edges, floor, obstacles, stages, temporal
+from benchmarks import drives, edges, floor, obstacles, results, stages, temporal
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.floor import floor_layout, level_floor
 from depth_perception.depth.scan import level_rays
@@ -147,3 +149,26 @@ def test_every_stage_is_timed_and_they_add_up():
     np.testing.assert_allclose(np.sum(parts, axis=0), total)
     lines = stages.table(seconds).splitlines()
     assert len(lines) == 1 + len(seconds) and lines[-1].startswith('whole')
+
+
+def test_every_benchmark_writes_its_results_atomically():
+    """A run that is stopped while writing must not leave half a file in place of the last one."""
+    written = {
+        (file.name, line.strip())
+        for file in Path(results.__file__).parent.rglob('*.py')
+        for line in file.read_text(encoding='utf-8').splitlines()
+        if '.write_text(' in line or 'json.dump(' in line
+    }
+    assert {name for name, _ in written} <= {
+        'imported.py',  # a network's folder, made for the measurement
+        'gpu_session.py',  # an empty log
+        'resources.py',  # /proc
+    }
+
+
+def test_a_result_keeps_the_last_one_until_it_is_complete(tmp_path):
+    file = tmp_path / 'new folder' / 'a.json'
+    results.write_json(file, [{'ms': 1}])
+    with pytest.raises(TypeError):
+        results.write_json(file, [{'ms': object()}])
+    assert json.loads(file.read_text()) == [{'ms': 1}] and len(list(file.parent.iterdir())) == 1

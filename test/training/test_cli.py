@@ -33,7 +33,29 @@ def test_each_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, '--help'])
     assert stop.value.code == 0
-    assert 'usage' in capsys.readouterr().out.lower()
+    said = capsys.readouterr().out
+    assert 'usage' in said.lower() and 'None' not in said
+
+
+def test_an_option_without_value_is_shown_and_read_in_words(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['train', '--help'])
+    said = ' '.join(capsys.readouterr().out.split())
+    for form in (
+        '--learning-rate FLOAT or none',
+        '--out PATH or none',
+        '--resume [PATH [PATH ...]] or none',
+        '--loss {mse,',
+        'densedepth} or none',
+        '(default: none)',
+    ):
+        assert form in said
+    for word, value in (('none', None), ('None', None), ('7', 7)):
+        assert cli.parse('train', ['paper_003', '--steps', word]).steps == value
+    for word, value in (('none', None), ('l1', 'l1')):
+        assert cli.parse('train', ['paper_003', '--loss', word]).loss == value
+    assert cli.parse('train', ['paper_003', '--resume', 'none']).resume is None
+    assert cli.parse('train', ['paper_003']).out is None
 
 
 @pytest.mark.parametrize('command', cli.COMMANDS)
