@@ -31,9 +31,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from benchmarks.camera import serialized_clip
 from benchmarks.machine import machine
 from benchmarks.sensor import clouds
-from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
-from depth_perception.depth.anchor_sources import point_anchors
+from depth_perception.depth.anchor_sources import MOST_POINTS, point_anchors
+from depth_perception.depth.anchors import prepare_anchors
 from depth_perception.depth.products import ProductMaker
 from depth_perception.depth.scan import LEVEL
 from depth_perception.inference.backends.base import Backend
@@ -48,6 +48,7 @@ from depth_perception.ros.conversions.sensor_messages import cloud_points
 from depth_perception.ros.conversions.topics import DEPTH, POINTS, SCAN
 from depth_perception.ros.node.anchor_inputs import FrameAnchors
 from depth_perception.ros.node.calibrations import Calibrations
+from depth_perception.ros.node.measurement import CameraView
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.pipeline import Pipeline
 from depth_perception.ros.node.scan_pose import ScanPose
@@ -84,9 +85,10 @@ class Sensor:
     def __init__(self, count: int) -> None:
         self._cloud = clouds(count)[0]
 
-    def of(self, _image: Any, camera: CameraModel, *_rest: Any) -> FrameAnchors:
-        """Return the anchors as `AnchorInputs` does."""
-        return FrameAnchors(point_anchors(cloud_points(self._cloud), np.eye(4), camera), 0.0)
+    def of(self, view: CameraView, *_rest: Any) -> FrameAnchors:
+        """Return the anchors as `AnchorInputs` does for a cloud that was not prepared."""
+        anchors = point_anchors(cloud_points(self._cloud, MOST_POINTS), np.eye(4), view.camera)
+        return FrameAnchors(anchors, 0.0, prepared=prepare_anchors(anchors, view.size, view.limits))
 
 
 @dataclass
@@ -129,8 +131,9 @@ class Stages:
         products = self._products(rgb, camera, depth, self.settings, image=colours)
         if self.sensor is not None:
             with self._timed('anchors'):
-                anchors = self.sensor.of(None, camera).anchors
-                products, self.report = self._products.anchored(products, anchors)
+                limits = self._products.anchor_limits(self.settings)
+                seen = self.sensor.of(CameraView(image.header.frame_id, camera, limits))
+                products, self.report = self._products.anchored(products, seen.prepared)
         with self._timed('range mask'):
             ranged = products.depth
         with self._timed('depth message'):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = TypeVar('Array', NDArray[Any], 'Tensor')
+#: Rows (n,), columns (n,) and metres (n,) of pixels.
+KnownPixels = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 #: Largest number of points of a cloud that are used.
 MOST_POINTS = 5_000
@@ -67,16 +69,26 @@ def scan_anchors(
         >>> len(anchors), round(float(anchors.depth.max()), 2)
         (64, 2.0)
     """
+    points = scan_points(ranges, angle_min, angle_increment, range_min, range_max)
+    return point_anchors(points, transform, camera)
+
+
+def scan_points(
+    ranges: NDArray[Any],
+    angle_min: float,
+    angle_increment: float,
+    range_min: float = 0.0,
+    range_max: float = math.inf,
+) -> NDArray[np.float64]:
+    """Return the measured points (n, 3) of a laser scan in its frame; see `scan_anchors`."""
     ranges = np.asarray(ranges, np.float64)
     angles = angle_min + angle_increment * np.arange(len(ranges))
     with np.errstate(invalid='ignore'):
         measured = (ranges >= range_min) & (ranges <= range_max) & np.isfinite(ranges)
     ranges, angles = ranges[measured], angles[measured]
-    return point_anchors(
-        np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros(len(ranges))], 1),
-        transform,
-        camera,
-    )
+    points = np.zeros((len(ranges), 3))
+    points[:, 0], points[:, 1] = ranges * np.cos(angles), ranges * np.sin(angles)
+    return points
 
 
 def point_anchors(
@@ -103,17 +115,17 @@ def point_anchors(
     points = np.asarray(points, np.float64).reshape(-1, 3)
     points = points[:: max(1, math.ceil(len(points) / MOST_POINTS))]
     rotation, offset = _parts(transform)
-    seen = points @ rotation.T + offset
-    with np.errstate(invalid='ignore'):
-        seen = seen[np.isfinite(seen).all(1) & (seen[:, 2] > 0)]
-    depth = seen[:, 2]
-    u = camera.fx * seen[:, 0] / depth + camera.cx
-    v = camera.fy * seen[:, 1] / depth + camera.cy
-    inside = (u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5)
+    with np.errstate(all='ignore'):  # points that are unknown, or not before the camera
+        x, y, depth = rotation @ points.T + offset[:, None]
+        u = camera.fx * x / depth + camera.cx
+        v = camera.fy * y / depth + camera.cy
+        inside = (u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5)
+        inside &= (depth > 0) & (depth < np.inf)
     u, v, depth = u[inside], v[inside], depth[inside]
     shown = _shown(u, v, depth, camera)
+    u, v, depth = u[shown], v[shown], depth[shown]
     radius = math.tan(math.radians(radius_deg)) * camera.fx
-    return Anchors.of(u[shown], v[shown], depth[shown], radius)
+    return Anchors(u, v, depth, np.full(len(u), radius), np.ones(len(u)))
 
 
 def depth_anchors(
@@ -135,15 +147,21 @@ def depth_anchors(
         >>> len(depth_anchors(np.full((24, 32), 2.0), narrow, np.eye(4), camera))
         768
     """
-    rows, columns, z = _known_pixels(np.asarray(depth))
+    known = known_pixels(np.asarray(depth))
+    return pixel_anchors(known, depth_camera, transform, camera)
+
+
+def pixel_anchors(
+    known: KnownPixels, depth_camera: CameraModel, transform: NDArray[Any], camera: CameraModel
+) -> Anchors:
+    """Return known pixels of another camera as anchors, see `depth_anchors`."""
+    rows, columns, z = known
     x = z * ((columns - depth_camera.cx) / depth_camera.fx)
     y = z * ((rows - depth_camera.cy) / depth_camera.fy)
     return point_anchors(np.stack([x, y, z], -1), transform, camera)
 
 
-def _known_pixels(
-    depth: NDArray[Any],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def known_pixels(depth: NDArray[Any]) -> KnownPixels:
     """Return rows, columns and metres of about `MOST_POINTS` known pixels, on a grid if dense."""
     stride = max(1, math.ceil(math.sqrt(depth.size / MOST_POINTS)))
     grid = depth[stride // 2 :: stride, stride // 2 :: stride]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
-from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors
+from depth_perception.depth.anchors import AnchoredDepth, AnchorReport, Anchors, PreparedAnchors
 from depth_perception.depth.arrays import like, on_host, place_of
 from depth_perception.depth.floor import FloorLayout, floor_layout, level_floor
 from depth_perception.depth.floor_memory import FloorMemory
@@ -369,21 +369,29 @@ class ProductMaker:
         )
 
     def anchored(
-        self, products: DepthProducts, anchors: Anchors, time: float = 0.0, hold: float = 0.0
+        self,
+        products: DepthProducts,
+        anchors: Anchors | PreparedAnchors,
+        time: float = 0.0,
+        hold: float = 0.0,
     ) -> tuple[DepthProducts, AnchorReport]:
         """Return the products of a frame with depth corrected by anchors; wait for the device.
 
         Args:
             products: of the frame, not corrected.
-            anchors: true depths in its image.
+            anchors: true depths in its image; they may be prepared for `anchor_limits`.
             time: seconds, of frames in their order.
             hold: seconds in which the last correction fades if there are too few anchors.
         """
         self._anchored.hold = hold
-        near, far = _ANCHORED
-        far = min(far, self._network_max_depth * products.settings.depth_scale)
+        near, far = self.anchor_limits(products.settings)
         metric, report = self._anchored(products.metric, anchors, time, near, far)
         return products.with_metric(metric, anchored=report.strength > 0.5), report
+
+    def anchor_limits(self, settings: DepthSettings) -> tuple[float, float]:
+        """Return the depths between which anchors are used, metres."""
+        near, far = _ANCHORED
+        return near, min(far, self._network_max_depth * settings.depth_scale)
 
     def reset(self) -> None:
         """Forget the last depth, the last correction and the last floor."""

@@ -42,6 +42,7 @@ Array = TypeVar('Array', NDArray[Any], 'Tensor')
 SMOOTH, FACTOR, SLOPE = 0.15, 0.3, 0.1
 #: Length scales of the smooth rest: in log depth, and as fractions of the image's width and height.
 LENGTHS = (0.5, 0.3, 0.3)
+_SCALES = 1 / np.array(LENGTHS)[:, None]
 #: Standard deviation of the log ratio of an anchor's distance to the depth at its position.
 NOISE = 0.08
 #: No depth is corrected by more than the factor exp(LIMIT), 3.3.
@@ -104,8 +105,8 @@ class ResidualField:
         places, polynomials = _interpolation(min(_DEGREE, math.ceil(2 * half / LENGTHS[0]) + 2))
         depths = middle + half * places - self.centre
         by_depth = polynomials @ (SMOOTH**2 * _bell(depths, log_depth, LENGTHS[0]) * self.weights)
-        by_row = _bell(_centres(rows), v, LENGTHS[2]).astype(np.float32)
-        by_column = _bell(_centres(columns), u, LENGTHS[1]).astype(np.float32)
+        by_row = _bell(_centres(rows), v.astype(np.float32), LENGTHS[2])
+        by_column = _bell(_centres(columns), u.astype(np.float32), LENGTHS[1])
         by_both = by_depth.astype(np.float32)[:, None] * by_row
         coefficients = by_both @ by_column.T  # a small product for each power, see `_inverse`
         slope = SLOPE**2 * float(self.weights @ log_depth)
@@ -136,9 +137,10 @@ class Curves:
         return math.exp(self.middle - self.half), math.exp(self.middle + self.half)
 
 
-def _centres(count: int) -> NDArray[np.float64]:
+@functools.lru_cache(maxsize=16)
+def _centres(count: int) -> NDArray[np.float32]:
     """Return the centres of tiles as fractions of the image's side."""
-    return (np.arange(count) + 0.5) / count
+    return ((np.arange(count) + 0.5) / count).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=_DEGREE)
@@ -173,7 +175,8 @@ def fit_field(
         anchor that agrees with the others.
     """
     centre = median(log_depth)
-    features = np.stack([log_depth - centre, u, v], 1).astype(np.float64)
+    features = np.empty((len(log_depth), 3))
+    features[:, 0], features[:, 1], features[:, 2] = log_depth - centre, u, v
     variance = noise * noise
     system = _kernel(features, features)
     system.reshape(-1)[:: len(features) + 1] += variance
@@ -256,30 +259,35 @@ def _belief(deviation: NDArray[Any]) -> NDArray[np.float64]:
 
 def median(values: NDArray[Any]) -> float:
     """Return the upper median of one or more values, many times as fast as `numpy.median`."""
-    middle = len(values) // 2
-    return float(np.partition(values, middle)[middle])
+    middle, ordered = len(values) // 2, values.copy()
+    ordered.partition(middle)
+    return float(ordered[middle])
 
 
 def _kernel(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
     """Return covariances (m, n) of the corrections at features (m, 3) and (n, 3)."""
     # -|a - b|^2 / 2 = a b - |a|^2 / 2 - |b|^2 / 2, as one product: passes over the result are
     # what is expensive.
-    left, right = np.ones((len(first), 5)), np.ones((len(second), 5))
-    left[:, :3], right[:, :3] = first / LENGTHS, second / LENGTHS
-    left[:, 3] = math.log(SMOOTH**2) - 0.5 * (left[:, :3] ** 2).sum(1)
-    right[:, 4] = -0.5 * (right[:, :3] ** 2).sum(1)
-    bells = left @ right.T
+    left, right = np.ones((5, len(first))), np.ones((5, len(second)))
+    np.multiply(first.T, _SCALES, out=left[:3])
+    np.multiply(second.T, _SCALES, out=right[:3])
+    left[3] -= 0.5 * np.square(left[:3]).sum(0) + (1 - math.log(SMOOTH**2))
+    right[4] = -0.5 * np.square(right[:3]).sum(0)
+    bells: NDArray[np.float64] = left.T @ right
     np.exp(bells, out=bells)
-    left[:, 0], right[:, 0], right[:, 1] = SLOPE**2 * first[:, 0], second[:, 0], FACTOR**2
-    left[:, 1] = 1
-    bells += left[:, :2] @ right[:, :2].T
+    left[:2], right[0], right[1] = FACTOR**2, 1, second[:, 0]
+    left[1] = SLOPE**2 * first[:, 0]
+    bells += left[:2].T @ right[:2]
     return bells
 
 
-def _bell(first: NDArray[Any], second: NDArray[Any], length: float) -> NDArray[np.float64]:
+def _bell(first: NDArray[Any], second: NDArray[Any], length: float) -> NDArray[Any]:
     """Return exp(-((a - b) / length)^2 / 2) of all pairs, (m, n)."""
-    bell: NDArray[np.float64] = np.exp(-0.5 * ((first[:, None] - second[None]) / length) ** 2)
-    return bell
+    scale = math.sqrt(0.5) / length
+    bell = np.subtract.outer(first * scale, second * scale)
+    bell *= bell
+    np.negative(bell, out=bell)
+    return np.asarray(np.exp(bell, out=bell))
 
 
 @by_numpy

@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField, Range
 from std_msgs.msg import Header
 
+from depth_perception.camera.model import CameraModel
 from depth_perception.extras import ros_remedy
 from depth_perception.ros.conversions.messages import cloud_message, depth_message
 from depth_perception.ros.conversions.sensor_messages import (
@@ -33,6 +34,7 @@ from depth_perception.ros.conversions.topics import ANCHOR_DEPTH_INFO
 from depth_perception.ros.conversions.transforms import TransformError
 from depth_perception.ros.node import anchor_inputs
 from depth_perception.ros.node.diagnostics import OK, WARN
+from depth_perception.ros.node.measurement import CameraView
 from depth_perception.ros.node.parameters import ParameterError, anchor_sources, check
 from test.support.estimators import StandIn
 from test.support.ros import camera_info, cloud_array, image_array, running_node
@@ -232,6 +234,27 @@ def test_cloud_and_scan_are_of_the_corrected_depth(scene):
     np.testing.assert_allclose(cloud[..., 2], WALL, rtol=0.01)
     ranges = np.array(scene.robot.wait_for('scan', 1)[0].ranges)
     assert np.nanmin(ranges) == pytest.approx(WALL, rel=0.01)
+
+
+def test_a_measurement_is_converted_once_for_all_images_of_a_camera(scene, monkeypatch):
+    converted, convert = [], anchor_inputs.point_anchors
+
+    def counted(*arguments: Any) -> Any:
+        converted.append(arguments)
+        return convert(*arguments)
+
+    monkeypatch.setattr(anchor_inputs, 'point_anchors', counted)
+    header = scene.header(100.0)
+    scene.measure('scan', scan(header))
+    for stamp in (100.0, 100.05, 100.1):
+        np.testing.assert_allclose(scene.depth(stamp), WALL, rtol=0.01)
+    assert len(converted) == 1
+    other = CameraModel(200, 150, fx=200.0, fy=200.0, cx=99.5, cy=74.5)
+    view = CameraView(OPTICAL, other, (0.1, 10.0))
+    seen = scene.node._parts.anchors.of(view, header.stamp, None, 0.2, lambda: None)
+    assert len(converted) == 2 and seen.prepared.size == (150, 200)
+    assert len(seen.anchors) == len(seen.prepared.anchors) > 20
+    assert seen.anchors.u.max() > 150
 
 
 @with_(anchors='')
@@ -455,6 +478,7 @@ def test_clouds_of_any_layout(kind, big):
         data=array('B', rows.tobytes()),
     )
     np.testing.assert_array_equal(cloud_points(cloud), [[1, 2, z] for z in range(6)])
+    np.testing.assert_array_equal(cloud_points(cloud, 2), [[1, 2, 0], [1, 2, 3]])
     cloud.data = cloud.data[:150]
     with pytest.raises(SensorError, match='150 bytes, too few for 3x2'):
         cloud_points(cloud)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,12 @@ class SensorError(ValueError):
     """A message cannot be used; the text says why."""
 
 
-def cloud_points(message: PointCloud2) -> NDArray[np.float64]:
-    """Return x, y and z of every point of a cloud, (n, 3), metres.
+def cloud_points(message: PointCloud2, most: int | None = None) -> NDArray[np.float64]:
+    """Return x, y and z of the points of a cloud, (n, 3), metres.
+
+    Args:
+        message: the cloud.
+        most: if it has more points, every second is returned, or every third, and so on.
 
     Raises:
         SensorError: the cloud has no fields x, y and z, or too little data for its size.
@@ -39,17 +44,18 @@ def cloud_points(message: PointCloud2) -> NDArray[np.float64]:
             f'of {message.point_step}'
         )
     order = '>' if message.is_bigendian else '<'
-    columns = [
-        _strided(
-            data,
-            fields[name].offset,
-            order + _KINDS[fields[name].datatype],
-            (height, width),
-            (message.row_step, message.point_step),
-        )
+    step = 1 if most is None else max(1, math.ceil(height * width / most))
+    shape, strides = (height, width), (message.row_step, message.point_step)
+    if height == 1 or message.row_step == width * message.point_step:
+        shape, strides = (1, height * width), (0, message.point_step)
+    axes = [
+        _strided(data, fields[name].offset, order + _KINDS[fields[name].datatype], shape, strides)
         for name in 'xyz'
     ]
-    return np.stack(columns, -1).reshape(-1, 3).astype(np.float64)
+    points = np.empty((len(range(0, height * width, step)), 3))
+    for axis, values in enumerate(axes):
+        points[:, axis] = values.reshape(-1)[::step]
+    return points
 
 
 def depth_array(message: Image) -> NDArray[np.float32]:

@@ -14,24 +14,13 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, Range
-from std_msgs.msg import Header
 
 from depth_perception.camera.model import CameraError, CameraModel
-from depth_perception.depth.anchor_sources import (
-    depth_anchors,
-    point_anchors,
-    range_anchors,
-    scan_anchors,
-)
-from depth_perception.depth.anchors import Anchors
+from depth_perception.depth.anchor_sources import pixel_anchors, point_anchors, range_anchors
+from depth_perception.depth.anchors import Anchors, PreparedAnchors, prepare_anchors
 from depth_perception.depth.floor_anchors import HIGHEST_CAMERA, floor_anchors
 from depth_perception.depth.scan import CameraPose
-from depth_perception.ros.conversions.sensor_messages import (
-    SensorError,
-    cloud_points,
-    depth_array,
-    transform_matrix,
-)
+from depth_perception.ros.conversions.sensor_messages import SensorError, transform_matrix
 from depth_perception.ros.conversions.stamps import seconds
 from depth_perception.ros.conversions.topics import (
     ANCHOR_DEPTH,
@@ -46,6 +35,7 @@ from depth_perception.ros.conversions.transforms import (
     TransformError,
     TransformListener,
 )
+from depth_perception.ros.node.measurement import CameraView, Measurement
 from depth_perception.ros.node.parameters import FLOOR, anchor_sources
 from depth_perception.ros.node.subscriptions import AdaptiveSubscription
 
@@ -60,6 +50,10 @@ TOPICS: dict[str, tuple[str, type]] = {
 _KEPT = 10
 #: Largest number of sensors on one topic, distinguished by frame_id.
 _FRAMES = 16
+#: The transform between two sensors with the same frame.
+_SAME = np.eye(4)
+#: Sources whose anchors do not depend on the predicted depth or on other messages.
+_INDEPENDENT = ('scan', 'points')
 
 
 class _UntimelyError(SensorError):
@@ -78,11 +72,13 @@ class FrameAnchors:
         anchors: anchors of all sources.
         age: seconds between the image and the oldest message used; None if no message was used.
         problem: a problem with some sources, or ''.
+        prepared: the same anchors, prepared for the correction; None if they are not.
     """
 
     anchors: Anchors
     age: float | None = None
     problem: str = ''
+    prepared: PreparedAnchors | None = None
 
 
 class AnchorInputs:
@@ -102,7 +98,7 @@ class AnchorInputs:
         self._node = node
         self._sources = anchor_sources(names)
         self._lock = threading.Lock()
-        self._messages: dict[str, dict[str, deque[Any]]] = {name: {} for name in TOPICS}
+        self._messages: dict[str, dict[str, deque[Measurement]]] = {name: {} for name in TOPICS}
         self._depth_info: CameraInfo | None = None
         sensors = [name for name in self._sources if name != FLOOR]
         _check_topics(node, [TOPICS[name][0] for name in sensors])
@@ -144,8 +140,8 @@ class AnchorInputs:
 
     def of(
         self,
-        image: Header,
-        camera: CameraModel,
+        view: CameraView,
+        stamp: Time,
         predicted: Any,
         max_age: float,
         pose: Callable[[], CameraPose | None],
@@ -153,58 +149,60 @@ class AnchorInputs:
         """Return the anchors of an image; called by the worker.
 
         Args:
-            image: header of the image, with the frame_id of the camera.
-            camera: camera of the image.
+            view: frame and camera of the image.
+            stamp: of the image.
             predicted: predicted depth (H, W) before correction.
             max_age: largest time difference between a measurement and the image, seconds.
             pose: returns the camera pose; None means unknown.
         """
-        found, ages, problems = [], [], []
+        found: list[Anchors | PreparedAnchors] = []
+        ages, problems, at = [], [], seconds(stamp)
         for name in self._sources:
             if name == FLOOR:
-                anchors, problem = _floor(predicted, camera, pose())
+                anchors, problem = _floor(predicted, view.camera, pose())
                 found.append(anchors)
                 problems.append(problem)
                 continue
-            nearest = self._nearest(name, image)
-            fitting = [message for message in nearest if _apart(message, image) <= max_age]
+            nearest = self._nearest(name, at)
+            fitting = [one for one in nearest if abs(one.seconds - at) <= max_age]
             # A measurement from another time may also be of no use at all, which says more.
-            for message in fitting or nearest:
-                made, problem = self._tried(name, message, image, camera, predicted, bool(fitting))
+            for one in fitting or nearest:
+                made, problem = self._tried(one, view, predicted, bool(fitting))
                 problems.append(problem)
                 if fitting and made is not None:
                     found.append(made)
-                    ages.append(_apart(message, image))
+                    ages.append(abs(one.seconds - at))
             if not fitting and not any(problems[len(problems) - len(nearest) :]):
-                problems.append(self._missing(name, nearest, image, max_age))
+                problems.append(self._missing(name, nearest, at, max_age))
+        only = found[0] if len(found) == 1 else None
         return FrameAnchors(
-            Anchors.joined(found), max(ages, default=None), '; '.join(filter(None, problems))
+            Anchors.joined(
+                [one.offered if isinstance(one, PreparedAnchors) else one for one in found]
+            ),
+            max(ages, default=None),
+            '; '.join(filter(None, problems)),
+            only if isinstance(only, PreparedAnchors) else None,
         )
 
     def _tried(
-        self,
-        name: str,
-        message: Any,
-        image: Header,
-        camera: CameraModel,
-        predicted: Any,
-        fits: bool,
-    ) -> tuple[Anchors | None, str]:
-        """Return the anchors of a message, None if it cannot be used, and what is wrong with it.
+        self, measurement: Measurement, view: CameraView, predicted: Any, fits: bool
+    ) -> tuple[Anchors | PreparedAnchors | None, str]:
+        """Return the anchors of a measurement, None if it is of no use, and what is wrong with it.
 
         That TF lacks the time of a message is not wrong if the message does not fit the image.
         """
         try:
-            anchors = self._anchors(name, message, image, camera, predicted)
+            anchors = self._anchors(measurement, view, predicted)
         except _UntimelyError as error:
-            return None, f'{self._topic(name)}: {error}' if fits else ''
+            return None, f'{self._topic(measurement.source)}: {error}' if fits else ''
         except (TransformError, SensorError, CameraError) as error:
-            return None, f'{self._topic(name)}: {error}'
-        if len(anchors) or not _has_measured(message):
+            return None, f'{self._topic(measurement.source)}: {error}'
+        offered = anchors.offered if isinstance(anchors, PreparedAnchors) else anchors
+        if len(offered) or not measurement.has_measured:
             return anchors, ''
         return anchors, (
-            f'{self._topic(name)}: nothing that was measured lies in the image; is '
-            f'{message.header.frame_id} its frame?'
+            f'{self._topic(measurement.source)}: nothing that was measured lies in the image; is '
+            f'{measurement.header.frame_id} its frame?'
         )
 
     def _listen_to_tf(self) -> None:
@@ -225,11 +223,13 @@ class AnchorInputs:
         """Return the callback that stores the messages of a source by frame_id."""
 
         def keep(message: Any) -> None:
+            measurement = Measurement(name, message)
             with self._lock:
                 frames = self._messages[name]
                 if message.header.frame_id not in frames and len(frames) >= _FRAMES:
                     frames.clear()
-                frames.setdefault(message.header.frame_id, deque(maxlen=_KEPT)).append(message)
+                kept = frames.setdefault(message.header.frame_id, deque(maxlen=_KEPT))
+                kept.append(measurement)
 
         return keep
 
@@ -239,18 +239,18 @@ class AnchorInputs:
     def _topic(self, name: str) -> str:
         return self._subscriptions[name].topic
 
-    def _nearest(self, name: str, image: Header) -> list[Any]:
-        """Return the message of each sensor nearest in time to the image."""
+    def _nearest(self, name: str, at: float) -> list[Measurement]:
+        """Return the measurement of each sensor nearest to a time in seconds."""
         with self._lock:
-            frames = [list(messages) for messages in self._messages[name].values()]
-        return [min(messages, key=lambda message: _apart(message, image)) for messages in frames]
+            frames = [list(kept) for kept in self._messages[name].values()]
+        return [min(kept, key=lambda one: abs(one.seconds - at)) for kept in frames]
 
-    def _missing(self, name: str, nearest: Sequence[Any], image: Header, max_age: float) -> str:
-        """Return why a source has no message for an image."""
+    def _missing(self, name: str, nearest: Sequence[Measurement], at: float, max_age: float) -> str:
+        """Return why a source has no measurement for an image."""
         subscription = self._subscriptions[name]
         topic = subscription.topic
         if nearest:
-            away = min(_apart(message, image) for message in nearest)
+            away = min(abs(one.seconds - at) for one in nearest)
             return (
                 f'{topic} has nothing within {max_age:g} s of the image: the nearest is '
                 f'{away:.2g} s away (anchor_max_age)'
@@ -262,31 +262,28 @@ class AnchorInputs:
         )
 
     def _anchors(
-        self, name: str, message: Any, image: Header, camera: CameraModel, predicted: Any
-    ) -> Anchors:
-        """Return the anchors of a message in the image."""
-        transform = self._transform(image.frame_id, message.header.frame_id, message.header.stamp)
-        if name == 'scan':
-            return scan_anchors(
-                np.asarray(message.ranges, np.float32),
-                message.angle_min,
-                message.angle_increment,
-                transform,
-                camera,
-                message.range_min,
-                message.range_max,
-            )
-        if name == 'range':
-            measured = (
-                message.range if message.min_range <= message.range <= message.max_range else np.nan
-            )
-            return range_anchors(measured, message.field_of_view, transform, camera, predicted)
-        if name == 'points':
-            return point_anchors(cloud_points(message), transform, camera)
-        depth = depth_array(message)
-        return depth_anchors(
-            depth, self._depth_camera(depth.shape[1], depth.shape[0]), transform, camera
-        )
+        self, measurement: Measurement, view: CameraView, predicted: Any
+    ) -> Anchors | PreparedAnchors:
+        """Return the anchors of a measurement in an image."""
+        if measurement.source in _INDEPENDENT:
+            return self._independent(measurement, view)
+        transform, content = self._transform(view, measurement), measurement.content
+        if measurement.source == 'range':
+            angle = measurement.message.field_of_view
+            return range_anchors(content, angle, transform, view.camera, predicted)
+        known, (height, width) = content
+        return pixel_anchors(known, self._depth_camera(width, height), transform, view.camera)
+
+    def _independent(self, measurement: Measurement, view: CameraView) -> PreparedAnchors:
+        """Return the anchors of a scan or cloud; compute them once for the images of a view."""
+        if measurement.ready is not None and measurement.ready[0] == view:
+            return measurement.ready[1]
+        transform = self._transform(view, measurement)
+        anchors = point_anchors(measurement.content, transform, view.camera)
+        prepared = prepare_anchors(anchors, view.size, view.limits)
+        if len(anchors):  # else TF may be wrong still
+            measurement.ready = view, prepared
+        return prepared
 
     def _depth_camera(self, width: int, height: int) -> CameraModel:
         """Return the camera of a measured depth image of this size."""
@@ -296,27 +293,19 @@ class AnchorInputs:
         matrix = info.p if info.p[0] > 0 else info.k
         return CameraModel.from_matrix(info.width, info.height, matrix).scaled_to(width, height)
 
-    def _transform(self, target: str, source: str, stamp: Time) -> NDArray[np.float64]:
+    def _transform(self, view: CameraView, measurement: Measurement) -> NDArray[np.float64]:
         """Return the transform from the sensor to the image frame at the sensor's stamp."""
+        source, target = measurement.header.frame_id, view.frame_id
         if target == source:
-            return np.eye(4)
+            return _SAME
         if self._listener is None:
             raise TransformError(f'no transform from {source} to {target}: {self._no_tf}')
-        stamped = self._listener.at(target, source, stamp, 0.0)
+        stamped = self._listener.at(target, source, measurement.header.stamp, 0.0)
         if stamped is None:
             raise _UntimelyError(
                 f'no transform from {source} to {target} at the time of the measurement'
             )
         return transform_matrix(stamped.transform)
-
-
-def _has_measured(message: Any) -> bool:
-    """Return whether a message contains any distance."""
-    if isinstance(message, LaserScan):
-        return bool(np.isfinite(np.asarray(message.ranges, np.float32)).any())
-    if isinstance(message, Range):
-        return bool(message.min_range <= message.range <= message.max_range)
-    return len(message.data) > 0
 
 
 def _check_topics(node: Node, topics: Sequence[str]) -> None:
@@ -343,8 +332,3 @@ def _floor(predicted: Any, camera: CameraModel, pose: CameraPose | None) -> tupl
             f'up to {HIGHEST_CAMERA:g} m'
         )
     return floor_anchors(predicted, camera, pose), ''
-
-
-def _apart(message: Any, image: Header) -> float:
-    """Return the seconds between a message and the image."""
-    return abs(seconds(message.header.stamp) - seconds(image.stamp))

@@ -42,6 +42,7 @@ from depth_perception.ros.conversions.topics import (
 from depth_perception.ros.node.anchor_inputs import AnchorInputs
 from depth_perception.ros.node.calibrations import Calibrations, CameraState
 from depth_perception.ros.node.health import OTHER_CLOCK
+from depth_perception.ros.node.measurement import CameraView
 from depth_perception.ros.node.parameters import Settings
 from depth_perception.ros.node.scan_pose import ScanPose
 
@@ -396,7 +397,11 @@ class Pipeline:
             # The scale is still unknown: sensors that need predicted metres give no anchors.
             guess = output * math.nan if before is None else before.metres(output, farthest)
             seen = self._anchors.of(
-                work.header, camera, guess, settings.anchor_max_age, lambda: self._stand(work).pose
+                CameraView(work.header.frame_id, camera, self._products.anchor_limits(settings)),
+                work.header.stamp,
+                guess,
+                settings.anchor_max_age,
+                lambda: self._stand(work).pose,
             )
             found, problem = seen.anchors, seen.problem
         relation = self._relative.relation(
@@ -445,14 +450,19 @@ class Pipeline:
         with _timed(work.result.seconds, 'anchors'):
             settings = work.settings
             seen = self._anchors.of(
-                work.header,
-                products.camera,
+                CameraView(
+                    work.header.frame_id, products.camera, self._products.anchor_limits(settings)
+                ),
+                work.header.stamp,
                 products.metric,
                 settings.anchor_max_age,
                 lambda: self._stand(work).pose,
             )
             products, report = self._products.anchored(
-                products, seen.anchors, stamps.seconds(work.header.stamp), settings.anchor_hold
+                products,
+                seen.prepared or seen.anchors,
+                stamps.seconds(work.header.stamp),
+                settings.anchor_hold,
             )
         problems = (seen.problem, report.problem or _uncorrected(report))
         work.result.anchors = AnchorOutcome(report, seen.age, '; '.join(filter(None, problems)))
