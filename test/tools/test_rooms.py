@@ -263,6 +263,39 @@ def test_driver_makes_renders_and_lists_rooms_and_then_has_nothing_to_do(tmp_pat
     assert all(make_dataset.is_done(shop, room) for room in rooms)
 
 
+def test_a_python_that_cannot_make_rooms_is_one_sentence(tmp_path):
+    for python, said in (
+        (tmp_path / 'none', 'No such file or directory'),
+        (Path(sys.executable), 'No package metadata was found for infinigen'),
+    ):
+        shop = make_dataset.Workshop(tmp_path, python)
+        with pytest.raises(SystemExit, match=f'--python {python}.*{said}.*README.md'):
+            make_dataset.make_all(shop, [], make_dataset.Settings(), 1)
+    with pytest.raises(SystemExit, match=f'{sys.executable} has no bpy_of_nobody: '):
+        files.need('json', 'bpy_of_nobody')
+
+
+@pytest.mark.parametrize(
+    'words, said',
+    [
+        (('--seeds', '5', '3'), '--seeds 5 3: the first is above the last'),
+        (('--seeds', '3', '5', '--views', '0'), '--views: 0 is not 1 or more'),
+        (('--seeds', '3', '5', '--jobs', '-1'), '--jobs: -1 is not 1 or more'),
+    ],
+)
+def test_requests_for_nothing_are_refused(words, said, tmp_path, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        make_dataset.parse_arguments(['--out', str(tmp_path), *words])
+    assert said in capsys.readouterr().err
+
+
+def test_the_reason_of_a_failure_is_what_the_script_said_last(shop):
+    room = make_dataset.RoomPlan('Kitchen', 9)
+    shop.record(room).write_text('view 1\nMemoryError: no room\n\n')
+    with pytest.raises(RuntimeError, match=r'renderer: exit status 1 \(MemoryError: no room\)'):
+        make_dataset.check(shop, room, 1, 'renderer')
+
+
 def test_one_driver_at_a_time(tmp_path):
     held = make_dataset.lock(tmp_path)
     with pytest.raises(SystemExit):

@@ -3,18 +3,37 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import io
 import json
 import os
 import resource
+import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 CHECKSUMS = 'SHA256SUMS'
 CAMERAS = 'cameras.csv'
+INSTALL = 'use the Python of the environment that tools/rooms/README.md installs'
 MODELS = 'models.json'  # names, creators and licences of the models in a room, if there are any
+
+
+def need(*packages: str) -> None:
+    """End with a sentence if this Python lacks one of the packages."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        sys.exit(f'{sys.executable} has no {", ".join(missing)}: {INSTALL}')
+
+
+def positive(text: str) -> int:
+    """Convert an option that counts something."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f'{count} is not 1 or more')
+    return count
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -184,7 +184,14 @@ def check(shop: Workshop, room: RoomPlan, status: int, what: str) -> None:
     if -status in STOPPED:
         raise RuntimeError(f'{what} was stopped')
     if status:
-        fail(shop, room, f'{what}: exit status {status}')
+        record = shop.record(room)
+        said = last_line(record.read_text(errors='replace')) if record.exists() else ''
+        fail(shop, room, f'{what}: exit status {status}' + f' ({said})' * bool(said))
+
+
+def last_line(text: str) -> str:
+    """Return the last line of what a program printed, or nothing."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), '')
 
 
 def fail(shop: Workshop, room: RoomPlan, reason: str) -> None:
@@ -230,13 +237,19 @@ def describe(shop: Workshop, room: RoomPlan) -> dict[str, object]:
 
 
 def versions(python: Path, generator: str = 'infinigen') -> dict[str, str]:
-    """Return the versions of the packages that generate and render."""
+    """Return the versions of the packages that generate and render; end if one is missing."""
     packages = ('infinigen', 'bpy') if generator == 'infinigen' else ('numpy', 'bpy')
     code = (
         'import importlib.metadata as m, json;'
         f'print(json.dumps({{n: m.version(n) for n in {packages}}}))'
     )
-    answer = subprocess.run([str(python), '-c', code], capture_output=True, check=True, text=True)
+    try:
+        answer = subprocess.run([str(python), '-c', code], capture_output=True, text=True)
+    except OSError as error:
+        sys.exit(f'cannot run --python {python}: {error.strerror}; {files.INSTALL}')
+    if answer.returncode:
+        said = last_line(answer.stderr)
+        sys.exit(f'--python {python} cannot make rooms ({said}): {files.INSTALL}')
     return json.loads(answer.stdout)
 
 
@@ -333,18 +346,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--generator', choices=tuple(KINDS), default='infinigen')
     parser.add_argument('--kinds', nargs='+', help='default: all kinds of the generator')
     parser.add_argument('--seeds', nargs=2, type=int, required=True, metavar=('FIRST', 'LAST'))
-    parser.add_argument('--views', type=int, default=Settings.views, help='per room')
-    parser.add_argument('--jobs', type=int, default=2, help='parallel rooms, 3 GB of memory each')
+    parser.add_argument('--views', type=files.positive, default=Settings.views, help='per room')
+    parser.add_argument(
+        '--jobs', type=files.positive, default=2, help='parallel rooms, 3 GB of memory each'
+    )
     parser.add_argument(
         '--discard-scenes',
         action='store_true',
         help='delete the Blender scene (150 MB) of each room that is rendered',
     )
-    parser.add_argument('--scene-cpu-seconds', type=int, default=Settings.scene_cpu_seconds)
-    parser.add_argument('--render-cpu-seconds', type=int, default=Settings.render_cpu_seconds)
+    parser.add_argument(
+        '--scene-cpu-seconds', type=files.positive, default=Settings.scene_cpu_seconds
+    )
+    parser.add_argument(
+        '--render-cpu-seconds', type=files.positive, default=Settings.render_cpu_seconds
+    )
     options = parser.parse_args(arguments)
     known = KINDS[options.generator]
     options.kinds = options.kinds or list(known)
+    if options.seeds[0] > options.seeds[1]:
+        parser.error('--seeds {} {}: the first is above the last'.format(*options.seeds))
     if unknown := set(options.kinds) - set(known):
         parser.error(f'{options.generator} cannot make {", ".join(unknown)}: choose from {known}')
     return options

@@ -141,17 +141,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--kind', required=True, choices=recipes.KINDS)
     parser.add_argument('--seed', type=int, required=True)
     parser.add_argument('--out', type=Path, required=True, help='folder for the frames')
-    parser.add_argument('--frames', type=int, default=12)
+    parser.add_argument('--frames', type=files.positive, default=12)
     parser.add_argument('--height', type=float, default=0.3, help='height of the camera, metres')
     parser.add_argument('--down', type=float, default=5.0, help='downward pitch in degrees')
     parser.add_argument('--field-of-view', type=float, default=70.0, help='horizontal, degrees')
-    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--threads', type=files.positive, default=1)
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     """Make the room, render the drive and seal it with checksums."""
     options = parse_arguments()
+    files.need('bpy')
     options.out.mkdir(parents=True, exist_ok=True)
     room, renderer, lighting = open_room(options.kind, options.seed, options.threads)
     render_drive(room, renderer, lighting, options)

@@ -98,6 +98,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Generate the room."""
     options = parse_arguments()
+    files.need('infinigen', 'bpy')
     files.limit_cpu(options.cpu_seconds)
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)

@@ -133,8 +133,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--kind', required=True, choices=recipes.KINDS)
     parser.add_argument('--seed', type=int, required=True)
     parser.add_argument('--out', type=Path, required=True, help='folder for the frames')
-    parser.add_argument('--views', type=int, default=20)
-    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--views', type=files.positive, default=20)
+    parser.add_argument('--threads', type=files.positive, default=1)
     parser.add_argument('--cpu-seconds', type=int, help='limit of the processor time')
     return parser.parse_args(arguments)
 
@@ -142,6 +142,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Make the room and seal it with checksums."""
     options = parse_arguments()
+    files.need('bpy')
     files.limit_cpu(options.cpu_seconds)
     options.out.mkdir(parents=True, exist_ok=True)
     room = functools.partial(open_room, options.kind, options.seed, options.threads, options.out)

@@ -192,8 +192,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--kind', required=True, help='kind of the furnished room')
     parser.add_argument('--seed', type=int, required=True)
     parser.add_argument('--out', type=Path, required=True, help='folder for the frames')
-    parser.add_argument('--views', type=int, default=60)
-    parser.add_argument('--threads', type=int, default=os.cpu_count() or 1)
+    parser.add_argument('--views', type=files.positive, default=60)
+    parser.add_argument('--threads', type=files.positive, default=os.cpu_count() or 1)
     parser.add_argument('--cpu-seconds', type=int, help='limit of the processor time')
     return parser.parse_args(arguments)
 
@@ -201,6 +201,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Render the room and seal it with checksums."""
     options = parse_arguments()
+    files.need('bpy')
     files.limit_cpu(options.cpu_seconds)
     options.out.mkdir(parents=True, exist_ok=True)
     scene = functools.partial(open_room, options.scene, options.kind, options.seed, options.threads)
