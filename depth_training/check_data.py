@@ -44,6 +44,7 @@ class Findings:
         depths: some known depths of each pair in metres.
         holes: share of unknown pixels in each pair.
         bad: one sentence for each pair that cannot be used.
+        turned: number of pictures that their EXIF orientation turns or mirrors.
     """
 
     sizes: Counter[str] = field(default_factory=Counter)
@@ -51,6 +52,7 @@ class Findings:
     depths: list[NDArray[np.float32]] = field(default_factory=list)
     holes: list[float] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+    turned: int = 0
 
     def add(self, sample: Sample) -> None:
         """Add one pair."""
@@ -103,7 +105,19 @@ def read(dataset: DepthDataset) -> Findings:
             findings.add(dataset[index])
         except DataError as error:
             findings.bad.append(str(error))
+        findings.turned += _is_turned(dataset.source(index))
     return findings
+
+
+def _is_turned(picture: str) -> bool:
+    """Tell whether a picture file has an EXIF orientation other than upright."""
+    try:
+        from PIL import ExifTags, Image
+
+        with Image.open(picture) as opened:
+            return opened.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    except Exception:  # Pillow's plugins raise all kinds of errors
+        return False
 
 
 def described(findings: Findings) -> Iterator[str]:
@@ -111,6 +125,12 @@ def described(findings: Findings) -> Iterator[str]:
     good = len(findings.holes)
     yield f'read: {good + len(findings.bad)} pairs, {len(findings.bad)} of them bad'
     yield from (f'  {text}' for text in findings.bad[:_NAMED])
+    if findings.turned:
+        yield (
+            f'turned: {findings.turned} pictures, as their EXIF orientation says; depth maps are '
+            'taken as stored: look at the sheet whether both agree, and if not, remove the '
+            'orientation of the pictures (exiftool -Orientation=)'
+        )
     if not good:
         return
     yield 'sizes: ' + _counted(findings.sizes)

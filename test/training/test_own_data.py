@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.inference.estimator import DepthEstimator
@@ -278,6 +279,18 @@ def test_check_data_prints_what_it_found_and_shows_pairs(tmp_path, checked):
         assert text in said, text
     # Two pairs per row, each as image, depth and overlay; ten of the twelve are good.
     assert cv2.imread(str(tmp_path / 'own_pairs.jpg')).shape == (5 * 150, 1200, 3)
+
+
+def test_check_data_counts_pictures_that_exif_turns_and_depth_does_not_follow(tmp_path, checked):
+    root = layouts.folders(tmp_path / 'own', 12)
+    _, said = checked(str(root))
+    assert 'turned:' not in said
+    orientation = Image.Exif()
+    orientation[ExifTags.Base.Orientation] = 3
+    for path in sorted((root / 'images').iterdir())[:2]:
+        Image.open(path).save(path.with_suffix('.jpg'), exif=orientation)
+    code, said = checked(str(root))
+    assert code == 0 and 'turned: 2 pictures, as their EXIF orientation says' in said
 
 
 def test_check_data_names_the_likely_unit_and_shows_the_pairs_all_the_same(tmp_path, checked):
