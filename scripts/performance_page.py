@@ -205,6 +205,16 @@ def _lost_at_share(data: Data) -> tuple[str, bool]:
     return f'{100 * lost:.0f} % lost', lost < 0.05
 
 
+def _start(data: Data) -> tuple[str, bool]:
+    warm, cold = median(data['start']['warm_s']), data['start']['cold_s']
+    return f'{warm:.2f} and {cold:.1f} s', warm <= 2 and cold <= 6
+
+
+def _idling(data: Data) -> tuple[str, bool]:
+    percent, megabytes = data['start']['idle_percent'], data['start']['private_mb']
+    return f'{percent:.1f} %, {megabytes:.0f} MB', percent <= 3 and megabytes <= 400
+
+
 def _growth(data: Data) -> tuple[str, bool]:
     found = data['growth']
     exponent = found['exponents'][f'default, {found["default_way"]}']
@@ -234,6 +244,11 @@ AIMS: tuple[tuple[str, Callable[[Data], tuple[str, bool]]], ...] = (
     ),
     ('stamp to depth at 15 and 30 Hz: p95 at most 1.3 times the median', _spread),
     ("70 % of the network's own rate: less than 5 % of the images lost", _lost_at_share),
+    ('first depth within 2 s of the start; 6 s if the network is not compiled yet', _start),
+    (
+        'without a subscriber at most 3 % of a core; at most 400 MB of private memory at work',
+        _idling,
+    ),
     ('latency grows no faster than the pixels', _growth),
     ('two cameras cost less than twice one', _two_cameras),
 )
