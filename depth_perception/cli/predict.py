@@ -550,6 +550,7 @@ def _about(report: AnchorReport) -> str:
         return (
             f'not corrected: {report.compared} of {report.offered} anchors lie in the image, '
             f'in range and away from edges; {LEAST_ANCHORS} are needed'
+            + (f'; {report.problem}' if report.problem else '')
         )
     before, after = (
         100 * math.expm1(residual) for residual in (report.residual_before, report.residual_after)

@@ -40,6 +40,8 @@ Array = TypeVar('Array', NDArray[Any], 'Tensor')
 MOST_ANCHORS = 128
 #: Largest number of anchors that are compared; the anchors of the field are selected from them.
 _MOST_COMPARED = 512
+#: Metres: if half of the anchors are farther, they have another unit.
+FARTHEST = 100.0
 #: Smallest number of anchors in a field: among fewer, a wrong one cannot be detected.
 LEAST_ANCHORS = 4
 #: Log depth: a larger variation of the depth around an anchor means an edge.
@@ -324,6 +326,7 @@ class AnchorReport:
             anchors; averaged over the frames of a camera.
         variation: the same for log(true depth).
         frames: number of frames over which scatter and variation are averaged.
+        middle: metres, median depth of the given anchors if too few can be compared, else 0.
         strength: 1 if these anchors corrected the depth, less while an earlier correction fades,
             0 if the depth was not corrected.
 
@@ -344,12 +347,18 @@ class AnchorReport:
     variation: float = 0.0
     frames: int = 1
     strength: float = 0.0
+    middle: float = 0.0
 
     @property
     def problem(self) -> str:
         """The reason why the anchors cannot be right, or ''."""
         if self.compared < LEAST_ANCHORS:
-            return ''
+            if self.middle <= FARTHEST:
+                return ''
+            return (
+                f'half of the anchors are farther than {self.middle:.0f} m; give metres, not '
+                'centimetres or millimetres'
+            )
         if self.used * 2 < self.compared or self.residual_after > RESIDUAL_LIMIT:
             off = 100 * math.expm1(self.residual_after)
             return (
@@ -415,7 +424,7 @@ def fit_anchors(
     prepared = prepare_anchors(anchors, (height, width), limits)
     offered = len(prepared.offered)
     if len(prepared.anchors) < LEAST_ANCHORS:
-        return None, AnchorReport(offered)
+        return None, AnchorReport(offered, middle=_middle(prepared.offered))
     seen = _taken(depth, prepared.pixels)
     nearest, farthest = seen.min(0), seen.max(0)
     # False for NaN.
@@ -423,7 +432,7 @@ def fit_anchors(
     usable &= farthest <= nearest * math.exp(SPREAD_LIMIT)
     fits = prepared.select(usable)
     if len(fits) < LEAST_ANCHORS:
-        return None, AnchorReport(offered, len(fits))
+        return None, AnchorReport(offered, len(fits), middle=_middle(prepared.offered))
     anchors = prepared.anchors.where(fits)
     log_depth = np.log(seen[len(seen) // 2, fits])
     averaged = anchors.radius > 0
@@ -459,6 +468,12 @@ def _fitted(
         _spread(np.log(anchors.depth)),
         strength=1.0,
     )
+
+
+def _middle(anchors: Anchors) -> float:
+    """Return the median depth of anchors, metres; 0 if there is none."""
+    depth = anchors.depth[np.isfinite(anchors.depth)]
+    return float(np.median(depth)) if len(depth) else 0.0
 
 
 def _spread(values: NDArray[Any]) -> float:
@@ -572,7 +587,7 @@ class AnchoredDepth:
             self._field = None
             return depth, report
         return apply_field(depth, self._field, strength), AnchorReport(
-            report.offered, report.compared, strength=strength
+            report.offered, report.compared, strength=strength, middle=report.middle
         )
 
     def _judged(self, report: AnchorReport) -> AnchorReport:

@@ -171,8 +171,13 @@ class DepthProducts:
         return self._trusted(geometry.mask_range(self.metric, *self.limits))
 
     def _trusted(self, depth: Array) -> Array:
-        """Return depth that is NaN where the confidence is below `min_confidence`."""
-        return depth if self._doubtful is None else geometry.mask(depth, self._doubtful)
+        """Return depth that is NaN where the confidence is below `min_confidence`.
+
+        What is too near stays so: how near it is may be doubtful, but it is not free space.
+        """
+        if self._doubtful is None:
+            return depth
+        return geometry.mask(depth, self._doubtful & (depth != -math.inf))
 
     @cached_property
     def _doubtful(self) -> Array | None:

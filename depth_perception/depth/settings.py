@@ -110,8 +110,8 @@ class DepthSettings:
     )
     min_confidence: float = option(
         0.0,
-        'confidence of the network below which depth becomes unknown, in all outputs; a mask that '
-        'is too strict also hides obstacles; 0 = off',
+        'confidence of the network below which depth becomes unknown, in all outputs, unless it is '
+        'nearer than min_depth; a mask that is too strict also hides obstacles; 0 = off',
         0,
         1,
     )

@@ -22,8 +22,6 @@ ANCHORS_SUFFIX = '.anchors.csv'
 #: Names of the third column: metres along the optical axis, or from the camera.
 DEPTH, DISTANCE = 'depth', 'distance'
 _COLUMNS = {DEPTH: DEPTH, 'metres': DEPTH, 'meters': DEPTH, DISTANCE: DISTANCE}
-#: Metres: if half of the anchors are farther, they have another unit.
-_FARTHEST = 100.0
 #: `swapped` needs so many anchors, a scatter of log(true / predicted depth) above the second, and
 #: that it is by the third factor less with u and v swapped. On 73 real and rendered pictures with a
 #: row and with zones this never was so of right anchors, and of swapped ones in 58 % of the cases.
@@ -50,7 +48,7 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
         AnchorFileError: the file cannot be read, a line cannot be parsed, its unit cannot be the
             metre, or distances are given but the camera is unknown.
     """
-    from depth_perception.depth.anchors import Anchors
+    from depth_perception.depth.anchors import FARTHEST, Anchors
 
     rows: list[list[float]] = []
     column, is_first = DEPTH, True
@@ -66,7 +64,7 @@ def read_anchors(path: Path, camera: CameraModel | None = None) -> Anchors:
     if not rows:
         raise AnchorFileError(f'{path} has no anchors: it needs lines of u, v and metres')
     u, v, metres = np.array(rows).T
-    if (middle := float(np.median(metres))) > _FARTHEST:
+    if (middle := float(np.median(metres))) > FARTHEST:
         raise AnchorFileError(
             f'{path}: half of its anchors are farther than {middle:.0f} m; give metres, not '
             'centimetres or millimetres'

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from depth_perception.camera.model import CameraModel
 from depth_perception.depth import residual_field
+from depth_perception.depth.anchor_sources import scan_anchors
 from depth_perception.depth.anchors import (
     LEAST_ANCHORS,
     MOST_ANCHORS,
@@ -184,7 +186,8 @@ def test_without_support_depth_is_the_same_object(anchors):
     depth = room()
     corrected, report = anchor_depth(depth, anchors)
     assert corrected is depth
-    assert report == AnchorReport(len(anchors), report.compared) and report.compared < LEAST_ANCHORS
+    assert report.compared < LEAST_ANCHORS and not report.problem
+    assert report == AnchorReport(len(anchors), report.compared, middle=report.middle)
 
 
 def test_anchors_beside_edges_and_out_of_range_are_not_compared():
@@ -389,6 +392,18 @@ def test_a_correction_fades_without_anchors_and_comes_back_with_them():
     anchored.hold = 0.0
     anchored(depth, row(truth), 4.0)
     assert anchored(depth, NONE, 4.1)[0] is depth
+
+
+@pytest.mark.parametrize('unit', [1000, 100, 1])
+def test_anchors_in_another_unit_get_a_word(unit):
+    """A scan in millimetres is in no range of a network: that is said, not only counted as 0."""
+    camera = CameraModel(WIDTH, HEIGHT, 260.0, 260.0, WIDTH / 2, HEIGHT / 2)
+    beside = np.array([[0, -1, 0, 0.1], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    scan = scan_anchors(np.full(360, 2.0 * unit), -np.pi, np.pi / 180, beside, camera)
+    wall = np.full((HEIGHT, WIDTH), 1.5, np.float32)
+    said = f'farther than {np.median(scan.depth):.0f} m; give metres, not centimetres'
+    for report in (anchor_depth(wall, scan)[1], AnchoredDepth()(wall, scan, 0.0)[1]):
+        assert (report.compared > 0) == (unit == 1) == (said not in report.problem)
 
 
 def test_what_cannot_be_used_is_said():

@@ -14,6 +14,7 @@ import torch
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth import geometry
+from depth_perception.depth.arrays import on_host
 from depth_perception.depth.millimetres import to_millimetres
 from depth_perception.depth.products import DepthProducts, ProductMaker, depth_products
 from depth_perception.depth.scan import CameraPose
@@ -293,16 +294,38 @@ def test_the_table_of_settings_needs_nothing_heavy():
 def test_what_is_not_trusted_is_unknown_in_every_product():
     settings = DepthSettings(min_confidence=0.5, edge_threshold=0.0)
     products = depth_products(RGB, CAMERA, a_scene(), settings, confidence=a_confidence())
-    doubtful = a_confidence() < 0.5
-    assert np.isnan(products.depth[doubtful]).all() and not np.isnan(products.depth).all()
     plain = depth_products(RGB, CAMERA, a_scene(), DepthSettings(edge_threshold=0.0))
+    doubtful = (a_confidence() < 0.5) & (plain.depth != -np.inf)
+    assert np.isnan(products.depth[doubtful]).all() and not np.isnan(products.depth).all()
     np.testing.assert_array_equal(products.depth[~doubtful], plain.depth[~doubtful])
-    assert np.isnan(products.points[:, :30]).all()
+    assert np.isnan(products.points[doubtful[::2, ::2]]).all()
     assert np.array_equal(products.metric, plain.metric), 'anchors need the depth below the mask'
     # A known floor moves depth, but not where it is trusted.
     floor_known = dataclasses.replace(settings, camera_height=0.4, camera_pitch=10.0)
     moved = depth_products(RGB, CAMERA, a_scene(), floor_known, confidence=a_confidence())
-    assert np.isnan(moved.standing[doubtful]).all()
+    assert np.isnan(moved.standing[doubtful & (moved.standing >= 0.3)]).all()
+
+
+@pytest.mark.parametrize('floor_known', [False, True])
+def test_a_near_obstacle_is_one_however_doubtful_its_distance(floor_known):
+    """A robot must not take what is too near to be measured for free space."""
+    depth = np.full((96, 128), 2.0, np.float32)
+    depth[:, 40:80] = 0.2  # nearer than min_depth
+    depth[:, 100:] = 1.0
+    unsure = np.ones((96, 128), np.float32)
+    unsure[:, 40:] = 0.1
+    settings = DepthSettings(min_confidence=0.5, edge_threshold=0.0, min_depth=0.3, point_stride=1)
+    if floor_known:
+        settings = dataclasses.replace(settings, camera_height=0.4, camera_pitch=0.0)
+    for kind in (np.asarray, torch.from_numpy):
+        products = depth_products(None, CAMERA, kind(depth), settings, confidence=kind(unsure))
+        found = on_host(products.depth)
+        assert (found[:, 40:80] == -np.inf).all() and np.isnan(found[:, 80:]).all()
+        near = on_host(products.points)[:, 40:80, 2]  # a known floor moves them
+        assert (near < 0.3).all() and (floor_known or (near == np.float32(0.2)).all())
+        scan = products.scan()
+        ranges = on_host(scan.ranges)
+        assert ranges[np.isfinite(ranges)].min() == pytest.approx(scan.range_min, abs=0.01)
 
 
 def test_a_mask_without_confidence_is_an_error_and_where_nothing_is_seen_there_is_none():
