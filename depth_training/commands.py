@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depth_perception.licence_option import spdx
 from depth_training.convert import FORMATS, KINDS
 from depth_training.ranges import Range, number
 
@@ -92,6 +93,7 @@ def export_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--licence',
+        type=spdx,
         metavar='SPDX',
         help="licence to store in the file, such as CC-BY-NC-4.0, instead of the weights file's",
     )
@@ -138,7 +140,7 @@ def import_weights_parser() -> argparse.ArgumentParser:
         choices=('imagenet', 'unit'),
         help='input geometry of its training, if not the usual one',
     )
-    parser.add_argument('--licence', help='SPDX identifier of the weights')
+    parser.add_argument('--licence', type=spdx, help='SPDX identifier of the weights')
     parser.add_argument('--sha256', help='refuse a checkpoint with a different SHA-256')
     return parser
 

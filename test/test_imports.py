@@ -19,6 +19,7 @@ RUNTIME = (
     'extras',
     'reading',
     'number_options',
+    'licence_option',
     'progress',
     'termination',
     'networks',

@@ -16,6 +16,7 @@ from depth_perception.cli.import_settings import read_settings
 from depth_perception.cli.models import known_networks
 from depth_perception.cli.options import MOST_PIXELS, image_size
 from depth_perception.errors import UsageError, first_line
+from depth_perception.licence_option import spdx
 from depth_perception.number_options import number
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _add_known(known: argparse._ArgumentGroup) -> None:
         help='width of those images (needed with --focal-length)',
     )
     known.add_argument(
-        '--licence', metavar='SPDX', help='licence of the weights, such as Apache-2.0'
+        '--licence', type=spdx, metavar='SPDX', help='licence of the weights, such as Apache-2.0'
     )
     known.add_argument('--model-card', metavar='LINK', help='where to read about the network')
     known.add_argument('--name', help='what to call it (default: the name of the folder or file)')

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from depth_perception.licence_option import spdx
 from depth_training.losses.names import LossName
 from depth_training.ranges import Count, NotNegative, Positive, Range, Share, WholeNumber
 
@@ -154,6 +156,10 @@ def chosen(options: TrainOptions) -> Recipe:
         )
     from depth_training.recipes import get_recipe, overrides
 
+    try:
+        spdx(options.licence)
+    except ArgumentTypeError as error:
+        raise TrainingError(f'--licence: {error}') from error
     file = Path(options.recipe)
     if file.suffix not in ('.yaml', '.yml'):
         return adapted(get_recipe(options.recipe), options)
