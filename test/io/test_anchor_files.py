@@ -94,7 +94,7 @@ def test_swapped_u_and_v_inside_the_image_are_noticed_whatever_the_scale():
     v, u = np.mgrid[:120, :160]
     depth = (0.8 + 3 * (v / 120) ** 2 + 0.5 * np.sin(u / 40)).astype(np.float32)
     random = np.random.default_rng(0)
-    for rows in (np.full(60, 30), random.integers(0, 120, 60), 10 * (np.arange(60) // 6)):
+    for rows in (np.full(60, 30), random.integers(0, 120, 60), 12 * (np.arange(60) % 10)):
         columns = np.linspace(0, 119, 60).astype(int)
         true = 1.5 * depth[rows, columns] * np.exp(random.normal(0, 0.05, 60))
         assert swapped(Anchors.of(columns, rows, true), depth) == ''
