@@ -129,7 +129,7 @@ def read_camera_file(path: str | Path) -> CameraFile:
     try:
         return _checked(_chosen(_document(read_text(path)), name))
     except NotTextError as error:  # a kind of ValueError
-        raise CameraError(f'cannot use camera {error}; {FORMATS}') from error
+        raise CameraError(f'cannot use camera: {error}; {FORMATS}') from error
     except OSError as error:
         reason = why_missing(path, error.strerror or str(error))
         raise CameraError(f'cannot read camera {path}: {reason}') from error
