@@ -283,6 +283,13 @@ class Trainer:
 
     def _prepare_folder(self) -> bool:
         """Create the folder; return True if a run in it is resumed."""
+        try:
+            str(self.out).encode()
+        except UnicodeEncodeError as error:
+            raise TrainingError(
+                f'--out {ascii(str(self.out))} is no UTF-8, which checkpoints and TensorBoard '
+                'need: choose another name'
+            ) from error
         exists = checkpoint.exists(self.out)
         if exists and self.options.resume is None:
             raise TrainingError(

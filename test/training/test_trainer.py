@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_weights_that_could_not_be_written_are_written_by_resume(
     assert cli.main(words(data, stopped, '--epochs', '2', '--resume')) == 0
     again = load_file(stopped / run_folder.WEIGHTS)
     assert all(torch.equal(tensors[0][0][name], again[name]) for name in again)
+
+
+def test_a_name_that_is_no_utf8_is_refused_for_a_run_and_read_as_data(data, tmp_path, capsys):
+    odd = tmp_path / os.fsdecode(b'm\xfcll')
+    data.rename(odd)
+    assert cli.main(words(odd, odd / 'run', '--fast-dev-run')) == 1
+    assert 'is no UTF-8, which checkpoints and TensorBoard need' in capsys.readouterr().err
+    assert not (odd / 'run').exists()
+    assert cli.main(words(odd, tmp_path / 'run', '--fast-dev-run')) == 0
 
 
 def test_a_run_whose_files_are_damaged_says_what_to_do(data, tmp_path, capsys):
