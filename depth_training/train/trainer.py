@@ -287,7 +287,7 @@ class Trainer:
             str(self.out).encode()
         except UnicodeEncodeError as error:
             raise TrainingError(
-                f'--out {ascii(str(self.out))} is no UTF-8, which checkpoints and TensorBoard '
+                f'--out {str(self.out)!a} is no UTF-8, which checkpoints and TensorBoard '
                 'need: choose another name'
             ) from error
         exists = checkpoint.exists(self.out)
