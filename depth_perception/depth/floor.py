@@ -77,6 +77,9 @@ _JUMP = 2.0
 _RAISED, _RAISED_SHARE = 0.25, 0.5
 #: Log depth: largest level of the floor above the median level; more is a hole, or outdoors.
 _SUNK = 0.7
+#: Log depth: if the median level is lower, what seems level is not floor but a wall before the lens
+#: that the network sees leaning. It would be moved away, and a scale below 0.5 is less likely.
+_NEAREST = -0.7
 #: A level patch is also not floor if it is above the median level by more than this multiple of the
 #: spread of all levels. The spread shows the network's error; with true depth it is almost 0. The
 #: smallest such limit is _LEAST_SPREAD, in log depth. The second values are for anchored depth.
@@ -520,7 +523,7 @@ def _filled(ratio: Array) -> Array:
 def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array, Array]:
     """Return the median of q on the floor, its spread, and whether there is enough floor.
 
-    If there is too little, the median is 0 and the spread 1.
+    If there is too little, or the median is that of a wall, the median is 0 and the spread 1.
     """
     q, floor = q[::thin, ::thin], floor[::thin, ::thin]
     least = _LEAST_FLOOR * floor.shape[0] * floor.shape[1]
@@ -530,13 +533,15 @@ def _middle(q: Array, floor: Array, thin: int = 2) -> tuple[Array, Array, Array]
         known = torch.where(floor, q, math.nan).reshape(-1)
         middle = known.nanmedian()
         spread = 1.4826 * (known - middle).abs().nanmedian()
-        is_seen = floor.sum() > least
+        is_seen = (floor.sum() > least) & (middle > _NEAREST)
         return torch.where(is_seen, middle, 0.0), torch.where(is_seen, spread, 1.0), is_seen
     values = np.sort(q[floor])
     if len(values) <= least:
         return q.dtype.type(0), q.dtype.type(1), False
     # For an even number of values take the lower median, as PyTorch does.
     middle = values[(len(values) - 1) // 2]
+    if middle <= _NEAREST:
+        return q.dtype.type(0), q.dtype.type(1), False
     spread = q.dtype.type(1.4826) * np.sort(abs(values - middle))[(len(values) - 1) // 2]
     return middle, spread, True
 

@@ -61,6 +61,15 @@ def test_with_a_ranging_sensor_no_error_of_the_network_makes_it_hit(robot, name,
     assert outcome.stops_for_nothing == 0
 
 
+@pytest.mark.parametrize('guard', ['monitor', 'costmap'])
+@pytest.mark.parametrize('gap', ['0.35', '0.25'])
+def test_a_wall_that_fills_the_view_is_not_taken_for_floor(gap, guard):
+    """The network sees it leaning, no floor is in the image, and the lidar's row is below it."""
+    name = f'wall {gap} m before the camera'
+    outcome = drive(SCENARIOS[name], TALL, ERRORS['smooth field of 15 %'], 'lidar', guard)
+    assert not outcome.collided and outcome.gap > 0.15
+
+
 def test_a_lidar_below_a_table_top_does_not_hide_it():
     outcome = drive(SCENARIOS['table'], TALL, ERRORS['scale 1.6'], 'lidar')
     assert not outcome.collided and not outcome.arrived
