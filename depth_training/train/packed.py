@@ -354,7 +354,7 @@ class PackedTrainer:
             sizes = ['x'.join(map(str, views.size[::-1])) for views in (other, self.training)]
             raise ValueError(
                 f'the views of {options.mix_with} are {sizes[0]}, those of {options.pack} '
-                f'{sizes[1]}: pack them with scripts/pack_rooms --size {sizes[1]}'
+                f'{sizes[1]}: pack them with depth_training.data.pack_rooms --size {sizes[1]}'
             )
         count = round(batch * options.mix_share)
         if not 0 < count < batch:

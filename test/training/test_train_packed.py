@@ -126,7 +126,7 @@ def test_a_second_file_of_another_size_is_refused(pack, tmp_path, small, capsys)
     write_pack(real, [(fill(view(0), 24, 32), 'train')])
     assert train_packed.main(command(pack, tmp_path / 'run', '--mix-with', str(real))) == 1
     assert 'are 32x24, those of' in (said := capsys.readouterr().err)
-    assert 'scripts/pack_rooms --size 64x48' in said
+    assert 'pack_rooms --size 64x48' in said
 
 
 def test_time_ends_a_run(pack, tmp_path, small):
