@@ -38,7 +38,7 @@ from typing import Any
 from benchmarks.machine import machine
 from benchmarks.results import read_times, write_json
 from depth_perception.io.files import write_atomically
-from depth_perception.termination import leave_terminal, stopping_signals
+from depth_perception.termination import leave_terminal, signals_go_to, stopping_signals
 from depth_training.train.commit import commit
 
 ROOT = Path(__file__).parents[1]
@@ -400,19 +400,9 @@ def main(arguments: list[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         session = Session(options.out, Path(folder), options.dry_run)
-        with _hearing_signals(session):
+        with signals_go_to(session.on_signal, stopping_signals()):
             _run(session, options, end)
         return session.finish()
-
-
-@contextlib.contextmanager
-def _hearing_signals(session: Session) -> Iterator[None]:
-    before = {number: signal.signal(number, session.on_signal) for number in stopping_signals()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(session: Session, options: argparse.Namespace, end: float) -> None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
+from typing import Any
+
+#: What `signal.signal` takes.
+Handler = Callable[[int, Any], Any] | signal.Handlers
 
 
 class Terminated(KeyboardInterrupt):
@@ -32,12 +36,19 @@ def terminable() -> Iterator[None]:
     An ignored SIGHUP stays ignored: so does nohup let a command live on.
     """
     numbers = [number for number in stopping_signals() if number != signal.SIGINT]
-    before = {number: signal.signal(number, _terminate) for number in numbers}
+    with signals_go_to(_terminate, numbers):
+        yield
+
+
+@contextlib.contextmanager
+def signals_go_to(handler: Handler, numbers: Iterable[int]) -> Iterator[None]:
+    """Let a handler have these signals in the block; must be entered in the main thread."""
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:

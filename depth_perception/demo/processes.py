@@ -10,16 +10,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
-from depth_perception.termination import Terminated
+from depth_perception.termination import Terminated, signals_go_to
 
 #: Colour codes in ROS's messages if RCUTILS_COLORIZED_OUTPUT is 1.
 _COLOURS = re.compile('\x1b\\[[0-9;]*m')
 #: Seconds that a child has to end after SIGINT.
 PATIENCE = 15.0
+#: Signals that end the demo.
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def isolate_ros() -> None:
@@ -106,7 +107,7 @@ def child(
 def _interrupted_later() -> Iterator[None]:
     """Delay signals while a child is starting, until the child can be ended."""
     pending: list[int] = []
-    with _signals_go_to(lambda number, _frame: pending.append(number)):
+    with signals_go_to(lambda number, _frame: pending.append(number), _ENDING):
         yield
     if pending:
         raise Terminated if pending[0] == signal.SIGTERM else KeyboardInterrupt
@@ -114,14 +115,4 @@ def _interrupted_later() -> Iterator[None]:
 
 def _uninterrupted() -> AbstractContextManager[None]:
     """Ignore signals, so that a second Ctrl-C does not leave a child running."""
-    return _signals_go_to(signal.SIG_IGN)
-
-
-@contextmanager
-def _signals_go_to(handler: Callable[[int, Any], Any] | signal.Handlers) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+    return signals_go_to(signal.SIG_IGN, _ENDING)

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from depth_perception.inference.estimator import network_size
+from depth_perception.io.files import files_below
 from depth_perception.io.weights import (
     LoadedWeights,
     WeightsError,
@@ -50,7 +51,7 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         ValueError: there are none.
     """
-    files = sorted(file for file in folder.rglob('*') if file.suffix.lower() in ENDINGS)
+    files = sorted(f for f in files_below(folder, '*') if f.suffix.lower() in ENDINGS)
     if not files:
         raise ValueError(f'{folder} contains no images ({", ".join(ENDINGS)})')
     return files

@@ -137,7 +137,7 @@ class ShuffledViews:
     """
 
     def __init__(self, views: DeviceViews, count: int, seed: int) -> None:
-        self.views, self._order = views, BatchOrder(len(views), count, seed)
+        self.views, self.count, self._order = views, count, BatchOrder(len(views), count, seed)
 
     _indices: Tensor | None = None
 
@@ -222,7 +222,6 @@ class PackedTrainer:
         started = time.monotonic()
         self.training = DeviceViews(options.pack, 'train', self.device)
         self.validation = DeviceViews(options.pack, 'test', self.device, options.validation_views)
-        self.description = self.training.description
         self.decode_seconds = time.monotonic() - started
         start = None if options.start_from is None else weights_path(options.start_from)
         network = build.network(self.recipe, options.seed, start)
@@ -344,6 +343,18 @@ class PackedTrainer:
     #: Loss of the last step.
     _loss: Tensor | None = None
 
+    @property
+    def description(self) -> str:
+        """What is trained on."""
+        first, *others = self.sources
+        return '; '.join(
+            [first.views.description]
+            + [
+                f'{other.count} of {self.recipe.batch} of each batch: {other.views.description}'
+                for other in others
+            ]
+        )
+
     def _sources(self) -> list[ShuffledViews]:
         """Return the files of views with the number of views that each gives to a batch."""
         options, batch = self.options, self.recipe.batch
@@ -362,7 +373,6 @@ class PackedTrainer:
                 f'--mix-share {options.mix_share:g} of a batch of {batch} is {count} views: '
                 f'choose {1 / batch:.3g} to {1 - 1 / batch:.3g}'
             )
-        self.description += f'; {count} of {batch} of each batch: {other.description}'
         return [
             ShuffledViews(self.training, batch - count, options.seed),
             ShuffledViews(other, count, options.seed),

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import LaserScan, Range
 
 from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchor_sources import MOST_POINTS, known_pixels, scan_points
@@ -84,8 +83,8 @@ class Measurement:
     def has_measured(self) -> bool:
         """Whether the message contains any distance."""
         message = self.message
-        if isinstance(message, LaserScan):
+        if self.source == 'scan':
             return bool(np.isfinite(np.asarray(message.ranges, np.float32)).any())
-        if isinstance(message, Range):
-            return bool(message.min_range <= message.range <= message.max_range)
+        if self.source == 'range':
+            return bool(np.isfinite(self.content))
         return len(message.data) > 0

@@ -39,7 +39,7 @@ from depth_perception.ros.conversions.topics import (
     PREVIEW_JPEG,
     SCAN,
 )
-from depth_perception.ros.node.anchor_inputs import AnchorInputs
+from depth_perception.ros.node.anchor_inputs import AnchorInputs, FrameAnchors
 from depth_perception.ros.node.calibrations import Calibrations, CameraState
 from depth_perception.ros.node.health import OTHER_CLOCK
 from depth_perception.ros.node.measurement import CameraView
@@ -386,6 +386,18 @@ class Pipeline:
         # The first time it is compiled for: meanwhile a new subscriber must not stop the depth.
         return self._estimator.estimate(image, camera, confidence=True, wait=is_masked)
 
+    def _measured(
+        self, inputs: AnchorInputs, camera: CameraModel, predicted: Any, work: Work
+    ) -> FrameAnchors:
+        """Return what the other sensors measured at the image's time."""
+        return inputs.of(
+            CameraView(work.header.frame_id, camera, self._products.anchor_limits(work.settings)),
+            work.header.stamp,
+            predicted,
+            work.settings.anchor_max_age,
+            lambda: self._stand(work).pose,
+        )
+
     def _metres(self, output: Any, work: Work) -> Any:
         """Convert relative output to metres by anchors, or without them, for a preview only."""
         assert self._relative is not None
@@ -396,13 +408,7 @@ class Pipeline:
         if self._anchors is not None and camera is not None:
             # The scale is still unknown: sensors that need predicted metres give no anchors.
             guess = output * math.nan if before is None else before.metres(output, farthest)
-            seen = self._anchors.of(
-                CameraView(work.header.frame_id, camera, self._products.anchor_limits(settings)),
-                work.header.stamp,
-                guess,
-                settings.anchor_max_age,
-                lambda: self._stand(work).pose,
-            )
+            seen = self._measured(self._anchors, camera, guess, work)
             found, problem = seen.anchors, seen.problem
         relation = self._relative.relation(
             output, found, time, settings.min_depth, settings.anchor_hold
@@ -449,15 +455,7 @@ class Pipeline:
             return products
         with _timed(work.result.seconds, 'anchors'):
             settings = work.settings
-            seen = self._anchors.of(
-                CameraView(
-                    work.header.frame_id, products.camera, self._products.anchor_limits(settings)
-                ),
-                work.header.stamp,
-                products.metric,
-                settings.anchor_max_age,
-                lambda: self._stand(work).pose,
-            )
+            seen = self._measured(self._anchors, products.camera, products.metric, work)
             products, report = self._products.anchored(
                 products,
                 seen.prepared or seen.anchors,
