@@ -179,16 +179,19 @@ def test_views_stand_on_the_floor_at_all_heights(plans):
     assert len(drawn) > 150
     for view in drawn:
         assert any(zone.contains(view.x, view.y, 0.19) for zone in plan.zones)
-        assert 0.1 < view.height < plan.height - 0.2
+        assert 0.08 <= view.height < plan.height - 0.2
         assert 55 <= view.field_of_view <= 90
-    assert 0.25 < np.mean([view.height < 1.2 for view in drawn]) < 0.8
+    low = [view for view in drawn if view.height < 1.2]
+    assert 0.25 < len(low) / len(drawn) < 0.85
+    tilted = [view.pitch < -10 for view in low if view.height < 0.6]
+    assert 0.2 < np.mean(tilted) < 0.6, 'robots look at the floor before them, too'
     assert cameras.draw_view(5, 7, 3, plan) == cameras.draw_view(5, 7, 3, plan)
 
 
-def test_a_third_of_the_robots_are_lower_than_a_foot():
+def test_two_fifths_of_the_robots_are_lower_than_a_foot():
     heights = [cameras.robot_height(np.random.default_rng(seed)) for seed in range(300)]
-    assert min(heights) >= 0.15 and max(heights) <= 1.2
-    assert 0.25 < np.mean([height < 0.3 for height in heights]) < 0.42
+    assert min(heights) >= 0.08 and max(heights) <= 1.2
+    assert 0.32 < np.mean([height < 0.3 for height in heights]) < 0.58
 
 
 def test_some_views_look_at_tables_and_some_stand_near():
@@ -207,7 +210,7 @@ def test_near_views_face_what_they_are_near_to(plans):
             x, y, height, yaw, pitch, _ = cameras.in_front_of_something(
                 np.random.default_rng(seed), plan
             )
-            assert 0.15 <= height <= 1.6 and -60 <= pitch <= 25
+            assert 0.08 <= height <= 1.6 and -60 <= pitch <= 25
             ahead = np.array([np.cos(np.radians(yaw)), np.sin(np.radians(yaw))])
             ends = np.array([x, y]) + np.linspace(0, 2, 40)[:, None] * ahead
             seen += any(

@@ -13,9 +13,13 @@ from simple.layout import Plan
 
 Aim = Literal['table', 'near', 'room']
 
-TABLE_SHARE = 0.22  # share of views of a table, a bed or a sofa from 0.4 to 2 m
+TABLE_SHARE = 0.18  # share of views of a table, a bed or a sofa from 0.4 to 2 m
 NEAR_SHARE = 0.3  # share of views close to a cupboard, a chair, a corner: the scale of near things
 NEAREST = 0.15  # metres, in such views
+ROBOT_HEIGHT = (0.08, 1.2)  # metres: robot vacuums too
+ROBOT_SHARE = 0.75  # share of robots among the other views
+TILTED_SHARE = 0.55  # share of robots whose camera is tilted to the floor before them
+TILT = (-35.0, -5.0)  # degrees, of such cameras
 LARGE = 0.25  # metres, the longest side of a model that such views are aimed at
 #: Range of the median distance of a view in metres.
 MEDIAN: dict[Aim, tuple[float, float]] = {
@@ -69,16 +73,18 @@ def from_the_floor(rng: np.random.Generator, plan: Plan) -> tuple[float, ...]:
     areas = np.array([zone.size[0] * zone.size[1] for zone in plan.zones])
     areas[1:] *= 0.6
     zone = plan.zones[int(rng.choice(len(areas), p=areas / areas.sum()))]
-    robot = rng.random() < views.ROBOT_SHARE
+    robot = rng.random() < ROBOT_SHARE
     height = robot_height(rng) if robot else rng.uniform(*views.HAND_HEIGHT)
     x, y = (rng.uniform(zone.low[k] + MARGIN, zone.high[k] - MARGIN) for k in (0, 1))
     roll = rng.normal(0.0, 1.0 if robot else 4.0)
-    return x, y, height, draw_yaw(rng, plan, x, y), views.draw_pitch(rng, height), roll
+    tilted = robot and rng.random() < TILTED_SHARE
+    pitch = rng.uniform(*TILT) if tilted else views.draw_pitch(rng, height)
+    return x, y, height, draw_yaw(rng, plan, x, y), pitch, roll
 
 
 def robot_height(rng: np.random.Generator) -> float:
     """Draw a height, uniform in its logarithm, since low heights change the picture most."""
-    low, high = views.ROBOT_HEIGHT
+    low, high = ROBOT_HEIGHT
     return float(low * (high / low) ** rng.random())
 
 
