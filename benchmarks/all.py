@@ -34,8 +34,8 @@ from benchmarks.results import write_json
 
 ROOT = Path(__file__).parents[1]
 PAGE_FOLDER = ROOT / 'docs' / 'performance'
-NETWORKS = '--networks default efficientnet_sff resnet_unet_hybrid --sizes 240x320 480x640'
-ONE_NETWORK = '--networks default --sizes 240x320'
+NETWORKS = '--networks default efficientnet_sff resnet_unet_hybrid --sizes own 480x640'
+ONE_NETWORK = '--networks default --sizes own'
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ STEPS = {
     ),
     'growth': Step(
         'benchmarks.network --growth --seconds 15 --out OUT',
-        '--rounds 3 --sizes 96x128 128x192 240x320',
+        '--rounds 3 --sizes 96x128 128x192 own',
     ),
     'roofline': Step(
         'benchmarks.roofline --times DONE/network.json --out OUT', '', needs='network'

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profile a network on a CPU by kind of layer, with OpenVINO's own counters.
 
-    python -m benchmarks.layers --networks default --sizes 240x320 480x640
+    python -m benchmarks.layers --networks default --sizes own 480x640
 
 Uses the node's default precision. Writes layers.json.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
-from benchmarks.network import NETWORKS, build, parse_size
+from benchmarks.network import NETWORKS, OWN, build, own_size, parse_size
 from benchmarks.results import write_json
 from depth_perception.inference.backends.openvino import OpenVino
 
@@ -72,11 +72,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--networks', nargs='+', default=['default'], choices=list(NETWORKS))
     parser.add_argument(
-        '--sizes', nargs='+', type=parse_size, default=[(240, 320)], metavar='HEIGHTxWIDTH'
+        '--sizes',
+        nargs='+',
+        type=parse_size,
+        metavar='HEIGHTxWIDTH',
+        help=f'{OWN}, the default: the input size of the bundled network',
     )
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
-    rows = [profile(name, size) for name in options.networks for size in options.sizes]
+    sizes = options.sizes or [own_size()]
+    rows = [profile(name, size) for name in options.networks for size in sizes]
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / 'layers.json', {'machine': machine(), 'runs': RUNS, 'rows': rows})
     for row in rows:

@@ -2,7 +2,7 @@
 """Compare the speed of inference backends, and its growth with the image size.
 
     python -m benchmarks.network                                    the bundled network
-    python -m benchmarks.network --networks resnet_unet_hybrid --sizes 480x640
+    python -m benchmarks.network --networks resnet_unet_hybrid --sizes own 480x640
     python -m benchmarks.network --growth                           QVGA to 1080p
 
 Backends alternate in every round, so that other load affects all of them equally; the ratio to
@@ -31,7 +31,7 @@ from benchmarks.machine import machine, torch_device
 from benchmarks.resources import PeakMemory
 from benchmarks.results import going_on, has_matplotlib, write_json
 from benchmarks.ways import BASELINE, Run, default_way, ways
-from depth_perception.io.weights import load_weights
+from depth_perception.io.weights import check_weights, load_weights
 from depth_perception.networks import create_network
 
 #: Name, to registered name and arguments of a network; None is the bundled one.
@@ -45,6 +45,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]] | None] = {
 }
 #: QVGA to 1080p, in multiples of 32 pixels.
 GROWTH = ((224, 320), (256, 320), (480, 640), (704, 1280), (1056, 1920))
+#: Names the input size of the bundled network, for every network.
+OWN = 'own'
 #: Smallest number of rounds, even if they exceed the time limit.
 FEWEST_ROUNDS = 3
 ENERGY = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
@@ -271,13 +273,21 @@ def table(rows: list[Row]) -> str:
     return '\n'.join(lines)
 
 
+def own_size() -> tuple[int, int]:
+    """Return the (height, width) of the bundled network's input."""
+    info = check_weights(None).info
+    return info.input_height, info.input_width
+
+
 def parse_size(text: str) -> tuple[int, int]:
-    """Parse HEIGHTxWIDTH."""
+    """Parse HEIGHTxWIDTH, or `own` for the input size of the bundled network."""
+    if text == OWN:
+        return own_size()
     height, _, width = text.partition('x')
     try:
         return int(height), int(width)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is not HEIGHTxWIDTH') from error
+        raise argparse.ArgumentTypeError(f'{text!r} is neither HEIGHTxWIDTH nor {OWN}') from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -289,7 +299,8 @@ def main(arguments: list[str] | None = None) -> int:
         nargs='+',
         type=parse_size,
         metavar='HEIGHTxWIDTH',
-        help='default: 240x320; with --growth from QVGA to 1080p',
+        help=f'{OWN}, the default: the input size of the bundled network; with --growth '
+        'QVGA to 1080p',
     )
     parser.add_argument(
         '--growth', action='store_true', help='how the time grows with the size; writes growth.json'
@@ -307,7 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--device', type=torch_device, default='auto')
     parser.add_argument('--out', type=Path, default=Path('network_output'))
     options = parser.parse_args(arguments)
-    sizes = options.sizes or (GROWTH if options.growth else [(240, 320)])
+    sizes = options.sizes or (GROWTH if options.growth else [own_size()])
     rows: list[Row] = []
     failed: dict[str, str] = {}
     parts = [(name, size) for name in options.networks for size in sizes]

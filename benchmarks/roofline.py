@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare inference backends with the limits of the machine (roofline).
 
-    python -m benchmarks.network --sizes 240x320 480x640     first, for the times
+    python -m benchmarks.network --sizes own 480x640     first, for the times
     python -m benchmarks.roofline --times network_output/network.json
 
 Counts operations and necessary memory traffic of each network and size (benchmarks/work.py) and

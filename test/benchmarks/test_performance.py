@@ -21,6 +21,7 @@ from benchmarks.plain_loop import PlainLoop, ratio
 from benchmarks.resources import PeakMemory
 from benchmarks.ways import BASELINE, default_way
 from benchmarks.work import work
+from depth_perception.io.weights import check_weights
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device('cpu')
@@ -127,6 +128,20 @@ def test_network_benchmark_writes_figures_and_a_picture(tmp_path, monkeypatch):
     assert found['default_way'] == default_way(network.torch.device('cpu'))
     assert set(found['exponents']) == {f'default, {BASELINE}', 'default, torch fp32'}
     assert (tmp_path / 'growth.png').stat().st_size > 1000
+
+
+def test_networks_are_measured_at_the_input_size_of_the_bundled_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(network, 'ways', lambda net, image, device, only_torch: [(BASELINE, net)])
+    monkeypatch.setattr(network, 'build', lambda name: nn.Conv2d(3, 1, 1).requires_grad_(False))
+    info = check_weights(None).info
+    own = f'{info.input_height}x{info.input_width}'
+    for sizes, expected in (([], [own]), (['--sizes', 'own', '8x16'], [own, '8x16'])):
+        assert network.main(['--rounds', '3', '--out', str(tmp_path), *sizes]) == 0
+        found = json.loads((tmp_path / 'network.json').read_text())
+        assert [row['size'] for row in found['rows']] == expected
+    with pytest.raises(SystemExit):
+        network.main(['--sizes', 'mine'])
+    assert "'mine' is neither HEIGHTxWIDTH nor own" in capsys.readouterr().err
 
 
 def test_time_allowed_ends_the_rounds_early(monkeypatch):
