@@ -3,9 +3,9 @@
 
     python -m benchmarks.edges [--model FILE] [--out FOLDER]
 
-Filters two depths: the network's, and the true depth reduced to a third and enlarged again, the
-sharpest edges possible at the network's output size. docs/filters.md has the definitions. Writes
-edges.json and edges.png (a cloud from above).
+Filters two depths: the network's, and the true depth reduced to half the network's input, the size
+of its last features, and enlarged again: the sharpest edges possible with such features.
+docs/filters.md has the definitions. Writes edges.json and edges.png (a cloud from above).
 """
 
 from __future__ import annotations
@@ -62,11 +62,10 @@ def good(depth: Depth, truth: Depth) -> NDArray[np.bool_]:
     return np.abs(np.log(depth / truth)) < np.log1p(SAME)
 
 
-def at_a_third(truth: Depth) -> Depth:
-    """Reduce the truth to a third of its resolution and enlarge it again."""
-    height, width = truth.shape
-    small = cv2.resize(truth, (width // 3, height // 3), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+def reduced(truth: Depth, size: tuple[int, int]) -> Depth:
+    """Reduce the truth to a (height, width) and enlarge it again."""
+    small = cv2.resize(truth, size[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def steepest(depths: list[Depth]) -> float:
@@ -130,11 +129,12 @@ def run(model: str, out: Path) -> dict[str, Any]:
     frames = read_clip()
     truths = [frame.truth for frame in frames]
     estimator = DepthEstimator.load(model, device='auto')
-    blurred = [at_a_third(truth) for truth in truths]
+    rows, columns = estimator.network_size(*truths[0].shape, frames[0].camera)
+    blurred = [reduced(truth, (rows // 2, columns // 2)) for truth in truths]
     report = {
         'machine': machine(),
         'model': estimator.info.name,
-        'truth_at_a_third': table(blurred, truths),
+        'sharp_network': table(blurred, truths),
         'network': table([d.numpy() for d in predictions(estimator, frames)], truths),
     }
     write_json(out / 'edges.json', report)
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     report = run(options.model, options.out)
     print(f'{report["model"]}; {report["machine"]}')
-    for name in ('truth_at_a_third', 'network'):
+    for name in ('sharp_network', 'network'):
         print(f'{name}: {json.dumps(report[name], indent=1)}')
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of the bundled network are of the network that is bundled."""
+"""Pictures of the bundled network, and what pages say of its input, are of what is bundled."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from depth_perception.io.weights import load_weights
+from depth_perception.inference.estimator import network_size
+from depth_perception.io.weights import check_weights, load_weights
 from depth_training.report.network_pictures import record, recorded
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,22 @@ def test_every_picture_of_the_network_shows_the_one_that_is_bundled():
     old = [name for name, of in recorded(IMAGES).items() if of != checksum]
     assert not old, 'made with another network, see scripts/network_pictures.py'
     assert not [name for name in recorded(IMAGES) if not (IMAGES / name).exists()]
+
+
+def test_the_pages_name_the_input_size_of_the_network_that_is_bundled():
+    info = check_weights(None).info
+    own = f'{info.input_width}x{info.input_height}'
+    rows, columns = network_size(info, 720, 1280)
+    wide = f'1280x720 (network input {columns}x{rows})'
+    pages = ('model_card', 'interface')
+    card, interface = ((ROOT / 'docs' / f'{name}.md').read_text() for name in pages)
+    assert f'| Input | {own} for a camera with a {info.horizontal_fov_deg:.0f} degree' in card
+    for message in (
+        f'compiling for {wide}: until then fed at {own}',
+        f'compiling for 640x480 with confidence (network input {own})',
+        f'cannot compile for {wide}, fed at {own}: ...',
+    ):
+        assert f'`{message}`' in interface, message
 
 
 def test_every_picture_in_the_pages_is_known():

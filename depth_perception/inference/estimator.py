@@ -545,9 +545,10 @@ def network_size(info: WeightsInfo, height: int, width: int, fx: float | None = 
         fx: focal length of the image, pixels; None = unknown.
 
     Examples:
+        >>> from dataclasses import replace
         >>> from depth_perception import load_weights
         >>> from depth_perception.inference.estimator import network_size
-        >>> info = load_weights().info
+        >>> info = replace(load_weights().info, input_height=240, input_width=320)
         >>> network_size(info, 480, 640), network_size(info, 720, 1280)
         ((240, 320), (208, 368))
     """

@@ -4,7 +4,7 @@
     python -m depth_training.train.confidence weights.safetensors rooms.zip --out new.safetensors
 
 The network is frozen. Its features for some views of the file by `depth_training.data.pack_rooms`,
-augmented as in training, are computed once and kept in memory (0.6 MB a view); then the head is
+augmented as in training, are computed once and kept in memory (8 bytes a pixel); then the head is
 trained on them in minutes: by the likelihood of a Laplace distribution of log prediction - log
 truth, whose scale is the head's output (Kendall and Gal 2017, section 3.1). Half of the held-out
 rooms give one factor on the scale, because errors in rooms of the training are smaller; the tables

@@ -123,6 +123,15 @@ def test_flying_pixels_are_those_between_two_surfaces():
     assert table['flying'] == 100 and table['good'] < 6
 
 
+@pytest.mark.parametrize('columns, blurred', [(24, 0), (12, 2), (6, 4)])
+def test_the_sharpest_edge_is_as_wide_as_the_pixels_of_the_network(columns, blurred):
+    truth = np.full((16, 24), 1.0, np.float32)
+    truth[:, 12:] = 3.0
+    edge = edges.reduced(truth, (columns * 2 // 3, columns))
+    assert edge.shape == truth.shape and edge.dtype == truth.dtype
+    assert (((edge > 1) & (edge < 3)).sum(1) == blurred).all()
+
+
 def test_flicker_is_what_changes_beyond_the_truth():
     truth = torch.full((20, 8, 8), 2.0) * 0.99 ** torch.arange(20.0)[:, None, None]
     steady = temporal.scores(truth * 1.2, truth * 1.2, truth)
