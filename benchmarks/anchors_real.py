@@ -33,7 +33,7 @@ from depth_perception.camera.model import CameraModel
 from depth_perception.depth.anchors import Anchors, anchor_depth
 from depth_perception.depth.floor_anchors import floor_anchors
 from depth_perception.depth.scan import CameraPose
-from depth_perception.depth.simulated_anchors import lidar_row, zones
+from depth_perception.depth.simulated_anchors import SENSORS, sensed
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.image_files import read_image
 
@@ -43,12 +43,10 @@ from matplotlib import pyplot as plt
 
 #: Range of the truth that is evaluated, metres.
 RANGE = (0.1, 10.0)
-#: Field of view assumed for an unknown camera, to simulate the sensors.
-USUAL_FOV_DEG = 60.0
 #: An image counts as worse if its error grows by more than this factor.
 WORSE = 1.02
 #: Methods to compare.
-WAYS = ('plain', 'one row', '8x8', 'floor')
+WAYS = ('plain', *SENSORS, 'floor')
 #: Frame of the clip to draw, colour limits of depth in metres and of relative errors.
 SHOWN, COLOURS, ERRORS = 24, (0.3, 5.0), (-0.5, 0.5)
 
@@ -92,16 +90,9 @@ def folder(path: Path) -> Iterator[Pair]:
 
 def anchors_of(pair: Pair, predicted: NDArray, seed: int) -> dict[str, Anchors]:
     """Return the anchors of each method."""
-    height, width = pair.truth.shape
-    camera = pair.camera or CameraModel.from_field_of_view(width, height, USUAL_FOV_DEG)
-    random = np.random.default_rng(seed)
-    pitch = pair.pose.pitch if pair.pose else 0.0
-    made = {
-        'one row': lidar_row(pair.truth, camera, random, pitch),
-        '8x8': zones(pair.truth, camera, random),
-    }
+    made = sensed(pair.truth, pair.camera, seed, pair.pose.pitch if pair.pose else 0.0)
     if pair.pose is not None:
-        made['floor'] = floor_anchors(predicted, camera, pair.pose)
+        made['floor'] = floor_anchors(predicted, pair.camera, pair.pose)
     return made
 
 

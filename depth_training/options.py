@@ -164,6 +164,9 @@ class ModelCardOptions:
     them; 1000 confirms millimetres if depth is nearer than usual in rooms."""
     weights: str = 'default'
     """A weights file; default: the network that comes with the package."""
+    beside: str | None = None
+    """NAME=FILE: another weights file, such as the one shipped before, evaluated on the same
+    images and shown beside the network under this name."""
     out: Path | None = None
     """The card, FILE.md; in an existing one, only the part between the two marks is replaced. Its
     image is written to the folder images next to it."""

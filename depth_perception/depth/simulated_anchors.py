@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulate the anchors of cheap sensors from a true depth image: noise, gaps and outliers.
 
-Used to measure and show the benefit of anchors (`benchmarks.anchors_real`, the demo).
+Used to measure and show the benefit of anchors (`benchmarks.anchors_real`, model cards, the demo).
 """
 
 from __future__ import annotations
@@ -23,6 +23,30 @@ OUTLIERS, OUTLIER_RANGE = 0.1, (0.3, 8.0)
 BEAM_DEG, ZONE_DEG, ZONES = 0.5, 5.0, 8
 #: Fraction of a zone that must be known.
 _KNOWN = 0.5
+#: Field of view assumed for an unknown camera.
+USUAL_FOV_DEG = 60.0
+#: The sensors of `sensed`: `lidar_row` and `zones`.
+SENSORS = (ROW, GRID) = ('one row', f'{ZONES}x{ZONES}')
+
+
+def sensed(
+    truth: NDArray[Any], camera: CameraModel | None, seed: int, pitch: float = 0.0
+) -> dict[str, Anchors]:
+    """Simulate each of SENSORS; a seed always gives the same noise.
+
+    Args:
+        truth: (H, W) metres; values that are not finite or not positive are unknown.
+        camera: of the image; None assumes USUAL_FOV_DEG.
+        seed: of the noise.
+        pitch: see `lidar_row`.
+    """
+    height, width = truth.shape
+    camera = camera or CameraModel.from_field_of_view(width, height, USUAL_FOV_DEG)
+    random = np.random.default_rng(seed)
+    return {
+        ROW: lidar_row(truth, camera, random, pitch),
+        GRID: zones(truth, camera, random),
+    }
 
 
 def lidar_row(

@@ -2,68 +2,53 @@
 """`model-card`: compare weights with baselines, and write the table into their model card.
 
 Every image is evaluated as the node would process it: by the estimator, in fp32, with the image's
-own camera if it is known.
+own camera if it is known, at the input size of the network's training.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_perception.depth import simulated_anchors
 from depth_perception.inference.estimator import DepthEstimator
 from depth_perception.io.files import check_writable, write_atomically
-from depth_perception.progress import tracked
 from depth_perception.reading import read_text
 from depth_training.data import DepthDataset, Sample, every, good_samples, open_dataset
 from depth_training.data.joined import open_joined
 from depth_training.evaluate import distance_bins as bands
-from depth_training.evaluate import pictures, protocols
-from depth_training.evaluate.baselines import best_constant, mean_depth_map
-from depth_training.evaluate.distance_bins import DistanceBands
-from depth_training.evaluate.flicker import flicker
-from depth_training.evaluate.metrics import Metrics
+from depth_training.evaluate import pictures
+from depth_training.evaluate.baselines import mean_depth_map
+from depth_training.evaluate.contenders import (
+    ALIGNED,
+    CONSTANT,
+    MEAN_MAP,
+    PLAIN,
+    WAYS,
+    Contender,
+    Depth,
+    Judged,
+    judge,
+)
+from depth_training.evaluate.flicker import Flicker, flicker
 from depth_training.evaluate.protocols import WHOLE_FRAME
 from depth_training.options import ModelCardOptions
+from depth_training.report import beside
+from depth_training.report.beside import NETWORK
 from depth_training.report.network_pictures import record
 from depth_training.report.page import Bullets, Element, Heading, Picture, Table, Text, markdown
 
 BEGIN, END = '<!-- measured: begin -->', '<!-- measured: end -->'
-NETWORK, CONSTANT, MEAN_MAP = 'the network', 'best constant', 'mean depth map'
 HELD_OUT, CLIP = 'held-out rooms', 'clip'
 #: The page of the bundled network; missing in an installed package.
 SHIPPED = Path(__file__).resolve().parents[2] / 'docs/model_card.md'
 #: Number of best and of worst images on a sheet.
 SHOWN = 10
-_ALIGNED = replace(WHOLE_FRAME, align='median')
-
-Depth = NDArray[np.float32]
-Contender = Callable[[Sample], Depth]
-
-
-@dataclass
-class Judged:
-    """Evaluation of one data set.
-
-    Attributes:
-        name: name of the data set in the table.
-        pairs: its pairs.
-        scores: metric and median-aligned scores of each contender.
-        absrel: the network's metric AbsRel of each evaluated pair, by its index.
-        bands: the network's metric errors by true distance.
-        factors: factors applied to depth for the camera of each pair.
-    """
-
-    name: str
-    pairs: DepthDataset
-    scores: dict[str, tuple[Metrics, Metrics]]
-    absrel: dict[int, float]
-    bands: DistanceBands
-    factors: list[float] = field(default_factory=list)
 
 
 def model_card(options: ModelCardOptions) -> int:
@@ -75,7 +60,8 @@ def model_card(options: ModelCardOptions) -> int:
         OSError: a file cannot be read or written.
     """
     page = _page(options)
-    estimator = _estimator(options)
+    networks = _networks(options)
+    estimator = networks[NETWORK]
     before, after = _around(page) if page.exists() else (_beginning(estimator), '')
     check_writable(page)
     training = open_joined(options.data, 'train', options.hold_out)
@@ -85,17 +71,18 @@ def model_card(options: ModelCardOptions) -> int:
     sources = _sources(options)
     clip = None if options.clip is None else sources[CLIP]
     judged = [
-        judge(name, every(pairs, options.every), estimator, mean) for name, pairs in sources.items()
+        judge(name, every(pairs, options.every), _contenders(networks), mean)
+        for name, pairs in sources.items()
     ]
     shown = page.with_suffix('').name + '_held_out.jpg'
     _write_sheets(judged, estimator, page.parent / 'images' / shown, options.sheets)
     elements = [
         *_table(judged),
-        *_notes(judged, training, options),
+        *_notes(judged, training, options, networks),
         *_left_out(judged, len(averaged) - used),
-        *_band_table(judged),
+        *(beside.band_table(judged, [*networks]) if options.beside else _band_table(judged)),
     ]
-    elements += [] if clip is None else [_flicker_text(clip, estimator)]
+    elements += [] if clip is None else [_flicker_text(clip, networks)]
     elements += [
         Picture(
             f'images/{shown}',
@@ -115,15 +102,25 @@ def model_card(options: ModelCardOptions) -> int:
     return 0
 
 
-def _estimator(options: ModelCardOptions) -> DepthEstimator:
-    """Return the network, which must give metres for a known focal length, as a baseline does."""
+def _networks(options: ModelCardOptions) -> dict[str, DepthEstimator]:
+    """Return the networks by their names in the tables, that of the page first.
+
+    It must give metres for a known focal length, as a baseline does.
+    """
     estimator = DepthEstimator.load(options.weights, options.device, 'fp32', 'torch')
     if not (estimator.info.is_metric and estimator.info.training_focal_length):
         raise ValueError(
             f'{options.weights} does not give metres for a known focal length, which its baseline '
             'needs: use evaluate'
         )
-    return estimator
+    if options.beside is None:
+        return {NETWORK: estimator}
+    name, other = beside.load_beside(options.beside, options.device)
+    return {NETWORK: estimator, name: other}
+
+
+def _contenders(networks: Mapping[str, DepthEstimator]) -> dict[str, Contender]:
+    return {name: partial(predicted, estimator) for name, estimator in networks.items()}
 
 
 def _sources(options: ModelCardOptions) -> dict[str, DepthDataset]:
@@ -149,32 +146,6 @@ def _check_names(options: ModelCardOptions) -> None:
         )
 
 
-def judge(name: str, pairs: DepthDataset, estimator: DepthEstimator, mean: Contender) -> Judged:
-    """Evaluate the network and both baselines on all pairs; skip bad ones."""
-    constant = np.full((1, 1), best_constant(s.depth for s in good_samples(pairs)), np.float32)
-    contenders: dict[str, Contender] = {
-        NETWORK: lambda sample: predicted(estimator, sample),
-        CONSTANT: lambda sample: constant,
-        MEAN_MAP: mean,
-    }
-    result = Judged(
-        name, pairs, {key: (Metrics(), Metrics()) for key in contenders}, {}, DistanceBands()
-    )
-    for index in tracked(range(len(pairs)), name, ' pairs'):
-        for sample in good_samples(pairs, [index]):
-            depths = {key: contender(sample) for key, contender in contenders.items()}
-            for key, depth in depths.items():
-                for protocol, metrics in zip((WHOLE_FRAME, _ALIGNED), result.scores[key]):
-                    protocols.judge(protocol, depth, sample.depth, metrics)
-            metric = result.scores[NETWORK][0]
-            if len(metric.sums) > len(result.absrel):  # a pair without usable pixels does not count
-                result.absrel[index] = _last_absrel(metric)
-                count = protocols.counted(WHOLE_FRAME, depths[NETWORK], sample.depth)
-                result.bands.add(count.depth, count.truth)
-                result.factors.append(estimator.focal_factor(sample.camera))
-    return result
-
-
 def predicted(estimator: DepthEstimator, sample: Sample) -> Depth:
     """Return the depth that the node would publish for an image, unmasked."""
     return estimator.infer(sample.rgb, sample.camera)
@@ -189,31 +160,31 @@ def _mean_map(estimator: DepthEstimator, training: DepthDataset) -> tuple[Conten
     return lambda sample: mean * np.float32(estimator.focal_factor(sample.camera)), used
 
 
-def _last_absrel(metrics: Metrics) -> float:
-    count, abs_rel = metrics.sums[-1][:2]
-    return float(abs_rel / count)
-
-
 def _table(judged: list[Judged]) -> list[Element]:
-    head = ('Data', 'Pictures', '', 'AbsRel', 'RMSE', 'δ1', 'AbsRel, aligned', 'δ1, aligned')
-    rows = [_row(source, key) for source in judged for key in source.scores]
-    return [Table(head, rows)]
+    others = [way for way in WAYS if way != PLAIN]
+    head = ('Data', 'Pictures', '', 'AbsRel', 'RMSE', 'δ1', *(f'AbsRel, {way}' for way in others))
+    rows = [_row(source, key) for source in judged for key in source.errors]
+    return [Table((*head, 'δ1, aligned'), rows)]
 
 
 def _row(source: Judged, key: str) -> list[str]:
-    metric, aligned = (metrics.scores('pixels') for metrics in source.scores[key])
+    scores = {way: found.metrics.scores('pixels') for way, found in source.errors[key].items()}
     first = key == NETWORK
     return [
         source.name if first else '',
         str(len(source.absrel)) if first else '',
         key,
-        *(f'{metric[name]:.3f}' for name in ('AbsRel', 'RMSE', 'delta1')),
-        *(f'{aligned[name]:.3f}' for name in ('AbsRel', 'delta1')),
+        *(f'{scores[PLAIN][name]:.3f}' for name in ('AbsRel', 'RMSE', 'delta1')),
+        *(f'{scores[way]["AbsRel"]:.3f}' if way in scores else '' for way in WAYS if way != PLAIN),
+        f'{scores[ALIGNED]["delta1"]:.3f}',
     ]
 
 
 def _notes(
-    judged: list[Judged], training: DepthDataset, options: ModelCardOptions
+    judged: list[Judged],
+    training: DepthDataset,
+    options: ModelCardOptions,
+    networks: Mapping[str, DepthEstimator],
 ) -> list[Element]:
     blind = [source.name for source in judged if _without_camera(source.pairs)]
     notes = [
@@ -225,16 +196,10 @@ def _notes(
         'evaluated pictures themselves.',
         f'*{MEAN_MAP.capitalize()}*: of the training pictures ({training.describe()}), corrected '
         "to each picture's focal length, like the network's prediction.",
+        _anchors(),
     ]
-    factors = (
-        f'{data.name} {min(data.factors):.2f} to {max(data.factors):.2f}'
-        for data in judged
-        if data.factors
-    )
-    notes += [
-        "Depth is multiplied by the focal length of the network's input / that of its "
-        f'training: {", ".join(factors)}.'
-    ]
+    notes += [beside.description(networks) + '.'] if options.beside else []
+    notes += [_factors(name, judged, estimator) for name, estimator in networks.items()]
     notes += (
         [f'Focal length unknown, assumed to be that of the training: {", ".join(blind)}.']
         if blind
@@ -246,6 +211,34 @@ def _notes(
         else []
     )
     return [Bullets(notes)]
+
+
+def _anchors() -> str:
+    """Return the note on simulated anchors."""
+    row, grid = simulated_anchors.SENSORS
+    noise, metres = simulated_anchors.NOISE_SHARE, simulated_anchors.NOISE_METRES
+    return (
+        f'*{row.capitalize()}*, *{grid}*: corrected by anchors, as a lidar measures them along '
+        f"the picture's middle row, or a sensor of {grid} zones of "
+        f'{simulated_anchors.ZONE_DEG:g} degrees; simulated from the truth with noise of '
+        f'{100 * noise:g} % + {100 * metres:g} cm, {100 * simulated_anchors.OUTLIERS:g} % of them '
+        'nonsense. They are the same for every network.'
+    )
+
+
+def _factors(name: str, judged: list[Judged], estimator: DepthEstimator) -> str:
+    """Return the note on the focal correction of a network."""
+    of = {
+        data.name: [estimator.focal_factor(camera) for camera in data.cameras]
+        for data in judged
+        if data.cameras
+    }
+    ranges = (f'{key} {min(found):.2f} to {max(found):.2f}' for key, found in of.items())
+    begin = 'Depth is' if name == NETWORK else f'Depth of *{name}* is'
+    return (
+        f"{begin} multiplied by the focal length of the network's input / that of its training: "
+        f'{", ".join(ranges)}.'
+    )
 
 
 def _left_out(judged: list[Judged], of_training: int) -> list[Element]:
@@ -263,7 +256,7 @@ def _band_table(judged: list[Judged]) -> list[Element]:
             f'{error:.2f} (×{bias:.2f}, {100 * share:.0f} %)' if share else '-'
             for error, bias, share in zip(data.abs_rel, data.bias, data.share)
         ]
-        for data in (source.bands for source in judged)
+        for data in (source.errors[NETWORK][PLAIN].bands for source in judged)
     ]
     rows = [[name, *cells] for name, *cells in zip(bands.names(), *columns)]
     return [
@@ -280,15 +273,30 @@ def _without_camera(pairs: DepthDataset) -> bool:
     return any(sample.fx is None for sample in good_samples(pairs, [0]))
 
 
-def _flicker_text(clip: DepthDataset, estimator: DepthEstimator) -> Text:
+def _flicker_text(clip: DepthDataset, networks: Mapping[str, DepthEstimator]) -> Text:
     samples = list(good_samples(clip))
-    result = flicker([predicted(estimator, s) for s in samples], [s.depth for s in samples])
-    median, p90 = (f'{100 * value:.1f} %' for value in (result.median, result.p90))
+    truths = [sample.depth for sample in samples]
+    results = {
+        name: flicker([contender(sample) for sample in samples], truths)
+        for name, contender in _contenders(networks).items()
+    }
+    median, p90 = _percent(results[NETWORK])
+    others = (
+        f'; {name}: {" and ".join(_percent(found))}'
+        for name, found in results.items()
+        if name != NETWORK
+    )
     return Text(
         f'Flicker on the clip ({len(samples)} consecutive frames): the change of the predicted '
         f'depth from frame to frame differs by {median} from that of the true depth (median; 90th '
-        f'percentile {p90}), over the {result.pixels:,} pixels whose true change is below 5 %.'
+        f'percentile {p90}{"".join(others)}), over the {results[NETWORK].pixels:,} pixels whose '
+        'true change is below 5 %.'
     )
+
+
+def _percent(found: Flicker) -> tuple[str, str]:
+    """Return median and 90th percentile."""
+    return f'{100 * found.median:.1f} %', f'{100 * found.p90:.1f} %'
 
 
 def _write_sheets(

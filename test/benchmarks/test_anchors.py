@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from depth_perception.camera.model import CameraModel
-from depth_perception.depth.simulated_anchors import OUTLIERS, ZONES, lidar_row, zones
+from depth_perception.depth.simulated_anchors import (
+    OUTLIERS,
+    SENSORS,
+    USUAL_FOV_DEG,
+    ZONES,
+    lidar_row,
+    sensed,
+    zones,
+)
 
 CAMERA = CameraModel(160, 120, fx=130.0, fy=130.0, cx=79.5, cy=59.5)
 
@@ -35,6 +43,19 @@ def test_zones_average_and_need_half_of_their_pixels():
     assert found.radius[0] == pytest.approx(130 * math.tan(math.radians(2.5)))
     off = abs(found.depth / np.interp(found.u, np.arange(160), truth[0]) - 1)
     assert np.median(off) < 0.05
+
+
+def test_a_seed_always_gives_the_same_anchors_of_each_sensor():
+    truth = np.tile(np.linspace(1.0, 3.0, 160), (120, 1))
+    usual = CameraModel.from_field_of_view(160, 120, USUAL_FOV_DEG)
+    one, same, other = (
+        sensed(truth, camera, seed) for camera, seed in ((None, 4), (usual, 4), (usual, 5))
+    )
+    assert tuple(one) == SENSORS and len(one[SENSORS[1]]) == ZONES**2 < len(one[SENSORS[0]])
+    for name in SENSORS:
+        np.testing.assert_array_equal(one[name].u, same[name].u)
+        np.testing.assert_array_equal(one[name].depth, same[name].depth)
+        assert (one[name].depth != other[name].depth).all()
 
 
 def test_the_speed_is_measured():

@@ -13,13 +13,14 @@ from depth_perception.io.weights import save_weights
 from depth_training import cli
 from depth_training.data import every, open_dataset
 from depth_training.evaluate.baselines import best_constant, mean_depth_map
+from depth_training.evaluate.contenders import ALIGNED, PLAIN, WAYS, judge
 from depth_training.evaluate.distance_bins import DistanceBands
 from depth_training.evaluate.flicker import flicker
 from depth_training.evaluate.protocols import WHOLE_FRAME, counted
 from depth_training.report import model_card
 from depth_training.report.model_card import BEGIN, END
 from test.support import layouts
-from test.support.weights import tiny_info, tiny_network
+from test.support.weights import tiny_info, tiny_network, unsure_info, unsure_network
 
 
 def test_no_other_constant_is_better():
@@ -124,6 +125,10 @@ def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments,
             ('mean depth map', False),
         )
     ]
+    # Anchors correct the network, not the baselines.
+    assert '| AbsRel, aligned | AbsRel, one row | AbsRel, 8x8 | δ1, aligned |' in text
+    anchored = re.findall(r'^\| .* \| ([\d.]*) \| ([\d.]*) \| [\d.]+ \|$', text, re.M)
+    assert [all(found) for found in anchored] == 3 * [True, False, False]
     # All pixels of each data set are in a band.
     shares = re.findall(r'^\| (?:below .*|.* to .*) m \| (.*) \| (.*) \| (.*) \|$', text, re.M)
     assert len(shares) == 6
@@ -142,6 +147,99 @@ def test_the_card_has_every_contender_and_keeps_the_hand_written_part(arguments,
     assert not list((tmp_path / 'docs/images').glob('*real*'))
     assert cli.main(arguments) == 0
     assert page.read_text() == text
+
+
+def test_a_perfect_prediction_has_no_error_and_anchors_mend_a_wrong_scale(tmp_path):
+    pairs = every(open_dataset(layouts.rooms(tmp_path, ('scene_0',)), 'all'), 1)
+    known = {sample.id: sample for sample in map(pairs.__getitem__, range(len(pairs)))}
+    found = judge(
+        'rooms',
+        pairs,
+        {
+            'oracle': lambda sample: known[sample.id].depth,
+            'double': lambda sample: 2 * known[sample.id].depth,
+        },
+        lambda sample: np.ones((1, 1), np.float32),
+    )
+    oracle, double = (found.errors[name] for name in ('oracle', 'double'))
+    for way in (PLAIN, ALIGNED):
+        assert oracle[way].metrics.scores() | {'delta1': 1} == oracle[PLAIN].metrics.scores()
+        assert oracle[way].metrics.scores()['AbsRel'] == 0
+        assert np.nansum(oracle[way].bands.abs_rel) == 0
+        assert np.nanmin(oracle[way].bands.bias) == np.nanmax(oracle[way].bands.bias) == 1
+    assert double[ALIGNED].metrics.scores()['AbsRel'] == pytest.approx(0, abs=1e-6)
+    assert double[PLAIN].metrics.scores()['AbsRel'] == pytest.approx(1)
+    assert set(found.absrel.values()) == {0} and len(found.cameras) == len(pairs) == 2
+    for way in WAYS[2:]:  # anchors have noise, and 2 of 20 are nonsense
+        assert 0 < oracle[way].metrics.scores()['AbsRel'] < 0.04
+        assert double[way].metrics.scores()['AbsRel'] < 0.15
+        assert np.nanmax(double[way].bands.abs_rel) < 0.3
+
+
+def columns(text, beside):
+    """Return the rows of the networks, and those of the table by distance as (first, second)."""
+    scores = {
+        name: re.findall(rf'^\| .*? \| \d* \| {name} \| (.*) \|$', text, re.M)
+        for name in ('the network', beside)
+    }
+    head = re.search(r'^\| Data \| True distance \| Pixels \| (.*) \|$', text, re.M)[1].split(' | ')
+    assert head == [f'{way}: {name}' for way in WAYS for name in ('the network', beside)]
+    rows = re.findall(r'^\| .*? \| (?:below|\d).* m \| \d+ % \| (.*) \|$', text, re.M)
+    cells = [row.split(' | ') for row in rows]
+    assert all(len(row) == 2 * len(WAYS) for row in cells)
+    return scores, [(row[::2], row[1::2]) for row in cells]
+
+
+def test_the_same_file_beside_the_network_has_the_same_figures(arguments, tmp_path, capsys):
+    weights = arguments[arguments.index('--weights') + 1]
+    assert cli.main([*arguments, '--beside', f'before={weights}']) == 0
+    text = (tmp_path / 'docs/card.md').read_text()
+    scores, cells = columns(text, 'before')
+    assert scores['the network'] == scores['before'] and len(scores['before']) == 3
+    assert len(scores['before'][0].split(' | ')) == 3 + len(WAYS)
+    assert len(cells) > 3 and all(first == second for first, second in cells)
+    assert 'Depth of *before* is multiplied by' in text and str(tmp_path) not in text
+    assert re.search(r'\*before\*: tiny, efficientnet_sff, 64x48, checksum [0-9a-f]{12}\.', text)
+    flicker, again = re.search(r'differs by (.*?) from .* percentile (.*?)\), over', text).groups()
+    assert again.endswith(f'; before: {flicker} and {again.split(";")[0]}')
+
+
+def test_networks_of_another_size_and_with_confidence_go_beside(arguments, tmp_path, capsys):
+    wide, new = tmp_path / 'wide=sure.safetensors', tmp_path / 'new.md'
+    info = unsure_info(name='wide', input_width=128, input_height=96)
+    save_weights(wide, unsure_network(1), info)
+    plain = [*arguments, '--every', '2', '--out', str(new)]
+    assert cli.main([*plain, '--beside', f'sure one={wide}']) == 0
+    text = new.read_text()
+    scores, cells = columns(text, 'sure one')
+    assert scores['the network'] != scores['sure one'] and any(one != two for one, two in cells)
+    assert '*sure one*: wide, efficientnet_sff, 128x96' in text
+    # The other way round, the same figures change places.
+    tiny = arguments[arguments.index('--weights') + 1]
+    assert cli.main([*plain, '--weights', str(wide), '--beside', f'tiny={tiny}']) == 0
+    swapped, other = columns(new.read_text(), 'tiny')
+    assert swapped == {'tiny': scores['the network'], 'the network': scores['sure one']}
+    assert other == [(second, first) for first, second in cells]
+
+
+def test_what_cannot_go_beside_is_refused_before_anything_is_evaluated(arguments, tmp_path, capsys):
+    relative = tmp_path / 'relative.safetensors'
+    info = tiny_info(output='relative_depth', training_focal_length=0.0)
+    save_weights(relative, tiny_network(), info)
+    before = (tmp_path / 'docs/card.md').read_text()
+    for given, said in (
+        ('old.safetensors', 'is not NAME=FILE: give a name for the tables and a weights file'),
+        ('=old.safetensors', 'is not NAME=FILE'),
+        ('before=', 'is not NAME=FILE'),
+        ('best constant=a', 'the tables have "best constant" already'),
+        (f'before={tmp_path}/gone.safetensors', 'gone.safetensors: there is no such file'),
+        (f'before={relative}', 'relative.safetensors gives relative_depth, not metres'),
+    ):
+        assert cli.main([*arguments, '--beside', given]) == 1
+        error = capsys.readouterr().err
+        assert f'--beside {given}' in error and said in error, error
+        assert error.count('\n') == 1
+    assert (tmp_path / 'docs/card.md').read_text() == before
 
 
 def test_a_page_without_marks_is_left_alone(arguments, tmp_path, capsys):
