@@ -484,6 +484,8 @@ class PackedTrainer:
     def _info(self) -> WeightsInfo:
         last = self.curve[-1]
         pictures = self.state.step * self.recipe.batch
+        start = self.options.start_from
+        origin = Path(start).name if start else 'random weights'  # a path would be published
         return WeightsInfo(
             network=self.recipe.network,
             network_arguments=dict(self.recipe.network_arguments),
@@ -496,8 +498,7 @@ class PackedTrainer:
             max_depth=self.recipe.max_depth,
             training_focal_length=self._focal,
             training_image_width=self.recipe.test_width,
-            training_data=f'{self.description}; {pictures} pictures from '
-            f'{self.options.start_from or "random weights"}',
+            training_data=f'{self.description}; {pictures} pictures from {origin}',
             licence='Apache-2.0',
             name=self.recipe.name,
             recipe_name=self.recipe.name,

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from depth_perception.io.weights import load_weights
+from depth_perception.io.weights import load_weights, weights_path
 from depth_training.data.layouts.packed import write_pack
 from depth_training.data.transforms import fill
 from depth_training.recipes import get_recipe
@@ -54,7 +54,7 @@ def command(pack: Path, out: Path, *more: str) -> list[str]:
         '--device',
         'cpu',
         '--start-from',
-        'default',
+        str(weights_path('default')),
         *more,
     ]
 
@@ -77,6 +77,7 @@ def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small, capsy
     for a, b in zip(first.network.state_dict().values(), second.network.state_dict().values()):
         assert torch.equal(a, b)
     assert first.info.name == 'bundled_packed' and '4 pictures' in first.info.training_data
+    assert first.info.training_data.endswith('from default.safetensors'), 'no path of this machine'
     curve = json.loads((parts / 'training.json').read_text())['curve']
     assert [row['step'] for row in curve] == [0, 1, 1, 2]
     assert all(0 < row['AbsRel'] < 5 for row in curve)
