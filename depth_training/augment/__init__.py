@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation: random steps, pipelines of them, and a version for batches on a GPU."""
+"""Augmentation: random steps, pipelines of them, batches on a GPU, and mixed features."""

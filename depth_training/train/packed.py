@@ -7,9 +7,10 @@ Everything is on the device: all views, the augmentation (`depth_training.augmen
 step itself as a CUDA graph. Only PyTorch, timm, OpenCV and safetensors are needed. A step depends
 only on its number and on its position in the run; `--resume` continues a stopped run, with
 `--other-views` on a file with more rooms. `--mix-with` takes a share of every batch from a second
-file, such as real pictures beside rendered ones. The folder contains `weights.safetensors` (the
-moving average, half precision), `checkpoint.safetensors` and `training.json` (settings, speed, the
-learning curve).
+file, such as real pictures beside rendered ones; `--mix-style` exchanges the style of features
+between pictures (`depth_training.augment.mix_style`). The folder contains `weights.safetensors`
+(the moving average, half precision), `checkpoint.safetensors` and `training.json` (settings, speed,
+the learning curve).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from depth_perception.io.files import write_atomically
 from depth_perception.io.weights import WeightsError, WeightsInfo, save_weights, weights_path
 from depth_perception.reading import read_text
 from depth_perception.termination import leave_terminal, stopping_signals
+from depth_training.augment import mix_style
 from depth_training.augment.batch import Views, augment
 from depth_training.data.layouts.packed import PackedViews
 from depth_training.data.sample import DataError
@@ -81,6 +83,7 @@ class Options:
     seed: int
     mix_with: Path | None
     mix_share: float
+    mix_style: float
     validation_views: int
     log_every: int
     validate_every: int
@@ -226,8 +229,7 @@ class PackedTrainer:
         start = None if options.start_from is None else weights_path(options.start_from)
         network = build.network(self.recipe, options.seed, start)
         self._notices = [] if options.resume else list(build.head_notices(start))
-        kind = GraphedLearner if self.device.type == 'cuda' and options.graphs else Learner
-        self.learner = kind(
+        self.learner = learner_kind(options, self.device)(
             self.recipe,
             network.to(memory_format=torch.channels_last),
             build.loss(self.recipe),
@@ -236,17 +238,36 @@ class PackedTrainer:
             options.precision,
             options.seed,
         )
+        self._attach_mix_style()
         self.sources = self._sources()
         self.generator = torch.Generator(self.device)
         self._mean, self._std = _normalisation(self.recipe, self.device)
         self.curve: list[dict[str, Any]] = []
         #: Of the parts of the last step that was timed.
         self.milliseconds: dict[str, float] = {}
-        self.state = checkpoint.Progress({'recipe': self.recipe.name, 'pack': self.description})
+        self.state = checkpoint.Progress(self._settings())
         self.seconds = 0.0
         if options.resume:
             self._resume()
         self._signal = 0
+
+    def _attach_mix_style(self) -> None:
+        """Mix styles in the network that is trained, not in its average, which is saved."""
+        if not self.options.mix_style:
+            return
+        mix_style.attach(self.learner.network, self.options.mix_style)
+        if self.device.type == 'cuda' and self.options.graphs:
+            self._notices.append(
+                'no CUDA graphs, so training is slower: they would repeat the same random numbers '
+                'of --mix-style in every step'
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what a resumed run must share with its start."""
+        settings: dict[str, Any] = {'recipe': self.recipe.name, 'pack': self.description}
+        if self.options.mix_style:  # absent otherwise, as in runs of older versions
+            settings['mix_style'] = self.options.mix_style
+        return settings
 
     def _on_signal(self, number: int, frame: Any) -> None:
         leave_terminal(number)
@@ -472,6 +493,12 @@ class PackedTrainer:
         if self.options.other_views and state.settings['pack'] != self.state.settings['pack']:
             self._say(f'the views before were {state.settings["pack"]}')
             state.settings['pack'] = self.state.settings['pack']
+        before = state.settings.get('mix_style', 0.0)
+        if before != self.options.mix_style:
+            raise ValueError(
+                f'{self.options.out} was started with --mix-style {before:g}, not '
+                f'{self.options.mix_style:g}: give the same value'
+            )
         if state.settings != self.state.settings:
             raise ValueError(
                 f'{self.options.out} was started with {state.settings}, not {self.state.settings}; '
@@ -486,6 +513,8 @@ class PackedTrainer:
         pictures = self.state.step * self.recipe.batch
         start = self.options.start_from
         origin = Path(start).name if start else 'random weights'  # a path would be published
+        share = self.options.mix_style
+        style = f'; MixStyle in {share:g} of the batches' if share else ''
         return WeightsInfo(
             network=self.recipe.network,
             network_arguments=dict(self.recipe.network_arguments),
@@ -498,7 +527,7 @@ class PackedTrainer:
             max_depth=self.recipe.max_depth,
             training_focal_length=self._focal,
             training_image_width=self.recipe.test_width,
-            training_data=f'{self.description}; {pictures} pictures from {origin}',
+            training_data=f'{self.description}; {pictures} pictures from {origin}{style}',
             licence='Apache-2.0',
             name=self.recipe.name,
             recipe_name=self.recipe.name,
@@ -519,6 +548,13 @@ class PackedTrainer:
     def _say(text: str) -> None:
         sys.stderr.write(text + '\n')
         sys.stderr.flush()
+
+
+def learner_kind(options: Options, device: torch.device) -> type[Learner]:
+    """Return the learner for these options: with CUDA graphs where they can be used."""
+    # A graph would repeat the random numbers of its recording, and MixStyle draws anew each step.
+    graphs = device.type == 'cuda' and options.graphs and not options.mix_style
+    return GraphedLearner if graphs else Learner
 
 
 @torch.no_grad()
@@ -595,6 +631,26 @@ def _machine(device: torch.device) -> str:
     return f'{name}, torch {torch.__version__}'
 
 
+def _add_mix_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--mix-with',
+        type=Path,
+        metavar='FILE',
+        help='take a share of every batch from the training views of this file',
+    )
+    parser.add_argument(
+        '--mix-share', type=float, default=0.3, help='share of a batch for --mix-with'
+    )
+    parser.add_argument(
+        '--mix-style',
+        type=float,
+        default=0.0,
+        metavar='SHARE',
+        help='mix the style of early features between pictures in this share of the batches, such '
+        'as 0.5 (Zhou et al. 2021); without CUDA graphs, as they would repeat the random numbers',
+    )
+
+
 def _add_log_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--validation-views', type=int, default=512)
     parser.add_argument('--log-every', type=int, default=100, help='steps')
@@ -621,15 +677,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         action='store_true',
         help='with --resume: another file than at the start, such as one with more rooms',
     )
-    parser.add_argument(
-        '--mix-with',
-        type=Path,
-        metavar='FILE',
-        help='take a share of every batch from the training views of this file',
-    )
-    parser.add_argument(
-        '--mix-share', type=float, default=0.3, help='share of a batch for --mix-with'
-    )
+    _add_mix_arguments(parser)
     parser.add_argument(
         '--no-graphs',
         dest='graphs',
@@ -651,6 +699,8 @@ def parse(arguments: list[str] | None = None) -> Options:
         value = getattr(options, name)
         if value is not None and not value > 0:
             parser.error(f'--{name.replace("_", "-")} is {value}: give a number above 0')
+    if not 0 <= options.mix_style <= 1:
+        parser.error(f'--mix-style is {options.mix_style:g}: give a share of 0 (off) to 1')
     return options
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from depth_perception.io.weights import load_weights, weights_path
+from depth_training.augment import mix_style
 from depth_training.data.layouts.packed import write_pack
 from depth_training.data.transforms import fill
 from depth_training.recipes import get_recipe
@@ -59,11 +60,9 @@ def command(pack: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small, capsys):
-    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    assert train_packed.main(command(pack, whole, '--steps', '2')) == 0
-    options = train_packed.parse(command(pack, parts, '--steps', '2'))
-    trainer = train_packed.PackedTrainer(options)
+def stop_after_one(arguments: list[str]) -> None:
+    """Start a run that a signal stops after its first step."""
+    trainer = train_packed.PackedTrainer(train_packed.parse(arguments))
     step = trainer._step
 
     def stopped_after_one():
@@ -72,10 +71,20 @@ def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small, capsy
 
     trainer._step = stopped_after_one
     assert trainer.run() == 128 + 15
+
+
+def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    tensors = (network.state_dict().values() for network in (first, second))
+    return all(torch.equal(a, b) for a, b in zip(*tensors))
+
+
+def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small, capsys):
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    assert train_packed.main(command(pack, whole, '--steps', '2')) == 0
+    stop_after_one(command(pack, parts, '--steps', '2'))
     assert train_packed.main(command(pack, parts, '--steps', '2', '--resume')) == 0
     first, second = (load_weights(out / 'weights.safetensors') for out in (whole, parts))
-    for a, b in zip(first.network.state_dict().values(), second.network.state_dict().values()):
-        assert torch.equal(a, b)
+    assert equal(first.network, second.network)
     assert first.info.name == 'bundled_packed' and '4 pictures' in first.info.training_data
     assert first.info.training_data.endswith('from default.safetensors'), 'no path of this machine'
     curve = json.loads((parts / 'training.json').read_text())['curve']
@@ -128,6 +137,63 @@ def test_a_second_file_of_another_size_is_refused(pack, tmp_path, small, capsys)
     assert train_packed.main(command(pack, tmp_path / 'run', '--mix-with', str(real))) == 1
     assert 'are 32x24, those of' in (said := capsys.readouterr().err)
     assert 'pack_rooms --size 64x48' in said
+
+
+def test_mix_style_is_in_the_network_that_learns_alone(pack, tmp_path, small):
+    trainer = train_packed.PackedTrainer(
+        train_packed.parse(command(pack, tmp_path, '--steps', '2', '--mix-style', '1'))
+    )
+    learner, image = trainer.learner, torch.randn(2, 3, 48, 64)
+    mixing = [
+        [name for name, part in network.named_modules() if part._forward_hooks]
+        for network in (learner.network, learner.result)
+    ]
+    assert mixing == [[f'encoder.body.{stage}' for stage in mix_style.STAGES], []]
+    learner.set_mode(Place(2, 2))  # with frozen batch normalisation
+    assert not torch.equal(learner.network(image), learner.network(image))
+    learner.network.eval()
+    assert torch.equal(learner.network(image), learner.result(image))
+
+
+def test_a_run_with_mix_style_resumes_exactly_and_only_with_its_share(
+    pack, tmp_path, small, capsys
+):
+    plain, whole, parts = (tmp_path / name for name in ('plain', 'whole', 'parts'))
+    mixed = ('--steps', '2', '--mix-style', '0.75')
+    assert train_packed.main(command(pack, plain, '--steps', '2')) == 0
+    assert train_packed.main(command(pack, whole, *mixed)) == 0
+    stop_after_one(command(pack, parts, *mixed))
+    for share in ((), ('--mix-style', '0.5')):
+        other = command(pack, parts, '--steps', '2', '--resume', '--other-views', *share)
+        assert train_packed.main(other) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert 'started with --mix-style 0.75, not 0' in said and 'give the same value' in said
+    assert train_packed.main(command(pack, parts, *mixed, '--resume')) == 0
+    without, first, second = (
+        load_weights(out / 'weights.safetensors') for out in (plain, whole, parts)
+    )
+    assert equal(first.network, second.network) and not equal(first.network, without.network)
+    assert first.info.training_data == (
+        without.info.training_data + '; MixStyle in 0.75 of the batches'
+    )
+    assert json.loads((whole / 'training.json').read_text())['options']['mix_style'] == '0.75'
+
+
+def test_mix_style_is_trained_without_graphs_which_would_repeat_its_random_numbers(pack, tmp_path):
+    for more, kind in (
+        ((), train_packed.GraphedLearner),
+        (('--no-graphs',), Learner),
+        (('--mix-style', '0.5'), Learner),
+    ):
+        options = train_packed.parse(command(pack, tmp_path, *more))
+        assert train_packed.learner_kind(options, torch.device('cuda')) is kind
+
+
+@pytest.mark.parametrize('share', ['-0.1', '1.5', 'nan'])
+def test_a_share_of_mix_style_out_of_range_is_refused(pack, tmp_path, capsys, share):
+    with pytest.raises(SystemExit):
+        train_packed.parse(command(pack, tmp_path, f'--mix-style={share}'))
+    assert f'--mix-style is {share}: give a share of 0 (off) to 1' in capsys.readouterr().err
 
 
 def test_time_ends_a_run(pack, tmp_path, small):
@@ -288,3 +354,7 @@ def test_a_run_on_a_gpu(pack, tmp_path, small, monkeypatch, capsys):
     assert train_packed.main(arguments) == 0
     assert 'recorded CUDA graphs' in (said := capsys.readouterr().err) and 'slower' not in said
     assert load_weights(tmp_path / 'run' / 'weights.safetensors').info.name == 'bundled_packed'
+    mixed = ['--mix-style', '0.5', '--out', str(tmp_path / 'mixed')]
+    assert train_packed.main([*arguments, *mixed]) == 0
+    assert 'random numbers of --mix-style' in (said := capsys.readouterr().err)
+    assert 'recorded CUDA graphs' not in said
