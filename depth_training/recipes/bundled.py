@@ -71,7 +71,7 @@ _REFINED = replace(
     steps=1300,
 )
 
-#: Smaller images with the same view, which take two thirds of the time or less.
+#: Smaller images with the same view: the input of the shipped network.
 _SMALL_PICTURES: dict[str, Any] = {
     'height': 192,
     'width': 256,
@@ -91,54 +91,56 @@ _SMALL = replace(
     steps=3000,
 )
 
-#: Last stage: more rooms, and flat patches whose edges are not depth edges.
+#: Fifth stage: more rooms, and flat patches whose edges are not depth edges.
 _DECALS = replace(
     _REFINED,
     name='bundled_decals',
-    title='the bundled network, last part: more rooms, decals',
+    title='the bundled network, fifth part: more rooms, decals',
     augment_arguments={**_BUNDLED.augment_arguments, 'decal_probability': 0.35},
     learning_rate=5e-4,
     steps=2700,
 )
 
-#: On a GPU, from views packed by `scripts/pack_rooms`: see `depth_training.train.packed`.
-_PACKED = replace(
-    _REFINED,
-    name='bundled_packed',
-    title='the bundled network, on a GPU: a million pictures',
-    loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5, 'scale_weight': 0.2},
-    learning_rate=7e-4,
-    batch=64,
-    steps=12000,
-    average=0.999,
-    test_geometry='canonical',
-)  # its augmentation converts every camera to one focal length
-
-#: The same on one CPU thread, from the shipped weights.
+#: From views packed by `scripts/pack_rooms` (`depth_training.train.packed`): on one CPU thread,
+#: from the shipped weights, at full size.
 _CONTINUED = replace(
-    _PACKED,
+    _REFINED,
     name='bundled_continued',
-    title='the bundled network, trained further on more rooms',
+    title='the bundled network, trained further on more rooms, full size',
+    loss_arguments={'gradient_weight': 0.5, 'ssim_weight': 0.5, 'scale_weight': 0.2},
     learning_rate=3e-4,
     batch=16,
     steps=3000,
     average=0.998,
-)
+    test_geometry='canonical',
+)  # its augmentation converts every camera to one focal length
 
-#: The same on smaller pictures with the same view, which take half the time: before it.
+#: The same at the size of the shipped network, in half the time: its last parts.
 _CONTINUED_SMALL = replace(
     _CONTINUED,
     name='bundled_continued_small',
-    title='the bundled network, trained further on more rooms, small pictures',
+    title='the bundled network, trained further on more rooms',
     **_SMALL_PICTURES,
     learning_rate=5e-4,
 )
 
-#: For users' own pairs, from the shipped weights (docs/own_data.md).
+#: The same on a GPU.
+_PACKED = replace(
+    _CONTINUED_SMALL,
+    name='bundled_packed',
+    title='the bundled network, on a GPU: a million pictures',
+    batch=64,
+    steps=12000,
+    average=0.999,
+)
+
+#: For users' own pairs, from the shipped weights (docs/own_data.md), at their size: a network at
+#: another size has another scale.
 _FINETUNE = replace(
     _REFINED,
     name='finetune',
     title='the bundled network, trained further on your own pairs',
+    **_SMALL_PICTURES,
     learning_rate=2e-4,
     batch=8,
     steps=600,

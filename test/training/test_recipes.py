@@ -9,6 +9,7 @@ import json
 import pytest
 import torch
 
+from depth_perception.io.weights import load_weights
 from depth_perception.networks.up_projection_decoder import UpProjectionDecoder
 from depth_training.augment import pipelines as augment
 from depth_training.evaluate.protocols import KITTI, PROTOCOLS
@@ -58,6 +59,13 @@ def test_every_experiment_of_the_five_papers_has_a_recipe():
     ]
     with pytest.raises(ValueError, match="unknown recipe 'paper_005': choose one of paper_000"):
         get_recipe('paper_005')
+
+
+@pytest.mark.parametrize('name', ['finetune', 'bundled_continued_small', 'bundled_packed'])
+def test_what_goes_on_from_the_shipped_weights_has_their_input(name):
+    shipped, recipe = load_weights('default').info, get_recipe(name)
+    assert (recipe.test_height, recipe.test_width) == (shipped.input_height, shipped.input_width)
+    assert recipe.focal == pytest.approx(shipped.training_focal_length)
 
 
 @pytest.mark.parametrize(
