@@ -58,6 +58,7 @@ def mix(features: Tensor, weights: Tensor, partners: Tensor) -> Tensor:
     Returns:
         Features (B, C, H, W) of the same type.
 
+    >>> import torch
     >>> from depth_training.augment.mix_style import mix
     >>> features = torch.tensor([[0.0, 2.0], [4.0, 8.0]]).view(2, 1, 1, 2)
     >>> mix(features, torch.full((2, 1, 1, 1), 0.5), torch.tensor([1, 0])).flatten().round()
