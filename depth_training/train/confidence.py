@@ -135,17 +135,22 @@ def held_out(pack: Path, count: int, info: Any) -> tuple[list[Any], list[Any]]:
     """Return samples of one half of the held-out rooms, and of the other half.
 
     Raises:
-        DataError: fewer than two rooms are held out.
+        DataError: fewer than two rooms are held out, or all views are of one half.
     """
     packed = PackedViews(pack, 'test')
     rooms = sorted({view['name'].partition('/')[0] for view in packed.views})
     if len(rooms) < 2:
         raise DataError(f'{pack} holds out {len(rooms)} room; two are needed, to calibrate on one')
-    step = max(1, len(packed) // count)
+    count = min(count, len(packed))
     halves: tuple[list[Any], list[Any]] = ([], [])
-    for index in range(0, len(packed), step):
+    for index in (number * len(packed) // count for number in range(count)):
         room = packed.views[index]['name'].partition('/')[0]
         halves[rooms.index(room) % 2].append(packed.read(index))
+    if not all(halves):
+        raise DataError(
+            f'--held-out {count}: all of these views are in one half of the rooms, so none is left '
+            'to judge the head by; give a larger number'
+        )
     return halves
 
 
@@ -247,6 +252,7 @@ def train(options: argparse.Namespace) -> str:
     network, info, started = loaded.network, loaded.info, time.monotonic()
     head = network.uncertainty
     assert isinstance(head, UncertaintyHead)
+    halves = held_out(options.pack, options.held_out, info)
     training = []
     total = min(options.views, len(PackedViews(options.pack, 'train')))
     with Progress('features', total, ' views') as progress:
@@ -255,7 +261,6 @@ def train(options: argparse.Namespace) -> str:
             for _ in range(len(image)):
                 progress.step()
     loss = fit(head, training, options.epochs, options.seed)
-    halves = held_out(options.pack, options.held_out, info)
     seen = [[whole(network, sample, info) for sample in half] for half in halves]
     factor = calibrate(head, seen[0])
     about = (

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the bundled network on one GPU, from views packed by `depth_training.data.pack_rooms`.
+"""Train the bundled network on one GPU or CPU core, from views packed by `pack_rooms`.
 
     python -m depth_training.train.packed rooms.zip --out run --start-from default --minutes 7
 
-Everything is on the device: all views, the augmentation (`depth_training.augment.batch`), and the
-step itself as a CUDA graph. Only PyTorch, timm, OpenCV and safetensors are needed. A step depends
-only on its number and on its position in the run; `--resume` continues a stopped run, with
-`--other-views` on a file with more rooms. `--mix-with` takes a share of every batch from a second
-file, such as real pictures beside rendered ones; `--mix-style` exchanges the style of features
-between pictures (`depth_training.augment.mix_style`). The folder contains `weights.safetensors`
-(the moving average, half precision), `checkpoint.safetensors` and `training.json` (settings, speed,
-the learning curve).
+`depth_training.data.pack_rooms` writes the file. Everything is on the device: all views, the
+augmentation (`depth_training.augment.batch`), and the step itself as a CUDA graph. Only PyTorch,
+timm, OpenCV and safetensors are needed. A step depends only on its number and on its position in
+the run; `--resume` continues a stopped run, with `--other-views` on a file with more rooms.
+`--mix-with` takes a share of every batch from a second file, such as real pictures beside rendered
+ones; `--mix-style` exchanges the style of features between pictures
+(`depth_training.augment.mix_style`). The folder contains `weights.safetensors` (the moving average,
+half precision), `checkpoint.safetensors` and `training.json` (settings, speed, the learning curve).
 """
 
 from __future__ import annotations
@@ -217,6 +217,11 @@ class PackedTrainer:
         self.options, self.device = options, torch.device(str(resolve_device(options.device)))
         if self.device.type == 'cuda':
             torch.cuda.set_device(self.device)
+        if checkpoint.exists(options.out) and not options.resume:
+            raise ValueError(
+                f'{options.out} already contains a run: add --resume to continue it, or choose '
+                'another --out'
+            )
         self.recipe = dataclasses.replace(get_recipe(options.recipe), batch=options.batch)
         if self.recipe.focal is None:
             raise ValueError(
@@ -280,6 +285,10 @@ class PackedTrainer:
         self._say(f'{self.description}; decoded in {self.decode_seconds:.1f} s')
         for text in self._notices:
             self._say(text)
+        self._began = time.monotonic() - self.seconds
+        if self.options.resume and self.place().step >= self.place().steps:
+            self._say(f'nothing is left to train: {self.options.out} is at step {self.state.step}')
+            return 0
         self._note(None)
         self._began = time.monotonic() - self.seconds
         self._prepare()
@@ -512,7 +521,7 @@ class PackedTrainer:
         last = self.curve[-1]
         pictures = self.state.step * self.recipe.batch
         start = self.options.start_from
-        origin = Path(start).name if start else 'random weights'  # a path would be published
+        origin = f'the weights {Path(start).name}' if start else 'random weights'  # not its path
         share = self.options.mix_style
         style = f'; MixStyle in {share:g} of the batches' if share else ''
         return WeightsInfo(
@@ -527,7 +536,7 @@ class PackedTrainer:
             max_depth=self.recipe.max_depth,
             training_focal_length=self._focal,
             training_image_width=self.recipe.test_width,
-            training_data=f'{self.description}; {pictures} pictures from {origin}{style}',
+            training_data=f'{self.description}; {pictures} pictures, starting from {origin}{style}',
             licence='Apache-2.0',
             name=self.recipe.name,
             recipe_name=self.recipe.name,
@@ -660,7 +669,9 @@ def _add_log_arguments(parser: argparse.ArgumentParser) -> None:
 
 def parse(arguments: list[str] | None = None) -> Options:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog='train_packed', description=(__doc__ or '').splitlines()[0]
+    )
     parser.add_argument('pack', type=Path, help='file written by depth_training.data.pack_rooms')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--recipe', default='bundled_packed')

@@ -12,6 +12,7 @@ import torch
 from depth_perception.io.weights import load_weights, save_weights
 from depth_training.convert.mean_weights import mean_weights
 from depth_training.data.layouts.packed import write_pack
+from depth_training.data.sample import DataError
 from depth_training.evaluate.sparsification import STEPS, Sparsification, curve, described
 from depth_training.recipes import get_recipe
 from depth_training.train import build
@@ -79,6 +80,16 @@ def test_the_head_learns_where_errors_are_large():
     assert left / right == pytest.approx(10, rel=0.4)
     found = train_confidence.judge(head, seen)
     assert found.all_pixels().ause_gain > 0.5
+
+
+def test_both_halves_of_the_held_out_rooms_are_needed_and_the_number_is_kept(tmp_path):
+    pack, info = tmp_path / 'p.zip', tiny_info()
+    write_pack(pack, [(view(0), 'train')] + [(view(n), 'test') for n in range(6, 12)])
+    for count in (2, 4, 5, 99):
+        halves = train_confidence.held_out(pack, count, info)
+        assert sum(map(len, halves)) == min(count, 6), count
+    with pytest.raises(DataError, match='--held-out 1: all of these views are in one half'):
+        train_confidence.held_out(pack, 1, info)
 
 
 @pytest.mark.parametrize(

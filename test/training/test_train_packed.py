@@ -82,17 +82,23 @@ def test_a_run_resumes_exactly_and_its_weights_load(pack, tmp_path, small, capsy
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     assert train_packed.main(command(pack, whole, '--steps', '2')) == 0
     stop_after_one(command(pack, parts, '--steps', '2'))
-    assert train_packed.main(command(pack, parts, '--steps', '2', '--resume')) == 0
+    resumed = command(pack, parts, '--steps', '2', '--resume')
+    assert train_packed.main(resumed) == 0
+    assert train_packed.main(command(pack, parts, '--steps', '2')) == 1
+    assert train_packed.main(resumed) == 0
     first, second = (load_weights(out / 'weights.safetensors') for out in (whole, parts))
     assert equal(first.network, second.network)
     assert first.info.name == 'bundled_packed' and '4 pictures' in first.info.training_data
-    assert first.info.training_data.endswith('from default.safetensors'), 'no path of this machine'
+    assert first.info.training_data.endswith(
+        '4 pictures, starting from the weights default.safetensors'
+    ), 'no path of this machine'
     curve = json.loads((parts / 'training.json').read_text())['curve']
     assert [row['step'] for row in curve] == [0, 1, 1, 2]
     assert all(0 < row['AbsRel'] < 5 for row in curve)
     assert curve[-1]['augment_ms'] > 0 and curve[-1]['learn_ms'] > 0
     # The bundled network has a head that tells how far to trust it, which training makes untrue.
     said = capsys.readouterr().err
+    assert 'already contains a run: add --resume' in said and 'nothing is left to train' in said
     assert 'default.safetensors is left out, since training changes the errors' in said
     assert load_weights('default').info.gives_confidence and not first.info.gives_confidence
 
@@ -127,6 +133,7 @@ def test_a_second_file_gives_its_share_of_every_batch(pack, tmp_path, small, cap
     other = (*mixed, str(real), '--steps', '5', '--resume', '--mix-share', '0.5')
     assert train_packed.main(list(other)) == 1
     assert 'was started with' in capsys.readouterr().err
+    mixed = (*command(pack, tmp_path / 'other', '--steps', '4'), '--batch', '4', '--mix-with')
     assert train_packed.main([*mixed, str(real), '--mix-share', '0.05']) == 1
     assert 'choose 0.25 to 0.75' in capsys.readouterr().err
 
@@ -288,6 +295,13 @@ def test_the_learning_rate_does_not_rise_while_graphs_are_recorded(
 def test_what_is_wrong_is_said(pack, tmp_path, capsys, more, text):
     assert train_packed.main(command(pack, tmp_path / 'run', *more)) == 1
     assert text in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_missing_file_is_said(tmp_path, capsys):
+    assert train_packed.main(command(tmp_path / 'rooms.zip', tmp_path / 'run')) == 1
+    assert capsys.readouterr().err.endswith(
+        'rooms.zip does not exist: depth_training.data.pack_rooms writes such files\n'
+    )
 
 
 @pytest.mark.parametrize('option', ['--steps', '--minutes', '--batch', '--log-every'])

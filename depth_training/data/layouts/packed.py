@@ -173,9 +173,13 @@ class PackedViews(DepthDataset):
     def __init__(self, path: Path, split: str) -> None:
         self.path = path
         self._archive = PerProcess(partial(zipfile.ZipFile, path))
-        refuse_device(path)
         try:
+            refuse_device(path)
             archive = self._archive.get()
+        except FileNotFoundError:
+            raise DataError(
+                f'{path} does not exist: depth_training.data.pack_rooms writes such files'
+            ) from None
         except zipfile.BadZipFile as error:
             raise DataError(
                 f'{path} is not a complete file of depth_training.data.pack_rooms ({error})'
