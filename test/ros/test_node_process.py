@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,13 +80,22 @@ def test_signals_while_starting_end_the_node_with_0(namespace, weights_file, num
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_node_that_a_signal_ended_leaves_no_ghost(namespace, robot, weights_file, number):
-    with process(*node_command(namespace, weights_file)) as node:
-        wait_until(lambda: robot.node.count_publishers('depth/image'), 120)
-        wait_until(lambda: robot.state() == 'active')
-        node.send_signal(number)
-        assert node.wait(30) == 0
-    # A node that vanishes without a goodbye stays visible until its lease of 20 s ends.
-    wait_until(lambda: robot.node.count_publishers('depth/image') == 0, 8, 'the node to be gone')
+    def gone() -> bool:
+        return robot.node.count_publishers('depth/image') == 0
+
+    # A goodbye is one datagram, which a busy machine may lose; a node that says none always stays.
+    for _ in range(3):
+        with process(*node_command(namespace, weights_file)) as node:
+            wait_until(lambda: robot.node.count_publishers('depth/image'), 120)
+            wait_until(lambda: robot.state() == 'active')
+            node.send_signal(number)
+            assert node.wait(30) == 0
+        # A node that vanishes without a goodbye stays visible until its lease of 20 s ends.
+        with suppress(AssertionError):
+            wait_until(gone, 8)
+            return
+        wait_until(gone)
+    raise AssertionError('three nodes stayed visible for more than 8 s after their end')
 
 
 def test_a_second_ctrl_c_changes_nothing(namespace, robot, weights_file):
