@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_perception.camera.model import CameraModel
-from depth_perception.depth.anchors import anchor_depth
+from depth_perception.depth.anchors import Anchors, anchor_depth
 from depth_perception.depth.simulated_anchors import SENSORS, sensed
 from depth_perception.progress import tracked
 from depth_training.data import DepthDataset, Sample, good_samples
@@ -80,8 +80,9 @@ def judge(
         for sample in good_samples(pairs, [index]):
             for key, contender in baselines.items():
                 _add(result.errors[key], dict.fromkeys(_BASELINE_WAYS, contender(sample)), sample)
+            anchors = sensed(sample.depth, sample.camera, index)
             for key, contender in networks.items():
-                _add(result.errors[key], _used(contender(sample), sample, index), sample)
+                _add(result.errors[key], _used(contender(sample), anchors), sample)
             if len(first.sums) > len(result.absrel):  # a pair without usable pixels does not count
                 count, abs_rel = first.sums[-1][:2]
                 result.absrel[index] = float(abs_rel / count)
@@ -93,12 +94,9 @@ def _errors(ways: Iterable[str]) -> dict[str, Errors]:
     return {way: Errors() for way in ways}
 
 
-def _used(depth: Depth, sample: Sample, seed: int) -> dict[str, Depth]:
+def _used(depth: Depth, anchors: Mapping[str, Anchors]) -> dict[str, Depth]:
     """Return the depth of each of WAYS."""
-    anchored = {
-        sensor: anchor_depth(depth, anchors)[0]
-        for sensor, anchors in sensed(sample.depth, sample.camera, seed).items()
-    }
+    anchored = {sensor: anchor_depth(depth, seen)[0] for sensor, seen in anchors.items()}
     return {**dict.fromkeys(_BASELINE_WAYS, depth), **anchored}
 
 

@@ -120,6 +120,14 @@ def exists(folder: Path) -> bool:
     return (folder / FILE).exists()
 
 
+def refuse_run(folder: Path) -> None:
+    """Raise CheckpointError if the folder contains a run, which a new one would replace."""
+    if exists(folder):
+        raise CheckpointError(
+            f'{folder} already contains a run: add --resume to continue it, or choose another --out'
+        )
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete partial files of a process that was killed while writing."""
     for file in folder.glob('.*.part'):

@@ -131,7 +131,7 @@ def views(pack: Path, count: int, info: Any, seed: int) -> Iterator[tuple[Tensor
         yield _normalised(batch.rgb, info), batch.depth
 
 
-def held_out(pack: Path, count: int, info: Any) -> tuple[list[Any], list[Any]]:
+def held_out(pack: Path, count: int) -> tuple[list[Any], list[Any]]:
     """Return samples of one half of the held-out rooms, and of the other half.
 
     Raises:
@@ -252,7 +252,7 @@ def train(options: argparse.Namespace) -> str:
     network, info, started = loaded.network, loaded.info, time.monotonic()
     head = network.uncertainty
     assert isinstance(head, UncertaintyHead)
-    halves = held_out(options.pack, options.held_out, info)
+    halves = held_out(options.pack, options.held_out)
     training = []
     total = min(options.views, len(PackedViews(options.pack, 'train')))
     with Progress('features', total, ' views') as progress:

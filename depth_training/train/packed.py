@@ -217,11 +217,8 @@ class PackedTrainer:
         self.options, self.device = options, torch.device(str(resolve_device(options.device)))
         if self.device.type == 'cuda':
             torch.cuda.set_device(self.device)
-        if checkpoint.exists(options.out) and not options.resume:
-            raise ValueError(
-                f'{options.out} already contains a run: add --resume to continue it, or choose '
-                'another --out'
-            )
+        if not options.resume:
+            checkpoint.refuse_run(options.out)
         self.recipe = dataclasses.replace(get_recipe(options.recipe), batch=options.batch)
         if self.recipe.focal is None:
             raise ValueError(
@@ -285,8 +282,7 @@ class PackedTrainer:
         self._say(f'{self.description}; decoded in {self.decode_seconds:.1f} s')
         for text in self._notices:
             self._say(text)
-        self._began = time.monotonic() - self.seconds
-        if self.options.resume and self.place().step >= self.place().steps:
+        if self.options.resume and self._is_over():
             self._say(f'nothing is left to train: {self.options.out} is at step {self.state.step}')
             return 0
         self._note(None)
@@ -307,9 +303,17 @@ class PackedTrainer:
         self._save()
         return 128 + self._signal if self._signal else 0
 
+    def _is_over(self) -> bool:
+        """Tell if the run had reached its end when `seconds` was set."""
+        place = self._place()
+        return place.step >= place.steps
+
     def place(self) -> Place:
         """Return the position in the run, by steps or by the time available."""
         self.seconds = time.monotonic() - self._began
+        return self._place()
+
+    def _place(self) -> Place:
         if self.options.minutes is None:
             return Place(self.state.step, self.options.steps or self.recipe.steps or 1)
         left = 60 * self.options.minutes - self.prepare_seconds

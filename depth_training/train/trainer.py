@@ -290,12 +290,9 @@ class Trainer:
                 f'--out {str(self.out)!a} is no UTF-8, which checkpoints and TensorBoard '
                 'need: choose another name'
             ) from error
+        if self.options.resume is None:
+            checkpoint.refuse_run(self.out)
         exists = checkpoint.exists(self.out)
-        if exists and self.options.resume is None:
-            raise TrainingError(
-                f'{self.out} already contains a run: add --resume to continue it, '
-                'or choose another --out'
-            )
         check_weights(self.recipe, self.options, resumed=exists)
         if self.group.first:
             self.out.mkdir(parents=True, exist_ok=True)

@@ -83,13 +83,13 @@ def test_the_head_learns_where_errors_are_large():
 
 
 def test_both_halves_of_the_held_out_rooms_are_needed_and_the_number_is_kept(tmp_path):
-    pack, info = tmp_path / 'p.zip', tiny_info()
+    pack = tmp_path / 'p.zip'
     write_pack(pack, [(view(0), 'train')] + [(view(n), 'test') for n in range(6, 12)])
     for count in (2, 4, 5, 99):
-        halves = train_confidence.held_out(pack, count, info)
+        halves = train_confidence.held_out(pack, count)
         assert sum(map(len, halves)) == min(count, 6), count
     with pytest.raises(DataError, match='--held-out 1: all of these views are in one half'):
-        train_confidence.held_out(pack, 1, info)
+        train_confidence.held_out(pack, 1)
 
 
 @pytest.mark.parametrize(
