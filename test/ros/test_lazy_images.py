@@ -80,8 +80,10 @@ def test_images_are_not_read_until_somebody_subscribes(namespace, robot):
 
 def test_the_node_may_be_deactivated_while_it_does_not_read_images(namespace, robot):
     with running_node(namespace, load_estimator=StandIn()) as node:
+        awake = len(list(node.timers))
         rest(camera := robot.camera())
-        timers = len(list(node.timers))
+        # The node looks for subscribers from shortly after its subscription has gone.
+        timers = wait_until(lambda: (now := len(list(node.timers))) > awake and now)
         assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
         assert len(list(node.timers)) == timers - 1
         robot.listen('depth/image')
